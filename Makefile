@@ -1,0 +1,64 @@
+# Everything a developer or CI calls. Needs make and Python 3.11 or newer, nothing else.
+PYTHON ?= $(shell command -v python3.13 || command -v python3.12 || command -v python3.11 || command -v python3 || echo python3)
+VENV := .venv
+BIN := $(VENV)/bin
+PORT ?= 8000
+export PORT
+
+.PHONY: help run test test-slow check openapi bench requirements clean
+
+help: ## Says what each target does
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+run: $(VENV)/.run ## Starts the whole product on embedded defaults
+	@exec $(BIN)/python manage.py run
+
+test: $(VENV)/.dev ## Runs the tests (SQLite; those marked `both` on PostgreSQL too)
+	@$(BIN)/python -m tests.run
+
+test-slow: $(VENV)/.dev ## Runs the whole suite on PostgreSQL, and the heavy legs
+	@$(BIN)/python -m tests.run --slow
+
+check: $(VENV)/.dev ## Lint, types, layers, migrations, OpenAPI, deployment settings
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/python manage.py makemigrations --check --dry-run
+	@$(BIN)/python manage.py spectacular --validate --fail-on-warn --file /dev/null
+	@SECRET_KEY=$$($(BIN)/python -c 'import secrets; print(secrets.token_urlsafe(64))') \
+	  PUBLIC_BASE_URL=https://chat.example.com COGNITO_USER_POOL_ID=us-east-1_example COGNITO_CLIENT_ID=example \
+	  $(BIN)/python manage.py check --deploy --fail-level WARNING
+
+openapi: $(VENV)/.run ## Prints the OpenAPI document as JSON
+	@$(BIN)/python manage.py spectacular --format openapi-json
+
+bench: $(VENV)/.dev ## Prints ratios measured in one run, as JSON
+	@$(BIN)/python -m tests.bench
+
+requirements: $(VENV)/.dev ## Pins the requirements anew
+	@$(BIN)/python -m uv --version >/dev/null 2>&1 || $(BIN)/python -m pip install --quiet uv
+	@for name in requirements requirements-dev; do \
+	  $(BIN)/python -m uv pip compile --quiet --upgrade --universal --no-emit-index-url --no-header \
+	    --python-version 3.11 $$name.in -o $$name.txt; done
+
+clean: ## Removes the virtual environment and all local data
+	rm -rf $(VENV) var
+
+$(VENV)/.python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	  { echo "Python 3.11 or newer is needed; PYTHON=/path/to/python3.11 make run names one."; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
+	  { echo "This Python has no venv module; on Debian and Ubuntu: apt install python3-venv."; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.run: requirements.txt | $(VENV)/.python
+	@echo "Installing requirements ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.txt requirements.txt | $(VENV)/.python
+	@echo "Installing requirements and test tools ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-dev.txt
+	@touch $@ $(VENV)/.run

@@ -1,0 +1,19 @@
+from django.apps import AppConfig
+from django.contrib.admin.apps import AdminConfig
+
+
+class BedrockChatConfig(AppConfig):
+    """The kernel: identity, the wire, Bedrock and the blobs that the apps to its right stand on."""
+
+    name = "bedrock_chat"
+    default_auto_field = "django.db.models.BigAutoField"
+    verbose_name = "Bedrock Chat"
+
+    def ready(self) -> None:
+        from bedrock_chat import checks  # noqa: F401  registers the system checks, which need loaded apps
+
+
+class ConsoleConfig(AdminConfig):
+    """Django's admin with our site, so that `@admin.register` in every app lands in the console."""
+
+    default_site = "bedrock_chat.console.Console"

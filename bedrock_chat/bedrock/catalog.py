@@ -1,0 +1,212 @@
+"""The models as data: what each is called, may be sent, can do and costs. Null in the data is "not known".
+
+The facts stand in `catalog.json` with their sources; adding a model is one entry there.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+DATA = Path(__file__).with_name("catalog.json")
+GLOBAL = "global"
+
+
+class UnknownModelKey(KeyError):
+    """No model of that wire key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reasoning:
+    """How a model is asked to think. `fields` is what joins `additionalModelRequestFields`, None where nothing does.
+
+    `mode` is none, budgetTokens, adaptive or always-on. `signed` reasoning goes back unmodified; other is dropped.
+    """
+
+    mode: str
+    fields: Mapping[str, Any] | None
+    signed: bool
+    min_budget: int
+    default_budget: int
+
+
+@dataclass(frozen=True, slots=True)
+class Caching:
+    """Prompt cache checkpoints: where they may stand, how many, and the tokens below which they do nothing."""
+
+    targets: frozenset[str]
+    max_checkpoints: int
+    min_tokens: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What is sent when nobody says otherwise; None means that the parameter is not sent."""
+
+    max_tokens: int
+    temperature: float | None
+    top_p: float | None
+    top_k: int | None
+    stop_sequences: tuple[str, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class PriceRow:
+    """USD per 1,000 tokens; None is unpriced."""
+
+    input: Decimal | None
+    output: Decimal | None
+    cache_read: Decimal | None
+    cache_write: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One model of the catalogue. Abilities are True, False, or None where nobody knows."""
+
+    key: str
+    bedrock_id: str
+    display_name: str
+    family: str
+    provider: str
+    images: bool | None
+    documents: bool | None
+    tools: bool | None
+    tools_while_streaming: bool | None
+    system_prompt: bool | None
+    prefill: bool | None
+    reasoning: Reasoning
+    caching: Caching
+    context_window: int | None
+    max_output_tokens: int | None
+    defaults: Defaults
+    temperature: bool
+    top_p: bool
+    stop_sequences: bool
+    top_k_path: tuple[str, ...] | None
+    restrictions: frozenset[str]
+    in_region: frozenset[str]
+    profiles: Mapping[str, str]
+    profile_regions: Mapping[str, frozenset[str]]
+    region_prices: Mapping[str, PriceRow]
+    profile_prices: Mapping[str, PriceRow]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What is invoked, from where, and by which geography's price (None: the region's own)."""
+
+    model_id: str
+    region: str
+    geography: str | None = None
+
+
+def find(key: str) -> Model:
+    """The model of that wire key. Raises UnknownModelKey."""
+    try:
+        return MODELS[key]
+    except KeyError:
+        raise UnknownModelKey(key) from None
+
+
+def route(
+    model: Model, *, region: str, cross_region: bool, global_inference: bool, profile_arns: Mapping[str, str]
+) -> Target:
+    """Chooses what to invoke: the operator's own profile, the global one, the region's geographic one, the bare id.
+
+    With both switches off the bare id is called even where Bedrock wants a profile: keeping data in the region is
+    what the switch promises, and a clear refusal is better than a quiet detour.
+    """
+    if arn := profile_arns.get(model.key):
+        return Target(arn, region)
+    if global_inference and region in model.profile_regions.get(GLOBAL, ()):
+        return Target(model.profiles[GLOBAL], region, GLOBAL)
+    if cross_region:
+        for geography, regions in model.profile_regions.items():
+            if geography != GLOBAL and region in regions:
+                return Target(model.profiles[geography], region, geography)
+    return Target(model.bedrock_id, region)
+
+
+# ---- Reading the data -----------------------------------------------------------------------------------------------
+
+
+def _model(key: str, facts: Mapping[str, Any]) -> Model:
+    identity, abilities, parameters = facts["identity"], facts["abilities"], facts["parameters"]
+    profiles = facts["inferenceProfiles"]
+    return Model(
+        key=key,
+        bedrock_id=identity["bedrockId"],
+        display_name=identity["displayName"],
+        family=identity["family"],
+        provider=identity["provider"],
+        images=abilities["images"]["supported"],
+        documents=abilities["documents"]["supported"],
+        tools=abilities["tools"]["supported"],
+        tools_while_streaming=abilities["tools"].get("whileStreaming"),
+        system_prompt=abilities["systemPrompt"]["supported"],
+        prefill=abilities["prefill"]["supported"],
+        reasoning=_reasoning(abilities["reasoning"], facts["defaults"]),
+        caching=_caching(abilities["promptCaching"]),
+        context_window=facts["limits"]["contextWindow"],
+        max_output_tokens=facts["limits"]["maxOutputTokens"],
+        defaults=_defaults(facts["defaults"]),
+        temperature=parameters["temperature"]["supported"] is True,
+        top_p=parameters["topP"]["supported"] is True,
+        stop_sequences=parameters["stopSequences"]["supported"] is True,
+        top_k_path=_path(parameters["topK"].get("field")),
+        restrictions=frozenset(parameters["restrictions"]),
+        in_region=frozenset(facts["inRegion"]["regions"]),
+        profiles=profiles["ids"],
+        profile_regions={name: frozenset(regions) for name, regions in profiles.get("sourceRegions", {}).items()},
+        region_prices={name: _price_row(row) for name, row in facts["price"].get("regions", {}).items()},
+        profile_prices={name: _price_row(row) for name, row in facts["price"].get("profiles", {}).items()},
+    )
+
+
+def _reasoning(facts: Mapping[str, Any], defaults: Mapping[str, Any]) -> Reasoning:
+    # Where a model thinks without showing it, the request that asks for the text is the one to send.
+    asked = facts.get("askForText") or facts.get("request") or {}
+    return Reasoning(
+        mode=facts["mode"],
+        fields=asked.get("additionalModelRequestFields"),
+        signed=facts.get("signed") is True,
+        min_budget=facts.get("minBudgetTokens") or 0,
+        default_budget=defaults.get("reasoningBudgetTokens") or 0,
+    )
+
+
+def _caching(facts: Mapping[str, Any]) -> Caching:
+    return Caching(frozenset(facts["targets"]), facts["maxCheckpoints"] or 0, facts["minTokensPerCheckpoint"])
+
+
+def _defaults(facts: Mapping[str, Any]) -> Defaults:
+    stops = facts["stopSequences"]
+    return Defaults(
+        max_tokens=facts["maxTokens"],
+        temperature=facts["temperature"],
+        top_p=facts["topP"],
+        top_k=facts["topK"],
+        stop_sequences=None if stops is None else tuple(stops),
+    )
+
+
+def _path(field: str | None) -> tuple[str, ...] | None:
+    """`additionalModelRequestFields.a.b` → ("a", "b")."""
+    return tuple(field.split(".")[1:]) if field else None
+
+
+def _price_row(row: Mapping[str, Any]) -> PriceRow:
+    def price(name: str) -> Decimal | None:
+        value = row.get(name)
+        return None if value is None else Decimal(str(value))
+
+    return PriceRow(price("input"), price("output"), price("cacheRead"), price("cacheWrite"))
+
+
+MODELS: Mapping[str, Model] = {
+    key: _model(key, facts) for key, facts in json.loads(DATA.read_text(encoding="utf-8"))["models"].items()
+}
+"""Every model by its wire key, such as `claude-v4.5-sonnet`."""

@@ -1,0 +1,231 @@
+"""Requests to Bedrock, composed purely. What a model refuses is not sent."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bedrock_chat.bedrock.catalog import Model, Target
+from bedrock_chat.wire.errors import BadRequest
+
+Message = dict[str, Any]
+CACHE_POINT = {"cachePoint": {"type": "default"}}
+MARKED_QUESTIONS = 2  # with system and tools that makes four, as many as Bedrock takes
+BESIDE_A_DOCUMENT = {"text": "See the attached document."}  # Bedrock wants text beside a document
+LOWEST_REASONING_TOP_P = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """What somebody chose; None is the model's default."""
+
+    max_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    stop_sequences: tuple[str, ...] | None = None
+    reasoning_budget: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ToolSpec:
+    """A tool as the model is told of it; `schema` is the JSON schema of its input."""
+
+    name: str
+    description: str
+    schema: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRequest:
+    """A call to be made: `body` is Converse's keyword arguments without `modelId`.
+
+    Where it is not `streamable`, Converse stands behind a streaming answer.
+    """
+
+    model: Model
+    target: Target
+    body: dict[str, Any]
+    streamable: bool = True
+
+
+NO_PARAMETERS = Parameters()
+
+
+def compose(
+    model: Model,
+    target: Target,
+    messages: Sequence[Message],
+    *,
+    instruction: str = "",
+    parameters: Parameters = NO_PARAMETERS,
+    tools: Sequence[ToolSpec] = (),
+    reasoning: bool = False,
+    prompt_caching: bool = True,
+) -> ModelRequest:
+    """The request for Converse messages whose bodies are resolved. Raises BadRequest for what the model cannot see.
+
+    `reasoning` is ignored where the model does not think, or always does. Messages that need no change are passed on
+    as they are, so that a conversation of a thousand turns is not copied.
+    """
+    thinks = reasoning and model.reasoning.fields is not None
+    marks = model.caching.targets if prompt_caching and model.caching.max_checkpoints else frozenset()
+    sent = _messages(model, messages)
+    body: dict[str, Any] = {}
+    if model.system_prompt is False:
+        sent = _opened_by(instruction, sent) if instruction else sent
+    else:
+        body["system"] = _system(instruction, marked="system" in marks)
+    if "messages" in marks:
+        sent = _marked(sent)
+    config, additional = _parameters(model, parameters, thinks=thinks)
+    body |= {"messages": sent, "inferenceConfig": config}
+    if additional:
+        body["additionalModelRequestFields"] = additional
+    sends_tools = bool(tools) and model.tools is not False
+    if sends_tools:
+        body["toolConfig"] = _tool_config(tools, marked="tools" in marks)
+    return ModelRequest(model, target, body, streamable=not (sends_tools and model.tools_while_streaming is False))
+
+
+# ---- Messages -------------------------------------------------------------------------------------------------------
+
+
+def _messages(model: Model, messages: Sequence[Message]) -> list[Message]:
+    """History as this model takes it: reasoning it did not sign is left out, documents lose their names."""
+    names = (f"document {number}" for number in range(1, 1_000_000))
+    return [
+        _question(model, message, names) if message["role"] == "user" else _answer(model, message)
+        for message in messages
+    ]
+
+
+def _question(model: Model, message: Message, names: Iterator[str]) -> Message:
+    content = message["content"]
+    has_image = any("image" in block for block in content)
+    has_document = any("document" in block for block in content)
+    if has_image and model.images is False:
+        raise BadRequest(f"{model.display_name} cannot see images; choose a model that can.")
+    if not has_document:
+        return message
+    if model.documents is False:
+        raise BadRequest(f"{model.display_name} cannot read documents; choose a model that can.")
+    # A name is a way to inject prompts, and Bedrock limits its alphabet.
+    named = [
+        {"document": {**block["document"], "name": next(names)}} if "document" in block else block for block in content
+    ]
+    if not any("text" in block for block in content):
+        named.append(BESIDE_A_DOCUMENT)
+    return {"role": "user", "content": named}
+
+
+def _answer(model: Model, message: Message) -> Message:
+    content = message["content"]
+    if not any("reasoningContent" in block for block in content):
+        return message
+    kept = [block for block in content if "reasoningContent" not in block or _is_kept(model, block["reasoningContent"])]
+    return {"role": "assistant", "content": kept}
+
+
+def _is_kept(model: Model, reasoning: Mapping[str, Any]) -> bool:
+    if not model.reasoning.signed:
+        return False
+    return "redactedContent" in reasoning or bool(reasoning.get("reasoningText", {}).get("signature"))
+
+
+def _opened_by(instruction: str, messages: list[Message]) -> list[Message]:
+    """Where system prompts are refused the instruction opens the first user message."""
+    first, *rest = messages
+    return [{"role": first["role"], "content": [{"text": instruction}, *first["content"]]}, *rest]
+
+
+def _marked(messages: list[Message]) -> list[Message]:
+    """Cache marks on the last two questions. Tool results and prefills carry none: their turn ends with them."""
+    if messages[-1]["role"] != "user":
+        return messages
+    marked, left = list(messages), MARKED_QUESTIONS
+    for index in range(len(marked) - 1, -1, -1):
+        message = marked[index]
+        if message["role"] == "user" and not any("toolResult" in block for block in message["content"]):
+            marked[index] = {"role": "user", "content": [*message["content"], CACHE_POINT]}
+            left -= 1
+            if not left:
+                break
+    return marked
+
+
+def _system(instruction: str, *, marked: bool) -> list[dict[str, Any]]:
+    if not instruction:
+        return []
+    return [{"text": instruction}, CACHE_POINT] if marked else [{"text": instruction}]
+
+
+def _tool_config(tools: Sequence[ToolSpec], *, marked: bool) -> dict[str, Any]:
+    specs: list[dict[str, Any]] = [
+        {"toolSpec": {"name": tool.name, "description": tool.description, "inputSchema": {"json": dict(tool.schema)}}}
+        for tool in tools
+    ]
+    return {"tools": [*specs, CACHE_POINT] if marked else specs, "toolChoice": {"auto": {}}}
+
+
+# ---- Parameters -----------------------------------------------------------------------------------------------------
+
+
+def _parameters(model: Model, chosen: Parameters, *, thinks: bool) -> tuple[dict[str, Any], dict[str, Any]]:
+    """`inferenceConfig` and `additionalModelRequestFields`."""
+    max_tokens = _at_most(chosen.max_tokens or model.defaults.max_tokens, model.max_output_tokens)
+    additional: dict[str, Any] = {}
+    if thinks:
+        max_tokens, additional = _thinking(model, chosen, max_tokens)
+    config: dict[str, Any] = {"maxTokens": max_tokens, **_sampling(model, chosen, thinks=thinks)}
+    stops = chosen.stop_sequences if chosen.stop_sequences is not None else model.defaults.stop_sequences
+    if stops is not None and model.stop_sequences:
+        config["stopSequences"] = list(stops)
+    top_k = chosen.top_k if chosen.top_k is not None else model.defaults.top_k
+    if top_k is not None and model.top_k_path and not (thinks and "reasoning-no-topK" in model.restrictions):
+        _put(additional, model.top_k_path, top_k)
+    return config, additional
+
+
+def _sampling(model: Model, chosen: Parameters, *, thinks: bool) -> dict[str, Any]:
+    temperature = chosen.temperature if chosen.temperature is not None else model.defaults.temperature
+    top_p = chosen.top_p if chosen.top_p is not None else model.defaults.top_p
+    if "temperature-or-topP" in model.restrictions:
+        # Who chose topP alone gets it; everybody else gets the temperature.
+        if chosen.top_p is not None and chosen.temperature is None and not thinks:
+            temperature = None
+        else:
+            top_p = None
+    if thinks and "reasoning-temperature-1" in model.restrictions:
+        temperature = 1.0
+    if thinks and top_p is not None and "reasoning-topP-095-to-1" in model.restrictions:
+        top_p = max(LOWEST_REASONING_TOP_P, top_p)
+    sampling = {}
+    if temperature is not None and model.temperature:
+        sampling["temperature"] = temperature
+    if top_p is not None and model.top_p:
+        sampling["topP"] = top_p
+    return sampling
+
+
+def _thinking(model: Model, chosen: Parameters, max_tokens: int) -> tuple[int, dict[str, Any]]:
+    """Reasoning fields, and `maxTokens` with room for them: thinking must not eat the answer's allowance."""
+    fields = model.reasoning.fields or {}
+    if model.reasoning.mode != "budgetTokens":
+        return max_tokens, {name: dict(value) for name, value in fields.items()}
+    budget = max(chosen.reasoning_budget or model.reasoning.default_budget, model.reasoning.min_budget)
+    if budget >= max_tokens:
+        max_tokens = _at_most(budget + max_tokens, model.max_output_tokens)
+        budget = min(budget, max_tokens - 1)
+    return max_tokens, {"thinking": {**fields["thinking"], "budget_tokens": budget}}
+
+
+def _at_most(tokens: int, limit: int | None) -> int:
+    """Bedrock refuses more than a model can write, and whoever chose more wants as much as there is."""
+    return tokens if limit is None else min(tokens, limit)
+
+
+def _put(fields: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
+    *outer, last = path
+    for name in outer:
+        fields = fields.setdefault(name, {})
+    fields[last] = value

@@ -1,0 +1,110 @@
+"""Bodies of images and documents: one file per content, named by its SHA-256, and who refers to it.
+
+A blob is stored before the transaction that refers to it (`store`), since storage may be a network away; the reference
+is written inside that transaction (`refer`). A blob that no reference names, whether its transaction failed or its
+owner is gone, is garbage.
+"""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from django.core.files.base import ContentFile, File
+from django.core.files.storage import FileSystemStorage, default_storage
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+
+class LocalFiles(FileSystemStorage):
+    """Files that are whole or absent: a process killed in mid-write leaves no half body under a blob's name."""
+
+    def _save(self, name: str, content: File) -> str:
+        target = Path(self.path(name))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".upload-", delete=False) as file:
+            for chunk in content.chunks():
+                file.write(chunk)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(file.name, target)  # noqa: PTH105  atomic, also over a file that a concurrent upload put there
+        return name
+
+
+class Blob(models.Model):
+    """A body in storage. `stored_at` moves on every upload of the same bytes, so that removal can keep its distance."""
+
+    sha256 = models.CharField(primary_key=True, max_length=64)
+    size = models.PositiveBigIntegerField(help_text="Bytes.")
+    stored_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=Q(sha256__regex=r"^[0-9a-f]{64}$"), name="blob_sha256_is_hex")]
+
+    def __str__(self) -> str:
+        return self.sha256
+
+
+class BlobReference(models.Model):
+    """An owner of a blob, by value: the apps to the right own rows that the kernel cannot point at."""
+
+    blob = models.ForeignKey(Blob, on_delete=models.PROTECT, related_name="references")
+    owner_kind = models.CharField(max_length=32)
+    owner_id = models.BigIntegerField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["owner_kind", "owner_id", "blob"], name="one_reference_per_owner"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.owner_kind} {self.owner_id}: {self.blob_id}"
+
+
+def name_of(sha256: str) -> str:
+    """The file's name in storage; two levels of folders keep directories small."""
+    return f"{sha256[:2]}/{sha256[2:4]}/{sha256}"
+
+
+def digest(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()
+
+
+def store(bodies: Mapping[str, bytes]) -> None:
+    """Puts bodies (SHA-256 → bytes) into storage and makes their rows. Call it outside any transaction.
+
+    The row comes first: a file whose row were missing could never be found again for removal.
+    """
+    if not bodies:
+        return
+    Blob.objects.bulk_create(
+        [Blob(sha256=sha256, size=len(body)) for sha256, body in bodies.items()],
+        update_conflicts=True,
+        update_fields=["stored_at"],
+        unique_fields=["sha256"],
+    )
+    for sha256, body in bodies.items():
+        name = name_of(sha256)
+        if not default_storage.exists(name):
+            default_storage.save(name, ContentFile(body))
+
+
+def refer(owner_kind: str, owner_id: int, shas: Iterable[str]) -> None:
+    """Makes the owner refer to stored blobs; call it in the transaction that writes the owner."""
+    rows = [BlobReference(blob_id=sha256, owner_kind=owner_kind, owner_id=owner_id) for sha256 in shas]
+    if rows:
+        BlobReference.objects.bulk_create(rows, ignore_conflicts=True)
+
+
+def forget(owner_kind: str, owner_ids: Iterable[int]) -> None:
+    """Drops the references of owners that are being deleted, in the same transaction."""
+    BlobReference.objects.filter(owner_kind=owner_kind, owner_id__in=list(owner_ids)).delete()
+
+
+def read(sha256: str) -> bytes:
+    """The body. Raises FileNotFoundError (or the storage's own error) where the file is gone."""
+    with default_storage.open(name_of(sha256)) as file:
+        body: bytes = file.read()
+        return body

@@ -1,0 +1,253 @@
+"""Django's synchronous handler under an event loop: requests work on threads, and wait on the loop."""
+
+import asyncio
+import contextlib
+import contextvars
+import logging
+import threading
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import partial
+from queue import SimpleQueue
+from typing import Any
+
+from django.core.handlers.wsgi import WSGIHandler
+
+from bedrock_chat.database import release_connection
+from bedrock_chat.threads import Job, Threads
+
+logger = logging.getLogger(__name__)
+
+Environ = dict[str, Any]
+Message = dict[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Headers = list[tuple[bytes, bytes]]
+
+FILE_BLOCK = 256 * 1024
+BODILESS = frozenset({204, 304})
+
+
+class FileBlocks:
+    """`wsgi.file_wrapper`: Django hands over a file instead of that file's 4 KB pieces."""
+
+    def __init__(self, file: Any, block_size: int) -> None:
+        self._file = file
+        self._in_use = threading.Lock()  # a client may vanish, and so have the file closed, in the middle of a read
+
+    def read(self) -> bytes:
+        with self._in_use:
+            block: bytes = self._file.read(FILE_BLOCK)
+            return block
+
+    def close(self) -> None:
+        """Close the response: Django puts its `close` in the place of the file's."""
+        with self._in_use:
+            self._file.close()
+
+
+@dataclass(slots=True)
+class Stream:
+    """A response whose body is still to come, piece by piece, each taken on a thread or on the loop.
+
+    `lent` stands for the thread that made the response and stays with it: a synchronous iterator may hold a cursor of
+    that thread's database connection. None: any thread will do.
+    """
+
+    response: Any
+    threads: Threads
+    lent: "SimpleQueue[Job | None] | None"
+    close_response: Job
+    context: contextvars.Context
+
+    async def parts(self) -> AsyncGenerator[bytes, None]:
+        if isinstance(self.response, FileBlocks):
+            take = self.response.read
+        elif not self.response.is_async:
+            take = partial(next, filter(None, iter(self.response)), b"")
+        else:
+            try:
+                async for part in self.response:
+                    yield part
+            finally:
+                # Django wraps the view's generator; closing the wrappers alone would leave it to the garbage collector.
+                if aclose := getattr(self.response._iterator, "aclose", None):
+                    await aclose()
+            return
+        while part := await self._on_thread(take):
+            yield part
+
+    def close(self) -> None:
+        """Close the response on a thread, and free one that was lent. To be called exactly once."""
+        self._submit(self.close_response)
+        if self.lent is not None:
+            self.lent.put(None)
+
+    def serve(self) -> None:
+        """On a lent thread: do what the loop asks for, until the stream is closed."""
+        while self.lent is not None and (job := self.lent.get()) is not None:
+            job()
+
+    def _submit(self, job: Job) -> None:
+        if self.lent is None:
+            self.threads.submit(job)
+        else:
+            self.lent.put(job)
+
+    async def _on_thread(self, take: Callable[[], bytes]) -> bytes:
+        taken: Future[bytes] = Future()
+        context = self.context.copy()  # the original is entered by the task that waits here
+
+        def job() -> None:
+            try:
+                taken.set_result(context.run(take))
+            except BaseException as error:  # noqa: BLE001  it is raised again where the part is awaited
+                taken.set_exception(error)
+
+        taken.set_running_or_notify_cancel()
+        self._submit(job)
+        return await asyncio.wrap_future(taken)
+
+
+@dataclass(slots=True)
+class Answer:
+    status: int
+    headers: Headers
+    body: bytes = b""
+    stream: Stream | None = None
+
+
+class Bridge:
+    """Runs requests through a WSGI handler. An ordinary response crosses to the loop once, whole and closed.
+
+    Files and asynchronous streams come back to the loop and hold neither thread nor database connection while they wait
+    for the model or for a slow reader. Other streams keep the thread they were made on.
+    """
+
+    def __init__(self, threads: Threads, handler: WSGIHandler) -> None:
+        self._threads = threads
+        self._handler = handler
+
+    async def ask(self, environ: Environ) -> Answer:
+        """Have Django work on a request. Cancelling loses the answer, never the work: a turn is stored all the same."""
+        loop = asyncio.get_running_loop()
+        arrival: asyncio.Future[Answer] = loop.create_future()
+
+        def arrived(answer: Answer) -> None:
+            if not arrival.done():
+                arrival.set_result(answer)
+            elif answer.stream is not None:
+                answer.stream.close()
+
+        self._threads.submit(lambda: self._work(environ, lambda answer: loop.call_soon_threadsafe(arrived, answer)))
+        return await arrival
+
+    async def tell(self, answer: Answer, receive: Receive, send: Send) -> None:
+        """Send an answer. Whatever becomes of the client or of `send`, the response is closed and its thread freed."""
+        stream = answer.stream
+        try:
+            await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
+            if stream is None:
+                await send({"type": "http.response.body", "body": answer.body})
+            else:
+                await _pump(stream, receive, send)
+        finally:
+            if stream is not None:
+                stream.close()
+
+    def _work(self, environ: Environ, deliver: Callable[[Answer], object]) -> None:
+        """On a thread: one request, and then, where the thread is lent to it, its stream."""
+        # Threads outlive requests: what one of them binds (log fields, a language) must not be there for the next.
+        context = contextvars.Context()
+        try:
+            answer = context.run(self._respond, environ, context)
+        except BaseException:  # SystemExit too: its client would wait for ever
+            logger.exception("A request failed outside of Django's own error handling.")
+            environ["wsgi.input"].close()
+            answer = plain_error(500, "Internal server error.")
+        try:
+            deliver(answer)
+        except RuntimeError:  # the loop has ended meanwhile
+            if answer.stream is not None:
+                answer.stream.close()
+        if answer.stream is not None:
+            answer.stream.serve()
+
+    def _respond(self, environ: Environ, context: contextvars.Context) -> Answer:
+        head: tuple[str, list[tuple[str, str]]] = ("", [])
+
+        def start_response(status: str, headers: list[tuple[str, str]], _: Any = None) -> Callable[[bytes], object]:
+            nonlocal head
+            head = status, headers
+            return _no_write
+
+        environ["wsgi.file_wrapper"] = FileBlocks
+        response: Any = self._handler(environ, start_response)
+
+        def close() -> None:
+            try:
+                response.close()
+            finally:
+                environ["wsgi.input"].close()
+
+        try:
+            status = int(head[0][:3])
+            headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in head[1]]
+            is_file = isinstance(response, FileBlocks)
+            streams = is_file or response.streaming
+            body = b""
+            if status in BODILESS:
+                # CommonMiddleware measures what is not there, and HTTP forbids saying so.
+                headers = [header for header in headers if header[0] != b"content-length"]
+            elif not streams:
+                body = b"".join(response)
+                if not any(name == b"content-length" for name, _ in headers):
+                    headers.append((b"content-length", b"%d" % len(body)))
+            elif environ["REQUEST_METHOD"] != "HEAD":
+                lent = None if is_file or response.is_async else SimpleQueue[Job | None]()
+                if lent is None:
+                    release_connection()
+                return Answer(status, headers, stream=Stream(response, self._threads, lent, close, context))
+        except BaseException:
+            close()
+            raise
+        close()
+        return Answer(status, headers, body)
+
+
+def _no_write(data: bytes) -> object:
+    raise NotImplementedError("Django returns its bodies.")
+
+
+def plain_error(status: int, sentence: str, headers: Headers | None = None) -> Answer:
+    """An error in our shape, for where Django cannot be asked for one."""
+    body = b'{"detail": "%b", "errors": ["%b"]}' % (sentence.encode(), sentence.encode())
+    length = (b"content-length", b"%d" % len(body))
+    return Answer(status, [(b"content-type", b"application/json"), length, *(headers or [])], body)
+
+
+async def _pump(stream: Stream, receive: Receive, send: Send) -> None:
+    """Send the parts as they come, until the end or until the client is gone, whichever is first."""
+
+    async def forward() -> None:
+        async with contextlib.aclosing(stream.parts()) as parts:
+            async for part in parts:
+                await send({"type": "http.response.body", "body": part, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def listen() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    loop = asyncio.get_running_loop()
+    forwarding = loop.create_task(forward(), context=stream.context)
+    listening = loop.create_task(listen())
+    try:
+        await asyncio.wait((forwarding, listening), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        forwarding.cancel()
+        listening.cancel()
+        ended, _ = await asyncio.gather(forwarding, listening, return_exceptions=True)
+    if isinstance(ended, Exception):
+        raise ended

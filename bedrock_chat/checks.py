@@ -1,0 +1,82 @@
+"""System checks: `manage.py check` says what is wrong with a configuration, before the first request does."""
+
+import sqlite3
+from typing import Any
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.db import connection
+
+from bedrock_chat.bedrock import catalog
+
+OLDEST_SQLITE = (3, 35)  # UPDATE … RETURNING
+
+
+@register(Tags.compatibility)
+def models_exist(**_: Any) -> list[CheckMessage]:
+    """Every model that a setting names is in the catalogue."""
+    named = {
+        "DEFAULT_MODEL": [settings.DEFAULT_MODEL],
+        "TITLE_MODEL": [settings.TITLE_MODEL],
+        "GLOBAL_AVAILABLE_MODELS": settings.GLOBAL_AVAILABLE_MODELS,
+        "INFERENCE_PROFILE_ARNS": list(settings.INFERENCE_PROFILE_ARNS),
+        "MODEL_PRICES": list(settings.MODEL_PRICES),
+    }
+    found: list[CheckMessage] = [
+        Error(
+            f"{setting} names {key!r}, which is not in the catalogue of models.",
+            hint=f"One of: {', '.join(sorted(catalog.MODELS))}.",
+            id="bedrock_chat.E001",
+        )
+        for setting, keys in named.items()
+        for key in keys
+        if key not in catalog.MODELS
+    ]
+    available = settings.GLOBAL_AVAILABLE_MODELS
+    if available and settings.DEFAULT_MODEL not in available:
+        found.append(
+            Error(
+                "DEFAULT_MODEL is not among GLOBAL_AVAILABLE_MODELS: a new conversation would be refused.",
+                id="bedrock_chat.E002",
+            )
+        )
+    return found
+
+
+@register(Tags.compatibility)
+def sqlite_serves(**_: Any) -> list[CheckMessage]:
+    """SQLite is new enough and can search."""
+    if connection.vendor != "sqlite":
+        return []
+    if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+        return [
+            Error(
+                f"SQLite {sqlite3.sqlite_version} is too old; 3.35 or newer is needed.",
+                hint="Use a newer Python build, or PostgreSQL through DATABASE_URL.",
+                id="bedrock_chat.E003",
+            )
+        ]
+    with sqlite3.connect(":memory:") as database:
+        options = {row[0] for row in database.execute("PRAGMA compile_options")}
+    database.close()
+    if "ENABLE_FTS5" not in options:
+        return [
+            Error(
+                "SQLite was built without FTS5, which search stands on.",
+                hint="Use another Python build, or PostgreSQL through DATABASE_URL.",
+                id="bedrock_chat.E004",
+            )
+        ]
+    return []
+
+
+@register(Tags.security, deploy=True)
+def identities_are_real(**_: Any) -> list[CheckMessage]:
+    """A deployment has somebody to sign its users' tokens."""
+    if settings.COGNITO_USER_POOL_ID or settings.LOCAL_IDENTITIES:
+        return []
+    return [
+        Warning(
+            "Nobody can sign in: neither COGNITO_USER_POOL_ID nor LOCAL_IDENTITIES is set.", id="bedrock_chat.W001"
+        )
+    ]

@@ -1,0 +1,1 @@
+"""Who is calling: users, their groups, Cognito and local tokens."""

@@ -1,0 +1,43 @@
+"""The address of a client behind proxies."""
+
+import ipaddress
+
+from django.conf import settings
+from django.http import HttpRequest
+
+
+def client_address(request: HttpRequest) -> str:
+    """The right-most hop of `X-Forwarded-For` that `TRUSTED_PROXIES` does not name.
+
+    The walk begins at the peer of the connection; a client can put whatever it likes to the left of what our own
+    proxies append. Something that is no address ends the walk at the hop before it.
+    """
+    address = str(request.META.get("REMOTE_ADDR", ""))
+    hops = str(request.META.get("HTTP_X_FORWARDED_FOR", "")).split(",")
+    while hops and _is_trusted(address):
+        hop = _address(hops.pop())
+        if hop is None:
+            break
+        address = hop
+    return address
+
+
+def _is_trusted(address: str) -> bool:
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return any(parsed in network for network in settings.TRUSTED_PROXIES)
+
+
+def _address(hop: str) -> str | None:
+    """An IP address with or without a port: `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]:80`."""
+    hop = hop.strip()
+    if hop.startswith("["):
+        hop = hop[1:].partition("]")[0]
+    elif hop.count(":") == 1:
+        hop = hop.partition(":")[0]
+    try:
+        return str(ipaddress.ip_address(hop))
+    except ValueError:
+        return None

@@ -1,0 +1,28 @@
+"""Who makes a request: a user, or a key of a publication."""
+
+from dataclasses import dataclass
+
+ADMIN = "Admin"
+CREATING_BOT_ALLOWED = "CreatingBotAllowed"
+PUBLISH_ALLOWED = "PublishAllowed"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The verified origin of a request, made by authentication and handed to every domain function as `actor`.
+
+    Either `user_id` is set, or `publication_id` and `key_id` are. `groups` are the token's.
+    """
+
+    user_id: str | None
+    publication_id: str | None = None
+    key_id: str | None = None
+    groups: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        if (self.user_id is None) == (self.publication_id is None):
+            raise ValueError("A caller is a user or a publication.")
+
+    def is_in(self, group: str) -> bool:
+        """Membership as the contract counts it: Admin implies every group."""
+        return group in self.groups or ADMIN in self.groups

@@ -1,0 +1,120 @@
+"""Local identities: users, a signing key and tokens of our own, for development and for trying things out.
+
+Their tokens are shaped like Cognito's and verified the same way. Off unless DEBUG or LOCAL_IDENTITIES say otherwise.
+"""
+
+import json
+import secrets
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+from django.conf import settings
+from django.core.management.base import CommandError
+from django.db import IntegrityError, transaction
+from django.http import HttpRequest, JsonResponse
+from django.views import View
+
+from bedrock_chat.identity.caller import ADMIN, CREATING_BOT_ALLOWED, PUBLISH_ALLOWED
+from bedrock_chat.identity.models import SigningKey, User
+from bedrock_chat.wire.ids import new_id
+
+FIRST_KEY = "local-1"
+OPERATOR = "operator"
+SEEDED = {"alice": (ADMIN,), "bob": (), "carol": (CREATING_BOT_ALLOWED, PUBLISH_ALLOWED)}
+DAY = 86_400
+
+
+def signing_key() -> SigningKey:
+    """The newest key, made at first need. Of two processes that start at once one makes it: its name is taken."""
+    found = SigningKey.objects.first()
+    if found is None:
+        private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+        SigningKey.objects.bulk_create([SigningKey(kid=FIRST_KEY, private_key=pem)], ignore_conflicts=True)
+        found = SigningKey.objects.get(kid=FIRST_KEY)
+    return found
+
+
+def _private_key(key: SigningKey) -> rsa.RSAPrivateKey:
+    loaded = load_pem_private_key(key.private_key.encode(), password=None)
+    assert isinstance(loaded, rsa.RSAPrivateKey)
+    return loaded
+
+
+def jwks_document() -> dict[str, list[dict[str, Any]]]:
+    """The public keys, as a JWKS document."""
+    keys = []
+    for key in SigningKey.objects.all():
+        public = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(_private_key(key).public_key()))
+        keys.append({**public, "kid": key.kid, "alg": "RS256", "use": "sig"})
+    return {"keys": keys}
+
+
+class JwksView(View):
+    """`GET /.well-known/jwks.json`: what another server needs to verify our local tokens."""
+
+    def get(self, request: HttpRequest) -> JsonResponse:
+        return JsonResponse(jwks_document(), headers={"Cache-Control": "public, max-age=300"})
+
+
+def local_user(username: str, *, email: str = "") -> User:
+    """The local user of that name, made at first need; the id stays the same ever after."""
+    users = User.objects.filter(id__startswith="local:", username=username, login__isnull=True)
+    found = users.order_by("id").first()
+    if found is None:
+        found = User(id=f"local:{new_id()}", username=username, email=email or f"{username}@example.com")
+        found.set_unusable_password()
+        found.save(force_insert=True)
+    return found
+
+
+def issue_token(username: str, groups: Iterable[str] = (), *, days: float = 30, email: str = "") -> str:
+    """An ID token for a local user. Raises CommandError where local identities are off."""
+    if not settings.LOCAL_IDENTITIES:
+        raise CommandError("Local identities are off here; LOCAL_IDENTITIES=true turns them on.")
+    user, key, now = local_user(username, email=email), signing_key(), int(time.time())
+    claims = {
+        "iss": settings.LOCAL_ISSUER,
+        "aud": settings.LOCAL_CLIENT_ID,
+        "sub": user.pk,
+        "token_use": "id",
+        "cognito:username": user.username,
+        "email": email or user.email,
+        "iat": now,
+        "auth_time": now,
+        "exp": now + int(days * DAY),
+        "jti": new_id(),
+    }
+    if named := sorted(set(groups)):
+        claims["cognito:groups"] = named
+    return jwt.encode(claims, _private_key(key), algorithm="RS256", headers={"kid": key.kid})
+
+
+def seed() -> str:
+    """Makes the local users of a first start; gives a token for alice, who is Admin."""
+    for username in SEEDED:
+        local_user(username)
+    return issue_token("alice", SEEDED["alice"])
+
+
+def first_operator() -> tuple[str, str | None]:
+    """The console's first login, and its password where this call has made it (it is not kept anywhere)."""
+    found = User.objects.filter(is_staff=True, is_superuser=True).order_by("created_at").first()
+    if found is not None and found.login:
+        return found.login, None
+    password = secrets.token_urlsafe(12)
+    try:
+        with transaction.atomic():
+            User.objects.create_superuser(OPERATOR, password)
+    except IntegrityError:  # another process was first
+        return OPERATOR, None
+    return OPERATOR, password

@@ -1,0 +1,68 @@
+"""Users, and the keys that sign local tokens."""
+
+from typing import Any, ClassVar
+
+from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
+from django.db import models
+from django.db.models import Q
+
+from bedrock_chat.wire.ids import CodePointCharField, new_id
+
+
+class UserManager(BaseUserManager["User"]):
+    """Makes operators; everybody else comes in with a token."""
+
+    def create_superuser(self, login: str, password: str | None = None, **fields: Any) -> "User":
+        """An operator who may do everything in the console. Called by `manage.py createsuperuser`."""
+        user = User(
+            id=f"local:{new_id()}", login=login, username=login, is_staff=True, is_superuser=True, **fields
+        )
+        user.set_password(password)
+        user.save(using=self._db)
+        return user
+
+
+class User(AbstractBaseUser, PermissionsMixin):
+    """A person, known by the subject of their tokens.
+
+    `id` is the Cognito `sub`, or `local:<ulid>` for local identities and operators. Nobody but an operator has a
+    usable password; `login` is an operator's name on the console's sign-in page.
+    """
+
+    id = CodePointCharField(primary_key=True, max_length=128)
+    username = models.CharField(max_length=256, db_index=True, help_text="The token's cognito:username.")
+    email = models.CharField(max_length=320, blank=True, db_index=True)
+    token_groups = models.JSONField(default=list, blank=True, help_text="The groups of the last token seen.")
+    login = models.CharField(max_length=150, unique=True, null=True, blank=True, help_text="Operators only.")
+    is_active = models.BooleanField("active", default=True, help_text="Unticking suspends the user at once.")
+    is_staff = models.BooleanField("operator", default=False, help_text="May sign in to the console.")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects: ClassVar[UserManager] = UserManager()
+
+    USERNAME_FIELD = "login"
+    EMAIL_FIELD = "email"
+    REQUIRED_FIELDS: ClassVar[list[str]] = []
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(is_staff=False) | Q(login__isnull=False), name="operator_has_login"),
+            models.CheckConstraint(condition=Q(login__isnull=True) | ~Q(login=""), name="login_not_blank"),
+        ]
+
+    def __str__(self) -> str:
+        return self.username or self.id
+
+
+class SigningKey(models.Model):
+    """A key that signs local tokens. The newest one signs; all of them are published and verify."""
+
+    kid = models.CharField(primary_key=True, max_length=64)
+    private_key = models.TextField(help_text="PEM, PKCS #8.")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["-created_at"]
+
+    def __str__(self) -> str:
+        return self.kid

@@ -1,0 +1,18 @@
+"""Permission classes of the REST API."""
+
+from typing import Any
+
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+
+from bedrock_chat.identity.caller import Caller
+from bedrock_chat.wire.errors import Unauthenticated
+
+
+class IsSignedIn(BasePermission):
+    """A verified caller. Nobody in particular is a 401."""
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        if not isinstance(request.auth, Caller):
+            raise Unauthenticated
+        return True

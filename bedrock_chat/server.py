@@ -1,0 +1,140 @@
+"""The runner: one uvicorn process, told to end by SIGTERM or Ctrl-C, and leaving nothing behind."""
+
+import asyncio
+import errno
+import logging
+import math
+import os
+import resource
+import socket
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import NoReturn
+
+import uvicorn
+from django.conf import settings
+
+from bedrock_chat import draining
+from bedrock_chat.asgi import Application, application
+
+logger = logging.getLogger(__name__)
+
+BACKLOG = 2048
+DESCRIPTORS_PER_THREAD = 6  # SQLite keeps three a thread, sockets and boto3 the rest
+# Longer than the 60 s after which load balancers let go of an idle connection: the other way round, a request now and
+# then meets a connection that is being closed, and its client a 502.
+KEEP_ALIVE_SECONDS = 75
+
+
+class Server(uvicorn.Server):
+    """uvicorn, whose first signal begins to drain and whose second one ends at once."""
+
+    def __init__(self, config: uvicorn.Config, on_started: Callable[[str], None] | None = None) -> None:
+        super().__init__(config)
+        self._on_started = on_started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        if self.started and self._on_started is not None:
+            self._on_started(address((sockets or self.servers[0].sockets)[0]))
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        # Without super(): it would raise the signal again after the shutdown, and the process die of it.
+        if self.should_exit:
+            self.force_exit = True
+        draining.begin()
+        self.should_exit = True
+
+
+def run(
+    *, host: str | None = None, port: int | None = None, on_started: Callable[[str], None] | None = None
+) -> NoReturn:
+    """Serve until SIGTERM or SIGINT, then end the process.
+
+    `host` and `port` default to the settings; port 0 takes any free one. `on_started` is called with the address, like
+    `http://127.0.0.1:8000`, once requests are answered. Running requests have SHUTDOWN_GRACE seconds to finish.
+    """
+    listener = listen(settings.HOST if host is None else host, settings.PORT if port is None else port)
+    raise_descriptor_limit(DESCRIPTORS_PER_THREAD * settings.THREADS)
+    config = configuration(application)
+    server = Server(config, on_started)
+
+    async def serve() -> None:
+        status = 0
+        try:
+            await server.serve(sockets=[listener])
+        except SystemExit as failure:  # uvicorn's way to say that it could not start
+            status = failure.code if isinstance(failure.code, int) else 1
+        except BaseException:
+            logger.exception("The server failed.")
+            status = 1
+        leave(status)
+
+    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+        runner.run(serve())
+    leave(1)
+
+
+def configuration(app: Application) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        lifespan="on",
+        log_config=None,  # Django's settings configure the logs
+        access_log=False,
+        proxy_headers=False,  # whom to believe about addresses is decided by TRUSTED_PROXIES
+        server_header=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=math.ceil(settings.SHUTDOWN_GRACE),
+    )
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket. Exits with one sentence where there can be none."""
+    try:
+        family, kind, protocol, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(where)
+        listener.listen(BACKLOG)
+    except (OSError, OverflowError) as error:
+        if getattr(error, "errno", None) == errno.EADDRINUSE:
+            sys.exit(f"Port {port} of {host} is in use: stop the program that holds it, or set PORT to another one.")
+        sys.exit(f"HOST={host}, PORT={port} cannot be listened on: {getattr(error, 'strerror', None) or error}.")
+    return listener
+
+
+def address(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def raise_descriptor_limit(needed: int) -> None:
+    """Ask the system for so many file descriptors, and say so when it gives fewer."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return
+    enough = hard == resource.RLIM_INFINITY or hard >= needed
+    for limits in [(needed, hard)] if enough else [(needed, needed), (hard, hard)]:  # root may lift the hard limit too
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        except (ValueError, OSError):
+            continue
+        break
+    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if allowed < needed:
+        logger.warning(
+            "THREADS=%d may need %d open files and the system allows %d: raise `ulimit -n` or lower THREADS.",
+            settings.THREADS,
+            needed,
+            allowed,
+        )
+
+
+def leave(status: int) -> NoReturn:
+    """End the process now. A normal end would wait for every thread, the ones in the middle of a model's answer too."""
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)

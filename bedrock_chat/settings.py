@@ -1,0 +1,236 @@
+"""Configuration, all of it from the environment. The README's table lists every variable read here."""
+
+from pathlib import Path
+
+import dj_database_url
+from django.core.exceptions import ImproperlyConfigured
+
+from bedrock_chat import environment as env
+from bedrock_chat import logs
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+# ---- What kind of start is this? ------------------------------------------------------------------------------------
+# A fresh clone has none of these three and runs with embedded defaults; whoever sets one of them means production.
+DEBUG = env.boolean("DEBUG", not any(env.is_set(name) for name in ("SECRET_KEY", "DATABASE_URL", "COGNITO_USER_POOL_ID")))
+SECRET_KEY = env.text("SECRET_KEY", "insecure-development-key-that-signs-nothing-outside-this-machine" if DEBUG else None)
+DATA_DIR = Path(env.text("DATA_DIR", str(BASE_DIR / "var")))
+
+HOST = env.text("HOST", "127.0.0.1")
+PORT = env.integer("PORT", 8000, maximum=65535)
+PUBLIC_BASE_URL = env.http_url("PUBLIC_BASE_URL", f"http://{'localhost' if HOST in ('127.0.0.1', '0.0.0.0') else HOST}:{PORT}")
+ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", "*" if DEBUG else PUBLIC_BASE_URL.split("://")[1].split("/")[0].split(":")[0])
+TRUSTED_PROXIES = env.networks("TRUSTED_PROXIES")
+CORS_ALLOW_ORIGINS = env.words("CORS_ALLOW_ORIGINS", "*")
+
+# ---- The way in -----------------------------------------------------------------------------------------------------
+THREADS = env.integer("THREADS", 512, minimum=2)
+TURNS = env.integer("TURNS", max(1, THREADS * 7 // 8), minimum=1)
+if TURNS >= THREADS:
+    raise ImproperlyConfigured(f"TURNS ({TURNS}) must be below THREADS ({THREADS}), so that short requests find a thread.")
+MAX_BODY_MB = env.integer("MAX_BODY_MB", 136, minimum=1)  # twenty images and five documents in base64
+BODY_TIMEOUT = env.seconds("BODY_TIMEOUT", 60, minimum=1)
+SHUTDOWN_GRACE = env.seconds("SHUTDOWN_GRACE", 10)
+
+# ---- Identity -------------------------------------------------------------------------------------------------------
+AWS_REGION = env.text("AWS_REGION", "us-east-1")
+COGNITO_USER_POOL_ID = env.text("COGNITO_USER_POOL_ID", "")
+COGNITO_CLIENT_IDS = env.words("COGNITO_CLIENT_ID") if COGNITO_USER_POOL_ID else []
+if COGNITO_USER_POOL_ID and not COGNITO_CLIENT_IDS:
+    raise ImproperlyConfigured("COGNITO_CLIENT_ID is required when COGNITO_USER_POOL_ID is set.")
+COGNITO_ISSUER = env.http_url(
+    "COGNITO_ISSUER", f"https://cognito-idp.{AWS_REGION}.amazonaws.com/{COGNITO_USER_POOL_ID or 'none'}"
+)
+COGNITO_JWKS_URL = env.http_url("COGNITO_JWKS_URL", f"{COGNITO_ISSUER}/.well-known/jwks.json")
+JWKS_TIMEOUT = env.seconds("JWKS_TIMEOUT", 3, minimum=0.1)
+JWKS_STALE_HOURS = env.integer("JWKS_STALE_HOURS", 24)
+LOCAL_IDENTITIES = env.boolean("LOCAL_IDENTITIES", DEBUG)
+LOCAL_ISSUER = env.text("LOCAL_ISSUER", "bedrock-chat:local")
+LOCAL_CLIENT_ID = env.text("LOCAL_CLIENT_ID", "bedrock-chat")
+FAILED_TOKENS_RATE = env.text("FAILED_TOKENS_RATE", "30/m")
+
+# ---- Bedrock --------------------------------------------------------------------------------------------------------
+BEDROCK = env.choice("BEDROCK", "emulator", ("emulator", "aws"))
+BEDROCK_REGION = env.text("BEDROCK_REGION", AWS_REGION)
+EMULATOR_PORT = env.integer("EMULATOR_PORT", 8001, maximum=65535)
+BEDROCK_ENDPOINT_URL: str | None
+if env.is_set("AWS_ENDPOINT_URL_BEDROCK_RUNTIME"):
+    BEDROCK_ENDPOINT_URL = env.http_url("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", "")
+else:
+    BEDROCK_ENDPOINT_URL = f"http://127.0.0.1:{EMULATOR_PORT}" if BEDROCK == "emulator" else None
+CROSS_REGION_INFERENCE = env.boolean("CROSS_REGION_INFERENCE", True)
+GLOBAL_INFERENCE = env.boolean("GLOBAL_INFERENCE", False)
+INFERENCE_PROFILE_ARNS = env.mapping("INFERENCE_PROFILE_ARNS")
+MODEL_PRICES = env.mapping("MODEL_PRICES")
+MODEL_CONNECT_TIMEOUT = env.seconds("MODEL_CONNECT_TIMEOUT", 5, minimum=0.1)
+MODEL_READ_TIMEOUT = env.seconds("MODEL_READ_TIMEOUT", 3600, minimum=1)  # AWS: an answer may take 60 minutes
+MODEL_RETRY_SECONDS = env.seconds("MODEL_RETRY_SECONDS", 20)
+TURN_LEASE_SECONDS = env.seconds("TURN_LEASE_SECONDS", 15, minimum=1)
+DEFAULT_MODEL = env.text("DEFAULT_MODEL", "claude-v4.5-sonnet")
+TITLE_MODEL = env.text("TITLE_MODEL", "claude-v4.5-haiku")
+GLOBAL_AVAILABLE_MODELS = env.words("GLOBAL_AVAILABLE_MODELS")
+LOGO_PATH = env.text("LOGO_PATH", "")
+
+# ---- Django ---------------------------------------------------------------------------------------------------------
+INSTALLED_APPS = [
+    "unfold",
+    "bedrock_chat.apps.ConsoleConfig",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "corsheaders",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "bedrock_chat.apps.BedrockChatConfig",
+    "bots.apps.BotsConfig",
+    "store.apps.StoreConfig",
+    "conversations.apps.ConversationsConfig",
+    "publication.apps.PublicationConfig",
+]
+ROOT_URLCONF = "bedrock_chat.urls"
+ASGI_APPLICATION = "bedrock_chat.asgi.application"
+AUTH_USER_MODEL = "bedrock_chat.User"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+APPEND_SLASH = False  # the contract knows neither trailing slashes nor redirects
+USE_TZ = True
+TIME_ZONE = "UTC"
+LANGUAGE_CODE = "en"
+USE_I18N = True
+
+MIDDLEWARE = [
+    "bedrock_chat.logs.AccessLogMiddleware",
+    "corsheaders.middleware.CorsMiddleware",
+    "bedrock_chat.wire.middleware.WireMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["bedrock_chat.identity.cognito.TokenAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["bedrock_chat.identity.permissions.IsSignedIn"],
+    "DEFAULT_PARSER_CLASSES": ["bedrock_chat.wire.parsers.WireParser"],
+    "DEFAULT_RENDERER_CLASSES": ["bedrock_chat.wire.renderers.WireRenderer"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "bedrock_chat.wire.renderers.Negotiation",
+    "DEFAULT_SCHEMA_CLASS": "bedrock_chat.wire.openapi.WireSchema",
+    "EXCEPTION_HANDLER": "bedrock_chat.wire.errors.exception_handler",
+    "UNAUTHENTICATED_USER": None,
+}
+
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Bedrock Chat",
+    "DESCRIPTION": "Conversations with Amazon Bedrock models. Names are camelCase; `Accept: application/json; case=snake` "
+    "answers in snake_case, and requests may use either.",
+    "VERSION": "0.1.0",
+    "OAS_VERSION": "3.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_AUTHENTICATION": [],
+    "SERVE_PERMISSIONS": [],
+    "COMPONENT_SPLIT_REQUEST": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+    "POSTPROCESSING_HOOKS": ["bedrock_chat.wire.openapi.camelize"],
+}
+
+# ---- Data -----------------------------------------------------------------------------------------------------------
+DATABASE_URL = env.text("DATABASE_URL", f"sqlite:///{DATA_DIR / 'bedrock-chat.sqlite3'}")
+DATABASE_POOL_SIZE = env.integer("DATABASE_POOL_SIZE", 20, minimum=1)
+try:
+    DATABASES = {"default": dict(dj_database_url.parse(DATABASE_URL))}
+except ValueError as error:
+    raise ImproperlyConfigured(f"DATABASE_URL is not a database address: {error}") from None
+match DATABASES["default"]["ENGINE"]:
+    case "django.db.backends.sqlite3":
+        DATABASES["default"] |= {
+            "TEST": {"NAME": str(DATA_DIR / "test.sqlite3")},  # in memory, threads would fail
+            "CONN_MAX_AGE": None,  # opening costs 1.7 ms a request
+            "OPTIONS": {
+                "transaction_mode": "IMMEDIATE",  # WAL without it: thousands of "database is locked"
+                "timeout": 20,
+                "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+            },
+        }
+    case "django.db.backends.postgresql":
+        DATABASES["default"] |= {
+            "CONN_MAX_AGE": 0,
+            "CONN_HEALTH_CHECKS": False,  # the heartbeat checks the pool instead, once for all requests
+            "OPTIONS": DATABASES["default"].get("OPTIONS", {})
+            | {"pool": {"min_size": 1, "max_size": DATABASE_POOL_SIZE, "timeout": 10}},
+        }
+    case _:
+        raise ImproperlyConfigured("DATABASE_URL must start with sqlite:// or postgres://.")
+
+REDIS_URL = env.text("REDIS_URL", "")
+_CACHE = (
+    {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}
+    if REDIS_URL
+    else {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
+)
+CACHES = {
+    "default": _CACHE | {"KEY_PREFIX": "bedrock-chat"},
+    "ratelimit": _CACHE | {"KEY_PREFIX": "bedrock-chat-ratelimit"},
+}
+RATELIMIT_USE_CACHE = "ratelimit"
+
+STORAGES = {
+    "default": {"BACKEND": "bedrock_chat.blobs.LocalFiles", "OPTIONS": {"location": DATA_DIR / "blobs"}},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}
+STATIC_URL = "/static/"
+WHITENOISE_USE_FINDERS = True  # straight from the installed packages: no collectstatic to forget
+WHITENOISE_AUTOREFRESH = False
+
+# ---- Security -------------------------------------------------------------------------------------------------------
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.PBKDF2PasswordHasher"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
+]
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not DEBUG
+SESSION_COOKIE_NAME = "console_session"
+SESSION_COOKIE_PATH = CSRF_COOKIE_PATH = "/console"
+SECURE_HSTS_SECONDS = 0 if DEBUG else env.integer("HSTS_SECONDS", 31_536_000)
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = not DEBUG
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TRUSTED_PROXIES else None
+X_FRAME_OPTIONS = "DENY"
+CSRF_TRUSTED_ORIGINS = [PUBLIC_BASE_URL]
+SILENCED_SYSTEM_CHECKS = [
+    "security.W008",  # the proxy ends TLS, and the contract forbids redirects
+    "django_ratelimit.E003",  # the local cache over-admits across processes; it guards coarse edges, never a quota
+    "django_ratelimit.W001",
+]
+
+CORS_ALLOW_ALL_ORIGINS = "*" in CORS_ALLOW_ORIGINS
+CORS_ALLOWED_ORIGINS = [origin for origin in CORS_ALLOW_ORIGINS if origin != "*"]
+CORS_ALLOW_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+CORS_ALLOW_HEADERS = ["authorization", "content-type", "accept", "last-event-id", "x-request-id"]
+CORS_EXPOSE_HEADERS = ["Link", "Retry-After", "X-Request-ID"]
+CORS_PREFLIGHT_MAX_AGE = 86_400
+CORS_URLS_REGEX = r"^/(?!console/).*$"
+
+# ---- Logs -----------------------------------------------------------------------------------------------------------
+LOG_FORMAT = env.choice("LOG_FORMAT", "text" if DEBUG else "json", ("text", "json"))
+LOG_LEVEL = env.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR"))
+LOGGING = logs.configure(as_json=LOG_FORMAT == "json", level=LOG_LEVEL)

@@ -1,0 +1,32 @@
+"""Every route, without trailing slashes. The REST API owns /admin/…, so Django's admin lives at /console/."""
+
+from django.conf import settings
+from django.contrib import admin
+from django.urls import include, path, re_path
+from drf_spectacular.views import SpectacularAPIView, SpectacularRedocView, SpectacularSwaggerView
+
+from bedrock_chat.views import GlobalConfigViewSet, HealthViewSet, ReadinessViewSet
+from bedrock_chat.wire import errors
+
+urlpatterns = [
+    path("health", HealthViewSet.as_view({"get": "retrieve"})),
+    path("ready", ReadinessViewSet.as_view({"get": "retrieve"})),
+    path("config/global", GlobalConfigViewSet.as_view({"get": "retrieve"})),
+    path("", include("conversations.urls")),
+    path("console/", admin.site.urls),
+    path("schema", SpectacularAPIView.as_view(), name="schema"),
+    path("docs", SpectacularSwaggerView.as_view(url_name="schema")),
+    path("docs/redoc", SpectacularRedocView.as_view(url_name="schema")),
+]
+if settings.LOCAL_IDENTITIES:
+    from bedrock_chat.identity.local import JwksView
+
+    urlpatterns.append(path(".well-known/jwks.json", JwksView.as_view()))
+
+# Last, also under DEBUG: an unknown route is an error in our shape, not a page.
+urlpatterns.append(re_path(r"", errors.not_found))
+
+handler400 = errors.bad_request
+handler403 = errors.permission_denied
+handler404 = errors.not_found
+handler500 = errors.server_error

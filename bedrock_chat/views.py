@@ -1,0 +1,105 @@
+"""What needs no token: is the process alive, can it work, and what a frontend asks before anybody signs in."""
+
+import logging
+from typing import Any
+
+from django.conf import settings
+from django.core.cache import cache
+from django.db import connection
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.viewsets import ViewSet
+
+from bedrock_chat import draining
+from bedrock_chat.wire.errors import ServiceUnavailable
+from bedrock_chat.wire.openapi import errors
+
+logger = logging.getLogger(__name__)
+
+
+class StatusSerializer(serializers.Serializer[Any]):
+    status = serializers.ChoiceField(choices=["ok"])
+
+
+class ReadinessSerializer(serializers.Serializer[Any]):
+    status = serializers.ChoiceField(choices=["ok"])
+    database = serializers.ChoiceField(choices=["ok"])
+    cache = serializers.ChoiceField(choices=["ok"])
+
+
+class GlobalConfigSerializer(serializers.Serializer[Any]):
+    global_available_models = serializers.ListField(
+        child=serializers.CharField(), help_text="Empty: every model of the catalogue."
+    )
+    default_model = serializers.CharField()
+    logo_path = serializers.CharField(allow_blank=True)
+
+
+class OpenViewSet(ViewSet):
+    authentication_classes = ()
+    permission_classes = ()
+
+
+class HealthViewSet(OpenViewSet):
+    @extend_schema(
+        operation_id="health",
+        summary="Liveness",
+        description="The process answers. Reads no database.",
+        tags=["conversation"],
+        auth=[],
+        responses={200: StatusSerializer, **errors()},
+    )
+    def retrieve(self, request: Request) -> Response:
+        return Response({"status": "ok"})
+
+
+class ReadinessViewSet(OpenViewSet):
+    @extend_schema(
+        operation_id="ready",
+        summary="Readiness",
+        description="Database and cache answer, and the process is not shutting down.",
+        tags=["operation"],
+        auth=[],
+        responses={200: ReadinessSerializer, **errors(503)},
+    )
+    def retrieve(self, request: Request) -> Response:
+        if draining.draining():
+            raise ServiceUnavailable("This process is shutting down.", retry_after=1)
+        for name, check in (("database", _ask_database), ("cache", _ask_cache)):
+            try:
+                check()
+            except Exception:
+                logger.exception("not ready: %s", name)
+                raise ServiceUnavailable(f"The {name} does not answer.", retry_after=5) from None
+        return Response({"status": "ok", "database": "ok", "cache": "ok"})
+
+
+def _ask_database() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+
+
+def _ask_cache() -> None:
+    cache.set("ready", "ok", 10)
+    if cache.get("ready") != "ok":
+        raise RuntimeError("the cache forgot")
+
+
+class GlobalConfigViewSet(OpenViewSet):
+    @extend_schema(
+        operation_id="get_global_config",
+        summary="What a frontend shows before sign-in",
+        tags=["config"],
+        auth=[],
+        responses={200: GlobalConfigSerializer, **errors()},
+    )
+    def retrieve(self, request: Request) -> Response:
+        return Response(
+            {
+                "globalAvailableModels": settings.GLOBAL_AVAILABLE_MODELS,
+                "defaultModel": settings.DEFAULT_MODEL,
+                "logoPath": settings.LOGO_PATH,
+            }
+        )

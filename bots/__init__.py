@@ -1,0 +1,1 @@
+"""Custom bots: their versions, sharing, knowledge and tools."""

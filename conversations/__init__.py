@@ -1,0 +1,1 @@
+"""Conversations with a model: messages as a tree, turns, titles and the cost ledger."""

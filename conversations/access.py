@@ -1,0 +1,63 @@
+"""The doors to conversations: rows are fetched by id only here, for a caller who may see them."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from django.db.models import QuerySet
+
+from bedrock_chat import blobs
+from bedrock_chat.identity.caller import Caller
+from bedrock_chat.wire.errors import NotFound
+from conversations.content import Block
+from conversations.models import Conversation, Message
+from conversations.tree import Node, Tree
+
+NODE_FIELDS = (
+    "pk",
+    "message_id",
+    "parent_id",
+    "role",
+    "attempt",
+    "outcome",
+    "lease_expires_at",
+    "continues",
+    "stop_reason",
+    "content_digest",
+)
+
+
+def visible_conversations(actor: Caller) -> QuerySet[Conversation]:
+    """The caller's conversations, newest first by id, by code point and as a string, as the contract lists them."""
+    return Conversation.objects.visible_to(actor).order_by("-conversation_id")
+
+
+def get_conversation(actor: Caller, conversation_id: str, *, lock: bool = False) -> Conversation:
+    """The caller's conversation of that id. Raises NotFound, also where the id is another owner's."""
+    rows = Conversation.objects.visible_to(actor)
+    found = (rows.select_for_update() if lock else rows).filter(conversation_id=conversation_id).first()
+    if found is None:
+        raise NotFound(f"No conversation found with id: {conversation_id}")
+    return found
+
+
+def read_tree(conversation: Conversation, now: datetime) -> Tree:
+    """All messages of a conversation without their bodies, in one query."""
+    rows = Message.objects.filter(conversation=conversation).order_by("pk").values_list(*NODE_FIELDS)
+    return Tree.of((Node(*row) for row in rows), now)
+
+
+def read_bodies(nodes: Sequence[Node]) -> dict[int, list[Block]]:
+    """The stored content of exactly these messages, in one query."""
+    return dict(Message.objects.filter(pk__in=[node.pk for node in nodes]).values_list("pk", "content"))
+
+
+class BlobReader:
+    """Reads each blob once, however often the messages of one request name it."""
+
+    def __init__(self, known: Iterable[tuple[str, bytes]] = ()) -> None:
+        self._bodies = dict(known)
+
+    def __call__(self, sha256: str) -> bytes:
+        if sha256 not in self._bodies:
+            self._bodies[sha256] = blobs.read(sha256)
+        return self._bodies[sha256]

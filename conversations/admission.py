@@ -1,0 +1,36 @@
+"""How many turns one process runs at a time."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.conf import settings
+
+from bedrock_chat.wire.errors import ServiceUnavailable
+
+_lock = threading.Lock()
+_running = 0
+
+
+def running() -> int:
+    """Turns that this process runs now."""
+    return _running
+
+
+@contextmanager
+def admitted() -> Iterator[None]:
+    """Counts a turn while it runs.
+
+    Every turn holds a thread until its model has answered. Beyond `TURNS` the process refuses with a 503 rather than
+    queue, so that lists, health checks and the console always find a thread.
+    """
+    global _running  # noqa: PLW0603  one count per process
+    with _lock:
+        if _running >= settings.TURNS:
+            raise ServiceUnavailable("This server is answering as many messages as it can; try again.", retry_after=2)
+        _running += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _running -= 1

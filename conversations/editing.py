@@ -1,0 +1,40 @@
+"""Writes to conversations outside a turn, one function each."""
+
+from collections.abc import Sequence
+
+from django.db import transaction
+
+from bedrock_chat import blobs
+from bedrock_chat.identity.caller import Caller
+from conversations import access
+from conversations.models import Conversation
+from conversations.turn import BLOB_OWNER
+
+
+def rename(conversation_id: str, title: str, *, actor: Caller) -> None:
+    """Gives a conversation a new title. Raises NotFound."""
+    conversation = access.get_conversation(actor, conversation_id)
+    Conversation.objects.filter(pk=conversation.pk).update(title=title)
+
+
+def delete(conversation_id: str, *, actor: Caller) -> None:
+    """Deletes a conversation with its messages. A turn that runs in it closes into the ledger alone.
+
+    Raises NotFound.
+    """
+    with transaction.atomic():
+        conversation = access.get_conversation(actor, conversation_id, lock=True)
+        _delete([conversation.pk])
+
+
+def delete_all(*, actor: Caller) -> None:
+    """Deletes every conversation of the caller."""
+    with transaction.atomic():
+        rows = Conversation.objects.visible_to(actor).order_by("pk").select_for_update()
+        _delete(list(rows.values_list("pk", flat=True)))
+
+
+def _delete(rows: Sequence[int]) -> None:
+    """The rows are locked: a closing turn locks its conversation too, so nothing is added between the statements."""
+    blobs.forget(BLOB_OWNER, rows)
+    Conversation.objects.filter(pk__in=rows).delete()

@@ -1,0 +1,182 @@
+"""Conversations as trees of messages, and the ledger of calls to models."""
+
+from typing import TYPE_CHECKING, Self
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+
+from bedrock_chat.identity.caller import Caller
+from bedrock_chat.wire.ids import CodePointCharField
+
+ID_LENGTH = 256
+ROOT_IDS = frozenset({"system", "instruction"})
+
+
+class ConversationQuerySet(models.QuerySet["Conversation"]):
+    def visible_to(self, actor: Caller) -> Self:
+        """A user's own conversations, or those of the publication whose key is calling."""
+        if actor.user_id is not None:
+            return self.filter(user_id=actor.user_id)
+        return self.filter(publication_id=actor.publication_id)
+
+
+class Conversation(models.Model):
+    """The tree's root: what the wire shows as the `system` message.
+
+    `conversation_id` is the client's and unique per owner. `last_question` and `last_answer` are rows of the turn that
+    was opened last (`last_answer` is empty until that turn has closed with one); they are plain columns because the
+    messages already point here.
+    """
+
+    conversation_id = CodePointCharField(max_length=ID_LENGTH)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, null=True, blank=True)
+    publication_id = models.CharField(max_length=ID_LENGTH, null=True, blank=True, db_index=True)
+    bot_id = models.CharField(max_length=ID_LENGTH, null=True, blank=True, db_index=True)
+    title = models.CharField(max_length=1000, default="New conversation")
+    model = models.CharField(max_length=64, help_text="The model of the first turn.")
+    instruction = models.TextField(blank=True, default="")
+    last_question = models.BigIntegerField(null=True, blank=True)
+    last_answer = models.BigIntegerField(null=True, blank=True)
+    created_at = models.DateTimeField()
+    updated_at = models.DateTimeField()
+
+    objects = ConversationQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(user__isnull=False, publication_id__isnull=True)
+                | Q(user__isnull=True, publication_id__isnull=False),
+                name="conversation_has_one_owner",
+            ),
+            models.CheckConstraint(condition=~Q(conversation_id=""), name="conversation_id_not_blank"),
+            models.UniqueConstraint(fields=["user", "conversation_id"], name="conversation_id_unique_per_user"),
+            models.UniqueConstraint(
+                fields=["publication_id", "conversation_id"], name="conversation_id_unique_per_publication"
+            ),
+        ]
+
+    if TYPE_CHECKING:
+        user_id: str | None
+
+    def __str__(self) -> str:
+        return self.conversation_id
+
+
+class Role(models.TextChoices):
+    USER = "user"
+    ASSISTANT = "assistant"
+
+
+class Outcome(models.TextChoices):
+    """What a question's newest turn left, once its lease is over."""
+
+    ANSWERED = "answered"
+    INTERRUPTED = "interrupted"
+    FAILED = "failed"
+
+
+class Message(models.Model):
+    """A question or an answer.
+
+    A question carries its newest turn: `attempt` counts the turns asked of it and fences their writes; the lease says
+    that one is running; `outcome` says what is true once no lease lives. It is written *before* the model is asked, so
+    a killed process leaves it true without anybody cleaning up. `continues` is the answer a running continuation
+    extends. An answer knows the attempt that wrote it; while that attempt runs, the answer is not part of the tree.
+
+    `content` is the wire's list of content blocks, with bodies of images and documents replaced by their blob. It is
+    the last column, so that SQLite reads the others without following a long body's overflow pages.
+    """
+
+    conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE, related_name="messages")
+    message_id = CodePointCharField(max_length=ID_LENGTH)
+    # Rows leave with their conversation alone, in one statement; the database checks the key when that commits.
+    parent = models.ForeignKey("self", on_delete=models.DO_NOTHING, null=True, blank=True, related_name="children")
+    role = models.CharField(max_length=9, choices=Role)
+    attempt = models.PositiveIntegerField(default=1)
+    outcome = models.CharField(max_length=11, choices=Outcome, blank=True, default="")
+    lease_holder = models.CharField(max_length=26, blank=True, default="", help_text="The process that runs the turn.")
+    lease_expires_at = models.DateTimeField(null=True, blank=True, db_index=True)
+    continues = models.BigIntegerField(null=True, blank=True)
+    stop_reason = models.CharField(max_length=64, blank=True, default="")
+    model = models.CharField(max_length=64)
+    created_at = models.DateTimeField()
+    content_digest = models.CharField(max_length=64, help_text="SHA-256 of the stored content; finds repeats.")
+    content = models.JSONField(default=list)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["conversation", "message_id"], name="message_id_unique_per_conversation"),
+            models.CheckConstraint(
+                condition=~Q(message_id__in=["", *sorted(ROOT_IDS)]), name="message_id_is_not_the_roots"
+            ),
+            models.CheckConstraint(
+                condition=Q(role=Role.USER, outcome__in=Outcome.values, stop_reason="")
+                | Q(role=Role.ASSISTANT, outcome="", lease_expires_at__isnull=True, parent__isnull=False),
+                name="question_has_outcome_answer_has_question",
+            ),
+            models.CheckConstraint(
+                condition=Q(lease_holder="", lease_expires_at__isnull=True, continues__isnull=True)
+                | (~Q(lease_holder="") & Q(lease_expires_at__isnull=False)),
+                name="lease_has_holder_and_expiry",
+            ),
+        ]
+
+    if TYPE_CHECKING:
+        conversation_id: int
+        parent_id: int | None
+
+    def __str__(self) -> str:
+        return self.message_id
+
+
+class Purpose(models.TextChoices):
+    TURN = "turn"
+    TITLE = "title"
+
+
+class ModelCall(models.Model):
+    """The cost ledger: one row per call to a model, kept by value when user, bot and conversation are gone.
+
+    Prices are USD per 1,000 tokens as they stood at the call; `price` is USD, null where a price has no source
+    (unpriced, which is not free). `estimated` marks usage that Bedrock never reported.
+    """
+
+    created_at = models.DateTimeField(db_index=True)
+    purpose = models.CharField(max_length=5, choices=Purpose)
+    user_id = models.CharField(max_length=128, null=True, blank=True, db_index=True)
+    publication_id = models.CharField(max_length=ID_LENGTH, null=True, blank=True, db_index=True)
+    key_id = models.CharField(max_length=64, null=True, blank=True, db_index=True)
+    bot_id = models.CharField(max_length=ID_LENGTH, null=True, blank=True, db_index=True)
+    conversation_id = models.CharField(max_length=ID_LENGTH)
+    message_id = models.CharField(max_length=ID_LENGTH, blank=True, default="", help_text="The question's.")
+    model = models.CharField(max_length=64)
+    model_id = models.CharField(max_length=512, help_text="The Bedrock id or inference profile that was invoked.")
+    region = models.CharField(max_length=32)
+    input_tokens = models.PositiveIntegerField(default=0)
+    output_tokens = models.PositiveIntegerField(default=0)
+    cache_read_tokens = models.PositiveIntegerField(default=0)
+    cache_write_tokens = models.PositiveIntegerField(default=0)
+    input_price = models.DecimalField(max_digits=16, decimal_places=10, null=True, blank=True)
+    output_price = models.DecimalField(max_digits=16, decimal_places=10, null=True, blank=True)
+    cache_read_price = models.DecimalField(max_digits=16, decimal_places=10, null=True, blank=True)
+    cache_write_price = models.DecimalField(max_digits=16, decimal_places=10, null=True, blank=True)
+    price = models.DecimalField(max_digits=20, decimal_places=10, null=True, blank=True)
+    first_token_ms = models.PositiveIntegerField(null=True, blank=True)
+    latency_ms = models.PositiveIntegerField()
+    stop_reason = models.CharField(max_length=64, blank=True, default="")
+    fault = models.CharField(max_length=64, blank=True, default="", help_text="Bedrock's name of the fault, if any.")
+    estimated = models.BooleanField(default=False)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(user_id__isnull=True, publication_id__isnull=False, key_id__isnull=False)
+                | Q(user_id__isnull=False, publication_id__isnull=True, key_id__isnull=True),
+                name="call_has_one_caller",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.model} {self.created_at:%Y-%m-%d %H:%M:%S}"

@@ -1,0 +1,107 @@
+"""What clients read: conversations and messages as the wire has them, built once and rendered as they are.
+
+The shapes are documented by `serializers`; they are not run through them, since a conversation of two thousand
+messages is the hot path of opening one.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from django.utils import timezone
+
+from bedrock_chat.bedrock import catalog
+from conversations import access, content
+from conversations.content import Block, ReadBlob
+from conversations.models import Conversation, Message, Outcome, Role
+from conversations.tree import Tree
+from conversations.turn import Answer
+
+Wire = dict[str, Any]
+TOLD_STOP_REASONS = frozenset({Outcome.INTERRUPTED.value, "stopped"})
+
+
+def milliseconds(moment: datetime) -> float:
+    """Epoch milliseconds, a float as the contract has the times of conversations."""
+    return float(int(moment.timestamp() * 1000))
+
+
+def _message(role: str, blocks: list[Block], model: str, parent: str | None, children: list[str]) -> Wire:
+    return {
+        "role": role,
+        "content": blocks,
+        "model": model,
+        "children": children,
+        "feedback": None,
+        "usedChunks": None,
+        "parent": parent,
+        "thinkingLog": None,
+    }
+
+
+def _with_stop_reason(message: Wire, stop_reason: str) -> Wire:
+    return message | {"stopReason": stop_reason} if stop_reason in TOLD_STOP_REASONS else message
+
+
+def chat_output(answer: Answer, read: ReadBlob) -> Wire:
+    """The answer to `POST /conversation`."""
+    message = _message(
+        Role.ASSISTANT, content.to_wire(answer.content, read), answer.model, answer.parent_id, list(answer.children)
+    )
+    return {
+        "conversationId": answer.conversation_id,
+        "message": _with_stop_reason(message, answer.stop_reason),
+        "botId": answer.bot_id,
+        "createTime": milliseconds(answer.created_at),
+    }
+
+
+def conversation_output(conversation: Conversation, now: datetime) -> Wire:
+    """The answer to `GET /conversation/{id}`: two queries and the files of its images and documents."""
+    tree = access.read_tree(conversation, now)
+    rows = {
+        pk: (model, blocks)
+        for pk, model, blocks in Message.objects.filter(conversation=conversation).values_list("pk", "model", "content")
+    }
+    read = access.BlobReader()
+    root = _message(
+        "system",
+        [{"contentType": "text", "body": conversation.instruction}],
+        conversation.model,
+        None,
+        [node.message_id for node in tree.visible_children(None)],
+    )
+    message_map: dict[str, Wire] = {"system": root}
+    for node in tree.visible():
+        if node.pk not in rows:
+            continue  # deleted between the two queries
+        model, blocks = rows[node.pk]
+        message = _message(
+            node.role,
+            content.to_wire(blocks, read),
+            model,
+            tree.nodes[node.parent].message_id if node.parent is not None else "system",
+            [child.message_id for child in tree.visible_children(node.pk)],
+        )
+        message_map[node.message_id] = _with_stop_reason(message, node.stop_reason)
+    last = tree.last_message(conversation.last_question, conversation.last_answer)
+    return {
+        "id": conversation.conversation_id,
+        "title": conversation.title,
+        "createTime": milliseconds(conversation.created_at),
+        "messageMap": message_map,
+        "lastMessageId": last.message_id if last else "system",
+        "botId": conversation.bot_id,
+        "shouldContinue": last is not None
+        and last.stop_reason == "max_tokens"
+        and catalog.find(rows[last.pk][0]).prefill is True,
+    }
+
+
+def conversation_metas(actor_rows: Any) -> list[Wire]:
+    """The answer to `GET /conversations`, in the order of the rows."""
+    return [
+        {"id": conversation_id, "title": title, "createTime": milliseconds(created_at), "model": model, "botId": bot_id}
+        for conversation_id, title, created_at, model, bot_id in actor_rows.values_list(
+            "conversation_id", "title", "created_at", "model", "bot_id"
+        )
+    ]

@@ -1,0 +1,253 @@
+"""Shapes of conversations on the wire, and the validation of single fields.
+
+Names are Python's here; requests arrive in snake_case whatever they were sent in, and the OpenAPI document shows the
+wire's camelCase. What a field means together with others is decided in `placement` and `turn`.
+"""
+
+from typing import Any
+
+from drf_spectacular.utils import PolymorphicProxySerializer, extend_schema_field
+from rest_framework import serializers
+
+from bedrock_chat.bedrock import catalog
+from conversations.content import DOCUMENT_FORMATS, IMAGE_FORMATS, TOOL_STATUSES, Content, parse
+from conversations.models import ID_LENGTH
+from conversations.turn import ChatInput
+
+MODEL_KEYS = sorted(catalog.MODELS)
+
+
+class TextField(serializers.CharField):
+    """A string as it came: numbers are refused rather than turned into text, white space is kept."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(trim_whitespace=False, **options)
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return data
+
+
+# ---- Content blocks -------------------------------------------------------------------------------------------------
+
+
+def _kind(name: str) -> serializers.ChoiceField:
+    return serializers.ChoiceField(choices=[name])
+
+
+class TextContentSerializer(serializers.Serializer[Any]):
+    content_type = _kind("text")
+    body = serializers.CharField()
+
+
+class ImageContentSerializer(serializers.Serializer[Any]):
+    content_type = _kind("image")
+    media_type = serializers.CharField(help_text="image/png, image/jpeg, image/gif or image/webp.")
+    body = serializers.CharField(help_text="Base64; at most 3.75 MB and 8000 × 8000 pixels.")
+
+
+class AttachmentContentSerializer(serializers.Serializer[Any]):
+    content_type = _kind("attachment")
+    file_name = serializers.CharField(help_text="Its ending names the format: " + ", ".join(DOCUMENT_FORMATS))
+    body = serializers.CharField(help_text="Base64; at most 4.5 MB.")
+
+
+class ToolUseBodySerializer(serializers.Serializer[Any]):
+    tool_use_id = serializers.CharField()
+    name = serializers.CharField()
+    input = serializers.DictField(help_text="As the tool's input schema has it; its keys are never renamed.")
+
+
+class ToolUseContentSerializer(serializers.Serializer[Any]):
+    content_type = _kind("toolUse")
+    body = ToolUseBodySerializer()
+
+
+class TextResultSerializer(serializers.Serializer[Any]):
+    text = serializers.CharField()
+
+
+class JsonResultSerializer(serializers.Serializer[Any]):
+    json = serializers.DictField(help_text="Its keys are never renamed.")
+
+
+class ImageResultSerializer(serializers.Serializer[Any]):
+    format = serializers.ChoiceField(choices=IMAGE_FORMATS)
+    image = serializers.CharField(help_text="Base64.")
+
+
+class DocumentResultSerializer(serializers.Serializer[Any]):
+    format = serializers.ChoiceField(choices=DOCUMENT_FORMATS)
+    document = serializers.CharField(help_text="Base64.")
+    name = serializers.CharField()
+
+
+TOOL_RESULT_PART = PolymorphicProxySerializer(
+    component_name="ToolResultPart",
+    serializers=[TextResultSerializer, JsonResultSerializer, ImageResultSerializer, DocumentResultSerializer],
+    resource_type_field_name=None,
+    many=True,
+)
+
+
+@extend_schema_field(TOOL_RESULT_PART)
+class ToolResultPartsField(serializers.ListField):
+    pass
+
+
+class ToolResultBodySerializer(serializers.Serializer[Any]):
+    tool_use_id = serializers.CharField()
+    content = ToolResultPartsField()
+    status = serializers.ChoiceField(choices=TOOL_STATUSES)
+
+
+class ToolResultContentSerializer(serializers.Serializer[Any]):
+    content_type = _kind("toolResult")
+    body = ToolResultBodySerializer()
+
+
+class ReasoningContentSerializer(serializers.Serializer[Any]):
+    """A model's reasoning. It stands in answers; in a user's message it is refused."""
+
+    content_type = _kind("reasoning")
+    text = serializers.CharField()
+    signature = serializers.CharField(help_text="Goes back to the model unmodified.")
+    redacted_content = serializers.CharField(help_text="Base64.")
+
+
+CONTENT = PolymorphicProxySerializer(
+    component_name="Content",
+    serializers={
+        "text": TextContentSerializer,
+        "image": ImageContentSerializer,
+        "attachment": AttachmentContentSerializer,
+        "toolUse": ToolUseContentSerializer,
+        "toolResult": ToolResultContentSerializer,
+        "reasoning": ReasoningContentSerializer,
+    },
+    resource_type_field_name="content_type",
+    many=True,
+)
+
+
+@extend_schema_field(CONTENT)
+class ContentField(serializers.Field[Content, Any, Any, Any]):
+    """A list of content blocks, validated into `content.Content`."""
+
+    def to_internal_value(self, data: Any) -> Content:
+        return parse(data)
+
+    def to_representation(self, value: Any) -> Any:
+        return value
+
+
+# ---- Requests -------------------------------------------------------------------------------------------------------
+
+
+class MessageInputSerializer(serializers.Serializer[Any]):
+    role = serializers.ChoiceField(choices=["user"], default="user")
+    content = ContentField()
+    model = serializers.ChoiceField(choices=MODEL_KEYS)
+    message_id = TextField(
+        required=False, allow_null=True, max_length=ID_LENGTH, help_text="Names this message; a repeat is a retry."
+    )
+    parent_message_id = TextField(
+        required=False,
+        allow_null=True,
+        allow_blank=True,
+        help_text="The message above. `null`: the last one. `system`: edits the first message.",
+    )
+
+
+class ChatInputSerializer(serializers.Serializer[Any]):
+    conversation_id = TextField(max_length=ID_LENGTH, help_text="Chosen by the client; an unknown one is new.")
+    message = MessageInputSerializer()
+    bot_id = TextField(required=False, allow_null=True, allow_blank=True)
+    continue_generate = serializers.BooleanField(
+        required=False, default=False, help_text="Extends the answer that `parentMessageId` names."
+    )
+    enable_reasoning = serializers.BooleanField(required=False, default=False)
+
+    def chat_input(self) -> ChatInput:
+        """The validated request, for `turn.run`."""
+        data: dict[str, Any] = self.validated_data
+        message = data["message"]
+        return ChatInput(
+            conversation_id=data["conversation_id"],
+            model=catalog.find(message["model"]),
+            content=message["content"],
+            message_id=message.get("message_id"),
+            parent_message_id=message.get("parent_message_id"),
+            bot_id=data.get("bot_id") or None,
+            continue_generate=data["continue_generate"],
+            enable_reasoning=data["enable_reasoning"],
+        )
+
+
+class NewTitleSerializer(serializers.Serializer[Any]):
+    new_title = TextField(max_length=1000)
+
+
+# ---- Responses ------------------------------------------------------------------------------------------------------
+
+
+class FeedbackSerializer(serializers.Serializer[Any]):
+    thumbs_up = serializers.BooleanField()
+    category = serializers.CharField()
+    comment = serializers.CharField()
+
+
+class UsedChunkSerializer(serializers.Serializer[Any]):
+    content = serializers.CharField()
+    content_type = serializers.CharField()
+    source = serializers.CharField()
+    rank = serializers.IntegerField()
+
+
+class ThinkingLogSerializer(serializers.Serializer[Any]):
+    role = serializers.CharField()
+    content = ContentField()
+
+
+class MessageOutputSerializer(serializers.Serializer[Any]):
+    role = serializers.CharField(help_text="user, assistant or system.")
+    content = ContentField()
+    model = serializers.ChoiceField(choices=MODEL_KEYS)
+    children = serializers.ListField(child=serializers.CharField())
+    feedback = FeedbackSerializer(allow_null=True)
+    used_chunks = UsedChunkSerializer(many=True, allow_null=True)
+    parent = serializers.CharField(allow_null=True)
+    thinking_log = ThinkingLogSerializer(many=True, allow_null=True)
+    stop_reason = serializers.ChoiceField(
+        choices=["interrupted", "stopped"], required=False, help_text="On an answer that was cut short only."
+    )
+
+
+class ChatOutputSerializer(serializers.Serializer[Any]):
+    conversation_id = serializers.CharField()
+    message = MessageOutputSerializer()
+    bot_id = serializers.CharField(allow_null=True)
+    create_time = serializers.FloatField(help_text="Epoch milliseconds.")
+
+
+class ConversationSerializer(serializers.Serializer[Any]):
+    id = serializers.CharField()
+    title = serializers.CharField()
+    create_time = serializers.FloatField(help_text="Epoch milliseconds.")
+    message_map = serializers.DictField(child=MessageOutputSerializer(), help_text="By message id; the root is `system`.")
+    last_message_id = serializers.CharField()
+    bot_id = serializers.CharField(allow_null=True)
+    should_continue = serializers.BooleanField(help_text="Whether the last answer was cut short and can be continued.")
+
+
+class ConversationMetaSerializer(serializers.Serializer[Any]):
+    id = serializers.CharField()
+    title = serializers.CharField()
+    create_time = serializers.FloatField(help_text="Epoch milliseconds.")
+    model = serializers.CharField()
+    bot_id = serializers.CharField(allow_null=True)
+
+
+class ProposedTitleSerializer(serializers.Serializer[Any]):
+    title = serializers.CharField()

@@ -1,0 +1,129 @@
+"""The tree of a conversation, decided purely: who is visible, what runs, what a client's ids mean.
+
+The rules are the contract's chapter on questions, answers and retries. Nothing here reads the database; rows come in
+as `Node`s, in the order they were written.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from conversations.models import Outcome, Role
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A message without its body. Field order is the order in which `access.read_nodes` selects."""
+
+    pk: int
+    message_id: str
+    parent: int | None
+    role: str
+    attempt: int
+    outcome: str
+    lease_expires_at: datetime | None
+    continues: int | None
+    stop_reason: str
+    content_digest: str
+
+    @property
+    def is_question(self) -> bool:
+        return self.role == Role.USER
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """All messages of a conversation at one moment (`now`, by the database's clock)."""
+
+    nodes: dict[int, Node]
+    by_id: dict[str, Node]
+    children: dict[int | None, list[Node]] = field(repr=False)
+    now: datetime
+
+    @classmethod
+    def of(cls, nodes: Iterable[Node], now: datetime) -> "Tree":
+        by_pk = {node.pk: node for node in nodes}
+        children: dict[int | None, list[Node]] = defaultdict(list)
+        for node in by_pk.values():
+            children[node.parent].append(node)
+        return cls(by_pk, {node.message_id: node for node in by_pk.values()}, children, now)
+
+    def is_running(self, question: Node) -> bool:
+        return question.lease_expires_at is not None and question.lease_expires_at > self.now
+
+    def lease_left(self, question: Node) -> float:
+        """Seconds until the question's lease is over, at least a little so that a client does not spin."""
+        if question.lease_expires_at is None:
+            return 1.0
+        return max(1.0, (question.lease_expires_at - self.now).total_seconds())
+
+    def is_unfinished(self, answer: Node) -> bool:
+        """Whether the turn that writes this answer still runs; such an answer is not in the map."""
+        question = self.question_of(answer)
+        return self.is_running(question) and question.continues is None and answer.attempt == question.attempt
+
+    def is_continued(self, answer: Node) -> bool:
+        question = self.question_of(answer)
+        return self.is_running(question) and question.continues == answer.pk
+
+    def question_of(self, answer: Node) -> Node:
+        assert answer.parent is not None  # a database constraint
+        return self.nodes[answer.parent]
+
+    def is_visible(self, node: Node) -> bool:
+        return node.is_question or not self.is_unfinished(node)
+
+    def visible_children(self, parent: int | None) -> list[Node]:
+        return [node for node in self.children.get(parent, ()) if self.is_visible(node)]
+
+    def visible(self) -> Iterator[Node]:
+        return (node for node in self.nodes.values() if self.is_visible(node))
+
+    def holds_answer(self) -> bool:
+        return any(not node.is_question for node in self.visible())
+
+    def newest_answer(self, question: Node) -> Node | None:
+        return next((n for n in reversed(self.children.get(question.pk, ())) if self.is_visible(n)), None)
+
+    def path(self, leaf: Node | None) -> list[Node]:
+        """From the first question down to `leaf`, both included."""
+        found: list[Node] = []
+        while leaf is not None:
+            found.append(leaf)
+            leaf = self.nodes[leaf.parent] if leaf.parent is not None else None
+        found.reverse()
+        return found
+
+    def last_message(self, last_question: int | None, last_answer: int | None) -> Node | None:
+        """The node `lastMessageId` names: it belongs to the turn that was opened last.
+
+        Its answer once that is in the map, else the newest leaf below its question, else the question itself.
+        """
+        if last_answer is not None and (answer := self.nodes.get(last_answer)) and self.is_visible(answer):
+            return answer
+        if last_question is None or (question := self.nodes.get(last_question)) is None:
+            return None
+        newest, pending = question, [question]
+        while pending:
+            node = pending.pop()
+            below = self.visible_children(node.pk)
+            pending.extend(below)
+            if not below and (newest is question or node.pk > newest.pk):
+                newest = node
+        return newest
+
+    def failed_twin(self, parent: Node | None, content_digest: str) -> Node | None:
+        """The newest failed question of this content under this parent, which a repeat asks again in its place."""
+        siblings = self.children.get(parent.pk if parent else None, ())
+        return next(
+            (
+                node
+                for node in reversed(siblings)
+                if node.is_question
+                and node.outcome == Outcome.FAILED
+                and node.content_digest == content_digest
+                and not self.is_running(node)
+            ),
+            None,
+        )

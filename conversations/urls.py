@@ -1,0 +1,13 @@
+"""Routes of conversations. Ids are the client's and may hold anything, slashes too; so the longer routes come first."""
+
+from django.urls import path
+
+from conversations.views import ConversationListViewSet, ConversationViewSet, TurnViewSet
+
+urlpatterns = [
+    path("conversation", TurnViewSet.as_view({"post": "create"})),
+    path("conversations", ConversationListViewSet.as_view({"get": "list", "delete": "destroy_all"})),
+    path("conversation/<path:conversation_id>/title", ConversationViewSet.as_view({"patch": "rename"})),
+    path("conversation/<path:conversation_id>/proposed-title", ConversationViewSet.as_view({"get": "propose_title"})),
+    path("conversation/<path:conversation_id>", ConversationViewSet.as_view({"get": "retrieve", "delete": "destroy"})),
+]

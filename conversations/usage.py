@@ -1,0 +1,63 @@
+"""The cost ledger: writing a row for every call to a model."""
+
+from django.conf import settings
+from django.utils import timezone
+
+from bedrock_chat import logs
+from bedrock_chat.bedrock import pricing
+from bedrock_chat.bedrock.events import Closed
+from bedrock_chat.bedrock.request import ModelRequest
+from bedrock_chat.identity.caller import Caller
+from conversations.models import ModelCall, Purpose
+
+
+def ledger_entry(
+    actor: Caller,
+    request: ModelRequest,
+    *,
+    purpose: Purpose,
+    conversation_id: str,
+    closed: Closed | None,
+    latency_ms: int,
+    message_id: str = "",
+    bot_id: str | None = None,
+    fault: str = "",
+) -> ModelCall:
+    """The unsaved row of one call. Without `closed` the call failed: it cost nothing that Bedrock told us of."""
+    prices = pricing.prices(request.model, request.target, settings.MODEL_PRICES)
+    usage = closed.usage if closed else None
+    call = ModelCall(
+        created_at=timezone.now(),
+        purpose=purpose,
+        user_id=actor.user_id,
+        publication_id=actor.publication_id,
+        key_id=actor.key_id,
+        bot_id=bot_id,
+        conversation_id=conversation_id,
+        message_id=message_id,
+        model=request.model.key,
+        model_id=request.target.model_id,
+        region=request.target.region,
+        input_price=prices.input,
+        output_price=prices.output,
+        cache_read_price=prices.cache_read,
+        cache_write_price=prices.cache_write,
+        latency_ms=closed.latency_ms if closed else latency_ms,
+        first_token_ms=closed.first_token_ms if closed else None,
+        stop_reason=(closed.stop_reason if closed else "")[:64],
+        fault=fault[:64],
+    )
+    if usage is not None:
+        call.input_tokens = usage.input_tokens
+        call.output_tokens = usage.output_tokens
+        call.cache_read_tokens = usage.cache_read_tokens
+        call.cache_write_tokens = usage.cache_write_tokens
+        call.price = pricing.price(usage, prices)
+    logs.bind(
+        model=call.model,
+        input_tokens=call.input_tokens,
+        output_tokens=call.output_tokens,
+        price=None if call.price is None else float(call.price),
+        fault=call.fault or None,
+    )
+    return call

@@ -1,0 +1,1 @@
+"""Bots published as rate-limited APIs with keys."""

@@ -1,0 +1,1 @@
+"""The bot store: listing, ranking and search of shared bots."""

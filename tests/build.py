@@ -1,0 +1,107 @@
+"""Rows made directly, without asking a model: what a test starts from."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.utils import timezone
+
+from bedrock_chat.identity.models import User
+from bedrock_chat.wire.ids import new_id
+from conversations.content import Content
+from conversations.models import Conversation, Message, Outcome, Role
+
+MODEL = "claude-v3.7-sonnet"
+
+
+def text(body: str) -> list[dict[str, Any]]:
+    return [{"contentType": "text", "body": body}]
+
+
+def conversation(user: User, conversation_id: str | None = None, **columns: Any) -> Conversation:
+    now = timezone.now()
+    columns = {"model": MODEL, "created_at": now, "updated_at": now, **columns}
+    return Conversation.objects.create(user=user, conversation_id=conversation_id or new_id(), **columns)
+
+
+def question(
+    of: Conversation,
+    body: str,
+    *,
+    under: Message | None = None,
+    outcome: Outcome = Outcome.ANSWERED,
+    lease: timedelta | None = None,
+    holder: str = "another-process",
+    **columns: Any,
+) -> Message:
+    """A question; with a `lease` its turn is running (or, where that is negative, its process was killed)."""
+    blocks = text(body)
+    row = Message.objects.create(
+        conversation=of,
+        message_id=columns.pop("message_id", None) or new_id(),
+        parent=under,
+        role=Role.USER,
+        outcome=outcome,
+        lease_holder=holder if lease else "",
+        lease_expires_at=timezone.now() + lease if lease else None,
+        model=MODEL,
+        created_at=timezone.now(),
+        content_digest=Content(blocks, {}).digest,
+        content=blocks,
+        **columns,
+    )
+    Conversation.objects.filter(pk=of.pk).update(last_question=row.pk, last_answer=None)
+    return row
+
+
+def answer(to: Message, body: str, *, stop_reason: str = "end_turn", **columns: Any) -> Message:
+    row = Message.objects.create(
+        conversation_id=to.conversation_id,
+        message_id=columns.pop("message_id", None) or new_id(),
+        parent=to,
+        role=Role.ASSISTANT,
+        attempt=to.attempt,
+        stop_reason=stop_reason,
+        model=MODEL,
+        created_at=timezone.now(),
+        content_digest="",
+        content=columns.pop("content", text(body)),
+        **columns,
+    )
+    Conversation.objects.filter(pk=to.conversation_id, last_question=to.pk).update(last_answer=row.pk)
+    return row
+
+
+def exchange(of: Conversation, body: str, *, under: Message | None = None, stop_reason: str = "end_turn") -> Message:
+    """A question and its answer; returns the answer."""
+    outcome = {"interrupted": Outcome.INTERRUPTED}.get(stop_reason, Outcome.ANSWERED)
+    return answer(question(of, body, under=under, outcome=outcome), f"Echo: {body}", stop_reason=stop_reason)
+
+
+def long_conversation(user: User, exchanges: int, conversation_id: str | None = None) -> Conversation:
+    """A linear conversation, written in two statements."""
+    made = conversation(user, conversation_id)
+    now: datetime = timezone.now()
+    start = (Message.objects.order_by("-pk").values_list("pk", flat=True).first() or 0) + 1
+    rows = []
+    for index in range(exchanges * 2):
+        asks = index % 2 == 0
+        blocks = text(f"message {index}")
+        rows.append(
+            Message(
+                pk=start + index,
+                conversation=made,
+                message_id=new_id(),
+                parent_id=start + index - 1 if index else None,
+                role=Role.USER if asks else Role.ASSISTANT,
+                outcome=Outcome.ANSWERED if asks else "",
+                stop_reason="" if asks else "end_turn",
+                model=MODEL,
+                created_at=now,
+                content_digest=Content(blocks, {}).digest if asks else "",
+                content=blocks,
+            )
+        )
+    Message.objects.bulk_create(rows)
+    made.last_question, made.last_answer = rows[-2].pk, rows[-1].pk
+    made.save(update_fields=["last_question", "last_answer"])
+    return made

@@ -1,0 +1,63 @@
+"""Fixtures: real parts, made once."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.cache import caches
+from rest_framework.test import APIClient
+
+from bedrock_chat.bedrock import runtime
+from tests.emulator import Emulator
+from tests.people import auth
+
+
+@pytest.fixture(scope="session")
+def emulator_process() -> Iterator[Emulator]:
+    with Emulator() as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def emulator(emulator_process: Emulator, settings: Any) -> Iterator[Emulator]:
+    """The Bedrock emulator, with nothing left of earlier tests; boto3 talks to it over HTTP."""
+    emulator_process.reset()
+    settings.BEDROCK_ENDPOINT_URL = emulator_process.url
+    runtime.reset()
+    yield emulator_process
+    runtime.reset()
+
+
+@pytest.fixture(autouse=True)
+def own_files(settings: Any, tmp_path: Path) -> None:
+    """Every test has blob storage of its own, and no counters of others."""
+    storages = dict(settings.STORAGES)
+    storages["default"] = {**storages["default"], "OPTIONS": {"location": tmp_path / "blobs"}}
+    settings.STORAGES = storages
+    caches["ratelimit"].clear()
+
+
+@pytest.fixture
+def client_of() -> Callable[..., APIClient]:
+    """An API client that calls as a person: `client_of("alice")`, `client_of("carol", "Admin")`."""
+
+    def make(username: str, *groups: str) -> APIClient:
+        client = APIClient()
+        client.credentials(**auth(username, *groups))
+        return client
+
+    return make
+
+
+def pytest_report_header() -> list[str]:
+    return [f"database: {os.environ.get('DATABASE_URL', 'SQLite file').partition('@')[2] or 'SQLite file'}"]
+
+
+@pytest.fixture
+def png() -> str:
+    """A 1 × 1 image in base64."""
+    return (
+        "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+    )

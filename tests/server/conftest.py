@@ -1,0 +1,114 @@
+import http.client
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from django.test import override_settings
+
+from bedrock_chat.asgi import Application
+from bedrock_chat.server import Server, configuration, listen
+from bedrock_chat.threads import Threads
+from tests.server.urls import Stage, stage
+
+WAY_IN = {
+    "ROOT_URLCONF": "tests.server.urls",
+    "MIDDLEWARE": ["django.middleware.common.CommonMiddleware"],
+    "ALLOWED_HOSTS": ["*"],
+    "DEBUG": False,
+    "MAX_BODY_MB": 1,
+    "BODY_TIMEOUT": 0.3,
+}
+
+
+class Live:
+    """A real server on a thread of the test's process, with as many request threads as asked for."""
+
+    def __init__(self, threads: int) -> None:
+        self.threads = Threads(threads)
+        self.listener = listen("127.0.0.1", 0)
+        self.port: int = self.listener.getsockname()[1]
+        config = configuration(Application(self.threads))
+        config.lifespan = "off"  # no heartbeat: most of these tests have no database
+        self.server = Server(config)
+        self.thread = threading.Thread(target=self.server.run, args=([self.listener],), name="server")
+
+    def connect(self, *, receive_buffer: int | None = None) -> socket.socket:
+        client = socket.socket()
+        client.settimeout(10)
+        if receive_buffer is not None:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        client.connect(("127.0.0.1", self.port))
+        return client
+
+    def raw(self, request: bytes) -> bytes:
+        """Send bytes, and read until the server closes."""
+        with self.connect() as client:
+            client.sendall(request)
+            return read_to_end(client)
+
+    def request(self, method: str, path: str, body: Any = None, **headers: str) -> http.client.HTTPResponse:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
+        return connection.getresponse()
+
+    def json(self, method: str, path: str, body: Any = None, **headers: str) -> Any:
+        return json.load(self.request(method, path, body, **headers))
+
+
+def read_to_end(client: socket.socket) -> bytes:
+    received = bytearray()
+    while data := client.recv(65536):
+        received += data
+    return bytes(received)
+
+
+def read_until(client: socket.socket, mark: bytes) -> bytes:
+    received = b""
+    while mark not in received:
+        data = client.recv(65536)
+        assert data, received
+        received += data
+    return received
+
+
+def eventually(condition: Callable[[], object], seconds: float = 5.0) -> bool:
+    """Whether the condition came true in time."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.005)
+    return bool(condition())
+
+
+@contextmanager
+def serving(threads: int) -> Iterator[Live]:
+    with override_settings(**WAY_IN):
+        live = Live(threads)
+        live.thread.start()
+        assert eventually(lambda: live.server.started)
+        try:
+            yield live
+        finally:
+            stage.gate.set()
+            live.server.should_exit = True
+            live.thread.join(10)
+            live.threads.stop()
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Live]:
+    with serving(16) as live:
+        yield live
+
+
+@pytest.fixture(autouse=True)
+def empty_stage() -> Iterator[Stage]:
+    Stage.__init__(stage)
+    yield stage
+    stage.gate.set()
