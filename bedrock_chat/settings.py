@@ -15,6 +15,7 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 DEBUG = env.boolean("DEBUG", not any(env.is_set(name) for name in ("SECRET_KEY", "DATABASE_URL", "COGNITO_USER_POOL_ID")))
 SECRET_KEY = env.text("SECRET_KEY", "insecure-development-key-that-signs-nothing-outside-this-machine" if DEBUG else None)
 DATA_DIR = Path(env.text("DATA_DIR", str(BASE_DIR / "var")))
+DATA_DIR.mkdir(parents=True, exist_ok=True)
 
 HOST = env.text("HOST", "127.0.0.1")
 PORT = env.integer("PORT", 8000, maximum=65535)

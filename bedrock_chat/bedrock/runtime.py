@@ -2,13 +2,12 @@
 
 import functools
 import itertools
-import json
 import logging
 import os
 import random
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from typing import Any
 
@@ -16,24 +15,13 @@ import boto3
 import botocore.config
 import botocore.eventstream
 import botocore.exceptions
+import botocore.parsers
 import botocore.session
 import urllib3.exceptions
 from django.conf import settings
 
-from bedrock_chat.bedrock import faults
-from bedrock_chat.bedrock.events import (
-    Closed,
-    Event,
-    MessageStart,
-    ReasoningDelta,
-    ReasoningSignature,
-    RedactedReasoning,
-    Retrying,
-    Stop,
-    TextDelta,
-    ToolUse,
-    Usage,
-)
+from bedrock_chat.bedrock import answers, faults
+from bedrock_chat.bedrock.events import Closed, Event, Retrying, Stop, Usage
 from bedrock_chat.bedrock.request import ModelRequest
 
 logger = logging.getLogger(__name__)
@@ -64,7 +52,7 @@ def client() -> Any:
 
 def reset() -> None:
     """Closes and forgets the client, so that the next call reads the settings anew."""
-    global _client  # noqa: PLW0603
+    global _client
     with _lock:
         old, _client = _client, None
     if old is not None:
@@ -73,6 +61,8 @@ def reset() -> None:
 
 def _make() -> Any:
     emulated = settings.BEDROCK == "emulator"
+    # An emulator is asked directly, and never sees a bearer token that is meant for AWS.
+    direct: dict[str, Any] = {"proxies": {}, "signature_version": "v4"} if emulated else {}
     config = botocore.config.Config(
         retries={"mode": "standard", "total_max_attempts": 1},  # botocore's own retries sleep silently
         connect_timeout=settings.MODEL_CONNECT_TIMEOUT,
@@ -81,8 +71,7 @@ def _make() -> Any:
         tcp_keepalive=True,
         user_agent=USER_AGENT,
         parameter_validation=False,
-        # An emulator is asked directly, and never sees a bearer token that is meant for AWS.
-        **({"proxies": {}, "signature_version": "v4"} if emulated else {}),
+        **direct,
     )
     session = _emulator_session() if emulated else boto3.session.Session()
     return session.client(
@@ -100,7 +89,7 @@ def _emulator_session() -> Any:
     core = botocore.session.Session(
         session_vars={"profile": (None, None, None, None), "config_file": unread, "credentials_file": unread}
     )
-    return boto3.session.Session(aws_access_key_id="emulator", aws_secret_access_key="emulator", botocore_session=core)
+    return boto3.session.Session("emulator", "emulator", botocore_session=core)
 
 
 # ---- A call ---------------------------------------------------------------------------------------------------------
@@ -173,7 +162,7 @@ def _wait(fault: faults.ModelFault, attempt: int) -> float | None:
     """Seconds before the next try: exponential, with jitter, and no less than Bedrock asks for. None: do not retry."""
     if not fault.retried:
         return None
-    backoff = min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(attempt, 10)) * random.uniform(0.5, 1.0)  # noqa: S311  jitter
+    backoff = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(attempt, 10)) * random.uniform(0.5, 1.0)  # noqa: S311  jitter
     return max(backoff, fault.retry_after or 0.0)
 
 
@@ -183,17 +172,17 @@ def _report(fault: faults.ModelFault, request: ModelRequest) -> None:
     logger.log(level, "bedrock fault %s for %s in %s", fault.code, request.target.model_id, request.target.region)
 
 
-def _once(request: ModelRequest, progress: _Progress, *, stream: bool) -> Iterator[Event]:
+def _once(request: ModelRequest, progress: _Progress, *, stream: bool) -> Generator[Event]:
     try:
         if stream:
             response = client().converse_stream(modelId=request.target.model_id, **request.body)
             with closing(response["stream"]) as frames:
-                yield from _read_stream(frames, progress)
+                yield from answers.read_stream(frames, progress.token)
         else:
-            yield from _read_answer(client().converse(modelId=request.target.model_id, **request.body))
+            yield from answers.read_whole(client().converse(modelId=request.target.model_id, **request.body))
     except Exception as error:
         fault = fault_of(error)
-        if fault is None:
+        if fault is None or fault is error:
             raise
         raise fault from error
 
@@ -237,8 +226,8 @@ def fault_of(error: Exception) -> faults.ModelFault | None:
 
 
 def _refusal(error: botocore.exceptions.ClientError) -> faults.ModelFault:
-    described: dict[str, Any] = error.response.get("Error", {})
-    answer: dict[str, Any] = error.response.get("ResponseMetadata", {})
+    response: Any = error.response
+    described, answer = response.get("Error", {}), response.get("ResponseMetadata", {})
     after = answer.get("HTTPHeaders", {}).get("retry-after", "")
     in_stream = isinstance(error, botocore.exceptions.EventStreamError)
     return faults.of(
@@ -248,133 +237,3 @@ def _refusal(error: botocore.exceptions.ClientError) -> faults.ModelFault:
         retry_after=float(after) if after.isdigit() else None,
         otherwise=faults.StreamError if in_stream else faults.ModelError,
     )
-
-
-# ---- Converse -------------------------------------------------------------------------------------------------------
-
-
-def _read_answer(response: dict[str, Any]) -> Iterator[Event]:
-    """The events of a whole answer. Blocks and members that we do not know are left out."""
-    yield MessageStart()
-    tools = _ToolUses()
-    for index, block in enumerate(response.get("output", {}).get("message", {}).get("content", ())):
-        if text := block.get("text"):
-            yield TextDelta(_storable(text), index)
-        elif use := block.get("toolUse"):
-            yield from tools.complete(use["toolUseId"], use["name"], use.get("input", {}), index)
-        elif reasoning := block.get("reasoningContent"):
-            yield from _read_reasoning({**reasoning, **reasoning.get("reasoningText", {})}, index)
-    if "stopReason" in response:
-        yield tools.checked(Stop(response["stopReason"]))
-    if usage := response.get("usage"):
-        yield _usage(usage)
-
-
-def _read_reasoning(part: dict[str, Any], index: int) -> Iterator[Event]:
-    """A union of `text`, `signature` and `redactedContent`: all of a block, or one of its deltas."""
-    if text := part.get("text"):
-        yield ReasoningDelta(_storable(text), index)
-    if signature := part.get("signature"):
-        yield ReasoningSignature(signature, index)
-    if redacted := part.get("redactedContent"):
-        yield RedactedReasoning(redacted, index)
-
-
-def _usage(usage: dict[str, Any]) -> Usage:
-    return Usage(
-        usage.get("inputTokens", 0),
-        usage.get("outputTokens", 0),
-        usage.get("cacheReadInputTokens", 0),
-        usage.get("cacheWriteInputTokens", 0),
-    )
-
-
-# ---- ConverseStream -------------------------------------------------------------------------------------------------
-
-
-def _read_stream(frames: Any, progress: _Progress) -> Iterator[Event]:
-    """The events of a stream, which is read to its end so that its connection can serve again.
-
-    Text and reasoning blocks open with their first delta; only a tool use has a start of its own. Frames, blocks and
-    deltas that we do not know are left out.
-    """
-    tools = _ToolUses()
-    for frame in frames:
-        if part := frame.get("contentBlockDelta"):
-            index, delta = part.get("contentBlockIndex", 0), part.get("delta", {})
-            if text := delta.get("text"):
-                progress.token()
-                yield TextDelta(_storable(text), index)
-            elif use := delta.get("toolUse"):
-                tools.add(index, use.get("input", ""))
-            elif reasoning := delta.get("reasoningContent"):
-                progress.token()
-                yield from _read_reasoning(reasoning, index)
-        elif part := frame.get("contentBlockStart"):
-            if use := part.get("start", {}).get("toolUse"):
-                progress.token()
-                tools.begin(part.get("contentBlockIndex", 0), use["toolUseId"], use["name"])
-        elif "contentBlockStop" in frame:
-            yield from tools.end(frame["contentBlockStop"].get("contentBlockIndex", 0))
-        elif "messageStart" in frame:
-            yield MessageStart()
-        elif "messageStop" in frame:
-            yield tools.checked(Stop(frame["messageStop"].get("stopReason", "")))
-        elif usage := frame.get("metadata", {}).get("usage"):
-            yield _usage(usage)
-
-
-# ---- Both -----------------------------------------------------------------------------------------------------------
-
-
-class _ToolUses:
-    """The tool uses of an answer; in a stream their input comes as fragments of a JSON text.
-
-    An input that is no JSON object is what `max_tokens` leaves of a tool use: it is dropped, and the text beside it is
-    kept. Where the answer stops *for* the tool, the turn cannot go on without it, and no tool runs on a guess: a fault.
-    """
-
-    def __init__(self) -> None:
-        self._open: dict[int, tuple[str, str, list[str]]] = {}
-        self._broken = False
-
-    def begin(self, index: int, tool_use_id: str, name: str) -> None:
-        self._open[index] = (tool_use_id, name, [])
-
-    def add(self, index: int, fragment: str) -> None:
-        if index in self._open:
-            self._open[index][2].append(fragment)
-
-    def end(self, index: int) -> Iterator[ToolUse]:
-        if index in self._open:
-            tool_use_id, name, fragments = self._open.pop(index)
-            try:
-                given = json.loads("".join(fragments) or "{}")
-            except (ValueError, RecursionError):
-                given = None
-            yield from self.complete(tool_use_id, name, given, index)
-
-    def complete(self, tool_use_id: str, name: str, given: Any, index: int) -> Iterator[ToolUse]:
-        if isinstance(given, dict):
-            yield ToolUse(tool_use_id, name, _storable(given), index)
-        else:
-            self._broken = True
-
-    def checked(self, stop: Stop) -> Stop:
-        if stop.stop_reason == "tool_use" and (self._broken or self._open):
-            raise faults.MalformedToolUse
-        return stop
-
-
-def _storable(value: Any) -> Any:
-    """PostgreSQL keeps neither NUL nor half a surrogate pair; what a model says must not break the turn that stores it."""
-    match value:
-        case str():
-            if value.isascii() and "\0" not in value:
-                return value
-            return value.replace("\0", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        case dict():
-            return {_storable(key): _storable(inner) for key, inner in value.items()}
-        case list():
-            return [_storable(inner) for inner in value]
-    return value

@@ -1,0 +1,196 @@
+"""What the model says: from a request and its script to content blocks, and from those to a response or to events."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import cycle, islice
+from typing import Any
+
+import orjson
+
+from bedrock_chat.bedrock.catalog import Model
+from bedrock_chat.bedrock.emulator.script import Script
+from bedrock_chat.bedrock.emulator.usage import Usage
+
+ECHOED = 60  # characters of the question
+SENTENCE = "the quick brown fox jumps over the lazy dog and".split()  # noqa: SIM905  it is a sentence
+THOUGHT = "Thinking about it step by step."
+SIGNATURE = "c2lnbmF0dXJl"
+REDACTED = "cmVkYWN0ZWQ="
+BLOCKED = "Sorry, I can't talk about that."
+
+Block = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What of a conversation decides the answer.
+
+    `question` is the last user text; `round` counts the tool results since, and a continuation as one more.
+    """
+
+    question: str
+    round: int
+    continues: bool
+    kinds: frozenset[str]
+    tool_uses: int
+
+    @classmethod
+    def of(cls, messages: Sequence[Mapping[str, Any]]) -> "Prompt":
+        continues = messages[-1]["role"] == "assistant"
+        round_, kinds, question = int(continues), frozenset[str](), ""
+        for message in reversed(messages):
+            if message["role"] != "user":
+                continue
+            content = message["content"]
+            kinds = kinds or frozenset(name for block in content for name in block)
+            texts = [block["text"] for block in content if "text" in block]
+            if any("toolResult" in block for block in content):
+                round_ += 1
+            else:
+                question = texts[-1] if texts else ""
+                break
+        uses = sum("toolUse" in block for message in messages for block in message["content"])
+        return cls(question, round_, continues, kinds, uses)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole answer. Where its length in words was asked for, each word is a delta and a token."""
+
+    blocks: tuple[Block, ...]
+    stop: str
+    words: int | None = None
+    trace: dict[str, Any] | None = None
+
+
+def answer(script: Script, prompt: Prompt, body: Mapping[str, Any], model: Model | None) -> Answer:
+    blocks = _reasoning(script, body, model)
+    tools = script.tools if body.get("toolConfig") else ()
+    text, stop = _text(script, prompt, called=bool(tools)), "end_turn"
+    words = None
+    if script.words is not None:
+        words = min(script.words, (body.get("inferenceConfig") or {}).get("maxTokens") or script.words)
+        text = " ".join(islice(cycle(SENTENCE), words))
+        stop = "max_tokens" if words < script.words else stop
+    if text:
+        blocks.append({"text": text})
+    if tools and not script.guardrail:
+        stop = "tool_use"
+        blocks += (
+            {"toolUse": {"toolUseId": f"tooluse_fake{number:04}", "name": call.name, "input": call.input}}
+            for number, call in enumerate(tools, prompt.tool_uses + 1)
+        )
+    trace = None
+    if script.guardrail:
+        stop, trace = "guardrail_intervened", _guardrail_trace(body)
+    return Answer(tuple(blocks), script.stop or stop, words, trace)
+
+
+def _text(script: Script, prompt: Prompt, *, called: bool) -> str:
+    if script.guardrail:
+        return BLOCKED
+    if script.text is not None:
+        return script.text
+    if called:
+        return "Let me look that up."
+    if prompt.continues:
+        return " ...and the rest."
+    if prompt.round:
+        return "The tool said something useful."
+    if "image" in prompt.kinds:
+        return "I see an image."
+    if "document" in prompt.kinds:
+        return "I see a document."
+    return f"Echo: {prompt.question[:ECHOED]}"
+
+
+def _reasoning(script: Script, body: Mapping[str, Any], model: Model | None) -> list[Block]:
+    thinking = (body.get("additionalModelRequestFields") or {}).get("thinking") or {}
+    blocks: list[Block] = []
+    if script.reasoning or thinking.get("type") in ("enabled", "adaptive"):
+        thought: Block = {"text": "" if _is_hidden(thinking, model) else THOUGHT}
+        if model is None or model.reasoning.signed or model.reasoning.mode == "none":
+            thought["signature"] = SIGNATURE
+        blocks.append({"reasoningContent": {"reasoningText": thought}})
+    if script.redacted:
+        blocks.append({"reasoningContent": {"redactedContent": REDACTED}})
+    return blocks
+
+
+def _is_hidden(thinking: Mapping[str, Any], model: Model | None) -> bool:
+    """Some models give the text of their thoughts only to those who ask for it."""
+    asked = ((model.reasoning.fields if model else None) or {}).get("thinking", {}).get("display")
+    return bool(asked) and bool(thinking) and thinking.get("display") != asked
+
+
+def _guardrail_trace(body: Mapping[str, Any]) -> dict[str, Any] | None:
+    config = body.get("guardrailConfig") or {}
+    if not str(config.get("trace", "disabled")).startswith("enabled"):
+        return None
+    topic = {"name": "Forbidden topic", "type": "DENY", "action": "BLOCKED"}
+    assessment = {config["guardrailIdentifier"]: {"topicPolicy": {"topics": [topic]}}}
+    return {"guardrail": {"inputAssessment": assessment, "actionReason": "Guardrail blocked."}}
+
+
+# ---- On the wire ----------------------------------------------------------------------------------------------------
+
+
+def response(given: Answer, usage: Usage, latency_ms: int) -> dict[str, Any]:
+    """The body of Converse's answer."""
+    fields: dict[str, Any] = {
+        "output": {"message": {"role": "assistant", "content": list(given.blocks)}},
+        "stopReason": given.stop,
+        "usage": usage.wire(),
+        "metrics": {"latencyMs": latency_ms},
+    }
+    return fields | ({"trace": given.trace} if given.trace else {})
+
+
+Event = tuple[str, dict[str, Any]]
+
+
+def events(given: Answer, usage: Usage, latency_ms: int) -> Iterator[Event]:
+    """ConverseStream's events in order; a block is opened by its first delta, but for tool uses."""
+    yield "messageStart", {"role": "assistant"}
+    for index, block in enumerate(given.blocks):
+        at = {"contentBlockIndex": index}
+        if use := block.get("toolUse"):
+            start = {"toolUse": {"toolUseId": use["toolUseId"], "name": use["name"]}}
+            yield "contentBlockStart", at | {"start": start}
+        for delta in _deltas(block, by_words=given.words is not None):
+            yield "contentBlockDelta", at | {"delta": delta}
+        yield "contentBlockStop", at
+    yield "messageStop", {"stopReason": given.stop}
+    metadata: dict[str, Any] = {"usage": usage.wire(), "metrics": {"latencyMs": latency_ms}}
+    yield "metadata", metadata | ({"trace": given.trace} if given.trace else {})
+
+
+def _deltas(block: Block, *, by_words: bool) -> Iterator[dict[str, Any]]:
+    if (text := block.get("text")) is not None:
+        for piece in _words(text) if by_words else pieces(text):
+            yield {"text": piece}
+    elif use := block.get("toolUse"):
+        given = orjson.dumps(use["input"]).decode() if use["input"] else ""  # nothing at all stands for {}
+        for piece in pieces(given):
+            yield {"toolUse": {"input": piece}}
+    elif thought := block["reasoningContent"].get("reasoningText"):
+        half = len(thought["text"]) // 2
+        for piece in (thought["text"][:half], thought["text"][half:]):
+            if piece:
+                yield {"reasoningContent": {"text": piece}}
+        if "signature" in thought:
+            yield {"reasoningContent": {"signature": thought["signature"]}}
+    else:
+        yield {"reasoningContent": block["reasoningContent"]}
+
+
+def pieces(text: str) -> Iterator[str]:
+    """A text in three or four deltas."""
+    size = max(1, len(text) // 3)
+    return (text[start : start + size] for start in range(0, len(text), size))
+
+
+def _words(text: str) -> Iterator[str]:
+    first, *others = text.split(" ")
+    yield first
+    yield from (f" {word}" for word in others)

@@ -1,0 +1,63 @@
+"""The emulator as a process: its options, how it starts and how it ends."""
+
+import argparse
+import asyncio
+import os
+import resource
+import signal
+import sys
+
+from bedrock_chat.bedrock.emulator.server import listen
+from bedrock_chat.bedrock.emulator.service import Bedrock
+
+DESCRIPTORS = 16_384
+PARENT_WATCH_SECONDS = 0.2
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1)")
+    parser.add_argument("--port", type=int, default=8001, help="port to listen on, 0 for any free one (default 8001)")
+    parser.add_argument(
+        "--exit-with-parent",
+        action="store_true",
+        help="end when the process that started this one is gone, however it went; Ctrl-C is left to that process",
+    )
+
+
+def run(host: str, port: int, *, exit_with_parent: bool = False) -> int:
+    """Serves until a signal ends the process. Returns 1 where the address cannot be had."""
+    parent = os.getppid()
+    _allow_descriptors()
+    try:
+        asyncio.run(_serve(host, port, parent if exit_with_parent else None))
+    except OSError as error:
+        print(f"The Bedrock emulator cannot listen on {host}:{port}: {error.strerror}.", file=sys.stderr)  # noqa: T201
+        return 1
+    return 0
+
+
+async def _serve(host: str, port: int, parent: int | None) -> None:
+    loop = asyncio.get_running_loop()
+    # At once: nothing here is worth finishing, and open streams would keep a gentle shutdown waiting.
+    loop.add_signal_handler(signal.SIGTERM, os._exit, 0)
+    if parent is None:
+        loop.add_signal_handler(signal.SIGINT, os._exit, 0)
+    else:
+        # Ctrl-C reaches the whole process group; the parent still has answers to finish, which come from here.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    server = await listen(Bedrock(), host, port)
+    address = server.sockets[0].getsockname()
+    shown = f"[{address[0]}]" if ":" in address[0] else address[0]
+    print(f"Bedrock emulator on http://{shown}:{address[1]}", flush=True)  # noqa: T201
+    # PR_SET_PDEATHSIG would tell at once, but of the thread that forked, which may end long before its process.
+    while parent is None or os.getppid() == parent:
+        await asyncio.sleep(3600 if parent is None else PARENT_WATCH_SECONDS)
+    os._exit(0)
+
+
+def _allow_descriptors() -> None:
+    """A thousand connections need as many descriptors, and the usual soft limit is 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(DESCRIPTORS, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -1,0 +1,257 @@
+"""What the emulator is asked to do: markers in a prompt, or JSON over `/control/`, parsed into one frozen Script.
+
+    [[NAME]]   [[NAME:VALUE]]   [[NAME:VALUE:after:N]]   [[NAME:VALUE:times:N]]   [[tool:NAME:JSON]]
+
+What does not parse is no marker but text. `[[then]]` parts a prompt into rounds: what stands behind the first is for the
+answer after the first tool result (or for the continuation), and so on.
+"""
+
+import json
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from bedrock_chat.bedrock.emulator.refusals import FAULTS
+
+AFTER_ALL = 2**31  # more deltas than any answer has: when all of it is written, before messageStop
+FOR_EVER = math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    name: str
+    input: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """One answer. Seconds are floats; `after` counts deltas, None means before the first byte."""
+
+    wait: float = 0.0
+    pace: float = 0.0
+    text: str | None = None
+    words: int | None = None
+    stop: str | None = None
+    reasoning: bool = False
+    redacted: bool = False
+    guardrail: bool = False
+    tools: tuple[ToolCall, ...] = ()
+    fault: str | None = None
+    message: str | None = None
+    cut: bool = False
+    silence: float | None = None
+    end: bool = False
+    after: int | None = None
+    times: int | None = None
+    usage: tuple[int, int] | None = None
+    static: bool = False
+
+    @property
+    def goes_wrong(self) -> bool:
+        return bool(self.fault or self.cut or self.end) or self.silence is not None
+
+    def succeeding(self) -> "Script":
+        """The same without what goes wrong."""
+        return replace(self, fault=None, cut=False, silence=None, end=False)
+
+
+class ScriptError(ValueError):
+    """A script sent to `/control/` that says nothing sensible; the text names the field."""
+
+
+# ---- Markers --------------------------------------------------------------------------------------------------------
+
+THEN = "[[then]]"
+
+_MARKER = re.compile(r"\[\[([a-z_]+)((?::[A-Za-z0-9_.]+)*)\]\]")
+_TOOL = re.compile(r"\[\[tool:([A-Za-z0-9_-]{1,64})(:)?")
+_SECONDS = re.compile(r"\d{1,5}(\.\d{1,6})?")
+_COUNT = re.compile(r"\d{1,6}")
+_STOP_REASON = re.compile(r"[a-z_]{1,64}")
+
+
+def parse(prompt: str, round_: int = 0) -> Script:
+    """The script that a prompt's markers make for the answer after `round_` tool results. Later markers win."""
+    rounds = prompt.split(THEN)
+    if round_ >= len(rounds):
+        return Script()
+    text = rounds[round_]
+    fields: dict[str, Any] = {}
+    for match in _MARKER.finditer(text):
+        name, *arguments = f"{match[1]}{match[2]}".split(":")
+        if (read := _MARKERS.get(name)) and (found := _with_conditions(read, arguments)) is not None:
+            fields |= found
+    return Script(**fields, tools=tuple(_tools(text)))
+
+
+def _with_conditions(
+    read: Callable[[str | None], dict[str, Any] | None], arguments: list[str]
+) -> dict[str, Any] | None:
+    """Takes `after:N` and `times:N` off the end, and gives the rest, at most one value, to the marker."""
+    conditions: dict[str, Any] = {}
+    while len(arguments) > 1 and arguments[-2] in ("after", "times") and _COUNT.fullmatch(arguments[-1]):
+        conditions[arguments[-2]] = int(arguments[-1])
+        arguments = arguments[:-2]
+    if len(arguments) > 1:
+        return None
+    fields = read(arguments[0] if arguments else None)
+    return None if fields is None else fields | conditions
+
+
+def _tools(text: str) -> list[ToolCall]:
+    calls = []
+    for match in _TOOL.finditer(text):
+        given: Any = {}
+        end = match.end()
+        if match[2]:
+            try:
+                given, end = json.JSONDecoder().raw_decode(text, end)  # JSON may hold `]]`: only a parser finds its end
+            except ValueError:
+                continue
+        if isinstance(given, dict) and text.startswith("]]", end):
+            calls.append(ToolCall(match[1], given))
+    return calls
+
+
+def _fixed(**fields: Any) -> Callable[[str | None], dict[str, Any] | None]:
+    return lambda value: None if value else fields
+
+
+def _number(field: str, pattern: re.Pattern[str], kind: type) -> Callable[[str | None], dict[str, Any] | None]:
+    return lambda value: {field: kind(value)} if value and pattern.fullmatch(value) else None
+
+
+def _fault(value: str | None) -> dict[str, Any] | None:
+    code = fault_code(value or "")
+    return {"fault": code} if code else None
+
+
+def _throttle(value: str | None) -> dict[str, Any] | None:
+    if value is None:
+        return {"fault": "ThrottlingException"}
+    return {"fault": "ThrottlingException", "times": int(value)} if _COUNT.fullmatch(value) else None
+
+
+def _silence(value: str | None) -> dict[str, Any] | None:
+    if value is None:
+        return {"silence": FOR_EVER}
+    return {"silence": float(value)} if _SECONDS.fullmatch(value) else None
+
+
+def _stop(value: str | None) -> dict[str, Any] | None:
+    return {"stop": value} if value and _STOP_REASON.fullmatch(value) else None
+
+
+_MARKERS: dict[str, Callable[[str | None], dict[str, Any] | None]] = {
+    "wait": _number("wait", _SECONDS, float),
+    "pace": _number("pace", _SECONDS, float),
+    "words": _number("words", _COUNT, int),
+    "stop": _stop,
+    "max_tokens": _fixed(text="This answer stops", stop="max_tokens"),
+    "empty": _fixed(text=""),
+    "trail": _fixed(text="Trailing space and newline \n"),
+    "reasoning": _fixed(reasoning=True),
+    "redacted": _fixed(redacted=True),
+    "guardrail": _fixed(guardrail=True),
+    "fault": _fault,
+    "throttle": _throttle,
+    "validation": _fixed(fault="ValidationException"),
+    "denied": _fixed(fault="AccessDeniedException"),
+    "streamerror": _fixed(fault="ModelStreamErrorException", after=AFTER_ALL),
+    "cut": _fixed(cut=True),
+    "silence": _silence,
+    "end": _fixed(end=True),
+}
+
+
+def fault_code(name: str) -> str | None:
+    """The fault of that name, its first letter in either case; None where there is none."""
+    code = name[:1].upper() + name[1:]
+    return code if code in FAULTS else None
+
+
+# ---- JSON -----------------------------------------------------------------------------------------------------------
+
+
+def fields_from(document: Any) -> dict[str, Any]:
+    """The fields of a Script as `/control/script` gives them. Raises ScriptError."""
+    if not isinstance(document, Mapping):
+        raise ScriptError("A script is a JSON object.")
+    fields: dict[str, Any] = {}
+    for name, value in document.items():
+        if name not in _FIELDS:
+            raise ScriptError(f"{name}: no such field; there are {', '.join(sorted(_FIELDS))}.")
+        reads, says = _FIELDS[name]
+        try:
+            fields[name] = reads(value)
+        except (TypeError, ValueError, KeyError):
+            raise ScriptError(f"{name}: must be {says}.") from None
+    return fields
+
+
+def _must(condition: object) -> None:
+    if not condition:
+        raise ValueError
+
+
+def _as_seconds(value: Any) -> float:
+    _must(isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e6)
+    return float(value)
+
+
+def _as_count(value: Any) -> int:
+    _must(isinstance(value, int) and not isinstance(value, bool) and value >= 0)
+    return int(value)
+
+
+def _as_text(value: Any) -> str:
+    _must(isinstance(value, str))
+    return str(value)
+
+
+def _as_switch(value: Any) -> bool:
+    _must(isinstance(value, bool))
+    return bool(value)
+
+
+def _as_silence(value: Any) -> float | None:
+    return (FOR_EVER if value else None) if isinstance(value, bool) else _as_seconds(value)
+
+
+def _as_fault(value: Any) -> str:
+    code = fault_code(_as_text(value))
+    _must(code)
+    return str(code)
+
+
+def _as_tools(value: Any) -> tuple[ToolCall, ...]:
+    calls = tuple(ToolCall(_as_text(call["name"]), call.get("input", {})) for call in value)
+    _must(all(isinstance(call.input, dict) for call in calls))
+    return calls
+
+
+def _as_usage(value: Any) -> tuple[int, int]:
+    return _as_count(value["input"]), _as_count(value["output"])
+
+
+_FIELDS: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "wait": (_as_seconds, "seconds"),
+    "pace": (_as_seconds, "seconds"),
+    "text": (_as_text, "a string"),
+    "words": (_as_count, "a count"),
+    "stop": (_as_text, "a string"),
+    "reasoning": (_as_switch, "true or false"),
+    "redacted": (_as_switch, "true or false"),
+    "guardrail": (_as_switch, "true or false"),
+    "tools": (_as_tools, 'a list of {"name", "input"}'),
+    "fault": (_as_fault, f"one of {', '.join(FAULTS)}"),
+    "message": (_as_text, "a string"),
+    "cut": (_as_switch, "true or false"),
+    "silence": (_as_silence, "true, or seconds"),
+    "end": (_as_switch, "true or false"),
+    "after": (_as_count, "a count of deltas"),
+    "usage": (_as_usage, '{"input", "output"}'),
+    "static": (_as_switch, "true or false"),
+}

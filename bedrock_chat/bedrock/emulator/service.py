@@ -1,0 +1,210 @@
+"""One request in, one Reply out: the Bedrock operations, their log, and `/control/`."""
+
+import sys
+import time
+import traceback
+from collections import OrderedDict, deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from hashlib import blake2b
+from typing import Any
+from urllib.parse import unquote
+
+import orjson
+
+from bedrock_chat.bedrock.catalog import Model
+from bedrock_chat.bedrock.emulator import answers, replies, shapes, validation
+from bedrock_chat.bedrock.emulator.models import model_of
+from bedrock_chat.bedrock.emulator.refusals import Refusal
+from bedrock_chat.bedrock.emulator.replies import Reply
+from bedrock_chat.bedrock.emulator.script import Script, ScriptError, fields_from, parse
+from bedrock_chat.bedrock.emulator.usage import PromptCache, Usage, output_tokens
+
+OPERATIONS = {"converse": "Converse", "converse-stream": "ConverseStream"}
+LOGGED_REQUESTS = 1_000
+LOGGED_BYTES = 256 * 1024 * 1024
+COUNTED_PROMPTS = 10_000
+
+
+@dataclass(slots=True)
+class LoggedRequest:
+    """`outcome` is running, done (all that was scripted has been sent) or left (the peer went first)."""
+
+    path: str
+    operation: str
+    model: str
+    raw: bytes
+    at: float = field(default_factory=time.time)
+    status: int = 0
+    outcome: str = "running"
+
+    def wire(self) -> dict[str, Any]:
+        try:
+            body = orjson.loads(self.raw)
+        except ValueError:
+            body = self.raw.decode("utf-8", "replace")
+        fields = ("path", "operation", "model", "at", "status", "outcome")
+        return {name: getattr(self, name) for name in fields} | {"body": body}
+
+
+class Bedrock:
+    """The service's state, all of it in memory and bounded. Not thread-safe: one event loop owns it."""
+
+    def __init__(self) -> None:
+        self.log: deque[LoggedRequest] = deque()
+        self._logged_bytes = 0
+        self._default: dict[str, Any] = {}
+        self._static: dict[str, Reply] = {}
+        self._queue: deque[dict[str, Any]] = deque()
+        self._went_wrong: OrderedDict[bytes, int] = OrderedDict()
+        self._cache = PromptCache()
+
+    def answer(self, method: str, path: str, body: bytes) -> tuple[Reply, LoggedRequest | None]:
+        """`path` as it stands in the request line, still percent-encoded."""
+        try:
+            if path.startswith("/control/") or path == "/":
+                return self._control(method, path, body), None
+            return self._operation(method, path, body)
+        except Exception:  # noqa: BLE001  a mistake of the emulator must not look like silence
+            traceback.print_exc(file=sys.stderr)
+            mistake = Refusal("InternalServerException", "The emulator made a mistake; its stderr has the traceback.")
+            return replies.refused(mistake), None
+
+    # ---- Bedrock ----
+
+    def _operation(self, method: str, path: str, body: bytes) -> tuple[Reply, LoggedRequest | None]:
+        resource, _, operation = path.partition("?")[0].rpartition("/")
+        if method != "POST" or operation not in OPERATIONS or not resource.startswith("/model/"):
+            return replies.refused(Refusal("UnknownOperationException", f"There is no {method} {path} here.")), None
+        model_id = unquote(resource.removeprefix("/model/"))
+        entry = self._logged(LoggedRequest(path, OPERATIONS[operation], model_id, body))
+        if not self._queue and (static := self._static.get(entry.operation)):
+            reply = static
+        else:
+            try:
+                reply = self._reply(entry)
+            except Refusal as refusal:
+                reply = replies.refused(refusal)
+        entry.status = reply.status
+        return reply, entry
+
+    def _reply(self, entry: LoggedRequest) -> Reply:
+        overrides = self._queue.popleft() if self._queue else self._default
+        if overrides.get("static"):
+            return _static_reply(entry.operation, Script(**overrides))
+        body = _parsed(entry.raw)
+        model = model_of(entry.model)
+        streaming = entry.operation == "ConverseStream"
+        shapes.check(entry.operation, body)
+        validation.check(body, model, streaming=streaming)
+        prompt = answers.Prompt.of(body["messages"])
+        script = replace(parse(prompt.question, prompt.round), **overrides)
+        script = self._counted(script, entry)
+        if reply := replies.before_any_byte(script):
+            return reply
+        given = answers.answer(script, prompt, body, model)
+        usage = self._usage(script, given, body, model)
+        if streaming:
+            return replies.streamed(script, answers.events(given, usage, _latency(script)))
+        deltas = sum(kind == "contentBlockDelta" for kind, _ in answers.events(given, usage, 0))
+        return replies.whole(script, answers.response(given, usage, _latency(script)), deltas)
+
+    def _usage(self, script: Script, given: answers.Answer, body: Mapping[str, Any], model: Model | None) -> Usage:
+        if script.usage:
+            return Usage(*script.usage)
+        output = (
+            len(given.blocks[-1]["text"].split()) if given.by_words and given.blocks else output_tokens(given.blocks)
+        )
+        return self._cache.account(model, body, max(1, output))
+
+    def _counted(self, script: Script, entry: LoggedRequest) -> Script:
+        """`times:N` goes wrong for the first N of equal requests, then not, and then from the beginning again."""
+        if script.times is None or not script.goes_wrong:
+            return script
+        key = blake2b(entry.model.encode() + entry.raw, digest_size=16).digest()
+        count = self._went_wrong.pop(key, 0)
+        if count >= script.times:
+            return script.succeeding()
+        self._went_wrong[key] = count + 1
+        while len(self._went_wrong) > COUNTED_PROMPTS:
+            self._went_wrong.popitem(last=False)
+        return script
+
+    def _logged(self, entry: LoggedRequest) -> LoggedRequest:
+        self.log.append(entry)
+        self._logged_bytes += len(entry.raw)
+        while len(self.log) > LOGGED_REQUESTS or (self._logged_bytes > LOGGED_BYTES and len(self.log) > 1):
+            self._logged_bytes -= len(self.log.popleft().raw)
+        return entry
+
+    # ---- Control ----
+
+    def _control(self, method: str, path: str, body: bytes) -> Reply:
+        match method, path.partition("?")[0]:
+            case "GET", "/":
+                return replies.as_json({"service": "Bedrock emulator", "manual": "docs/EMULATOR.md"})
+            case "GET", "/control/requests":
+                return replies.as_json([entry.wire() for entry in self.log])
+            case "DELETE", "/control/requests":
+                self._clear_log()
+            case "POST", "/control/script":
+                try:
+                    self._set_script(orjson.loads(body or b"{}"))
+                except ValueError as error:  # ScriptError, or no JSON
+                    return replies.as_json({"message": str(error)}, 400)
+            case "POST", "/control/reset":
+                self._clear_log()
+                self._queue.clear()
+                self._went_wrong.clear()
+                self._cache.clear()
+                self._set_default({})
+            case _:
+                return replies.as_json({"message": f"There is no {method} {path} here; see docs/EMULATOR.md."}, 404)
+        return replies.as_json(None)
+
+    def _clear_log(self) -> None:
+        self.log.clear()
+        self._logged_bytes = 0
+
+    def _set_script(self, document: Any) -> None:
+        """One script for all that comes, or with `times` for the next N requests; a list is for the next few."""
+        if isinstance(document, list):
+            self._queue.extend([fields_from(one) for one in document])
+            return
+        if not isinstance(document, dict):
+            raise ScriptError("A script is a JSON object, or a list of them.")
+        times = document.pop("times", None)
+        fields = fields_from(document)
+        if times is None:
+            self._set_default(fields)
+        elif isinstance(times, int) and 0 <= times <= 10_000:
+            self._queue.extend([fields] * times)
+        else:
+            raise ScriptError("times: must be a count of requests, at most 10,000.")
+
+    def _set_default(self, fields: dict[str, Any]) -> None:
+        self._default = fields
+        script = Script(**fields)
+        self._static = {name: _static_reply(name, script) for name in OPERATIONS.values()} if script.static else {}
+
+
+def _parsed(raw: bytes) -> Any:
+    try:
+        return orjson.loads(raw)
+    except ValueError:
+        raise Refusal("SerializationException") from None
+
+
+def _latency(script: Script) -> int:
+    return max(1, round(script.wait * 1000))
+
+
+def _static_reply(operation: str, script: Script) -> Reply:
+    """Made once for all requests, which nobody reads: as little work as a benchmark's other side should have."""
+    prompt = answers.Prompt("static", 0, continues=False, kinds=frozenset(), tool_uses=0)
+    given = answers.answer(script, prompt, {}, None)
+    usage = Usage(*(script.usage or (11, 7)))
+    if operation == "ConverseStream":
+        return replies.streamed(script, answers.events(given, usage, _latency(script)))
+    deltas = sum(kind == "contentBlockDelta" for kind, _ in answers.events(given, usage, 0))
+    return replies.whole(script, answers.response(given, usage, _latency(script)), deltas)

@@ -1,0 +1,138 @@
+"""Tokens, counted plausibly, and a prompt cache that keeps honest books.
+
+A token is four characters. `inputTokens` leaves out what the cache read or wrote, as on Bedrock.
+"""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+
+import orjson
+
+from bedrock_chat.bedrock.catalog import Model
+
+CHARACTERS_PER_TOKEN = 4
+IMAGE_TOKENS = 1_500
+LOOK_BACK = 20  # a checkpoint also finds a shorter cached prefix up to twenty blocks before it
+TTL = {"5m": 300.0, "1h": 3600.0}
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one call; `write_ttl` is for how long those written to the cache stay."""
+
+    input: int
+    output: int
+    cache_read: int = 0
+    cache_write: int = 0
+    write_ttl: str = "5m"
+
+    def wire(self) -> dict[str, Any]:
+        details = [{"inputTokens": self.cache_write, "ttl": self.write_ttl}] if self.cache_write else []
+        return {
+            "inputTokens": self.input,
+            "outputTokens": self.output,
+            "totalTokens": self.input + self.output + self.cache_read + self.cache_write,
+            "cacheReadInputTokens": self.cache_read,
+            "cacheWriteInputTokens": self.cache_write,
+            "cacheDetails": details,
+        }
+
+
+def tokens(characters: int) -> int:
+    return max(1, -(-characters // CHARACTERS_PER_TOKEN))
+
+
+def input_tokens(body: Mapping[str, Any]) -> int:
+    """All that is read, before the cache takes its share: tools, system prompt, messages."""
+    return max(1, sum(_block_tokens(block) for block in prompt_blocks(body)))
+
+
+def output_tokens(blocks: Iterator[Mapping[str, Any]] | tuple[Mapping[str, Any], ...]) -> int:
+    """At least 1, even for an empty answer: the model wrote that it stops."""
+    return max(1, sum(_block_tokens(block) for block in blocks))
+
+
+def prompt_blocks(body: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Everything the model reads, in the order in which the cache sees it."""
+    yield from (body.get("toolConfig") or {}).get("tools") or ()
+    yield from body.get("system") or ()
+    for message in body.get("messages") or ():
+        yield from message["content"]
+
+
+class PromptCache:
+    """Prefixes by model, until their time is over; a hit sets it back. Bounded."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic, size: int = 10_000) -> None:
+        self._clock = clock
+        self._size = size
+        self._until: OrderedDict[bytes, tuple[float, float]] = OrderedDict()  # prefix → expiry, seconds it lives
+
+    def clear(self) -> None:
+        self._until.clear()
+
+    def account(self, model: Model | None, body: Mapping[str, Any], output: int) -> Usage:
+        """What this request reads from the cache, writes to it and reads uncached; remembers what it wrote."""
+        prefixes, marks, total = _walk(model, body)
+        smallest = model.caching.min_tokens if model and model.caching.min_tokens else 1024
+        usable = [(index, ttl) for index, ttl in marks if prefixes[index][1] >= smallest]
+        if not usable:
+            return Usage(total, output)
+        now = self._clock()
+        candidates = {i for index, _ in usable for i in range(max(0, index - LOOK_BACK), index + 1)}
+        read = max((prefixes[i][1] for i in candidates if self._hit(prefixes[i][0], now)), default=0)
+        written = max(0, prefixes[usable[-1][0]][1] - read)
+        for index, ttl in usable:
+            self._store(prefixes[index][0], now, TTL[ttl])
+        return Usage(max(0, total - read - written), output, read, written, usable[-1][1])
+
+    def _hit(self, prefix: bytes, now: float) -> bool:
+        until, lives = self._until.get(prefix, (0.0, 0.0))
+        if until <= now:
+            return False
+        self._until[prefix] = (now + lives, lives)
+        return True
+
+    def _store(self, prefix: bytes, now: float, lives: float) -> None:
+        self._until[prefix] = (now + lives, lives)
+        self._until.move_to_end(prefix)
+        while len(self._until) > self._size:
+            self._until.popitem(last=False)
+
+
+def _walk(model: Model | None, body: Mapping[str, Any]) -> tuple[list[tuple[bytes, int]], list[tuple[int, str]], int]:
+    """Prefixes (digest, tokens) after each block; checkpoints (index of the block before, TTL); tokens in all."""
+    marks: list[tuple[int, str]] = []
+    blocks: list[Mapping[str, Any]] = []
+    for block in prompt_blocks(body):
+        if "cachePoint" in block:
+            if blocks:
+                marks.append((len(blocks) - 1, block["cachePoint"].get("ttl") or "5m"))
+        else:
+            blocks.append(block)
+    if not marks:
+        return [], [], max(1, sum(map(_block_tokens, blocks)))
+    digest = blake2b(model.bedrock_id.encode() if model else b"", digest_size=16)
+    prefixes, total = [], 0
+    for block in blocks:
+        digest.update(orjson.dumps(block, option=orjson.OPT_SORT_KEYS))
+        total += _block_tokens(block)
+        prefixes.append((digest.copy().digest(), total))
+    return prefixes, marks, total
+
+
+def _block_tokens(block: Mapping[str, Any]) -> int:
+    if (text := block.get("text")) is not None:
+        return tokens(len(text))
+    if "image" in block:
+        return IMAGE_TOKENS
+    if document := block.get("document"):
+        source = document["source"]
+        return tokens(len(source.get("bytes") or source.get("text") or "") * 3 // 4)
+    if "cachePoint" in block:
+        return 0
+    return tokens(len(orjson.dumps(block)))

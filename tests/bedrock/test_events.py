@@ -1,0 +1,185 @@
+"""Events fold into Converse content blocks, and both kinds of answer are read into the same events."""
+
+from typing import Any
+
+import pytest
+
+from bedrock_chat.bedrock import answers, faults
+from bedrock_chat.bedrock.events import (
+    AnswerBuilder,
+    Closed,
+    Event,
+    MessageStart,
+    ReasoningDelta,
+    ReasoningSignature,
+    RedactedReasoning,
+    Retrying,
+    Stop,
+    TextDelta,
+    ToolUse,
+    Usage,
+)
+
+
+def fold(*events: Event) -> list[dict[str, Any]]:
+    built = AnswerBuilder()
+    for event in events:
+        built.feed(event)
+    return built.blocks()
+
+
+def streamed(*frames: dict[str, Any]) -> list[Event]:
+    return list(answers.read_stream(frames, lambda: None))
+
+
+def part(delta: dict[str, Any], index: int = 0) -> dict[str, Any]:
+    return {"contentBlockDelta": {"contentBlockIndex": index, "delta": delta}}
+
+
+def tool_start(index: int = 0) -> dict[str, Any]:
+    return {
+        "contentBlockStart": {
+            "contentBlockIndex": index,
+            "start": {"toolUse": {"toolUseId": "t1", "name": "search"}},
+        }
+    }
+
+
+def block_end(index: int = 0) -> dict[str, Any]:
+    return {"contentBlockStop": {"contentBlockIndex": index}}
+
+
+def message_stop(reason: str) -> dict[str, Any]:
+    return {"messageStop": {"stopReason": reason}}
+
+
+# ---- Folding --------------------------------------------------------------------------------------------------------
+
+
+def test_deltas_of_one_block_are_joined() -> None:
+    assert fold(MessageStart(), TextDelta("Hel"), TextDelta("lo"), Stop("end_turn")) == [{"text": "Hello"}]
+
+
+def test_adjacent_text_blocks_stay_apart() -> None:
+    assert fold(TextDelta("one", 0), TextDelta("two", 1)) == [{"text": "one"}, {"text": "two"}]
+
+
+def test_text_after_a_tool_use_is_a_new_block_whatever_its_index() -> None:
+    blocks = fold(TextDelta("Looking."), ToolUse("t1", "search", {"q": 1}), TextDelta("Found."))
+    assert blocks == [
+        {"text": "Looking."},
+        {"toolUse": {"toolUseId": "t1", "name": "search", "input": {"q": 1}}},
+        {"text": "Found."},
+    ]
+
+
+def test_reasoning_keeps_its_signature_and_unsigned_reasoning_has_none() -> None:
+    assert fold(
+        ReasoningDelta("Let me "), ReasoningDelta("see."), ReasoningSignature("c2ln"), TextDelta("Yes.", 1)
+    ) == [
+        {"reasoningContent": {"reasoningText": {"text": "Let me see.", "signature": "c2ln"}}},
+        {"text": "Yes."},
+    ]
+    assert fold(ReasoningDelta("Hm.")) == [{"reasoningContent": {"reasoningText": {"text": "Hm."}}}]
+
+
+def test_redacted_reasoning_keeps_its_bytes_and_its_place() -> None:
+    blocks = fold(
+        ReasoningDelta("a", 0), ReasoningSignature("s", 0), RedactedReasoning(b"\x00\x01", 1), TextDelta("b", 2)
+    )
+    assert blocks[1] == {"reasoningContent": {"redactedContent": b"\x00\x01"}}
+    assert [next(iter(block)) for block in blocks] == ["reasoningContent", "reasoningContent", "text"]
+
+
+def test_an_empty_text_makes_no_block() -> None:
+    assert fold(TextDelta("")) == []
+
+
+def test_events_that_are_no_content_change_nothing() -> None:
+    assert fold(Retrying(0.5), MessageStart(), Usage(1, 2), Stop("end_turn"), Closed(None, "end_turn", 1, None)) == []
+
+
+def test_reasoning_and_tools_alone_are_no_text() -> None:
+    built = AnswerBuilder()
+    built.feed(ReasoningDelta("Hm."))
+    built.feed(ToolUse("t1", "search", {}))
+    built.feed(TextDelta(" \n"))
+    assert not built.has_text()
+    built.feed(TextDelta("Yes."))
+    assert built.has_text()
+
+
+# ---- Reading --------------------------------------------------------------------------------------------------------
+
+
+def test_the_fragments_of_a_tools_input_are_joined_and_parsed() -> None:
+    events = streamed(
+        tool_start(), part({"toolUse": {"input": '{"q": "ca'}}), part({"toolUse": {"input": 'ts"}'}}), block_end()
+    )
+    assert events == [ToolUse("t1", "search", {"q": "cats"})]
+
+
+def test_a_tool_without_input_gets_an_empty_one() -> None:
+    assert streamed(tool_start(), block_end()) == [ToolUse("t1", "search", {})]
+
+
+def test_two_tools_do_not_mix_their_fragments() -> None:
+    events = streamed(
+        tool_start(0),
+        part({"toolUse": {"input": '{"a":'}}, 0),
+        tool_start(1),
+        part({"toolUse": {"input": '{"b":2}'}}, 1),
+        part({"toolUse": {"input": "1}"}}, 0),
+        block_end(0),
+        block_end(1),
+    )
+    assert [event.input for event in events if isinstance(event, ToolUse)] == [{"a": 1}, {"b": 2}]
+
+
+@pytest.mark.parametrize("given", ['{"q": "ca', "[1]", "3", "[" * 100_000])
+def test_a_tool_use_cut_by_max_tokens_is_dropped_and_the_text_kept(given: str) -> None:
+    events = streamed(
+        part({"text": "Let me see."}),
+        tool_start(1),
+        part({"toolUse": {"input": given}}, 1),
+        block_end(1),
+        message_stop("max_tokens"),
+    )
+    assert events == [TextDelta("Let me see."), Stop("max_tokens")]
+
+
+@pytest.mark.parametrize("ended", [[block_end()], []], ids=["ended", "left open"])
+def test_stopping_for_a_tool_that_cannot_be_read_is_a_fault(ended: list[dict[str, Any]]) -> None:
+    with pytest.raises(faults.MalformedToolUse):
+        streamed(tool_start(), part({"toolUse": {"input": '{"q": '}}), *ended, message_stop("tool_use"))
+
+
+def test_a_whole_answer_that_stops_for_an_unreadable_tool_is_a_fault_too() -> None:
+    use = {"toolUse": {"toolUseId": "t1", "name": "search", "input": "cats"}}
+    with pytest.raises(faults.MalformedToolUse):
+        list(answers.read_whole({"output": {"message": {"content": [use]}}, "stopReason": "tool_use"}))
+
+
+def test_unknown_frames_blocks_and_deltas_are_left_out() -> None:
+    events = streamed(
+        {"somethingNew": {"x": 1}},
+        part({"citation": {"source": "x"}}),
+        part({"reasoningContent": {"newKind": "x"}}),
+        {"contentBlockStart": {"contentBlockIndex": 4, "start": {"image": {"format": "png"}}}},
+        part({"toolUse": {"input": "{}"}}, 4),
+        block_end(4),
+        {"metadata": {"metrics": {"latencyMs": 1}}},
+        message_stop("a_new_word"),
+    )
+    assert events == [Stop("a_new_word")]
+    whole = {"output": {"message": {"content": [{"image": {}}, {"text": "Hi"}]}}, "stopReason": "end_turn"}
+    assert list(answers.read_whole(whole)) == [MessageStart(), TextDelta("Hi", 1), Stop("end_turn")]
+
+
+def test_characters_that_postgresql_cannot_keep_are_replaced() -> None:
+    assert streamed(part({"text": "a\0b\ud83dc"}), part({"text": "Zoë 🙂"})) == [
+        TextDelta("a\ufffdb\ufffdc"),
+        TextDelta("Zoë 🙂"),
+    ]
+    [event] = streamed(tool_start(), part({"toolUse": {"input": r'{"a\u0000": ["\ud83d", 1]}'}}), block_end())
+    assert event == ToolUse("t1", "search", {"a\ufffd": ["\ufffd", 1]})

@@ -1,0 +1,427 @@
+"""The calls to Bedrock: one client, the same events from both kinds of call, retries that show and end."""
+
+import gc
+import os
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bedrock_chat.bedrock import catalog, faults, runtime
+from bedrock_chat.bedrock.events import (
+    AnswerBuilder,
+    Closed,
+    Event,
+    MessageStart,
+    ReasoningDelta,
+    ReasoningSignature,
+    RedactedReasoning,
+    Retrying,
+    Stop,
+    TextDelta,
+    ToolUse,
+    Usage,
+)
+from bedrock_chat.bedrock.request import ModelRequest
+from tests.bedrock.scripted import (
+    HELLO,
+    METADATA,
+    START,
+    Play,
+    ScriptedBedrock,
+    Stream,
+    delta,
+    exception,
+    reasoning,
+    refuses,
+    says,
+    stop,
+    stop_block,
+    tool_use,
+)
+
+BOTH = pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
+USED = Usage(input_tokens=11, output_tokens=7, cache_read_tokens=3, cache_write_tokens=2)
+THROTTLED = refuses("ThrottlingException", 429)
+
+
+@pytest.fixture
+def bedrock(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedBedrock]:
+    """A scripted Bedrock that the process's client talks to; no retries unless a test allows them."""
+    settings.BEDROCK = "emulator"
+    settings.MODEL_RETRY_SECONDS = 0
+    monkeypatch.setattr(runtime, "FIRST_WAIT", 0.02)
+    with ScriptedBedrock() as scripted:
+        settings.BEDROCK_ENDPOINT_URL = scripted.url
+        runtime.reset()
+        yield scripted
+        runtime.reset()
+
+
+def request_to_model(text: str = "Hello", *, streamable: bool = True) -> ModelRequest:
+    body = {"messages": [{"role": "user", "content": [{"text": text}]}]}
+    target = catalog.Target(model_id="us.vendor.model-v1:0", region="us-east-1", geography="us")
+    return ModelRequest(catalog.find("claude-v3.7-sonnet"), target, body, streamable)
+
+
+def ask(request: ModelRequest | None = None, *, stream: bool) -> list[Event]:
+    return list(runtime.call(request or request_to_model(), stream=stream))
+
+
+def hello(*, stream: bool) -> Play:
+    return Stream(HELLO) if stream else says({"text": "Hello"})
+
+
+def kinds(events: list[Event]) -> list[type]:
+    return [type(event) for event in events]
+
+
+# ---- Both kinds of call ---------------------------------------------------------------------------------------------
+
+
+def test_a_plain_call_yields_the_events_of_a_whole_answer(bedrock: ScriptedBedrock) -> None:
+    bedrock.play(hello(stream=False))
+    events = ask(stream=False)
+    assert events[:-1] == [MessageStart(), TextDelta("Hello"), Stop("end_turn"), USED]
+    assert bedrock.requests[0][0].endswith("/converse")
+
+
+def test_a_listened_to_call_yields_the_answer_as_it_comes(bedrock: ScriptedBedrock) -> None:
+    bedrock.play(hello(stream=True))
+    events = ask(stream=True)
+    assert events[:-1] == [MessageStart(), TextDelta("Hel"), TextDelta("lo"), Stop("end_turn"), USED]
+    assert bedrock.requests[0][0].endswith("/converse-stream")
+
+
+def test_where_tools_cannot_be_streamed_converse_stands_behind_the_stream(bedrock: ScriptedBedrock) -> None:
+    bedrock.play(hello(stream=False))
+    ask(request_to_model(streamable=False), stream=True)
+    assert bedrock.requests[0][0].endswith("/converse")
+
+
+def test_both_kinds_of_call_give_the_same_blocks_and_usage(bedrock: ScriptedBedrock) -> None:
+    bedrock.play(
+        says(
+            {"reasoningContent": {"reasoningText": {"text": "Let me think.", "signature": "c2ln"}}},
+            {"reasoningContent": {"redactedContent": "AAE="}},
+            {"text": "One."},
+            {"text": "Two."},
+            {"toolUse": {"toolUseId": "tool-1", "name": "search", "input": {"q": "cats", "n": 2}}},
+            stop_reason="tool_use",
+        ),
+        Stream(
+            (
+                START,
+                reasoning({"text": "Let me "}, 0),
+                reasoning({"text": "think."}, 0),
+                reasoning({"signature": "c2ln"}, 0),
+                stop_block(0),
+                reasoning({"redactedContent": "AAE="}, 1),
+                stop_block(1),
+                delta("One.", 2),
+                stop_block(2),
+                delta("Tw", 3),
+                delta("o.", 3),
+                stop_block(3),
+                tool_use('{"q": "ca', 'ts", "n"', ": 2}", index=4),
+                stop("tool_use"),
+                METADATA,
+            )
+        ),
+    )
+    whole, streamed = ask(stream=False), ask(stream=True)
+    for kind in (ReasoningSignature, RedactedReasoning, ToolUse, Stop, Usage):
+        assert [e for e in whole if isinstance(e, kind)] == [e for e in streamed if isinstance(e, kind)] != []
+    assert ReasoningDelta("think.") in streamed
+    folded = [AnswerBuilder(), AnswerBuilder()]
+    for built, events in zip(folded, (whole, streamed), strict=True):
+        for event in events:
+            built.feed(event)
+    assert folded[0].blocks() == folded[1].blocks()
+    assert [next(iter(block)) for block in folded[0].blocks()] == [
+        "reasoningContent",
+        "reasoningContent",
+        "text",
+        "text",
+        "toolUse",
+    ]
+
+
+@BOTH
+def test_the_last_event_sums_the_call_up(bedrock: ScriptedBedrock, stream: bool) -> None:
+    bedrock.play(hello(stream=stream))
+    *before, closed = ask(stream=stream)
+    assert isinstance(closed, Closed)
+    assert (closed.usage, closed.stop_reason) == (USED, "end_turn")
+    assert Closed not in kinds(before)
+    assert 0 <= closed.latency_ms < 5_000
+    assert (closed.first_token_ms is None) is not stream
+
+
+def test_the_first_token_is_timed_apart_from_the_whole(bedrock: ScriptedBedrock) -> None:
+    bedrock.play(Stream(HELLO))
+    events = []
+    for event in runtime.call(request_to_model(), stream=True):
+        events.append(event)
+        if isinstance(event, TextDelta):
+            time.sleep(0.1)
+    closed = events[-1]
+    assert isinstance(closed, Closed)
+    assert closed.first_token_ms is not None
+    assert closed.latency_ms >= closed.first_token_ms + 200
+
+
+@BOTH
+def test_an_empty_answer_is_an_answer(bedrock: ScriptedBedrock, stream: bool) -> None:
+    bedrock.play(Stream((START, stop(), METADATA)) if stream else says())
+    assert kinds(ask(stream=stream)) == [MessageStart, Stop, Usage, Closed]
+
+
+@BOTH
+def test_an_answer_without_usage_is_an_answer(bedrock: ScriptedBedrock, stream: bool) -> None:
+    bedrock.play(Stream(HELLO[:-1]) if stream else says({"text": "Hello"}, usage=None))
+    closed = ask(stream=stream)[-1]
+    assert isinstance(closed, Closed)
+    assert closed.usage is None
+
+
+# ---- Retries --------------------------------------------------------------------------------------------------------
+
+
+@BOTH
+@pytest.mark.parametrize(
+    "refusal", [THROTTLED, refuses("ModelNotReadyException", 429), refuses("ServiceUnavailableException", 503)]
+)
+def test_a_call_refused_twice_is_answered_and_each_wait_is_told(
+    bedrock: ScriptedBedrock, settings: Any, refusal: Play, stream: bool
+) -> None:
+    settings.MODEL_RETRY_SECONDS = 5
+    bedrock.play(refusal, refusal, hello(stream=stream))
+    events = ask(stream=stream)
+    assert kinds(events[:3]) == [Retrying, Retrying, MessageStart]
+    assert kinds(events[2:]).count(Retrying) == 0
+    waits = [event.seconds for event in events if isinstance(event, Retrying)]
+    assert 0.01 <= waits[0] <= 0.02 <= waits[1] <= 0.04
+    assert len(bedrock.requests) == 3
+
+
+def test_a_stream_that_opens_with_throttling_is_retried_too(bedrock: ScriptedBedrock, settings: Any) -> None:
+    settings.MODEL_RETRY_SECONDS = 5
+    bedrock.play(Stream((exception("throttlingException"),)), Stream(HELLO))
+    assert kinds(ask(stream=True))[:3] == [Retrying, MessageStart, TextDelta]
+
+
+@BOTH
+def test_retries_end_when_the_time_for_them_does(bedrock: ScriptedBedrock, settings: Any, stream: bool) -> None:
+    settings.MODEL_RETRY_SECONDS = 0.4
+    bedrock.play(THROTTLED)
+    seen: list[Event] = []
+    started = time.monotonic()
+    with pytest.raises(faults.Throttled):
+        for event in runtime.call(request_to_model(), stream=stream):
+            seen.append(event)  # noqa: PERF402  what came before the fault counts
+    assert time.monotonic() - started < 2
+    assert 2 <= len(seen) == len(bedrock.requests) - 1
+    assert set(kinds(seen)) == {Retrying}
+    assert sum(event.seconds for event in seen if isinstance(event, Retrying)) <= 0.4
+
+
+def test_the_wait_is_told_before_it_is_kept(bedrock: ScriptedBedrock, settings: Any) -> None:
+    settings.MODEL_RETRY_SECONDS = 5
+    bedrock.play(refuses("ThrottlingException", 429, Retry_After="2"), hello(stream=False))
+    events = runtime.call(request_to_model(), stream=False)
+    assert next(events) == Retrying(2.0)
+    assert len(bedrock.requests) == 1
+
+
+def test_a_wait_that_bedrock_asks_for_and_we_do_not_have_is_handed_to_the_client(
+    bedrock: ScriptedBedrock, settings: Any
+) -> None:
+    settings.MODEL_RETRY_SECONDS = 5
+    bedrock.play(refuses("ThrottlingException", 429, Retry_After="30"))
+    with pytest.raises(faults.Throttled) as caught:
+        ask(stream=False)
+    assert caught.value.headers["Retry-After"] == "30"
+    assert len(bedrock.requests) == 1
+
+
+def test_a_stop_ends_the_wait_with_the_fault_that_caused_it(bedrock: ScriptedBedrock, settings: Any) -> None:
+    settings.MODEL_RETRY_SECONDS = 60
+    bedrock.play(refuses("ServiceUnavailableException", 503, Retry_After="30"))
+    stopped = threading.Event()
+    events = runtime.call(request_to_model(), stream=True, stopped=stopped)
+    assert next(events) == Retrying(30.0)
+    threading.Timer(0.05, stopped.set).start()
+    started = time.monotonic()
+    with pytest.raises(faults.Unavailable):
+        next(events)
+    assert time.monotonic() - started < 5
+    assert len(bedrock.requests) == 1
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [
+        ("InternalServerException", 500),
+        ("ModelErrorException", 424),
+        ("ModelTimeoutException", 408),
+        ("AccessDeniedException", 403),
+        ("ValidationException", 400),
+    ],
+)
+def test_what_would_fail_again_or_cost_twice_is_not_retried(
+    bedrock: ScriptedBedrock, settings: Any, code: str, status: int, stream: bool
+) -> None:
+    settings.MODEL_RETRY_SECONDS = 5
+    bedrock.play(refuses(code, status), hello(stream=stream))
+    with pytest.raises(faults.ModelFault):
+        ask(stream=stream)
+    assert len(bedrock.requests) == 1
+
+
+# ---- The client and its connections ---------------------------------------------------------------------------------
+
+
+def test_twenty_threads_that_ask_at_once_share_one_client(bedrock: ScriptedBedrock, monkeypatch: Any) -> None:
+    made = []
+    make = runtime._make
+
+    def counted() -> Any:
+        made.append(1)
+        time.sleep(0.05)
+        return make()
+
+    monkeypatch.setattr(runtime, "_make", counted)
+    together = threading.Barrier(20)
+
+    def first() -> Any:
+        together.wait()
+        return runtime.client()
+
+    with ThreadPoolExecutor(20) as pool:
+        clients = {id(found.result()) for found in [pool.submit(first) for _ in range(20)]}
+    assert len(clients) == len(made) == 1
+
+
+def test_the_client_is_configured_explicitly(bedrock: ScriptedBedrock, settings: Any, monkeypatch: Any) -> None:
+    settings.TURNS = 7
+    settings.MODEL_READ_TIMEOUT, settings.MODEL_CONNECT_TIMEOUT = 3600, 5
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "9")
+    monkeypatch.setenv("AWS_RETRY_MODE", "legacy")
+    runtime.reset()
+    config = runtime.client().meta.config
+    assert config.retries == {"mode": "standard", "total_max_attempts": 1}
+    assert (config.read_timeout, config.connect_timeout, config.max_pool_connections) == (3600, 5, 7)
+    assert (config.tcp_keepalive, config.parameter_validation) == (True, False)
+
+
+@BOTH
+def test_the_user_agent_is_fixed(bedrock: ScriptedBedrock, stream: bool) -> None:
+    bedrock.play(hello(stream=stream))
+    ask(stream=stream)
+    ask(stream=stream)
+    assert {headers["User-Agent"] for _, headers, _ in bedrock.requests} == {"bedrock-chat"}
+
+
+def test_the_emulator_needs_nothing_of_this_machines_aws_configuration(
+    bedrock: ScriptedBedrock, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    broken = tmp_path / "config"
+    broken.write_text("[profile\nnonsense")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_PROFILE", "not-there")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(broken))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(broken))
+    monkeypatch.setenv("AWS_BEARER_TOKEN_BEDROCK", "meant-for-aws")
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    runtime._emulator_session.cache_clear()
+    runtime.reset()
+    bedrock.play(hello(stream=False))
+    assert kinds(ask(stream=False))[-1] is Closed
+    assert bedrock.requests[0][1]["Authorization"].startswith("AWS4-HMAC-SHA256 Credential=emulator/")
+
+
+def test_without_credentials_for_aws_the_call_is_502_and_says_so(
+    bedrock: ScriptedBedrock, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in list(os.environ):
+        if name.startswith("AWS_"):
+            monkeypatch.delenv(name)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, os.devnull)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    settings.BEDROCK = "aws"
+    runtime.reset()
+    with pytest.raises(faults.NoCredentials) as caught:
+        ask(stream=True)
+    assert caught.value.status_code == 502
+    assert bedrock.requests == []
+
+
+@BOTH
+def test_a_connection_serves_again_after_its_answer(bedrock: ScriptedBedrock, stream: bool) -> None:
+    bedrock.play(hello(stream=stream))
+    for _ in range(5):
+        ask(stream=stream)
+    assert bedrock.connections == 1
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        Stream((START, delta("Half"), exception("modelStreamErrorException"))),
+        Stream((START, delta("Half")), ends="cut"),
+        Stream((START, delta("Half")), ends="closed"),
+    ],
+    ids=["fault", "cut", "incomplete"],
+)
+def test_fifty_broken_streams_leave_no_connection_behind(
+    bedrock: ScriptedBedrock, settings: Any, broken: Stream
+) -> None:
+    settings.TURNS = 4
+    runtime.reset()
+    bedrock.play(broken)
+    sockets = _sockets()
+    for _ in range(50):
+        with pytest.raises(faults.ModelFault):
+            ask(stream=True)
+    assert _sockets() <= sockets + 1
+    bedrock.play(Stream(HELLO))
+    connections = bedrock.connections
+    for _ in range(5):
+        ask(stream=True)
+    assert bedrock.connections <= connections + 1
+
+
+def test_closing_a_stream_early_closes_its_connection_at_once(bedrock: ScriptedBedrock) -> None:
+    bedrock.play(Stream((START, delta("Half an answer")), ends="silent"))
+    ask_of_client = runtime.client()
+    sockets = _sockets()
+    gc.disable()  # it is `close()` that must do it
+    try:
+        for _ in range(3):
+            events = runtime.call(request_to_model(), stream=True)
+            assert isinstance(next(events), MessageStart)
+            assert isinstance(next(events), TextDelta)
+            events.close()  # type: ignore[attr-defined]
+        assert _sockets() <= sockets + 3  # the scripted server's own ends, which still wait
+    finally:
+        gc.enable()
+    assert runtime.client() is ask_of_client
+
+
+def _sockets() -> int:
+    """Open sockets of this process; the scripted server's are among them."""
+    count = 0
+    for descriptor in os.listdir("/proc/self/fd"):
+        try:
+            count += os.readlink(f"/proc/self/fd/{descriptor}").startswith("socket:")
+        except OSError:
+            continue
+    return count

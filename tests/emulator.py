@@ -1,0 +1,70 @@
+"""The Bedrock emulator as a process of its own, for tests."""
+
+import json
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class Emulator:
+    """Starts on entry, on a free port; `url` is its address. It dies with the process that started it."""
+
+    url: str
+    process: subprocess.Popen[str]
+
+    def __enter__(self) -> Self:
+        command = [sys.executable, "-m", "bedrock_chat.bedrock.emulator", "--port", "0", "--exit-with-parent"]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT, text=True)
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError("The Bedrock emulator did not start.")
+        self.url = line.split()[-1]
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.process.kill()
+        self.process.wait()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+
+    def requests(self) -> list[dict[str, Any]]:
+        """Calls to models since the last reset, oldest first: path, operation, model, body, at, status, outcome."""
+        logged: list[dict[str, Any]] = self.control("GET", "requests")
+        return logged
+
+    def clear_requests(self) -> None:
+        self.control("DELETE", "requests")
+
+    def script(self, **fields: Any) -> None:
+        """What every answer from now on does, on top of its markers; `times=N` for the next N requests alone.
+
+        `script(fault="ThrottlingException", times=2)`; `script(wait=0.5, words=20, pace=0.05)`; `script()` takes it back.
+        """
+        self.control("POST", "script", fields)
+
+    def queue(self, *scripts: dict[str, Any]) -> None:
+        """One script for each of the next requests; `{}` lets one answer as usual."""
+        self.control("POST", "script", list(scripts))
+
+    def reset(self) -> None:
+        """Forgets requests, scripts, counters and the prompt cache."""
+        self.control("POST", "reset")
+
+    def control(self, method: str, name: str, document: Any = None) -> Any:
+        data = None if document is None else json.dumps(document).encode()
+        request = urllib.request.Request(f"{self.url}/control/{name}", data, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=10) as response:
+                return json.load(response)
+        except urllib.error.HTTPError as error:
+            with error:
+                raise ValueError(json.load(error)["message"]) from None
