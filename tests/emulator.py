@@ -47,7 +47,7 @@ class Emulator:
     def script(self, **fields: Any) -> None:
         """What every answer from now on does, on top of its markers; `times=N` for the next N requests alone.
 
-        `script(fault="ThrottlingException", times=2)`; `script(wait=0.5, words=20, pace=0.05)`; `script()` takes it back.
+        `script(fault="ThrottlingException", times=2)`; `script(wait=0.5, words=20)`; `script()` takes it back.
         """
         self.control("POST", "script", fields)
 

@@ -4,12 +4,17 @@ import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from http import HTTPStatus
-from typing import Any
+from itertools import islice
+from typing import Any, Final
 
-from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
-from django.http import Http404, HttpRequest, JsonResponse
+import orjson
+from django.core import exceptions as django_exceptions
+from django.db import InterfaceError, OperationalError
+from django.http import Http404, HttpRequest, HttpResponse, UnreadablePostError
+from django.views.decorators.csrf import csrf_exempt
 from rest_framework import exceptions
 from rest_framework.response import Response
+from rest_framework.settings import api_settings
 
 from bedrock_chat.wire.names import camel
 from bedrock_chat.wire.renderers import WireRenderer
@@ -17,6 +22,9 @@ from bedrock_chat.wire.renderers import WireRenderer
 logger = logging.getLogger(__name__)
 
 INTERNAL = "The server failed to answer; the fault has been recorded."
+MOST_ERRORS: Final = 100
+LONGEST_ERROR: Final = 500
+"""Entries, and characters of each: messages quote what came in, and an answer must not grow with it."""
 
 
 class ApiError(exceptions.APIException):
@@ -25,7 +33,7 @@ class ApiError(exceptions.APIException):
     `retry_after` is in seconds and becomes the `Retry-After` header, rounded up. `extra` stands beside `detail`.
     """
 
-    status_code = HTTPStatus.INTERNAL_SERVER_ERROR
+    status_code: int = HTTPStatus.INTERNAL_SERVER_ERROR
     default_detail = INTERNAL
 
     def __init__(
@@ -37,7 +45,7 @@ class ApiError(exceptions.APIException):
         retry_after: float | None = None,
         extra: Mapping[str, Any] | None = None,
     ) -> None:
-        super().__init__(detail)
+        super().__init__(None if detail is None else _shortened(detail))
         self.errors = list(errors) if errors else [str(self.detail)]
         self.headers = dict(headers or {})
         if retry_after is not None:
@@ -105,14 +113,20 @@ def exception_handler(exc: Exception, context: Mapping[str, Any]) -> Response:
     if request is not None:
         # An error before an event stream's first event is ordinary JSON.
         request.accepted_renderer, request.accepted_media_type = WireRenderer(), WireRenderer.media_type
-    error = as_api_error(exc)
-    if isinstance(error, ApiError) and error.status_code == HTTPStatus.INTERNAL_SERVER_ERROR:
-        logger.error("unhandled %s", type(exc).__name__, exc_info=exc)
-    return Response(body_of(error), status=error.status_code, headers=error.headers, content_type="application/json")
+    error = recorded(exc)
+    return Response(body_of(error), status=error.status_code, headers=error.headers, content_type=WireRenderer.media_type)
 
 
 def body_of(error: ApiError) -> dict[str, Any]:
     return {"detail": str(error.detail), "errors": error.errors, **error.extra}
+
+
+def recorded(exc: Exception) -> ApiError:
+    """The exception as an error of ours. What the client is not to blame for is logged with its traceback."""
+    error = as_api_error(exc)
+    if error is not exc and error.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        logger.error("unhandled %s", type(exc).__name__, exc_info=exc)
+    return error
 
 
 def as_api_error(exc: Exception) -> ApiError:
@@ -121,44 +135,58 @@ def as_api_error(exc: Exception) -> ApiError:
         case ApiError():
             return exc
         case exceptions.ValidationError():
-            errors = list(field_errors(exc.detail))
-            detail = errors[0] if len(errors) == 1 else f"{len(errors)} fields are not valid: {errors[0]} …"
-            return BadRequest(detail, errors=errors)
-        case exceptions.NotAuthenticated() | exceptions.AuthenticationFailed():
+            return _invalid(field_errors(exc.detail))
+        case django_exceptions.ValidationError():
+            return _invalid(iter(exc.messages))
+        case exceptions.NotAuthenticated():
             return Unauthenticated()
-        case exceptions.MethodNotAllowed():
-            return _of_status(exc, exc.status_code)
+        case exceptions.AuthenticationFailed():
+            return Unauthenticated(str(exc.detail))
         case exceptions.Throttled():
             return TooManyRequests(retry_after=exc.wait)
         case exceptions.APIException():
-            return _of_status(exc, exc.status_code)
+            error = ApiError(str(exc.detail))
+            error.status_code = exc.status_code
+            return error
         case Http404():
             return NotFound()
-        case PermissionDenied():
+        case django_exceptions.PermissionDenied():
             return Forbidden()
-        case RequestDataTooBig():
+        case django_exceptions.RequestDataTooBig():
             return PayloadTooLarge()
-        case SuspiciousOperation() | UnicodeError():
+        case django_exceptions.SuspiciousOperation() | django_exceptions.BadRequest() | UnreadablePostError():
             return BadRequest()
+        case OperationalError() | InterfaceError():
+            # Locked, lost, restarting, or no connection free in the pool: it passes, which a 500 would not say.
+            return ServiceUnavailable("The database does not answer; try again.", retry_after=1)
     return ApiError()
 
 
-def _of_status(exc: exceptions.APIException, status: int) -> ApiError:
-    error = ApiError(str(exc.detail))
-    error.status_code = status
-    return error
+def _invalid(found: Iterator[str]) -> BadRequest:
+    errors = [_shortened(error) for error in islice(found, MOST_ERRORS)]
+    if any(True for _ in found):
+        errors.append(f"There are more than these {MOST_ERRORS}.")
+    if not errors:
+        return BadRequest()
+    others = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    return BadRequest(f"The request is not valid: {errors[0]}{others}", errors=errors)
+
+
+def _shortened(sentence: str) -> str:
+    return sentence if len(sentence) <= LONGEST_ERROR else f"{sentence[: LONGEST_ERROR - 1]}…"
 
 
 def field_errors(detail: Any, path: str = "") -> Iterator[str]:
     """Each field error as `"field.path: message"`, with the wire's names and list indexes between dots."""
     if isinstance(detail, Mapping):
         for name, inner in detail.items():
-            step = "" if name == "non_field_errors" else camel(str(name))
-            yield from field_errors(inner, f"{path}.{step}" if path and step else path or step)
+            step = "" if name == api_settings.NON_FIELD_ERRORS_KEY else camel(str(name))
+            yield from field_errors(inner, ".".join(filter(None, (path, step))))
     elif isinstance(detail, list):
+        # Messages of one field, or the items of a list: there, what is sound has left an empty object in its place.
         for index, inner in enumerate(detail):
-            nested = isinstance(inner, Mapping)
-            yield from field_errors(inner, f"{path}.{index}" if nested and path else path)
+            step = str(index) if isinstance(inner, Mapping | list) else ""
+            yield from field_errors(inner, ".".join(filter(None, (path, step))))
     else:
         yield f"{path}: {detail}" if path else str(detail)
 
@@ -166,21 +194,27 @@ def field_errors(detail: Any, path: str = "") -> Iterator[str]:
 # ---- For what never reaches DRF -------------------------------------------------------------------------------------
 
 
-def json_error(error: ApiError) -> JsonResponse:
-    return JsonResponse(body_of(error), status=error.status_code, headers=error.headers)
+def json_error(error: ApiError) -> HttpResponse:
+    return HttpResponse(
+        orjson.dumps(body_of(error)),
+        status=error.status_code,
+        headers={"Content-Type": WireRenderer.media_type, **error.headers},
+    )
 
 
-def not_found(request: HttpRequest, exception: Exception | None = None, **_: Any) -> JsonResponse:
+@csrf_exempt  # a POST to nowhere is a 404, not a lecture on cookies
+def not_found(request: HttpRequest, exception: Exception | None = None, **_: Any) -> HttpResponse:
+    """Django's `handler404`, and the view of every path that no route claims."""
     return json_error(NotFound(f"There is no {request.path} here."))
 
 
-def bad_request(request: HttpRequest, exception: Exception | None = None) -> JsonResponse:
+def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     return json_error(BadRequest())
 
 
-def permission_denied(request: HttpRequest, exception: Exception | None = None) -> JsonResponse:
+def permission_denied(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     return json_error(Forbidden())
 
 
-def server_error(request: HttpRequest) -> JsonResponse:
+def server_error(request: HttpRequest) -> HttpResponse:
     return json_error(ApiError())

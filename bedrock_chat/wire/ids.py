@@ -12,7 +12,7 @@ _last = 0
 
 
 def new_id() -> str:
-    """A ULID. Those of one process ascend, also within a millisecond, so that ids order by creation."""
+    """A ULID of 26 characters. Those of one process ascend, whatever its clock does, and so order by creation."""
     global _last  # noqa: PLW0603  one clock per process
     made = int.from_bytes(ULID().bytes)
     with _lock:

@@ -11,45 +11,62 @@ KEYED_BY_DATA = frozenset({"messageMap", "message_map"})
 OPAQUE = frozenset({"input", "json"})
 """A tool's input and a tool's JSON result: nothing inside is ours."""
 
-_HUMP = re.compile(r"(?<=[a-z0-9])([A-Z])")
-_SCORE = re.compile(r"(?<=[A-Za-z0-9])_([a-z])")
+LONGEST = 64
+"""No name of ours is longer. What clients send instead is left alone, and never fills the caches below."""
+
+_HUMP = re.compile(r"(?<=[a-z0-9])[A-Z]")
+_SCORE = re.compile(r"(?<=[A-Za-z0-9])_([a-z0-9])")
 
 
 @lru_cache(maxsize=4096)
+def _snake(name: str) -> str:
+    return _HUMP.sub(lambda hump: "_" + hump[0].lower(), name) if name[:1].islower() else name
+
+
+@lru_cache(maxsize=4096)
+def _camel(name: str) -> str:
+    return _SCORE.sub(lambda score: score[1].upper(), name) if name[:1].islower() else name
+
+
 def snake(name: str) -> str:
-    return _HUMP.sub(lambda hump: "_" + hump[1].lower(), name) if name[:1].islower() else name
+    """`botId` → `bot_id`. Names that begin with a capital, a digit or `_` are nobody's camelCase and stay."""
+    return _snake(name) if len(name) <= LONGEST else name
 
 
-@lru_cache(maxsize=4096)
 def camel(name: str) -> str:
-    return _SCORE.sub(lambda score: score[1].upper(), name)
+    """`bot_id` → `botId`, `claude_v4_5` → `claudeV45`; `camel(snake(name)) == name` for every name on the wire."""
+    return _camel(name) if len(name) <= LONGEST else name
 
 
 def to_snake(data: Any) -> Any:
-    """A parsed request body with snake_case names. Where both spellings are given, camelCase wins."""
+    """Parsed JSON with snake_case names. Where an object has both spellings of a name, camelCase wins.
+
+    Recurses once per level: the parser has bounded the depth of what clients send.
+    """
     return _renamed(data, snake)
 
 
 def to_camel(data: Any) -> Any:
+    """The same, towards the wire."""
     return _renamed(data, camel)
 
 
 def _renamed(data: Any, rename: Callable[[str], str]) -> Any:
     if isinstance(data, list):
-        return [_renamed(item, rename) for item in data]
+        return [_renamed(item, rename) if isinstance(item, dict | list) else item for item in data]
     if not isinstance(data, dict):
         return data
     renamed: dict[str, Any] = {}
     for key, value in data.items():
         name = rename(key)
-        if name == key and name in renamed and rename is snake:
-            continue  # the camelCase spelling came first and wins
+        if name in renamed and (name == key) is (rename is snake):
+            continue  # this is the snake_case spelling of a name that is there already
         renamed[name] = _value(key, value, rename)
     return renamed
 
 
 def _value(key: str, value: Any, rename: Callable[[str], str]) -> Any:
-    if key in OPAQUE and isinstance(value, dict):
+    if not isinstance(value, dict | list) or key in OPAQUE:
         return value
     if key in KEYED_BY_DATA and isinstance(value, dict):
         return {name: _renamed(inner, rename) for name, inner in value.items()}

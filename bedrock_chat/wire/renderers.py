@@ -1,9 +1,11 @@
 """Response bodies: JSON, camelCase as it was built, or snake_case for who asks for it."""
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
+from django.http.request import MediaType
 from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer
@@ -11,11 +13,16 @@ from rest_framework.request import Request
 
 from bedrock_chat.wire.names import to_snake
 
+JSON = "application/json"
+
 
 class WireRenderer(BaseRenderer):
-    """`Accept: application/json; case=snake` answers in snake_case; keys that are data stay as they are."""
+    """`Accept: application/json; case=snake` answers in snake_case; keys that are data stay as they are.
 
-    media_type = "application/json"
+    A view that has nothing to say returns `Response(None)`: the body is `null`.
+    """
+
+    media_type = JSON
     format = "json"
     charset = None
 
@@ -25,7 +32,15 @@ class WireRenderer(BaseRenderer):
         request = (renderer_context or {}).get("request")
         if request is not None and wants_snake(request.META.get("HTTP_ACCEPT", "")):
             data = to_snake(data)
+        return dumps(data)
+
+
+def dumps(data: Any) -> bytes:
+    try:
         return orjson.dumps(data, option=orjson.OPT_NON_STR_KEYS)
+    except TypeError:
+        # A model's tool input may hold what orjson refuses: integers over 64 bits, lone surrogates.
+        return json.dumps(data).encode()
 
 
 def wants_snake(accept: str) -> bool:
@@ -33,19 +48,45 @@ def wants_snake(accept: str) -> bool:
 
 
 class Negotiation(DefaultContentNegotiation):
-    """Never a 406: a client that accepts none of our formats gets the first one, which is JSON."""
+    """Never a 406: a client that accepts none of a view's formats gets the first one, which is JSON."""
 
     def select_renderer(
         self, request: Request, renderers: Sequence[BaseRenderer], format_suffix: str | None = None
     ) -> tuple[BaseRenderer, str]:
-        accepted = request.META.get("HTTP_ACCEPT", "*/*").lower()
-        for renderer in renderers[1:]:
-            if renderer.media_type in accepted:
-                return renderer, renderer.media_type
-        return renderers[0], renderers[0].media_type
+        renderer = renderers[0]
+        if len(renderers) > 1:
+            ranges = _ranges(request.META.get("HTTP_ACCEPT", "*/*"))
+            # `max` keeps the first of equals, so the view's own order decides where the client's does not.
+            renderer = max(renderers, key=lambda candidate: _preference(candidate.media_type, ranges))
+        return renderer, renderer.media_type
 
     def select_parser(self, request: Request, parsers: Sequence[BaseParser]) -> BaseParser | None:
-        """JSON under its own name or a vendor's (`application/vnd.example+json`); anything else is a 415."""
+        """JSON under its own name or a vendor's (`application/vnd.example+json`); what nothing parses is a 415."""
         kind = (request.content_type or "").partition(";")[0].strip().lower()
-        is_json = kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
-        return parsers[0] if is_json else None
+        if kind.startswith("application/") and kind.endswith("+json"):
+            kind = JSON
+        return next((parser for parser in parsers if parser.media_type == kind), None)
+
+
+def _ranges(accept: str) -> list[MediaType]:
+    found = []
+    for part in accept.split(","):
+        try:
+            found.append(MediaType(part))
+        except ValueError:  # a parameter in an unknown encoding
+            continue
+    return found
+
+
+def _preference(media_type: str, ranges: Sequence[MediaType]) -> tuple[float, int]:
+    """How much a client wants a type: the quality of the most specific range that names it, and how specific that is."""
+    main, _, sub = media_type.partition("/")
+    specificity, quality = max(
+        (
+            (wanted.specificity, wanted.quality)
+            for wanted in ranges
+            if wanted.main_type in (main, "*") and wanted.sub_type in (sub, "*")
+        ),
+        default=(0, 0.0),
+    )
+    return (quality, specificity) if quality else (0.0, 0)

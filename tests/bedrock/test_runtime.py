@@ -4,14 +4,14 @@ import gc
 import os
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import botocore
 import pytest
 
-from bedrock_chat.bedrock import catalog, faults, runtime
+from bedrock_chat.bedrock import faults, runtime
 from bedrock_chat.bedrock.events import (
     AnswerBuilder,
     Closed,
@@ -26,7 +26,7 @@ from bedrock_chat.bedrock.events import (
     ToolUse,
     Usage,
 )
-from bedrock_chat.bedrock.request import ModelRequest
+from tests.bedrock.asking import ask, hello, kinds, request_to_model
 from tests.bedrock.scripted import (
     HELLO,
     METADATA,
@@ -43,41 +43,11 @@ from tests.bedrock.scripted import (
     stop_block,
     tool_use,
 )
+from tests.emulator import Emulator
 
 BOTH = pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
 USED = Usage(input_tokens=11, output_tokens=7, cache_read_tokens=3, cache_write_tokens=2)
 THROTTLED = refuses("ThrottlingException", 429)
-
-
-@pytest.fixture
-def bedrock(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedBedrock]:
-    """A scripted Bedrock that the process's client talks to; no retries unless a test allows them."""
-    settings.BEDROCK = "emulator"
-    settings.MODEL_RETRY_SECONDS = 0
-    monkeypatch.setattr(runtime, "FIRST_WAIT", 0.02)
-    with ScriptedBedrock() as scripted:
-        settings.BEDROCK_ENDPOINT_URL = scripted.url
-        runtime.reset()
-        yield scripted
-        runtime.reset()
-
-
-def request_to_model(text: str = "Hello", *, streamable: bool = True) -> ModelRequest:
-    body = {"messages": [{"role": "user", "content": [{"text": text}]}]}
-    target = catalog.Target(model_id="us.vendor.model-v1:0", region="us-east-1", geography="us")
-    return ModelRequest(catalog.find("claude-v3.7-sonnet"), target, body, streamable)
-
-
-def ask(request: ModelRequest | None = None, *, stream: bool) -> list[Event]:
-    return list(runtime.call(request or request_to_model(), stream=stream))
-
-
-def hello(*, stream: bool) -> Play:
-    return Stream(HELLO) if stream else says({"text": "Hello"})
-
-
-def kinds(events: list[Event]) -> list[type]:
-    return [type(event) for event in events]
 
 
 # ---- Both kinds of call ---------------------------------------------------------------------------------------------
@@ -222,8 +192,7 @@ def test_retries_end_when_the_time_for_them_does(bedrock: ScriptedBedrock, setti
     seen: list[Event] = []
     started = time.monotonic()
     with pytest.raises(faults.Throttled):
-        for event in runtime.call(request_to_model(), stream=stream):
-            seen.append(event)  # noqa: PERF402  what came before the fault counts
+        ask(stream=stream, into=seen)
     assert time.monotonic() - started < 2
     assert 2 <= len(seen) == len(bedrock.requests) - 1
     assert set(kinds(seen)) == {Retrying}
@@ -317,7 +286,15 @@ def test_the_client_is_configured_explicitly(bedrock: ScriptedBedrock, settings:
     config = runtime.client().meta.config
     assert config.retries == {"mode": "standard", "total_max_attempts": 1}
     assert (config.read_timeout, config.connect_timeout, config.max_pool_connections) == (3600, 5, 7)
-    assert (config.tcp_keepalive, config.parameter_validation) == (True, False)
+    assert config.tcp_keepalive is True
+
+
+def test_botocore_spends_no_time_on_validating_what_bedrock_validates(bedrock: ScriptedBedrock) -> None:
+    bedrock.play(hello(stream=False))
+    request = request_to_model()
+    request.body["inferenceConfig"] = {"maxTokens": 0}
+    ask(request, stream=False)
+    assert bedrock.requests[0][2]["inferenceConfig"] == {"maxTokens": 0}
 
 
 @BOTH
@@ -325,7 +302,8 @@ def test_the_user_agent_is_fixed(bedrock: ScriptedBedrock, stream: bool) -> None
     bedrock.play(hello(stream=stream))
     ask(stream=stream)
     ask(stream=stream)
-    assert {headers["User-Agent"] for _, headers, _ in bedrock.requests} == {"bedrock-chat"}
+    [sent] = {headers["User-Agent"] for _, headers, _ in bedrock.requests}
+    assert sent == f"bedrock-chat Botocore/{botocore.__version__}"  # of what botocore builds by itself, nothing
 
 
 def test_the_emulator_needs_nothing_of_this_machines_aws_configuration(
@@ -391,7 +369,7 @@ def test_fifty_broken_streams_leave_no_connection_behind(
     for _ in range(50):
         with pytest.raises(faults.ModelFault):
             ask(stream=True)
-    assert _sockets() <= sockets + 1
+    assert _settles(sockets + 1)
     bedrock.play(Stream(HELLO))
     connections = bedrock.connections
     for _ in range(5):
@@ -410,10 +388,18 @@ def test_closing_a_stream_early_closes_its_connection_at_once(bedrock: ScriptedB
             assert isinstance(next(events), MessageStart)
             assert isinstance(next(events), TextDelta)
             events.close()  # type: ignore[attr-defined]
-        assert _sockets() <= sockets + 3  # the scripted server's own ends, which still wait
+        assert _settles(sockets + 3)  # the scripted server's own ends, which still wait
     finally:
         gc.enable()
     assert runtime.client() is ask_of_client
+
+
+def _settles(most: int) -> bool:
+    """Whether the open sockets become so few; the server's threads close their ends a moment later."""
+    deadline = time.monotonic() + 2
+    while _sockets() > most and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return _sockets() <= most
 
 
 def _sockets() -> int:
@@ -425,3 +411,75 @@ def _sockets() -> int:
         except OSError:
             continue
     return count
+
+
+# ---- Against the emulator -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "Hello there",
+        "[[reasoning]] why?",
+        "[[reasoning]][[redacted]] why?",
+        "[[trail]]",
+        "[[max_tokens]]",
+        "[[empty]]",
+        "[[guardrail]] no",
+        '[[tool:search:{"q": "cats", "deep": {"n": [1, 2]}}]]',
+        "[[tool:now]]",
+    ],
+)
+def test_the_emulator_says_the_same_in_both_kinds_of_call(emulator: Emulator, prompt: str) -> None:
+    request = request_to_model(prompt)
+    tools = [
+        {"toolSpec": {"name": name, "description": name, "inputSchema": {"json": {"type": "object"}}}}
+        for name in ("search", "now")
+    ]
+    request.body["toolConfig"] = {"tools": tools}
+    whole, streamed = folded(ask(request, stream=False)), folded(ask(request, stream=True))
+    assert whole[0] == streamed[0]
+    assert whole[1] == streamed[1] is not None
+    assert whole[2] == streamed[2] != ""
+    assert (whole[0] == []) is (prompt == "[[empty]]")
+
+
+def folded(events: list[Event]) -> tuple[list[dict[str, Any]], Usage | None, str]:
+    built = AnswerBuilder()
+    for event in events:
+        built.feed(event)
+    closed = events[-1]
+    assert isinstance(closed, Closed)
+    return built.blocks(), closed.usage, closed.stop_reason
+
+
+@BOTH
+def test_the_emulator_throttles_twice_and_then_answers(emulator: Emulator, settings: Any, stream: bool) -> None:
+    settings.MODEL_RETRY_SECONDS = 10
+    emulator.script(fault="ThrottlingException", times=2)
+    assert kinds(ask(stream=stream))[:3] == [Retrying, Retrying, MessageStart]
+    assert len(emulator.requests()) == 3
+
+
+@pytest.mark.parametrize(
+    ("script", "kind"),
+    [
+        ({"fault": "ModelStreamErrorException"}, faults.StreamError),
+        ({"fault": "InternalServerException"}, faults.InternalFault),
+        ({"fault": "ThrottlingException"}, faults.Throttled),
+        ({"cut": True}, faults.Cut),
+        ({"end": True}, faults.Incomplete),
+        ({"silence": 5}, faults.TimedOut),
+    ],
+    ids=str,
+)
+def test_the_emulator_goes_wrong_after_two_words(
+    emulator: Emulator, settings: Any, script: dict[str, Any], kind: type
+) -> None:
+    settings.MODEL_READ_TIMEOUT = 0.5
+    runtime.reset()
+    emulator.script(words=20, after=2, **script)
+    seen: list[Event] = []
+    with pytest.raises(kind):
+        ask(stream=True, into=seen)
+    assert kinds(seen) == [MessageStart, TextDelta, TextDelta]

@@ -50,9 +50,11 @@ async def _serve(host: str, port: int, parent: int | None) -> None:
     shown = f"[{address[0]}]" if ":" in address[0] else address[0]
     print(f"Bedrock emulator on http://{shown}:{address[1]}", flush=True)  # noqa: T201
     # PR_SET_PDEATHSIG would tell at once, but of the thread that forked, which may end long before its process.
-    while parent is None or os.getppid() == parent:
-        await asyncio.sleep(3600 if parent is None else PARENT_WATCH_SECONDS)
-    os._exit(0)
+    while os.getppid() == parent:  # noqa: ASYNC110  nothing tells of a parent's end but looking
+        await asyncio.sleep(PARENT_WATCH_SECONDS)
+    if parent is not None:
+        os._exit(0)
+    await asyncio.Event().wait()
 
 
 def _allow_descriptors() -> None:

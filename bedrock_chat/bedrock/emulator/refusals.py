@@ -26,7 +26,7 @@ FAULTS: dict[str, tuple[int, str]] = {
 }
 
 
-class Refusal(Exception):  # noqa: N818  it is what Bedrock does, not an error of ours
+class Refusal(Exception):
     """Bedrock refuses a request before any answer. `code` is a name in FAULTS."""
 
     def __init__(self, code: str, message: str | None = None) -> None:

@@ -1,9 +1,9 @@
-"""What the emulator is asked to do: markers in a prompt, or JSON over `/control/`, parsed into one frozen Script.
+"""What the emulator is asked to do: markers in a prompt, or JSON over `/control/`, as one frozen Script.
 
     [[NAME]]   [[NAME:VALUE]]   [[NAME:VALUE:after:N]]   [[NAME:VALUE:times:N]]   [[tool:NAME:JSON]]
 
-What does not parse is no marker but text. `[[then]]` parts a prompt into rounds: what stands behind the first is for the
-answer after the first tool result (or for the continuation), and so on.
+What does not parse is no marker but text. `[[then]]` parts a prompt into rounds: what stands behind the
+first is for the answer after the first tool result (or for the continuation), and so on.
 """
 
 import json

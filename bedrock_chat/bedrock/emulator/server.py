@@ -125,7 +125,8 @@ class Connection(asyncio.Protocol):
         """Writes steps up to the next wait. Times are counted from the plan, so that a pace does not drift."""
         assert self._reply is not None
         self._timer = None
-        steps, pending = self._reply.steps, []
+        steps = self._reply.steps
+        pending: list[bytes] = []
         while self._next_step < len(steps):
             delay, data = steps[self._next_step]
             if delay and not waited:

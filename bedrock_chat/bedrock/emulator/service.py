@@ -22,7 +22,7 @@ from bedrock_chat.bedrock.emulator.usage import PromptCache, Usage, output_token
 
 OPERATIONS = {"converse": "Converse", "converse-stream": "ConverseStream"}
 LOGGED_REQUESTS = 1_000
-LOGGED_BYTES = 256 * 1024 * 1024
+LOGGED_BYTES = 64 * 1024 * 1024
 COUNTED_PROMPTS = 10_000
 
 
@@ -112,9 +112,7 @@ class Bedrock:
     def _usage(self, script: Script, given: answers.Answer, body: Mapping[str, Any], model: Model | None) -> Usage:
         if script.usage:
             return Usage(*script.usage)
-        output = (
-            len(given.blocks[-1]["text"].split()) if given.by_words and given.blocks else output_tokens(given.blocks)
-        )
+        output = given.words if given.words is not None else output_tokens(given.blocks)
         return self._cache.account(model, body, max(1, output))
 
     def _counted(self, script: Script, entry: LoggedRequest) -> Script:

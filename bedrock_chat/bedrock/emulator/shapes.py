@@ -15,7 +15,7 @@ from bedrock_chat.bedrock.emulator.refusals import Refusal, invalid
 
 Shape = Mapping[str, Any]
 
-_TYPES: dict[str, tuple[type | tuple[type, ...], str]] = {
+_TYPES: dict[str, tuple[Any, str]] = {
     "structure": (dict, "an object"),
     "map": (dict, "an object"),
     "list": (list, "a list"),

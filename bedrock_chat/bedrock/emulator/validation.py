@@ -4,6 +4,7 @@ Sources: the service model's text on `Message`, the Bedrock User Guide, and erro
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from bedrock_chat.bedrock.catalog import Model
@@ -45,9 +46,10 @@ def check(body: Body, model: Model | None, *, streaming: bool) -> None:
 def _roles(messages: Blocks) -> None:
     if messages[0]["role"] != "user":
         raise invalid(
-            "A conversation must start with a user message. Try again with a conversation that starts with a user message."
+            "A conversation must start with a user message. Try again with a conversation that starts with a user "
+            "message."
         )
-    for before, message in zip(messages, messages[1:], strict=False):
+    for before, message in pairwise(messages):
         if before["role"] == message["role"]:
             raise invalid(
                 "A conversation must alternate between user and assistant roles. Make sure the conversation alternates "
@@ -104,7 +106,8 @@ def _documents(messages: Blocks) -> None:
         documents = [block["document"] for block in _flat(message["content"]) if "document" in block]
         if any("document" in block for block in message["content"]) and not _has(message["content"], "text"):
             raise invalid(
-                f"messages.{index}.content: A text block must be included with a document. Add a text block and try again."
+                f"messages.{index}.content: A text block must be included with a document. Add a text block and try "
+                "again."
             )
         for document in documents:
             _document_name(document["name"])
@@ -118,8 +121,8 @@ def _documents(messages: Blocks) -> None:
 
 
 def _document_name(name: str) -> None:
-    allowed = all(c.isascii() and c.isalnum() or c.isspace() or c in "-()[]" for c in name)
-    if not allowed or any(a.isspace() and b.isspace() for a, b in zip(name, name[1:], strict=False)):
+    allowed = all((c.isascii() and c.isalnum()) or c.isspace() or c in "-()[]" for c in name)
+    if not allowed or any(a.isspace() and b.isspace() for a, b in pairwise(name)):
         raise invalid(
             "The document file name can only contain alphanumeric characters, whitespace characters, hyphens, "
             "parentheses, and square brackets. The name can't contain more than one consecutive whitespace character. "
@@ -223,8 +226,8 @@ def _parameters(body: Body, model: Model) -> None:
     limit = model.max_output_tokens
     if limit and config.get("maxTokens", 0) > limit:
         raise invalid(
-            f"The maximum tokens you requested exceeds the model limit of {limit}. Try again with a maximum tokens value "
-            f"that is lower than {limit}."
+            f"The maximum tokens you requested exceeds the model limit of {limit}. Try again with a maximum tokens "
+            f"value that is lower than {limit}."
         )
     sampling = {"temperature": config.get("temperature"), "top_p": config.get("topP"), "top_k": additional.get("top_k")}
     given = [name for name, value in sampling.items() if value is not None]
@@ -302,7 +305,8 @@ def _reasoning(body: Body, model: Model) -> None:
 
 def _extraneous(name: str) -> Refusal:
     return invalid(
-        f"Malformed input request: #: extraneous key [{name}] is not permitted, please reformat your input and try again."
+        f"Malformed input request: #: extraneous key [{name}] is not permitted, please reformat your input and try "
+        "again."
     )
 
 

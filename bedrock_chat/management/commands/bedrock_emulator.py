@@ -10,7 +10,7 @@ from bedrock_chat.bedrock.emulator.process import add_options, run
 
 class Command(BaseCommand):
     help = "Speaks the Bedrock Runtime protocol, scripted by markers in prompts; costs nothing."
-    requires_system_checks: list[str] = []
+    requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
         add_options(parser)

@@ -1,0 +1,22 @@
+"""Fixtures of the calls to Bedrock."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from bedrock_chat.bedrock import runtime
+from tests.bedrock.scripted import ScriptedBedrock
+
+
+@pytest.fixture
+def bedrock(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedBedrock]:
+    """A scripted Bedrock that the process's client talks to; no retries unless a test allows them."""
+    settings.BEDROCK = "emulator"
+    settings.MODEL_RETRY_SECONDS = 0
+    monkeypatch.setattr(runtime, "FIRST_WAIT", 0.02)
+    with ScriptedBedrock() as scripted:
+        settings.BEDROCK_ENDPOINT_URL = scripted.url
+        runtime.reset()
+        yield scripted
+        runtime.reset()

@@ -1,0 +1,74 @@
+"""Runs turns and kills itself with SIGKILL at each step of them: before every SQL statement, and at every event.
+
+Started by `test_crash`, on the test's own database. Prints the steps as JSON: conversation id → where it died.
+"""
+
+import json
+import os
+import signal
+import sys
+
+import django
+
+django.setup()
+
+from django.db import connection  # noqa: E402
+
+from bedrock_chat.bedrock import catalog  # noqa: E402
+from bedrock_chat.identity.caller import Caller  # noqa: E402
+from conversations import turn  # noqa: E402
+from conversations.content import Content  # noqa: E402
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def run(user: str, conversation: str, *, statement: int | None, event: int | None) -> int:
+    """One turn in a child that dies at the given step; gives the number of steps where it lives."""
+    seen = 0
+
+    def before(execute, sql, params, many, context):  # noqa: ANN001, ANN202
+        nonlocal seen
+        seen += 1
+        if seen == statement:
+            die()
+        return execute(sql, params, many, context)
+
+    chat = turn.ChatInput(
+        conversation_id=conversation,
+        model=catalog.find("claude-v3.7-sonnet"),
+        content=Content([{"contentType": "text", "body": "hello"}], {}),
+        message_id="q1",
+    )
+    with connection.execute_wrapper(before):
+        for number, _ in enumerate(turn.run(Caller(user_id=user), chat)):
+            if number == event:
+                die()
+    return seen
+
+
+def child(user: str, conversation: str, *, statement: int | None = None, event: int | None = None) -> int:
+    """Runs a turn in a forked child; gives the child's wait status."""
+    pid = os.fork()
+    if pid == 0:
+        run(user, conversation, statement=statement, event=event)
+        os._exit(0)
+    return os.waitpid(pid, 0)[1]
+
+
+def main() -> None:
+    user = sys.argv[1]
+    died = {}
+    for kind in ("statement", "event"):
+        for number in range(1 if kind == "statement" else 0, 100):
+            conversation = f"{kind}-{number}"
+            status = child(user, conversation, **{kind: number})
+            if not os.WIFSIGNALED(status):
+                assert os.waitstatus_to_exitcode(status) == 0
+                break
+            died[conversation] = f"{kind} {number}"
+    print(json.dumps(died))
+
+
+main()

@@ -1,0 +1,79 @@
+"""Kill the process at any point of a turn: the question is there, the conversation opens, the turn can be retried."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from django.db import connection
+from rest_framework.test import APIClient
+
+from bedrock_chat.identity.models import User
+from conversations.models import Conversation, Message
+from tests.conversations.chat import read, say, text_of
+from tests.emulator import Emulator
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+LEASE_SECONDS = 1
+
+
+def database_url() -> str:
+    """The address of the database this test runs on, for another process."""
+    database = connection.settings_dict
+    if connection.vendor == "sqlite":
+        return f"sqlite:///{database['NAME']}"
+    host = database["HOST"] or database["OPTIONS"].get("host", "")
+    if host.startswith("/"):
+        return f"postgresql://{database['USER']}@/{database['NAME']}?host={host}"
+    return f"postgresql://{database['USER']}:{database['PASSWORD']}@{host}:{database['PORT'] or 5432}/{database['NAME']}"
+
+
+@pytest.mark.both
+@pytest.mark.django_db(transaction=True)
+def test_a_turn_survives_a_kill_at_every_step(
+    client_of: Callable[..., APIClient], emulator: Emulator, tmp_path: Path
+) -> None:
+    alice = client_of("alice")
+    alice.get("/conversations")
+    user = User.objects.get(username="alice")
+    environment = {
+        **os.environ,
+        "DEBUG": "true",
+        "DATABASE_URL": database_url(),
+        "DATA_DIR": str(tmp_path),
+        "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": emulator.url,
+        "TURN_LEASE_SECONDS": str(LEASE_SECONDS),
+        "DJANGO_SETTINGS_MODULE": "bedrock_chat.settings",
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.conversations.crash_driver", user.pk],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    died = json.loads(done.stdout)
+    assert len(died) > 12  # statements and events of a turn, each once
+    time.sleep(LEASE_SECONDS + 0.2)
+    kept = 0
+    for conversation, step in died.items():
+        response = alice.get(f"/conversation/{conversation}")
+        if response.status_code == 404:
+            assert not Conversation.objects.filter(conversation_id=conversation).exists(), step
+            continue
+        kept += 1
+        assert "q1" in response.json()["messageMap"], step
+    assert kept >= len(died) / 2, died
+    for conversation, step in died.items():
+        assert say(alice, conversation, "hello", message_id="q1").status_code == 200, step
+        stored = read(alice, conversation)
+        assert len(stored["messageMap"]) == 3, step
+        assert text_of(stored["messageMap"][stored["lastMessageId"]]) == "Echo: hello", step
+    assert not Message.objects.filter(lease_expires_at__isnull=False).exists()

@@ -1,0 +1,94 @@
+"""Query budgets: what a route may cost, and that it does not grow."""
+
+import re
+from collections.abc import Callable
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from rest_framework.test import APIClient
+
+from bedrock_chat.identity.models import User
+from conversations.models import Message
+from tests import build
+from tests.conversations.chat import say
+from tests.emulator import Emulator
+
+ClientOf = Callable[..., APIClient]
+
+
+def statements(captured: CaptureQueriesContext) -> list[str]:
+    """What was asked of the database, without the brackets of transactions and the question of the clock."""
+    return [
+        query["sql"]
+        for query in captured.captured_queries
+        if not re.match(r"BEGIN|COMMIT|SAVEPOINT|RELEASE|SELECT clock_timestamp", query["sql"])
+    ]
+
+
+def alice_of(client: APIClient) -> User:
+    client.get("/conversations")
+    return User.objects.get(username="alice")
+
+
+@pytest.mark.both
+@pytest.mark.django_db(transaction=True)
+def test_a_turn_costs_the_same_however_long_the_conversation_is(client_of: ClientOf, emulator: Emulator) -> None:
+    alice = client_of("alice")
+    user = alice_of(alice)
+    costs = {}
+    for exchanges in (1, 200):
+        made = build.long_conversation(user, exchanges)
+        with CaptureQueriesContext(connection) as captured:
+            assert say(alice, made.conversation_id, "one more").status_code == 200
+        costs[exchanges] = len(statements(captured))
+    # user; conversation, tree, bodies, question, last message; last touch, lease, answer, last message, ledger
+    assert costs == {1: 11, 200: 11}
+
+
+@pytest.mark.both
+@pytest.mark.django_db(transaction=True)
+def test_no_body_off_the_path_is_read(client_of: ClientOf, emulator: Emulator) -> None:
+    alice = client_of("alice")
+    made = build.conversation(alice_of(alice), "c1")
+    first = build.exchange(made, "on the path")
+    build.exchange(made, "another branch")
+    build.exchange(made, "off the path, too", under=first)
+    with CaptureQueriesContext(connection) as captured:
+        assert say(alice, "c1", "next", parent=first.message_id).status_code == 200
+    reads = [sql for sql in statements(captured) if sql.startswith("SELECT") and '"content"' in sql]
+    assert len(reads) == 1
+    found = re.search(r"IN \(([\d, ]+)\)", reads[0])
+    assert found is not None
+    assert {int(pk) for pk in found[1].split(",")} == {first.pk, first.parent_id}
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("method", "path", "budget"),
+    [
+        ("get", "/conversations", 2),  # user, list
+        ("get", "/conversation/c1", 4),  # user, conversation, tree, bodies
+        ("delete", "/conversation/c1", 6),  # user, conversation (twice: lock, cascade), references, messages, conversation
+        ("delete", "/conversations", 6),
+        ("patch", "/conversation/c1/title", 3),
+        ("get", "/health", 0),
+        ("get", "/config/global", 0),
+        ("get", "/ready", 1),
+    ],
+)
+def test_every_route_keeps_its_budget(client_of: ClientOf, method: str, path: str, budget: int) -> None:
+    alice = client_of("alice")
+    build.long_conversation(alice_of(alice), 20, "c1")
+    with CaptureQueriesContext(connection) as captured:
+        response = getattr(alice, method)(path, {"newTitle": "x"} if method == "patch" else None, format="json")
+    assert response.status_code == 200
+    assert len(statements(captured)) <= budget, "\n".join(statements(captured))
+
+
+@pytest.mark.django_db
+def test_deleting_leaves_nothing_behind(client_of: ClientOf) -> None:
+    alice = client_of("alice")
+    build.long_conversation(alice_of(alice), 3, "c1")
+    alice.delete("/conversation/c1")
+    assert not Message.objects.exists()
