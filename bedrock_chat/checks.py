@@ -4,7 +4,8 @@ import sqlite3
 from typing import Any
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.core.checks import CheckMessage, Error, Tags, register
+from django.core.checks import Warning as CheckWarning
 from django.db import connection
 
 from bedrock_chat.bedrock import catalog
@@ -76,7 +77,7 @@ def identities_are_real(**_: Any) -> list[CheckMessage]:
     if settings.COGNITO_USER_POOL_ID or settings.LOCAL_IDENTITIES:
         return []
     return [
-        Warning(
+        CheckWarning(
             "Nobody can sign in: neither COGNITO_USER_POOL_ID nor LOCAL_IDENTITIES is set.", id="bedrock_chat.W001"
         )
     ]

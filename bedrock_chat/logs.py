@@ -7,31 +7,86 @@ Every request leaves one line with its id, user, route, status and duration, and
 import logging
 import re
 import time
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, MutableMapping
+from contextvars import ContextVar
+from functools import lru_cache
+from types import TracebackType
 from typing import Any
 
+import orjson
 import structlog
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
-from structlog.typing import EventDict, WrappedLogger
+from structlog.typing import EventDict, Processor, WrappedLogger
 
 from bedrock_chat.wire.ids import new_id
 
+LONGEST_MESSAGE = 300
+
 _SOUND_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_SECRET = re.compile(r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_.-]+|(?i:bearer)\s+\S+")
+_SECRET = re.compile(r"\beyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)*|(?i:\bbearer\s+)[A-Za-z0-9._~+/=-]{8,}")
+_PARAMETER = re.compile(r"<(?:\w+:)?(\w+)>")
+
 logger = structlog.get_logger("bedrock_chat.request")
 
+# One dictionary per request, not a variable per fact: it is shared by the threads and tasks that work on the request,
+# and a stream's line, written when the stream ends, still finds what was bound meanwhile.
+_facts: ContextVar[dict[str, Any] | None] = ContextVar("facts of the request", default=None)
 
-def redact(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+
+def bind(**facts: Any) -> None:
+    """Adds facts to the line of the running request, and to its other events; None is left out."""
+    current = _facts.get()
+    if current is not None:
+        current.update((name, fact) for name, fact in facts.items() if fact is not None)
+
+
+# ---- How events are written -----------------------------------------------------------------------------------------
+
+
+def _with_facts(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    return {**(_facts.get() or {}), **event}
+
+
+def traceback_text(exc_info: tuple[type[BaseException], BaseException, TracebackType | None]) -> str:
+    """A traceback with the first line of each message alone.
+
+    What follows in it is where databases quote the failing row and botocore the refused parameter: somebody's words.
+    """
+    error: BaseException | None = exc_info[1]
+    told: list[str] = []
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        message = str(error).partition("\n")[0][:LONGEST_MESSAGE]
+        told.append("".join(traceback.format_tb(error.__traceback__)) + f"{type(error).__qualname__}: {message}")
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return "\n\nwhich led to\n\n".join(reversed(told))
+
+
+def redacted(render: Processor) -> Processor:
     """Belt and braces: nothing that looks like a token leaves the process, whoever logged it."""
-    for key, value in event.items():
-        if isinstance(value, str) and ("eyJ" in value or "earer" in value):
-            event[key] = _SECRET.sub("[token]", value)
-    return event
+
+    def render_and_redact(wrapped: WrappedLogger, name: str, event: EventDict) -> str:
+        return _SECRET.sub("[token]", str(render(wrapped, name, event)))
+
+    return render_and_redact
 
 
-_SHARED: list[Any] = [
-    structlog.contextvars.merge_contextvars,
+def _as_json(event: MutableMapping[str, Any], default: Callable[[Any], Any]) -> str:
+    return orjson.dumps(event, default=default, option=orjson.OPT_NON_STR_KEYS).decode()
+
+
+class Tracebacks(logging.Filter):
+    """Lets through what carries a traceback: the rest of Django's lines about requests repeat ours, with raw paths."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return bool(record.exc_info)
+
+
+_SHARED: list[Processor] = [
+    _with_facts,
     structlog.stdlib.add_logger_name,
     structlog.stdlib.add_log_level,
     structlog.stdlib.PositionalArgumentsFormatter(),
@@ -47,58 +102,91 @@ def configure(*, as_json: bool, level: str) -> dict[str, Any]:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
-    last: list[Any] = (
-        [structlog.processors.format_exc_info, redact, structlog.processors.JSONRenderer()]
+    renderer: Processor = (
+        structlog.processors.JSONRenderer(serializer=_as_json)
         if as_json
-        else [redact, structlog.dev.ConsoleRenderer(colors=False)]
+        else structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
     )
     formatter = {
         "()": structlog.stdlib.ProcessorFormatter,
         "foreign_pre_chain": _SHARED,
-        "processors": [structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
+        "processors": [
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            structlog.processors.ExceptionRenderer(traceback_text),
+            redacted(renderer),
+        ],
     }
     return {
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {"events": formatter},
+        "filters": {"tracebacks": {"()": Tracebacks}},
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "events"}},
         "root": {"handlers": ["stderr"], "level": level},
         "loggers": {
-            "django.request": {"level": "CRITICAL"},  # our own line says it, without a path full of ids
+            "django": {"handlers": [], "level": level, "propagate": True},
+            "django.request": {"filters": ["tracebacks"]},
             "django.server": {"level": "CRITICAL"},
             "uvicorn.access": {"level": "CRITICAL"},
-            "django": {"handlers": [], "level": level, "propagate": True},
+            # At DEBUG these write out statements, requests and headers, and so prompts, answers and credentials.
+            **{
+                name: {"level": max(level, "INFO", key=logging.getLevelName)}
+                for name in (
+                    "django.db.backends",
+                    "boto3",
+                    "botocore",
+                    "s3transfer",
+                    "urllib3",
+                    "uvicorn",
+                    "websockets",
+                )
+            },
         },
     }
 
 
-def bind(**facts: Any) -> None:
-    """Adds facts to the line of the running request; None is left out."""
-    structlog.contextvars.bind_contextvars(**{name: fact for name, fact in facts.items() if fact is not None})
+# ---- One line per request -------------------------------------------------------------------------------------------
 
 
 class AccessLogMiddleware:
-    """The outermost middleware: the request's id, and its one line."""
+    """The outermost middleware: the request's id, and its one line. A stream's line is written when it ends."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         started = time.perf_counter()
-        structlog.contextvars.clear_contextvars()
         given = request.headers.get("X-Request-ID", "")
         request_id = given if _SOUND_ID.fullmatch(given) else new_id()
-        bind(request_id=request_id)
+        facts: dict[str, Any] = {"request_id": request_id}
+        _facts.set(facts)
         response = self.get_response(request)
         response.headers["X-Request-ID"] = request_id
-        match = request.resolver_match
-        logger.log(
-            logging.WARNING if response.status_code >= 500 else logging.INFO,
-            "request",
-            method=request.method,
-            route=match.route if match else None,
-            status=response.status_code,
-            ms=round((time.perf_counter() - started) * 1000, 1),
-        )
-        structlog.contextvars.clear_contextvars()
+
+        def write() -> None:
+            _write_line(request, response, facts, time.perf_counter() - started)
+
+        if response.streaming:
+            # There is no public hook; what is bound until then still counts.
+            response._resource_closers.append(write)  # type: ignore[attr-defined]
+        else:
+            write()
+            _facts.set(None)
         return response
+
+
+def _write_line(request: HttpRequest, response: HttpResponseBase, facts: dict[str, Any], seconds: float) -> None:
+    match = request.resolver_match
+    line = {
+        "method": request.method,
+        "route": _template(match.route) if match and match.route else None,
+        "status": response.status_code,
+        "duration_ms": round(seconds * 1000, 1),
+    }
+    logger.log(logging.WARNING if response.status_code >= 500 else logging.INFO, "request", **(facts | line))
+
+
+@lru_cache(maxsize=512)
+def _template(route: str) -> str:
+    """`conversation/<str:conversation_id>` as `/conversation/{conversation_id}`, the way the API document writes it."""
+    return "/" + _PARAMETER.sub(r"{\1}", route)

@@ -1,6 +1,7 @@
 """Configuration, all of it from the environment. The README's table lists every variable read here."""
 
 from pathlib import Path
+from typing import Any
 
 import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
@@ -12,15 +13,24 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 
 # ---- What kind of start is this? ------------------------------------------------------------------------------------
 # A fresh clone has none of these three and runs with embedded defaults; whoever sets one of them means production.
-DEBUG = env.boolean("DEBUG", not any(env.is_set(name) for name in ("SECRET_KEY", "DATABASE_URL", "COGNITO_USER_POOL_ID")))
-SECRET_KEY = env.text("SECRET_KEY", "insecure-development-key-that-signs-nothing-outside-this-machine" if DEBUG else None)
+DEBUG = env.boolean(
+    "DEBUG", not any(env.is_set(name) for name in ("SECRET_KEY", "DATABASE_URL", "COGNITO_USER_POOL_ID"))
+)
+SECRET_KEY = env.text(
+    "SECRET_KEY", "insecure-development-key-that-signs-nothing-outside-this-machine" if DEBUG else None
+)
 DATA_DIR = Path(env.text("DATA_DIR", str(BASE_DIR / "var")))
 DATA_DIR.mkdir(parents=True, exist_ok=True)
 
 HOST = env.text("HOST", "127.0.0.1")
 PORT = env.integer("PORT", 8000, maximum=65535)
-PUBLIC_BASE_URL = env.http_url("PUBLIC_BASE_URL", f"http://{'localhost' if HOST in ('127.0.0.1', '0.0.0.0') else HOST}:{PORT}")
-ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", "*" if DEBUG else PUBLIC_BASE_URL.split("://")[1].split("/")[0].split(":")[0])
+PUBLIC_BASE_URL = env.http_url(
+    "PUBLIC_BASE_URL",
+    f"http://{'localhost' if HOST in ('127.0.0.1', '0.0.0.0') else HOST}:{PORT}",  # noqa: S104
+)
+ALLOWED_HOSTS = env.words(
+    "ALLOWED_HOSTS", "*" if DEBUG else PUBLIC_BASE_URL.split("://")[1].split("/")[0].split(":")[0]
+)
 TRUSTED_PROXIES = env.networks("TRUSTED_PROXIES")
 CORS_ALLOW_ORIGINS = env.words("CORS_ALLOW_ORIGINS", "*")
 
@@ -28,7 +38,9 @@ CORS_ALLOW_ORIGINS = env.words("CORS_ALLOW_ORIGINS", "*")
 THREADS = env.integer("THREADS", 512, minimum=2)
 TURNS = env.integer("TURNS", max(1, THREADS * 7 // 8), minimum=1)
 if TURNS >= THREADS:
-    raise ImproperlyConfigured(f"TURNS ({TURNS}) must be below THREADS ({THREADS}), so that short requests find a thread.")
+    raise ImproperlyConfigured(
+        f"TURNS ({TURNS}) must be below THREADS ({THREADS}), so that short requests find a thread."
+    )
 MAX_BODY_MB = env.integer("MAX_BODY_MB", 136, minimum=1)  # twenty images and five documents in base64
 BODY_TIMEOUT = env.seconds("BODY_TIMEOUT", 60, minimum=1)
 SHUTDOWN_GRACE = env.seconds("SHUTDOWN_GRACE", 10)
@@ -141,8 +153,8 @@ REST_FRAMEWORK = {
 
 SPECTACULAR_SETTINGS = {
     "TITLE": "Bedrock Chat",
-    "DESCRIPTION": "Conversations with Amazon Bedrock models. Names are camelCase; `Accept: application/json; case=snake` "
-    "answers in snake_case, and requests may use either.",
+    "DESCRIPTION": "Conversations with Amazon Bedrock models. Names are camelCase; `Accept: application/json; "
+    "case=snake` answers in snake_case, and requests may use either.",
     "VERSION": "0.1.0",
     "OAS_VERSION": "3.1.0",
     "SERVE_INCLUDE_SCHEMA": False,
@@ -159,7 +171,7 @@ SPECTACULAR_SETTINGS = {
 DATABASE_URL = env.text("DATABASE_URL", f"sqlite:///{DATA_DIR / 'bedrock-chat.sqlite3'}")
 DATABASE_POOL_SIZE = env.integer("DATABASE_POOL_SIZE", 20, minimum=1)
 try:
-    DATABASES = {"default": dict(dj_database_url.parse(DATABASE_URL))}
+    DATABASES: dict[str, dict[str, Any]] = {"default": dict(dj_database_url.parse(DATABASE_URL))}
 except ValueError as error:
     raise ImproperlyConfigured(f"DATABASE_URL is not a database address: {error}") from None
 match DATABASES["default"]["ENGINE"]:

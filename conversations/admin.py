@@ -18,7 +18,8 @@ class ConversationAdmin(ReadOnlyAdmin):
     fields = ["conversation_id", "user", "publication_id", "bot_id", "model", "created_at", "updated_at"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Conversation]:
-        return super().get_queryset(request).annotate(messages_total=Count("messages"))
+        rows: QuerySet[Conversation] = super().get_queryset(request)
+        return rows.annotate(messages_total=Count("messages"))
 
     @admin.display(description="messages")
     def messages_count(self, row: Conversation) -> int:

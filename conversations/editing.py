@@ -8,7 +8,7 @@ from bedrock_chat import blobs
 from bedrock_chat.identity.caller import Caller
 from conversations import access
 from conversations.models import Conversation
-from conversations.turn import BLOB_OWNER
+from conversations.opening import BLOB_OWNER
 
 
 def rename(conversation_id: str, title: str, *, actor: Caller) -> None:

@@ -39,7 +39,6 @@ class Continue:
     answer: Node
 
 
-
 Placement = Ask | AskAgain | Replay | Continue
 
 

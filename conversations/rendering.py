@@ -7,14 +7,11 @@ messages is the hot path of opening one.
 from datetime import datetime
 from typing import Any
 
-from django.utils import timezone
-
 from bedrock_chat.bedrock import catalog
 from conversations import access, content
+from conversations.chat import Answer
 from conversations.content import Block, ReadBlob
 from conversations.models import Conversation, Message, Outcome, Role
-from conversations.tree import Tree
-from conversations.turn import Answer
 
 Wire = dict[str, Any]
 TOLD_STOP_REASONS = frozenset({Outcome.INTERRUPTED.value, "stopped"})

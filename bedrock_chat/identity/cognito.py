@@ -127,7 +127,7 @@ class TokenVerifier:
 
 
 def _claims(claims: dict[str, Any]) -> Claims:
-    if claims["token_use"] != "id":
+    if claims["token_use"] != "id":  # noqa: S105  a claim, no password
         raise InvalidToken("The token is not an ID token")
     sub, username = claims["sub"], claims.get("cognito:username")
     if not isinstance(sub, str) or not sub or len(sub) > 128 or "\0" in sub:
@@ -243,7 +243,7 @@ def caller_of(request: Request) -> Caller:
     return request.auth
 
 
-class TokenScheme(OpenApiAuthenticationExtension):
+class TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # registers itself
     """How the OpenAPI document describes the token."""
 
     target_class = TokenAuthentication

@@ -89,7 +89,7 @@ class CachedKeys:
         try:
             self._keys = self._load()
             self._loaded_at = self._clock()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  whatever an endpoint may do, known keys serve on
             logger.error("JWKS cannot be loaded: %s; known keys serve on", type(error).__name__)  # noqa: TRY400
 
     def _refresh_and_release(self) -> None:

@@ -114,7 +114,9 @@ def exception_handler(exc: Exception, context: Mapping[str, Any]) -> Response:
         # An error before an event stream's first event is ordinary JSON.
         request.accepted_renderer, request.accepted_media_type = WireRenderer(), WireRenderer.media_type
     error = recorded(exc)
-    return Response(body_of(error), status=error.status_code, headers=error.headers, content_type=WireRenderer.media_type)
+    return Response(
+        body_of(error), status=error.status_code, headers=error.headers, content_type=WireRenderer.media_type
+    )
 
 
 def body_of(error: ApiError) -> dict[str, Any]:

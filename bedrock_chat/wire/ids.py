@@ -27,4 +27,4 @@ class CodePointCharField(models.CharField):
         parameters = super().db_parameters(connection)
         if connection.vendor == "postgresql":
             parameters["collation"] = "C"
-        return parameters  # type: ignore[return-value]  # the stubs' TypedDict is not public
+        return parameters

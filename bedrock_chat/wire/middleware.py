@@ -1,15 +1,14 @@
 """What holds for every request before a view sees it: host, path, and errors in our shape whatever raised them."""
 
-import logging
 from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any
 
 from django.core.exceptions import DisallowedHost
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
-from bedrock_chat.wire.errors import BadRequest, as_api_error, json_error
-
-logger = logging.getLogger(__name__)
+from bedrock_chat.wire.errors import ApiError, BadRequest, json_error, recorded
 
 CONSOLE = "/console/"
 
@@ -19,9 +18,10 @@ POLICIES = {
         "default-src 'self'; script-src 'self' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
         "frame-ancestors 'none'; base-uri 'none'; form-action 'self'; object-src 'none'"
     ),
+    # Swagger UI and Redoc set styles, and Redoc searches in a worker that it makes from a blob.
     "/docs": (
-        "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
-        "img-src 'self' data:; worker-src 'self' blob:; frame-ancestors 'none'; base-uri 'none'; object-src 'none'"
+        "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+        "connect-src 'self'; worker-src blob:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
     ),
     "/": "default-src 'none'; frame-ancestors 'none'; base-uri 'none'",
 }
@@ -30,13 +30,16 @@ Handler = Callable[[HttpRequest], HttpResponseBase]
 
 
 class WireMiddleware:
-    """Refuses what no view should see, and keeps Django's HTML error pages away from API clients, also under DEBUG."""
+    """Refuses what no view should see, and keeps Django's HTML error pages away from API clients, also under DEBUG.
+
+    It stands right inside CorsMiddleware, so that what it answers carries CORS headers like everything else.
+    """
 
     def __init__(self, get_response: Handler) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        response = self._refusal(request) or self.get_response(request)
+        response = self._refusal(request) or self._in_our_shape(request, self.get_response(request))
         response.headers.setdefault("Content-Security-Policy", _policy(request.path))
         return response
 
@@ -45,18 +48,37 @@ class WireMiddleware:
             request.get_host()
         except DisallowedHost:
             return json_error(BadRequest("The Host header names no host of this server (see ALLOWED_HOSTS)."))
-        if "\0" in request.path:
-            return json_error(BadRequest("The path holds a NUL character."))
+        # Nothing of ours holds a NUL, and PostgreSQL fails on one.
+        if "\0" in request.path or "%00" in request.META.get("QUERY_STRING", ""):
+            return json_error(BadRequest("The address holds a NUL character."))
         return None
+
+    def _in_our_shape(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        """Django answers for a middleware that fails; under DEBUG it does so with a page about our inside."""
+        is_page = response.status_code >= HTTPStatus.BAD_REQUEST and "html" in response.headers.get("Content-Type", "")
+        if not is_page or request.path.startswith(CONSOLE):
+            return response
+        error = ApiError()
+        if response.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
+            error = ApiError(f"{HTTPStatus(response.status_code).phrase}.")
+            error.status_code = response.status_code
+        return json_error(error)
+
+    def process_view(
+        self, request: HttpRequest, view: Callable[..., Any], args: list[Any], kwargs: dict[str, Any]
+    ) -> HttpResponseBase | None:
+        """OPTIONS needs no token: it says which methods a route has, and nothing else. CORS answers preflights."""
+        cls = getattr(view, "cls", None)
+        if request.method != "OPTIONS" or cls is None:
+            return None
+        actions = getattr(view, "actions", None)
+        served = [name for name in cls.http_method_names if (name in actions if actions else hasattr(cls, name))]
+        allowed = ", ".join(dict.fromkeys([*(name.upper() for name in served), "OPTIONS"]))
+        return HttpResponse(status=HTTPStatus.NO_CONTENT, headers={"Allow": allowed})
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponseBase | None:
         """Views of DRF have answered before this; the console keeps Django's own pages."""
-        if request.path.startswith(CONSOLE):
-            return None
-        error = as_api_error(exception)
-        if error.status_code >= 500:
-            logger.error("unhandled %s", type(exception).__name__, exc_info=exception)
-        return json_error(error)
+        return None if request.path.startswith(CONSOLE) else json_error(recorded(exception))
 
 
 def _policy(path: str) -> str:

@@ -1,5 +1,6 @@
 """The OpenAPI document: our errors on every route, the wire's names in every schema."""
 
+from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
 
@@ -12,77 +13,144 @@ from bedrock_chat.wire.names import camel
 VOID = {"type": "null", "description": "Nothing to say: the body is `null`."}
 """The 200 of routes that only do something."""
 
-COMMON = (401, 403, 405, 429, 500)
+ALWAYS = (405, 500)
+WITH_TOKEN = (401, 403, 429)
+WITH_BODY = (400, 413, 415)
+
 REASONS = {
     400: "The request is not valid; `errors` names each field.",
     401: "No token, or one that is malformed, expired, or not for this server.",
     403: "Not permitted, or the user is suspended.",
     404: "Not there, or not the caller's.",
     405: "The method is not for this route.",
-    409: "The state of the conversation does not allow this now; `Retry-After` where waiting helps.",
+    409: "The state of things does not allow this now; `Retry-After` where waiting helps.",
     413: "The body is larger than MAX_BODY_MB.",
     415: "The body is not JSON.",
-    429: "Too many failed tokens from this address.",
+    429: "Too many requests or failed tokens; try again after `Retry-After` seconds.",
     500: "A fault of the server; it was recorded.",
     502: "The model failed, or the server may not use it.",
     503: "Bedrock is throttling or the server is full; try again after `Retry-After` seconds.",
     504: "The model took too long.",
 }
 
+EXAMPLES = {
+    400: "message.content.0.mediaType: This field is required.",
+    401: "The token has expired.",
+    403: "Your account is suspended.",
+    404: "There is no such conversation.",
+    405: 'Method "PUT" not allowed.',
+    409: "This question is still being answered.",
+    413: "The request body is larger than 136 MB.",
+    415: 'Unsupported media type "text/plain" in request.',
+    429: "Too many failed tokens from this address.",
+    500: "The server failed to answer; the fault has been recorded.",
+    502: "The model failed while answering. Try again.",
+    503: "Bedrock has no capacity for this model right now. Try again in a moment, or choose another model.",
+    504: "The model took too long to answer. Try again, or ask for less.",
+}
+
+_RETRY_AFTER = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait before the next try."}}
+HEADERS: dict[str, dict[str, Any]] = {
+    "401": {"WWW-Authenticate": {"schema": {"type": "string"}, "description": "`Bearer`."}},
+    "405": {"Allow": {"schema": {"type": "string"}, "description": "The methods of this route."}},
+    "409": _RETRY_AFTER,
+    "429": _RETRY_AFTER,
+    "503": _RETRY_AFTER,
+}
+
 
 class ErrorSerializer(serializers.Serializer[Any]):
+    """Every error, whatever its status."""
+
     detail = serializers.CharField(help_text="One sentence.")
-    errors = serializers.ListField(child=serializers.CharField(), help_text='Each `"field.path: message"`, or `detail`.')
-    conversation_id = serializers.CharField(required=False, help_text="Where a question was stored before the error.")
-    message_id = serializers.CharField(required=False, help_text="The stored question; send it again to retry.")
-
-
-def errors(*statuses: int) -> dict[int, OpenApiResponse]:
-    """Error responses for `extend_schema(responses=…)`: the given statuses and those every route has."""
-    return {status: _error(status) for status in sorted({*statuses, *COMMON})}
-
-
-def _error(status: int) -> OpenApiResponse:
-    sentence = REASONS[status]
-    return OpenApiResponse(
-        response=ErrorSerializer,
-        description=sentence,
-        examples=[
-            OpenApiExample(
-                HTTPStatus(status).phrase,
-                value={"detail": HTTPStatus(status).phrase, "errors": [HTTPStatus(status).phrase]},
-                response_only=True,
-                status_codes=[str(status)],
-            )
-        ],
+    errors = serializers.ListField(  # type: ignore[assignment]  # a field, which the metaclass takes from the class
+        child=serializers.CharField(), help_text='Each `"field.path: message"`, or `detail` again.'
+    )
+    conversation_id = serializers.CharField(
+        required=False, help_text="On the error of a turn: where its question was stored."
+    )
+    message_id = serializers.CharField(
+        required=False, help_text="On the error of a turn: the stored question; sent again, it is asked again."
     )
 
 
+def errors(*statuses: int) -> dict[int, OpenApiResponse]:
+    """Error responses for `extend_schema(responses={200: …, **errors(404)})`.
+
+    WireSchema adds what holds anyway: 405 and 500 everywhere, 401, 403 and 429 where a token is needed, 400, 413 and
+    415 where there is a body.
+    """
+    return {status: _error(status) for status in statuses}
+
+
+def _error(status: int) -> OpenApiResponse:
+    sentence = EXAMPLES[status]
+    detail = f"The request is not valid: {sentence}" if status == HTTPStatus.BAD_REQUEST else sentence
+    example = OpenApiExample(
+        HTTPStatus(status).phrase,
+        value={"detail": detail, "errors": [sentence]},
+        response_only=True,
+        status_codes=[str(status)],
+    )
+    return OpenApiResponse(response=ErrorSerializer, description=REASONS[status], examples=[example])
+
+
 class WireSchema(AutoSchema):
-    """Errors are JSON also where an answer may be an event stream."""
+    """An operation with the errors and the headers that it has whether or not its view names them."""
 
-    global_params: tuple[Any, ...] = ()
+    def get_operation(self, *args: Any, **kwargs: Any) -> dict[str, Any] | None:
+        operation: dict[str, Any] | None = super().get_operation(*args, **kwargs)
+        if operation is None:
+            return None
+        statuses = {
+            *ALWAYS,
+            *(WITH_TOKEN if operation.get("security") else ()),
+            *(WITH_BODY if "requestBody" in operation else ()),
+        }
+        responses = operation["responses"]
+        for status in statuses:
+            if str(status) not in responses:
+                responses[str(status)] = self._get_response_for_code(_error(status), str(status))
+        operation["responses"] = dict(sorted(responses.items()))
+        return operation
+
+    def _get_response_headers_for_code(self, status_code: str, direction: Any = "response") -> dict[str, Any]:
+        return {**HEADERS.get(status_code, {}), **super()._get_response_headers_for_code(status_code, direction)}
 
 
-def camelize(result: dict[str, Any], generator: Any, request: Any, public: bool) -> dict[str, Any]:  # noqa: FBT001
-    """drf-spectacular's postprocessing hook: the wire's names for properties, as clients see them."""
+# ---- Names ----------------------------------------------------------------------------------------------------------
+
+
+def camelize(result: dict[str, Any], generator: Any, request: Any, public: bool) -> dict[str, Any]:
+    """drf-spectacular's postprocessing hook: properties under the wire's names, as clients see them.
+
+    Values (examples, defaults, enumerations) and the keys of maps are data and stay.
+    """
     for schema in result.get("components", {}).get("schemas", {}).values():
         _camelize(schema)
+    for operations in result.get("paths", {}).values():
+        for operation in operations.values():
+            for part in (operation.get("requestBody", {}), *operation.get("responses", {}).values()):
+                for content in part.get("content", {}).values():
+                    _camelize(content.get("schema", {}))
     return result
 
 
-def _camelize(schema: Any) -> None:
-    if isinstance(schema, list):
-        for item in schema:
-            _camelize(item)
-    if not isinstance(schema, dict):
-        return
-    if isinstance(schema.get("properties"), dict):
+def _camelize(schema: dict[str, Any]) -> None:
+    if "properties" in schema:
         schema["properties"] = {camel(name): inner for name, inner in schema["properties"].items()}
-    if isinstance(schema.get("required"), list):
+    if "required" in schema:
         schema["required"] = [camel(name) for name in schema["required"]]
-    if isinstance(schema.get("discriminator"), dict):
+    if "discriminator" in schema:
         schema["discriminator"]["propertyName"] = camel(schema["discriminator"]["propertyName"])
-    for key, inner in schema.items():
-        if key not in ("example", "default", "enum", "required"):
-            _camelize(inner)
+    for inner in _inner_schemas(schema):
+        _camelize(inner)
+
+
+def _inner_schemas(schema: dict[str, Any]) -> Iterable[dict[str, Any]]:
+    yield from schema.get("properties", {}).values()
+    for keyword in ("allOf", "anyOf", "oneOf", "prefixItems"):
+        yield from schema.get(keyword, [])
+    for keyword in ("items", "additionalProperties", "not"):
+        if isinstance(schema.get(keyword), dict):
+            yield schema[keyword]

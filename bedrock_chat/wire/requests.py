@@ -3,19 +3,19 @@
 from typing import Any
 
 from django.core.handlers.wsgi import WSGIRequest
+from django.utils.http import parse_header_parameters
 
 
 class WireRequest(WSGIRequest):
     """A request whose text is UTF-8, whatever `charset` its Content-Type claims.
 
-    Django decodes query strings with that charset, and fails on codecs that are not for text (`charset=hex`); and it
-    fails before any middleware on a Content-Type it cannot read, which here counts as none.
+    Django decodes query strings with that charset and fails on codecs that are not for text (`charset=hex`). On a
+    Content-Type it cannot read it fails too, before any middleware; here that counts as none.
     """
 
     def _set_content_type_params(self, meta: dict[str, Any]) -> None:
         try:
-            super()._set_content_type_params(meta)
+            self.content_type, self.content_params = parse_header_parameters(meta.get("CONTENT_TYPE", ""))
         except ValueError:
             meta["CONTENT_TYPE"] = ""
-            super()._set_content_type_params(meta)
-        self._encoding = None
+            self.content_type, self.content_params = "", {}

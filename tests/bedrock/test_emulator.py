@@ -142,9 +142,7 @@ def test_models_that_do_not_sign_their_thoughts_send_none(emulator: Emulator) ->
 def test_a_model_that_hides_its_thoughts_shows_them_to_who_asks(emulator: Emulator) -> None:
     def thought(**thinking: str) -> str:
         fields = {"thinking": {"type": "adaptive", **thinking}}
-        answer = converse(
-            emulator, "think", model="anthropic.claude-opus-4-7", additionalModelRequestFields=fields
-        )
+        answer = converse(emulator, "think", model="anthropic.claude-opus-4-7", additionalModelRequestFields=fields)
         return answer["output"]["message"]["content"][0]["reasoningContent"]["reasoningText"]["text"]
 
     assert thought() == ""

@@ -123,8 +123,13 @@ def test_a_cut_in_the_midst(emulator: Emulator) -> None:
     seen, error = events_until_failure(emulator, "[[cut:after:2]][[words:9]]")
     assert seen == ["messageStart", "contentBlockDelta", "contentBlockDelta"]
     assert isinstance(error, urllib3.exceptions.ProtocolError)
-    with pytest.raises(Exception, match="IncompleteRead|closed"):
-        converse(emulator, "[[cut:after:2]]")
+
+
+def test_a_cut_in_a_whole_answer_reaches_the_caller_as_an_answer_without_one(emulator: Emulator) -> None:
+    # botocore swallows the broken body where it may not try again: measured with 1.44.
+    answer = converse(emulator, "[[cut:after:2]]")
+    assert answer["ResponseMetadata"]["HTTPStatusCode"] == 200
+    assert "output" not in answer
 
 
 def test_silence_before_the_answer_is_a_read_timeout(emulator: Emulator) -> None:

@@ -11,7 +11,7 @@ MODEL = "claude-v3.7-sonnet"
 def payload(
     conversation: str, content: str | list[dict[str, Any]], *, model: str = MODEL, **fields: Any
 ) -> dict[str, Any]:
-    """A request body; `parent`, `message_id`, `bot_id`, `continue_generate` and `enable_reasoning` go where they belong."""
+    """A request body; `parent`, `message_id`, `bot_id` and the switches go where they belong."""
     blocks = [{"contentType": "text", "body": content}] if isinstance(content, str) else content
     message: dict[str, Any] = {"role": "user", "content": blocks, "model": model}
     message["parentMessageId"] = fields.pop("parent", None)

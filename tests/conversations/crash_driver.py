@@ -17,6 +17,7 @@ from django.db import connection  # noqa: E402
 from bedrock_chat.bedrock import catalog  # noqa: E402
 from bedrock_chat.identity.caller import Caller  # noqa: E402
 from conversations import turn  # noqa: E402
+from conversations.chat import ChatInput  # noqa: E402
 from conversations.content import Content  # noqa: E402
 
 
@@ -28,14 +29,14 @@ def run(user: str, conversation: str, *, statement: int | None, event: int | Non
     """One turn in a child that dies at the given step; gives the number of steps where it lives."""
     seen = 0
 
-    def before(execute, sql, params, many, context):  # noqa: ANN001, ANN202
+    def before(execute, sql, params, many, context):
         nonlocal seen
         seen += 1
         if seen == statement:
             die()
         return execute(sql, params, many, context)
 
-    chat = turn.ChatInput(
+    chat = ChatInput(
         conversation_id=conversation,
         model=catalog.find("claude-v3.7-sonnet"),
         content=Content([{"contentType": "text", "body": "hello"}], {}),

@@ -67,9 +67,7 @@ def test_a_complete_answer_a_question_and_an_unknown_conversation_are_refused(
 
 
 @pytest.mark.parametrize("model", ["claude-v4.6-sonnet", "mistral-large"])
-def test_a_model_that_takes_no_prefill_is_refused_by_name(
-    client_of: ClientOf, emulator: Emulator, model: str
-) -> None:
+def test_a_model_that_takes_no_prefill_is_refused_by_name(client_of: ClientOf, emulator: Emulator, model: str) -> None:
     alice = client_of("alice")
     answer = cut_short(alice)
     asked = len(emulator.requests())

@@ -29,7 +29,9 @@ def database_url() -> str:
     host = database["HOST"] or database["OPTIONS"].get("host", "")
     if host.startswith("/"):
         return f"postgresql://{database['USER']}@/{database['NAME']}?host={host}"
-    return f"postgresql://{database['USER']}:{database['PASSWORD']}@{host}:{database['PORT'] or 5432}/{database['NAME']}"
+    return (
+        f"postgresql://{database['USER']}:{database['PASSWORD']}@{host}:{database['PORT'] or 5432}/{database['NAME']}"
+    )
 
 
 @pytest.mark.both

@@ -17,7 +17,9 @@ EXPIRED = NOW - timedelta(seconds=1)
 
 def question(pk: int, parent: int | None = None, **facts: Any) -> Node:
     facts = {"attempt": 1, "outcome": "answered", "lease_expires_at": None, "continues": None, **facts}
-    return Node(pk=pk, message_id=f"q{pk}", parent=parent, role="user", stop_reason="", **{"content_digest": f"d{pk}", **facts})
+    return Node(
+        pk=pk, message_id=f"q{pk}", parent=parent, role="user", stop_reason="", **{"content_digest": f"d{pk}", **facts}
+    )
 
 
 def answer(pk: int, parent: int, **facts: Any) -> Node:

@@ -69,7 +69,11 @@ def test_no_body_off_the_path_is_read(client_of: ClientOf, emulator: Emulator) -
     [
         ("get", "/conversations", 2),  # user, list
         ("get", "/conversation/c1", 4),  # user, conversation, tree, bodies
-        ("delete", "/conversation/c1", 6),  # user, conversation (twice: lock, cascade), references, messages, conversation
+        (
+            "delete",
+            "/conversation/c1",
+            6,
+        ),  # user, conversation (twice: lock, cascade), references, messages, conversation
         ("delete", "/conversations", 6),
         ("patch", "/conversation/c1/title", 3),
         ("get", "/health", 0),

@@ -128,9 +128,7 @@ def test_an_older_turn_that_ends_later_does_not_displace_an_edit(client_of: Clie
     assert len(stored["messageMap"]) == 5
 
 
-def test_a_lease_is_renewed_while_the_model_thinks(
-    client_of: ClientOf, emulator: Emulator, settings: Any
-) -> None:
+def test_a_lease_is_renewed_while_the_model_thinks(client_of: ClientOf, emulator: Emulator, settings: Any) -> None:
     settings.TURN_LEASE_SECONDS = 1
     alice = client_of("alice")
     alice.get("/conversations")

@@ -109,9 +109,7 @@ def test_the_same_message_id_is_answered_once(client_of: ClientOf, emulator: Emu
 def test_a_running_question_is_409_with_the_seconds_left(client_of: ClientOf, emulator: Emulator) -> None:
     alice = client_of("alice")
     conversation = build.conversation(user(alice), "c1")
-    build.question(
-        conversation, "hello", message_id="q1", outcome=Outcome.FAILED, lease=timedelta(seconds=9)
-    )
+    build.question(conversation, "hello", message_id="q1", outcome=Outcome.FAILED, lease=timedelta(seconds=9))
     refused = say(alice, "c1", "hello", message_id="q1")
     assert refused.status_code == 409
     assert 1 <= int(refused["Retry-After"]) <= 9
@@ -121,9 +119,7 @@ def test_a_running_question_is_409_with_the_seconds_left(client_of: ClientOf, em
 def test_a_killed_turn_can_be_retried_once_its_lease_is_over(client_of: ClientOf, emulator: Emulator) -> None:
     alice = client_of("alice")
     conversation = build.conversation(user(alice), "c1")
-    build.question(
-        conversation, "hello", message_id="q1", outcome=Outcome.FAILED, lease=timedelta(seconds=-1)
-    )
+    build.question(conversation, "hello", message_id="q1", outcome=Outcome.FAILED, lease=timedelta(seconds=-1))
     assert read(alice, "c1")["lastMessageId"] == "q1"
     assert say(alice, "c1", "hello", message_id="q1").status_code == 200
     assert text_of(read(alice, "c1")["messageMap"][read(alice, "c1")["lastMessageId"]]) == "Echo: hello"

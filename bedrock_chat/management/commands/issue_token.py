@@ -17,7 +17,5 @@ class Command(BaseCommand):
         parser.add_argument("--email", default="")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        token = local.issue_token(
-            options["username"], options["group"], days=options["days"], email=options["email"]
-        )
+        token = local.issue_token(options["username"], options["group"], days=options["days"], email=options["email"])
         self.stdout.write(token)

@@ -85,7 +85,9 @@ def _start_emulator() -> subprocess.Popen[bytes]:
     port = urlsplit(str(settings.BEDROCK_ENDPOINT_URL)).port or 0
     _refuse_taken_port("EMULATOR_PORT", "127.0.0.1", port)
     command = [sys.executable, "-m", "bedrock_chat.bedrock.emulator", "--port", str(port), "--exit-with-parent"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=settings.BASE_DIR, env=os.environ.copy())
+    process = subprocess.Popen(  # noqa: S603  our own interpreter and module
+        command, stdout=subprocess.PIPE, cwd=settings.BASE_DIR, env=os.environ.copy()
+    )
     assert process.stdout is not None
     if not process.stdout.readline():
         raise CommandError("The Bedrock emulator did not start; `python manage.py bedrock_emulator` says why.")

@@ -1,0 +1,108 @@
+"""Closing a turn: the answer, its ledger row and the lease given back, in one short fenced transaction."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+
+from django.db import transaction
+from django.db.models import BigIntegerField, Case, F, Value, When
+
+from bedrock_chat.database import database_now
+from bedrock_chat.wire.errors import Conflict, NotFound
+from conversations import content, leases
+from conversations.chat import Answer, Turn
+from conversations.content import Block
+from conversations.models import Conversation, Message, ModelCall, Outcome, Role
+
+
+class LeaseLost(Exception):
+    """Raised by `on_close` of a job that no longer owns its work; nothing of the close is kept."""
+
+
+class _Refused(Exception):
+    """The fence holds: the conversation is gone, or a later attempt owns the question."""
+
+
+def close_turn(turn: Turn, answered: list[Block], call: ModelCall, on_close: Callable[[], None] | None) -> Answer:
+    """Stores the answer and its ledger row, fenced by the attempt, and gives the lease back. One short transaction.
+
+    Raises NotFound where the conversation was deleted meanwhile, Conflict where another attempt has taken over, and
+    what `on_close` raises; the money was spent, so the ledger row is written all the same.
+    """
+    try:
+        with transaction.atomic():
+            now = database_now()
+            deleted = not _touch(turn, now)
+            if deleted or not _give_back(turn, outcome=Outcome.ANSWERED):
+                raise _Refused
+            answer_pk, answer = _write_answer(turn, answered, call.stop_reason, now)
+            _name_last(turn, answer_pk)
+            call.save(force_insert=True)
+            if on_close is not None:
+                on_close()
+    except (_Refused, LeaseLost) as error:
+        call.pk = None
+        call.save(force_insert=True)
+        if isinstance(error, LeaseLost):
+            raise
+        if deleted:
+            raise NotFound(f"Conversation {turn.chat.conversation_id} was deleted meanwhile.", extra=turn.ids) from None
+        raise Conflict("Another attempt has taken over this message.", extra=turn.ids) from None
+    return answer
+
+
+def close_failed(turn: Turn, call: ModelCall | None) -> None:
+    """Gives the lease back at once; what the rows say of the turn was true before it began."""
+    with transaction.atomic():
+        _give_back(turn)
+        if call is not None:
+            call.save(force_insert=True)
+
+
+def _touch(turn: Turn, now: datetime) -> bool:
+    """Locks the conversation first, as a deletion does: the answer cannot slip in between its two statements."""
+    return bool(Conversation.objects.filter(pk=turn.conversation).update(updated_at=now))
+
+
+def _give_back(turn: Turn, **columns: object) -> bool:
+    return bool(
+        Message.objects.filter(pk=turn.question, attempt=turn.attempt, lease_holder=leases.HOLDER).update(
+            lease_holder="", lease_expires_at=None, continues=None, **columns
+        )
+    )
+
+
+def _write_answer(turn: Turn, answered: list[Block], stop_reason: str, now: datetime) -> tuple[int, Answer]:
+    answer = Answer(
+        conversation_id=turn.chat.conversation_id,
+        created_at=turn.created_at,
+        bot_id=None,
+        message_id=turn.answer_id,
+        parent_id=turn.question_id,
+        model=turn.chat.model.key,
+        stop_reason=stop_reason,
+        content=answered,
+    )
+    if turn.extends:
+        answer = replace(answer, content=content.extend(turn.bodies[turn.extends.pk], answered))
+        Message.objects.filter(pk=turn.extends.pk).update(content=answer.content, stop_reason=stop_reason)
+        return turn.extends.pk, answer
+    row = Message.objects.create(
+        conversation_id=turn.conversation,
+        message_id=answer.message_id,
+        parent_id=turn.question,
+        role=Role.ASSISTANT,
+        attempt=turn.attempt,
+        stop_reason=stop_reason,
+        model=answer.model,
+        created_at=now,
+        content_digest="",
+        content=answered,
+    )
+    return row.pk, answer
+
+
+def _name_last(turn: Turn, answer: int) -> None:
+    """The answer becomes `lastMessageId`, unless another turn was opened meanwhile."""
+    mine = When(last_question=turn.question, then=Value(answer, output_field=BigIntegerField()))
+    Conversation.objects.filter(pk=turn.conversation).update(last_answer=Case(mine, default=F("last_answer")))

@@ -1,0 +1,177 @@
+"""Opening a turn: where the question belongs, and its row with the lease, in one short transaction."""
+
+from datetime import datetime
+
+from django.db import transaction
+
+from bedrock_chat import blobs
+from bedrock_chat.database import database_now
+from bedrock_chat.identity.caller import Caller
+from bedrock_chat.wire.errors import BadRequest, NotFound
+from bedrock_chat.wire.ids import new_id
+from conversations import access, content, leases, placement
+from conversations.chat import Answer, ChatInput, Turn
+from conversations.content import Block
+from conversations.models import Conversation, Message, Outcome, Role
+from conversations.tree import Node, Tree
+
+BLOB_OWNER = "conversation"
+
+
+def open_turn(actor: Caller, chat: ChatInput) -> Turn | Answer:
+    """Stores the question, with a lease, or finds that it was answered before. One short transaction.
+
+    Raises what `placement` raises, and BadRequest for what the model cannot see, before anything is written.
+    """
+    with transaction.atomic():
+        now = database_now()
+        conversation, tree = _lock(actor, chat, now)
+        last = tree.last_message(conversation.last_question, conversation.last_answer)
+        if chat.continue_generate:
+            return _open_continuation(actor, chat, conversation, tree, last)
+        digest = chat.content.digest
+        placed = placement.place(
+            chat.conversation_id,
+            tree,
+            last,
+            message_id=chat.message_id,
+            parent_message_id=chat.parent_message_id,
+            content_digest=digest,
+        )
+        match placed:
+            case placement.Replay(question, answer):
+                return _stored_answer(conversation, tree, question, answer)
+            case placement.AskAgain(question):
+                path = tree.path(tree.nodes[question.parent] if question.parent is not None else None)
+                bodies = _bodies_in_sight(chat, path)
+                attempt = question.attempt + 1
+                _write_attempt(question, attempt, now, outcome=Outcome.FAILED, model=chat.model.key)
+                question_pk, question_id = question.pk, question.message_id
+            case placement.Ask(parent):
+                path = tree.path(parent)
+                bodies = _bodies_in_sight(chat, path)
+                attempt, question_id = 1, chat.message_id or new_id()
+                question_pk = _write_question(chat, conversation, parent, question_id, digest, now)
+        _write_last(conversation, now, question=question_pk, answer=None)
+        return Turn(
+            actor=actor,
+            chat=chat,
+            conversation=conversation.pk,
+            created_at=conversation.created_at,
+            question=question_pk,
+            question_id=question_id,
+            attempt=attempt,
+            path=tuple(path),
+            bodies=bodies,
+            instruction=conversation.instruction,
+            answer_id=new_id(),
+        )
+
+
+def _lock(actor: Caller, chat: ChatInput, now: datetime) -> tuple[Conversation, Tree]:
+    """The conversation's row, locked until the transaction ends, and its tree; an unknown id makes a conversation."""
+    rows = Conversation.objects.visible_to(actor).select_for_update().filter(conversation_id=chat.conversation_id)
+    conversation = rows.first()
+    if conversation is None:
+        if chat.continue_generate:
+            raise NotFound(f"No conversation found with id: {chat.conversation_id}")
+        made = Conversation(
+            conversation_id=chat.conversation_id,
+            user_id=actor.user_id,
+            publication_id=actor.publication_id,
+            model=chat.model.key,
+            created_at=now,
+            updated_at=now,
+        )
+        # Of two parallel first turns one makes the row; the other waits for it here and joins.
+        Conversation.objects.bulk_create([made], ignore_conflicts=True)
+        conversation = rows.get()
+    return conversation, access.read_tree(conversation, now)
+
+
+def _open_continuation(
+    actor: Caller, chat: ChatInput, conversation: Conversation, tree: Tree, last: Node | None
+) -> Turn:
+    placed = placement.place_continuation(chat.conversation_id, tree, last, parent_message_id=chat.parent_message_id)
+    question, answer = placed.question, placed.answer
+    path = tree.path(answer)
+    bodies = _bodies_in_sight(chat, path)
+    if not content.has_text(bodies[answer.pk]):
+        raise BadRequest("The answer holds no text to continue.")
+    attempt = question.attempt + 1
+    # The outcome stays as it is: a continuation that dies before new text has changed nothing.
+    _write_attempt(question, attempt, tree.now, continues=answer.pk)
+    _write_last(conversation, tree.now, question=question.pk, answer=answer.pk)
+    return Turn(
+        actor=actor,
+        chat=chat,
+        conversation=conversation.pk,
+        created_at=conversation.created_at,
+        question=question.pk,
+        question_id=question.message_id,
+        attempt=attempt,
+        path=tuple(path),
+        bodies=bodies,
+        instruction=conversation.instruction,
+        answer_id=answer.message_id,
+        extends=answer,
+    )
+
+
+def _bodies_in_sight(chat: ChatInput, path: list[Node]) -> dict[int, list[Block]]:
+    """The bodies of the path, once it is certain that the model can read them. Refused before anything is written."""
+    bodies = access.read_bodies(path)
+    blocks = [block for node in path for block in bodies[node.pk]]
+    if not chat.continue_generate:
+        blocks += chat.content.blocks
+    kinds = {block["contentType"] for block in blocks}
+    if "image" in kinds and chat.model.images is False:
+        raise BadRequest(f"{chat.model.display_name} cannot see images; choose a model that can.")
+    if "attachment" in kinds and chat.model.documents is False:
+        raise BadRequest(f"{chat.model.display_name} cannot read documents; choose a model that can.")
+    return bodies
+
+
+def _write_question(
+    chat: ChatInput, conversation: Conversation, parent: Node | None, question_id: str, digest: str, now: datetime
+) -> int:
+    question = Message.objects.create(
+        conversation=conversation,
+        message_id=question_id,
+        parent_id=parent.pk if parent else None,
+        role=Role.USER,
+        outcome=Outcome.FAILED,
+        lease_holder=leases.HOLDER,
+        lease_expires_at=now + leases.duration(),
+        model=chat.model.key,
+        created_at=now,
+        content_digest=digest,
+        content=chat.content.blocks,
+    )
+    blobs.refer(BLOB_OWNER, conversation.pk, chat.content.bodies)
+    return question.pk
+
+
+def _write_attempt(question: Node, attempt: int, now: datetime, **columns: object) -> None:
+    Message.objects.filter(pk=question.pk).update(
+        attempt=attempt, lease_holder=leases.HOLDER, lease_expires_at=now + leases.duration(), **columns
+    )
+
+
+def _write_last(conversation: Conversation, now: datetime, *, question: int, answer: int | None) -> None:
+    Conversation.objects.filter(pk=conversation.pk).update(last_question=question, last_answer=answer, updated_at=now)
+
+
+def _stored_answer(conversation: Conversation, tree: Tree, question: Node, answer: Node) -> Answer:
+    row = Message.objects.get(pk=answer.pk)
+    return Answer(
+        conversation_id=conversation.conversation_id,
+        created_at=conversation.created_at,
+        bot_id=conversation.bot_id,
+        message_id=answer.message_id,
+        parent_id=question.message_id,
+        model=row.model,
+        stop_reason=row.stop_reason,
+        content=row.content,
+        children=tuple(child.message_id for child in tree.visible_children(answer.pk)),
+    )
