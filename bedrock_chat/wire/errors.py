@@ -145,7 +145,7 @@ def as_api_error(exc: Exception) -> ApiError:
         case exceptions.AuthenticationFailed():
             return Unauthenticated(str(exc.detail))
         case exceptions.Throttled():
-            return TooManyRequests(retry_after=exc.wait)
+            return TooManyRequests(retry_after=getattr(exc, "wait", None))
         case exceptions.APIException():
             error = ApiError(str(exc.detail))
             error.status_code = exc.status_code

@@ -110,7 +110,7 @@ class WireSchema(AutoSchema):
         responses = operation["responses"]
         for status in statuses:
             if str(status) not in responses:
-                responses[str(status)] = self._get_response_for_code(_error(status), str(status))
+                responses[str(status)] = self._get_response_for_code(_error(status), str(status))  # type: ignore[no-untyped-call]
         operation["responses"] = dict(sorted(responses.items()))
         return operation
 

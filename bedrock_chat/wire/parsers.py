@@ -32,7 +32,7 @@ def parse(raw: bytes) -> Any:
     except orjson.JSONDecodeError as error:
         raise BadRequest(f"The body is not valid JSON: {error}.") from None
     _refuse_depth(data)
-    # Databases and models take no NUL. In JSON it can only stand escaped, so that few bodies need to be searched for it.
+    # Databases and models take no NUL. In JSON it can only stand escaped, so that few bodies need to be searched.
     if b"\\u0000" in raw and _holds_nul(data):
         raise BadRequest("The body holds a NUL character.")
     return to_snake(data)

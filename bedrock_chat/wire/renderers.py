@@ -1,7 +1,7 @@
 """Response bodies: JSON, camelCase as it was built, or snake_case for who asks for it."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -51,16 +51,16 @@ class Negotiation(DefaultContentNegotiation):
     """Never a 406: a client that accepts none of a view's formats gets the first one, which is JSON."""
 
     def select_renderer(
-        self, request: Request, renderers: Sequence[BaseRenderer], format_suffix: str | None = None
+        self, request: Request, renderers: Iterable[BaseRenderer], format_suffix: str | None = None
     ) -> tuple[BaseRenderer, str]:
-        renderer = renderers[0]
-        if len(renderers) > 1:
+        renderer, *others = renderers
+        if others:
             ranges = _ranges(request.META.get("HTTP_ACCEPT", "*/*"))
             # `max` keeps the first of equals, so the view's own order decides where the client's does not.
-            renderer = max(renderers, key=lambda candidate: _preference(candidate.media_type, ranges))
+            renderer = max((renderer, *others), key=lambda candidate: _preference(candidate.media_type, ranges))
         return renderer, renderer.media_type
 
-    def select_parser(self, request: Request, parsers: Sequence[BaseParser]) -> BaseParser | None:
+    def select_parser(self, request: Request, parsers: Iterable[BaseParser]) -> BaseParser | None:
         """JSON under its own name or a vendor's (`application/vnd.example+json`); what nothing parses is a 415."""
         kind = (request.content_type or "").partition(";")[0].strip().lower()
         if kind.startswith("application/") and kind.endswith("+json"):
@@ -79,7 +79,7 @@ def _ranges(accept: str) -> list[MediaType]:
 
 
 def _preference(media_type: str, ranges: Sequence[MediaType]) -> tuple[float, int]:
-    """How much a client wants a type: the quality of the most specific range that names it, and how specific that is."""
+    """How much a client wants a type: the quality of the most specific range that holds it, and how specific."""
     main, _, sub = media_type.partition("/")
     specificity, quality = max(
         (
