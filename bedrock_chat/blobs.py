@@ -25,11 +25,16 @@ class LocalFiles(FileSystemStorage):
         target = Path(self.path(name))
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".upload-", delete=False) as file:
-            for chunk in content.chunks():
-                file.write(chunk)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(file.name, target)  # noqa: PTH105  atomic, also over a file that a concurrent upload put there
+            unfinished = Path(file.name)
+            try:
+                for chunk in content.chunks():
+                    file.write(chunk)
+                file.flush()
+                os.fsync(file.fileno())
+                unfinished.replace(target)  # atomic, also over a file that a concurrent upload put there
+            except BaseException:
+                unfinished.unlink()
+                raise
         return name
 
 

@@ -176,8 +176,11 @@ def _once(request: ModelRequest, progress: _Progress, *, stream: bool) -> Genera
     try:
         if stream:
             response = client().converse_stream(modelId=request.target.model_id, **request.body)
-            with closing(response["stream"]) as frames:
+            frames = response["stream"]
+            try:
                 yield from answers.read_stream(frames, progress.token)
+            finally:
+                _give_back(frames)
         else:
             yield from answers.read_whole(client().converse(modelId=request.target.model_id, **request.body))
     except Exception as error:
@@ -185,6 +188,17 @@ def _once(request: ModelRequest, progress: _Progress, *, stream: bool) -> Genera
         if fault is None or fault is error:
             raise
         raise fault from error
+
+
+def _give_back(frames: Any) -> None:
+    """Closes a stream, and puts its place back into the pool now rather than when garbage is collected.
+
+    `close()` alone leaves an unfinished stream's place taken: its response lives on in the traceback of the fault, and
+    fills the pool over its size when it goes. A stream that was read to its end has given its connection back.
+    """
+    frames.close()
+    if release := getattr(getattr(frames, "_raw_stream", None), "release_conn", None):
+        release()
 
 
 _CREDENTIALS = (

@@ -72,9 +72,12 @@ class WireMiddleware:
         if request.method != "OPTIONS" or cls is None:
             return None
         actions = getattr(view, "actions", None)
-        served = [name for name in cls.http_method_names if (name in actions if actions else hasattr(cls, name))]
-        allowed = ", ".join(dict.fromkeys([*(name.upper() for name in served), "OPTIONS"]))
-        return HttpResponse(status=HTTPStatus.NO_CONTENT, headers={"Allow": allowed})
+        served = {name for name in cls.http_method_names if (name in actions if actions else hasattr(cls, name))}
+        served |= {"options", "head"} if "get" in served else {"options"}
+        allowed = ", ".join(sorted(name.upper() for name in served))
+        response = HttpResponse(status=HTTPStatus.NO_CONTENT, headers={"Allow": allowed})
+        del response.headers["Content-Type"]
+        return response
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponseBase | None:
         """Views of DRF have answered before this; the console keeps Django's own pages."""

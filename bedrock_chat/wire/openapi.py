@@ -9,6 +9,7 @@ from drf_spectacular.utils import OpenApiExample, OpenApiResponse
 from rest_framework import serializers
 
 from bedrock_chat.wire.names import camel
+from bedrock_chat.wire.renderers import JSON
 
 VOID = {"type": "null", "description": "Nothing to say: the body is `null`."}
 """The 200 of routes that only do something."""
@@ -74,13 +75,13 @@ class ErrorSerializer(serializers.Serializer[Any]):
     )
 
 
-def errors(*statuses: int) -> dict[int, OpenApiResponse]:
-    """Error responses for `extend_schema(responses={200: …, **errors(404)})`.
+def errors(*statuses: int) -> dict[tuple[int, str], OpenApiResponse]:
+    """Error responses for `extend_schema(responses={200: …, **errors(404)})`: JSON, whatever else the view renders.
 
     WireSchema adds what holds anyway: 405 and 500 everywhere, 401, 403 and 429 where a token is needed, 400, 413 and
     415 where there is a body.
     """
-    return {status: _error(status) for status in statuses}
+    return {(status, JSON): _error(status) for status in statuses}
 
 
 def _error(status: int) -> OpenApiResponse:
@@ -110,7 +111,9 @@ class WireSchema(AutoSchema):
         responses = operation["responses"]
         for status in statuses:
             if str(status) not in responses:
-                responses[str(status)] = self._get_response_for_code(_error(status), str(status))  # type: ignore[no-untyped-call]
+                responses[str(status)] = self._get_response_for_code(  # type: ignore[no-untyped-call]
+                    _error(status), str(status), [JSON]
+                )
         operation["responses"] = dict(sorted(responses.items()))
         return operation
 

@@ -123,7 +123,7 @@ def test_a_connection_serves_again_after_its_answer(bedrock: ScriptedBedrock, st
     ids=["fault", "cut", "incomplete"],
 )
 def test_fifty_broken_streams_leave_no_connection_behind(
-    bedrock: ScriptedBedrock, settings: Any, broken: Stream
+    bedrock: ScriptedBedrock, settings: Any, caplog: pytest.LogCaptureFixture, broken: Stream
 ) -> None:
     settings.TURNS = 4
     runtime.reset()
@@ -133,6 +133,8 @@ def test_fifty_broken_streams_leave_no_connection_behind(
         with pytest.raises(faults.ModelFault):
             ask(stream=True)
     assert _settles(sockets + 1)
+    gc.collect()
+    assert "pool is full" not in caplog.text
     bedrock.play(Stream(HELLO))
     connections = bedrock.connections
     for _ in range(5):

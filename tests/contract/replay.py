@@ -1,0 +1,183 @@
+"""Sends recorded requests, in order, and says where our answers differ from the recorded ones.
+
+Ids that the recorded server made are bound to ours at first sight: in a message map by their place in the tree,
+elsewhere by their field. Times, token counts and prices are compared by type. The words of errors are ours; their shape
+is that of every error.
+"""
+
+import json
+import re
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from django.test import Client
+
+from tests.contract.tokens import bad_authorizations
+from tests.people import token_for
+
+Sample = dict[str, Any]
+
+SAMPLES: list[Sample] = json.loads(Path(__file__).with_name("golden-samples.json").read_text())
+GROUPS = {
+    "alice": ("CreatingBotAllowed",),
+    "bob": (),
+    "carol": ("Admin",),
+    "dave": ("CreatingBotAllowed", "PublishAllowed"),
+    "erin": (),
+}
+MADE_ID = re.compile(r"01M8[0-9A-Z]{22}")
+BY_TYPE = {"createTime", "lastUsedTime", "price", "input", "output"}
+REPEATED = re.compile(r"<'(.)' \* (\d+)>")
+
+
+class Differs(Exception):
+    """Our answer is not the recorded one; the message says where."""
+
+
+class Replay:
+    """One run through the recording, as all its people."""
+
+    def __init__(self) -> None:
+        self.bindings: dict[str, str] = {}
+        self.answered: defaultdict[str, set[int]] = defaultdict(set)
+        """Conversation id → statuses of the turns sent to it."""
+        self.tokens = {name: token_for(name, *groups) for name, groups in GROUPS.items()}
+        self.bad = bad_authorizations("alice")
+        self.client = Client(raise_request_exception=False)
+
+    def send(self, sample: Sample) -> Any:
+        request = sample["request"]
+        headers = {name: self._header(sample, name, value) for name, value in request["headers"].items()}
+        content_type = headers.pop("content-type", "")
+        body = b""
+        if "json" in request:
+            body = json.dumps(self._ours(request["json"])).encode()
+        elif "rawBody" in request:
+            body = request["rawBody"].encode("latin-1")  # one character a byte
+        response = self.client.generic(
+            request["method"],
+            self._ours(request["path"]),
+            body,
+            content_type=content_type,
+            query_params=request.get("query"),
+            headers=headers,
+        )
+        if request["method"] == "POST" and request["path"] == "/conversation" and "json" in request:
+            self.answered[str(_conversation_id(request["json"]))].add(response.status_code)
+        return response
+
+    def _header(self, sample: Sample, name: str, value: str) -> str:
+        if value == "<see note>":
+            return next(header for fault, header in self.bad.items() if fault in sample["name"])
+        return re.sub(r"<id-token:(\w+)>", lambda match: self.tokens[match[1]], value)
+
+    def _ours(self, sent: Any) -> Any:
+        """What was sent, with our ids in place of the recorded ones."""
+        if isinstance(sent, dict):
+            return {name: self._ours(value) for name, value in sent.items()}
+        if isinstance(sent, list):
+            return [self._ours(value) for value in sent]
+        if isinstance(sent, str):
+            sent = REPEATED.sub(lambda match: match[1] * int(match[2]), sent)
+            return MADE_ID.sub(lambda match: self.bindings.get(match[0], match[0]), sent)
+        return sent
+
+    # ---- Comparing --------------------------------------------------------------------------------------------------
+
+    def compare(self, sample: Sample, response: Any) -> None:
+        """Raises Differs."""
+        expected = sample.get("expect", {}).get("status") or [sample["status"]]
+        if response.status_code not in expected:
+            raise Differs(f"status {response.status_code}, not {expected}: {response.content[:200]!r}")
+        self._headers(sample, response)
+        if response.status_code >= 400:
+            self._error(response)
+        elif response.status_code == sample["status"] and not sample.get("looksLikeBug"):
+            self._body(sample, response)
+
+    def _headers(self, sample: Sample, response: Any) -> None:
+        recorded = sample["responseHeaders"]
+        if response.status_code == 401 and not response.headers.get("WWW-Authenticate", "").startswith("Bearer"):
+            raise Differs("a 401 without WWW-Authenticate: Bearer")
+        if response.status_code == 405 and recorded["allow"] not in response.headers["Allow"]:
+            raise Differs(f"Allow: {response.headers['Allow']}")
+        asked = sample["request"]["headers"]
+        if "origin" not in asked:
+            return
+        if response.headers.get("Access-Control-Allow-Origin") not in ("*", asked["origin"]):
+            raise Differs("no CORS headers")
+        if "access-control-request-method" in asked:
+            methods = set(response.headers["Access-Control-Allow-Methods"].split(", "))
+            names = set(response.headers["Access-Control-Allow-Headers"].split(", "))
+            if not {"GET", "POST", "PUT", "PATCH", "DELETE"} <= methods or "Access-Control-Max-Age" not in response:
+                raise Differs(f"the preflight allows {methods}")
+            if not set(asked["access-control-request-headers"].split(",")) <= names:
+                raise Differs(f"the preflight allows the headers {names}")
+
+    def _error(self, response: Any) -> None:
+        if response.headers["Content-Type"] != "application/json":
+            raise Differs(f"an error as {response.headers['Content-Type']}")
+        body = response.json()
+        sound = isinstance(body.get("detail"), str) and isinstance(body.get("errors"), list) and body["errors"]
+        if not sound or not all(isinstance(error, str) for error in body["errors"]):
+            raise Differs(f"the error is {body}")
+
+    def _body(self, sample: Sample, response: Any) -> None:
+        if isinstance(sample["response"], dict) and "__raw" in sample["response"]:  # a page or a word, not ours to copy
+            return
+        ours = response.json()
+        if isinstance(sample["response"], dict) and "messageMap" in sample["response"]:
+            self._bind_tree(sample["response"]["messageMap"], ours["messageMap"])
+        recorded = sample["response"]
+        if sample["name"] == "conv-list":
+            recorded = self._listed(recorded)
+        self._equal("", recorded, ours)
+
+    def _listed(self, recorded: list[Sample]) -> list[Sample]:
+        """Conversations whose turns all were refused do not exist here; those whose turns failed do."""
+        kept = [entry for entry in recorded if self.answered.get(entry["id"], {200}) & {200, 502}]
+        known = {entry["id"] for entry in kept}
+        failed = [name for name, statuses in self.answered.items() if statuses == {502} and name not in known]
+        kept += [{**recorded[-1], "id": name} for name in failed]
+        return sorted(kept, key=lambda entry: str(entry["id"]), reverse=True)
+
+    def _bind_tree(self, recorded: Sample, ours: Sample) -> None:
+        waiting = [("system", "system")]
+        for theirs, mine in waiting:
+            children, own = recorded[theirs]["children"], ours.get(mine, {}).get("children", [])
+            if len(children) != len(own):
+                raise Differs(f"{theirs} has {len(children)} children, ours has {len(own)}")
+            waiting += zip(children, own, strict=True)
+        for theirs, mine in waiting[1:]:
+            self._equal(f"messageMap.{theirs}", theirs, mine)
+
+    def _equal(self, where: str, recorded: Any, ours: Any) -> None:
+        if isinstance(recorded, dict) and isinstance(ours, dict):
+            for name, value in recorded.items():
+                mine = self.bindings.get(name, name)
+                if mine not in ours:
+                    raise Differs(f"{where}.{name}: missing")
+                if name in BY_TYPE and not isinstance(value, dict | list):
+                    if type(value) is not type(ours[mine]):
+                        raise Differs(f"{where}.{name}: {ours[mine]!r}, not like {value!r}")
+                else:
+                    self._equal(f"{where}.{name}", value, ours[mine])
+        elif isinstance(recorded, list) and isinstance(ours, list):
+            if len(recorded) != len(ours):
+                raise Differs(f"{where}: {len(ours)} items, not {len(recorded)}: {ours}")
+            for index, (value, mine) in enumerate(zip(recorded, ours, strict=True)):
+                self._equal(f"{where}[{index}]", value, mine)
+        elif isinstance(recorded, str) and MADE_ID.fullmatch(recorded):
+            self._bind(where, recorded, ours)
+        elif type(recorded) is not type(ours) or self._ours(recorded) != ours:
+            raise Differs(f"{where}: {ours!r}, not {recorded!r}")
+
+    def _bind(self, where: str, recorded: str, ours: Any) -> None:
+        taken = self.bindings.get(recorded) is None and ours in self.bindings.values()
+        if not isinstance(ours, str) or taken or self.bindings.setdefault(recorded, ours) != ours:
+            raise Differs(f"{where}: {ours!r} stands for {recorded!r}, bound to {self.bindings.get(recorded)!r}")
+
+
+def _conversation_id(body: Any) -> Any:
+    return body.get("conversationId", body.get("conversation_id"))

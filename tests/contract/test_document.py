@@ -1,0 +1,93 @@
+"""The OpenAPI document offers what the recorded API offers: every route, parameter and field."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from drf_spectacular.generators import SchemaGenerator
+
+from tests.contract.check_contract import Checker, Document
+
+CONTRACT = Path(__file__).with_name("contract-main.json")
+
+NOT_BUILT = {
+    "DELETE /bot/{bot_id}",
+    "DELETE /bot/{bot_id}/publication",
+    "DELETE /bot/{bot_id}/publication/api-key/{api_key_id}",
+    "DELETE /bot/{bot_id}/recently-used",
+    "DELETE /bot/{bot_id}/uploaded-file",
+    "GET /admin/bot/public/{bot_id}",
+    "GET /admin/public-bots",
+    "GET /admin/published-bots",
+    "GET /admin/users",
+    "GET /bot",
+    "GET /bot/pinned",
+    "GET /bot/private/{bot_id}",
+    "GET /bot/summary/{bot_id}",
+    "GET /bot/{bot_id}/agent/available-tools",
+    "GET /bot/{bot_id}/presigned-url",
+    "GET /bot/{bot_id}/publication",
+    "GET /bot/{bot_id}/publication/api-key/{api_key_id}",
+    "GET /conversation/{conversation_id}/related-documents",
+    "GET /conversation/{conversation_id}/related-documents/{source_id}",
+    "GET /conversations/search",
+    "GET /store/pickup",
+    "GET /store/popular",
+    "GET /store/search",
+    "GET /user/group/search",
+    "GET /user/search",
+    "GET /user/{user_id}",
+    "PATCH /admin/bot/{bot_id}/pushed",
+    "PATCH /bot/{bot_id}",
+    "PATCH /bot/{bot_id}/starred",
+    "PATCH /bot/{bot_id}/visibility",
+    "POST /bot",
+    "POST /bot/{bot_id}/publication",
+    "POST /bot/{bot_id}/publication/api-key",
+    "PUT /conversation/{conversation_id}/{message_id}/feedback",
+}
+"""Routes of parts that are not there yet. Whoever builds one strikes it here."""
+
+
+def differences(document: dict[str, Any], route: dict[str, Any]) -> list[str]:
+    checker = Checker(Document(document))
+    checker.route(route, "")
+    found: list[str] = checker.differences
+    return found
+
+
+@pytest.fixture(scope="module")
+def document() -> dict[str, Any]:
+    """As `GET /schema` gives it out: JSON."""
+    generated = SchemaGenerator().get_schema(request=None, public=True)
+    loaded: dict[str, Any] = json.loads(json.dumps(generated))
+    return loaded
+
+
+@pytest.mark.parametrize(
+    "route", json.loads(CONTRACT.read_text())["routes"], ids=lambda route: f"{route['method']} {route['path']}"
+)
+def test_a_route_takes_and_answers_all_that_was_recorded(document: dict[str, Any], route: dict[str, Any]) -> None:
+    name = f"{route['method']} {route['path']}"
+    found = differences(document, route)
+    if name in NOT_BUILT:
+        assert found == [f"{name}: no such route"], f"{name} is built: strike it from NOT_BUILT"
+    else:
+        assert found == []
+
+
+def test_every_route_not_built_is_one_of_the_contract() -> None:
+    routes = {f"{route['method']} {route['path']}" for route in json.loads(CONTRACT.read_text())["routes"]}
+    assert routes > NOT_BUILT
+
+
+def test_a_field_that_goes_missing_is_noticed(document: dict[str, Any]) -> None:
+    without = json.loads(json.dumps(document))
+    del without["components"]["schemas"]["Conversation"]["properties"]["shouldContinue"]
+    route = next(
+        route
+        for route in json.loads(CONTRACT.read_text())["routes"]
+        if (route["method"], route["path"]) == ("GET", "/conversation/{conversation_id}")
+    )
+    assert differences(without, route) == [f"GET {route['path']} response.shouldContinue: missing"]

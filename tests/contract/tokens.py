@@ -1,0 +1,47 @@
+"""Tokens that must not count, each sound but for one thing; signed by the local key unless that is the thing."""
+
+import time
+from typing import Any
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric import rsa
+from django.conf import settings
+
+from bedrock_chat.identity import local
+from tests.people import token_for
+
+
+def forged(username: str, *, kid: str = "", key: rsa.RSAPrivateKey | None = None, **claims: Any) -> str:
+    """A local ID token with other claims, another key id, or another key behind the same id."""
+    user, stored, now = local.local_user(username), local.signing_key(), int(time.time())
+    sound = {
+        "iss": settings.LOCAL_ISSUER,
+        "aud": settings.LOCAL_CLIENT_ID,
+        "sub": user.pk,
+        "token_use": "id",
+        "cognito:username": user.username,
+        "iat": now,
+        "exp": now + 3600,
+    }
+    signing = key or local._private_key(stored)
+    return jwt.encode({**sound, **claims}, signing, algorithm="RS256", headers={"kid": kid or stored.kid})
+
+
+def another_key() -> rsa.RSAPrivateKey:
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
+def bad_authorizations(username: str) -> dict[str, str]:
+    """What is wrong with it → the Authorization header."""
+    token, now = token_for(username), int(time.time())
+    return {
+        "malformed-token": "Bearer not.a.jwt",
+        "no-scheme": token,
+        "wrong-scheme": f"Token {token}",
+        "expired-token": f"Bearer {forged(username, exp=now - 30, iat=now - 3630)}",
+        "wrong-audience": f"Bearer {forged(username, aud='somebody-else')}",
+        "unknown-kid": f"Bearer {forged(username, kid='nobody')}",
+        "bad-signature": f"Bearer {forged(username, key=another_key())}",
+        "wrong-issuer": f"Bearer {forged(username, iss='https://evil.example.com')}",
+        "access-token": f"Bearer {forged(username, token_use='access')}",
+    }

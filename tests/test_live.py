@@ -1,0 +1,105 @@
+"""The real server process: what is true of it as a whole."""
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.conversations.chat import payload
+from tests.emulator import Emulator
+from tests.live import LiveServer
+
+SLOW = bool(os.environ.get("SLOW"))
+TURNS = 448 if SLOW else 24
+PROMPT = "the secret of the prompt"
+
+
+@pytest.fixture(scope="module")
+def bedrock() -> Iterator[Emulator]:
+    with Emulator() as emulator:
+        yield emulator
+
+
+def test_with_every_turn_blocked_short_requests_answer(bedrock: Emulator, tmp_path: Path) -> None:
+    bedrock.reset()
+    bedrock.script(wait=20)
+    limits = {"THREADS": str(TURNS * 8 // 7 + 1), "TURNS": str(TURNS)}
+    with LiveServer(tmp_path, bedrock.url, **limits) as server, ThreadPoolExecutor(TURNS) as pool:
+        token = server.manage("issue_token", "alice")
+        asked = [
+            pool.submit(server.call, "POST", "/conversation", payload(f"c{n}", "hi"), token=token, timeout=90)
+            for n in range(TURNS)
+        ]
+        deadline = time.monotonic() + 60
+        while len(bedrock.requests()) < TURNS:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        assert server.call("GET", "/health")[0] == 200
+        status, listed = server.call("GET", "/conversations", token=token)
+        assert (status, len(listed)) == (200, TURNS)
+        assert server.call("GET", "/console/login/")[0] == 200
+        refused, body = server.call("POST", "/conversation", payload("one-too-many", "hi"), token=token)
+        assert refused == 503
+        assert body["errors"]
+        assert not any(future.done() for future in asked)
+        bedrock.reset()
+        assert [future.result()[0] for future in asked] == [200] * TURNS
+
+
+def test_logs_tell_of_every_request_and_nothing_of_what_was_said(bedrock: Emulator, tmp_path: Path) -> None:
+    bedrock.reset()
+    with LiveServer(tmp_path, bedrock.url, LOG_FORMAT="json", LOG_LEVEL="DEBUG", MODEL_RETRY_SECONDS="1") as server:
+        token = server.manage("issue_token", "alice")
+        for marker in (
+            "",
+            "[[denied]]",
+            "[[validation]]",
+            "[[streamerror]]",
+            "[[throttle]]",
+            "[[cut]]",
+            "[[max_tokens]]",
+        ):
+            server.call("POST", "/conversation", payload(f"c{marker}", f"{PROMPT} {marker}"), token=token)
+        server.call("POST", "/conversation", {"conversationId": PROMPT, "message": {"content": PROMPT}}, token=token)
+        server.call("GET", "/conversation/c", token=token)
+        server.call("GET", "/conversation/c/proposed-title", token=token)
+        server.call("GET", "/conversations", token=token[:-3] + "abc")
+        server.call("GET", f"/nothing/{token}")
+        server.process.terminate()
+        server.process.wait(timeout=30)
+        logged = server.log.read_text()
+    turns = [line for text in logged.splitlines() if (line := json.loads(text)).get("route") == "/conversation"]
+    assert {line["status"] for line in turns} >= {200, 400, 502, 503}
+    assert all({"request_id", "user_id", "method", "duration_ms"} <= set(line) for line in turns)
+    answered = next(line for line in turns if line["status"] == 200)
+    assert answered["model"] == "claude-v3.7-sonnet"
+    assert answered["input_tokens"] > 0
+    assert answered["price"] > 0
+    assert "AccessDeniedException" in logged
+    for secret in (PROMPT, "Echo:", "This answer stops", token, token.split(".")[1], token.split(".")[2]):
+        assert secret not in logged, secret
+
+
+def test_a_server_on_a_taken_port_says_so_in_one_sentence(bedrock: Emulator, tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    with LiveServer(tmp_path, bedrock.url) as server:
+        for command in ("serve", "run"):
+            taken = {**server.environment, "PORT": server.url.rpartition(":")[2]}
+            done = subprocess.run(
+                [sys.executable, "manage.py", command],
+                env=taken,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=60,
+            )
+            said = done.stderr.strip().splitlines()
+            assert done.returncode != 0
+            assert len(said) == 1, said
+            assert taken["PORT"] in said[0]

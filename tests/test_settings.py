@@ -1,0 +1,130 @@
+"""Configuration: a wrong value stops the start, in one sentence that names its variable."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+from bedrock_chat import checks
+
+ROOT = Path(__file__).resolve().parent.parent
+OURS = ("SECRET_KEY", "DATABASE_URL", "COGNITO_USER_POOL_ID", "DEBUG", "DATA_DIR")
+
+
+def read(monkeypatch: pytest.MonkeyPatch, data_dir: Path, **environment: str) -> ModuleType:
+    """The settings module as this environment alone makes it."""
+    for name in (*OURS, "AWS_ENDPOINT_URL_BEDROCK_RUNTIME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {"DATA_DIR": str(data_dir), **environment}.items():
+        monkeypatch.setenv(name, value)
+    spec = importlib.util.spec_from_file_location("settings_of_a_test", ROOT / "bedrock_chat" / "settings.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def check(data_dir: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """`manage.py check` with this environment alone."""
+    kept = {name: value for name, value in os.environ.items() if name not in OURS}
+    return subprocess.run(
+        [sys.executable, "manage.py", "check"],
+        cwd=ROOT,
+        env={**kept, "DATA_DIR": str(data_dir), **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"PORT": "eighty"},
+        {"PORT": "70000"},
+        {"THREADS": "1"},
+        {"TURNS": "512"},
+        {"BEDROCK": "azure"},
+        {"DEBUG": "maybe"},
+        {"COGNITO_JWKS_URL": "not an address"},
+        {"TRUSTED_PROXIES": "everybody"},
+        {"INFERENCE_PROFILE_ARNS": "[]"},
+        {"MODEL_PRICES": "{"},
+        {"DATABASE_URL": "mysql://localhost/x", "SECRET_KEY": "x"},
+        {"DATABASE_URL": "nonsense", "SECRET_KEY": "x"},
+        {"TURN_LEASE_SECONDS": "nan"},
+        {"LOG_LEVEL": "LOUD"},
+    ],
+    ids=lambda environment: "-".join(environment),
+)
+def test_a_wrong_value_stops_the_start_by_name(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    with pytest.raises(ImproperlyConfigured, match=next(iter(environment))):
+        read(monkeypatch, tmp_path, **environment)
+
+
+def test_on_the_command_line_it_is_one_sentence(tmp_path: Path) -> None:
+    done = check(tmp_path, PORT="eighty")
+    assert done.returncode == 1
+    assert done.stderr.strip() == "Configuration: PORT must be a whole number, not 'eighty'."
+
+
+@pytest.mark.parametrize("named", ["DEFAULT_MODEL", "TITLE_MODEL", "GLOBAL_AVAILABLE_MODELS"])
+def test_check_names_a_model_that_does_not_exist(settings: Any, named: str) -> None:
+    setattr(settings, named, ["gpt-4"] if isinstance(getattr(settings, named), list) else "gpt-4")
+    assert "bedrock_chat.E001" in [message.id for message in checks.models_exist()]
+    assert named in checks.models_exist()[0].msg
+
+
+def test_check_wants_the_default_model_to_be_available(settings: Any) -> None:
+    settings.GLOBAL_AVAILABLE_MODELS = ["amazon-nova-pro"]
+    assert [message.id for message in checks.models_exist()] == ["bedrock_chat.E002"]
+
+
+@pytest.mark.parametrize(
+    "set_one",
+    [
+        {"DATABASE_URL": "sqlite:///x.sqlite3"},
+        {"COGNITO_USER_POOL_ID": "us-east-1_x", "COGNITO_CLIENT_ID": "c"},
+    ],
+)
+def test_production_needs_a_secret(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, set_one: dict[str, str]) -> None:
+    with pytest.raises(ImproperlyConfigured, match="SECRET_KEY is required and not set"):
+        read(monkeypatch, tmp_path, **set_one)
+
+
+def test_a_fresh_clone_is_for_development_and_a_secret_is_for_production(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    fresh = read(monkeypatch, tmp_path)
+    assert (fresh.DEBUG, fresh.LOCAL_IDENTITIES, fresh.LOG_FORMAT) == (True, True, "text")
+    deployed = read(monkeypatch, tmp_path, SECRET_KEY="s")
+    assert (deployed.DEBUG, deployed.LOCAL_IDENTITIES, deployed.LOG_FORMAT) == (False, False, "json")
+    assert deployed.SESSION_COOKIE_SECURE
+
+
+def test_the_issuer_follows_from_region_and_pool(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    environment = {"COGNITO_USER_POOL_ID": "eu-west-1_Abc", "COGNITO_CLIENT_ID": "a, b", "AWS_REGION": "eu-west-1"}
+    made = read(monkeypatch, tmp_path, SECRET_KEY="s", **environment)
+    issuer = "https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_Abc"
+    assert made.COGNITO_ISSUER == issuer
+    assert made.COGNITO_JWKS_URL == f"{issuer}/.well-known/jwks.json"
+    assert made.COGNITO_CLIENT_IDS == ["a", "b"]
+
+
+def test_an_endpoint_of_ones_own_wins_over_the_choice_of_bedrock(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    own = {"AWS_ENDPOINT_URL_BEDROCK_RUNTIME": "http://localhost:9/"}
+    assert read(monkeypatch, tmp_path, BEDROCK="aws", **own).BEDROCK_ENDPOINT_URL == "http://localhost:9"
+    assert read(monkeypatch, tmp_path, BEDROCK="aws").BEDROCK_ENDPOINT_URL is None
+    assert read(monkeypatch, tmp_path, BEDROCK="emulator").BEDROCK_ENDPOINT_URL == "http://127.0.0.1:8001"

@@ -1,0 +1,94 @@
+"""The shape of the repository: what may know what, how long a file may get, what is documented."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from django.apps import apps
+
+ROOT = Path(__file__).resolve().parent.parent
+APPS = ["bedrock_chat", "bots", "store", "conversations", "publication"]
+"""From left to right: each may know those before it."""
+
+VAGUE = {"utils", "util", "helpers", "helper", "common", "services", "service_layer", "core", "misc", "lib", "shared"}
+MACHINE_PATHS = re.compile(r"(?<![\w.$}])/(?:work|root|tmp|Users|home/[a-z]\w*)/[\w.-]+")
+
+
+def tracked() -> list[Path]:
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        cwd=ROOT,
+        capture_output=True,
+        check=False,
+        text=True,
+    )
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    return [path for name in listed.stdout.split("\0") if name and (path := ROOT / name).is_file()]
+
+
+def product() -> list[Path]:
+    return [path for app in APPS for path in (ROOT / app).rglob("*.py")]
+
+
+def test_no_foreign_key_points_to_the_right() -> None:
+    wrong = [
+        f"{model._meta.label}.{field.name} -> {field.related_model._meta.label}"
+        for left, app in enumerate(APPS)
+        for model in apps.get_app_config(app).get_models(include_auto_created=True)
+        for field in model._meta.get_fields()
+        if field.is_relation and field.concrete and field.related_model
+        if field.related_model._meta.app_label in APPS[left + 1 :]
+    ]
+    assert wrong == []
+
+
+def test_no_file_of_the_product_is_longer_than_400_lines() -> None:
+    long = {
+        str(path.relative_to(ROOT)): lines
+        for path in product()
+        if "migrations" not in path.parts and (lines := len(path.read_text().splitlines())) > 400
+    }
+    assert long == {}
+
+
+def test_no_folder_or_file_has_a_name_that_says_nothing() -> None:
+    names = [
+        str(path.relative_to(ROOT))
+        for path in tracked()
+        if VAGUE & {Path(part).stem for part in path.relative_to(ROOT).parts}
+    ]
+    assert names == []
+
+
+def test_every_variable_of_the_environment_stands_in_the_readme() -> None:
+    settings = (ROOT / "bedrock_chat" / "settings.py").read_text()
+    read = set(re.findall(r'\benv\.\w+\(\s*"([A-Z][A-Z0-9_]*)"', settings))
+    assert len(read) > 20
+    documented = set(re.findall(r"^\| `([A-Z][A-Z0-9_]*)`", (ROOT / "README.md").read_text(), re.MULTILINE))
+    assert read - documented == set(), "read by the settings, and not in the README's table"
+
+
+def test_the_environment_is_read_in_one_place() -> None:
+    allowed = {"bedrock_chat/environment.py", "manage.py"}
+    elsewhere = [
+        name
+        for path in product()
+        if (name := str(path.relative_to(ROOT))) not in allowed
+        if re.search(r"\bos\.(?:environ(?:\[|\.get\b|\.pop\b)|getenv\b)|from os import", path.read_text())
+    ]
+    assert elsewhere == []
+
+
+def test_no_tracked_file_names_a_path_of_somebodys_machine() -> None:
+    found = []
+    for path in tracked():
+        if path == Path(__file__).resolve():
+            continue
+        try:
+            text = path.read_text()
+        except UnicodeDecodeError:
+            continue
+        found += [f"{path.relative_to(ROOT)}: {match}" for match in MACHINE_PATHS.findall(text)]
+    assert found == []

@@ -1,0 +1,111 @@
+"""What holds around every view: hosts, addresses, methods, policies, CORS."""
+
+from typing import Any
+
+import pytest
+from django.core.handlers.wsgi import WSGIHandler
+from django.test import Client, RequestFactory
+
+from bedrock_chat.wire.requests import WireRequest
+from tests.wire.urls import SECRET
+
+ORIGIN = {"Origin": "https://chat.example.com"}
+
+
+@pytest.mark.parametrize("debug", [False, True])
+@pytest.mark.parametrize("host", ["evil.example.com", "not a host", "a/b", "[::1", "x" * 300])
+def test_a_host_that_is_not_ours_is_a_400_in_our_shape(client: Client, settings: Any, debug: bool, host: str) -> None:
+    settings.DEBUG, settings.ALLOWED_HOSTS = debug, ["chat.example.com"]
+    response = client.get("/items/1", headers={"Host": host, **ORIGIN})
+    assert response.status_code == 400
+    assert "Host header" in response.json()["detail"]
+    assert response["Access-Control-Allow-Origin"] == "*"
+
+
+@pytest.mark.parametrize(
+    ("address", "status"),
+    [
+        ("/items/a%00b", 400),
+        ("/items/1?q=a%00b", 400),
+        ("/items/%ff%fe", 200),
+        ("/items/1?q=%ff%ed%a0%80", 200),
+        ("/%00", 400),
+        ("/%ff", 404),
+    ],
+)
+def test_no_address_is_a_fault_of_the_server(client: Client, address: str, status: int) -> None:
+    assert client.get(address).status_code == status
+
+
+@pytest.mark.parametrize(
+    ("address", "status"),
+    [("/items/1", 200), ("/nowhere", 404), ("/fails/crash", 500), ("/fails-plainly/crash", 500), ("/items/%00", 400)],
+)
+def test_every_answer_carries_cors_headers_and_a_policy(client: Client, address: str, status: int) -> None:
+    response = client.get(address, headers=ORIGIN)
+    assert response.status_code == status
+    assert response["Access-Control-Allow-Origin"] == "*"
+    assert "Retry-After" in response["Access-Control-Expose-Headers"]
+    assert response["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'; base-uri 'none'"
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_a_failing_middleware_is_a_500_in_our_shape(client: Client, settings: Any, debug: bool) -> None:
+    settings.DEBUG = debug
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, "tests.wire.urls.FailingMiddleware"]
+    response = client.get("/items/1")
+    assert response.status_code == 500
+    assert response["Content-Type"] == "application/json"
+    assert SECRET not in response.content.decode()
+    assert set(response.json()) == {"detail", "errors"}
+
+
+def test_the_console_alone_shows_djangos_pages_under_debug(client: Client, settings: Any) -> None:
+    settings.DEBUG = True
+    response = client.get("/console/crash")
+    assert response.status_code == 500
+    assert response["Content-Type"].startswith("text/html")
+
+
+@pytest.mark.parametrize(
+    ("address", "allowed"),
+    [("/items/1", "DELETE, GET, HEAD, OPTIONS"), ("/echo", "OPTIONS, POST"), ("/fails/crash", "GET, HEAD, OPTIONS")],
+)
+def test_options_needs_no_token_and_names_the_methods(client: Client, address: str, allowed: str) -> None:
+    response = client.options(address)
+    assert (response.status_code, response["Allow"]) == (204, allowed)
+
+
+def test_a_preflight_allows_what_the_frontend_sends(client: Client) -> None:
+    asked = {"Access-Control-Request-Method": "PATCH", "Access-Control-Request-Headers": "authorization,content-type"}
+    response = client.options("/items/1", headers={**ORIGIN, **asked})
+    assert response.status_code == 200
+    assert {"GET", "POST", "PUT", "PATCH", "DELETE"} <= set(response["Access-Control-Allow-Methods"].split(", "))
+    assert {"authorization", "content-type"} <= set(response["Access-Control-Allow-Headers"].split(", "))
+    assert int(response["Access-Control-Max-Age"]) > 0
+
+
+@pytest.mark.parametrize(
+    ("content_type", "read_as"),
+    [
+        ("application/json; charset=hex", "application/json"),
+        ("application/json; charset=utf-16", "application/json"),
+        ("application/json; charset*=nope''x", ""),
+        ("application/json; charset*=idna''%ff", ""),
+    ],
+)
+def test_no_content_type_keeps_a_request_from_being_read(content_type: str, read_as: str, settings: Any) -> None:
+    settings.ROOT_URLCONF = "tests.wire.urls"
+    environ = {
+        **RequestFactory()._base_environ(PATH_INFO="/items/1", QUERY_STRING="q=%C3%A9"),
+        "CONTENT_TYPE": content_type,
+    }
+
+    class Handler(WSGIHandler):
+        request_class = WireRequest
+
+    request = WireRequest(dict(environ))
+    assert (request.content_type, request.GET["q"]) == (read_as, "é")
+    statuses: list[str] = []
+    Handler()(dict(environ), lambda status, headers: statuses.append(status))
+    assert statuses == ["200 OK"]
