@@ -140,6 +140,16 @@ TEMPLATES = [
     }
 ]
 
+UNFOLD = {
+    "SITE_TITLE": "Bedrock Chat console",
+    "SITE_HEADER": "Bedrock Chat",
+    "SITE_SYMBOL": "forum",
+    "SITE_FAVICONS": [
+        {"rel": "icon", "type": "image/svg+xml", "href": lambda _request: "/static/bedrock_chat/favicon.svg"}
+    ],
+    "SHOW_VIEW_ON_SITE": False,
+}
+
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["bedrock_chat.identity.cognito.TokenAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["bedrock_chat.identity.permissions.IsSignedIn"],

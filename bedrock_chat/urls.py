@@ -3,10 +3,10 @@
 from django.conf import settings
 from django.contrib import admin
 from django.urls import include, path, re_path
-from drf_spectacular.views import SpectacularAPIView, SpectacularRedocView, SpectacularSwaggerView
 
 from bedrock_chat.views import GlobalConfigViewSet, HealthViewSet, ReadinessViewSet
 from bedrock_chat.wire import errors
+from bedrock_chat.wire.documentation import RedocView, SchemaView, SwaggerView
 
 urlpatterns = [
     path("health", HealthViewSet.as_view({"get": "retrieve"})),
@@ -14,9 +14,9 @@ urlpatterns = [
     path("config/global", GlobalConfigViewSet.as_view({"get": "retrieve"})),
     path("", include("conversations.urls")),
     path("console/", admin.site.urls),
-    path("schema", SpectacularAPIView.as_view(), name="schema"),
-    path("docs", SpectacularSwaggerView.as_view(url_name="schema")),
-    path("docs/redoc", SpectacularRedocView.as_view(url_name="schema")),
+    path("schema", SchemaView.as_view(), name="schema"),
+    path("docs", SwaggerView.as_view(url_name="schema")),
+    path("docs/redoc", RedocView.as_view(url_name="schema")),
 ]
 if settings.LOCAL_IDENTITIES:
     from bedrock_chat.identity.local import JwksView

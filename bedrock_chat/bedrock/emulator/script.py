@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import orjson
+
 from bedrock_chat.bedrock.emulator.refusals import FAULTS
 
 AFTER_ALL = 2**31  # more deltas than any answer has: when all of it is written, before messageStop
@@ -68,7 +70,7 @@ THEN = "[[then]]"
 _MARKER = re.compile(r"\[\[([a-z_]+)((?::[A-Za-z0-9_.]+)*)\]\]")
 _TOOL = re.compile(r"\[\[tool:([A-Za-z0-9_-]{1,64})(:)?")
 _SECONDS = re.compile(r"\d{1,5}(\.\d{1,6})?")
-_COUNT = re.compile(r"\d{1,6}")
+_COUNT = re.compile(r"\d{1,5}")
 _STOP_REASON = re.compile(r"[a-z_]{1,64}")
 
 
@@ -108,7 +110,8 @@ def _tools(text: str) -> list[ToolCall]:
         if match[2]:
             try:
                 given, end = json.JSONDecoder().raw_decode(text, end)  # JSON may hold `]]`: only a parser finds its end
-            except ValueError:
+                orjson.dumps(given)  # what cannot be sent, such as a number of thirty digits, cannot be asked for
+            except (TypeError, ValueError, RecursionError):
                 continue
         if isinstance(given, dict) and text.startswith("]]", end):
             calls.append(ToolCall(match[1], given))

@@ -1,0 +1,117 @@
+"""The console in a real browser: operators get in, everybody else stays out, and nothing leaks or breaks."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+
+from tests.emulator import Emulator
+from tests.live import LiveServer
+
+CHROMIUM = os.environ.get("TEST_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+PAGES = ["", "bedrock_chat/user/", "conversations/conversation/", "conversations/modelcall/"]
+QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not CHROMIUM and not os.environ.get("REQUIRE_SERVICES"), reason="no Chromium here; TEST_CHROMIUM names one"
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    with Emulator() as bedrock, LiveServer(tmp_path_factory.mktemp("console"), bedrock.url) as server:
+        server.environment["DJANGO_SUPERUSER_PASSWORD"] = "correct horse battery"
+        server.manage("createsuperuser", "--noinput", "--login", "olga")
+        token = server.manage("issue_token", "alice")
+        message = {"content": [{"contentType": "text", "body": "a private word"}], "model": "claude-v4.5-sonnet"}
+        assert server.call("POST", "/conversation", {"conversationId": "c1", "message": message}, token=token)[0] == 200
+        yield server
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser, server: LiveServer) -> Iterator[Page]:
+    """A page that fails the test for any script error, refused resource, or answer from another server."""
+    page = browser.new_page(viewport={"width": 1400, "height": 900})
+    faults: list[str] = []
+    page.on("console", lambda message: faults.append(message.text) if _is_fault(message) else None)
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("response", lambda response: faults.append(response.url) if not _is_ours(response.url, server) else None)
+    yield page
+    page.close()
+    assert faults == []
+
+
+def _is_fault(message: ConsoleMessage) -> bool:
+    """Redoc asks its maker's server for a badge, which the page's policy refuses; nothing else is refused."""
+    return message.type == "error" and "logo-mini.svg" not in message.text
+
+
+def _is_ours(url: str, server: LiveServer) -> bool:
+    return url.startswith((server.url, "data:", "blob:"))
+
+
+def sign_in(page: Page, server: LiveServer, password: str = "correct horse battery") -> None:
+    page.goto(f"{server.url}/console/")
+    page.fill("input[name=username]", "olga")
+    page.fill("input[name=password]", password)
+    page.click("button[type=submit]")
+    page.wait_for_load_state()
+
+
+def violations(page: Page) -> list[Any]:
+    results = Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]})
+    return [(violation["id"], len(violation["nodes"])) for violation in results.response["violations"]]
+
+
+def test_an_operator_reads_users_conversations_and_calls(page: Page, server: LiveServer, tmp_path: Path) -> None:
+    assert page.goto(f"{server.url}/console/") is not None
+    assert violations(page) == []
+    sign_in(page, server)
+    for path in PAGES:
+        answered = page.goto(f"{server.url}/console/{path}")
+        assert answered is not None
+        assert answered.status == 200
+        assert "private word" not in page.content()
+        assert violations(page) == [], path
+        page.screenshot(path=os.environ.get("SCREENSHOTS", str(tmp_path)) + f"/{path.replace('/', '-') or 'index'}.png")
+    assert "Claude" in page.content() or "claude-v4.5-sonnet" in page.content()
+    assert page.locator("text=Add model call").count() == 0
+
+
+def test_what_was_said_is_not_in_a_conversations_page(page: Page, server: LiveServer) -> None:
+    sign_in(page, server)
+    page.goto(f"{server.url}/console/conversations/conversation/1/change/")
+    assert "c1" in page.content()
+    assert "private word" not in page.content()
+    assert violations(page) == []
+
+
+def test_a_wrong_password_and_a_token_stay_outside(page: Page, server: LiveServer) -> None:
+    sign_in(page, server, password="wrong")
+    assert "/console/login/" in page.url
+    token = server.manage("issue_token", "alice", "--group", "Admin")
+    page.set_extra_http_headers({"Authorization": f"Bearer {token}"})
+    page.goto(f"{server.url}/console/")
+    assert "/console/login/" in page.url
+
+
+@pytest.mark.parametrize("path", ["/docs", "/docs/redoc"])
+def test_the_documentation_shows_from_local_assets(page: Page, server: LiveServer, path: str) -> None:
+    page.goto(f"{server.url}{path}")
+    page.locator("text=Send a message and get the answer").last.wait_for(timeout=20_000)

@@ -1,0 +1,146 @@
+"""Who may do what: every route of the server, every kind of person, and the status they get."""
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver
+
+from bedrock_chat.identity import local
+from bedrock_chat.identity.models import SigningKey, User
+from tests import build
+from tests.contract.tokens import another_key, forged
+from tests.conversations.chat import payload
+from tests.people import auth
+
+PEOPLE = ("owner", "stranger", "admin", "suspended", "nobody", "forger")
+"""Alice, whose things they are; Bob; Carol of the group Admin; Mallory, suspended; no token; a token that is none."""
+
+OPEN = (200,) * 6
+OWN = (200, 404, 404, 403, 401, 401)
+EVERYBODYS_OWN = (200, 200, 200, 403, 401, 401)
+
+CONTINUE = {**payload("c1", [], continue_generate=True)}
+"""A turn that only its owner is told why it cannot be: the answer is complete."""
+
+TABLE: dict[str, tuple[str, Any, tuple[int, ...]]] = {
+    "GET health": ("/health", None, OPEN),
+    "GET ready": ("/ready", None, OPEN),
+    "GET config/global": ("/config/global", None, OPEN),
+    "GET schema": ("/schema", None, OPEN),
+    "GET docs": ("/docs", None, OPEN),
+    "GET docs/redoc": ("/docs/redoc", None, OPEN),
+    "GET .well-known/jwks.json": ("/.well-known/jwks.json", None, OPEN),
+    "POST conversation": ("/conversation", CONTINUE, (400, 404, 404, 403, 401, 401)),
+    "GET conversations": ("/conversations", None, EVERYBODYS_OWN),
+    "DELETE conversations": ("/conversations", None, EVERYBODYS_OWN),
+    "GET conversation/<path:conversation_id>": ("/conversation/c1", None, OWN),
+    "DELETE conversation/<path:conversation_id>": ("/conversation/c1", None, OWN),
+    "PATCH conversation/<path:conversation_id>/title": ("/conversation/c1/title", {"newTitle": "New"}, OWN),
+    "GET conversation/<path:conversation_id>/proposed-title": ("/conversation/empty/proposed-title", None, OWN),
+}
+"""Route → an address of Alice's, a body, and the status for each of PEOPLE."""
+
+CONSOLE = "console/"
+ELSEWHERE = ""
+"""The pattern of all that no route claims."""
+
+
+def routes(patterns: list[Any], prefix: str = "") -> Iterator[str]:
+    """`METHOD pattern` of every route; the console, which is Django's admin, is one."""
+    for pattern in patterns:
+        name = prefix + str(pattern.pattern)
+        if name == CONSOLE:
+            yield CONSOLE
+        elif isinstance(pattern, URLResolver):
+            yield from routes(pattern.url_patterns, name)
+        elif isinstance(pattern, URLPattern):
+            view: Any = pattern.callback
+            shown = getattr(view, "cls", None) or getattr(view, "view_class", None)
+            if shown is None:
+                yield name
+                continue
+            actions = getattr(view, "actions", None)
+            for method in ("get", "post", "put", "patch", "delete"):
+                if method in actions if actions else hasattr(shown, method):
+                    yield f"{method.upper()} {name}"
+
+
+HEADERS: dict[str, Callable[[], dict[str, str]]] = {
+    "owner": lambda: auth("alice"),
+    "stranger": lambda: auth("bob"),
+    "admin": lambda: auth("carol", "Admin"),
+    "suspended": lambda: auth("mallory", "Admin"),
+    "nobody": dict,
+    "forger": lambda: {"HTTP_AUTHORIZATION": f"Bearer {forged('alice', aud='somebody-else')}"},
+}
+
+
+@pytest.fixture(scope="module")
+def private_key() -> str:
+    """Making one takes longer than everything else here."""
+    made = another_key()
+    return made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+
+
+@pytest.fixture
+def headers_of(db: None, private_key: str) -> Callable[[str], dict[str, str]]:
+    """The Authorization header of a person. Alice has two conversations, of which one is empty."""
+    SigningKey.objects.create(kid=local.FIRST_KEY, private_key=private_key)
+    alice = local.local_user("alice")
+    build.exchange(build.conversation(alice, "c1"), "hello")
+    build.conversation(alice, "empty")
+    local.local_user("mallory")
+    User.objects.filter(username="mallory").update(is_active=False)
+    return lambda person: HEADERS[person]()
+
+
+def rows() -> Iterator[Any]:
+    for route, (_, _, statuses) in TABLE.items():
+        for person, status in zip(PEOPLE, statuses, strict=True):
+            # Who gets that far lets go of the database connection, which no transaction of a test may outlive.
+            transactional = status == 200 and route.endswith("proposed-title")
+            marks = [pytest.mark.django_db(transaction=True)] if transactional else []
+            yield pytest.param(route, person, status, marks=marks)
+
+
+def test_every_route_stands_in_the_table() -> None:
+    known = set(routes(get_resolver().url_patterns))
+    assert known == {*TABLE, CONSOLE, ELSEWHERE}
+
+
+@pytest.mark.parametrize(("route", "person", "status"), list(rows()))
+def test_a_person_gets_what_the_table_says(
+    headers_of: Callable[[str], dict[str, str]], route: str, person: str, status: int
+) -> None:
+    path, body, _ = TABLE[route]
+    method = route.split(" ", maxsplit=1)[0]
+    response = Client().generic(
+        method, path, *([json.dumps(body), "application/json"] if body is not None else []), **headers_of(person)
+    )
+    assert response.status_code == status, response.getvalue()[:500]
+
+
+@pytest.mark.parametrize("person", PEOPLE)
+def test_a_path_of_no_route_is_a_404_for_everybody(headers_of: Callable[[str], dict[str, str]], person: str) -> None:
+    assert Client().get("/bots/of/nobody", **headers_of(person)).status_code == 404
+
+
+@pytest.mark.parametrize("person", PEOPLE)
+def test_tokens_do_not_open_the_console(headers_of: Callable[[str], dict[str, str]], person: str) -> None:
+    response = Client().get("/console/", **headers_of(person))
+    assert (response.status_code, response.headers["Location"]) == (302, "/console/login/?next=/console/")
+
+
+def test_what_a_stranger_may_not_do_changes_nothing(headers_of: Callable[[str], dict[str, str]]) -> None:
+    before = Client().get("/conversation/c1", **headers_of("owner")).json()
+    for path, method in (
+        ("/conversation/c1", "DELETE"),
+        ("/conversation/c1/title", "PATCH"),
+        ("/conversations", "DELETE"),
+    ):
+        Client().generic(method, path, json.dumps({"newTitle": "Mine"}), "application/json", **headers_of("stranger"))
+    assert Client().get("/conversation/c1", **headers_of("owner")).json() == before
