@@ -23,6 +23,7 @@ from django.views.decorators.csrf import csrf_exempt
 from bedrock_chat import heartbeat
 from bedrock_chat.bridge import Bridge, Environ, Receive, Send, plain_error
 from bedrock_chat.threads import Threads
+from bedrock_chat.wire.requests import WireRequest
 
 MEGABYTE = 1024 * 1024
 SPOOL_BYTES = 4 * MEGABYTE  # a larger body waits in a temporary file: a few dozen uploads must not fill the memory
@@ -44,6 +45,8 @@ class ClientGone(Exception):
 
 class Handler(WSGIHandler):
     """Django, which answers a refused body itself: with CORS headers, in our shape, and in the log like any answer."""
+
+    request_class = WireRequest
 
     def resolve_request(self, request: HttpRequest) -> Any:
         resolved = super().resolve_request(request)

@@ -8,7 +8,6 @@ import base64
 import binascii
 import hashlib
 import io
-import json
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -320,23 +319,23 @@ def answer_to_converse(blocks: list[Block]) -> list[Block]:
 
 
 def from_converse(blocks: list[Block]) -> list[Block]:
-    """A model's answer as stored. NUL characters are dropped: neither PostgreSQL nor a client's JSON wants them."""
+    """A model's answer as stored; kinds of content that the wire does not know are left out."""
     return [stored for block in blocks if (stored := _block_from_converse(block)) is not None]
 
 
 def _block_from_converse(block: Block) -> Block | None:
     if "text" in block:
-        return {"contentType": "text", "body": block["text"].replace("\0", "")}
+        return {"contentType": "text", "body": block["text"]}
     if "toolUse" in block:
         use = block["toolUse"]
         body = {"toolUseId": use["toolUseId"], "name": use["name"], "input": use["input"]}
-        return {"contentType": "toolUse", "body": json.loads(json.dumps(body).replace("\\u0000", ""))}
+        return {"contentType": "toolUse", "body": body}
     if "reasoningContent" in block:
         reasoning = block["reasoningContent"]
         text = reasoning.get("reasoningText", {})
         return {
             "contentType": "reasoning",
-            "text": text.get("text", "").replace("\0", ""),
+            "text": text.get("text", ""),
             "signature": text.get("signature", ""),
             "redactedContent": base64.b64encode(reasoning.get("redactedContent", b"")).decode(),
         }

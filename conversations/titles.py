@@ -80,7 +80,7 @@ def _text(blocks: list[Block]) -> str:
 
 def _clean(title: str) -> str:
     """One line without the quotation marks and labels that models add in spite of being told."""
-    lines = [line.strip() for line in title.replace("\0", "").splitlines() if line.strip()]
+    lines = [line.strip() for line in title.splitlines() if line.strip()]
     return _cut(lines[0].strip("\"'“”「」『』*#` ").rstrip(".。")) if lines else ""
 
 

@@ -12,6 +12,7 @@ from schemathesis import checks
 from bedrock_chat.identity.models import User
 from conversations.models import Conversation
 from tests import build
+from tests.contract.tokens import known_key
 from tests.people import auth
 
 EXAMPLES = 100 if os.environ.get("SLOW") else 10
@@ -28,6 +29,7 @@ schema = schemathesis.openapi.from_wsgi("/schema?format=json", get_wsgi_applicat
 
 @pytest.fixture
 def alice(transactional_db: None, emulator: Any) -> tuple[User, dict[str, str]]:
+    known_key()
     authorization = auth("alice", "Admin")["HTTP_AUTHORIZATION"]
     return User.objects.get(username="alice"), {"Authorization": authorization}
 

@@ -5,14 +5,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from bedrock_chat.identity import local
-from bedrock_chat.identity.models import SigningKey, User
+from bedrock_chat.identity.models import User
 from tests import build
-from tests.contract.tokens import another_key, forged
+from tests.contract.tokens import forged, known_key
 from tests.conversations.chat import payload
 from tests.people import auth
 
@@ -79,17 +78,10 @@ HEADERS: dict[str, Callable[[], dict[str, str]]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def private_key() -> str:
-    """Making one takes longer than everything else here."""
-    made = another_key()
-    return made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
-
-
 @pytest.fixture
-def headers_of(db: None, private_key: str) -> Callable[[str], dict[str, str]]:
+def headers_of(db: None) -> Callable[[str], dict[str, str]]:
     """The Authorization header of a person. Alice has two conversations, of which one is empty."""
-    SigningKey.objects.create(kid=local.FIRST_KEY, private_key=private_key)
+    known_key()
     alice = local.local_user("alice")
     build.exchange(build.conversation(alice, "c1"), "hello")
     build.conversation(alice, "empty")

@@ -12,7 +12,7 @@ OVERRIDES = {"input": "input", "output": "output", "cacheRead": "cache_read", "c
 
 
 def prices(model: Model, target: Target, overrides: Mapping[str, Mapping[str, Any]]) -> PriceRow:
-    """USD per 1,000 tokens for what is invoked: a geographic profile by its own row, else the region's, else the default.
+    """USD per 1,000 tokens for what is invoked: by a geographic profile's own row, else the region's or the default.
 
     A row without a cache price takes the default one. Nova's cache writes are the exception: only the default is
     priced by any source, equal to the input price, so elsewhere the same row's input price is the nearest reading.

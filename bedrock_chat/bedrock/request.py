@@ -1,5 +1,6 @@
 """Requests to Bedrock, composed purely. What a model refuses is not sent."""
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,8 @@ Message = dict[str, Any]
 CACHE_POINT = {"cachePoint": {"type": "default"}}
 MARKED_QUESTIONS = 2  # with system and tools that makes four, as many as Bedrock takes
 BESIDE_A_DOCUMENT = {"text": "See the attached document."}  # Bedrock wants text beside a document
+MOST_DOCUMENTS = 5  # Bedrock counts those of the whole request
+IN_PLACE_OF_A_DOCUMENT = {"text": "(A document that was attached here is no longer sent.)"}
 LOWEST_REASONING_TOP_P = 0.95
 
 
@@ -91,15 +94,19 @@ def compose(
 
 
 def _messages(model: Model, messages: Sequence[Message]) -> list[Message]:
-    """History as this model takes it: reasoning it did not sign is left out, documents lose their names."""
-    names = (f"document {number}" for number in range(1, 1_000_000))
+    """History as this model takes it: reasoning it did not sign is left out, documents lose their names.
+
+    A conversation may gather more documents than a request may hold; the newest are sent, and a note for each other.
+    """
+    documents = sum("document" in block for message in messages for block in message["content"])
+    numbers = itertools.count(min(0, MOST_DOCUMENTS - documents) + 1)
     return [
-        _question(model, message, names) if message["role"] == "user" else _answer(model, message)
+        _question(model, message, numbers) if message["role"] == "user" else _answer(model, message)
         for message in messages
     ]
 
 
-def _question(model: Model, message: Message, names: Iterator[str]) -> Message:
+def _question(model: Model, message: Message, numbers: Iterator[int]) -> Message:
     content = message["content"]
     has_image = any("image" in block for block in content)
     has_document = any("document" in block for block in content)
@@ -109,13 +116,18 @@ def _question(model: Model, message: Message, names: Iterator[str]) -> Message:
         return message
     if model.documents is False:
         raise BadRequest(f"{model.display_name} cannot read documents; choose a model that can.")
-    # A name is a way to inject prompts, and Bedrock limits its alphabet.
-    named = [
-        {"document": {**block["document"], "name": next(names)}} if "document" in block else block for block in content
-    ]
+    named = [_document(block["document"], next(numbers)) if "document" in block else block for block in content]
     if not any("text" in block for block in content):
         named.append(BESIDE_A_DOCUMENT)
     return {"role": "user", "content": named}
+
+
+def _document(document: Mapping[str, Any], number: int) -> dict[str, Any]:
+    """Documents are numbered so that the ones to be sent begin at 1.
+
+    The client's name is not sent: it is a way to inject prompts, and Bedrock limits its alphabet.
+    """
+    return {"document": {**document, "name": f"document {number}"}} if number > 0 else IN_PLACE_OF_A_DOCUMENT
 
 
 def _answer(model: Model, message: Message) -> Message:
@@ -139,9 +151,7 @@ def _opened_by(instruction: str, messages: list[Message]) -> list[Message]:
 
 
 def _marked(messages: list[Message]) -> list[Message]:
-    """Cache marks on the last two questions. Tool results and prefills carry none: their turn ends with them."""
-    if messages[-1]["role"] != "user":
-        return messages
+    """Cache marks on the last two questions. Tool results carry none: the rounds of a turn move on too fast."""
     marked, left = list(messages), MARKED_QUESTIONS
     for index in range(len(marked) - 1, -1, -1):
         message = marked[index]

@@ -14,7 +14,7 @@ from typing import Any
 from django.test import Client
 from rest_framework.test import APIClient
 
-from tests.contract.tokens import bad_authorizations
+from tests.contract.tokens import bad_authorizations, known_key
 from tests.people import token_for
 
 Sample = dict[str, Any]
@@ -43,6 +43,7 @@ class Replay:
         self.bindings: dict[str, str] = {}
         self.answered: defaultdict[str, set[int]] = defaultdict(set)
         """Conversation id → statuses of the turns sent to it."""
+        known_key()
         self.tokens = {name: token_for(name, *groups) for name, groups in GROUPS.items()}
         self.bad = bad_authorizations("alice")
         self.client = Client(raise_request_exception=False)

@@ -1,14 +1,27 @@
 """Tokens that must not count, each sound but for one thing; signed by the local key unless that is the thing."""
 
 import time
+from functools import cache
 from typing import Any
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from django.conf import settings
 
 from bedrock_chat.identity import local
+from bedrock_chat.identity.models import SigningKey
 from tests.people import token_for
+
+
+@cache
+def _pem() -> str:
+    return another_key().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+
+
+def known_key() -> None:
+    """Puts a signing key into the database of a test; to make one takes longer than most tests."""
+    SigningKey.objects.get_or_create(kid=local.FIRST_KEY, defaults={"private_key": _pem()})
 
 
 def forged(username: str, *, kid: str = "", key: rsa.RSAPrivateKey | None = None, **claims: Any) -> str:

@@ -143,13 +143,6 @@ def test_redacted_reasoning_survives_the_round_trip() -> None:
     assert content.answer_to_converse(content.from_converse(said)) == said
 
 
-def test_nul_characters_of_a_model_are_dropped() -> None:
-    said = [{"text": "a\0b"}, {"toolUse": {"toolUseId": "t", "name": "n", "input": {"k": "c\0d"}}}]
-    stored = content.from_converse(said)
-    assert stored[0]["body"] == "ab"
-    assert stored[1]["body"]["input"] == {"k": "cd"}
-
-
 def test_new_text_joins_the_last_text_where_the_model_went_on() -> None:
     before = [{"contentType": "text", "body": "One, two \n"}]
     more = [{"contentType": "text", "body": " three"}]
