@@ -116,8 +116,8 @@ def test_the_issuer_follows_from_region_and_pool(monkeypatch: pytest.MonkeyPatch
     environment = {"COGNITO_USER_POOL_ID": "eu-west-1_Abc", "COGNITO_CLIENT_ID": "a, b", "AWS_REGION": "eu-west-1"}
     made = read(monkeypatch, tmp_path, SECRET_KEY="s", **environment)
     issuer = "https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_Abc"
-    assert made.COGNITO_ISSUER == issuer
-    assert made.COGNITO_JWKS_URL == f"{issuer}/.well-known/jwks.json"
+    assert issuer == made.COGNITO_ISSUER
+    assert f"{issuer}/.well-known/jwks.json" == made.COGNITO_JWKS_URL
     assert made.COGNITO_CLIENT_IDS == ["a", "b"]
 
 

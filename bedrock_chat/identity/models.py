@@ -14,9 +14,7 @@ class UserManager(BaseUserManager["User"]):
 
     def create_superuser(self, login: str, password: str | None = None, **fields: Any) -> "User":
         """An operator who may do everything in the console. Called by `manage.py createsuperuser`."""
-        user = User(
-            id=f"local:{new_id()}", login=login, username=login, is_staff=True, is_superuser=True, **fields
-        )
+        user = User(id=f"local:{new_id()}", login=login, username=login, is_staff=True, is_superuser=True, **fields)
         user.set_password(password)
         user.save(using=self._db)
         return user

@@ -36,49 +36,14 @@ class Differs(Exception):
     """Our answer is not the recorded one; the message says where."""
 
 
-class Replay:
-    """One run through the recording, as all its people."""
+class Comparison:
+    """What is known of the recorded server's ids, and whether an answer of ours is like its own."""
 
     def __init__(self) -> None:
         self.bindings: dict[str, str] = {}
+        """Recorded id → ours."""
         self.answered: defaultdict[str, set[int]] = defaultdict(set)
         """Conversation id → statuses of the turns sent to it."""
-        known_key()
-        self.tokens = {name: token_for(name, *groups) for name, groups in GROUPS.items()}
-        self.bad = bad_authorizations("alice")
-        self.client = Client(raise_request_exception=False)
-
-    def api_client(self, username: str) -> APIClient:
-        """A client for requests that are not in the recording."""
-        client = APIClient()
-        client.credentials(HTTP_AUTHORIZATION=f"Bearer {self.tokens[username]}")
-        return client
-
-    def send(self, sample: Sample) -> Any:
-        request = sample["request"]
-        headers = {name: self._header(sample, name, value) for name, value in request["headers"].items()}
-        content_type = headers.pop("content-type", "")
-        body = b""
-        if "json" in request:
-            body = json.dumps(self._ours(request["json"])).encode()
-        elif "rawBody" in request:
-            body = request["rawBody"].encode("latin-1")  # one character a byte
-        response = self.client.generic(
-            request["method"],
-            self._ours(request["path"]),
-            body,
-            content_type=content_type,
-            query_params=request.get("query"),
-            headers=headers,
-        )
-        if request["method"] == "POST" and request["path"] == "/conversation" and "json" in request:
-            self.answered[str(_conversation_id(request["json"]))].add(response.status_code)
-        return response
-
-    def _header(self, sample: Sample, name: str, value: str) -> str:
-        if value == "<see note>":
-            return next(header for fault, header in self.bad.items() if fault in sample["name"])
-        return re.sub(r"<id-token:(\w+)>", lambda match: self.tokens[match[1]], value)
 
     def _ours(self, sent: Any) -> Any:
         """What was sent, with our ids in place of the recorded ones."""
@@ -90,8 +55,6 @@ class Replay:
             sent = REPEATED.sub(lambda match: match[1] * int(match[2]), sent)
             return MADE_ID.sub(lambda match: self.bindings.get(match[0], match[0]), sent)
         return sent
-
-    # ---- Comparing --------------------------------------------------------------------------------------------------
 
     def compare(self, sample: Sample, response: Any) -> bool:
         """Whether the answer is the recorded one; False where it is one that `expect` puts in its place.
@@ -190,6 +153,49 @@ class Replay:
         taken = self.bindings.get(recorded) is None and ours in self.bindings.values()
         if not isinstance(ours, str) or taken or self.bindings.setdefault(recorded, ours) != ours:
             raise Differs(f"{where}: {ours!r} stands for {recorded!r}, bound to {self.bindings.get(recorded)!r}")
+
+
+class Replay(Comparison):
+    """One run through the recording, as all its people."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        known_key()
+        self.tokens = {name: token_for(name, *groups) for name, groups in GROUPS.items()}
+        self.bad = bad_authorizations("alice")
+        self.client = Client(raise_request_exception=False)
+
+    def api_client(self, username: str) -> APIClient:
+        """A client for requests that are not in the recording."""
+        client = APIClient()
+        client.credentials(HTTP_AUTHORIZATION=f"Bearer {self.tokens[username]}")
+        return client
+
+    def send(self, sample: Sample) -> Any:
+        request = sample["request"]
+        headers = {name: self._header(sample, name, value) for name, value in request["headers"].items()}
+        content_type = headers.pop("content-type", "")
+        body = b""
+        if "json" in request:
+            body = json.dumps(self._ours(request["json"])).encode()
+        elif "rawBody" in request:
+            body = request["rawBody"].encode("latin-1")  # one character a byte
+        response = self.client.generic(
+            request["method"],
+            self._ours(request["path"]),
+            body,
+            content_type=content_type,
+            query_params=request.get("query"),
+            headers=headers,
+        )
+        if request["method"] == "POST" and request["path"] == "/conversation" and "json" in request:
+            self.answered[str(_conversation_id(request["json"]))].add(response.status_code)
+        return response
+
+    def _header(self, sample: Sample, name: str, value: str) -> str:
+        if value == "<see note>":
+            return next(header for fault, header in self.bad.items() if fault in sample["name"])
+        return re.sub(r"<id-token:(\w+)>", lambda match: self.tokens[match[1]], value)
 
 
 def _conversation_id(body: Any) -> Any:

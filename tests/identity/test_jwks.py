@@ -1,0 +1,130 @@
+"""Keys: cached, refreshed when they must be, and served on while their endpoint is down."""
+
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from bedrock_chat.identity.jwks import CachedKeys, fetch, parse
+from tests.tokens import JwksServer, make_key, public_jwk
+
+KEY, OTHER = make_key(), make_key()
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def server() -> Iterator[JwksServer]:
+    with JwksServer(k1=KEY) as server:
+        yield server
+
+
+def cached(server: JwksServer, clock: Clock, timeout: float = 2.0) -> CachedKeys:
+    return CachedKeys(lambda: fetch(server.url, timeout=timeout), stale_seconds=7200, clock=clock)
+
+
+def test_a_key_is_fetched_once(server: JwksServer) -> None:
+    keys = cached(server, Clock())
+    assert all(keys.key("k1") for _ in range(50))
+    assert server.fetches == 1
+
+
+def test_bogus_kids_cause_one_fetch_within_the_cool_down(server: JwksServer) -> None:
+    clock = Clock()
+    keys = cached(server, clock)
+    assert [keys.key(f"bogus-{n}") for n in range(20)] == [None] * 20
+    assert server.fetches == 1
+    clock.now += 31
+    assert keys.key("bogus") is None
+    assert server.fetches == 2
+
+
+def test_a_rotated_key_is_found_after_the_cool_down(server: JwksServer) -> None:
+    clock = Clock()
+    keys = cached(server, clock)
+    assert keys.key("k1")
+    server.keys = {"k2": OTHER}
+    assert keys.key("k2") is None
+    clock.now += 31
+    assert keys.key("k2")
+    assert keys.key("k1") is None
+
+
+def wait_for_fetches(server: JwksServer, number: int) -> None:
+    deadline = time.monotonic() + 5
+    while server.fetches < number:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_known_keys_serve_for_hours_while_the_endpoint_is_down(server: JwksServer) -> None:
+    clock = Clock()
+    keys = cached(server, clock)
+    assert keys.key("k1")
+    server.down = True
+    clock.now += 3700
+    assert keys.key("k1")  # and a refresh is tried behind it
+    wait_for_fetches(server, 2)
+    clock.now += 3000
+    assert keys.key("k1")
+    clock.now += 7200
+    assert keys.key("k1") is None
+    server.down = False
+    clock.now += 31
+    assert keys.key("k1")
+
+
+def test_a_slow_endpoint_holds_up_nobody_whose_key_is_known(server: JwksServer) -> None:
+    keys = cached(server, clock := Clock())
+    assert keys.key("k1")
+    clock.now += 3700
+    server.delay = 1.5
+    started = time.monotonic()
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(lambda _: keys.key("k1"), range(64)))
+    assert time.monotonic() - started < 1.0
+    wait_for_fetches(server, 2)
+    assert server.fetches == 2
+
+
+def test_a_thundering_herd_on_an_empty_cache_fetches_once(server: JwksServer) -> None:
+    server.delay = 0.2
+    keys = cached(server, Clock())
+    start = threading.Barrier(16)
+
+    def ask(_: int) -> bool:
+        start.wait()
+        return keys.key("k1") is not None
+
+    with ThreadPoolExecutor(16) as pool:
+        assert all(pool.map(ask, range(16)))
+    assert server.fetches == 1
+
+
+def test_a_fetch_does_not_wait_beyond_its_timeout(server: JwksServer) -> None:
+    server.delay = 2.0
+    started = time.monotonic()
+    assert cached(server, Clock(), timeout=0.2).key("k1") is None
+    assert time.monotonic() - started < 1.5
+
+
+def test_keys_of_other_kinds_are_left_out() -> None:
+    sound = public_jwk(KEY, "k1")
+    document = {
+        "keys": [
+            sound,
+            {**sound, "kid": "k2", "use": "enc"},
+            {**sound, "kid": 3},
+            {"kty": "RSA", "kid": "broken", "n": "?", "e": "?"},
+            {"kty": "EC", "kid": "ec"},
+        ]
+    }
+    assert list(parse(document)) == ["k1"]

@@ -1,0 +1,76 @@
+"""Local identities: one key, one user per name, and commands for people at a terminal."""
+
+import io
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import jwt
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import IntegrityError, connection, transaction
+
+from bedrock_chat.identity import local
+from bedrock_chat.identity.models import SigningKey, User
+
+pytestmark = pytest.mark.django_db
+
+
+def issue(*arguments: str) -> dict[str, Any]:
+    out = io.StringIO()
+    call_command("issue_token", *arguments, stdout=out)
+    (line,) = out.getvalue().splitlines()
+    claims: dict[str, Any] = jwt.decode(line, options={"verify_signature": False})
+    return claims
+
+
+def test_the_command_prints_a_token_alone() -> None:
+    claims = issue("alice", "--group", "Admin", "--group", "PublishAllowed", "--days", "2")
+    assert claims["cognito:username"] == "alice"
+    assert claims["cognito:groups"] == ["Admin", "PublishAllowed"]
+    assert claims["exp"] - claims["iat"] == 2 * 86_400
+    assert claims["sub"].startswith("local:")
+
+
+def test_a_name_is_the_same_user_every_time() -> None:
+    assert issue("alice")["sub"] == issue("alice")["sub"] != issue("bob")["sub"]
+
+
+def test_it_is_refused_where_local_identities_are_off(settings: Any) -> None:
+    settings.LOCAL_IDENTITIES = False
+    with pytest.raises(CommandError, match="LOCAL_IDENTITIES"):
+        issue("alice")
+
+
+@pytest.mark.both
+@pytest.mark.django_db(transaction=True)
+def test_processes_that_start_at_once_make_one_key() -> None:
+    def key(_: int) -> str:
+        try:
+            return local.signing_key().private_key
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(4) as threads:
+        assert len(set(threads.map(key, range(4)))) == 1
+    assert SigningKey.objects.count() == 1
+
+
+def test_the_operators_password_is_told_once() -> None:
+    login, password = local.first_operator()
+    assert password
+    assert User.objects.get(login=login).check_password(password)
+    assert local.first_operator() == (login, None)
+
+
+def test_seeding_twice_changes_nothing() -> None:
+    local.seed()
+    users = set(User.objects.values_list("pk", flat=True))
+    local.seed()
+    assert set(User.objects.values_list("pk", flat=True)) == users
+
+
+@pytest.mark.both
+@pytest.mark.parametrize("broken", [{"is_staff": True}, {"login": ""}])
+def test_the_database_refuses_an_operator_without_a_login(broken: dict[str, Any]) -> None:
+    with pytest.raises(IntegrityError), transaction.atomic():
+        User.objects.create(id="x", username="x", **broken)
