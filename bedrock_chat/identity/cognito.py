@@ -66,7 +66,7 @@ class TokenVerifier:
 
     def verify(self, token: str) -> Claims:
         """The claims of a token. Raises InvalidToken."""
-        digest = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
+        digest = hashlib.sha256(token.encode("utf-8", "replace")).digest()
         with self._lock:
             claims = self._seen.get(digest)
             if claims is not None:
