@@ -5,11 +5,11 @@ from datetime import datetime
 
 from django.db.models import QuerySet
 
-from bedrock_chat import blobs
+from bedrock_chat import blobs, statements
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.wire.errors import NotFound
 from conversations.content import Block
-from conversations.models import Conversation, Message
+from conversations.models import Conversation, ConversationQuerySet, Message
 from conversations.tree import Node, Tree
 
 NODE_FIELDS = (
@@ -31,10 +31,18 @@ def visible_conversations(actor: Caller) -> QuerySet[Conversation]:
     return Conversation.objects.visible_to(actor).order_by("-conversation_id")
 
 
+def find_conversation(actor: Caller, conversation_id: str, *, lock: bool = False) -> Conversation | None:
+    """The caller's conversation of that id, or None."""
+    where = {**ConversationQuerySet.owner(actor), "conversation_id": conversation_id}
+    return statements.get(Conversation, where, lock=lock)
+
+
 def get_conversation(actor: Caller, conversation_id: str, *, lock: bool = False) -> Conversation:
-    """The caller's conversation of that id. Raises NotFound, also where the id is another owner's."""
-    rows = Conversation.objects.visible_to(actor)
-    found = (rows.select_for_update() if lock else rows).filter(conversation_id=conversation_id).first()
+    """The caller's conversation of that id. Raises NotFound, also where the id is another owner's.
+
+    `lock` holds the row until the transaction ends.
+    """
+    found = find_conversation(actor, conversation_id, lock=lock)
     if found is None:
         raise NotFound(f"No conversation found with id: {conversation_id}")
     return found
@@ -42,13 +50,13 @@ def get_conversation(actor: Caller, conversation_id: str, *, lock: bool = False)
 
 def read_tree(conversation: Conversation, now: datetime) -> Tree:
     """All messages of a conversation without their bodies, in one query."""
-    rows = Message.objects.filter(conversation=conversation).order_by("pk").values_list(*NODE_FIELDS)
+    rows = statements.select(Message, NODE_FIELDS, {"conversation_id": conversation.pk})
     return Tree.of((Node(*row) for row in rows), now)
 
 
 def read_bodies(nodes: Sequence[Node]) -> dict[int, list[Block]]:
     """The stored content of exactly these messages, in one query."""
-    return dict(Message.objects.filter(pk__in=[node.pk for node in nodes]).values_list("pk", "content"))
+    return statements.documents(Message, "content", [node.pk for node in nodes])
 
 
 class BlobReader:

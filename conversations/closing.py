@@ -5,8 +5,8 @@ from dataclasses import replace
 from datetime import datetime
 
 from django.db import transaction
-from django.db.models import BigIntegerField, Case, F, Value, When
 
+from bedrock_chat import statements
 from bedrock_chat.database import database_now
 from bedrock_chat.wire.errors import Conflict, NotFound
 from conversations import content, leases
@@ -35,14 +35,12 @@ def close_turn(turn: Turn, answered: list[Block], call: ModelCall, on_close: Cal
             deleted = not _touch(turn, now)
             if deleted or not _give_back(turn, outcome=Outcome.ANSWERED):
                 raise _Refused
-            answer_pk, answer = _write_answer(turn, answered, call.stop_reason, now)
-            _name_last(turn, answer_pk)
-            call.save(force_insert=True)
+            answer = _write_answer(turn, answered, call.stop_reason, now)
+            statements.insert(call)
             if on_close is not None:
                 on_close()
     except (_Refused, LeaseLost) as error:
-        call.pk = None
-        call.save(force_insert=True)
+        statements.insert(call)
         if isinstance(error, LeaseLost):
             raise
         if deleted:
@@ -56,23 +54,20 @@ def close_failed(turn: Turn, call: ModelCall | None) -> None:
     with transaction.atomic():
         _give_back(turn)
         if call is not None:
-            call.save(force_insert=True)
+            statements.insert(call)
 
 
 def _touch(turn: Turn, now: datetime) -> bool:
     """Locks the conversation first, as a deletion does: the answer cannot slip in between its two statements."""
-    return bool(Conversation.objects.filter(pk=turn.conversation).update(updated_at=now))
+    return bool(statements.update(Conversation, {"pk": turn.conversation}, updated_at=now))
 
 
 def _give_back(turn: Turn, **columns: object) -> bool:
-    return bool(
-        Message.objects.filter(pk=turn.question, attempt=turn.attempt, lease_holder=leases.HOLDER).update(
-            lease_holder="", lease_expires_at=None, continues=None, **columns
-        )
-    )
+    mine = {"pk": turn.question, "attempt": turn.attempt, "lease_holder": leases.HOLDER}
+    return bool(statements.update(Message, mine, lease_holder="", lease_expires_at=None, continues=None, **columns))
 
 
-def _write_answer(turn: Turn, answered: list[Block], stop_reason: str, now: datetime) -> tuple[int, Answer]:
+def _write_answer(turn: Turn, answered: list[Block], stop_reason: str, now: datetime) -> Answer:
     answer = Answer(
         conversation_id=turn.chat.conversation_id,
         created_at=turn.created_at,
@@ -85,9 +80,9 @@ def _write_answer(turn: Turn, answered: list[Block], stop_reason: str, now: date
     )
     if turn.extends:
         answer = replace(answer, content=content.extend(turn.bodies[turn.extends.pk], answered))
-        Message.objects.filter(pk=turn.extends.pk).update(content=answer.content, stop_reason=stop_reason)
-        return turn.extends.pk, answer
-    row = Message.objects.create(
+        statements.update(Message, {"pk": turn.extends.pk}, content=answer.content, stop_reason=stop_reason)
+        return answer
+    row = Message(
         conversation_id=turn.conversation,
         message_id=answer.message_id,
         parent_id=turn.question,
@@ -99,10 +94,5 @@ def _write_answer(turn: Turn, answered: list[Block], stop_reason: str, now: date
         content_digest="",
         content=answered,
     )
-    return row.pk, answer
-
-
-def _name_last(turn: Turn, answer: int) -> None:
-    """The answer becomes `lastMessageId`, unless another turn was opened meanwhile."""
-    mine = When(last_question=turn.question, then=Value(answer, output_field=BigIntegerField()))
-    Conversation.objects.filter(pk=turn.conversation).update(last_answer=Case(mine, default=F("last_answer")))
+    statements.insert(row)
+    return answer

@@ -16,17 +16,21 @@ ROOT_IDS = frozenset({"system", "instruction"})
 class ConversationQuerySet(models.QuerySet["Conversation"]):
     def visible_to(self, actor: Caller) -> Self:
         """A user's own conversations, or those of the publication whose key is calling."""
+        return self.filter(**self.owner(actor))
+
+    @staticmethod
+    def owner(actor: Caller) -> dict[str, str | None]:
+        """The columns that make a conversation the caller's."""
         if actor.user_id is not None:
-            return self.filter(user_id=actor.user_id)
-        return self.filter(publication_id=actor.publication_id)
+            return {"user_id": actor.user_id}
+        return {"publication_id": actor.publication_id}
 
 
 class Conversation(models.Model):
     """The tree's root: what the wire shows as the `system` message.
 
-    `conversation_id` is the client's and unique per owner. `last_question` and `last_answer` are rows of the turn that
-    was opened last (`last_answer` is empty until that turn has closed with one); they are plain columns because the
-    messages already point here.
+    `conversation_id` is the client's and unique per owner. `last_question` is the message id of the question whose turn
+    was opened last; what `lastMessageId` tells follows from it and the tree.
     """
 
     conversation_id = CodePointCharField(max_length=ID_LENGTH)
@@ -36,8 +40,7 @@ class Conversation(models.Model):
     title = models.CharField(max_length=1000, default="New conversation")
     model = models.CharField(max_length=64, help_text="The model of the first turn.")
     instruction = models.TextField(blank=True, default="")
-    last_question = models.BigIntegerField(null=True, blank=True)
-    last_answer = models.BigIntegerField(null=True, blank=True)
+    last_question = CodePointCharField(max_length=ID_LENGTH, blank=True, default="")
     created_at = models.DateTimeField()
     updated_at = models.DateTimeField()
 
@@ -83,7 +86,8 @@ class Message(models.Model):
     A question carries its newest turn: `attempt` counts the turns asked of it and fences their writes; the lease says
     that one is running; `outcome` says what is true once no lease lives. It is written *before* the model is asked, so
     a killed process leaves it true without anybody cleaning up. `continues` is the answer a running continuation
-    extends. An answer knows the attempt that wrote it; while that attempt runs, the answer is not part of the tree.
+    extends. An answer knows the attempt that wrote or extended it; while the one that writes it runs, the answer is not
+    part of the tree.
 
     `content` is the wire's list of content blocks, with bodies of images and documents replaced by their blob. It is
     the last column, so that SQLite reads the others without following a long body's overflow pages.

@@ -2,12 +2,12 @@
 
 from datetime import datetime
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 
-from bedrock_chat import blobs
+from bedrock_chat import blobs, statements
 from bedrock_chat.database import database_now
 from bedrock_chat.identity.caller import Caller
-from bedrock_chat.wire.errors import BadRequest, NotFound
+from bedrock_chat.wire.errors import BadRequest
 from bedrock_chat.wire.ids import new_id
 from conversations import access, content, leases, placement
 from conversations.chat import Answer, ChatInput, Turn
@@ -25,8 +25,9 @@ def open_turn(actor: Caller, chat: ChatInput) -> Turn | Answer:
     """
     with transaction.atomic():
         now = database_now()
-        conversation, tree = _lock(actor, chat, now)
-        last = tree.last_message(conversation.last_question, conversation.last_answer)
+        new_question_id = chat.message_id or new_id()
+        conversation, tree = _lock(actor, chat, new_question_id, now)
+        last = tree.last_message(conversation.last_question)
         if chat.continue_generate:
             return _open_continuation(actor, chat, conversation, tree, last)
         digest = chat.content.digest
@@ -50,9 +51,9 @@ def open_turn(actor: Caller, chat: ChatInput) -> Turn | Answer:
             case placement.Ask(parent):
                 path = tree.path(parent)
                 bodies = _bodies_in_sight(chat, path)
-                attempt, question_id = 1, chat.message_id or new_id()
+                attempt, question_id = 1, new_question_id
                 question_pk = _write_question(chat, conversation, parent, question_id, digest, now)
-        _write_last(conversation, now, question=question_pk, answer=None)
+        _write_last(conversation, question_id, now)
         return Turn(
             actor=actor,
             chat=chat,
@@ -68,24 +69,29 @@ def open_turn(actor: Caller, chat: ChatInput) -> Turn | Answer:
         )
 
 
-def _lock(actor: Caller, chat: ChatInput, now: datetime) -> tuple[Conversation, Tree]:
+def _lock(actor: Caller, chat: ChatInput, question_id: str, now: datetime) -> tuple[Conversation, Tree]:
     """The conversation's row, locked until the transaction ends, and its tree; an unknown id makes a conversation."""
-    rows = Conversation.objects.visible_to(actor).select_for_update().filter(conversation_id=chat.conversation_id)
-    conversation = rows.first()
-    if conversation is None:
-        if chat.continue_generate:
-            raise NotFound(f"No conversation found with id: {chat.conversation_id}")
+    if chat.continue_generate:
+        conversation = access.get_conversation(actor, chat.conversation_id, lock=True)
+    elif (found := access.find_conversation(actor, chat.conversation_id, lock=True)) is not None:
+        conversation = found
+    else:
         made = Conversation(
             conversation_id=chat.conversation_id,
             user_id=actor.user_id,
             publication_id=actor.publication_id,
             model=chat.model.key,
+            last_question=question_id,
             created_at=now,
             updated_at=now,
         )
-        # Of two parallel first turns one makes the row; the other waits for it here and joins.
-        Conversation.objects.bulk_create([made], ignore_conflicts=True)
-        conversation = rows.get()
+        try:
+            with transaction.atomic():
+                statements.insert(made)
+        except IntegrityError:  # of two parallel first turns one makes the row; the other waits for it and joins
+            conversation = access.get_conversation(actor, chat.conversation_id, lock=True)
+        else:
+            return made, Tree.of((), now)
     return conversation, access.read_tree(conversation, now)
 
 
@@ -101,7 +107,8 @@ def _open_continuation(
     attempt = question.attempt + 1
     # The outcome stays as it is: a continuation that dies before new text has changed nothing.
     _write_attempt(question, attempt, tree.now, continues=answer.pk)
-    _write_last(conversation, tree.now, question=question.pk, answer=answer.pk)
+    statements.update(Message, {"pk": answer.pk}, attempt=attempt)
+    _write_last(conversation, question.message_id, tree.now)
     return Turn(
         actor=actor,
         chat=chat,
@@ -135,7 +142,7 @@ def _bodies_in_sight(chat: ChatInput, path: list[Node]) -> dict[int, list[Block]
 def _write_question(
     chat: ChatInput, conversation: Conversation, parent: Node | None, question_id: str, digest: str, now: datetime
 ) -> int:
-    question = Message.objects.create(
+    question = Message(
         conversation=conversation,
         message_id=question_id,
         parent_id=parent.pk if parent else None,
@@ -148,18 +155,19 @@ def _write_question(
         content_digest=digest,
         content=chat.content.blocks,
     )
+    statements.insert(question)
     blobs.refer(BLOB_OWNER, conversation.pk, chat.content.bodies)
     return question.pk
 
 
 def _write_attempt(question: Node, attempt: int, now: datetime, **columns: object) -> None:
-    Message.objects.filter(pk=question.pk).update(
-        attempt=attempt, lease_holder=leases.HOLDER, lease_expires_at=now + leases.duration(), **columns
-    )
+    lease = {"lease_holder": leases.HOLDER, "lease_expires_at": now + leases.duration()}
+    statements.update(Message, {"pk": question.pk}, attempt=attempt, **lease, **columns)
 
 
-def _write_last(conversation: Conversation, now: datetime, *, question: int, answer: int | None) -> None:
-    Conversation.objects.filter(pk=conversation.pk).update(last_question=question, last_answer=answer, updated_at=now)
+def _write_last(conversation: Conversation, question_id: str, now: datetime) -> None:
+    if conversation.updated_at != now:  # a conversation made just now was written with its question
+        statements.update(Conversation, {"pk": conversation.pk}, last_question=question_id, updated_at=now)
 
 
 def _stored_answer(conversation: Conversation, tree: Tree, question: Node, answer: Node) -> Answer:

@@ -80,7 +80,7 @@ def conversation_output(conversation: Conversation, now: datetime) -> Wire:
             [child.message_id for child in tree.visible_children(node.pk)],
         )
         message_map[node.message_id] = _with_stop_reason(message, node.stop_reason)
-    last = tree.last_message(conversation.last_question, conversation.last_answer)
+    last = tree.last_message(conversation.last_question)
     return {
         "id": conversation.conversation_id,
         "title": conversation.title,

@@ -31,7 +31,7 @@ def propose(conversation_id: str, *, actor: Caller) -> str:
     """
     conversation = access.get_conversation(actor, conversation_id)
     tree = access.read_tree(conversation, database_now())
-    path = tree.path(tree.last_message(conversation.last_question, conversation.last_answer))[:MESSAGES]
+    path = tree.path(tree.last_message(conversation.last_question))[:MESSAGES]
     bodies = access.read_bodies(path)
     release_connection()
     with admission.admitted():

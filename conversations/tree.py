@@ -95,15 +95,17 @@ class Tree:
         found.reverse()
         return found
 
-    def last_message(self, last_question: int | None, last_answer: int | None) -> Node | None:
-        """The node `lastMessageId` names: it belongs to the turn that was opened last.
+    def last_message(self, last_question: str) -> Node | None:
+        """The node `lastMessageId` names: it belongs to the turn that was opened last, at the question of that id.
 
         Its answer once that is in the map, else the newest leaf below its question, else the question itself.
         """
-        if last_answer is not None and (answer := self.nodes.get(last_answer)) and self.is_visible(answer):
-            return answer
-        if last_question is None or (question := self.nodes.get(last_question)) is None:
+        question = self.by_id.get(last_question)
+        if question is None:
             return None
+        below = self.visible_children(question.pk)
+        if answer := next((node for node in below if node.attempt == question.attempt), None):
+            return answer
         newest, pending = question, [question]
         while pending:
             node = pending.pop()

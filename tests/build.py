@@ -51,12 +51,12 @@ def question(
         content=blocks,
         **columns,
     )
-    Conversation.objects.filter(pk=of.pk).update(last_question=row.pk, last_answer=None)
+    Conversation.objects.filter(pk=of.pk).update(last_question=row.message_id)
     return row
 
 
 def answer(to: Message, body: str, *, stop_reason: str = "end_turn", **columns: Any) -> Message:
-    row = Message.objects.create(
+    return Message.objects.create(
         conversation_id=to.conversation_id,
         message_id=columns.pop("message_id", None) or new_id(),
         parent=to,
@@ -69,8 +69,6 @@ def answer(to: Message, body: str, *, stop_reason: str = "end_turn", **columns: 
         content=columns.pop("content", text(body)),
         **columns,
     )
-    Conversation.objects.filter(pk=to.conversation_id, last_question=to.pk).update(last_answer=row.pk)
-    return row
 
 
 def exchange(of: Conversation, body: str, *, under: Message | None = None, stop_reason: str = "end_turn") -> Message:
@@ -107,6 +105,6 @@ def long_conversation(user: User, exchanges: int, conversation_id: str | None = 
     with connection.cursor() as cursor:  # the rows named their own keys
         for statement in connection.ops.sequence_reset_sql(no_style(), [Message]):
             cursor.execute(statement)
-    made.last_question, made.last_answer = rows[-2].pk, rows[-1].pk
-    made.save(update_fields=["last_question", "last_answer"])
+    made.last_question = rows[-2].message_id
+    made.save(update_fields=["last_question"])
     return made

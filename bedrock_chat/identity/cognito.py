@@ -19,7 +19,7 @@ from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 
-from bedrock_chat import logs
+from bedrock_chat import logs, statements
 from bedrock_chat.identity import jwks, local
 from bedrock_chat.identity.addresses import client_address
 from bedrock_chat.identity.caller import Caller
@@ -182,13 +182,12 @@ def _trusted_issuers() -> Iterable[TrustedIssuer]:
 def user_of(claims: Claims) -> User:
     """The user's row: read per request, so that suspending acts at once; written only where the claims are news."""
     told = {"username": claims.username, "email": claims.email, "token_groups": list(claims.groups)}
-    rows = User.objects.only("id", "username", "email", "token_groups", "is_active", "login")
-    user = rows.filter(pk=claims.sub).first()
+    user = statements.get(User, {"pk": claims.sub})
     if user is None:
         made = User(pk=claims.sub, **told)
         made.set_unusable_password()
         User.objects.bulk_create([made], ignore_conflicts=True)  # two first requests may race
-        user = rows.get(pk=claims.sub)
+        user = User.objects.get(pk=claims.sub)
     if any(getattr(user, name) != value for name, value in told.items()):
         User.objects.filter(pk=user.pk).update(**told)
         for name, value in told.items():

@@ -170,22 +170,24 @@ def test_a_twin_under_another_parent_is_another_question() -> None:
 
 def test_the_last_message_is_the_answer_of_the_turn_opened_last() -> None:
     tree = tree_of(*TWO_TURNS)
-    assert tree.last_message(3, 4) is tree.nodes[4]
+    assert tree.last_message("q3") is tree.nodes[4]
 
 
 def test_while_the_last_turn_runs_its_question_is_last() -> None:
     tree = tree_of(*TWO_TURNS[:3])
-    assert tree.last_message(3, None) is tree.nodes[3]
+    assert tree.last_message("q3") is tree.nodes[3]
 
 
 def test_after_a_failed_retry_the_newest_leaf_below_the_question_is_last() -> None:
-    tree = tree_of(question(1, outcome="failed"), answer(2, 1), question(3, 2), answer(4, 3), answer(5, 1))
-    assert tree.last_message(1, None) is tree.nodes[5]
+    tree = tree_of(
+        question(1, attempt=3, outcome="failed"), answer(2, 1), question(3, 2), answer(4, 3), answer(5, 1, attempt=2)
+    )
+    assert tree.last_message("q1") is tree.nodes[5]
 
 
 def test_an_older_turn_that_ends_later_does_not_displace_an_edit() -> None:
     tree = tree_of(question(1), question(2), answer(3, 2), answer(4, 1))
-    assert tree.last_message(2, 3) is tree.nodes[3]
+    assert tree.last_message("q2") is tree.nodes[3]
 
 
 # ---- Continuations --------------------------------------------------------------------------------------------------

@@ -1,0 +1,137 @@
+"""Plain statements on one table, for the hot path of a turn: composed once, then only executed.
+
+Django composes SQL anew for every query, which costs more than SQLite takes to run it: a turn's statements took 2.2 ms
+of CPU through querysets and take 0.8 this way (measured in one process, SQLite). Columns, names and conversions are the
+models' own, so a migration changes nothing here. Everywhere else querysets serve better.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, TypeVar
+
+import orjson
+from django.db import DEFAULT_DB_ALIAS, connection, models
+from django.db.models.expressions import Col
+
+Row = TypeVar("Row", bound=models.Model)
+Fields = tuple[Any, ...]  # of a model; Django's Field takes no type arguments when it runs
+Converter = Callable[[Any, Any, Any], Any]
+
+
+def insert(row: models.Model) -> None:
+    """Inserts a new row, which learns its key. Raises IntegrityError."""
+    sql, fields = _insert(connection.vendor, type(row))
+    with connection.cursor() as cursor:
+        cursor.execute(sql, _prepared(fields, [getattr(row, field.attname) for field in fields]))
+        row.pk = cursor.fetchone()[0]
+
+
+def update(model: type[models.Model], where: Mapping[str, Any], /, **values: Any) -> int:
+    """Sets fields of the rows whose columns equal `where`; gives their number."""
+    sql, fields = _update(connection.vendor, model, tuple(where), tuple(values))
+    with connection.cursor() as cursor:
+        cursor.execute(sql, _prepared(fields, [*values.values(), *where.values()]))
+        changed: int = cursor.rowcount
+        return changed
+
+
+def select(
+    model: type[models.Model], columns: tuple[str, ...], where: Mapping[str, Any], *, lock: bool = False
+) -> list[tuple[Any, ...]]:
+    """The columns of the rows that equal `where`, by key. `lock` holds them until the transaction ends."""
+    sql, fields, converters = _select(connection.vendor, model, columns, tuple(where), lock)
+    with connection.cursor() as cursor:
+        cursor.execute(sql, _prepared(fields, where.values()))
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
+    if not converters:
+        return rows
+    return [_converted(row, converters) for row in rows]
+
+
+def get(model: type[Row], where: Mapping[str, Any], *, lock: bool = False) -> Row | None:
+    """The first row that equals `where`, or None."""
+    names = tuple(field.attname for field in model._meta.concrete_fields)
+    rows = select(model, names, where, lock=lock)
+    return model.from_db(DEFAULT_DB_ALIAS, names, rows[0]) if rows else None
+
+
+def documents(model: type[models.Model], column: str, keys: Sequence[int]) -> dict[int, Any]:
+    """A JSON column of the rows with these keys. However many there are, they are one parameter and parsed in one go:
+    two thousand bodies take 4 ms of CPU, where a queryset's `in` takes 25.
+    """
+    if not keys:
+        return {}
+    sql = _documents(connection.vendor, model, column)
+    with connection.cursor() as cursor:
+        cursor.execute(sql, [list(keys) if connection.vendor == "postgresql" else orjson.dumps(keys).decode()])
+        rows = cursor.fetchall()
+    parsed = orjson.loads(f"[{','.join(text for _, text in rows)}]")
+    return {key: document for (key, _), document in zip(rows, parsed, strict=True)}
+
+
+def _prepared(fields: Fields, values: Any) -> list[Any]:
+    return [field.get_db_prep_save(value, connection) for field, value in zip(fields, values, strict=True)]
+
+
+def _converted(row: tuple[Any, ...], converters: tuple[tuple[int, Any, tuple[Converter, ...]], ...]) -> tuple[Any, ...]:
+    changed = list(row)
+    for index, expression, steps in converters:
+        for step in steps:
+            changed[index] = step(changed[index], expression, connection)
+    return tuple(changed)
+
+
+# ---- Composed once; the vendor is part of the key, as quoting and conversions are its own ----------------------------
+
+
+def _fields(model: type[models.Model], names: tuple[str, ...]) -> Fields:
+    by_column = {field.attname: field for field in model._meta.concrete_fields}
+    return tuple(model._meta.pk if name == "pk" else by_column[name] for name in names)
+
+
+def _quoted(fields: Fields) -> list[str]:
+    return [connection.ops.quote_name(field.column) for field in fields]
+
+
+@lru_cache(maxsize=64)
+def _insert(vendor: str, model: type[models.Model]) -> tuple[str, tuple[Any, ...]]:
+    fields = tuple(field for field in model._meta.concrete_fields if not field.primary_key)
+    table, key = connection.ops.quote_name(model._meta.db_table), _quoted(_fields(model, ("pk",)))[0]
+    marks = ", ".join(["%s"] * len(fields))
+    return f"INSERT INTO {table} ({', '.join(_quoted(fields))}) VALUES ({marks}) RETURNING {key}", fields  # noqa: S608
+
+
+@lru_cache(maxsize=64)
+def _update(
+    vendor: str, model: type[models.Model], where: tuple[str, ...], names: tuple[str, ...]
+) -> tuple[str, tuple[Any, ...]]:
+    changed, given = _fields(model, names), _fields(model, where)
+    table = connection.ops.quote_name(model._meta.db_table)
+    settings = ", ".join(f"{column} = %s" for column in _quoted(changed))
+    conditions = " AND ".join(f"{column} = %s" for column in _quoted(given))
+    return f"UPDATE {table} SET {settings} WHERE {conditions}", (*changed, *given)  # noqa: S608
+
+
+@lru_cache(maxsize=64)
+def _select(
+    vendor: str, model: type[models.Model], columns: tuple[str, ...], where: tuple[str, ...], lock: bool
+) -> tuple[str, tuple[Any, ...], tuple[tuple[int, Any, tuple[Converter, ...]], ...]]:
+    read, given = _fields(model, columns), _fields(model, where)
+    table, key = connection.ops.quote_name(model._meta.db_table), _quoted(_fields(model, ("pk",)))[0]
+    conditions = " AND ".join(f"{column} = %s" for column in _quoted(given))
+    ending = " FOR UPDATE" if lock and connection.features.has_select_for_update else ""
+    sql = f"SELECT {', '.join(_quoted(read))} FROM {table} WHERE {conditions} ORDER BY {key}{ending}"  # noqa: S608
+    converters = []
+    for index, field in enumerate(read):
+        expression = Col(model._meta.db_table, field)
+        steps = (*connection.ops.get_db_converters(expression), *field.get_db_converters(connection))
+        if steps:
+            converters.append((index, expression, steps))
+    return sql, given, tuple(converters)
+
+
+@lru_cache(maxsize=8)
+def _documents(vendor: str, model: type[models.Model], column: str) -> str:
+    table, (key, read) = connection.ops.quote_name(model._meta.db_table), _quoted(_fields(model, ("pk", column)))
+    given = "= ANY(%s)" if vendor == "postgresql" else "IN (SELECT value FROM json_each(%s))"
+    return f"SELECT {key}, {read} FROM {table} WHERE {key} {given}"  # noqa: S608

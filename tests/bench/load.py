@@ -1,0 +1,75 @@
+"""The load generator: keep-alive HTTP on plain sockets, one thread a connection, as little work as can be."""
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from urllib.parse import urlsplit
+
+
+class Connection:
+    """One keep-alive connection."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        self._host = parts.netloc
+        self._socket = socket.create_connection((parts.hostname, parts.port))
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._file = self._socket.makefile("rb", 1 << 16)
+
+    def request(self, method: str, path: str, body: bytes = b"", token: str = "") -> int:
+        """Sends a request and reads the answer; gives its size. Anything but 200 is an error."""
+        head = (
+            f"{method} {path} HTTP/1.1\r\nHost: {self._host}\r\nAuthorization: Bearer {token}\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        self._socket.sendall(head.encode() + body)
+        status = self._file.readline()
+        length = 0
+        while (line := self._file.readline()) not in (b"\r\n", b""):
+            name, _, value = line.partition(b":")
+            if name.lower() == b"content-length":
+                length = int(value)
+        answer = self._file.read(length)
+        if b" 200 " not in status:
+            raise RuntimeError(f"{status!r} {answer[:200]!r}")
+        return length
+
+    def close(self) -> None:
+        self._file.close()
+        self._socket.close()
+
+
+def run(url: str, connections: int, requests: int, send: Callable[[Connection, int], object]) -> list[float]:
+    """`send(connection, number)` for each number, over so many connections; gives the latencies in ms, sorted."""
+    numbers: Iterator[int] = iter(range(requests))
+    lock, latencies, errors = threading.Lock(), list[float](), list[BaseException]()
+
+    def work() -> None:
+        connection = Connection(url)
+        try:
+            while True:
+                with lock:
+                    number = next(numbers, None)
+                if number is None:
+                    return
+                started = time.perf_counter()
+                send(connection, number)
+                latencies.append((time.perf_counter() - started) * 1000)
+        except BaseException as error:
+            errors.append(error)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=work) for _ in range(connections)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
+    return sorted(latencies)
+
+
+def percentile(latencies: list[float], share: float) -> float:
+    return latencies[min(len(latencies) - 1, int(len(latencies) * share))]

@@ -1,0 +1,76 @@
+"""Processes of a benchmark: each on a core of its own choosing, and what CPU it has used."""
+
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+TICKS = os.sysconf("SC_CLK_TCK")
+CORES = sorted(os.sched_getaffinity(0))
+SERVER_CORE, LOAD_CORE = {CORES[0]}, {CORES[-1]}
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of a process so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+class Process:
+    """A Python process that prints its address on its first line."""
+
+    def __init__(self, *arguments: str, core: set[int], environment: dict[str, str] | None = None) -> None:
+        self._arguments, self._core, self._environment = arguments, core, environment
+
+    def __enter__(self) -> Self:
+        self.process = subprocess.Popen(
+            [sys.executable, *self._arguments],
+            cwd=ROOT,
+            env=self._environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        os.sched_setaffinity(self.process.pid, self._core)
+        assert self.process.stdout is not None
+        self.url = self.process.stdout.readline().split()[-1]
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+    @property
+    def cpu(self) -> float:
+        return cpu_seconds(self.process.pid)
+
+
+def ready(url: str) -> None:
+    for _ in range(100):
+        try:
+            urllib.request.urlopen(f"{url}/health", timeout=5).read()
+        except OSError:
+            time.sleep(0.1)
+        else:
+            return
+    raise RuntimeError("the server did not start")
+
+
+def environment(data_dir: Path, **settings: str) -> dict[str, str]:
+    """The server's environment: SQLite in a folder of its own, all features on."""
+    ours = ("DATABASE_URL", "SECRET_KEY", "COGNITO_USER_POOL_ID", "REDIS_URL")
+    kept = {name: value for name, value in os.environ.items() if name not in ours}
+    return {**kept, "DEBUG": "true", "LOG_FORMAT": "json", "DATA_DIR": str(data_dir), "PORT": "0", **settings}
+
+
+def manage(env: dict[str, str], *arguments: str) -> str:
+    command: Any = [sys.executable, "manage.py", *arguments]
+    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=True).stdout.strip()

@@ -1,0 +1,41 @@
+"""The floor: boto3's own `converse` in a loop, default client, as a process of its own.
+
+Reads lines `REQUESTS MESSAGES` and answers each with the CPU seconds and the wall seconds it took.
+"""
+
+import sys
+import time
+from typing import Any
+
+import boto3
+
+
+def payload(messages: int) -> list[dict[str, Any]]:
+    """A conversation as the server's own: `messages` short texts, the last one a question."""
+    return [
+        {"role": ("user", "assistant")[index % 2], "content": [{"text": f"message {index}"}]}
+        for index in range(messages)
+    ]
+
+
+def main() -> None:
+    client = boto3.client(
+        "bedrock-runtime", "us-east-1", endpoint_url=sys.argv[1], aws_access_key_id="x", aws_secret_access_key="x"
+    )
+    arguments: dict[str, Any] = {
+        "modelId": "us.anthropic.claude-3-7-sonnet-20250219-v1:0",
+        "system": [],
+        "inferenceConfig": {"maxTokens": 4096, "temperature": 1.0, "topP": 0.999, "stopSequences": []},
+        "additionalModelRequestFields": {"top_k": 250},
+    }
+    print("raw", flush=True)
+    for line in sys.stdin:
+        requests, messages = map(int, line.split())
+        said = payload(messages)
+        cpu, wall = time.process_time(), time.perf_counter()
+        for _ in range(requests):
+            client.converse(messages=said, **arguments)
+        print(time.process_time() - cpu, time.perf_counter() - wall, flush=True)
+
+
+main()
