@@ -43,9 +43,7 @@ def select(
     with connection.cursor() as cursor:
         cursor.execute(sql, _prepared(fields, where.values()))
         rows: list[tuple[Any, ...]] = cursor.fetchall()
-    if not converters:
-        return rows
-    return [_converted(row, converters) for row in rows]
+    return [_converted(row, converters) for row in rows] if converters else rows
 
 
 def get(model: type[Row], where: Mapping[str, Any], *, lock: bool = False) -> Row | None:
@@ -74,6 +72,8 @@ def _prepared(fields: Fields, values: Any) -> list[Any]:
 
 
 def _converted(row: tuple[Any, ...], converters: tuple[tuple[int, Any, tuple[Converter, ...]], ...]) -> tuple[Any, ...]:
+    if all(row[index] is None for index, _, _ in converters):
+        return row
     changed = list(row)
     for index, expression, steps in converters:
         for step in steps:

@@ -303,6 +303,8 @@ def answer_to_converse(blocks: list[Block]) -> list[Block]:
 
     A tool use goes back only together with its result, inside the rounds of its own turn; alone Bedrock refuses it.
     """
+    if len(blocks) == 1 and blocks[0]["contentType"] == "text" and blocks[0]["body"].strip():
+        return [{"text": blocks[0]["body"]}]  # nearly all answers, and all of a long history on every turn
     found: list[Block] = []
     for block in blocks:
         if block["contentType"] == "text" and block["body"].strip():

@@ -169,20 +169,28 @@ class ChatInputSerializer(serializers.Serializer[Any]):
     )
     enable_reasoning = serializers.BooleanField(required=False, default=False)
 
-    def chat_input(self) -> ChatInput:
-        """The validated request, for `turn.run`."""
-        data: dict[str, Any] = self.validated_data
-        message = data["message"]
-        return ChatInput(
-            conversation_id=data["conversation_id"],
-            model=catalog.find(message["model"]),
-            content=message["content"],
-            message_id=message.get("message_id"),
-            parent_message_id=message.get("parent_message_id"),
-            bot_id=data.get("bot_id") or None,
-            continue_generate=data["continue_generate"],
-            enable_reasoning=data["enable_reasoning"],
-        )
+
+_CHAT_INPUT = ChatInputSerializer()
+
+
+def read_chat_input(data: Any) -> ChatInput:
+    """A request body, for `turn.run`. Raises DRF's ValidationError.
+
+    One serializer validates all requests: it keeps nothing of a request, and copying its fields for each took a fifth
+    of the CPU that a turn holds the interpreter for (sampled, 16 connections).
+    """
+    valid: dict[str, Any] = _CHAT_INPUT.run_validation(data)
+    message = valid["message"]
+    return ChatInput(
+        conversation_id=valid["conversation_id"],
+        model=catalog.find(message["model"]),
+        content=message["content"],
+        message_id=message.get("message_id"),
+        parent_message_id=message.get("parent_message_id"),
+        bot_id=valid.get("bot_id") or None,
+        continue_generate=valid["continue_generate"],
+        enable_reasoning=valid["enable_reasoning"],
+    )
 
 
 class NewTitleSerializer(serializers.Serializer[Any]):

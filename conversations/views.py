@@ -18,6 +18,7 @@ from conversations.serializers import (
     ConversationSerializer,
     NewTitleSerializer,
     ProposedTitleSerializer,
+    read_chat_input,
 )
 
 TAG = ["conversation"]
@@ -34,11 +35,8 @@ class TurnViewSet(ViewSet):
         responses={200: ChatOutputSerializer, **errors(400, 404, 409, 413, 415, 502, 503, 504)},
     )
     def create(self, request: Request) -> Response:
-        serializer = ChatInputSerializer(data=request.data)
-        serializer.is_valid(raise_exception=True)
-        chat = serializer.chat_input()
-        finished = turn.drain(turn.run(caller_of(request), chat))
-        return Response(rendering.chat_output(finished, access.BlobReader()))
+        answer = turn.drain(turn.run(caller_of(request), read_chat_input(request.data)))
+        return Response(rendering.chat_output(answer, access.BlobReader()))
 
 
 class ConversationListViewSet(ViewSet):
