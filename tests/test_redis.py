@@ -1,0 +1,66 @@
+"""With Redis, what one process counts the others know; and a server whose Redis is gone says that it is not ready."""
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.live import LiveServer
+
+TOLD = os.environ.get("TEST_REDIS_URL", "")
+BINARY = shutil.which("redis-server")
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not TOLD and not BINARY and not os.environ.get("REQUIRE_SERVICES"),
+        reason="no Redis here; TEST_REDIS_URL names one",
+    ),
+]
+NOBODY = "http://127.0.0.1:9"
+
+
+@pytest.fixture
+def redis_url(tmp_path: Path) -> Iterator[str]:
+    """A Redis that is already there, or one of this test's own."""
+    if TOLD:
+        yield TOLD
+        return
+    assert BINARY is not None
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = subprocess.Popen(
+        [BINARY, "--port", str(port), "--save", "", "--dir", str(tmp_path)], stdout=subprocess.DEVNULL
+    )
+    for _ in range(100):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                break
+        time.sleep(0.05)
+    yield f"redis://127.0.0.1:{port}/0"
+    server.kill()
+    server.wait()
+
+
+def test_failed_tokens_count_for_all_processes_together(redis_url: str, tmp_path: Path) -> None:
+    limited = {"REDIS_URL": redis_url, "FAILED_TOKENS_RATE": "4/h"}
+    with LiveServer(tmp_path, NOBODY, **limited) as one, LiveServer(tmp_path, NOBODY, **limited) as two:
+        assert one.call("GET", "/ready")[0] == 200
+        statuses = [server.call("GET", "/conversations", token="bogus")[0] for server in (one, two) * 4]
+        assert statuses == [401] * 4 + [429] * 4
+        assert two.call("GET", "/conversations", token=two.manage("issue_token", "alice"))[0] == 200
+
+
+def test_without_its_redis_a_server_is_alive_and_not_ready(tmp_path: Path) -> None:
+    with LiveServer(tmp_path, NOBODY, REDIS_URL="redis://127.0.0.1:9/0") as server:
+        assert server.call("GET", "/health")[0] == 200
+        status, body = server.call("GET", "/ready")
+        assert status == 503
+        assert body["detail"] == "The cache does not answer."
+        assert server.call("GET", "/conversations", token=server.manage("issue_token", "alice"))[0] == 200
