@@ -1,5 +1,8 @@
 # Everything a developer or CI calls. Needs make and Python 3.11 or newer, nothing else.
-PYTHON ?= $(shell command -v python3.13 || command -v python3.12 || command -v python3.11 || command -v python3 || echo python3)
+# The first Python that runs and is new enough; a name on the PATH alone says neither.
+NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python; do \
+  $$name -c '$(NEW_ENOUGH)' >/dev/null 2>&1 && { echo $$name; break; }; done)
 VENV := .venv
 BIN := $(VENV)/bin
 
@@ -44,7 +47,7 @@ clean: ## Removes the virtual environment and all local data
 	rm -rf $(VENV) var
 
 $(VENV)/.python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	@test -n "$(PYTHON)" && $(PYTHON) -c '$(NEW_ENOUGH)' 2>/dev/null || \
 	  { echo "Python 3.11 or newer is needed; PYTHON=/path/to/python3.11 make run names one."; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
 	  { echo "This Python has no venv module; on Debian and Ubuntu: apt install python3-venv."; exit 1; }

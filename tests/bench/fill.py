@@ -1,4 +1,4 @@
-"""Fills the bench's database: `python -m tests.bench.fill USERNAME CONVERSATIONS MESSAGES`, in the server's environment."""
+"""Fills the bench's database, in the server's environment: `fill USERNAME CONVERSATIONS MESSAGES`."""
 
 import sys
 from datetime import datetime
