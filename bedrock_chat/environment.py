@@ -3,6 +3,7 @@
 import ipaddress
 import json
 import os
+import re
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -71,6 +72,14 @@ def choice(name: str, default: str, choices: Sequence[str]) -> str:
 def words(name: str, default: str = "") -> list[str]:
     """A list separated by commas; blanks around entries are dropped."""
     return [word.strip() for word in text(name, default).split(",") if word.strip()]
+
+
+def rate(name: str, default: str) -> str:
+    """So many in a period, as django-ratelimit writes it: `30/m`, `100/h`, `5/10s`."""
+    value = text(name, default)
+    if not re.fullmatch(r"\d+/([1-9]\d*)?[smhd]", value):
+        raise ImproperlyConfigured(f"{name} must be a rate such as 30/m or 100/h, not {value!r}.")
+    return value
 
 
 def http_url(name: str, default: str) -> str:

@@ -60,7 +60,7 @@ JWKS_STALE_HOURS = env.integer("JWKS_STALE_HOURS", 24)
 LOCAL_IDENTITIES = env.boolean("LOCAL_IDENTITIES", DEBUG)
 LOCAL_ISSUER = env.text("LOCAL_ISSUER", "bedrock-chat:local")
 LOCAL_CLIENT_ID = env.text("LOCAL_CLIENT_ID", "bedrock-chat")
-FAILED_TOKENS_RATE = env.text("FAILED_TOKENS_RATE", "30/m")
+FAILED_TOKENS_RATE = env.rate("FAILED_TOKENS_RATE", "30/m")
 
 # ---- Bedrock --------------------------------------------------------------------------------------------------------
 BEDROCK = env.choice("BEDROCK", "emulator", ("emulator", "aws"))

@@ -166,7 +166,7 @@ def _write_attempt(question: Node, attempt: int, now: datetime, **columns: objec
 
 
 def _write_last(conversation: Conversation, question_id: str, now: datetime) -> None:
-    if conversation.updated_at != now:  # a conversation made just now was written with its question
+    if conversation.last_question != question_id:  # a conversation made just now was written with its question
         statements.update(Conversation, {"pk": conversation.pk}, last_question=question_id, updated_at=now)
 
 

@@ -63,4 +63,5 @@ def test_without_its_redis_a_server_is_alive_and_not_ready(tmp_path: Path) -> No
         status, body = server.call("GET", "/ready")
         assert status == 503
         assert body["detail"] == "The cache does not answer."
+        assert server.call("GET", "/conversations", token="bogus")[0] == 401
         assert server.call("GET", "/conversations", token=server.manage("issue_token", "alice"))[0] == 200

@@ -62,6 +62,7 @@ def check(data_dir: Path, **environment: str) -> subprocess.CompletedProcess[str
         {"DATABASE_URL": "nonsense", "SECRET_KEY": "x"},
         {"TURN_LEASE_SECONDS": "nan"},
         {"LOG_LEVEL": "LOUD"},
+        {"FAILED_TOKENS_RATE": "many"},
     ],
     ids=lambda environment: "-".join(environment),
 )

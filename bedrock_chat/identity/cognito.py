@@ -4,6 +4,7 @@ Local identities take the same path; only their issuer and the source of their k
 """
 
 import hashlib
+import logging
 import threading
 import time
 from collections import OrderedDict
@@ -25,6 +26,8 @@ from bedrock_chat.identity.addresses import client_address
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.identity.models import User
 from bedrock_chat.wire.errors import Forbidden, TooManyRequests, Unauthenticated
+
+logger = logging.getLogger(__name__)
 
 LEEWAY_SECONDS = 10  # clocks of the pool and of this server differ; the cache of claims honours the same
 LONGEST_TOKEN = 16_384
@@ -225,13 +228,17 @@ class TokenAuthentication(BaseAuthentication):
 
 def _count_failure(request: HttpRequest) -> None:
     """Only failures count, so a valid token always passes. Raises TooManyRequests beyond FAILED_TOKENS_RATE."""
-    usage = get_usage(
-        request,
-        group="failed tokens",
-        key=lambda _group, request: client_address(request),
-        rate=settings.FAILED_TOKENS_RATE,
-        increment=True,
-    )
+    try:
+        usage = get_usage(
+            request,
+            group="failed tokens",
+            key=lambda _group, request: client_address(request),
+            rate=settings.FAILED_TOKENS_RATE,
+            increment=True,
+        )
+    except Exception as error:  # noqa: BLE001  a cache that is away is no reason to answer a bad token with a 500
+        logger.warning("failed tokens are not counted: %s", type(error).__name__)
+        return
     if usage is not None and usage["should_limit"]:
         raise TooManyRequests("Too many failed tokens from this address.", retry_after=usage["time_left"])
 
