@@ -20,7 +20,18 @@ def pytest(*arguments: str, database_url: str = "", **environment: str) -> int:
     if database_url:
         env["DATABASE_URL"] = database_url
     workers = str(min(4, os.cpu_count() or 1))
-    command = [sys.executable, "-m", "pytest", "-q", "-n", workers, "--durations=20", "--durations-min=1.0", *arguments]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-rs",
+        "-n",
+        workers,
+        "--durations=20",
+        "--durations-min=1.0",
+        *arguments,
+    ]
     print("+", "pytest", " ".join(arguments), "on", "PostgreSQL" if database_url else "SQLite", flush=True)
     status = subprocess.run(command, cwd=ROOT, env=env, check=False).returncode
     return 0 if status == 5 else status  # 5: nothing was selected

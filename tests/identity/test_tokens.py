@@ -14,7 +14,7 @@ from rest_framework.test import APIClient
 from bedrock_chat.identity import cognito
 from bedrock_chat.identity.models import User
 from tests.people import auth
-from tests.tokens import CLIENT, HOUR, ISSUER, JwksServer, make_key, make_token, public_jwk
+from tests.tokens import CLIENT, HOUR, ISSUER, JwksServer, make_key, make_token
 
 KEY, OTHER = make_key(), make_key()
 pytestmark = pytest.mark.django_db
@@ -195,21 +195,3 @@ def test_a_local_token_takes_the_same_path_and_is_refused_where_it_is_off(settin
     cognito.reset()
     assert APIClient().get("/conversations", **headers).status_code == 401
     cognito.reset()
-
-
-def test_a_local_token_verifies_over_http_elsewhere(settings: Any) -> None:
-    """What another server does that trusts our JWKS document as it would Cognito's."""
-    token = auth("alice")["HTTP_AUTHORIZATION"].partition(" ")[2]
-    from bedrock_chat.identity import jwks, local
-
-    with JwksServer() as server:
-        published = APIClient().get("/.well-known/jwks.json").json()
-        assert published == local.jwks_document()
-        assert "d" not in published["keys"][0]
-        private = local._private_key(local.signing_key())
-        server.keys = {local.signing_key().kid: private}
-        assert public_jwk(private, "local-1")["n"] == published["keys"][0]["n"]
-        keys = jwks.CachedKeys(lambda: jwks.fetch(server.url, timeout=2), stale_seconds=1)
-        issuer = cognito.TrustedIssuer(settings.LOCAL_ISSUER, (settings.LOCAL_CLIENT_ID,), keys)
-        assert cognito.TokenVerifier([issuer]).verify(token).username == "alice"
-        assert server.fetches == 1
