@@ -89,6 +89,7 @@ def test_the_lines_of_one_request_share_its_id_and_nothing_stays_for_the_next(cl
     assert "model" not in second
 
 
+@pytest.mark.django_db  # a response that is closed looks after the connection
 def test_a_stream_leaves_its_line_when_it_ends(client: Client, written: Lines) -> None:
     response = client.get("/stream")
     assert written.requests() == []

@@ -85,6 +85,7 @@ def test_a_preflight_allows_what_the_frontend_sends(client: Client) -> None:
     assert int(response["Access-Control-Max-Age"]) > 0
 
 
+@pytest.mark.django_db  # the end of a request looks after the connection
 @pytest.mark.parametrize(
     ("content_type", "read_as"),
     [
