@@ -1,10 +1,21 @@
 """Alice, Bob, Carol and their tokens: local identities, verified the way Cognito's are."""
 
+from functools import lru_cache
+
 from bedrock_chat.identity import cognito, local
+from bedrock_chat.identity.models import SigningKey
+
+
+@lru_cache(maxsize=1)
+def private_key() -> str:
+    """Made once per run: the database of every test is new, and a key takes longer than most tests."""
+    return local.new_key().private_key
 
 
 def token_for(username: str, *groups: str) -> str:
-    cognito.reset()  # the database is new for every test, and with it the signing key
+    cognito.reset()  # the test before may have had another key
+    key = SigningKey(kid=local.FIRST_KEY, private_key=private_key())
+    SigningKey.objects.bulk_create([key], ignore_conflicts=True)
     return local.issue_token(username, groups)
 
 

@@ -38,6 +38,11 @@ def make_token(key: Any, kid: str = "k1", *, algorithm: str = "RS256", headers: 
     return jwt.encode(told, key, algorithm=algorithm, headers={"kid": kid, **(headers or {})})
 
 
+def sign(payload: str, key: Any, kid: str = "k1") -> str:
+    """A token around a payload that need not be claims, or JSON."""
+    return jwt.PyJWS().encode(payload.encode(), key, algorithm="RS256", headers={"kid": kid})
+
+
 def public_jwk(key: rsa.RSAPrivateKey, kid: str) -> dict[str, Any]:
     return {
         **json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(key.public_key())),

@@ -12,7 +12,8 @@ def client_address(request: HttpRequest) -> str:
     The walk begins at the peer of the connection; a client can put whatever it likes to the left of what our own
     proxies append. Something that is no address ends the walk at the hop before it.
     """
-    address = str(request.META.get("REMOTE_ADDR", ""))
+    peer = str(request.META.get("REMOTE_ADDR", ""))
+    address = _address(peer) or peer
     hops = str(request.META.get("HTTP_X_FORWARDED_FOR", "")).split(",")
     while hops and _is_trusted(address):
         hop = _address(hops.pop())
@@ -38,6 +39,8 @@ def _address(hop: str) -> str | None:
     elif hop.count(":") == 1:
         hop = hop.partition(":")[0]
     try:
-        return str(ipaddress.ip_address(hop))
+        parsed = ipaddress.ip_address(hop)
     except ValueError:
         return None
+    # A socket that listens on `::` tells IPv4 peers as ::ffff:192.0.2.1, which no IPv4 network contains.
+    return str(getattr(parsed, "ipv4_mapped", None) or parsed)

@@ -10,7 +10,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import jwt
 from django.conf import settings
@@ -130,21 +130,38 @@ class TokenVerifier:
 
 
 def _claims(claims: dict[str, Any]) -> Claims:
+    """What the rest of the server reads, each of the type that Cognito gives it. PyJWT itself takes "60" for a time."""
     if claims["token_use"] != "id":  # noqa: S105  a claim, no password
         raise InvalidToken("The token is not an ID token")
+    if not isinstance(claims["aud"], str):
+        raise InvalidToken("The token is for another audience")
+    if not all(_is_time(claims[name]) for name in ("exp", "iat")):
+        raise InvalidToken("The token's times cannot be used")
     sub, username = claims["sub"], claims.get("cognito:username")
-    if not isinstance(sub, str) or not sub or len(sub) > 128 or "\0" in sub:
+    if not _is_text(sub) or len(sub) > 128:
         raise InvalidToken("The token's subject cannot be used")
-    if not isinstance(username, str) or not username or "\0" in username:
+    if not _is_text(username):
         raise InvalidToken("The token has no cognito:username")
-    email, groups = claims.get("email", ""), claims.get("cognito:groups", [])
+    email, groups = claims.get("email") or "", claims.get("cognito:groups") or []
+    if (email and not _is_text(email)) or not isinstance(groups, list) or not all(map(_is_text, groups)):
+        raise InvalidToken("The token's email or groups cannot be used")
     return Claims(
         sub=sub,
         username=username[:256],
-        email=(email if isinstance(email, str) else "").replace("\0", "")[:320],
-        groups=tuple(g for g in groups if isinstance(g, str)) if isinstance(groups, list) else (),
+        email=email[:320],
+        groups=tuple(groups),
         expires_at=float(claims["exp"]),
     )
+
+
+def _is_time(value: Any) -> bool:
+    """Seconds of the epoch, within what a float holds exactly."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 2**53
+
+
+def _is_text(value: Any) -> TypeGuard[str]:
+    """Something that both databases can store: PostgreSQL refuses NUL, and lone surrogates have no UTF-8."""
+    return isinstance(value, str) and value != "" and not any(c == "\0" or "\ud800" <= c <= "\udfff" for c in value)
 
 
 # ---- The verifier of this process -----------------------------------------------------------------------------------
@@ -172,7 +189,9 @@ def _trusted_issuers() -> Iterable[TrustedIssuer]:
     stale_seconds = settings.JWKS_STALE_HOURS * 3600.0
     if settings.COGNITO_USER_POOL_ID:
         url, timeout = settings.COGNITO_JWKS_URL, settings.JWKS_TIMEOUT
-        keys = jwks.CachedKeys(lambda: jwks.fetch(url, timeout=timeout), stale_seconds=stale_seconds)
+        keys = jwks.CachedKeys(
+            lambda: jwks.fetch(url, timeout=timeout), stale_seconds=stale_seconds, patience=timeout + 1
+        )
         yield TrustedIssuer(settings.COGNITO_ISSUER, tuple(settings.COGNITO_CLIENT_IDS), keys)
     if settings.LOCAL_IDENTITIES:
         keys = jwks.CachedKeys(lambda: jwks.parse(local.jwks_document()), stale_seconds=stale_seconds, cool_down=1)

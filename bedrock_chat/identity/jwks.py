@@ -10,10 +10,13 @@ from typing import Any, Protocol
 
 import jwt
 
+from bedrock_chat.database import release_connection
+
 logger = logging.getLogger(__name__)
 
 FRESH_SECONDS = 3600.0
 COOL_DOWN_SECONDS = 30.0
+PATIENCE_SECONDS = 5.0
 LARGEST_DOCUMENT = 1_000_000
 
 
@@ -27,7 +30,9 @@ def parse(document: Mapping[str, Any]) -> dict[str, jwt.PyJWK]:
     """The RS256 signing keys of a JWKS document; keys of other kinds are left out, one by one."""
     found: dict[str, jwt.PyJWK] = {}
     for entry in document["keys"]:
-        if entry.get("kty") != "RSA" or entry.get("use", "sig") != "sig" or not isinstance(entry.get("kid"), str):
+        if not isinstance(entry, dict) or not isinstance(entry.get("kid"), str):
+            continue
+        if (entry.get("kty"), entry.get("use", "sig"), entry.get("alg", "RS256")) != ("RSA", "sig", "RS256"):
             continue
         try:
             found[entry["kid"]] = jwt.PyJWK(entry, algorithm="RS256")
@@ -41,6 +46,7 @@ class CachedKeys:
 
     - A known `kid` never waits: a stale set is refreshed by one thread in the background.
     - An unknown `kid` causes one load, shared by all who wait for it, and none within the cool-down of the last.
+      Nobody waits for somebody else's load longer than `patience` (seconds): looking a name up knows no timeout.
     - While loading fails, the keys that were loaded last serve for `stale_seconds`.
     """
 
@@ -51,12 +57,14 @@ class CachedKeys:
         stale_seconds: float,
         fresh_seconds: float = FRESH_SECONDS,
         cool_down: float = COOL_DOWN_SECONDS,
+        patience: float = PATIENCE_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._load = load
         self._stale_seconds = stale_seconds
         self._fresh_seconds = fresh_seconds
         self._cool_down = cool_down
+        self._patience = patience
         self._clock = clock
         self._lock = threading.Lock()
         self._keys: dict[str, jwt.PyJWK] = {}
@@ -66,13 +74,16 @@ class CachedKeys:
     def key(self, kid: str) -> jwt.PyJWK | None:
         found = self._usable(kid)
         if found is None:
-            with self._lock:  # whoever waited here finds what the first one loaded
-                found = self._usable(kid)
-                if found is None and self._may_try():
-                    self._refresh()
+            if self._lock.acquire(timeout=self._patience):  # whoever waited here finds what the first one loaded
+                try:
                     found = self._usable(kid)
+                    if found is None and self._may_try():
+                        self._refresh()
+                        found = self._usable(kid)
+                finally:
+                    self._lock.release()
         elif self._age() > self._fresh_seconds and self._may_try() and self._lock.acquire(blocking=False):
-            threading.Thread(target=self._refresh_and_release, name="jwks", daemon=True).start()
+            self._refresh_behind()
         return found
 
     def _usable(self, kid: str) -> jwt.PyJWK | None:
@@ -92,14 +103,36 @@ class CachedKeys:
         except Exception as error:  # noqa: BLE001  whatever an endpoint may do, known keys serve on
             logger.error("JWKS cannot be loaded: %s; known keys serve on", type(error).__name__)  # noqa: TRY400
 
+    def _refresh_behind(self) -> None:
+        """With the lock taken, which the new thread gives back."""
+        try:
+            threading.Thread(target=self._refresh_and_release, name="jwks", daemon=True).start()
+        except RuntimeError:  # no thread can be had now; a later request tries again
+            self._lock.release()
+
     def _refresh_and_release(self) -> None:
         try:
-            self._refresh()
+            if self._may_try():  # another thread may have been quicker between the question and the lock
+                self._refresh()
         finally:
             self._lock.release()
+            release_connection(final=True)  # keys of our own come from the database
 
 
 def fetch(url: str, *, timeout: float) -> dict[str, jwt.PyJWK]:
-    """Loads a JWKS document over HTTP. `timeout` is in seconds, for connecting and for each read."""
+    """Loads a JWKS document over HTTP. `timeout` is in seconds, for connecting, for each read, and for the whole body.
+
+    Raises OSError and ValueError. A document without a usable key is one: it would lock everybody out, and those that
+    are known serve better.
+    """
+    deadline = time.monotonic() + timeout
+    body = bytearray()
     with urllib.request.urlopen(url, timeout=timeout) as response:  # noqa: S310  the operator's own setting
-        return parse(json.loads(response.read(LARGEST_DOCUMENT)))
+        while part := response.read1(65_536):
+            body += part
+            if len(body) > LARGEST_DOCUMENT or time.monotonic() > deadline:
+                raise TimeoutError("The JWKS document is too long or too slow.")
+    keys = parse(json.loads(body))
+    if not keys:
+        raise ValueError("The JWKS document holds no key for RS256.")
+    return keys

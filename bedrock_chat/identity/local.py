@@ -20,28 +20,38 @@ from cryptography.hazmat.primitives.serialization import (
 from django.conf import settings
 from django.core.management.base import CommandError
 from django.db import IntegrityError, transaction
-from django.http import HttpRequest, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.utils.decorators import method_decorator
 from django.views import View
+from django.views.decorators.csrf import csrf_exempt
+from rest_framework.exceptions import MethodNotAllowed
 
 from bedrock_chat.identity.caller import ADMIN, CREATING_BOT_ALLOWED, PUBLISH_ALLOWED
 from bedrock_chat.identity.models import SigningKey, User
+from bedrock_chat.wire import errors
 from bedrock_chat.wire.ids import new_id
 
 FIRST_KEY = "local-1"
 OPERATOR = "operator"
 SEEDED = {"alice": (ADMIN,), "bob": (), "carol": (CREATING_BOT_ALLOWED, PUBLISH_ALLOWED)}
 DAY = 86_400
+LONGEST_DAYS = 36_500
 
 
 def signing_key() -> SigningKey:
     """The newest key, made at first need. Of two processes that start at once one makes it: its name is taken."""
     found = SigningKey.objects.first()
     if found is None:
-        private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
-        SigningKey.objects.bulk_create([SigningKey(kid=FIRST_KEY, private_key=pem)], ignore_conflicts=True)
+        SigningKey.objects.bulk_create([new_key()], ignore_conflicts=True)
         found = SigningKey.objects.get(kid=FIRST_KEY)
     return found
+
+
+def new_key() -> SigningKey:
+    """A first key, not stored yet."""
+    private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    return SigningKey(kid=FIRST_KEY, private_key=pem)
 
 
 def _private_key(key: SigningKey) -> rsa.RSAPrivateKey:
@@ -60,28 +70,47 @@ def jwks_document() -> dict[str, list[dict[str, Any]]]:
     return {"keys": keys}
 
 
+@method_decorator(csrf_exempt, name="dispatch")  # a POST is a 405, not a lecture on cookies
 class JwksView(View):
     """`GET /.well-known/jwks.json`: what another server needs to verify our local tokens."""
 
     def get(self, request: HttpRequest) -> JsonResponse:
         return JsonResponse(jwks_document(), headers={"Cache-Control": "public, max-age=300"})
 
+    def http_method_not_allowed(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        error = errors.as_api_error(MethodNotAllowed(str(request.method)))
+        error.headers["Allow"] = "GET, HEAD, OPTIONS"
+        return errors.json_error(error)
+
 
 def local_user(username: str, *, email: str = "") -> User:
     """The local user of that name, made at first need; the id stays the same ever after."""
-    users = User.objects.filter(id__startswith="local:", username=username, login__isnull=True)
-    found = users.order_by("id").first()
+    users = User.objects.filter(id__startswith="local:", username=username, login__isnull=True).order_by("id")
+    found = users.first()
     if found is None:
-        found = User(id=f"local:{new_id()}", username=username, email=email or f"{username}@example.com")
-        found.set_unusable_password()
-        found.save(force_insert=True)
+        key = signing_key()
+        with transaction.atomic():
+            # Two who ask at once take turns: SQLite begins with IMMEDIATE, elsewhere the key's row is held.
+            SigningKey.objects.select_for_update().get(pk=key.pk)
+            found = users.first()
+            if found is None:
+                found = User(id=f"local:{new_id()}", username=username, email=email or f"{username}@example.com")
+                found.set_unusable_password()
+                found.save(force_insert=True)
     return found
 
 
 def issue_token(username: str, groups: Iterable[str] = (), *, days: float = 30, email: str = "") -> str:
-    """An ID token for a local user. Raises CommandError where local identities are off."""
+    """An ID token for a local user. Raises CommandError where local identities are off, or a word cannot be used."""
     if not settings.LOCAL_IDENTITIES:
         raise CommandError("Local identities are off here; LOCAL_IDENTITIES=true turns them on.")
+    groups = sorted(set(groups))
+    if not 0 < len(username) <= 256 or len(email) > 320 or not all(map(str.isprintable, (username, email, *groups))):
+        raise CommandError("A user name has 1 to 256 characters, an email at most 320, and all of them can be printed.")
+    if not all(groups):
+        raise CommandError("A group needs a name.")
+    if not 0 < days <= LONGEST_DAYS:
+        raise CommandError(f"A token is good for more than 0 and at most {LONGEST_DAYS} days.")
     user, key, now = local_user(username, email=email), signing_key(), int(time.time())
     claims = {
         "iss": settings.LOCAL_ISSUER,
@@ -95,8 +124,8 @@ def issue_token(username: str, groups: Iterable[str] = (), *, days: float = 30, 
         "exp": now + int(days * DAY),
         "jti": new_id(),
     }
-    if named := sorted(set(groups)):
-        claims["cognito:groups"] = named
+    if groups:
+        claims["cognito:groups"] = groups
     return jwt.encode(claims, _private_key(key), algorithm="RS256", headers={"kid": key.kid})
 
 

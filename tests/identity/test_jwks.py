@@ -1,12 +1,17 @@
 """Keys: cached, refreshed when they must be, and served on while their endpoint is down."""
 
+import contextlib
+import socket
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
+from django.db import connections
 
+from bedrock_chat.identity import local
 from bedrock_chat.identity.jwks import CachedKeys, fetch, parse
 from tests.tokens import JwksServer, make_key, public_jwk
 
@@ -116,11 +121,109 @@ def test_a_fetch_does_not_wait_beyond_its_timeout(server: JwksServer) -> None:
     assert time.monotonic() - started < 1.5
 
 
+def test_a_body_that_drips_does_not_outwait_the_timeout() -> None:
+    done = threading.Event()
+
+    def drip(listener: socket.socket) -> None:
+        peer, _ = listener.accept()
+        with peer:
+            peer.recv(65_536)
+            peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+            with contextlib.suppress(OSError):  # whoever has waited long enough hangs up
+                while not done.wait(0.05):
+                    peer.sendall(b" ")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = threading.Thread(target=drip, args=(listener,))
+        server.start()
+        started = time.monotonic()
+        with pytest.raises(TimeoutError):
+            fetch(f"http://127.0.0.1:{listener.getsockname()[1]}/", timeout=0.3)
+        assert time.monotonic() - started < 1.5
+        done.set()
+        server.join()
+
+
+def test_nobody_waits_long_for_somebody_elses_load() -> None:
+    loading, done = threading.Event(), threading.Event()
+
+    def load() -> dict[str, Any]:
+        loading.set()
+        done.wait(10)
+        return {}
+
+    keys = CachedKeys(load, stale_seconds=1, patience=0.1)
+    first = threading.Thread(target=keys.key, args=("k1",))
+    first.start()
+    assert loading.wait(5)
+    started = time.monotonic()
+    assert keys.key("k1") is None
+    assert time.monotonic() - started < 2
+    done.set()
+    first.join()
+
+
+def test_a_document_without_keys_displaces_nothing(server: JwksServer) -> None:
+    keys = cached(server, clock := Clock())
+    assert keys.key("k1")
+    server.keys = {}
+    clock.now += 31
+    assert keys.key("bogus") is None
+    assert server.fetches == 2
+    assert keys.key("k1")
+
+
+def test_without_a_thread_to_be_had_known_keys_serve_and_unknown_ones_are_still_looked_up(
+    server: JwksServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = cached(server, clock := Clock())
+    assert keys.key("k1")
+    clock.now += 3700
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        assert keys.key("k1")
+    server.keys = {"k1": KEY, "k2": OTHER}
+    assert keys.key("k2")
+
+
+@pytest.mark.both
+@pytest.mark.django_db(transaction=True)
+def test_a_refresh_of_our_own_keys_keeps_no_database_connection() -> None:
+    used: list[Any] = []
+
+    def load() -> dict[str, Any]:
+        found = parse(local.jwks_document())
+        used.append((threading.current_thread(), connections["default"]))
+        return found
+
+    kid = local.signing_key().kid
+    keys = CachedKeys(load, stale_seconds=7200, clock=(clock := Clock()))
+    assert keys.key(kid)
+    clock.now += 3700
+    assert keys.key(kid)
+    deadline = time.monotonic() + 5
+    while len(used) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    thread, connection = used[1]
+    assert thread is not threading.current_thread()
+    thread.join(5)
+    assert connection.connection is None
+
+
 def test_keys_of_other_kinds_are_left_out() -> None:
     sound = public_jwk(KEY, "k1")
     document = {
         "keys": [
+            None,
+            "k1",
             sound,
+            {**sound, "kid": "k3", "alg": "RS512"},
+            {**sound, "kid": "k4", "n": 5},
             {**sound, "kid": "k2", "use": "enc"},
             {**sound, "kid": 3},
             {"kty": "RSA", "kid": "broken", "n": "?", "e": "?"},

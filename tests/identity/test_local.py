@@ -1,16 +1,23 @@
 """Local identities: one key, one user per name, and commands for people at a terminal."""
 
 import io
+import os
+import subprocess
+import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import jwt
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import IntegrityError, connection, transaction
+from django.test import Client
 
 from bedrock_chat.identity import local
 from bedrock_chat.identity.models import SigningKey, User
+from tests.live import ROOT
 
 pytestmark = pytest.mark.django_db
 
@@ -35,6 +42,45 @@ def test_a_name_is_the_same_user_every_time() -> None:
     assert issue("alice")["sub"] == issue("alice")["sub"] != issue("bob")["sub"]
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [""],
+        ["x" * 257],
+        ["a\0b"],
+        ["a\ud800"],
+        ["alice", "--email", "x" * 321],
+        ["alice", "--group", ""],
+        ["alice", "--days", "nan"],
+        ["alice", "--days", "inf"],
+        ["alice", "--days", "0"],
+        ["alice", "--days", "1e300"],
+    ],
+)
+def test_words_that_make_no_token_are_refused_in_a_sentence(arguments: list[str]) -> None:
+    with pytest.raises(CommandError):
+        issue(*arguments)
+    assert not User.objects.exists()
+
+
+def test_without_its_tables_the_command_says_what_to_do(tmp_path: Path) -> None:
+    environment = {**os.environ, "DEBUG": "true", "DATABASE_URL": f"sqlite:///{tmp_path}/new.sqlite3"}
+    command = [sys.executable, "manage.py", "issue_token", "alice"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "manage.py migrate" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_keys_can_be_read_and_nothing_else() -> None:
+    ask = Client(enforce_csrf_checks=True)
+    keys = ask.get("/.well-known/jwks.json")
+    assert keys["Cache-Control"] == "public, max-age=300"
+    refused = ask.post("/.well-known/jwks.json")
+    assert (refused.status_code, refused["Allow"]) == (405, "GET, HEAD, OPTIONS")
+    assert refused.json()["errors"] == [refused.json()["detail"]]
+
+
 def test_it_is_refused_where_local_identities_are_off(settings: Any) -> None:
     settings.LOCAL_IDENTITIES = False
     with pytest.raises(CommandError, match="LOCAL_IDENTITIES"):
@@ -53,6 +99,23 @@ def test_processes_that_start_at_once_make_one_key() -> None:
     with ThreadPoolExecutor(4) as threads:
         assert len(set(threads.map(key, range(4)))) == 1
     assert SigningKey.objects.count() == 1
+
+
+@pytest.mark.both
+@pytest.mark.django_db(transaction=True)
+def test_tokens_asked_for_at_once_are_of_one_user() -> None:
+    start = threading.Barrier(6)
+
+    def user(_: int) -> str:
+        start.wait()
+        try:
+            return local.local_user("alice").pk
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(6) as threads:
+        assert len(set(threads.map(user, range(6)))) == 1
+    assert User.objects.count() == 1
 
 
 def test_the_operators_password_is_told_once() -> None:

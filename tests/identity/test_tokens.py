@@ -14,7 +14,7 @@ from rest_framework.test import APIClient
 from bedrock_chat.identity import cognito
 from bedrock_chat.identity.models import User
 from tests.people import auth
-from tests.tokens import CLIENT, HOUR, ISSUER, JwksServer, make_key, make_token
+from tests.tokens import CLIENT, HOUR, ISSUER, JwksServer, make_key, make_token, sign
 
 KEY, OTHER = make_key(), make_key()
 pytestmark = pytest.mark.django_db
@@ -65,6 +65,7 @@ BAD = {
     "expired": make_token(KEY, exp=NOW - HOUR),
     "of tomorrow": make_token(KEY, iat=NOW + HOUR),
     "another audience": make_token(KEY, aud="other"),
+    "several audiences": make_token(KEY, aud=[CLIENT, "other"]),
     "no audience": make_token(KEY, aud=None),
     "another issuer": make_token(KEY, iss="https://evil.example.com"),
     "no issuer": make_token(KEY, iss=None),
@@ -72,17 +73,30 @@ BAD = {
     "no token_use": make_token(KEY, token_use=None),
     "no expiry": make_token(KEY, exp=None),
     "expiry in words": make_token(KEY, exp="tomorrow"),
+    "expiry in digits": make_token(KEY, exp=str(NOW + HOUR)),
+    "an endless expiry": make_token(KEY, exp=float("inf")),
+    "an expiry beyond numbers": make_token(KEY, exp=10**400),
+    "issued in digits": make_token(KEY, iat=str(NOW)),
     "no iat": make_token(KEY, iat=None),
     "no subject": make_token(KEY, sub=None),
     "a NUL in the subject": make_token(KEY, sub="a\0b"),
     "a subject that is too long": make_token(KEY, sub="x" * 129),
+    "half a character in the subject": make_token(KEY, sub="a\ud800"),
     "no username": make_token(KEY, **{"cognito:username": None}),
+    "half a character in the username": make_token(KEY, **{"cognito:username": "a\ud800"}),
+    "half a character in the email": make_token(KEY, email="a\ud800"),
+    "a NUL in a group": make_token(KEY, **{"cognito:groups": ["Admin", "a\0b"]}),
+    "groups in one word": make_token(KEY, **{"cognito:groups": "Admin"}),
     "an unknown key": make_token(OTHER, "k9"),
     "another key's signature": make_token(OTHER, "k1"),
     "no kid": make_token(KEY, ""),
     "alg none": jwt.encode({"iss": ISSUER}, None, algorithm="none", headers={"kid": "k1"}),
     "HS256": HS256,
     "a critical header": make_token(KEY, headers={"crit": ["x"], "x": 1}),
+    "an issuer that is no text": sign('{"iss": {"a": 1}}', KEY),
+    "claims that are a list": sign("[]", KEY),
+    "claims that are no JSON": sign("claims", KEY),
+    "claims without a bottom": sign('{"a":' + "[" * 5000 + "]" * 5000 + "}", KEY),
     "two parts": "a.b",
     "many dots": "." * 5000,
     "too long": make_token(KEY, email="x" * 20_000),
@@ -169,6 +183,12 @@ def test_failed_tokens_are_limited_per_address_and_a_valid_one_passes(pool: Jwks
     assert get(f"Bearer {make_token(KEY)}").status_code == 200
     elsewhere = APIClient().get("/conversations", HTTP_AUTHORIZATION="Bearer bogus", REMOTE_ADDR="192.0.2.7")
     assert elsewhere.status_code == 401
+
+
+def test_a_cache_that_is_down_makes_no_fault_of_a_bad_token(pool: JwksServer, settings: Any) -> None:
+    nowhere = {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": "redis://127.0.0.1:1/0"}
+    settings.CACHES = {**settings.CACHES, "ratelimit": nowhere}
+    assert get("Bearer bogus").status_code == 401
 
 
 @pytest.mark.both

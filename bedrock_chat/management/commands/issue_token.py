@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import OperationalError, ProgrammingError
 
 from bedrock_chat.identity import local
 
@@ -17,5 +18,10 @@ class Command(BaseCommand):
         parser.add_argument("--email", default="")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        token = local.issue_token(options["username"], options["group"], days=options["days"], email=options["email"])
+        username, groups, days, email = (options[name] for name in ("username", "group", "days", "email"))
+        try:
+            token = local.issue_token(username, groups, days=days, email=email)
+        except (OperationalError, ProgrammingError) as error:
+            reason = str(error).partition("\n")[0]
+            raise CommandError(f"The database is not ready ({reason}); `manage.py migrate` makes its tables.") from None
         self.stdout.write(token)
