@@ -11,11 +11,15 @@ import boto3
 
 
 def payload(messages: int) -> list[dict[str, Any]]:
-    """A conversation as the server's own: `messages` short texts, the last one a question."""
-    return [
+    """What the server sends for such a conversation: short texts, and cache points in the last two questions."""
+    said: list[dict[str, Any]] = [
         {"role": ("user", "assistant")[index % 2], "content": [{"text": f"message {index}"}]}
-        for index in range(messages)
+        for index in range(messages - 1)
     ]
+    said.append({"role": "user", "content": [{"text": "message"}]})
+    for question in said[-1:-4:-2]:
+        question["content"].append({"cachePoint": {"type": "default"}})
+    return said
 
 
 def main() -> None:

@@ -17,5 +17,6 @@ def test_the_benchmark_prints_its_ratios() -> None:
     for ratio in (found["turn"]["c1"], found["turn"]["c16"], found["turn1000"]["c1"]):
         assert 0.1 < ratio["cpuRatioToRaw"] < 1000
         assert ratio["p95Ms"] >= ratio["p50Ms"] > 0
+    assert found["read"]["conversations"] == 50  # as many as were written: no turn has added its own yet
     assert found["read"]["list"]["bytes"] > 1000
     assert found["read"]["open"]["bytes"] > 1000
