@@ -44,14 +44,6 @@ class Content:
         """Equal content has an equal digest, whatever the order of keys."""
         return hashlib.sha256(orjson.dumps(self.blocks, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
-    @property
-    def has_images(self) -> bool:
-        return any(block["contentType"] == "image" for block in self.blocks)
-
-    @property
-    def has_documents(self) -> bool:
-        return any(block["contentType"] == "attachment" for block in self.blocks)
-
     def says_something(self) -> bool:
         """Whether anything is left for the model: tool traffic in a user's message is stored and never sent."""
         return any(

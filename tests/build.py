@@ -1,10 +1,11 @@
 """Rows made directly, without asking a model: what a test starts from."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from django.core.management.color import no_style
 from django.db import connection
+from django.db.models import Model
 from django.utils import timezone
 
 from bedrock_chat.identity.models import User
@@ -77,34 +78,42 @@ def exchange(of: Conversation, body: str, *, under: Message | None = None, stop_
     return answer(question(of, body, under=under, outcome=outcome), f"Echo: {body}", stop_reason=stop_reason)
 
 
-def long_conversation(user: User, exchanges: int, conversation_id: str | None = None) -> Conversation:
-    """A linear conversation, written in two statements."""
-    made = conversation(user, conversation_id)
-    now: datetime = timezone.now()
-    start = (Message.objects.order_by("-pk").values_list("pk", flat=True).first() or 0) + 1
+def linear(of: Conversation, messages: int, first_pk: int) -> list[Message]:
+    """Unsaved rows of a conversation without branches, keyed from `first_pk` on; an even number of them."""
     rows = []
-    for index in range(exchanges * 2):
+    for index in range(messages):
         asks = index % 2 == 0
         blocks = text(f"message {index}")
         rows.append(
             Message(
-                pk=start + index,
-                conversation=made,
+                pk=first_pk + index,
+                conversation=of,
                 message_id=new_id(),
-                parent_id=start + index - 1 if index else None,
+                parent_id=first_pk + index - 1 if index else None,
                 role=Role.USER if asks else Role.ASSISTANT,
                 outcome=Outcome.ANSWERED if asks else "",
                 stop_reason="" if asks else "end_turn",
                 model=MODEL,
-                created_at=now,
+                created_at=of.created_at,
                 content_digest=Content(blocks, {}).digest if asks else "",
                 content=blocks,
             )
         )
-    Message.objects.bulk_create(rows)
+    of.last_question = rows[-2].message_id
+    return rows
+
+
+def next_pk(model: type[Model]) -> int:
+    """A key that no row has had yet."""
+    return (model._default_manager.order_by("-pk").values_list("pk", flat=True).first() or 0) + 1
+
+
+def long_conversation(user: User, exchanges: int, conversation_id: str | None = None) -> Conversation:
+    """A linear conversation, written in two statements."""
+    made = conversation(user, conversation_id)
+    Message.objects.bulk_create(linear(made, exchanges * 2, next_pk(Message)))
+    made.save(update_fields=["last_question"])
     with connection.cursor() as cursor:  # the rows named their own keys
         for statement in connection.ops.sequence_reset_sql(no_style(), [Message]):
             cursor.execute(statement)
-    made.last_question = rows[-2].message_id
-    made.save(update_fields=["last_question"])
     return made

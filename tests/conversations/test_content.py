@@ -47,7 +47,8 @@ def test_every_image_format_of_bedrock_is_taken(form: str) -> None:
 
 @pytest.mark.parametrize("form", content.DOCUMENT_FORMATS)
 def test_every_document_format_of_bedrock_is_taken(form: str) -> None:
-    assert content.parse([document(f"My Notes.{form.upper()}")]).has_documents
+    parsed = content.parse([document(name := f"My Notes.{form.upper()}")])
+    assert parsed.blocks == [{"contentType": "attachment", "fileName": name, "blob": next(iter(parsed.bodies))}]
 
 
 def test_bodies_are_kept_once_and_apart_from_the_blocks() -> None:
@@ -93,7 +94,7 @@ def test_every_faulty_block_is_named() -> None:
 
 
 def test_numbers_of_images_and_documents_are_bedrocks() -> None:
-    assert content.parse([image()] * 20 + [document()] * 5).has_images
+    assert len(content.parse([image()] * 20 + [document()] * 5).blocks) == 25
     assert refusal([image()] * 21) == ["content: A message holds at most 20 images."]
     assert refusal([document()] * 6) == ["content: A message holds at most 5 documents."]
 
