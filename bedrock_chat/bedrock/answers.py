@@ -3,6 +3,7 @@
 Here the stream's frames are read, and nowhere else.
 """
 
+import base64
 import json
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -47,7 +48,8 @@ def _read_reasoning(part: dict[str, Any], index: int) -> Iterator[Event]:
     if signature := part.get("signature"):
         yield ReasoningSignature(signature, index)
     if redacted := part.get("redactedContent"):
-        yield RedactedReasoning(redacted, index)
+        # botocore's parser has decoded a blob; in the frames of a stream it is still base64.
+        yield RedactedReasoning(base64.b64decode(redacted) if isinstance(redacted, str) else redacted, index)
 
 
 def _usage(usage: dict[str, Any]) -> Usage:

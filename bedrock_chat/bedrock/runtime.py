@@ -7,7 +7,7 @@ import os
 import random
 import threading
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from typing import Any
 
@@ -20,8 +20,9 @@ import botocore.session
 import urllib3.exceptions
 from django.conf import settings
 
-from bedrock_chat.bedrock import answers, faults
+from bedrock_chat.bedrock import answers, faults, frames, interruption
 from bedrock_chat.bedrock.events import Closed, Event, Retrying, Stop, Usage
+from bedrock_chat.bedrock.interruption import Interruption
 from bedrock_chat.bedrock.request import ModelRequest
 
 logger = logging.getLogger(__name__)
@@ -74,12 +75,14 @@ def _make() -> Any:
         **direct,
     )
     session = _emulator_session() if emulated else boto3.session.Session()
-    return session.client(
+    made = session.client(
         "bedrock-runtime",
         region_name=settings.BEDROCK_REGION,
         endpoint_url=settings.BEDROCK_ENDPOINT_URL,
         config=config,
     )
+    interruption.install(made)
+    return made
 
 
 @functools.cache
@@ -126,26 +129,29 @@ class _Progress:
         return Closed(self.usage, self.stop_reason, self.elapsed_ms(), self.first_token_ms)
 
 
-def call(request: ModelRequest, *, stream: bool, stopped: threading.Event | None = None) -> Iterator[Event]:
+def call(request: ModelRequest, *, stream: bool, interrupt: Interruption | None = None) -> Iterator[Event]:
     """Asks the model; yields events, the last one `Closed`. `stream` where somebody listens.
 
     Raises a `faults.ModelFault`. Throttling and lack of capacity are retried, before the answer has begun and for at
-    most `MODEL_RETRY_SECONDS` in all; each wait is told by `Retrying` before it is kept, and `stopped` ends it with the
-    fault that caused it. A timeout is never retried: the model may still be at work, and would be paid twice. Closing
-    the generator closes the connection.
+    most `MODEL_RETRY_SECONDS` in all; each wait is told by `Retrying` before it is kept. A timeout is never retried:
+    the model may still be at work, and would be paid twice. `interrupt` ends the call at once, also while it waits, with
+    the fault that a broken connection is or the one waited for. Closing the generator closes the connection.
     """
     started = time.monotonic()
+    interrupt = interrupt or Interruption()
     for attempt in itertools.count():
         progress = _Progress(started)
         try:
-            with closing(_once(request, progress, stream=stream and request.streamable)) as events:
+            streamed = stream and request.streamable
+            with closing(_once(request, progress, interrupt, stream=streamed)) as events:
                 for event in events:
                     progress.note(event)
                     yield event
             yield progress.closed()
             return
         except faults.ModelFault as fault:
-            _report(fault, request)
+            if not interrupt.requested:
+                _report(fault, request)
             if progress.stop_reason is not None:
                 break  # the answer is complete; only what follows it, the usage, is lost
             wait = _wait(fault, attempt)
@@ -153,7 +159,7 @@ def call(request: ModelRequest, *, stream: bool, stopped: threading.Event | None
                 raise
             refusal = fault
         yield Retrying(wait)
-        if (stopped or threading.Event()).wait(wait):
+        if interrupt.wait(wait):
             raise refusal
     yield progress.closed()
 
@@ -172,17 +178,19 @@ def _report(fault: faults.ModelFault, request: ModelRequest) -> None:
     logger.log(level, "bedrock fault %s for %s in %s", fault.code, request.target.model_id, request.target.region)
 
 
-def _once(request: ModelRequest, progress: _Progress, *, stream: bool) -> Generator[Event]:
+def _once(request: ModelRequest, progress: _Progress, interrupt: Interruption, *, stream: bool) -> Generator[Event]:
     try:
+        model_id, send = request.target.model_id, client().converse_stream if stream else client().converse
+        with interrupt.of_this_thread():
+            response = send(modelId=model_id, **request.body)
         if stream:
-            response = client().converse_stream(modelId=request.target.model_id, **request.body)
-            frames = response["stream"]
+            events = response["stream"]
             try:
-                yield from answers.read_stream(frames, progress.token)
+                yield from answers.read_stream(_frames(events), progress.token)
             finally:
-                _give_back(frames)
+                _give_back(events)
         else:
-            yield from answers.read_whole(client().converse(modelId=request.target.model_id, **request.body))
+            yield from answers.read_whole(response)
     except Exception as error:
         fault = fault_of(error)
         if fault is None or fault is error:
@@ -190,14 +198,20 @@ def _once(request: ModelRequest, progress: _Progress, *, stream: bool) -> Genera
         raise fault from error
 
 
-def _give_back(frames: Any) -> None:
+def _frames(events: Any) -> Iterable[Any]:
+    """A stream's frames by our own decoder, where botocore still keeps the body where it did; else by botocore's."""
+    body = getattr(events, "_raw_stream", None)
+    return events if body is None else frames.decode(body.stream())
+
+
+def _give_back(events: Any) -> None:
     """Closes a stream, and puts its place back into the pool now rather than when garbage is collected.
 
     `close()` alone leaves an unfinished stream's place taken: its response lives on in the traceback of the fault, and
     fills the pool over its size when it goes. A stream that was read to its end has given its connection back.
     """
-    frames.close()
-    if release := getattr(getattr(frames, "_raw_stream", None), "release_conn", None):
+    events.close()
+    if release := getattr(getattr(events, "_raw_stream", None), "release_conn", None):
         release()
 
 

@@ -21,6 +21,7 @@ from bedrock_chat.bedrock.events import (
     ToolUse,
     Usage,
 )
+from bedrock_chat.bedrock.interruption import Interruption
 from tests.bedrock.asking import ask, hello, kinds, request_to_model
 from tests.bedrock.scripted import (
     HELLO,
@@ -216,10 +217,10 @@ def test_a_wait_that_bedrock_asks_for_and_we_do_not_have_is_handed_to_the_client
 def test_a_stop_ends_the_wait_with_the_fault_that_caused_it(bedrock: ScriptedBedrock, settings: Any) -> None:
     settings.MODEL_RETRY_SECONDS = 60
     bedrock.play(refuses("ServiceUnavailableException", 503, Retry_After="30"))
-    stopped = threading.Event()
-    events = runtime.call(request_to_model(), stream=True, stopped=stopped)
+    interrupt = Interruption()
+    events = runtime.call(request_to_model(), stream=True, interrupt=interrupt)
     assert next(events) == Retrying(30.0)
-    threading.Timer(0.05, stopped.set).start()
+    threading.Timer(0.05, interrupt.request).start()
     started = time.monotonic()
     with pytest.raises(faults.Unavailable):
         next(events)
