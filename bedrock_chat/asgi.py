@@ -18,11 +18,13 @@ import django
 from django.conf import settings
 from django.core.handlers.wsgi import WSGIHandler
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.utils.module_loading import import_string
 from django.views.decorators.csrf import csrf_exempt
 
 from bedrock_chat import heartbeat
-from bedrock_chat.bridge import Bridge, Environ, Receive, Send, plain_error
-from bedrock_chat.threads import Threads
+from bedrock_chat.bridge import Bridge, Environ, plain_error
+from bedrock_chat.pump import Receive, Send
+from bedrock_chat.threads import Threads, shared
 from bedrock_chat.wire.requests import WireRequest
 
 MEGABYTE = 1024 * 1024
@@ -71,10 +73,10 @@ def _refusal(status: int, sentence: str) -> HttpResponse:
 
 
 class Application:
-    """The ASGI application: HTTP through the bridge, life and death of the process, and no WebSocket."""
+    """The ASGI application: HTTP through the bridge, WebSockets at `/ws`, life and death of the process."""
 
     def __init__(self, threads: Threads | None = None) -> None:
-        self.threads = threads or Threads(settings.THREADS)
+        self.threads = threads or shared()
         self.bridge = Bridge(self.threads, Handler())
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
@@ -84,7 +86,7 @@ class Application:
             case "lifespan":
                 await self._lifespan(receive, send)
             case "websocket":
-                await send({"type": "websocket.close", "code": 1000})  # before it is accepted: answered as 403
+                await self._websocket(scope, receive, send)
             case other:
                 raise NotImplementedError(f"Protocol {other!r}")
 
@@ -110,6 +112,13 @@ class Application:
             answer.headers.append(CLOSE)
         await self.bridge.tell(answer, receive, _lingering(receive, send) if refused == BODY_TOO_LARGE else send)
 
+    async def _websocket(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
+        served = getattr(settings, "WEBSOCKETS", {}).get(scope["path"])
+        if served is None:
+            await send({"type": "websocket.close", "code": 1000})  # before it is accepted: answered as 403
+        else:
+            await import_string(served)(scope, wsgi_environ({**scope, "method": "GET"}), receive, send)
+
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         while True:
             match (await receive())["type"]:
@@ -117,7 +126,7 @@ class Application:
                     heartbeat.start()
                     await send({"type": "lifespan.startup.complete"})
                 case "lifespan.shutdown":
-                    await asyncio.to_thread(heartbeat.stop)
+                    await asyncio.to_thread(heartbeat.stop, 1.0)
                     self.threads.stop()
                     await send({"type": "lifespan.shutdown.complete"})
                     return

@@ -5,8 +5,7 @@ import contextlib
 import contextvars
 import logging
 import threading
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from concurrent.futures import Future
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from functools import partial
 from queue import SimpleQueue
@@ -15,14 +14,12 @@ from typing import Any
 from django.core.handlers.wsgi import WSGIHandler
 
 from bedrock_chat.database import release_connection
-from bedrock_chat.threads import Job, Threads
+from bedrock_chat.pump import Message, Receive, Send, pump
+from bedrock_chat.threads import Job, Threads, awaited
 
 logger = logging.getLogger(__name__)
 
 Environ = dict[str, Any]
-Message = dict[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
 FILE_BLOCK = 256 * 1024
@@ -75,7 +72,8 @@ class Stream:
                 if aclose := getattr(self.response._iterator, "aclose", None):
                     await aclose()
             return
-        while part := await self._on_thread(take):
+        # Each take has a copy of the context: the original is entered by the task that waits here.
+        while part := await awaited(self._submit, take, self.context.copy()):
             yield part
 
     def close(self) -> None:
@@ -94,20 +92,6 @@ class Stream:
             self.threads.submit(job)
         else:
             self.lent.put(job)
-
-    async def _on_thread(self, take: Callable[[], bytes]) -> bytes:
-        taken: Future[bytes] = Future()
-        context = self.context.copy()  # the original is entered by the task that waits here
-
-        def job() -> None:
-            try:
-                taken.set_result(context.run(take))
-            except BaseException as error:  # noqa: BLE001  it is raised again where the part is awaited
-                taken.set_exception(error)
-
-        taken.set_running_or_notify_cancel()
-        self._submit(job)
-        return await asyncio.wrap_future(taken)
 
 
 @dataclass(slots=True)
@@ -151,7 +135,7 @@ class Bridge:
             if stream is None:
                 await send({"type": "http.response.body", "body": answer.body})
             else:
-                await _pump(stream, receive, send)
+                await pump(_as_messages(stream), receive, send, context=stream.context)
         finally:
             if stream is not None:
                 stream.close()
@@ -227,27 +211,8 @@ def plain_error(status: int, sentence: str, headers: Headers | None = None) -> A
     return Answer(status, [(b"content-type", b"application/json"), length, *(headers or [])], body)
 
 
-async def _pump(stream: Stream, receive: Receive, send: Send) -> None:
-    """Send the parts as they come, until the end or until the client is gone, whichever is first."""
-
-    async def forward() -> None:
-        async with contextlib.aclosing(stream.parts()) as parts:
-            async for part in parts:
-                await send({"type": "http.response.body", "body": part, "more_body": True})
-        await send({"type": "http.response.body", "body": b""})
-
-    async def listen() -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
-
-    loop = asyncio.get_running_loop()
-    forwarding = loop.create_task(forward(), context=stream.context)
-    listening = loop.create_task(listen())
-    try:
-        await asyncio.wait((forwarding, listening), return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        forwarding.cancel()
-        listening.cancel()
-        ended, _ = await asyncio.gather(forwarding, listening, return_exceptions=True)
-    if isinstance(ended, Exception):
-        raise ended
+async def _as_messages(stream: Stream) -> AsyncGenerator[Message, None]:
+    async with contextlib.aclosing(stream.parts()) as parts:
+        async for part in parts:
+            yield {"type": "http.response.body", "body": part, "more_body": True}
+    yield {"type": "http.response.body", "body": b""}

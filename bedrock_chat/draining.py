@@ -1,8 +1,33 @@
-"""Whether this process is on its way out. Apart from the server, so that a view can ask without importing it."""
+"""How this process ends: what still runs is counted, then interrupted, then abandoned.
+
+Apart from the server, so that views can ask and the apps can say what they run without importing it.
+"""
 
 import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Something that the end of the process waits for.
+
+    `busy` counts what is not over yet; `interrupt` asks it to end at once, when the grace is over or nothing is busy
+    any more; `abandon` is for what did not even heed that. All are called on the event loop and must not block.
+    """
+
+    busy: Callable[[], int]
+    interrupt: Callable[[], None]
+    abandon: Callable[[], None]
+
 
 _begun = threading.Event()
+_parts: list[Part] = []
+
+
+def register(*, busy: Callable[[], int], interrupt: Callable[[], None], abandon: Callable[[], None]) -> None:
+    """Make the end of the process wait for a part; they are interrupted in the order in which they came."""
+    _parts.append(Part(busy, interrupt, abandon))
 
 
 def draining() -> bool:
@@ -13,3 +38,18 @@ def draining() -> bool:
 def begin() -> None:
     """Mark the process as leaving; there is no way back."""
     _begun.set()
+
+
+def busy() -> int:
+    """How many things are not over yet."""
+    return sum(part.busy() for part in _parts)
+
+
+def interrupt() -> None:
+    for part in _parts:
+        part.interrupt()
+
+
+def abandon() -> None:
+    for part in _parts:
+        part.abandon()

@@ -50,6 +50,8 @@ class Heartbeat:
         with self._changed:
             due = time.monotonic() + every_seconds
             if (known := self._beats.get(name)) is not None:
+                if (known.every_seconds, known.function) == (every_seconds, function):
+                    return
                 due = min(due, known.due)
             self._beats[name] = Beat(name, every_seconds, function, due)
             self._changed.notify()

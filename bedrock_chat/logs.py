@@ -8,9 +8,11 @@ import logging
 import re
 import time
 import traceback
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
+from http import HTTPStatus
 from types import TracebackType
 from typing import Any
 
@@ -130,6 +132,9 @@ def configure(*, as_json: bool, level: str) -> dict[str, Any]:
             "django.request": {"filters": ["tracebacks"]},
             "django.server": {"level": "CRITICAL"},
             "uvicorn.access": {"level": "CRITICAL"},
+            "uvicorn.error": {
+                "level": max(level, "WARNING", key=logging.getLevelName)
+            },  # says where sockets were opened
             # At DEBUG these write out statements, requests and headers, and so prompts, answers and credentials.
             **{
                 name: {"level": max(level, "INFO", key=logging.getLevelName)}
@@ -166,7 +171,9 @@ class AccessLogMiddleware:
         response.headers["X-Request-ID"] = request_id
 
         def write() -> None:
-            _write_line(request, response, facts, time.perf_counter() - started)
+            match = request.resolver_match
+            route = _template(match.route) if match and match.route else None
+            _write_line(facts, request.method, route, response.status_code, started)
 
         if response.streaming:
             # There is no public hook; what is bound until then still counts.
@@ -177,15 +184,27 @@ class AccessLogMiddleware:
         return response
 
 
-def _write_line(request: HttpRequest, response: HttpResponseBase, facts: dict[str, Any], seconds: float) -> None:
-    match = request.resolver_match
+@contextmanager
+def line(*, method: str, route: str) -> Iterator[Callable[[int], None]]:
+    """The line of something that is no HTTP request; it ends with the status that the given function was told."""
+    started, facts = time.perf_counter(), {"request_id": new_id()}
+    before = _facts.set(facts)
+    told = [HTTPStatus.INTERNAL_SERVER_ERROR.value]
+    try:
+        yield told.append
+    finally:
+        _write_line(facts, method, route, told[-1], started)
+        _facts.reset(before)
+
+
+def _write_line(facts: dict[str, Any], method: str | None, route: str | None, status: int, started: float) -> None:
     line = {
-        "method": request.method,
-        "route": _template(match.route) if match and match.route else None,
-        "status": response.status_code,
-        "duration_ms": round(seconds * 1000, 1),
+        "method": method,
+        "route": route,
+        "status": status,
+        "duration_ms": round((time.perf_counter() - started) * 1000, 1),
     }
-    logger.log(logging.WARNING if response.status_code >= 500 else logging.INFO, "request", **(facts | line))
+    logger.log(logging.WARNING if status >= 500 else logging.INFO, "request", **(facts | line))
 
 
 @lru_cache(maxsize=512)

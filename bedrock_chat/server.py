@@ -26,17 +26,33 @@ DESCRIPTORS_PER_THREAD = 6  # SQLite keeps three a thread, sockets and boto3 the
 # Longer than the 60 s after which load balancers let go of an idle connection: the other way round, a request now and
 # then meets a connection that is being closed, and its client a 502.
 KEEP_ALIVE_SECONDS = 75
+LARGEST_WEBSOCKET_MESSAGE = 1024 * 1024  # a part of 32,768 UTF-16 units takes 200 KB where every one is escaped
+
+
+# What is left, together less than five seconds, when the grace is over: for turns to store what they have and tell it,
+# for those that did not to be told instead, for plain requests to be refused, for the heartbeat to end its beat.
+INTERRUPT_SECONDS = 2.0
+ABANDON_SECONDS = 0.5
+REFUSE_SECONDS = 0.5
+LOOK_SECONDS = 0.02
 
 
 class Server(uvicorn.Server):
-    """uvicorn, whose first signal begins to drain and whose second one ends at once."""
+    """uvicorn, whose first signal begins to drain and whose second one ends at once.
+
+    While it drains it goes on answering: `/ready` says 503 to those who ask, new turns are refused, running ones have
+    SHUTDOWN_GRACE. Then they are interrupted, and every stream and socket gets its last word before it is closed.
+    """
 
     def __init__(self, config: uvicorn.Config, on_started: Callable[[str], None] | None = None) -> None:
         super().__init__(config)
         self._on_started = on_started
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._draining: asyncio.Task[None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
+        self._loop = asyncio.get_running_loop()
         # What was loaded stays, so the collector need not walk it again: a full collection took 86 ms, several times in
         # a turn of two thousand messages (measured: 0.68 × the CPU of such a turn, 0.93 × of a short one).
         gc.collect()
@@ -46,10 +62,35 @@ class Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         # Without super(): it would raise the signal again after the shutdown, and the process die of it.
-        if self.should_exit:
-            self.force_exit = True
+        if draining.draining() or self._loop is None:
+            self.should_exit = self.force_exit = True
+            return
         draining.begin()
-        self.should_exit = True
+        self._loop.call_soon_threadsafe(self._begin_to_drain)
+
+    def _begin_to_drain(self) -> None:
+        self._draining = asyncio.get_running_loop().create_task(self._drain())
+
+    async def _drain(self) -> None:
+        try:
+            loop = asyncio.get_running_loop()
+            end = loop.time() + settings.SHUTDOWN_GRACE
+            await _while_busy(settings.SHUTDOWN_GRACE)
+            draining.interrupt()
+            await _while_busy(INTERRUPT_SECONDS)
+            draining.abandon()
+            await _while_busy(ABANDON_SECONDS)
+            # Plain requests, which uvicorn waits for, have the rest of the grace.
+            self.config.timeout_graceful_shutdown = max(REFUSE_SECONDS, end - loop.time())  # type: ignore[assignment]
+        finally:
+            self.should_exit = True
+
+
+async def _while_busy(seconds: float) -> None:
+    loop = asyncio.get_running_loop()
+    end = loop.time() + seconds
+    while draining.busy() and loop.time() < end:  # noqa: ASYNC110  what is counted is counted on many threads
+        await asyncio.sleep(LOOK_SECONDS)
 
 
 def run(
@@ -92,6 +133,9 @@ def configuration(app: Application) -> uvicorn.Config:
         backlog=BACKLOG,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=math.ceil(settings.SHUTDOWN_GRACE),
+        ws="websockets-sansio",
+        ws_max_size=LARGEST_WEBSOCKET_MESSAGE,
+        ws_per_message_deflate=False,  # more memory and CPU per socket than all the rest takes
     )
 
 

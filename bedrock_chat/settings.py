@@ -79,6 +79,7 @@ MODEL_CONNECT_TIMEOUT = env.seconds("MODEL_CONNECT_TIMEOUT", 5, minimum=0.1)
 MODEL_READ_TIMEOUT = env.seconds("MODEL_READ_TIMEOUT", 3600, minimum=1)  # AWS: an answer may take 60 minutes
 MODEL_RETRY_SECONDS = env.seconds("MODEL_RETRY_SECONDS", 20)
 TURN_LEASE_SECONDS = env.seconds("TURN_LEASE_SECONDS", 15, minimum=1)
+CHECKPOINT_SECONDS = env.seconds("CHECKPOINT_SECONDS", 2, minimum=0.1)
 DEFAULT_MODEL = env.text("DEFAULT_MODEL", "claude-v4.5-sonnet")
 TITLE_MODEL = env.text("TITLE_MODEL", "claude-v4.5-haiku")
 GLOBAL_AVAILABLE_MODELS = env.words("GLOBAL_AVAILABLE_MODELS")
@@ -105,6 +106,7 @@ INSTALLED_APPS = [
 ]
 ROOT_URLCONF = "bedrock_chat.urls"
 ASGI_APPLICATION = "bedrock_chat.asgi.application"
+WEBSOCKETS = {"/ws": "conversations.streaming.websocket.serve"}
 AUTH_USER_MODEL = "bedrock_chat.User"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 APPEND_SLASH = False  # the contract knows neither trailing slashes nor redirects

@@ -1,16 +1,24 @@
 """The threads that requests run on."""
 
+import asyncio
+import contextvars
+import functools
 import logging
 import threading
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future
 from queue import SimpleQueue
+from typing import TypeVar
+
+from django.conf import settings
 
 from bedrock_chat.database import release_connection
 
 logger = logging.getLogger(__name__)
 
 Job = Callable[[], object]
+Made = TypeVar("Made")
 
 
 class Threads:
@@ -49,6 +57,17 @@ class Threads:
                 self._grow(job)
             else:
                 self._waiting.append(job)
+
+    async def run(self, work: Callable[[], Made]) -> Made:
+        """Run `work` on a thread and await what it gives or raises. It lets go of its database connection."""
+
+        def work_and_release() -> Made:
+            try:
+                return work()
+            finally:
+                release_connection()
+
+        return await awaited(self.submit, work_and_release, contextvars.copy_context())
 
     def stop(self) -> None:
         """Let every thread end once nothing is left to do. Does not wait for them; late jobs are still done."""
@@ -97,3 +116,24 @@ class Threads:
                 return None
             self._resting.append(inbox)
         return inbox.get()
+
+
+@functools.cache
+def shared() -> Threads:
+    """The threads of this process: requests work on them, and turns run on them to their end."""
+    return Threads(settings.THREADS)
+
+
+async def awaited(submit: Callable[[Job], object], work: Callable[[], Made], context: contextvars.Context) -> Made:
+    """Await what `work` gives or raises on the thread that `submit` finds for it."""
+    done: Future[Made] = Future()
+
+    def job() -> None:
+        try:
+            done.set_result(context.run(work))
+        except BaseException as error:  # noqa: BLE001  it is raised again where it is awaited
+            done.set_exception(error)
+
+    done.set_running_or_notify_cancel()
+    submit(job)
+    return await asyncio.wrap_future(done)

@@ -9,7 +9,7 @@ from bedrock_chat import blobs, statements
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.wire.errors import NotFound
 from conversations.content import Block
-from conversations.models import Conversation, ConversationQuerySet, Message
+from conversations.models import Conversation, ConversationQuerySet, Message, Role
 from conversations.tree import Node, Tree
 
 NODE_FIELDS = (
@@ -45,6 +45,15 @@ def get_conversation(actor: Caller, conversation_id: str, *, lock: bool = False)
     found = find_conversation(actor, conversation_id, lock=lock)
     if found is None:
         raise NotFound(f"No conversation found with id: {conversation_id}")
+    return found
+
+
+def get_question(conversation: Conversation, message_id: str) -> Message:
+    """The question of that id, without its content. Raises NotFound, also for the id of an answer."""
+    where = {"conversation": conversation, "message_id": message_id, "role": Role.USER}
+    found = Message.objects.filter(**where).defer("content").first()
+    if found is None:
+        raise NotFound(f"No question found with id: {message_id}")
     return found
 
 

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 from django.conf import settings
 
+from bedrock_chat import draining
 from bedrock_chat.wire.errors import ServiceUnavailable
 
 _lock = threading.Lock()
@@ -22,9 +23,11 @@ def admitted() -> Iterator[None]:
     """Counts a turn while it runs.
 
     Every turn holds a thread until its model has answered. Beyond `TURNS` the process refuses with a 503 rather than
-    queue, so that lists, health checks and the console always find a thread.
+    queue, so that lists, health checks and the console always find a thread. A process that is to end takes none.
     """
     global _running  # noqa: PLW0603  one count per process
+    if draining.draining():
+        raise ServiceUnavailable("This server is shutting down; try again.", retry_after=1)
     with _lock:
         if _running >= settings.TURNS:
             raise ServiceUnavailable("This server is answering as many messages as it can; try again.", retry_after=2)

@@ -1,11 +1,13 @@
-"""What a turn is made of: the validated request, the open turn, the stored answer."""
+"""What a turn is made of: the validated request, the open turn, its events, the stored answer."""
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from bedrock_chat.bedrock import catalog
+from bedrock_chat.bedrock import catalog, events
 from bedrock_chat.identity.caller import Caller
 from conversations.content import Block, Content
+from conversations.models import ModelCall
 from conversations.tree import Node
 
 
@@ -59,3 +61,48 @@ class Turn:
     def ids(self) -> dict[str, str]:
         """What an error tells beside its sentence, so that the client finds the question again."""
         return {"conversationId": self.chat.conversation_id, "messageId": self.question_id}
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResult:
+    """A tool that the model asked for has run; `status` is success or error."""
+
+    tool_use_id: str
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
+class RelatedDocument:
+    """What a tool found, for the reader to look at. `content` is a tool result's part, such as `{"text": …}`."""
+
+    tool_use_id: str
+    content: dict[str, Any]
+    source_id: str
+    source_name: str | None = None
+    source_link: str | None = None
+    page_number: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The question is stored and the model is about to be asked. `question` is its row."""
+
+    conversation_id: str
+    message_id: str
+    answer_id: str
+    question: int
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The rows exist. `answer` is None where the turn was stopped before the model had said anything.
+
+    `call` is the ledger's row; None where a stored answer was found, without a call.
+    """
+
+    answer: Answer | None
+    call: ModelCall | None = None
+
+
+TurnEvent = Opened | events.Event | ToolResult | RelatedDocument | Finished

@@ -13,6 +13,7 @@ from conversations import content, leases
 from conversations.chat import Answer, Turn
 from conversations.content import Block
 from conversations.models import Conversation, Message, ModelCall, Outcome, Role
+from conversations.running import Running
 
 
 class LeaseLost(Exception):
@@ -23,36 +24,47 @@ class _Refused(Exception):
     """The fence holds: the conversation is gone, or a later attempt owns the question."""
 
 
-def close_turn(turn: Turn, answered: list[Block], call: ModelCall, on_close: Callable[[], None] | None) -> Answer:
+def close_turn(
+    running: Running,
+    answered: list[Block],
+    call: ModelCall,
+    *,
+    stop_reason: str,
+    outcome: Outcome = Outcome.ANSWERED,
+    on_close: Callable[[], None] | None = None,
+) -> Answer:
     """Stores the answer and its ledger row, fenced by the attempt, and gives the lease back. One short transaction.
 
     Raises NotFound where the conversation was deleted meanwhile, Conflict where another attempt has taken over, and
     what `on_close` raises; the money was spent, so the ledger row is written all the same.
     """
-    try:
-        with transaction.atomic():
-            now = database_now()
-            deleted = not _touch(turn, now)
-            if deleted or not _give_back(turn, outcome=Outcome.ANSWERED):
-                raise _Refused
-            answer = _write_answer(turn, answered, call.stop_reason, now)
+    turn = running.turn
+    with running.closing():
+        try:
+            with transaction.atomic():
+                now = database_now()
+                deleted = not _touch(turn, now)
+                if deleted or not _give_back(turn, outcome=outcome):
+                    raise _Refused
+                answer = write_answer(turn, answered, stop_reason, now, stored=running.stored)
+                statements.insert(call)
+                if on_close is not None:
+                    on_close()
+        except (_Refused, LeaseLost) as error:
             statements.insert(call)
-            if on_close is not None:
-                on_close()
-    except (_Refused, LeaseLost) as error:
-        statements.insert(call)
-        if isinstance(error, LeaseLost):
-            raise
-        if deleted:
-            raise NotFound(f"Conversation {turn.chat.conversation_id} was deleted meanwhile.", extra=turn.ids) from None
-        raise Conflict("Another attempt has taken over this message.", extra=turn.ids) from None
+            if isinstance(error, LeaseLost):
+                raise
+            if deleted:
+                gone = f"Conversation {turn.chat.conversation_id} was deleted meanwhile."
+                raise NotFound(gone, extra=turn.ids) from None
+            raise Conflict("Another attempt has taken over this message.", extra=turn.ids) from None
     return answer
 
 
-def close_failed(turn: Turn, call: ModelCall | None) -> None:
+def close_failed(running: Running, call: ModelCall | None) -> None:
     """Gives the lease back at once; what the rows say of the turn was true before it began."""
-    with transaction.atomic():
-        _give_back(turn)
+    with running.closing(), transaction.atomic():
+        _give_back(running.turn)
         if call is not None:
             statements.insert(call)
 
@@ -63,11 +75,17 @@ def _touch(turn: Turn, now: datetime) -> bool:
 
 
 def _give_back(turn: Turn, **columns: object) -> bool:
+    return write_question(turn, lease_holder="", lease_expires_at=None, continues=None, **columns)
+
+
+def write_question(turn: Turn, **columns: object) -> bool:
+    """Sets columns of the question's row; False where another attempt owns it by now."""
     mine = {"pk": turn.question, "attempt": turn.attempt, "lease_holder": leases.HOLDER}
-    return bool(statements.update(Message, mine, lease_holder="", lease_expires_at=None, continues=None, **columns))
+    return bool(statements.update(Message, mine, **columns))
 
 
-def _write_answer(turn: Turn, answered: list[Block], stop_reason: str, now: datetime) -> Answer:
+def write_answer(turn: Turn, answered: list[Block], stop_reason: str, now: datetime, *, stored: bool) -> Answer:
+    """Writes what the model has said: all of it, or so far. `stored` where the answer has its row already."""
     answer = Answer(
         conversation_id=turn.chat.conversation_id,
         created_at=turn.created_at,
@@ -81,6 +99,10 @@ def _write_answer(turn: Turn, answered: list[Block], stop_reason: str, now: date
     if turn.extends:
         answer = replace(answer, content=content.extend(turn.bodies[turn.extends.pk], answered))
         statements.update(Message, {"pk": turn.extends.pk}, content=answer.content, stop_reason=stop_reason)
+        return answer
+    if stored:
+        where = {"conversation_id": turn.conversation, "message_id": answer.message_id}
+        statements.update(Message, where, content=answered, stop_reason=stop_reason)
         return answer
     row = Message(
         conversation_id=turn.conversation,

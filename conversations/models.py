@@ -86,8 +86,8 @@ class Message(models.Model):
     A question carries its newest turn: `attempt` counts the turns asked of it and fences their writes; the lease says
     that one is running; `outcome` says what is true once no lease lives. It is written *before* the model is asked, so
     a killed process leaves it true without anybody cleaning up. `continues` is the answer a running continuation
-    extends. An answer knows the attempt that wrote or extended it; while the one that writes it runs, the answer is not
-    part of the tree.
+    extends, `stop_attempt` the attempt that its user wants stopped. An answer knows the attempt that wrote or extended
+    it; while the one that writes it runs, the answer is not part of the tree, though checkpoints have a row of it.
 
     `content` is the wire's list of content blocks, with bodies of images and documents replaced by their blob. It is
     the last column, so that SQLite reads the others without following a long body's overflow pages.
@@ -103,6 +103,7 @@ class Message(models.Model):
     lease_holder = models.CharField(max_length=26, blank=True, default="", help_text="The process that runs the turn.")
     lease_expires_at = models.DateTimeField(null=True, blank=True, db_index=True)
     continues = models.BigIntegerField(null=True, blank=True)
+    stop_attempt = models.PositiveIntegerField(null=True, blank=True)
     stop_reason = models.CharField(max_length=64, blank=True, default="")
     model = models.CharField(max_length=64)
     created_at = models.DateTimeField()
@@ -119,6 +120,9 @@ class Message(models.Model):
                 condition=Q(role=Role.USER, outcome__in=Outcome.values, stop_reason="")
                 | Q(role=Role.ASSISTANT, outcome="", lease_expires_at__isnull=True, parent__isnull=False),
                 name="question_has_outcome_answer_has_question",
+            ),
+            models.CheckConstraint(
+                condition=Q(role=Role.USER) | Q(stop_attempt__isnull=True), name="only_a_question_is_stopped"
             ),
             models.CheckConstraint(
                 condition=Q(lease_holder="", lease_expires_at__isnull=True, continues__isnull=True)
@@ -174,6 +178,7 @@ class ModelCall(models.Model):
     estimated = models.BooleanField(default=False)
 
     class Meta:
+        indexes = [models.Index(fields=["conversation_id", "message_id"], name="call_of_a_question")]
         constraints = [
             models.CheckConstraint(
                 condition=Q(user_id__isnull=True, publication_id__isnull=False, key_id__isnull=False)

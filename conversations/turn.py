@@ -4,13 +4,13 @@
     ask     no transaction, no pooled connection: prompt → model → events
     close   one short transaction, fenced by the attempt: answer, ledger, lease given back
 
-Between open and close the rows already say what is true if the process dies now: the question failed once its lease
-is over.
+Between open and close the rows already say what is true if the process dies now, once its lease is over: the question
+failed, or, after a checkpoint, its answer was interrupted. All that a turn knows of transport is whether anybody
+listens.
 """
 
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterator
 
 from django.conf import settings
 
@@ -19,37 +19,21 @@ from bedrock_chat.bedrock import catalog, events, request, runtime
 from bedrock_chat.bedrock.faults import ModelFault
 from bedrock_chat.database import release_connection
 from bedrock_chat.identity.caller import Caller
-from bedrock_chat.wire.errors import ApiError, BadRequest, NotFound
-from conversations import access, admission, closing, content, leases, opening, prompt, usage
-from conversations.chat import Answer, ChatInput, Turn
-from conversations.models import ModelCall, Purpose
+from bedrock_chat.wire.errors import ApiError, BadRequest, Conflict, NotFound, ServiceUnavailable
+from conversations import access, admission, closing, content, opening, prompt, upkeep, usage
+from conversations.chat import Answer, ChatInput, Finished, Opened, Turn, TurnEvent
+from conversations.models import ModelCall, Outcome, Purpose
+from conversations.running import Cut, Running, registered
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """The question is stored and the model is about to be asked."""
-
-    conversation_id: str
-    message_id: str
-    answer_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """The rows exist."""
-
-    answer: Answer
-
-
-TurnEvent = Opened | events.Event | Finished
-
-
-def run(actor: Caller, chat: ChatInput, on_close: Callable[[], None] | None = None) -> Iterator[TurnEvent]:
+def run(
+    actor: Caller, chat: ChatInput, on_close: Callable[[], None] | None = None, *, listened: bool = False
+) -> Generator[TurnEvent, None, None]:
     """One turn from the question to the stored answer.
 
-    `on_close` runs inside the closing transaction and may raise LeaseLost. Raises the errors of `placement`, NotFound,
-    ServiceUnavailable beyond `TURNS`, and the model's faults; an error after the question was stored carries
-    `conversationId` and `messageId`.
+    `listened`: somebody waits for the words as they come. `on_close` runs inside the closing transaction and may raise
+    LeaseLost. Raises the errors of `placement`, NotFound, ServiceUnavailable beyond `TURNS` or while the process ends,
+    and the model's faults; an error after the question was stored carries `conversationId` and `messageId`.
     """
     with admission.admitted():
         _check(chat)
@@ -59,21 +43,25 @@ def run(actor: Caller, chat: ChatInput, on_close: Callable[[], None] | None = No
         if isinstance(opened, Answer):
             yield Finished(opened)
             return
-        leases.hold(opened.question, opened.attempt)
-        try:
-            yield Opened(chat.conversation_id, opened.question_id, opened.answer_id)
-            yield from _ask(opened, on_close)
-        finally:
-            leases.drop(opened.question, opened.attempt)
+        upkeep.begin()
+        turn = Running(opened, listened=listened)
+        with registered(turn):
+            yield Opened(chat.conversation_id, opened.question_id, opened.answer_id, opened.question, opened.attempt)
+            yield from _ask(turn, on_close)
 
 
 def drain(turn_events: Iterator[TurnEvent]) -> Answer:
-    """The stored answer of a turn that nobody listens to."""
+    """The stored answer of a turn that nobody listens to. Raises Conflict where its user stopped it."""
+    stored: dict[str, str] = {}
     answer = None
     for event in turn_events:
-        if isinstance(event, Finished):
-            answer = event.answer
-    assert answer is not None  # the last event of every turn that did not raise
+        match event:
+            case Opened():
+                stored = {"conversationId": event.conversation_id, "messageId": event.message_id}
+            case Finished():
+                answer = event.answer
+    if answer is None:
+        raise Conflict("The turn was stopped before the model had answered.", extra=stored)
     return answer
 
 
@@ -90,32 +78,72 @@ def _check(chat: ChatInput) -> None:
         raise BadRequest("message.content: a message needs text, an image or a document.")
 
 
-def _ask(turn: Turn, on_close: Callable[[], None] | None) -> Iterator[TurnEvent]:
+def _ask(running: Running, on_close: Callable[[], None] | None) -> Iterator[TurnEvent]:
     release_connection()
     started = time.monotonic()
-    built = events.AnswerBuilder()
     closed: events.Closed | None = None
     try:
-        asked = _compose(turn)
+        asked = _compose(running.turn)
     except BaseException:
-        closing.close_failed(turn, None)
+        closing.close_failed(running, None)
         raise
     try:
-        for event in runtime.call(asked, stream=False):
-            built.feed(event)
+        for event in runtime.call(asked, stream=running.listened, interrupt=running.interrupt):
+            running.built.feed(event)
             if isinstance(event, events.Closed):
                 closed = event
             yield event
     except BaseException as error:
-        fault = error.code if isinstance(error, ModelFault) else type(error).__name__
-        closing.close_failed(turn, _ledger(turn, asked, None, started, fault=fault))
-        if isinstance(error, ApiError):
-            error.extra = {**error.extra, **turn.ids}
-        raise
-    assert closed is not None  # the last event of every call that did not raise
-    yield Finished(
-        closing.close_turn(turn, content.from_converse(built.blocks()), _ledger(turn, asked, closed, started), on_close)
+        finished = _close_cut(running, asked, started, error, on_close)
+        if running.cut is not Cut.STOPPED or isinstance(error, GeneratorExit):
+            told = _told(running, error)
+            if told is error:
+                raise
+            raise told from error
+    else:
+        assert closed is not None  # the last event of every call that did not raise
+        call = _ledger(running, asked, closed, started)
+        said = content.from_converse(running.built.blocks())
+        answer = closing.close_turn(running, said, call, stop_reason=closed.stop_reason, on_close=on_close)
+        finished = Finished(answer, call)
+    yield finished
+
+
+def _close_cut(
+    running: Running,
+    asked: request.ModelRequest,
+    started: float,
+    error: BaseException,
+    on_close: Callable[[], None] | None,
+) -> Finished:
+    """Closes a turn whose model did not finish: with what it has said, if that is text, else without an answer."""
+    stopped = running.cut is Cut.STOPPED
+    if stopped:
+        call = _ledger(running, asked, None, started, stop_reason=Cut.STOPPED)
+    else:
+        fault = "Shutdown" if running.cut else error.code if isinstance(error, ModelFault) else type(error).__name__
+        call = _ledger(running, asked, None, started, fault=fault)
+    if not running.built.has_text():
+        closing.close_failed(running, call)
+        return Finished(None, call)
+    answer = closing.close_turn(
+        running,
+        content.from_converse(running.built.blocks()),
+        call,
+        stop_reason=Cut.STOPPED if stopped else Cut.INTERRUPTED,
+        outcome=Outcome.ANSWERED if stopped else Outcome.INTERRUPTED,
+        on_close=on_close if stopped else None,
     )
+    return Finished(answer, call)
+
+
+def _told(running: Running, error: BaseException) -> BaseException:
+    """The error as its client is to hear it, with the ids of the question that survives it."""
+    if running.cut is Cut.INTERRUPTED and isinstance(error, Exception):
+        error = ServiceUnavailable("This server is shutting down; send the message again.", retry_after=1)
+    if isinstance(error, ApiError):
+        error.extra = {**error.extra, **running.turn.ids}
+    return error
 
 
 def _compose(turn: Turn) -> request.ModelRequest:
@@ -147,8 +175,15 @@ def route(model: catalog.Model) -> catalog.Target:
 
 
 def _ledger(
-    turn: Turn, asked: request.ModelRequest, closed: events.Closed | None, started: float, *, fault: str = ""
+    running: Running,
+    asked: request.ModelRequest,
+    closed: events.Closed | None,
+    started: float,
+    *,
+    fault: str = "",
+    stop_reason: str = "",
 ) -> ModelCall:
+    turn, said = running.turn, running.built.blocks()
     return usage.ledger_entry(
         turn.actor,
         asked,
@@ -158,4 +193,6 @@ def _ledger(
         closed=closed,
         latency_ms=int((time.monotonic() - started) * 1000),
         fault=fault,
+        stop_reason=stop_reason,
+        said=said if closed or said or stop_reason else None,
     )

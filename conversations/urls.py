@@ -2,12 +2,16 @@
 
 from django.urls import path
 
-from conversations.views import ConversationListViewSet, ConversationViewSet, TurnViewSet
+from conversations.views import ConversationListViewSet, ConversationViewSet, RunningTurnViewSet, TurnViewSet
+
+MESSAGE = "conversation/<path:conversation_id>/<str:message_id>"
 
 urlpatterns = [
     path("conversation", TurnViewSet.as_view({"post": "create"})),
     path("conversations", ConversationListViewSet.as_view({"get": "list", "delete": "destroy_all"})),
     path("conversation/<path:conversation_id>/title", ConversationViewSet.as_view({"patch": "rename"})),
     path("conversation/<path:conversation_id>/proposed-title", ConversationViewSet.as_view({"get": "propose_title"})),
+    path(f"{MESSAGE}/stream", RunningTurnViewSet.as_view({"get": "stream"})),
+    path(f"{MESSAGE}/stop", RunningTurnViewSet.as_view({"post": "stop"})),
     path("conversation/<path:conversation_id>", ConversationViewSet.as_view({"get": "retrieve", "delete": "destroy"})),
 ]

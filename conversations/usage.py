@@ -1,10 +1,13 @@
 """The cost ledger: writing a row for every call to a model."""
 
+from collections.abc import Sequence
+from typing import Any
+
 from django.conf import settings
 from django.utils import timezone
 
 from bedrock_chat import logs
-from bedrock_chat.bedrock import pricing
+from bedrock_chat.bedrock import estimates, pricing
 from bedrock_chat.bedrock.events import Closed
 from bedrock_chat.bedrock.request import ModelRequest
 from bedrock_chat.identity.caller import Caller
@@ -22,10 +25,19 @@ def ledger_entry(
     message_id: str = "",
     bot_id: str | None = None,
     fault: str = "",
+    stop_reason: str = "",
+    said: Sequence[dict[str, Any]] | None = None,
 ) -> ModelCall:
-    """The unsaved row of one call. Without `closed` the call failed: it cost nothing that Bedrock told us of."""
+    """The unsaved row of one call; without `closed` it did not come to its end.
+
+    `said` are the Converse blocks that came: from them usage is estimated where Bedrock sent none, since it is billed
+    all the same. None where nothing was generated, which costs nothing.
+    """
     prices = pricing.prices(request.model, request.target, settings.MODEL_PRICES)
     usage = closed.usage if closed else None
+    estimated = usage is None and said is not None
+    if usage is None and said is not None:
+        usage = estimates.usage(request, said)
     call = ModelCall(
         created_at=timezone.now(),
         purpose=purpose,
@@ -44,8 +56,9 @@ def ledger_entry(
         cache_write_price=prices.cache_write,
         latency_ms=closed.latency_ms if closed else latency_ms,
         first_token_ms=closed.first_token_ms if closed else None,
-        stop_reason=(closed.stop_reason if closed else "")[:64],
+        stop_reason=(closed.stop_reason if closed else stop_reason)[:64],
         fault=fault[:64],
+        estimated=estimated,
     )
     if usage is not None:
         call.input_tokens = usage.input_tokens
@@ -61,3 +74,10 @@ def ledger_entry(
         fault=call.fault or None,
     )
     return call
+
+
+def newest_call(actor: Caller, conversation_id: str, question_id: str) -> ModelCall | None:
+    """The ledger's row of the turn that was last asked of a question."""
+    caller = {"user_id": actor.user_id, "publication_id": actor.publication_id}
+    where = {"conversation_id": conversation_id, "message_id": question_id, "purpose": Purpose.TURN}
+    return ModelCall.objects.filter(**caller, **where).order_by("-pk").first()

@@ -2,15 +2,18 @@
 
 from typing import Any
 
-from drf_spectacular.utils import extend_schema
+from django.http.response import HttpResponseBase
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
 from bedrock_chat.database import database_now
 from bedrock_chat.identity.cognito import caller_of
+from bedrock_chat.wire.event_stream import EventStreamRenderer
 from bedrock_chat.wire.openapi import VOID, errors
-from conversations import access, editing, rendering, titles, turn
+from bedrock_chat.wire.renderers import WireRenderer
+from conversations import access, editing, rendering, stopping, titles, turn
 from conversations.serializers import (
     ChatInputSerializer,
     ChatOutputSerializer,
@@ -20,6 +23,8 @@ from conversations.serializers import (
     ProposedTitleSerializer,
     read_chat_input,
 )
+from conversations.streaming import resuming, sse, turns
+from conversations.streaming.documentation import EVENTS, event_stream
 
 TAG = ["conversation"]
 
@@ -27,16 +32,63 @@ TAG = ["conversation"]
 class TurnViewSet(ViewSet):
     """A question and its answer."""
 
+    renderer_classes = (WireRenderer, EventStreamRenderer)
+
     @extend_schema(
         operation_id="post_conversation",
         summary="Send a message and get the answer",
+        description="With `Accept: text/event-stream` the answer comes as it is written, as Server-Sent Events.\n\n"
+        + EVENTS,
         tags=TAG,
         request=ChatInputSerializer,
-        responses={200: ChatOutputSerializer, **errors(400, 404, 409, 413, 415, 502, 503, 504)},
+        responses={
+            (200, "application/json"): ChatOutputSerializer,
+            **event_stream(),
+            **errors(400, 404, 409, 413, 415, 502, 503, 504),
+        },
     )
-    def create(self, request: Request) -> Response:
-        answer = turn.drain(turn.run(caller_of(request), read_chat_input(request.data)))
+    def create(self, request: Request) -> HttpResponseBase:
+        actor, chat = caller_of(request), read_chat_input(request.data)
+        if isinstance(request.accepted_renderer, EventStreamRenderer):
+            attempt, log = turns.begin(actor, chat)
+            return sse.respond(attempt, log.follow())
+        answer = turn.drain(turn.run(actor, chat))
         return Response(rendering.chat_output(answer, access.BlobReader()))
+
+
+class RunningTurnViewSet(ViewSet):
+    """A turn that was begun before, by the id of its question."""
+
+    @extend_schema(
+        operation_id="stream_message",
+        summary="Come back to an answer that is being written",
+        description="`messageId` is the question's. After `Last-Event-ID` comes what was missed and the rest; without "
+        "it, everything. Of a turn that is over the stored answer is told, from `message_start` on; 204 where its end "
+        "was the last event seen. Where another process runs the turn and there is no Redis, `waiting` comes first, "
+        "and then the stored answer.\n\n" + EVENTS,
+        tags=TAG,
+        parameters=[
+            OpenApiParameter("Last-Event-ID", str, OpenApiParameter.HEADER, description="The last event's id seen.")
+        ],
+        responses={**event_stream(), 204: None, **errors(404)},
+    )
+    def stream(self, request: Request, conversation_id: str, message_id: str) -> HttpResponseBase:
+        last_seen = request.headers.get("Last-Event-ID", "")
+        resumed = resuming.resume(conversation_id, message_id, last_seen, actor=caller_of(request))
+        return Response(status=204) if resumed is None else sse.respond(resumed.attempt, resumed.batches)
+
+    @extend_schema(
+        operation_id="stop_message",
+        summary="Stop an answer that is being written",
+        description="`messageId` is the question's. What was said so far is kept, with `stopReason` `stopped`. Nothing "
+        "happens to a turn that is over.",
+        tags=TAG,
+        request=None,
+        responses={200: VOID, **errors(404)},
+    )
+    def stop(self, request: Request, conversation_id: str, message_id: str) -> Response:
+        stopping.stop(conversation_id, message_id, actor=caller_of(request))
+        return Response(None)
 
 
 class ConversationListViewSet(ViewSet):

@@ -129,16 +129,20 @@ class _Block:
 class AnswerBuilder:
     """Folds events into Converse content blocks, in the order in which they came.
 
-    Neighbouring parts of one kind and one `block` make one block; text after reasoning or a tool use is a new one.
+    Neighbouring parts of one kind and one `block` make one block; text after reasoning or a tool use is a new one. One
+    thread feeds it, and others may ask for the blocks meanwhile; `revision` tells them whether there is news.
     """
 
     def __init__(self) -> None:
         self._blocks: list[_Block] = []
+        self.revision = 0
 
     def feed(self, event: Event) -> None:
+        self.revision += 1
+        if type(event) is TextDelta:  # nearly all events, so not by way of `match`
+            self._at("text", event.block).pieces.append(event.text)
+            return
         match event:
-            case TextDelta(text, block):
-                self._at("text", block).pieces.append(text)
             case ReasoningDelta(text, block):
                 self._at("reasoning", block).pieces.append(text)
             case ReasoningSignature(signature, block):

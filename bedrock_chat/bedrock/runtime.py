@@ -134,8 +134,9 @@ def call(request: ModelRequest, *, stream: bool, interrupt: Interruption | None 
 
     Raises a `faults.ModelFault`. Throttling and lack of capacity are retried, before the answer has begun and for at
     most `MODEL_RETRY_SECONDS` in all; each wait is told by `Retrying` before it is kept. A timeout is never retried:
-    the model may still be at work, and would be paid twice. `interrupt` ends the call at once, also while it waits, with
-    the fault that a broken connection is or the one waited for. Closing the generator closes the connection.
+    the model may still be at work, and would be paid twice. `interrupt` ends the call at once, also while it waits:
+    with the fault that a broken connection is, or with the one it waited for. Closing the generator closes the
+    connection.
     """
     started = time.monotonic()
     interrupt = interrupt or Interruption()

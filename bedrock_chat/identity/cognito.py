@@ -217,6 +217,29 @@ def user_of(claims: Claims) -> User:
     return user
 
 
+def sign_in(request: HttpRequest, token: str) -> Caller:
+    """The caller behind a token that did not come in a header. Raises Unauthenticated, Forbidden, TooManyRequests."""
+    return _sign_in(request, token)[1]
+
+
+def _sign_in(request: HttpRequest, token: str) -> tuple[User, Caller]:
+    try:
+        if not token:
+            raise InvalidToken("Bearer is the only scheme")
+        claims = verifier().verify(token)
+    except InvalidToken as error:
+        _count_failure(request)
+        raise Unauthenticated(
+            f"{error}.",
+            headers={"WWW-Authenticate": f'Bearer error="invalid_token", error_description="{error}"'},
+        ) from None
+    user = user_of(claims)
+    logs.bind(user_id=user.pk)
+    if not user.is_active:
+        raise Forbidden("Your account is suspended.")
+    return user, Caller(user_id=user.pk, groups=frozenset(claims.groups))
+
+
 class TokenAuthentication(BaseAuthentication):
     """`Authorization: Bearer <ID token>`. `request.user` is the User, `request.auth` the frozen Caller."""
 
@@ -225,21 +248,7 @@ class TokenAuthentication(BaseAuthentication):
         if given is None:
             return None
         scheme, _, token = given.strip().partition(" ")
-        try:
-            if scheme.lower() != "bearer" or not token.strip():
-                raise InvalidToken("Bearer is the only scheme")
-            claims = verifier().verify(token.strip())
-        except InvalidToken as error:
-            _count_failure(request._request)
-            raise Unauthenticated(
-                f"{error}.",
-                headers={"WWW-Authenticate": f'Bearer error="invalid_token", error_description="{error}"'},
-            ) from None
-        user = user_of(claims)
-        logs.bind(user_id=user.pk)
-        if not user.is_active:
-            raise Forbidden("Your account is suspended.")
-        return user, Caller(user_id=user.pk, groups=frozenset(claims.groups))
+        return _sign_in(request._request, token.strip() if scheme.lower() == "bearer" else "")
 
     def authenticate_header(self, request: Request) -> str:
         return "Bearer"

@@ -1,4 +1,4 @@
-"""Our decoder of event streams: it gives what botocore's gives, however the bytes arrive, and lets nothing broken by."""
+"""Our decoder of event streams: it gives what botocore's gives, however bytes arrive, and lets nothing broken by."""
 
 import contextlib
 import struct

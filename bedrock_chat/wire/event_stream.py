@@ -1,0 +1,45 @@
+"""Server-Sent Events, as the WHATWG's standard has them: the format, its headers, and its place in negotiation."""
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+from django.http import StreamingHttpResponse
+from rest_framework.renderers import BaseRenderer
+
+from bedrock_chat.wire.renderers import dumps
+
+EVENT_STREAM = "text/event-stream"
+KEEP_ALIVE = b": keep-alive\n\n"
+
+
+def event(name: str, data: Any, event_id: str | None = None) -> bytes:
+    """One event. Its data is JSON, which has no line breaks of its own."""
+    head = f"id: {event_id}\nevent: {name}\ndata: " if event_id else f"event: {name}\ndata: "
+    return head.encode() + dumps(data) + b"\n\n"
+
+
+class EventStreamResponse(StreamingHttpResponse):
+    """A response that nobody on the way may gather or keep."""
+
+    def __init__(self, events: AsyncIterator[bytes]) -> None:
+        super().__init__(
+            events,
+            content_type=EVENT_STREAM,
+            headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
+        )
+
+
+class EventStreamRenderer(BaseRenderer):
+    """Stands among the renderers of a view that can stream, so that `Accept: text/event-stream` chooses it.
+
+    It renders nothing: the view returns an EventStreamResponse, and its errors are JSON.
+    """
+
+    media_type = EVENT_STREAM
+    format = "event-stream"
+    charset = None
+
+    def render(
+        self, data: Any, accepted_media_type: str | None = None, renderer_context: Mapping[str, Any] | None = None
+    ) -> bytes:
+        return event("message", data)

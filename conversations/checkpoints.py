@@ -1,0 +1,56 @@
+"""Partial answers, kept while they are written, so that a killed process loses no more than the last few words.
+
+Every `CHECKPOINT_SECONDS` the heartbeat writes what has news, many turns in one transaction. The rows then say what is
+true if the process dies: the answer's row is there, its stop reason is `interrupted`, and so is its question; while the
+lease lives the answer is not part of the tree. A turn that ends sooner has cost nothing.
+"""
+
+import logging
+from itertools import islice
+
+from django.db import transaction
+
+from bedrock_chat.database import database_now
+from conversations import closing, content, running
+from conversations.models import Conversation, Outcome
+from conversations.running import Cut, Running
+
+logger = logging.getLogger(__name__)
+
+MOST_IN_A_TRANSACTION = 50  # others wait for their turn to write meanwhile, on SQLite all of them
+
+
+def write() -> None:
+    """Writes the answers that have grown since the last time."""
+    due = iter([each for each in running.all_running() if _has_news(each)])
+    while batch := list(islice(due, MOST_IN_A_TRANSACTION)):
+        # A turn that is closing writes its whole answer itself; waiting for it would keep the others waiting.
+        held = [each for each in batch if each.writing.acquire(blocking=False)]
+        try:
+            _write([each for each in held if not each.closed])
+        except Exception:
+            logger.exception("Answers could not be checkpointed; it is tried again.")
+        finally:
+            for each in held:
+                each.writing.release()
+
+
+def _has_news(each: Running) -> bool:
+    return each.listened and each.built.revision > each.stored_revision and each.built.has_text()
+
+
+def _write(batch: list[Running]) -> None:
+    written: list[tuple[Running, int]] = []
+    with transaction.atomic():
+        rows = Conversation.objects.filter(pk__in={each.turn.conversation for each in batch}).order_by("pk")
+        alive = set(rows.select_for_update().values_list("pk", flat=True))
+        now = database_now()
+        for each in batch:
+            turn, revision = each.turn, each.built.revision
+            if turn.conversation not in alive or not closing.write_question(turn, outcome=Outcome.INTERRUPTED):
+                continue
+            said = content.from_converse(each.built.blocks())
+            closing.write_answer(turn, said, Cut.INTERRUPTED, now, stored=each.stored)
+            written.append((each, revision))
+    for each, revision in written:
+        each.stored, each.stored_revision = True, revision

@@ -1,0 +1,46 @@
+"""Stopping a turn, from whichever process its user's request came to.
+
+The wish is a column of the question's row, for one attempt. The process that runs the turn ends it at once where it got
+the request itself, is told so through Redis where there is one, and otherwise finds the wish in the database.
+"""
+
+from django.conf import settings
+from django.db.models import F
+
+from bedrock_chat import statements
+from bedrock_chat.database import database_now
+from bedrock_chat.identity.caller import Caller
+from conversations import access, running
+from conversations.models import Message
+from conversations.streaming import relay
+
+POLL_SECONDS = 0.5
+POLL_SECONDS_WITH_REDIS = 5.0  # only for what Redis lost
+
+
+def stop(conversation_id: str, message_id: str, *, actor: Caller) -> None:
+    """Ends the turn at that question; what the model has said so far is kept. Nothing to do where it is over.
+
+    Raises NotFound where the conversation is not the caller's, or the id names no question in it.
+    """
+    conversation = access.get_conversation(actor, conversation_id)
+    question = access.get_question(conversation, message_id)
+    if question.lease_expires_at is None or question.lease_expires_at <= database_now():
+        return
+    if not running.stop(question.pk, question.attempt):
+        statements.update(Message, {"pk": question.pk, "attempt": question.attempt}, stop_attempt=question.attempt)
+        relay.ask_to_stop(question.lease_holder, question.pk, question.attempt)
+
+
+def obey() -> None:
+    """Ends the turns of this process that somebody wants stopped. One query, and none while nothing runs."""
+    attempts = dict(each.key for each in running.all_running())
+    if not attempts:
+        return
+    wanted = Message.objects.filter(pk__in=attempts, stop_attempt=F("attempt")).values_list("pk", "attempt")
+    for question, attempt in wanted:
+        running.stop(question, attempt)
+
+
+def poll_seconds() -> float:
+    return POLL_SECONDS_WITH_REDIS if settings.REDIS_URL else POLL_SECONDS

@@ -1,0 +1,1 @@
+"""Turns that somebody listens to: the log of a running turn, and its two ways to a client, SSE and the WebSocket."""

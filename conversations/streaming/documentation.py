@@ -1,0 +1,123 @@
+"""How the OpenAPI document describes an event stream: one schema for each event's data, and an example of it all."""
+
+from drf_spectacular.utils import OpenApiExample, OpenApiResponse, PolymorphicProxySerializer
+from rest_framework import serializers
+
+from bedrock_chat.wire.event_stream import EVENT_STREAM
+from bedrock_chat.wire.openapi import ErrorSerializer
+
+EVENTS = (
+    "Each event has a name, an id and JSON data: `message_start` (the ids; once, first), `text` and `reasoning` (a "
+    "piece of the answer), `tool_use`, `tool_result`, `related_document`, `retrying` (Bedrock is throttling; the next "
+    "try is so many seconds away), `waiting`, and at the end either `message_stop` (the rows are stored) or `error`. "
+    "A comment comes after 15 seconds of nothing. Everything before the first event is an ordinary answer in JSON. "
+    "Ids are opaque."
+)
+
+Shape = serializers.Serializer
+
+
+class MessageStartSerializer(Shape):
+    conversation_id = serializers.CharField()
+    message_id = serializers.CharField(help_text="The question's: by it the turn is resumed and stopped.")
+    answer_id = serializers.CharField(allow_null=True, help_text="What the answer's will be, once it is stored.")
+
+
+class PieceSerializer(Shape):
+    """`text` and `reasoning`: joins what came before."""
+
+    text = serializers.CharField()
+
+
+class ToolUseEventSerializer(Shape):
+    tool_use_id = serializers.CharField()
+    name = serializers.CharField()
+    input = serializers.DictField()
+
+
+class ToolResultEventSerializer(Shape):
+    tool_use_id = serializers.CharField()
+    status = serializers.ChoiceField(choices=["success", "error"])
+
+
+class RelatedDocumentSerializer(Shape):
+    content = serializers.DictField()
+    source_id = serializers.CharField()
+    source_name = serializers.CharField(allow_null=True)
+    source_link = serializers.CharField(allow_null=True)
+    page_number = serializers.IntegerField(allow_null=True)
+
+
+class RelatedDocumentEventSerializer(Shape):
+    tool_use_id = serializers.CharField()
+    related_document = RelatedDocumentSerializer()
+
+
+class RetryingSerializer(Shape):
+    seconds = serializers.FloatField()
+
+
+class WaitingSerializer(Shape):
+    detail = serializers.CharField()
+
+
+class UsageSerializer(Shape):
+    input_tokens = serializers.IntegerField(help_text="Without those of the prompt cache.")
+    output_tokens = serializers.IntegerField()
+    cache_read_input_tokens = serializers.IntegerField()
+    cache_write_input_tokens = serializers.IntegerField()
+    estimated = serializers.BooleanField(help_text="Bedrock never sent it: guessed from what was said.")
+
+
+class MessageStopSerializer(Shape):
+    conversation_id = serializers.CharField()
+    message_id = serializers.CharField()
+    answer_id = serializers.CharField(allow_null=True, help_text="Null where the turn was stopped before any text.")
+    stop_reason = serializers.CharField(help_text="Bedrock's, or `stopped`, or `interrupted`.")
+    usage = UsageSerializer(allow_null=True)
+    price = serializers.FloatField(allow_null=True, help_text="USD; null is unpriced.")
+
+
+class ErrorEventSerializer(ErrorSerializer):
+    status = serializers.IntegerField(help_text="What a plain request would have been answered with.")
+    retry_after = serializers.IntegerField(required=False, help_text="Seconds.")
+
+
+DATA = PolymorphicProxySerializer(
+    component_name="TurnEventData",
+    serializers=[
+        MessageStartSerializer,
+        PieceSerializer,
+        ToolUseEventSerializer,
+        ToolResultEventSerializer,
+        RelatedDocumentEventSerializer,
+        RetryingSerializer,
+        WaitingSerializer,
+        MessageStopSerializer,
+        ErrorEventSerializer,
+    ],
+    resource_type_field_name=None,
+)
+
+EXAMPLE = """id: 1-1
+event: message_start
+data: {"conversationId":"first","messageId":"01M81F2XV49Z0211HVKE37DYG3","answerId":"01M81F2XV49Z0211HVKE37DYG4"}
+
+id: 1-3
+event: text
+data: {"text":"Echo: Hello!"}
+
+id: 1-end
+event: message_stop
+data: {"conversationId":"first","messageId":"01M81F2XV49Z0211HVKE37DYG3","answerId":"01M81F2XV49Z0211HVKE37DYG4",\
+"stopReason":"end_turn","usage":{"inputTokens":2,"outputTokens":3,"cacheReadInputTokens":0,\
+"cacheWriteInputTokens":0,"estimated":false},"price":0.000051}
+
+"""
+
+
+def event_stream() -> dict[tuple[int, str], OpenApiResponse]:
+    """The 200 of a route that streams, for `extend_schema(responses={**event_stream(), …})`."""
+    example = OpenApiExample("A turn", value=EXAMPLE, media_type=EVENT_STREAM, response_only=True)
+    described = OpenApiResponse(DATA, description="The events of a turn.", examples=[example])
+    return {(200, EVENT_STREAM): described}

@@ -1,0 +1,80 @@
+"""The log of a turn: one thread appends what happens, any number of listeners follow, each at its own pace.
+
+Whoever falls behind holds an offset and nothing else, and gets what has gathered in one go. So a slow or vanished
+client costs neither memory nor the others' time: the log is as long as its answer, whoever reads it.
+"""
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import AsyncGenerator, Callable
+
+from conversations.streaming.pieces import LAST, Piece
+
+Batch = tuple[int, list[Piece]]
+"""Pieces that came, from a position on. Without pieces: nothing came for a while."""
+
+LARGEST_BATCH = 2_000
+
+
+class Log:
+    """Append-only; the last piece ends it. `told` is called, on the appending thread, when there is something new."""
+
+    def __init__(self, told: Callable[["Log"], object] | None = None) -> None:
+        self.pieces: list[Piece] = []
+        self.ended = False
+        self._told = told
+        self._lock = threading.Lock()
+        self._waiting: dict[asyncio.Future[None], asyncio.AbstractEventLoop] = {}
+
+    def append(self, piece: Piece) -> None:
+        """Adds a piece; nothing once the log has ended. Wakes those who wait, each at most once until it has read."""
+        with self._lock:
+            if self.ended:
+                return
+            self.pieces.append(piece)
+            if piece[0] in LAST:
+                self.ended = True
+            waiting = self._waiting
+            if waiting:
+                self._waiting = {}
+        for woken, loop in waiting.items():
+            with contextlib.suppress(RuntimeError):  # the loop has ended, and its listeners with it
+                loop.call_soon_threadsafe(_wake, woken)
+        if self._told is not None:
+            self._told(self)
+
+    async def follow(self, offset: int = 0, *, quiet_seconds: float = 15.0) -> AsyncGenerator[Batch, None]:
+        """What is behind `offset`, and what comes, to the end; an empty batch after `quiet_seconds` of nothing."""
+        loop = asyncio.get_running_loop()
+        while True:
+            ended = self.ended  # before the pieces: whoever sees the end sees all of them
+            batch = self.pieces[offset : offset + LARGEST_BATCH]
+            if batch:
+                yield offset, batch
+                offset += len(batch)
+            elif ended:
+                return
+            elif not await self._more(loop, offset, quiet_seconds):
+                yield offset, []
+
+    async def _more(self, loop: asyncio.AbstractEventLoop, offset: int, seconds: float) -> bool:
+        """Waits until there is more behind `offset`; False where nothing came in time."""
+        woken: asyncio.Future[None] = loop.create_future()
+        with self._lock:
+            if len(self.pieces) > offset or self.ended:
+                return True
+            self._waiting[woken] = loop
+        timer = loop.call_later(seconds, _wake, woken)
+        try:
+            await woken
+        finally:
+            timer.cancel()
+            with self._lock:
+                timed_out = self._waiting.pop(woken, None) is not None
+        return not timed_out
+
+
+def _wake(woken: "asyncio.Future[None]") -> None:
+    if not woken.done():
+        woken.set_result(None)

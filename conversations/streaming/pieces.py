@@ -1,0 +1,123 @@
+"""What a client is told of a turn, whatever it listens by: typed pieces, made from the turn's events.
+
+A piece is a kind and its data: a string for `text` and `reasoning`, which come in great numbers and are joined at
+will; for every other kind the JSON object that an SSE client gets.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from bedrock_chat.bedrock.events import ReasoningDelta, Retrying, TextDelta, ToolUse
+from bedrock_chat.wire.errors import ApiError, body_of
+from conversations.chat import Answer, Finished, Opened, RelatedDocument, ToolResult, TurnEvent
+from conversations.models import ModelCall
+
+Piece = tuple[str, Any]
+
+MESSAGE_START = "message_start"
+TEXT = "text"
+REASONING = "reasoning"
+TOOL_USE = "tool_use"
+TOOL_RESULT = "tool_result"
+RELATED_DOCUMENT = "related_document"
+RETRYING = "retrying"
+WAITING = "waiting"
+MESSAGE_STOP = "message_stop"
+ERROR = "error"
+
+LAST = frozenset({MESSAGE_STOP, ERROR})
+"""One of these ends every stream."""
+JOINED = frozenset({TEXT, REASONING})
+
+
+def piece_of(event: TurnEvent, start: Opened) -> Piece | None:
+    """The piece of an event of the turn that opened with `start`; None where clients are told nothing."""
+    if type(event) is TextDelta:  # nearly all of them
+        return TEXT, event.text
+    match event:
+        case ReasoningDelta(text):
+            return REASONING, text
+        case ToolUse():
+            return TOOL_USE, {"toolUseId": event.tool_use_id, "name": event.name, "input": event.input}
+        case ToolResult():
+            return TOOL_RESULT, {"toolUseId": event.tool_use_id, "status": event.status}
+        case RelatedDocument():
+            return RELATED_DOCUMENT, {"toolUseId": event.tool_use_id, "relatedDocument": _document(event)}
+        case Retrying(seconds):
+            return RETRYING, {"seconds": round(seconds, 1)}
+        case Finished():
+            return stopped(start.conversation_id, start.message_id, event.answer, event.call)
+    return None
+
+
+def started(conversation_id: str, message_id: str, answer_id: str | None) -> Piece:
+    """The first piece of a turn: the question's id, by which it is resumed and stopped, and the answer's to be."""
+    return MESSAGE_START, {"conversationId": conversation_id, "messageId": message_id, "answerId": answer_id}
+
+
+def stopped(conversation_id: str, message_id: str, answer: Answer | None, call: ModelCall | None) -> Piece:
+    """The end of a turn whose rows exist. Usage and price are the ledger's; null where it has none."""
+    usage = call and {
+        "inputTokens": call.input_tokens,
+        "outputTokens": call.output_tokens,
+        "cacheReadInputTokens": call.cache_read_tokens,
+        "cacheWriteInputTokens": call.cache_write_tokens,
+        "estimated": call.estimated,
+    }
+    return MESSAGE_STOP, {
+        "conversationId": conversation_id,
+        "messageId": message_id,
+        "answerId": answer.message_id if answer else None,
+        "stopReason": answer.stop_reason if answer else "stopped",
+        "usage": usage,
+        "price": None if call is None or call.price is None else float(call.price),
+    }
+
+
+def failed(error: ApiError) -> Piece:
+    """Like the body of a plain error, with its status, and the seconds of its `Retry-After` where it has one."""
+    told = {**body_of(error), "status": int(error.status_code)}
+    if "Retry-After" in error.headers:
+        told["retryAfter"] = int(error.headers["Retry-After"])
+    return ERROR, told
+
+
+def replayed(answer: Answer, call: ModelCall | None) -> Iterator[Piece]:
+    """A stored answer as one whole sequence."""
+    yield started(answer.conversation_id, answer.parent_id, answer.message_id)
+    for block in answer.content:
+        match block["contentType"]:
+            case "text":
+                yield TEXT, block["body"]
+            case "reasoning" if block["text"]:
+                yield REASONING, block["text"]
+            case "toolUse":
+                yield TOOL_USE, dict(block["body"])
+    yield stopped(answer.conversation_id, answer.parent_id, answer, call)
+
+
+def joined(first: int, batch: Sequence[Piece]) -> Iterator[tuple[int, str, Any]]:
+    """Pieces of a log from its position `first` on, neighbouring texts in one: the position behind each, kind, data."""
+    position, last = first, len(batch) - 1
+    gathered: list[str] = []
+    for index, (kind, data) in enumerate(batch):
+        position += 1
+        if kind not in JOINED:
+            yield position, kind, data
+        elif index < last and batch[index + 1][0] == kind:
+            gathered.append(data)
+        elif gathered:
+            yield position, kind, "".join(gathered) + data
+            gathered = []
+        else:
+            yield position, kind, data
+
+
+def _document(found: RelatedDocument) -> dict[str, Any]:
+    return {
+        "content": found.content,
+        "sourceId": found.source_id,
+        "sourceName": found.source_name,
+        "sourceLink": found.source_link,
+        "pageNumber": found.page_number,
+    }

@@ -1,0 +1,179 @@
+"""Between processes, through Redis where there is one: what a turn says, and the wish that it stop.
+
+A turn's log is copied into a Redis stream, some 50 ms behind, so that any process can serve a client who reconnects;
+stop requests go over a channel of the process that runs the turn. Redis is a convenience here: when it is away, a turn
+goes on as without it, and its end is found in the database.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import AsyncGenerator, Callable
+from functools import cache, partial
+from typing import Any
+
+import orjson
+import redis
+import redis.asyncio
+from django.conf import settings
+from redis.exceptions import RedisError
+
+from conversations import running
+from conversations.leases import HOLDER
+from conversations.streaming.log import Batch, Log
+
+logger = logging.getLogger(__name__)
+
+GATHER_SECONDS = 0.05
+RUNNING_SECONDS = 24 * 3600  # how long a stream outlives a process that never ended it
+ENDED_SECONDS = 60
+PAUSE_SECONDS = 1.0
+READ_SECONDS = 1.0
+PREFIX = "bedrock-chat:turns"
+
+
+class Gap(Exception):
+    """Part of a stream was lost: its turn's end is in the database."""
+
+
+def publisher(question: int, attempt: int) -> Callable[[Log], object] | None:
+    """What a log of this process calls when there is something new; None without Redis."""
+    if not settings.REDIS_URL:
+        return None
+    return partial(_publisher().tell, _stream(HOLDER, question, attempt))
+
+
+async def follow(holder: str, question: int, attempt: int, offset: int) -> AsyncGenerator[Batch, None]:
+    """The log of a turn of another process, behind `offset`; an empty batch for every second of nothing.
+
+    Raises Gap where part of it is not there, and RedisError.
+    """
+    name, last = _stream(holder, question, attempt), "0"
+    async with redis.asyncio.Redis.from_url(settings.REDIS_URL) as client:
+        if not await client.exists(name):
+            raise Gap
+        while True:
+            found = await client.xread({name: last}, count=100, block=int(READ_SECONDS * 1000))
+            if not found:
+                yield offset, []
+                continue
+            for entry, fields in found[0][1]:
+                last, start = entry, int(fields[b"start"])
+                if start > offset:
+                    raise Gap
+                pieces = [(kind, data) for kind, data in orjson.loads(fields[b"pieces"])[offset - start :]]
+                if pieces:
+                    yield offset, pieces
+                    offset += len(pieces)
+                if b"ended" in fields:
+                    return
+
+
+def ask_to_stop(holder: str, question: int, attempt: int) -> None:
+    """Tells the process that runs a turn to stop it. The database holds the same wish, should nobody hear this."""
+    if not settings.REDIS_URL:
+        return
+    try:
+        _client().publish(f"{PREFIX}:stop:{holder}", f"{question} {attempt}")
+    except RedisError as error:
+        logger.warning("a stop request goes by the database alone: %s", type(error).__name__)
+
+
+def hear() -> None:
+    """From now on this process hears requests to stop its turns."""
+    if settings.REDIS_URL:
+        _hearing()
+
+
+def _stream(holder: str, question: int, attempt: int) -> str:
+    return f"{PREFIX}:{holder}:{question}:{attempt}"
+
+
+@cache
+def _client() -> redis.Redis:
+    return redis.Redis.from_url(settings.REDIS_URL, socket_timeout=5, socket_connect_timeout=2)
+
+
+@cache
+def _publisher() -> "Publisher":
+    return Publisher()
+
+
+@cache
+def _hearing() -> threading.Thread:
+    thread = threading.Thread(target=_hear, name="stop requests", daemon=True)
+    thread.start()
+    return thread
+
+
+def _hear() -> None:
+    while True:
+        try:
+            with redis.Redis.from_url(settings.REDIS_URL).pubsub(  # type: ignore[no-untyped-call]
+                ignore_subscribe_messages=True
+            ) as channel:
+                channel.subscribe(f"{PREFIX}:stop:{HOLDER}")
+                for message in channel.listen():
+                    question, attempt = map(int, message["data"].split())
+                    running.stop(question, attempt)
+        except (RedisError, ValueError) as error:
+            logger.warning("stop requests are looked up in the database for now: %s", type(error).__name__)
+            time.sleep(PAUSE_SECONDS)
+
+
+class Publisher:
+    """One thread that copies what is new in the logs of this process to Redis, many logs in one round trip."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._news: dict[str, Log] = {}
+        self._told: dict[str, int] = {}  # stream → pieces that are there
+        threading.Thread(target=self._run, name="relay", daemon=True).start()
+
+    def tell(self, name: str, log: Log) -> None:
+        if name in self._news:
+            return
+        with self._changed:
+            self._news[name] = log
+            self._changed.notify()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._news)
+            time.sleep(GATHER_SECONDS)
+            with self._changed:
+                news, self._news = self._news, {}
+            try:
+                self._publish(news)
+            except RedisError as error:
+                logger.warning("streams are not relayed for now: %s", type(error).__name__)
+                self._keep(news)
+                time.sleep(PAUSE_SECONDS)
+
+    def _publish(self, news: dict[str, Log]) -> None:
+        told: dict[str, int] = {}
+        ended: list[str] = []
+        with _client().pipeline(transaction=False) as pipeline:
+            for name, log in news.items():
+                is_over = log.ended  # before the pieces: whoever sees the end sees all of them
+                start = self._told.get(name, 0)
+                pieces = log.pieces[start:]
+                told[name] = start + len(pieces)
+                fields: Any = {"start": start, "pieces": orjson.dumps(pieces), **({"ended": 1} if is_over else {})}
+                pipeline.xadd(name, fields)
+                pipeline.expire(name, ENDED_SECONDS if is_over else RUNNING_SECONDS)
+                if is_over:
+                    ended.append(name)
+            pipeline.execute()
+        self._told |= told
+        for name in ended:
+            del self._told[name]
+
+    def _keep(self, news: dict[str, Log]) -> None:
+        """What could not be told is tried again; of turns that have ended the database tells all there is."""
+        with self._changed:
+            self._news = {name: log for name, log in news.items() if not log.ended} | self._news
+        for name, log in news.items():
+            if log.ended:
+                self._told.pop(name, None)

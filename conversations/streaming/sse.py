@@ -1,0 +1,54 @@
+"""A turn as Server-Sent Events. Positions of its log are the events' ids, by which a client resumes."""
+
+import contextlib
+from collections.abc import AsyncGenerator
+
+from bedrock_chat.wire.event_stream import KEEP_ALIVE, EventStreamResponse, event
+from conversations.streaming.log import Batch
+from conversations.streaming.pieces import JOINED, LAST, Piece, joined
+
+NOWHERE = -1
+"""The position of pieces that no log numbers: a stored answer, told anew."""
+
+_open = 0
+
+
+def streams_open() -> int:
+    """Event streams that this process is sending now."""
+    return _open
+
+
+def respond(attempt: int, batches: AsyncGenerator[Batch, None]) -> EventStreamResponse:
+    """The response that sends these batches, with a comment where there is nothing to send."""
+    return EventStreamResponse(_events(attempt, batches))
+
+
+async def _events(attempt: int, batches: AsyncGenerator[Batch, None]) -> AsyncGenerator[bytes, None]:
+    global _open  # noqa: PLW0603  counted on the event loop alone
+    _open += 1
+    try:
+        async with contextlib.aclosing(batches):
+            async for first, batch in batches:
+                yield encode(attempt, first, batch) if batch else KEEP_ALIVE
+    finally:
+        _open -= 1
+
+
+def encode(attempt: int, first: int, batch: list[Piece]) -> bytes:
+    """A batch as events."""
+    told = []
+    for position, kind, data in joined(first, batch):
+        event_id = end_of(attempt) if kind in LAST else None if first == NOWHERE else f"{attempt}-{position}"
+        told.append(event(kind, {"text": data} if kind in JOINED else data, event_id))
+    return b"".join(told)
+
+
+def end_of(attempt: int) -> str:
+    """The id of a turn's last event: who has seen it has seen all."""
+    return f"{attempt}-end"
+
+
+def position_of(event_id: str, attempt: int) -> int:
+    """Where a client goes on that has seen this event; 0, the beginning, where the id is not of this attempt."""
+    its_attempt, _, position = event_id.strip().partition("-")
+    return int(position) if its_attempt == str(attempt) and position.isascii() and position.isdigit() else 0

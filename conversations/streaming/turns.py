@@ -1,0 +1,77 @@
+"""Turns with listeners: each runs on a thread of its own to its end, whoever stays to hear it."""
+
+import contextvars
+import threading
+from collections.abc import Iterable, Iterator
+
+from bedrock_chat import threads
+from bedrock_chat.database import release_connection
+from bedrock_chat.identity.caller import Caller
+from bedrock_chat.wire.errors import ServiceUnavailable, recorded
+from conversations import turn, usage
+from conversations.chat import ChatInput, Finished, Opened, TurnEvent
+from conversations.streaming import relay
+from conversations.streaming.log import Log
+from conversations.streaming.pieces import Piece, failed, piece_of, replayed, started
+
+_lock = threading.Lock()
+_logs: dict[tuple[int, int], Log] = {}
+
+
+def begin(actor: Caller, chat: ChatInput) -> tuple[int, Log]:
+    """Opens a turn, and lets it run; gives its attempt and the log of what happens.
+
+    Raises whatever refuses it, before anything happens. A question that was answered before has its log whole.
+    """
+    events = turn.run(actor, chat, listened=True)
+    first = next(events)
+    if isinstance(first, Opened):
+        key = first.question, first.attempt
+        log = Log(relay.publisher(*key))
+        with _lock:
+            _logs[key] = log
+        log.append(started(first.conversation_id, first.message_id, first.answer_id))
+        context = contextvars.copy_context()  # what the turn binds belongs to the request's line in the log
+        threads.shared().submit(lambda: context.run(_drive, events, first, log))
+        return first.attempt, log
+    assert isinstance(first, Finished)
+    assert first.answer is not None  # a stored one
+    events.close()
+    answer = first.answer
+    call = usage.newest_call(actor, answer.conversation_id, answer.parent_id)
+    return 0, finished(replayed(answer, call))
+
+
+def finished(pieces: Iterable[Piece]) -> Log:
+    """A log of what has happened already."""
+    log = Log()
+    for piece in pieces:
+        log.append(piece)
+    return log
+
+
+def find(question: int, attempt: int) -> Log | None:
+    """The log of a turn that this process runs, where somebody listened from its beginning."""
+    return _logs.get((question, attempt))
+
+
+def abandon() -> None:
+    """Ends the logs of turns that did not end when they were interrupted: their listeners are owed a word."""
+    with _lock:
+        logs = list(_logs.values())
+    for log in logs:
+        log.append(failed(ServiceUnavailable("This server is shutting down; send the message again.", retry_after=1)))
+
+
+def _drive(events: Iterator[TurnEvent], start: Opened, log: Log) -> None:
+    append = log.append
+    try:
+        for event in events:
+            if (piece := piece_of(event, start)) is not None:
+                append(piece)
+    except Exception as error:  # noqa: BLE001  its listeners are told, and what is our fault is recorded
+        append(failed(recorded(error)))
+    finally:
+        with _lock:
+            del _logs[start.question, start.attempt]
+        release_connection()

@@ -1,0 +1,16 @@
+"""What the heartbeat does for running turns: leases, checkpoints, stop requests of other processes."""
+
+from django.conf import settings
+
+from bedrock_chat import heartbeat
+from conversations import checkpoints, leases, stopping
+from conversations.streaming import relay
+
+
+def begin() -> None:
+    """Called by every turn as it begins; only the first call of a process changes anything."""
+    heartbeat.register("turn leases", settings.TURN_LEASE_SECONDS / 3, leases.renew)
+    heartbeat.register("checkpoints", settings.CHECKPOINT_SECONDS, checkpoints.write)
+    heartbeat.register("stop requests", stopping.poll_seconds(), stopping.obey)
+    heartbeat.start()
+    relay.hear()
