@@ -225,7 +225,7 @@ def sign_in(request: HttpRequest, token: str) -> Caller:
 def _sign_in(request: HttpRequest, token: str) -> tuple[User, Caller]:
     try:
         if not token:
-            raise InvalidToken("Bearer is the only scheme")
+            raise InvalidToken("A bearer token is needed")
         claims = verifier().verify(token)
     except InvalidToken as error:
         _count_failure(request)

@@ -1,0 +1,219 @@
+"""The recorded WebSocket timelines, replayed against the real server, and what was decided otherwise."""
+
+import json
+from collections.abc import Iterator
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import pytest
+from websockets.sync.client import ClientConnection
+
+from bedrock_chat.bedrock import catalog, request, runtime
+from conversations.chat import Answer, Finished, Opened, RelatedDocument, ToolResult
+from conversations.models import ModelCall
+from conversations.streaming.pieces import joined, piece_of
+from conversations.streaming.websocket import frames_of
+from tests.emulator import Emulator
+from tests.listening import ask_socket, socket
+from tests.live import LiveServer
+
+SAMPLES: list[dict[str, Any]] = json.loads(Path(__file__).with_name("ws-samples.json").read_text())
+BY_NAME = {sample["name"]: sample for sample in SAMPLES}
+
+DECIDED = {
+    "error-unknown-parent": "the reason is a sentence of ours",
+    "error-unknown-model": "the reason is a sentence of ours",
+    "error-invalid-token-end": "the reason is a sentence of ours",
+    "error-end-without-start": "the reason is a sentence of ours",
+    "error-end-without-parts": "the reason is a sentence of ours",
+    "body-without-start-accepted": "parts are taken of nobody who has not said who they are",
+    "start-as-alice-end-as-bob": "END must come from who said START",
+    "invalid-json-frame": "an ERROR that says so",
+}
+"""Recorded as bugs: each ends with an ERROR here, in one sentence, and never with the token or a stack."""
+
+WITH_BOTS = {"error-shared-bot-without-alias"}
+TOOLS = {"agent-tool-use", "agent-tool-error", "agent-knowledge-tool"}
+"""Their frames are encoded from a real model's events below; the whole timelines follow with bots."""
+
+EXACT = [name for name in BY_NAME if name not in DECIDED.keys() | WITH_BOTS | TOOLS]
+UNRECORDED_LENGTH = 70_000
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    with Emulator() as bedrock, LiveServer(tmp_path_factory.mktemp("ws"), bedrock.url) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def tokens(server: LiveServer) -> dict[str, str]:
+    return {name: server.manage("issue_token", name) for name in ("alice", "bob")}
+
+
+def test_every_sample_is_replayed_or_named() -> None:
+    assert len(BY_NAME) == len(SAMPLES)
+    assert set(BY_NAME) == {*EXACT, *DECIDED, *WITH_BOTS, *TOOLS}
+    assert {name for name, sample in BY_NAME.items() if sample["looksLikeBug"]} == {*DECIDED, *WITH_BOTS}
+
+
+# ---- Replaying ------------------------------------------------------------------------------------------------------
+
+
+def chat_input(sample: dict[str, Any], parent: str | None) -> str:
+    """The body, whole: the recording abbreviates long texts, and knows ids that its own server made."""
+    body = json.loads(json.dumps(sample["chatInput"]))
+    for block in body["message"]["content"]:
+        if block["body"].endswith("chars>"):
+            block["body"] = block["body"][0] * UNRECORDED_LENGTH
+    if parent is not None:
+        body["message"]["parentMessageId"] = parent
+    return json.dumps({**body, "token": "a token that nobody reads"})
+
+
+def replay(opened: ClientConnection, sample: dict[str, Any], tokens: dict[str, str], parent: str | None) -> list[Any]:
+    """What the server says, in order; the client waits for each acknowledgement that the recording has."""
+    whole = chat_input(sample, parent) if sample["chatInput"] else ""
+    said: list[Any] = []
+    expected = [step for step in sample["timeline"] if step["from"] == "server"]
+    for step in sample["timeline"]:
+        if step["from"] == "server":
+            continue
+        if "message" not in step:
+            continue  # the opening and the closing of the socket
+        message = dict(step["message"])
+        if "__raw" in message:
+            opened.send(message["__raw"])
+        else:
+            if "token" in message:
+                message["token"] = tokens.get(message["token"].removeprefix("<id-token:").rstrip(">"), message["token"])
+            if whole and "part" in message:
+                message["part"] = whole[message["index"] * 32_768 : (message["index"] + 1) * 32_768]
+            opened.send(json.dumps(message))
+        if message.get("step") in ("START", "BODY") and sample["name"] not in DECIDED:
+            said.append(opened.recv(10))
+    while len(said) < len(expected) or sample["name"] in DECIDED:
+        text = opened.recv(10)
+        said.append(json.loads(text) if text.startswith("{") else text)
+        if said[-1] == "Message sent." or (isinstance(said[-1], dict) and said[-1]["status"] == "ERROR"):
+            break
+    return said
+
+
+def like(frames: list[Any]) -> list[Any]:
+    """Frames to be compared: texts joined, counts and price by type, reasons as sentences."""
+    told: list[Any] = []
+    for status, grouped in groupby(frames, lambda frame: frame if isinstance(frame, str) else frame["status"]):
+        group = list(grouped)
+        if status in ("STREAMING", "REASONING"):
+            told.append({"status": status, "completion": "".join(frame["completion"] for frame in group)})
+            continue
+        for frame in group:
+            if status == "STREAMING_END":
+                counts = {name: type(count) for name, count in frame["token_count"].items()}
+                told.append({**frame, "token_count": counts, "price": type(frame["price"])})
+            elif status == "ERROR":
+                told.append({**frame, "reason": type(frame["reason"])})
+            else:
+                told.append(frame)
+    return told
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_a_recorded_timeline_is_answered_as_recorded(server: LiveServer, tokens: dict[str, str], name: str) -> None:
+    sample, parent = BY_NAME[name], None
+    if name == "plain-text-second-turn":
+        ask_socket(server, tokens["alice"], sample["chatInput"]["conversationId"], "hello there websocket")
+    if name == "continue-generate":
+        conversation = sample["chatInput"]["conversationId"]
+        ask_socket(server, tokens["alice"], conversation, "go on [[max_tokens]]")
+        parent = server.call("GET", f"/conversation/{conversation}", token=tokens["alice"])[1]["lastMessageId"]
+    recorded = [step["message"] for step in sample["timeline"] if step["from"] == "server"]
+    if name == "connect-disconnect":  # what opening and closing answered there goes to API Gateway, not to the client
+        recorded = []
+    with socket(server) as opened:
+        said = replay(opened, sample, tokens, parent) if recorded else []
+    assert like(said) == like(recorded)
+
+
+@pytest.mark.parametrize("name", DECIDED)
+def test_a_recorded_bug_is_one_sentence_here(server: LiveServer, tokens: dict[str, str], name: str) -> None:
+    sample = BY_NAME[name]
+    if name == "error-unknown-parent":  # while nothing has been answered, no parent is looked at
+        ask_socket(server, tokens["alice"], sample["chatInput"]["conversationId"], "hello there websocket")
+    with socket(server) as opened:
+        said = replay(opened, sample, tokens, None)
+    assert said[-1]["status"] == "ERROR"
+    assert set(said[-1]) == {"status", "reason"}
+    reason = said[-1]["reason"]
+    assert reason.endswith(".")
+    assert "Traceback" not in reason
+    assert all(token not in reason for token in tokens.values())
+    assert not any(isinstance(each, dict) and each["status"] == "STREAMING" for each in said)
+
+
+# ---- Frames of tools and documents ----------------------------------------------------------------------------------
+
+
+def turn_with_tools(emulator: Emulator, sample: dict[str, Any]) -> Iterator[Any]:
+    """The events of a turn whose model, a real one, asks for a tool; the tool's own events are as recorded."""
+    tool_name = next(frame for frame in recorded_frames(sample) if frame["status"] == "AGENT_THINKING")["log"]
+    tool = request.ToolSpec(next(iter(tool_name.values()))["name"], "A tool.", {"type": "object"})
+    model = catalog.find("claude-v3.7-sonnet")
+    messages: list[dict[str, Any]] = [
+        {"role": "user", "content": [{"text": sample["chatInput"]["message"]["content"][0]["body"]}]}
+    ]
+    target = catalog.Target(model.bedrock_id, "us-east-1")
+    asked: list[dict[str, Any]] = []
+    for event in runtime.call(request.compose(model, target, messages, tools=[tool]), stream=True):
+        yield event
+        if type(event).__name__ == "ToolUse":
+            asked.append({"toolUseId": event.tool_use_id, "name": event.name, "input": event.input})
+    assert asked, "the model asked for no tool"
+    for frame in recorded_frames(sample):
+        if frame["status"] == "AGENT_TOOL_RESULT":
+            yield ToolResult(asked[0]["toolUseId"], frame["result"]["status"])
+        elif frame["status"] == "AGENT_RELATED_DOCUMENT":
+            document = frame["result"]["relatedDocument"]
+            yield RelatedDocument(
+                asked[0]["toolUseId"],
+                document["content"],
+                document["sourceId"],
+                document["sourceName"],
+                document["sourceLink"],
+                document["pageNumber"],
+            )
+    said = [{"text": "Let me look that up."}, {"toolUse": asked[0]}]
+    result = {"toolResult": {"toolUseId": asked[0]["toolUseId"], "content": [{"text": "found"}], "status": "success"}}
+    messages += [{"role": "assistant", "content": said}, {"role": "user", "content": [result]}]
+    yield from runtime.call(request.compose(model, target, messages, tools=[tool]), stream=True)
+
+
+def recorded_frames(sample: dict[str, Any]) -> list[dict[str, Any]]:
+    return [
+        step["message"] for step in sample["timeline"] if step["from"] == "server" and isinstance(step["message"], dict)
+    ]
+
+
+@pytest.mark.parametrize("name", sorted(TOOLS))
+def test_tools_and_documents_are_encoded_as_recorded(emulator: Emulator, name: str) -> None:
+    sample = BY_NAME[name]
+    start = Opened("c", "q", "a", 1, 1)
+    call = ModelCall(input_tokens=22, output_tokens=14, price=0.000276)
+    answer = Answer("c", None, None, "a", "q", "claude-v3.7-sonnet", "end_turn", [])  # type: ignore[arg-type]
+    events = [*turn_with_tools(emulator, sample), Finished(answer, call)]
+    pieces = [piece for event in events if (piece := piece_of(event, start)) is not None]
+    said = [text for _, kind, data in joined(0, pieces) for text in frames_of(kind, data)]
+    assert said[-1] == "Message sent."
+    assert like([json.loads(text) for text in said[:-1]]) == like(recorded_frames(sample))
+
+
+def test_what_the_frontend_does_not_know_is_not_sent() -> None:
+    for kind in ("message_start", "retrying", "waiting"):
+        assert list(frames_of(kind, {"seconds": 1, "detail": "x"})) == []
+
+
+def test_a_throttled_answer_shows_nothing_but_the_answer(server: LiveServer, tokens: dict[str, str]) -> None:
+    said = ask_socket(server, tokens["alice"], "throttled", "[[throttle:1]] hello")
+    assert {frame["status"] for frame in said[:-1]} == {"STREAMING", "STREAMING_END"}

@@ -1,0 +1,306 @@
+"""The WebSocket's protocol: what it takes, what it refuses, and that it never ends without a last word."""
+
+import json
+import time
+from typing import Any
+
+import pytest
+from django.test import override_settings
+from hypothesis import given
+from hypothesis import strategies as st
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from bedrock_chat.wire.errors import BadRequest
+from conversations.streaming.websocket import LARGEST_PART, Body
+from tests.conversations.chat import payload
+from tests.emulator import Emulator
+from tests.listening import ask_socket, completion_of, frames, send, socket
+from tests.live import LiveServer
+from tests.streaming.conftest import Serve
+
+
+@pytest.fixture(scope="module")
+def server(serve: Serve) -> LiveServer:
+    return serve(CORS_ALLOW_ORIGINS="https://chat.example.com,http://localhost:5173", BODY_TIMEOUT="1", TURNS="2")
+
+
+def refusal(opened: Any, *messages: Any) -> str:
+    """The reason of the ERROR that these messages end in; the socket closes behind it."""
+    for message in messages:
+        opened.send(message if isinstance(message, str | bytes) else json.dumps(message))
+    while (frame := opened.recv(10)) in ("Session started.", "Message part received."):
+        pass
+    told = json.loads(frame)
+    assert told["status"] == "ERROR"
+    with pytest.raises(ConnectionClosed):
+        opened.recv(10)
+    return told["reason"]
+
+
+# ---- The body in parts ----------------------------------------------------------------------------------------------
+
+
+def cut(text: str, units: int) -> list[str]:
+    """As JavaScript's `slice` cuts: by UTF-16 units, also through the middle of a character."""
+    data = text.encode("utf-16-le")
+    return [data[at : at + 2 * units].decode("utf-16-le", "surrogatepass") for at in range(0, len(data), 2 * units)]
+
+
+@given(st.text(min_size=1, max_size=60), st.integers(1, 7), st.randoms())
+def test_parts_in_any_order_make_the_text_again(text: str, units: int, random: Any) -> None:
+    parts = list(enumerate(cut(text, units)))
+    random.shuffle(parts)
+    body = Body()
+    for index, part in parts:
+        body.add(index, part)
+    assert body.joined().decode() == text
+    body.close()
+
+
+def test_a_part_sent_again_takes_the_place_of_the_first() -> None:
+    body = Body()
+    for index, part in ((1, "b"), (0, "x"), (0, "a")):
+        body.add(index, part)
+    assert body.joined() == b"ab"
+
+
+def test_a_large_body_waits_in_a_file() -> None:
+    body = Body()
+    for index in range(200):
+        body.add(index, chr(97 + index % 26) * LARGEST_PART)
+    assert body._spool._rolled  # type: ignore[attr-defined]
+    assert body.joined()[LARGEST_PART - 1 : LARGEST_PART + 1] == b"ab"
+
+
+@pytest.mark.parametrize(
+    ("index", "part"),
+    [(-1, "x"), ("0", "x"), (True, "x"), (1.0, "x"), (None, "x"), (10**6, "x"), (0, None), (0, 1), (0, "x" * 32_769)],
+)
+def test_what_is_no_part_is_refused(index: Any, part: Any) -> None:
+    with pytest.raises(BadRequest):
+        Body().add(index, part)
+
+
+@override_settings(MAX_BODY_MB=1)
+def test_the_sum_of_the_parts_is_bounded_however_often_one_is_sent() -> None:
+    body = Body()
+    for _ in range(32):
+        body.add(0, "x" * LARGEST_PART)
+    with pytest.raises(BadRequest, match="larger than 1 MB"):
+        body.add(0, "x")
+
+
+@pytest.mark.parametrize("parts", [{}, {1: "x"}, {0: "x", 2: "y"}, {0: "\ud83d"}, {0: "\ude00", 1: "\ud83d"}])
+def test_a_body_with_a_hole_or_half_a_character_is_none(parts: dict[int, str]) -> None:
+    body = Body()
+    for index, part in parts.items():
+        body.add(index, part)
+    with pytest.raises(BadRequest):
+        body.joined()
+
+
+# ---- A session ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.both
+def test_a_boundary_may_split_an_emoji_and_parts_come_in_any_order(server: LiveServer, alice: str) -> None:
+    text = json.dumps(payload("emoji", "😀 hello 日本"), ensure_ascii=False)
+    half = len(text[: text.index("😀")].encode("utf-16-le")) // 2 + 1
+    units = text.encode("utf-16-le")
+    first, second = units[: 2 * half], units[2 * half :]
+    with socket(server) as opened:
+        opened.send(json.dumps({"step": "START", "token": alice}))
+        assert opened.recv(10) == "Session started."
+        for index, part in ((1, second), (0, first)):
+            opened.send(json.dumps({"step": "BODY", "index": index, "part": part.decode("utf-16-le", "surrogatepass")}))
+            assert opened.recv(10) == "Message part received."
+        opened.send(json.dumps({"step": "END", "token": alice}))
+        assert completion_of(frames(opened)) == "Echo: 😀 hello 日本"
+
+
+@pytest.mark.both
+def test_the_turn_is_stored_before_its_end_is_told(server: LiveServer, alice: str) -> None:
+    with socket(server) as opened:
+        send(opened, alice, payload("stored", "hello"))
+        while json.loads(opened.recv(10))["status"] != "STREAMING_END":
+            pass
+        status, stored = server.call("GET", "/conversation/stored", token=alice)
+    assert status == 200
+    assert stored["messageMap"][stored["lastMessageId"]]["role"] == "assistant"
+
+
+def test_a_second_message_may_follow_on_the_same_socket(server: LiveServer, alice: str) -> None:
+    with socket(server) as opened:
+        for text in ("one", "two"):
+            send(opened, alice, payload("twice", text))
+            assert completion_of(frames(opened)) == f"Echo: {text}"
+
+
+def test_a_stored_answer_is_told_again_without_a_call(server: LiveServer, alice: str, bedrock: Emulator) -> None:
+    first = ask_socket(server, alice, "retry", "hello", message_id="q")
+    bedrock.clear_requests()
+    assert ask_socket(server, alice, "retry", "hello", message_id="q")[-2:] == first[-2:]
+    assert bedrock.requests() == []
+
+
+def test_an_idle_socket_is_told_and_closed(server: LiveServer, alice: str) -> None:
+    with socket(server) as opened:
+        begun = time.monotonic()
+        assert "Nothing came" in refusal(opened, {"step": "START", "token": alice})
+        assert 0.9 < time.monotonic() - begun < 5
+
+
+def test_a_socket_that_had_its_last_word_is_closed_without_another(server: LiveServer, alice: str) -> None:
+    with socket(server) as opened:
+        send(opened, alice, payload("idle-after", "hello"))
+        frames(opened)
+        with pytest.raises(ConnectionClosed) as closed:
+            opened.recv(10)
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 1000
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example.com", "null", "http://localhost:9999"])
+def test_a_page_of_elsewhere_gets_no_socket(server: LiveServer, origin: str) -> None:
+    with pytest.raises(InvalidStatus) as refused, socket(server, origin=origin):
+        pass
+    assert refused.value.response.status_code == 403
+
+
+@pytest.mark.parametrize("origin", ["https://chat.example.com", None])
+def test_the_frontends_pages_and_programs_get_one(server: LiveServer, alice: str, origin: str | None) -> None:
+    with socket(server, origin=origin) as opened:
+        opened.send(json.dumps({"step": "START", "token": alice}))
+        assert opened.recv(10) == "Session started."
+
+
+def test_another_path_is_no_socket(server: LiveServer) -> None:
+    with pytest.raises(InvalidStatus), socket(LiveServerAt(f"{server.url}/elsewhere")):  # type: ignore[arg-type]
+        pass
+
+
+class LiveServerAt:
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+
+@pytest.mark.parametrize(
+    ("messages", "words"),
+    [
+        (["not json"], "JSON object"),
+        (["[1]"], "JSON object"),
+        ([b"\x00\x01"], "JSON object"),
+        (["[" * 100_000], "JSON object"),
+        ([{"step": "DANCE"}], "START, BODY or END"),
+        ([{}], "START, BODY or END"),
+        ([{"step": "BODY", "index": 0, "part": "x"}], "Send START"),
+        ([{"step": "END", "token": "x"}], "Send START"),
+        ([{"step": "START"}], "need a token"),
+        ([{"step": "START", "token": 1}], "need a token"),
+        ([{"step": "START", "token": "x"}], "cannot be verified"),
+        ([{"step": "START", "token": ""}], "token"),
+    ],
+)
+def test_what_cannot_begin_is_refused_in_a_sentence(server: LiveServer, messages: list[Any], words: str) -> None:
+    with socket(server) as opened:
+        assert words in refusal(opened, *messages)
+
+
+@pytest.mark.parametrize(
+    ("parts", "end", "words"),
+    [
+        ([], None, "no parts"),
+        ([{"index": 1, "part": "x"}], None, "missing"),
+        ([{"index": 0, "part": "x"}], None, "not valid JSON"),
+        ([{"index": 0, "part": "{}"}], None, "conversationId: This field is required"),
+        ([{"index": 0, "part": "x" * 40_000}], None, "32768 UTF-16 units"),
+        ([{"index": 99_999, "part": "x"}], None, "index"),
+        ([{"index": 0, "part": "{}"}], "bad", "cannot be verified"),
+        ([{"index": 0, "part": json.dumps(payload("c", "x", bot_id="none"))}], None, "No bot found"),
+        ([{"index": 0, "part": json.dumps(payload("c", "[[denied]]"))}], None, "no access to the model"),
+        ([{"index": 0, "part": json.dumps(payload("c", "[[throttle]]"))}], None, "throttling"),
+    ],
+)
+def test_what_cannot_be_answered_is_refused_in_a_sentence(
+    server: LiveServer, alice: str, parts: list[Any], end: str | None, words: str
+) -> None:
+    with socket(server) as opened:
+        reason = refusal(
+            opened,
+            {"step": "START", "token": alice},
+            *({"step": "BODY", **part} for part in parts),
+            {"step": "END", "token": alice if end is None else end},
+        )
+    assert words in reason
+    assert alice not in reason
+    assert "Traceback" not in reason
+
+
+def test_who_ends_must_be_who_began(server: LiveServer, alice: str, bob: str) -> None:
+    with socket(server) as opened:
+        opened.send(json.dumps({"step": "START", "token": alice}))
+        part = {"step": "BODY", "index": 0, "part": json.dumps(payload("c", "as bob"))}
+        assert "who said START" in refusal(opened, part, {"step": "END", "token": bob})
+
+
+def test_a_suspended_user_is_told_so(server: LiveServer) -> None:
+    token = server.manage("issue_token", "mallory")
+    suspend = "User.objects.filter(username='mallory').update(is_active=False)"
+    server.manage("shell", "-c", f"from bedrock_chat.identity.models import User; {suspend}")
+    with socket(server) as opened:
+        assert "suspended" in refusal(opened, {"step": "START", "token": token})
+
+
+def test_bad_tokens_are_counted_like_those_of_requests(serve: Serve) -> None:
+    server = serve(FAILED_TOKENS_RATE="2/h")
+    reasons = []
+    for _ in range(3):
+        with socket(server) as opened:
+            reasons.append(refusal(opened, {"step": "START", "token": "x"}))
+    assert ["Too many failed tokens" in reason for reason in reasons] == [False, False, True]
+
+
+@pytest.mark.both
+def test_a_full_server_says_so_on_both_ways_in(server: LiveServer, alice: str, bedrock: Emulator) -> None:
+    with socket(server) as one, socket(server) as two, socket(server) as three:
+        for number, opened in enumerate((one, two)):
+            send(opened, alice, payload(f"full-{number}", "[[silence:3]] hello"))
+        while len(bedrock.requests()) < 2:
+            time.sleep(0.05)
+        send(three, alice, payload("one-too-many", "hello"))
+        told = frames(three)
+        assert told[-1]["status"] == "ERROR"
+        assert "as many messages as it can" in told[-1]["reason"]
+        status, _ = server.call("POST", "/conversation", payload("also-too-many", "hello"), token=alice)
+        assert status == 503
+        assert [completion_of(frames(opened)) for opened in (one, two)] == ["Echo: [[silence:3]] hello"] * 2
+
+
+@pytest.mark.both
+def test_a_client_who_vanishes_loses_nothing(server: LiveServer, alice: str) -> None:
+    with socket(server) as opened:
+        send(opened, alice, payload("gone", "[[words:20]] [[pace:0.05]]", message_id="q"))
+        opened.recv(10)
+    deadline = time.monotonic() + 10
+    while (stored := server.call("GET", "/conversation/gone", token=alice)[1])["lastMessageId"] == "q":
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    last = stored["messageMap"][stored["lastMessageId"]]
+    assert len(last["content"][0]["body"].split()) == 20
+    assert "stopReason" not in last
+
+
+def test_a_socket_leaves_one_line_in_the_log_and_nothing_of_what_was_said(serve: Serve, alice: str) -> None:
+    server = serve(LOG_FORMAT="json", LOG_LEVEL="DEBUG")
+    ask_socket(server, alice, "logged", "a private word")
+    with socket(server) as opened:
+        refusal(opened, {"step": "START", "token": alice + "x"})
+    time.sleep(0.2)
+    logged = server.log.read_text()
+    lines = [line for text in logged.splitlines() if (line := json.loads(text)).get("route") == "/ws"]
+    assert len(lines) == 1
+    assert lines[0]["status"] == 200
+    assert lines[0]["model"] == "claude-v3.7-sonnet"
+    assert lines[0]["price"] > 0
+    assert "private word" not in logged
+    assert alice.split(".")[1] not in logged
