@@ -32,12 +32,15 @@ TABLE: dict[str, tuple[str, Any, tuple[int, ...]]] = {
     "GET schema": ("/schema", None, OPEN),
     "GET docs": ("/docs", None, OPEN),
     "GET docs/redoc": ("/docs/redoc", None, OPEN),
+    "chat": ("/chat", None, OPEN),
     "GET .well-known/jwks.json": ("/.well-known/jwks.json", None, OPEN),
     "POST conversation": ("/conversation", CONTINUE, (400, 404, 404, 403, 401, 401)),
     "GET conversations": ("/conversations", None, EVERYBODYS_OWN),
     "DELETE conversations": ("/conversations", None, EVERYBODYS_OWN),
     "GET conversation/<path:conversation_id>": ("/conversation/c1", None, OWN),
     "DELETE conversation/<path:conversation_id>": ("/conversation/c1", None, OWN),
+    "GET conversation/<path:conversation_id>/<str:message_id>/stream": ("/conversation/c1/q1/stream", None, OWN),
+    "POST conversation/<path:conversation_id>/<str:message_id>/stop": ("/conversation/c1/q1/stop", None, OWN),
     "PATCH conversation/<path:conversation_id>/title": ("/conversation/c1/title", {"newTitle": "New"}, OWN),
     "GET conversation/<path:conversation_id>/proposed-title": ("/conversation/empty/proposed-title", None, OWN),
 }
@@ -83,7 +86,7 @@ def headers_of(db: None) -> Callable[[str], dict[str, str]]:
     """The Authorization header of a person. Alice has two conversations, of which one is empty."""
     known_key()
     alice = local.local_user("alice")
-    build.exchange(build.conversation(alice, "c1"), "hello")
+    build.answer(build.question(build.conversation(alice, "c1"), "hello", message_id="q1"), "Echo: hello")
     build.conversation(alice, "empty")
     local.local_user("mallory")
     User.objects.filter(username="mallory").update(is_active=False)
@@ -109,7 +112,7 @@ def test_a_person_gets_what_the_table_says(
     headers_of: Callable[[str], dict[str, str]], route: str, person: str, status: int
 ) -> None:
     path, body, _ = TABLE[route]
-    method = route.split(" ", maxsplit=1)[0]
+    method = route.split(" ", maxsplit=1)[0] if " " in route else "GET"
     response = Client().generic(
         method, path, *([json.dumps(body), "application/json"] if body is not None else []), **headers_of(person)
     )

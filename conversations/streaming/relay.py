@@ -5,6 +5,7 @@ stop requests go over a channel of the process that runs the turn. Redis is a co
 goes on as without it, and its end is found in the database.
 """
 
+import asyncio
 import logging
 import threading
 import time
@@ -27,6 +28,7 @@ logger = logging.getLogger(__name__)
 GATHER_SECONDS = 0.05
 RUNNING_SECONDS = 24 * 3600  # how long a stream outlives a process that never ended it
 ENDED_SECONDS = 60
+APPEARANCE_TRIES = 6
 PAUSE_SECONDS = 1.0
 READ_SECONDS = 1.0
 PREFIX = "bedrock-chat:turns"
@@ -50,8 +52,7 @@ async def follow(holder: str, question: int, attempt: int, offset: int) -> Async
     """
     name, last = _stream(holder, question, attempt), "0"
     async with redis.asyncio.Redis.from_url(settings.REDIS_URL) as client:
-        if not await client.exists(name):
-            raise Gap
+        await _appearance(client, name)
         while True:
             found = await client.xread({name: last}, count=100, block=int(READ_SECONDS * 1000))
             if not found:
@@ -67,6 +68,15 @@ async def follow(holder: str, question: int, attempt: int, offset: int) -> Async
                     offset += len(pieces)
                 if b"ended" in fields:
                     return
+
+
+async def _appearance(client: redis.asyncio.Redis, name: str) -> None:
+    """A turn that has just begun is in Redis a moment later. Raises Gap where it is not: nobody listened to it."""
+    for _ in range(APPEARANCE_TRIES):
+        if await client.exists(name):
+            return
+        await asyncio.sleep(GATHER_SECONDS)
+    raise Gap
 
 
 def ask_to_stop(holder: str, question: int, attempt: int) -> None:

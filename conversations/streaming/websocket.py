@@ -120,7 +120,10 @@ class Session:
         except Gone:
             pass
         except asyncio.CancelledError:
-            await self._refuse(ServiceUnavailable("This server is shutting down; send the message again."))
+            if self._answered:  # it has had its last word
+                await self._close(NORMAL)
+            else:
+                await self._refuse(ServiceUnavailable("This server is shutting down; send the message again."))
         except Exception as error:  # noqa: BLE001  the client is told, and what is our fault is recorded
             await self._refuse(error)
         finally:
@@ -156,7 +159,7 @@ class Session:
             async with asyncio.timeout(settings.BODY_TIMEOUT):
                 event = await self._receive()
         except TimeoutError:
-            if self._answered:  # it has had its last word
+            if self._answered:
                 await self._close(NORMAL)
                 raise Gone from None
             raise BadRequest(f"Nothing came for {settings.BODY_TIMEOUT:g} seconds.") from None

@@ -114,7 +114,7 @@ def test_work_whose_client_left_is_done_to_its_end(server: Live) -> None:
     assert eventually(lambda: server.threads.busy == 0)
 
 
-def test_a_websocket_is_refused_before_it_is_accepted() -> None:
+def test_a_websocket_elsewhere_is_refused_before_it_is_accepted() -> None:
     sent: list[dict[str, Any]] = []
 
     async def send(message: dict[str, Any]) -> None:
@@ -123,13 +123,13 @@ def test_a_websocket_is_refused_before_it_is_accepted() -> None:
     async def receive() -> dict[str, Any]:
         return {"type": "websocket.connect"}
 
-    asyncio.run(application({"type": "websocket", "path": "/ws"}, receive, send))
+    asyncio.run(application({"type": "websocket", "path": "/elsewhere"}, receive, send))
     assert sent == [{"type": "websocket.close", "code": 1000}]
 
 
-def test_an_upgrade_to_websocket_is_no_server_error(server: Live) -> None:
+def test_an_upgrade_to_a_path_without_websocket_is_no_server_error(server: Live) -> None:
     answer = server.raw(
-        b"GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, close\r\nUpgrade: websocket\r\n"
+        b"GET /elsewhere HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, close\r\nUpgrade: websocket\r\n"
         b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
     )
     assert answer.startswith((b"HTTP/1.1 403 ", b"HTTP/1.1 404 "))

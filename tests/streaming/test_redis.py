@@ -1,0 +1,137 @@
+"""With Redis, any process serves a client who comes back, and hears at once that a turn is to stop."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+
+import pytest
+import redis
+
+from tests.listening import ask, asking, names, resume, resuming, text_of
+from tests.live import LiveServer
+from tests.streaming.conftest import Serve
+
+REDIS_URL = os.environ.get("TEST_REDIS_URL", "")
+pytestmark = [
+    pytest.mark.both,
+    pytest.mark.skipif(
+        not REDIS_URL and not os.environ.get("REQUIRE_SERVICES"), reason="no Redis here; TEST_REDIS_URL names one"
+    ),
+]
+
+SLOW = "[[words:40]] [[pace:0.05]]"
+WORDS = 40
+
+
+@pytest.fixture(scope="module")
+def server(serve: Serve) -> LiveServer:
+    return serve(REDIS_URL=REDIS_URL)
+
+
+@pytest.fixture(scope="module")
+def other(serve: Serve) -> LiveServer:
+    return serve(REDIS_URL=REDIS_URL)
+
+
+@pytest.fixture(autouse=True)
+def empty() -> Iterator[None]:
+    with redis.Redis.from_url(REDIS_URL) as client:
+        for key in client.scan_iter("bedrock-chat:turns:*"):
+            client.delete(key)
+        yield
+
+
+def test_another_process_tells_what_was_missed_and_the_rest_as_it_comes(
+    server: LiveServer, other: LiveServer, alice: str
+) -> None:
+    with asking(server, alice, "relayed", SLOW, message_id="q") as listener:
+        seen = [*listener.until("message_start"), *listener.until("text")]
+    with resuming(other, alice, "relayed", "q", seen[-1].id) as again:
+        first = again.until("text")
+        assert other.call("GET", "/conversation/relayed", token=alice)[1]["lastMessageId"] == "q"  # it still runs
+        rest = list(again)
+    assert "waiting" not in names([*first, *rest])
+    assert "message_start" not in names([*first, *rest])
+    assert rest[-1].name == "message_stop"
+    assert len(text_of([*seen, *first, *rest]).split()) == WORDS
+
+
+def test_who_comes_to_another_process_without_knowing_anything_gets_all(
+    server: LiveServer, other: LiveServer, alice: str
+) -> None:
+    with asking(server, alice, "all", SLOW, message_id="q") as listener:
+        listener.until("text")
+        events = resume(other, alice, "all", "q")
+        own = list(listener)
+    assert names(events) == ["message_start", "text", "message_stop"]
+    assert len(text_of(events).split()) == WORDS
+    assert events[-1].data == own[-1].data
+
+
+def test_a_stop_is_heard_at_once_in_another_process(server: LiveServer, other: LiveServer, alice: str) -> None:
+    with asking(server, alice, "stopped", "[[words:9]] [[silence:30:after:4]]", message_id="q") as listener:
+        listener.until("text")
+        begun = time.monotonic()
+        assert other.call("POST", "/conversation/stopped/q/stop", token=alice) == (200, None)
+        end = list(listener)[-1]
+        assert time.monotonic() - begun < 1
+    assert end.data["stopReason"] == "stopped"
+
+
+def test_a_fault_is_relayed_too(server: LiveServer, other: LiveServer, alice: str) -> None:
+    with asking(server, alice, "fault", "[[words:20]] [[pace:0.05]] [[cut:after:15]]", message_id="q") as listener:
+        listener.until("text")
+        events = resume(other, alice, "fault", "q")
+        own = list(listener)
+    assert (events[-1].name, events[-1].data) == ("error", own[-1].data)
+
+
+def test_when_the_process_of_a_turn_is_killed_its_partial_answer_is_told(
+    serve: Serve, other: LiveServer, alice: str
+) -> None:
+    doomed = serve(REDIS_URL=REDIS_URL)
+    with asking(doomed, alice, "killed", "[[words:9]] [[silence:30:after:4]]", message_id="q") as listener:
+        listener.until("text")
+        time.sleep(0.6)  # a checkpoint
+        with resuming(other, alice, "killed", "q") as again:
+            again.until("text")
+            os.kill(doomed.process.pid, signal.SIGKILL)
+            doomed.process.wait()
+            rest = list(again)
+    assert names(rest) == ["message_start", "text", "message_stop"]
+    assert text_of(rest) == "the quick brown fox"
+    assert rest[-1].data["stopReason"] == "interrupted"
+
+
+def test_what_redis_lost_is_told_from_the_database(server: LiveServer, other: LiveServer, alice: str) -> None:
+    with asking(server, alice, "lost", SLOW, message_id="q") as listener:
+        listener.until("text")
+        time.sleep(0.2)
+        with redis.Redis.from_url(REDIS_URL) as client:
+            for key in client.scan_iter("bedrock-chat:turns:*"):
+                client.delete(key)
+        events = resume(other, alice, "lost", "q")
+        list(listener)
+    assert names(events) == ["waiting", "message_start", "text", "message_stop"]
+    assert len(text_of(events).split()) == WORDS
+
+
+def test_a_redis_that_is_away_hinders_no_turn(serve: Serve, alice: str) -> None:
+    lonely, other = serve(REDIS_URL="redis://127.0.0.1:1/0"), serve(REDIS_URL="redis://127.0.0.1:1/0")
+    assert text_of(ask(lonely, alice, "lonely", "hello")) == "Echo: hello"
+    with asking(lonely, alice, "lonely-stop", "[[words:9]] [[silence:30:after:4]]", message_id="q") as listener:
+        listener.until("text")
+        assert other.call("POST", "/conversation/lonely-stop/q/stop", token=alice) == (200, None)
+        begun = time.monotonic()
+        assert list(listener)[-1].data["stopReason"] == "stopped"
+        assert time.monotonic() - begun < 6  # by the database, which is asked less often where Redis should tell
+
+
+def test_a_stream_in_redis_does_not_outlive_its_use(server: LiveServer, alice: str) -> None:
+    ask(server, alice, "brief", "hello")
+    time.sleep(0.3)
+    with redis.Redis.from_url(REDIS_URL) as client:
+        left = [client.ttl(key) for key in client.scan_iter("bedrock-chat:turns:*")]
+    assert left
+    assert all(0 < seconds <= 60 for seconds in left)

@@ -1,0 +1,106 @@
+"""A client who does not read: the server's memory and the others' answers do not notice."""
+
+import json
+import os
+import socket as sockets
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from bedrock_chat import pump
+from tests.conversations.chat import payload
+from tests.listening import ask, text_of
+from tests.live import LiveServer
+
+WORDS = 60_000
+
+
+def memory(server: LiveServer) -> int:
+    """Bytes of the server that are in memory."""
+    fields = Path(f"/proc/{server.process.pid}/statm").read_text().split()
+    return int(fields[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def deaf(server: LiveServer, token: str, conversation: str) -> sockets.socket:
+    """A client who asks for a long answer and never reads it."""
+    where = urlsplit(server.url)
+    client = sockets.socket()
+    client.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 4096)
+    client.connect((where.hostname, where.port))
+    body = json.dumps(payload(conversation, f"[[words:{WORDS}]]")).encode()
+    client.sendall(
+        b"POST /conversation HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\nContent-Type: application/json\r\n"
+        + f"Authorization: Bearer {token}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+        + body
+    )
+    return client
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="/proc is Linux's")
+def test_ten_deaf_clients_cost_no_more_than_their_answers_and_slow_nobody(server: LiveServer, alice: str) -> None:
+    ask(server, alice, "warm", f"[[words:{WORDS}]]")  # once, so that what the first turn loads is not counted
+    before = memory(server)
+    clients = [deaf(server, alice, f"deaf-{number}") for number in range(10)]
+    try:
+        begun = time.monotonic()
+        with ThreadPoolExecutor(5) as pool:
+            heard = list(pool.map(lambda n: text_of(ask(server, alice, f"reads-{n}", "hello")), range(20)))
+        assert heard == ["Echo: hello"] * 20
+        assert time.monotonic() - begun < 20
+        deadline = time.monotonic() + 30
+        for number in range(10):
+            while server.call("GET", f"/conversation/deaf-{number}", token=alice)[1].get("lastMessageId") is None:
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+        time.sleep(1)
+        assert memory(server) - before < 10 * 25 * 1024 * 1024
+        status, stored = server.call("GET", "/conversation/deaf-9", token=alice)
+        assert status == 200
+        assert len(stored["messageMap"]) >= 2
+    finally:
+        for client in clients:
+            client.close()
+
+
+def test_a_client_who_takes_nothing_for_a_minute_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    import asyncio
+
+    monkeypatch.setattr(pump, "SEND_SECONDS", 0.2)
+    closed = []
+
+    async def endless():
+        try:
+            while True:
+                yield {"type": "http.response.body", "body": b"x", "more_body": True}
+        finally:
+            closed.append(True)
+
+    async def never(*_):
+        await asyncio.Event().wait()
+
+    begun = time.monotonic()
+    assert asyncio.run(pump.pump(endless(), never, never)) is False
+    assert 0.2 <= time.monotonic() - begun < 3
+    assert closed == [True]
+
+
+def test_a_model_that_is_slow_is_no_slow_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    import asyncio
+
+    monkeypatch.setattr(pump, "SEND_SECONDS", 0.1)
+
+    async def slow():
+        for _ in range(3):
+            await asyncio.sleep(0.2)
+            yield {"type": "http.response.body", "body": b"x", "more_body": True}
+
+    async def send(_):
+        pass
+
+    async def never():
+        await asyncio.Event().wait()
+
+    assert asyncio.run(pump.pump(slow(), never, send)) is True
