@@ -101,11 +101,21 @@ class SecureConnection(_Interruptible, AWSHTTPSConnection):  # type: ignore[misc
     pass
 
 
-class ConnectionPool(AWSHTTPConnectionPool):
+class _Releasing:
+    """A connection that goes back to its pool serves nobody: a late interruption must not meet its next user."""
+
+    def _put_conn(self, connection: Any) -> None:
+        if connection is not None:
+            with _lock:
+                connection.serves = None
+        super()._put_conn(connection)  # type: ignore[misc]  # mixed into a pool
+
+
+class ConnectionPool(_Releasing, AWSHTTPConnectionPool):
     ConnectionCls = Connection
 
 
-class SecureConnectionPool(AWSHTTPSConnectionPool):
+class SecureConnectionPool(_Releasing, AWSHTTPSConnectionPool):
     ConnectionCls = SecureConnection
 
 

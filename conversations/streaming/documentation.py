@@ -1,10 +1,14 @@
 """How the OpenAPI document describes an event stream: one schema for each event's data, and an example of it all."""
 
+from typing import Any
+
+from drf_spectacular.extensions import OpenApiSerializerFieldExtension
 from drf_spectacular.utils import OpenApiExample, OpenApiResponse, PolymorphicProxySerializer
 from rest_framework import serializers
 
 from bedrock_chat.wire.event_stream import EVENT_STREAM
 from bedrock_chat.wire.openapi import ErrorSerializer
+from conversations.streaming import pieces
 
 EVENTS = (
     "Each event has a name, an id and JSON data: `message_start` (the ids; once, first), `text` and `reasoning` (a "
@@ -29,13 +33,13 @@ class PieceSerializer(Shape):
     text = serializers.CharField()
 
 
-class ToolUseEventSerializer(Shape):
+class ToolUseDataSerializer(Shape):
     tool_use_id = serializers.CharField()
     name = serializers.CharField()
     input = serializers.DictField()
 
 
-class ToolResultEventSerializer(Shape):
+class ToolResultDataSerializer(Shape):
     tool_use_id = serializers.CharField()
     status = serializers.ChoiceField(choices=["success", "error"])
 
@@ -48,7 +52,7 @@ class RelatedDocumentSerializer(Shape):
     page_number = serializers.IntegerField(allow_null=True)
 
 
-class RelatedDocumentEventSerializer(Shape):
+class RelatedDocumentDataSerializer(Shape):
     tool_use_id = serializers.CharField()
     related_document = RelatedDocumentSerializer()
 
@@ -78,23 +82,54 @@ class MessageStopSerializer(Shape):
     price = serializers.FloatField(allow_null=True, help_text="USD; null is unpriced.")
 
 
-class ErrorEventSerializer(ErrorSerializer):
+class TurnErrorSerializer(ErrorSerializer):
     status = serializers.IntegerField(help_text="What a plain request would have been answered with.")
     retry_after = serializers.IntegerField(required=False, help_text="Seconds.")
 
 
-DATA = PolymorphicProxySerializer(
-    component_name="TurnEventData",
+# ---- Events ---------------------------------------------------------------------------------------------------------
+
+
+class JsonText(serializers.CharField):
+    """A line of JSON text whose value has the shape of a serializer."""
+
+    def __init__(self, shape: type[Shape], **options: Any) -> None:
+        self.shape = shape
+        super().__init__(**options)
+
+
+class JsonTextExtension(OpenApiSerializerFieldExtension):  # type: ignore[no-untyped-call]  # registers itself
+    target_class = JsonText
+
+    def map_serializer_field(self, auto_schema: Any, direction: Any) -> dict[str, Any]:
+        shape = auto_schema.resolve_serializer(self.target.shape, direction).ref
+        return {"type": "string", "contentMediaType": "application/json", "contentSchema": shape}
+
+
+def _event(name: str, shape: type[Shape]) -> type[Shape]:
+    """An event of that name, as a reader of the standard's format has it."""
+    class_name = "".join(word.capitalize() for word in name.split("_")) + "StreamEventSerializer"
+    fields = {
+        "id": serializers.CharField(required=False),
+        "event": serializers.ChoiceField(choices=[name]),
+        "data": JsonText(shape),
+    }
+    return type(class_name, (Shape,), fields)
+
+
+STREAM = PolymorphicProxySerializer(
+    component_name="TurnEvent",
     serializers=[
-        MessageStartSerializer,
-        PieceSerializer,
-        ToolUseEventSerializer,
-        ToolResultEventSerializer,
-        RelatedDocumentEventSerializer,
-        RetryingSerializer,
-        WaitingSerializer,
-        MessageStopSerializer,
-        ErrorEventSerializer,
+        _event(pieces.MESSAGE_START, MessageStartSerializer),
+        _event(pieces.TEXT, PieceSerializer),
+        _event(pieces.REASONING, PieceSerializer),
+        _event(pieces.TOOL_USE, ToolUseDataSerializer),
+        _event(pieces.TOOL_RESULT, ToolResultDataSerializer),
+        _event(pieces.RELATED_DOCUMENT, RelatedDocumentDataSerializer),
+        _event(pieces.RETRYING, RetryingSerializer),
+        _event(pieces.WAITING, WaitingSerializer),
+        _event(pieces.MESSAGE_STOP, MessageStopSerializer),
+        _event(pieces.ERROR, TurnErrorSerializer),
     ],
     resource_type_field_name=None,
 )
@@ -119,5 +154,5 @@ data: {"conversationId":"first","messageId":"01M81F2XV49Z0211HVKE37DYG3","answer
 def event_stream() -> dict[tuple[int, str], OpenApiResponse]:
     """The 200 of a route that streams, for `extend_schema(responses={**event_stream(), …})`."""
     example = OpenApiExample("A turn", value=EXAMPLE, media_type=EVENT_STREAM, response_only=True)
-    described = OpenApiResponse(DATA, description="The events of a turn.", examples=[example])
+    described = OpenApiResponse(STREAM, description="The events of a turn.", examples=[example])
     return {(200, EVENT_STREAM): described}

@@ -31,6 +31,7 @@ from conversations.streaming.pieces import ERROR, joined
 LARGEST_PART = 32_768  # UTF-16 units, as frontends cut them
 MEGABYTE = 1024 * 1024
 SPOOL_BYTES = 4 * MEGABYTE  # what is larger waits in a temporary file
+METHOD = "WEBSOCKET"  # in the log, where others have GET or POST
 SESSION_STARTED = "Session started."
 PART_RECEIVED = "Message part received."
 MESSAGE_SENT = "Message sent."
@@ -105,6 +106,7 @@ class Session:
         self._body = Body()
         self._task: asyncio.Task[Any] | None = None
         self._answered = False
+        self._logged = False
         self.answering = False
 
     async def run(self) -> None:
@@ -125,6 +127,9 @@ class Session:
             else:
                 await self._refuse(ServiceUnavailable("This server is shutting down; send the message again."))
         except Exception as error:  # noqa: BLE001  the client is told, and what is our fault is recorded
+            if not self._logged:
+                with logs.line(method=METHOD, route=self._scope["path"]) as ended:
+                    ended(recorded(error).status_code)
             await self._refuse(error)
         finally:
             _sessions.discard(self)
@@ -182,8 +187,8 @@ class Session:
 
     async def _answer(self, token: Any) -> None:
         """Lets a turn begin and sends its frames. The session can begin anew after them."""
-        with logs.line(method="WEBSOCKET", route=self._scope["path"]) as ended:
-            self.answering = True
+        with logs.line(method=METHOD, route=self._scope["path"]) as ended:
+            self._logged = self.answering = True
             try:
                 log = await threads.shared().run(lambda: self._begin(_text(token)))
                 whole = await pump(_frames(log.follow()), self._receive, self._send, gone="websocket.disconnect")
@@ -200,7 +205,7 @@ class Session:
         if last == ERROR:
             await self._close(POLICY_VIOLATION)
             raise Gone
-        self._user_id, self._answered = None, True
+        self._user_id, self._answered, self._logged = None, True, False
 
     def _begin(self, token: str) -> Log:
         """On a thread. The token of END decides, and must be of the user who said START."""

@@ -87,6 +87,15 @@ def test_interrupting_an_ended_call_leaves_the_next_one_on_its_connection_alone(
     assert ask(stream=stream)
 
 
+def test_a_connection_in_the_pool_serves_nobody(emulator: Emulator) -> None:
+    over = Interruption()
+    list(runtime.call(request_to_model(), stream=True, interrupt=over))
+    assert over._connection is not None
+    assert over._connection.serves is None
+    over.request()
+    assert ask(stream=True)
+
+
 def test_fifty_calls_interrupted_at_once_all_end(emulator: Emulator) -> None:
     interrupts = [Interruption() for _ in range(50)]
     ended = []
