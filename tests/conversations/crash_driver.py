@@ -1,8 +1,10 @@
 """Runs turns and kills itself with SIGKILL at each step of them: before every SQL statement, and at every event.
 
-Started by `test_crash`, on the test's own database. Prints the steps as JSON: conversation id → where it died.
+Plain turns, and turns that somebody listens to, with a checkpoint after each event. Started by `test_crash`, on the
+test's own database. Prints the steps as JSON: conversation id → where it died.
 """
 
+import itertools
 import json
 import os
 import signal
@@ -16,7 +18,7 @@ from django.db import connection  # noqa: E402
 
 from bedrock_chat.bedrock import catalog  # noqa: E402
 from bedrock_chat.identity.caller import Caller  # noqa: E402
-from conversations import turn  # noqa: E402
+from conversations import checkpoints, turn  # noqa: E402
 from conversations.chat import ChatInput  # noqa: E402
 from conversations.content import Content  # noqa: E402
 
@@ -25,7 +27,7 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def run(user: str, conversation: str, *, statement: int | None, event: int | None) -> int:
+def run(user: str, conversation: str, *, listened: bool, statement: int | None, event: int | None) -> int:
     """One turn in a child that dies at the given step; gives the number of steps where it lives."""
     seen = 0
 
@@ -43,17 +45,21 @@ def run(user: str, conversation: str, *, statement: int | None, event: int | Non
         message_id="q1",
     )
     with connection.execute_wrapper(before):
-        for number, _ in enumerate(turn.run(Caller(user_id=user), chat)):
+        for number, _ in enumerate(turn.run(Caller(user_id=user), chat, listened=listened)):
+            if listened:
+                checkpoints.write()
             if number == event:
                 die()
     return seen
 
 
-def child(user: str, conversation: str, *, statement: int | None = None, event: int | None = None) -> int:
+def child(
+    user: str, conversation: str, *, listened: bool, statement: int | None = None, event: int | None = None
+) -> int:
     """Runs a turn in a forked child; gives the child's wait status."""
     pid = os.fork()
     if pid == 0:
-        run(user, conversation, statement=statement, event=event)
+        run(user, conversation, listened=listened, statement=statement, event=event)
         os._exit(0)
     return os.waitpid(pid, 0)[1]
 
@@ -61,14 +67,14 @@ def child(user: str, conversation: str, *, statement: int | None = None, event: 
 def main() -> None:
     user = sys.argv[1]
     died = {}
-    for kind in ("statement", "event"):
+    for listened, kind in itertools.product((False, True), ("statement", "event")):
         for number in range(1 if kind == "statement" else 0, 100):
-            conversation = f"{kind}-{number}"
-            status = child(user, conversation, **{kind: number})
+            conversation = f"{'listened' if listened else 'plain'}-{kind}-{number}"
+            status = child(user, conversation, listened=listened, **{kind: number})
             if not os.WIFSIGNALED(status):
                 assert os.waitstatus_to_exitcode(status) == 0
                 break
-            died[conversation] = f"{kind} {number}"
+            died[conversation] = conversation
     print(json.dumps(died))
 
 

@@ -8,7 +8,12 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
+from bedrock_chat.bedrock import catalog
+from bedrock_chat.identity.caller import Caller
 from bedrock_chat.identity.models import User
+from conversations import turn
+from conversations.chat import ChatInput
+from conversations.content import Content
 from conversations.models import Message
 from tests import build
 from tests.conversations.chat import say
@@ -59,6 +64,21 @@ def test_a_first_turn_costs_less(client_of: ClientOf, emulator: Emulator) -> Non
 
 @pytest.mark.both
 @pytest.mark.django_db(transaction=True)
+def test_a_turn_that_is_listened_to_costs_what_a_plain_one_does(client_of: ClientOf, emulator: Emulator) -> None:
+    alice_of(client_of("alice"))
+    actor = Caller(user_id=User.objects.get(username="alice").pk)
+    costs = []
+    for listened in (False, True):
+        content = Content(build.text("hello"), {})
+        chat = ChatInput(f"listened-{listened}", catalog.find(build.MODEL), content)
+        with CaptureQueriesContext(connection) as captured:
+            turn.drain(turn.run(actor, chat, listened=listened))
+        costs.append(len(statements(captured)))
+    assert costs == [7, 7]
+
+
+@pytest.mark.both
+@pytest.mark.django_db(transaction=True)
 def test_no_body_off_the_path_is_read(client_of: ClientOf, emulator: Emulator) -> None:
     alice = client_of("alice")
     made = build.conversation(alice_of(alice), "c1")
@@ -87,6 +107,8 @@ def test_no_body_off_the_path_is_read(client_of: ClientOf, emulator: Emulator) -
         ),  # user, conversation (twice: lock, cascade), references, messages, conversation
         ("delete", "/conversations", 6),
         ("patch", "/conversation/c1/title", 3),
+        ("get", "/conversation/c1/{question}/stream", 6),  # user, conversation, question, answer, ledger
+        ("post", "/conversation/c1/{question}/stop", 3),
         ("get", "/health", 0),
         ("get", "/config/global", 0),
         ("get", "/ready", 1),
@@ -94,7 +116,8 @@ def test_no_body_off_the_path_is_read(client_of: ClientOf, emulator: Emulator) -
 )
 def test_every_route_keeps_its_budget(client_of: ClientOf, method: str, path: str, budget: int) -> None:
     alice = client_of("alice")
-    build.long_conversation(alice_of(alice), 20, "c1")
+    made = build.long_conversation(alice_of(alice), 20, "c1")
+    path = path.replace("{question}", made.last_question)
     with CaptureQueriesContext(connection) as captured:
         response = getattr(alice, method)(path, {"newTitle": "x"} if method == "patch" else None, format="json")
     assert response.status_code == 200
