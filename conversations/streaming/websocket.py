@@ -6,11 +6,10 @@ STREAMING_END or ERROR is taken for success by its frontend, so one of them alwa
 """
 
 import asyncio
-import codecs
 import contextlib
 import json
-import tempfile
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections import deque
+from collections.abc import Mapping
 from typing import Any
 
 from django.conf import settings
@@ -22,75 +21,21 @@ from bedrock_chat.identity.caller import Caller
 from bedrock_chat.pump import Message, Receive, Send, pump
 from bedrock_chat.wire import parsers
 from bedrock_chat.wire.errors import BadRequest, ServiceUnavailable, recorded
-from bedrock_chat.wire.renderers import dumps
 from conversations.serializers import read_chat_input
-from conversations.streaming import turns
-from conversations.streaming.log import Batch, Log
-from conversations.streaming.pieces import ERROR, joined
+from conversations.streaming import frames, turns
+from conversations.streaming.log import Log
+from conversations.streaming.parts import Body
+from conversations.streaming.pieces import ERROR
 
-LARGEST_PART = 32_768  # UTF-16 units, as frontends cut them
-MEGABYTE = 1024 * 1024
-SPOOL_BYTES = 4 * MEGABYTE  # what is larger waits in a temporary file
+MOST_EARLY = 4
 METHOD = "WEBSOCKET"  # in the log, where others have GET or POST
 SESSION_STARTED = "Session started."
 PART_RECEIVED = "Message part received."
-MESSAGE_SENT = "Message sent."
 NORMAL, POLICY_VIOLATION = 1000, 1008
 
 
 class Gone(Exception):
     """The client has left."""
-
-
-class Body:
-    """The parts of a message, in whatever order they come; their sum is bounded like any body.
-
-    They are kept as UTF-16, which is how they were cut: a boundary may split a surrogate pair.
-    """
-
-    def __init__(self) -> None:
-        self._spool = tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES)  # noqa: SIM115  closed with the session
-        self._parts: dict[int, tuple[int, int]] = {}  # index → where it lies, and its length
-        self._size = 0
-
-    def add(self, index: Any, part: Any) -> None:
-        """Raises BadRequest for what is no part, or one too many."""
-        most = settings.MAX_BODY_MB * MEGABYTE
-        if not isinstance(index, int) or isinstance(index, bool) or not 0 <= index <= most // LARGEST_PART:
-            raise BadRequest("A part needs an index, counted from 0, within the largest message.")
-        if not isinstance(part, str):
-            raise BadRequest("A part needs its text.")
-        data = part.encode("utf-16-le", "surrogatepass")
-        if len(data) > 2 * LARGEST_PART:
-            raise BadRequest(f"A part holds at most {LARGEST_PART} UTF-16 units.")
-        if self._size + len(data) > 2 * most:
-            raise BadRequest(f"The message is larger than {settings.MAX_BODY_MB} MB.")
-        self._parts[index] = self._size, len(data)
-        self._spool.seek(self._size)
-        self._spool.write(data)
-        self._size += len(data)
-
-    def joined(self) -> bytes:
-        """The whole message as UTF-8. Raises BadRequest where a part is missing, or the text is none."""
-        if not self._parts:
-            raise BadRequest("The message has no parts: send BODY before END.")
-        if max(self._parts) >= len(self._parts):
-            raise BadRequest("Parts of the message are missing.")
-        decoder = codecs.getincrementaldecoder("utf-16-le")()
-        try:
-            whole = b"".join(decoder.decode(self._read(index)).encode() for index in range(len(self._parts)))
-            decoder.decode(b"", final=True)
-            return whole
-        except UnicodeDecodeError:
-            raise BadRequest("The message holds half a character.") from None
-
-    def _read(self, index: int) -> bytes:
-        start, length = self._parts[index]
-        self._spool.seek(start)
-        return self._spool.read(length)
-
-    def close(self) -> None:
-        self._spool.close()
 
 
 class Session:
@@ -107,6 +52,7 @@ class Session:
         self._task: asyncio.Task[Any] | None = None
         self._answered = False
         self._logged = False
+        self._early: deque[Message] = deque(maxlen=MOST_EARLY)
         self.answering = False
 
     async def run(self) -> None:
@@ -162,7 +108,7 @@ class Session:
         """The next message. Raises BadRequest for what is none, or where none came for BODY_TIMEOUT seconds."""
         try:
             async with asyncio.timeout(settings.BODY_TIMEOUT):
-                event = await self._receive()
+                event = self._early.popleft() if self._early else await self._receive()
         except TimeoutError:
             if self._answered:
                 await self._close(NORMAL)
@@ -191,7 +137,7 @@ class Session:
             self._logged = self.answering = True
             try:
                 log = await threads.shared().run(lambda: self._begin(_text(token)))
-                whole = await pump(_frames(log.follow()), self._receive, self._send, gone="websocket.disconnect")
+                whole = await pump(frames.messages(log.follow()), self._hear, self._send, gone="websocket.disconnect")
                 last, data = log.pieces[-1]
                 ended(data["status"] if last == ERROR else 200)
             except Exception as error:
@@ -207,6 +153,13 @@ class Session:
             raise Gone
         self._user_id, self._answered, self._logged = None, True, False
 
+    async def _hear(self) -> Message:
+        """What comes while the answer goes out: its client's leaving, or already its next message, which is kept."""
+        event = await self._receive()
+        if event["type"] == "websocket.receive":
+            self._early.append(event)
+        return event
+
     def _begin(self, token: str) -> Log:
         """On a thread. The token of END decides, and must be of the user who said START."""
         caller: Caller = cognito.sign_in(self._request, token)
@@ -216,7 +169,7 @@ class Session:
 
     async def _refuse(self, error: Exception) -> None:
         with contextlib.suppress(Exception):  # the socket may be gone already
-            await self._tell(_error(str(recorded(error).detail)))
+            await self._tell(frames.error(str(recorded(error).detail)))
             await self._close(POLICY_VIOLATION)
 
     async def _close(self, code: int) -> None:
@@ -237,58 +190,6 @@ def _is_allowed(origin: str | None) -> bool:
     if origin is None or settings.CORS_ALLOW_ALL_ORIGINS:
         return True
     return origin in settings.CORS_ALLOWED_ORIGINS or origin == settings.PUBLIC_BASE_URL
-
-
-# ---- Frames ---------------------------------------------------------------------------------------------------------
-
-
-async def _frames(batches: AsyncGenerator[Batch, None]) -> AsyncGenerator[Message, None]:
-    async with contextlib.aclosing(batches):
-        async for first, batch in batches:
-            for _, kind, data in joined(first, batch):
-                for text in frames_of(kind, data):
-                    yield {"type": "websocket.send", "text": text}
-
-
-def frames_of(kind: str, data: Any) -> Iterator[str]:
-    """What the frontend is sent of a piece: nothing of what it does not know."""
-    match kind:
-        case "text":
-            yield dumps({"status": "STREAMING", "completion": data}).decode()
-        case "reasoning":
-            yield dumps({"status": "REASONING", "completion": data}).decode()
-        case "tool_use":
-            log = {data["toolUseId"]: {"name": data["name"], "input": data["input"]}}
-            yield dumps({"status": "AGENT_THINKING", "log": log}).decode()
-        case "tool_result":
-            yield dumps({"status": "AGENT_TOOL_RESULT", "result": data}).decode()
-        case "related_document":
-            yield dumps({"status": "AGENT_RELATED_DOCUMENT", "result": data}).decode()
-        case "message_stop":
-            yield dumps(_streaming_end(data)).decode()
-            yield MESSAGE_SENT
-        case "error":
-            yield _error(data["detail"])
-
-
-def _streaming_end(data: dict[str, Any]) -> dict[str, Any]:
-    usage = data["usage"] or {}
-    return {
-        "status": "STREAMING_END",
-        "completion": "",
-        "stop_reason": data["stopReason"],
-        "token_count": {
-            "input": usage.get("inputTokens", 0),
-            "output": usage.get("outputTokens", 0),
-            "cache_read_input": usage.get("cacheReadInputTokens", 0),
-            "cache_write_input": usage.get("cacheWriteInputTokens", 0),
-        },
-        "price": data["price"],
-    }
-
-
-def _error(reason: str) -> str:
-    return dumps({"status": "ERROR", "reason": reason}).decode()
 
 
 # ---- All sessions of this process -----------------------------------------------------------------------------------

@@ -12,8 +12,8 @@ from websockets.sync.client import ClientConnection
 from bedrock_chat.bedrock import catalog, request, runtime
 from conversations.chat import Answer, Finished, Opened, RelatedDocument, ToolResult
 from conversations.models import ModelCall
+from conversations.streaming.frames import frames_of
 from conversations.streaming.pieces import joined, piece_of
-from conversations.streaming.websocket import frames_of
 from tests.emulator import Emulator
 from tests.listening import ask_socket, socket
 from tests.live import LiveServer

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from bedrock_chat.wire.errors import BadRequest
-from conversations.streaming.websocket import LARGEST_PART, Body
+from conversations.streaming.parts import LARGEST_PART, Body
 from tests.conversations.chat import payload
 from tests.emulator import Emulator
 from tests.listening import ask_socket, completion_of, frames, send, socket
@@ -134,6 +134,14 @@ def test_a_second_message_may_follow_on_the_same_socket(server: LiveServer, alic
         for text in ("one", "two"):
             send(opened, alice, payload("twice", text))
             assert completion_of(frames(opened)) == f"Echo: {text}"
+
+
+def test_the_next_message_may_begin_before_the_last_answer_has_ended(server: LiveServer, alice: str) -> None:
+    with socket(server) as opened:
+        send(opened, alice, payload("eager", "[[words:5]] [[pace:0.1]]"))
+        opened.send(json.dumps({"step": "START", "token": alice}))
+        assert len(completion_of(frames(opened)).split()) == 5
+        assert opened.recv(10) == "Session started."
 
 
 def test_a_stored_answer_is_told_again_without_a_call(server: LiveServer, alice: str, bedrock: Emulator) -> None:

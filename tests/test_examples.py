@@ -1,0 +1,113 @@
+"""The examples of the documentation run as they are written, also when the connection breaks."""
+
+import contextlib
+import os
+import re
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright._impl._driver import compute_driver_executable
+
+from tests.emulator import Emulator
+from tests.live import LiveServer
+
+ROOT = Path(__file__).resolve().parent.parent
+EXAMPLES = ROOT / "docs" / "examples"
+NODE = compute_driver_executable()[0]  # Playwright brings a Node of its own
+COMMANDS = {"stream.py": [sys.executable], "stream.mjs": [str(NODE)]}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    with Emulator() as bedrock, LiveServer(tmp_path_factory.mktemp("examples"), bedrock.url) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def token(server: LiveServer) -> str:
+    return server.manage("issue_token", "alice")
+
+
+def run(name: str, token: str, url: str, text: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "TOKEN": token, "BASE_URL": url}
+    command = [*COMMANDS[name], str(EXAMPLES / name), text]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+
+class Breaking:
+    """A way to the server that breaks the first connection after so many bytes of the answer."""
+
+    def __init__(self, server: LiveServer, after: int) -> None:
+        self._target = ("127.0.0.1", int(server.url.rpartition(":")[2]))
+        self._after = after
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.connections = 0
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            client, _ = self._listener.accept()
+            self.connections += 1
+            limit = self._after if self.connections == 1 else sys.maxsize
+            upstream = socket.create_connection(self._target)
+            threading.Thread(target=self._copy, args=(client, upstream, sys.maxsize), daemon=True).start()
+            threading.Thread(target=self._copy, args=(upstream, client, limit), daemon=True).start()
+
+    def _copy(self, source: socket.socket, target: socket.socket, limit: int) -> None:
+        try:
+            while limit > 0 and (data := source.recv(min(limit, 65536))):
+                target.sendall(data)
+                limit -= len(data)
+        except OSError:
+            pass
+        for end in (source, target):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+
+def test_every_example_is_run() -> None:
+    assert {path.name for path in EXAMPLES.iterdir()} == set(COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_it_prints_the_answer_and_what_it_cost(server: LiveServer, token: str, name: str) -> None:
+    done = run(name, token, server.url, "Hello! 日本語 [[throttle:1]]")
+    assert done.stdout.strip() == "Echo: Hello! 日本語 [[throttle:1]]", done.stderr
+    assert "next try in" in done.stderr
+    assert re.search(r"\(end_turn, [\d.e-]+ USD\)", done.stderr)
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_it_says_what_is_wrong(server: LiveServer, token: str, name: str) -> None:
+    for bad_token, text, words in (("x", "hello", "cannot be verified"), (token, "[[denied]]", "no access")):
+        done = run(name, bad_token, server.url, text)
+        assert words in done.stderr
+        assert done.returncode == 1
+        assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_broken_connection_is_picked_up_where_it_broke(server: LiveServer, token: str, name: str) -> None:
+    way = Breaking(server, after=1700)
+    done = run(name, token, way.url, "[[words:60]] [[pace:0.03]]")
+    assert way.connections == 2
+    assert len(done.stdout.split()) == 60, done.stdout
+    assert done.returncode == 0
+
+
+def test_the_readmes_program_runs(server: LiveServer, token: str) -> None:
+    program = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert program is not None
+    source = program[1].replace("http://localhost:8000", server.url)
+    environment = {**os.environ, "TOKEN": token}
+    done = subprocess.run(
+        [sys.executable, "-c", source], env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.stdout.splitlines() == ["Echo: Hello!", "Echo: And again."], done.stderr
