@@ -1,5 +1,6 @@
 """Routes of conversations. Ids are the client's and may hold anything, slashes too; so the longer routes come first."""
 
+from django.conf import settings
 from django.urls import path
 
 from conversations.views import ConversationListViewSet, ConversationViewSet, RunningTurnViewSet, TurnViewSet
@@ -15,3 +16,7 @@ urlpatterns = [
     path(f"{MESSAGE}/stop", RunningTurnViewSet.as_view({"post": "stop"})),
     path("conversation/<path:conversation_id>", ConversationViewSet.as_view({"get": "retrieve", "delete": "destroy"})),
 ]
+if settings.LOCAL_IDENTITIES:
+    from conversations.chat_page import chat_page
+
+    urlpatterns.append(path("chat", chat_page))

@@ -1,28 +1,19 @@
 """The console in a real browser: operators get in, everybody else stays out, and nothing leaks or breaks."""
 
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Page
 
+from tests.console.conftest import MARKS, violations
 from tests.emulator import Emulator
 from tests.live import LiveServer
 
-CHROMIUM = os.environ.get("TEST_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
 PAGES = ["", "bedrock_chat/user/", "conversations/conversation/", "conversations/modelcall/"]
-QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        not CHROMIUM and not os.environ.get("REQUIRE_SERVICES"), reason="no Chromium here; TEST_CHROMIUM names one"
-    ),
-]
+pytestmark = MARKS
 
 
 @pytest.fixture(scope="module")
@@ -36,47 +27,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
         yield server
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def page(browser: Browser, server: LiveServer) -> Iterator[Page]:
-    """A page that fails the test for any script error, refused resource, or answer from another server."""
-    page = browser.new_page(viewport={"width": 1400, "height": 900})
-    faults: list[str] = []
-    page.on("console", lambda message: faults.append(message.text) if _is_fault(message) else None)
-    page.on("pageerror", lambda error: faults.append(str(error)))
-    page.on("response", lambda response: faults.append(response.url) if not _is_ours(response.url, server) else None)
-    yield page
-    page.close()
-    assert faults == []
-
-
-def _is_fault(message: ConsoleMessage) -> bool:
-    """Redoc asks its maker's server for a badge, which the page's policy refuses; nothing else is refused."""
-    return message.type == "error" and "logo-mini.svg" not in message.text
-
-
-def _is_ours(url: str, server: LiveServer) -> bool:
-    return url.startswith((server.url, "data:", "blob:"))
-
-
 def sign_in(page: Page, server: LiveServer, password: str = "correct horse battery") -> None:
     page.goto(f"{server.url}/console/")
     page.fill("input[name=username]", "olga")
     page.fill("input[name=password]", password)
     page.click("button[type=submit]")
     page.wait_for_load_state()
-
-
-def violations(page: Page) -> list[Any]:
-    results = Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]})
-    return [(violation["id"], len(violation["nodes"])) for violation in results.response["violations"]]
 
 
 def test_an_operator_reads_users_conversations_and_calls(page: Page, server: LiveServer, tmp_path: Path) -> None:

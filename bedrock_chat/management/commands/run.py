@@ -37,6 +37,7 @@ class Command(BaseCommand):
         secret = f"password {password}" if password else f"reset its password: python manage.py changepassword {login}"
         lines = [
             f"Bedrock Chat   {base}",
+            *([f"Chat           {base}/chat#token={token}"] if token is not None else []),
             f"API documents  {base}/docs",
             f"Console        {base}/console/   login {login}, {secret}",
             f"Bedrock        {_bedrock()}",

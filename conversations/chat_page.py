@@ -1,0 +1,50 @@
+"""A page to try the product in a browser. It is there where identities are local, and calls the API like any client."""
+
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.csrf import csrf_exempt
+from rest_framework.exceptions import MethodNotAllowed
+
+from bedrock_chat.bedrock import catalog
+from bedrock_chat.wire import errors
+
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+REASONING = {"none": "never", "always-on": "always"}
+
+
+@csrf_exempt  # a POST is a 405, not a lecture on cookies
+def chat_page(request: HttpRequest) -> HttpResponse:
+    """`GET /chat`. Whoever opens it brings a token, which the page keeps to itself."""
+    if request.method not in ("GET", "HEAD"):
+        error = errors.as_api_error(MethodNotAllowed(str(request.method)))
+        error.headers["Allow"] = "GET, HEAD"
+        return errors.json_error(error)
+    config = {"models": _models(), "emulator": settings.BEDROCK == "emulator"}
+    response = render(request, "conversations/chat.html", {"config": config})
+    response.headers["Content-Security-Policy"] = POLICY
+    response.headers["Cache-Control"] = "no-cache"
+    return response
+
+
+def _models() -> list[dict[str, Any]]:
+    """What the page offers, the default model first. It hides what a model surely cannot do, as the API refuses it."""
+    available = settings.GLOBAL_AVAILABLE_MODELS or catalog.MODELS
+    offered = [model for key, model in catalog.MODELS.items() if key in available]
+    offered.sort(key=lambda model: model.key != settings.DEFAULT_MODEL)
+    return [
+        {
+            "key": model.key,
+            "name": model.display_name,
+            "images": model.images is not False,
+            "documents": model.documents is not False,
+            "prefill": model.prefill is True,
+            "reasoning": REASONING.get(model.reasoning.mode, "optional"),
+        }
+        for model in offered
+    ]
