@@ -85,13 +85,17 @@ class RelatedDocument:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """The question is stored and the model is about to be asked. `question` is its row."""
+    """The question is stored and the model is about to be asked. `question` is its row.
+
+    `continues`: the answer was there before, and what the model says now joins it.
+    """
 
     conversation_id: str
     message_id: str
     answer_id: str
     question: int
     attempt: int
+    continues: bool = False
 
 
 @dataclass(frozen=True, slots=True)

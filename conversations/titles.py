@@ -81,6 +81,8 @@ def _text(blocks: list[Block]) -> str:
 def _clean(title: str) -> str:
     """One line without the quotation marks and labels that models add in spite of being told."""
     lines = [line.strip() for line in title.splitlines() if line.strip()]
+    if INSTRUCTION[:40].lower() in title.lower():
+        return ""  # it repeats what it was told instead of doing it
     return _cut(lines[0].strip("\"'“”「」『』*#` ").rstrip(".。")) if lines else ""
 
 

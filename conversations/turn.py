@@ -46,7 +46,14 @@ def run(
         upkeep.begin()
         turn = Running(opened, listened=listened)
         with registered(turn):
-            yield Opened(chat.conversation_id, opened.question_id, opened.answer_id, opened.question, opened.attempt)
+            yield Opened(
+                chat.conversation_id,
+                opened.question_id,
+                opened.answer_id,
+                opened.question,
+                opened.attempt,
+                continues=opened.extends is not None,
+            )
             yield from _ask(turn, on_close)
 
 

@@ -25,6 +25,7 @@ class MessageStartSerializer(Shape):
     conversation_id = serializers.CharField()
     message_id = serializers.CharField(help_text="The question's: by it the turn is resumed and stopped.")
     answer_id = serializers.CharField(allow_null=True, help_text="What the answer's will be, once it is stored.")
+    continues = serializers.BooleanField(help_text="Only what joins an earlier answer is told: append it there.")
 
 
 class PieceSerializer(Shape):
@@ -136,7 +137,8 @@ STREAM = PolymorphicProxySerializer(
 
 EXAMPLE = """id: 1-1
 event: message_start
-data: {"conversationId":"first","messageId":"01M81F2XV49Z0211HVKE37DYG3","answerId":"01M81F2XV49Z0211HVKE37DYG4"}
+data: {"conversationId":"first","messageId":"01M81F2XV49Z0211HVKE37DYG3","answerId":"01M81F2XV49Z0211HVKE37DYG4",\
+"continues":false}
 
 id: 1-3
 event: text

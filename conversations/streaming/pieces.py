@@ -50,9 +50,17 @@ def piece_of(event: TurnEvent, start: Opened) -> Piece | None:
     return None
 
 
-def started(conversation_id: str, message_id: str, answer_id: str | None) -> Piece:
-    """The first piece of a turn: the question's id, by which it is resumed and stopped, and the answer's to be."""
-    return MESSAGE_START, {"conversationId": conversation_id, "messageId": message_id, "answerId": answer_id}
+def started(conversation_id: str, message_id: str, answer_id: str | None, *, continues: bool = False) -> Piece:
+    """The first piece of a turn: the question's id, by which it is resumed and stopped, and the answer's to be.
+
+    `continues` where only what joins an earlier answer is told.
+    """
+    return MESSAGE_START, {
+        "conversationId": conversation_id,
+        "messageId": message_id,
+        "answerId": answer_id,
+        "continues": continues,
+    }
 
 
 def stopped(conversation_id: str, message_id: str, answer: Answer | None, call: ModelCall | None) -> Piece:

@@ -30,7 +30,7 @@ def begin(actor: Caller, chat: ChatInput) -> tuple[int, Log]:
         log = Log(relay.publisher(*key))
         with _lock:
             _logs[key] = log
-        log.append(started(first.conversation_id, first.message_id, first.answer_id))
+        log.append(started(first.conversation_id, first.message_id, first.answer_id, continues=first.continues))
         context = contextvars.copy_context()  # what the turn binds belongs to the request's line in the log
         threads.shared().submit(lambda: context.run(_drive, events, first, log))
         return first.attempt, log

@@ -41,7 +41,7 @@ def test_the_title_model_is_asked_and_nothing_is_stored(alice: APIClient, emulat
     assert "cachePoint" not in str(asked)
 
 
-@pytest.mark.parametrize("script", [{"fault": "AccessDeniedException"}, {"text": " \n"}])
+@pytest.mark.parametrize("script", [{"fault": "AccessDeniedException"}, {"text": " \n"}, {}])
 def test_where_the_model_fails_the_question_is_the_title(
     alice: APIClient, emulator: Emulator, script: dict[str, str]
 ) -> None:

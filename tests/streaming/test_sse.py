@@ -42,7 +42,8 @@ def test_the_first_event_arrives_before_the_model_has_sent_its_last(
 def test_a_turn_is_told_with_ids_usage_and_price_and_stored_before_its_end(server: LiveServer, alice: str) -> None:
     events = ask(server, alice, "whole", "hello", message_id="mine")
     start, stop = events[0].data, events[-1].data
-    assert start == {"conversationId": "whole", "messageId": "mine", "answerId": stop["answerId"]}
+    ids = {"conversationId": "whole", "messageId": "mine", "answerId": stop["answerId"]}
+    assert start == {**ids, "continues": False}
     stored = read(server, alice, "whole")
     assert stored["lastMessageId"] == stop["answerId"]
     assert last_text(stored) == text_of(events) == "Echo: hello"
@@ -81,7 +82,8 @@ def test_a_continuation_tells_only_what_is_new(server: LiveServer, alice: str) -
     assert question[-1].data["stopReason"] == "max_tokens"
     events = ask(server, alice, "longer", [], continue_generate=True)
     assert text_of(events) == " ...and the rest."
-    assert events[0].data == question[0].data
+    assert events[0].data == {**question[0].data, "continues": True}
+    assert resume(server, alice, "longer", "q")[0].data["continues"] is False  # told from the stored answer, whole
     assert last_text(read(server, alice, "longer")) == "This answer stops ...and the rest."
 
 

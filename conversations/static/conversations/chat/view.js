@@ -122,9 +122,9 @@ export class LiveAnswer {
     this.begin();
   }
 
-  /** From here on the answer is told from its beginning, whatever was told before. */
-  begin() {
-    Object.assign(this, { text: "", thought: "", painted: "", prose: null, reasoning: null });
+  /** The answer is told anew, whatever was told before: all of it, or what joins the answer before. */
+  begin(continues = true) {
+    Object.assign(this, { continues, text: "", thought: "", painted: "", prose: null, reasoning: null });
     this.body.replaceChildren();
     this.paintSoon();
   }
@@ -139,10 +139,9 @@ export class LiveAnswer {
     this.status.textContent = status;
   }
 
-  /** A continuation tells only what is new; once it is over, and told again, the answer comes whole. */
   get whole() {
-    if (this.text.startsWith(this.base)) return this.text;
-    return this.base.startsWith(this.text) ? this.base : this.base.trimEnd() + this.text;
+    if (!this.continues) return this.text;
+    return this.text ? this.base.trimEnd() + this.text : this.base;
   }
 
   get content() {
