@@ -28,6 +28,7 @@ def pytest(*arguments: str, database_url: str = "", **environment: str) -> int:
         "-rs",
         "-n",
         workers,
+        "--dist=loadfile",  # the servers that a file's tests share are started once
         "--durations=20",
         "--durations-min=1.0",
         *arguments,

@@ -192,6 +192,7 @@ def test_a_client_who_vanishes_loses_nothing(server: LiveServer, alice: str) -> 
     assert "stopReason" not in stored["messageMap"][stored["lastMessageId"]]
 
 
+@pytest.mark.slow
 def test_silence_is_filled_with_comments(server: LiveServer, alice: str) -> None:
     with asking(server, alice, "silent", "[[words:3]] [[silence:16:after:1]]") as listener:
         events = list(listener)
