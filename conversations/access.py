@@ -8,6 +8,7 @@ from django.db.models import QuerySet
 from bedrock_chat import blobs, statements
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.wire.errors import NotFound
+from conversations.chat import Answer
 from conversations.content import Block
 from conversations.models import Conversation, ConversationQuerySet, Message, Role
 from conversations.tree import Node, Tree
@@ -66,6 +67,21 @@ def read_tree(conversation: Conversation, now: datetime) -> Tree:
 def read_bodies(nodes: Sequence[Node]) -> dict[int, list[Block]]:
     """The stored content of exactly these messages, in one query."""
     return statements.documents(Message, "content", [node.pk for node in nodes])
+
+
+def stored_answer(conversation: Conversation, question_id: str, row: Message, children: Iterable[str] = ()) -> Answer:
+    """An answer as its turn left it; `children` are the messages below it."""
+    return Answer(
+        conversation_id=conversation.conversation_id,
+        created_at=conversation.created_at,
+        bot_id=conversation.bot_id,
+        message_id=row.message_id,
+        parent_id=question_id,
+        model=row.model,
+        stop_reason=row.stop_reason,
+        content=row.content,
+        children=tuple(children),
+    )
 
 
 class BlobReader:

@@ -41,7 +41,9 @@ def open_turn(actor: Caller, chat: ChatInput) -> Turn | Answer:
         )
         match placed:
             case placement.Replay(question, answer):
-                return _stored_answer(conversation, tree, question, answer)
+                row = Message.objects.get(pk=answer.pk)
+                children = (child.message_id for child in tree.visible_children(answer.pk))
+                return access.stored_answer(conversation, question.message_id, row, children)
             case placement.AskAgain(question):
                 path = tree.path(tree.nodes[question.parent] if question.parent is not None else None)
                 bodies = _bodies_in_sight(chat, path)
@@ -168,18 +170,3 @@ def _write_attempt(question: Node, attempt: int, now: datetime, **columns: objec
 def _write_last(conversation: Conversation, question_id: str, now: datetime) -> None:
     if conversation.last_question != question_id:  # a conversation made just now was written with its question
         statements.update(Conversation, {"pk": conversation.pk}, last_question=question_id, updated_at=now)
-
-
-def _stored_answer(conversation: Conversation, tree: Tree, question: Node, answer: Node) -> Answer:
-    row = Message.objects.get(pk=answer.pk)
-    return Answer(
-        conversation_id=conversation.conversation_id,
-        created_at=conversation.created_at,
-        bot_id=conversation.bot_id,
-        message_id=answer.message_id,
-        parent_id=question.message_id,
-        model=row.model,
-        stop_reason=row.stop_reason,
-        content=row.content,
-        children=tuple(child.message_id for child in tree.visible_children(answer.pk)),
-    )

@@ -14,7 +14,6 @@ from bedrock_chat.database import database_now
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.wire.errors import Conflict, NotFound, ServiceUnavailable
 from conversations import access, usage
-from conversations.chat import Answer
 from conversations.models import Conversation, Message, Outcome, Role
 from conversations.streaming import relay, sse, turns
 from conversations.streaming.log import Batch
@@ -59,16 +58,7 @@ def stored(actor: Caller, conversation: Conversation, question: Message) -> list
     if question.outcome == Outcome.FAILED or row is None:
         none = Conflict("This message was not answered; send it again.", extra=ids)
         return [started(conversation.conversation_id, question.message_id, None), failed(none)]
-    answer = Answer(
-        conversation_id=conversation.conversation_id,
-        created_at=conversation.created_at,
-        bot_id=conversation.bot_id,
-        message_id=row.message_id,
-        parent_id=question.message_id,
-        model=row.model,
-        stop_reason=row.stop_reason,
-        content=row.content,
-    )
+    answer = access.stored_answer(conversation, question.message_id, row)
     call = usage.newest_call(actor, conversation.conversation_id, question.message_id)
     return list(replayed(answer, call))
 
