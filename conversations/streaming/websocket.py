@@ -44,7 +44,7 @@ class Session:
     def __init__(self, scope: Mapping[str, Any], environ: dict[str, Any], receive: Receive, send: Send) -> None:
         self._scope = scope
         self._receive = receive
-        self._send = send
+        self._send_raw = send
         self._request = HttpRequest()
         self._request.META = environ
         self._user_id: str | None = None
@@ -137,9 +137,13 @@ class Session:
             self._logged = self.answering = True
             try:
                 log = await threads.shared().run(lambda: self._begin(_text(token)))
+                self._body.close()
                 whole = await pump(frames.messages(log.follow()), self._hear, self._send, gone="websocket.disconnect")
                 last, data = log.pieces[-1]
                 ended(data["status"] if last == ERROR else 200)
+            except Gone:
+                ended(200)  # its turn goes on
+                raise
             except Exception as error:
                 refusal = recorded(error)
                 ended(refusal.status_code)
@@ -171,6 +175,12 @@ class Session:
         with contextlib.suppress(Exception):  # the socket may be gone already
             await self._tell(frames.error(str(recorded(error).detail)))
             await self._close(POLICY_VIOLATION)
+
+    async def _send(self, message: Message) -> None:
+        try:
+            await self._send_raw(message)
+        except OSError:  # uvicorn's way to say so, among others
+            raise Gone from None
 
     async def _close(self, code: int) -> None:
         await self._send({"type": "websocket.close", "code": code})

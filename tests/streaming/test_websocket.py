@@ -1,5 +1,6 @@
 """The WebSocket's protocol: what it takes, what it refuses, and that it never ends without a last word."""
 
+import asyncio
 import json
 import time
 from typing import Any
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from bedrock_chat.wire.errors import BadRequest
+from conversations.streaming import websocket
 from conversations.streaming.parts import LARGEST_PART, Body
 from tests.conversations.chat import payload
 from tests.emulator import Emulator
@@ -296,6 +298,22 @@ def test_a_client_who_vanishes_loses_nothing(server: LiveServer, alice: str) -> 
     last = stored["messageMap"][stored["lastMessageId"]]
     assert len(last["content"][0]["body"].split()) == 20
     assert "stopReason" not in last
+
+
+def test_a_socket_that_breaks_while_it_is_written_to_is_no_fault_of_ours() -> None:
+    async def receive() -> dict[str, Any]:
+        received.append(1)
+        if len(received) == 1:
+            return {"type": "websocket.connect"}
+        return {"type": "websocket.receive", "text": "not json"}
+
+    async def send(message: dict[str, Any]) -> None:
+        if message["type"] == "websocket.send":
+            raise ConnectionResetError
+
+    received: list[int] = []
+    asyncio.run(websocket.serve({"type": "websocket", "path": "/ws"}, {}, receive, send))
+    assert len(received) == 2
 
 
 def test_a_message_leaves_one_line_in_the_log_and_nothing_of_what_was_said(serve: Serve, alice: str) -> None:
