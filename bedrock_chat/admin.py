@@ -1,10 +1,15 @@
 """Console pages of the kernel's models."""
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.auth.models import Group
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.html import format_html
 
 from bedrock_chat.console import ReadOnlyAdmin
 from bedrock_chat.identity.models import User
+from bedrock_chat.jobs import queue
+from bedrock_chat.jobs.models import Job, Worker
 
 admin.site.unregister(Group)  # groups come with tokens
 
@@ -16,3 +21,36 @@ class UserAdmin(ReadOnlyAdmin):
     search_fields = ["id", "username", "email", "login"]
     ordering = ["-created_at"]
     fields = ["id", "username", "email", "token_groups", "login", "is_active", "is_staff", "created_at", "last_login"]
+
+
+@admin.register(Job)
+class JobAdmin(ReadOnlyAdmin):
+    """The queue: what waits, what runs until when, what is dead and why. What is done has left it."""
+
+    list_display = ["id", "kind", "shown_state", "due_at", "attempt", "worker", "reason", "created_at"]
+    list_filter = ["state", "kind"]
+    search_fields = ["=id", "=key", "kind"]
+    ordering = ["due_at"]
+    fields = ["kind", "key", "state", "due_at", "attempt", "worker", "reason", "created_at"]
+    actions = ["retry", "cancel"]
+
+    @admin.display(description="state", ordering="state")
+    def shown_state(self, row: Job) -> str:
+        return format_html("<strong>{}</strong>", row.state) if row.state == "dead" else row.state
+
+    @admin.action(description="Retry: begin now, as if it had never failed")
+    def retry(self, request: HttpRequest, rows: QuerySet[Job]) -> None:
+        begun = sum(queue.retry(pk) for pk in rows.values_list("pk", flat=True))
+        self.message_user(request, f"{begun} of {rows.count()} jobs begin now; those that run already do not.")
+
+    @admin.action(description="Cancel: take away, also from a worker that runs it")
+    def cancel(self, request: HttpRequest, rows: QuerySet[Job]) -> None:
+        gone = sum(queue.cancel(pk) for pk in list(rows.values_list("pk", flat=True)))
+        self.message_user(request, f"{gone} jobs were cancelled.", messages.WARNING)
+
+
+@admin.register(Worker)
+class WorkerAdmin(ReadOnlyAdmin):
+    list_display = ["host", "process", "concurrency", "started_at", "seen_at"]
+    ordering = ["-seen_at"]
+    fields = ["id", "host", "process", "concurrency", "started_at", "seen_at"]

@@ -9,6 +9,7 @@ from django.core.checks import Warning as CheckWarning
 from django.db import connection
 
 from bedrock_chat.bedrock import catalog
+from bedrock_chat.jobs import queue
 
 OLDEST_SQLITE = (3, 35)  # UPDATE … RETURNING
 
@@ -69,6 +70,18 @@ def sqlite_serves(**_: Any) -> list[CheckMessage]:
             )
         ]
     return []
+
+
+@register(Tags.compatibility)
+def jobs_have_somebody_to_do_them(**_: Any) -> list[CheckMessage]:
+    """Every kind of job that the settings name or schedule can be done."""
+    found: list[CheckMessage] = []
+    for kind in {*settings.JOBS, *settings.JOB_SCHEDULE}:
+        try:
+            queue.handler_of(kind)
+        except (ImportError, queue.UnknownKind) as error:
+            found.append(Error(f"Nobody does jobs of the kind {kind!r}: {error}", id="bedrock_chat.E005"))
+    return found
 
 
 @register(Tags.security, deploy=True)

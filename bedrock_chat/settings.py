@@ -85,6 +85,14 @@ TITLE_MODEL = env.text("TITLE_MODEL", "claude-v4.5-haiku")
 GLOBAL_AVAILABLE_MODELS = env.words("GLOBAL_AVAILABLE_MODELS")
 LOGO_PATH = env.text("LOGO_PATH", "")
 
+# ---- Jobs -----------------------------------------------------------------------------------------------------------
+JOB_LEASE_SECONDS = env.seconds("JOB_LEASE_SECONDS", 15, minimum=1)
+WORKER_CONCURRENCY = env.integer("WORKER_CONCURRENCY", 8, minimum=1)
+JOBS: dict[str, str] = {}
+"""Kind of job → who does it, a function of the claimed job."""
+JOB_SCHEDULE: dict[str, float] = {}
+"""Kind of job → seconds between its runs."""
+
 # ---- Django ---------------------------------------------------------------------------------------------------------
 INSTALLED_APPS = [
     "unfold",

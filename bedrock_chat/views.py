@@ -13,6 +13,7 @@ from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
 from bedrock_chat import draining
+from bedrock_chat.jobs.worker import workers_seen
 from bedrock_chat.wire.errors import ServiceUnavailable
 from bedrock_chat.wire.openapi import errors
 
@@ -27,6 +28,9 @@ class ReadinessSerializer(serializers.Serializer[Any]):
     status = serializers.ChoiceField(choices=["ok"])
     database = serializers.ChoiceField(choices=["ok"])
     cache = serializers.ChoiceField(choices=["ok"])
+    worker = serializers.ChoiceField(
+        choices=["ok", "absent"], help_text="Whether any worker was seen lately; without one, jobs wait."
+    )
 
 
 class GlobalConfigSerializer(serializers.Serializer[Any]):
@@ -73,7 +77,8 @@ class ReadinessViewSet(OpenViewSet):
             except Exception:
                 logger.exception("not ready: %s", name)
                 raise ServiceUnavailable(f"The {name} does not answer.", retry_after=5) from None
-        return Response({"status": "ok", "database": "ok", "cache": "ok"})
+        worker = "ok" if workers_seen() else "absent"
+        return Response({"status": "ok", "database": "ok", "cache": "ok", "worker": worker})
 
 
 def _ask_database() -> None:

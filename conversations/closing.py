@@ -8,16 +8,13 @@ from django.db import transaction
 
 from bedrock_chat import statements
 from bedrock_chat.database import database_now
+from bedrock_chat.jobs.queue import LeaseLost
 from bedrock_chat.wire.errors import Conflict, NotFound
 from conversations import content, leases
 from conversations.chat import Answer, Turn
 from conversations.content import Block
 from conversations.models import Conversation, Message, ModelCall, Outcome, Role
 from conversations.running import Running
-
-
-class LeaseLost(Exception):
-    """Raised by `on_close` of a job that no longer owns its work; nothing of the close is kept."""
 
 
 class _Refused(Exception):

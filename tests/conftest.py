@@ -1,11 +1,14 @@
 """Fixtures: real parts, made once."""
 
 import os
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
+from django.conf import settings as django_settings
 from django.core.cache import caches
 from rest_framework.test import APIClient
 
@@ -18,6 +21,33 @@ from tests.people import auth
 def emulator_process() -> Iterator[Emulator]:
     with Emulator() as emulator:
         yield emulator
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("server")
+
+
+@pytest.fixture(scope="module")
+def database_url(data: Path) -> Iterator[str]:
+    """A database of the module's own, which several servers may share."""
+    database = django_settings.DATABASES["default"]
+    if "sqlite" in database["ENGINE"]:
+        yield f"sqlite:///{data / 'live.sqlite3'}"
+        return
+    name = f"live_{uuid.uuid4().hex[:12]}"
+    options = {"host": database["HOST"] or database.get("OPTIONS", {}).get("host"), "port": database["PORT"] or None}
+    where = {"user": database["USER"], "password": database["PASSWORD"], **options}
+    with psycopg.connect(dbname="postgres", autocommit=True, **where) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+        try:
+            login = f"{where['user']}:{where['password']}@" if where["password"] else f"{where['user']}@"
+            if str(options["host"]).startswith("/"):
+                yield f"postgres://{login}/{name}?host={options['host']}"
+            else:
+                yield f"postgres://{login}{options['host']}:{options['port'] or 5432}/{name}"
+        finally:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from bedrock_chat.identity import local
 
 
 class Command(BaseCommand):
-    help = "Migrates, seeds local identities, and starts the Bedrock emulator and the API. Ctrl-C stops all of it."
+    help = "Migrates, seeds local identities, and starts emulator, worker and API. Ctrl-C stops all of it."
 
     def handle(self, *args: Any, **options: Any) -> None:
         _refuse_taken_port("PORT", settings.HOST, settings.PORT)
@@ -26,9 +26,11 @@ class Command(BaseCommand):
         token = local.seed() if settings.LOCAL_IDENTITIES else None
         login, password = local.first_operator()
         emulator = _start_emulator() if _emulator_is_ours() else None
+        worker = _start_worker()
         try:
             server.run(on_started=lambda _address: self._greet(token, login, password))
         finally:
+            worker.terminate()
             if emulator is not None:
                 emulator.terminate()
 
@@ -79,6 +81,14 @@ def _refuse_taken_port(variable: str, host: str, port: int) -> None:
             raise CommandError(
                 f"Port {port} on {host} cannot be used ({error.strerror}); set {variable} to another one."
             ) from None
+
+
+def _start_worker() -> subprocess.Popen[bytes]:
+    """A worker as a process that ends with this one, however this one ends."""
+    command = [sys.executable, "manage.py", "run_worker", "--exit-with-parent"]
+    return subprocess.Popen(  # noqa: S603  our own interpreter and command
+        command, stdout=subprocess.DEVNULL, cwd=settings.BASE_DIR, env=os.environ.copy()
+    )
 
 
 def _start_emulator() -> subprocess.Popen[bytes]:

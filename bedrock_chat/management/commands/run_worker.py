@@ -1,0 +1,44 @@
+"""`manage.py run_worker --concurrency 8`: does durable jobs until SIGTERM, the worker role in production."""
+
+import os
+import signal
+import threading
+import time
+from argparse import ArgumentParser
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand
+
+from bedrock_chat.jobs import worker
+from bedrock_chat.server import leave
+
+PARENT_WATCH_SECONDS = 0.2
+
+
+class Command(BaseCommand):
+    help = "Do durable jobs until SIGTERM or Ctrl-C. Any number of workers share a database."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "--concurrency", type=int, default=settings.WORKER_CONCURRENCY, help="jobs at a time (WORKER_CONCURRENCY)"
+        )
+        parser.add_argument(
+            "--exit-with-parent",
+            action="store_true",
+            help="end when the process that started this one is gone; Ctrl-C is left to that process",
+        )
+
+    def handle(self, *args: Any, concurrency: int, exit_with_parent: bool, **options: Any) -> None:
+        if exit_with_parent:
+            threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+        self.stdout.write(f"Working, {concurrency} jobs at a time")
+        self.stdout.flush()
+        worker.run(max(1, concurrency), heed_interrupt=not exit_with_parent)
+        leave(0)
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(PARENT_WATCH_SECONDS)
+    os.kill(os.getpid(), signal.SIGTERM)

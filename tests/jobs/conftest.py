@@ -1,0 +1,105 @@
+"""Workers as processes, on a database of the test's own."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+class Workshop:
+    """A database, and the workers on it."""
+
+    def __init__(self, database_url: str, data: Path) -> None:
+        self.environment = {
+            **os.environ,
+            "DEBUG": "true",
+            "DATABASE_URL": database_url,
+            "DATA_DIR": str(data),
+            "DJANGO_SETTINGS_MODULE": "tests.jobs.settings",
+            "JOB_LEASE_SECONDS": "2",
+            "SHUTDOWN_GRACE": "5",
+        }
+        self.log = data / "workers.log"
+        self.workers: list[subprocess.Popen[str]] = []
+
+    def run(self, code: str) -> str:
+        """Runs Python with the database; gives what it printed."""
+        prelude = "import django; django.setup()\nfrom django.db import connection, transaction\n"
+        prelude += "from bedrock_chat.jobs import queue\nfrom bedrock_chat.jobs.models import Job, Worker\n"
+        command = [sys.executable, "-c", prelude + code]
+        done = subprocess.run(command, cwd=ROOT, env=self.environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def sql(self, statement: str) -> list[tuple[Any, ...]]:
+        printed = self.run(
+            f"c = connection.cursor()\nc.execute({statement!r})\nprint(c.fetchall() if c.description else [])"
+        )
+        found: list[tuple[Any, ...]] = eval(printed)
+        return found
+
+    def enqueue(self, count: int, seconds: float = 0.0) -> None:
+        self.run(
+            f"with transaction.atomic():\n    for n in range({count}):\n"
+            f"        queue.enqueue('note', {{'number': n, 'seconds': {seconds}}})"
+        )
+
+    def work(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+        with self.log.open("a") as log:
+            worker = subprocess.Popen(
+                [sys.executable, "manage.py", "run_worker", *arguments],
+                cwd=ROOT,
+                env={**self.environment, **environment},
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+        assert worker.stdout is not None
+        assert "Working" in worker.stdout.readline(), self.log.read_text()
+        self.workers.append(worker)
+        return worker
+
+    def effects(self) -> list[int]:
+        return sorted(number for (number,) in self.sql("SELECT number FROM job_effects"))
+
+    def left(self) -> int:
+        return int(self.sql("SELECT count(*) FROM bedrock_chat_job")[0][0])
+
+    def until(self, condition: Callable[[], object], seconds: float = 60) -> None:
+        end = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < end, self.log.read_text()[-3000:]
+            time.sleep(0.1)
+
+    def end(self) -> None:
+        for worker in self.workers:
+            if worker.poll() is None:
+                worker.send_signal(signal.SIGCONT)
+                worker.kill()
+            worker.communicate()
+
+
+@pytest.fixture(scope="module")
+def migrated(database_url: str, data: Path) -> Workshop:
+    workshop = Workshop(database_url, data)
+    workshop.run("from django.core.management import call_command; call_command('migrate', verbosity=0)")
+    workshop.sql("CREATE TABLE job_effects (number integer NOT NULL)")
+    return workshop
+
+
+@pytest.fixture
+def workshop(migrated: Workshop) -> Iterator[Workshop]:
+    migrated.sql("DELETE FROM job_effects")
+    migrated.sql("DELETE FROM bedrock_chat_job")
+    migrated.sql("DELETE FROM bedrock_chat_worker")
+    migrated.workers.clear()
+    yield migrated
+    migrated.end()

@@ -1,0 +1,32 @@
+"""Jobs whose effects a test can count."""
+
+import time
+
+from django.db import connection, transaction
+
+from bedrock_chat.jobs.queue import Claimed
+
+TABLE = "CREATE TABLE job_effects (number integer NOT NULL)"
+
+
+def _write(number: int) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("INSERT INTO job_effects VALUES (%s)", [number])
+
+
+def note(job: Claimed) -> None:
+    """Works for a while, then writes its number and finishes, in one transaction."""
+    time.sleep(job.payload.get("seconds", 0))
+    with transaction.atomic():
+        _write(job.payload["number"])
+        job.finish()
+
+
+def fail(job: Claimed) -> None:
+    with transaction.atomic():
+        _write(-1)
+        raise RuntimeError("it was not to be\nand this is nobody's business")
+
+
+def tick(job: Claimed) -> None:
+    _write(job.attempt)

@@ -1,0 +1,10 @@
+"""The product's settings, with jobs for tests to watch."""
+
+from bedrock_chat.settings import *  # noqa: F403
+
+JOBS = {
+    "note": "tests.jobs.handlers.note",
+    "fail": "tests.jobs.handlers.fail",
+    "tick": "tests.jobs.handlers.tick",
+}
+JOB_SCHEDULE: dict[str, float] = {}
