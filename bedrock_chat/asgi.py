@@ -126,7 +126,7 @@ class Application:
                     heartbeat.start()
                     await send({"type": "lifespan.startup.complete"})
                 case "lifespan.shutdown":
-                    await asyncio.to_thread(heartbeat.stop, 1.0)
+                    await asyncio.to_thread(heartbeat.stop, 0.5)
                     self.threads.stop()
                     await send({"type": "lifespan.shutdown.complete"})
                     return

@@ -19,6 +19,7 @@ from django.conf import settings
 from bedrock_chat import draining
 from bedrock_chat.asgi import Application, application
 from bedrock_chat.bedrock import runtime
+from bedrock_chat.pump import SEND_SECONDS
 
 logger = logging.getLogger(__name__)
 
@@ -33,9 +34,9 @@ LARGEST_WEBSOCKET_MESSAGE = 1024 * 1024  # a part of 32,768 UTF-16 units takes 2
 
 # What is left, together less than five seconds, when the grace is over: for turns to store what they have and tell it,
 # for those that did not to be told instead, for plain requests to be refused, for the heartbeat to end its beat.
-INTERRUPT_SECONDS = 2.0
-ABANDON_SECONDS = 0.5
-REFUSE_SECONDS = 0.5
+INTERRUPT_SECONDS = 3.0
+ABANDON_SECONDS = 0.4
+REFUSE_SECONDS = 0.4
 LOOK_SECONDS = 0.02
 
 
@@ -82,6 +83,8 @@ class Server(uvicorn.Server):
             loop = asyncio.get_running_loop()
             end = loop.time() + settings.SHUTDOWN_GRACE
             await _while_busy(settings.SHUTDOWN_GRACE)
+            for server in self.servers:  # who comes from here on would get no last word
+                server.close()
             draining.interrupt()
             await _while_busy(INTERRUPT_SECONDS)
             draining.abandon()
@@ -151,6 +154,9 @@ def listen(host: str, port: int) -> socket.socket:
         family, kind, protocol, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind, protocol)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            # Linux: who takes nothing is cut off by the kernel, with all that still waits to be sent to them.
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(SEND_SECONDS * 1000))
         listener.bind(where)
         listener.listen(BACKLOG)
     except (OSError, OverflowError) as error:

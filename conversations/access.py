@@ -81,6 +81,7 @@ def stored_answer(conversation: Conversation, question_id: str, row: Message, ch
         stop_reason=row.stop_reason,
         content=row.content,
         children=tuple(children),
+        attempt=row.attempt,
     )
 
 

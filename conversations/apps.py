@@ -8,14 +8,19 @@ class ConversationsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from bedrock_chat import draining
-        from conversations import admission, running
+        from bedrock_chat import draining, threads
+        from conversations import admission, checkpoints, running
         from conversations.streaming import sse, turns, websocket
 
-        draining.register(busy=admission.running, interrupt=running.interrupt_all, abandon=turns.abandon)
+        def interrupt() -> None:
+            # Together in a few transactions, in case there is no time for each turn to close in its own.
+            threads.shared().submit(checkpoints.write)
+            running.interrupt_all()
+
+        draining.register(busy=admission.running, interrupt=interrupt, abandon=turns.abandon)
         draining.register(busy=sse.streams_open, interrupt=_nothing, abandon=_nothing)
         draining.register(busy=websocket.busy, interrupt=websocket.interrupt, abandon=websocket.abandon)
 
 
 def _nothing() -> None:
-    """Event streams end with their turns."""
+    """Event streams end with their turns, and those of other processes' turns when this one begins to leave."""

@@ -38,6 +38,7 @@ class Answer:
     stop_reason: str
     content: list[Block]
     children: tuple[str, ...] = ()
+    attempt: int = 0
 
 
 @dataclass(frozen=True, slots=True)

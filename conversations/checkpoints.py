@@ -8,9 +8,10 @@ lease lives the answer is not part of the tree. A turn that ends sooner has cost
 import logging
 from itertools import islice
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 
 from bedrock_chat.database import database_now
+from bedrock_chat.wire.ids import new_id
 from conversations import closing, content, running
 from conversations.models import Conversation, Outcome
 from conversations.running import Cut, Running
@@ -27,12 +28,24 @@ def write() -> None:
         # A turn that is closing writes its whole answer itself; waiting for it would keep the others waiting.
         held = [each for each in batch if each.writing.acquire(blocking=False)]
         try:
-            _write([each for each in held if not each.closed])
-        except Exception:
-            logger.exception("Answers could not be checkpointed; it is tried again.")
+            _write_all([each for each in held if not each.closed])
         finally:
             for each in held:
                 each.writing.release()
+
+
+def _write_all(batch: list[Running]) -> None:
+    """In one transaction; where that fails, each in its own: what is wrong with one costs the others nothing."""
+    try:
+        _write(batch)
+    except Exception as error:
+        if len(batch) > 1:
+            for each in batch:
+                _write_all([each])
+            return
+        if isinstance(error, IntegrityError) and batch:
+            batch[0].answer_id = new_id()  # the client has given its id to a question meanwhile
+        logger.exception("An answer could not be checkpointed; it is tried again.")
 
 
 def _has_news(each: Running) -> bool:
@@ -43,14 +56,15 @@ def _write(batch: list[Running]) -> None:
     written: list[tuple[Running, int]] = []
     with transaction.atomic():
         rows = Conversation.objects.filter(pk__in={each.turn.conversation for each in batch}).order_by("pk")
-        alive = set(rows.select_for_update().values_list("pk", flat=True))
+        # One that is being deleted, or locked for longer, must not keep the heartbeat from everything else.
+        alive = set(rows.select_for_update(skip_locked=True).values_list("pk", flat=True))
         now = database_now()
         for each in batch:
             turn, revision = each.turn, each.built.revision
             if turn.conversation not in alive or not closing.write_question(turn, outcome=Outcome.INTERRUPTED):
                 continue
             said = content.from_converse(each.built.blocks())
-            closing.write_answer(turn, said, Cut.INTERRUPTED, now, stored=each.stored)
+            closing.write_answer(each, said, Cut.INTERRUPTED, now)
             written.append((each, revision))
     for each, revision in written:
         each.stored, each.stored_revision = True, revision

@@ -4,12 +4,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 
 from bedrock_chat import statements
 from bedrock_chat.database import database_now
 from bedrock_chat.jobs.queue import LeaseLost
 from bedrock_chat.wire.errors import Conflict, NotFound
+from bedrock_chat.wire.ids import new_id
 from conversations import content, leases
 from conversations.chat import Answer, Turn
 from conversations.content import Block
@@ -35,35 +36,60 @@ def close_turn(
     Raises NotFound where the conversation was deleted meanwhile, Conflict where another attempt has taken over, and
     what `on_close` raises; the money was spent, so the ledger row is written all the same.
     """
-    turn = running.turn
     with running.closing():
         try:
-            with transaction.atomic():
-                now = database_now()
-                deleted = not _touch(turn, now)
-                if deleted or not _give_back(turn, outcome=outcome):
-                    raise _Refused
-                answer = write_answer(turn, answered, stop_reason, now, stored=running.stored)
-                statements.insert(call)
-                if on_close is not None:
-                    on_close()
-        except (_Refused, LeaseLost) as error:
+            return _close(running, answered, call, stop_reason, outcome, on_close)
+        except IntegrityError:
+            # The client has given a question of its own the id that this answer was to have.
+            running.answer_id = new_id()
+            return _close(running, answered, call, stop_reason, outcome, on_close)
+
+
+def _close(
+    running: Running,
+    answered: list[Block],
+    call: ModelCall,
+    stop_reason: str,
+    outcome: Outcome,
+    on_close: Callable[[], None] | None,
+) -> Answer:
+    turn = running.turn
+    try:
+        with transaction.atomic():
+            now = database_now()
+            deleted = not _touch(turn, now)
+            if deleted or not _give_back(turn, outcome=outcome):
+                raise _Refused
+            answer = write_answer(running, answered, stop_reason, now)
             statements.insert(call)
-            if isinstance(error, LeaseLost):
-                raise
-            if deleted:
-                gone = f"Conversation {turn.chat.conversation_id} was deleted meanwhile."
-                raise NotFound(gone, extra=turn.ids) from None
-            raise Conflict("Another attempt has taken over this message.", extra=turn.ids) from None
+            if on_close is not None:
+                on_close()
+    except (_Refused, LeaseLost) as error:
+        statements.insert(call)
+        if isinstance(error, LeaseLost):
+            raise
+        if deleted:
+            raise _gone(turn) from None
+        raise Conflict("Another attempt has taken over this message.", extra=turn.ids) from None
     return answer
 
 
+def _gone(turn: Turn) -> NotFound:
+    return NotFound(f"Conversation {turn.chat.conversation_id} was deleted meanwhile.", extra=turn.ids)
+
+
 def close_failed(running: Running, call: ModelCall | None) -> None:
-    """Gives the lease back at once; what the rows say of the turn was true before it began."""
+    """Gives the lease back at once; what the rows say of the turn was true before it began.
+
+    Raises NotFound where the conversation was deleted meanwhile.
+    """
+    turn = running.turn
     with running.closing(), transaction.atomic():
-        _give_back(running.turn)
+        kept = _give_back(turn) or Conversation.objects.filter(pk=turn.conversation).exists()
         if call is not None:
             statements.insert(call)
+    if not kept:
+        raise _gone(turn)
 
 
 def _touch(turn: Turn, now: datetime) -> bool:
@@ -81,13 +107,14 @@ def write_question(turn: Turn, **columns: object) -> bool:
     return bool(statements.update(Message, mine, **columns))
 
 
-def write_answer(turn: Turn, answered: list[Block], stop_reason: str, now: datetime, *, stored: bool) -> Answer:
-    """Writes what the model has said: all of it, or so far. `stored` where the answer has its row already."""
+def write_answer(running: Running, answered: list[Block], stop_reason: str, now: datetime) -> Answer:
+    """Writes what the model has said: all of it, or so far."""
+    turn = running.turn
     answer = Answer(
         conversation_id=turn.chat.conversation_id,
         created_at=turn.created_at,
         bot_id=None,
-        message_id=turn.answer_id,
+        message_id=running.answer_id,
         parent_id=turn.question_id,
         model=turn.chat.model.key,
         stop_reason=stop_reason,
@@ -97,7 +124,7 @@ def write_answer(turn: Turn, answered: list[Block], stop_reason: str, now: datet
         answer = replace(answer, content=content.extend(turn.bodies[turn.extends.pk], answered))
         statements.update(Message, {"pk": turn.extends.pk}, content=answer.content, stop_reason=stop_reason)
         return answer
-    if stored:
+    if running.stored:
         where = {"conversation_id": turn.conversation, "message_id": answer.message_id}
         statements.update(Message, where, content=answered, stop_reason=stop_reason)
         return answer

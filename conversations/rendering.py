@@ -79,7 +79,7 @@ def conversation_output(conversation: Conversation, now: datetime) -> Wire:
             tree.nodes[node.parent].message_id if node.parent is not None else "system",
             [child.message_id for child in tree.visible_children(node.pk)],
         )
-        # While it is being continued, an answer says what it will be told if that is cut short.
+        # A checkpoint of its continuation says `interrupted` already, which is true only if this process dies.
         its_end = "" if not node.is_question and tree.is_continued(node) else node.stop_reason
         message_map[node.message_id] = _with_stop_reason(message, its_end)
     last = tree.last_message(conversation.last_question)

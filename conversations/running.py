@@ -32,6 +32,7 @@ class Running:
         self.cut: Cut | None = None
         self.writing = threading.Lock()
         self.closed = False
+        self.answer_id = turn.answer_id
         self.stored = False  # the answer has a row, written by a checkpoint
         self.stored_revision = 0
 

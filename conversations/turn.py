@@ -101,9 +101,10 @@ def _ask(running: Running, on_close: Callable[[], None] | None) -> Iterator[Turn
                 closed = event
             yield event
     except BaseException as error:
-        finished = _close_cut(running, asked, started, error, on_close)
-        if running.cut is not Cut.STOPPED or isinstance(error, GeneratorExit):
-            told = _told(running, error)
+        cut = running.cut  # once: it may still change while the turn is closed
+        finished = _close_cut(running, cut, asked, started, error, on_close)
+        if cut is not Cut.STOPPED or isinstance(error, GeneratorExit):
+            told = _told(running, cut, error)
             if told is error:
                 raise
             raise told from error
@@ -118,17 +119,18 @@ def _ask(running: Running, on_close: Callable[[], None] | None) -> Iterator[Turn
 
 def _close_cut(
     running: Running,
+    cut: Cut | None,
     asked: request.ModelRequest,
     started: float,
     error: BaseException,
     on_close: Callable[[], None] | None,
 ) -> Finished:
     """Closes a turn whose model did not finish: with what it has said, if that is text, else without an answer."""
-    stopped = running.cut is Cut.STOPPED
+    stopped = cut is Cut.STOPPED
     if stopped:
         call = _ledger(running, asked, None, started, stop_reason=Cut.STOPPED)
     else:
-        fault = "Shutdown" if running.cut else error.code if isinstance(error, ModelFault) else type(error).__name__
+        fault = "Shutdown" if cut else error.code if isinstance(error, ModelFault) else type(error).__name__
         call = _ledger(running, asked, None, started, fault=fault)
     if not running.built.has_text():
         closing.close_failed(running, call)
@@ -144,9 +146,9 @@ def _close_cut(
     return Finished(answer, call)
 
 
-def _told(running: Running, error: BaseException) -> BaseException:
+def _told(running: Running, cut: Cut | None, error: BaseException) -> BaseException:
     """The error as its client is to hear it, with the ids of the question that survives it."""
-    if running.cut is Cut.INTERRUPTED and isinstance(error, Exception):
+    if cut is Cut.INTERRUPTED and isinstance(error, Exception):
         error = ServiceUnavailable("This server is shutting down; send the message again.", retry_after=1)
     if isinstance(error, ApiError):
         error.extra = {**error.extra, **running.turn.ids}
@@ -201,5 +203,5 @@ def _ledger(
         latency_ms=int((time.monotonic() - started) * 1000),
         fault=fault,
         stop_reason=stop_reason,
-        said=said if closed or said or stop_reason else None,
+        said=said if closed or said or (stop_reason and running.interrupt.asked) else None,
     )

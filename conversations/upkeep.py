@@ -11,6 +11,6 @@ def begin() -> None:
     """Called by every turn as it begins; only the first call of a process changes anything."""
     heartbeat.register("turn leases", settings.TURN_LEASE_SECONDS / 3, leases.renew)
     heartbeat.register("checkpoints", settings.CHECKPOINT_SECONDS, checkpoints.write)
-    heartbeat.register("stop requests", stopping.poll_seconds(), stopping.obey)
+    heartbeat.register("stop requests", stopping.POLL_SECONDS, stopping.obey)
     heartbeat.start()
     relay.hear()

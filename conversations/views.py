@@ -50,8 +50,7 @@ class TurnViewSet(ViewSet):
     def create(self, request: Request) -> HttpResponseBase:
         actor, chat = caller_of(request), read_chat_input(request.data)
         if isinstance(request.accepted_renderer, EventStreamRenderer):
-            attempt, log = turns.begin(actor, chat)
-            return sse.respond(attempt, log.follow())
+            return sse.respond(turns.begin(actor, chat))
         answer = turn.drain(turn.run(actor, chat))
         return Response(rendering.chat_output(answer, access.BlobReader()))
 
@@ -75,7 +74,7 @@ class RunningTurnViewSet(ViewSet):
     def stream(self, request: Request, conversation_id: str, message_id: str) -> HttpResponseBase:
         last_seen = request.headers.get("Last-Event-ID", "")
         resumed = resuming.resume(conversation_id, message_id, last_seen, actor=caller_of(request))
-        return Response(status=204) if resumed is None else sse.respond(resumed.attempt, resumed.batches)
+        return Response(status=204) if resumed is None else sse.respond(resumed)
 
     @extend_schema(
         operation_id="stop_message",

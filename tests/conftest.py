@@ -12,6 +12,7 @@ from django.conf import settings as django_settings
 from django.core.cache import caches
 from rest_framework.test import APIClient
 
+from bedrock_chat import heartbeat
 from bedrock_chat.bedrock import runtime
 from tests.emulator import Emulator
 from tests.people import auth
@@ -57,6 +58,7 @@ def emulator(emulator_process: Emulator, settings: Any) -> Iterator[Emulator]:
     settings.BEDROCK_ENDPOINT_URL = emulator_process.url
     runtime.reset()
     yield emulator_process
+    heartbeat.stop()  # which turns have started; the next test may have no database
     runtime.reset()
 
 

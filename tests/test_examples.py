@@ -102,6 +102,17 @@ def test_a_broken_connection_is_picked_up_where_it_broke(server: LiveServer, tok
     assert done.returncode == 0
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("after", [0, 1200])
+def test_what_is_told_again_is_printed_once(server: LiveServer, token: str, name: str, after: int) -> None:
+    """The turn is over when the program comes back, or its first try may or may not have arrived."""
+    way = Breaking(server, after=after)
+    done = run(name, token, way.url, "[[words:60]]" if after else "[[words:60]] [[wait:0.5]]")
+    assert way.connections >= 2
+    assert len(done.stdout.split()) == 60, (done.stdout, done.stderr)
+    assert done.returncode == 0
+
+
 def test_the_readmes_program_runs(server: LiveServer, token: str) -> None:
     program = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     assert program is not None

@@ -138,10 +138,13 @@ class AnswerBuilder:
         self.revision = 0
 
     def feed(self, event: Event) -> None:
-        self.revision += 1
         if type(event) is TextDelta:  # nearly all events, so not by way of `match`
             self._at("text", event.block).pieces.append(event.text)
-            return
+        else:
+            self._feed_other(event)
+        self.revision += 1  # last: whoever sees the number sees what it stands for
+
+    def _feed_other(self, event: Event) -> None:
         match event:
             case ReasoningDelta(text, block):
                 self._at("reasoning", block).pieces.append(text)

@@ -1,4 +1,6 @@
-"""Ending a call to a model from another thread, whatever it waits for: the connection, the first byte, the next one.
+"""Ending a call to a model from another thread, whether it waits for the first byte or for the next one.
+
+While a connection is being made nothing can be shut down yet; that ends with MODEL_CONNECT_TIMEOUT at the latest.
 
 Closing botocore's stream from another thread waits for the next byte (7 s seen). Shutting the socket down ends the read
 at once, so the connections of our client remember whose call they serve.
@@ -26,9 +28,13 @@ class Interrupted(Exception):
 
 
 class Interruption:
-    """A switch that ends one call. It stays on: a call made with it afterwards ends before it begins."""
+    """A switch that ends one call. It stays on: a call made with it afterwards ends before it begins.
+
+    `asked`: the request is with the model, which may be at work and will be paid.
+    """
 
     def __init__(self) -> None:
+        self.asked = False
         self._requested = threading.Event()
         self._connection: Any = None
 
@@ -83,7 +89,10 @@ class _Interruptible:
             self.reached = getattr(self, "sock", None)
         if interruption is not None:
             interruption._served_by(self)
-        return super().request(*args, **options)  # type: ignore[misc]  # mixed into a connection
+        sent = super().request(*args, **options)  # type: ignore[misc]  # mixed into a connection
+        if interruption is not None:
+            interruption.asked = True
+        return sent
 
     def connect(self) -> None:
         super().connect()  # type: ignore[misc]

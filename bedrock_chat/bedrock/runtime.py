@@ -159,6 +159,7 @@ def call(request: ModelRequest, *, stream: bool, interrupt: Interruption | None 
             if progress.begun or wait is None or time.monotonic() + wait > started + settings.MODEL_RETRY_SECONDS:
                 raise
             refusal = fault
+            interrupt.asked = False
         yield Retrying(wait)
         if interrupt.wait(wait):
             raise refusal

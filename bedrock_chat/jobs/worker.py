@@ -6,6 +6,7 @@ import signal
 import socket
 import threading
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 from types import FrameType
@@ -41,10 +42,11 @@ class Worker:
         self._running: dict[int, Claimed] = {}
         self._stopping = False
 
-    def run(self) -> None:
+    def run(self, on_started: Callable[[], object]) -> None:
         """Works until it is stopped, then waits for what runs, SHUTDOWN_GRACE at most, and gives the rest back."""
         queue.follow_schedule()
         self._be_seen()
+        on_started()
         heartbeat.register("worker", SEEN_SECONDS, self._be_seen)
         heartbeat.register("job leases", settings.JOB_LEASE_SECONDS / 3, self._renew)
         heartbeat.start()
@@ -165,7 +167,7 @@ def _tell_failure(job: Claimed, error: Exception) -> None:
         logger.exception("the failure of job %s %d could not be written; its lease will run out", job.kind, job.pk)
 
 
-def run(concurrency: int, *, heed_interrupt: bool = True) -> None:
+def run(concurrency: int, *, on_started: Callable[[], object], heed_interrupt: bool = True) -> None:
     """The worker of this process, until SIGTERM or SIGINT; a second signal ends it at once.
 
     Without `heed_interrupt` Ctrl-C, which reaches all of a terminal's processes, is somebody else's to act on.
@@ -181,7 +183,7 @@ def run(concurrency: int, *, heed_interrupt: bool = True) -> None:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop if heed_interrupt else signal.SIG_IGN)
-    worker.run()
+    worker.run(on_started)
 
 
 def workers_seen() -> int:

@@ -11,11 +11,11 @@ from bedrock_chat.wire.openapi import ErrorSerializer
 from conversations.streaming import pieces
 
 EVENTS = (
-    "Each event has a name, an id and JSON data: `message_start` (the ids; once, first), `text` and `reasoning` (a "
-    "piece of the answer), `tool_use`, `tool_result`, `related_document`, `retrying` (Bedrock is throttling; the next "
-    "try is so many seconds away), `waiting`, and at the end either `message_stop` (the rows are stored) or `error`. "
-    "A comment comes after 15 seconds of nothing. Everything before the first event is an ordinary answer in JSON. "
-    "Ids are opaque."
+    "Each event has a name and JSON data, and an id where a client can go on from it: `message_start` (the ids; once, "
+    "first), `text` and `reasoning` (a piece of the answer), `tool_use`, `tool_result`, `related_document`, `retrying` "
+    "(Bedrock is throttling; the next try is so many seconds away), `waiting`, and at the end either `message_stop` "
+    "(the rows are stored) or `error`. A comment comes after 15 seconds of nothing. Everything before the first event "
+    "is an ordinary answer in JSON. Ids are opaque."
 )
 
 Shape = serializers.Serializer
@@ -86,6 +86,7 @@ class MessageStopSerializer(Shape):
 class TurnErrorSerializer(ErrorSerializer):
     status = serializers.IntegerField(help_text="What a plain request would have been answered with.")
     retry_after = serializers.IntegerField(required=False, help_text="Seconds.")
+    resume = serializers.BooleanField(required=False, help_text="True: the turn goes on, connect again.")
 
 
 # ---- Events ---------------------------------------------------------------------------------------------------------

@@ -1,22 +1,25 @@
 """The frames that existing frontends read, made of the pieces of a turn."""
 
 import contextlib
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from typing import Any
 
 from bedrock_chat.pump import Message
 from bedrock_chat.wire.renderers import dumps
 from conversations.streaming.log import Batch
-from conversations.streaming.pieces import joined
+from conversations.streaming.pieces import Piece, joined
 
 MESSAGE_SENT = "Message sent."
 
 
-async def messages(batches: AsyncGenerator[Batch, None]) -> AsyncGenerator[Message, None]:
-    """The frames of a turn's log, as ASGI sends them."""
+async def messages(
+    batches: AsyncGenerator[Batch, None], told: Callable[[Piece], object]
+) -> AsyncGenerator[Message, None]:
+    """The frames of a turn, as ASGI sends them; `told` hears of each piece before it is sent."""
     async with contextlib.aclosing(batches):
         async for first, batch in batches:
             for _, kind, data in joined(first, batch):
+                told((kind, data))
                 for text in frames_of(kind, data):
                     yield {"type": "websocket.send", "text": text}
 

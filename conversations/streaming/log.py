@@ -14,6 +14,9 @@ from conversations.streaming.pieces import LAST, Piece
 Batch = tuple[int, list[Piece]]
 """Pieces that came, from a position on. Without pieces: nothing came for a while."""
 
+NOWHERE = -1
+"""The position of pieces that no log numbers, such as a stored answer that is told anew."""
+
 LARGEST_BATCH = 2_000
 
 
@@ -73,6 +76,11 @@ class Log:
             with self._lock:
                 timed_out = self._waiting.pop(woken, None) is not None
         return not timed_out
+
+
+async def once(pieces: list[Piece]) -> AsyncGenerator[Batch, None]:
+    """What has happened already, in one go."""
+    yield NOWHERE, pieces
 
 
 def _wake(woken: "asyncio.Future[None]") -> None:

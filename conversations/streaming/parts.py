@@ -51,9 +51,11 @@ class Body:
         try:
             whole = b"".join(decoder.decode(self._read(index)).encode() for index in range(len(self._parts)))
             decoder.decode(b"", final=True)
-            return whole
         except UnicodeDecodeError:
             raise BadRequest("The message holds half a character.") from None
+        if len(whole) > settings.MAX_BODY_MB * MEGABYTE:
+            raise BadRequest(f"The message is larger than {settings.MAX_BODY_MB} MB.")
+        return whole
 
     def _read(self, index: int) -> bytes:
         start, length = self._parts[index]

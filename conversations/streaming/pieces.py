@@ -82,9 +82,12 @@ def stopped(conversation_id: str, message_id: str, answer: Answer | None, call: 
     }
 
 
-def failed(error: ApiError) -> Piece:
-    """Like the body of a plain error, with its status, and the seconds of its `Retry-After` where it has one."""
-    told = {**body_of(error), "status": int(error.status_code)}
+def failed(error: ApiError, *, resume: bool = False) -> Piece:
+    """Like the body of a plain error, with its status, and the seconds of its `Retry-After` where it has one.
+
+    `resume` where the turn goes on and only this stream of it ends.
+    """
+    told = {**body_of(error), "status": int(error.status_code), **({"resume": True} if resume else {})}
     if "Retry-After" in error.headers:
         told["retryAfter"] = int(error.headers["Retry-After"])
     return ERROR, told

@@ -6,6 +6,7 @@ goes on as without it, and its end is found in the database.
 """
 
 import asyncio
+import json
 import logging
 import threading
 import time
@@ -13,12 +14,12 @@ from collections.abc import AsyncGenerator, Callable
 from functools import cache, partial
 from typing import Any
 
-import orjson
 import redis
 import redis.asyncio
 from django.conf import settings
 from redis.exceptions import RedisError
 
+from bedrock_chat.wire.renderers import dumps
 from conversations import running
 from conversations.leases import HOLDER
 from conversations.streaming.log import Batch, Log
@@ -32,6 +33,12 @@ APPEARANCE_TRIES = 6
 PAUSE_SECONDS = 1.0
 READ_SECONDS = 1.0
 PREFIX = "bedrock-chat:turns"
+
+
+TIMEOUTS: dict[str, Any] = {"socket_timeout": 3, "socket_connect_timeout": 1}
+"""Longer than a read blocks; nobody waits longer for a Redis that accepts and does not answer."""
+
+_heard = threading.Event()
 
 
 class Gap(Exception):
@@ -51,7 +58,7 @@ async def follow(holder: str, question: int, attempt: int, offset: int) -> Async
     Raises Gap where part of it is not there, and RedisError.
     """
     name, last = _stream(holder, question, attempt), "0"
-    async with redis.asyncio.Redis.from_url(settings.REDIS_URL) as client:
+    async with redis.asyncio.Redis.from_url(settings.REDIS_URL, **TIMEOUTS) as client:
         await _appearance(client, name)
         while True:
             found = await client.xread({name: last}, count=100, block=int(READ_SECONDS * 1000))
@@ -62,11 +69,14 @@ async def follow(holder: str, question: int, attempt: int, offset: int) -> Async
                 last, start = entry, int(fields[b"start"])
                 if start > offset:
                     raise Gap
-                pieces = [(kind, data) for kind, data in orjson.loads(fields[b"pieces"])[offset - start :]]
+                told = json.loads(fields[b"pieces"])
+                pieces = [(kind, data) for kind, data in told[offset - start :]]
                 if pieces:
                     yield offset, pieces
                     offset += len(pieces)
                 if b"ended" in fields:
+                    if offset > start + len(told):
+                        raise Gap  # it never said as much as this client claims to have heard
                     return
 
 
@@ -95,13 +105,18 @@ def hear() -> None:
         _hearing()
 
 
+def hears() -> bool:
+    """Whether requests to stop come this way just now; else somebody has to look them up."""
+    return _heard.is_set()
+
+
 def _stream(holder: str, question: int, attempt: int) -> str:
     return f"{PREFIX}:{holder}:{question}:{attempt}"
 
 
 @cache
 def _client() -> redis.Redis:
-    return redis.Redis.from_url(settings.REDIS_URL, socket_timeout=5, socket_connect_timeout=2)
+    return redis.Redis.from_url(settings.REDIS_URL, **TIMEOUTS)
 
 
 @cache
@@ -119,14 +134,17 @@ def _hearing() -> threading.Thread:
 def _hear() -> None:
     while True:
         try:
-            with redis.Redis.from_url(settings.REDIS_URL).pubsub(  # type: ignore[no-untyped-call]
-                ignore_subscribe_messages=True
-            ) as channel:
+            client = redis.Redis.from_url(settings.REDIS_URL, health_check_interval=5, **TIMEOUTS)
+            with client.pubsub(ignore_subscribe_messages=True) as channel:  # type: ignore[no-untyped-call]
                 channel.subscribe(f"{PREFIX}:stop:{HOLDER}")
-                for message in channel.listen():
-                    question, attempt = map(int, message["data"].split())
-                    running.stop(question, attempt)
-        except (RedisError, ValueError) as error:
+                while True:
+                    message = channel.get_message(timeout=1)  # which also asks whether anybody is there
+                    _heard.set()
+                    if message is not None:
+                        question, attempt = map(int, message["data"].split())
+                        running.stop(question, attempt)
+        except (RedisError, ValueError, OSError) as error:
+            _heard.clear()
             logger.warning("stop requests are looked up in the database for now: %s", type(error).__name__)
             time.sleep(PAUSE_SECONDS)
 
@@ -156,7 +174,7 @@ class Publisher:
                 news, self._news = self._news, {}
             try:
                 self._publish(news)
-            except RedisError as error:
+            except Exception as error:  # noqa: BLE001  whatever it was, the thread must live
                 logger.warning("streams are not relayed for now: %s", type(error).__name__)
                 self._keep(news)
                 time.sleep(PAUSE_SECONDS)
@@ -170,7 +188,7 @@ class Publisher:
                 start = self._told.get(name, 0)
                 pieces = log.pieces[start:]
                 told[name] = start + len(pieces)
-                fields: Any = {"start": start, "pieces": orjson.dumps(pieces), **({"ended": 1} if is_over else {})}
+                fields: Any = {"start": start, "pieces": dumps(pieces), **({"ended": 1} if is_over else {})}
                 pipeline.xadd(name, fields)
                 pipeline.expire(name, ENDED_SECONDS if is_over else RUNNING_SECONDS)
                 if is_over:

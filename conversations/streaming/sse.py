@@ -2,15 +2,23 @@
 
 import contextlib
 from collections.abc import AsyncGenerator
+from dataclasses import dataclass
 
 from bedrock_chat.wire.event_stream import KEEP_ALIVE, EventStreamResponse, event
-from conversations.streaming.log import Batch
+from conversations.streaming.log import NOWHERE, Batch
 from conversations.streaming.pieces import JOINED, LAST, Piece, joined
 
-NOWHERE = -1
-"""The position of pieces that no log numbers: a stored answer, told anew."""
+LONGEST_POSITION = 18  # digits
 
 _open = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Listened:
+    """What somebody listens to: the events of one attempt at a question."""
+
+    attempt: int
+    batches: AsyncGenerator[Batch, None]
 
 
 def streams_open() -> int:
@@ -18,9 +26,9 @@ def streams_open() -> int:
     return _open
 
 
-def respond(attempt: int, batches: AsyncGenerator[Batch, None]) -> EventStreamResponse:
-    """The response that sends these batches, with a comment where there is nothing to send."""
-    return EventStreamResponse(_events(attempt, batches))
+def respond(listened: Listened) -> EventStreamResponse:
+    """The response that sends what comes, with a comment where there is nothing to send."""
+    return EventStreamResponse(_events(listened.attempt, listened.batches))
 
 
 async def _events(attempt: int, batches: AsyncGenerator[Batch, None]) -> AsyncGenerator[bytes, None]:
@@ -51,4 +59,5 @@ def end_of(attempt: int) -> str:
 def position_of(event_id: str, attempt: int) -> int:
     """Where a client goes on that has seen this event; 0, the beginning, where the id is not of this attempt."""
     its_attempt, _, position = event_id.strip().partition("-")
-    return int(position) if its_attempt == str(attempt) and position.isascii() and position.isdigit() else 0
+    is_number = position.isascii() and position.isdigit() and len(position) <= LONGEST_POSITION
+    return int(position) if its_attempt == str(attempt) and is_number else 0

@@ -2,7 +2,7 @@
 
 import contextvars
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from bedrock_chat import threads
 from bedrock_chat.database import release_connection
@@ -11,17 +11,18 @@ from bedrock_chat.wire.errors import ServiceUnavailable, recorded
 from conversations import turn, usage
 from conversations.chat import ChatInput, Finished, Opened, TurnEvent
 from conversations.streaming import relay
-from conversations.streaming.log import Log
-from conversations.streaming.pieces import Piece, failed, piece_of, replayed, started
+from conversations.streaming.log import Log, once
+from conversations.streaming.pieces import failed, piece_of, replayed, started
+from conversations.streaming.sse import Listened
 
 _lock = threading.Lock()
 _logs: dict[tuple[int, int], Log] = {}
 
 
-def begin(actor: Caller, chat: ChatInput) -> tuple[int, Log]:
-    """Opens a turn, and lets it run; gives its attempt and the log of what happens.
+def begin(actor: Caller, chat: ChatInput) -> Listened:
+    """Opens a turn, and lets it run; gives what happens in it.
 
-    Raises whatever refuses it, before anything happens. A question that was answered before has its log whole.
+    Raises whatever refuses it, before anything happens. A question that was answered before has its answer told anew.
     """
     events = turn.run(actor, chat, listened=True)
     first = next(events)
@@ -33,21 +34,13 @@ def begin(actor: Caller, chat: ChatInput) -> tuple[int, Log]:
         log.append(started(first.conversation_id, first.message_id, first.answer_id, continues=first.continues))
         context = contextvars.copy_context()  # what the turn binds belongs to the request's line in the log
         threads.shared().submit(lambda: context.run(_drive, events, first, log))
-        return first.attempt, log
+        return Listened(first.attempt, log.follow())
     assert isinstance(first, Finished)
     assert first.answer is not None  # a stored one
     events.close()
     answer = first.answer
     call = usage.newest_call(actor, answer.conversation_id, answer.parent_id)
-    return 0, finished(replayed(answer, call))
-
-
-def finished(pieces: Iterable[Piece]) -> Log:
-    """A log of what has happened already."""
-    log = Log()
-    for piece in pieces:
-        log.append(piece)
-    return log
+    return Listened(answer.attempt, once(list(replayed(answer, call))))
 
 
 def find(question: int, attempt: int) -> Log | None:
@@ -60,7 +53,9 @@ def abandon() -> None:
     with _lock:
         logs = list(_logs.values())
     for log in logs:
-        log.append(failed(ServiceUnavailable("This server is shutting down; send the message again.", retry_after=1)))
+        ids = {name: log.pieces[0][1][name] for name in ("conversationId", "messageId")}
+        leaving = "This server is shutting down; send the message again."
+        log.append(failed(ServiceUnavailable(leaving, retry_after=1, extra=ids)))
 
 
 def _drive(events: Iterator[TurnEvent], start: Opened, log: Log) -> None:

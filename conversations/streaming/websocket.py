@@ -23,10 +23,11 @@ from bedrock_chat.wire import parsers
 from bedrock_chat.wire.errors import BadRequest, ServiceUnavailable, recorded
 from conversations.serializers import read_chat_input
 from conversations.streaming import frames, turns
-from conversations.streaming.log import Log
 from conversations.streaming.parts import Body
-from conversations.streaming.pieces import ERROR
+from conversations.streaming.pieces import ERROR, Piece
+from conversations.streaming.sse import Listened
 
+LEAVING = "This server is shutting down; send the message again."
 MOST_EARLY = 4
 METHOD = "WEBSOCKET"  # in the log, where others have GET or POST
 SESSION_STARTED = "Session started."
@@ -52,7 +53,8 @@ class Session:
         self._task: asyncio.Task[Any] | None = None
         self._answered = False
         self._logged = False
-        self._early: deque[Message] = deque(maxlen=MOST_EARLY)
+        self._early: deque[Message] = deque()
+        self._told: deque[Piece] = deque(maxlen=1)  # the last of them
         self.answering = False
 
     async def run(self) -> None:
@@ -64,6 +66,8 @@ class Session:
         self._task = asyncio.current_task()
         _sessions.add(self)
         try:
+            if _interrupted:
+                raise ServiceUnavailable(LEAVING)
             await self._converse()
         except Gone:
             pass
@@ -71,7 +75,7 @@ class Session:
             if self._answered:  # it has had its last word
                 await self._close(NORMAL)
             else:
-                await self._refuse(ServiceUnavailable("This server is shutting down; send the message again."))
+                await self._refuse(ServiceUnavailable(LEAVING))
         except Exception as error:  # noqa: BLE001  the client is told, and what is our fault is recorded
             if not self._logged:
                 with logs.line(method=METHOD, route=self._scope["path"]) as ended:
@@ -108,6 +112,8 @@ class Session:
         """The next message. Raises BadRequest for what is none, or where none came for BODY_TIMEOUT seconds."""
         try:
             async with asyncio.timeout(settings.BODY_TIMEOUT):
+                if len(self._early) > MOST_EARLY:
+                    raise BadRequest("Wait for an answer before you send the next message.")
                 event = self._early.popleft() if self._early else await self._receive()
         except TimeoutError:
             if self._answered:
@@ -136,10 +142,11 @@ class Session:
         with logs.line(method=METHOD, route=self._scope["path"]) as ended:
             self._logged = self.answering = True
             try:
-                log = await threads.shared().run(lambda: self._begin(_text(token)))
+                listened = await threads.shared().run(lambda: self._begin(_text(token)))
                 self._body.close()
-                whole = await pump(frames.messages(log.follow()), self._hear, self._send, gone="websocket.disconnect")
-                last, data = log.pieces[-1]
+                messages = frames.messages(listened.batches, self._told.append)
+                whole = await pump(messages, self._hear, self._send, gone="websocket.disconnect")
+                last, data = self._told.pop() if self._told else ("", {})
                 ended(data["status"] if last == ERROR else 200)
             except Gone:
                 ended(200)  # its turn goes on
@@ -160,16 +167,16 @@ class Session:
     async def _hear(self) -> Message:
         """What comes while the answer goes out: its client's leaving, or already its next message, which is kept."""
         event = await self._receive()
-        if event["type"] == "websocket.receive":
+        if event["type"] == "websocket.receive" and len(self._early) <= MOST_EARLY:
             self._early.append(event)
         return event
 
-    def _begin(self, token: str) -> Log:
+    def _begin(self, token: str) -> Listened:
         """On a thread. The token of END decides, and must be of the user who said START."""
         caller: Caller = cognito.sign_in(self._request, token)
         if caller.user_id != self._user_id:
             raise BadRequest("END must come from the user who said START.")
-        return turns.begin(caller, read_chat_input(parsers.parse(self._body.joined())))[1]
+        return turns.begin(caller, read_chat_input(parsers.parse(self._body.joined())))
 
     async def _refuse(self, error: Exception) -> None:
         with contextlib.suppress(Exception):  # the socket may be gone already

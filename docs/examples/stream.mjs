@@ -35,25 +35,29 @@ async function* events(response) {
 export async function* turn(conversationId, text, model = "claude-v4.5-sonnet") {
   const messageId = crypto.randomUUID();
   const message = { content: [{ contentType: "text", body: text }], model, messageId };
-  let lastSeen = "";
+  const path = `/conversation/${encodeURIComponent(conversationId)}/${messageId}/stream`;
+  let [begun, lastSeen] = [false, ""];
   for (let attempt = 0; attempt < TRIES; attempt += 1) {
     try {
-      const response =
-        attempt === 0
-          ? await call("POST", "/conversation", {
-              body: { conversationId, message },
-              headers: { Accept: "text/event-stream" },
-            })
-          : await call("GET", `/conversation/${encodeURIComponent(conversationId)}/${messageId}/stream`, {
-              headers: { "Last-Event-ID": lastSeen },
-            });
+      // Asking again under the same id is safe, and needed until the server has said that the question is stored.
+      const response = begun
+        ? await call("GET", path, { headers: { "Last-Event-ID": lastSeen } })
+        : await call("POST", "/conversation", {
+            body: { conversationId, message },
+            headers: { Accept: "text/event-stream" },
+          });
       if (response.status === 204) return; // the end was seen already
+      if (response.status === 409 && !begun) {
+        begun = true; // the first try did arrive: its turn is running
+        continue;
+      }
       if (!response.ok) {
         yield { name: "error", data: await response.json() }; // before the first event: an ordinary answer
         return;
       }
       for await (const event of events(response)) {
-        lastSeen = event.id ?? lastSeen;
+        if (event.name === "error" && event.data.resume) break; // this server leaves, the turn goes on
+        [begun, lastSeen] = [true, event.id ?? lastSeen];
         yield event;
         if (event.name === "message_stop" || event.name === "error") return;
       }
@@ -62,14 +66,21 @@ export async function* turn(conversationId, text, model = "claude-v4.5-sonnet") 
     }
     await new Promise((resolve) => setTimeout(resolve, 1000));
   }
+  yield { name: "error", data: { detail: "The connection was lost." } };
 }
 
 /** Ends the answer; what was said so far is kept. Closing the stream does not stop it. */
 export const stop = (conversationId, messageId) =>
   call("POST", `/conversation/${encodeURIComponent(conversationId)}/${messageId}/stop`);
 
+let [answer, printed] = ["", ""];
 for await (const { name, data } of turn(`example-${Date.now()}`, process.argv.slice(2).join(" ") || "Hello!")) {
-  if (name === "text") process.stdout.write(data.text);
+  if (name === "message_start") answer = ""; // from here on the answer is told from its beginning, perhaps again
+  if (name === "text") {
+    answer += data.text;
+    process.stdout.write(answer.slice(printed.length));
+    if (answer.length > printed.length) printed = answer;
+  }
   if (name === "retrying") console.error(`(Bedrock is busy; next try in ${data.seconds} s)`);
   if (name === "message_stop") console.error(`\n(${data.stopReason}, ${data.price} USD)`);
   if (name === "error") {

@@ -5,6 +5,7 @@
 Ctrl-C stops the model, and what it has said so far is kept. Python's standard library is all it needs.
 """
 
+import http
 import http.client
 import json
 import os
@@ -45,34 +46,46 @@ def turn(conversation: str, text: str, model: str = "claude-v4.5-sonnet") -> Ite
     question = f"question-{time.time_ns()}"
     message = {"content": [{"contentType": "text", "body": text}], "model": model, "messageId": question}
     body = {"conversationId": conversation, "message": message}
-    stream = f"/conversation/{urllib.parse.quote(conversation, safe='')}/{question}/stream"
-    last_seen = ""
-    for attempt in range(TRIES):
+    path = f"/conversation/{urllib.parse.quote(conversation, safe='')}/{question}"
+    begun, last_seen = False, ""
+    for _ in range(TRIES):
         try:
-            if attempt == 0:
-                response = call("POST", "/conversation", body, Accept="text/event-stream")
+            # Asking again under the same id is safe, and needed until the server has said that the question is stored.
+            if begun:
+                response = call("GET", f"{path}/stream", **{"Last-Event-ID": last_seen})
             else:
-                response = call("GET", stream, **{"Last-Event-ID": last_seen})
+                response = call("POST", "/conversation", body, Accept="text/event-stream")
             with response:
                 for name, event_id, data in events(response):
-                    last_seen = event_id or last_seen
+                    if name == "error" and data.get("resume"):
+                        break  # this server leaves, the turn goes on
+                    begun, last_seen = True, event_id or last_seen
                     yield name, data
                     if name in ("message_stop", "error"):
                         return
         except KeyboardInterrupt:
-            call("POST", stream.removesuffix("/stream") + "/stop").close()
-        except urllib.error.HTTPError as refusal:  # before the first event: an ordinary answer
-            yield "error", json.load(refusal)
-            return
+            call("POST", f"{path}/stop").close()
+        except urllib.error.HTTPError as refusal:
+            if refusal.code != http.HTTPStatus.CONFLICT or begun:
+                yield "error", json.load(refusal)
+                return
+            begun = True  # the first try did arrive: its turn is running
         except (OSError, http.client.HTTPException):
             time.sleep(1)
+    yield "error", {"detail": "The connection was lost."}
 
 
 def main() -> int:
     text = " ".join(sys.argv[1:]) or "Hello!"
+    answer = printed = ""
     for name, data in turn(f"example-{time.time_ns()}", text):
-        if name == "text":
-            print(data["text"], end="", flush=True)
+        if name == "message_start":
+            answer = ""  # from here on the answer is told from its beginning, perhaps again
+        elif name == "text":
+            answer += data["text"]
+            if len(answer) > len(printed):
+                print(answer[len(printed) :], end="", flush=True)
+                printed = answer
         elif name == "retrying":
             print(f"(Bedrock is busy; next try in {data['seconds']} s)", file=sys.stderr)
         elif name == "message_stop":

@@ -4,18 +4,21 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
 from bedrock_chat.bedrock.events import ReasoningDelta, TextDelta
+from bedrock_chat.database import release_connection
 from bedrock_chat.identity.models import User
+from bedrock_chat.wire.errors import NotFound
 from conversations import checkpoints, closing, running, turn
 from conversations.chat import ChatInput
-from conversations.models import Message, Outcome
+from conversations.models import Conversation, Message, Outcome
 from tests import build
 from tests.conversations.chat import read, say, text_of
 from tests.emulator import Emulator
@@ -163,6 +166,68 @@ def test_fifty_turns_are_checkpointed_in_one_transaction(alice_here: APIClient, 
     for events in turns:
         list(events)
     assert not Message.objects.filter(stop_reason="interrupted").exists()
+
+
+def test_one_turn_that_cannot_be_checkpointed_costs_the_others_nothing(
+    alice_here: APIClient, emulator: Emulator
+) -> None:
+    """A client has given the id of an answer to a question of its own."""
+    turns = [listened(f"c{number}", "[[words:9]]", message_id="q") for number in range(3)]
+    for events in turns:
+        advance(events, 3)
+    say(alice_here, "c1", "mine", message_id=_answer_id("c1"))
+    checkpoints.write()
+    checkpoints.write()
+    assert Message.objects.filter(stop_reason="interrupted").count() == 3
+    for events in turns:
+        list(events)
+    assert Message.objects.filter(stop_reason="end_turn").count() == 4
+
+
+def _answer_id(conversation: str) -> str:
+    (found,) = [each for each in running.all_running() if each.turn.chat.conversation_id == conversation]
+    return found.answer_id
+
+
+def test_a_turn_waits_for_the_checkpoint_that_is_being_written(alice_here: APIClient, emulator: Emulator) -> None:
+    events = listened("c1", "[[words:9]]")
+    advance(events, 3)
+    (this,) = running.all_running()
+    with ThreadPoolExecutor(1) as pool, this.writing:
+        closing_ = pool.submit(lambda: [list(events), release_connection(final=True)])
+        time.sleep(0.3)
+        assert not closing_.done()
+        assert Message.objects.count() == 1
+    assert Message.objects.get(stop_reason="end_turn")
+
+
+def test_a_row_that_somebody_else_holds_keeps_no_heartbeat_waiting(alice_here: APIClient, emulator: Emulator) -> None:
+    if connection.vendor != "postgresql":
+        pytest.skip("SQLite locks no rows")
+    turns = [listened(f"c{number}", "[[words:9]]") for number in range(2)]
+    for events in turns:
+        advance(events, 3)
+
+    def write() -> None:
+        checkpoints.write()
+        release_connection(final=True)
+
+    with transaction.atomic(), ThreadPoolExecutor(1) as pool:
+        Conversation.objects.select_for_update().get(conversation_id="c0")
+        pool.submit(write).result(5)
+    assert [row.conversation.conversation_id for row in Message.objects.filter(stop_reason="interrupted")] == ["c1"]
+    for events in turns:
+        list(events)
+
+
+def test_a_conversation_deleted_before_any_word_is_a_404_whatever_the_fault(
+    alice_here: APIClient, emulator: Emulator
+) -> None:
+    events = listened("c1", "[[fault:ModelErrorException]]")
+    next(events)
+    alice_here.delete("/conversation/c1")
+    with pytest.raises(NotFound, match="deleted meanwhile"):
+        list(events)
 
 
 def test_thoughts_alone_are_no_answer(alice_here: APIClient, emulator: Emulator) -> None:

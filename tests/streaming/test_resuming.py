@@ -103,6 +103,18 @@ def test_a_continuation_is_resumed_by_its_questions_id(server: LiveServer, alice
     assert text_of(resume(server, alice, "continued", "q")).startswith("This answer stops")
 
 
+def test_of_two_answers_the_one_that_was_written_last_is_told(server: LiveServer, alice: str) -> None:
+    prompt = "[[words:9]] [[cut:after:4:times:1]]"
+    partial = ask(server, alice, "two", prompt, message_id="q")
+    first = server.call("GET", "/conversation/two", token=alice)[1]["lastMessageId"]
+    assert partial[-1].name == "error"
+    ask(server, alice, "two", prompt, message_id="q")
+    ask(server, alice, "two", [], continue_generate=True, parent=first)
+    events = resume(server, alice, "two", "q")
+    assert events[-1].data["answerId"] == first
+    assert text_of(events) == "the quick brown fox ...and the rest."
+
+
 @pytest.mark.parametrize(
     ("conversation", "question", "who"), [("seen", "nothing", "alice"), ("nowhere", "q", "alice"), ("seen", "q", "bob")]
 )
@@ -124,7 +136,7 @@ def test_another_process_says_that_it_waits_and_then_tells_the_stored_end(
         seen = listener.until("text")
         with resuming(other, alice, "elsewhere", "q", seen[-1].id) as waiting:
             told = waiting.until("waiting")
-            assert "Another process" in told[0].data["detail"]
+            assert "follows whole" in told[0].data["detail"]
             own = list(listener)
             rest = list(waiting)
     assert names(rest) == ["message_start", "text", "message_stop"]

@@ -2,12 +2,13 @@
 
 import json
 import signal
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from tests.conversations.chat import payload
 from tests.emulator import Emulator
@@ -115,6 +116,35 @@ def test_when_the_grace_is_over_everybody_gets_a_last_word_and_nothing_is_lost(
         assert stored(server, alice, conversation)["lastMessageId"] == "q"
 
 
+def test_sockets_that_open_as_the_process_leaves_get_a_last_word_or_none_at_all(serve: Serve, alice: str) -> None:
+    """Whoever gets in is told; whoever comes too late is refused the connection."""
+    leaving = serve(SHUTDOWN_GRACE="1")
+    said: list[list[Any]] = []
+    over = threading.Event()
+
+    def knock() -> None:
+        while not over.is_set():
+            try:
+                with socket(leaving) as opened:
+                    opened.send(json.dumps({"step": "START", "token": alice}))
+                    said.append(last_words(opened))
+            except (OSError, WebSocketException):
+                time.sleep(0.01)
+
+    with asking(leaving, alice, "holds-it-up", SILENT, message_id="q") as listener, ThreadPoolExecutor(12) as pool:
+        for _ in range(12):
+            pool.submit(knock)
+        time.sleep(0.5)
+        leaving.process.send_signal(signal.SIGTERM)
+        assert list(listener)[-1].name == "error"
+        leaving.process.wait(10)
+        over.set()
+    assert len(said) >= 12
+    without_end = [words for words in said if not words or not isinstance(words[-1], dict)]
+    assert without_end == []
+    assert {words[-1]["status"] for words in said} == {"ERROR"}
+
+
 def test_no_lease_is_left_behind(serve: Serve, server: LiveServer, alice: str, bedrock: Emulator) -> None:
     """What was interrupted can be asked again at once: nobody waits for a lease to run out."""
     leaving = serve(SHUTDOWN_GRACE="0.2", TURN_LEASE_SECONDS="60")
@@ -144,6 +174,7 @@ def test_who_waits_for_another_process_is_sent_away_at_once(serve: Serve, server
         assert time.monotonic() - begun < 5
         assert (end.name, end.data["status"]) == ("error", 503)
         assert "connect again" in end.data["detail"]
+        assert end.data["resume"] is True
         assert list(listener)[-1].name == "message_stop"
 
 

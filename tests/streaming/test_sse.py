@@ -95,6 +95,7 @@ def test_a_question_that_was_answered_is_answered_again_without_a_call(
     second = ask(server, alice, "again", "hello", message_id="q", enable_reasoning=True)
     assert bedrock.requests() == []
     assert (names(second), text_of(second)) == (names(first), text_of(first))
+    assert [event.id for event in second] == ["", "", "", "1-end"]  # told from what is stored, in no log's pieces
     assert second[-1].data == first[-1].data
 
 
@@ -205,7 +206,11 @@ def test_silence_is_filled_with_comments(server: LiveServer, alice: str) -> None
 
 @pytest.mark.parametrize(
     ("event_id", "position"),
-    [("3-17", 17), (" 3-17 ", 17), ("2-17", 0), ("3-end", 0), ("", 0), ("3", 0), ("3-²", 0), ("3--1", 0), ("x", 0)],
+    [
+        ("3-17", 17),
+        (" 3-17 ", 17),
+        *((rubbish, 0) for rubbish in ("2-17", "3-end", "", "3", "3-²", "3--1", "x", "3-" + "9" * 5000)),
+    ],
 )
 def test_an_id_of_another_attempt_or_none_means_from_the_beginning(event_id: str, position: int) -> None:
     assert position_of(event_id, 3) == position
@@ -223,3 +228,17 @@ def test_ids_lead_on_from_where_they_stand(server: LiveServer, alice: str) -> No
     assert text_of(seen + rest) == text_of(seen + own)
     assert ids(rest)[-1] == ids(own)[-1] == "1-end"
     assert "message_start" not in names(rest)
+
+
+def test_a_question_may_take_the_id_that_the_answer_was_to_have(server: LiveServer, alice: str) -> None:
+    with asking(server, alice, "taken", "[[words:20]] [[pace:0.05]]", message_id="q") as listener:
+        start = listener.until("message_start")[0].data
+        listener.until("text")
+        thief = payload("taken", "mine", message_id=start["answerId"])
+        assert server.call("POST", "/conversation", thief, token=alice)[0] == 200
+        end = list(listener)[-1]
+    assert end.name == "message_stop"
+    assert end.data["answerId"] not in (None, start["answerId"])
+    stored = read(server, alice, "taken")["messageMap"]
+    assert len(stored[end.data["answerId"]]["content"][0]["body"].split()) == 20
+    assert stored[start["answerId"]]["role"] == "user"

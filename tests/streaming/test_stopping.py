@@ -139,6 +139,8 @@ def test_a_stop_while_bedrock_throttles_ends_the_wait(server: LiveServer, alice:
         rest = list(listener)
     assert rest[-1].name == "message_stop"
     assert rest[-1].data["stopReason"] == "stopped"
+    usage = rest[-1].data["usage"]
+    assert (usage["inputTokens"], usage["estimated"], rest[-1].data["price"]) == (0, False, None)  # no model worked
 
 
 def test_closing_is_not_stopping(server: LiveServer, alice: str, bedrock: Emulator) -> None:
@@ -198,13 +200,14 @@ def test_stopping_what_is_over_is_nothing(server: LiveServer, alice: str) -> Non
 
 
 def test_an_old_wish_does_not_stop_a_new_attempt(server: LiveServer, other: LiveServer, alice: str) -> None:
-    ask(server, alice, "old", "[[words:5]] [[cut:after:2:times:1]]", message_id="q")
+    prompt = "[[words:5]] [[pace:0.5]] [[cut:after:2:times:1]]"  # long enough to be looked at, twice
+    ask(server, alice, "old", prompt, message_id="q")
     mark = (
         "from conversations.models import Message\n"
         "print(Message.objects.filter(message_id='q', conversation__conversation_id='old').update(stop_attempt=1))"
     )
     assert other.manage("shell", "--no-imports", "-c", mark) == "1"
-    events = ask(server, alice, "old", "[[words:5]] [[cut:after:2:times:1]]", message_id="q")
+    events = ask(server, alice, "old", prompt, message_id="q")
     assert events[-1].data["stopReason"] == "end_turn"
 
 

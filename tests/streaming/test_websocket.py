@@ -92,6 +92,15 @@ def test_the_sum_of_the_parts_is_bounded_however_often_one_is_sent() -> None:
         body.add(0, "x")
 
 
+@override_settings(MAX_BODY_MB=1)
+def test_the_bound_is_of_bytes_as_for_any_body() -> None:
+    body = Body()
+    for index in range(16):
+        body.add(index, "語" * LARGEST_PART)  # three bytes each
+    with pytest.raises(BadRequest, match="larger than 1 MB"):
+        body.joined()
+
+
 @pytest.mark.parametrize("parts", [{}, {1: "x"}, {0: "x", 2: "y"}, {0: "\ud83d"}, {0: "\ude00", 1: "\ud83d"}])
 def test_a_body_with_a_hole_or_half_a_character_is_none(parts: dict[int, str]) -> None:
     body = Body()
@@ -144,6 +153,15 @@ def test_the_next_message_may_begin_before_the_last_answer_has_ended(server: Liv
         opened.send(json.dumps({"step": "START", "token": alice}))
         assert len(completion_of(frames(opened)).split()) == 5
         assert opened.recv(10) == "Session started."
+
+
+def test_who_does_not_wait_for_an_answer_at_all_is_refused_after_it(server: LiveServer, alice: str) -> None:
+    with socket(server) as opened:
+        send(opened, alice, payload("hasty", "[[words:5]] [[pace:0.1]]"))
+        for _ in range(10):
+            opened.send(json.dumps({"step": "START", "token": alice}))
+        assert len(completion_of(frames(opened)).split()) == 5
+        assert "Wait for an answer" in json.loads(opened.recv(10))["reason"]
 
 
 def test_a_stored_answer_is_told_again_without_a_call(server: LiveServer, alice: str, bedrock: Emulator) -> None:

@@ -32,10 +32,13 @@ class Command(BaseCommand):
     def handle(self, *args: Any, concurrency: int, exit_with_parent: bool, **options: Any) -> None:
         if exit_with_parent:
             threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+        concurrency = max(1, concurrency)
+        worker.run(concurrency, on_started=lambda: self._say(concurrency), heed_interrupt=not exit_with_parent)
+        leave(0)
+
+    def _say(self, concurrency: int) -> None:
         self.stdout.write(f"Working, {concurrency} jobs at a time")
         self.stdout.flush()
-        worker.run(max(1, concurrency), heed_interrupt=not exit_with_parent)
-        leave(0)
 
 
 def _end_with(parent: int) -> None:

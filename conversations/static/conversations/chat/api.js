@@ -66,6 +66,7 @@ async function* follow(response, id, question, signal) {
       response ??= await request("GET", `${at(id, question)}/stream`, { headers, signal });
       if (response.status === 204) return;
       for await (const event of events(response)) {
+        if (event.name === "error" && event.data.resume) break; // this server leaves, the turn goes on
         seen = event.id ?? seen;
         broken = 0;
         yield event;

@@ -1,0 +1,104 @@
+"""A turn that another process runs, or one that nobody listened to from its beginning.
+
+Its words come through Redis where they can; its end is in the database, where one look a second is taken for each such
+turn, however many wait for it.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator
+from functools import partial
+
+from django.conf import settings
+from redis.exceptions import RedisError
+
+from bedrock_chat import draining, threads
+from bedrock_chat.database import database_now
+from bedrock_chat.identity.caller import Caller
+from bedrock_chat.wire.errors import NotFound, ServiceUnavailable, recorded
+from conversations.models import Message
+from conversations.streaming import relay
+from conversations.streaming.log import NOWHERE, Batch
+from conversations.streaming.pieces import WAITING, Piece, failed
+from conversations.streaming.stored import told_anew
+
+POLL_SECONDS = 1.0
+QUIET_SECONDS = 15.0
+SENTENCE = "This answer is not written in pieces here. It follows whole when it is complete."
+
+_ends: dict[tuple[int, int], "asyncio.Task[list[Piece]]"] = {}
+
+
+async def follow(actor: Caller, question: Message, offset: int) -> AsyncGenerator[Batch, None]:
+    """What can be told of the turn behind `offset`, to its end or to that of this process."""
+    try:
+        async for batch in _follow(actor, question, offset):
+            yield batch
+    except Exception as error:  # noqa: BLE001  its listener is told, and what is our fault is recorded
+        yield NOWHERE, [failed(recorded(error))]
+
+
+async def _follow(actor: Caller, question: Message, offset: int) -> AsyncGenerator[Batch, None]:
+    end = _end_of(actor, question)
+    if settings.REDIS_URL:
+        with contextlib.suppress(relay.Gap, RedisError):
+            async for batch in _relayed(end, question, offset):
+                yield batch
+            return
+    yield NOWHERE, [(WAITING, {"detail": SENTENCE})]
+    while not (await asyncio.wait({end}, timeout=QUIET_SECONDS))[0]:
+        yield NOWHERE, []
+    yield NOWHERE, end.result()
+
+
+async def _relayed(end: "asyncio.Task[list[Piece]]", question: Message, offset: int) -> AsyncGenerator[Batch, None]:
+    relayed = relay.follow(question.lease_holder, question.pk, question.attempt, offset)
+    quiet = 0.0
+    async with contextlib.aclosing(relayed):
+        async for batch in relayed:
+            if draining.draining():
+                yield NOWHERE, [_leaving()]
+                return
+            if batch[1]:
+                quiet = 0.0
+                yield batch
+            elif end.done():  # its process died, or what it said last was lost
+                yield NOWHERE, end.result()
+                return
+            elif (quiet := quiet + relay.READ_SECONDS) >= QUIET_SECONDS:
+                quiet = 0.0
+                yield batch
+
+
+def _end_of(actor: Caller, question: Message) -> "asyncio.Task[list[Piece]]":
+    """The one task that watches for this turn's end."""
+    key = question.pk, question.attempt
+    task = _ends.get(key)
+    if task is None:
+        task = _ends[key] = asyncio.get_running_loop().create_task(_watch(actor, question))
+        task.add_done_callback(lambda _: _ends.pop(key, None))
+    return task
+
+
+async def _watch(actor: Caller, question: Message) -> list[Piece]:
+    look = partial(_told_when_over, actor, question)
+    while (pieces := await threads.shared().run(look)) is None:  # noqa: ASYNC110  nobody here would set an Event
+        await asyncio.sleep(POLL_SECONDS)
+    return pieces
+
+
+def _told_when_over(actor: Caller, question: Message) -> list[Piece] | None:
+    """The end of a turn, or of this process; None while neither has come."""
+    if draining.draining():
+        return [_leaving()]
+    found = Message.objects.select_related("conversation").filter(pk=question.pk).defer("content").first()
+    if found is None:
+        return [failed(NotFound("The conversation was deleted meanwhile."))]
+    if found.attempt == question.attempt and found.lease_expires_at and found.lease_expires_at > database_now():
+        return None
+    return told_anew(actor, found.conversation, found)
+
+
+def _leaving() -> Piece:
+    """The turn goes on in its own process: whoever comes back finds it."""
+    return failed(ServiceUnavailable("This server is shutting down; connect again.", retry_after=1), resume=True)

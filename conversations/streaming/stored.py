@@ -1,0 +1,20 @@
+"""A turn that is over, told from what is stored."""
+
+from bedrock_chat.identity.caller import Caller
+from bedrock_chat.wire.errors import Conflict
+from conversations import access, usage
+from conversations.models import Conversation, Message, Outcome, Role
+from conversations.streaming.pieces import Piece, failed, replayed, started
+
+
+def told_anew(actor: Caller, conversation: Conversation, question: Message) -> list[Piece]:
+    """The whole sequence of the question's newest turn, as a listener would have heard it."""
+    newest = {"parent": question, "role": Role.ASSISTANT, "attempt": question.attempt}
+    row = Message.objects.filter(**newest).order_by("-pk").first()
+    if question.outcome == Outcome.FAILED or row is None:
+        ids = {"conversationId": conversation.conversation_id, "messageId": question.message_id}
+        none = Conflict("This message was not answered; send it again.", extra=ids)
+        return [started(conversation.conversation_id, question.message_id, None), failed(none)]
+    answer = access.stored_answer(conversation, question.message_id, row)
+    call = usage.newest_call(actor, conversation.conversation_id, question.message_id)
+    return list(replayed(answer, call))
