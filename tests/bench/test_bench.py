@@ -48,3 +48,14 @@ def test_the_benchmark_of_streams_prints_its_ratios() -> None:
 
 def _many(found: dict[str, Any]) -> list[dict[str, Any]]:
     return [leg for leg in found["many"].values() if "skipped" not in leg]
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_jobs_prints_its_figures() -> None:
+    command = [sys.executable, "-m", "tests.bench.jobs", "--quick"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    for figures in json.loads(done.stdout).values():
+        if "skipped" not in figures:
+            assert figures["pickUpMs"]["worst"] >= figures["pickUpMs"]["p95"] > 0
+            assert figures["jobsPerSecond"] > 0

@@ -11,7 +11,22 @@ from tests.console.conftest import MARKS, violations
 from tests.emulator import Emulator
 from tests.live import LiveServer
 
-PAGES = ["", "bedrock_chat/user/", "conversations/conversation/", "conversations/modelcall/"]
+PAGES = [
+    "",
+    "bedrock_chat/user/",
+    "bedrock_chat/job/",
+    "bedrock_chat/worker/",
+    "conversations/conversation/",
+    "conversations/modelcall/",
+]
+DEAD_JOB = (
+    "from django.utils import timezone; from bedrock_chat.jobs.models import Job, Worker; now = timezone.now();"
+    "common = {'kind': 'remove blobs', 'due_at': now, 'created_at': now};"
+    "Job.objects.create(**common); Job.objects.create(**common, state='running', worker='01ARZ3NDEKTSV4RRFFQ69G5FAV');"
+    "Job.objects.create(**common, state='dead', attempt=8, reason='OSError: the disk was full');"
+    "Worker.objects.create(id='01ARZ3NDEKTSV4RRFFQ69G5FAV', host='a-host', process=7, concurrency=8, started_at=now,"
+    " seen_at=now)"
+)
 
 pytestmark = MARKS
 
@@ -21,6 +36,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     with Emulator() as bedrock, LiveServer(tmp_path_factory.mktemp("console"), bedrock.url) as server:
         server.environment["DJANGO_SUPERUSER_PASSWORD"] = "correct horse battery"
         server.manage("createsuperuser", "--noinput", "--login", "olga")
+        server.manage("shell", "--no-imports", "-c", DEAD_JOB)
         token = server.manage("issue_token", "alice")
         message = {"content": [{"contentType": "text", "body": "a private word"}], "model": "claude-v4.5-sonnet"}
         assert server.call("POST", "/conversation", {"conversationId": "c1", "message": message}, token=token)[0] == 200

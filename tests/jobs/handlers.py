@@ -28,5 +28,10 @@ def fail(job: Claimed) -> None:
         raise RuntimeError("it was not to be\nand this is nobody's business")
 
 
+def stamp(job: Claimed) -> None:
+    """How many microseconds after it was asked for a job began."""
+    _write(int((time.time() - job.payload["asked"]) * 1e6))
+
+
 def tick(job: Claimed) -> None:
     _write(job.attempt)

@@ -5,6 +5,7 @@ from bedrock_chat.settings import *  # noqa: F403
 JOBS = {
     "note": "tests.jobs.handlers.note",
     "fail": "tests.jobs.handlers.fail",
+    "stamp": "tests.jobs.handlers.stamp",
     "tick": "tests.jobs.handlers.tick",
 }
 JOB_SCHEDULE: dict[str, float] = {}

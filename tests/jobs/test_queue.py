@@ -1,0 +1,248 @@
+"""The queue's rows: who may take a job, who may finish it, and what becomes of one that fails."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import IntegrityError, connection, transaction
+from django.utils import timezone
+
+from bedrock_chat.database import release_connection
+from bedrock_chat.jobs import queue
+from bedrock_chat.jobs.models import Job, State
+from bedrock_chat.jobs.queue import Claimed, LeaseLost
+
+pytestmark = [pytest.mark.both, pytest.mark.django_db(transaction=True)]
+
+
+@pytest.fixture(autouse=True)
+def kinds(settings: Any) -> None:
+    settings.JOBS = {"note": "tests.jobs.handlers.note", "tick": "tests.jobs.handlers.tick"}
+    settings.JOB_SCHEDULE = {}
+    settings.JOB_LEASE_SECONDS = 10
+
+
+def asleep(**columns: Any) -> None:
+    """As if the worker of every job had not been heard of for a minute."""
+    Job.objects.update(due_at=timezone.now() - timedelta(minutes=1), **columns)
+
+
+def one() -> Claimed:
+    (job,) = queue.claim("worker-1", 1)
+    return job
+
+
+def test_a_job_is_given_once_with_what_was_asked() -> None:
+    queue.enqueue("note", {"number": 7, "text": "日本"})
+    job = one()
+    assert (job.kind, job.payload, job.attempt) == ("note", {"number": 7, "text": "日本"}, 1)
+    assert queue.claim("worker-2", 5) == []
+
+
+def test_ten_workers_who_ask_at_once_share_the_jobs() -> None:
+    for number in range(30):
+        queue.enqueue("note", {"number": number})
+
+    def take(worker: int) -> list[int]:
+        try:
+            return [job.payload["number"] for job in queue.claim(f"worker-{worker}", 3)]
+        finally:
+            release_connection(final=True)
+
+    with ThreadPoolExecutor(10) as pool:
+        taken = [number for numbers in pool.map(take, range(10)) for number in numbers]
+    assert len(taken) == len(set(taken))
+    taken += [job.payload["number"] for job in queue.claim("last", 30)]
+    assert sorted(taken) == list(range(30))
+
+
+def test_no_more_are_given_than_were_asked_for_and_the_longest_due_come_first() -> None:
+    for number in range(5):
+        queue.enqueue("note", {"number": number})
+        Job.objects.filter(payload={"number": number}).update(due_at=timezone.now() - timedelta(minutes=number))
+    assert sorted(job.payload["number"] for job in queue.claim("worker-1", 2)) == [3, 4]
+
+
+def test_what_falls_due_later_is_not_given_yet() -> None:
+    queue.enqueue("note", {"number": 1}, delay=60)
+    assert queue.claim("worker-1", 1) == []
+    due = queue.next_due()
+    assert due is not None
+    assert 50 < (due - timezone.now()).total_seconds() < 61
+
+
+def test_a_rolled_back_transaction_asked_for_nothing() -> None:
+    with transaction.atomic():
+        queue.enqueue("note")
+        transaction.set_rollback(True)
+    assert not Job.objects.exists()
+
+
+def test_a_key_is_held_by_one_job_at_a_time() -> None:
+    for number in range(3):
+        queue.enqueue("note", {"number": number}, key="the one")
+    assert [job.payload for job in queue.claim("worker-1", 5)] == [{"number": 0}]
+
+
+def test_nobody_is_asked_for_what_nobody_does() -> None:
+    with pytest.raises(queue.UnknownKind):
+        queue.enqueue("dance")
+
+
+def test_a_finished_job_is_gone_with_its_result() -> None:
+    queue.enqueue("note")
+    job = one()
+    with transaction.atomic():
+        job.finish()
+    assert job.finished
+    assert not Job.objects.exists()
+
+
+def test_a_result_that_is_rolled_back_leaves_the_job() -> None:
+    queue.enqueue("note")
+    job = one()
+    with transaction.atomic():
+        job.finish()
+        transaction.set_rollback(True)
+    assert Job.objects.get().state == State.RUNNING
+
+
+def test_who_slept_past_the_lease_may_not_finish_what_somebody_else_took() -> None:
+    queue.enqueue("note")
+    zombie = one()
+    asleep()
+    (successor,) = queue.claim("worker-2", 1)
+    assert successor.attempt == 2
+    with pytest.raises(LeaseLost), transaction.atomic():
+        zombie.finish()
+    queue.fail(zombie, "nobody listens")
+    queue.give_back(zombie)
+    assert (Job.objects.get().worker, Job.objects.get().reason) == ("worker-2", "")
+    with transaction.atomic():
+        successor.finish()
+
+
+def test_a_lease_is_renewed_while_it_lives_and_never_revived() -> None:
+    queue.enqueue("note")
+    job = one()
+    Job.objects.update(due_at=timezone.now() + timedelta(seconds=1))
+    queue.renew("worker-1", [job])
+    assert (Job.objects.get().due_at - timezone.now()).total_seconds() > 5
+    asleep()
+    queue.renew("worker-1", [job])
+    assert Job.objects.get().due_at < timezone.now()
+
+
+def test_a_job_that_fails_waits_longer_each_time_and_dies_with_the_reason() -> None:
+    queue.enqueue("note")
+    waits = []
+    for attempt in range(1, queue.MOST_ATTEMPTS + 1):
+        job = one()
+        assert job.attempt == attempt
+        queue.fail(job, f"try  {attempt}\nand more")
+        row = Job.objects.get()
+        if attempt < queue.MOST_ATTEMPTS:
+            waits.append((row.due_at - timezone.now()).total_seconds())
+            assert (row.state, row.reason) == (State.READY, f"try {attempt} and more")
+            asleep()
+    assert all(queue.FIRST_BACKOFF * 2**n / 2 - 1 < wait <= queue.FIRST_BACKOFF * 2**n for n, wait in enumerate(waits))
+    assert (row.state, row.worker) == (State.DEAD, "")
+    assert queue.claim("worker-1", 1) == []
+    assert queue.next_due() is None
+
+
+def test_a_job_that_keeps_killing_its_workers_is_buried() -> None:
+    queue.enqueue("note")
+    for _ in range(queue.MOST_ATTEMPTS):
+        assert len(queue.claim("worker-1", 1)) == 1
+        asleep()
+    assert queue.claim("worker-1", 1) == []
+    row = Job.objects.get()
+    assert (row.state, row.reason) == (State.DEAD, "Its worker was lost 8 times.")
+
+
+def test_a_job_that_is_given_back_has_not_been_tried() -> None:
+    queue.enqueue("note")
+    queue.give_back(one())
+    assert one().attempt == 1
+
+
+def test_an_operator_retries_what_is_dead_and_not_what_runs() -> None:
+    queue.enqueue("note")
+    job = one()
+    assert not queue.retry(job.pk)
+    queue.fail(job, "for good", for_good=True)
+    assert queue.retry(job.pk)
+    assert one().attempt == 1
+
+
+def test_a_cancelled_job_is_refused_its_finish() -> None:
+    queue.enqueue("note")
+    job = one()
+    assert queue.cancel(job.pk)
+    assert not queue.cancel(job.pk)
+    with pytest.raises(LeaseLost), transaction.atomic():
+        job.finish()
+
+
+# ---- The schedule ---------------------------------------------------------------------------------------------------
+
+
+def test_a_periodic_job_is_there_once_and_comes_again(settings: Any) -> None:
+    settings.JOB_SCHEDULE = {"tick": 30}
+    queue.follow_schedule()
+    queue.follow_schedule()
+    job = one()
+    with transaction.atomic():
+        job.finish()
+    row = Job.objects.get()
+    assert (row.state, row.attempt, row.worker) == (State.READY, 0, "")
+    assert 25 < (row.due_at - timezone.now()).total_seconds() <= 30
+
+
+def test_a_periodic_job_never_dies(settings: Any) -> None:
+    settings.JOB_SCHEDULE = {"tick": 30}
+    queue.follow_schedule()
+    for _ in range(queue.MOST_ATTEMPTS - 1):
+        queue.fail(one(), "again")
+        asleep()
+    job = one()
+    queue.fail(job, "again")
+    assert Job.objects.get().state == State.READY
+
+
+def test_what_the_settings_no_longer_name_goes(settings: Any) -> None:
+    settings.JOB_SCHEDULE = {"tick": 30, "note": 30}
+    queue.follow_schedule()
+    queue.enqueue("note", {"number": 1})
+    settings.JOB_SCHEDULE = {"note": 30}
+    queue.follow_schedule()
+    assert sorted(str(key) for key in Job.objects.values_list("key", flat=True)) == ["None", "every:note"]
+
+
+# ---- What cannot be -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [{"state": "running"}, {"worker": "worker-1"}, {"state": "dead"}, {"state": "dead", "worker": "x", "reason": "y"}],
+)
+def test_a_state_that_disagrees_with_its_lease_is_no_state(columns: dict[str, str]) -> None:
+    queue.enqueue("note")
+    with pytest.raises(IntegrityError), transaction.atomic():
+        Job.objects.update(**columns)
+
+
+def test_the_index_serves_the_claim() -> None:
+    for number in range(50):
+        queue.enqueue("note", {"number": number}, delay=number)
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute("SET enable_seqscan = off")
+        explain = "EXPLAIN" if connection.vendor == "postgresql" else "EXPLAIN QUERY PLAN"
+        until, due = map(connection.ops.adapt_datetimefield_value, (timezone.now(), timezone.now()))
+        cursor.execute(f"{explain} {queue._claim_sql(connection.vendor)}", ["w", until, due, 1])
+        plan = json.dumps(cursor.fetchall(), default=str)
+    assert "jobs_that_fall_due" in plan
