@@ -8,7 +8,9 @@ owner is gone, is garbage.
 import hashlib
 import os
 import tempfile
+import time
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from pathlib import Path
 
 from django.core.files.base import ContentFile, File
@@ -17,6 +19,13 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+from bedrock_chat.database import release_connection
+from bedrock_chat.wire.errors import ServiceUnavailable
+
+REMOVAL_SECONDS = 5.0
+LOOK_SECONDS = 0.05
+UNFINISHED = ".upload-"
+
 
 class LocalFiles(FileSystemStorage):
     """Files that are whole or absent: a process killed in mid-write leaves no half body under a blob's name."""
@@ -24,7 +33,7 @@ class LocalFiles(FileSystemStorage):
     def _save(self, name: str, content: File) -> str:
         target = Path(self.path(name))
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".upload-", delete=False) as file:
+        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=UNFINISHED, delete=False) as file:
             unfinished = Path(file.name)
             try:
                 for chunk in content.chunks():
@@ -37,16 +46,30 @@ class LocalFiles(FileSystemStorage):
                 raise
         return name
 
+    def remove_unfinished(self, before: datetime) -> None:
+        """Removes what processes that were killed in mid-write have left, if it is older than that."""
+        for path in Path(self.location).rglob(f"{UNFINISHED}*"):
+            if path.stat().st_mtime < before.timestamp():
+                path.unlink(missing_ok=True)
+
 
 class Blob(models.Model):
-    """A body in storage. `stored_at` moves on every upload of the same bytes, so that removal can keep its distance."""
+    """A body in storage. `stored_at` moves on every upload of the same bytes, so that removal can keep its distance.
+
+    Once `removing_at` is set the file may be gone, and nobody refers to it any more (`blob_removal`).
+    """
 
     sha256 = models.CharField(primary_key=True, max_length=64)
     size = models.PositiveBigIntegerField(help_text="Bytes.")
     stored_at = models.DateTimeField(default=timezone.now)
+    removing_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         constraints = [models.CheckConstraint(condition=Q(sha256__regex=r"^[0-9a-f]{64}$"), name="blob_sha256_is_hex")]
+        indexes = [
+            models.Index(fields=["stored_at"], name="blobs_by_age"),
+            models.Index(fields=["removing_at"], condition=Q(removing_at__isnull=False), name="blobs_being_removed"),
+        ]
 
     def __str__(self) -> str:
         return self.sha256
@@ -80,20 +103,38 @@ def digest(body: bytes) -> str:
 def store(bodies: Mapping[str, bytes]) -> None:
     """Puts bodies (SHA-256 → bytes) into storage and makes their rows. Call it outside any transaction.
 
-    The row comes first: a file whose row were missing could never be found again for removal.
+    The row comes first: a file whose row were missing could never be found again for removal. Raises
+    ServiceUnavailable where an old copy of a body is being removed and that does not end.
     """
     if not bodies:
         return
+    _write_rows(bodies)
+    removing = Blob.objects.filter(pk__in=list(bodies), removing_at__isnull=False)
+    if removing.exists():
+        _wait_for_removal(removing)
+        _write_rows(bodies)
+    for sha256, body in bodies.items():
+        name = name_of(sha256)
+        if not default_storage.exists(name):
+            default_storage.save(name, ContentFile(body))
+
+
+def _write_rows(bodies: Mapping[str, bytes]) -> None:
     Blob.objects.bulk_create(
         [Blob(sha256=sha256, size=len(body)) for sha256, body in bodies.items()],
         update_conflicts=True,
         update_fields=["stored_at"],
         unique_fields=["sha256"],
     )
-    for sha256, body in bodies.items():
-        name = name_of(sha256)
-        if not default_storage.exists(name):
-            default_storage.save(name, ContentFile(body))
+
+
+def _wait_for_removal(removing: models.QuerySet[Blob]) -> None:
+    end = time.monotonic() + REMOVAL_SECONDS
+    while removing.all().exists():
+        if time.monotonic() > end:
+            raise ServiceUnavailable("An earlier copy of a file is being removed; try again.", retry_after=30)
+        release_connection()
+        time.sleep(LOOK_SECONDS)
 
 
 def refer(owner_kind: str, owner_id: int, shas: Iterable[str]) -> None:

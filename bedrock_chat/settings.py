@@ -88,9 +88,9 @@ LOGO_PATH = env.text("LOGO_PATH", "")
 # ---- Jobs -----------------------------------------------------------------------------------------------------------
 JOB_LEASE_SECONDS = env.seconds("JOB_LEASE_SECONDS", 15, minimum=1)
 WORKER_CONCURRENCY = env.integer("WORKER_CONCURRENCY", 8, minimum=1)
-JOBS: dict[str, str] = {}
+JOBS: dict[str, str] = {"remove blobs": "bedrock_chat.blob_removal.remove_unreferenced"}
 """Kind of job → who does it, a function of the claimed job."""
-JOB_SCHEDULE: dict[str, float] = {}
+JOB_SCHEDULE: dict[str, float] = {"remove blobs": 600}
 """Kind of job → seconds between its runs."""
 
 # ---- Django ---------------------------------------------------------------------------------------------------------
@@ -227,8 +227,19 @@ CACHES = {
 }
 RATELIMIT_USE_CACHE = "ratelimit"
 
+BLOB_BUCKET = env.text("BLOB_BUCKET", "")
+BLOB_PREFIX = env.text("BLOB_PREFIX", "")
+BLOB_GRACE_SECONDS = env.seconds("BLOB_GRACE_SECONDS", 86_400, minimum=1)
+_BLOBS: dict[str, Any] = (
+    {
+        "BACKEND": "bedrock_chat.s3.S3Files",
+        "OPTIONS": {"bucket": BLOB_BUCKET, "prefix": BLOB_PREFIX, "region": AWS_REGION},
+    }
+    if BLOB_BUCKET
+    else {"BACKEND": "bedrock_chat.blobs.LocalFiles", "OPTIONS": {"location": DATA_DIR / "blobs"}}
+)
 STORAGES = {
-    "default": {"BACKEND": "bedrock_chat.blobs.LocalFiles", "OPTIONS": {"location": DATA_DIR / "blobs"}},
+    "default": _BLOBS,
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
 STATIC_URL = "/static/"

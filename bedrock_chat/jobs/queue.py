@@ -58,6 +58,11 @@ class Claimed:
             raise LeaseLost
         self.finished = True
 
+    def check(self) -> None:
+        """Before something that cannot be rolled back: raises LeaseLost where the job is somebody else's by now."""
+        if not Job.objects.filter(**self.fence, due_at__gt=database_now()).exists():
+            raise LeaseLost
+
 
 _READY_AGAIN: dict[str, Any] = {"state": State.READY, "worker": "", "attempt": 0, "reason": ""}
 
