@@ -24,17 +24,20 @@ def delete(conversation_id: str, *, actor: Caller) -> None:
     """
     with transaction.atomic():
         conversation = access.get_conversation(actor, conversation_id, lock=True)
-        _delete([conversation.pk])
+        delete_rows([conversation.pk])
 
 
 def delete_all(*, actor: Caller) -> None:
     """Deletes every conversation of the caller."""
     with transaction.atomic():
         rows = Conversation.objects.visible_to(actor).order_by("pk").select_for_update()
-        _delete(list(rows.values_list("pk", flat=True)))
+        delete_rows(list(rows.values_list("pk", flat=True)))
 
 
-def _delete(rows: Sequence[int]) -> None:
-    """The rows are locked: a closing turn locks its conversation too, so nothing is added between the statements."""
+def delete_rows(rows: Sequence[int]) -> None:
+    """Deletes conversations whose rows are locked, with all that hangs on them.
+
+    A closing turn locks its conversation too, so nothing is added between the statements.
+    """
     blobs.forget(BLOB_OWNER, rows)
     Conversation.objects.filter(pk__in=rows).delete()

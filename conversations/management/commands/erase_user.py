@@ -1,0 +1,26 @@
+"""`manage.py erase_user SUB`: forgets a person."""
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from bedrock_chat.wire.errors import NotFound
+from conversations import erasing
+
+
+class Command(BaseCommand):
+    help = "Deletes a user with everything they said; what was spent stays under an id that names nobody."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("sub", help="the user's id: the `sub` of their tokens")
+        parser.add_argument("--yes", action="store_true", help="do not ask whether it is meant")
+
+    def handle(self, *args: Any, sub: str, yes: bool, **options: Any) -> None:
+        if not yes and input(f"This cannot be undone. Type {sub} to erase them: ") != sub:
+            raise CommandError("Nothing was done.")
+        try:
+            for step in erasing.erase(sub):
+                self.stdout.write(step)
+        except NotFound as error:
+            raise CommandError(str(error.detail)) from None
