@@ -9,7 +9,7 @@ from django.db import transaction
 from bedrock_chat import statements
 from bedrock_chat.database import database_now
 from bedrock_chat.wire.errors import Conflict, NotFound
-from conversations import content, leases
+from conversations import content, leases, related
 from conversations.chat import Answer, Turn
 from conversations.content import Block
 from conversations.models import Conversation, Message, ModelCall, Outcome, Role
@@ -33,12 +33,14 @@ def close_turn(
     outcome: Outcome = Outcome.ANSWERED,
     on_close: Callable[[], None] | None = None,
 ) -> Answer:
-    """Stores the answer and its ledger row, fenced by the attempt, and gives the lease back. One short transaction.
+    """Stores the answer, what its tools found and its ledger row, fenced by the attempt, and gives the lease back. One
+    short transaction, after the bodies of what was found are in storage.
 
     Raises NotFound where the conversation was deleted meanwhile, Conflict where another attempt has taken over, and
     what `on_close` raises; the money was spent, so the ledger row is written all the same.
     """
     turn = running.turn
+    found = related.keep(turn, running.documents)
     with running.closing():
         try:
             with transaction.atomic():
@@ -47,6 +49,7 @@ def close_turn(
                 if deleted or not _give_back(turn, outcome=outcome):
                     raise _Refused
                 answer = write_answer(turn, answered, stop_reason, now, stored=running.stored)
+                related.write(turn, found)
                 statements.insert(call)
                 if on_close is not None:
                     on_close()

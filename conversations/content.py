@@ -132,11 +132,11 @@ def _parse_tool_result(body: Block, bodies: dict[str, bytes]) -> Block:
     return {
         "toolUseId": _string(body, "tool_use_id"),
         "status": status,
-        "content": [_parse_result_part(part, bodies) for part in parts],
+        "content": [parse_result_part(part, bodies) for part in parts],
     }
 
 
-def _parse_result_part(part: Any, bodies: dict[str, bytes]) -> Block:
+def parse_result_part(part: Any, bodies: dict[str, bytes]) -> Block:
     if isinstance(part, dict):
         if "text" in part:
             return {"text": _string(part, "text")}
@@ -245,12 +245,12 @@ def _block_to_wire(block: Block, read: ReadBlob) -> Block:
     if "blob" in block:
         return {key: value for key, value in block.items() if key != "blob"} | {"body": _encoded(block["blob"], read)}
     if block["contentType"] == "toolResult":
-        parts = [_part_to_wire(part, read) for part in block["body"]["content"]]
+        parts = [part_to_wire(part, read) for part in block["body"]["content"]]
         return {"contentType": "toolResult", "body": {**block["body"], "content": parts}}
     return block
 
 
-def _part_to_wire(part: Block, read: ReadBlob) -> Block:
+def part_to_wire(part: Block, read: ReadBlob) -> Block:
     if "blob" not in part:
         return part
     kept = {key: value for key, value in part.items() if key not in ("blob", "kind")}

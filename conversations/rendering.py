@@ -4,6 +4,7 @@ The shapes are documented by `serializers`; they are not run through them, since
 messages is the hot path of opening one.
 """
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -11,7 +12,7 @@ from bedrock_chat.bedrock import catalog
 from conversations import access, content
 from conversations.chat import Answer
 from conversations.content import Block, ReadBlob
-from conversations.models import Conversation, Message, Outcome, Role
+from conversations.models import Conversation, Message, Outcome, RelatedDocument, Role
 
 Wire = dict[str, Any]
 TOLD_STOP_REASONS = frozenset({Outcome.INTERRUPTED.value, "stopped"})
@@ -22,13 +23,15 @@ def milliseconds(moment: datetime) -> float:
     return float(int(moment.timestamp() * 1000))
 
 
-def _message(role: str, blocks: list[Block], model: str, parent: str | None, children: list[str]) -> Wire:
+def _message(
+    role: str, blocks: list[Block], model: str, parent: str | None, children: list[str], feedback: Wire | None = None
+) -> Wire:
     return {
         "role": role,
         "content": blocks,
         "model": model,
         "children": children,
-        "feedback": None,
+        "feedback": feedback,
         "usedChunks": None,
         "parent": parent,
         "thinkingLog": None,
@@ -55,10 +58,8 @@ def chat_output(answer: Answer, read: ReadBlob) -> Wire:
 def conversation_output(conversation: Conversation, now: datetime) -> Wire:
     """The answer to `GET /conversation/{id}`: two queries and the files of its images and documents."""
     tree = access.read_tree(conversation, now)
-    rows = {
-        pk: (model, blocks)
-        for pk, model, blocks in Message.objects.filter(conversation=conversation).values_list("pk", "model", "content")
-    }
+    columns = ("pk", "model", "content", "feedback")
+    rows = {pk: row for pk, *row in Message.objects.filter(conversation=conversation).values_list(*columns)}
     read = access.BlobReader()
     root = _message(
         "system",
@@ -66,18 +67,20 @@ def conversation_output(conversation: Conversation, now: datetime) -> Wire:
         conversation.model,
         None,
         [node.message_id for node in tree.visible_children(None)],
+        conversation.feedback,
     )
     message_map: dict[str, Wire] = {"system": root}
     for node in tree.visible():
         if node.pk not in rows:
             continue  # deleted between the two queries
-        model, blocks = rows[node.pk]
+        model, blocks, feedback = rows[node.pk]
         message = _message(
             node.role,
             content.to_wire(blocks, read),
             model,
             tree.nodes[node.parent].message_id if node.parent is not None else "system",
             [child.message_id for child in tree.visible_children(node.pk)],
+            feedback,
         )
         # While it is being continued, an answer says what it will be told if that is cut short.
         its_end = "" if not node.is_question and tree.is_continued(node) else node.stop_reason
@@ -104,3 +107,18 @@ def conversation_metas(actor_rows: Any) -> list[Wire]:
             "conversation_id", "title", "created_at", "model", "bot_id"
         )
     ]
+
+
+def related_documents(rows: Iterable[RelatedDocument], read: ReadBlob) -> list[Wire]:
+    """The answer to `GET /conversation/{id}/related-documents`, in the order of the rows."""
+    return [related_document(row, read) for row in rows]
+
+
+def related_document(row: RelatedDocument, read: ReadBlob) -> Wire:
+    return {
+        "content": content.part_to_wire(row.content, read),
+        "sourceId": row.source_id,
+        "sourceName": row.source_name,
+        "sourceLink": row.source_link,
+        "pageNumber": row.page_number,
+    }

@@ -21,7 +21,7 @@ from bedrock_chat.database import release_connection
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.wire.errors import ApiError, BadRequest, Conflict, NotFound, ServiceUnavailable
 from conversations import access, admission, closing, content, opening, prompt, upkeep, usage
-from conversations.chat import Answer, ChatInput, Finished, Opened, Turn, TurnEvent
+from conversations.chat import Answer, ChatInput, Finished, Opened, RelatedDocument, ToolResult, Turn, TurnEvent
 from conversations.models import ModelCall, Outcome, Purpose
 from conversations.running import Cut, Running, registered
 
@@ -95,10 +95,12 @@ def _ask(running: Running, on_close: Callable[[], None] | None) -> Iterator[Turn
         closing.close_failed(running, None)
         raise
     try:
-        for event in runtime.call(asked, stream=running.listened, interrupt=running.interrupt):
-            running.built.feed(event)
-            if isinstance(event, events.Closed):
-                closed = event
+        for event in _events(running, asked):
+            if isinstance(event, RelatedDocument):
+                running.documents.append(event)
+            elif not isinstance(event, ToolResult):
+                running.built.feed(event)
+                closed = event if isinstance(event, events.Closed) else closed
             yield event
     except BaseException as error:
         finished = _close_cut(running, asked, started, error, on_close)
@@ -114,6 +116,11 @@ def _ask(running: Running, on_close: Callable[[], None] | None) -> Iterator[Turn
         answer = closing.close_turn(running, said, call, stop_reason=closed.stop_reason, on_close=on_close)
         finished = Finished(answer, call)
     yield finished
+
+
+def _events(running: Running, asked: request.ModelRequest) -> Iterator[events.Event | ToolResult | RelatedDocument]:
+    """What the model says and, once there are tools, what they find between its rounds."""
+    yield from runtime.call(asked, stream=running.listened, interrupt=running.interrupt)
 
 
 def _close_cut(

@@ -10,17 +10,23 @@ from rest_framework.viewsets import ViewSet
 
 from bedrock_chat.database import database_now
 from bedrock_chat.identity.cognito import caller_of
+from bedrock_chat.wire import paging
 from bedrock_chat.wire.event_stream import EventStreamRenderer
 from bedrock_chat.wire.openapi import VOID, errors
 from bedrock_chat.wire.renderers import WireRenderer
 from conversations import access, editing, rendering, stopping, titles, turn
 from conversations.serializers import (
+    BulkDeletedSerializer,
+    BulkDeleteSerializer,
     ChatInputSerializer,
     ChatOutputSerializer,
     ConversationMetaSerializer,
     ConversationSerializer,
+    FeedbackInputSerializer,
+    FeedbackSerializer,
     NewTitleSerializer,
     ProposedTitleSerializer,
+    RelatedDocumentSerializer,
     read_chat_input,
 )
 from conversations.streaming import resuming, sse, turns
@@ -97,11 +103,15 @@ class ConversationListViewSet(ViewSet):
     @extend_schema(
         operation_id="get_conversations",
         summary="List your conversations, newest first",
+        description="Without `limit` and `cursor`, all of them.",
         tags=TAG,
-        responses={200: ConversationMetaSerializer(many=True), **errors()},
+        parameters=[*paging.PARAMETERS, paging.LINK],
+        responses={200: ConversationMetaSerializer(many=True), **errors(400)},
     )
     def list(self, request: Request) -> Response:
-        return Response(rendering.conversation_metas(access.visible_conversations(caller_of(request))))
+        page = paging.read(request)
+        metas = rendering.conversation_metas(access.visible_conversations(caller_of(request), page))
+        return paging.respond(request, page, metas, key="id")
 
     @extend_schema(
         operation_id="delete_conversations",
@@ -112,6 +122,20 @@ class ConversationListViewSet(ViewSet):
     def destroy_all(self, request: Request) -> Response:
         editing.delete_all(actor=caller_of(request))
         return Response(None)
+
+    @extend_schema(
+        operation_id="bulk_delete_conversations",
+        summary="Delete several conversations",
+        description="In one step: all that are there are deleted, and the ids of the others are told.",
+        tags=TAG,
+        request=BulkDeleteSerializer,
+        responses={200: BulkDeletedSerializer, **errors(400, 413, 415)},
+    )
+    def destroy_many(self, request: Request) -> Response:
+        serializer = BulkDeleteSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        deleted = editing.delete_many(serializer.validated_data["conversation_ids"], actor=caller_of(request))
+        return Response({"deletedCount": len(deleted.found), "failedIds": deleted.missing})
 
 
 class ConversationViewSet(ViewSet):
@@ -159,3 +183,49 @@ class ConversationViewSet(ViewSet):
     )
     def propose_title(self, request: Request, conversation_id: str) -> Response:
         return Response({"title": titles.propose(conversation_id, actor=caller_of(request))})
+
+
+class FeedbackViewSet(ViewSet):
+    """What a user thinks of a message."""
+
+    @extend_schema(
+        operation_id="put_feedback",
+        summary="Give feedback on a message",
+        description="On any message: an answer, a question, `system`. It takes the place of earlier feedback.",
+        tags=TAG,
+        request=FeedbackInputSerializer,
+        responses={200: FeedbackSerializer, **errors(400, 404, 413, 415)},
+    )
+    def update(self, request: Request, conversation_id: str, message_id: str) -> Response:
+        serializer = FeedbackInputSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        feedback: Any = serializer.validated_data
+        editing.give_feedback(conversation_id, message_id, feedback, actor=caller_of(request))
+        return Response(feedback)
+
+
+class RelatedDocumentViewSet(ViewSet):
+    """What tools found for the answers of a conversation."""
+
+    @extend_schema(
+        operation_id="get_related_documents",
+        summary="List what was found for a conversation's answers",
+        description="By `sourceId`, from the last to the first.",
+        tags=TAG,
+        responses={200: RelatedDocumentSerializer(many=True), **errors(404)},
+    )
+    def list(self, request: Request, conversation_id: str) -> Response:
+        conversation = access.get_conversation(caller_of(request), conversation_id)
+        rows = access.related_documents(conversation)
+        return Response(rendering.related_documents(rows, access.BlobReader()))
+
+    @extend_schema(
+        operation_id="get_related_document",
+        summary="Open a document that was found for an answer",
+        tags=TAG,
+        responses={200: RelatedDocumentSerializer, **errors(404)},
+    )
+    def retrieve(self, request: Request, conversation_id: str, source_id: str) -> Response:
+        conversation = access.get_conversation(caller_of(request), conversation_id)
+        row = access.get_related_document(conversation, source_id)
+        return Response(rendering.related_document(row, access.BlobReader()))
