@@ -11,7 +11,7 @@ from typing import Any
 from bedrock_chat.bedrock import catalog
 from conversations import access, content
 from conversations.chat import Answer
-from conversations.content import Block, ReadBlob
+from conversations.content import Block, ShowBlob
 from conversations.models import Conversation, Message, Outcome, RelatedDocument, Role
 
 Wire = dict[str, Any]
@@ -42,10 +42,10 @@ def _with_stop_reason(message: Wire, stop_reason: str) -> Wire:
     return message | {"stopReason": stop_reason} if stop_reason in TOLD_STOP_REASONS else message
 
 
-def chat_output(answer: Answer, read: ReadBlob) -> Wire:
+def chat_output(answer: Answer, show: ShowBlob) -> Wire:
     """The answer to `POST /conversation`."""
     message = _message(
-        Role.ASSISTANT, content.to_wire(answer.content, read), answer.model, answer.parent_id, list(answer.children)
+        Role.ASSISTANT, content.to_wire(answer.content, show), answer.model, answer.parent_id, list(answer.children)
     )
     return {
         "conversationId": answer.conversation_id,
@@ -55,12 +55,11 @@ def chat_output(answer: Answer, read: ReadBlob) -> Wire:
     }
 
 
-def conversation_output(conversation: Conversation, now: datetime) -> Wire:
-    """The answer to `GET /conversation/{id}`: two queries and the files of its images and documents."""
+def conversation_output(conversation: Conversation, now: datetime, show: ShowBlob) -> Wire:
+    """The answer to `GET /conversation/{id}`: two queries, and then what `show` does for images and documents."""
     tree = access.read_tree(conversation, now)
     columns = ("pk", "model", "content", "feedback")
     rows = {pk: row for pk, *row in Message.objects.filter(conversation=conversation).values_list(*columns)}
-    read = access.BlobReader()
     root = _message(
         "system",
         [{"contentType": "text", "body": conversation.instruction}],
@@ -76,7 +75,7 @@ def conversation_output(conversation: Conversation, now: datetime) -> Wire:
         model, blocks, feedback = rows[node.pk]
         message = _message(
             node.role,
-            content.to_wire(blocks, read),
+            content.to_wire(blocks, show),
             model,
             tree.nodes[node.parent].message_id if node.parent is not None else "system",
             [child.message_id for child in tree.visible_children(node.pk)],
@@ -109,14 +108,14 @@ def conversation_metas(actor_rows: Any) -> list[Wire]:
     ]
 
 
-def related_documents(rows: Iterable[RelatedDocument], read: ReadBlob) -> list[Wire]:
+def related_documents(rows: Iterable[RelatedDocument], show: ShowBlob) -> list[Wire]:
     """The answer to `GET /conversation/{id}/related-documents`, in the order of the rows."""
-    return [related_document(row, read) for row in rows]
+    return [related_document(row, show) for row in list(rows)]  # all are read before the first file is
 
 
-def related_document(row: RelatedDocument, read: ReadBlob) -> Wire:
+def related_document(row: RelatedDocument, show: ShowBlob) -> Wire:
     return {
-        "content": content.part_to_wire(row.content, read),
+        "content": content.part_to_wire(row.content, show),
         "sourceId": row.source_id,
         "sourceName": row.source_name,
         "sourceLink": row.source_link,

@@ -44,16 +44,25 @@ class TextContentSerializer(serializers.Serializer[Any]):
     body = serializers.CharField()
 
 
+def _url() -> serializers.CharField:
+    return serializers.CharField(
+        required=False,
+        help_text="With `blobs=reference`, in place of the body, which is then empty: an address of limited life.",
+    )
+
+
 class ImageContentSerializer(serializers.Serializer[Any]):
     content_type = _kind("image")
     media_type = serializers.CharField(help_text="image/png, image/jpeg, image/gif or image/webp.")
     body = serializers.CharField(help_text="Base64; at most 3.75 MB and 8000 × 8000 pixels.")
+    url = _url()
 
 
 class AttachmentContentSerializer(serializers.Serializer[Any]):
     content_type = _kind("attachment")
     file_name = serializers.CharField(help_text="Its ending names the format: " + ", ".join(DOCUMENT_FORMATS))
     body = serializers.CharField(help_text="Base64; at most 4.5 MB.")
+    url = _url()
 
 
 class ToolUseBodySerializer(serializers.Serializer[Any]):
@@ -78,12 +87,14 @@ class JsonResultSerializer(serializers.Serializer[Any]):
 class ImageResultSerializer(serializers.Serializer[Any]):
     format = serializers.ChoiceField(choices=IMAGE_FORMATS)
     image = serializers.CharField(help_text="Base64.")
+    url = _url()
 
 
 class DocumentResultSerializer(serializers.Serializer[Any]):
     format = serializers.ChoiceField(choices=DOCUMENT_FORMATS)
     document = serializers.CharField(help_text="Base64.")
     name = serializers.CharField()
+    url = _url()
 
 
 def _tool_result_part(*, many: bool) -> PolymorphicProxySerializer:

@@ -14,7 +14,7 @@ from bedrock_chat.wire import paging
 from bedrock_chat.wire.event_stream import EventStreamRenderer
 from bedrock_chat.wire.openapi import VOID, errors
 from bedrock_chat.wire.renderers import WireRenderer
-from conversations import access, editing, rendering, stopping, titles, turn
+from conversations import access, bodies, editing, rendering, stopping, titles, turn
 from conversations.serializers import (
     BulkDeletedSerializer,
     BulkDeleteSerializer,
@@ -59,7 +59,7 @@ class TurnViewSet(ViewSet):
             attempt, log = turns.begin(actor, chat)
             return sse.respond(attempt, log.follow())
         answer = turn.drain(turn.run(actor, chat))
-        return Response(rendering.chat_output(answer, access.BlobReader()))
+        return Response(rendering.chat_output(answer, bodies.Inline()))
 
 
 class RunningTurnViewSet(ViewSet):
@@ -145,11 +145,13 @@ class ConversationViewSet(ViewSet):
         operation_id="get_conversation",
         summary="Open a conversation",
         tags=TAG,
-        responses={200: ConversationSerializer, **errors(404)},
+        parameters=[bodies.PARAMETER],
+        responses={200: ConversationSerializer, **errors(400, 404)},
     )
     def retrieve(self, request: Request, conversation_id: str) -> Response:
+        show = bodies.asked_for(request)
         conversation = access.get_conversation(caller_of(request), conversation_id)
-        return Response(rendering.conversation_output(conversation, database_now()))
+        return Response(rendering.conversation_output(conversation, database_now(), show))
 
     @extend_schema(
         operation_id="delete_conversation",
@@ -212,20 +214,22 @@ class RelatedDocumentViewSet(ViewSet):
         summary="List what was found for a conversation's answers",
         description="By `sourceId`, from the last to the first.",
         tags=TAG,
-        responses={200: RelatedDocumentSerializer(many=True), **errors(404)},
+        parameters=[bodies.PARAMETER],
+        responses={200: RelatedDocumentSerializer(many=True), **errors(400, 404)},
     )
     def list(self, request: Request, conversation_id: str) -> Response:
+        show = bodies.asked_for(request)
         conversation = access.get_conversation(caller_of(request), conversation_id)
-        rows = access.related_documents(conversation)
-        return Response(rendering.related_documents(rows, access.BlobReader()))
+        return Response(rendering.related_documents(access.related_documents(conversation), show))
 
     @extend_schema(
         operation_id="get_related_document",
         summary="Open a document that was found for an answer",
         tags=TAG,
-        responses={200: RelatedDocumentSerializer, **errors(404)},
+        parameters=[bodies.PARAMETER],
+        responses={200: RelatedDocumentSerializer, **errors(400, 404)},
     )
     def retrieve(self, request: Request, conversation_id: str, source_id: str) -> Response:
+        show = bodies.asked_for(request)
         conversation = access.get_conversation(caller_of(request), conversation_id)
-        row = access.get_related_document(conversation, source_id)
-        return Response(rendering.related_document(row, access.BlobReader()))
+        return Response(rendering.related_document(access.get_related_document(conversation, source_id), show))

@@ -33,6 +33,8 @@ TABLE: dict[str, tuple[str, Any, tuple[int, ...]]] = {
     "GET docs": ("/docs", None, OPEN),
     "GET docs/redoc": ("/docs/redoc", None, OPEN),
     "chat": ("/chat", None, OPEN),
+    # The signature in the address is the permission, whoever holds it: tests/test_blob_links.py.
+    "GET blobs/<str:sha256>": ("/blobs/0", None, (403,) * 6),
     "GET .well-known/jwks.json": ("/.well-known/jwks.json", None, OPEN),
     "POST conversation": ("/conversation", CONTINUE, (400, 404, 404, 403, 401, 401)),
     "GET conversations": ("/conversations", None, EVERYBODYS_OWN),

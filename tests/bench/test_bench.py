@@ -48,3 +48,15 @@ def test_the_benchmark_of_streams_prints_its_ratios() -> None:
 
 def _many(found: dict[str, Any]) -> list[dict[str, Any]]:
     return [leg for leg in found["many"].values() if "skipped" not in leg]
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_histories_prints_its_figures() -> None:
+    command = [sys.executable, "-m", "tests.bench.histories", "--quick"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    legs = found["images-10000"]
+    assert legs["inline"]["bytes"] > 20 * 13_000 > legs["reference"]["bytes"] > found["text"]["bytes"]
+    assert legs["file"]["bytes"] == 10_000
+    assert all(leg["p95Ms"] >= leg["p50Ms"] > 0 for leg in (found["text"], *legs.values()))

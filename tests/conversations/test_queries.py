@@ -101,6 +101,7 @@ def test_no_body_off_the_path_is_read(client_of: ClientOf, emulator: Emulator) -
         ("get", "/conversations", 2),  # user, list
         ("get", "/conversations?limit=1", 2),
         ("get", "/conversation/c1", 4),  # user, conversation, tree, bodies
+        ("get", "/conversation/c1?blobs=reference", 4),
         # user, conversation (twice: lock, cascade), references, related documents, messages, conversation
         ("delete", "/conversation/c1", 7),
         ("delete", "/conversations", 7),
