@@ -111,7 +111,7 @@ def _parse_block(block: Any, bodies: dict[str, bytes]) -> Block:
             return {"contentType": "image", "mediaType": f"image/{form}", "blob": _keep(body, bodies)}
         case "attachment":
             file_name = _string(block, "file_name")
-            _document_format(file_name)
+            document_format(file_name)
             body = _base64(block, "body")
             _check_document(body)
             return {"contentType": "attachment", "fileName": file_name, "blob": _keep(body, bodies)}
@@ -227,7 +227,7 @@ def _check_image(body: bytes, form: str) -> None:
         raise Refused("body", f"An image is at most {MAX_IMAGE_SIDE} × {MAX_IMAGE_SIDE} pixels.")
 
 
-def _document_format(file_name: str) -> str:
+def document_format(file_name: str) -> str:
     form = file_name.rpartition(".")[2].lower() if "." in file_name else ""
     form = {"htm": "html", "markdown": "md"}.get(form, form)
     if form not in DOCUMENT_FORMATS:
@@ -268,7 +268,7 @@ def _described(block: Block) -> tuple[str, str]:
     """The media type and file name of an image or a document."""
     if block["contentType"] == "image":
         return block["mediaType"], f"image.{block['mediaType'].partition('/')[2]}"
-    return DOCUMENT_TYPES[_document_format(block["fileName"])], block["fileName"]
+    return DOCUMENT_TYPES[document_format(block["fileName"])], block["fileName"]
 
 
 def part_to_wire(part: Block, show: ShowBlob) -> Block:
@@ -306,7 +306,7 @@ def question_to_converse(blocks: list[Block], read: ReadBlob) -> list[Block]:
                 form = block["mediaType"].partition("/")[2]
                 found.append({"image": {"format": form, "source": {"bytes": read(block["blob"])}}})
             case "attachment":
-                form = _document_format(block["fileName"])
+                form = document_format(block["fileName"])
                 source = {"bytes": read(block["blob"])}
                 found.append({"document": {"format": form, "name": block["fileName"], "source": source}})
     return found

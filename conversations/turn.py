@@ -16,11 +16,11 @@ from django.conf import settings
 
 from bedrock_chat import blobs
 from bedrock_chat.bedrock import catalog, events, request, runtime
-from bedrock_chat.bedrock.faults import ModelFault
+from bedrock_chat.bedrock.faults import ModelFault, TooLong
 from bedrock_chat.database import release_connection
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.wire.errors import ApiError, BadRequest, Conflict, NotFound, ServiceUnavailable
-from conversations import access, admission, closing, content, opening, prompt, upkeep, usage
+from conversations import access, admission, closing, content, opening, prompt, upkeep, usage, window
 from conversations.chat import Answer, ChatInput, Finished, Opened, RelatedDocument, ToolResult, Turn, TurnEvent
 from conversations.models import ModelCall, Outcome, Purpose
 from conversations.running import Cut, Running, registered
@@ -105,7 +105,7 @@ def _ask(running: Running, on_close: Callable[[], None] | None) -> Iterator[Turn
     except BaseException as error:
         finished = _close_cut(running, asked, started, error, on_close)
         if running.cut is not Cut.STOPPED or isinstance(error, GeneratorExit):
-            told = _told(running, error)
+            told = _told(running, asked, error)
             if told is error:
                 raise
             raise told from error
@@ -151,8 +151,10 @@ def _close_cut(
     return Finished(answer, call)
 
 
-def _told(running: Running, error: BaseException) -> BaseException:
+def _told(running: Running, asked: request.ModelRequest, error: BaseException) -> BaseException:
     """The error as its client is to hear it, with the ids of the question that survives it."""
+    if isinstance(error, TooLong):
+        error = window.explained(error, asked)
     if running.cut is Cut.INTERRUPTED and isinstance(error, Exception):
         error = ServiceUnavailable("This server is shutting down; send the message again.", retry_after=1)
     if isinstance(error, ApiError):
