@@ -12,7 +12,7 @@ from bedrock_chat.database import database_now
 from bedrock_chat.identity.cognito import caller_of
 from bedrock_chat.wire import paging
 from bedrock_chat.wire.event_stream import EventStreamRenderer
-from bedrock_chat.wire.openapi import VOID, errors
+from bedrock_chat.wire.openapi import VOID, errors, links
 from bedrock_chat.wire.renderers import WireRenderer
 from conversations import access, bodies, editing, rendering, stopping, titles, turn
 from conversations.serializers import (
@@ -34,6 +34,13 @@ from conversations.streaming.documentation import EVENTS, event_stream
 
 TAG = ["conversation"]
 
+# What answers lead to: the same operations, by what each calls the conversation and the message.
+_CREATED = {"conversation_id": "$response.body#/conversationId"}
+_ASKED = {**_CREATED, "message_id": "$response.body#/message/parent"}
+_OPENED = {"conversation_id": "$response.body#/id"}
+_LAST = {**_OPENED, "message_id": "$response.body#/lastMessageId"}
+_LISTED = {"conversation_id": "$response.body#/0/id"}
+
 
 class TurnViewSet(ViewSet):
     """A question and its answer."""
@@ -46,6 +53,16 @@ class TurnViewSet(ViewSet):
         description="With `Accept: text/event-stream` the answer comes as it is written, as Server-Sent Events.\n\n"
         + EVENTS,
         tags=TAG,
+        extensions=links(
+            get_conversation=_CREATED,
+            delete_conversation=_CREATED,
+            patch_conversation_title=_CREATED,
+            get_proposed_title=_CREATED,
+            get_related_documents=_CREATED,
+            put_feedback=_ASKED,
+            stream_message=_ASKED,
+            stop_message=_ASKED,
+        ),
         request=ChatInputSerializer,
         responses={
             (200, "application/json"): ChatOutputSerializer,
@@ -105,6 +122,7 @@ class ConversationListViewSet(ViewSet):
         summary="List your conversations, newest first",
         description="Without `limit` and `cursor`, all of them.",
         tags=TAG,
+        extensions=links(get_conversation=_LISTED, delete_conversation=_LISTED),
         parameters=[*paging.PARAMETERS, paging.LINK],
         responses={200: ConversationMetaSerializer(many=True), **errors(400)},
     )
@@ -145,6 +163,13 @@ class ConversationViewSet(ViewSet):
         operation_id="get_conversation",
         summary="Open a conversation",
         tags=TAG,
+        extensions=links(
+            delete_conversation=_OPENED,
+            patch_conversation_title=_OPENED,
+            get_proposed_title=_OPENED,
+            get_related_documents=_OPENED,
+            put_feedback=_LAST,
+        ),
         parameters=[bodies.PARAMETER],
         responses={200: ConversationSerializer, **errors(400, 404)},
     )
@@ -214,6 +239,12 @@ class RelatedDocumentViewSet(ViewSet):
         summary="List what was found for a conversation's answers",
         description="By `sourceId`, from the last to the first.",
         tags=TAG,
+        extensions=links(
+            get_related_document={
+                "conversation_id": "$request.path.conversation_id",
+                "source_id": "$response.body#/0/sourceId",
+            }
+        ),
         parameters=[bodies.PARAMETER],
         responses={200: RelatedDocumentSerializer(many=True), **errors(400, 404)},
     )
