@@ -9,6 +9,7 @@ import pytest
 from django.core.cache import caches
 from rest_framework.test import APIClient
 
+from bedrock_chat import heartbeat
 from bedrock_chat.bedrock import runtime
 from tests.emulator import Emulator
 from tests.people import auth
@@ -37,6 +38,13 @@ def own_files(settings: Any, tmp_path: Path) -> None:
     storages["default"] = {**storages["default"], "OPTIONS": {"location": tmp_path / "blobs"}}
     settings.STORAGES = storages
     caches["ratelimit"].clear()
+
+
+@pytest.fixture(autouse=True)
+def own_heartbeat() -> Iterator[None]:
+    """Turns of a test start the heartbeat; it ends with the test, whose database nobody may ask afterwards."""
+    yield
+    heartbeat.stop()
 
 
 @pytest.fixture

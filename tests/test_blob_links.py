@@ -182,3 +182,8 @@ def test_a_storage_that_signs_addresses_is_asked_instead(sha256: str, monkeypatc
 def test_head_tells_the_length_alone(sha256: str, client: Client) -> None:
     response = client.head(address(sha256))
     assert (response.status_code, response["Content-Length"]) == (200, str(len(BODY)))
+
+
+def test_it_asks_the_database_once(sha256: str, client: Client, django_assert_num_queries: Any) -> None:
+    with django_assert_num_queries(1):
+        assert client.get(address(sha256)).status_code == 200

@@ -10,7 +10,8 @@ from rest_framework.test import APIClient
 from bedrock_chat.identity import local
 from conversations.models import Message, Outcome
 from tests import build
-from tests.conversations.chat import read
+from tests.conversations.chat import read, say, text_of
+from tests.emulator import Emulator
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both]
 ClientOf = Callable[..., APIClient]
@@ -121,3 +122,13 @@ def test_an_answer_that_is_being_continued_takes_it(alice: APIClient) -> None:
     Message.objects.filter(pk=answer.pk).update(attempt=2)
     assert give(alice, "a2", {"thumbsUp": True}, "c2").status_code == 200
     assert read(alice, "c2")["messageMap"]["a2"]["feedback"] == PRAISE
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_joins_an_answer_leaves_the_feedback_on_it(alice: APIClient, emulator: Emulator) -> None:
+    assert say(alice, "c2", "[[max_tokens]]", message_id="q2").status_code == 200
+    answer = read(alice, "c2")["lastMessageId"]
+    give(alice, answer, {"thumbsUp": True}, "c2")
+    assert say(alice, "c2", [], continue_generate=True).status_code == 200
+    continued = read(alice, "c2")["messageMap"][answer]
+    assert (text_of(continued), continued["feedback"]) == ("This answer stops ...and the rest.", PRAISE)
