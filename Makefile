@@ -6,10 +6,10 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python; d
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help run test test-slow check openapi bench bench-stream bench-jobs soak requirements clean
+.PHONY: help run test test-slow check openapi bench bench-stream bench-jobs bench-histories soak requirements clean
 
 help: ## Says what each target does
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 run: $(VENV)/.run ## Starts the whole product on embedded defaults
 	@exec $(BIN)/python manage.py run
@@ -45,6 +45,9 @@ bench-jobs: $(VENV)/.dev ## Prints how soon and how fast jobs are done, as JSON
 
 soak: $(VENV)/.dev ## Ten minutes of everything while processes are killed, then compares (SOAK="--minutes 1")
 	@$(BIN)/python -m tests.soak $(SOAK)
+
+bench-histories: $(VENV)/.dev ## Prints what opening a long conversation with images costs, as JSON
+	@$(BIN)/python -m tests.bench.histories
 
 requirements: $(VENV)/.dev ## Pins the requirements anew
 	@$(BIN)/python -m uv --version >/dev/null 2>&1 || $(BIN)/python -m pip install --quiet uv

@@ -10,17 +10,21 @@ import os
 import tempfile
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
+from django.conf import settings
 from django.core.files.base import ContentFile, File
 from django.core.files.storage import FileSystemStorage, default_storage
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
+from django.utils.http import content_disposition_header
 
+from bedrock_chat import blob_links
 from bedrock_chat.database import release_connection
-from bedrock_chat.wire.errors import ServiceUnavailable
+from bedrock_chat.wire.errors import NotFound, ServiceUnavailable
 
 REMOVAL_SECONDS = 5.0
 LOOK_SECONDS = 0.05
@@ -154,3 +158,35 @@ def read(sha256: str) -> bytes:
     with default_storage.open(name_of(sha256)) as file:
         body: bytes = file.read()
         return body
+
+
+def open_owned(sha256: str) -> File:
+    """The body's file, to be closed by the caller. Raises NotFound where nothing refers to it any more."""
+    if BlobReference.objects.filter(blob=sha256).exists():
+        with suppress(FileNotFoundError):
+            opened: File = default_storage.open(name_of(sha256))
+            return opened
+    raise NotFound("This file is not there any more.")
+
+
+def url(sha256: str, *, content_type: str, file_name: str) -> str:
+    """An address that serves the blob for BLOB_URL_SECONDS without a token; give it only to who may read the blob.
+
+    A storage that signs addresses itself has `signed_url(name, *, seconds, content_type, content_disposition)`; for any
+    other this server serves the file.
+    """
+    name = blob_links.plain_name(file_name)
+    if signed_url := getattr(default_storage, "signed_url", None):
+        address: str = signed_url(
+            name_of(sha256),
+            seconds=settings.BLOB_URL_SECONDS,
+            content_type=content_type,
+            content_disposition=content_disposition_header(not is_shown(content_type), name),
+        )
+        return address
+    return blob_links.make(sha256, content_type, name).url()
+
+
+def is_shown(content_type: str) -> bool:
+    """Whether a browser may show it; everything else is to be saved, since an HTML document may hold scripts."""
+    return content_type.startswith("image/")

@@ -64,9 +64,11 @@ class S3Files(Storage):
             return None
         return found
 
-    def signed_url(self, name: str, seconds: int, headers: dict[str, str] | None = None) -> str:
-        """A URL that gives the object to whoever has it, for so long; `headers` such as ResponseContentType."""
-        parameters = {**self._key(name), **(headers or {})}
+    def signed_url(self, name: str, *, seconds: int, content_type: str, content_disposition: str | None) -> str:
+        """A URL that gives the object to whoever has it, for so long, under these headers."""
+        parameters = {**self._key(name), "ResponseContentType": content_type}
+        if content_disposition:
+            parameters["ResponseContentDisposition"] = content_disposition
         url: str = self._client.generate_presigned_url("get_object", Params=parameters, ExpiresIn=seconds)
         return url
 

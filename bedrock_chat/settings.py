@@ -242,6 +242,7 @@ STORAGES = {
     "default": _BLOBS,
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
+BLOB_URL_SECONDS = env.integer("BLOB_URL_SECONDS", 3600, minimum=1, maximum=604_800)  # S3 signs for a week at most
 STATIC_URL = "/static/"
 WHITENOISE_USE_FINDERS = True  # straight from the installed packages: no collectstatic to forget
 WHITENOISE_AUTOREFRESH = False

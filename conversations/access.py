@@ -8,9 +8,10 @@ from django.db.models import QuerySet
 from bedrock_chat import blobs, statements
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.wire.errors import NotFound
+from bedrock_chat.wire.paging import ALL, Page
 from conversations.chat import Answer
 from conversations.content import Block
-from conversations.models import Conversation, ConversationQuerySet, Message, Role
+from conversations.models import Conversation, ConversationQuerySet, Message, RelatedDocument, Role
 from conversations.tree import Node, Tree
 
 NODE_FIELDS = (
@@ -27,9 +28,12 @@ NODE_FIELDS = (
 )
 
 
-def visible_conversations(actor: Caller) -> QuerySet[Conversation]:
+def visible_conversations(actor: Caller, page: Page = ALL) -> QuerySet[Conversation]:
     """The caller's conversations, newest first by id, by code point and as a string, as the contract lists them."""
-    return Conversation.objects.visible_to(actor).order_by("-conversation_id")
+    rows = Conversation.objects.visible_to(actor).order_by("-conversation_id")
+    if page.after is not None:
+        rows = rows.filter(conversation_id__lt=page.after)
+    return rows[: page.rows]
 
 
 def find_conversation(actor: Caller, conversation_id: str, *, lock: bool = False) -> Conversation | None:
@@ -55,6 +59,37 @@ def get_question(conversation: Conversation, message_id: str) -> Message:
     found = Message.objects.filter(**where).defer("content").first()
     if found is None:
         raise NotFound(f"No question found with id: {message_id}")
+    return found
+
+
+def get_message(conversation: Conversation, message_id: str, now: datetime) -> Message:
+    """The message of that id, without its content. Raises NotFound, also for an answer that is still being written."""
+    where = {"conversation": conversation, "message_id": message_id}
+    unread = ("content", "feedback", "parent__content", "parent__feedback")
+    found = Message.objects.filter(**where).select_related("parent").defer(*unread).first()
+    if found is None or _is_unfinished(found, now):
+        raise NotFound(f"No message found with id: {message_id}")
+    return found
+
+
+def _is_unfinished(message: Message, now: datetime) -> bool:
+    """As `Tree.is_unfinished` has it, for one message and the one above it."""
+    question = message.parent
+    if message.role == Role.USER or question is None or question.lease_expires_at is None:
+        return False
+    return question.lease_expires_at > now and question.continues is None and message.attempt == question.attempt
+
+
+def related_documents(conversation: Conversation) -> QuerySet[RelatedDocument]:
+    """What tools found for the answers of a conversation, by source id from the last to the first."""
+    return RelatedDocument.objects.filter(conversation=conversation).order_by("-source_id")
+
+
+def get_related_document(conversation: Conversation, source_id: str) -> RelatedDocument:
+    """The document of that source id. Raises NotFound."""
+    found = related_documents(conversation).filter(source_id=source_id).first()
+    if found is None:
+        raise NotFound(f"No related document found with id: {source_id}")
     return found
 
 

@@ -11,7 +11,7 @@ from bedrock_chat.database import database_now
 from bedrock_chat.jobs.queue import LeaseLost
 from bedrock_chat.wire.errors import Conflict, NotFound
 from bedrock_chat.wire.ids import new_id
-from conversations import content, leases
+from conversations import content, leases, related
 from conversations.chat import Answer, Turn
 from conversations.content import Block
 from conversations.models import Conversation, Message, ModelCall, Outcome, Role
@@ -31,23 +31,26 @@ def close_turn(
     outcome: Outcome = Outcome.ANSWERED,
     on_close: Callable[[], None] | None = None,
 ) -> Answer:
-    """Stores the answer and its ledger row, fenced by the attempt, and gives the lease back. One short transaction.
+    """Stores the answer, what its tools found and its ledger row, fenced by the attempt, and gives the lease back. One
+    short transaction, after the bodies of what was found are in storage.
 
     Raises NotFound where the conversation was deleted meanwhile, Conflict where another attempt has taken over, and
     what `on_close` raises; the money was spent, so the ledger row is written all the same.
     """
+    found = related.keep(running.turn, running.documents)
     with running.closing():
         try:
-            return _close(running, answered, call, stop_reason, outcome, on_close)
+            return _close(running, answered, found, call, stop_reason, outcome, on_close)
         except IntegrityError:
             # The client has given a question of its own the id that this answer was to have.
             running.answer_id = new_id()
-            return _close(running, answered, call, stop_reason, outcome, on_close)
+            return _close(running, answered, found, call, stop_reason, outcome, on_close)
 
 
 def _close(
     running: Running,
     answered: list[Block],
+    found: related.Found,
     call: ModelCall,
     stop_reason: str,
     outcome: Outcome,
@@ -61,6 +64,7 @@ def _close(
             if deleted or not _give_back(turn, outcome=outcome):
                 raise _Refused
             answer = write_answer(running, answered, stop_reason, now)
+            related.write(turn, running.answer_id, found)
             statements.insert(call)
             if on_close is not None:
                 on_close()

@@ -25,11 +25,24 @@ MAX_IMAGE_SIDE = 8000
 MAX_DOCUMENTS = 5
 MAX_DOCUMENT_BYTES = 4_718_592  # 4.5 MB
 IMAGE_FORMATS = ("gif", "jpeg", "png", "webp")
-DOCUMENT_FORMATS = ("csv", "doc", "docx", "html", "md", "pdf", "txt", "xls", "xlsx")
+DOCUMENT_TYPES = {
+    "csv": "text/csv",
+    "doc": "application/msword",
+    "docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+    "html": "text/html",
+    "md": "text/markdown",
+    "pdf": "application/pdf",
+    "txt": "text/plain",
+    "xls": "application/vnd.ms-excel",
+    "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+}
+DOCUMENT_FORMATS = tuple(DOCUMENT_TYPES)
 TOOL_STATUSES = ("error", "success")
 
 Block = dict[str, Any]
 ReadBlob = Callable[[str], bytes]
+ShowBlob = Callable[[str, str, str], dict[str, str]]
+"""Of a blob, its media type and a file's name: what stands for it on the wire, `body` and perhaps more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +111,7 @@ def _parse_block(block: Any, bodies: dict[str, bytes]) -> Block:
             return {"contentType": "image", "mediaType": f"image/{form}", "blob": _keep(body, bodies)}
         case "attachment":
             file_name = _string(block, "file_name")
-            _document_format(file_name)
+            document_format(file_name)
             body = _base64(block, "body")
             _check_document(body)
             return {"contentType": "attachment", "fileName": file_name, "blob": _keep(body, bodies)}
@@ -132,11 +145,11 @@ def _parse_tool_result(body: Block, bodies: dict[str, bytes]) -> Block:
     return {
         "toolUseId": _string(body, "tool_use_id"),
         "status": status,
-        "content": [_parse_result_part(part, bodies) for part in parts],
+        "content": [parse_result_part(part, bodies) for part in parts],
     }
 
 
-def _parse_result_part(part: Any, bodies: dict[str, bytes]) -> Block:
+def parse_result_part(part: Any, bodies: dict[str, bytes]) -> Block:
     if isinstance(part, dict):
         if "text" in part:
             return {"text": _string(part, "text")}
@@ -214,7 +227,7 @@ def _check_image(body: bytes, form: str) -> None:
         raise Refused("body", f"An image is at most {MAX_IMAGE_SIDE} × {MAX_IMAGE_SIDE} pixels.")
 
 
-def _document_format(file_name: str) -> str:
+def document_format(file_name: str) -> str:
     form = file_name.rpartition(".")[2].lower() if "." in file_name else ""
     form = {"htm": "html", "markdown": "md"}.get(form, form)
     if form not in DOCUMENT_FORMATS:
@@ -236,29 +249,38 @@ def _keep(body: bytes, bodies: dict[str, bytes]) -> str:
 # ---- To the wire ----------------------------------------------------------------------------------------------------
 
 
-def to_wire(blocks: list[Block], read: ReadBlob) -> list[Block]:
-    """The blocks as a client reads them; bodies come from storage in base64."""
-    return [_block_to_wire(block, read) for block in blocks]
+def to_wire(blocks: list[Block], show: ShowBlob) -> list[Block]:
+    """The blocks as a client reads them."""
+    return [_block_to_wire(block, show) for block in blocks]
 
 
-def _block_to_wire(block: Block, read: ReadBlob) -> Block:
+def _block_to_wire(block: Block, show: ShowBlob) -> Block:
     if "blob" in block:
-        return {key: value for key, value in block.items() if key != "blob"} | {"body": _encoded(block["blob"], read)}
+        kept = {key: value for key, value in block.items() if key != "blob"}
+        return kept | show(block["blob"], *_described(block))
     if block["contentType"] == "toolResult":
-        parts = [_part_to_wire(part, read) for part in block["body"]["content"]]
+        parts = [part_to_wire(part, show) for part in block["body"]["content"]]
         return {"contentType": "toolResult", "body": {**block["body"], "content": parts}}
     return block
 
 
-def _part_to_wire(part: Block, read: ReadBlob) -> Block:
+def _described(block: Block) -> tuple[str, str]:
+    """The media type and file name of an image or a document."""
+    if block["contentType"] == "image":
+        return block["mediaType"], f"image.{block['mediaType'].partition('/')[2]}"
+    return DOCUMENT_TYPES[document_format(block["fileName"])], block["fileName"]
+
+
+def part_to_wire(part: Block, show: ShowBlob) -> Block:
+    """A part of a tool's result; its body stands under its kind."""
     if "blob" not in part:
         return part
+    form, kind = part["format"], part["kind"]
+    named: str = part.get("name") or kind
+    content_type = f"image/{form}" if kind == "image" else DOCUMENT_TYPES[form]
+    shown = show(part["blob"], content_type, named if named.endswith(f".{form}") else f"{named}.{form}")
     kept = {key: value for key, value in part.items() if key not in ("blob", "kind")}
-    return kept | {part["kind"]: _encoded(part["blob"], read)}
-
-
-def _encoded(sha256: str, read: ReadBlob) -> str:
-    return base64.b64encode(read(sha256)).decode()
+    return kept | {kind if key == "body" else key: value for key, value in shown.items()}
 
 
 def blob_shas(blocks: list[Block]) -> Iterator[str]:
@@ -284,7 +306,7 @@ def question_to_converse(blocks: list[Block], read: ReadBlob) -> list[Block]:
                 form = block["mediaType"].partition("/")[2]
                 found.append({"image": {"format": form, "source": {"bytes": read(block["blob"])}}})
             case "attachment":
-                form = _document_format(block["fileName"])
+                form = document_format(block["fileName"])
                 source = {"bytes": read(block["blob"])}
                 found.append({"document": {"format": form, "name": block["fileName"], "source": source}})
     return found

@@ -1,13 +1,16 @@
 """Writes to conversations outside a turn, one function each."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from django.db import transaction
 
 from bedrock_chat import blobs
+from bedrock_chat.database import database_now
 from bedrock_chat.identity.caller import Caller
 from conversations import access
-from conversations.models import Conversation
+from conversations.models import Conversation, Message
 from conversations.opening import BLOB_OWNER
 
 
@@ -15,6 +18,19 @@ def rename(conversation_id: str, title: str, *, actor: Caller) -> None:
     """Gives a conversation a new title. Raises NotFound."""
     conversation = access.get_conversation(actor, conversation_id)
     Conversation.objects.filter(pk=conversation.pk).update(title=title)
+
+
+def give_feedback(conversation_id: str, message_id: str, feedback: dict[str, Any], *, actor: Caller) -> None:
+    """Keeps what the user thinks of a message, `system` and questions included, in place of what stood there.
+
+    Raises NotFound.
+    """
+    conversation = access.get_conversation(actor, conversation_id)
+    if message_id == "system":
+        Conversation.objects.filter(pk=conversation.pk).update(feedback=feedback)
+    else:
+        message = access.get_message(conversation, message_id, database_now())
+        Message.objects.filter(pk=message.pk).update(feedback=feedback)
 
 
 def delete(conversation_id: str, *, actor: Caller) -> None:
@@ -25,6 +41,23 @@ def delete(conversation_id: str, *, actor: Caller) -> None:
     with transaction.atomic():
         conversation = access.get_conversation(actor, conversation_id, lock=True)
         delete_rows([conversation.pk])
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """Ids of conversations that were deleted, and of those that were not there."""
+
+    found: list[str]
+    missing: list[str]
+
+
+def delete_many(conversation_ids: Sequence[str], *, actor: Caller) -> Deleted:
+    """Deletes these conversations of the caller's, all in one transaction. An id that is named twice counts once."""
+    with transaction.atomic():
+        mine = Conversation.objects.visible_to(actor).filter(conversation_id__in=conversation_ids).order_by("pk")
+        found = dict(mine.select_for_update().values_list("conversation_id", "pk"))
+        delete_rows(list(found.values()))
+    return Deleted(list(found), [named for named in dict.fromkeys(conversation_ids) if named not in found])
 
 
 def delete_all(*, actor: Caller) -> None:

@@ -30,7 +30,7 @@ class Conversation(models.Model):
     """The tree's root: what the wire shows as the `system` message.
 
     `conversation_id` is the client's and unique per owner. `last_question` is the message id of the question whose turn
-    was opened last; what `lastMessageId` tells follows from it and the tree.
+    was opened last; what `lastMessageId` tells follows from it and the tree. `feedback` is that on `system`.
     """
 
     conversation_id = CodePointCharField(max_length=ID_LENGTH)
@@ -41,6 +41,7 @@ class Conversation(models.Model):
     model = models.CharField(max_length=64, help_text="The model of the first turn.")
     instruction = models.TextField(blank=True, default="")
     last_question = CodePointCharField(max_length=ID_LENGTH, blank=True, default="")
+    feedback = models.JSONField(null=True, blank=True)
     created_at = models.DateTimeField()
     updated_at = models.DateTimeField()
 
@@ -89,8 +90,9 @@ class Message(models.Model):
     extends, `stop_attempt` the attempt that its user wants stopped. An answer knows the attempt that wrote or extended
     it; while the one that writes it runs, the answer is not part of the tree, though checkpoints have a row of it.
 
-    `content` is the wire's list of content blocks, with bodies of images and documents replaced by their blob. It is
-    the last column, so that SQLite reads the others without following a long body's overflow pages.
+    `content` is the wire's list of content blocks, with bodies of images and documents replaced by their blob. It comes
+    behind all that the tree is made of, so that SQLite reads those without following a long body's overflow pages.
+    `feedback` is the wire's object too, read together with the content alone.
     """
 
     conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE, related_name="messages")
@@ -109,6 +111,7 @@ class Message(models.Model):
     created_at = models.DateTimeField()
     content_digest = models.CharField(max_length=64, help_text="SHA-256 of the stored content; finds repeats.")
     content = models.JSONField(default=list)
+    feedback = models.JSONField(null=True, blank=True)
 
     class Meta:
         constraints = [
@@ -137,6 +140,39 @@ class Message(models.Model):
 
     def __str__(self) -> str:
         return self.message_id
+
+
+SOURCE_ID_LENGTH = 512
+
+
+class RelatedDocument(models.Model):
+    """What a tool found for an answer, kept for its reader.
+
+    `source_id` is `<toolUseId or answer's id>@<n>`, or the tool use's id alone, and unique in its conversation.
+    `content` is a tool result's part as messages store them: a body is a blob.
+    """
+
+    conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE, related_name="related_documents")
+    # Answers leave with their conversation alone, and so do these rows: collecting them by answer would read them all.
+    answer = models.ForeignKey(Message, on_delete=models.DO_NOTHING, related_name="related_documents")
+    source_id = CodePointCharField(max_length=SOURCE_ID_LENGTH)
+    source_name = models.TextField(null=True, blank=True)
+    source_link = models.TextField(null=True, blank=True)
+    page_number = models.PositiveIntegerField(null=True, blank=True)
+    content = models.JSONField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["conversation", "source_id"], name="source_id_unique_per_conversation"),
+            models.CheckConstraint(condition=~Q(source_id=""), name="source_id_not_blank"),
+        ]
+
+    if TYPE_CHECKING:
+        conversation_id: int
+        answer_id: int
+
+    def __str__(self) -> str:
+        return self.source_id
 
 
 class Purpose(models.TextChoices):

@@ -9,7 +9,7 @@ from bedrock_chat.database import database_now
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.wire.errors import BadRequest
 from bedrock_chat.wire.ids import new_id
-from conversations import access, content, leases, placement
+from conversations import access, content, leases, placement, window
 from conversations.chat import Answer, ChatInput, Turn
 from conversations.content import Block
 from conversations.models import Conversation, Message, Outcome, Role
@@ -46,13 +46,13 @@ def open_turn(actor: Caller, chat: ChatInput) -> Turn | Answer:
                 return access.stored_answer(conversation, question.message_id, row, children)
             case placement.AskAgain(question):
                 path = tree.path(tree.nodes[question.parent] if question.parent is not None else None)
-                bodies = _bodies_in_sight(chat, path)
+                bodies = _bodies_in_sight(chat, conversation, path)
                 attempt = question.attempt + 1
                 _write_attempt(question, attempt, now, outcome=Outcome.FAILED, model=chat.model.key)
                 question_pk, question_id = question.pk, question.message_id
             case placement.Ask(parent):
                 path = tree.path(parent)
-                bodies = _bodies_in_sight(chat, path)
+                bodies = _bodies_in_sight(chat, conversation, path)
                 attempt, question_id = 1, new_question_id
                 question_pk = _write_question(chat, conversation, parent, question_id, digest, now)
         _write_last(conversation, question_id, now)
@@ -103,7 +103,7 @@ def _open_continuation(
     placed = placement.place_continuation(chat.conversation_id, tree, last, parent_message_id=chat.parent_message_id)
     question, answer = placed.question, placed.answer
     path = tree.path(answer)
-    bodies = _bodies_in_sight(chat, path)
+    bodies = _bodies_in_sight(chat, conversation, path)
     if not content.has_text(bodies[answer.pk]):
         raise BadRequest("The answer holds no text to continue.")
     attempt = question.attempt + 1
@@ -127,8 +127,8 @@ def _open_continuation(
     )
 
 
-def _bodies_in_sight(chat: ChatInput, path: list[Node]) -> dict[int, list[Block]]:
-    """The bodies of the path, once it is certain that the model can read them. Refused before anything is written."""
+def _bodies_in_sight(chat: ChatInput, conversation: Conversation, path: list[Node]) -> dict[int, list[Block]]:
+    """The bodies of the path, once nothing says that the model cannot read them. Refused before anything is written."""
     bodies = access.read_bodies(path)
     blocks = [block for node in path for block in bodies[node.pk]]
     if not chat.continue_generate:
@@ -138,6 +138,7 @@ def _bodies_in_sight(chat: ChatInput, path: list[Node]) -> dict[int, list[Block]
         raise BadRequest(f"{chat.model.display_name} cannot see images; choose a model that can.")
     if "attachment" in kinds and chat.model.documents is False:
         raise BadRequest(f"{chat.model.display_name} cannot read documents; choose a model that can.")
+    window.refuse_what_cannot_fit(chat, conversation.instruction, blocks)
     return bodies
 
 

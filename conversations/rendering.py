@@ -4,14 +4,15 @@ The shapes are documented by `serializers`; they are not run through them, since
 messages is the hot path of opening one.
 """
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
 from bedrock_chat.bedrock import catalog
 from conversations import access, content
 from conversations.chat import Answer
-from conversations.content import Block, ReadBlob
-from conversations.models import Conversation, Message, Outcome, Role
+from conversations.content import Block, ShowBlob
+from conversations.models import Conversation, Message, Outcome, RelatedDocument, Role
 
 Wire = dict[str, Any]
 TOLD_STOP_REASONS = frozenset({Outcome.INTERRUPTED.value, "stopped"})
@@ -22,13 +23,15 @@ def milliseconds(moment: datetime) -> float:
     return float(int(moment.timestamp() * 1000))
 
 
-def _message(role: str, blocks: list[Block], model: str, parent: str | None, children: list[str]) -> Wire:
+def _message(
+    role: str, blocks: list[Block], model: str, parent: str | None, children: list[str], feedback: Wire | None = None
+) -> Wire:
     return {
         "role": role,
         "content": blocks,
         "model": model,
         "children": children,
-        "feedback": None,
+        "feedback": feedback,
         "usedChunks": None,
         "parent": parent,
         "thinkingLog": None,
@@ -39,10 +42,10 @@ def _with_stop_reason(message: Wire, stop_reason: str) -> Wire:
     return message | {"stopReason": stop_reason} if stop_reason in TOLD_STOP_REASONS else message
 
 
-def chat_output(answer: Answer, read: ReadBlob) -> Wire:
+def chat_output(answer: Answer, show: ShowBlob) -> Wire:
     """The answer to `POST /conversation`."""
     message = _message(
-        Role.ASSISTANT, content.to_wire(answer.content, read), answer.model, answer.parent_id, list(answer.children)
+        Role.ASSISTANT, content.to_wire(answer.content, show), answer.model, answer.parent_id, list(answer.children)
     )
     return {
         "conversationId": answer.conversation_id,
@@ -52,32 +55,31 @@ def chat_output(answer: Answer, read: ReadBlob) -> Wire:
     }
 
 
-def conversation_output(conversation: Conversation, now: datetime) -> Wire:
-    """The answer to `GET /conversation/{id}`: two queries and the files of its images and documents."""
+def conversation_output(conversation: Conversation, now: datetime, show: ShowBlob) -> Wire:
+    """The answer to `GET /conversation/{id}`: two queries, and then what `show` does for images and documents."""
     tree = access.read_tree(conversation, now)
-    rows = {
-        pk: (model, blocks)
-        for pk, model, blocks in Message.objects.filter(conversation=conversation).values_list("pk", "model", "content")
-    }
-    read = access.BlobReader()
+    columns = ("pk", "model", "content", "feedback")
+    rows = {pk: row for pk, *row in Message.objects.filter(conversation=conversation).values_list(*columns)}
     root = _message(
         "system",
         [{"contentType": "text", "body": conversation.instruction}],
         conversation.model,
         None,
         [node.message_id for node in tree.visible_children(None)],
+        conversation.feedback,
     )
     message_map: dict[str, Wire] = {"system": root}
     for node in tree.visible():
         if node.pk not in rows:
             continue  # deleted between the two queries
-        model, blocks = rows[node.pk]
+        model, blocks, feedback = rows[node.pk]
         message = _message(
             node.role,
-            content.to_wire(blocks, read),
+            content.to_wire(blocks, show),
             model,
             tree.nodes[node.parent].message_id if node.parent is not None else "system",
             [child.message_id for child in tree.visible_children(node.pk)],
+            feedback,
         )
         # A checkpoint of its continuation says `interrupted` already, which is true only if this process dies.
         its_end = "" if not node.is_question and tree.is_continued(node) else node.stop_reason
@@ -104,3 +106,18 @@ def conversation_metas(actor_rows: Any) -> list[Wire]:
             "conversation_id", "title", "created_at", "model", "bot_id"
         )
     ]
+
+
+def related_documents(rows: Iterable[RelatedDocument], show: ShowBlob) -> list[Wire]:
+    """The answer to `GET /conversation/{id}/related-documents`, in the order of the rows."""
+    return [related_document(row, show) for row in list(rows)]  # all are read before the first file is
+
+
+def related_document(row: RelatedDocument, show: ShowBlob) -> Wire:
+    return {
+        "content": content.part_to_wire(row.content, show),
+        "sourceId": row.source_id,
+        "sourceName": row.source_name,
+        "sourceLink": row.source_link,
+        "pageNumber": row.page_number,
+    }

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from bedrock_chat.bedrock.events import AnswerBuilder
 from bedrock_chat.bedrock.interruption import Interruption
-from conversations.chat import Turn
+from conversations.chat import RelatedDocument, Turn
 
 
 class Cut(StrEnum):
@@ -28,6 +28,7 @@ class Running:
         self.turn = turn
         self.listened = listened
         self.built = AnswerBuilder()
+        self.documents: list[RelatedDocument] = []  # what its tools have found
         self.interrupt = Interruption()
         self.cut: Cut | None = None
         self.writing = threading.Lock()

@@ -15,6 +15,9 @@ from conversations.content import DOCUMENT_FORMATS, IMAGE_FORMATS, TOOL_STATUSES
 from conversations.models import ID_LENGTH
 
 MODEL_KEYS = sorted(catalog.MODELS)
+LONGEST_CATEGORY = 256
+LONGEST_COMMENT = 100_000
+MOST_IN_BULK = 100
 
 
 class TextField(serializers.CharField):
@@ -41,16 +44,25 @@ class TextContentSerializer(serializers.Serializer[Any]):
     body = serializers.CharField()
 
 
+def _url() -> serializers.CharField:
+    return serializers.CharField(
+        required=False,
+        help_text="With `blobs=reference`, in place of the body, which is then empty: an address of limited life.",
+    )
+
+
 class ImageContentSerializer(serializers.Serializer[Any]):
     content_type = _kind("image")
     media_type = serializers.CharField(help_text="image/png, image/jpeg, image/gif or image/webp.")
     body = serializers.CharField(help_text="Base64; at most 3.75 MB and 8000 × 8000 pixels.")
+    url = _url()
 
 
 class AttachmentContentSerializer(serializers.Serializer[Any]):
     content_type = _kind("attachment")
     file_name = serializers.CharField(help_text="Its ending names the format: " + ", ".join(DOCUMENT_FORMATS))
     body = serializers.CharField(help_text="Base64; at most 4.5 MB.")
+    url = _url()
 
 
 class ToolUseBodySerializer(serializers.Serializer[Any]):
@@ -75,23 +87,26 @@ class JsonResultSerializer(serializers.Serializer[Any]):
 class ImageResultSerializer(serializers.Serializer[Any]):
     format = serializers.ChoiceField(choices=IMAGE_FORMATS)
     image = serializers.CharField(help_text="Base64.")
+    url = _url()
 
 
 class DocumentResultSerializer(serializers.Serializer[Any]):
     format = serializers.ChoiceField(choices=DOCUMENT_FORMATS)
     document = serializers.CharField(help_text="Base64.")
     name = serializers.CharField()
+    url = _url()
 
 
-TOOL_RESULT_PART = PolymorphicProxySerializer(
-    component_name="ToolResultPart",
-    serializers=[TextResultSerializer, JsonResultSerializer, ImageResultSerializer, DocumentResultSerializer],
-    resource_type_field_name=None,
-    many=True,
-)
+def _tool_result_part(*, many: bool) -> PolymorphicProxySerializer:
+    return PolymorphicProxySerializer(
+        component_name="ToolResultPart",
+        serializers=[TextResultSerializer, JsonResultSerializer, ImageResultSerializer, DocumentResultSerializer],
+        resource_type_field_name=None,
+        many=many,
+    )
 
 
-@extend_schema_field(TOOL_RESULT_PART)
+@extend_schema_field(_tool_result_part(many=True))
 class ToolResultPartsField(serializers.ListField):
     pass
 
@@ -197,6 +212,31 @@ class NewTitleSerializer(serializers.Serializer[Any]):
     new_title = TextField(max_length=1000)
 
 
+class FeedbackInputSerializer(serializers.Serializer[Any]):
+    thumbs_up = serializers.BooleanField()
+    category = TextField(
+        required=False,
+        allow_null=True,
+        allow_blank=True,
+        max_length=LONGEST_CATEGORY,
+        help_text="Required where `thumbsUp` is false.",
+    )
+    comment = TextField(required=False, allow_null=True, allow_blank=True, max_length=LONGEST_COMMENT)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """The object as it is stored and told."""
+        category = attrs.get("category") or ""
+        if not attrs["thumbs_up"] and not category.strip():
+            raise serializers.ValidationError({"category": ["A category is required where thumbsUp is false."]})
+        return {"thumbsUp": attrs["thumbs_up"], "category": category, "comment": attrs.get("comment") or ""}
+
+
+class BulkDeleteSerializer(serializers.Serializer[Any]):
+    conversation_ids = serializers.ListField(
+        child=TextField(max_length=ID_LENGTH), min_length=1, max_length=MOST_IN_BULK
+    )
+
+
 # ---- Responses ------------------------------------------------------------------------------------------------------
 
 
@@ -257,6 +297,24 @@ class ConversationMetaSerializer(serializers.Serializer[Any]):
     create_time = serializers.FloatField(help_text="Epoch milliseconds.")
     model = serializers.CharField()
     bot_id = serializers.CharField(allow_null=True)
+
+
+class BulkDeletedSerializer(serializers.Serializer[Any]):
+    deleted_count = serializers.IntegerField()
+    failed_ids = serializers.ListField(child=serializers.CharField(), help_text="Those that were not there.")
+
+
+@extend_schema_field(_tool_result_part(many=False))
+class ToolResultPartField(serializers.DictField):
+    pass
+
+
+class RelatedDocumentSerializer(serializers.Serializer[Any]):
+    content = ToolResultPartField()
+    source_id = serializers.CharField(help_text="`<toolUseId or the answer's id>@<n>`, or the tool use's id alone.")
+    source_name = serializers.CharField(allow_null=True)
+    source_link = serializers.CharField(allow_null=True)
+    page_number = serializers.IntegerField(allow_null=True)
 
 
 class ProposedTitleSerializer(serializers.Serializer[Any]):

@@ -1,22 +1,28 @@
 """A title proposed by a model. It is not stored: the client sends the one it likes."""
 
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from django.conf import settings
 
 from bedrock_chat.bedrock import catalog, events, request, runtime
 from bedrock_chat.bedrock.faults import ModelFault
+from bedrock_chat.bedrock.interruption import Interruption
 from bedrock_chat.database import database_now, release_connection
 from bedrock_chat.identity.caller import Caller
-from conversations import access, admission, usage
+from conversations import access, admission, title_text, usage
 from conversations.content import Block
 from conversations.models import Purpose
 from conversations.tree import Node
 from conversations.turn import route
 
-LONGEST_TITLE = 100
 LONGEST_MESSAGE = 2000
 MESSAGES = 8
+MOST_TOKENS = 200  # of a title in scripts that take many; a model that rambles is cut
+LONGEST_WAIT = 15.0  # seconds: a client shows the conversation's list meanwhile
+UNTITLED = "New conversation"
 INSTRUCTION = (
     "Propose a title for the conversation above: at most eight words, in the language of the conversation, naming its "
     "subject. Do not answer the conversation and do not explain. Write the title alone, on one line, without quotation "
@@ -25,9 +31,10 @@ INSTRUCTION = (
 
 
 def propose(conversation_id: str, *, actor: Caller) -> str:
-    """A short title in the conversation's language. Raises NotFound.
+    """A title in the conversation's language, of at most 100 characters and never blank. Raises NotFound, and
+    ServiceUnavailable where the process runs as many turns as it may.
 
-    Where the title model fails or says nothing, the beginning of the first question is the title.
+    Where the title model fails, takes too long or answers nonsense, the beginning of the first question is the title.
     """
     conversation = access.get_conversation(actor, conversation_id)
     tree = access.read_tree(conversation, database_now())
@@ -36,20 +43,30 @@ def propose(conversation_id: str, *, actor: Caller) -> str:
     release_connection()
     with admission.admitted():
         proposed = _ask(conversation_id, path, bodies, actor) if path else ""
-    return proposed or _beginning(path, bodies) or conversation.title
+    texts = (_text(bodies[node.pk]) for node in path)
+    return proposed or next(filter(None, map(title_text.beginning, (*texts, conversation.title))), UNTITLED)
 
 
 def _ask(conversation_id: str, path: list[Node], bodies: dict[int, list[Block]], actor: Caller) -> str:
     model = catalog.find(settings.TITLE_MODEL)
-    asked = request.compose(model, route(model), _messages(path, bodies), prompt_caching=False)
+    # Thinking that cannot be turned off would eat the allowance, and leave nothing to say.
+    thinks = model.reasoning.mode == "always-on"
+    asked = request.compose(
+        model,
+        route(model),
+        _messages(path, bodies),
+        parameters=request.Parameters(max_tokens=None if thinks else MOST_TOKENS),
+        prompt_caching=False,
+    )
     built, closed, fault = events.AnswerBuilder(), None, ""
     started = time.monotonic()
-    try:
-        for event in runtime.call(asked, stream=False):
-            built.feed(event)
-            closed = event if isinstance(event, events.Closed) else closed
-    except ModelFault as error:
-        fault = error.code
+    with _ended_after(LONGEST_WAIT) as interrupt:
+        try:
+            for event in runtime.call(asked, stream=False, interrupt=interrupt):
+                built.feed(event)
+                closed = event if isinstance(event, events.Closed) else closed
+        except ModelFault as error:
+            fault = "TooLate" if interrupt.requested else error.code
     usage.ledger_entry(
         actor,
         asked,
@@ -59,7 +76,21 @@ def _ask(conversation_id: str, path: list[Node], bodies: dict[int, list[Block]],
         latency_ms=int((time.monotonic() - started) * 1000),
         fault=fault,
     ).save(force_insert=True)
-    return "" if fault else _clean("".join(block["text"] for block in built.blocks() if "text" in block))
+    said = "".join(block["text"] for block in built.blocks() if "text" in block)
+    return "" if fault else title_text.proposed(said, INSTRUCTION)
+
+
+@contextmanager
+def _ended_after(seconds: float) -> Iterator[Interruption]:
+    """Ends the call to a model that takes longer."""
+    interrupt = Interruption()
+    timer = threading.Timer(seconds, interrupt.request)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield interrupt
+    finally:
+        timer.cancel()
 
 
 def _messages(path: list[Node], bodies: dict[int, list[Block]]) -> list[dict[str, object]]:
@@ -76,19 +107,3 @@ def _messages(path: list[Node], bodies: dict[int, list[Block]]) -> list[dict[str
 
 def _text(blocks: list[Block]) -> str:
     return "\n".join(block["body"] for block in blocks if block["contentType"] == "text").strip()
-
-
-def _clean(title: str) -> str:
-    """One line without the quotation marks and labels that models add in spite of being told."""
-    lines = [line.strip() for line in title.splitlines() if line.strip()]
-    if INSTRUCTION[:40].lower() in title.lower():
-        return ""  # it repeats what it was told instead of doing it
-    return _cut(lines[0].strip("\"'“”「」『』*#` ").rstrip(".。")) if lines else ""
-
-
-def _beginning(path: list[Node], bodies: dict[int, list[Block]]) -> str:
-    return _cut(" ".join(_text(bodies[path[0].pk]).split())) if path else ""
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= LONGEST_TITLE else text[: LONGEST_TITLE - 1].rstrip() + "…"

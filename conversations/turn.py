@@ -16,12 +16,12 @@ from django.conf import settings
 
 from bedrock_chat import blobs
 from bedrock_chat.bedrock import catalog, events, request, runtime
-from bedrock_chat.bedrock.faults import ModelFault
+from bedrock_chat.bedrock.faults import ModelFault, TooLong
 from bedrock_chat.database import release_connection
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.wire.errors import ApiError, BadRequest, Conflict, NotFound, ServiceUnavailable
-from conversations import access, admission, closing, content, opening, prompt, upkeep, usage
-from conversations.chat import Answer, ChatInput, Finished, Opened, Turn, TurnEvent
+from conversations import access, admission, closing, content, opening, prompt, upkeep, usage, window
+from conversations.chat import Answer, ChatInput, Finished, Opened, RelatedDocument, ToolResult, Turn, TurnEvent
 from conversations.models import ModelCall, Outcome, Purpose
 from conversations.running import Cut, Running, registered
 
@@ -95,16 +95,18 @@ def _ask(running: Running, on_close: Callable[[], None] | None) -> Iterator[Turn
         closing.close_failed(running, None)
         raise
     try:
-        for event in runtime.call(asked, stream=running.listened, interrupt=running.interrupt):
-            running.built.feed(event)
-            if isinstance(event, events.Closed):
-                closed = event
+        for event in _events(running, asked):
+            if isinstance(event, RelatedDocument):
+                running.documents.append(event)
+            elif not isinstance(event, ToolResult):
+                running.built.feed(event)
+                closed = event if isinstance(event, events.Closed) else closed
             yield event
     except BaseException as error:
         cut = running.cut  # once: it may still change while the turn is closed
         finished = _close_cut(running, cut, asked, started, error, on_close)
         if cut is not Cut.STOPPED or isinstance(error, GeneratorExit):
-            told = _told(running, cut, error)
+            told = _told(running, cut, asked, error)
             if told is error:
                 raise
             raise told from error
@@ -115,6 +117,11 @@ def _ask(running: Running, on_close: Callable[[], None] | None) -> Iterator[Turn
         answer = closing.close_turn(running, said, call, stop_reason=closed.stop_reason, on_close=on_close)
         finished = Finished(answer, call)
     yield finished
+
+
+def _events(running: Running, asked: request.ModelRequest) -> Iterator[events.Event | ToolResult | RelatedDocument]:
+    """What the model says and, once there are tools, what they find between its rounds."""
+    yield from runtime.call(asked, stream=running.listened, interrupt=running.interrupt)
 
 
 def _close_cut(
@@ -146,8 +153,10 @@ def _close_cut(
     return Finished(answer, call)
 
 
-def _told(running: Running, cut: Cut | None, error: BaseException) -> BaseException:
+def _told(running: Running, cut: Cut | None, asked: request.ModelRequest, error: BaseException) -> BaseException:
     """The error as its client is to hear it, with the ids of the question that survives it."""
+    if isinstance(error, TooLong):
+        error = window.explained(error, asked)
     if cut is Cut.INTERRUPTED and isinstance(error, Exception):
         error = ServiceUnavailable("This server is shutting down; send the message again.", retry_after=1)
     if isinstance(error, ApiError):

@@ -10,23 +10,36 @@ from rest_framework.viewsets import ViewSet
 
 from bedrock_chat.database import database_now
 from bedrock_chat.identity.cognito import caller_of
+from bedrock_chat.wire import paging
 from bedrock_chat.wire.event_stream import EventStreamRenderer
-from bedrock_chat.wire.openapi import VOID, errors
+from bedrock_chat.wire.openapi import VOID, errors, links
 from bedrock_chat.wire.renderers import WireRenderer
-from conversations import access, editing, rendering, stopping, titles, turn
+from conversations import access, bodies, editing, rendering, stopping, titles, turn
 from conversations.serializers import (
+    BulkDeletedSerializer,
+    BulkDeleteSerializer,
     ChatInputSerializer,
     ChatOutputSerializer,
     ConversationMetaSerializer,
     ConversationSerializer,
+    FeedbackInputSerializer,
+    FeedbackSerializer,
     NewTitleSerializer,
     ProposedTitleSerializer,
+    RelatedDocumentSerializer,
     read_chat_input,
 )
 from conversations.streaming import resuming, sse, turns
 from conversations.streaming.documentation import EVENTS, event_stream
 
 TAG = ["conversation"]
+
+# What answers lead to: the same operations, by what each calls the conversation and the message.
+_CREATED = {"conversation_id": "$response.body#/conversationId"}
+_ASKED = {**_CREATED, "message_id": "$response.body#/message/parent"}
+_OPENED = {"conversation_id": "$response.body#/id"}
+_LAST = {**_OPENED, "message_id": "$response.body#/lastMessageId"}
+_LISTED = {"conversation_id": "$response.body#/0/id"}
 
 
 class TurnViewSet(ViewSet):
@@ -40,6 +53,16 @@ class TurnViewSet(ViewSet):
         description="With `Accept: text/event-stream` the answer comes as it is written, as Server-Sent Events.\n\n"
         + EVENTS,
         tags=TAG,
+        extensions=links(
+            get_conversation=_CREATED,
+            delete_conversation=_CREATED,
+            patch_conversation_title=_CREATED,
+            get_proposed_title=_CREATED,
+            get_related_documents=_CREATED,
+            put_feedback=_ASKED,
+            stream_message=_ASKED,
+            stop_message=_ASKED,
+        ),
         request=ChatInputSerializer,
         responses={
             (200, "application/json"): ChatOutputSerializer,
@@ -52,7 +75,7 @@ class TurnViewSet(ViewSet):
         if isinstance(request.accepted_renderer, EventStreamRenderer):
             return sse.respond(turns.begin(actor, chat))
         answer = turn.drain(turn.run(actor, chat))
-        return Response(rendering.chat_output(answer, access.BlobReader()))
+        return Response(rendering.chat_output(answer, bodies.Inline()))
 
 
 class RunningTurnViewSet(ViewSet):
@@ -96,11 +119,16 @@ class ConversationListViewSet(ViewSet):
     @extend_schema(
         operation_id="get_conversations",
         summary="List your conversations, newest first",
+        description="Without `limit` and `cursor`, all of them.",
         tags=TAG,
-        responses={200: ConversationMetaSerializer(many=True), **errors()},
+        extensions=links(get_conversation=_LISTED, delete_conversation=_LISTED),
+        parameters=[*paging.PARAMETERS, paging.LINK],
+        responses={200: ConversationMetaSerializer(many=True), **errors(400)},
     )
     def list(self, request: Request) -> Response:
-        return Response(rendering.conversation_metas(access.visible_conversations(caller_of(request))))
+        page = paging.read(request)
+        metas = rendering.conversation_metas(access.visible_conversations(caller_of(request), page))
+        return paging.respond(request, page, metas, key="id")
 
     @extend_schema(
         operation_id="delete_conversations",
@@ -112,6 +140,20 @@ class ConversationListViewSet(ViewSet):
         editing.delete_all(actor=caller_of(request))
         return Response(None)
 
+    @extend_schema(
+        operation_id="bulk_delete_conversations",
+        summary="Delete several conversations",
+        description="In one step: all that are there are deleted, and the ids of the others are told.",
+        tags=TAG,
+        request=BulkDeleteSerializer,
+        responses={200: BulkDeletedSerializer, **errors(400, 413, 415)},
+    )
+    def destroy_many(self, request: Request) -> Response:
+        serializer = BulkDeleteSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        deleted = editing.delete_many(serializer.validated_data["conversation_ids"], actor=caller_of(request))
+        return Response({"deletedCount": len(deleted.found), "failedIds": deleted.missing})
+
 
 class ConversationViewSet(ViewSet):
     """One conversation."""
@@ -120,11 +162,20 @@ class ConversationViewSet(ViewSet):
         operation_id="get_conversation",
         summary="Open a conversation",
         tags=TAG,
-        responses={200: ConversationSerializer, **errors(404)},
+        extensions=links(
+            delete_conversation=_OPENED,
+            patch_conversation_title=_OPENED,
+            get_proposed_title=_OPENED,
+            get_related_documents=_OPENED,
+            put_feedback=_LAST,
+        ),
+        parameters=[bodies.PARAMETER],
+        responses={200: ConversationSerializer, **errors(400, 404)},
     )
     def retrieve(self, request: Request, conversation_id: str) -> Response:
+        show = bodies.asked_for(request)
         conversation = access.get_conversation(caller_of(request), conversation_id)
-        return Response(rendering.conversation_output(conversation, database_now()))
+        return Response(rendering.conversation_output(conversation, database_now(), show))
 
     @extend_schema(
         operation_id="delete_conversation",
@@ -158,3 +209,57 @@ class ConversationViewSet(ViewSet):
     )
     def propose_title(self, request: Request, conversation_id: str) -> Response:
         return Response({"title": titles.propose(conversation_id, actor=caller_of(request))})
+
+
+class FeedbackViewSet(ViewSet):
+    """What a user thinks of a message."""
+
+    @extend_schema(
+        operation_id="put_feedback",
+        summary="Give feedback on a message",
+        description="On any message: an answer, a question, `system`. It takes the place of earlier feedback.",
+        tags=TAG,
+        request=FeedbackInputSerializer,
+        responses={200: FeedbackSerializer, **errors(400, 404, 413, 415)},
+    )
+    def update(self, request: Request, conversation_id: str, message_id: str) -> Response:
+        serializer = FeedbackInputSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        feedback: Any = serializer.validated_data
+        editing.give_feedback(conversation_id, message_id, feedback, actor=caller_of(request))
+        return Response(feedback)
+
+
+class RelatedDocumentViewSet(ViewSet):
+    """What tools found for the answers of a conversation."""
+
+    @extend_schema(
+        operation_id="get_related_documents",
+        summary="List what was found for a conversation's answers",
+        description="By `sourceId`, from the last to the first.",
+        tags=TAG,
+        extensions=links(
+            get_related_document={
+                "conversation_id": "$request.path.conversation_id",
+                "source_id": "$response.body#/0/sourceId",
+            }
+        ),
+        parameters=[bodies.PARAMETER],
+        responses={200: RelatedDocumentSerializer(many=True), **errors(400, 404)},
+    )
+    def list(self, request: Request, conversation_id: str) -> Response:
+        show = bodies.asked_for(request)
+        conversation = access.get_conversation(caller_of(request), conversation_id)
+        return Response(rendering.related_documents(access.related_documents(conversation), show))
+
+    @extend_schema(
+        operation_id="get_related_document",
+        summary="Open a document that was found for an answer",
+        tags=TAG,
+        parameters=[bodies.PARAMETER],
+        responses={200: RelatedDocumentSerializer, **errors(400, 404)},
+    )
+    def retrieve(self, request: Request, conversation_id: str, source_id: str) -> Response:
+        show = bodies.asked_for(request)
+        conversation = access.get_conversation(caller_of(request), conversation_id)
+        return Response(rendering.related_document(access.get_related_document(conversation, source_id), show))

@@ -11,7 +11,7 @@ from django.utils import timezone
 from bedrock_chat.identity.models import User
 from bedrock_chat.wire.ids import new_id
 from conversations.content import Content
-from conversations.models import Conversation, Message, Outcome, Role
+from conversations.models import Conversation, Message, Outcome, RelatedDocument, Role
 
 MODEL = "claude-v3.7-sonnet"
 
@@ -76,6 +76,13 @@ def exchange(of: Conversation, body: str, *, under: Message | None = None, stop_
     """A question and its answer; returns the answer."""
     outcome = {"interrupted": Outcome.INTERRUPTED}.get(stop_reason, Outcome.ANSWERED)
     return answer(question(of, body, under=under, outcome=outcome), f"Echo: {body}", stop_reason=stop_reason)
+
+
+def related_document(answer: Message, source_id: str, **columns: Any) -> RelatedDocument:
+    columns = {"content": {"text": f"About {source_id}"}, **columns}
+    return RelatedDocument.objects.create(
+        conversation_id=answer.conversation_id, answer=answer, source_id=source_id, **columns
+    )
 
 
 def linear(of: Conversation, messages: int, first_pk: int) -> list[Message]:

@@ -58,7 +58,6 @@ def emulator(emulator_process: Emulator, settings: Any) -> Iterator[Emulator]:
     settings.BEDROCK_ENDPOINT_URL = emulator_process.url
     runtime.reset()
     yield emulator_process
-    heartbeat.stop()  # which turns have started; the next test may have no database
     runtime.reset()
 
 
@@ -69,6 +68,13 @@ def own_files(settings: Any, tmp_path: Path) -> None:
     storages["default"] = {**storages["default"], "OPTIONS": {"location": tmp_path / "blobs"}}
     settings.STORAGES = storages
     caches["ratelimit"].clear()
+
+
+@pytest.fixture(autouse=True)
+def own_heartbeat() -> Iterator[None]:
+    """Turns of a test start the heartbeat; it ends with the test, whose database nobody may ask afterwards."""
+    yield
+    heartbeat.stop()
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import os
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 import schemathesis
@@ -9,7 +10,9 @@ from django.core.wsgi import get_wsgi_application
 from hypothesis import HealthCheck, Phase, settings
 from schemathesis import checks
 
+from bedrock_chat import blob_links, blobs
 from bedrock_chat.identity.models import User
+from bedrock_chat.wire.ids import new_id
 from conversations.models import Conversation
 from tests import build
 from tests.contract.tokens import known_key
@@ -30,6 +33,18 @@ CHECKS = [
     checks.response_schema_conformance,
 ]
 
+LINKED = {
+    "POST /conversation",
+    "GET /conversation/{conversation_id}",
+    "DELETE /conversation/{conversation_id}",
+    "PATCH /conversation/{conversation_id}/title",
+    "GET /conversation/{conversation_id}/proposed-title",
+    "GET /conversation/{conversation_id}/related-documents",
+    "PUT /conversation/{conversation_id}/{message_id}/feedback",
+    "GET /conversation/{conversation_id}/{message_id}/stream",
+    "POST /conversation/{conversation_id}/{message_id}/stop",
+}
+
 schema = schemathesis.openapi.from_wsgi("/schema?format=json", get_wsgi_application())
 schema.config.generation.update(with_security_parameters=False)  # whom a token lets in is told elsewhere
 
@@ -47,7 +62,18 @@ def steer(case: schemathesis.Case, user: User) -> None:
     if isinstance(named, str) and len(named) % 2:
         case.path_parameters["conversation_id"] = "c1"
         if not Conversation.objects.filter(conversation_id="c1").exists():
-            build.answer(build.question(build.conversation(user, "c1"), "hello", message_id="q1"), "Echo: hello")
+            question = build.question(build.conversation(user, "c1"), "hello", message_id="q1")
+            build.related_document(build.answer(question, "Echo: hello"), "t@0")
+        if "source_id" in case.path_parameters:
+            case.path_parameters["source_id"] = "t@0"
+    named = (case.path_parameters or {}).get("sha256")
+    if isinstance(named, str) and len(named) % 2:
+        sha256 = blobs.digest(b"file")
+        blobs.store({sha256: b"file"})
+        blobs.refer("conversation", 1, [sha256])
+        link = blob_links.make(sha256, "text/plain", "file.txt")
+        case.path_parameters["sha256"] = sha256
+        case.query = dict(parse_qsl(urlsplit(link.url()).query))
     if isinstance((case.path_parameters or {}).get("message_id"), str):
         case.path_parameters["message_id"] = "q1"
     message = case.body.get("message") if isinstance(case.body, dict) else None
@@ -70,3 +96,62 @@ def test_a_route_answers_as_documented(case: schemathesis.Case, alice: tuple[Use
     user, headers = alice
     steer(case, user)
     case.call_and_validate(headers=headers, checks=CHECKS)
+
+
+# ---- From answer to answer ------------------------------------------------------------------------------------------
+
+
+def test_a_walk_along_the_links_meets_nothing_undocumented(alice: tuple[User, dict[str, str]]) -> None:
+    """Conversations are made, what their answers lead to is done in any order, and what was deleted stays away."""
+    _, headers = alice
+    done: set[str] = set()
+    made: set[str] = set()
+    deleted: set[str] = set()
+
+    class Walk(schema.as_state_machine()):  # type: ignore[misc]  # made when it runs
+        def before_call(self, case: schemathesis.Case) -> None:
+            # Bodies are sound here, so that a walk gets somewhere; unsound ones are sent above.
+            match case.operation.label:
+                case "POST /conversation":
+                    message = {"content": build.text("hello"), "model": build.MODEL, "parentMessageId": None}
+                    case.body = {"conversationId": new_id(), "message": message}
+                    case.headers["Accept"] = "application/json"
+                    made.add(case.body["conversationId"])
+                case "PATCH /conversation/{conversation_id}/title":
+                    case.body = {"newTitle": "Bread"}
+                case "PUT /conversation/{conversation_id}/{message_id}/feedback":
+                    case.body = {"thumbsUp": True}
+
+        def get_call_kwargs(self, case: schemathesis.Case) -> dict[str, Any]:
+            return {"headers": headers}
+
+        def validate_response(self, response: Any, case: schemathesis.Case, **_: Any) -> None:
+            case.validate_response(response, checks=CHECKS)
+            label, named = case.operation.label, case.path_parameters.get("conversation_id")
+            if response.status_code != 200:
+                return
+            assert named not in deleted, f"{label} of a conversation that was deleted"
+            done.add(label)
+            match label:
+                case "DELETE /conversation/{conversation_id}":
+                    deleted.add(named)
+                case "DELETE /conversations":
+                    deleted.update(made)
+                case "POST /conversations/bulk-delete":
+                    deleted.update(set(case.body["conversationIds"]) - set(response.json()["failedIds"]))
+
+    Walk.run(
+        settings=settings(
+            max_examples=EXAMPLES,
+            stateful_step_count=20,
+            derandomize=True,
+            deadline=None,
+            database=None,
+            phases=[Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        )
+    )
+    # Which way a walk takes depends on the ids it meets; many walks take all of them.
+    missed = LINKED - done
+    assert not missed if SLOW else len(missed) <= len(LINKED) // 3, f"never reached: {missed}"
+    assert made

@@ -1,5 +1,6 @@
 """The real server process: what is true of it as a whole."""
 
+import base64
 import json
 import os
 import time
@@ -114,3 +115,25 @@ def test_a_local_token_verifies_elsewhere_by_the_document_over_http(bedrock: Emu
         claims = cognito.TokenVerifier([trusted]).verify(server.manage("issue_token", "alice", "--group", "Admin"))
         assert (claims.username, claims.groups) == ("alice", ("Admin",))
         assert "d" not in server.call("GET", "/.well-known/jwks.json")[1]["keys"][0]
+
+
+def test_a_large_file_comes_by_its_address_and_no_log_holds_the_address(bedrock: Emulator, tmp_path: Path) -> None:
+    bedrock.reset()
+    notes = "0123456789abcdef" * 200_000
+    file = {"contentType": "attachment", "fileName": "notes.txt", "body": base64.b64encode(notes.encode()).decode()}
+    with LiveServer(tmp_path, bedrock.url, LOG_FORMAT="json", LOG_LEVEL="DEBUG") as server:
+        token = server.manage("issue_token", "alice")
+        asked = payload(
+            "c1", [{"contentType": "text", "body": "read"}, file], message_id="q1", model="claude-v4.6-sonnet"
+        )
+        assert server.call("POST", "/conversation", asked, token=token)[0] == 200
+        _, read = server.call("GET", "/conversation/c1?blobs=reference", token=token)
+        address = read["messageMap"]["q1"]["content"][1]["url"]
+        path = "/" + address.split("/", 3)[3]
+        assert server.call("GET", path) == (200, notes)
+        assert server.call("GET", path.replace("notes", "other"))[0] == 403
+        server.process.terminate()
+        server.process.wait(timeout=30)
+        logged = server.log.read_text()
+    assert "/blobs/{sha256}" in logged
+    assert address.rpartition("signature=")[2] not in logged

@@ -33,6 +33,8 @@ TABLE: dict[str, tuple[str, Any, tuple[int, ...]]] = {
     "GET docs": ("/docs", None, OPEN),
     "GET docs/redoc": ("/docs/redoc", None, OPEN),
     "chat": ("/chat", None, OPEN),
+    # The signature in the address is the permission, whoever holds it: tests/test_blob_links.py.
+    "GET blobs/<str:sha256>": ("/blobs/0", None, (403,) * 6),
     "GET .well-known/jwks.json": ("/.well-known/jwks.json", None, OPEN),
     "POST conversation": ("/conversation", CONTINUE, (400, 404, 404, 403, 401, 401)),
     "GET conversations": ("/conversations", None, EVERYBODYS_OWN),
@@ -41,6 +43,18 @@ TABLE: dict[str, tuple[str, Any, tuple[int, ...]]] = {
     "DELETE conversation/<path:conversation_id>": ("/conversation/c1", None, OWN),
     "GET conversation/<path:conversation_id>/<str:message_id>/stream": ("/conversation/c1/q1/stream", None, OWN),
     "POST conversation/<path:conversation_id>/<str:message_id>/stop": ("/conversation/c1/q1/stop", None, OWN),
+    "POST conversations/bulk-delete": ("/conversations/bulk-delete", {"conversationIds": ["c1"]}, EVERYBODYS_OWN),
+    "PUT conversation/<path:conversation_id>/<str:message_id>/feedback": (
+        "/conversation/c1/q1/feedback",
+        {"thumbsUp": True},
+        OWN,
+    ),
+    "GET conversation/<path:conversation_id>/related-documents": ("/conversation/c1/related-documents", None, OWN),
+    "GET conversation/<path:conversation_id>/related-documents/<path:source_id>": (
+        "/conversation/c1/related-documents/t@0",
+        None,
+        OWN,
+    ),
     "PATCH conversation/<path:conversation_id>/title": ("/conversation/c1/title", {"newTitle": "New"}, OWN),
     "GET conversation/<path:conversation_id>/proposed-title": ("/conversation/empty/proposed-title", None, OWN),
 }
@@ -86,7 +100,8 @@ def headers_of(db: None) -> Callable[[str], dict[str, str]]:
     """The Authorization header of a person. Alice has two conversations, of which one is empty."""
     known_key()
     alice = local.local_user("alice")
-    build.answer(build.question(build.conversation(alice, "c1"), "hello", message_id="q1"), "Echo: hello")
+    question = build.question(build.conversation(alice, "c1"), "hello", message_id="q1")
+    build.related_document(build.answer(question, "Echo: hello"), "t@0")
     build.conversation(alice, "empty")
     local.local_user("mallory")
     User.objects.filter(username="mallory").update(is_active=False)
@@ -132,10 +147,13 @@ def test_tokens_do_not_open_the_console(headers_of: Callable[[str], dict[str, st
 
 def test_what_a_stranger_may_not_do_changes_nothing(headers_of: Callable[[str], dict[str, str]]) -> None:
     before = Client().get("/conversation/c1", **headers_of("owner")).json()
+    body = json.dumps({"newTitle": "Mine", "thumbsUp": True, "conversationIds": ["c1"]})
     for path, method in (
         ("/conversation/c1", "DELETE"),
         ("/conversation/c1/title", "PATCH"),
+        ("/conversation/c1/q1/feedback", "PUT"),
         ("/conversations", "DELETE"),
+        ("/conversations/bulk-delete", "POST"),
     ):
-        Client().generic(method, path, json.dumps({"newTitle": "Mine"}), "application/json", **headers_of("stranger"))
+        Client().generic(method, path, body, "application/json", **headers_of("stranger"))
     assert Client().get("/conversation/c1", **headers_of("owner")).json() == before

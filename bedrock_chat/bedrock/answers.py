@@ -30,7 +30,7 @@ def read_whole(response: dict[str, Any]) -> Iterator[Event]:
     tools = _ToolUses()
     for index, block in enumerate(response.get("output", {}).get("message", {}).get("content", ())):
         if text := block.get("text"):
-            yield TextDelta(_storable(text), index)
+            yield TextDelta(storable(text), index)
         elif use := block.get("toolUse"):
             yield from tools.complete(use.get("toolUseId", ""), use.get("name", ""), use.get("input", {}), index)
         elif reasoning := block.get("reasoningContent"):
@@ -44,7 +44,7 @@ def read_whole(response: dict[str, Any]) -> Iterator[Event]:
 def _read_reasoning(part: dict[str, Any], index: int) -> Iterator[Event]:
     """A union of `text`, `signature` and `redactedContent`: all of a block, or one of its deltas."""
     if text := part.get("text"):
-        yield ReasoningDelta(_storable(text), index)
+        yield ReasoningDelta(storable(text), index)
     if signature := part.get("signature"):
         yield ReasoningSignature(signature, index)
     if redacted := part.get("redactedContent"):
@@ -76,7 +76,7 @@ def read_stream(frames: Iterable[Any], token: Callable[[], None]) -> Iterator[Ev
             index, delta = part.get("contentBlockIndex", 0), part.get("delta", {})
             if text := delta.get("text"):
                 token()
-                yield TextDelta(_storable(text), index)
+                yield TextDelta(storable(text), index)
             elif use := delta.get("toolUse"):
                 tools.add(index, use.get("input", ""))
             elif reasoning := delta.get("reasoningContent"):
@@ -128,7 +128,7 @@ class _ToolUses:
 
     def complete(self, tool_use_id: str, name: str, given: Any, index: int) -> Iterator[ToolUse]:
         if tool_use_id and name and isinstance(given, dict):
-            yield ToolUse(tool_use_id, name, _storable(given), index)
+            yield ToolUse(tool_use_id, name, storable(given), index)
         else:
             self._broken = True
 
@@ -138,7 +138,7 @@ class _ToolUses:
         return stop
 
 
-def _storable(value: Any) -> Any:
+def storable(value: Any) -> Any:
     """PostgreSQL keeps neither NUL nor half a surrogate pair, and what a model says must not break its own storing."""
     match value:
         case str():
@@ -146,7 +146,7 @@ def _storable(value: Any) -> Any:
                 return value
             return value.replace("\0", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
         case dict():
-            return {_storable(key): _storable(inner) for key, inner in value.items()}
+            return {storable(key): storable(inner) for key, inner in value.items()}
         case list():
-            return [_storable(inner) for inner in value]
+            return [storable(inner) for inner in value]
     return value

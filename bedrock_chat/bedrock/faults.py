@@ -132,6 +132,13 @@ class Invalid(ModelFault, BadRequest):
     default_detail = "Bedrock refused the request as invalid."
 
 
+class TooLong(ModelFault, BadRequest):
+    """More than the model's context window holds; Bedrock has no name of its own for it."""
+
+    code = "ValidationException"
+    default_detail = "The conversation is too long for the model."
+
+
 class TooLarge(ModelFault, BadRequest):
     code = "RequestEntityTooLarge"
     default_detail = "The conversation is larger than Bedrock takes. Leave out attachments, or begin a new one."
@@ -182,6 +189,17 @@ BY_STATUS: dict[int, type[ModelFault]] = {
 }
 
 UNKNOWN_MODEL_WORDS = ("model identifier is invalid", "on-demand throughput isn", "inference profile")
+TOO_LONG_WORDS = (
+    "input is too long",
+    "prompt is too long",
+    "exceed context limit",
+    "too many input tokens",
+    "too many tokens",
+    "input tokens exceeded",
+    "maximum context length",
+    "too many total text bytes",
+)
+"""How models say that their window is full, in small letters: Anthropic's, Amazon's, Meta's, Mistral's."""
 LONGEST_MESSAGE = 500
 _ARN = re.compile(r"arn:[\w-]+:[^\s\"',;)]*")
 
@@ -203,6 +221,8 @@ def of(
     if code == Invalid.code:
         if any(words in message for words in UNKNOWN_MODEL_WORDS):
             return UnknownModel(code=code)
+        if any(words in message.lower() for words in TOO_LONG_WORDS):
+            return TooLong(f"The conversation is too long for the model. Bedrock says: {_passed_on(message)}")
         return Invalid(f"Bedrock refused the request: {_passed_on(message)}" if message.strip() else None)
     kind = BY_CODE.get(code) or BY_STATUS.get(status, otherwise)
     named = code if code and not code.isdigit() else None  # botocore puts the status where a response has no name

@@ -96,8 +96,20 @@ def _error(status: int) -> OpenApiResponse:
     return OpenApiResponse(response=ErrorSerializer, description=REASONS[status], examples=[example])
 
 
+_LINKS = "x-links"
+
+
+def links(**operations: dict[str, str]) -> dict[str, Any]:
+    """For `extend_schema(extensions=links(get_note={"note_id": "$response.body#/id"}))`: what the 200 leads to.
+
+    By operation id, its parameters as runtime expressions over the answer. Readers show them, and fuzzing walks them.
+    """
+    made = {name: {"operationId": name, "parameters": parameters} for name, parameters in operations.items()}
+    return {_LINKS: made}
+
+
 class WireSchema(AutoSchema):
-    """An operation with the errors and the headers that it has whether or not its view names them."""
+    """An operation with the errors and the headers that it has whether or not its view names them, and its links."""
 
     def get_operation(self, *args: Any, **kwargs: Any) -> dict[str, Any] | None:
         operation: dict[str, Any] | None = super().get_operation(*args, **kwargs)
@@ -115,6 +127,8 @@ class WireSchema(AutoSchema):
                     _error(status), str(status), [JSON]
                 )
         operation["responses"] = dict(sorted(responses.items()))
+        if leads_to := operation.pop(_LINKS, None):
+            responses["200"]["links"] = leads_to
         return operation
 
     def _get_response_headers_for_code(self, status_code: str, direction: Any = "response") -> dict[str, Any]:

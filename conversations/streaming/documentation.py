@@ -8,6 +8,7 @@ from rest_framework import serializers
 
 from bedrock_chat.wire.event_stream import EVENT_STREAM
 from bedrock_chat.wire.openapi import ErrorSerializer
+from conversations.serializers import RelatedDocumentSerializer
 from conversations.streaming import pieces
 
 EVENTS = (
@@ -43,14 +44,6 @@ class ToolUseDataSerializer(Shape):
 class ToolResultDataSerializer(Shape):
     tool_use_id = serializers.CharField()
     status = serializers.ChoiceField(choices=["success", "error"])
-
-
-class RelatedDocumentSerializer(Shape):
-    content = serializers.DictField()
-    source_id = serializers.CharField()
-    source_name = serializers.CharField(allow_null=True)
-    source_link = serializers.CharField(allow_null=True)
-    page_number = serializers.IntegerField(allow_null=True)
 
 
 class RelatedDocumentDataSerializer(Shape):

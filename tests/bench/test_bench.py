@@ -59,3 +59,15 @@ def test_the_benchmark_of_jobs_prints_its_figures() -> None:
         if "skipped" not in figures:
             assert figures["pickUpMs"]["worst"] >= figures["pickUpMs"]["p95"] > 0
             assert figures["jobsPerSecond"] > 0
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_histories_prints_its_figures() -> None:
+    command = [sys.executable, "-m", "tests.bench.histories", "--quick"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    legs = found["images-10000"]
+    assert legs["inline"]["bytes"] > 20 * 13_000 > legs["reference"]["bytes"] > found["text"]["bytes"]
+    assert legs["file"]["bytes"] == 10_000
+    assert all(leg["p95Ms"] >= leg["p50Ms"] > 0 for leg in (found["text"], *legs.values()))

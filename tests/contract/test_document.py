@@ -29,8 +29,6 @@ NOT_BUILT = {
     "GET /bot/{bot_id}/presigned-url",
     "GET /bot/{bot_id}/publication",
     "GET /bot/{bot_id}/publication/api-key/{api_key_id}",
-    "GET /conversation/{conversation_id}/related-documents",
-    "GET /conversation/{conversation_id}/related-documents/{source_id}",
     "GET /conversations/search",
     "GET /store/pickup",
     "GET /store/popular",
@@ -45,7 +43,6 @@ NOT_BUILT = {
     "POST /bot",
     "POST /bot/{bot_id}/publication",
     "POST /bot/{bot_id}/publication/api-key",
-    "PUT /conversation/{conversation_id}/{message_id}/feedback",
 }
 """Routes of parts that are not there yet. Whoever builds one strikes it here."""
 

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from bedrock_chat.database import release_connection
+from bedrock_chat.identity import local
+from tests import build
 from tests.contract.exceptions import DECIDED, NOT_BUILT
 from tests.contract.replay import SAMPLES, Differs, Replay
 from tests.conversations.chat import read, say, text_of
@@ -43,9 +45,39 @@ def make_parallel_turns(replay: Replay) -> None:
         assert list(pool.map(ask, range(6))) == [200] * 6
 
 
+def read_large_conversation(replay: Replay) -> None:
+    replay.bindings["01M81EW1M476DVP9RH154RM27M"] = read(replay.api_client("alice"), "01JZZZZZZZZZZZZZZZZZZZBIG1")[
+        "lastMessageId"
+    ]
+
+
+def make_related_documents(conversation: str, username: str, sample: str) -> Callable[[Replay], None]:
+    """No tool finds anything yet: what it found in the recording is written as a turn's close would write it."""
+
+    def make(replay: Replay) -> None:
+        [recorded] = [each["response"] for each in SAMPLES if each["name"] == sample]
+        made = build.conversation(local.local_user(username), conversation)
+        answer = build.exchange(made, "What is it about?")
+        for each in reversed(recorded):
+            build.related_document(
+                answer,
+                each["sourceId"],
+                content=each["content"],
+                source_name=each["sourceName"],
+                source_link=each["sourceLink"],
+                page_number=each["pageNumber"],
+            )
+
+    return make
+
+
 UNRECORDED: dict[str, Callable[[Replay], None]] = {
     "conv-continue-generate-with-reasoning": make_answer_to_continue,
     "conv-parallel-turns-lost-update": make_parallel_turns,
+    "conv-large-feedback": read_large_conversation,
+    "related-docs": make_related_documents("01JZZZZZZZZZZZZZZZZZZZZK01", "alice", "related-docs"),
+    "related-docs-rag": make_related_documents("01JZZZZZZZZZZZZZZZZZZZZK02", "alice", "related-docs-rag"),
+    "related-docs-agent": make_related_documents("01JZZZZZZZZZZZZZZZZZZZZK03", "dave", "related-docs-agent"),
 }
 """Sample → what the recorded client had done before it."""
 
@@ -53,7 +85,10 @@ INSTEAD: dict[str, Callable[[dict[str, Any]], bool]] = {
     "conv-continue-generate-with-reasoning": lambda body: (
         text_of(body["message"]) == "This answer stops ...and the rest."
     ),
-    "conv-large-get-after-feedback": lambda body: body["messageMap"][body["lastMessageId"]]["feedback"] is not None,
+    "conv-large-get-after-feedback": lambda body: (
+        body["messageMap"][body["lastMessageId"]]["feedback"] == {"thumbsUp": True, "category": "c", "comment": ""}
+    ),
+    "feedback-up-without-category": lambda body: body == {"thumbsUp": True, "category": "", "comment": ""},
     "conv-parallel-turns-lost-update": lambda body: (
         {f"Echo: parallel {index}" for index in range(6)} <= {text_of(each) for each in body["messageMap"].values()}
     ),

@@ -118,7 +118,11 @@ def test_tool_results_come_back_as_they_were() -> None:
     ]
     body = {"tool_use_id": "t1", "status": "success", "content": parts}
     parsed = content.parse([{"content_type": "toolResult", "body": body}])
-    assert content.to_wire(parsed.blocks, parsed.bodies.__getitem__) == [
+
+    def show(sha256: str, content_type: str, file_name: str) -> dict[str, str]:
+        return {"body": b64(parsed.bodies[sha256])}
+
+    assert content.to_wire(parsed.blocks, show) == [
         {"contentType": "toolResult", "body": {"toolUseId": "t1", "status": "success", "content": parts}}
     ]
     assert set(content.blob_shas(parsed.blocks)) == set(parsed.bodies)

@@ -14,7 +14,7 @@ from bedrock_chat.identity.models import User
 from conversations import turn
 from conversations.chat import ChatInput
 from conversations.content import Content
-from conversations.models import Message
+from conversations.models import Message, RelatedDocument
 from tests import build
 from tests.conversations.chat import say
 from tests.emulator import Emulator
@@ -99,13 +99,17 @@ def test_no_body_off_the_path_is_read(client_of: ClientOf, emulator: Emulator) -
     ("method", "path", "budget"),
     [
         ("get", "/conversations", 2),  # user, list
+        ("get", "/conversations?limit=1", 2),
         ("get", "/conversation/c1", 4),  # user, conversation, tree, bodies
-        (
-            "delete",
-            "/conversation/c1",
-            6,
-        ),  # user, conversation (twice: lock, cascade), references, messages, conversation
-        ("delete", "/conversations", 6),
+        ("get", "/conversation/c1?blobs=reference", 4),
+        # user, conversation (twice: lock, cascade), references, related documents, messages, conversation
+        ("delete", "/conversation/c1", 7),
+        ("delete", "/conversations", 7),
+        ("post", "/conversations/bulk-delete", 7),
+        ("put", "/conversation/c1/system/feedback", 3),
+        ("put", "/conversation/c1/{question}/feedback", 4),  # user, conversation, message, update
+        ("get", "/conversation/c1/related-documents", 3),
+        ("get", "/conversation/c1/related-documents/t@1", 3),
         ("patch", "/conversation/c1/title", 3),
         ("get", "/conversation/c1/{question}/stream", 6),  # user, conversation, question, answer, ledger
         ("post", "/conversation/c1/{question}/stop", 3),
@@ -117,9 +121,13 @@ def test_no_body_off_the_path_is_read(client_of: ClientOf, emulator: Emulator) -
 def test_every_route_keeps_its_budget(client_of: ClientOf, method: str, path: str, budget: int) -> None:
     alice = client_of("alice")
     made = build.long_conversation(alice_of(alice), 20, "c1")
+    answer = made.messages.filter(role="assistant").latest("pk")
+    for number in range(3):
+        build.related_document(answer, f"t@{number}")
     path = path.replace("{question}", made.last_question)
+    body = None if method == "get" else {"newTitle": "x", "thumbsUp": True, "conversationIds": ["c1", "c2"]}
     with CaptureQueriesContext(connection) as captured:
-        response = getattr(alice, method)(path, {"newTitle": "x"} if method == "patch" else None, format="json")
+        response = getattr(alice, method)(path, body, format="json")
     assert response.status_code == 200
     assert len(statements(captured)) <= budget, "\n".join(statements(captured))
 
@@ -128,5 +136,7 @@ def test_every_route_keeps_its_budget(client_of: ClientOf, method: str, path: st
 def test_deleting_leaves_nothing_behind(client_of: ClientOf) -> None:
     alice = client_of("alice")
     build.long_conversation(alice_of(alice), 3, "c1")
+    build.related_document(Message.objects.filter(role="assistant").latest("pk"), "t@1")
     alice.delete("/conversation/c1")
     assert not Message.objects.exists()
+    assert not RelatedDocument.objects.exists()

@@ -7,6 +7,7 @@ import pytest
 from rest_framework.test import APIClient
 
 from bedrock_chat.identity.models import User
+from conversations import titles
 from conversations.models import ModelCall
 from tests import build
 from tests.conversations.chat import read, say
@@ -41,17 +42,78 @@ def test_the_title_model_is_asked_and_nothing_is_stored(alice: APIClient, emulat
     assert "cachePoint" not in str(asked)
 
 
-@pytest.mark.parametrize("script", [{"fault": "AccessDeniedException"}, {"text": " \n"}, {}])
+@pytest.mark.parametrize(
+    "script",
+    [
+        {"fault": "AccessDeniedException"},
+        {"fault": "ValidationException"},
+        {"cut": True},
+        {"text": " \n"},
+        {"text": "“…”"},
+        {"text": "I'm sorry, but I can't propose a title for that."},
+        {"text": '{"title": "Brot backen"}'},
+        {"tools": [{"name": "title", "input": {"text": "Brot backen"}}]},
+        {},
+    ],
+)
 def test_where_the_model_fails_the_question_is_the_title(
-    alice: APIClient, emulator: Emulator, script: dict[str, str]
+    alice: APIClient, emulator: Emulator, script: dict[str, Any]
 ) -> None:
     emulator.script(**script)
     assert proposed(alice) == "Wie backe ich Brot?"
 
 
 def test_a_rambling_model_is_cut(alice: APIClient, emulator: Emulator) -> None:
-    emulator.script(text="word " * 100)
-    assert len(proposed(alice)) <= 100
+    emulator.script(text="word " * 30)
+    assert proposed(alice) == "word " * 19 + "word…"
+    assert emulator.requests()[-1]["body"]["inferenceConfig"]["maxTokens"] == titles.MOST_TOKENS
+
+
+def test_a_model_that_cannot_stop_thinking_has_room_for_it(alice: APIClient, emulator: Emulator, settings: Any) -> None:
+    settings.TITLE_MODEL = "deepseek-r1"
+    emulator.script(text="Brot backen")
+    assert proposed(alice) == "Brot backen"
+    assert emulator.requests()[-1]["body"]["inferenceConfig"]["maxTokens"] > titles.MOST_TOKENS
+
+
+def test_a_model_that_says_nothing_is_not_waited_for(
+    alice: APIClient, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(titles, "LONGEST_WAIT", 0.3)
+    emulator.script(silence=True)
+    assert proposed(alice) == "Wie backe ich Brot?"
+    assert ModelCall.objects.get(purpose="title").fault == "TooLate"
+
+
+def test_the_title_is_asked_for_in_the_language_of_the_conversation(alice: APIClient, emulator: Emulator) -> None:
+    say(alice, "c2", "パンの焼き方を教えてください。")
+    emulator.script(text="タイトル：「パンの焼き方」")
+    assert proposed(alice, "c2") == "パンの焼き方"
+    *conversation, asked = emulator.requests()[-1]["body"]["messages"]
+    assert conversation[0]["content"] == [{"text": "パンの焼き方を教えてください。"}]
+    assert "in the language of the conversation" in asked["content"][0]["text"]
+    emulator.script(fault="AccessDeniedException")
+    assert proposed(alice, "c2") == "パンの焼き方を教えてください。"
+
+
+@pytest.mark.parametrize(
+    ("title", "expected"), [("Pictures", "Pictures"), (" ", "New conversation"), ("x" * 1000, "x" * 99 + "…")]
+)
+def test_a_conversation_of_pictures_keeps_its_title_and_never_has_none(
+    alice: APIClient, emulator: Emulator, png: str, title: str, expected: str
+) -> None:
+    image = {"contentType": "image", "mediaType": "image/png", "body": png}
+    emulator.script(fault="AccessDeniedException")
+    say(alice, "c2", [image], model="claude-v4.5-sonnet")
+    assert alice.patch("/conversation/c2/title", {"newTitle": title}, format="json").status_code == 200
+    assert proposed(alice, "c2") == expected
+
+
+def test_an_empty_conversation_has_its_title(alice: APIClient, emulator: Emulator) -> None:
+    build.conversation(User.objects.get(username="alice"), "c2")
+    emulator.clear_requests()
+    assert proposed(alice, "c2") == "New conversation"
+    assert emulator.requests() == []
 
 
 def test_a_conversation_whose_only_question_failed_has_a_title_too(alice: APIClient, emulator: Emulator) -> None:

@@ -15,7 +15,7 @@ from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
 from bedrock_chat.wire import documentation
-from bedrock_chat.wire.openapi import VOID, camelize, errors
+from bedrock_chat.wire.openapi import VOID, camelize, errors, links
 from bedrock_chat.wire.renderers import WireRenderer
 from tests.wire.urls import Events
 
@@ -55,7 +55,11 @@ class NoteSerializer(serializers.Serializer[Any]):
 class NoteViewSet(ViewSet):
     renderer_classes = (Events, WireRenderer)
 
-    @extend_schema(request=NoteSerializer, responses={200: NoteSerializer, **errors(404, 409)})
+    @extend_schema(
+        request=NoteSerializer,
+        responses={200: NoteSerializer, **errors(404, 409)},
+        extensions=links(note_destroy={"note_id": "$response.body#/noteId"}),
+    )
     def create(self, request: Request) -> Response:
         return Response()
 
@@ -140,6 +144,26 @@ def test_every_error_is_the_shared_component_as_json_with_an_example(document: d
 )
 def test_the_headers_of_errors_are_documented(document: dict[str, Any], status: str, header: str) -> None:
     assert header in document["paths"]["/notes"]["post"]["responses"][status]["headers"]
+
+
+def test_an_answer_says_what_it_leads_to(document: dict[str, Any]) -> None:
+    operation = document["paths"]["/notes"]["post"]
+    leads_to = {"operationId": "note_destroy", "parameters": {"note_id": "$response.body#/noteId"}}
+    assert operation["responses"]["200"]["links"] == {"note_destroy": leads_to}
+    assert not any("links" in response for status, response in operation["responses"].items() if status != "200")
+    assert not any(name.startswith("x-") for name in operation)
+
+
+def test_every_link_names_an_operation_and_its_parameters() -> None:
+    whole = SchemaGenerator().get_schema(request=None, public=True)
+    operations = [operation for path in whole["paths"].values() for operation in path.values()]
+    parameters = {each["operationId"]: {p["name"] for p in each.get("parameters", ())} for each in operations}
+    found = 0
+    for operation in operations:
+        for link in operation["responses"].get("200", {}).get("links", {}).values():
+            assert set(link["parameters"]) <= parameters[link["operationId"]]
+            found += 1
+    assert found > 10
 
 
 # ---- The document and its readers over HTTP -------------------------------------------------------------------------

@@ -1,0 +1,83 @@
+"""Documents that the tools of a turn found: kept with its answer, for the reader to look at."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from rest_framework.exceptions import ValidationError
+
+from bedrock_chat import blobs
+from bedrock_chat.bedrock.answers import storable
+from conversations import chat, content
+from conversations.chat import Turn
+from conversations.models import SOURCE_ID_LENGTH, Message, RelatedDocument
+from conversations.opening import BLOB_OWNER
+
+logger = logging.getLogger(__name__)
+
+LARGEST_PAGE = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Unsaved rows without their answer, and the blobs that they name, which are stored already."""
+
+    rows: list[RelatedDocument] = field(default_factory=list)
+    shas: frozenset[str] = frozenset()
+
+
+def keep(turn: Turn, documents: Sequence[chat.RelatedDocument]) -> Found:
+    """Puts the bodies of found documents into storage. Call it outside any transaction.
+
+    What cannot be kept is left out and logged: the answer that it belongs to was paid for, and must be stored.
+    """
+    rows: dict[str, RelatedDocument] = {}
+    shas: set[str] = set()
+    for each in documents:
+        bodies: dict[str, bytes] = {}
+        try:
+            row = _row(turn, each, bodies)
+            blobs.store(bodies)
+        except ValidationError as error:
+            logger.warning("a tool's document is left out: %s", error.get_codes())
+        except Exception:
+            logger.exception("a tool's document is left out")
+        else:
+            rows[row.source_id] = row  # of two with one id the later one counts
+            shas.update(bodies)
+    return Found(list(rows.values()), frozenset(shas))
+
+
+def _row(turn: Turn, found: chat.RelatedDocument, bodies: dict[str, bytes]) -> RelatedDocument:
+    source_id = storable(found.source_id)
+    if not 0 < len(source_id) <= SOURCE_ID_LENGTH:
+        raise ValidationError("The source id is empty or too long.", code="source_id")
+    page = found.page_number
+    return RelatedDocument(
+        conversation_id=turn.conversation,
+        source_id=source_id,
+        source_name=storable(found.source_name),
+        source_link=storable(found.source_link),
+        page_number=page if page is not None and 0 <= page <= LARGEST_PAGE else None,
+        content=content.parse_result_part(storable(found.content), bodies),
+    )
+
+
+def write(turn: Turn, answer_id: str, found: Found) -> None:
+    """Writes the rows, in the transaction that has just written the turn's answer.
+
+    A source id that the conversation holds already is told anew: its row changes to what was found last.
+    """
+    if not found.rows:
+        return
+    where = {"conversation_id": turn.conversation, "message_id": answer_id}
+    answer = Message.objects.only("pk").get(**where)
+    for row in found.rows:
+        row.answer = answer
+    RelatedDocument.objects.bulk_create(
+        found.rows,
+        update_conflicts=True,
+        unique_fields=["conversation", "source_id"],
+        update_fields=["answer", "source_name", "source_link", "page_number", "content"],
+    )
+    blobs.refer(BLOB_OWNER, turn.conversation, found.shas)

@@ -1,0 +1,54 @@
+"""Whether a conversation fits the context window of the model that is asked, and what to say where it does not."""
+
+from collections.abc import Iterable
+
+from bedrock_chat.bedrock import estimates, faults
+from bedrock_chat.bedrock.catalog import Model
+from bedrock_chat.bedrock.request import ModelRequest
+from bedrock_chat.wire.errors import BadRequest
+from conversations.chat import ChatInput
+from conversations.content import Block, document_format
+
+WAYS_OUT = (
+    "Shorten the message or leave out documents, branch from an earlier message, begin a new conversation, or choose a "
+    "model with a larger context window."
+)
+
+
+def refuse_what_cannot_fit(chat: ChatInput, instruction: str, blocks: Iterable[Block]) -> None:
+    """Raises BadRequest where even the lowest estimate of what would be sent is over the model's window.
+
+    Of documents those of the message itself count; earlier ones are not read for it.
+    """
+    window = chat.model.context_window
+    if window is None:
+        return
+    texts = [instruction, *(block["body"] for block in blocks if block["contentType"] == "text")]
+    documents = [] if chat.continue_generate else _documents(chat)
+    # Nearly all conversations are shorter than any estimate can make them too long.
+    most = sum(map(len, texts)) // estimates.LOW_OTHERS_PER_TOKEN
+    most += sum(len(body) for _, body in documents) // estimates.LOW_ASCII_PER_TOKEN
+    if most <= window:
+        return
+    low = sum(map(estimates.low_tokens, texts))
+    low += sum(estimates.low_document_tokens(form, body) for form, body in documents)
+    if low > window:
+        raise BadRequest(_sentence(chat.model, f"at least {low:,} tokens, by a low estimate"))
+
+
+def explained(error: faults.TooLong, asked: ModelRequest) -> faults.TooLong:
+    """Bedrock's refusal, with our own estimate, the limit, and what helps."""
+    likely = estimates.usage(asked, ()).input_tokens
+    told = _sentence(asked.model, f"about {likely:,} tokens, by our estimate")
+    bedrock = str(error.detail).partition("Bedrock says: ")[2]
+    return faults.TooLong(f"{told} Bedrock says: {bedrock}" if bedrock else told)
+
+
+def _documents(chat: ChatInput) -> list[tuple[str, bytes]]:
+    attached = (block for block in chat.content.blocks if block["contentType"] == "attachment")
+    return [(document_format(block["fileName"]), chat.content.bodies[block["blob"]]) for block in attached]
+
+
+def _sentence(model: Model, size: str) -> str:
+    limit = f"; {model.display_name} takes {model.context_window:,}" if model.context_window else ""
+    return f"The conversation is too long for {model.display_name}: it holds {size}{limit}. {WAYS_OUT}"

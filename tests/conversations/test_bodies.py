@@ -1,0 +1,194 @@
+"""Images and documents of a conversation: inline as the contract has them, or by addresses that serve them."""
+
+import base64
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from django.core.files.storage import default_storage
+from django.db import connection
+from django.test import Client
+from rest_framework.test import APIClient
+
+from bedrock_chat import blobs
+from bedrock_chat.identity import local
+from conversations.content import DOCUMENT_TYPES
+from conversations.models import Message
+from tests import build
+from tests.conversations.chat import read, say
+from tests.emulator import Emulator
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both]
+ClientOf = Callable[..., APIClient]
+
+
+@pytest.fixture
+def blocks(png: str) -> list[dict[str, Any]]:
+    """A message's content, with an image, a document, and a tool's result that holds both."""
+    parts = [
+        {"text": "found"},
+        {"json": {"some_key": 1}},
+        {"format": "png", "image": png},
+        {"format": "html", "name": "a page", "document": "PHA+SGk8L3A+"},
+    ]
+    return [
+        {"contentType": "text", "body": "Look!"},
+        {"contentType": "image", "mediaType": "image/png", "body": png},
+        {"contentType": "attachment", "fileName": "Notes.TXT", "body": "bm90ZXM="},
+        {"contentType": "toolResult", "body": {"toolUseId": "t1", "status": "success", "content": parts}},
+    ]
+
+
+@pytest.fixture
+def alice(client_of: ClientOf, emulator: Emulator, blocks: list[dict[str, Any]]) -> APIClient:
+    client = client_of("alice")
+    assert say(client, "c1", blocks, message_id="q1").status_code == 200
+    return client
+
+
+def content_of(client: APIClient, query: str = "") -> list[dict[str, Any]]:
+    response = client.get(f"/conversation/c1{query}")
+    assert response.status_code == 200, response.content
+    found: list[dict[str, Any]] = response.json()["messageMap"]["q1"]["content"]
+    return found
+
+
+def with_bodies(blocks: Any) -> Iterator[dict[str, Any]]:
+    """The blocks and parts that hold a file."""
+    for block in blocks:
+        parts = block["body"]["content"] if block["contentType"] == "toolResult" else [block]
+        yield from (part for part in parts if {"mediaType", "fileName", "format"} & part.keys())
+
+
+def fetched(url: str) -> Any:
+    """What a browser without any token gets."""
+    parts = urlsplit(url)
+    return Client().get(f"{parts.path}?{parts.query}")
+
+
+@pytest.mark.parametrize("query", ["", "?blobs=inline"])
+def test_inline_is_what_was_sent(alice: APIClient, blocks: list[dict[str, Any]], query: str) -> None:
+    assert content_of(alice, query) == blocks
+
+
+def test_by_reference_every_body_is_an_address_instead(alice: APIClient, blocks: list[dict[str, Any]]) -> None:
+    shown = content_of(alice, "?blobs=reference")
+    assert [block["contentType"] for block in shown] == [block["contentType"] for block in blocks]
+    assert shown[0] == blocks[0]
+    files = list(with_bodies(shown))
+    sent = list(with_bodies(blocks))
+    assert len(files) == 4
+    for file, original in zip(files, sent, strict=True):
+        kind = next(kind for kind in ("image", "document", "body") if kind in original)
+        assert file == {**original, kind: "", "url": file["url"]}
+        assert fetched(file["url"]).getvalue() == base64.b64decode(original[kind])
+
+
+def test_addresses_name_the_type_and_the_file(alice: APIClient) -> None:
+    told = [fetched(file["url"]) for file in with_bodies(content_of(alice, "?blobs=reference"))]
+    assert [(each["Content-Type"], each["Content-Disposition"]) for each in told] == [
+        ("image/png", 'inline; filename="image.png"'),
+        ("text/plain", 'attachment; filename="Notes.TXT"'),
+        ("image/png", 'inline; filename="image.png"'),
+        ("text/html", 'attachment; filename="a page.html"'),
+    ]
+
+
+def test_no_file_is_read_where_addresses_are_given(alice: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blobs.LocalFiles, "_open", lambda *_: pytest.fail("a file was read"))
+    assert len(list(with_bodies(content_of(alice, "?blobs=reference")))) == 4
+
+
+def test_each_file_is_read_once(alice: APIClient, png: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = {"contentType": "image", "mediaType": "image/png", "body": png}
+    say(alice, "c1", [image, image])
+    names: list[str] = []
+    unpatched = blobs.LocalFiles._open
+    monkeypatch.setattr(
+        blobs.LocalFiles, "_open", lambda self, name, mode: names.append(name) or unpatched(self, name, mode)
+    )
+    content_of(alice)
+    assert len(names) == len(set(names)) == 3
+
+
+def test_the_database_connection_is_let_go_before_a_file_is_read(
+    alice: APIClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[bool] = []
+    unpatched = blobs.read
+
+    def reading(sha256: str) -> bytes:
+        held.append(connection.connection is not None)
+        return unpatched(sha256)
+
+    monkeypatch.setattr(blobs, "read", reading)
+    content_of(alice)
+    build.related_document(
+        Message.objects.get(role="assistant"), "t@0", content={"format": "png", "blob": named(), "kind": "image"}
+    )
+    assert alice.get("/conversation/c1/related-documents").status_code == 200
+    assert alice.get("/conversation/c1/related-documents/t@0").status_code == 200
+    assert len(held) == 5
+    assert connection.vendor == "sqlite" or not any(held)
+
+
+def named() -> str:
+    """The blob of the image."""
+    sha256: str = Message.objects.get(message_id="q1").content[1]["blob"]
+    return sha256
+
+
+def test_a_lost_file_leaves_its_conversation_readable(alice: APIClient, caplog: pytest.LogCaptureFixture) -> None:
+    default_storage.delete(blobs.name_of(named()))
+    with caplog.at_level(logging.ERROR):
+        assert next(file.get("body", file.get("image")) for file in with_bodies(content_of(alice))) == ""
+    assert named() in caplog.text
+
+
+def test_related_documents_come_by_reference_too(alice: APIClient, png: str) -> None:
+    build.related_document(
+        Message.objects.get(role="assistant"), "t@0", content={"format": "png", "blob": named(), "kind": "image"}
+    )
+    path = "/conversation/c1/related-documents"
+    assert [each["content"] for each in alice.get(path).json()] == [{"format": "png", "image": png}]
+    [listed] = alice.get(f"{path}?blobs=reference").json()
+    assert listed == alice.get(f"{path}/t@0?blobs=reference").json()
+    assert (listed["content"]["format"], listed["content"]["image"]) == ("png", "")
+    assert fetched(listed["content"]["url"]).getvalue() == base64.b64decode(png)
+
+
+@pytest.mark.parametrize("path", ["", "/related-documents", "/related-documents/t@0"])
+def test_there_are_no_other_ways(alice: APIClient, path: str) -> None:
+    for given in ("", "url", "Inline", "reference,inline"):
+        response = alice.get(f"/conversation/c1{path}", {"blobs": given})
+        assert (response.status_code, response.json()["errors"]) == (
+            400,
+            ["blobs: expected inline or reference."],
+        )
+
+
+def test_an_address_dies_with_the_conversation(alice: APIClient) -> None:
+    urls = [file["url"] for file in with_bodies(content_of(alice, "?blobs=reference"))]
+    assert alice.delete("/conversation/c1").status_code == 200
+    assert [fetched(url).status_code for url in urls] == [404] * 4
+
+
+def test_nobody_gets_an_address_of_somebody_elses_file(alice: APIClient, client_of: ClientOf, png: str) -> None:
+    for other in (client_of("bob"), client_of("carol", "Admin")):
+        assert other.get("/conversation/c1?blobs=reference").status_code == 404
+    build.conversation(local.local_user("bob"), "c1")
+    assert "/blobs/" not in str(read(client_of("bob"), "c1"))
+
+
+@pytest.mark.parametrize(("form", "content_type"), DOCUMENT_TYPES.items())
+def test_every_kind_of_document_has_its_type(alice: APIClient, form: str, content_type: str) -> None:
+    say(
+        alice,
+        "c2",
+        [{"contentType": "text", "body": "x"}, {"contentType": "attachment", "fileName": f"a.{form}", "body": "eA=="}],
+        message_id="q2",
+    )
+    [block] = alice.get("/conversation/c2?blobs=reference").json()["messageMap"]["q2"]["content"][1:]
+    assert fetched(block["url"])["Content-Type"] == content_type
