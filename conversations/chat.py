@@ -88,7 +88,7 @@ class RelatedDocument:
 class Opened:
     """The question is stored and the model is about to be asked. `question` is its row.
 
-    `continues`: the answer was there before, and what the model says now joins it.
+    `continued_text`: the answer was there before with this text, and what the model says now joins it.
     """
 
     conversation_id: str
@@ -96,7 +96,7 @@ class Opened:
     answer_id: str
     question: int
     attempt: int
-    continues: bool = False
+    continued_text: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -362,6 +362,11 @@ def has_text(blocks: list[Block]) -> bool:
     return any(block["contentType"] == "text" and block["body"].strip() for block in blocks)
 
 
+def text_to_extend(blocks: list[Block]) -> str:
+    """All text of an answer as a continuation finds it: what the model says next goes on where this ends."""
+    return "\n\n".join(block["body"] for block in blocks if block["contentType"] == "text").rstrip()
+
+
 def extend(blocks: list[Block], continuation: list[Block]) -> list[Block]:
     """An answer with its continuation: new text joins the last text block, trailing white space counting once.
 

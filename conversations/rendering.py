@@ -81,9 +81,8 @@ def conversation_output(conversation: Conversation, now: datetime, show: ShowBlo
             [child.message_id for child in tree.visible_children(node.pk)],
             feedback,
         )
-        # A checkpoint of its continuation says `interrupted` already, which is true only if this process dies.
-        its_end = "" if not node.is_question and tree.is_continued(node) else node.stop_reason
-        message_map[node.message_id] = _with_stop_reason(message, its_end)
+        # One that is being continued says so too: it is cut short until then, and so clients find the turn that runs.
+        message_map[node.message_id] = _with_stop_reason(message, node.stop_reason)
     last = tree.last_message(conversation.last_question)
     return {
         "id": conversation.conversation_id,

@@ -52,7 +52,7 @@ def run(
                 opened.answer_id,
                 opened.question,
                 opened.attempt,
-                continues=opened.extends is not None,
+                continued_text=content.text_to_extend(opened.bodies[opened.extends.pk]) if opened.extends else None,
             )
             yield from _ask(turn, on_close)
 

@@ -27,6 +27,9 @@ class MessageStartSerializer(Shape):
     message_id = serializers.CharField(help_text="The question's: by it the turn is resumed and stopped.")
     answer_id = serializers.CharField(allow_null=True, help_text="What the answer's will be, once it is stored.")
     continues = serializers.BooleanField(help_text="Only what joins an earlier answer is told: append it there.")
+    continued_text = serializers.CharField(
+        required=False, help_text="With `continues`: the text to append to, whatever a checkpoint has stored since."
+    )
 
 
 class PieceSerializer(Shape):

@@ -50,16 +50,18 @@ def piece_of(event: TurnEvent, start: Opened) -> Piece | None:
     return None
 
 
-def started(conversation_id: str, message_id: str, answer_id: str | None, *, continues: bool = False) -> Piece:
+def started(conversation_id: str, message_id: str, answer_id: str | None, continued_text: str | None = None) -> Piece:
     """The first piece of a turn: the question's id, by which it is resumed and stopped, and the answer's to be.
 
-    `continues` where only what joins an earlier answer is told.
+    With `continued_text` only what joins that text is told. It is named because the stored answer may hold some of
+    what is told already, by a checkpoint.
     """
     return MESSAGE_START, {
         "conversationId": conversation_id,
         "messageId": message_id,
         "answerId": answer_id,
-        "continues": continues,
+        "continues": continued_text is not None,
+        **({} if continued_text is None else {"continuedText": continued_text}),
     }
 
 

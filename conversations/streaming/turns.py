@@ -31,7 +31,7 @@ def begin(actor: Caller, chat: ChatInput) -> Listened:
         log = Log(relay.publisher(*key))
         with _lock:
             _logs[key] = log
-        log.append(started(first.conversation_id, first.message_id, first.answer_id, continues=first.continues))
+        log.append(started(first.conversation_id, first.message_id, first.answer_id, first.continued_text))
         context = contextvars.copy_context()  # what the turn binds belongs to the request's line in the log
         threads.shared().submit(lambda: context.run(_drive, events, first, log))
         return Listened(first.attempt, log.follow())

@@ -208,18 +208,22 @@ def test_a_reload_in_mid_answer_loses_and_doubles_nothing(chat: Page, server: Li
     assert branch(stored(chat, server, token)) == [LONG, words(120)]
 
 
+@pytest.mark.parametrize("checkpointed", [False, True])
 def test_a_reload_in_mid_continuation_loses_and_doubles_nothing(
-    chat: Page, server: LiveServer, token: str, bedrock: Emulator
+    chat: Page, server: LiveServer, token: str, bedrock: Emulator, checkpointed: bool
 ) -> None:
     ask(chat, "Begin. [[max_tokens]]")
-    bedrock.script(words=100, pace=0.02)
+    bedrock.script(words=250, pace=0.02)
     press(chat, "Continue")
     expect(answers(chat)).to_contain_text("quick brown")
+    if checkpointed:
+        while "brown" not in branch(stored(chat, server, token))[1]:
+            chat.wait_for_timeout(100)
     chat.reload()
     expect(answers(chat)).to_contain_text("quick brown")
     finished(chat)
-    assert branch(stored(chat, server, token))[1] == f"This answer stops{words(100)}"
-    expect(answers(chat)).to_have_text(f"This answer stops{words(100)}")
+    assert branch(stored(chat, server, token))[1] == f"This answer stops{words(250)}"
+    expect(answers(chat)).to_have_text(f"This answer stops{words(250)}")
 
 
 def test_a_lost_connection_is_made_again_from_the_last_event_seen(chat: Page) -> None:

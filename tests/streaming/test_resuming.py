@@ -98,6 +98,13 @@ def test_a_continuation_is_resumed_by_its_questions_id(server: LiveServer, alice
     ask(server, alice, "continued", f"[[max_tokens]] [[then]] {SLOW}", message_id="q")
     with asking(server, alice, "continued", [], continue_generate=True) as listener:
         seen = [*listener.until("message_start"), *listener.until("text")]
+    time.sleep(0.5)  # CHECKPOINT_SECONDS is 0.2 here
+    stored = server.call("GET", "/conversation/continued", token=alice)[1]
+    its_answer = stored["messageMap"][stored["lastMessageId"]]
+    assert its_answer["stopReason"] == "interrupted"  # so whoever comes back knows to ask for the stream
+    with resuming(server, alice, "continued", "q") as listener:
+        (start,) = listener.until("message_start")
+    assert its_answer["content"][0]["body"] > start.data["continuedText"] == "This answer stops"
     rest = resume(server, alice, "continued", "q", seen[-1].id)
     assert len(text_of(seen + rest).split()) == WORDS  # only what is new
     assert text_of(resume(server, alice, "continued", "q")).startswith("This answer stops")

@@ -82,7 +82,7 @@ def test_a_continuation_tells_only_what_is_new(server: LiveServer, alice: str) -
     assert question[-1].data["stopReason"] == "max_tokens"
     events = ask(server, alice, "longer", [], continue_generate=True)
     assert text_of(events) == " ...and the rest."
-    assert events[0].data == {**question[0].data, "continues": True}
+    assert events[0].data == {**question[0].data, "continues": True, "continuedText": "This answer stops"}
     assert resume(server, alice, "longer", "q")[0].data["continues"] is False  # told from the stored answer, whole
     assert last_text(read(server, alice, "longer")) == "This answer stops ...and the rest."
 

@@ -192,7 +192,7 @@ function hear(turn, open, { name, data }) {
     if (open.isNew) begin(open);
     if (turn.stopping) stop();
   }
-  if (name === "message_start") turn.message.begin(data.continues);
+  if (name === "message_start") turn.message.begin(data.continues, data.continuedText);
   if (name === "text" || name === "reasoning") turn.message.hear(name, data.text);
   if (name === "retrying") turn.message.say(words.retrying(Math.ceil(data.seconds)));
   if (name === "waiting") turn.message.say(words.waiting);

@@ -123,8 +123,8 @@ export class LiveAnswer {
   }
 
   /** The answer is told anew, whatever was told before: all of it, or what joins the answer before. */
-  begin(continues = true) {
-    Object.assign(this, { continues, text: "", thought: "", painted: "", prose: null, reasoning: null });
+  begin(continues = true, base = this.base) {
+    Object.assign(this, { continues, base, text: "", thought: "", painted: "", prose: null, reasoning: null });
     this.body.replaceChildren();
     this.paintSoon();
   }
