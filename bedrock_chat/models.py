@@ -3,5 +3,6 @@
 from bedrock_chat.blobs import Blob, BlobReference
 from bedrock_chat.identity.models import SigningKey, User
 from bedrock_chat.jobs.models import Job, Worker
+from bedrock_chat.search.models import SearchDocument, SearchWord
 
-__all__ = ["Blob", "BlobReference", "Job", "SigningKey", "User", "Worker"]
+__all__ = ["Blob", "BlobReference", "Job", "SearchDocument", "SearchWord", "SigningKey", "User", "Worker"]

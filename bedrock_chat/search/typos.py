@@ -1,0 +1,36 @@
+"""Words that a mistyped one may have meant. Pure."""
+
+import re
+from collections.abc import Collection
+from typing import Final
+
+from rapidfuzz import process
+from rapidfuzz.distance import OSA
+
+SHORTEST: Final = 3
+LONG: Final = 6
+MOST_CORRECTIONS: Final = 5
+
+_DIGIT: Final = re.compile(r"\d")
+
+
+def edits(word: str) -> int:
+    """How many letters may be wrong, missing, too many or swapped. Numbers are never corrected."""
+    if len(word) < SHORTEST or _DIGIT.search(word):
+        return 0
+    return 1 if len(word) < LONG else 2
+
+
+def corrections(word: str, vocabulary: Collection[str]) -> list[str]:
+    """The words that are nearest, all at the same distance, those first that begin alike; none where none is near.
+
+    The distance is Damerau's in its restricted form (no letter is changed twice), for a sixth of the time.
+    """
+    allowed = edits(word)
+    near = [other for other in vocabulary if abs(len(other) - len(word)) <= allowed]
+    if not allowed or not near:
+        return []
+    found = process.extract(word, near, scorer=OSA.distance, score_cutoff=allowed, limit=None)
+    words = [(int(distance), other[:1] != word[:1], other) for other, distance, _ in found if not _DIGIT.search(other)]
+    best = min((distance for distance, _, _ in words), default=0)
+    return [other for distance, _, other in sorted(words) if distance == best][:MOST_CORRECTIONS]
