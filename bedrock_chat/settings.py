@@ -88,9 +88,13 @@ LOGO_PATH = env.text("LOGO_PATH", "")
 # ---- Jobs -----------------------------------------------------------------------------------------------------------
 JOB_LEASE_SECONDS = env.seconds("JOB_LEASE_SECONDS", 15, minimum=1)
 WORKER_CONCURRENCY = env.integer("WORKER_CONCURRENCY", 8, minimum=1)
-JOBS: dict[str, str] = {"remove blobs": "bedrock_chat.blob_removal.remove_unreferenced"}
+JOBS: dict[str, str] = {
+    "remove blobs": "bedrock_chat.blob_removal.remove_unreferenced",
+    "index conversations": "conversations.search.index_new",
+    "compact search": "bedrock_chat.search.index.compact",
+}
 """Kind of job → who does it, a function of the claimed job."""
-JOB_SCHEDULE: dict[str, float] = {"remove blobs": 600}
+JOB_SCHEDULE: dict[str, float] = {"remove blobs": 600, "index conversations": 2, "compact search": 86_400}
 """Kind of job → seconds between its runs."""
 
 # ---- Django ---------------------------------------------------------------------------------------------------------
@@ -202,7 +206,7 @@ match DATABASES["default"]["ENGINE"]:
             "OPTIONS": {
                 "transaction_mode": "IMMEDIATE",  # WAL without it: thousands of "database is locked"
                 "timeout": 20,
-                "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+                "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA secure_delete=ON;",
             },
         }
     case "django.db.backends.postgresql":

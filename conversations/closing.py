@@ -11,7 +11,7 @@ from bedrock_chat.database import database_now
 from bedrock_chat.jobs.queue import LeaseLost
 from bedrock_chat.wire.errors import Conflict, NotFound
 from bedrock_chat.wire.ids import new_id
-from conversations import content, leases, related
+from conversations import content, leases, related, usage
 from conversations.chat import Answer, Turn
 from conversations.content import Block
 from conversations.models import Conversation, Message, ModelCall, Outcome, Role
@@ -69,7 +69,7 @@ def _close(
             if on_close is not None:
                 on_close()
     except (_Refused, LeaseLost) as error:
-        statements.insert(call)
+        usage.write_late(call)
         if isinstance(error, LeaseLost):
             raise
         if deleted:
@@ -90,9 +90,11 @@ def close_failed(running: Running, call: ModelCall | None) -> None:
     turn = running.turn
     with running.closing(), transaction.atomic():
         kept = _give_back(turn) or Conversation.objects.filter(pk=turn.conversation).exists()
-        if call is not None:
+        if call is not None and kept:
             statements.insert(call)
     if not kept:
+        if call is not None:
+            usage.write_late(call)
         raise _gone(turn)
 
 

@@ -1,23 +1,27 @@
 """Writes to conversations outside a turn, one function each."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from django.db import transaction
+from django.db.models import QuerySet
 
 from bedrock_chat import blobs
-from bedrock_chat.database import database_now
+from bedrock_chat.database import database_now, in_turns
 from bedrock_chat.identity.caller import Caller
-from conversations import access
+from conversations import access, search
 from conversations.models import Conversation, Message
 from conversations.opening import BLOB_OWNER
+
+AT_A_TIME = 100
 
 
 def rename(conversation_id: str, title: str, *, actor: Caller) -> None:
     """Gives a conversation a new title. Raises NotFound."""
     conversation = access.get_conversation(actor, conversation_id)
-    Conversation.objects.filter(pk=conversation.pk).update(title=title)
+    # With `updated_at`, which is how search learns of it.
+    Conversation.objects.filter(pk=conversation.pk).update(title=title, updated_at=database_now())
 
 
 def give_feedback(conversation_id: str, message_id: str, feedback: dict[str, Any], *, actor: Caller) -> None:
@@ -61,10 +65,23 @@ def delete_many(conversation_ids: Sequence[str], *, actor: Caller) -> Deleted:
 
 
 def delete_all(*, actor: Caller) -> None:
-    """Deletes every conversation of the caller."""
-    with transaction.atomic():
-        rows = Conversation.objects.visible_to(actor).order_by("pk").select_for_update()
-        delete_rows(list(rows.values_list("pk", flat=True)))
+    """Deletes every conversation of the caller. Cut short, it has deleted some, and is asked again."""
+    for _ in delete_in_turns(Conversation.objects.visible_to(actor)):
+        pass
+
+
+def delete_in_turns(rows: QuerySet[Conversation]) -> Iterator[int]:
+    """Deletes conversations a hundred at a time; yields how many are gone so far. Others write in between."""
+    gone = 0
+    while True:
+        with in_turns(pauses=1.0), transaction.atomic():
+            locked = rows.order_by("pk").select_for_update()
+            batch = list(locked.values_list("pk", flat=True)[:AT_A_TIME])
+            delete_rows(batch)
+        gone += len(batch)
+        yield gone
+        if len(batch) < AT_A_TIME:
+            return
 
 
 def delete_rows(rows: Sequence[int]) -> None:
@@ -73,4 +90,5 @@ def delete_rows(rows: Sequence[int]) -> None:
     A closing turn locks its conversation too, so nothing is added between the statements.
     """
     blobs.forget(BLOB_OWNER, rows)
+    search.forget(rows)
     Conversation.objects.filter(pk__in=rows).delete()

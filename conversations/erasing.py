@@ -6,14 +6,13 @@ from collections.abc import Iterator
 from django.db import transaction
 from django.db.models import F
 
-from bedrock_chat.database import database_now
+from bedrock_chat.database import database_now, truncate_log
 from bedrock_chat.identity.models import User
+from bedrock_chat.search import index
 from bedrock_chat.wire.errors import NotFound
-from bedrock_chat.wire.ids import new_id
-from conversations import editing
+from conversations import editing, usage
 from conversations.models import Conversation, Message, ModelCall
 
-AT_A_TIME = 100
 LOOK_SECONDS = 0.2
 
 
@@ -28,11 +27,21 @@ def erase(user_id: str) -> Iterator[str]:
     yield "Suspended."
     stopped = _stop_turns(user_id)
     yield f"{stopped} running turns were stopped."
-    yield from _delete_conversations(user_id)
-    anonymous = f"erased:{new_id()}"
-    kept = ModelCall.objects.filter(user_id=user_id).update(user_id=anonymous)
+    conversations = Conversation.objects.filter(user_id=user_id)
+    for gone in editing.delete_in_turns(conversations):
+        yield f"{gone} conversations are deleted."
+    index.compact()
+    yield "The index of searches is compacted."
+    anonymous = usage.erased_id()
+    with transaction.atomic():
+        # Requests that were under way may have begun something since. From here on they find no user: what has its
+        # foreign key to this row waits for the lock and fails, and the ledger asks for the row (`usage.write_late`).
+        list(User.objects.select_for_update().filter(pk=user_id).values_list("pk"))
+        editing.delete_rows(list(conversations.select_for_update().values_list("pk", flat=True)))
+        kept = ModelCall.objects.filter(user_id=user_id).update(user_id=anonymous)
+        User.objects.filter(pk=user_id).delete()
     yield f"{kept} calls stay in the ledger, under {anonymous}."
-    User.objects.filter(pk=user_id).delete()
+    truncate_log()
     yield "The user is gone."
 
 
@@ -43,16 +52,3 @@ def _stop_turns(user_id: str) -> int:
     while running.filter(lease_expires_at__gt=database_now()).exists():
         time.sleep(LOOK_SECONDS)
     return stopped
-
-
-def _delete_conversations(user_id: str) -> Iterator[str]:
-    rows = Conversation.objects.filter(user_id=user_id).order_by("pk")
-    gone = 0
-    while True:
-        with transaction.atomic():
-            batch = list(rows.select_for_update().values_list("pk", flat=True)[:AT_A_TIME])
-            editing.delete_rows(batch)
-        if not batch:
-            return
-        gone += len(batch)
-        yield f"{gone} conversations are deleted."

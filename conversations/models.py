@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Self
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.wire.ids import CodePointCharField
@@ -12,8 +12,17 @@ from bedrock_chat.wire.ids import CodePointCharField
 ID_LENGTH = 256
 ROOT_IDS = frozenset({"system", "instruction"})
 
+# Whoever changes a conversation may have read the clock before whoever changed it last: different is new, not later.
+NOT_INDEXED = Q(user__isnull=False) & (
+    Q(indexed_at__isnull=True) | Q(indexed_at__lt=F("updated_at")) | Q(indexed_at__gt=F("updated_at"))
+)
+
 
 class ConversationQuerySet(models.QuerySet["Conversation"]):
+    def to_be_indexed(self) -> Self:
+        """Those that search does not know as they are. It serves users; no route searches what a publication holds."""
+        return self.filter(NOT_INDEXED)
+
     def visible_to(self, actor: Caller) -> Self:
         """A user's own conversations, or those of the publication whose key is calling."""
         return self.filter(**self.owner(actor))
@@ -44,10 +53,14 @@ class Conversation(models.Model):
     feedback = models.JSONField(null=True, blank=True)
     created_at = models.DateTimeField()
     updated_at = models.DateTimeField()
+    indexed_at = models.DateTimeField(
+        null=True, blank=True, help_text="The `updated_at` that search knows; empty: everything is to be indexed anew."
+    )
 
     objects = ConversationQuerySet.as_manager()
 
     class Meta:
+        indexes = [models.Index(fields=["updated_at"], condition=NOT_INDEXED, name="conversations_to_be_indexed")]
         constraints = [
             models.CheckConstraint(
                 condition=Q(user__isnull=False, publication_id__isnull=True)

@@ -7,7 +7,8 @@ from django.db import IntegrityError, transaction
 from bedrock_chat import blobs, statements
 from bedrock_chat.database import database_now
 from bedrock_chat.identity.caller import Caller
-from bedrock_chat.wire.errors import BadRequest
+from bedrock_chat.identity.models import User
+from bedrock_chat.wire.errors import BadRequest, Forbidden
 from bedrock_chat.wire.ids import new_id
 from conversations import access, content, leases, placement, window
 from conversations.chat import Answer, ChatInput, Turn
@@ -21,8 +22,18 @@ BLOB_OWNER = "conversation"
 def open_turn(actor: Caller, chat: ChatInput) -> Turn | Answer:
     """Stores the question, with a lease, or finds that it was answered before. One short transaction.
 
-    Raises what `placement` raises, and BadRequest for what the model cannot see, before anything is written.
+    Raises what `placement` raises, and BadRequest for what the model cannot see, before anything is written; Forbidden
+    where the caller was erased meanwhile.
     """
+    try:
+        return _open_turn(actor, chat)
+    except IntegrityError:
+        if actor.user_id is None or User.objects.filter(pk=actor.user_id).exists():
+            raise
+        raise Forbidden("Your account is gone.") from None
+
+
+def _open_turn(actor: Caller, chat: ChatInput) -> Turn | Answer:
     with transaction.atomic():
         now = database_now()
         new_question_id = chat.message_id or new_id()
@@ -169,5 +180,6 @@ def _write_attempt(question: Node, attempt: int, now: datetime, **columns: objec
 
 
 def _write_last(conversation: Conversation, question_id: str, now: datetime) -> None:
-    if conversation.last_question != question_id:  # a conversation made just now was written with its question
+    """Tells by `updated_at` that this turn may change something, also when its process dies before it can."""
+    if (conversation.last_question, conversation.updated_at) != (question_id, now):  # it was not made just now
         statements.update(Conversation, {"pk": conversation.pk}, last_question=question_id, updated_at=now)

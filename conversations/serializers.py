@@ -10,6 +10,7 @@ from drf_spectacular.utils import PolymorphicProxySerializer, extend_schema_fiel
 from rest_framework import serializers
 
 from bedrock_chat.bedrock import catalog
+from conversations import search
 from conversations.chat import ChatInput
 from conversations.content import DOCUMENT_FORMATS, IMAGE_FORMATS, TOOL_STATUSES, Content, parse
 from conversations.models import ID_LENGTH
@@ -212,6 +213,13 @@ class NewTitleSerializer(serializers.Serializer[Any]):
     new_title = TextField(max_length=1000)
 
 
+class SearchSerializer(serializers.Serializer[Any]):
+    query = serializers.CharField(help_text="Words; no character is an operator. The first 64 words count.")
+    limit = serializers.IntegerField(
+        required=False, default=search.USUAL_HITS, min_value=1, max_value=search.MOST_HITS, help_text="At most so many."
+    )
+
+
 class FeedbackInputSerializer(serializers.Serializer[Any]):
     thumbs_up = serializers.BooleanField()
     category = TextField(
@@ -297,6 +305,23 @@ class ConversationMetaSerializer(serializers.Serializer[Any]):
     create_time = serializers.FloatField(help_text="Epoch milliseconds.")
     model = serializers.CharField()
     bot_id = serializers.CharField(allow_null=True)
+
+
+class SearchHighlightSerializer(serializers.Serializer[Any]):
+    field_name = serializers.ChoiceField(  # type: ignore[assignment]  # the wire's name, not Field's attribute
+        choices=["Title", "MessageBody"]
+    )
+    fragments = serializers.ListField(
+        child=serializers.CharField(), help_text="HTML: what was found between `<em>` and `</em>`, the rest escaped."
+    )
+
+
+class FoundConversationSerializer(serializers.Serializer[Any]):
+    id = serializers.CharField()
+    title = serializers.CharField()
+    last_updated_time = serializers.FloatField(help_text="Epoch milliseconds.")
+    bot_id = serializers.CharField(allow_null=True)
+    highlights = SearchHighlightSerializer(many=True, allow_null=True)
 
 
 class BulkDeletedSerializer(serializers.Serializer[Any]):

@@ -67,7 +67,7 @@ def _ask(conversation_id: str, path: list[Node], bodies: dict[int, list[Block]],
                 closed = event if isinstance(event, events.Closed) else closed
         except ModelFault as error:
             fault = "TooLate" if interrupt.requested else error.code
-    usage.ledger_entry(
+    call = usage.ledger_entry(
         actor,
         asked,
         purpose=Purpose.TITLE,
@@ -75,7 +75,8 @@ def _ask(conversation_id: str, path: list[Node], bodies: dict[int, list[Block]],
         closed=closed,
         latency_ms=int((time.monotonic() - started) * 1000),
         fault=fault,
-    ).save(force_insert=True)
+    )
+    usage.write_late(call)
     said = "".join(block["text"] for block in built.blocks() if "text" in block)
     return "" if fault else title_text.proposed(said, INSTRUCTION)
 

@@ -21,6 +21,7 @@ RELATED = "conversation/<path:conversation_id>/related-documents"
 urlpatterns = [
     path("conversation", TurnViewSet.as_view({"post": "create"})),
     path("conversations", ConversationListViewSet.as_view({"get": "list", "delete": "destroy_all"})),
+    path("conversations/search", ConversationListViewSet.as_view({"get": "search"})),
     path("conversations/bulk-delete", ConversationListViewSet.as_view({"post": "destroy_many"})),
     path(f"{RELATED}/<path:source_id>", RelatedDocumentViewSet.as_view({"get": "retrieve"})),
     path(RELATED, RelatedDocumentViewSet.as_view({"get": "list"})),

@@ -4,13 +4,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.conf import settings
+from django.db import transaction
 from django.utils import timezone
 
-from bedrock_chat import logs
+from bedrock_chat import logs, statements
 from bedrock_chat.bedrock import estimates, pricing
 from bedrock_chat.bedrock.events import Closed
 from bedrock_chat.bedrock.request import ModelRequest
 from bedrock_chat.identity.caller import Caller
+from bedrock_chat.identity.models import User
+from bedrock_chat.wire.ids import new_id
 from conversations.models import ModelCall, Purpose
 
 
@@ -74,6 +77,20 @@ def ledger_entry(
         fault=call.fault or None,
     )
     return call
+
+
+def write_late(call: ModelCall) -> None:
+    """Writes the row of a call whose conversation is gone. So may be its user, and then the row names nobody."""
+    with transaction.atomic():
+        user = User.objects.select_for_update().filter(pk=call.user_id).values_list("pk")
+        if call.user_id is not None and not list(user):
+            call.user_id = erased_id()
+        statements.insert(call)
+
+
+def erased_id() -> str:
+    """Whom the calls of an erased user belong to: the sums stay true, and nobody is named."""
+    return f"erased:{new_id()}"
 
 
 def newest_call(actor: Caller, conversation_id: str, question_id: str) -> ModelCall | None:

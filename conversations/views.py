@@ -14,7 +14,7 @@ from bedrock_chat.wire import paging
 from bedrock_chat.wire.event_stream import EventStreamRenderer
 from bedrock_chat.wire.openapi import VOID, errors, links
 from bedrock_chat.wire.renderers import WireRenderer
-from conversations import access, bodies, editing, rendering, stopping, titles, turn
+from conversations import access, bodies, editing, rendering, search, stopping, titles, turn
 from conversations.serializers import (
     BulkDeletedSerializer,
     BulkDeleteSerializer,
@@ -24,9 +24,11 @@ from conversations.serializers import (
     ConversationSerializer,
     FeedbackInputSerializer,
     FeedbackSerializer,
+    FoundConversationSerializer,
     NewTitleSerializer,
     ProposedTitleSerializer,
     RelatedDocumentSerializer,
+    SearchSerializer,
     read_chat_input,
 )
 from conversations.streaming import resuming, sse, turns
@@ -129,6 +131,21 @@ class ConversationListViewSet(ViewSet):
         page = paging.read(request)
         metas = rendering.conversation_metas(access.visible_conversations(caller_of(request), page))
         return paging.respond(request, page, metas, key="id")
+
+    @extend_schema(
+        operation_id="search_conversations",
+        summary="Search your conversations",
+        description="In titles and messages, the best first. What was said is found a few seconds after its turn. "
+        "Where nothing answers the words as they stand, they are taken for beginnings and corrected, and where nothing "
+        "answers that either, some of them will do.",
+        tags=TAG,
+        parameters=[SearchSerializer],
+        responses={200: FoundConversationSerializer(many=True), **errors(400)},
+    )
+    def search(self, request: Request) -> Response:
+        serializer = SearchSerializer(data=request.query_params)
+        serializer.is_valid(raise_exception=True)
+        return Response(search.search(**serializer.validated_data, actor=caller_of(request)))
 
     @extend_schema(
         operation_id="delete_conversations",

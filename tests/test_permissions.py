@@ -39,6 +39,7 @@ TABLE: dict[str, tuple[str, Any, tuple[int, ...]]] = {
     "POST conversation": ("/conversation", CONTINUE, (400, 404, 404, 403, 401, 401)),
     "GET conversations": ("/conversations", None, EVERYBODYS_OWN),
     "DELETE conversations": ("/conversations", None, EVERYBODYS_OWN),
+    "GET conversations/search": ("/conversations/search?query=hello", None, EVERYBODYS_OWN),
     "GET conversation/<path:conversation_id>": ("/conversation/c1", None, OWN),
     "DELETE conversation/<path:conversation_id>": ("/conversation/c1", None, OWN),
     "GET conversation/<path:conversation_id>/<str:message_id>/stream": ("/conversation/c1/q1/stream", None, OWN),

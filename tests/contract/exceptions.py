@@ -40,7 +40,11 @@ DECIDED: dict[str, list[str]] = {
         "conv-422-malformed-json",
         "conv-non-utf8-body",
         "conv-role-arbitrary",
+        "conv-search-422",
         "feedback-down-without-category",
+    ],
+    "Search needs no OpenSearch.": [
+        "conv-search-no-opensearch",
     ],
     "Feedback that praises needs no category, and works at any size.": [
         "feedback-up-without-category",
@@ -176,10 +180,6 @@ NOT_BUILT: dict[str, list[str]] = {
         "bot-list-alias-of-deleted",
         "conv-with-deleted-shared-bot",
         "bot-delete-by-admin-not-owner",
-    ],
-    "search": [
-        "conv-search-no-opensearch",
-        "conv-search-422",
     ],
     "store": [
         "store-search-no-opensearch",

@@ -29,7 +29,6 @@ NOT_BUILT = {
     "GET /bot/{bot_id}/presigned-url",
     "GET /bot/{bot_id}/publication",
     "GET /bot/{bot_id}/publication/api-key/{api_key_id}",
-    "GET /conversations/search",
     "GET /store/pickup",
     "GET /store/popular",
     "GET /store/search",

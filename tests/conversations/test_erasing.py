@@ -3,21 +3,28 @@
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any
 
 import pytest
 from django.apps import apps
 from django.core.management import CommandError, call_command
-from django.db import connection
+from django.db.models import F
 from rest_framework.test import APIClient
 
 from bedrock_chat.blobs import BlobReference
 from bedrock_chat.database import release_connection
+from bedrock_chat.identity import local
+from bedrock_chat.identity.caller import Caller
 from bedrock_chat.identity.models import User
+from bedrock_chat.wire.errors import Forbidden, NotFound
+from conversations import erasing, search, titles, turn
+from conversations.chat import TurnEvent
 from conversations.models import Conversation, Message, ModelCall
+from conversations.serializers import read_chat_input
 from tests.conversations.chat import read, say
 from tests.emulator import Emulator
+from tests.traces import anything_of
 
 pytestmark = [pytest.mark.both, pytest.mark.django_db(transaction=True)]
 ClientOf = Callable[..., APIClient]
@@ -30,16 +37,6 @@ def erase(name: str) -> str:
     return user.pk
 
 
-def everything() -> str:
-    """All text of all tables of ours, as one string."""
-    found = []
-    with connection.cursor() as cursor:
-        for table in connection.introspection.table_names():
-            cursor.execute(f"SELECT * FROM {connection.ops.quote_name(table)}")
-            found += [repr(row) for row in cursor.fetchall()]
-    return "\n".join(found)
-
-
 def test_nothing_of_a_person_is_left_and_nothing_of_others_is_touched(
     client_of: ClientOf, emulator: Emulator, png: str
 ) -> None:
@@ -50,12 +47,13 @@ def test_nothing_of_a_person_is_left_and_nothing_of_others_is_touched(
             assert say(client, f"c{number}", [image, {"contentType": "text", "body": "hello"}]).status_code == 200
     say(alice, "c0", f"my name is {WORD}")
     alice.patch("/conversation/c1/title", {"newTitle": f"{WORD}'s plans"}, format="json")
+    search.index_what_is_new()
+    assert anything_of(WORD.lower())
     before = read(bob, "c1")
     alices_calls, bobs_id = ModelCall.objects.filter(user_id=User.objects.get(username="alice").pk).count(), "bob"
     sub = erase("alice")
-    told = everything()
-    assert WORD not in told
-    assert sub not in told
+    assert anything_of(WORD) == anything_of(WORD.lower()) == []
+    assert anything_of(sub) == []
     assert not User.objects.filter(username="alice").exists()
     assert read(bob, "c1") == before
     assert Conversation.objects.count() == 3
@@ -86,6 +84,55 @@ def test_a_turn_that_runs_is_stopped_and_closes_under_nobodys_name(client_of: Cl
     assert not ModelCall.objects.filter(user_id=sub).exists()
     assert ModelCall.objects.get().stop_reason == "stopped"
     assert not Message.objects.exists()
+
+
+def late_turn(user: User, png: str) -> Generator[TurnEvent, None, None]:
+    """A turn of somebody who was let in before they were erased, and has not begun yet."""
+    image = {"content_type": "image", "media_type": "image/png", "body": png}
+    said = [image, {"content_type": "text", "body": WORD}]
+    asked = {"conversation_id": "late", "message": {"model": "claude-v4.5-sonnet", "content": said}}
+    return turn.run(Caller(user_id=user.pk), read_chat_input(asked))
+
+
+@pytest.mark.parametrize("step", ["Suspended.", "0 conversations are deleted.", "The index of searches is compacted."])
+def test_a_turn_that_begins_while_its_user_is_erased_leaves_nothing(emulator: Emulator, png: str, step: str) -> None:
+    alice = local.local_user("alice")
+    late = late_turn(alice, png)
+    for said in erasing.erase(alice.pk):
+        if said == step:
+            next(late)  # the question is stored
+            Message.objects.update(lease_expires_at=F("created_at"))  # nobody waits for a turn that stands still
+    with pytest.raises(NotFound):
+        list(late)
+    assert anything_of(alice.pk) == anything_of(WORD) == []
+    assert not BlobReference.objects.exists()
+    assert ModelCall.objects.get().user_id.startswith("erased:")
+
+
+def test_a_turn_that_begins_when_its_user_is_gone_is_refused(emulator: Emulator, png: str) -> None:
+    alice = local.local_user("alice")
+    late = late_turn(alice, png)
+    list(erasing.erase(alice.pk))
+    with pytest.raises(Forbidden, match="gone"):
+        next(late)
+    assert anything_of(alice.pk) == anything_of(WORD) == []
+
+
+def test_a_title_that_is_proposed_meanwhile_names_nobody(
+    client_of: ClientOf, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice = client_of("alice")
+    say(alice, "c1", "hello")
+    sub = User.objects.get(username="alice").pk
+
+    def call(*arguments: Any, _call: Any = titles.runtime.call, **options: Any) -> Any:
+        list(erasing.erase(sub))
+        return _call(*arguments, **options)
+
+    monkeypatch.setattr(titles.runtime, "call", call)
+    assert alice.get("/conversation/c1/proposed-title").status_code == 200
+    assert anything_of(sub) == []
+    assert ModelCall.objects.filter(user_id__startswith="erased:").count() == 2
 
 
 def test_whoever_is_not_there_is_said_so() -> None:

@@ -11,7 +11,7 @@ from rest_framework.test import APIClient
 from bedrock_chat.bedrock import catalog
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.identity.models import User
-from conversations import turn
+from conversations import search, turn
 from conversations.chat import ChatInput
 from conversations.content import Content
 from conversations.models import Message, RelatedDocument
@@ -101,11 +101,13 @@ def test_no_body_off_the_path_is_read(client_of: ClientOf, emulator: Emulator) -
         ("get", "/conversations", 2),  # user, list
         ("get", "/conversations?limit=1", 2),
         ("get", "/conversation/c1", 4),  # user, conversation, tree, bodies
+        ("get", "/conversations/search?query=message", 4),  # user, documents, conversations, messages
+        ("get", "/conversations/search?query=unheard", 6),  # user, documents, words (three times), documents
         ("get", "/conversation/c1?blobs=reference", 4),
-        # user, conversation (twice: lock, cascade), references, related documents, messages, conversation
-        ("delete", "/conversation/c1", 7),
-        ("delete", "/conversations", 7),
-        ("post", "/conversations/bulk-delete", 7),
+        # user, conversation (lock, cascade, itself), references, index (four times), related documents, messages
+        ("delete", "/conversation/c1", 11),
+        ("delete", "/conversations", 11),
+        ("post", "/conversations/bulk-delete", 11),
         ("put", "/conversation/c1/system/feedback", 3),
         ("put", "/conversation/c1/{question}/feedback", 4),  # user, conversation, message, update
         ("get", "/conversation/c1/related-documents", 3),
@@ -121,6 +123,7 @@ def test_no_body_off_the_path_is_read(client_of: ClientOf, emulator: Emulator) -
 def test_every_route_keeps_its_budget(client_of: ClientOf, method: str, path: str, budget: int) -> None:
     alice = client_of("alice")
     made = build.long_conversation(alice_of(alice), 20, "c1")
+    search.index_what_is_new()
     answer = made.messages.filter(role="assistant").latest("pk")
     for number in range(3):
         build.related_document(answer, f"t@{number}")

@@ -8,6 +8,12 @@ from typing import Any
 from tests.soak.clients import Person, Record, Told
 from tests.soak.processes import GRACE_SECONDS, LEASE_SECONDS, Deployment
 
+WAITING = """
+from bedrock_chat.jobs.models import Job
+from conversations.models import Conversation
+print(Job.objects.filter(kind="remove blobs", key=None).count() + Conversation.objects.to_be_indexed().count())
+"""
+
 INSIDE = """
 import json
 from pathlib import Path
@@ -15,12 +21,27 @@ from django.conf import settings
 from bedrock_chat.database import database_now
 from bedrock_chat.blobs import Blob, BlobReference, name_of
 from bedrock_chat.jobs.models import Job
-from conversations.models import Conversation, Message, ModelCall, Outcome
+from bedrock_chat.search import index, vocabulary
+from bedrock_chat.search.models import SearchDocument, SearchWord
+from conversations import search
+from conversations.models import Conversation, Message, ModelCall
 files = {path.name for path in (settings.DATA_DIR / "blobs").rglob("*") if path.is_file()}
 referred = set(BlobReference.objects.values_list("blob_id", flat=True))
+texts = {(each.pk, 0): search._title(each).text for each in Conversation.objects.all()}
+texts |= {(each.conversation_id, each.pk): search._text(each.content) for each in Message.objects.all()}
+expected = {key: words for key, text in texts.items() if (words := index.words_of(text)) or key[1]}
+documents = list(SearchDocument.objects.values_list("group_id", "key", "vocabulary", "words"))
+words = vocabulary.Change()
+for _, _, owner, each in documents:
+    vocabulary.count(words, owner, each, 1)
+columns = SearchWord.objects.values_list("vocabulary", "word", "documents")
+counted = {(owner, word): count for owner, word, count in columns}
 print(json.dumps({
     "leases": Message.objects.filter(lease_expires_at__gt=database_now()).count(),
-    "runningJobs": Job.objects.filter(state="running").count(),
+    "jobsWithoutWorker": Job.objects.filter(state="running", due_at__lt=database_now()).count(),
+    "conversationsNotIndexed": Conversation.objects.to_be_indexed().count(),
+    "differencesOfIndex": len(expected.items() ^ {(group, key): each for group, key, _, each in documents}.items()),
+    "differencesOfVocabulary": len(words.items() ^ counted.items()),
     "deadJobs": list(Job.objects.filter(state="dead").values_list("kind", "reason")),
     "filesWithoutOwner": sorted(files - referred)[:5],
     "ownersWithoutFile": sorted(referred - files)[:5],
@@ -30,8 +51,20 @@ print(json.dumps({
     "messages": Message.objects.count(),
     "calls": ModelCall.objects.count(),
     "files": len(files),
+    "indexedTexts": len(documents),
 }))
 """
+
+
+LEFT = (
+    "leases",
+    "jobsWithoutWorker",
+    "referencesWithoutConversation",
+    "conversationsNotIndexed",
+    "differencesOfIndex",
+    "differencesOfVocabulary",
+)
+"""Counts of what must not be there in the end."""
 
 
 def check(record: Record, deployment: Deployment, people: dict[str, Person]) -> dict[str, Any]:
@@ -54,7 +87,8 @@ def check(record: Record, deployment: Deployment, people: dict[str, Person]) -> 
                 findings += _compare(told, stored["messageMap"])
     findings += [f"{told.conversation}: {told.problem}" for told in record.told if told.problem]
     inside = _inside(deployment)
-    for name in ("leases", "runningJobs", "referencesWithoutConversation"):
+    findings += [finding for each in conversations if (finding := _search(people[each[0]], each, record))]
+    for name in LEFT:
         if inside[name]:
             findings.append(f"{inside[name]} {name} are left")
     for name in ("deadJobs", "filesWithoutOwner", "ownersWithoutFile"):
@@ -95,15 +129,23 @@ def _compare(told: Told, stored: dict[str, Any]) -> list[str]:
     return found
 
 
+def _search(reader: Person, key: tuple[str, str], record: Record) -> str | None:
+    """A conversation is found by the words of its questions, which begin with its id, and a deleted one is not."""
+    conversation = key[1]
+    status, hits = reader.call("GET", f"/conversations/search?limit=100&query={conversation}")
+    exists = reader.call("GET", f"/conversation/{conversation}")[0] == 200
+    is_found = status == 200 and any(hit["id"] == conversation for hit in hits)
+    return None if is_found == (exists and key not in record.deleted) else f"{conversation}: found is {is_found}"
+
+
 def _inside(deployment: Deployment) -> dict[str, Any]:
-    """What the database and the folder of files say, once the removal of blobs has run."""
+    """What the database and the folder of files say, once the removal of blobs and the indexing have run."""
     time.sleep(GRACE_SECONDS)
     deployment.manage(
         "shell", "--no-imports", "-c", "from bedrock_chat.jobs import queue; queue.enqueue('remove blobs')"
     )
-    code = "from bedrock_chat.jobs.models import Job; print(Job.objects.filter(kind='remove blobs', key=None).count())"
     end = time.monotonic() + 60
-    while deployment.manage("shell", "--no-imports", "-c", code) != "0" and time.monotonic() < end:
+    while deployment.manage("shell", "--no-imports", "-c", WAITING) != "0" and time.monotonic() < end:
         time.sleep(0.5)
     found: dict[str, Any] = json.loads(deployment.manage("shell", "--no-imports", "-c", INSIDE).splitlines()[-1])
     return found

@@ -1,0 +1,152 @@
+"""What indexes and what deletes, also at once: nothing stays of what is gone, nothing is there twice."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from rest_framework.test import APIClient
+
+from bedrock_chat.database import release_connection
+from bedrock_chat.identity import local
+from bedrock_chat.identity.caller import Caller
+from bedrock_chat.identity.models import User
+from bedrock_chat.search import finding, index, lookup
+from bedrock_chat.search.models import SearchDocument, SearchWord
+from conversations import editing, search
+from conversations.models import Conversation
+from tests import build
+from tests.traces import anything_of
+
+pytestmark = [pytest.mark.django_db, pytest.mark.both]
+ClientOf = Callable[..., APIClient]
+
+
+@pytest.fixture
+def alice(client_of: ClientOf) -> User:
+    return local.local_user("alice")
+
+
+@pytest.fixture
+def actor(alice: User) -> Caller:
+    return Caller(user_id=alice.pk)
+
+
+@pytest.fixture
+def found(actor: Caller) -> Callable[[str], list[str]]:
+    return lambda query: [hit["id"] for hit in search.search(query, actor=actor)]
+
+
+Found = Callable[[str], list[str]]
+
+
+# ---- Several at once ------------------------------------------------------------------------------------------------
+
+
+def at_once(*calls: Callable[[], Any]) -> list[Any]:
+    def alone(call: Callable[[], Any]) -> Any:
+        try:
+            return call()
+        finally:
+            release_connection(final=True)
+
+    with ThreadPoolExecutor(len(calls)) as pool:
+        return list(pool.map(alone, calls))
+
+
+@pytest.fixture
+def slowly(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Indexing takes its time, with the conversation's row locked."""
+    import time
+
+    def write(*arguments: Any, _write: Any = index.write_anew) -> None:
+        time.sleep(0.2)
+        _write(*arguments)
+
+    monkeypatch.setattr(index, "write_anew", write)
+    yield
+    monkeypatch.undo()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_workers_at_once_index_each_message_once(alice: User, slowly: None, found: Found) -> None:
+    for number in range(4):
+        build.exchange(build.conversation(alice, f"c{number}"), "lighthouse")
+    done = at_once(search.index_what_is_new, search.index_what_is_new)
+    assert sum(done) == 4
+    assert SearchDocument.objects.count() == 8
+    assert len(found("lighthouse")) == 4
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_deletion_while_it_is_indexed_leaves_nothing(alice: User, actor: Caller, slowly: None) -> None:
+    import time
+
+    build.exchange(build.conversation(alice, "c1"), "lighthouse")
+
+    def delete() -> None:
+        time.sleep(0.1)
+        editing.delete("c1", actor=actor)
+
+    assert at_once(search.index_what_is_new, delete)[0] == 1
+    assert not SearchDocument.objects.exists()
+    assert not SearchWord.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_is_deleted_before_its_turn_comes_is_not_indexed(alice: User, actor: Caller, slowly: None) -> None:
+    import time
+
+    for number in range(3):
+        build.exchange(build.conversation(alice, f"c{number}"), "lighthouse")
+
+    def delete_all() -> None:
+        time.sleep(0.1)
+        editing.delete_all(actor=actor)
+
+    at_once(search.index_what_is_new, delete_all)
+    assert not SearchDocument.objects.exists()
+    assert not SearchWord.objects.exists()
+
+
+# ---- Deletion -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["one", "all"])
+def test_what_is_deleted_leaves_nothing_behind(client_of: ClientOf, alice: User, how: str) -> None:
+    """No text, title, index or vocabulary entry, in any table."""
+    bob = local.local_user("bob")
+    made = build.conversation(alice, "c1", title="secrettitle 秘密")
+    build.answer(build.question(made, "secretquestion 内緒"), "secretanswer")
+    build.exchange(build.conversation(bob, "his"), "innocent")
+    search.index_what_is_new()
+    client = client_of("alice")
+    client.delete("/conversation/c1" if how == "one" else "/conversations")
+    for word in ("secret", "秘密", "内緒"):
+        assert [place for place in anything_of(word) if not place.startswith(lookup.INDEX)] == []
+    for query in ("secrettitle", "secretqestion", "secret", "秘密"):
+        assert finding.find(search.KIND, [f"user:{alice.pk}"], f"user:{alice.pk}", query).hits == []
+    index.compact()
+    assert anything_of("secret") == []
+    assert [hit["id"] for hit in client_of("bob").get("/conversations/search?query=innocent").json()] == ["his"]
+
+
+def test_many_are_deleted_a_few_at_a_time(alice: User, actor: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(editing, "AT_A_TIME", 2)
+    for number in range(5):
+        build.exchange(build.conversation(alice, f"c{number}"), "lighthouse")
+    search.index_what_is_new()
+    assert list(editing.delete_in_turns(Conversation.objects.visible_to(actor))) == [2, 4, 5]
+    assert not Conversation.objects.exists()
+    assert not SearchWord.objects.exists()
+
+
+def test_deleting_costs_a_constant_number_of_statements_more(alice: User, actor: Caller) -> None:
+    build.long_conversation(alice, 20, "c1")
+    search.index_what_is_new()
+    with CaptureQueriesContext(connection) as captured:
+        editing.delete("c1", actor=actor)
+    ours = [query["sql"] for query in captured.captured_queries if "bedrock_chat_search" in query["sql"]]
+    assert len(ours) == 4, ours  # documents (twice: what they held), words (twice: fewer, and those of none)

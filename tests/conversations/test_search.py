@@ -1,0 +1,221 @@
+"""`GET /conversations/search`: whose conversations are found, and how the answer reads."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from rest_framework.test import APIClient
+
+from bedrock_chat.identity import local
+from bedrock_chat.identity.models import User
+from bedrock_chat.search import index
+from conversations import search
+from conversations.models import Conversation
+from tests import build
+
+pytestmark = [pytest.mark.django_db, pytest.mark.both]
+ClientOf = Callable[..., APIClient]
+
+
+@pytest.fixture
+def users(client_of: ClientOf) -> dict[str, User]:
+    return {name: local.local_user(name) for name in ("alice", "bob", "carol")}
+
+
+def ask(client: APIClient, query: str, **parameters: Any) -> list[dict[str, Any]]:
+    response = client.get("/conversations/search", {"query": query, **parameters})
+    assert response.status_code == 200, response.content
+    return response.json()
+
+
+def ids(client: APIClient, query: str, **parameters: Any) -> list[str]:
+    return [hit["id"] for hit in ask(client, query, **parameters)]
+
+
+def talk(user: User, conversation_id: str, said: str, **columns: Any) -> Conversation:
+    made = build.conversation(user, conversation_id, **columns)
+    build.answer(build.question(made, said), "I see.")
+    return made
+
+
+def test_everybody_finds_their_own_conversations_alone(client_of: ClientOf, users: dict[str, User]) -> None:
+    talk(users["alice"], "hers", "about lighthouses")
+    talk(users["bob"], "his", "about lighthouses, too")
+    search.index_what_is_new()
+    assert ids(client_of("alice"), "lighthouses") == ["hers"]
+    assert ids(client_of("bob"), "lighthouses") == ["his"]
+    assert ids(client_of("carol", "Admin"), "lighthouses") == []
+
+
+@pytest.mark.parametrize("query", ["xanadu", "xanada", "xana", "xanadu weather", "秘密"])
+def test_a_strangers_words_are_never_found_or_suggested(
+    client_of: ClientOf, users: dict[str, User], query: str
+) -> None:
+    talk(users["bob"], "his", "the codename is xanadu 秘密", title="xanadu 秘密")
+    talk(users["alice"], "hers", "the weather in spring")
+    search.index_what_is_new()
+    found = ask(client_of("alice"), query)
+    assert [hit["id"] for hit in found] == (["hers"] if "weather" in query else [])
+    assert "xanadu" not in str(found)
+
+
+def test_what_the_index_says_is_confirmed_by_the_rows(client_of: ClientOf, users: dict[str, User]) -> None:
+    """Whatever went wrong in the index, nobody reads a conversation that is not theirs."""
+    his = talk(users["bob"], "his", "the codename is xanadu")
+    key = his.messages.first().pk
+    scope = f"user:{users['alice'].pk}"
+    index.write(index.Group(search.KIND, his.pk, (scope,), scope), [index.Document(key, "the codename is xanadu")])
+    hers = talk(users["alice"], "hers", "nothing of that kind")
+    index.write(index.Group(search.KIND, hers.pk, (scope,), scope), [index.Document(key, "the codename is xanadu")])
+    found = ask(client_of("alice"), "xanadu")
+    assert found == [
+        {
+            "id": "hers",
+            "title": "New conversation",
+            "lastUpdatedTime": found[0]["lastUpdatedTime"],
+            "botId": None,
+            "highlights": None,
+        }
+    ]
+
+
+def test_a_hit_reads_as_the_contract_says(client_of: ClientOf, users: dict[str, User]) -> None:
+    made = talk(users["alice"], "c1", "Who lives in a lighthouse by the river?", title="Lighthouses & keepers")
+    build.answer(build.question(made, "And the <b>lighthouse</b> at sea?"), "A lighthouse keeper.")
+    search.index_what_is_new()
+    made.refresh_from_db()
+    assert ask(client_of("alice"), "lighthouse") == [
+        {
+            "id": "c1",
+            "title": "Lighthouses & keepers",
+            "lastUpdatedTime": float(int(made.updated_at.timestamp() * 1000)),
+            "botId": None,
+            "highlights": [
+                {
+                    "fieldName": "MessageBody",
+                    "fragments": [
+                        "A <em>lighthouse</em> keeper.",
+                        "And the &lt;b&gt;<em>lighthouse</em>&lt;/b&gt; at sea?",
+                    ],
+                }
+            ],
+        }
+    ]
+    (hit,) = ask(client_of("alice"), "lighthouses")
+    assert hit["highlights"] == [
+        {"fieldName": "Title", "fragments": ["<em>Lighthouses</em> &amp; keepers"]},
+    ]
+
+
+def test_who_wants_snake_case_gets_it(client_of: ClientOf, users: dict[str, User]) -> None:
+    talk(users["alice"], "c1", "about lighthouses")
+    search.index_what_is_new()
+    accept = "application/json; case=snake"
+    response = client_of("alice").get("/conversations/search", {"query": "lighthouses"}, headers={"Accept": accept})
+    (hit,) = response.json()
+    assert {"last_updated_time", "bot_id"} <= hit.keys()
+    assert hit["highlights"][0]["field_name"] == "MessageBody"
+
+
+def test_a_conversation_is_one_hit_however_often_it_answers(client_of: ClientOf, users: dict[str, User]) -> None:
+    made = talk(users["alice"], "c1", "about lighthouses", title="lighthouses")
+    for number in range(5):
+        build.exchange(made, f"more about lighthouses, number {number}")
+    search.index_what_is_new()
+    (hit,) = ask(client_of("alice"), "lighthouses")
+    (title, body) = hit["highlights"]
+    assert title["fragments"] == ["<em>lighthouses</em>"]
+    assert 1 <= len(body["fragments"]) <= search.FRAGMENTS_SHOWN
+
+
+def test_there_are_twenty_hits_unless_asked_otherwise(client_of: ClientOf, users: dict[str, User]) -> None:
+    for number in range(22):
+        talk(users["alice"], f"c{number}", "about lighthouses")
+    search.index_what_is_new()
+    alice = client_of("alice")
+    assert len(ids(alice, "lighthouses")) == 20
+    assert len(ids(alice, "lighthouses", limit=3)) == 3
+    assert len(ids(alice, "lighthouses", limit=100)) == 22
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    ["", "query", "query=", "query=%20%20", "query=a&limit=0", "query=a&limit=101", "query=a&limit=ten", "limit=5"],
+)
+def test_a_query_that_cannot_be_is_a_400(client_of: ClientOf, parameters: str) -> None:
+    response = client_of("alice").get(f"/conversations/search?{parameters}")
+    assert response.status_code == 400
+    assert response.json()["errors"][0].startswith(("query: ", "limit: "))
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        '"',
+        '"lighthouse',
+        "lighthouse*",
+        "lighthouse AND",
+        "NOT lighthouse",
+        "NEAR(lighthouse, 2)",
+        "terms : lighthouse",
+        "^lighthouse",
+        "lighthouse)",
+        "lighthouse' OR 1=1 --",
+        "(lighthouse & !x) | <-> :*",
+        "lighthouse\\",
+        "%lighthouse_",
+        "\u200blighthouse\u200b",
+        "lighthouse " * 800,
+    ],
+)
+def test_nothing_in_a_query_is_an_operator(client_of: ClientOf, users: dict[str, User], query: str) -> None:
+    talk(users["alice"], "c1", "a lighthouse")
+    talk(users["alice"], "c2", "something else")
+    search.index_what_is_new()
+    assert ids(client_of("alice"), query) == ([] if query == '"' else ["c1"])
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "%FF%FE",
+        "%ED%A0%80",
+        "%F0%9F%A6%84",
+        "%20a%0d%0ab%20",
+        "x" * 10_000,
+        "%E6%9D%B1" * 10_000,
+        "a+b+" * 2500,
+        "%E0%B8%B3" + "%E0%B9%87" * 700,
+    ],
+)
+def test_no_query_is_a_fault_of_the_server(client_of: ClientOf, query: str) -> None:
+    assert client_of("alice").get(f"/conversations/search?query={query}").status_code == 200
+
+
+def test_files_reasoning_and_tools_are_not_searched(client_of: ClientOf, users: dict[str, User]) -> None:
+    made = build.conversation(users["alice"], "c1")
+    blocks = [
+        {"contentType": "reasoning", "text": "hidden", "signature": "", "redactedContent": ""},
+        {"contentType": "toolUse", "body": {"toolUseId": "t", "name": "hidden", "input": {"q": "hidden"}}},
+        {"contentType": "text", "body": "shown"},
+    ]
+    build.answer(build.question(made, "a question"), "", content=blocks)
+    search.index_what_is_new()
+    assert ids(client_of("alice"), "shown") == ["c1"]
+    assert ids(client_of("alice"), "hidden") == []
+
+
+def test_every_branch_is_searched(client_of: ClientOf, users: dict[str, User]) -> None:
+    made = build.conversation(users["alice"], "c1")
+    build.exchange(made, "the first wording")
+    build.exchange(made, "the edited wording")
+    search.index_what_is_new()
+    assert ids(client_of("alice"), "first wording") == ids(client_of("alice"), "edited wording") == ["c1"]
+
+
+def test_what_a_publication_holds_is_not_indexed() -> None:
+    user = local.local_user("alice")
+    made = build.conversation(user, "c1")
+    Conversation.objects.filter(pk=made.pk).update(user=None, publication_id="p1")
+    build.exchange(made, "said to a published bot")
+    assert search.index_what_is_new() == 0
