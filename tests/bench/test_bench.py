@@ -8,12 +8,18 @@ from typing import Any
 import pytest
 
 
-@pytest.mark.slow
-def test_the_benchmark_prints_its_ratios() -> None:
-    command = [sys.executable, "-m", "tests.bench", "--quick"]
+def quick(module: str) -> dict[str, Any]:
+    """What a benchmark prints, at the size that only tells whether it runs."""
+    command = [sys.executable, "-m", module, "--quick"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+@pytest.mark.slow
+def test_the_benchmark_prints_its_ratios() -> None:
+    found = quick("tests.bench")
     assert found["size"] == "quick"
     for ratio in (found["turn"]["c1"], found["turn"]["c16"], found["turn1000"]["c1"]):
         assert 0.1 < ratio["cpuRatioToRaw"] < 1000
@@ -25,10 +31,7 @@ def test_the_benchmark_prints_its_ratios() -> None:
 
 @pytest.mark.slow
 def test_the_benchmark_of_streams_prints_its_ratios() -> None:
-    command = [sys.executable, "-m", "tests.bench.streams", "--quick"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+    found = quick("tests.bench.streams")
     assert found["size"] == "quick"
     for leg, deltas in (("paced", 50), ("burst", 500)):
         assert found[leg]["raw"]["deltasPerCoreSecond"] > 0
@@ -52,10 +55,7 @@ def _many(found: dict[str, Any]) -> list[dict[str, Any]]:
 
 @pytest.mark.slow
 def test_the_benchmark_of_jobs_prints_its_figures() -> None:
-    command = [sys.executable, "-m", "tests.bench.jobs", "--quick"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
-    assert done.returncode == 0, done.stderr
-    for figures in json.loads(done.stdout).values():
+    for figures in quick("tests.bench.jobs").values():
         if "skipped" not in figures:
             assert figures["pickUpMs"]["worst"] >= figures["pickUpMs"]["p95"] > 0
             assert figures["jobsPerSecond"] > 0
@@ -63,11 +63,19 @@ def test_the_benchmark_of_jobs_prints_its_figures() -> None:
 
 @pytest.mark.slow
 def test_the_benchmark_of_histories_prints_its_figures() -> None:
-    command = [sys.executable, "-m", "tests.bench.histories", "--quick"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+    found = quick("tests.bench.histories")
     legs = found["images-10000"]
     assert legs["inline"]["bytes"] > 20 * 13_000 > legs["reference"]["bytes"] > found["text"]["bytes"]
     assert legs["file"]["bytes"] == 10_000
     assert all(leg["p95Ms"] >= leg["p50Ms"] > 0 for leg in (found["text"], *legs.values()))
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_searches_prints_its_figures() -> None:
+    found = quick("tests.bench.search")
+    for leg in (found["sqlite"], found["postgresql"]):
+        if "skipped" not in leg:
+            assert all(kind["p95Ms"] >= kind["p50Ms"] > 0 for kind in leg["queries"].values())
+            assert leg["queries"]["word"]["answered"] > leg["queries"]["unknownWords"]["answered"] == 0
+            assert leg["indexingOneMessage"]["appendedCpuMs"] > 0
+            assert leg["foundAfter"]["p95S"] < 30
