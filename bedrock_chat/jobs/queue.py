@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 from django.conf import settings
 from django.db import connection, transaction
+from django.db.models import F
 from django.utils.module_loading import import_string
 
 from bedrock_chat import statements
@@ -109,12 +110,14 @@ def handler_of(kind: str) -> Any:
 def claim(worker: str, limit: int) -> list[Claimed]:
     """Takes up to `limit` jobs that are due, the longest due first, in one statement.
 
-    A job whose worker let its lease run out is due too. One that was taken too often is buried instead of given.
+    A job whose worker let its lease run out is due too. One that was taken too often has failed instead of being given.
+    Kinds that the settings do not name belong to another version, whose workers will come for them.
     """
     now = database_now()
     with connection.cursor() as cursor:
         until, due = map(connection.ops.adapt_datetimefield_value, (now + lease(), now))
-        cursor.execute(_claim_sql(connection.vendor), [worker, until, due, limit])
+        kinds = list(settings.JOBS) if connection.vendor == "postgresql" else orjson.dumps(list(settings.JOBS)).decode()
+        cursor.execute(_claim_sql(connection.vendor), [worker, until, due, kinds, limit])
         rows = cursor.fetchall()
     claimed = [
         Claimed(pk, kind, orjson.loads(payload), key, attempt, worker) for pk, kind, payload, key, attempt in rows
@@ -134,14 +137,21 @@ def renew(worker: str, running: Iterable[Claimed]) -> None:
         mine.update(due_at=now + lease())
 
 
-def fail(job: Claimed, reason: str, *, for_good: bool = False) -> None:
-    """The attempt came to nothing: again after a while, twice as long each time, or dead with the reason."""
+def fail(job: Claimed, reason: str) -> None:
+    """The attempt came to nothing: again after a while, twice as long each time, or dead with the reason.
+
+    A periodic job never dies: when its attempts are spent, it begins anew with its next turn.
+    """
     reason = " ".join(reason.split())[:LONGEST_REASON] or "It failed without a word."
-    if for_good or (job.attempt >= MOST_ATTEMPTS and job.key not in schedule()):
-        statements.update(Job, job.fence, state=State.DEAD, worker="", reason=reason)
-    else:
-        due = database_now() + timedelta(seconds=backoff(job.attempt))
-        statements.update(Job, job.fence, state=State.READY, worker="", reason=reason, due_at=due)
+    wait, attempt = backoff(job.attempt), job.attempt
+    if attempt >= MOST_ATTEMPTS:
+        every = schedule().get(job.key)
+        if every is None:
+            statements.update(Job, job.fence, state=State.DEAD, worker="", reason=reason)
+            return
+        wait, attempt = max(wait, every), 0
+    due = database_now() + timedelta(seconds=wait)
+    statements.update(Job, job.fence, state=State.READY, worker="", reason=reason, due_at=due, attempt=attempt)
 
 
 def give_back(job: Claimed) -> None:
@@ -161,8 +171,9 @@ def lease() -> timedelta:
 
 
 def next_due() -> datetime | None:
-    """When the next job falls due, or the next lease ends. Takes no lock."""
-    return Job.objects.exclude(state=State.DEAD).order_by("due_at").values_list("due_at", flat=True).first()
+    """When the next job that can be done here falls due, or its lease ends. Takes no lock."""
+    waiting = Job.objects.filter(kind__in=list(settings.JOBS)).exclude(state=State.DEAD)
+    return waiting.order_by("due_at").values_list("due_at", flat=True).first()
 
 
 # ---- Operators ------------------------------------------------------------------------------------------------------
@@ -178,8 +189,17 @@ def retry(job: int) -> bool:
 
 
 def cancel(job: int) -> bool:
-    """Takes a job away, also from the worker that runs it: what that writes is rolled back. False where it is gone."""
-    return bool(Job.objects.filter(pk=job).delete()[0])
+    """Takes a job away, also from the worker that runs it: what that writes is rolled back. False where it is gone.
+
+    Of a periodic job it takes this run, and the next one comes with the schedule.
+    """
+    row = Job.objects.filter(pk=job)
+    every = schedule().get(row.values_list("key", flat=True).first())
+    if every is None:
+        return bool(row.delete()[0])
+    due = database_now() + timedelta(seconds=every)
+    # The number goes on while it can: whoever still runs this attempt must not share one with the next.
+    return bool(row.update(state=State.READY, worker="", due_at=due, attempt=F("attempt") % MOST_ATTEMPTS))
 
 
 # ---- The schedule ---------------------------------------------------------------------------------------------------
@@ -191,11 +211,23 @@ def schedule() -> dict[str | None, float]:
 
 
 def follow_schedule() -> None:
-    """Makes the periodic jobs that are not there yet, and removes those the settings no longer name."""
+    """Makes the periodic jobs that are missing, revives dead ones, and removes those that are periodic no longer.
+
+    Those of kinds that the settings do not name stay: while versions change, they are another one's.
+    """
     now = database_now()
-    jobs = [Job(kind=kind, key=f"every:{kind}", due_at=now, created_at=now) for kind in settings.JOB_SCHEDULE]
-    Job.objects.bulk_create(jobs, ignore_conflicts=True)
-    Job.objects.filter(key__startswith="every:").exclude(key__in=[job.key for job in jobs]).delete()
+    scheduled = {f"every:{kind}": kind for kind in settings.JOB_SCHEDULE}
+    there = {row.key: row for row in Job.objects.filter(key__startswith="every:")}
+    missing = [Job(kind=scheduled[key], key=key, due_at=now, created_at=now) for key in scheduled.keys() - there.keys()]
+    dead = [key for key, row in there.items() if key in scheduled and row.state == State.DEAD]
+    over = [key for key, row in there.items() if key not in scheduled and row.kind in settings.JOBS]
+    # Mostly there is nothing to change, and then nothing is: on SQLite every change waits for the one writer's lock.
+    if missing:
+        Job.objects.bulk_create(missing, ignore_conflicts=True)
+    if dead:
+        Job.objects.filter(key__in=dead, state=State.DEAD).update(state=State.READY, attempt=0, due_at=now)
+    if over:  # one that runs just now leaves when it is done
+        Job.objects.filter(key__in=over).exclude(state=State.RUNNING).delete()
 
 
 # ---- SQL ------------------------------------------------------------------------------------------------------------
@@ -205,8 +237,15 @@ def follow_schedule() -> None:
 def _claim_sql(vendor: str) -> str:
     table = connection.ops.quote_name(Job._meta.db_table)
     # An array, so that PostgreSQL takes the limited rows once, whatever it plans.
-    chosen, locked = ("= ANY(ARRAY({}))", " FOR UPDATE SKIP LOCKED") if vendor == "postgresql" else ("IN ({})", "")
-    due = f"SELECT id FROM {table} WHERE due_at <= %s AND NOT state = 'dead' ORDER BY due_at LIMIT %s{locked}"  # noqa: S608
+    chosen, known, locked = (
+        ("= ANY(ARRAY({}))", "= ANY(%s)", " FOR UPDATE SKIP LOCKED")
+        if vendor == "postgresql"
+        else ("IN ({})", "IN (SELECT value FROM json_each(%s))", "")
+    )
+    due = (
+        f"SELECT id FROM {table} WHERE due_at <= %s AND NOT state = 'dead' AND kind {known} "  # noqa: S608
+        f"ORDER BY due_at LIMIT %s{locked}"
+    )
     return (
         f"UPDATE {table} SET state = 'running', worker = %s, attempt = attempt + 1, due_at = %s "  # noqa: S608
         f"WHERE id {chosen.format(due)} RETURNING id, kind, payload, key, attempt"

@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0
 SEEN_SECONDS = 5.0
+SCHEDULE_SECONDS = 60.0
 MISSED = 3  # a worker that has been silent so many times is not there
 FORGOTTEN = timedelta(days=1)
 
@@ -49,6 +50,7 @@ class Worker:
         on_started()
         heartbeat.register("worker", SEEN_SECONDS, self._be_seen)
         heartbeat.register("job leases", settings.JOB_LEASE_SECONDS / 3, self._renew)
+        heartbeat.register("job schedule", SCHEDULE_SECONDS, queue.follow_schedule)
         heartbeat.start()
         waking.start(self._changed.set)
         try:
@@ -143,6 +145,7 @@ class Worker:
             self._changed.wait(min(0.1, max(0.0, end - time.monotonic())))
         heartbeat.unregister("worker")
         heartbeat.unregister("job leases")
+        heartbeat.unregister("job schedule")
         with self._lock:
             left = list(self._running.values())
         for job in left:
@@ -162,7 +165,7 @@ def _perform(job: Claimed) -> None:
 def _tell_failure(job: Claimed, error: Exception) -> None:
     reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
     try:
-        queue.fail(job, reason, for_good=isinstance(error, queue.UnknownKind))
+        queue.fail(job, reason)
     except Exception:
         logger.exception("the failure of job %s %d could not be written; its lease will run out", job.kind, job.pk)
 

@@ -30,8 +30,9 @@ def act(client: Client, action: str, *jobs: Job) -> str:
 
 def dead() -> Job:
     queue.enqueue("note", {"secret": "a private word"})
+    Job.objects.update(attempt=queue.MOST_ATTEMPTS - 1)
     (claimed,) = queue.claim("worker-1", 1)
-    queue.fail(claimed, "the model was away", for_good=True)
+    queue.fail(claimed, "the model was away")
     return Job.objects.get(pk=claimed.pk)
 
 
