@@ -32,7 +32,7 @@ class UnknownKind(LookupError):
     """The setting JOBS names nobody who does such jobs."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Claimed:
     """A job that this worker runs. Whoever does it writes its result and calls `finish` in one transaction."""
 
@@ -47,6 +47,12 @@ class Claimed:
     @property
     def fence(self) -> dict[str, Any]:
         return {"pk": self.pk, "attempt": self.attempt, "worker": self.worker, "state": State.RUNNING}
+
+    def lose(self) -> None:
+        """Its own worker has claimed the row anew, maybe under the same number: an attempt counts from 1 each time a
+        periodic job comes round. No row runs under the number 0.
+        """
+        self.attempt = 0
 
     def finish(self) -> None:
         """The job is done, if the transaction around this commits. Raises LeaseLost, which must roll it back."""

@@ -25,6 +25,7 @@ from bedrock_chat.wire.ids import new_id
 logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0
+OUTRUN_SECONDS = 0.02  # after something was due and others were quicker, or hold its row
 SEEN_SECONDS = 5.0
 SCHEDULE_SECONDS = 60.0
 MISSED = 3  # a worker that has been silent so many times is not there
@@ -40,7 +41,7 @@ class Worker:
         self._threads = Threads(concurrency, name="job")
         self._changed = threading.Event()
         self._lock = threading.Lock()
-        self._running: dict[int, Claimed] = {}
+        self._running: set[Claimed] = set()
         self._stopping = False
 
     def run(self, on_started: Callable[[], object]) -> None:
@@ -56,8 +57,8 @@ class Worker:
         try:
             while not self._stopping:
                 self._changed.clear()
-                if not self._take():
-                    self._changed.wait(self._until_due())
+                if pause := self._take():
+                    self._changed.wait(pause)
         finally:
             self._leave()
 
@@ -68,35 +69,34 @@ class Worker:
 
     # ---- Working ----
 
-    def _take(self) -> bool:
-        """Begins what is due and fits; says whether there may be more."""
+    def _take(self) -> float:
+        """Begins what is due and fits; gives the seconds to sleep before there may be more, unless woken."""
         free = self._concurrency - len(self._running)
-        if not free:
-            return False
+        if free <= 0:
+            return LOOK_SECONDS  # whatever falls due meanwhile, the end of a job wakes
         try:
             due = queue.next_due()
-            claimed = queue.claim(self.id, free) if due is not None and due <= database_now() else []
+            wait = LOOK_SECONDS if due is None else (due - database_now()).total_seconds()
+            if wait > 0:
+                return min(LOOK_SECONDS, wait)
+            claimed = queue.claim(self.id, free)
         except Exception:
             # A database that is away comes back; until then there is nothing to be done.
             logger.exception("jobs cannot be claimed for now")
-            claimed = []
-        finally:
-            release_connection()
-        for job in claimed:
-            with self._lock:
-                self._running[job.pk] = job
-            self._threads.submit(partial(self._do, job))
-        return bool(claimed)
-
-    def _until_due(self) -> float:
-        """Seconds to sleep: to the next job that falls due, a second at most."""
-        try:
-            due = queue.next_due()
-            return LOOK_SECONDS if due is None else min(LOOK_SECONDS, max(0.0, (due - database_now()).total_seconds()))
-        except Exception:  # noqa: BLE001  it was told when claiming
             return LOOK_SECONDS
         finally:
             release_connection()
+        for job in claimed:
+            self._begin(job)
+        return 0.0 if claimed else OUTRUN_SECONDS
+
+    def _begin(self, job: Claimed) -> None:
+        with self._lock:
+            for older in self._running:
+                if older.pk == job.pk:
+                    older.lose()
+            self._running.add(job)
+        self._threads.submit(partial(self._do, job))
 
     def _do(self, job: Claimed) -> None:
         started = time.monotonic()
@@ -110,7 +110,7 @@ class Worker:
             _tell_failure(job, error)
         finally:
             with self._lock:
-                self._running.pop(job.pk, None)
+                self._running.discard(job)
             try:
                 release_connection()
             finally:
@@ -120,7 +120,7 @@ class Worker:
 
     def _renew(self) -> None:
         with self._lock:
-            running = list(self._running.values())
+            running = list(self._running)
         queue.renew(self.id, running)
 
     def _be_seen(self) -> None:
@@ -147,7 +147,7 @@ class Worker:
         heartbeat.unregister("job leases")
         heartbeat.unregister("job schedule")
         with self._lock:
-            left = list(self._running.values())
+            left = list(self._running)
         for job in left:
             queue.give_back(job)
         Presence.objects.filter(id=self.id).delete()
