@@ -3,7 +3,6 @@
 Apart from the server, so that views can ask and the apps can say what they run without importing it.
 """
 
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -21,7 +20,8 @@ class Part:
     abandon: Callable[[], None]
 
 
-_begun = threading.Event()
+# Set by signal handlers, of which a second may come within the first: a `threading.Event` would wait for its own lock.
+_begun = False
 _parts: list[Part] = []
 
 
@@ -32,12 +32,13 @@ def register(*, busy: Callable[[], int], interrupt: Callable[[], None], abandon:
 
 def draining() -> bool:
     """True once the process was told to end: `/ready` says so, and nothing long should begin."""
-    return _begun.is_set()
+    return _begun
 
 
 def begin() -> None:
     """Mark the process as leaving; there is no way back."""
-    _begun.set()
+    global _begun  # noqa: PLW0603
+    _begun = True
 
 
 def busy() -> int:

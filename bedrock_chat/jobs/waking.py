@@ -5,12 +5,14 @@ another connection commits; reading it costs no lock and, fifty times a second, 
 waits looks again after a second in any case.
 """
 
+import contextlib
 import logging
 import sqlite3
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import psycopg
@@ -22,6 +24,30 @@ logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.02
 PAUSE_SECONDS = 1.0
+
+
+class ReentrantEvent:
+    """An event for one thread to wait for, which its own signal handlers may set too.
+
+    They run in the middle of whatever the thread does: a `threading.Event` that is set while the thread holds the lock
+    within, about to wait for that very event, never returns.
+    """
+
+    def __init__(self) -> None:
+        self._set: SimpleQueue[None] = SimpleQueue()
+
+    def set(self) -> None:
+        self._set.put(None)
+
+    def clear(self) -> None:
+        with contextlib.suppress(Empty):
+            while True:
+                self._set.get_nowait()
+
+    def wait(self, seconds: float) -> None:
+        """Returns when the event is set, at the latest after so many seconds."""
+        with contextlib.suppress(Empty):
+            self._set.get(timeout=seconds)
 
 
 def start(wake: Callable[[], object]) -> None:

@@ -39,7 +39,7 @@ class Worker:
         self.id = new_id()
         self._concurrency = concurrency
         self._threads = Threads(concurrency, name="job")
-        self._changed = threading.Event()
+        self._changed = waking.ReentrantEvent()
         self._lock = threading.Lock()
         self._running: set[Claimed] = set()
         self._stopping = False

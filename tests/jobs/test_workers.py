@@ -118,6 +118,40 @@ def test_a_second_signal_means_now(workshop: Workshop) -> None:
     assert worker.wait(5) == 1
 
 
+SIGNALLED = """
+import os, signal, threading, time
+from bedrock_chat.jobs.worker import Worker
+worker, handled = Worker(1), 0
+
+def stop(number, frame):
+    global handled
+    worker.stop()
+    handled += 1
+
+def send():
+    for sent in range(1, 1_000_000):
+        os.kill(os.getpid(), signal.SIGTERM)
+        end = time.monotonic() + 5
+        while handled < sent:
+            if time.monotonic() > end:
+                os._exit(3)  # the handler waits for a lock of its own thread
+            time.sleep(0.00005)
+
+signal.signal(signal.SIGTERM, stop)
+threading.Thread(target=send, daemon=True).start()
+end = time.monotonic() + 2
+while time.monotonic() < end:
+    worker._changed.clear()
+    worker._changed.wait(0)
+print(handled > 100, flush=True)
+os._exit(0)
+"""
+
+
+def test_a_signal_may_come_at_any_moment(workshop: Workshop) -> None:
+    assert workshop.run(SIGNALLED) == "True"
+
+
 def test_a_worker_ends_with_its_parent(workshop: Workshop) -> None:
     code = (
         "import subprocess, sys\n"
