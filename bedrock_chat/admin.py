@@ -1,5 +1,6 @@
 """Console pages of the kernel's models."""
 
+from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.auth.models import Group
 from django.db.models import QuerySet
@@ -9,7 +10,7 @@ from django.utils.html import format_html
 from bedrock_chat.console import ReadOnlyAdmin
 from bedrock_chat.identity.models import User
 from bedrock_chat.jobs import queue
-from bedrock_chat.jobs.models import Job, Worker
+from bedrock_chat.jobs.models import Job, State, Worker
 
 admin.site.unregister(Group)  # groups come with tokens
 
@@ -25,7 +26,10 @@ class UserAdmin(ReadOnlyAdmin):
 
 @admin.register(Job)
 class JobAdmin(ReadOnlyAdmin):
-    """The queue: what waits, what runs until when, what is dead and why. What is done has left it."""
+    """The queue: what waits, what runs until when, what is dead and why. What is done has left it.
+
+    Rows cannot be changed; to retry and to cancel are what the permission to change jobs is for.
+    """
 
     list_display = ["id", "kind", "shown_state", "due_at", "attempt", "worker", "reason", "created_at"]
     list_filter = ["state", "kind"]
@@ -34,19 +38,29 @@ class JobAdmin(ReadOnlyAdmin):
     fields = ["kind", "key", "state", "due_at", "attempt", "worker", "reason", "created_at"]
     actions = ["retry", "cancel"]
 
+    def has_operate_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("bedrock_chat.change_job")
+
     @admin.display(description="state", ordering="state")
     def shown_state(self, row: Job) -> str:
-        return format_html("<strong>{}</strong>", row.state) if row.state == "dead" else row.state
+        known = "" if row.kind in settings.JOBS else ", unknown kind"
+        return format_html("<strong>{}</strong>{}" if row.state == State.DEAD else "{}{}", row.state, known)
 
-    @admin.action(description="Retry: begin now, as if it had never failed")
+    @admin.action(description="Retry: begin now, as if it had never failed", permissions=["operate"])
     def retry(self, request: HttpRequest, rows: QuerySet[Job]) -> None:
-        begun = sum(queue.retry(pk) for pk in rows.values_list("pk", flat=True))
-        self.message_user(request, f"{begun} of {rows.count()} jobs begin now; those that run already do not.")
+        chosen = list(rows.values_list("pk", flat=True))
+        begun = sum(queue.retry(pk) for pk in chosen)
+        self.message_user(request, f"{begun} of {len(chosen)} jobs begin now; those that run already do not.")
 
-    @admin.action(description="Cancel: take away, also from a worker that runs it")
+    @admin.action(
+        description="Cancel: take away, also from a worker that runs it; a periodic job skips this run",
+        permissions=["operate"],
+    )
     def cancel(self, request: HttpRequest, rows: QuerySet[Job]) -> None:
         gone = sum(queue.cancel(pk) for pk in list(rows.values_list("pk", flat=True)))
-        self.message_user(request, f"{gone} jobs were cancelled.", messages.WARNING)
+        self.message_user(
+            request, f"{gone} jobs were cancelled; periodic ones come again with their schedule.", messages.WARNING
+        )
 
 
 @admin.register(Worker)

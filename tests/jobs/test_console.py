@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Permission
 from django.test import Client
 
 from bedrock_chat.identity.models import User
@@ -22,8 +23,19 @@ def olga(settings: Any) -> Client:
     return client
 
 
-def act(client: Client, action: str, *jobs: Job) -> str:
-    response = client.post(PAGE, {"action": action, "_selected_action": [job.pk for job in jobs]}, follow=True)
+def operator_who_may(*permissions: str) -> Client:
+    user = User.objects.create_superuser("vera", "correct horse battery")
+    user.is_superuser = False
+    user.save()
+    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def act(client: Client, action: str, *jobs: Job, page: str = PAGE) -> str:
+    chosen = {"action": action, "_selected_action": [job.pk for job in jobs]}
+    response = client.post(page, chosen, follow=True)
     assert response.status_code == 200
     return response.content.decode()
 
@@ -46,7 +58,7 @@ def test_the_page_tells_why_a_job_is_dead_and_nothing_of_what_it_was_asked(olga:
 
 def test_a_dead_job_begins_again(olga: Client) -> None:
     job = dead()
-    assert "1 of 1 jobs begin now" in act(olga, "retry", job)
+    assert "1 of 1 jobs begin now" in act(olga, "retry", job, page=f"{PAGE}?state__exact=dead")
     job.refresh_from_db()
     assert (job.state, job.attempt) == (State.READY, 0)
 
@@ -58,6 +70,46 @@ def test_a_running_job_is_not_begun_twice_and_can_be_taken_away(olga: Client) ->
     assert "0 of 1 jobs begin now" in act(olga, "retry", job)
     assert "1 jobs were cancelled" in act(olga, "cancel", job)
     assert not Job.objects.exists()
+
+
+def test_of_a_periodic_job_one_run_is_cancelled_and_the_page_says_so(olga: Client, settings: Any) -> None:
+    settings.JOB_SCHEDULE = {"note": 30}
+    queue.follow_schedule()
+    job = Job.objects.get()
+    assert "1 jobs were cancelled; periodic ones come again with their schedule" in act(olga, "cancel", job)
+    job.refresh_from_db()
+    assert (job.state, job.due_at > job.created_at) == (State.READY, True)
+
+
+def test_a_job_of_a_kind_that_nobody_does_is_shown_and_can_be_cancelled(olga: Client, settings: Any) -> None:
+    queue.enqueue("note")
+    assert "unknown kind" not in olga.get(PAGE).content.decode()
+    settings.JOBS = {}
+    assert "ready, unknown kind" in olga.get(PAGE).content.decode()
+    act(olga, "cancel", Job.objects.get())
+    assert not Job.objects.exists()
+
+
+@pytest.mark.usefixtures("olga")
+def test_who_may_only_look_is_offered_no_action_and_can_send_none() -> None:
+    job = dead()
+    vera = operator_who_may("view_job")
+    page = vera.get(PAGE).content.decode()
+    assert "the model was away" in page
+    assert 'value="retry"' not in page
+    assert 'value="cancel"' not in page
+    for action in ("retry", "cancel"):
+        act(vera, action, job)
+    assert Job.objects.get().state == State.DEAD
+
+
+@pytest.mark.usefixtures("olga")
+def test_who_may_change_jobs_retries_and_cancels_them() -> None:
+    job = dead()
+    vera = operator_who_may("view_job", "change_job")
+    assert 'value="retry"' in vera.get(PAGE).content.decode()
+    assert "1 of 1 jobs begin now" in act(vera, "retry", job)
+    assert "1 jobs were cancelled" in act(vera, "cancel", job)
 
 
 def test_nothing_can_be_added_or_changed_there(olga: Client) -> None:

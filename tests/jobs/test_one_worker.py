@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -12,6 +13,7 @@ from django.utils import timezone
 
 from bedrock_chat.database import release_connection
 from bedrock_chat.jobs import queue, waking
+from bedrock_chat.jobs import worker as worker_module
 from bedrock_chat.jobs.models import Job, State
 from bedrock_chat.jobs.queue import Claimed, LeaseLost
 from bedrock_chat.jobs.worker import LOOK_SECONDS, Worker
@@ -65,6 +67,7 @@ def asleep() -> None:
 @pytest.fixture
 def bench(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workbench]:
     bench = Workbench()
+    monkeypatch.setattr(waking, "start", lambda wake: None)  # its thread would outlive the test
     settings.JOBS, settings.JOB_SCHEDULE = {"wait": "tests.jobs.handlers.tick"}, {}
     monkeypatch.setattr(queue, "handler_of", lambda kind: bench.do)
     yield bench
@@ -99,17 +102,8 @@ def test_a_worker_without_a_free_slot_asks_the_database_nothing(
         assert worker._take() == LOOK_SECONDS
 
 
-def test_a_worker_with_a_backlog_sleeps_until_a_job_ends_and_then_begins_the_next_at_once(
-    bench: Workbench, hired: Callable[[int], Worker], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    looks: list[float] = []
-    take = Worker._take
-    monkeypatch.setattr(waking, "start", lambda wake: None)  # it would outlive the test
-    monkeypatch.setattr(Worker, "_take", lambda worker: (looks.append(time.monotonic()), take(worker))[1])
-    for _ in range(3):
-        queue.enqueue("wait")
-    worker = hired(1)
-
+@contextmanager
+def at_work(worker: Worker, bench: Workbench) -> Iterator[None]:
     def work() -> None:
         try:
             worker.run(lambda: None)
@@ -119,6 +113,22 @@ def test_a_worker_with_a_backlog_sleeps_until_a_job_ends_and_then_begins_the_nex
     thread = threading.Thread(target=work)
     thread.start()
     try:
+        yield
+    finally:
+        worker.stop()
+        bench.end_all()
+        thread.join(10)
+
+
+def test_a_worker_with_a_backlog_sleeps_until_a_job_ends_and_then_begins_the_next_at_once(
+    bench: Workbench, hired: Callable[[int], Worker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[float] = []
+    take = Worker._take
+    monkeypatch.setattr(Worker, "_take", lambda worker: (looks.append(time.monotonic()), take(worker))[1])
+    for _ in range(3):
+        queue.enqueue("wait")
+    with at_work(hired(1), bench):
         until(lambda: bench.begun)
         time.sleep(0.2)
         before = len(looks)
@@ -128,10 +138,17 @@ def test_a_worker_with_a_backlog_sleeps_until_a_job_ends_and_then_begins_the_nex
         bench.end(bench.begun[0])
         until(lambda: len(bench.begun) == 2)
         assert time.monotonic() - ended < LOOK_SECONDS / 2
-    finally:
-        worker.stop()
-        bench.end_all()
-        thread.join(10)
+
+
+def test_a_worker_brings_back_a_periodic_job_that_is_gone(
+    bench: Workbench, hired: Callable[[int], Worker], settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.JOB_SCHEDULE = {"wait": 30}
+    monkeypatch.setattr(worker_module, "SCHEDULE_SECONDS", 0.1)
+    with at_work(hired(2), bench):
+        until(lambda: bench.begun)
+        Job.objects.all().delete()
+        until(lambda: len(bench.begun) == 2)
 
 
 def test_a_worker_that_claims_its_own_lost_job_keeps_the_new_lease_and_refuses_the_old_attempt(
