@@ -102,7 +102,8 @@ class Worker:
         started = time.monotonic()
         try:
             _perform(job)
-            logger.info("job %s %d done in %.3f s", job.kind, job.pk, time.monotonic() - started)
+            level = logging.DEBUG if job.key in queue.schedule() else logging.INFO  # those would be a line every 2 s
+            logger.log(level, "job %s %d done in %.3f s", job.kind, job.pk, time.monotonic() - started)
         except LeaseLost:
             logger.warning("job %s %d was taken over by somebody else", job.kind, job.pk)
         except Exception as error:
