@@ -1,7 +1,9 @@
 """Blobs in an S3 bucket, by boto3 itself: the four things that `blobs` asks of a storage, and URLs that expire."""
 
 import functools
+import re
 from typing import Any
+from urllib.parse import urlsplit
 
 import boto3
 import botocore.config
@@ -10,6 +12,7 @@ from django.core.files.base import ContentFile, File
 from django.core.files.storage import Storage
 
 MISSING = frozenset({"404", "NoSuchKey", "NotFound"})
+AMAZONS_HOST = re.compile(r"s3[.-][a-z0-9-]+\.amazonaws\.com(\.cn)?")
 
 
 class S3Files(Storage):
@@ -22,9 +25,25 @@ class S3Files(Storage):
 
     @functools.cached_property
     def _client(self) -> Any:
-        """Made at first use, and thread-safe from then on."""
-        config = botocore.config.Config(retries={"mode": "standard", "total_max_attempts": 4}, max_pool_connections=64)
-        return boto3.session.Session().client("s3", region_name=self._region, config=config)
+        """Made at first use, and thread-safe from then on.
+
+        Left alone, boto3 signs addresses the old way in some regions, and names S3's global host in nearly all: such an
+        address is refused or redirected. A host that is not Amazon's is addressed as boto3 and its profile have it, by
+        path, since few of those resolve a bucket's name.
+        """
+        regional: Any = {"us_east_1_regional_endpoint": "regional"}
+        config = botocore.config.Config(
+            retries={"mode": "standard", "total_max_attempts": 4},
+            max_pool_connections=64,
+            signature_version="s3v4",
+            s3=regional,
+        )
+        make = functools.partial(boto3.session.Session().client, "s3", region_name=self._region)
+        client = make(config=config)
+        if AMAZONS_HOST.fullmatch(urlsplit(client.meta.endpoint_url).hostname or ""):
+            regional["addressing_style"] = "virtual"
+            client = make(config=config.merge(botocore.config.Config(s3=regional)))
+        return client
 
     def _key(self, name: str) -> dict[str, str]:
         return {"Bucket": self._bucket, "Key": f"{self._prefix}/{name}" if self._prefix else name}
