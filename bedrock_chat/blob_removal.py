@@ -1,18 +1,19 @@
 """Removing bodies that nobody refers to, a while after they were last uploaded.
 
-Upload and removal of the same bytes may meet. A blob is marked first, by one statement that looks at its age and its
-references, then its file goes, then its row. An upload that came before the mark has made the blob young again, so that
-it is not marked; one that comes after it waits until the row is gone (`blobs.store`) and begins anew. A removal that
-was cut short is taken up by the next one.
+Upload and removal of the same bytes may meet. The blob goes first: one transaction looks at its age and its references,
+deletes its row and notes its file's name. From then on an upload of the same bytes makes a new row and another file.
+The file is deleted outside any transaction, by whoever finds the note, however late and however often: nothing will
+ever be stored under that name again.
 """
 
 from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.core.files.storage import default_storage
+from django.db import transaction
 from django.db.models import Exists, OuterRef
 
-from bedrock_chat.blobs import Blob, BlobReference, name_of
+from bedrock_chat.blobs import Blob, BlobReference, BlobRemoval, name_of
 from bedrock_chat.database import database_now, release_connection
 from bedrock_chat.jobs.queue import Claimed
 
@@ -20,32 +21,35 @@ AT_A_TIME = 100
 
 
 def remove_unreferenced(job: Claimed) -> None:
-    """The periodic job. Raises LeaseLost where another worker has taken over: two must not remove side by side."""
-    now = database_now()
-    cutoff = now - timedelta(seconds=settings.BLOB_GRACE_SECONDS)
+    """The periodic job. Raises LeaseLost where another worker has taken over, and the work would be done twice."""
+    cutoff = database_now() - timedelta(seconds=settings.BLOB_GRACE_SECONDS)
     while True:
-        marked = _marked_before() or _mark(now, cutoff)
-        if not marked:
-            break
         job.check()
+        names = list(BlobRemoval.objects.values_list("pk", flat=True)[:AT_A_TIME])
+        if not names:
+            if not _forget(cutoff):
+                break
+            continue
         release_connection()  # storage may be a network away
-        for sha256 in marked:
-            default_storage.delete(name_of(sha256))
-        Blob.objects.filter(pk__in=marked, removing_at__isnull=False).delete()
+        for name in names:
+            default_storage.delete(name)
+        BlobRemoval.objects.filter(pk__in=names).delete()
     if remove_unfinished := getattr(default_storage, "remove_unfinished", None):
         remove_unfinished(cutoff)
 
 
-def _marked_before() -> list[str]:
-    return list(Blob.objects.filter(removing_at__isnull=False).values_list("pk", flat=True)[:AT_A_TIME])
-
-
-def _mark(now: datetime, cutoff: datetime) -> list[str]:
-    """Marks some blobs for removal. The condition is looked at again by the statement that marks them."""
-    forgotten = Blob.objects.filter(removing_at__isnull=True, stored_at__lt=cutoff).filter(
+@transaction.atomic
+def _forget(cutoff: datetime) -> int:
+    """Turns some blobs that are old and that nobody refers to into files to be deleted; gives their number."""
+    forgotten = Blob.objects.filter(stored_at__lt=cutoff).filter(
         ~Exists(BlobReference.objects.filter(blob=OuterRef("pk")))
     )
-    chosen = list(forgotten.order_by("stored_at").values_list("pk", flat=True)[:AT_A_TIME])
-    if not chosen or not forgotten.filter(pk__in=chosen).update(removing_at=now):
-        return []
-    return list(Blob.objects.filter(pk__in=chosen, removing_at=now).values_list("pk", flat=True))
+    # A row that is locked is being uploaded. Who comes later waits and finds none: an upload makes another one, and a
+    # reference that took longer than the grace to follow its upload is refused by the database.
+    locked = forgotten.order_by("stored_at").select_for_update(skip_locked=True)
+    chosen = list(locked.values_list("pk", flat=True)[:AT_A_TIME])
+    # Once more, now that nothing can come between: one may have been referred to just before it was locked.
+    rows = list(forgotten.filter(pk__in=chosen).values_list("pk", "generation"))
+    BlobRemoval.objects.bulk_create([BlobRemoval(name=name_of(*row)) for row in rows])
+    Blob.objects.filter(pk__in=[sha256 for sha256, _ in rows]).delete()
+    return len(rows)

@@ -1,8 +1,18 @@
 """The kernel's models, gathered from its parts."""
 
-from bedrock_chat.blobs import Blob, BlobReference
+from bedrock_chat.blobs import Blob, BlobReference, BlobRemoval
 from bedrock_chat.identity.models import SigningKey, User
 from bedrock_chat.jobs.models import Job, Worker
 from bedrock_chat.search.models import SearchDocument, SearchWord
 
-__all__ = ["Blob", "BlobReference", "Job", "SearchDocument", "SearchWord", "SigningKey", "User", "Worker"]
+__all__ = [
+    "Blob",
+    "BlobReference",
+    "BlobRemoval",
+    "Job",
+    "SearchDocument",
+    "SearchWord",
+    "SigningKey",
+    "User",
+    "Worker",
+]

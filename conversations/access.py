@@ -1,6 +1,6 @@
 """The doors to conversations: rows are fetched by id only here, for a caller who may see them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from django.db.models import QuerySet
@@ -121,12 +121,18 @@ def stored_answer(conversation: Conversation, question_id: str, row: Message, ch
 
 
 class BlobReader:
-    """Reads each blob once, however often the messages of one request name it."""
+    """Reads each blob once, however often the messages of one request name it; those that are known not at all."""
 
-    def __init__(self, known: Iterable[tuple[str, bytes]] = ()) -> None:
+    def __init__(self, known: Mapping[str, bytes]) -> None:
         self._bodies = dict(known)
+        self._files = blobs.Files()
+
+    def expect(self, shas: Iterable[str]) -> None:
+        """Looks up where files lie, so that none of them needs the database when it is read."""
+        self._files.expect(set(shas) - self._bodies.keys())
 
     def __call__(self, sha256: str) -> bytes:
+        """Raises FileNotFoundError."""
         if sha256 not in self._bodies:
-            self._bodies[sha256] = blobs.read(sha256)
+            self._bodies[sha256] = self._files.read(sha256)
         return self._bodies[sha256]

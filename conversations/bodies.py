@@ -2,6 +2,8 @@
 
 import base64
 import logging
+from collections.abc import Iterable
+from typing import Any, Protocol
 
 from drf_spectacular.utils import OpenApiParameter
 from rest_framework.request import Request
@@ -9,7 +11,6 @@ from rest_framework.request import Request
 from bedrock_chat import blobs
 from bedrock_chat.database import release_connection
 from bedrock_chat.wire.errors import BadRequest
-from conversations.content import ShowBlob
 
 logger = logging.getLogger(__name__)
 
@@ -24,13 +25,22 @@ PARAMETER = OpenApiParameter(
 )
 
 
+class ShowBlob(Protocol):
+    """Tells what stands for a blob on the wire, `body` and perhaps more."""
+
+    def expect(self, shas: Iterable[str]) -> None:
+        """These will be shown: their rows are read now, in one query, or not at all."""
+
+    def __call__(self, sha256: str, content_type: str, file_name: str) -> dict[str, Any]: ...
+
+
 def asked_for(request: Request) -> ShowBlob:
     """What the query's `blobs` asks for. Raises BadRequest."""
     match request.query_params.get("blobs", INLINE):
         case "inline":
             return Inline()
         case "reference":
-            return by_reference
+            return ByReference()
     raise BadRequest(f"blobs: expected {INLINE} or {REFERENCE}.")
 
 
@@ -43,24 +53,37 @@ class Inline:
     """
 
     def __init__(self) -> None:
+        self._files = blobs.Files()
         self._encoded: dict[str, str] = {}
+
+    def expect(self, shas: Iterable[str]) -> None:
+        self._files.expect(shas)
 
     def __call__(self, sha256: str, content_type: str, file_name: str) -> dict[str, str]:
         if not self._encoded:
             release_connection()
         if sha256 not in self._encoded:
-            self._encoded[sha256] = _read(sha256)
+            self._encoded[sha256] = self._read(sha256)
         return {"body": self._encoded[sha256]}
 
+    def _read(self, sha256: str) -> str:
+        try:
+            return base64.b64encode(self._files.read(sha256)).decode()
+        except FileNotFoundError:
+            logger.exception("The file of blob %s is lost.", sha256)
+            return ""
 
-def _read(sha256: str) -> str:
-    try:
-        return base64.b64encode(blobs.read(sha256)).decode()
-    except FileNotFoundError:
-        logger.exception("The file of blob %s is lost.", sha256)
-        return ""
 
+class ByReference:
+    """An address of the file; reads no file, and no row where the address names the blob alone."""
 
-def by_reference(sha256: str, content_type: str, file_name: str) -> dict[str, str]:
-    """An address of the file; reads nothing."""
-    return {"body": "", "url": blobs.url(sha256, content_type=content_type, file_name=file_name)}
+    def __init__(self) -> None:
+        self._files = blobs.Files() if blobs.storage_signs() else None
+
+    def expect(self, shas: Iterable[str]) -> None:
+        if self._files:
+            self._files.expect(shas)
+
+    def __call__(self, sha256: str, content_type: str, file_name: str) -> dict[str, str]:
+        name = self._files.name(sha256) if self._files else None
+        return {"body": "", "url": blobs.url(sha256, name, content_type=content_type, file_name=file_name)}

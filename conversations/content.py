@@ -18,6 +18,7 @@ from PIL import Image
 from rest_framework.exceptions import ValidationError
 
 from bedrock_chat import blobs
+from conversations.bodies import ShowBlob
 
 MAX_IMAGES = 20
 MAX_IMAGE_BYTES = 3_932_160  # 3.75 MB
@@ -41,8 +42,6 @@ TOOL_STATUSES = ("error", "success")
 
 Block = dict[str, Any]
 ReadBlob = Callable[[str], bytes]
-ShowBlob = Callable[[str, str, str], dict[str, str]]
-"""Of a blob, its media type and a file's name: what stands for it on the wire, `body` and perhaps more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,7 +288,14 @@ def blob_shas(blocks: list[Block]) -> Iterator[str]:
         if "blob" in block:
             yield block["blob"]
         elif block["contentType"] == "toolResult":
-            yield from (part["blob"] for part in block["body"]["content"] if "blob" in part)
+            for part in block["body"]["content"]:
+                yield from part_shas(part)
+
+
+def part_shas(part: Block) -> Iterator[str]:
+    """The blob that a part of a tool's result names, if any."""
+    if "blob" in part:
+        yield part["blob"]
 
 
 # ---- To and from Converse -------------------------------------------------------------------------------------------

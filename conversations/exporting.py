@@ -7,7 +7,7 @@ files/SHA256          the bodies of images and documents
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -47,13 +47,9 @@ def export(user_id: str, folder: Path) -> Iterator[str]:
 def _conversations(user_id: str, folder: Path) -> Iterator[str]:
     rows = Conversation.objects.filter(user_id=user_id).order_by("conversation_id")
     total, done = rows.count(), 0
-
-    def show(sha256: str, content_type: str, file_name: str) -> dict[str, str]:
-        _copy(sha256, folder)
-        return {"body": f"{FILES}/{sha256}"}
-
     with (folder / "conversations.jsonl").open("wb") as lines:
         for conversation in rows.iterator(chunk_size=CHUNK):
+            show = _Copies(folder / FILES)
             told = rendering.conversation_output(conversation, database_now(), show)
             found = conversation.related_documents.order_by("pk")
             told["relatedDocuments"] = rendering.related_documents(found, show)
@@ -63,10 +59,21 @@ def _conversations(user_id: str, folder: Path) -> Iterator[str]:
                 yield f"{done} of {total} conversations"
 
 
-def _copy(sha256: str, folder: Path) -> None:
-    target = folder / FILES / sha256
-    if not target.exists():
-        target.write_bytes(blobs.read(sha256))
+class _Copies:
+    """Shows files as copies in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._files = blobs.Files()
+
+    def expect(self, shas: Iterable[str]) -> None:
+        self._files.expect(shas)
+
+    def __call__(self, sha256: str, content_type: str, file_name: str) -> dict[str, Any]:
+        target = self._folder / sha256
+        if not target.exists():
+            target.write_bytes(self._files.read(sha256))
+        return {"body": f"{FILES}/{sha256}"}
 
 
 def _calls(user_id: str, folder: Path) -> Iterator[str]:

@@ -10,8 +10,9 @@ from typing import Any
 
 from bedrock_chat.bedrock import catalog
 from conversations import access, content
+from conversations.bodies import ShowBlob
 from conversations.chat import Answer
-from conversations.content import Block, ShowBlob
+from conversations.content import Block
 from conversations.models import Conversation, Message, Outcome, RelatedDocument, Role
 
 Wire = dict[str, Any]
@@ -44,6 +45,7 @@ def _with_stop_reason(message: Wire, stop_reason: str) -> Wire:
 
 def chat_output(answer: Answer, show: ShowBlob) -> Wire:
     """The answer to `POST /conversation`."""
+    show.expect(content.blob_shas(answer.content))
     message = _message(
         Role.ASSISTANT, content.to_wire(answer.content, show), answer.model, answer.parent_id, list(answer.children)
     )
@@ -60,6 +62,7 @@ def conversation_output(conversation: Conversation, now: datetime, show: ShowBlo
     tree = access.read_tree(conversation, now)
     columns = ("pk", "model", "content", "feedback")
     rows = {pk: row for pk, *row in Message.objects.filter(conversation=conversation).values_list(*columns)}
+    show.expect(sha256 for row in rows.values() for sha256 in content.blob_shas(row[1]))
     root = _message(
         "system",
         [{"contentType": "text", "body": conversation.instruction}],
@@ -109,10 +112,13 @@ def conversation_metas(actor_rows: Any) -> list[Wire]:
 
 def related_documents(rows: Iterable[RelatedDocument], show: ShowBlob) -> list[Wire]:
     """The answer to `GET /conversation/{id}/related-documents`, in the order of the rows."""
-    return [related_document(row, show) for row in list(rows)]  # all are read before the first file is
+    all_rows = list(rows)  # all are read before the first file is
+    show.expect(sha256 for row in all_rows for sha256 in content.part_shas(row.content))
+    return [related_document(row, show) for row in all_rows]
 
 
 def related_document(row: RelatedDocument, show: ShowBlob) -> Wire:
+    show.expect(content.part_shas(row.content))
     return {
         "content": content.part_to_wire(row.content, show),
         "sourceId": row.source_id,

@@ -86,11 +86,12 @@ def _check(chat: ChatInput) -> None:
 
 
 def _ask(running: Running, on_close: Callable[[], None] | None) -> Iterator[TurnEvent]:
-    release_connection()
     started = time.monotonic()
     closed: events.Closed | None = None
     try:
-        asked = _compose(running.turn)
+        read = _reader(running.turn)
+        release_connection()
+        asked = _compose(running.turn, read)
     except BaseException:
         closing.close_failed(running, None)
         raise
@@ -164,9 +165,15 @@ def _told(running: Running, cut: Cut | None, asked: request.ModelRequest, error:
     return error
 
 
-def _compose(turn: Turn) -> request.ModelRequest:
+def _reader(turn: Turn) -> access.BlobReader:
+    """What reads the files of the branch. Those of the question itself are at hand; if there are others, one query."""
+    read = access.BlobReader(turn.chat.content.bodies)
+    read.expect(sha256 for node in turn.path if node.is_question for sha256 in content.blob_shas(turn.bodies[node.pk]))
+    return read
+
+
+def _compose(turn: Turn, read: access.BlobReader) -> request.ModelRequest:
     chat = turn.chat
-    read = access.BlobReader(chat.content.bodies.items())
     messages = prompt.build(turn.path, turn.bodies, read)
     if turn.extends:
         messages = prompt.prefill(messages)

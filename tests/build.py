@@ -3,11 +3,13 @@
 from datetime import timedelta
 from typing import Any
 
+from django.core.files.storage import default_storage
 from django.core.management.color import no_style
 from django.db import connection
 from django.db.models import Model
 from django.utils import timezone
 
+from bedrock_chat import blobs
 from bedrock_chat.identity.models import User
 from bedrock_chat.wire.ids import new_id
 from conversations.content import Content
@@ -83,6 +85,21 @@ def related_document(answer: Message, source_id: str, **columns: Any) -> Related
     return RelatedDocument.objects.create(
         conversation_id=answer.conversation_id, answer=answer, source_id=source_id, **columns
     )
+
+
+def body_of(sha256: str) -> bytes:
+    """What is stored of a blob. Raises FileNotFoundError."""
+    return blobs.Files().read(sha256)
+
+
+def file_of(sha256: str) -> str:
+    """The name of a blob's file in storage."""
+    return blobs.locate([sha256])[sha256]
+
+
+def lose(sha256: str) -> None:
+    """Deletes a blob's file behind its row's back."""
+    default_storage.delete(file_of(sha256))
 
 
 def linear(of: Conversation, messages: int, first_pk: int) -> list[Message]:

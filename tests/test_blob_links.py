@@ -4,11 +4,11 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pytest
-from django.core.files.storage import default_storage
 from django.test import Client
 
 from bedrock_chat import blob_links, blobs
 from bedrock_chat.blobs import BlobReference
+from tests import build
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both]
 
@@ -26,7 +26,7 @@ def sha256() -> str:
 
 def address(sha256: str, content_type: str = "image/png", file_name: str = "image.png") -> str:
     """Path and query of an address."""
-    parts = urlsplit(blobs.url(sha256, content_type=content_type, file_name=file_name))
+    parts = urlsplit(blobs.url(sha256, None, content_type=content_type, file_name=file_name))
     return f"{parts.path}?{parts.query}"
 
 
@@ -63,7 +63,7 @@ def test_a_browser_may_keep_it_as_long_as_the_address_holds(sha256: str, client:
 
 def test_it_is_an_absolute_address_of_this_server(sha256: str, settings: Any) -> None:
     settings.PUBLIC_BASE_URL = "https://chat.example.com/api"
-    made = blobs.url(sha256, content_type="image/png", file_name="image.png")
+    made = blobs.url(sha256, None, content_type="image/png", file_name="image.png")
     assert made.startswith(f"https://chat.example.com/api/blobs/{sha256}?")
 
 
@@ -143,7 +143,7 @@ def test_it_ends_with_the_last_owner_of_the_file(sha256: str, client: Client) ->
 
 
 def test_a_file_that_is_lost_is_a_404(sha256: str, client: Client) -> None:
-    default_storage.delete(blobs.name_of(sha256))
+    build.lose(sha256)
     assert client.get(address(sha256)).status_code == 404
 
 
@@ -174,8 +174,9 @@ def test_a_storage_that_signs_addresses_is_asked_instead(sha256: str, monkeypatc
         return f"https://bucket.example.com/{name}?{seconds}&{content_type}&{content_disposition}"
 
     monkeypatch.setattr(blobs.LocalFiles, "signed_url", signed_url, raising=False)
-    assert blobs.url(sha256, content_type="text/html", file_name="a.html") == (
-        f'https://bucket.example.com/{blobs.name_of(sha256)}?3600&text/html&attachment; filename="a.html"'
+    name = build.file_of(sha256)
+    assert blobs.url(sha256, name, content_type="text/html", file_name="a.html") == (
+        f'https://bucket.example.com/{name}?3600&text/html&attachment; filename="a.html"'
     )
 
 

@@ -1,15 +1,22 @@
 """Blobs: stored once, whole or absent, and forgotten with their owner."""
 
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.files.storage import default_storage
+from django.utils import timezone
 
 from bedrock_chat import blobs
 from bedrock_chat.blobs import Blob, BlobReference
+from bedrock_chat.database import release_connection
+from tests import build
 
-pytestmark = pytest.mark.django_db
+pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def stored(body: bytes) -> str:
@@ -24,7 +31,7 @@ def test_the_same_bytes_are_one_file_and_one_row() -> None:
     stored_at = Blob.objects.get().stored_at
     assert stored(b"hello") == first
     assert Blob.objects.get().stored_at > stored_at
-    assert blobs.read(first) == b"hello"
+    assert build.body_of(first) == b"hello"
 
 
 @pytest.mark.both
@@ -44,9 +51,9 @@ def test_a_write_that_breaks_off_leaves_no_file(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(blobs.os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
         stored(b"hello")
-    assert not default_storage.exists(blobs.name_of(blobs.digest(b"hello")))
+    assert not default_storage.exists(build.file_of(blobs.digest(b"hello")))
     monkeypatch.undo()
-    assert blobs.read(stored(b"hello")) == b"hello"
+    assert build.body_of(stored(b"hello")) == b"hello"
 
 
 def test_no_unfinished_files_stay_behind(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -57,3 +64,91 @@ def test_no_unfinished_files_stay_behind(monkeypatch: pytest.MonkeyPatch, tmp_pa
     with pytest.raises(OSError, match="No space"):
         stored(b"hello")
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def at_once(calls: Iterable[Callable[[], None]]) -> None:
+    """Runs them in threads of their own, and raises what any of them raises."""
+
+    def run(call: Callable[[], None]) -> None:
+        try:
+            call()
+        finally:
+            release_connection(final=True)
+
+    with ThreadPoolExecutor() as pool:
+        for each in [pool.submit(run, call) for call in calls]:
+            each.result(60)
+
+
+@pytest.mark.both
+def test_the_same_bytes_at_once_are_one_file_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    exists, met = blobs.LocalFiles.exists, threading.Barrier(2)
+
+    def both_look_before_either_writes(files: blobs.LocalFiles, name: str) -> bool:
+        found = exists(files, name)
+        met.wait(10)
+        return found
+
+    monkeypatch.setattr(blobs.LocalFiles, "exists", both_look_before_either_writes)
+    at_once([lambda: blobs.store({blobs.digest(b"hello"): b"hello"})] * 2)
+    assert [str(path.relative_to(tmp_path / "blobs")) for path in tmp_path.rglob("*") if path.is_file()] == [
+        build.file_of(blobs.digest(b"hello"))
+    ]
+
+
+@pytest.mark.both
+def test_the_same_files_in_another_order_do_not_block_each_other() -> None:
+    bodies = {blobs.digest(str(number).encode()): str(number).encode() for number in range(25)}
+    blobs.store(bodies)
+
+    def store_often(those: Mapping[str, bytes]) -> None:
+        for _ in range(50):
+            blobs.store(those)
+
+    at_once([lambda: store_often(bodies), lambda: store_often(dict(reversed(bodies.items())))])
+
+
+@pytest.mark.both
+def test_a_body_of_before_there_were_generations_is_where_it_was() -> None:
+    sha256 = blobs.digest(b"hello")
+    Blob.objects.create(sha256=sha256, generation="", size=5)
+    assert build.file_of(sha256) == f"{sha256[:2]}/{sha256[2:4]}/{sha256}"
+    assert stored(b"hello") == sha256
+    assert build.file_of(sha256).endswith(f"/{sha256}")
+    assert build.body_of(sha256) == b"hello"
+
+
+@pytest.mark.both
+def test_a_lost_file_comes_back_with_the_next_upload_of_its_bytes() -> None:
+    sha256 = stored(b"hello")
+    build.lose(sha256)
+    with pytest.raises(FileNotFoundError):
+        build.body_of(sha256)
+    stored(b"hello")
+    assert build.body_of(sha256) == b"hello"
+
+
+def test_an_unfinished_file_may_end_while_it_is_looked_at(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    stored(b"hello")
+    files = blobs.LocalFiles(tmp_path / "blobs")
+    (tmp_path / "blobs" / f"{blobs.UNFINISHED}left").touch()
+    rglob = Path.rglob
+
+    def ended_since(folder: Path, pattern: str) -> list[Path]:
+        found = [*rglob(folder, pattern), folder / f"{blobs.UNFINISHED}ended"]
+        return list(reversed(found))
+
+    monkeypatch.setattr(Path, "rglob", ended_since)
+    files.remove_unfinished(timezone.now() + timedelta(minutes=1))
+    assert not (tmp_path / "blobs" / f"{blobs.UNFINISHED}left").exists()
+
+
+@pytest.mark.both
+def test_many_files_are_looked_up_in_one_query(django_assert_num_queries: Any) -> None:
+    shas = [stored(str(number).encode()) for number in range(5)]
+    files = blobs.Files()
+    with django_assert_num_queries(1):
+        files.expect([*shas, "0" * 64])
+        assert [files.read(sha256) for sha256 in shas] == [b"0", b"1", b"2", b"3", b"4"]
+        with pytest.raises(FileNotFoundError):
+            files.read("0" * 64)

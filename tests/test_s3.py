@@ -1,11 +1,125 @@
-"""Addresses of files in a bucket are the ones that S3 takes."""
+"""Blobs in an S3 bucket: they live and go as in files, and their addresses are the ones that S3 takes."""
 
+import base64
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import boto3
 import pytest
+from django.core.files.base import ContentFile
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+from moto.server import ThreadedMotoServer
+from rest_framework.test import APIClient
 
+from bedrock_chat import blob_removal, blobs
+from bedrock_chat.blobs import Blob
+from bedrock_chat.jobs import queue
 from bedrock_chat.s3 import S3Files
+from tests import build
+from tests.conversations.chat import say
+from tests.emulator import Emulator
+
+pytestmark = [pytest.mark.both, pytest.mark.django_db(transaction=True)]
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[str]:
+    server = ThreadedMotoServer(port=0, verbose=False)
+    server.start()
+    yield "http://{}:{}".format(*server.get_host_and_port())
+    server.stop()
+
+
+@pytest.fixture
+def bucket(s3: str, settings: Any, monkeypatch: pytest.MonkeyPatch) -> S3Files:
+    for name, value in {
+        "AWS_ENDPOINT_URL_S3": s3,
+        "AWS_ACCESS_KEY_ID": "x",
+        "AWS_SECRET_ACCESS_KEY": "x",
+        "AWS_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    name = f"blobs-{time.time_ns()}"
+    boto3.client("s3", region_name="us-east-1").create_bucket(Bucket=name)
+    options = {"bucket": name, "prefix": "bedrock-chat/", "region": "us-east-1"}
+    storages = {**settings.STORAGES, "default": {"BACKEND": "bedrock_chat.s3.S3Files", "OPTIONS": options}}
+    settings.STORAGES = storages
+    return S3Files(**options)
+
+
+def keys(bucket: S3Files) -> list[str]:
+    listed = bucket._client.list_objects_v2(Bucket=bucket._bucket)
+    return [each["Key"] for each in listed.get("Contents", [])]
+
+
+def test_blobs_live_and_go_in_a_bucket_as_in_files(bucket: S3Files) -> None:
+    bodies = {blobs.digest(body): body for body in (b"1", "日本".encode())}
+    blobs.store(bodies)
+    forgotten, kept = bodies
+    blobs.refer("conversation", 1, [kept])
+    Blob.objects.update(stored_at=timezone.now() - timedelta(days=2))
+    assert [build.body_of(sha256) for sha256 in bodies] == list(bodies.values())
+    assert len(keys(bucket)) == 2
+    assert all(key.startswith("bedrock-chat/") for key in keys(bucket))
+    queue.enqueue("remove blobs")
+    blob_removal.remove_unreferenced(*queue.claim("worker-1", 1))
+    assert keys(bucket) == [f"bedrock-chat/{build.file_of(kept)}"]
+    with pytest.raises(FileNotFoundError):
+        build.body_of(forgotten)
+
+
+def test_a_conversation_with_an_image_is_the_same_from_a_bucket(
+    bucket: S3Files, client_of: Callable[..., APIClient], emulator: Emulator, png: str
+) -> None:
+    alice = client_of("alice")
+    image = {"contentType": "image", "mediaType": "image/png", "body": png}
+    assert say(alice, "c1", [image, {"contentType": "text", "body": "look"}]).status_code == 200
+    messages = alice.get("/conversation/c1").json()["messageMap"].values()
+    assert image in [block for message in messages for block in message["content"]]
+
+
+def test_addresses_are_the_buckets_and_cost_one_query_however_many_they_are(
+    bucket: S3Files, client_of: Callable[..., APIClient], emulator: Emulator, png: str
+) -> None:
+    alice = client_of("alice")
+    costs = []
+    for files in (1, 4):
+        for number in range(files):
+            body = base64.b64encode(f"{files} {number}".encode()).decode()
+            document = {"contentType": "attachment", "fileName": "a.txt", "body": body}
+            say(alice, f"c{files}", [document, {"contentType": "text", "body": "look"}], message_id=f"q{number}")
+        with CaptureQueriesContext(connection) as captured:
+            told = alice.get(f"/conversation/c{files}?blobs=reference").json()["messageMap"]
+        costs.append(len(captured))
+        for number in range(files):
+            with urllib.request.urlopen(told[f"q{number}"]["content"][0]["url"]) as answer:
+                assert answer.read() == f"{files} {number}".encode()
+    assert costs[0] == costs[1]
+
+
+def test_a_storage_in_a_bucket_does_what_a_storage_does(bucket: S3Files) -> None:
+    assert not bucket.exists("a/b")
+    with pytest.raises(FileNotFoundError):
+        bucket.size("a/b")
+    bucket.save("a/b", ContentFile(b"hello"))
+    assert (bucket.exists("a/b"), bucket.size("a/b"), bucket.open("a/b").read()) == (True, 5, b"hello")
+    url = bucket.signed_url("a/b", seconds=60, content_type="image/png", content_disposition='inline; filename="b.png"')
+    with urllib.request.urlopen(url) as answer:
+        assert (answer.read(), answer.headers["Content-Type"]) == (b"hello", "image/png")
+        assert answer.headers["Content-Disposition"] == 'inline; filename="b.png"'
+    assert bucket.save("a/b", ContentFile(b"hello")) == "a/b"
+    bucket.delete("a/b")
+    bucket.delete("a/b")
+    assert not bucket.exists("a/b")
+
+
+# ---- Amazon's own hosts ---------------------------------------------------------------------------------------------
 
 
 @pytest.fixture

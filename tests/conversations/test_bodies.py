@@ -7,9 +7,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from django.core.files.storage import default_storage
 from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
 from bedrock_chat import blobs
@@ -117,13 +117,14 @@ def test_the_database_connection_is_let_go_before_a_file_is_read(
     alice: APIClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held: list[bool] = []
-    unpatched = blobs.read
+    unpatched = blobs.Files.read
 
-    def reading(sha256: str) -> bytes:
+    def reading(files: blobs.Files, sha256: str) -> bytes:
+        body = unpatched(files, sha256)
         held.append(connection.connection is not None)
-        return unpatched(sha256)
+        return body
 
-    monkeypatch.setattr(blobs, "read", reading)
+    monkeypatch.setattr(blobs.Files, "read", reading)
     content_of(alice)
     build.related_document(
         Message.objects.get(role="assistant"), "t@0", content={"format": "png", "blob": named(), "kind": "image"}
@@ -141,10 +142,23 @@ def named() -> str:
 
 
 def test_a_lost_file_leaves_its_conversation_readable(alice: APIClient, caplog: pytest.LogCaptureFixture) -> None:
-    default_storage.delete(blobs.name_of(named()))
+    build.lose(named())
     with caplog.at_level(logging.ERROR):
         assert next(file.get("body", file.get("image")) for file in with_bodies(content_of(alice))) == ""
     assert named() in caplog.text
+
+
+def test_files_of_a_branch_cost_one_query_however_many_they_are(alice: APIClient, png: str) -> None:
+    say(alice, "plain", "hello")
+    costs = {}
+    for name in ("plain", "c1"):
+        with CaptureQueriesContext(connection) as captured:
+            assert say(alice, name, "and?").status_code == 200
+        turn = len(captured)
+        with CaptureQueriesContext(connection) as captured:
+            assert alice.get(f"/conversation/{name}").status_code == 200
+        costs[name] = (turn, len(captured))
+    assert costs["c1"] == (costs["plain"][0] + 1, costs["plain"][1] + 1)
 
 
 def test_related_documents_come_by_reference_too(alice: APIClient, png: str) -> None:

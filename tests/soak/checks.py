@@ -19,14 +19,15 @@ import json
 from pathlib import Path
 from django.conf import settings
 from bedrock_chat.database import database_now
-from bedrock_chat.blobs import Blob, BlobReference, name_of
+from bedrock_chat.blobs import BlobReference, locate
 from bedrock_chat.jobs.models import Job
 from bedrock_chat.search import index, vocabulary
 from bedrock_chat.search.models import SearchDocument, SearchWord
 from conversations import search
 from conversations.models import Conversation, Message, ModelCall
 files = {path.name for path in (settings.DATA_DIR / "blobs").rglob("*") if path.is_file()}
-referred = set(BlobReference.objects.values_list("blob_id", flat=True))
+shas = set(BlobReference.objects.values_list("blob_id", flat=True))
+referred = {name.rpartition("/")[2] for name in locate(shas).values()}
 texts = {(each.pk, 0): search._title(each).text for each in Conversation.objects.all()}
 texts |= {(each.conversation_id, each.pk): search._text(each.content) for each in Message.objects.all()}
 expected = {key: words for key, text in texts.items() if (words := index.words_of(text)) or key[1]}
