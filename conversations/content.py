@@ -8,6 +8,7 @@ import base64
 import binascii
 import hashlib
 import io
+import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from rest_framework.exceptions import ValidationError
 
 from bedrock_chat import blobs
 from conversations.bodies import ShowBlob
+
+logger = logging.getLogger(__name__)
 
 MAX_IMAGES = 20
 MAX_IMAGE_BYTES = 3_932_160  # 3.75 MB
@@ -308,14 +311,22 @@ def question_to_converse(blocks: list[Block], read: ReadBlob) -> list[Block]:
         match block["contentType"]:
             case "text" if block["body"].strip():
                 found.append({"text": block["body"]})
-            case "image":
-                form = block["mediaType"].partition("/")[2]
-                found.append({"image": {"format": form, "source": {"bytes": read(block["blob"])}}})
-            case "attachment":
-                form = document_format(block["fileName"])
-                source = {"bytes": read(block["blob"])}
-                found.append({"document": {"format": form, "name": block["fileName"], "source": source}})
+            case "image" | "attachment":
+                found.append(_file_to_converse(block, read))
     return found
+
+
+def _file_to_converse(block: Block, read: ReadBlob) -> Block:
+    """An image or a document. A lost one is a sentence, or its conversation could never be continued."""
+    try:
+        source = {"bytes": read(block["blob"])}
+    except FileNotFoundError:
+        logger.exception("The file of blob %s is lost; the model is told so.", block["blob"])
+        return {"text": f"({_described(block)[1]} was here; the file has been lost.)"}
+    if block["contentType"] == "image":
+        return {"image": {"format": block["mediaType"].partition("/")[2], "source": source}}
+    name = block["fileName"]
+    return {"document": {"format": document_format(name), "name": name, "source": source}}
 
 
 def answer_to_converse(blocks: list[Block]) -> list[Block]:

@@ -4,10 +4,14 @@ user.json             who they are
 conversations.jsonl   one conversation a line, as `GET /conversation/{id}` tells it, bodies as paths of files
 calls.jsonl           one call to a model a line: what their questions cost
 files/SHA256          the bodies of images and documents
+
+A body whose file is lost is empty, with `"lost": true` beside it: the rest is theirs all the same.
 """
 
 import json
+import logging
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +24,8 @@ from bedrock_chat.wire.errors import NotFound
 from bedrock_chat.wire.renderers import dumps
 from conversations import rendering
 from conversations.models import Conversation, ModelCall
+
+logger = logging.getLogger(__name__)
 
 FILES = "files"
 CHUNK = 200
@@ -50,10 +56,13 @@ def _conversations(user_id: str, folder: Path) -> Iterator[str]:
     with (folder / "conversations.jsonl").open("wb") as lines:
         for conversation in rows.iterator(chunk_size=CHUNK):
             show = _Copies(folder / FILES)
-            told = rendering.conversation_output(conversation, database_now(), show)
-            found = conversation.related_documents.order_by("pk")
-            told["relatedDocuments"] = rendering.related_documents(found, show)
-            lines.write(dumps(told) + b"\n")
+            with suppress(NotFound):  # deleted meanwhile
+                told = rendering.conversation_output(conversation, database_now(), show)
+                found = conversation.related_documents.order_by("pk")
+                told["relatedDocuments"] = rendering.related_documents(found, show)
+                lines.write(dumps(told) + b"\n")
+            for file_name in show.lost:
+                yield f"{file_name} of conversation {conversation.conversation_id} is lost"
             done += 1
             if done % CHUNK == 0 or done == total:
                 yield f"{done} of {total} conversations"
@@ -63,6 +72,7 @@ class _Copies:
     """Shows files as copies in a folder."""
 
     def __init__(self, folder: Path) -> None:
+        self.lost: list[str] = []
         self._folder = folder
         self._files = blobs.Files()
 
@@ -72,7 +82,12 @@ class _Copies:
     def __call__(self, sha256: str, content_type: str, file_name: str) -> dict[str, Any]:
         target = self._folder / sha256
         if not target.exists():
-            target.write_bytes(self._files.read(sha256))
+            try:
+                target.write_bytes(self._files.read(sha256))
+            except FileNotFoundError:
+                logger.exception("The file of blob %s is lost.", sha256)
+                self.lost.append(file_name)
+                return {"body": "", "lost": True}
         return {"body": f"{FILES}/{sha256}"}
 
 

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from bedrock_chat.bedrock import catalog
+from bedrock_chat.wire.errors import NotFound
 from conversations import access, content
 from conversations.bodies import ShowBlob
 from conversations.chat import Answer
@@ -58,11 +59,16 @@ def chat_output(answer: Answer, show: ShowBlob) -> Wire:
 
 
 def conversation_output(conversation: Conversation, now: datetime, show: ShowBlob) -> Wire:
-    """The answer to `GET /conversation/{id}`: two queries, and then what `show` does for images and documents."""
+    """The answer to `GET /conversation/{id}`: two queries, and then what `show` does for images and documents.
+
+    Raises NotFound where the conversation was deleted between the two: its messages leave all at once.
+    """
     tree = access.read_tree(conversation, now)
     columns = ("pk", "model", "content", "feedback")
     rows = {pk: row for pk, *row in Message.objects.filter(conversation=conversation).values_list(*columns)}
-    show.expect(sha256 for row in rows.values() for sha256 in content.blob_shas(row[1]))
+    if not tree.nodes.keys() <= rows.keys():
+        raise NotFound(f"No conversation found with id: {conversation.conversation_id}")
+    show.expect(sha256 for node in tree.visible() for sha256 in content.blob_shas(rows[node.pk][1]))
     root = _message(
         "system",
         [{"contentType": "text", "body": conversation.instruction}],
@@ -73,8 +79,6 @@ def conversation_output(conversation: Conversation, now: datetime, show: ShowBlo
     )
     message_map: dict[str, Wire] = {"system": root}
     for node in tree.visible():
-        if node.pk not in rows:
-            continue  # deleted between the two queries
         model, blocks, feedback = rows[node.pk]
         message = _message(
             node.role,

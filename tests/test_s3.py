@@ -103,6 +103,17 @@ def test_addresses_are_the_buckets_and_cost_one_query_however_many_they_are(
     assert costs[0] == costs[1]
 
 
+def test_what_was_lost_from_a_bucket_leaves_its_conversation_usable(
+    bucket: S3Files, client_of: Callable[..., APIClient], emulator: Emulator, png: str
+) -> None:
+    alice = client_of("alice")
+    image = {"contentType": "image", "mediaType": "image/png", "body": png}
+    say(alice, "c1", [image, {"contentType": "text", "body": "look"}], message_id="q1")
+    build.lose(Blob.objects.get().pk)
+    assert alice.get("/conversation/c1").json()["messageMap"]["q1"]["content"][0] == {**image, "body": ""}
+    assert say(alice, "c1", "and now?").status_code == 200
+
+
 def test_a_storage_in_a_bucket_does_what_a_storage_does(bucket: S3Files) -> None:
     assert not bucket.exists("a/b")
     with pytest.raises(FileNotFoundError):

@@ -3,6 +3,7 @@
 import base64
 import logging
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,8 +15,10 @@ from rest_framework.test import APIClient
 
 from bedrock_chat import blobs
 from bedrock_chat.identity import local
+from conversations import access
 from conversations.content import DOCUMENT_TYPES
-from conversations.models import Message
+from conversations.models import Conversation, Message
+from conversations.tree import Tree
 from tests import build
 from tests.conversations.chat import read, say
 from tests.emulator import Emulator
@@ -148,6 +151,18 @@ def test_a_lost_file_leaves_its_conversation_readable(alice: APIClient, caplog: 
     assert named() in caplog.text
 
 
+def test_a_lost_file_leaves_its_conversation_open_to_questions(
+    alice: APIClient, emulator: Emulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    build.lose(named())
+    with caplog.at_level(logging.ERROR):
+        assert say(alice, "c1", "What was in it?").status_code == 200
+    assert named() in caplog.text
+    asked = emulator.requests()[-1]["body"]["messages"][0]["content"]
+    assert [next(iter(block)) for block in asked[:3]] == ["text", "text", "document"]
+    assert asked[1] == {"text": "(image.png was here; the file has been lost.)"}
+
+
 def test_files_of_a_branch_cost_one_query_however_many_they_are(alice: APIClient, png: str) -> None:
     say(alice, "plain", "hello")
     costs = {}
@@ -159,6 +174,21 @@ def test_files_of_a_branch_cost_one_query_however_many_they_are(alice: APIClient
             assert alice.get(f"/conversation/{name}").status_code == 200
         costs[name] = (turn, len(captured))
     assert costs["c1"] == (costs["plain"][0] + 1, costs["plain"][1] + 1)
+
+
+def test_a_conversation_that_is_deleted_while_it_is_read_is_not_there(
+    alice: APIClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_tree = access.read_tree
+
+    def deleted_meanwhile(conversation: Conversation, now: datetime) -> Tree:
+        tree = read_tree(conversation, now)
+        assert alice.delete("/conversation/c1").status_code == 200
+        return tree
+
+    monkeypatch.setattr(access, "read_tree", deleted_meanwhile)
+    response = alice.get("/conversation/c1")
+    assert (response.status_code, response.json()["detail"]) == (404, "No conversation found with id: c1")
 
 
 def test_related_documents_come_by_reference_too(alice: APIClient, png: str) -> None:

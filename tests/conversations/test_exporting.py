@@ -1,8 +1,10 @@
 """All that is stored of a person, as files of theirs."""
 
 import base64
+import hashlib
 import json
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,10 @@ from django.core.management import CommandError, call_command
 from rest_framework.test import APIClient
 
 from bedrock_chat.identity.models import User
+from conversations import access
+from conversations.models import Conversation
+from conversations.tree import Tree
+from tests import build
 from tests.conversations.chat import read, say
 from tests.emulator import Emulator
 
@@ -59,3 +65,45 @@ def test_a_folder_with_something_in_it_is_left_alone(client_of: ClientOf, tmp_pa
 def test_whoever_is_not_there_is_said_so(db: None, tmp_path: Path) -> None:
     with pytest.raises(CommandError, match="No user found"):
         call_command("export_user", "nobody", "--to", str(tmp_path / "x"))
+
+
+def test_a_lost_file_is_noted_and_the_rest_goes_on(
+    client_of: ClientOf, emulator: Emulator, png: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    alice = client_of("alice")
+    image = {"contentType": "image", "mediaType": "image/png", "body": png}
+    notes = {"contentType": "attachment", "fileName": "notes.txt", "body": "bm90ZXM="}
+    text = {"contentType": "text", "body": "look"}
+    say(alice, "c1", [image, notes, text], message_id="q1")
+    say(alice, "c2", [notes, text], message_id="q1")
+    build.lose(hashlib.sha256(base64.b64decode(png)).hexdigest())
+    call_command("export_user", User.objects.get(username="alice").pk, "--to", str(tmp_path / "export"))
+    out = capsys.readouterr().out
+    assert "image.png of conversation c1 is lost" in out
+    assert "notes.txt" not in out
+    assert "2 of 2 conversations" in out
+    first, second = lines(tmp_path / "export" / "conversations.jsonl")
+    [lost, kept, told] = first["messageMap"]["q1"]["content"]
+    assert (lost, told) == ({**image, "body": "", "lost": True}, text)
+    assert (tmp_path / "export" / kept["body"]).read_bytes() == b"notes"
+    assert second["messageMap"]["q1"]["content"] == [kept, text]
+    assert len(lines(tmp_path / "export" / "calls.jsonl")) == 2
+
+
+def test_what_is_deleted_meanwhile_is_left_out(
+    client_of: ClientOf, emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice = client_of("alice")
+    say(alice, "c1", "hello")
+    say(alice, "c2", "hello")
+    read_tree = access.read_tree
+
+    def deleted_meanwhile(conversation: Conversation, now: datetime) -> Tree:
+        tree = read_tree(conversation, now)
+        if conversation.conversation_id == "c1":
+            alice.delete("/conversation/c1")
+        return tree
+
+    monkeypatch.setattr(access, "read_tree", deleted_meanwhile)
+    call_command("export_user", User.objects.get(username="alice").pk, "--to", str(tmp_path / "export"))
+    assert [each["id"] for each in lines(tmp_path / "export" / "conversations.jsonl")] == ["c2"]
