@@ -2,6 +2,13 @@
 
 import bedrock_chat.blobs
 from django.db import migrations, models
+from django.db.migrations.exceptions import IrreversibleError
+
+
+def refuse_to_lose_files(apps, schema_editor):
+    """Without its generation a file could not be found again."""
+    if apps.get_model('bedrock_chat', 'Blob').objects.exclude(generation='').exists():
+        raise IrreversibleError('There are files with a generation in their names.')
 
 
 class Migration(migrations.Migration):
@@ -37,4 +44,5 @@ class Migration(migrations.Migration):
             name='generation',
             field=models.CharField(blank=True, default=bedrock_chat.blobs.new_generation, max_length=16),
         ),
+        migrations.RunPython(migrations.RunPython.noop, refuse_to_lose_files),
     ]
