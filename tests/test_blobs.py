@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.files.base import File
 from django.core.files.storage import default_storage
 from django.utils import timezone
 
@@ -82,14 +83,24 @@ def at_once(calls: Iterable[Callable[[], None]]) -> None:
 
 @pytest.mark.both
 def test_the_same_bytes_at_once_are_one_file_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    exists, met = blobs.LocalFiles.exists, threading.Barrier(2)
+    exists, save = blobs.LocalFiles.exists, blobs.LocalFiles._save
+    met, written, looked = threading.Barrier(2), threading.Event(), threading.local()
 
     def both_look_before_either_writes(files: blobs.LocalFiles, name: str) -> bool:
         found = exists(files, name)
-        met.wait(10)
+        if not hasattr(looked, "once"):
+            looked.once = True
+            if met.wait(10):
+                written.wait(10)
         return found
 
+    def saved(files: blobs.LocalFiles, name: str, content: File) -> str:
+        name = save(files, name, content)
+        written.set()
+        return name
+
     monkeypatch.setattr(blobs.LocalFiles, "exists", both_look_before_either_writes)
+    monkeypatch.setattr(blobs.LocalFiles, "_save", saved)
     at_once([lambda: blobs.store({blobs.digest(b"hello"): b"hello"})] * 2)
     assert [str(path.relative_to(tmp_path / "blobs")) for path in tmp_path.rglob("*") if path.is_file()] == [
         build.file_of(blobs.digest(b"hello"))
