@@ -8,7 +8,7 @@ from bedrock_chat import blobs, statements
 from bedrock_chat.database import database_now
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.identity.models import User
-from bedrock_chat.wire.errors import BadRequest, Forbidden
+from bedrock_chat.wire.errors import BadRequest, Forbidden, ServiceUnavailable
 from bedrock_chat.wire.ids import new_id
 from conversations import access, content, leases, placement, window
 from conversations.chat import Answer, ChatInput, Turn
@@ -23,14 +23,17 @@ def open_turn(actor: Caller, chat: ChatInput) -> Turn | Answer:
     """Stores the question, with a lease, or finds that it was answered before. One short transaction.
 
     Raises what `placement` raises, and BadRequest for what the model cannot see, before anything is written; Forbidden
-    where the caller was erased meanwhile.
+    where the caller was erased meanwhile, and ServiceUnavailable where files of the question were removed again.
     """
     try:
         return _open_turn(actor, chat)
     except IntegrityError:
-        if actor.user_id is None or User.objects.filter(pk=actor.user_id).exists():
-            raise
-        raise Forbidden("Your account is gone.") from None
+        if actor.user_id is not None and not User.objects.filter(pk=actor.user_id).exists():
+            raise Forbidden("Your account is gone.") from None
+        if blobs.locate(chat.content.bodies).keys() != chat.content.bodies.keys():
+            late = "This message took so long that its files were removed meanwhile; send it again."
+            raise ServiceUnavailable(late, retry_after=1) from None
+        raise
 
 
 def _open_turn(actor: Caller, chat: ChatInput) -> Turn | Answer:

@@ -178,6 +178,23 @@ def test_nobody_refers_to_what_is_gone(job: Claimed) -> None:
     assert not BlobReference.objects.exists()
 
 
+def test_a_turn_that_slept_longer_than_the_grace_is_asked_to_come_again(
+    client_of: Callable[..., APIClient], emulator: Emulator, png: str, job: Claimed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def store(bodies: Any, _store: Any = blobs.store) -> None:
+        _store(bodies)
+        Blob.objects.update(stored_at=timezone.now() - 2 * DAY)
+        blob_removal.remove_unreferenced(job)
+
+    alice = client_of("alice")
+    image = {"contentType": "image", "mediaType": "image/png", "body": png}
+    with monkeypatch.context() as patched:
+        patched.setattr(blobs, "store", store)
+        refused = say(alice, "c1", [image])
+    assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
+    assert say(alice, "c1", [image]).status_code == 200
+
+
 def test_uploads_and_removals_of_the_same_bytes_at_once_lose_nothing(settings: Any) -> None:
     """Every upload that was told it had succeeded can be read until its owner goes."""
     settings.BLOB_GRACE_SECONDS = 0.3
