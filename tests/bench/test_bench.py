@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 
-def quick(module: str) -> dict[str, Any]:
+def quick(module: str, *arguments: str) -> dict[str, Any]:
     """What a benchmark prints, at the size that only tells whether it runs."""
-    command = [sys.executable, "-m", module, "--quick"]
+    command = [sys.executable, "-m", module, "--quick", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
@@ -27,6 +27,17 @@ def test_the_benchmark_prints_its_ratios() -> None:
     assert found["read"]["conversations"] == 50  # as many as were written: no turn has added its own yet
     assert found["read"]["list"]["bytes"] > 1000
     assert found["read"]["open"]["bytes"] > 1000
+
+
+@pytest.mark.slow
+def test_the_comparison_of_revisions_prints_a_ratio_and_its_spread_for_each_figure() -> None:
+    figures = quick("tests.bench.compare", "HEAD")["figures"]
+    assert figures.keys() == {"health", "open", "list", "turn1000", "turn c1", "turn c16"}
+    for leg in figures.values():
+        for figure in (leg["cpu"], leg["p50"], leg["p95"]):
+            low, high = figure["spread"]
+            assert 0.05 < low <= figure["ratio"] <= high < 20
+            assert figure["baseMs"] > 0
 
 
 @pytest.mark.slow
