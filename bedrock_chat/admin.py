@@ -11,6 +11,7 @@ from bedrock_chat.console import ReadOnlyAdmin
 from bedrock_chat.identity.models import User
 from bedrock_chat.jobs import queue
 from bedrock_chat.jobs.models import Job, State, Worker
+from bedrock_chat.ledger.models import ModelCall
 
 admin.site.unregister(Group)  # groups come with tokens
 
@@ -68,3 +69,27 @@ class WorkerAdmin(ReadOnlyAdmin):
     list_display = ["host", "process", "concurrency", "started_at", "seen_at"]
     ordering = ["-seen_at"]
     fields = ["id", "host", "process", "concurrency", "started_at", "seen_at"]
+
+
+@admin.register(ModelCall)
+class ModelCallAdmin(ReadOnlyAdmin):
+    list_display = [
+        "created_at",
+        "purpose",
+        "user_id",
+        "model",
+        "input_tokens",
+        "output_tokens",
+        "usd",
+        "latency_ms",
+        "stop_reason",
+        "fault",
+    ]
+    list_filter = ["purpose", "model", "fault", "estimated"]
+    search_fields = ["=user_id", "=conversation_id", "=publication_id"]
+    date_hierarchy = "created_at"
+    ordering = ["-pk"]
+
+    @admin.display(description="price (USD)", empty_value="unpriced")
+    def usd(self, row: ModelCall) -> str | None:
+        return None if row.price is None else f"{row.price:.6f}"

@@ -3,6 +3,7 @@
 from bedrock_chat.blobs import Blob, BlobReference, BlobRemoval
 from bedrock_chat.identity.models import SigningKey, User
 from bedrock_chat.jobs.models import Job, Worker
+from bedrock_chat.ledger.models import ModelCall
 from bedrock_chat.search.models import SearchDocument, SearchWord
 
 __all__ = [
@@ -10,6 +11,7 @@ __all__ = [
     "BlobReference",
     "BlobRemoval",
     "Job",
+    "ModelCall",
     "SearchDocument",
     "SearchWord",
     "SigningKey",

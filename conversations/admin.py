@@ -5,7 +5,7 @@ from django.db.models import Count, QuerySet
 from django.http import HttpRequest
 
 from bedrock_chat.console import ReadOnlyAdmin
-from conversations.models import Conversation, ModelCall
+from conversations.models import Conversation
 
 
 @admin.register(Conversation)
@@ -25,27 +25,3 @@ class ConversationAdmin(ReadOnlyAdmin):
     def messages_count(self, row: Conversation) -> int:
         count: int = row.messages_total  # type: ignore[attr-defined]  # annotated above
         return count
-
-
-@admin.register(ModelCall)
-class ModelCallAdmin(ReadOnlyAdmin):
-    list_display = [
-        "created_at",
-        "purpose",
-        "user_id",
-        "model",
-        "input_tokens",
-        "output_tokens",
-        "usd",
-        "latency_ms",
-        "stop_reason",
-        "fault",
-    ]
-    list_filter = ["purpose", "model", "fault", "estimated"]
-    search_fields = ["=user_id", "=conversation_id", "=publication_id"]
-    date_hierarchy = "created_at"
-    ordering = ["-pk"]
-
-    @admin.display(description="price (USD)", empty_value="unpriced")
-    def usd(self, row: ModelCall) -> str | None:
-        return None if row.price is None else f"{row.price:.6f}"

@@ -6,8 +6,8 @@ from typing import Any
 
 from bedrock_chat.bedrock import catalog, events
 from bedrock_chat.identity.caller import Caller
+from bedrock_chat.ledger.models import ModelCall
 from conversations.content import Block, Content
-from conversations.models import ModelCall
 from conversations.tree import Node
 
 

@@ -9,12 +9,14 @@ from django.db import IntegrityError, transaction
 from bedrock_chat import statements
 from bedrock_chat.database import database_now
 from bedrock_chat.jobs.queue import LeaseLost
+from bedrock_chat.ledger import recording
+from bedrock_chat.ledger.models import ModelCall
 from bedrock_chat.wire.errors import Conflict, NotFound
 from bedrock_chat.wire.ids import new_id
-from conversations import content, leases, related, usage
+from conversations import content, leases, related
 from conversations.chat import Answer, Turn
 from conversations.content import Block
-from conversations.models import Conversation, Message, ModelCall, Outcome, Role
+from conversations.models import Conversation, Message, Outcome, Role
 from conversations.running import Running
 
 
@@ -69,7 +71,7 @@ def _close(
             if on_close is not None:
                 on_close()
     except (_Refused, LeaseLost) as error:
-        usage.write_late(call)
+        recording.write_late(call)
         if isinstance(error, LeaseLost):
             raise
         if deleted:
@@ -94,7 +96,7 @@ def close_failed(running: Running, call: ModelCall | None) -> None:
             statements.insert(call)
     if not kept:
         if call is not None:
-            usage.write_late(call)
+            recording.write_late(call)
         raise _gone(turn)
 
 

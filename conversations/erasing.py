@@ -8,10 +8,12 @@ from django.db.models import F
 
 from bedrock_chat.database import database_now, truncate_log
 from bedrock_chat.identity.models import User
+from bedrock_chat.ledger import recording
+from bedrock_chat.ledger.models import ModelCall
 from bedrock_chat.search import index
 from bedrock_chat.wire.errors import NotFound
-from conversations import editing, usage
-from conversations.models import Conversation, Message, ModelCall
+from conversations import editing
+from conversations.models import Conversation, Message
 
 LOOK_SECONDS = 0.2
 
@@ -32,7 +34,7 @@ def erase(user_id: str) -> Iterator[str]:
         yield f"{gone} conversations are deleted."
     index.compact()
     yield "The index of searches is compacted."
-    anonymous = usage.erased_id()
+    anonymous = recording.erased_id()
     with transaction.atomic():
         # Requests that were under way may have begun something since. From here on they find no user: what has its
         # foreign key to this row waits for the lock and fails, and the ledger asks for the row (`usage.write_late`).

@@ -20,10 +20,11 @@ from django.forms.models import model_to_dict
 from bedrock_chat import blobs
 from bedrock_chat.database import database_now
 from bedrock_chat.identity.models import User
+from bedrock_chat.ledger.models import ModelCall
 from bedrock_chat.wire.errors import NotFound
 from bedrock_chat.wire.renderers import dumps
 from conversations import rendering
-from conversations.models import Conversation, ModelCall
+from conversations.models import Conversation
 
 logger = logging.getLogger(__name__)
 

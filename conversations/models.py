@@ -1,4 +1,4 @@
-"""Conversations as trees of messages, and the ledger of calls to models."""
+"""Conversations as trees of messages."""
 
 from typing import TYPE_CHECKING, Self
 
@@ -7,9 +7,8 @@ from django.db import models
 from django.db.models import F, Q
 
 from bedrock_chat.identity.caller import Caller
-from bedrock_chat.wire.ids import CodePointCharField
+from bedrock_chat.wire.ids import ID_LENGTH, CodePointCharField
 
-ID_LENGTH = 256
 ROOT_IDS = frozenset({"system", "instruction"})
 
 # Whoever changes a conversation may have read the clock before whoever changed it last: different is new, not later.
@@ -186,55 +185,3 @@ class RelatedDocument(models.Model):
 
     def __str__(self) -> str:
         return self.source_id
-
-
-class Purpose(models.TextChoices):
-    TURN = "turn"
-    TITLE = "title"
-
-
-class ModelCall(models.Model):
-    """The cost ledger: one row per call to a model, kept by value when user, bot and conversation are gone.
-
-    Prices are USD per 1,000 tokens as they stood at the call; `price` is USD, null where a price has no source
-    (unpriced, which is not free). `estimated` marks usage that Bedrock never reported.
-    """
-
-    created_at = models.DateTimeField(db_index=True)
-    purpose = models.CharField(max_length=5, choices=Purpose)
-    user_id = models.CharField(max_length=128, null=True, blank=True, db_index=True)
-    publication_id = models.CharField(max_length=ID_LENGTH, null=True, blank=True, db_index=True)
-    key_id = models.CharField(max_length=64, null=True, blank=True, db_index=True)
-    bot_id = models.CharField(max_length=ID_LENGTH, null=True, blank=True, db_index=True)
-    conversation_id = models.CharField(max_length=ID_LENGTH)
-    message_id = models.CharField(max_length=ID_LENGTH, blank=True, default="", help_text="The question's.")
-    model = models.CharField(max_length=64)
-    model_id = models.CharField(max_length=512, help_text="The Bedrock id or inference profile that was invoked.")
-    region = models.CharField(max_length=32)
-    input_tokens = models.PositiveIntegerField(default=0)
-    output_tokens = models.PositiveIntegerField(default=0)
-    cache_read_tokens = models.PositiveIntegerField(default=0)
-    cache_write_tokens = models.PositiveIntegerField(default=0)
-    input_price = models.DecimalField(max_digits=16, decimal_places=10, null=True, blank=True)
-    output_price = models.DecimalField(max_digits=16, decimal_places=10, null=True, blank=True)
-    cache_read_price = models.DecimalField(max_digits=16, decimal_places=10, null=True, blank=True)
-    cache_write_price = models.DecimalField(max_digits=16, decimal_places=10, null=True, blank=True)
-    price = models.DecimalField(max_digits=20, decimal_places=10, null=True, blank=True)
-    first_token_ms = models.PositiveIntegerField(null=True, blank=True)
-    latency_ms = models.PositiveIntegerField()
-    stop_reason = models.CharField(max_length=64, blank=True, default="")
-    fault = models.CharField(max_length=64, blank=True, default="", help_text="Bedrock's name of the fault, if any.")
-    estimated = models.BooleanField(default=False)
-
-    class Meta:
-        indexes = [models.Index(fields=["conversation_id", "message_id"], name="call_of_a_question")]
-        constraints = [
-            models.CheckConstraint(
-                condition=Q(user_id__isnull=True, publication_id__isnull=False, key_id__isnull=False)
-                | Q(user_id__isnull=False, publication_id__isnull=True, key_id__isnull=True),
-                name="call_has_one_caller",
-            ),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.model} {self.created_at:%Y-%m-%d %H:%M:%S}"

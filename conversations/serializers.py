@@ -10,10 +10,10 @@ from drf_spectacular.utils import PolymorphicProxySerializer, extend_schema_fiel
 from rest_framework import serializers
 
 from bedrock_chat.bedrock import catalog
+from bedrock_chat.wire.ids import ID_LENGTH
 from conversations import search
 from conversations.chat import ChatInput
 from conversations.content import DOCUMENT_FORMATS, IMAGE_FORMATS, TOOL_STATUSES, Content, parse
-from conversations.models import ID_LENGTH
 
 MODEL_KEYS = sorted(catalog.MODELS)
 LONGEST_CATEGORY = 256

@@ -12,9 +12,10 @@ from bedrock_chat.bedrock.faults import ModelFault
 from bedrock_chat.bedrock.interruption import Interruption
 from bedrock_chat.database import database_now, release_connection
 from bedrock_chat.identity.caller import Caller
-from conversations import access, admission, title_text, usage
+from bedrock_chat.ledger import recording
+from bedrock_chat.ledger.models import Purpose
+from conversations import access, admission, title_text
 from conversations.content import Block
-from conversations.models import Purpose
 from conversations.tree import Node
 from conversations.turn import route
 
@@ -67,7 +68,7 @@ def _ask(conversation_id: str, path: list[Node], bodies: dict[int, list[Block]],
                 closed = event if isinstance(event, events.Closed) else closed
         except ModelFault as error:
             fault = "TooLate" if interrupt.requested else error.code
-    call = usage.ledger_entry(
+    call = recording.ledger_entry(
         actor,
         asked,
         purpose=Purpose.TITLE,
@@ -76,7 +77,7 @@ def _ask(conversation_id: str, path: list[Node], bodies: dict[int, list[Block]],
         latency_ms=int((time.monotonic() - started) * 1000),
         fault=fault,
     )
-    usage.write_late(call)
+    recording.write_late(call)
     said = "".join(block["text"] for block in built.blocks() if "text" in block)
     return "" if fault else title_text.proposed(said, INSTRUCTION)
 

@@ -19,10 +19,12 @@ from bedrock_chat.bedrock import catalog, events, request, runtime
 from bedrock_chat.bedrock.faults import ModelFault, TooLong
 from bedrock_chat.database import release_connection
 from bedrock_chat.identity.caller import Caller
+from bedrock_chat.ledger import recording
+from bedrock_chat.ledger.models import ModelCall, Purpose
 from bedrock_chat.wire.errors import ApiError, BadRequest, Conflict, NotFound, ServiceUnavailable
-from conversations import access, admission, closing, content, opening, prompt, upkeep, usage, window
+from conversations import access, admission, closing, content, opening, prompt, upkeep, window
 from conversations.chat import Answer, ChatInput, Finished, Opened, RelatedDocument, ToolResult, Turn, TurnEvent
-from conversations.models import ModelCall, Outcome, Purpose
+from conversations.models import Outcome
 from conversations.running import Cut, Running, registered
 
 
@@ -209,7 +211,7 @@ def _ledger(
     stop_reason: str = "",
 ) -> ModelCall:
     turn, said = running.turn, running.built.blocks()
-    return usage.ledger_entry(
+    return recording.ledger_entry(
         turn.actor,
         asked,
         purpose=Purpose.TURN,

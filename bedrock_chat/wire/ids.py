@@ -7,6 +7,9 @@ from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from ulid import ULID
 
+ID_LENGTH = 256
+"""Characters of an id that a client chooses, at most."""
+
 _lock = threading.Lock()
 _last = 0
 

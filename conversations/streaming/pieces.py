@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from bedrock_chat.bedrock.events import ReasoningDelta, Retrying, TextDelta, ToolUse
+from bedrock_chat.ledger.models import ModelCall
 from bedrock_chat.wire.errors import ApiError, body_of
 from conversations.chat import Answer, Finished, Opened, RelatedDocument, ToolResult, TurnEvent
-from conversations.models import ModelCall
 
 Piece = tuple[str, Any]
 

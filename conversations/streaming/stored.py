@@ -1,8 +1,9 @@
 """A turn that is over, told from what is stored."""
 
 from bedrock_chat.identity.caller import Caller
+from bedrock_chat.ledger import recording
 from bedrock_chat.wire.errors import Conflict
-from conversations import access, usage
+from conversations import access
 from conversations.models import Conversation, Message, Outcome, Role
 from conversations.streaming.pieces import Piece, failed, replayed, started
 
@@ -16,5 +17,5 @@ def told_anew(actor: Caller, conversation: Conversation, question: Message) -> l
         none = Conflict("This message was not answered; send it again.", extra=ids)
         return [started(conversation.conversation_id, question.message_id, None), failed(none)]
     answer = access.stored_answer(conversation, question.message_id, row)
-    call = usage.newest_call(actor, conversation.conversation_id, question.message_id)
+    call = recording.newest_call(actor, conversation.conversation_id, question.message_id)
     return list(replayed(answer, call))

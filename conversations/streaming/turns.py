@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from bedrock_chat import threads
 from bedrock_chat.database import release_connection
 from bedrock_chat.identity.caller import Caller
+from bedrock_chat.ledger import recording
 from bedrock_chat.wire.errors import ServiceUnavailable, recorded
-from conversations import turn, usage
+from conversations import turn
 from conversations.chat import ChatInput, Finished, Opened, TurnEvent
 from conversations.streaming import relay
 from conversations.streaming.log import Log, once
@@ -39,7 +40,7 @@ def begin(actor: Caller, chat: ChatInput) -> Listened:
     assert first.answer is not None  # a stored one
     events.close()
     answer = first.answer
-    call = usage.newest_call(actor, answer.conversation_id, answer.parent_id)
+    call = recording.newest_call(actor, answer.conversation_id, answer.parent_id)
     return Listened(answer.attempt, once(list(replayed(answer, call))))
 
 

@@ -17,7 +17,7 @@ PAGES = [
     "bedrock_chat/job/",
     "bedrock_chat/worker/",
     "conversations/conversation/",
-    "conversations/modelcall/",
+    "bedrock_chat/modelcall/",
 ]
 DEAD_JOB = (
     "from django.utils import timezone; from bedrock_chat.jobs.models import Job, Worker; now = timezone.now();"

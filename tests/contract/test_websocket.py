@@ -10,8 +10,8 @@ import pytest
 from websockets.sync.client import ClientConnection
 
 from bedrock_chat.bedrock import catalog, request, runtime
+from bedrock_chat.ledger.models import ModelCall
 from conversations.chat import Answer, Finished, Opened, RelatedDocument, ToolResult
-from conversations.models import ModelCall
 from conversations.streaming.frames import frames_of
 from conversations.streaming.pieces import joined, piece_of
 from tests.emulator import Emulator

@@ -17,10 +17,11 @@ from bedrock_chat.database import release_connection
 from bedrock_chat.identity import local
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.identity.models import User
+from bedrock_chat.ledger.models import ModelCall
 from bedrock_chat.wire.errors import Forbidden, NotFound
 from conversations import erasing, search, titles, turn
 from conversations.chat import TurnEvent
-from conversations.models import Conversation, Message, ModelCall
+from conversations.models import Conversation, Message
 from conversations.serializers import read_chat_input
 from tests.conversations.chat import read, say
 from tests.emulator import Emulator
@@ -182,5 +183,5 @@ def test_every_table_with_a_persons_id_is_thought_of() -> None:
         "bedrock_chat.BlobReference.owner_kind",  # an owner is a conversation, which goes
         "bedrock_chat.BlobReference.owner_id",
         "conversations.Conversation.user",
-        "conversations.ModelCall.user_id",
+        "bedrock_chat.ModelCall.user_id",
     }

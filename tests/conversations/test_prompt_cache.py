@@ -9,10 +9,10 @@ from rest_framework.test import APIClient
 from bedrock_chat.bedrock import catalog
 from bedrock_chat.identity import local
 from bedrock_chat.identity.caller import Caller
+from bedrock_chat.ledger.models import ModelCall
 from conversations import turn
 from conversations.chat import ChatInput
 from conversations.content import Content
-from conversations.models import ModelCall
 from tests import build
 from tests.conversations.chat import ids_by_text, read, say
 from tests.emulator import Emulator

@@ -9,8 +9,9 @@ from django.db import connection
 from rest_framework.response import Response
 from rest_framework.test import APIClient
 
+from bedrock_chat.ledger.models import ModelCall
 from conversations import admission, leases
-from conversations.models import Conversation, Message, ModelCall
+from conversations.models import Conversation, Message
 from tests.conversations.chat import ids_by_text, read, say, text_of
 from tests.emulator import Emulator
 

@@ -7,8 +7,8 @@ import pytest
 from rest_framework.test import APIClient
 
 from bedrock_chat.identity.models import User
+from bedrock_chat.ledger.models import ModelCall
 from conversations import titles
-from conversations.models import ModelCall
 from tests import build
 from tests.conversations.chat import read, say
 from tests.emulator import Emulator

@@ -7,7 +7,8 @@ import pytest
 from rest_framework.test import APIClient
 
 from bedrock_chat.identity.models import User
-from conversations.models import Conversation, Message, ModelCall, Outcome
+from bedrock_chat.ledger.models import ModelCall
+from conversations.models import Conversation, Message, Outcome
 from tests import build
 from tests.conversations.chat import MODEL, ids_by_text, read, say, text_of
 from tests.emulator import Emulator

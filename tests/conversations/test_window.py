@@ -13,11 +13,12 @@ from rest_framework.test import APIClient
 from bedrock_chat.bedrock import catalog, estimates
 from bedrock_chat.identity import local
 from bedrock_chat.identity.caller import Caller
+from bedrock_chat.ledger.models import ModelCall
 from bedrock_chat.wire.errors import BadRequest
 from conversations import turn, window
 from conversations.chat import ChatInput
 from conversations.content import Content
-from conversations.models import Conversation, Message, ModelCall, Outcome
+from conversations.models import Conversation, Message, Outcome
 from tests import build
 from tests.conversations.chat import read, say
 from tests.emulator import Emulator

@@ -24,7 +24,8 @@ from bedrock_chat.jobs.models import Job
 from bedrock_chat.search import index, vocabulary
 from bedrock_chat.search.models import SearchDocument, SearchWord
 from conversations import search
-from conversations.models import Conversation, Message, ModelCall
+from bedrock_chat.ledger.models import ModelCall
+from conversations.models import Conversation, Message
 files = {path.name for path in (settings.DATA_DIR / "blobs").rglob("*") if path.is_file()}
 shas = set(BlobReference.objects.values_list("blob_id", flat=True))
 referred = {name.rpartition("/")[2] for name in locate(shas).values()}

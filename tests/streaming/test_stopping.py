@@ -58,7 +58,7 @@ def stored(server: LiveServer, token: str, conversation: str) -> dict[str, Any]:
 def ledger(server: LiveServer, conversation: str) -> list[str]:
     """Input, output, estimated, stop reason and fault of a conversation's calls."""
     code = (
-        "from conversations.models import ModelCall\n"
+        "from bedrock_chat.ledger.models import ModelCall\n"
         f"for call in ModelCall.objects.filter(conversation_id={conversation!r}).order_by('pk'):\n"
         "    print(call.input_tokens, call.output_tokens, call.estimated, call.stop_reason, call.fault, call.price)"
     )

@@ -13,8 +13,8 @@ from bedrock_chat.bedrock.events import Closed
 from bedrock_chat.bedrock.request import ModelRequest
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.identity.models import User
+from bedrock_chat.ledger.models import ModelCall, Purpose
 from bedrock_chat.wire.ids import new_id
-from conversations.models import ModelCall, Purpose
 
 
 def ledger_entry(
