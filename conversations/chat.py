@@ -1,12 +1,13 @@
 """What a turn is made of: the validated request, the open turn, its events, the stored answer."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
 from bedrock_chat.bedrock import catalog, events
+from bedrock_chat.bedrock.tools import FoundDocument, ToolResult
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.ledger.models import ModelCall
+from bedrock_chat.wire.ids import new_id
 from conversations.content import Block, Content
 from conversations.tree import Node
 
@@ -43,7 +44,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """An open turn: everything the model is asked with, and what its close is fenced by."""
+    """An open turn: everything the model is asked with, and what its close is fenced by. `turn_id` is the ledger's."""
 
     actor: Caller
     chat: ChatInput
@@ -57,31 +58,12 @@ class Turn:
     instruction: str
     answer_id: str
     extends: Node | None = None
+    turn_id: str = field(default_factory=new_id)
 
     @property
     def ids(self) -> dict[str, str]:
         """What an error tells beside its sentence, so that the client finds the question again."""
         return {"conversationId": self.chat.conversation_id, "messageId": self.question_id}
-
-
-@dataclass(frozen=True, slots=True)
-class ToolResult:
-    """A tool that the model asked for has run; `status` is success or error."""
-
-    tool_use_id: str
-    status: str
-
-
-@dataclass(frozen=True, slots=True)
-class RelatedDocument:
-    """What a tool found, for the reader to look at. `content` is a tool result's part, such as `{"text": …}`."""
-
-    tool_use_id: str
-    content: dict[str, Any]
-    source_id: str
-    source_name: str | None = None
-    source_link: str | None = None
-    page_number: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +85,11 @@ class Opened:
 class Finished:
     """The rows exist. `answer` is None where the turn was stopped before the model had said anything.
 
-    `call` is the ledger's row; None where a stored answer was found, without a call.
+    `calls` are the ledger's rows, one for each round; none where a stored answer was found.
     """
 
     answer: Answer | None
-    call: ModelCall | None = None
+    calls: tuple[ModelCall, ...] = ()
 
 
-TurnEvent = Opened | events.Event | ToolResult | RelatedDocument | Finished
+TurnEvent = Opened | events.Event | ToolResult | FoundDocument | Finished

@@ -10,7 +10,6 @@ from bedrock_chat import statements
 from bedrock_chat.database import database_now
 from bedrock_chat.jobs.queue import LeaseLost
 from bedrock_chat.ledger import recording
-from bedrock_chat.ledger.models import ModelCall
 from bedrock_chat.wire.errors import Conflict, NotFound
 from bedrock_chat.wire.ids import new_id
 from conversations import content, leases, related
@@ -27,33 +26,31 @@ class _Refused(Exception):
 def close_turn(
     running: Running,
     answered: list[Block],
-    call: ModelCall,
     *,
     stop_reason: str,
     outcome: Outcome = Outcome.ANSWERED,
     on_close: Callable[[], None] | None = None,
 ) -> Answer:
-    """Stores the answer, what its tools found and its ledger row, fenced by the attempt, and gives the lease back. One
+    """Stores the answer, what its tools found and its ledger rows, fenced by the attempt, and gives the lease back. One
     short transaction, after the bodies of what was found are in storage.
 
     Raises NotFound where the conversation was deleted meanwhile, Conflict where another attempt has taken over, and
-    what `on_close` raises; the money was spent, so the ledger row is written all the same.
+    what `on_close` raises; the money was spent, so the ledger rows are written all the same.
     """
     found = related.keep(running.turn, running.documents)
     with running.closing():
         try:
-            return _close(running, answered, found, call, stop_reason, outcome, on_close)
+            return _close(running, answered, found, stop_reason, outcome, on_close)
         except IntegrityError:
             # The client has given a question of its own the id that this answer was to have.
             running.answer_id = new_id()
-            return _close(running, answered, found, call, stop_reason, outcome, on_close)
+            return _close(running, answered, found, stop_reason, outcome, on_close)
 
 
 def _close(
     running: Running,
     answered: list[Block],
     found: related.Found,
-    call: ModelCall,
     stop_reason: str,
     outcome: Outcome,
     on_close: Callable[[], None] | None,
@@ -67,11 +64,11 @@ def _close(
                 raise _Refused
             answer = write_answer(running, answered, stop_reason, now)
             related.write(turn, running.answer_id, found)
-            statements.insert(call)
+            recording.insert(running.calls)
             if on_close is not None:
                 on_close()
     except (_Refused, LeaseLost) as error:
-        recording.write_late(call)
+        recording.insert_late(running.calls)
         if isinstance(error, LeaseLost):
             raise
         if deleted:
@@ -84,7 +81,7 @@ def _gone(turn: Turn) -> NotFound:
     return NotFound(f"Conversation {turn.chat.conversation_id} was deleted meanwhile.", extra=turn.ids)
 
 
-def close_failed(running: Running, call: ModelCall | None) -> None:
+def close_failed(running: Running) -> None:
     """Gives the lease back at once; what the rows say of the turn was true before it began.
 
     Raises NotFound where the conversation was deleted meanwhile.
@@ -92,11 +89,10 @@ def close_failed(running: Running, call: ModelCall | None) -> None:
     turn = running.turn
     with running.closing(), transaction.atomic():
         kept = _give_back(turn) or Conversation.objects.filter(pk=turn.conversation).exists()
-        if call is not None and kept:
-            statements.insert(call)
+        if kept:
+            recording.insert(running.calls)
     if not kept:
-        if call is not None:
-            recording.write_late(call)
+        recording.insert_late(running.calls)
         raise _gone(turn)
 
 

@@ -36,11 +36,11 @@ def erase(user_id: str) -> Iterator[str]:
     yield "The index of searches is compacted."
     anonymous = recording.erased_id()
     with transaction.atomic():
-        # Requests that were under way may have begun something since. From here on they find no user: what has its
-        # foreign key to this row waits for the lock and fails, and the ledger asks for the row (`usage.write_late`).
+        # Requests that were under way may have begun something since. From here on they find no user: what has a
+        # foreign key to this row waits for the lock and fails, and the ledger looks for it (`recording.insert_late`).
         list(User.objects.select_for_update().filter(pk=user_id).values_list("pk"))
         editing.delete_rows(list(conversations.select_for_update().values_list("pk", flat=True)))
-        kept = ModelCall.objects.filter(user_id=user_id).update(user_id=anonymous)
+        kept = ModelCall.objects.filter(user_id=user_id).update(user_id=anonymous, payer_id=anonymous)
         User.objects.filter(pk=user_id).delete()
     yield f"{kept} calls stay in the ledger, under {anonymous}."
     truncate_log()

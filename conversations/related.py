@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from rest_framework.exceptions import ValidationError
 
 from bedrock_chat import blobs
+from bedrock_chat.bedrock import tools
 from bedrock_chat.bedrock.answers import storable
-from conversations import chat, content
+from conversations import content
 from conversations.chat import Turn
 from conversations.models import SOURCE_ID_LENGTH, Message, RelatedDocument
 from conversations.opening import BLOB_OWNER
@@ -26,7 +27,7 @@ class Found:
     shas: frozenset[str] = frozenset()
 
 
-def keep(turn: Turn, documents: Sequence[chat.RelatedDocument]) -> Found:
+def keep(turn: Turn, documents: Sequence[tools.FoundDocument]) -> Found:
     """Puts the bodies of found documents into storage. Call it outside any transaction.
 
     What cannot be kept is left out and logged: the answer that it belongs to was paid for, and must be stored.
@@ -48,7 +49,7 @@ def keep(turn: Turn, documents: Sequence[chat.RelatedDocument]) -> Found:
     return Found(list(rows.values()), frozenset(shas))
 
 
-def _row(turn: Turn, found: chat.RelatedDocument, bodies: dict[str, bytes]) -> RelatedDocument:
+def _row(turn: Turn, found: tools.FoundDocument, bodies: dict[str, bytes]) -> RelatedDocument:
     source_id = storable(found.source_id)
     if not 0 < len(source_id) <= SOURCE_ID_LENGTH:
         raise ValidationError("The source id is empty or too long.", code="source_id")

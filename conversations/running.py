@@ -7,7 +7,9 @@ from enum import StrEnum
 
 from bedrock_chat.bedrock.events import AnswerBuilder
 from bedrock_chat.bedrock.interruption import Interruption
-from conversations.chat import RelatedDocument, Turn
+from bedrock_chat.bedrock.tools import FoundDocument
+from bedrock_chat.ledger.models import ModelCall
+from conversations.chat import Turn
 
 
 class Cut(StrEnum):
@@ -28,9 +30,11 @@ class Running:
         self.turn = turn
         self.listened = listened
         self.built = AnswerBuilder()
-        self.documents: list[RelatedDocument] = []  # what its tools have found
+        self.calls: list[ModelCall] = []  # ledger rows, one for each round that has ended
+        self.documents: list[FoundDocument] = []  # what its tools have found
         self.interrupt = Interruption()
         self.cut: Cut | None = None
+        self._settled = False
         self.writing = threading.Lock()
         self.closed = False
         self.answer_id = turn.answer_id
@@ -43,9 +47,15 @@ class Running:
         return self.turn.question, self.turn.attempt
 
     def end(self, why: Cut) -> None:
-        """Ends the call to the model at once, from any thread. The first reason counts."""
-        self.cut = self.cut or why
+        """Ends the call to the model at once, from any thread. The first reason counts, if it comes before the end."""
+        if not self._settled:
+            self.cut = self.cut or why
         self.interrupt.request()
+
+    def settled(self) -> Cut | None:
+        """Why the call was ended, for good: whoever wants the turn ended from now on comes too late."""
+        self._settled = True
+        return self.cut
 
     @contextmanager
     def closing(self) -> Iterator[None]:

@@ -68,7 +68,7 @@ def _ask(conversation_id: str, path: list[Node], bodies: dict[int, list[Block]],
                 closed = event if isinstance(event, events.Closed) else closed
         except ModelFault as error:
             fault = "TooLate" if interrupt.requested else error.code
-    call = recording.ledger_entry(
+    call = recording.build_call(
         actor,
         asked,
         purpose=Purpose.TITLE,
@@ -77,7 +77,8 @@ def _ask(conversation_id: str, path: list[Node], bodies: dict[int, list[Block]],
         latency_ms=int((time.monotonic() - started) * 1000),
         fault=fault,
     )
-    recording.write_late(call)
+    recording.insert_late([call])
+    recording.log_spending([call])
     said = "".join(block["text"] for block in built.blocks() if "text" in block)
     return "" if fault else title_text.proposed(said, INSTRUCTION)
 

@@ -20,10 +20,10 @@ from bedrock_chat.bedrock.faults import ModelFault, TooLong
 from bedrock_chat.database import release_connection
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.ledger import recording
-from bedrock_chat.ledger.models import ModelCall, Purpose
+from bedrock_chat.ledger.models import Purpose
 from bedrock_chat.wire.errors import ApiError, BadRequest, Conflict, NotFound, ServiceUnavailable
 from conversations import access, admission, closing, content, opening, prompt, upkeep, window
-from conversations.chat import Answer, ChatInput, Finished, Opened, RelatedDocument, ToolResult, Turn, TurnEvent
+from conversations.chat import Answer, ChatInput, Finished, Opened, Turn, TurnEvent
 from conversations.models import Outcome
 from conversations.running import Cut, Running, registered
 
@@ -88,72 +88,88 @@ def _check(chat: ChatInput) -> None:
 
 
 def _ask(running: Running, on_close: Callable[[], None] | None) -> Iterator[TurnEvent]:
-    started = time.monotonic()
-    closed: events.Closed | None = None
     try:
         read = _reader(running.turn)
         release_connection()
         asked = _compose(running.turn, read)
     except BaseException:
-        closing.close_failed(running, None)
+        closing.close_failed(running)
         raise
     try:
-        for event in _events(running, asked):
-            if isinstance(event, RelatedDocument):
-                running.documents.append(event)
-            elif not isinstance(event, ToolResult):
-                running.built.feed(event)
-                closed = event if isinstance(event, events.Closed) else closed
-            yield event
+        stop_reason = yield from _call(running, asked)
     except BaseException as error:
-        cut = running.cut  # once: it may still change while the turn is closed
-        finished = _close_cut(running, cut, asked, started, error, on_close)
+        recording.log_spending(running.calls)
+        cut = running.settled()
+        finished = _close_cut(running, cut, on_close)
         if cut is not Cut.STOPPED or isinstance(error, GeneratorExit):
             told = _told(running, cut, asked, error)
             if told is error:
                 raise
             raise told from error
     else:
-        assert closed is not None  # the last event of every call that did not raise
-        call = _ledger(running, asked, closed, started)
+        recording.log_spending(running.calls)
         said = content.from_converse(running.built.blocks())
-        answer = closing.close_turn(running, said, call, stop_reason=closed.stop_reason, on_close=on_close)
-        finished = Finished(answer, call)
+        answer = closing.close_turn(running, said, stop_reason=stop_reason, on_close=on_close)
+        finished = Finished(answer, tuple(running.calls))
     yield finished
 
 
-def _events(running: Running, asked: request.ModelRequest) -> Iterator[events.Event | ToolResult | RelatedDocument]:
-    """What the model says and, once there are tools, what they find between its rounds."""
-    yield from runtime.call(asked, stream=running.listened, interrupt=running.interrupt)
+def _call(running: Running, asked: request.ModelRequest) -> Generator[TurnEvent, None, str]:
+    """One round: passes on what the model says, and returns its stop reason. Raises the model's faults.
+
+    However the call ends, its ledger row joins `running.calls`.
+    """
+    started, before = time.monotonic(), len(running.built.blocks())
+    closed: events.Closed | None = None
+    fault, stop_reason = "", ""
+    try:
+        for event in runtime.call(asked, stream=running.listened, interrupt=running.interrupt):
+            running.built.feed(event)
+            closed = event if isinstance(event, events.Closed) else closed
+            yield event
+    except BaseException as error:
+        match running.settled():
+            case Cut.STOPPED:
+                stop_reason = Cut.STOPPED.value
+            case Cut.INTERRUPTED:
+                fault = "Shutdown"
+            case None:
+                fault = error.code if isinstance(error, ModelFault) else type(error).__name__
+        raise
+    finally:
+        turn, said = running.turn, running.built.blocks()[before:]
+        call = recording.build_call(
+            turn.actor,
+            asked,
+            purpose=Purpose.TURN,
+            conversation_id=turn.chat.conversation_id,
+            message_id=turn.question_id,
+            turn_id=turn.turn_id,
+            closed=None if fault or stop_reason else closed,
+            latency_ms=int((time.monotonic() - started) * 1000),
+            fault=fault,
+            stop_reason=stop_reason,
+            said=said if closed or said or (stop_reason and running.interrupt.asked) else None,
+        )
+        running.calls.append(call)
+    assert closed is not None  # the last event of every call that did not raise
+    return closed.stop_reason
 
 
-def _close_cut(
-    running: Running,
-    cut: Cut | None,
-    asked: request.ModelRequest,
-    started: float,
-    error: BaseException,
-    on_close: Callable[[], None] | None,
-) -> Finished:
+def _close_cut(running: Running, cut: Cut | None, on_close: Callable[[], None] | None) -> Finished:
     """Closes a turn whose model did not finish: with what it has said, if that is text, else without an answer."""
     stopped = cut is Cut.STOPPED
-    if stopped:
-        call = _ledger(running, asked, None, started, stop_reason=Cut.STOPPED)
-    else:
-        fault = "Shutdown" if cut else error.code if isinstance(error, ModelFault) else type(error).__name__
-        call = _ledger(running, asked, None, started, fault=fault)
     if not running.built.has_text():
-        closing.close_failed(running, call)
-        return Finished(None, call)
+        closing.close_failed(running)
+        return Finished(None, tuple(running.calls))
     answer = closing.close_turn(
         running,
         content.from_converse(running.built.blocks()),
-        call,
         stop_reason=Cut.STOPPED if stopped else Cut.INTERRUPTED,
         outcome=Outcome.ANSWERED if stopped else Outcome.INTERRUPTED,
         on_close=on_close if stopped else None,
     )
-    return Finished(answer, call)
+    return Finished(answer, tuple(running.calls))
 
 
 def _told(running: Running, cut: Cut | None, asked: request.ModelRequest, error: BaseException) -> BaseException:
@@ -198,28 +214,4 @@ def route(model: catalog.Model) -> catalog.Target:
         cross_region=settings.CROSS_REGION_INFERENCE,
         global_inference=settings.GLOBAL_INFERENCE,
         profile_arns=settings.INFERENCE_PROFILE_ARNS,
-    )
-
-
-def _ledger(
-    running: Running,
-    asked: request.ModelRequest,
-    closed: events.Closed | None,
-    started: float,
-    *,
-    fault: str = "",
-    stop_reason: str = "",
-) -> ModelCall:
-    turn, said = running.turn, running.built.blocks()
-    return recording.ledger_entry(
-        turn.actor,
-        asked,
-        purpose=Purpose.TURN,
-        conversation_id=turn.chat.conversation_id,
-        message_id=turn.question_id,
-        closed=closed,
-        latency_ms=int((time.monotonic() - started) * 1000),
-        fault=fault,
-        stop_reason=stop_reason,
-        said=said if closed or said or (stop_reason and running.interrupt.asked) else None,
     )

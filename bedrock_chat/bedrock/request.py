@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bedrock_chat.bedrock.catalog import Model, Target
+from bedrock_chat.bedrock.tools import ToolSpec
 from bedrock_chat.wire.errors import BadRequest
 
 Message = dict[str, Any]
@@ -27,15 +28,6 @@ class Parameters:
     top_k: int | None = None
     stop_sequences: tuple[str, ...] | None = None
     reasoning_budget: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ToolSpec:
-    """A tool as the model is told of it; `schema` is the JSON schema of its input."""
-
-    name: str
-    description: str
-    schema: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

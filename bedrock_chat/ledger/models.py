@@ -7,6 +7,8 @@ from bedrock_chat.wire.ids import ID_LENGTH
 
 
 class Purpose(models.TextChoices):
+    """What a call was for."""
+
     TURN = "turn"
     TITLE = "title"
 
@@ -14,18 +16,23 @@ class Purpose(models.TextChoices):
 class ModelCall(models.Model):
     """The cost ledger: one row per call to a model, kept by value when user, bot and conversation are gone.
 
+    `user_id` is who asked. `payer_id` is who pays: the same person, or for a published call the bot's owner at that
+    moment. A turn makes a call for each of its rounds; they share its `turn_id`, which other calls do not have.
+
     Prices are USD per 1,000 tokens as they stood at the call; `price` is USD, null where a price has no source
     (unpriced, which is not free). `estimated` marks usage that Bedrock never reported.
     """
 
     created_at = models.DateTimeField(db_index=True)
-    purpose = models.CharField(max_length=5, choices=Purpose)
+    purpose = models.CharField(max_length=32, choices=Purpose)
     user_id = models.CharField(max_length=128, null=True, blank=True, db_index=True)
+    payer_id = models.CharField(max_length=128, null=True, blank=True)
     publication_id = models.CharField(max_length=ID_LENGTH, null=True, blank=True, db_index=True)
     key_id = models.CharField(max_length=64, null=True, blank=True, db_index=True)
     bot_id = models.CharField(max_length=ID_LENGTH, null=True, blank=True, db_index=True)
     conversation_id = models.CharField(max_length=ID_LENGTH)
     message_id = models.CharField(max_length=ID_LENGTH, blank=True, default="", help_text="The question's.")
+    turn_id = models.CharField(max_length=26, null=True, blank=True)
     model = models.CharField(max_length=64)
     model_id = models.CharField(max_length=512, help_text="The Bedrock id or inference profile that was invoked.")
     region = models.CharField(max_length=32)

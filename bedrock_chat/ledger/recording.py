@@ -1,7 +1,9 @@
-"""The cost ledger: writing a row for every call to a model."""
+"""Writing the ledger: the row of a call is built when the call ends, and inserted when its turn is closed."""
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Self
 
 from django.conf import settings
 from django.db import transaction
@@ -17,7 +19,7 @@ from bedrock_chat.ledger.models import ModelCall, Purpose
 from bedrock_chat.wire.ids import new_id
 
 
-def ledger_entry(
+def build_call(
     actor: Caller,
     request: ModelRequest,
     *,
@@ -26,15 +28,16 @@ def ledger_entry(
     closed: Closed | None,
     latency_ms: int,
     message_id: str = "",
+    turn_id: str | None = None,
     bot_id: str | None = None,
     fault: str = "",
     stop_reason: str = "",
     said: Sequence[dict[str, Any]] | None = None,
 ) -> ModelCall:
-    """The unsaved row of one call; without `closed` it did not come to its end.
+    """The unsaved row of one call. Without `closed` the call did not come to its end.
 
-    `said` are the Converse blocks that came: from them usage is estimated where Bedrock sent none, since it is billed
-    all the same. None where nothing was generated, which costs nothing.
+    `said` are the Converse blocks that came. Where Bedrock sent no usage, it is estimated from them, since what was
+    generated is billed all the same. None: nothing was generated, which costs nothing.
     """
     prices = pricing.prices(request.model, request.target, settings.MODEL_PRICES)
     usage = closed.usage if closed else None
@@ -45,11 +48,13 @@ def ledger_entry(
         created_at=timezone.now(),
         purpose=purpose,
         user_id=actor.user_id,
+        payer_id=actor.user_id,
         publication_id=actor.publication_id,
         key_id=actor.key_id,
         bot_id=bot_id,
         conversation_id=conversation_id,
         message_id=message_id,
+        turn_id=turn_id,
         model=request.model.key,
         model_id=request.target.model_id,
         region=request.target.region,
@@ -69,23 +74,26 @@ def ledger_entry(
         call.cache_read_tokens = usage.cache_read_tokens
         call.cache_write_tokens = usage.cache_write_tokens
         call.price = pricing.price(usage, prices)
-    logs.bind(
-        model=call.model,
-        input_tokens=call.input_tokens,
-        output_tokens=call.output_tokens,
-        price=None if call.price is None else float(call.price),
-        fault=call.fault or None,
-    )
     return call
 
 
-def write_late(call: ModelCall) -> None:
-    """Writes the row of a call whose conversation is gone. So may be its user, and then the row names nobody."""
-    with transaction.atomic():
-        user = User.objects.select_for_update().filter(pk=call.user_id).values_list("pk")
-        if call.user_id is not None and not list(user):
-            call.user_id = erased_id()
+def insert(calls: Sequence[ModelCall]) -> None:
+    """Inserts the rows of calls, in the transaction that closes what they were for."""
+    for call in calls:
         statements.insert(call)
+
+
+def insert_late(calls: Sequence[ModelCall]) -> None:
+    """Inserts the rows of calls in a transaction of their own: the money was spent, whatever became of the answer.
+
+    Their user may have been erased meanwhile. The rows then name nobody.
+    """
+    with transaction.atomic():
+        for call in calls:
+            user = User.objects.select_for_update().filter(pk=call.user_id).values_list("pk")
+            if call.user_id is not None and not list(user):
+                call.user_id = call.payer_id = erased_id()
+        insert(calls)
 
 
 def erased_id() -> str:
@@ -93,8 +101,51 @@ def erased_id() -> str:
     return f"erased:{new_id()}"
 
 
-def newest_call(actor: Caller, conversation_id: str, question_id: str) -> ModelCall | None:
-    """The ledger's row of the turn that was last asked of a question."""
-    caller = {"user_id": actor.user_id, "publication_id": actor.publication_id}
+def calls_of_newest_turn(actor: Caller, conversation_id: str, question_id: str) -> list[ModelCall]:
+    """The calls of the turn that was last asked of a question, in their order. One query."""
     where = {"conversation_id": conversation_id, "message_id": question_id, "purpose": Purpose.TURN}
-    return ModelCall.objects.filter(**caller, **where).order_by("-pk").first()
+    mine = ModelCall.objects.filter(user_id=actor.user_id, publication_id=actor.publication_id, **where)
+    calls = list(mine.order_by("-pk"))
+    # Rows of before turns had ids stand for a turn each.
+    newest = [call for call in calls if call.turn_id == calls[0].turn_id] if calls and calls[0].turn_id else calls[:1]
+    return newest[::-1]
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What several calls took together. `price` is USD, None where one of them is unpriced."""
+
+    input_tokens: int
+    output_tokens: int
+    cache_read_tokens: int
+    cache_write_tokens: int
+    price: Decimal | None
+    estimated: bool
+
+    @classmethod
+    def of(cls, calls: Sequence[ModelCall]) -> Self | None:
+        """The sums over some calls; None where there was no call."""
+        if not calls:
+            return None
+        prices = [call.price for call in calls if call.price is not None]
+        return cls(
+            input_tokens=sum(call.input_tokens for call in calls),
+            output_tokens=sum(call.output_tokens for call in calls),
+            cache_read_tokens=sum(call.cache_read_tokens for call in calls),
+            cache_write_tokens=sum(call.cache_write_tokens for call in calls),
+            price=sum(prices, Decimal(0)) if len(prices) == len(calls) else None,
+            estimated=any(call.estimated for call in calls),
+        )
+
+
+def log_spending(calls: Sequence[ModelCall]) -> None:
+    """Adds what the calls took to the request's line in the log."""
+    spent = Spent.of(calls)
+    if spent is not None:
+        logs.bind(
+            model=calls[-1].model,
+            input_tokens=spent.input_tokens,
+            output_tokens=spent.output_tokens,
+            price=None if spent.price is None else float(spent.price),
+            fault=calls[-1].fault or None,
+        )

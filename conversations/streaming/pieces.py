@@ -8,9 +8,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from bedrock_chat.bedrock.events import ReasoningDelta, Retrying, TextDelta, ToolUse
+from bedrock_chat.bedrock.tools import FoundDocument, ToolResult
 from bedrock_chat.ledger.models import ModelCall
+from bedrock_chat.ledger.recording import Spent
 from bedrock_chat.wire.errors import ApiError, body_of
-from conversations.chat import Answer, Finished, Opened, RelatedDocument, ToolResult, TurnEvent
+from conversations.chat import Answer, Finished, Opened, TurnEvent
 
 Piece = tuple[str, Any]
 
@@ -41,12 +43,12 @@ def piece_of(event: TurnEvent, start: Opened) -> Piece | None:
             return TOOL_USE, {"toolUseId": event.tool_use_id, "name": event.name, "input": event.input}
         case ToolResult():
             return TOOL_RESULT, {"toolUseId": event.tool_use_id, "status": event.status}
-        case RelatedDocument():
+        case FoundDocument():
             return RELATED_DOCUMENT, {"toolUseId": event.tool_use_id, "relatedDocument": _document(event)}
         case Retrying(seconds):
             return RETRYING, {"seconds": round(seconds, 1)}
         case Finished():
-            return stopped(start.conversation_id, start.message_id, event.answer, event.call)
+            return stopped(start.conversation_id, start.message_id, event.answer, event.calls)
     return None
 
 
@@ -65,14 +67,15 @@ def started(conversation_id: str, message_id: str, answer_id: str | None, contin
     }
 
 
-def stopped(conversation_id: str, message_id: str, answer: Answer | None, call: ModelCall | None) -> Piece:
-    """The end of a turn whose rows exist. Usage and price are the ledger's; null where it has none."""
-    usage = call and {
-        "inputTokens": call.input_tokens,
-        "outputTokens": call.output_tokens,
-        "cacheReadInputTokens": call.cache_read_tokens,
-        "cacheWriteInputTokens": call.cache_write_tokens,
-        "estimated": call.estimated,
+def stopped(conversation_id: str, message_id: str, answer: Answer | None, calls: Sequence[ModelCall]) -> Piece:
+    """The end of a turn whose rows exist. Usage and price are the sums of its calls; null where the ledger has none."""
+    spent = Spent.of(calls)
+    usage = spent and {
+        "inputTokens": spent.input_tokens,
+        "outputTokens": spent.output_tokens,
+        "cacheReadInputTokens": spent.cache_read_tokens,
+        "cacheWriteInputTokens": spent.cache_write_tokens,
+        "estimated": spent.estimated,
     }
     return MESSAGE_STOP, {
         "conversationId": conversation_id,
@@ -80,7 +83,7 @@ def stopped(conversation_id: str, message_id: str, answer: Answer | None, call: 
         "answerId": answer.message_id if answer else None,
         "stopReason": answer.stop_reason if answer else "stopped",
         "usage": usage,
-        "price": None if call is None or call.price is None else float(call.price),
+        "price": None if spent is None or spent.price is None else float(spent.price),
     }
 
 
@@ -95,7 +98,7 @@ def failed(error: ApiError, *, resume: bool = False) -> Piece:
     return ERROR, told
 
 
-def replayed(answer: Answer, call: ModelCall | None) -> Iterator[Piece]:
+def replayed(answer: Answer, calls: Sequence[ModelCall]) -> Iterator[Piece]:
     """A stored answer as one whole sequence."""
     yield started(answer.conversation_id, answer.parent_id, answer.message_id)
     for block in answer.content:
@@ -106,7 +109,7 @@ def replayed(answer: Answer, call: ModelCall | None) -> Iterator[Piece]:
                 yield REASONING, block["text"]
             case "toolUse":
                 yield TOOL_USE, dict(block["body"])
-    yield stopped(answer.conversation_id, answer.parent_id, answer, call)
+    yield stopped(answer.conversation_id, answer.parent_id, answer, calls)
 
 
 def joined(first: int, batch: Sequence[Piece]) -> Iterator[tuple[int, str, Any]]:
@@ -126,7 +129,7 @@ def joined(first: int, batch: Sequence[Piece]) -> Iterator[tuple[int, str, Any]]
             yield position, kind, data
 
 
-def _document(found: RelatedDocument) -> dict[str, Any]:
+def _document(found: FoundDocument) -> dict[str, Any]:
     return {
         "content": found.content,
         "sourceId": found.source_id,

@@ -17,5 +17,5 @@ def told_anew(actor: Caller, conversation: Conversation, question: Message) -> l
         none = Conflict("This message was not answered; send it again.", extra=ids)
         return [started(conversation.conversation_id, question.message_id, None), failed(none)]
     answer = access.stored_answer(conversation, question.message_id, row)
-    call = recording.newest_call(actor, conversation.conversation_id, question.message_id)
-    return list(replayed(answer, call))
+    calls = recording.calls_of_newest_turn(actor, conversation.conversation_id, question.message_id)
+    return list(replayed(answer, calls))

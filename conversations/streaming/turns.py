@@ -40,8 +40,8 @@ def begin(actor: Caller, chat: ChatInput) -> Listened:
     assert first.answer is not None  # a stored one
     events.close()
     answer = first.answer
-    call = recording.newest_call(actor, answer.conversation_id, answer.parent_id)
-    return Listened(answer.attempt, once(list(replayed(answer, call))))
+    calls = recording.calls_of_newest_turn(actor, answer.conversation_id, answer.parent_id)
+    return Listened(answer.attempt, once(list(replayed(answer, calls))))
 
 
 def find(question: int, attempt: int) -> Log | None:

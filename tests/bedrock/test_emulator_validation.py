@@ -9,7 +9,8 @@ from bedrock_chat.bedrock.catalog import MODELS, Model, Target
 from bedrock_chat.bedrock.emulator import shapes, validation
 from bedrock_chat.bedrock.emulator.models import model_of
 from bedrock_chat.bedrock.emulator.refusals import Refusal
-from bedrock_chat.bedrock.request import Parameters, ToolSpec, compose
+from bedrock_chat.bedrock.request import Parameters, compose
+from bedrock_chat.bedrock.tools import ToolSpec
 from tests.bedrock.boto import SONNET, THINKING, TOOLS, assistant, boto, converse, text, user
 from tests.emulator import Emulator
 

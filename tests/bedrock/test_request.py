@@ -9,7 +9,8 @@ import pytest
 
 from bedrock_chat.bedrock import catalog
 from bedrock_chat.bedrock.emulator import shapes, validation
-from bedrock_chat.bedrock.request import ModelRequest, Parameters, ToolSpec, compose
+from bedrock_chat.bedrock.request import ModelRequest, Parameters, compose
+from bedrock_chat.bedrock.tools import ToolSpec
 from bedrock_chat.wire.errors import BadRequest
 
 RECORDED = json.loads((Path(__file__).parent.parent / "contract" / "model-requests.json").read_text())

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from decimal import Decimal
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,10 @@ from typing import Any
 import pytest
 from websockets.sync.client import ClientConnection
 
-from bedrock_chat.bedrock import catalog, request, runtime
+from bedrock_chat.bedrock import catalog, request, runtime, tools
+from bedrock_chat.bedrock.tools import FoundDocument, ToolResult
 from bedrock_chat.ledger.models import ModelCall
-from conversations.chat import Answer, Finished, Opened, RelatedDocument, ToolResult
+from conversations.chat import Answer, Finished, Opened
 from conversations.streaming.frames import frames_of
 from conversations.streaming.pieces import joined, piece_of
 from tests.emulator import Emulator
@@ -159,7 +161,7 @@ def test_a_recorded_bug_is_one_sentence_here(server: LiveServer, tokens: dict[st
 def turn_with_tools(emulator: Emulator, sample: dict[str, Any]) -> Iterator[Any]:
     """The events of a turn whose model, a real one, asks for a tool; the tool's own events are as recorded."""
     tool_name = next(frame for frame in recorded_frames(sample) if frame["status"] == "AGENT_THINKING")["log"]
-    tool = request.ToolSpec(next(iter(tool_name.values()))["name"], "A tool.", {"type": "object"})
+    tool = tools.ToolSpec(next(iter(tool_name.values()))["name"], "A tool.", {"type": "object"})
     model = catalog.find("claude-v3.7-sonnet")
     messages: list[dict[str, Any]] = [
         {"role": "user", "content": [{"text": sample["chatInput"]["message"]["content"][0]["body"]}]}
@@ -176,7 +178,7 @@ def turn_with_tools(emulator: Emulator, sample: dict[str, Any]) -> Iterator[Any]
             yield ToolResult(asked[0]["toolUseId"], frame["result"]["status"])
         elif frame["status"] == "AGENT_RELATED_DOCUMENT":
             document = frame["result"]["relatedDocument"]
-            yield RelatedDocument(
+            yield FoundDocument(
                 asked[0]["toolUseId"],
                 document["content"],
                 document["sourceId"],
@@ -200,9 +202,9 @@ def recorded_frames(sample: dict[str, Any]) -> list[dict[str, Any]]:
 def test_tools_and_documents_are_encoded_as_recorded(emulator: Emulator, name: str) -> None:
     sample = BY_NAME[name]
     start = Opened("c", "q", "a", 1, 1)
-    call = ModelCall(input_tokens=22, output_tokens=14, price=0.000276)
+    round_of_two = ModelCall(input_tokens=11, output_tokens=7, price=Decimal("0.000138"))
     answer = Answer("c", None, None, "a", "q", "claude-v3.7-sonnet", "end_turn", [])  # type: ignore[arg-type]
-    events = [*turn_with_tools(emulator, sample), Finished(answer, call)]
+    events = [*turn_with_tools(emulator, sample), Finished(answer, (round_of_two, round_of_two))]
     pieces = [piece for event in events if (piece := piece_of(event, start)) is not None]
     said = [text for _, kind, data in joined(0, pieces) for text in frames_of(kind, data)]
     assert said[-1] == "Message sent."

@@ -1,6 +1,6 @@
 """What tools find for an answer is kept with it, listed, opened, and gone with its conversation."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -8,43 +8,45 @@ from rest_framework.test import APIClient
 
 from bedrock_chat import blobs
 from bedrock_chat.bedrock import catalog
-from bedrock_chat.bedrock.events import Closed, Event, Stop, TextDelta
-from bedrock_chat.bedrock.faults import Cut
+from bedrock_chat.bedrock.tools import FoundDocument
 from bedrock_chat.blobs import BlobReference
 from bedrock_chat.identity import local
 from bedrock_chat.identity.caller import Caller
-from conversations import turn
-from conversations.chat import ChatInput
-from conversations.chat import RelatedDocument as Found
+from conversations import closing, opening
+from conversations.chat import Answer, ChatInput, Turn
 from conversations.content import Content
 from conversations.models import Message, RelatedDocument
+from conversations.running import Running
 from tests import build
-from tests.conversations.chat import read, say, text_of
+from tests.conversations.chat import read
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both]
 ClientOf = Callable[..., APIClient]
 
-CHUNK = Found("t1", {"text": "Chunk one text"}, "t1@0", "guide.pdf", "https://example.com/guide.pdf", 3)
-PAGE = Found("t1", {"text": "Chunk two text"}, "t1@1", "https://example.com/page", "https://example.com/page")
-RESULT = Found("t2", {"json": {"some_key": [1, {"otherKey": None}]}}, "t2")
+CHUNK = FoundDocument("t1", {"text": "Chunk one text"}, "t1@0", "guide.pdf", "https://example.com/guide.pdf", 3)
+PAGE = FoundDocument("t1", {"text": "Chunk two text"}, "t1@1", "https://example.com/page", "https://example.com/page")
+RESULT = FoundDocument("t2", {"json": {"some_key": [1, {"otherKey": None}]}}, "t2")
 
 
-@pytest.fixture
-def finds(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """`finds(CHUNK, PAGE)`: the next turns find these; no tool does so yet."""
+def asked(name: str, conversation: str, **fields: Any) -> Running:
+    """A turn of that user whose model is about to answer."""
+    actor = Caller(user_id=local.local_user(name).pk)
+    chat = ChatInput(conversation, catalog.find(build.MODEL), Content(build.text("What does it say?"), {}), **fields)
+    opened = opening.open_turn(actor, chat)
+    assert isinstance(opened, Turn)
+    return Running(opened, listened=False)
 
-    def find(*found: Any, fault: Exception | None = None) -> None:
-        def events(*_: Any, **__: Any) -> Iterator[Event | Found]:
-            yield from found
-            yield TextDelta("It says so.")
-            if fault is not None:
-                raise fault
-            yield Stop("end_turn")
-            yield Closed(None, "end_turn", 1, None)
 
-        monkeypatch.setattr(turn.runtime, "call", events)
-
-    return find
+def answered(
+    *found: FoundDocument, name: str = "alice", conversation: str = "c1", cut: bool = False, **fields: Any
+) -> Answer:
+    """A turn whose tools have found these before its model answered, or before its answer was `cut` short."""
+    running = asked(name, conversation, **fields)
+    running.documents += found
+    how: dict[str, Any] = (
+        {"stop_reason": "interrupted", "outcome": "interrupted"} if cut else {"stop_reason": "end_turn"}
+    )
+    return closing.close_turn(running, build.text("It says so."), **how)
 
 
 @pytest.fixture
@@ -63,9 +65,8 @@ def ids(client: APIClient, conversation: str = "c1") -> list[str]:
     return [each["sourceId"] for each in documents(client, conversation)]
 
 
-def test_a_turns_close_keeps_them_with_its_answer(alice: APIClient, finds: Callable[..., None]) -> None:
-    finds(CHUNK, PAGE, RESULT)
-    assert say(alice, "c1", "What does the guide say?").status_code == 200
+def test_a_turns_close_keeps_them_with_its_answer(alice: APIClient) -> None:
+    answered(CHUNK, PAGE, RESULT)
     assert documents(alice) == [
         {
             "content": {"json": {"some_key": [1, {"otherKey": None}]}},
@@ -116,13 +117,10 @@ def test_what_is_not_there_or_not_yours_is_a_404(alice: APIClient, client_of: Cl
         assert carol.get(f"/conversation/c1/related-documents{path}").status_code == 404
 
 
-def test_bodies_are_files_and_leave_with_the_conversation(
-    alice: APIClient, finds: Callable[..., None], png: str
-) -> None:
+def test_bodies_are_files_and_leave_with_the_conversation(alice: APIClient, png: str) -> None:
     image = {"format": "png", "image": png}
     page = {"format": "txt", "document": "bm90ZXM=", "name": "notes"}
-    finds(Found("t1", image, "t1@0"), Found("t1", page, "t1@1"))
-    say(alice, "c1", "Draw me a sheep")
+    answered(FoundDocument("t1", image, "t1@0"), FoundDocument("t1", page, "t1@1"))
     assert [each["content"] for each in documents(alice)] == [page, image]
     assert [set(row.content) for row in RelatedDocument.objects.order_by("pk")] == [
         {"format", "blob", "kind"},
@@ -134,98 +132,67 @@ def test_bodies_are_files_and_leave_with_the_conversation(
     assert not BlobReference.objects.exists()
 
 
-def test_a_source_that_is_found_again_is_told_as_it_was_found_last(
-    alice: APIClient, finds: Callable[..., None]
-) -> None:
-    finds(CHUNK, PAGE)
-    say(alice, "c1", "once")
-    changed = Found("t1", {"text": "Chunk one, revised"}, "t1@0")
-    finds(CHUNK, changed)
-    say(alice, "c1", "twice")
+def test_a_source_that_is_found_again_is_told_as_it_was_found_last(alice: APIClient) -> None:
+    answered(CHUNK, PAGE)
+    answered(CHUNK, FoundDocument("t1", {"text": "Chunk one, revised"}, "t1@0"))
     assert [each["content"]["text"] for each in documents(alice)] == ["Chunk two text", "Chunk one, revised"]
     last = read(alice, "c1")["lastMessageId"]
     assert RelatedDocument.objects.get(source_id="t1@0").answer.message_id == last
 
 
-def test_the_same_source_may_be_found_in_two_conversations(alice: APIClient, finds: Callable[..., None]) -> None:
-    finds(CHUNK)
+def test_the_same_source_may_be_found_in_two_conversations(alice: APIClient) -> None:
     for name in ("c1", "c2"):
-        say(alice, name, "What does it say?")
+        answered(CHUNK, conversation=name)
         assert ids(alice, name) == ["t1@0"]
 
 
-def test_an_answer_that_was_cut_short_has_what_was_found_until_then(
-    alice: APIClient, finds: Callable[..., None]
-) -> None:
-    finds(CHUNK, fault=Cut())
-    assert say(alice, "c1", "What does it say?").status_code == 502
+def test_an_answer_that_was_cut_short_has_what_was_found_until_then(alice: APIClient) -> None:
+    answered(CHUNK, cut=True)
     last = read(alice, "c1")
     assert last["messageMap"][last["lastMessageId"]]["stopReason"] == "interrupted"
     assert ids(alice) == ["t1@0"]
 
 
-def test_a_turn_without_an_answer_leaves_none(
-    alice: APIClient, finds: Callable[..., None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def events(*_: Any, **__: Any) -> Iterator[Any]:
-        yield CHUNK
-        raise Cut
-
-    monkeypatch.setattr(turn.runtime, "call", events)
-    assert say(alice, "c1", "What does it say?").status_code == 502
+def test_a_turn_without_an_answer_leaves_none(alice: APIClient) -> None:
+    running = asked("alice", "c1")
+    running.documents.append(CHUNK)
+    closing.close_failed(running)
     assert documents(alice) == []
 
 
-def test_a_continuation_adds_to_the_answer_it_extends(alice: APIClient, finds: Callable[..., None]) -> None:
+def test_a_continuation_adds_to_the_answer_it_extends(alice: APIClient) -> None:
     made = build.conversation(local.local_user("alice"), "c1")
     answer = build.exchange(made, "long", stop_reason="max_tokens")
-    finds(CHUNK)
-    assert say(alice, "c1", [], continue_generate=True).status_code == 200
+    answered(CHUNK, continue_generate=True)
     assert RelatedDocument.objects.get().answer_id == answer.pk
 
 
 @pytest.mark.parametrize(
     "found",
     [
-        Found("t1", {"text": 5}, "t1@0"),
-        Found("t1", {}, "t1@0"),
-        Found("t1", {"format": "png", "image": "no base64"}, "t1@0"),
-        Found("t1", {"text": "x"}, ""),
-        Found("t1", {"text": "x"}, "x" * 513),
+        FoundDocument("t1", {"text": 5}, "t1@0"),
+        FoundDocument("t1", {}, "t1@0"),
+        FoundDocument("t1", {"format": "png", "image": "no base64"}, "t1@0"),
+        FoundDocument("t1", {"text": "x"}, ""),
+        FoundDocument("t1", {"text": "x"}, "x" * 513),
     ],
 )
-def test_what_cannot_be_kept_costs_no_answer(alice: APIClient, finds: Callable[..., None], found: Found) -> None:
-    finds(found, PAGE)
-    answered = say(alice, "c1", "What does it say?")
-    assert text_of(answered.json()["message"]) == "It says so."
+def test_what_cannot_be_kept_costs_no_answer(alice: APIClient, found: FoundDocument) -> None:
+    assert answered(found, PAGE).content == build.text("It says so.")
     assert ids(alice) == ["t1@1"]
 
 
-def test_a_storage_that_fails_costs_no_answer(
-    alice: APIClient, finds: Callable[..., None], png: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_storage_that_fails_costs_no_answer(alice: APIClient, png: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: Any) -> None:
         raise OSError("No space left on device")
 
     monkeypatch.setattr(blobs.LocalFiles, "_save", full)
-    finds(Found("t1", {"format": "png", "image": png}, "t1@0"), PAGE)
-    assert say(alice, "c1", "What does it say?").status_code == 200
+    answered(FoundDocument("t1", {"format": "png", "image": png}, "t1@0"), PAGE)
     assert ids(alice) == ["t1@1"]
 
 
-def test_words_that_a_database_cannot_keep_are_kept_as_well_as_can_be(
-    alice: APIClient, finds: Callable[..., None]
-) -> None:
-    finds(Found("t1", {"text": "a\0b \ud800"}, "t1\0@0", "name\0", None, -5))
-    assert say(alice, "c1", "What does it say?").status_code == 200
+def test_words_that_a_database_cannot_keep_are_kept_as_well_as_can_be(alice: APIClient) -> None:
+    answered(FoundDocument("t1", {"text": "a\0b \ud800"}, "t1\0@0", "name\0", None, -5))
     [found] = documents(alice)
     assert (found["content"], found["sourceId"]) == ({"text": "a�b �"}, "t1�@0")
     assert (found["sourceName"], found["pageNumber"]) == ("name�", None)
-
-
-def test_a_listener_is_told_of_them_as_they_come(alice: APIClient, finds: Callable[..., None]) -> None:
-    finds(CHUNK)
-    chat = ChatInput("c1", catalog.find(build.MODEL), Content(build.text("hello"), {}))
-    actor = Caller(user_id=local.local_user("alice").pk)
-    assert CHUNK in list(turn.run(actor, chat, listened=True))
-    assert ids(alice) == ["t1@0"]
