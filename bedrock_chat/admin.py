@@ -86,7 +86,7 @@ class ModelCallAdmin(ReadOnlyAdmin):
         "fault",
     ]
     list_filter = ["purpose", "model", "fault", "estimated"]
-    search_fields = ["=user_id", "=conversation_id", "=publication_id"]
+    search_fields = ["=user_id", "=conversation_external_id", "=publication_id"]
     date_hierarchy = "created_at"
     ordering = ["-pk"]
 

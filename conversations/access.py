@@ -16,7 +16,7 @@ from conversations.tree import Node, Tree
 
 NODE_FIELDS = (
     "pk",
-    "message_id",
+    "external_id",
     "parent_id",
     "role",
     "attempt",
@@ -30,45 +30,45 @@ NODE_FIELDS = (
 
 def visible_conversations(actor: Caller, page: Page = ALL) -> QuerySet[Conversation]:
     """The caller's conversations, newest first by id, by code point and as a string, as the contract lists them."""
-    rows = Conversation.objects.visible_to(actor).order_by("-conversation_id")
+    rows = Conversation.objects.visible_to(actor).order_by("-external_id")
     if page.after is not None:
-        rows = rows.filter(conversation_id__lt=page.after)
+        rows = rows.filter(external_id__lt=page.after)
     return rows[: page.rows]
 
 
-def find_conversation(actor: Caller, conversation_id: str, *, lock: bool = False) -> Conversation | None:
+def find_conversation(actor: Caller, external_id: str, *, lock: bool = False) -> Conversation | None:
     """The caller's conversation of that id, or None."""
-    where = {**ConversationQuerySet.owner(actor), "conversation_id": conversation_id}
+    where = {**ConversationQuerySet.owner(actor), "external_id": external_id}
     return statements.get(Conversation, where, lock=lock)
 
 
-def get_conversation(actor: Caller, conversation_id: str, *, lock: bool = False) -> Conversation:
+def get_conversation(actor: Caller, external_id: str, *, lock: bool = False) -> Conversation:
     """The caller's conversation of that id. Raises NotFound, also where the id is another owner's.
 
     `lock` holds the row until the transaction ends.
     """
-    found = find_conversation(actor, conversation_id, lock=lock)
+    found = find_conversation(actor, external_id, lock=lock)
     if found is None:
-        raise NotFound(f"No conversation found with id: {conversation_id}")
+        raise NotFound(f"No conversation found with id: {external_id}")
     return found
 
 
-def get_question(conversation: Conversation, message_id: str) -> Message:
+def get_question(conversation: Conversation, external_id: str) -> Message:
     """The question of that id, without its content. Raises NotFound, also for the id of an answer."""
-    where = {"conversation": conversation, "message_id": message_id, "role": Role.USER}
+    where = {"conversation": conversation, "external_id": external_id, "role": Role.USER}
     found = Message.objects.filter(**where).defer("content").first()
     if found is None:
-        raise NotFound(f"No question found with id: {message_id}")
+        raise NotFound(f"No question found with id: {external_id}")
     return found
 
 
-def get_message(conversation: Conversation, message_id: str, now: datetime) -> Message:
+def get_message(conversation: Conversation, external_id: str, now: datetime) -> Message:
     """The message of that id, without its content. Raises NotFound, also for an answer that is still being written."""
-    where = {"conversation": conversation, "message_id": message_id}
+    where = {"conversation": conversation, "external_id": external_id}
     unread = ("content", "feedback", "parent__content", "parent__feedback")
     found = Message.objects.filter(**where).select_related("parent").defer(*unread).first()
     if found is None or _is_unfinished(found, now):
-        raise NotFound(f"No message found with id: {message_id}")
+        raise NotFound(f"No message found with id: {external_id}")
     return found
 
 
@@ -104,14 +104,16 @@ def read_bodies(nodes: Sequence[Node]) -> dict[int, list[Block]]:
     return statements.documents(Message, "content", [node.pk for node in nodes])
 
 
-def stored_answer(conversation: Conversation, question_id: str, row: Message, children: Iterable[str] = ()) -> Answer:
+def stored_answer(
+    conversation: Conversation, question_external_id: str, row: Message, children: Iterable[str] = ()
+) -> Answer:
     """An answer as its turn left it; `children` are the messages below it."""
     return Answer(
-        conversation_id=conversation.conversation_id,
+        conversation_external_id=conversation.external_id,
         created_at=conversation.created_at,
         bot_id=conversation.bot_id,
-        message_id=row.message_id,
-        parent_id=question_id,
+        external_id=row.external_id,
+        question_external_id=question_external_id,
         model=row.model,
         stop_reason=row.stop_reason,
         content=row.content,

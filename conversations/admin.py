@@ -10,12 +10,12 @@ from conversations.models import Conversation
 
 @admin.register(Conversation)
 class ConversationAdmin(ReadOnlyAdmin):
-    list_display = ["conversation_id", "user", "publication_id", "bot_id", "model", "messages_count", "updated_at"]
+    list_display = ["external_id", "user", "publication_id", "bot_id", "model", "messages_count", "updated_at"]
     list_filter = ["model"]
     list_select_related = ["user"]
-    search_fields = ["=conversation_id", "=user__id", "=user__username"]
+    search_fields = ["=external_id", "=user__id", "=user__username"]
     ordering = ["-pk"]
-    fields = ["conversation_id", "user", "publication_id", "bot_id", "model", "created_at", "updated_at"]
+    fields = ["external_id", "user", "publication_id", "bot_id", "model", "created_at", "updated_at"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Conversation]:
         rows: QuerySet[Conversation] = super().get_queryset(request)

@@ -16,11 +16,11 @@ from conversations.tree import Node
 class ChatInput:
     """A validated `POST /conversation`, whatever transport it came by."""
 
-    conversation_id: str
+    conversation_external_id: str
     model: catalog.Model
     content: Content
-    message_id: str | None = None
-    parent_message_id: str | None = None
+    message_external_id: str | None = None
+    parent_external_id: str | None = None
     bot_id: str | None = None
     continue_generate: bool = False
     enable_reasoning: bool = False
@@ -30,11 +30,11 @@ class ChatInput:
 class Answer:
     """A stored answer with what a client is told of it."""
 
-    conversation_id: str
+    conversation_external_id: str
     created_at: datetime
     bot_id: str | None
-    message_id: str
-    parent_id: str
+    external_id: str
+    question_external_id: str
     model: str
     stop_reason: str
     content: list[Block]
@@ -51,19 +51,19 @@ class Turn:
     conversation: int
     created_at: datetime
     question: int
-    question_id: str
+    question_external_id: str
     attempt: int
     path: tuple[Node, ...]
     bodies: dict[int, list[Block]]
     instruction: str
-    answer_id: str
+    answer_external_id: str
     extends: Node | None = None
     turn_id: str = field(default_factory=new_id)
 
     @property
     def ids(self) -> dict[str, str]:
         """What an error tells beside its sentence, so that the client finds the question again."""
-        return {"conversationId": self.chat.conversation_id, "messageId": self.question_id}
+        return {"conversationId": self.chat.conversation_external_id, "messageId": self.question_external_id}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +73,9 @@ class Opened:
     `continued_text`: the answer was there before with this text, and what the model says now joins it.
     """
 
-    conversation_id: str
-    message_id: str
-    answer_id: str
+    conversation_external_id: str
+    question_external_id: str
+    answer_external_id: str
     question: int
     attempt: int
     continued_text: str | None = None

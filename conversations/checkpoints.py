@@ -44,7 +44,7 @@ def _write_all(batch: list[Running]) -> None:
                 _write_all([each])
             return
         if isinstance(error, IntegrityError) and batch:
-            batch[0].answer_id = new_id()  # the client has given its id to a question meanwhile
+            batch[0].answer_external_id = new_id()  # the client has given its id to a question meanwhile
         logger.exception("An answer could not be checkpointed; it is tried again.")
 
 

@@ -43,7 +43,7 @@ def close_turn(
             return _close(running, answered, found, stop_reason, outcome, on_close)
         except IntegrityError:
             # The client has given a question of its own the id that this answer was to have.
-            running.answer_id = new_id()
+            running.answer_external_id = new_id()
             return _close(running, answered, found, stop_reason, outcome, on_close)
 
 
@@ -63,7 +63,7 @@ def _close(
             if deleted or not _give_back(turn, outcome=outcome):
                 raise _Refused
             answer = write_answer(running, answered, stop_reason, now)
-            related.write(turn, running.answer_id, found)
+            related.write(turn, running.answer_external_id, found)
             recording.insert(running.calls)
             if on_close is not None:
                 on_close()
@@ -78,7 +78,7 @@ def _close(
 
 
 def _gone(turn: Turn) -> NotFound:
-    return NotFound(f"Conversation {turn.chat.conversation_id} was deleted meanwhile.", extra=turn.ids)
+    return NotFound(f"Conversation {turn.chat.conversation_external_id} was deleted meanwhile.", extra=turn.ids)
 
 
 def close_failed(running: Running) -> None:
@@ -115,11 +115,11 @@ def write_answer(running: Running, answered: list[Block], stop_reason: str, now:
     """Writes what the model has said: all of it, or so far."""
     turn = running.turn
     answer = Answer(
-        conversation_id=turn.chat.conversation_id,
+        conversation_external_id=turn.chat.conversation_external_id,
         created_at=turn.created_at,
         bot_id=None,
-        message_id=running.answer_id,
-        parent_id=turn.question_id,
+        external_id=running.answer_external_id,
+        question_external_id=turn.question_external_id,
         model=turn.chat.model.key,
         stop_reason=stop_reason,
         content=answered,
@@ -129,12 +129,12 @@ def write_answer(running: Running, answered: list[Block], stop_reason: str, now:
         statements.update(Message, {"pk": turn.extends.pk}, content=answer.content, stop_reason=stop_reason)
         return answer
     if running.stored:
-        where = {"conversation_id": turn.conversation, "message_id": answer.message_id}
+        where = {"conversation_id": turn.conversation, "external_id": answer.external_id}
         statements.update(Message, where, content=answered, stop_reason=stop_reason)
         return answer
     row = Message(
         conversation_id=turn.conversation,
-        message_id=answer.message_id,
+        external_id=answer.external_id,
         parent_id=turn.question,
         role=Role.ASSISTANT,
         attempt=turn.attempt,

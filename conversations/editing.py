@@ -17,33 +17,35 @@ from conversations.opening import BLOB_OWNER
 AT_A_TIME = 100
 
 
-def rename(conversation_id: str, title: str, *, actor: Caller) -> None:
+def rename(external_id: str, title: str, *, actor: Caller) -> None:
     """Gives a conversation a new title. Raises NotFound."""
-    conversation = access.get_conversation(actor, conversation_id)
+    conversation = access.get_conversation(actor, external_id)
     # With `updated_at`, which is how search learns of it.
     Conversation.objects.filter(pk=conversation.pk).update(title=title, updated_at=database_now())
 
 
-def give_feedback(conversation_id: str, message_id: str, feedback: dict[str, Any], *, actor: Caller) -> None:
+def give_feedback(
+    conversation_external_id: str, message_external_id: str, feedback: dict[str, Any], *, actor: Caller
+) -> None:
     """Keeps what the user thinks of a message, `system` and questions included, in place of what stood there.
 
     Raises NotFound.
     """
-    conversation = access.get_conversation(actor, conversation_id)
-    if message_id == "system":
+    conversation = access.get_conversation(actor, conversation_external_id)
+    if message_external_id == "system":
         Conversation.objects.filter(pk=conversation.pk).update(feedback=feedback)
     else:
-        message = access.get_message(conversation, message_id, database_now())
+        message = access.get_message(conversation, message_external_id, database_now())
         Message.objects.filter(pk=message.pk).update(feedback=feedback)
 
 
-def delete(conversation_id: str, *, actor: Caller) -> None:
+def delete(external_id: str, *, actor: Caller) -> None:
     """Deletes a conversation with its messages. A turn that runs in it closes into the ledger alone.
 
     Raises NotFound.
     """
     with transaction.atomic():
-        conversation = access.get_conversation(actor, conversation_id, lock=True)
+        conversation = access.get_conversation(actor, external_id, lock=True)
         delete_rows([conversation.pk])
 
 
@@ -55,13 +57,13 @@ class Deleted:
     missing: list[str]
 
 
-def delete_many(conversation_ids: Sequence[str], *, actor: Caller) -> Deleted:
+def delete_many(external_ids: Sequence[str], *, actor: Caller) -> Deleted:
     """Deletes these conversations of the caller's, all in one transaction. An id that is named twice counts once."""
     with transaction.atomic():
-        mine = Conversation.objects.visible_to(actor).filter(conversation_id__in=conversation_ids).order_by("pk")
-        found = dict(mine.select_for_update().values_list("conversation_id", "pk"))
+        mine = Conversation.objects.visible_to(actor).filter(external_id__in=external_ids).order_by("pk")
+        found = dict(mine.select_for_update().values_list("external_id", "pk"))
         delete_rows(list(found.values()))
-    return Deleted(list(found), [named for named in dict.fromkeys(conversation_ids) if named not in found])
+    return Deleted(list(found), [named for named in dict.fromkeys(external_ids) if named not in found])
 
 
 def delete_all(*, actor: Caller) -> None:

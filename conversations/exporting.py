@@ -30,6 +30,8 @@ logger = logging.getLogger(__name__)
 
 FILES = "files"
 CHUNK = 200
+CALL_IDS = {"conversation_external_id": "conversation_id", "message_external_id": "message_id"}
+"""The ledger's column → what it is called in the file, as the other ids there are."""
 
 
 def export(user_id: str, folder: Path) -> Iterator[str]:
@@ -52,7 +54,7 @@ def export(user_id: str, folder: Path) -> Iterator[str]:
 
 
 def _conversations(user_id: str, folder: Path) -> Iterator[str]:
-    rows = Conversation.objects.filter(user_id=user_id).order_by("conversation_id")
+    rows = Conversation.objects.filter(user_id=user_id).order_by("external_id")
     total, done = rows.count(), 0
     with (folder / "conversations.jsonl").open("wb") as lines:
         for conversation in rows.iterator(chunk_size=CHUNK):
@@ -63,7 +65,7 @@ def _conversations(user_id: str, folder: Path) -> Iterator[str]:
                 told["relatedDocuments"] = rendering.related_documents(found, show)
                 lines.write(dumps(told) + b"\n")
             for file_name in show.lost:
-                yield f"{file_name} of conversation {conversation.conversation_id} is lost"
+                yield f"{file_name} of conversation {conversation.external_id} is lost"
             done += 1
             if done % CHUNK == 0 or done == total:
                 yield f"{done} of {total} conversations"
@@ -96,7 +98,7 @@ def _calls(user_id: str, folder: Path) -> Iterator[str]:
     done = 0
     with (folder / "calls.jsonl").open("w", encoding="utf-8") as lines:
         for call in ModelCall.objects.filter(user_id=user_id).order_by("pk").iterator(chunk_size=CHUNK):
-            told: dict[str, Any] = model_to_dict(call, exclude=["id"])
+            told = {CALL_IDS.get(name, name): value for name, value in model_to_dict(call, exclude=["id"]).items()}
             lines.write(json.dumps(told, default=str, ensure_ascii=False) + "\n")
             done += 1
     yield f"{done} calls to models"

@@ -37,11 +37,11 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
 class Conversation(models.Model):
     """The tree's root: what the wire shows as the `system` message.
 
-    `conversation_id` is the client's and unique per owner. `last_question` is the message id of the question whose turn
+    `external_id` is the client's and unique per owner. `last_question` is the external id of the question whose turn
     was opened last; what `lastMessageId` tells follows from it and the tree. `feedback` is that on `system`.
     """
 
-    conversation_id = CodePointCharField(max_length=ID_LENGTH)
+    external_id = CodePointCharField(max_length=ID_LENGTH)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, null=True, blank=True)
     publication_id = models.CharField(max_length=ID_LENGTH, null=True, blank=True, db_index=True)
     bot_id = models.CharField(max_length=ID_LENGTH, null=True, blank=True, db_index=True)
@@ -66,10 +66,10 @@ class Conversation(models.Model):
                 | Q(user__isnull=True, publication_id__isnull=False),
                 name="conversation_has_one_owner",
             ),
-            models.CheckConstraint(condition=~Q(conversation_id=""), name="conversation_id_not_blank"),
-            models.UniqueConstraint(fields=["user", "conversation_id"], name="conversation_id_unique_per_user"),
+            models.CheckConstraint(condition=~Q(external_id=""), name="conversation_id_not_blank"),
+            models.UniqueConstraint(fields=["user", "external_id"], name="conversation_id_unique_per_user"),
             models.UniqueConstraint(
-                fields=["publication_id", "conversation_id"], name="conversation_id_unique_per_publication"
+                fields=["publication_id", "external_id"], name="conversation_id_unique_per_publication"
             ),
         ]
 
@@ -77,7 +77,7 @@ class Conversation(models.Model):
         user_id: str | None
 
     def __str__(self) -> str:
-        return self.conversation_id
+        return self.external_id
 
 
 class Role(models.TextChoices):
@@ -108,7 +108,7 @@ class Message(models.Model):
     """
 
     conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE, related_name="messages")
-    message_id = CodePointCharField(max_length=ID_LENGTH)
+    external_id = CodePointCharField(max_length=ID_LENGTH)
     # Rows leave with their conversation alone, in one statement; the database checks the key when that commits.
     parent = models.ForeignKey("self", on_delete=models.DO_NOTHING, null=True, blank=True, related_name="children")
     role = models.CharField(max_length=9, choices=Role)
@@ -127,9 +127,9 @@ class Message(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["conversation", "message_id"], name="message_id_unique_per_conversation"),
+            models.UniqueConstraint(fields=["conversation", "external_id"], name="message_id_unique_per_conversation"),
             models.CheckConstraint(
-                condition=~Q(message_id__in=["", *sorted(ROOT_IDS)]), name="message_id_is_not_the_roots"
+                condition=~Q(external_id__in=["", *sorted(ROOT_IDS)]), name="message_id_is_not_the_roots"
             ),
             models.CheckConstraint(
                 condition=Q(role=Role.USER, outcome__in=Outcome.values, stop_reason="")
@@ -151,7 +151,7 @@ class Message(models.Model):
         parent_id: int | None
 
     def __str__(self) -> str:
-        return self.message_id
+        return self.external_id
 
 
 SOURCE_ID_LENGTH = 512

@@ -39,65 +39,65 @@ def open_turn(actor: Caller, chat: ChatInput) -> Turn | Answer:
 def _open_turn(actor: Caller, chat: ChatInput) -> Turn | Answer:
     with transaction.atomic():
         now = database_now()
-        new_question_id = chat.message_id or new_id()
-        conversation, tree = _lock(actor, chat, new_question_id, now)
+        new_external_id = chat.message_external_id or new_id()
+        conversation, tree = _lock(actor, chat, new_external_id, now)
         last = tree.last_message(conversation.last_question)
         if chat.continue_generate:
             return _open_continuation(actor, chat, conversation, tree, last)
         digest = chat.content.digest
         placed = placement.place(
-            chat.conversation_id,
+            chat.conversation_external_id,
             tree,
             last,
-            message_id=chat.message_id,
-            parent_message_id=chat.parent_message_id,
+            message_external_id=chat.message_external_id,
+            parent_external_id=chat.parent_external_id,
             content_digest=digest,
         )
         match placed:
             case placement.Replay(question, answer):
                 row = Message.objects.get(pk=answer.pk)
-                children = (child.message_id for child in tree.visible_children(answer.pk))
-                return access.stored_answer(conversation, question.message_id, row, children)
+                children = (child.external_id for child in tree.visible_children(answer.pk))
+                return access.stored_answer(conversation, question.external_id, row, children)
             case placement.AskAgain(question):
                 path = tree.path(tree.nodes[question.parent] if question.parent is not None else None)
                 bodies = _bodies_in_sight(chat, conversation, path)
                 attempt = question.attempt + 1
                 _write_attempt(question, attempt, now, outcome=Outcome.FAILED, model=chat.model.key)
-                question_pk, question_id = question.pk, question.message_id
+                question_pk, question_external_id = question.pk, question.external_id
             case placement.Ask(parent):
                 path = tree.path(parent)
                 bodies = _bodies_in_sight(chat, conversation, path)
-                attempt, question_id = 1, new_question_id
-                question_pk = _write_question(chat, conversation, parent, question_id, digest, now)
-        _write_last(conversation, question_id, now)
+                attempt, question_external_id = 1, new_external_id
+                question_pk = _write_question(chat, conversation, parent, question_external_id, digest, now)
+        _write_last(conversation, question_external_id, now)
         return Turn(
             actor=actor,
             chat=chat,
             conversation=conversation.pk,
             created_at=conversation.created_at,
             question=question_pk,
-            question_id=question_id,
+            question_external_id=question_external_id,
             attempt=attempt,
             path=tuple(path),
             bodies=bodies,
             instruction=conversation.instruction,
-            answer_id=new_id(),
+            answer_external_id=new_id(),
         )
 
 
-def _lock(actor: Caller, chat: ChatInput, question_id: str, now: datetime) -> tuple[Conversation, Tree]:
+def _lock(actor: Caller, chat: ChatInput, question_external_id: str, now: datetime) -> tuple[Conversation, Tree]:
     """The conversation's row, locked until the transaction ends, and its tree; an unknown id makes a conversation."""
     if chat.continue_generate:
-        conversation = access.get_conversation(actor, chat.conversation_id, lock=True)
-    elif (found := access.find_conversation(actor, chat.conversation_id, lock=True)) is not None:
+        conversation = access.get_conversation(actor, chat.conversation_external_id, lock=True)
+    elif (found := access.find_conversation(actor, chat.conversation_external_id, lock=True)) is not None:
         conversation = found
     else:
         made = Conversation(
-            conversation_id=chat.conversation_id,
+            external_id=chat.conversation_external_id,
             user_id=actor.user_id,
             publication_id=actor.publication_id,
             model=chat.model.key,
-            last_question=question_id,
+            last_question=question_external_id,
             created_at=now,
             updated_at=now,
         )
@@ -105,7 +105,7 @@ def _lock(actor: Caller, chat: ChatInput, question_id: str, now: datetime) -> tu
             with transaction.atomic():
                 statements.insert(made)
         except IntegrityError:  # of two parallel first turns one makes the row; the other waits for it and joins
-            conversation = access.get_conversation(actor, chat.conversation_id, lock=True)
+            conversation = access.get_conversation(actor, chat.conversation_external_id, lock=True)
         else:
             return made, Tree.of((), now)
     return conversation, access.read_tree(conversation, now)
@@ -114,7 +114,9 @@ def _lock(actor: Caller, chat: ChatInput, question_id: str, now: datetime) -> tu
 def _open_continuation(
     actor: Caller, chat: ChatInput, conversation: Conversation, tree: Tree, last: Node | None
 ) -> Turn:
-    placed = placement.place_continuation(chat.conversation_id, tree, last, parent_message_id=chat.parent_message_id)
+    placed = placement.place_continuation(
+        chat.conversation_external_id, tree, last, parent_external_id=chat.parent_external_id
+    )
     question, answer = placed.question, placed.answer
     path = tree.path(answer)
     bodies = _bodies_in_sight(chat, conversation, path)
@@ -124,19 +126,19 @@ def _open_continuation(
     # The outcome stays as it is: a continuation that dies before new text has changed nothing.
     _write_attempt(question, attempt, tree.now, continues=answer.pk)
     statements.update(Message, {"pk": answer.pk}, attempt=attempt)
-    _write_last(conversation, question.message_id, tree.now)
+    _write_last(conversation, question.external_id, tree.now)
     return Turn(
         actor=actor,
         chat=chat,
         conversation=conversation.pk,
         created_at=conversation.created_at,
         question=question.pk,
-        question_id=question.message_id,
+        question_external_id=question.external_id,
         attempt=attempt,
         path=tuple(path),
         bodies=bodies,
         instruction=conversation.instruction,
-        answer_id=answer.message_id,
+        answer_external_id=answer.external_id,
         extends=answer,
     )
 
@@ -157,11 +159,16 @@ def _bodies_in_sight(chat: ChatInput, conversation: Conversation, path: list[Nod
 
 
 def _write_question(
-    chat: ChatInput, conversation: Conversation, parent: Node | None, question_id: str, digest: str, now: datetime
+    chat: ChatInput,
+    conversation: Conversation,
+    parent: Node | None,
+    question_external_id: str,
+    digest: str,
+    now: datetime,
 ) -> int:
     question = Message(
         conversation=conversation,
-        message_id=question_id,
+        external_id=question_external_id,
         parent_id=parent.pk if parent else None,
         role=Role.USER,
         outcome=Outcome.FAILED,
@@ -182,7 +189,7 @@ def _write_attempt(question: Node, attempt: int, now: datetime, **columns: objec
     statements.update(Message, {"pk": question.pk}, attempt=attempt, **lease, **columns)
 
 
-def _write_last(conversation: Conversation, question_id: str, now: datetime) -> None:
+def _write_last(conversation: Conversation, question_external_id: str, now: datetime) -> None:
     """Tells by `updated_at` that this turn may change something, also when its process dies before it can."""
-    if (conversation.last_question, conversation.updated_at) != (question_id, now):  # it was not made just now
-        statements.update(Conversation, {"pk": conversation.pk}, last_question=question_id, updated_at=now)
+    if (conversation.last_question, conversation.updated_at) != (question_external_id, now):  # it was not made just now
+        statements.update(Conversation, {"pk": conversation.pk}, last_question=question_external_id, updated_at=now)

@@ -42,61 +42,63 @@ class Continue:
 Placement = Ask | AskAgain | Replay | Continue
 
 
-def running(conversation_id: str, tree: Tree, question: Node) -> Conflict:
+def running(conversation_external_id: str, tree: Tree, question: Node) -> Conflict:
     return Conflict(
         "This message is being answered right now; try again when that turn is over.",
         retry_after=tree.lease_left(question),
-        extra={"conversationId": conversation_id, "messageId": question.message_id},
+        extra={"conversationId": conversation_external_id, "messageId": question.external_id},
     )
 
 
 def place(
-    conversation_id: str,
+    conversation_external_id: str,
     tree: Tree,
     last: Node | None,
     *,
-    message_id: str | None,
-    parent_message_id: str | None,
+    message_external_id: str | None,
+    parent_external_id: str | None,
     content_digest: str,
 ) -> Ask | AskAgain | Replay:
     """Decides for an ordinary POST. `last` is the node `lastMessageId` names.
 
     Raises BadRequest for ids that mean nothing here, Conflict where a running turn or other content is in the way.
     """
-    if message_id is not None:
-        if message_id in ROOT_IDS:
-            raise BadRequest(f'message.messageId: "{message_id}" names the root of every conversation.')
-        if named := tree.by_id.get(message_id):
-            return _repeat(conversation_id, tree, named, content_digest)
-    parent = _parent(conversation_id, tree, last, parent_message_id)
-    if message_id is None and (twin := tree.failed_twin(parent, content_digest)):
+    if message_external_id is not None:
+        if message_external_id in ROOT_IDS:
+            raise BadRequest(f'message.messageId: "{message_external_id}" names the root of every conversation.')
+        if named := tree.by_external_id.get(message_external_id):
+            return _repeat(conversation_external_id, tree, named, content_digest)
+    parent = _parent(conversation_external_id, tree, last, parent_external_id)
+    if message_external_id is None and (twin := tree.failed_twin(parent, content_digest)):
         return AskAgain(twin)
     return Ask(parent)
 
 
-def _repeat(conversation_id: str, tree: Tree, named: Node, content_digest: str) -> AskAgain | Replay:
+def _repeat(conversation_external_id: str, tree: Tree, named: Node, content_digest: str) -> AskAgain | Replay:
     if not named.is_question:
         raise BadRequest("message.messageId: it names an answer; only a question can be sent again.")
     if named.content_digest != content_digest:
         raise Conflict(
             "A message with this id and other content is already in the conversation.",
-            extra={"conversationId": conversation_id, "messageId": named.message_id},
+            extra={"conversationId": conversation_external_id, "messageId": named.external_id},
         )
     if tree.is_running(named):
-        raise running(conversation_id, tree, named)
+        raise running(conversation_external_id, tree, named)
     answer = tree.newest_answer(named)
     if named.outcome == Outcome.ANSWERED and answer is not None:
         return Replay(named, answer)
     return AskAgain(named)
 
 
-def _parent(conversation_id: str, tree: Tree, last: Node | None, parent_message_id: str | None) -> Node | None:
-    if parent_message_id == "system":
+def _parent(
+    conversation_external_id: str, tree: Tree, last: Node | None, parent_external_id: str | None
+) -> Node | None:
+    if parent_external_id == "system":
         return None
-    named = tree.by_id.get(parent_message_id) if parent_message_id is not None else last
+    named = tree.by_external_id.get(parent_external_id) if parent_external_id is not None else last
     if named is not None and not named.is_question and (tree.is_unfinished(named) or tree.is_continued(named)):
-        raise running(conversation_id, tree, tree.question_of(named))
-    if named is None and parent_message_id is not None and tree.holds_answer():
+        raise running(conversation_external_id, tree, tree.question_of(named))
+    if named is None and parent_external_id is not None and tree.holds_answer():
         raise BadRequest("message.parentMessageId: there is no such message in this conversation.")
     if named is not None and named.is_question:
         return tree.nodes[named.parent] if named.parent is not None else None
@@ -104,15 +106,15 @@ def _parent(conversation_id: str, tree: Tree, last: Node | None, parent_message_
 
 
 def place_continuation(
-    conversation_id: str, tree: Tree, last: Node | None, *, parent_message_id: str | None
+    conversation_external_id: str, tree: Tree, last: Node | None, *, parent_external_id: str | None
 ) -> Continue:
     """Decides for a POST with `continueGenerate`. Whether the answer holds text is for the caller, who has its body."""
-    answer = tree.by_id.get(parent_message_id) if parent_message_id is not None else last
+    answer = tree.by_external_id.get(parent_external_id) if parent_external_id is not None else last
     if answer is None or answer.is_question:
         raise BadRequest("message.parentMessageId: to continue, name the answer that is to be extended.")
     question = tree.question_of(answer)
     if tree.is_running(question):
-        raise running(conversation_id, tree, question)
+        raise running(conversation_external_id, tree, question)
     if tree.visible_children(answer.pk):
         raise BadRequest("The answer already has messages below it; only the end of a branch can be continued.")
     if answer.stop_reason not in CONTINUABLE:

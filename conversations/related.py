@@ -64,14 +64,14 @@ def _row(turn: Turn, found: tools.FoundDocument, bodies: dict[str, bytes]) -> Re
     )
 
 
-def write(turn: Turn, answer_id: str, found: Found) -> None:
+def write(turn: Turn, answer_external_id: str, found: Found) -> None:
     """Writes the rows, in the transaction that has just written the turn's answer.
 
     A source id that the conversation holds already is told anew: its row changes to what was found last.
     """
     if not found.rows:
         return
-    where = {"conversation_id": turn.conversation, "message_id": answer_id}
+    where = {"conversation_id": turn.conversation, "external_id": answer_external_id}
     answer = Message.objects.only("pk").get(**where)
     for row in found.rows:
         row.answer = answer

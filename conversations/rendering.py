@@ -48,10 +48,14 @@ def chat_output(answer: Answer, show: ShowBlob) -> Wire:
     """The answer to `POST /conversation`."""
     show.expect(content.blob_shas(answer.content))
     message = _message(
-        Role.ASSISTANT, content.to_wire(answer.content, show), answer.model, answer.parent_id, list(answer.children)
+        Role.ASSISTANT,
+        content.to_wire(answer.content, show),
+        answer.model,
+        answer.question_external_id,
+        list(answer.children),
     )
     return {
-        "conversationId": answer.conversation_id,
+        "conversationId": answer.conversation_external_id,
         "message": _with_stop_reason(message, answer.stop_reason),
         "botId": answer.bot_id,
         "createTime": milliseconds(answer.created_at),
@@ -67,14 +71,14 @@ def conversation_output(conversation: Conversation, now: datetime, show: ShowBlo
     columns = ("pk", "model", "content", "feedback")
     rows = {pk: row for pk, *row in Message.objects.filter(conversation=conversation).values_list(*columns)}
     if not tree.nodes.keys() <= rows.keys():
-        raise NotFound(f"No conversation found with id: {conversation.conversation_id}")
+        raise NotFound(f"No conversation found with id: {conversation.external_id}")
     show.expect(sha256 for node in tree.visible() for sha256 in content.blob_shas(rows[node.pk][1]))
     root = _message(
         "system",
         [{"contentType": "text", "body": conversation.instruction}],
         conversation.model,
         None,
-        [node.message_id for node in tree.visible_children(None)],
+        [node.external_id for node in tree.visible_children(None)],
         conversation.feedback,
     )
     message_map: dict[str, Wire] = {"system": root}
@@ -84,19 +88,19 @@ def conversation_output(conversation: Conversation, now: datetime, show: ShowBlo
             node.role,
             content.to_wire(blocks, show),
             model,
-            tree.nodes[node.parent].message_id if node.parent is not None else "system",
-            [child.message_id for child in tree.visible_children(node.pk)],
+            tree.nodes[node.parent].external_id if node.parent is not None else "system",
+            [child.external_id for child in tree.visible_children(node.pk)],
             feedback,
         )
         # One that is being continued says so too: it is cut short until then, and so clients find the turn that runs.
-        message_map[node.message_id] = _with_stop_reason(message, node.stop_reason)
+        message_map[node.external_id] = _with_stop_reason(message, node.stop_reason)
     last = tree.last_message(conversation.last_question)
     return {
-        "id": conversation.conversation_id,
+        "id": conversation.external_id,
         "title": conversation.title,
         "createTime": milliseconds(conversation.created_at),
         "messageMap": message_map,
-        "lastMessageId": last.message_id if last else "system",
+        "lastMessageId": last.external_id if last else "system",
         "botId": conversation.bot_id,
         "shouldContinue": last is not None
         and last.stop_reason == "max_tokens"
@@ -107,9 +111,9 @@ def conversation_output(conversation: Conversation, now: datetime, show: ShowBlo
 def conversation_metas(actor_rows: Any) -> list[Wire]:
     """The answer to `GET /conversations`, in the order of the rows."""
     return [
-        {"id": conversation_id, "title": title, "createTime": milliseconds(created_at), "model": model, "botId": bot_id}
-        for conversation_id, title, created_at, model, bot_id in actor_rows.values_list(
-            "conversation_id", "title", "created_at", "model", "bot_id"
+        {"id": external_id, "title": title, "createTime": milliseconds(created_at), "model": model, "botId": bot_id}
+        for external_id, title, created_at, model, bot_id in actor_rows.values_list(
+            "external_id", "title", "created_at", "model", "bot_id"
         )
     ]
 

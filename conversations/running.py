@@ -37,7 +37,7 @@ class Running:
         self._settled = False
         self.writing = threading.Lock()
         self.closed = False
-        self.answer_id = turn.answer_id
+        self.answer_external_id = turn.answer_external_id
         self.stored = False  # the answer has a row, written by a checkpoint
         self.stored_revision = 0
 

@@ -197,7 +197,7 @@ def _wire(conversation: Conversation, terms: Sequence[Term], texts: Sequence[str
             bodies += highlights.fragments(text, terms, most=FRAGMENTS_SHOWN - len(bodies))
     marked = [("Title", [title] if title else []), ("MessageBody", bodies)]
     return {
-        "id": conversation.conversation_id,
+        "id": conversation.external_id,
         "title": conversation.title,
         "lastUpdatedTime": milliseconds(conversation.updated_at),
         "botId": conversation.bot_id,

@@ -198,11 +198,11 @@ def read_chat_input(data: Any) -> ChatInput:
     valid: dict[str, Any] = _CHAT_INPUT.run_validation(data)
     message = valid["message"]
     return ChatInput(
-        conversation_id=valid["conversation_id"],
+        conversation_external_id=valid["conversation_id"],
         model=catalog.find(message["model"]),
         content=message["content"],
-        message_id=message.get("message_id"),
-        parent_message_id=message.get("parent_message_id"),
+        message_external_id=message.get("message_id"),
+        parent_external_id=message.get("parent_message_id"),
         bot_id=valid.get("bot_id") or None,
         continue_generate=valid["continue_generate"],
         enable_reasoning=valid["enable_reasoning"],

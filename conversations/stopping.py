@@ -19,13 +19,13 @@ LOOKS_SPARED = 9  # of ten, while Redis tells: only for what it lost
 _spared = 0
 
 
-def stop(conversation_id: str, message_id: str, *, actor: Caller) -> None:
+def stop(conversation_external_id: str, message_external_id: str, *, actor: Caller) -> None:
     """Ends the turn at that question; what the model has said so far is kept. Nothing to do where it is over.
 
     Raises NotFound where the conversation is not the caller's, or the id names no question in it.
     """
-    conversation = access.get_conversation(actor, conversation_id)
-    question = access.get_question(conversation, message_id)
+    conversation = access.get_conversation(actor, conversation_external_id)
+    question = access.get_question(conversation, message_external_id)
     if question.lease_expires_at is None or question.lease_expires_at <= database_now():
         return
     if not running.stop(question.pk, question.attempt):

@@ -31,24 +31,24 @@ INSTRUCTION = (
 )
 
 
-def propose(conversation_id: str, *, actor: Caller) -> str:
+def propose(external_id: str, *, actor: Caller) -> str:
     """A title in the conversation's language, of at most 100 characters and never blank. Raises NotFound, and
     ServiceUnavailable where the process runs as many turns as it may.
 
     Where the title model fails, takes too long or answers nonsense, the beginning of the first question is the title.
     """
-    conversation = access.get_conversation(actor, conversation_id)
+    conversation = access.get_conversation(actor, external_id)
     tree = access.read_tree(conversation, database_now())
     path = tree.path(tree.last_message(conversation.last_question))[:MESSAGES]
     bodies = access.read_bodies(path)
     release_connection()
     with admission.admitted():
-        proposed = _ask(conversation_id, path, bodies, actor) if path else ""
+        proposed = _ask(external_id, path, bodies, actor) if path else ""
     texts = (_text(bodies[node.pk]) for node in path)
     return proposed or next(filter(None, map(title_text.beginning, (*texts, conversation.title))), UNTITLED)
 
 
-def _ask(conversation_id: str, path: list[Node], bodies: dict[int, list[Block]], actor: Caller) -> str:
+def _ask(external_id: str, path: list[Node], bodies: dict[int, list[Block]], actor: Caller) -> str:
     model = catalog.find(settings.TITLE_MODEL)
     # Thinking that cannot be turned off would eat the allowance, and leave nothing to say.
     thinks = model.reasoning.mode == "always-on"
@@ -72,7 +72,7 @@ def _ask(conversation_id: str, path: list[Node], bodies: dict[int, list[Block]],
         actor,
         asked,
         purpose=Purpose.TITLE,
-        conversation_id=conversation_id,
+        conversation_external_id=external_id,
         closed=closed,
         latency_ms=int((time.monotonic() - started) * 1000),
         fault=fault,

@@ -17,7 +17,7 @@ class Node:
     """A message without its body. Field order is the order in which `access.read_nodes` selects."""
 
     pk: int
-    message_id: str
+    external_id: str
     parent: int | None
     role: str
     attempt: int
@@ -37,7 +37,7 @@ class Tree:
     """All messages of a conversation at one moment (`now`, by the database's clock)."""
 
     nodes: dict[int, Node]
-    by_id: dict[str, Node]
+    by_external_id: dict[str, Node]
     children: dict[int | None, list[Node]] = field(repr=False)
     now: datetime
 
@@ -47,7 +47,7 @@ class Tree:
         children: dict[int | None, list[Node]] = defaultdict(list)
         for node in by_pk.values():
             children[node.parent].append(node)
-        return cls(by_pk, {node.message_id: node for node in by_pk.values()}, children, now)
+        return cls(by_pk, {node.external_id: node for node in by_pk.values()}, children, now)
 
     def is_running(self, question: Node) -> bool:
         return question.lease_expires_at is not None and question.lease_expires_at > self.now
@@ -100,7 +100,7 @@ class Tree:
 
         Its answer once that is in the map, else the newest leaf below its question, else the question itself.
         """
-        question = self.by_id.get(last_question)
+        question = self.by_external_id.get(last_question)
         if question is None:
             return None
         below = self.visible_children(question.pk)

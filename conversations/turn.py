@@ -49,9 +49,9 @@ def run(
         turn = Running(opened, listened=listened)
         with registered(turn):
             yield Opened(
-                chat.conversation_id,
-                opened.question_id,
-                opened.answer_id,
+                chat.conversation_external_id,
+                opened.question_external_id,
+                opened.answer_external_id,
                 opened.question,
                 opened.attempt,
                 continued_text=content.text_to_extend(opened.bodies[opened.extends.pk]) if opened.extends else None,
@@ -66,7 +66,7 @@ def drain(turn_events: Iterator[TurnEvent]) -> Answer:
     for event in turn_events:
         match event:
             case Opened():
-                stored = {"conversationId": event.conversation_id, "messageId": event.message_id}
+                stored = {"conversationId": event.conversation_external_id, "messageId": event.question_external_id}
             case Finished():
                 answer = event.answer
     if answer is None:
@@ -142,8 +142,8 @@ def _call(running: Running, asked: request.ModelRequest) -> Generator[TurnEvent,
             turn.actor,
             asked,
             purpose=Purpose.TURN,
-            conversation_id=turn.chat.conversation_id,
-            message_id=turn.question_id,
+            conversation_external_id=turn.chat.conversation_external_id,
+            message_external_id=turn.question_external_id,
             turn_id=turn.turn_id,
             closed=None if fault or stop_reason else closed,
             latency_ms=int((time.monotonic() - started) * 1000),

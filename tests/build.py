@@ -22,10 +22,10 @@ def text(body: str) -> list[dict[str, Any]]:
     return [{"contentType": "text", "body": body}]
 
 
-def conversation(user: User, conversation_id: str | None = None, **columns: Any) -> Conversation:
+def conversation(user: User, external_id: str | None = None, **columns: Any) -> Conversation:
     now = timezone.now()
     columns = {"model": MODEL, "created_at": now, "updated_at": now, **columns}
-    return Conversation.objects.create(user=user, conversation_id=conversation_id or new_id(), **columns)
+    return Conversation.objects.create(user=user, external_id=external_id or new_id(), **columns)
 
 
 def question(
@@ -42,7 +42,7 @@ def question(
     blocks = text(body)
     row = Message.objects.create(
         conversation=of,
-        message_id=columns.pop("message_id", None) or new_id(),
+        external_id=columns.pop("external_id", None) or new_id(),
         parent=under,
         role=Role.USER,
         outcome=outcome,
@@ -54,14 +54,14 @@ def question(
         content=blocks,
         **columns,
     )
-    Conversation.objects.filter(pk=of.pk).update(last_question=row.message_id)
+    Conversation.objects.filter(pk=of.pk).update(last_question=row.external_id)
     return row
 
 
 def answer(to: Message, body: str, *, stop_reason: str = "end_turn", **columns: Any) -> Message:
     return Message.objects.create(
         conversation_id=to.conversation_id,
-        message_id=columns.pop("message_id", None) or new_id(),
+        external_id=columns.pop("external_id", None) or new_id(),
         parent=to,
         role=Role.ASSISTANT,
         attempt=to.attempt,
@@ -112,7 +112,7 @@ def linear(of: Conversation, messages: int, first_pk: int) -> list[Message]:
             Message(
                 pk=first_pk + index,
                 conversation=of,
-                message_id=new_id(),
+                external_id=new_id(),
                 parent_id=first_pk + index - 1 if index else None,
                 role=Role.USER if asks else Role.ASSISTANT,
                 outcome=Outcome.ANSWERED if asks else "",
@@ -123,7 +123,7 @@ def linear(of: Conversation, messages: int, first_pk: int) -> list[Message]:
                 content=blocks,
             )
         )
-    of.last_question = rows[-2].message_id
+    of.last_question = rows[-2].external_id
     return rows
 
 
@@ -132,9 +132,9 @@ def next_pk(model: type[Model]) -> int:
     return (model._default_manager.order_by("-pk").values_list("pk", flat=True).first() or 0) + 1
 
 
-def long_conversation(user: User, exchanges: int, conversation_id: str | None = None) -> Conversation:
+def long_conversation(user: User, exchanges: int, external_id: str | None = None) -> Conversation:
     """A linear conversation, written in two statements."""
-    made = conversation(user, conversation_id)
+    made = conversation(user, external_id)
     Message.objects.bulk_create(linear(made, exchanges * 2, next_pk(Message)))
     made.save(update_fields=["last_question"])
     with connection.cursor() as cursor:  # the rows named their own keys

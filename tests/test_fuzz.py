@@ -61,8 +61,8 @@ def steer(case: schemathesis.Case, user: User) -> None:
     named = (case.path_parameters or {}).get("conversation_id")
     if isinstance(named, str) and len(named) % 2:
         case.path_parameters["conversation_id"] = "c1"
-        if not Conversation.objects.filter(conversation_id="c1").exists():
-            question = build.question(build.conversation(user, "c1"), "hello", message_id="q1")
+        if not Conversation.objects.filter(external_id="c1").exists():
+            question = build.question(build.conversation(user, "c1"), "hello", external_id="q1")
             build.related_document(build.answer(question, "Echo: hello"), "t@0")
         if "source_id" in case.path_parameters:
             case.path_parameters["source_id"] = "t@0"

@@ -101,7 +101,7 @@ def headers_of(db: None) -> Callable[[str], dict[str, str]]:
     """The Authorization header of a person. Alice has two conversations, of which one is empty."""
     known_key()
     alice = local.local_user("alice")
-    question = build.question(build.conversation(alice, "c1"), "hello", message_id="q1")
+    question = build.question(build.conversation(alice, "c1"), "hello", external_id="q1")
     build.related_document(build.answer(question, "Echo: hello"), "t@0")
     build.conversation(alice, "empty")
     local.local_user("mallory")

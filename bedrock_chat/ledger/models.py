@@ -30,8 +30,8 @@ class ModelCall(models.Model):
     publication_id = models.CharField(max_length=ID_LENGTH, null=True, blank=True, db_index=True)
     key_id = models.CharField(max_length=64, null=True, blank=True, db_index=True)
     bot_id = models.CharField(max_length=ID_LENGTH, null=True, blank=True, db_index=True)
-    conversation_id = models.CharField(max_length=ID_LENGTH)
-    message_id = models.CharField(max_length=ID_LENGTH, blank=True, default="", help_text="The question's.")
+    conversation_external_id = models.CharField(max_length=ID_LENGTH)
+    message_external_id = models.CharField(max_length=ID_LENGTH, blank=True, default="", help_text="The question's.")
     turn_id = models.CharField(max_length=26, null=True, blank=True)
     model = models.CharField(max_length=64)
     model_id = models.CharField(max_length=512, help_text="The Bedrock id or inference profile that was invoked.")
@@ -53,7 +53,7 @@ class ModelCall(models.Model):
 
     class Meta:
         db_table = "conversations_modelcall"  # where it stood first
-        indexes = [models.Index(fields=["conversation_id", "message_id"], name="call_of_a_question")]
+        indexes = [models.Index(fields=["conversation_external_id", "message_external_id"], name="call_of_a_question")]
         constraints = [
             models.CheckConstraint(
                 condition=Q(user_id__isnull=True, publication_id__isnull=False, key_id__isnull=False)

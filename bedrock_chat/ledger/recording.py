@@ -24,10 +24,10 @@ def build_call(
     request: ModelRequest,
     *,
     purpose: Purpose,
-    conversation_id: str,
+    conversation_external_id: str,
     closed: Closed | None,
     latency_ms: int,
-    message_id: str = "",
+    message_external_id: str = "",
     turn_id: str | None = None,
     bot_id: str | None = None,
     fault: str = "",
@@ -52,8 +52,8 @@ def build_call(
         publication_id=actor.publication_id,
         key_id=actor.key_id,
         bot_id=bot_id,
-        conversation_id=conversation_id,
-        message_id=message_id,
+        conversation_external_id=conversation_external_id,
+        message_external_id=message_external_id,
         turn_id=turn_id,
         model=request.model.key,
         model_id=request.target.model_id,
@@ -101,9 +101,13 @@ def erased_id() -> str:
     return f"erased:{new_id()}"
 
 
-def calls_of_newest_turn(actor: Caller, conversation_id: str, question_id: str) -> list[ModelCall]:
+def calls_of_newest_turn(actor: Caller, conversation_external_id: str, question_external_id: str) -> list[ModelCall]:
     """The calls of the turn that was last asked of a question, in their order. One query."""
-    where = {"conversation_id": conversation_id, "message_id": question_id, "purpose": Purpose.TURN}
+    where = {
+        "conversation_external_id": conversation_external_id,
+        "message_external_id": question_external_id,
+        "purpose": Purpose.TURN,
+    }
     mine = ModelCall.objects.filter(user_id=actor.user_id, publication_id=actor.publication_id, **where)
     calls = list(mine.order_by("-pk"))
     # Rows of before turns had ids stand for a turn each.

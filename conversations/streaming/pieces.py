@@ -48,26 +48,33 @@ def piece_of(event: TurnEvent, start: Opened) -> Piece | None:
         case Retrying(seconds):
             return RETRYING, {"seconds": round(seconds, 1)}
         case Finished():
-            return stopped(start.conversation_id, start.message_id, event.answer, event.calls)
+            return stopped(start.conversation_external_id, start.question_external_id, event.answer, event.calls)
     return None
 
 
-def started(conversation_id: str, message_id: str, answer_id: str | None, continued_text: str | None = None) -> Piece:
+def started(
+    conversation_external_id: str,
+    question_external_id: str,
+    answer_external_id: str | None,
+    continued_text: str | None = None,
+) -> Piece:
     """The first piece of a turn: the question's id, by which it is resumed and stopped, and the answer's to be.
 
     With `continued_text` only what joins that text is told. It is named because the stored answer may hold some of
     what is told already, by a checkpoint.
     """
     return MESSAGE_START, {
-        "conversationId": conversation_id,
-        "messageId": message_id,
-        "answerId": answer_id,
+        "conversationId": conversation_external_id,
+        "messageId": question_external_id,
+        "answerId": answer_external_id,
         "continues": continued_text is not None,
         **({} if continued_text is None else {"continuedText": continued_text}),
     }
 
 
-def stopped(conversation_id: str, message_id: str, answer: Answer | None, calls: Sequence[ModelCall]) -> Piece:
+def stopped(
+    conversation_external_id: str, question_external_id: str, answer: Answer | None, calls: Sequence[ModelCall]
+) -> Piece:
     """The end of a turn whose rows exist. Usage and price are the sums of its calls; null where the ledger has none."""
     spent = Spent.of(calls)
     usage = spent and {
@@ -78,9 +85,9 @@ def stopped(conversation_id: str, message_id: str, answer: Answer | None, calls:
         "estimated": spent.estimated,
     }
     return MESSAGE_STOP, {
-        "conversationId": conversation_id,
-        "messageId": message_id,
-        "answerId": answer.message_id if answer else None,
+        "conversationId": conversation_external_id,
+        "messageId": question_external_id,
+        "answerId": answer.external_id if answer else None,
         "stopReason": answer.stop_reason if answer else "stopped",
         "usage": usage,
         "price": None if spent is None or spent.price is None else float(spent.price),
@@ -100,7 +107,7 @@ def failed(error: ApiError, *, resume: bool = False) -> Piece:
 
 def replayed(answer: Answer, calls: Sequence[ModelCall]) -> Iterator[Piece]:
     """A stored answer as one whole sequence."""
-    yield started(answer.conversation_id, answer.parent_id, answer.message_id)
+    yield started(answer.conversation_external_id, answer.question_external_id, answer.external_id)
     for block in answer.content:
         match block["contentType"]:
             case "text":
@@ -109,7 +116,7 @@ def replayed(answer: Answer, calls: Sequence[ModelCall]) -> Iterator[Piece]:
                 yield REASONING, block["text"]
             case "toolUse":
                 yield TOOL_USE, dict(block["body"])
-    yield stopped(answer.conversation_id, answer.parent_id, answer, calls)
+    yield stopped(answer.conversation_external_id, answer.question_external_id, answer, calls)
 
 
 def joined(first: int, batch: Sequence[Piece]) -> Iterator[tuple[int, str, Any]]:

@@ -12,7 +12,9 @@ from conversations.streaming.sse import Listened
 from conversations.streaming.stored import told_anew
 
 
-def resume(conversation_id: str, message_id: str, last_event_id: str, *, actor: Caller) -> Listened | None:
+def resume(
+    conversation_external_id: str, message_external_id: str, last_event_id: str, *, actor: Caller
+) -> Listened | None:
     """The events of a question's newest turn behind the last one seen; None where that was the turn's end.
 
     A turn that is over is told from the beginning, as a client of the stored answer would have heard it. Raises
@@ -20,8 +22,8 @@ def resume(conversation_id: str, message_id: str, last_event_id: str, *, actor: 
     """
     if sse.streams_open() >= settings.THREADS * 2:
         raise ServiceUnavailable("This server has as many streams open as it can; try again.", retry_after=5)
-    conversation = access.get_conversation(actor, conversation_id)
-    question = access.get_question(conversation, message_id)
+    conversation = access.get_conversation(actor, conversation_external_id)
+    question = access.get_question(conversation, message_external_id)
     attempt = question.attempt
     if question.lease_expires_at is None or question.lease_expires_at <= database_now():
         if last_event_id == sse.end_of(attempt):

@@ -13,9 +13,9 @@ def told_anew(actor: Caller, conversation: Conversation, question: Message) -> l
     newest = {"parent": question, "role": Role.ASSISTANT, "attempt": question.attempt}
     row = Message.objects.filter(**newest).order_by("-pk").first()
     if question.outcome == Outcome.FAILED or row is None:
-        ids = {"conversationId": conversation.conversation_id, "messageId": question.message_id}
+        ids = {"conversationId": conversation.external_id, "messageId": question.external_id}
         none = Conflict("This message was not answered; send it again.", extra=ids)
-        return [started(conversation.conversation_id, question.message_id, None), failed(none)]
-    answer = access.stored_answer(conversation, question.message_id, row)
-    calls = recording.calls_of_newest_turn(actor, conversation.conversation_id, question.message_id)
+        return [started(conversation.external_id, question.external_id, None), failed(none)]
+    answer = access.stored_answer(conversation, question.external_id, row)
+    calls = recording.calls_of_newest_turn(actor, conversation.external_id, question.external_id)
     return list(replayed(answer, calls))

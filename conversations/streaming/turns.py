@@ -32,7 +32,14 @@ def begin(actor: Caller, chat: ChatInput) -> Listened:
         log = Log(relay.publisher(*key))
         with _lock:
             _logs[key] = log
-        log.append(started(first.conversation_id, first.message_id, first.answer_id, first.continued_text))
+        log.append(
+            started(
+                first.conversation_external_id,
+                first.question_external_id,
+                first.answer_external_id,
+                first.continued_text,
+            )
+        )
         context = contextvars.copy_context()  # what the turn binds belongs to the request's line in the log
         threads.shared().submit(lambda: context.run(_drive, events, first, log))
         return Listened(first.attempt, log.follow())
@@ -40,7 +47,7 @@ def begin(actor: Caller, chat: ChatInput) -> Listened:
     assert first.answer is not None  # a stored one
     events.close()
     answer = first.answer
-    calls = recording.calls_of_newest_turn(actor, answer.conversation_id, answer.parent_id)
+    calls = recording.calls_of_newest_turn(actor, answer.conversation_external_id, answer.question_external_id)
     return Listened(answer.attempt, once(list(replayed(answer, calls))))
 
 

@@ -22,7 +22,7 @@ def main() -> None:
     pk, key = build.next_pk(Message), build.next_pk(Conversation)
     for start in range(0, conversations, BATCH):
         made = [
-            Conversation(pk=key + number, conversation_id=f"bench-{number:06}", **facts)
+            Conversation(pk=key + number, external_id=f"bench-{number:06}", **facts)
             for number in range(start, min(start + BATCH, conversations))
         ]
         written: list[Message] = []

@@ -77,7 +77,7 @@ def _batches(
             person, language = people[authors[number]], spoken[authors[number] % len(spoken)]
             conversation = Conversation(
                 pk=number + 1,
-                conversation_id=f"bench-{number:08}",
+                external_id=f"bench-{number:08}",
                 title=language.text(4, chance),
                 user=person,
                 model=build.MODEL,

@@ -39,10 +39,10 @@ def run(user: str, conversation: str, *, listened: bool, statement: int | None, 
         return execute(sql, params, many, context)
 
     chat = ChatInput(
-        conversation_id=conversation,
+        conversation_external_id=conversation,
         model=catalog.find("claude-v3.7-sonnet"),
         content=Content([{"contentType": "text", "body": "hello"}], {}),
-        message_id="q1",
+        message_external_id="q1",
     )
     with connection.execute_wrapper(before):
         for number, _ in enumerate(turn.run(Caller(user_id=user), chat, listened=listened)):

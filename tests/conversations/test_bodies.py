@@ -140,7 +140,7 @@ def test_the_database_connection_is_let_go_before_a_file_is_read(
 
 def named() -> str:
     """The blob of the image."""
-    sha256: str = Message.objects.get(message_id="q1").content[1]["blob"]
+    sha256: str = Message.objects.get(external_id="q1").content[1]["blob"]
     return sha256
 
 

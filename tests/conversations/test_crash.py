@@ -68,7 +68,7 @@ def test_a_turn_survives_a_kill_at_every_step(
     for conversation, step in died.items():
         response = alice.get(f"/conversation/{conversation}")
         if response.status_code == 404:
-            assert not Conversation.objects.filter(conversation_id=conversation).exists(), step
+            assert not Conversation.objects.filter(external_id=conversation).exists(), step
             continue
         kept += 1
         assert "q1" in response.json()["messageMap"], step

@@ -100,7 +100,7 @@ def test_what_is_deleted_meanwhile_is_left_out(
 
     def deleted_meanwhile(conversation: Conversation, now: datetime) -> Tree:
         tree = read_tree(conversation, now)
-        if conversation.conversation_id == "c1":
+        if conversation.external_id == "c1":
             alice.delete("/conversation/c1")
         return tree
 

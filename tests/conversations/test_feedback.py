@@ -23,7 +23,7 @@ PRAISE = {"thumbsUp": True, "category": "", "comment": ""}
 def alice(client_of: ClientOf) -> APIClient:
     client = client_of("alice")
     made = build.conversation(local.local_user("alice"), "c1")
-    build.answer(build.question(made, "hello", message_id="q1"), "Echo: hello", message_id="a1")
+    build.answer(build.question(made, "hello", external_id="q1"), "Echo: hello", external_id="a1")
     return client
 
 
@@ -86,7 +86,7 @@ def test_a_later_opinion_takes_the_place_of_an_earlier_one(alice: APIClient) -> 
 def test_it_works_at_any_size(alice: APIClient) -> None:
     body = "x" * 2_000_000
     made = build.conversation(local.local_user("alice"), "large")
-    build.answer(build.question(made, body), body, message_id="large")
+    build.answer(build.question(made, body), body, external_id="large")
     comment = "ü" * 100_000
     assert give(alice, "large", {"thumbsUp": True, "comment": comment}, "large").status_code == 200
     assert read(alice, "large")["messageMap"]["large"]["feedback"]["comment"] == comment
@@ -105,8 +105,8 @@ def test_what_is_not_there_or_not_yours_is_a_404(alice: APIClient, client_of: Cl
 
 def test_an_answer_takes_none_until_its_turn_has_ended(alice: APIClient) -> None:
     made = build.conversation(local.local_user("alice"), "c2")
-    question = build.question(made, "slow", lease=timedelta(seconds=30), outcome=Outcome.INTERRUPTED, message_id="q2")
-    build.answer(question, "so far", stop_reason="interrupted", message_id="a2")
+    question = build.question(made, "slow", lease=timedelta(seconds=30), outcome=Outcome.INTERRUPTED, external_id="q2")
+    build.answer(question, "so far", stop_reason="interrupted", external_id="a2")
     assert give(alice, "a2", {"thumbsUp": True}, "c2").status_code == 404
     assert give(alice, "q2", {"thumbsUp": True}, "c2").status_code == 200
     Message.objects.filter(pk=question.pk).update(lease_holder="", lease_expires_at=None)
@@ -115,8 +115,8 @@ def test_an_answer_takes_none_until_its_turn_has_ended(alice: APIClient) -> None
 
 def test_an_answer_that_is_being_continued_takes_it(alice: APIClient) -> None:
     made = build.conversation(local.local_user("alice"), "c2")
-    question = build.question(made, "long", message_id="q2")
-    answer = build.answer(question, "so far", stop_reason="max_tokens", message_id="a2")
+    question = build.question(made, "long", external_id="q2")
+    answer = build.answer(question, "so far", stop_reason="max_tokens", external_id="a2")
     running = {"lease_holder": "another-process", "continues": answer.pk, "attempt": 2}
     Message.objects.filter(pk=question.pk).update(lease_expires_at=made.created_at + timedelta(hours=1), **running)
     Message.objects.filter(pk=answer.pk).update(attempt=2)

@@ -150,15 +150,15 @@ def test_a_turn_in_an_old_place_is_due_even_if_it_is_killed(alice: User, actor: 
     """Opening tells that something may change: who is killed cannot tell it any more."""
     made = build.conversation(alice, "c1")
     outcome = Outcome.ANSWERED if again == "continued" else Outcome.FAILED
-    asked = build.question(made, "where", message_id="q1", outcome=outcome)
+    asked = build.question(made, "where", external_id="q1", outcome=outcome)
     if again == "continued":
-        build.answer(asked, "it is", stop_reason="max_tokens", message_id="a1")
+        build.answer(asked, "it is", stop_reason="max_tokens", external_id="a1")
     search.index_what_is_new()
     assert not Conversation.objects.to_be_indexed().exists()
     what = (
-        {"content": Content([], {}), "parent_message_id": "a1", "continue_generate": True}
+        {"content": Content([], {}), "parent_external_id": "a1", "continue_generate": True}
         if again == "continued"
-        else {"content": Content(build.text("where"), {}), "message_id": "q1"}
+        else {"content": Content(build.text("where"), {}), "message_external_id": "q1"}
     )
     opening.open_turn(actor, ChatInput("c1", catalog.find(build.MODEL), **what))
     assert Conversation.objects.to_be_indexed().exists()
@@ -201,7 +201,7 @@ def test_a_long_conversation_is_indexed_a_part_at_a_time(alice: User, found: Fou
     assert search.index_what_is_new() == 2
     assert SearchDocument.objects.count() == made.messages.count()
     assert not Conversation.objects.to_be_indexed().exists()
-    assert found(f"message {search.MESSAGES_AT_ONCE * 2 + 19}")[0] == made.conversation_id
+    assert found(f"message {search.MESSAGES_AT_ONCE * 2 + 19}")[0] == made.external_id
 
 
 def test_the_oldest_are_indexed_first(alice: User, found: Found) -> None:

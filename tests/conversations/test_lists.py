@@ -78,7 +78,7 @@ def test_pages_make_the_list_whatever_their_size(alice: APIClient, limit: int) -
 
 def test_a_page_begins_behind_the_last_one_whatever_happened_meanwhile(alice: APIClient) -> None:
     following = next_page(alice.get("/conversations", {"limit": "3"}))
-    Conversation.objects.filter(conversation_id__in=sorted(IDS, reverse=True)[:4]).delete()
+    Conversation.objects.filter(external_id__in=sorted(IDS, reverse=True)[:4]).delete()
     build.conversation(local.local_user("alice"), "🦄🦄")
     assert ids(alice.get("/conversations", following)) == sorted(IDS, reverse=True)[4:7]
 
@@ -146,11 +146,11 @@ def test_messages_documents_and_references_leave_too(alice: APIClient) -> None:
     sha256 = blobs.digest(b"file")
     blobs.store({sha256: b"file"})
     for name in ("Z", "a"):
-        made = Conversation.objects.get(conversation_id=name)
+        made = Conversation.objects.get(external_id=name)
         build.related_document(build.exchange(made, "hello"), "t@0")
         blobs.refer("conversation", made.pk, [sha256])
     delete(alice, ["Z"])
-    kept = Conversation.objects.get(conversation_id="a")
+    kept = Conversation.objects.get(external_id="a")
     assert set(Message.objects.values_list("conversation", flat=True)) == {kept.pk}
     assert set(BlobReference.objects.values_list("owner_id", flat=True)) == {kept.pk}
     assert [each.answer.conversation_id for each in kept.related_documents.all()] == [kept.pk]

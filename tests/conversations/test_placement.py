@@ -18,7 +18,7 @@ EXPIRED = NOW - timedelta(seconds=1)
 def question(pk: int, parent: int | None = None, **facts: Any) -> Node:
     facts = {"attempt": 1, "outcome": "answered", "lease_expires_at": None, "continues": None, **facts}
     return Node(
-        pk=pk, message_id=f"q{pk}", parent=parent, role="user", stop_reason="", **{"content_digest": f"d{pk}", **facts}
+        pk=pk, external_id=f"q{pk}", parent=parent, role="user", stop_reason="", **{"content_digest": f"d{pk}", **facts}
     )
 
 
@@ -26,7 +26,7 @@ def answer(pk: int, parent: int, **facts: Any) -> Node:
     facts = {"attempt": 1, "stop_reason": "end_turn", **facts}
     return Node(
         pk=pk,
-        message_id=f"a{pk}",
+        external_id=f"a{pk}",
         parent=parent,
         role="assistant",
         outcome="",
@@ -42,7 +42,7 @@ def tree_of(*nodes: Node) -> Tree:
 
 
 def post(tree: Tree, *, last: Node | None = None, **ids: Any) -> Any:
-    ids = {"message_id": None, "parent_message_id": None, "content_digest": "new", **ids}
+    ids = {"message_external_id": None, "parent_external_id": None, "content_digest": "new", **ids}
     return place("c", tree, last, **ids)
 
 
@@ -54,7 +54,7 @@ def test_the_first_question_stands_under_system() -> None:
 
 
 def test_a_new_conversation_ignores_an_unknown_parent() -> None:
-    assert post(tree_of(), parent_message_id="nope") == Ask(None)
+    assert post(tree_of(), parent_external_id="nope") == Ask(None)
 
 
 def test_null_appends_to_the_last_message() -> None:
@@ -64,29 +64,29 @@ def test_null_appends_to_the_last_message() -> None:
 
 def test_an_answers_id_branches_there() -> None:
     tree = tree_of(*TWO_TURNS)
-    assert post(tree, last=tree.nodes[4], parent_message_id="a2") == Ask(tree.nodes[2])
+    assert post(tree, last=tree.nodes[4], parent_external_id="a2") == Ask(tree.nodes[2])
 
 
 def test_a_questions_id_means_its_own_parent() -> None:
     tree = tree_of(*TWO_TURNS)
-    assert post(tree, last=tree.nodes[4], parent_message_id="q3") == Ask(tree.nodes[2])
-    assert post(tree, last=tree.nodes[4], parent_message_id="q1") == Ask(None)
+    assert post(tree, last=tree.nodes[4], parent_external_id="q3") == Ask(tree.nodes[2])
+    assert post(tree, last=tree.nodes[4], parent_external_id="q1") == Ask(None)
 
 
 def test_system_edits_the_first_message() -> None:
     tree = tree_of(*TWO_TURNS)
-    assert post(tree, last=tree.nodes[4], parent_message_id="system") == Ask(None)
+    assert post(tree, last=tree.nodes[4], parent_external_id="system") == Ask(None)
 
 
 def test_an_unknown_parent_is_refused_once_there_is_an_answer() -> None:
     tree = tree_of(*TWO_TURNS)
     with pytest.raises(BadRequest):
-        post(tree, last=tree.nodes[4], parent_message_id="nope")
+        post(tree, last=tree.nodes[4], parent_external_id="nope")
 
 
 def test_while_nothing_is_answered_the_parent_is_ignored() -> None:
     tree = tree_of(question(1, lease_expires_at=ALIVE, outcome="failed"))
-    assert post(tree, last=tree.nodes[1], parent_message_id="nope") == Ask(None)
+    assert post(tree, last=tree.nodes[1], parent_external_id="nope") == Ask(None)
     assert post(tree, last=tree.nodes[1]) == Ask(None)
 
 
@@ -94,13 +94,13 @@ def test_an_unfinished_answer_cannot_be_a_parent_yet() -> None:
     running = question(3, 2, lease_expires_at=ALIVE, outcome="interrupted")
     tree = tree_of(*TWO_TURNS[:2], running, answer(4, 3, stop_reason="interrupted"))
     with pytest.raises(Conflict) as refused:
-        post(tree, last=running, parent_message_id="a4")
+        post(tree, last=running, parent_external_id="a4")
     assert refused.value.extra == {"conversationId": "c", "messageId": "q3"}
 
 
 def test_an_answer_being_continued_cannot_be_a_parent_meanwhile() -> None:
     tree = tree_of(question(1, attempt=2, lease_expires_at=ALIVE, continues=2), answer(2, 1, stop_reason="stopped"))
-    for ids in ({"parent_message_id": "a2"}, {}):
+    for ids in ({"parent_external_id": "a2"}, {}):
         with pytest.raises(Conflict):
             post(tree, last=tree.nodes[2], **ids)
 
@@ -108,37 +108,37 @@ def test_an_answer_being_continued_cannot_be_a_parent_meanwhile() -> None:
 def test_the_partial_answer_of_a_killed_turn_is_an_ordinary_parent() -> None:
     killed = question(1, lease_expires_at=EXPIRED, outcome="interrupted")
     tree = tree_of(killed, answer(2, 1, stop_reason="interrupted"))
-    assert post(tree, parent_message_id="a2") == Ask(tree.nodes[2])
+    assert post(tree, parent_external_id="a2") == Ask(tree.nodes[2])
 
 
 @pytest.mark.parametrize("named", ["system", "instruction", "a2"])
 def test_the_roots_and_answers_cannot_be_sent_again(named: str) -> None:
     tree = tree_of(*TWO_TURNS)
     with pytest.raises(BadRequest):
-        post(tree, message_id=named)
+        post(tree, message_external_id=named)
 
 
 def test_the_same_question_answered_is_given_its_newest_answer() -> None:
     tree = tree_of(question(1), answer(2, 1), answer(3, 1))
-    assert post(tree, message_id="q1", content_digest="d1") == Replay(tree.nodes[1], tree.nodes[3])
+    assert post(tree, message_external_id="q1", content_digest="d1") == Replay(tree.nodes[1], tree.nodes[3])
 
 
 def test_a_repeat_ignores_the_parent() -> None:
     tree = tree_of(*TWO_TURNS)
-    placed = post(tree, message_id="q1", content_digest="d1", parent_message_id="nope")
+    placed = post(tree, message_external_id="q1", content_digest="d1", parent_external_id="nope")
     assert placed == Replay(tree.nodes[1], tree.nodes[2])
 
 
 def test_the_same_id_with_other_content_is_a_conflict() -> None:
     tree = tree_of(*TWO_TURNS)
     with pytest.raises(Conflict):
-        post(tree, message_id="q1", content_digest="other")
+        post(tree, message_external_id="q1", content_digest="other")
 
 
 def test_a_running_question_is_a_conflict_for_the_seconds_left() -> None:
     tree = tree_of(question(1, lease_expires_at=ALIVE, outcome="failed"))
     with pytest.raises(Conflict) as refused:
-        post(tree, message_id="q1", content_digest="d1")
+        post(tree, message_external_id="q1", content_digest="d1")
     assert refused.value.headers["Retry-After"] == "10"
 
 
@@ -146,7 +146,7 @@ def test_a_running_question_is_a_conflict_for_the_seconds_left() -> None:
 @pytest.mark.parametrize("lease", [None, EXPIRED])
 def test_a_failed_or_interrupted_question_is_asked_again(outcome: Outcome, lease: datetime | None) -> None:
     tree = tree_of(question(1, outcome=outcome, lease_expires_at=lease))
-    assert post(tree, message_id="q1", content_digest="d1") == AskAgain(tree.nodes[1])
+    assert post(tree, message_external_id="q1", content_digest="d1") == AskAgain(tree.nodes[1])
 
 
 def test_without_an_id_only_a_failed_twin_is_asked_again() -> None:
@@ -156,13 +156,13 @@ def test_without_an_id_only_a_failed_twin_is_asked_again() -> None:
     tree = tree_of(*TWO_TURNS[:2], failed)
     assert post(tree, last=failed, content_digest="same") == AskAgain(failed)
     tree = tree_of(*TWO_TURNS[:2], running, answered, answer(7, 6))
-    assert post(tree, parent_message_id="a2", content_digest="same") == Ask(tree.nodes[2])
+    assert post(tree, parent_external_id="a2", content_digest="same") == Ask(tree.nodes[2])
 
 
 def test_a_twin_under_another_parent_is_another_question() -> None:
     failed = question(1, outcome="failed", content_digest="same")
     tree = tree_of(failed, question(2), answer(3, 2))
-    assert post(tree, parent_message_id="a3", content_digest="same") == Ask(tree.nodes[3])
+    assert post(tree, parent_external_id="a3", content_digest="same") == Ask(tree.nodes[3])
 
 
 # ---- lastMessageId --------------------------------------------------------------------------------------------------
@@ -197,7 +197,7 @@ def test_an_older_turn_that_ends_later_does_not_displace_an_edit() -> None:
 def test_an_answer_that_was_cut_short_is_continued(stop_reason: str) -> None:
     tree = tree_of(question(1), answer(2, 1, stop_reason=stop_reason))
     for named in ("a2", None):
-        placed = place_continuation("c", tree, tree.nodes[2], parent_message_id=named)
+        placed = place_continuation("c", tree, tree.nodes[2], parent_external_id=named)
         assert placed == Continue(tree.nodes[1], tree.nodes[2])
 
 
@@ -205,19 +205,19 @@ def test_an_answer_that_was_cut_short_is_continued(stop_reason: str) -> None:
 def test_only_an_answer_is_continued(named: str) -> None:
     tree = tree_of(question(1), answer(2, 1, stop_reason="max_tokens"))
     with pytest.raises(BadRequest):
-        place_continuation("c", tree, tree.nodes[2], parent_message_id=named)
+        place_continuation("c", tree, tree.nodes[2], parent_external_id=named)
 
 
 def test_a_complete_answer_is_not_continued() -> None:
     tree = tree_of(question(1), answer(2, 1))
     with pytest.raises(BadRequest):
-        place_continuation("c", tree, tree.nodes[2], parent_message_id="a2")
+        place_continuation("c", tree, tree.nodes[2], parent_external_id="a2")
 
 
 def test_an_answer_with_messages_below_is_not_continued() -> None:
     tree = tree_of(question(1), answer(2, 1, stop_reason="max_tokens"), question(3, 2), answer(4, 3))
     with pytest.raises(BadRequest):
-        place_continuation("c", tree, tree.nodes[4], parent_message_id="a2")
+        place_continuation("c", tree, tree.nodes[4], parent_external_id="a2")
 
 
 @pytest.mark.parametrize("continues", [None, 2])
@@ -225,4 +225,4 @@ def test_no_continuation_while_a_turn_of_that_question_runs(continues: int | Non
     running = question(1, attempt=2, lease_expires_at=ALIVE, continues=continues)
     tree = tree_of(running, answer(2, 1, stop_reason="max_tokens"))
     with pytest.raises(Conflict):
-        place_continuation("c", tree, tree.nodes[2], parent_message_id="a2")
+        place_continuation("c", tree, tree.nodes[2], parent_external_id="a2")

@@ -45,7 +45,7 @@ def test_a_turn_costs_the_same_however_long_the_conversation_is(client_of: Clien
     for exchanges in (1, 200):
         made = build.long_conversation(user, exchanges)
         with CaptureQueriesContext(connection) as captured:
-            assert say(alice, made.conversation_id, "one more").status_code == 200
+            assert say(alice, made.external_id, "one more").status_code == 200
         costs[exchanges] = len(statements(captured))
     # user; conversation, tree, bodies, question, last question; conversation, lease, answer, ledger
     assert costs == {1: 10, 200: 10}
@@ -86,7 +86,7 @@ def test_no_body_off_the_path_is_read(client_of: ClientOf, emulator: Emulator) -
     build.exchange(made, "another branch")
     build.exchange(made, "off the path, too", under=first)
     with CaptureQueriesContext(connection) as captured:
-        assert say(alice, "c1", "next", parent=first.message_id).status_code == 200
+        assert say(alice, "c1", "next", parent=first.external_id).status_code == 200
     reads = [sql for sql in statements(captured) if sql.startswith("SELECT") and '"content"' in sql]
     assert len(reads) == 1
     found = re.search(r"json_each\('\[([\d,]+)\]'\)|ANY\('\{([\d,]+)\}'", reads[0])

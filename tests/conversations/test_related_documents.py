@@ -137,7 +137,7 @@ def test_a_source_that_is_found_again_is_told_as_it_was_found_last(alice: APICli
     answered(CHUNK, FoundDocument("t1", {"text": "Chunk one, revised"}, "t1@0"))
     assert [each["content"]["text"] for each in documents(alice)] == ["Chunk two text", "Chunk one, revised"]
     last = read(alice, "c1")["lastMessageId"]
-    assert RelatedDocument.objects.get(source_id="t1@0").answer.message_id == last
+    assert RelatedDocument.objects.get(source_id="t1@0").answer.external_id == last
 
 
 def test_the_same_source_may_be_found_in_two_conversations(alice: APIClient) -> None:

@@ -36,7 +36,7 @@ def test_the_title_model_is_asked_and_nothing_is_stored(alice: APIClient, emulat
     assert proposed(alice) == "Brot backen"
     assert read(alice, "c1")["title"] == "New conversation"
     call = ModelCall.objects.get(purpose="title")
-    assert (call.model, call.conversation_id) == (settings.TITLE_MODEL, "c1")
+    assert (call.model, call.conversation_external_id) == (settings.TITLE_MODEL, "c1")
     asked = emulator.requests()[-1]["body"]
     assert [message["role"] for message in asked["messages"]] == ["user", "assistant", "user"]
     assert "cachePoint" not in str(asked)

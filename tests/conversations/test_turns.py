@@ -67,7 +67,7 @@ def test_usage_and_price_stand_in_the_ledger(client_of: ClientOf, emulator: Emul
     alice = client_of("alice")
     say(alice, "c1", "hello", message_id="q1")
     call = ModelCall.objects.get()
-    assert (call.conversation_id, call.message_id, call.model) == ("c1", "q1", MODEL)
+    assert (call.conversation_external_id, call.message_external_id, call.model) == ("c1", "q1", MODEL)
     assert call.input_tokens > 0
     assert call.output_tokens > 0
     assert call.price == (call.input_tokens * call.input_price + call.output_tokens * call.output_price) / 1000
@@ -110,7 +110,7 @@ def test_the_same_message_id_is_answered_once(client_of: ClientOf, emulator: Emu
 def test_a_running_question_is_409_with_the_seconds_left(client_of: ClientOf, emulator: Emulator) -> None:
     alice = client_of("alice")
     conversation = build.conversation(user(alice), "c1")
-    build.question(conversation, "hello", message_id="q1", outcome=Outcome.FAILED, lease=timedelta(seconds=9))
+    build.question(conversation, "hello", external_id="q1", outcome=Outcome.FAILED, lease=timedelta(seconds=9))
     refused = say(alice, "c1", "hello", message_id="q1")
     assert refused.status_code == 409
     assert 1 <= int(refused["Retry-After"]) <= 9
@@ -120,7 +120,7 @@ def test_a_running_question_is_409_with_the_seconds_left(client_of: ClientOf, em
 def test_a_killed_turn_can_be_retried_once_its_lease_is_over(client_of: ClientOf, emulator: Emulator) -> None:
     alice = client_of("alice")
     conversation = build.conversation(user(alice), "c1")
-    build.question(conversation, "hello", message_id="q1", outcome=Outcome.FAILED, lease=timedelta(seconds=-1))
+    build.question(conversation, "hello", external_id="q1", outcome=Outcome.FAILED, lease=timedelta(seconds=-1))
     assert read(alice, "c1")["lastMessageId"] == "q1"
     assert say(alice, "c1", "hello", message_id="q1").status_code == 200
     assert text_of(read(alice, "c1")["messageMap"][read(alice, "c1")["lastMessageId"]]) == "Echo: hello"
@@ -129,8 +129,8 @@ def test_a_killed_turn_can_be_retried_once_its_lease_is_over(client_of: ClientOf
 def test_an_interrupted_answer_is_kept_and_the_retry_is_its_sibling(client_of: ClientOf, emulator: Emulator) -> None:
     alice = client_of("alice")
     conversation = build.conversation(user(alice), "c1")
-    asked = build.question(conversation, "hello", message_id="q1", outcome=Outcome.INTERRUPTED)
-    build.answer(asked, "Ech", stop_reason="interrupted", message_id="partial")
+    asked = build.question(conversation, "hello", external_id="q1", outcome=Outcome.INTERRUPTED)
+    build.answer(asked, "Ech", stop_reason="interrupted", external_id="partial")
     shown = read(alice, "c1")["messageMap"]["partial"]
     assert shown["stopReason"] == "interrupted"
     answered = say(alice, "c1", "hello", message_id="q1")
@@ -153,9 +153,9 @@ def test_an_answer_of_a_running_turn_is_not_in_the_map(client_of: ClientOf, emul
     alice = client_of("alice")
     conversation = build.conversation(user(alice), "c1")
     asked = build.question(
-        conversation, "hello", message_id="q1", outcome=Outcome.INTERRUPTED, lease=timedelta(seconds=60)
+        conversation, "hello", external_id="q1", outcome=Outcome.INTERRUPTED, lease=timedelta(seconds=60)
     )
-    build.answer(asked, "Ech", stop_reason="interrupted", message_id="partial")
+    build.answer(asked, "Ech", stop_reason="interrupted", external_id="partial")
     assert set(read(alice, "c1")["messageMap"]) == {"system", "q1"}
     assert say(alice, "c1", "next", parent="partial").status_code == 409
 

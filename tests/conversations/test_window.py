@@ -78,7 +78,7 @@ def test_a_branch_from_further_up_fits(alice: APIClient) -> None:
     first = build.exchange(made, "short")
     build.exchange(made, CERTAIN, under=first)
     refusal(say(alice, "c1", "and now?", model=SMALL))
-    assert say(alice, "c1", "and now?", model=SMALL, parent=first.message_id).status_code == 200
+    assert say(alice, "c1", "and now?", model=SMALL, parent=first.external_id).status_code == 200
     assert say(alice, "c1", "and now?", model=SMALL, parent="system").status_code == 200
 
 
@@ -93,7 +93,7 @@ def test_an_instruction_counts(alice: APIClient) -> None:
 
 def test_so_it_is_for_a_question_that_is_asked_again_and_an_answer_that_goes_on(alice: APIClient) -> None:
     made = build.conversation(local.local_user("alice"), "c1")
-    build.question(made, CERTAIN, outcome=Outcome.FAILED, message_id="q1")
+    build.question(made, CERTAIN, outcome=Outcome.FAILED, external_id="q1")
     refusal(say(alice, "c1", CERTAIN, model=SMALL, message_id="q1"))
     assert Message.objects.get().attempt == 1
     long = build.conversation(local.local_user("alice"), "c2")
@@ -104,7 +104,7 @@ def test_so_it_is_for_a_question_that_is_asked_again_and_an_answer_that_goes_on(
 
 def test_what_was_answered_is_told_again_however_long_it_is(alice: APIClient) -> None:
     made = build.conversation(local.local_user("alice"), "c1")
-    build.answer(build.question(made, CERTAIN, message_id="q1"), "Echo")
+    build.answer(build.question(made, CERTAIN, external_id="q1"), "Echo")
     assert say(alice, "c1", CERTAIN, model=SMALL, message_id="q1").status_code == 200
 
 
@@ -127,7 +127,7 @@ def test_plain_documents_of_the_message_count_and_others_do_not(alice: APIClient
 def test_no_estimate_is_made_for_an_ordinary_conversation(alice: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(estimates, "low_tokens", lambda _: pytest.fail("estimated"))
     made = build.long_conversation(local.local_user("alice"), 200, "c1")
-    assert say(alice, made.conversation_id, "hello").status_code == 200
+    assert say(alice, made.external_id, "hello").status_code == 200
 
 
 # ---- Likely ---------------------------------------------------------------------------------------------------------

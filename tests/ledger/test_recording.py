@@ -18,7 +18,13 @@ ALICE, BOB = Caller(user_id="alice"), Caller(user_id="bob")
 
 def call(actor: Caller = ALICE, turn_id: str | None = None, **columns: Any) -> ModelCall:
     """A call of a turn that was asked of question `q` in conversation `c`."""
-    columns = {"purpose": Purpose.TURN, "conversation_id": "c", "message_id": "q", "latency_ms": 1, **columns}
+    columns = {
+        "purpose": Purpose.TURN,
+        "conversation_external_id": "c",
+        "message_external_id": "q",
+        "latency_ms": 1,
+        **columns,
+    }
     names = {"user_id": actor.user_id, "payer_id": actor.user_id, "turn_id": turn_id}
     return ModelCall.objects.create(created_at=timezone.now(), **names, **columns)
 
@@ -43,8 +49,8 @@ def test_calls_of_others_of_titles_and_of_other_questions_are_no_part_of_it() ->
     mine = call(turn_id="t")
     call(BOB, turn_id="b")
     call(purpose=Purpose.TITLE)
-    call(turn_id="other", message_id="q2")
-    call(turn_id="other", conversation_id="c2")
+    call(turn_id="other", message_external_id="q2")
+    call(turn_id="other", conversation_external_id="c2")
     assert newest() == [mine.pk]
     assert recording.calls_of_newest_turn(ALICE, "c", "never asked") == []
 
@@ -65,7 +71,12 @@ def test_one_call_without_a_price_leaves_the_sum_without_one() -> None:
 def test_late_rows_name_their_user_and_nobody_once_that_one_is_gone() -> None:
     alice = local.local_user("alice")
     for user_id in (alice.pk, "gone"):
-        facts = {"purpose": Purpose.TITLE, "conversation_id": "c", "latency_ms": 1, "created_at": timezone.now()}
+        facts = {
+            "purpose": Purpose.TITLE,
+            "conversation_external_id": "c",
+            "latency_ms": 1,
+            "created_at": timezone.now(),
+        }
         recording.insert_late([ModelCall(user_id=user_id, payer_id=user_id, **facts)])
     kept, nameless = ModelCall.objects.order_by("pk")
     assert (kept.user_id, kept.payer_id) == (alice.pk, alice.pk)

@@ -113,7 +113,7 @@ def listened(conversation: str, text: str, **fields: Any) -> Any:
 
     user = User.objects.get(username="alice")
     chat = ChatInput(
-        conversation_id=conversation,
+        conversation_external_id=conversation,
         model=catalog.find("claude-v3.7-sonnet"),
         content=Content(build.text(text), {}),
         **fields,
@@ -130,9 +130,9 @@ def advance(events: Any, texts: int) -> None:
 
 
 def test_a_checkpoint_writes_what_is_true_if_the_process_dies_now(alice_here: APIClient, emulator: Emulator) -> None:
-    events = listened("c1", "[[words:9]]", message_id="q")
+    events = listened("c1", "[[words:9]]", message_external_id="q")
     advance(events, 3)
-    assert Message.objects.get(message_id="q").outcome == Outcome.FAILED
+    assert Message.objects.get(external_id="q").outcome == Outcome.FAILED
     checkpoints.write()
     question, answer = Message.objects.order_by("pk")
     assert (question.outcome, answer.stop_reason) == (Outcome.INTERRUPTED, "interrupted")
@@ -172,7 +172,7 @@ def test_one_turn_that_cannot_be_checkpointed_costs_the_others_nothing(
     alice_here: APIClient, emulator: Emulator
 ) -> None:
     """A client has given the id of an answer to a question of its own."""
-    turns = [listened(f"c{number}", "[[words:9]]", message_id="q") for number in range(3)]
+    turns = [listened(f"c{number}", "[[words:9]]", message_external_id="q") for number in range(3)]
     for events in turns:
         advance(events, 3)
     say(alice_here, "c1", "mine", message_id=_answer_id("c1"))
@@ -185,8 +185,8 @@ def test_one_turn_that_cannot_be_checkpointed_costs_the_others_nothing(
 
 
 def _answer_id(conversation: str) -> str:
-    (found,) = [each for each in running.all_running() if each.turn.chat.conversation_id == conversation]
-    return found.answer_id
+    (found,) = [each for each in running.all_running() if each.turn.chat.conversation_external_id == conversation]
+    return found.answer_external_id
 
 
 def test_a_turn_waits_for_the_checkpoint_that_is_being_written(alice_here: APIClient, emulator: Emulator) -> None:
@@ -213,9 +213,9 @@ def test_a_row_that_somebody_else_holds_keeps_no_heartbeat_waiting(alice_here: A
         release_connection(final=True)
 
     with transaction.atomic(), ThreadPoolExecutor(1) as pool:
-        Conversation.objects.select_for_update().get(conversation_id="c0")
+        Conversation.objects.select_for_update().get(external_id="c0")
         pool.submit(write).result(5)
-    assert [row.conversation.conversation_id for row in Message.objects.filter(stop_reason="interrupted")] == ["c1"]
+    assert [row.conversation.external_id for row in Message.objects.filter(stop_reason="interrupted")] == ["c1"]
     for events in turns:
         list(events)
 
@@ -242,7 +242,7 @@ def test_thoughts_alone_are_no_answer(alice_here: APIClient, emulator: Emulator)
 
 
 def test_a_listener_thread_that_breaks_off_keeps_what_was_said(alice_here: APIClient, emulator: Emulator) -> None:
-    events = listened("c1", "[[words:9]]", message_id="q")
+    events = listened("c1", "[[words:9]]", message_external_id="q")
     advance(events, 4)
     events.close()
     last = last_of(read(alice_here, "c1"))
@@ -260,7 +260,7 @@ def test_a_deleted_conversation_is_not_written_into(alice_here: APIClient, emula
 
 
 def test_a_zombie_does_not_write_over_its_successor(alice_here: APIClient, emulator: Emulator) -> None:
-    events = listened("c1", "[[words:9]]", message_id="q")
+    events = listened("c1", "[[words:9]]", message_external_id="q")
     advance(events, 3)
     Message.objects.update(lease_expires_at="2020-01-01T00:00:00Z")  # this process was asleep
     assert say(alice_here, "c1", "[[words:9]]", message_id="q").status_code == 200

@@ -59,7 +59,7 @@ def ledger(server: LiveServer, conversation: str) -> list[str]:
     """Input, output, estimated, stop reason and fault of a conversation's calls."""
     code = (
         "from bedrock_chat.ledger.models import ModelCall\n"
-        f"for call in ModelCall.objects.filter(conversation_id={conversation!r}).order_by('pk'):\n"
+        f"for call in ModelCall.objects.filter(conversation_external_id={conversation!r}).order_by('pk'):\n"
         "    print(call.input_tokens, call.output_tokens, call.estimated, call.stop_reason, call.fault, call.price)"
     )
     return [line for line in server.manage("shell", "--no-imports", "-c", code).splitlines() if line]
@@ -204,7 +204,7 @@ def test_an_old_wish_does_not_stop_a_new_attempt(server: LiveServer, other: Live
     ask(server, alice, "old", prompt, message_id="q")
     mark = (
         "from conversations.models import Message\n"
-        "print(Message.objects.filter(message_id='q', conversation__conversation_id='old').update(stop_attempt=1))"
+        "print(Message.objects.filter(external_id='q', conversation__external_id='old').update(stop_attempt=1))"
     )
     assert other.manage("shell", "--no-imports", "-c", mark) == "1"
     events = ask(server, alice, "old", prompt, message_id="q")

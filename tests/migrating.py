@@ -1,0 +1,133 @@
+"""Migrates a database that an earlier version filled, and says what became of it: run by `test_migrations`.
+
+A process of its own, since its database is one that no test shares: `DATABASE_URL` names it.
+"""
+
+import json
+import sys
+from typing import Any
+
+import django
+
+django.setup()
+
+from django.contrib.auth.models import Permission  # noqa: E402
+from django.contrib.contenttypes.models import ContentType  # noqa: E402
+from django.core.management import call_command  # noqa: E402
+from django.db import IntegrityError, connection, models, transaction  # noqa: E402
+from django.db.migrations.executor import MigrationExecutor  # noqa: E402
+from django.utils import timezone  # noqa: E402
+
+BEFORE = [("conversations", "0004_indexed_at"), ("bedrock_chat", "0005_blob_generations")]
+"""The newest migrations of the first server."""
+
+
+def fill(apps: Any) -> None:
+    """What a server of then has stored: two users' conversations, their calls, and an operator's permission."""
+    now = timezone.now()
+    conversations, users = apps.get_model("conversations", "Conversation"), apps.get_model("bedrock_chat", "User")
+    messages, calls = apps.get_model("conversations", "Message"), apps.get_model("conversations", "ModelCall")
+    for name in ("alice", "bob"):
+        user = users.objects.create(id=name, username=name, password="!")
+        facts = {"model": "claude-v4.5-sonnet", "created_at": now}
+        kept = conversations.objects.create(conversation_id="c1", user=user, updated_at=now, last_question="q", **facts)
+        asks = {"role": "user", "outcome": "answered", "content": [{"contentType": "text", "body": f"{name} asks"}]}
+        question = messages.objects.create(conversation=kept, message_id="q", content_digest="x", **facts, **asks)
+        answers = {"role": "assistant", "parent": question, "content_digest": "", "stop_reason": "end_turn"}
+        messages.objects.create(conversation=kept, message_id="a", content=asks["content"], **facts, **answers)
+        spent = {"region": "us-east-1", "latency_ms": 5, "input_tokens": 11, "model_id": "x"}
+        calls.objects.create(purpose="turn", user_id=name, conversation_id="c1", message_id="q", **facts, **spent)
+    calls.objects.create(
+        purpose="turn", publication_id="p", key_id="k", conversation_id="c2", message_id="q", **facts, **spent
+    )
+    connection.check_constraints()
+    kind = ContentType.objects.create(app_label="conversations", model="modelcall")
+    view = Permission.objects.create(content_type=kind, codename="view_modelcall", name="Can view model call")
+    users.objects.get(pk="alice").user_permissions.add(view.pk)
+
+
+def schema() -> dict[str, list[str]]:
+    """Names of the tables, their columns, and their indexes and constraints."""
+    with connection.cursor() as cursor:
+        tables = [name for name in connection.introspection.table_names(cursor) if "search" not in name]
+        return {
+            table: sorted(
+                [column.name for column in connection.introspection.get_table_description(cursor, table)]
+                + [name for name in connection.introspection.get_constraints(cursor, table) if "__unnamed" not in name]
+            )
+            for table in tables
+        }
+
+
+def places() -> dict[str, int]:
+    """Where each table of ours lies in the database's files: copying a table gives it another place."""
+    sql = "SELECT name, rootpage FROM sqlite_master WHERE type = 'table'"
+    if connection.vendor == "postgresql":
+        sql = "SELECT relname, relfilenode FROM pg_class WHERE relkind = 'r'"
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
+        return {
+            name: place for name, place in cursor.fetchall() if name.startswith(("conversations_", "bedrock_chat_"))
+        }
+
+
+def remake(model: type[models.Model]) -> None:
+    """Alters a field that no migration has touched, which on SQLite copies the table, and alters it back."""
+    old = model._meta.get_field("model")
+    wider = old.clone()
+    wider.max_length = old.max_length + 1
+    wider.set_attributes_from_name("model")
+    wider.model = model
+    with connection.schema_editor() as editor:
+        editor.alter_field(model, old, wider)
+    with connection.schema_editor() as editor:
+        editor.alter_field(model, wider, old)
+
+
+def refusals(model: type[models.Model], broken: list[dict[str, Any]]) -> list[bool]:
+    """Whether a row with such columns instead of its own is refused."""
+    found = []
+    for columns in broken:
+        try:
+            with transaction.atomic():
+                model._default_manager.filter(pk=model._default_manager.earliest("pk").pk).update(**columns)
+                found.append(False)
+        except IntegrityError:
+            found.append(True)
+    return found
+
+
+def main() -> None:
+    executor = MigrationExecutor(connection)
+    fill(executor.migrate(BEFORE).apps)
+    then, lay = schema(), places()
+    call_command("migrate", verbosity=0)
+    now, lie = schema(), places()
+
+    from bedrock_chat.identity.models import User
+    from bedrock_chat.ledger.models import ModelCall
+    from conversations.models import Conversation, Message
+
+    for model in (Conversation, Message, ModelCall):
+        remake(model)
+    said = {
+        "lost": {table: sorted(set(names) - set(now.get(table, []))) for table, names in then.items()},
+        "added": {table: sorted(set(now.get(table, [])) - set(names)) for table, names in then.items()},
+        "copied": [table for table, place in lay.items() if lie[table] != place],
+        "remade": now == schema(),
+        "payers": list(ModelCall.objects.order_by("pk").values_list("payer_id", flat=True)),
+        "mayView": User.objects.get(pk="alice").has_perm("bedrock_chat.view_modelcall"),
+        "contentTypes": list(ContentType.objects.filter(model="modelcall").values_list("app_label", flat=True)),
+        "texts": [row.content[0]["body"] for row in Message.objects.order_by("pk")],
+        "refused": {
+            "conversation": refusals(Conversation, [{"external_id": ""}, {"publication_id": "p"}]),
+            "message": refusals(Message, [{"external_id": "system"}, {"external_id": "a"}, {"outcome": ""}]),
+            "call": refusals(ModelCall, [{"key_id": "k"}]),
+        },
+    }
+    said["lost"] = {table: names for table, names in said["lost"].items() if names}
+    said["added"] = {table: names for table, names in said["added"].items() if names}
+    json.dump(said, sys.stdout)
+
+
+main()

@@ -1,0 +1,42 @@
+"""A database that an earlier version has filled migrates forward, whole, and in a state that later ones can alter."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.live import LiveServer
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.mark.slow
+def test_a_database_of_the_first_server_is_migrated_whole(data: Path, database_url: str) -> None:
+    environment = {**LiveServer(data, "").environment, "DATABASE_URL": database_url}
+    command = [sys.executable, "-W", "error", "-m", "tests.migrating"]
+    environment["DJANGO_SETTINGS_MODULE"] = "bedrock_chat.settings"
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    became: dict[str, Any] = json.loads(done.stdout)
+    assert became == {
+        "lost": {
+            "conversations_conversation": ["conversation_id"],
+            "conversations_message": ["message_id"],
+            "conversations_modelcall": ["conversation_id", "message_id"],
+        },
+        "added": {
+            "conversations_conversation": ["external_id"],
+            "conversations_message": ["external_id"],
+            "conversations_modelcall": ["conversation_external_id", "message_external_id", "payer_id", "turn_id"],
+        },
+        "copied": [],
+        "remade": True,
+        "payers": ["alice", "bob", None],
+        "mayView": True,
+        "contentTypes": ["bedrock_chat"],
+        "texts": ["alice asks", "alice asks", "bob asks", "bob asks"],
+        "refused": {"conversation": [True, True], "message": [True, True, True], "call": [True]},
+    }
