@@ -43,7 +43,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class OpenTurn:
     """An open turn: everything the model is asked with, and what its close is fenced by. `turn_id` is the ledger's."""
 
     actor: Caller
@@ -67,7 +67,7 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class TurnOpened:
     """The question is stored and the model is about to be asked. `question` is its row.
 
     `continued_text`: the answer was there before with this text, and what the model says now joins it.
@@ -92,4 +92,4 @@ class Finished:
     calls: tuple[ModelCall, ...] = ()
 
 
-TurnEvent = Opened | events.Event | ToolResult | FoundDocument | Finished
+TurnEvent = TurnOpened | events.Event | ToolResult | FoundDocument | Finished

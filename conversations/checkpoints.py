@@ -14,7 +14,7 @@ from bedrock_chat.database import database_now
 from bedrock_chat.wire.ids import new_id
 from conversations import closing, content, running
 from conversations.models import Conversation, Outcome
-from conversations.running import Cut, Running
+from conversations.running import Cut, RunningTurn
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ def write() -> None:
                 each.writing.release()
 
 
-def _write_all(batch: list[Running]) -> None:
+def _write_all(batch: list[RunningTurn]) -> None:
     """In one transaction; where that fails, each in its own: what is wrong with one costs the others nothing."""
     try:
         _write(batch)
@@ -48,12 +48,12 @@ def _write_all(batch: list[Running]) -> None:
         logger.exception("An answer could not be checkpointed; it is tried again.")
 
 
-def _has_news(each: Running) -> bool:
+def _has_news(each: RunningTurn) -> bool:
     return each.listened and each.built.revision > each.stored_revision and each.built.has_text()
 
 
-def _write(batch: list[Running]) -> None:
-    written: list[tuple[Running, int]] = []
+def _write(batch: list[RunningTurn]) -> None:
+    written: list[tuple[RunningTurn, int]] = []
     with transaction.atomic():
         rows = Conversation.objects.filter(pk__in={each.turn.conversation for each in batch}).order_by("pk")
         # One that is being deleted, or locked for longer, must not keep the heartbeat from everything else.

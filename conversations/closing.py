@@ -13,10 +13,10 @@ from bedrock_chat.ledger import recording
 from bedrock_chat.wire.errors import Conflict, NotFound
 from bedrock_chat.wire.ids import new_id
 from conversations import content, leases, related
-from conversations.chat import Answer, Turn
+from conversations.chat import Answer, OpenTurn
 from conversations.content import Block
 from conversations.models import Conversation, Message, Outcome, Role
-from conversations.running import Running
+from conversations.running import RunningTurn
 
 
 class _Refused(Exception):
@@ -24,7 +24,7 @@ class _Refused(Exception):
 
 
 def close_turn(
-    running: Running,
+    running: RunningTurn,
     answered: list[Block],
     *,
     stop_reason: str,
@@ -48,7 +48,7 @@ def close_turn(
 
 
 def _close(
-    running: Running,
+    running: RunningTurn,
     answered: list[Block],
     found: related.Found,
     stop_reason: str,
@@ -77,11 +77,11 @@ def _close(
     return answer
 
 
-def _gone(turn: Turn) -> NotFound:
+def _gone(turn: OpenTurn) -> NotFound:
     return NotFound(f"Conversation {turn.chat.conversation_external_id} was deleted meanwhile.", extra=turn.ids)
 
 
-def close_failed(running: Running) -> None:
+def close_failed(running: RunningTurn) -> None:
     """Gives the lease back at once; what the rows say of the turn was true before it began.
 
     Raises NotFound where the conversation was deleted meanwhile.
@@ -96,22 +96,22 @@ def close_failed(running: Running) -> None:
         raise _gone(turn)
 
 
-def _touch(turn: Turn, now: datetime) -> bool:
+def _touch(turn: OpenTurn, now: datetime) -> bool:
     """Locks the conversation first, as a deletion does: the answer cannot slip in between its two statements."""
     return bool(statements.update(Conversation, {"pk": turn.conversation}, updated_at=now))
 
 
-def _give_back(turn: Turn, **columns: object) -> bool:
+def _give_back(turn: OpenTurn, **columns: object) -> bool:
     return write_question(turn, lease_holder="", lease_expires_at=None, continues=None, **columns)
 
 
-def write_question(turn: Turn, **columns: object) -> bool:
+def write_question(turn: OpenTurn, **columns: object) -> bool:
     """Sets columns of the question's row; False where another attempt owns it by now."""
     mine = {"pk": turn.question, "attempt": turn.attempt, "lease_holder": leases.HOLDER}
     return bool(statements.update(Message, mine, **columns))
 
 
-def write_answer(running: Running, answered: list[Block], stop_reason: str, now: datetime) -> Answer:
+def write_answer(running: RunningTurn, answered: list[Block], stop_reason: str, now: datetime) -> Answer:
     """Writes what the model has said: all of it, or so far."""
     turn = running.turn
     answer = Answer(

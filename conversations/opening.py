@@ -11,7 +11,7 @@ from bedrock_chat.identity.models import User
 from bedrock_chat.wire.errors import BadRequest, Forbidden, ServiceUnavailable
 from bedrock_chat.wire.ids import new_id
 from conversations import access, content, leases, placement, window
-from conversations.chat import Answer, ChatInput, Turn
+from conversations.chat import Answer, ChatInput, OpenTurn
 from conversations.content import Block
 from conversations.models import Conversation, Message, Outcome, Role
 from conversations.tree import Node, Tree
@@ -19,7 +19,7 @@ from conversations.tree import Node, Tree
 BLOB_OWNER = "conversation"
 
 
-def open_turn(actor: Caller, chat: ChatInput) -> Turn | Answer:
+def open_turn(actor: Caller, chat: ChatInput) -> OpenTurn | Answer:
     """Stores the question, with a lease, or finds that it was answered before. One short transaction.
 
     Raises what `placement` raises, and BadRequest for what the model cannot see, before anything is written; Forbidden
@@ -36,7 +36,7 @@ def open_turn(actor: Caller, chat: ChatInput) -> Turn | Answer:
         raise
 
 
-def _open_turn(actor: Caller, chat: ChatInput) -> Turn | Answer:
+def _open_turn(actor: Caller, chat: ChatInput) -> OpenTurn | Answer:
     with transaction.atomic():
         now = database_now()
         new_external_id = chat.message_external_id or new_id()
@@ -70,7 +70,7 @@ def _open_turn(actor: Caller, chat: ChatInput) -> Turn | Answer:
                 attempt, question_external_id = 1, new_external_id
                 question_pk = _write_question(chat, conversation, parent, question_external_id, digest, now)
         _write_last(conversation, question_external_id, now)
-        return Turn(
+        return OpenTurn(
             actor=actor,
             chat=chat,
             conversation=conversation.pk,
@@ -113,7 +113,7 @@ def _lock(actor: Caller, chat: ChatInput, question_external_id: str, now: dateti
 
 def _open_continuation(
     actor: Caller, chat: ChatInput, conversation: Conversation, tree: Tree, last: Node | None
-) -> Turn:
+) -> OpenTurn:
     placed = placement.place_continuation(
         chat.conversation_external_id, tree, last, parent_external_id=chat.parent_external_id
     )
@@ -127,7 +127,7 @@ def _open_continuation(
     _write_attempt(question, attempt, tree.now, continues=answer.pk)
     statements.update(Message, {"pk": answer.pk}, attempt=attempt)
     _write_last(conversation, question.external_id, tree.now)
-    return Turn(
+    return OpenTurn(
         actor=actor,
         chat=chat,
         conversation=conversation.pk,

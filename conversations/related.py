@@ -10,7 +10,7 @@ from bedrock_chat import blobs
 from bedrock_chat.bedrock import tools
 from bedrock_chat.bedrock.answers import storable
 from conversations import content
-from conversations.chat import Turn
+from conversations.chat import OpenTurn
 from conversations.models import SOURCE_ID_LENGTH, Message, RelatedDocument
 from conversations.opening import BLOB_OWNER
 
@@ -27,7 +27,7 @@ class Found:
     shas: frozenset[str] = frozenset()
 
 
-def keep(turn: Turn, documents: Sequence[tools.FoundDocument]) -> Found:
+def keep(turn: OpenTurn, documents: Sequence[tools.FoundDocument]) -> Found:
     """Puts the bodies of found documents into storage. Call it outside any transaction.
 
     What cannot be kept is left out and logged: the answer that it belongs to was paid for, and must be stored.
@@ -49,7 +49,7 @@ def keep(turn: Turn, documents: Sequence[tools.FoundDocument]) -> Found:
     return Found(list(rows.values()), frozenset(shas))
 
 
-def _row(turn: Turn, found: tools.FoundDocument, bodies: dict[str, bytes]) -> RelatedDocument:
+def _row(turn: OpenTurn, found: tools.FoundDocument, bodies: dict[str, bytes]) -> RelatedDocument:
     source_id = storable(found.source_id)
     if not 0 < len(source_id) <= SOURCE_ID_LENGTH:
         raise ValidationError("The source id is empty or too long.", code="source_id")
@@ -64,7 +64,7 @@ def _row(turn: Turn, found: tools.FoundDocument, bodies: dict[str, bytes]) -> Re
     )
 
 
-def write(turn: Turn, answer_external_id: str, found: Found) -> None:
+def write(turn: OpenTurn, answer_external_id: str, found: Found) -> None:
     """Writes the rows, in the transaction that has just written the turn's answer.
 
     A source id that the conversation holds already is told anew: its row changes to what was found last.

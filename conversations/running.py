@@ -9,7 +9,7 @@ from bedrock_chat.bedrock.events import AnswerBuilder
 from bedrock_chat.bedrock.interruption import Interruption
 from bedrock_chat.bedrock.tools import FoundDocument
 from bedrock_chat.ledger.models import ModelCall
-from conversations.chat import Turn
+from conversations.chat import OpenTurn
 
 
 class Cut(StrEnum):
@@ -19,14 +19,14 @@ class Cut(StrEnum):
     INTERRUPTED = "interrupted"
 
 
-class Running:
+class RunningTurn:
     """A turn that runs: what its model has said so far, and the switch that ends it.
 
     `listened`: somebody waits for every word, so the answer comes in pieces and its beginning is worth keeping.
     `writing` is held by whoever writes the answer's row; no checkpoint is written once the turn is `closed`.
     """
 
-    def __init__(self, turn: Turn, *, listened: bool) -> None:
+    def __init__(self, turn: OpenTurn, *, listened: bool) -> None:
         self.turn = turn
         self.listened = listened
         self.built = AnswerBuilder()
@@ -66,12 +66,12 @@ class Running:
 
 
 _lock = threading.Lock()
-_running: dict[tuple[int, int], Running] = {}
+_running: dict[tuple[int, int], RunningTurn] = {}
 _ending = False
 
 
 @contextmanager
-def registered(running: Running) -> Iterator[None]:
+def registered(running: RunningTurn) -> Iterator[None]:
     """Keeps a turn findable while it runs."""
     with _lock:
         _running[running.key] = running
@@ -85,12 +85,12 @@ def registered(running: Running) -> Iterator[None]:
             del _running[running.key]
 
 
-def all_running() -> list[Running]:
+def all_running() -> list[RunningTurn]:
     with _lock:
         return list(_running.values())
 
 
-def find(question: int, attempt: int) -> Running | None:
+def find(question: int, attempt: int) -> RunningTurn | None:
     return _running.get((question, attempt))
 
 

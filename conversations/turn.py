@@ -23,9 +23,9 @@ from bedrock_chat.ledger import recording
 from bedrock_chat.ledger.models import Purpose
 from bedrock_chat.wire.errors import ApiError, BadRequest, Conflict, NotFound, ServiceUnavailable
 from conversations import access, admission, closing, content, opening, prompt, upkeep, window
-from conversations.chat import Answer, ChatInput, Finished, Opened, Turn, TurnEvent
+from conversations.chat import Answer, ChatInput, Finished, OpenTurn, TurnEvent, TurnOpened
 from conversations.models import Outcome
-from conversations.running import Cut, Running, registered
+from conversations.running import Cut, RunningTurn, registered
 
 
 def run(
@@ -41,22 +41,22 @@ def run(
         _check(chat)
         if not chat.continue_generate:
             blobs.store(chat.content.bodies)
-        opened = opening.open_turn(actor, chat)
-        if isinstance(opened, Answer):
-            yield Finished(opened)
+        turn = opening.open_turn(actor, chat)
+        if isinstance(turn, Answer):
+            yield Finished(turn)
             return
         upkeep.begin()
-        turn = Running(opened, listened=listened)
-        with registered(turn):
-            yield Opened(
+        running = RunningTurn(turn, listened=listened)
+        with registered(running):
+            yield TurnOpened(
                 chat.conversation_external_id,
-                opened.question_external_id,
-                opened.answer_external_id,
-                opened.question,
-                opened.attempt,
-                continued_text=content.text_to_extend(opened.bodies[opened.extends.pk]) if opened.extends else None,
+                turn.question_external_id,
+                turn.answer_external_id,
+                turn.question,
+                turn.attempt,
+                continued_text=content.text_to_extend(turn.bodies[turn.extends.pk]) if turn.extends else None,
             )
-            yield from _ask(turn, on_close)
+            yield from _ask(running, on_close)
 
 
 def drain(turn_events: Iterator[TurnEvent]) -> Answer:
@@ -65,7 +65,7 @@ def drain(turn_events: Iterator[TurnEvent]) -> Answer:
     answer = None
     for event in turn_events:
         match event:
-            case Opened():
+            case TurnOpened():
                 stored = {"conversationId": event.conversation_external_id, "messageId": event.question_external_id}
             case Finished():
                 answer = event.answer
@@ -87,7 +87,7 @@ def _check(chat: ChatInput) -> None:
         raise BadRequest("message.content: a message needs text, an image or a document.")
 
 
-def _ask(running: Running, on_close: Callable[[], None] | None) -> Iterator[TurnEvent]:
+def _ask(running: RunningTurn, on_close: Callable[[], None] | None) -> Iterator[TurnEvent]:
     try:
         read = _reader(running.turn)
         release_connection()
@@ -114,7 +114,7 @@ def _ask(running: Running, on_close: Callable[[], None] | None) -> Iterator[Turn
     yield finished
 
 
-def _call(running: Running, asked: request.ModelRequest) -> Generator[TurnEvent, None, str]:
+def _call(running: RunningTurn, asked: request.ModelRequest) -> Generator[TurnEvent, None, str]:
     """One round: passes on what the model says, and returns its stop reason. Raises the model's faults.
 
     However the call ends, its ledger row joins `running.calls`.
@@ -156,7 +156,7 @@ def _call(running: Running, asked: request.ModelRequest) -> Generator[TurnEvent,
     return closed.stop_reason
 
 
-def _close_cut(running: Running, cut: Cut | None, on_close: Callable[[], None] | None) -> Finished:
+def _close_cut(running: RunningTurn, cut: Cut | None, on_close: Callable[[], None] | None) -> Finished:
     """Closes a turn whose model did not finish: with what it has said, if that is text, else without an answer."""
     stopped = cut is Cut.STOPPED
     if not running.built.has_text():
@@ -172,7 +172,7 @@ def _close_cut(running: Running, cut: Cut | None, on_close: Callable[[], None] |
     return Finished(answer, tuple(running.calls))
 
 
-def _told(running: Running, cut: Cut | None, asked: request.ModelRequest, error: BaseException) -> BaseException:
+def _told(running: RunningTurn, cut: Cut | None, asked: request.ModelRequest, error: BaseException) -> BaseException:
     """The error as its client is to hear it, with the ids of the question that survives it."""
     if isinstance(error, TooLong):
         error = window.explained(error, asked)
@@ -183,14 +183,14 @@ def _told(running: Running, cut: Cut | None, asked: request.ModelRequest, error:
     return error
 
 
-def _reader(turn: Turn) -> access.BlobReader:
+def _reader(turn: OpenTurn) -> access.BlobReader:
     """What reads the files of the branch. Those of the question itself are at hand; if there are others, one query."""
     read = access.BlobReader(turn.chat.content.bodies)
     read.expect(sha256 for node in turn.path if node.is_question for sha256 in content.blob_shas(turn.bodies[node.pk]))
     return read
 
 
-def _compose(turn: Turn, read: access.BlobReader) -> request.ModelRequest:
+def _compose(turn: OpenTurn, read: access.BlobReader) -> request.ModelRequest:
     chat = turn.chat
     messages = prompt.build(turn.path, turn.bodies, read)
     if turn.extends:

@@ -12,7 +12,7 @@ from bedrock_chat.bedrock.tools import FoundDocument, ToolResult
 from bedrock_chat.ledger.models import ModelCall
 from bedrock_chat.ledger.recording import Spent
 from bedrock_chat.wire.errors import ApiError, body_of
-from conversations.chat import Answer, Finished, Opened, TurnEvent
+from conversations.chat import Answer, Finished, TurnEvent, TurnOpened
 
 Piece = tuple[str, Any]
 
@@ -32,7 +32,7 @@ LAST = frozenset({MESSAGE_STOP, ERROR})
 JOINED = frozenset({TEXT, REASONING})
 
 
-def piece_of(event: TurnEvent, start: Opened) -> Piece | None:
+def piece_of(event: TurnEvent, start: TurnOpened) -> Piece | None:
     """The piece of an event of the turn that opened with `start`; None where clients are told nothing."""
     if type(event) is TextDelta:  # nearly all of them
         return TEXT, event.text

@@ -10,7 +10,7 @@ from bedrock_chat.identity.caller import Caller
 from bedrock_chat.ledger import recording
 from bedrock_chat.wire.errors import ServiceUnavailable, recorded
 from conversations import turn
-from conversations.chat import ChatInput, Finished, Opened, TurnEvent
+from conversations.chat import ChatInput, Finished, TurnEvent, TurnOpened
 from conversations.streaming import relay
 from conversations.streaming.log import Log, once
 from conversations.streaming.pieces import failed, piece_of, replayed, started
@@ -27,7 +27,7 @@ def begin(actor: Caller, chat: ChatInput) -> Listened:
     """
     events = turn.run(actor, chat, listened=True)
     first = next(events)
-    if isinstance(first, Opened):
+    if isinstance(first, TurnOpened):
         key = first.question, first.attempt
         log = Log(relay.publisher(*key))
         with _lock:
@@ -66,7 +66,7 @@ def abandon() -> None:
         log.append(failed(ServiceUnavailable(leaving, retry_after=1, extra=ids)))
 
 
-def _drive(events: Iterator[TurnEvent], start: Opened, log: Log) -> None:
+def _drive(events: Iterator[TurnEvent], start: TurnOpened, log: Log) -> None:
     append = log.append
     try:
         for event in events:

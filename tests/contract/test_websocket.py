@@ -13,7 +13,7 @@ from websockets.sync.client import ClientConnection
 from bedrock_chat.bedrock import catalog, request, runtime, tools
 from bedrock_chat.bedrock.tools import FoundDocument, ToolResult
 from bedrock_chat.ledger.models import ModelCall
-from conversations.chat import Answer, Finished, Opened
+from conversations.chat import Answer, Finished, TurnOpened
 from conversations.streaming.frames import frames_of
 from conversations.streaming.pieces import joined, piece_of
 from tests.emulator import Emulator
@@ -201,7 +201,7 @@ def recorded_frames(sample: dict[str, Any]) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("name", sorted(TOOLS))
 def test_tools_and_documents_are_encoded_as_recorded(emulator: Emulator, name: str) -> None:
     sample = BY_NAME[name]
-    start = Opened("c", "q", "a", 1, 1)
+    start = TurnOpened("c", "q", "a", 1, 1)
     round_of_two = ModelCall(input_tokens=11, output_tokens=7, price=Decimal("0.000138"))
     answer = Answer("c", None, None, "a", "q", "claude-v3.7-sonnet", "end_turn", [])  # type: ignore[arg-type]
     events = [*turn_with_tools(emulator, sample), Finished(answer, (round_of_two, round_of_two))]

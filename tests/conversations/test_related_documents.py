@@ -13,10 +13,10 @@ from bedrock_chat.blobs import BlobReference
 from bedrock_chat.identity import local
 from bedrock_chat.identity.caller import Caller
 from conversations import closing, opening
-from conversations.chat import Answer, ChatInput, Turn
+from conversations.chat import Answer, ChatInput, OpenTurn
 from conversations.content import Content
 from conversations.models import Message, RelatedDocument
-from conversations.running import Running
+from conversations.running import RunningTurn
 from tests import build
 from tests.conversations.chat import read
 
@@ -28,13 +28,13 @@ PAGE = FoundDocument("t1", {"text": "Chunk two text"}, "t1@1", "https://example.
 RESULT = FoundDocument("t2", {"json": {"some_key": [1, {"otherKey": None}]}}, "t2")
 
 
-def asked(name: str, conversation: str, **fields: Any) -> Running:
+def asked(name: str, conversation: str, **fields: Any) -> RunningTurn:
     """A turn of that user whose model is about to answer."""
     actor = Caller(user_id=local.local_user(name).pk)
     chat = ChatInput(conversation, catalog.find(build.MODEL), Content(build.text("What does it say?"), {}), **fields)
     opened = opening.open_turn(actor, chat)
-    assert isinstance(opened, Turn)
-    return Running(opened, listened=False)
+    assert isinstance(opened, OpenTurn)
+    return RunningTurn(opened, listened=False)
 
 
 def answered(
