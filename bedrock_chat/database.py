@@ -32,7 +32,7 @@ def release_connection(*, final: bool = False) -> None:
 
 
 @contextmanager
-def in_turns(pauses: float = 3.0) -> Iterator[None]:
+def yield_sqlite_lock(pauses: float = 3.0) -> Iterator[None]:
     """Around one of many short transactions in a row: pauses behind it, on SQLite, so many times as long as it took.
 
     SQLite's lock has no queue. Who waits for it looks now and then, and would find it taken time after time.

@@ -8,7 +8,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from bedrock_chat import blobs
-from bedrock_chat.database import database_now, in_turns
+from bedrock_chat.database import database_now, yield_sqlite_lock
 from bedrock_chat.identity.caller import Caller
 from conversations import access, search
 from conversations.models import Conversation, Message
@@ -68,15 +68,15 @@ def delete_many(external_ids: Sequence[str], *, actor: Caller) -> Deleted:
 
 def delete_all(*, actor: Caller) -> None:
     """Deletes every conversation of the caller. Cut short, it has deleted some, and is asked again."""
-    for _ in delete_in_turns(Conversation.objects.visible_to(actor)):
+    for _ in delete_in_batches(Conversation.objects.visible_to(actor)):
         pass
 
 
-def delete_in_turns(rows: QuerySet[Conversation]) -> Iterator[int]:
+def delete_in_batches(rows: QuerySet[Conversation]) -> Iterator[int]:
     """Deletes conversations a hundred at a time; yields how many are gone so far. Others write in between."""
     gone = 0
     while True:
-        with in_turns(pauses=1.0), transaction.atomic():
+        with yield_sqlite_lock(pauses=1.0), transaction.atomic():
             locked = rows.order_by("pk").select_for_update()
             batch = list(locked.values_list("pk", flat=True)[:AT_A_TIME])
             delete_rows(batch)

@@ -30,7 +30,7 @@ def erase(user_id: str) -> Iterator[str]:
     stopped = _stop_turns(user_id)
     yield f"{stopped} running turns were stopped."
     conversations = Conversation.objects.filter(user_id=user_id)
-    for gone in editing.delete_in_turns(conversations):
+    for gone in editing.delete_in_batches(conversations):
         yield f"{gone} conversations are deleted."
     index.compact()
     yield "The index of searches is compacted."

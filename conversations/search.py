@@ -16,7 +16,7 @@ from typing import Final
 from django.db import transaction
 from django.db.models import Exists, F, OuterRef, QuerySet
 
-from bedrock_chat.database import database_now, in_turns
+from bedrock_chat.database import database_now, yield_sqlite_lock
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.jobs.queue import Claimed
 from bedrock_chat.search import finding, highlights, index
@@ -104,7 +104,7 @@ def _due() -> QuerySet[Conversation]:
 
 def _index_some(pk: int) -> bool | None:
     """One transaction's worth of a conversation: whether more is left, or None where it is not due (any more)."""
-    with in_turns(), transaction.atomic():
+    with yield_sqlite_lock(), transaction.atomic():
         rows = Conversation.objects.to_be_indexed().filter(pk=pk).select_for_update(skip_locked=True)
         conversation = rows.only("pk", "title", "user_id", "indexed_at").first()
         if conversation is None or conversation.messages.filter(lease_expires_at__gt=database_now()).exists():

@@ -12,7 +12,7 @@ from typing import Final
 from django.db import connection
 from django.db.models import QuerySet
 
-from bedrock_chat.database import in_turns
+from bedrock_chat.database import yield_sqlite_lock
 from bedrock_chat.jobs.queue import Claimed
 from bedrock_chat.search import lookup, vocabulary
 from bedrock_chat.search.lookup import INDEX
@@ -110,7 +110,7 @@ def compact(job: Claimed | None = None) -> None:
     with connection.cursor() as cursor:
         while True:
             before = connection.connection.total_changes
-            with in_turns():
+            with yield_sqlite_lock():
                 cursor.execute(f"INSERT INTO {INDEX} ({INDEX}, rank) VALUES ('merge', %s)", [pages])  # noqa: S608
             if connection.connection.total_changes - before < 2:  # as FTS5 has it: there was nothing left to merge
                 return

@@ -138,7 +138,7 @@ def test_many_are_deleted_a_few_at_a_time(alice: User, actor: Caller, monkeypatc
     for number in range(5):
         build.exchange(build.conversation(alice, f"c{number}"), "lighthouse")
     search.index_what_is_new()
-    assert list(editing.delete_in_turns(Conversation.objects.visible_to(actor))) == [2, 4, 5]
+    assert list(editing.delete_in_batches(Conversation.objects.visible_to(actor))) == [2, 4, 5]
     assert not Conversation.objects.exists()
     assert not SearchWord.objects.exists()
 
