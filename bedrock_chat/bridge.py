@@ -14,8 +14,8 @@ from typing import Any
 from django.core.handlers.wsgi import WSGIHandler
 
 from bedrock_chat.database import release_connection
-from bedrock_chat.pump import Message, Receive, Send, pump
-from bedrock_chat.threads import Job, Threads, awaited
+from bedrock_chat.pump import AsgiMessage, Receive, Send, pump
+from bedrock_chat.threads import Task, Threads, awaited
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class Stream:
     response: Any
     threads: Threads
     lent: "SimpleQueue[Job | None] | None"
-    close_response: Job
+    close_response: Task
     context: contextvars.Context
 
     async def parts(self) -> AsyncGenerator[bytes, None]:
@@ -87,7 +87,7 @@ class Stream:
         while self.lent is not None and (job := self.lent.get()) is not None:
             job()
 
-    def _submit(self, job: Job) -> None:
+    def _submit(self, job: Task) -> None:
         if self.lent is None:
             self.threads.submit(job)
         else:
@@ -95,7 +95,7 @@ class Stream:
 
 
 @dataclass(slots=True)
-class Answer:
+class RawResponse:
     status: int
     headers: Headers
     body: bytes = b""
@@ -113,12 +113,12 @@ class Bridge:
         self._threads = threads
         self._handler = handler
 
-    async def ask(self, environ: Environ) -> Answer:
+    async def ask(self, environ: Environ) -> RawResponse:
         """Have Django work on a request. Cancelling loses the answer, never the work: a turn is stored all the same."""
         loop = asyncio.get_running_loop()
-        arrival: asyncio.Future[Answer] = loop.create_future()
+        arrival: asyncio.Future[RawResponse] = loop.create_future()
 
-        def arrived(answer: Answer) -> None:
+        def arrived(answer: RawResponse) -> None:
             if not arrival.done():
                 arrival.set_result(answer)
             elif answer.stream is not None:
@@ -127,7 +127,7 @@ class Bridge:
         self._threads.submit(lambda: self._work(environ, lambda answer: loop.call_soon_threadsafe(arrived, answer)))
         return await arrival
 
-    async def tell(self, answer: Answer, receive: Receive, send: Send) -> None:
+    async def tell(self, answer: RawResponse, receive: Receive, send: Send) -> None:
         """Send an answer. Whatever becomes of the client or of `send`, the response is closed and its thread freed."""
         stream = answer.stream
         try:
@@ -140,7 +140,7 @@ class Bridge:
             if stream is not None:
                 stream.close()
 
-    def _work(self, environ: Environ, deliver: Callable[[Answer], object]) -> None:
+    def _work(self, environ: Environ, deliver: Callable[[RawResponse], object]) -> None:
         """On a thread: one request, and then, where the thread is lent to it, its stream."""
         # Threads outlive requests: what one of them binds (log fields, a language) must not be there for the next.
         context = contextvars.Context()
@@ -158,7 +158,7 @@ class Bridge:
         if answer.stream is not None:
             answer.stream.serve()
 
-    def _respond(self, environ: Environ, context: contextvars.Context) -> Answer:
+    def _respond(self, environ: Environ, context: contextvars.Context) -> RawResponse:
         head: tuple[str, list[tuple[str, str]]] = ("", [])
 
         def start_response(status: str, headers: list[tuple[str, str]], _: Any = None) -> Callable[[bytes], object]:
@@ -189,29 +189,29 @@ class Bridge:
                 if not any(name == b"content-length" for name, _ in headers):
                     headers.append((b"content-length", b"%d" % len(body)))
             elif environ["REQUEST_METHOD"] != "HEAD":
-                lent = None if is_file or response.is_async else SimpleQueue[Job | None]()
+                lent = None if is_file or response.is_async else SimpleQueue[Task | None]()
                 if lent is None:
                     release_connection()
-                return Answer(status, headers, stream=Stream(response, self._threads, lent, close, context))
+                return RawResponse(status, headers, stream=Stream(response, self._threads, lent, close, context))
         except BaseException:
             close()
             raise
         close()
-        return Answer(status, headers, body)
+        return RawResponse(status, headers, body)
 
 
 def _no_write(data: bytes) -> object:
     raise NotImplementedError("Django returns its bodies.")
 
 
-def plain_error(status: int, sentence: str, headers: Headers | None = None) -> Answer:
+def plain_error(status: int, sentence: str, headers: Headers | None = None) -> RawResponse:
     """An error in our shape, for where Django cannot be asked for one."""
     body = b'{"detail": "%b", "errors": ["%b"]}' % (sentence.encode(), sentence.encode())
     length = (b"content-length", b"%d" % len(body))
-    return Answer(status, [(b"content-type", b"application/json"), length, *(headers or [])], body)
+    return RawResponse(status, [(b"content-type", b"application/json"), length, *(headers or [])], body)
 
 
-async def _as_messages(stream: Stream) -> AsyncGenerator[Message, None]:
+async def _as_messages(stream: Stream) -> AsyncGenerator[AsgiMessage, None]:
     async with contextlib.aclosing(stream.parts()) as parts:
         async for part in parts:
             yield {"type": "http.response.body", "body": part, "more_body": True}

@@ -6,9 +6,9 @@ import contextvars
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
 
-Message = dict[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
+AsgiMessage = dict[str, Any]
+Receive = Callable[[], Awaitable[AsgiMessage]]
+Send = Callable[[AsgiMessage], Awaitable[None]]
 
 SEND_SECONDS = 60.0
 """A client who takes nothing for that long has given up, whatever its socket says."""
@@ -33,7 +33,7 @@ class _Patience:
 
 
 async def pump(
-    messages: AsyncGenerator[Message, None],
+    messages: AsyncGenerator[AsgiMessage, None],
     receive: Receive,
     send: Send,
     *,

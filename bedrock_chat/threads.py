@@ -17,7 +17,7 @@ from bedrock_chat.database import release_connection
 
 logger = logging.getLogger(__name__)
 
-Job = Callable[[], object]
+Task = Callable[[], object]
 Made = TypeVar("Made")
 
 
@@ -32,8 +32,8 @@ class Threads:
         self._limit = limit
         self._name = name
         self._lock = threading.Lock()
-        self._resting: list[SimpleQueue[Job | None]] = []  # each thread sleeps on an inbox of its own
-        self._waiting: deque[Job] = deque()
+        self._resting: list[SimpleQueue[Task | None]] = []  # each thread sleeps on an inbox of its own
+        self._waiting: deque[Task] = deque()
         self._count = 0
         self._stopped = False
 
@@ -48,7 +48,7 @@ class Threads:
         with self._lock:
             return self._count - len(self._resting)
 
-    def submit(self, job: Job) -> None:
+    def submit(self, job: Task) -> None:
         """Run `job` on a thread: a resting one, else a new one, else, at the limit, the first to become free."""
         with self._lock:
             if self._resting:
@@ -77,7 +77,7 @@ class Threads:
             while self._resting:
                 self._resting.pop().put(None)
 
-    def _grow(self, job: Job) -> None:
+    def _grow(self, job: Task) -> None:
         thread = threading.Thread(target=self._work, args=(job,), name=f"{self._name}-{self._count + 1}", daemon=True)
         try:
             thread.start()
@@ -90,9 +90,9 @@ class Threads:
         else:
             self._count += 1
 
-    def _work(self, first: Job) -> None:
-        inbox: SimpleQueue[Job | None] = SimpleQueue()
-        job: Job | None = first
+    def _work(self, first: Task) -> None:
+        inbox: SimpleQueue[Task | None] = SimpleQueue()
+        job: Task | None = first
         del first
         try:
             while job is not None:
@@ -107,7 +107,7 @@ class Threads:
         finally:
             release_connection(final=True)
 
-    def _next(self, inbox: "SimpleQueue[Job | None]") -> Job | None:
+    def _next(self, inbox: "SimpleQueue[Job | None]") -> Task | None:
         with self._lock:
             if self._waiting:
                 return self._waiting.popleft()
@@ -124,7 +124,7 @@ def shared() -> Threads:
     return Threads(settings.THREADS)
 
 
-async def awaited(submit: Callable[[Job], object], work: Callable[[], Made], context: contextvars.Context) -> Made:
+async def awaited(submit: Callable[[Task], object], work: Callable[[], Made], context: contextvars.Context) -> Made:
     """Await what `work` gives or raises on the thread that `submit` finds for it."""
     done: Future[Made] = Future()
 

@@ -9,7 +9,7 @@ from bedrock_chat.bedrock.catalog import Model, Target
 from bedrock_chat.bedrock.tools import ToolSpec
 from bedrock_chat.wire.errors import BadRequest
 
-Message = dict[str, Any]
+ConverseMessage = dict[str, Any]
 CACHE_POINT = {"cachePoint": {"type": "default"}}
 MARKED_QUESTIONS = 2  # with system and tools that makes four, as many as Bedrock takes
 BESIDE_A_DOCUMENT = {"text": "See the attached document."}  # Bedrock wants text beside a document
@@ -49,7 +49,7 @@ NO_PARAMETERS = Parameters()
 def compose(
     model: Model,
     target: Target,
-    messages: Sequence[Message],
+    messages: Sequence[ConverseMessage],
     *,
     instruction: str = "",
     parameters: Parameters = NO_PARAMETERS,
@@ -85,7 +85,7 @@ def compose(
 # ---- Messages -------------------------------------------------------------------------------------------------------
 
 
-def _messages(model: Model, messages: Sequence[Message]) -> list[Message]:
+def _messages(model: Model, messages: Sequence[ConverseMessage]) -> list[ConverseMessage]:
     """History as this model takes it: reasoning it did not sign is left out, documents lose their names.
 
     A conversation may gather more documents than a request may hold; the newest are sent, and a note for each other.
@@ -98,7 +98,7 @@ def _messages(model: Model, messages: Sequence[Message]) -> list[Message]:
     ]
 
 
-def _question(model: Model, message: Message, numbers: Iterator[int]) -> Message:
+def _question(model: Model, message: ConverseMessage, numbers: Iterator[int]) -> ConverseMessage:
     content = message["content"]
     has_image = any("image" in block for block in content)
     has_document = any("document" in block for block in content)
@@ -122,7 +122,7 @@ def _document(document: Mapping[str, Any], number: int) -> dict[str, Any]:
     return {"document": {**document, "name": f"document {number}"}} if number > 0 else IN_PLACE_OF_A_DOCUMENT
 
 
-def _answer(model: Model, message: Message) -> Message:
+def _answer(model: Model, message: ConverseMessage) -> ConverseMessage:
     content = message["content"]
     if not any("reasoningContent" in block for block in content):
         return message
@@ -136,13 +136,13 @@ def _is_kept(model: Model, reasoning: Mapping[str, Any]) -> bool:
     return "redactedContent" in reasoning or bool(reasoning.get("reasoningText", {}).get("signature"))
 
 
-def _opened_by(instruction: str, messages: list[Message]) -> list[Message]:
+def _opened_by(instruction: str, messages: list[ConverseMessage]) -> list[ConverseMessage]:
     """Where system prompts are refused the instruction opens the first user message."""
     first, *rest = messages
     return [{"role": first["role"], "content": [{"text": instruction}, *first["content"]]}, *rest]
 
 
-def _marked(messages: list[Message]) -> list[Message]:
+def _marked(messages: list[ConverseMessage]) -> list[ConverseMessage]:
     """Cache marks on the last two questions. Tool results carry none: the rounds of a turn move on too fast."""
     marked, left = list(messages), MARKED_QUESTIONS
     for index in range(len(marked) - 1, -1, -1):

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import AsyncGenerator, Callable, Iterator
 from typing import Any
 
-from bedrock_chat.pump import Message
+from bedrock_chat.pump import AsgiMessage
 from bedrock_chat.wire.renderers import dumps
 from conversations.streaming.log import Batch
 from conversations.streaming.pieces import Piece, joined
@@ -14,7 +14,7 @@ MESSAGE_SENT = "Message sent."
 
 async def messages(
     batches: AsyncGenerator[Batch, None], told: Callable[[Piece], object]
-) -> AsyncGenerator[Message, None]:
+) -> AsyncGenerator[AsgiMessage, None]:
     """The frames of a turn, as ASGI sends them; `told` hears of each piece before it is sent."""
     async with contextlib.aclosing(batches):
         async for first, batch in batches:

@@ -18,7 +18,7 @@ from django.http import HttpRequest
 from bedrock_chat import logs, threads
 from bedrock_chat.identity import cognito
 from bedrock_chat.identity.caller import Caller
-from bedrock_chat.pump import Message, Receive, Send, pump
+from bedrock_chat.pump import AsgiMessage, Receive, Send, pump
 from bedrock_chat.wire import parsers
 from bedrock_chat.wire.errors import BadRequest, ServiceUnavailable, recorded
 from conversations.serializers import read_chat_input
@@ -53,7 +53,7 @@ class Session:
         self._task: asyncio.Task[Any] | None = None
         self._answered = False
         self._logged = False
-        self._early: deque[Message] = deque()
+        self._early: deque[AsgiMessage] = deque()
         self._told: deque[Piece] = deque(maxlen=1)  # the last of them
         self.answering = False
 
@@ -164,7 +164,7 @@ class Session:
             raise Gone
         self._user_id, self._answered, self._logged = None, True, False
 
-    async def _hear(self) -> Message:
+    async def _hear(self) -> AsgiMessage:
         """What comes while the answer goes out: its client's leaving, or already its next message, which is kept."""
         event = await self._receive()
         if event["type"] == "websocket.receive" and len(self._early) <= MOST_EARLY:
@@ -183,7 +183,7 @@ class Session:
             await self._tell(frames.error(str(recorded(error).detail)))
             await self._close(POLICY_VIOLATION)
 
-    async def _send(self, message: Message) -> None:
+    async def _send(self, message: AsgiMessage) -> None:
         try:
             await self._send_raw(message)
         except OSError:  # uvicorn's way to say so, among others
