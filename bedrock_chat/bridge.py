@@ -54,7 +54,7 @@ class Stream:
 
     response: Any
     threads: Threads
-    lent: "SimpleQueue[Job | None] | None"
+    lent: "SimpleQueue[Task | None] | None"
     close_response: Task
     context: contextvars.Context
 

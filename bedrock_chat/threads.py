@@ -107,7 +107,7 @@ class Threads:
         finally:
             release_connection(final=True)
 
-    def _next(self, inbox: "SimpleQueue[Job | None]") -> Task | None:
+    def _next(self, inbox: "SimpleQueue[Task | None]") -> Task | None:
         with self._lock:
             if self._waiting:
                 return self._waiting.popleft()

@@ -13,7 +13,7 @@ _lock = threading.Lock()
 _running = 0
 
 
-def running() -> int:
+def count() -> int:
     """Turns that this process runs now."""
     return _running
 

@@ -17,7 +17,7 @@ class ConversationsConfig(AppConfig):
             threads.shared().submit(checkpoints.write)
             running.interrupt_all()
 
-        draining.register(busy=admission.running, interrupt=interrupt, abandon=turns.abandon)
+        draining.register(busy=admission.count, interrupt=interrupt, abandon=turns.abandon)
         draining.register(busy=sse.streams_open, interrupt=_nothing, abandon=_nothing)
         draining.register(busy=websocket.busy, interrupt=websocket.interrupt, abandon=websocket.abandon)
 

@@ -42,7 +42,7 @@ class Continue:
 Placement = Ask | AskAgain | Replay | Continue
 
 
-def running(conversation_external_id: str, tree: Tree, question: Node) -> Conflict:
+def being_answered(conversation_external_id: str, tree: Tree, question: Node) -> Conflict:
     return Conflict(
         "This message is being answered right now; try again when that turn is over.",
         retry_after=tree.lease_left(question),
@@ -83,7 +83,7 @@ def _repeat(conversation_external_id: str, tree: Tree, named: Node, content_dige
             extra={"conversationId": conversation_external_id, "messageId": named.external_id},
         )
     if tree.is_running(named):
-        raise running(conversation_external_id, tree, named)
+        raise being_answered(conversation_external_id, tree, named)
     answer = tree.newest_answer(named)
     if named.outcome == Outcome.ANSWERED and answer is not None:
         return Replay(named, answer)
@@ -97,7 +97,7 @@ def _parent(
         return None
     named = tree.by_external_id.get(parent_external_id) if parent_external_id is not None else last
     if named is not None and not named.is_question and (tree.is_unfinished(named) or tree.is_continued(named)):
-        raise running(conversation_external_id, tree, tree.question_of(named))
+        raise being_answered(conversation_external_id, tree, tree.question_of(named))
     if named is None and parent_external_id is not None and tree.holds_answer():
         raise BadRequest("message.parentMessageId: there is no such message in this conversation.")
     if named is not None and named.is_question:
@@ -114,7 +114,7 @@ def place_continuation(
         raise BadRequest("message.parentMessageId: to continue, name the answer that is to be extended.")
     question = tree.question_of(answer)
     if tree.is_running(question):
-        raise running(conversation_external_id, tree, question)
+        raise being_answered(conversation_external_id, tree, question)
     if tree.visible_children(answer.pk):
         raise BadRequest("The answer already has messages below it; only the end of a branch can be continued.")
     if answer.stop_reason not in CONTINUABLE:

@@ -78,7 +78,7 @@ class InternalFault(ModelFault, BadGateway):
     default_detail = "Bedrock had an internal fault. Try again."
 
 
-class Cut(ModelFault, BadGateway):
+class ConnectionCut(ModelFault, BadGateway):
     code = "ConnectionCut"
     default_detail = "The connection to the model broke before the answer was complete. Try again."
 

@@ -245,7 +245,7 @@ def fault_of(error: Exception) -> faults.ModelFault | None:
         case botocore.exceptions.ConnectionError():
             return faults.Unreachable(code=type(error).__name__)
         case botocore.exceptions.HTTPClientError() | urllib3.exceptions.HTTPError() | OSError():
-            return faults.Cut()
+            return faults.ConnectionCut()
         case botocore.eventstream.ParserError() | botocore.parsers.ResponseParserError():
             return faults.Unreadable()
         case _ if isinstance(error, _CREDENTIALS):

@@ -17,7 +17,7 @@ from django.db import transaction
 from bedrock_chat import heartbeat
 from bedrock_chat.database import database_now, release_connection
 from bedrock_chat.jobs import queue, waking
-from bedrock_chat.jobs.models import Worker as Presence
+from bedrock_chat.jobs.models import Worker
 from bedrock_chat.jobs.queue import Claimed, LeaseLost
 from bedrock_chat.threads import Threads
 from bedrock_chat.wire.ids import new_id
@@ -32,7 +32,7 @@ MISSED = 3  # a worker that has been silent so many times is not there
 FORGOTTEN = timedelta(days=1)
 
 
-class Worker:
+class JobRunner:
     """Runs up to `concurrency` jobs, each on a thread of its own; most of them wait for something."""
 
     def __init__(self, concurrency: int) -> None:
@@ -126,7 +126,7 @@ class Worker:
 
     def _be_seen(self) -> None:
         now = database_now()
-        Presence.objects.update_or_create(
+        Worker.objects.update_or_create(
             id=self.id,
             defaults={"seen_at": now},
             create_defaults={
@@ -137,7 +137,7 @@ class Worker:
                 "seen_at": now,
             },
         )
-        Presence.objects.filter(seen_at__lt=now - FORGOTTEN).delete()
+        Worker.objects.filter(seen_at__lt=now - FORGOTTEN).delete()
 
     def _leave(self) -> None:
         end = time.monotonic() + settings.SHUTDOWN_GRACE
@@ -151,7 +151,7 @@ class Worker:
             left = list(self._running)
         for job in left:
             queue.give_back(job)
-        Presence.objects.filter(id=self.id).delete()
+        Worker.objects.filter(id=self.id).delete()
         release_connection()
 
 
@@ -176,7 +176,7 @@ def run(concurrency: int, *, on_started: Callable[[], object], heed_interrupt: b
 
     Without `heed_interrupt` Ctrl-C, which reaches all of a terminal's processes, is somebody else's to act on.
     """
-    worker = Worker(concurrency)
+    worker = JobRunner(concurrency)
     signalled: list[int] = []
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -193,4 +193,4 @@ def run(concurrency: int, *, on_started: Callable[[], object], heed_interrupt: b
 def workers_seen() -> int:
     """Workers that are there just now, in any process on this database."""
     since = database_now() - timedelta(seconds=SEEN_SECONDS * MISSED)
-    return Presence.objects.filter(seen_at__gte=since).count()
+    return Worker.objects.filter(seen_at__gte=since).count()

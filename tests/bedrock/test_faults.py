@@ -107,14 +107,14 @@ def test_an_error_message_in_the_stream_goes_by_its_own_code(bedrock: ScriptedBe
 @pytest.mark.parametrize("frames", [(), (START,), HELLO[:3]], ids=["at once", "after the start", "after text"])
 def test_a_cut_connection_is_502(bedrock: ScriptedBedrock, frames: tuple[bytes, ...]) -> None:
     bedrock.play(Stream(frames, ends="cut"))
-    with pytest.raises(faults.Cut) as caught:
+    with pytest.raises(faults.ConnectionCut) as caught:
         ask(stream=True)
     assert caught.value.status_code == 502
 
 
 def test_a_connection_cut_inside_a_frame_is_502(bedrock: ScriptedBedrock) -> None:
     bedrock.play(Stream((START, delta("Half")[:-9]), ends="cut"))
-    with pytest.raises(faults.Cut):
+    with pytest.raises(faults.ConnectionCut):
         ask(stream=True)
 
 

@@ -303,7 +303,7 @@ def test_the_emulator_throttles_twice_and_then_answers(emulator: Emulator, setti
         ({"fault": "ModelStreamErrorException"}, faults.StreamError),
         ({"fault": "InternalServerException"}, faults.InternalFault),
         ({"fault": "ThrottlingException"}, faults.Throttled),
-        ({"cut": True}, faults.Cut),
+        ({"cut": True}, faults.ConnectionCut),
         ({"end": True}, faults.Incomplete),
         ({"silence": 5}, faults.TimedOut),
     ],

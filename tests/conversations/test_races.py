@@ -179,7 +179,7 @@ def test_beyond_its_turns_a_server_says_503_and_recovers(
     emulator.script(wait=0.8)
 
     def third() -> Response:
-        wait_for(lambda: admission.running() == 2)
+        wait_for(lambda: admission.count() == 2)
         return say(alice, "c3", "hello")
 
     one, two, refused = at_once(lambda: say(alice, "c1", "hello"), lambda: say(alice, "c2", "hello"), third)

@@ -16,7 +16,7 @@ from bedrock_chat.jobs import queue, waking
 from bedrock_chat.jobs import worker as worker_module
 from bedrock_chat.jobs.models import Job, State
 from bedrock_chat.jobs.queue import Claimed, LeaseLost
-from bedrock_chat.jobs.worker import LOOK_SECONDS, Worker
+from bedrock_chat.jobs.worker import LOOK_SECONDS, JobRunner
 
 pytestmark = [pytest.mark.both, pytest.mark.django_db(transaction=True)]
 
@@ -75,12 +75,12 @@ def bench(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workbench]
 
 
 @pytest.fixture
-def hired(bench: Workbench) -> Iterator[Callable[[int], Worker]]:
+def hired(bench: Workbench) -> Iterator[Callable[[int], JobRunner]]:
     """Workers whose jobs have all ended before the test does."""
-    workers: list[Worker] = []
+    workers: list[JobRunner] = []
 
-    def hire(concurrency: int) -> Worker:
-        workers.append(Worker(concurrency))
+    def hire(concurrency: int) -> JobRunner:
+        workers.append(JobRunner(concurrency))
         return workers[-1]
 
     yield hire
@@ -92,7 +92,7 @@ def hired(bench: Workbench) -> Iterator[Callable[[int], Worker]]:
 
 
 def test_a_worker_without_a_free_slot_asks_the_database_nothing(
-    bench: Workbench, hired: Callable[[int], Worker], django_assert_num_queries: Any
+    bench: Workbench, hired: Callable[[int], JobRunner], django_assert_num_queries: Any
 ) -> None:
     for _ in range(2):
         queue.enqueue("wait")
@@ -103,7 +103,7 @@ def test_a_worker_without_a_free_slot_asks_the_database_nothing(
 
 
 @contextmanager
-def at_work(worker: Worker, bench: Workbench) -> Iterator[None]:
+def at_work(worker: JobRunner, bench: Workbench) -> Iterator[None]:
     def work() -> None:
         try:
             worker.run(lambda: None)
@@ -121,11 +121,11 @@ def at_work(worker: Worker, bench: Workbench) -> Iterator[None]:
 
 
 def test_a_worker_with_a_backlog_sleeps_until_a_job_ends_and_then_begins_the_next_at_once(
-    bench: Workbench, hired: Callable[[int], Worker], monkeypatch: pytest.MonkeyPatch
+    bench: Workbench, hired: Callable[[int], JobRunner], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looks: list[float] = []
-    take = Worker._take
-    monkeypatch.setattr(Worker, "_take", lambda worker: (looks.append(time.monotonic()), take(worker))[1])
+    take = JobRunner._take
+    monkeypatch.setattr(JobRunner, "_take", lambda worker: (looks.append(time.monotonic()), take(worker))[1])
     for _ in range(3):
         queue.enqueue("wait")
     with at_work(hired(1), bench):
@@ -141,7 +141,7 @@ def test_a_worker_with_a_backlog_sleeps_until_a_job_ends_and_then_begins_the_nex
 
 
 def test_a_worker_brings_back_a_periodic_job_that_is_gone(
-    bench: Workbench, hired: Callable[[int], Worker], settings: Any, monkeypatch: pytest.MonkeyPatch
+    bench: Workbench, hired: Callable[[int], JobRunner], settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.JOB_SCHEDULE = {"wait": 30}
     monkeypatch.setattr(worker_module, "SCHEDULE_SECONDS", 0.1)
@@ -152,7 +152,7 @@ def test_a_worker_brings_back_a_periodic_job_that_is_gone(
 
 
 def test_a_worker_that_claims_its_own_lost_job_keeps_the_new_lease_and_refuses_the_old_attempt(
-    bench: Workbench, hired: Callable[[int], Worker]
+    bench: Workbench, hired: Callable[[int], JobRunner]
 ) -> None:
     queue.enqueue("wait")
     worker = hired(2)
@@ -173,7 +173,7 @@ def test_a_worker_that_claims_its_own_lost_job_keeps_the_new_lease_and_refuses_t
 
 
 def test_a_periodic_job_that_came_round_meanwhile_is_refused_to_the_attempt_of_the_same_number(
-    bench: Workbench, hired: Callable[[int], Worker], settings: Any
+    bench: Workbench, hired: Callable[[int], JobRunner], settings: Any
 ) -> None:
     settings.JOB_SCHEDULE = {"wait": 2}
     queue.follow_schedule()
@@ -198,7 +198,7 @@ def test_a_periodic_job_that_came_round_meanwhile_is_refused_to_the_attempt_of_t
 
 
 def test_a_worker_whose_claim_fails_pauses_before_it_asks_again(
-    bench: Workbench, hired: Callable[[int], Worker], monkeypatch: pytest.MonkeyPatch
+    bench: Workbench, hired: Callable[[int], JobRunner], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def away(*_: Any) -> None:
         raise OperationalError("disk I/O error")

@@ -120,8 +120,8 @@ def test_a_second_signal_means_now(workshop: Workshop) -> None:
 
 SIGNALLED = """
 import os, signal, threading, time
-from bedrock_chat.jobs.worker import Worker
-worker, handled = Worker(1), 0
+from bedrock_chat.jobs.worker import JobRunner
+worker, handled = JobRunner(1), 0
 
 def stop(number, frame):
     global handled
