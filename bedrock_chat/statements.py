@@ -20,10 +20,22 @@ Converter = Callable[[Any, Any, Any], Any]
 
 def insert(row: models.Model) -> None:
     """Inserts a new row, which learns its key. Raises IntegrityError."""
-    sql, fields = _insert(connection.vendor, type(row))
+    insert_unless_taken(row)
+
+
+def insert_unless_taken(row: models.Model, unique: tuple[str, ...] = ()) -> bool:
+    """Inserts a new row, which learns its key; False where another row has the same values in the `unique` columns.
+
+    Those are the columns of one unique constraint. Raises IntegrityError for every other one.
+    """
+    sql, fields = _insert(connection.vendor, type(row), unique)
     with connection.cursor() as cursor:
         cursor.execute(sql, _prepared(fields, [getattr(row, field.attname) for field in fields]))
-        row.pk = cursor.fetchone()[0]
+        inserted = cursor.fetchone()
+    if inserted is None:
+        return False
+    row.pk = inserted[0]
+    return True
 
 
 def update(model: type[models.Model], where: Mapping[str, Any], /, **values: Any) -> int:
@@ -94,11 +106,13 @@ def _quoted(fields: Fields) -> list[str]:
 
 
 @lru_cache(maxsize=64)
-def _insert(vendor: str, model: type[models.Model]) -> tuple[str, tuple[Any, ...]]:
+def _insert(vendor: str, model: type[models.Model], unique: tuple[str, ...]) -> tuple[str, tuple[Any, ...]]:
     fields = tuple(field for field in model._meta.concrete_fields if not field.primary_key)
     table, key = connection.ops.quote_name(model._meta.db_table), _quoted(_fields(model, ("pk",)))[0]
     marks = ", ".join(["%s"] * len(fields))
-    return f"INSERT INTO {table} ({', '.join(_quoted(fields))}) VALUES ({marks}) RETURNING {key}", fields  # noqa: S608
+    taken = f" ON CONFLICT ({', '.join(_quoted(_fields(model, unique)))}) DO NOTHING" if unique else ""
+    sql = f"INSERT INTO {table} ({', '.join(_quoted(fields))}) VALUES ({marks}){taken} RETURNING {key}"  # noqa: S608
+    return sql, fields
 
 
 @lru_cache(maxsize=64)

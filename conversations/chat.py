@@ -9,6 +9,7 @@ from bedrock_chat.identity.caller import Caller
 from bedrock_chat.ledger.models import ModelCall
 from bedrock_chat.wire.ids import new_id
 from conversations.content import Block, Content
+from conversations.models import Conversation
 from conversations.tree import Node
 
 
@@ -48,14 +49,12 @@ class OpenTurn:
 
     actor: Caller
     chat: ChatInput
-    conversation: int
-    created_at: datetime
+    conversation: Conversation
     question: int
     question_external_id: str
     attempt: int
     path: tuple[Node, ...]
     bodies: dict[int, list[Block]]
-    instruction: str
     answer_external_id: str
     extends: Node | None = None
     turn_id: str = field(default_factory=new_id)
@@ -63,7 +62,7 @@ class OpenTurn:
     @property
     def ids(self) -> dict[str, str]:
         """What an error tells beside its sentence, so that the client finds the question again."""
-        return {"conversationId": self.chat.conversation_external_id, "messageId": self.question_external_id}
+        return {"conversationId": self.conversation.external_id, "messageId": self.question_external_id}
 
 
 @dataclass(frozen=True, slots=True)

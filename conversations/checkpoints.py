@@ -8,10 +8,9 @@ lease lives the answer is not part of the tree. A turn that ends sooner has cost
 import logging
 from itertools import islice
 
-from django.db import IntegrityError, transaction
+from django.db import transaction
 
 from bedrock_chat.database import database_now
-from bedrock_chat.wire.ids import new_id
 from conversations import closing, content, running
 from conversations.models import Conversation, Outcome
 from conversations.running import Cut, RunningTurn
@@ -38,13 +37,11 @@ def _write_all(batch: list[RunningTurn]) -> None:
     """In one transaction; where that fails, each in its own: what is wrong with one costs the others nothing."""
     try:
         _write(batch)
-    except Exception as error:
+    except Exception:
         if len(batch) > 1:
             for each in batch:
                 _write_all([each])
             return
-        if isinstance(error, IntegrityError) and batch:
-            batch[0].answer_external_id = new_id()  # the client has given its id to a question meanwhile
         logger.exception("An answer could not be checkpointed; it is tried again.")
 
 
@@ -55,13 +52,13 @@ def _has_news(each: RunningTurn) -> bool:
 def _write(batch: list[RunningTurn]) -> None:
     written: list[tuple[RunningTurn, int]] = []
     with transaction.atomic():
-        rows = Conversation.objects.filter(pk__in={each.turn.conversation for each in batch}).order_by("pk")
+        rows = Conversation.objects.filter(pk__in={each.turn.conversation.pk for each in batch}).order_by("pk")
         # One that is being deleted, or locked for longer, must not keep the heartbeat from everything else.
         alive = set(rows.select_for_update(skip_locked=True).values_list("pk", flat=True))
         now = database_now()
         for each in batch:
             turn, revision = each.turn, each.built.revision
-            if turn.conversation not in alive or not closing.write_question(turn, outcome=Outcome.INTERRUPTED):
+            if turn.conversation.pk not in alive or not closing.write_question(turn, outcome=Outcome.INTERRUPTED):
                 continue
             said = content.from_converse(each.built.blocks())
             closing.write_answer(each, said, Cut.INTERRUPTED, now)

@@ -1,26 +1,23 @@
 """Closing a turn: the answer, its ledger row and the lease given back, in one short fenced transaction."""
 
+import logging
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime
 
-from django.db import IntegrityError, transaction
+from django.db import DatabaseError, transaction
 
 from bedrock_chat import statements
 from bedrock_chat.database import database_now
-from bedrock_chat.jobs.queue import LeaseLost
 from bedrock_chat.ledger import recording
 from bedrock_chat.wire.errors import Conflict, NotFound
 from bedrock_chat.wire.ids import new_id
-from conversations import content, leases, related
+from conversations import access, content, leases, related
 from conversations.chat import Answer, OpenTurn
 from conversations.content import Block
 from conversations.models import Conversation, Message, Outcome, Role
 from conversations.running import RunningTurn
 
-
-class _Refused(Exception):
-    """The fence holds: the conversation is gone, or a later attempt owns the question."""
+logger = logging.getLogger(__name__)
 
 
 def close_turn(
@@ -31,22 +28,26 @@ def close_turn(
     outcome: Outcome = Outcome.ANSWERED,
     on_close: Callable[[], None] | None = None,
 ) -> Answer:
-    """Stores the answer, what its tools found and its ledger rows, fenced by the attempt, and gives the lease back. One
-    short transaction, after the bodies of what was found are in storage.
+    """Stores the answer, what its tools found and its ledger rows, and gives the lease back.
+
+    1. The bodies of what tools found are put into storage, outside of any transaction.
+    2. A checkpoint that is being written is waited for; none begins afterwards.
+    3. One short transaction, fenced by the attempt, writes everything, and calls `on_close` at its end.
+    4. Where it was rolled back, the ledger rows are written all the same, since the money was spent.
 
     Raises NotFound where the conversation was deleted meanwhile, Conflict where another attempt has taken over, and
-    what `on_close` raises; the money was spent, so the ledger rows are written all the same.
+    what `on_close` raises.
     """
     found = related.keep(running.turn, running.documents)
     with running.closing():
         try:
             return _close(running, answered, found, stop_reason, outcome, on_close)
-        except IntegrityError:
-            # The client has given a question of its own the id that this answer was to have.
-            running.answer_external_id = new_id()
-            return _close(running, answered, found, stop_reason, outcome, on_close)
+        except BaseException:
+            _close_late(running)
+            raise
 
 
+@transaction.atomic
 def _close(
     running: RunningTurn,
     answered: list[Block],
@@ -55,30 +56,36 @@ def _close(
     outcome: Outcome,
     on_close: Callable[[], None] | None,
 ) -> Answer:
-    turn = running.turn
-    try:
-        with transaction.atomic():
-            now = database_now()
-            deleted = not _touch(turn, now)
-            if deleted or not _give_back(turn, outcome=outcome):
-                raise _Refused
-            answer = write_answer(running, answered, stop_reason, now)
-            related.write(turn, running.answer_external_id, found)
-            recording.insert(running.calls)
-            if on_close is not None:
-                on_close()
-    except (_Refused, LeaseLost) as error:
-        recording.insert_late(running.calls)
-        if isinstance(error, LeaseLost):
-            raise
-        if deleted:
-            raise _gone(turn) from None
-        raise Conflict("Another attempt has taken over this message.", extra=turn.ids) from None
+    turn, now = running.turn, database_now()
+    # The conversation is locked first, as a deletion does: the answer cannot slip in between its two statements.
+    if not statements.update(Conversation, {"pk": turn.conversation.pk}, updated_at=now):
+        raise _gone(turn)
+    if not _give_back(turn, outcome=outcome):
+        raise Conflict("Another attempt has taken over this message.", extra=turn.ids)
+    answer = write_answer(running, answered, stop_reason, now)
+    related.write(turn, answer.external_id, found)
+    recording.insert(running.calls)
+    if on_close is not None:
+        on_close()
     return answer
 
 
+def _close_late(running: RunningTurn) -> None:
+    """After a close that was rolled back: writes the ledger rows, and gives the lease back if it is still this turn's.
+
+    A database that is away takes nothing. The lease then runs out by itself, and the log tells what was spent.
+    """
+    try:
+        with transaction.atomic():
+            _give_back(running.turn)
+            recording.insert_late(running.calls)
+    except DatabaseError:
+        spent = [(call.model_id, call.input_tokens, call.output_tokens, str(call.price)) for call in running.calls]
+        logger.exception("the ledger lost the calls of turn %s: %s", running.turn.turn_id, spent)
+
+
 def _gone(turn: OpenTurn) -> NotFound:
-    return NotFound(f"Conversation {turn.chat.conversation_external_id} was deleted meanwhile.", extra=turn.ids)
+    return NotFound(f"Conversation {turn.conversation.external_id} was deleted meanwhile.", extra=turn.ids)
 
 
 def close_failed(running: RunningTurn) -> None:
@@ -88,17 +95,12 @@ def close_failed(running: RunningTurn) -> None:
     """
     turn = running.turn
     with running.closing(), transaction.atomic():
-        kept = _give_back(turn) or Conversation.objects.filter(pk=turn.conversation).exists()
+        kept = _give_back(turn) or Conversation.objects.filter(pk=turn.conversation.pk).exists()
         if kept:
             recording.insert(running.calls)
     if not kept:
         recording.insert_late(running.calls)
         raise _gone(turn)
-
-
-def _touch(turn: OpenTurn, now: datetime) -> bool:
-    """Locks the conversation first, as a deletion does: the answer cannot slip in between its two statements."""
-    return bool(statements.update(Conversation, {"pk": turn.conversation}, updated_at=now))
 
 
 def _give_back(turn: OpenTurn, **columns: object) -> bool:
@@ -114,35 +116,26 @@ def write_question(turn: OpenTurn, **columns: object) -> bool:
 def write_answer(running: RunningTurn, answered: list[Block], stop_reason: str, now: datetime) -> Answer:
     """Writes what the model has said: all of it, or so far."""
     turn = running.turn
-    answer = Answer(
-        conversation_external_id=turn.chat.conversation_external_id,
-        created_at=turn.created_at,
-        bot_id=None,
-        external_id=running.answer_external_id,
-        question_external_id=turn.question_external_id,
-        model=turn.chat.model.key,
-        stop_reason=stop_reason,
-        content=answered,
-    )
-    if turn.extends:
-        answer = replace(answer, content=content.extend(turn.bodies[turn.extends.pk], answered))
-        statements.update(Message, {"pk": turn.extends.pk}, content=answer.content, stop_reason=stop_reason)
-        return answer
-    if running.stored:
-        where = {"conversation_id": turn.conversation, "external_id": answer.external_id}
-        statements.update(Message, where, content=answered, stop_reason=stop_reason)
-        return answer
     row = Message(
-        conversation_id=turn.conversation,
-        external_id=answer.external_id,
+        conversation_id=turn.conversation.pk,
+        external_id=running.answer_external_id,
         parent_id=turn.question,
         role=Role.ASSISTANT,
         attempt=turn.attempt,
         stop_reason=stop_reason,
-        model=answer.model,
+        model=turn.chat.model.key,
         created_at=now,
         content_digest="",
         content=answered,
     )
-    statements.insert(row)
-    return answer
+    if turn.extends:
+        row.content = content.extend(turn.bodies[turn.extends.pk], answered)
+        statements.update(Message, {"pk": turn.extends.pk}, content=row.content, stop_reason=stop_reason)
+    elif running.stored:
+        stored = {"conversation_id": row.conversation_id, "external_id": row.external_id}
+        statements.update(Message, stored, content=answered, stop_reason=stop_reason)
+    else:
+        # The client may have given a question of its own the id that this answer was to have.
+        while not statements.insert_unless_taken(row, unique=("conversation_id", "external_id")):
+            row.external_id = running.answer_external_id = new_id()
+    return access.stored_answer(turn.conversation, turn.question_external_id, row)

@@ -13,7 +13,7 @@ from bedrock_chat.wire.ids import new_id
 from conversations import access, content, leases, placement, window
 from conversations.chat import Answer, ChatInput, OpenTurn
 from conversations.content import Block
-from conversations.models import Conversation, Message, Outcome, Role
+from conversations.models import Conversation, ConversationQuerySet, Message, Outcome, Role
 from conversations.tree import Node, Tree
 
 BLOB_OWNER = "conversation"
@@ -73,14 +73,12 @@ def _open_turn(actor: Caller, chat: ChatInput) -> OpenTurn | Answer:
         return OpenTurn(
             actor=actor,
             chat=chat,
-            conversation=conversation.pk,
-            created_at=conversation.created_at,
+            conversation=conversation,
             question=question_pk,
             question_external_id=question_external_id,
             attempt=attempt,
             path=tuple(path),
             bodies=bodies,
-            instruction=conversation.instruction,
             answer_external_id=new_id(),
         )
 
@@ -92,7 +90,7 @@ def _lock(actor: Caller, chat: ChatInput, question_external_id: str, now: dateti
     elif (found := access.find_conversation(actor, chat.conversation_external_id, lock=True)) is not None:
         conversation = found
     else:
-        made = Conversation(
+        new = Conversation(
             external_id=chat.conversation_external_id,
             user_id=actor.user_id,
             publication_id=actor.publication_id,
@@ -101,13 +99,10 @@ def _lock(actor: Caller, chat: ChatInput, question_external_id: str, now: dateti
             created_at=now,
             updated_at=now,
         )
-        try:
-            with transaction.atomic():
-                statements.insert(made)
-        except IntegrityError:  # of two parallel first turns one makes the row; the other waits for it and joins
-            conversation = access.get_conversation(actor, chat.conversation_external_id, lock=True)
-        else:
-            return made, Tree.of((), now)
+        if statements.insert_unless_taken(new, unique=(*ConversationQuerySet.owner(actor), "external_id")):
+            return new, Tree.of((), now)
+        # Of two parallel first turns one makes the row; the other waits for it and joins.
+        conversation = access.get_conversation(actor, chat.conversation_external_id, lock=True)
     return conversation, access.read_tree(conversation, now)
 
 
@@ -130,14 +125,12 @@ def _open_continuation(
     return OpenTurn(
         actor=actor,
         chat=chat,
-        conversation=conversation.pk,
-        created_at=conversation.created_at,
+        conversation=conversation,
         question=question.pk,
         question_external_id=question.external_id,
         attempt=attempt,
         path=tuple(path),
         bodies=bodies,
-        instruction=conversation.instruction,
         answer_external_id=answer.external_id,
         extends=answer,
     )

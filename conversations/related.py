@@ -55,7 +55,7 @@ def _row(turn: OpenTurn, found: tools.FoundDocument, bodies: dict[str, bytes]) -
         raise ValidationError("The source id is empty or too long.", code="source_id")
     page = found.page_number
     return RelatedDocument(
-        conversation_id=turn.conversation,
+        conversation_id=turn.conversation.pk,
         source_id=source_id,
         source_name=storable(found.source_name),
         source_link=storable(found.source_link),
@@ -71,7 +71,7 @@ def write(turn: OpenTurn, answer_external_id: str, found: Found) -> None:
     """
     if not found.rows:
         return
-    where = {"conversation_id": turn.conversation, "external_id": answer_external_id}
+    where = {"conversation_id": turn.conversation.pk, "external_id": answer_external_id}
     answer = Message.objects.only("pk").get(**where)
     for row in found.rows:
         row.answer = answer
@@ -81,4 +81,4 @@ def write(turn: OpenTurn, answer_external_id: str, found: Found) -> None:
         unique_fields=["conversation", "source_id"],
         update_fields=["answer", "source_name", "source_link", "page_number", "content"],
     )
-    blobs.refer(BLOB_OWNER, turn.conversation, found.shas)
+    blobs.refer(BLOB_OWNER, turn.conversation.pk, found.shas)

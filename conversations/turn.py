@@ -201,7 +201,7 @@ def _compose(turn: OpenTurn, read: access.BlobReader) -> request.ModelRequest:
         chat.model,
         route(chat.model),
         messages,
-        instruction=turn.instruction,
+        instruction=turn.conversation.instruction,
         reasoning=chat.enable_reasoning and not turn.extends,
     )
 

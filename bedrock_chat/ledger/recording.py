@@ -86,14 +86,21 @@ def insert(calls: Sequence[ModelCall]) -> None:
 def insert_late(calls: Sequence[ModelCall]) -> None:
     """Inserts the rows of calls in a transaction of their own: the money was spent, whatever became of the answer.
 
-    Their user may have been erased meanwhile. The rows then name nobody.
+    Their user may have been erased meanwhile. The rows then name nobody. A transaction that seemed to fail may have
+    been committed, if the connection broke at its very end. The rows that it wrote are not written twice.
     """
     with transaction.atomic():
+        calls = [call for call in calls if not _is_stored(call)]
         for call in calls:
             user = User.objects.select_for_update().filter(pk=call.user_id).values_list("pk")
             if call.user_id is not None and not list(user):
                 call.user_id = call.payer_id = erased_id()
         insert(calls)
+
+
+def _is_stored(call: ModelCall) -> bool:
+    tried = call.pk is not None and call.turn_id is not None
+    return tried and ModelCall.objects.filter(pk=call.pk, turn_id=call.turn_id).exists()
 
 
 def erased_id() -> str:

@@ -82,3 +82,14 @@ def test_late_rows_name_their_user_and_nobody_once_that_one_is_gone() -> None:
     assert (kept.user_id, kept.payer_id) == (alice.pk, alice.pk)
     assert nameless.user_id.startswith("erased:")
     assert nameless.payer_id == nameless.user_id
+
+
+def test_rows_that_were_committed_after_all_are_not_written_twice() -> None:
+    lost_connection = call(turn_id="t")
+    never_committed = ModelCall(
+        turn_id="t2", purpose=Purpose.TURN, conversation_external_id="c", latency_ms=1, created_at=timezone.now()
+    )
+    never_committed.user_id = "alice"
+    never_committed.pk = lost_connection.pk  # SQLite gives the key of a row that was rolled back to the next one
+    recording.insert_late([lost_connection, never_committed])
+    assert sorted(ModelCall.objects.values_list("turn_id", flat=True)) == ["t", "t2"]
