@@ -9,10 +9,10 @@ from bedrock_chat import blobs, statements
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.wire.errors import NotFound
 from bedrock_chat.wire.paging import ALL, Page
-from conversations.chat import Answer
 from conversations.content import Block
 from conversations.models import Conversation, ConversationQuerySet, Message, RelatedDocument, Role
 from conversations.tree import Node, Tree
+from conversations.turn.types import Answer
 
 NODE_FIELDS = (
     "pk",

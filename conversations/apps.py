@@ -9,13 +9,13 @@ class ConversationsConfig(AppConfig):
 
     def ready(self) -> None:
         from bedrock_chat import draining, threads
-        from conversations import admission, checkpoints, running
         from conversations.streaming import sse, turns, websocket
+        from conversations.turn import admission, checkpoints, registry
 
         def interrupt() -> None:
             # Together in a few transactions, in case there is no time for each turn to close in its own.
             threads.shared().submit(checkpoints.write)
-            running.interrupt_all()
+            registry.interrupt_all()
 
         draining.register(busy=admission.count, interrupt=interrupt, abandon=turns.abandon)
         draining.register(busy=sse.streams_open, interrupt=_nothing, abandon=_nothing)

@@ -12,7 +12,7 @@ from bedrock_chat.database import database_now, yield_sqlite_lock
 from bedrock_chat.identity.caller import Caller
 from conversations import access, search
 from conversations.models import Conversation, Message
-from conversations.opening import BLOB_OWNER
+from conversations.turn.opening import BLOB_OWNER
 
 AT_A_TIME = 100
 

@@ -12,9 +12,9 @@ from bedrock_chat.bedrock import catalog
 from bedrock_chat.wire.errors import NotFound
 from conversations import access, content
 from conversations.bodies import ShowBlob
-from conversations.chat import Answer
 from conversations.content import Block
 from conversations.models import Conversation, Message, Outcome, RelatedDocument, Role
+from conversations.turn.types import Answer
 
 Wire = dict[str, Any]
 TOLD_STOP_REASONS = frozenset({Outcome.INTERRUPTED.value, "stopped"})

@@ -25,8 +25,8 @@ from bedrock_chat.search.query import Term
 from bedrock_chat.search.ranking import HEADING
 from conversations.content import Block
 from conversations.models import Conversation, Message, Role
-from conversations.placement import CONTINUABLE
 from conversations.rendering import Wire, milliseconds
+from conversations.turn.placement import CONTINUABLE
 
 logger = logging.getLogger(__name__)
 

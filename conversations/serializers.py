@@ -12,8 +12,8 @@ from rest_framework import serializers
 from bedrock_chat.bedrock import catalog
 from bedrock_chat.wire.ids import ID_LENGTH
 from conversations import search
-from conversations.chat import ChatInput
 from conversations.content import DOCUMENT_FORMATS, IMAGE_FORMATS, TOOL_STATUSES, Content, parse
+from conversations.turn.types import ChatInput
 
 MODEL_KEYS = sorted(catalog.MODELS)
 LONGEST_CATEGORY = 256

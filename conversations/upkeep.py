@@ -3,8 +3,8 @@
 from django.conf import settings
 
 from bedrock_chat import heartbeat
-from conversations import checkpoints, leases, stopping
 from conversations.streaming import relay
+from conversations.turn import checkpoints, leases, stopping
 
 
 def begin() -> None:

@@ -14,7 +14,7 @@ from bedrock_chat.wire import paging
 from bedrock_chat.wire.event_stream import EventStreamRenderer
 from bedrock_chat.wire.openapi import VOID, errors, links
 from bedrock_chat.wire.renderers import WireRenderer
-from conversations import access, bodies, editing, rendering, search, stopping, titles, turn
+from conversations import access, bodies, editing, rendering, search
 from conversations.serializers import (
     BulkDeletedSerializer,
     BulkDeleteSerializer,
@@ -33,6 +33,8 @@ from conversations.serializers import (
 )
 from conversations.streaming import resuming, sse, turns
 from conversations.streaming.documentation import EVENTS, event_stream
+from conversations.titles import proposing
+from conversations.turn import lifecycle, stopping
 
 TAG = ["conversation"]
 
@@ -76,7 +78,7 @@ class TurnViewSet(ViewSet):
         actor, chat = caller_of(request), read_chat_input(request.data)
         if isinstance(request.accepted_renderer, EventStreamRenderer):
             return sse.respond(turns.begin(actor, chat))
-        answer = turn.drain(turn.run(actor, chat))
+        answer = lifecycle.drain(lifecycle.run(actor, chat))
         return Response(rendering.chat_output(answer, bodies.Inline()))
 
 
@@ -225,7 +227,7 @@ class ConversationViewSet(ViewSet):
         responses={200: ProposedTitleSerializer, **errors(404, 503)},
     )
     def propose_title(self, request: Request, conversation_id: str) -> Response:
-        return Response({"title": titles.propose(conversation_id, actor=caller_of(request))})
+        return Response({"title": proposing.propose(conversation_id, actor=caller_of(request))})
 
 
 class FeedbackViewSet(ViewSet):

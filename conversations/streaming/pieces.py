@@ -12,7 +12,7 @@ from bedrock_chat.bedrock.tools import FoundDocument, ToolResult
 from bedrock_chat.ledger.models import ModelCall
 from bedrock_chat.ledger.recording import Spent
 from bedrock_chat.wire.errors import ApiError, body_of
-from conversations.chat import Answer, Finished, TurnEvent, TurnOpened
+from conversations.turn.types import Answer, Finished, TurnEvent, TurnOpened
 
 Piece = tuple[str, Any]
 

@@ -20,9 +20,9 @@ from django.conf import settings
 from redis.exceptions import RedisError
 
 from bedrock_chat.wire.renderers import dumps
-from conversations import running
-from conversations.leases import HOLDER
 from conversations.streaming.log import Batch, Log
+from conversations.turn import registry
+from conversations.turn.leases import HOLDER
 
 logger = logging.getLogger(__name__)
 
@@ -142,7 +142,7 @@ def _hear() -> None:
                     _heard.set()
                     if message is not None:
                         question, attempt = map(int, message["data"].split())
-                        running.stop(question, attempt)
+                        registry.stop(question, attempt)
         except (RedisError, ValueError, OSError) as error:
             _heard.clear()
             logger.warning("stop requests are looked up in the database for now: %s", type(error).__name__)

@@ -9,12 +9,12 @@ from bedrock_chat.database import release_connection
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.ledger import recording
 from bedrock_chat.wire.errors import ServiceUnavailable, recorded
-from conversations import turn
-from conversations.chat import ChatInput, Finished, TurnEvent, TurnOpened
 from conversations.streaming import relay
 from conversations.streaming.log import Log, once
 from conversations.streaming.pieces import failed, piece_of, replayed, started
 from conversations.streaming.sse import Listened
+from conversations.turn import lifecycle
+from conversations.turn.types import ChatInput, Finished, TurnEvent, TurnOpened
 
 _lock = threading.Lock()
 _logs: dict[tuple[int, int], Log] = {}
@@ -25,7 +25,7 @@ def begin(actor: Caller, chat: ChatInput) -> Listened:
 
     Raises whatever refuses it, before anything happens. A question that was answered before has its answer told anew.
     """
-    events = turn.run(actor, chat, listened=True)
+    events = lifecycle.run(actor, chat, listened=True)
     first = next(events)
     if isinstance(first, TurnOpened):
         key = first.question, first.attempt

@@ -13,10 +13,10 @@ from bedrock_chat.identity import local
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.jobs.queue import LeaseLost
 from bedrock_chat.ledger.models import ModelCall
-from conversations import checkpoints, running, turn
-from conversations.chat import ChatInput, Finished
 from conversations.content import Content
 from conversations.models import Conversation, Message, Outcome
+from conversations.turn import checkpoints, lifecycle, registry
+from conversations.turn.types import ChatInput, Finished
 from tests import build
 from tests.conversations.chat import read, say, text_of
 from tests.emulator import Emulator
@@ -44,7 +44,7 @@ def alice() -> Caller:
 
 def asked(actor: Caller, on_close: Close, text: str = "[[words:9]]", *, listened: bool = True) -> Any:
     chat = ChatInput("c1", catalog.find(build.MODEL), Content(build.text(text), {}), "q")
-    return turn.run(actor, chat, on_close, listened=listened)
+    return lifecycle.run(actor, chat, on_close, listened=listened)
 
 
 def advance(events: Any, texts: int) -> None:
@@ -90,7 +90,7 @@ def test_an_answer_whose_id_was_taken_gets_another_one_and_is_closed_once(alice:
     on_close = Close()
     events = asked(alice, on_close)
     advance(events, 3)
-    (this,) = running.all_running()
+    (this,) = registry.all_running()
     taken = this.answer_external_id
     build.question(Conversation.objects.get(), "mine", external_id=taken)
     finished = list(events)[-1]

@@ -19,10 +19,12 @@ from bedrock_chat.identity.caller import Caller
 from bedrock_chat.identity.models import User
 from bedrock_chat.ledger.models import ModelCall
 from bedrock_chat.wire.errors import Forbidden, NotFound
-from conversations import erasing, search, titles, turn
-from conversations.chat import TurnEvent
+from conversations import erasing, search
 from conversations.models import Conversation, Message
 from conversations.serializers import read_chat_input
+from conversations.titles import proposing
+from conversations.turn import lifecycle
+from conversations.turn.types import TurnEvent
 from tests.conversations.chat import read, say
 from tests.emulator import Emulator
 from tests.traces import anything_of
@@ -92,7 +94,7 @@ def late_turn(user: User, png: str) -> Generator[TurnEvent, None, None]:
     image = {"content_type": "image", "media_type": "image/png", "body": png}
     said = [image, {"content_type": "text", "body": WORD}]
     asked = {"conversation_id": "late", "message": {"model": "claude-v4.5-sonnet", "content": said}}
-    return turn.run(Caller(user_id=user.pk), read_chat_input(asked))
+    return lifecycle.run(Caller(user_id=user.pk), read_chat_input(asked))
 
 
 @pytest.mark.parametrize("step", ["Suspended.", "0 conversations are deleted.", "The index of searches is compacted."])
@@ -126,11 +128,11 @@ def test_a_title_that_is_proposed_meanwhile_names_nobody(
     say(alice, "c1", "hello")
     sub = User.objects.get(username="alice").pk
 
-    def call(*arguments: Any, _call: Any = titles.runtime.call, **options: Any) -> Any:
+    def call(*arguments: Any, _call: Any = proposing.runtime.call, **options: Any) -> Any:
         list(erasing.erase(sub))
         return _call(*arguments, **options)
 
-    monkeypatch.setattr(titles.runtime, "call", call)
+    monkeypatch.setattr(proposing.runtime, "call", call)
     assert alice.get("/conversation/c1/proposed-title").status_code == 200
     assert anything_of(sub) == []
     assert ModelCall.objects.filter(user_id__startswith="erased:").count() == 2

@@ -18,10 +18,11 @@ from bedrock_chat.identity.caller import Caller
 from bedrock_chat.identity.models import User
 from bedrock_chat.search import index
 from bedrock_chat.search.models import SearchDocument, SearchWord
-from conversations import editing, opening, search
-from conversations.chat import ChatInput
+from conversations import editing, search
 from conversations.content import Content
 from conversations.models import Conversation, Message, Outcome
+from conversations.turn import opening
+from conversations.turn.types import ChatInput
 from tests import build
 from tests.conversations.chat import ids_by_text, read, say
 from tests.emulator import Emulator

@@ -7,8 +7,8 @@ import pytest
 
 from bedrock_chat.wire.errors import BadRequest, Conflict
 from conversations.models import Outcome
-from conversations.placement import Ask, AskAgain, Continue, Replay, place, place_continuation
 from conversations.tree import Node, Tree
+from conversations.turn.placement import Ask, AskAgain, Continue, Replay, place, place_continuation
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 ALIVE = NOW + timedelta(seconds=10)

@@ -10,9 +10,9 @@ from bedrock_chat.bedrock import catalog
 from bedrock_chat.identity import local
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.ledger.models import ModelCall
-from conversations import turn
-from conversations.chat import ChatInput
 from conversations.content import Content
+from conversations.turn import lifecycle
+from conversations.turn.types import ChatInput
 from tests import build
 from tests.conversations.chat import ids_by_text, read, say
 from tests.emulator import Emulator
@@ -100,7 +100,7 @@ def test_it_is_the_same_for_who_listens(emulator: Emulator, listened: bool) -> N
     actor = Caller(user_id=local.local_user("alice").pk)
     for number in range(3):
         content = Content(build.text(question(str(number))), {})
-        turn.drain(turn.run(actor, ChatInput("c1", catalog.find(MODEL), content), listened=listened))
+        lifecycle.drain(lifecycle.run(actor, ChatInput("c1", catalog.find(MODEL), content), listened=listened))
     reads = list(ModelCall.objects.order_by("pk").values_list("cache_read_tokens", flat=True))
     assert reads[0] == 0
     assert reads[2] > reads[1] >= TOKENS - 1

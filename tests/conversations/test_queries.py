@@ -11,10 +11,11 @@ from rest_framework.test import APIClient
 from bedrock_chat.bedrock import catalog
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.identity.models import User
-from conversations import search, turn
-from conversations.chat import ChatInput
+from conversations import search
 from conversations.content import Content
 from conversations.models import Message, RelatedDocument
+from conversations.turn import lifecycle
+from conversations.turn.types import ChatInput
 from tests import build
 from tests.conversations.chat import say
 from tests.emulator import Emulator
@@ -72,7 +73,7 @@ def test_a_turn_that_is_listened_to_costs_what_a_plain_one_does(client_of: Clien
         content = Content(build.text("hello"), {})
         chat = ChatInput(f"listened-{listened}", catalog.find(build.MODEL), content)
         with CaptureQueriesContext(connection) as captured:
-            turn.drain(turn.run(actor, chat, listened=listened))
+            lifecycle.drain(lifecycle.run(actor, chat, listened=listened))
         costs.append(len(statements(captured)))
     assert costs == [7, 7]
 

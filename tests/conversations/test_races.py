@@ -10,8 +10,8 @@ from rest_framework.response import Response
 from rest_framework.test import APIClient
 
 from bedrock_chat.ledger.models import ModelCall
-from conversations import admission, leases
 from conversations.models import Conversation, Message
+from conversations.turn import admission, leases
 from tests.conversations.chat import ids_by_text, read, say, text_of
 from tests.emulator import Emulator
 

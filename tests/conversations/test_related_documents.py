@@ -12,11 +12,11 @@ from bedrock_chat.bedrock.tools import FoundDocument
 from bedrock_chat.blobs import BlobReference
 from bedrock_chat.identity import local
 from bedrock_chat.identity.caller import Caller
-from conversations import closing, opening
-from conversations.chat import Answer, ChatInput, OpenTurn
 from conversations.content import Content
 from conversations.models import Message, RelatedDocument
-from conversations.running import RunningTurn
+from conversations.turn import closing, opening
+from conversations.turn.registry import RunningTurn
+from conversations.turn.types import Answer, ChatInput, OpenTurn
 from tests import build
 from tests.conversations.chat import read
 

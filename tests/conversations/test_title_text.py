@@ -4,8 +4,8 @@ import unicodedata
 
 import pytest
 
-from conversations.title_text import beginning, cut, proposed, tidy
-from conversations.titles import INSTRUCTION
+from conversations.titles.cleaning import beginning, cut, proposed, tidy
+from conversations.titles.proposing import INSTRUCTION
 
 
 def title(said: str) -> str:

@@ -8,7 +8,7 @@ from rest_framework.test import APIClient
 
 from bedrock_chat.identity.models import User
 from bedrock_chat.ledger.models import ModelCall
-from conversations import titles
+from conversations.titles import proposing
 from tests import build
 from tests.conversations.chat import read, say
 from tests.emulator import Emulator
@@ -66,20 +66,20 @@ def test_where_the_model_fails_the_question_is_the_title(
 def test_a_rambling_model_is_cut(alice: APIClient, emulator: Emulator) -> None:
     emulator.script(text="word " * 30)
     assert proposed(alice) == "word " * 19 + "word…"
-    assert emulator.requests()[-1]["body"]["inferenceConfig"]["maxTokens"] == titles.MOST_TOKENS
+    assert emulator.requests()[-1]["body"]["inferenceConfig"]["maxTokens"] == proposing.MOST_TOKENS
 
 
 def test_a_model_that_cannot_stop_thinking_has_room_for_it(alice: APIClient, emulator: Emulator, settings: Any) -> None:
     settings.TITLE_MODEL = "deepseek-r1"
     emulator.script(text="Brot backen")
     assert proposed(alice) == "Brot backen"
-    assert emulator.requests()[-1]["body"]["inferenceConfig"]["maxTokens"] > titles.MOST_TOKENS
+    assert emulator.requests()[-1]["body"]["inferenceConfig"]["maxTokens"] > proposing.MOST_TOKENS
 
 
 def test_a_model_that_says_nothing_is_not_waited_for(
     alice: APIClient, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(titles, "LONGEST_WAIT", 0.3)
+    monkeypatch.setattr(proposing, "LONGEST_WAIT", 0.3)
     emulator.script(silence=True)
     assert proposed(alice) == "Wie backe ich Brot?"
     assert ModelCall.objects.get(purpose="title").fault == "TooLate"

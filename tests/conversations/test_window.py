@@ -15,10 +15,10 @@ from bedrock_chat.identity import local
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.ledger.models import ModelCall
 from bedrock_chat.wire.errors import BadRequest
-from conversations import turn, window
-from conversations.chat import ChatInput
 from conversations.content import Content
 from conversations.models import Conversation, Message, Outcome
+from conversations.turn import context_window, lifecycle
+from conversations.turn.types import ChatInput
 from tests import build
 from tests.conversations.chat import read, say
 from tests.emulator import Emulator
@@ -46,7 +46,7 @@ def refusal(response: Any) -> str:
     told: str = body["detail"]
     assert NAME in told
     assert "takes 32,000." in told
-    assert window.WAYS_OUT in told
+    assert context_window.WAYS_OUT in told
     return told
 
 
@@ -141,7 +141,7 @@ def test_bedrocks_refusal_is_told_with_the_estimate_and_its_question_survives(
     found = re.search(rf"about ([\d,]+) tokens, by our estimate; {re.escape(NAME)} takes 32,000\.", told)
     assert found is not None, told
     assert int(found[1].replace(",", "")) > WINDOW
-    assert window.WAYS_OUT in told
+    assert context_window.WAYS_OUT in told
     assert told.endswith("Bedrock says: Input is too long for requested model.")
     assert (response.json()["conversationId"], response.json()["messageId"]) == ("c1", "q1")
     assert (response.status_code, len(emulator.requests())) == (400, 1)
@@ -176,7 +176,7 @@ def test_every_vendors_words_for_it_are_known(
     chat = ChatInput("c1", catalog.find(SMALL), Content(build.text("hello"), {}))
     actor = Caller(user_id=local.local_user("alice").pk)
     with pytest.raises(BadRequest) as refused:
-        turn.drain(turn.run(actor, chat, listened=listened))
+        lifecycle.drain(lifecycle.run(actor, chat, listened=listened))
     told = str(refused.value.detail)
     assert told.startswith(f"The conversation is too long for {NAME}: it holds about ")
     assert told.endswith(f"Bedrock says: {message}")

@@ -16,9 +16,9 @@ from bedrock_chat.bedrock.events import ReasoningDelta, TextDelta
 from bedrock_chat.database import release_connection
 from bedrock_chat.identity.models import User
 from bedrock_chat.wire.errors import NotFound
-from conversations import checkpoints, closing, running, turn
-from conversations.chat import ChatInput
 from conversations.models import Conversation, Message, Outcome
+from conversations.turn import checkpoints, closing, lifecycle, registry
+from conversations.turn.types import ChatInput
 from tests import build
 from tests.conversations.chat import read, say, text_of
 from tests.emulator import Emulator
@@ -118,7 +118,7 @@ def listened(conversation: str, text: str, **fields: Any) -> Any:
         content=Content(build.text(text), {}),
         **fields,
     )
-    return turn.run(Caller(user_id=user.pk), chat, listened=True)
+    return lifecycle.run(Caller(user_id=user.pk), chat, listened=True)
 
 
 def advance(events: Any, texts: int) -> None:
@@ -185,14 +185,14 @@ def test_one_turn_that_cannot_be_checkpointed_costs_the_others_nothing(
 
 
 def _answer_id(conversation: str) -> str:
-    (found,) = [each for each in running.all_running() if each.turn.chat.conversation_external_id == conversation]
+    (found,) = [each for each in registry.all_running() if each.turn.chat.conversation_external_id == conversation]
     return found.answer_external_id
 
 
 def test_a_turn_waits_for_the_checkpoint_that_is_being_written(alice_here: APIClient, emulator: Emulator) -> None:
     events = listened("c1", "[[words:9]]")
     advance(events, 3)
-    (this,) = running.all_running()
+    (this,) = registry.all_running()
     with ThreadPoolExecutor(1) as pool, this.writing:
         closing_ = pool.submit(lambda: [list(events), release_connection(final=True)])
         time.sleep(0.3)
@@ -296,7 +296,7 @@ def test_a_failing_checkpoint_is_tried_again(
         patched.setattr(closing, "write_answer", lambda *_, **__: 1 / 0)
         checkpoints.write()
     assert Message.objects.count() == 1
-    assert not running.all_running()[0].writing.locked()
+    assert not registry.all_running()[0].writing.locked()
     checkpoints.write()
     assert Message.objects.count() == 2
     list(events)

@@ -14,10 +14,12 @@ from bedrock_chat.database import database_now, release_connection
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.ledger import recording
 from bedrock_chat.ledger.models import Purpose
-from conversations import access, admission, title_text
+from conversations import access
 from conversations.content import Block
+from conversations.titles import cleaning
 from conversations.tree import Node
-from conversations.turn import route
+from conversations.turn import admission
+from conversations.turn.lifecycle import route
 
 LONGEST_MESSAGE = 2000
 MESSAGES = 8
@@ -45,7 +47,7 @@ def propose(external_id: str, *, actor: Caller) -> str:
     with admission.admitted():
         proposed = _ask(external_id, path, bodies, actor) if path else ""
     texts = (_text(bodies[node.pk]) for node in path)
-    return proposed or next(filter(None, map(title_text.beginning, (*texts, conversation.title))), UNTITLED)
+    return proposed or next(filter(None, map(cleaning.beginning, (*texts, conversation.title))), UNTITLED)
 
 
 def _ask(external_id: str, path: list[Node], bodies: dict[int, list[Block]], actor: Caller) -> str:
@@ -80,7 +82,7 @@ def _ask(external_id: str, path: list[Node], bodies: dict[int, list[Block]], act
     recording.insert_late([call])
     recording.log_spending([call])
     said = "".join(block["text"] for block in built.blocks() if "text" in block)
-    return "" if fault else title_text.proposed(said, INSTRUCTION)
+    return "" if fault else cleaning.proposed(said, INSTRUCTION)
 
 
 @contextmanager

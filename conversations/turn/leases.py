@@ -7,8 +7,8 @@ from django.db.models import Q
 
 from bedrock_chat.database import database_now
 from bedrock_chat.wire.ids import new_id
-from conversations import running
 from conversations.models import Message
+from conversations.turn import registry
 
 HOLDER = new_id()  # this process; a forked child would share it, and the server never forks
 
@@ -22,7 +22,7 @@ def renew() -> None:
 
     A lease that has run out is not revived: others were told that the turn is over.
     """
-    held = [each.key for each in running.all_running()]
+    held = [each.key for each in registry.all_running()]
     if not held:
         return
     now = database_now()

@@ -22,10 +22,11 @@ from bedrock_chat.identity.caller import Caller
 from bedrock_chat.ledger import recording
 from bedrock_chat.ledger.models import Purpose
 from bedrock_chat.wire.errors import ApiError, BadRequest, Conflict, NotFound, ServiceUnavailable
-from conversations import access, admission, closing, content, opening, prompt, upkeep, window
-from conversations.chat import Answer, ChatInput, Finished, OpenTurn, TurnEvent, TurnOpened
+from conversations import access, content, upkeep
 from conversations.models import Outcome
-from conversations.running import Cut, RunningTurn, registered
+from conversations.turn import admission, asking, closing, context_window, opening
+from conversations.turn.registry import Cut, RunningTurn, registered
+from conversations.turn.types import Answer, ChatInput, Finished, OpenTurn, TurnEvent, TurnOpened
 
 
 def run(
@@ -175,7 +176,7 @@ def _close_cut(running: RunningTurn, cut: Cut | None, on_close: Callable[[], Non
 def _told(running: RunningTurn, cut: Cut | None, asked: request.ModelRequest, error: BaseException) -> BaseException:
     """The error as its client is to hear it, with the ids of the question that survives it."""
     if isinstance(error, TooLong):
-        error = window.explained(error, asked)
+        error = context_window.explained(error, asked)
     if cut is Cut.INTERRUPTED and isinstance(error, Exception):
         error = ServiceUnavailable("This server is shutting down; send the message again.", retry_after=1)
     if isinstance(error, ApiError):
@@ -192,9 +193,9 @@ def _reader(turn: OpenTurn) -> access.BlobReader:
 
 def _compose(turn: OpenTurn, read: access.BlobReader) -> request.ModelRequest:
     chat = turn.chat
-    messages = prompt.build(turn.path, turn.bodies, read)
+    messages = asking.build(turn.path, turn.bodies, read)
     if turn.extends:
-        messages = prompt.prefill(messages)
+        messages = asking.prefill(messages)
     else:
         messages.append({"role": "user", "content": content.question_to_converse(chat.content.blocks, read)})
     return request.compose(

@@ -9,7 +9,7 @@ from bedrock_chat.bedrock.events import AnswerBuilder
 from bedrock_chat.bedrock.interruption import Interruption
 from bedrock_chat.bedrock.tools import FoundDocument
 from bedrock_chat.ledger.models import ModelCall
-from conversations.chat import OpenTurn
+from conversations.turn.types import OpenTurn
 
 
 class Cut(StrEnum):

@@ -10,9 +10,9 @@ from bedrock_chat import blobs
 from bedrock_chat.bedrock import tools
 from bedrock_chat.bedrock.answers import storable
 from conversations import content
-from conversations.chat import OpenTurn
 from conversations.models import SOURCE_ID_LENGTH, Message, RelatedDocument
-from conversations.opening import BLOB_OWNER
+from conversations.turn.opening import BLOB_OWNER
+from conversations.turn.types import OpenTurn
 
 logger = logging.getLogger(__name__)
 

@@ -11,11 +11,12 @@ from bedrock_chat.database import database_now
 from bedrock_chat.ledger import recording
 from bedrock_chat.wire.errors import Conflict, NotFound
 from bedrock_chat.wire.ids import new_id
-from conversations import access, content, leases, related
-from conversations.chat import Answer, OpenTurn
+from conversations import access, content
 from conversations.content import Block
 from conversations.models import Conversation, Message, Outcome, Role
-from conversations.running import RunningTurn
+from conversations.turn import leases, related_documents
+from conversations.turn.registry import RunningTurn
+from conversations.turn.types import Answer, OpenTurn
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +39,7 @@ def close_turn(
     Raises NotFound where the conversation was deleted meanwhile, Conflict where another attempt has taken over, and
     what `on_close` raises.
     """
-    found = related.keep(running.turn, running.documents)
+    found = related_documents.keep(running.turn, running.documents)
     with running.closing():
         try:
             return _close(running, answered, found, stop_reason, outcome, on_close)
@@ -51,7 +52,7 @@ def close_turn(
 def _close(
     running: RunningTurn,
     answered: list[Block],
-    found: related.Found,
+    found: related_documents.Found,
     stop_reason: str,
     outcome: Outcome,
     on_close: Callable[[], None] | None,
@@ -63,7 +64,7 @@ def _close(
     if not _give_back(turn, outcome=outcome):
         raise Conflict("Another attempt has taken over this message.", extra=turn.ids)
     answer = write_answer(running, answered, stop_reason, now)
-    related.write(turn, answer.external_id, found)
+    related_documents.write(turn, answer.external_id, found)
     recording.insert(running.calls)
     if on_close is not None:
         on_close()

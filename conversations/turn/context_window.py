@@ -6,8 +6,8 @@ from bedrock_chat.bedrock import estimates, faults
 from bedrock_chat.bedrock.catalog import Model
 from bedrock_chat.bedrock.request import ModelRequest
 from bedrock_chat.wire.errors import BadRequest
-from conversations.chat import ChatInput
 from conversations.content import Block, document_format
+from conversations.turn.types import ChatInput
 
 WAYS_OUT = (
     "Shorten the message or leave out documents, branch from an earlier message, begin a new conversation, or choose a "

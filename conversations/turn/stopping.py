@@ -9,9 +9,10 @@ from django.db.models import F
 from bedrock_chat import statements
 from bedrock_chat.database import database_now
 from bedrock_chat.identity.caller import Caller
-from conversations import access, running
+from conversations import access
 from conversations.models import Message
 from conversations.streaming import relay
+from conversations.turn import registry
 
 POLL_SECONDS = 0.5
 LOOKS_SPARED = 9  # of ten, while Redis tells: only for what it lost
@@ -28,7 +29,7 @@ def stop(conversation_external_id: str, message_external_id: str, *, actor: Call
     question = access.get_question(conversation, message_external_id)
     if question.lease_expires_at is None or question.lease_expires_at <= database_now():
         return
-    if not running.stop(question.pk, question.attempt):
+    if not registry.stop(question.pk, question.attempt):
         statements.update(Message, {"pk": question.pk, "attempt": question.attempt}, stop_attempt=question.attempt)
         relay.ask_to_stop(question.lease_holder, question.pk, question.attempt)
 
@@ -40,9 +41,9 @@ def obey() -> None:
         _spared += 1
         return
     _spared = 0
-    attempts = dict(each.key for each in running.all_running())
+    attempts = dict(each.key for each in registry.all_running())
     if not attempts:
         return
     wanted = Message.objects.filter(pk__in=attempts, stop_attempt=F("attempt")).values_list("pk", "attempt")
     for question, attempt in wanted:
-        running.stop(question, attempt)
+        registry.stop(question, attempt)

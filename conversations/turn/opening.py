@@ -10,11 +10,12 @@ from bedrock_chat.identity.caller import Caller
 from bedrock_chat.identity.models import User
 from bedrock_chat.wire.errors import BadRequest, Forbidden, ServiceUnavailable
 from bedrock_chat.wire.ids import new_id
-from conversations import access, content, leases, placement, window
-from conversations.chat import Answer, ChatInput, OpenTurn
+from conversations import access, content
 from conversations.content import Block
 from conversations.models import Conversation, ConversationQuerySet, Message, Outcome, Role
 from conversations.tree import Node, Tree
+from conversations.turn import context_window, leases, placement
+from conversations.turn.types import Answer, ChatInput, OpenTurn
 
 BLOB_OWNER = "conversation"
 
@@ -147,7 +148,7 @@ def _bodies_in_sight(chat: ChatInput, conversation: Conversation, path: list[Nod
         raise BadRequest(f"{chat.model.display_name} cannot see images; choose a model that can.")
     if "attachment" in kinds and chat.model.documents is False:
         raise BadRequest(f"{chat.model.display_name} cannot read documents; choose a model that can.")
-    window.refuse_what_cannot_fit(chat, conversation.instruction, blocks)
+    context_window.refuse_what_cannot_fit(chat, conversation.instruction, blocks)
     return bodies
 
 

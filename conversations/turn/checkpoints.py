@@ -11,9 +11,10 @@ from itertools import islice
 from django.db import transaction
 
 from bedrock_chat.database import database_now
-from conversations import closing, content, running
+from conversations import content
 from conversations.models import Conversation, Outcome
-from conversations.running import Cut, RunningTurn
+from conversations.turn import closing, registry
+from conversations.turn.registry import Cut, RunningTurn
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +23,7 @@ MOST_IN_A_TRANSACTION = 50  # others wait for their turn to write meanwhile, on 
 
 def write() -> None:
     """Writes the answers that have grown since the last time."""
-    due = iter([each for each in running.all_running() if _has_news(each)])
+    due = iter([each for each in registry.all_running() if _has_news(each)])
     while batch := list(islice(due, MOST_IN_A_TRANSACTION)):
         # A turn that is closing writes its whole answer itself; waiting for it would keep the others waiting.
         held = [each for each in batch if each.writing.acquire(blocking=False)]

@@ -1,0 +1,1 @@
+"""Titles of conversations, as a model proposes them."""
