@@ -118,7 +118,7 @@ INSTALLED_APPS = [
 ]
 ROOT_URLCONF = "bedrock_chat.urls"
 ASGI_APPLICATION = "bedrock_chat.asgi.application"
-WEBSOCKETS = {"/ws": "conversations.streaming.websocket.serve"}
+WEBSOCKETS = {"/ws": "conversations.streaming.websocket.session.serve"}
 AUTH_USER_MODEL = "bedrock_chat.User"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 APPEND_SLASH = False  # the contract knows neither trailing slashes nor redirects

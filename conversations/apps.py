@@ -9,7 +9,8 @@ class ConversationsConfig(AppConfig):
 
     def ready(self) -> None:
         from bedrock_chat import draining, threads
-        from conversations.streaming import sse, turns, websocket
+        from conversations.streaming import driver, sse
+        from conversations.streaming.websocket import session
         from conversations.turn import admission, checkpoints, registry
 
         def interrupt() -> None:
@@ -17,9 +18,9 @@ class ConversationsConfig(AppConfig):
             threads.shared().submit(checkpoints.write)
             registry.interrupt_all()
 
-        draining.register(busy=admission.count, interrupt=interrupt, abandon=turns.abandon)
+        draining.register(busy=admission.count, interrupt=interrupt, abandon=driver.abandon)
         draining.register(busy=sse.streams_open, interrupt=_nothing, abandon=_nothing)
-        draining.register(busy=websocket.busy, interrupt=websocket.interrupt, abandon=websocket.abandon)
+        draining.register(busy=session.busy, interrupt=session.interrupt, abandon=session.abandon)
 
 
 def _nothing() -> None:

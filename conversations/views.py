@@ -31,8 +31,8 @@ from conversations.serializers import (
     SearchSerializer,
     read_chat_input,
 )
-from conversations.streaming import resuming, sse, turns
-from conversations.streaming.documentation import EVENTS, event_stream
+from conversations.streaming import driver, resuming, sse
+from conversations.streaming.openapi import EVENTS, event_stream
 from conversations.titles import proposing
 from conversations.turn import lifecycle, stopping
 
@@ -77,7 +77,7 @@ class TurnViewSet(ViewSet):
     def create(self, request: Request) -> HttpResponseBase:
         actor, chat = caller_of(request), read_chat_input(request.data)
         if isinstance(request.accepted_renderer, EventStreamRenderer):
-            return sse.respond(turns.begin(actor, chat))
+            return sse.respond(driver.begin(actor, chat))
         answer = lifecycle.drain(lifecycle.run(actor, chat))
         return Response(rendering.chat_output(answer, bodies.Inline()))
 

@@ -9,7 +9,7 @@ import contextlib
 import threading
 from collections.abc import AsyncGenerator, Callable
 
-from conversations.streaming.pieces import LAST, Piece
+from conversations.streaming.events import LAST, Piece
 
 Batch = tuple[int, list[Piece]]
 """Pieces that came, from a position on. Without pieces: nothing came for a while."""

@@ -6,10 +6,10 @@ from bedrock_chat.database import database_now
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.wire.errors import ServiceUnavailable
 from conversations import access
-from conversations.streaming import elsewhere, sse, turns
+from conversations.streaming import driver, remote, sse
 from conversations.streaming.log import once
+from conversations.streaming.replay import told_anew
 from conversations.streaming.sse import Listened
-from conversations.streaming.stored import told_anew
 
 
 def resume(
@@ -30,6 +30,6 @@ def resume(
             return None
         return Listened(attempt, once(told_anew(actor, conversation, question)))
     offset = sse.position_of(last_event_id, attempt)
-    if (log := turns.find(question.pk, attempt)) is not None:
+    if (log := driver.find(question.pk, attempt)) is not None:
         return Listened(attempt, log.follow(offset if offset <= len(log.pieces) else 0))
-    return Listened(attempt, elsewhere.follow(actor, question, offset))
+    return Listened(attempt, remote.follow(actor, question, offset))

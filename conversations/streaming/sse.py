@@ -5,8 +5,8 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
 from bedrock_chat.wire.event_stream import KEEP_ALIVE, EventStreamResponse, event
+from conversations.streaming.events import JOINED, LAST, Piece, joined
 from conversations.streaming.log import NOWHERE, Batch
-from conversations.streaming.pieces import JOINED, LAST, Piece, joined
 
 LONGEST_POSITION = 18  # digits
 

@@ -13,8 +13,8 @@ from websockets.sync.client import ClientConnection
 from bedrock_chat.bedrock import catalog, request, runtime, tools
 from bedrock_chat.bedrock.tools import FoundDocument, ToolResult
 from bedrock_chat.ledger.models import ModelCall
-from conversations.streaming.frames import frames_of
-from conversations.streaming.pieces import joined, piece_of
+from conversations.streaming.events import joined, piece_of
+from conversations.streaming.websocket.frames import frames_of
 from conversations.turn.types import Answer, Finished, TurnOpened
 from tests.emulator import Emulator
 from tests.listening import ask_socket, socket

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from conversations.streaming.events import JOINED, joined
 from conversations.streaming.log import LARGEST_BATCH, Log
-from conversations.streaming.pieces import JOINED, joined
 
 END = ("message_stop", {})
 

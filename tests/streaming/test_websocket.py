@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from bedrock_chat.wire.errors import BadRequest
-from conversations.streaming import websocket
-from conversations.streaming.parts import LARGEST_PART, Body
+from conversations.streaming.websocket import session
+from conversations.streaming.websocket.upload import LARGEST_PART, Body
 from tests.conversations.chat import payload
 from tests.emulator import Emulator
 from tests.listening import ask_socket, completion_of, frames, send, socket
@@ -330,7 +330,7 @@ def test_a_socket_that_breaks_while_it_is_written_to_is_no_fault_of_ours() -> No
             raise ConnectionResetError
 
     received: list[int] = []
-    asyncio.run(websocket.serve({"type": "websocket", "path": "/ws"}, {}, receive, send))
+    asyncio.run(session.serve({"type": "websocket", "path": "/ws"}, {}, receive, send))
     assert len(received) == 2
 
 

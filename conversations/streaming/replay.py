@@ -5,7 +5,7 @@ from bedrock_chat.ledger import recording
 from bedrock_chat.wire.errors import Conflict
 from conversations import access
 from conversations.models import Conversation, Message, Outcome, Role
-from conversations.streaming.pieces import Piece, failed, replayed, started
+from conversations.streaming.events import Piece, failed, replayed, started
 
 
 def told_anew(actor: Caller, conversation: Conversation, question: Message) -> list[Piece]:

@@ -6,8 +6,8 @@ from typing import Any
 
 from bedrock_chat.pump import AsgiMessage
 from bedrock_chat.wire.renderers import dumps
+from conversations.streaming.events import Piece, joined
 from conversations.streaming.log import Batch
-from conversations.streaming.pieces import Piece, joined
 
 MESSAGE_SENT = "Message sent."
 

@@ -9,7 +9,7 @@ from rest_framework import serializers
 from bedrock_chat.wire.event_stream import EVENT_STREAM
 from bedrock_chat.wire.openapi import ErrorSerializer
 from conversations.serializers import RelatedDocumentSerializer
-from conversations.streaming import pieces
+from conversations.streaming import events
 
 EVENTS = (
     "Each event has a name and JSON data, and an id where a client can go on from it: `message_start` (the ids; once, "
@@ -118,16 +118,16 @@ def _event(name: str, shape: type[Shape]) -> type[Shape]:
 STREAM = PolymorphicProxySerializer(
     component_name="TurnEvent",
     serializers=[
-        _event(pieces.MESSAGE_START, MessageStartSerializer),
-        _event(pieces.TEXT, PieceSerializer),
-        _event(pieces.REASONING, PieceSerializer),
-        _event(pieces.TOOL_USE, ToolUseDataSerializer),
-        _event(pieces.TOOL_RESULT, ToolResultDataSerializer),
-        _event(pieces.RELATED_DOCUMENT, RelatedDocumentDataSerializer),
-        _event(pieces.RETRYING, RetryingSerializer),
-        _event(pieces.WAITING, WaitingSerializer),
-        _event(pieces.MESSAGE_STOP, MessageStopSerializer),
-        _event(pieces.ERROR, TurnErrorSerializer),
+        _event(events.MESSAGE_START, MessageStartSerializer),
+        _event(events.TEXT, PieceSerializer),
+        _event(events.REASONING, PieceSerializer),
+        _event(events.TOOL_USE, ToolUseDataSerializer),
+        _event(events.TOOL_RESULT, ToolResultDataSerializer),
+        _event(events.RELATED_DOCUMENT, RelatedDocumentDataSerializer),
+        _event(events.RETRYING, RetryingSerializer),
+        _event(events.WAITING, WaitingSerializer),
+        _event(events.MESSAGE_STOP, MessageStopSerializer),
+        _event(events.ERROR, TurnErrorSerializer),
     ],
     resource_type_field_name=None,
 )

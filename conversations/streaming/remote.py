@@ -18,9 +18,9 @@ from bedrock_chat.identity.caller import Caller
 from bedrock_chat.wire.errors import NotFound, ServiceUnavailable, recorded
 from conversations.models import Message
 from conversations.streaming import relay
+from conversations.streaming.events import WAITING, Piece, failed
 from conversations.streaming.log import NOWHERE, Batch
-from conversations.streaming.pieces import WAITING, Piece, failed
-from conversations.streaming.stored import told_anew
+from conversations.streaming.replay import told_anew
 
 POLL_SECONDS = 1.0
 QUIET_SECONDS = 15.0

@@ -22,10 +22,11 @@ from bedrock_chat.pump import AsgiMessage, Receive, Send, pump
 from bedrock_chat.wire import parsers
 from bedrock_chat.wire.errors import BadRequest, ServiceUnavailable, recorded
 from conversations.serializers import read_chat_input
-from conversations.streaming import frames, turns
-from conversations.streaming.parts import Body
-from conversations.streaming.pieces import ERROR, Piece
+from conversations.streaming import driver
+from conversations.streaming.events import ERROR, Piece
 from conversations.streaming.sse import Listened
+from conversations.streaming.websocket import frames
+from conversations.streaming.websocket.upload import Body
 
 LEAVING = "This server is shutting down; send the message again."
 MOST_EARLY = 4
@@ -176,7 +177,7 @@ class Session:
         caller: Caller = cognito.sign_in(self._request, token)
         if caller.user_id != self._user_id:
             raise BadRequest("END must come from the user who said START.")
-        return turns.begin(caller, read_chat_input(parsers.parse(self._body.joined())))
+        return driver.begin(caller, read_chat_input(parsers.parse(self._body.joined())))
 
     async def _refuse(self, error: Exception) -> None:
         with contextlib.suppress(Exception):  # the socket may be gone already

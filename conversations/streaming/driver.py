@@ -10,8 +10,8 @@ from bedrock_chat.identity.caller import Caller
 from bedrock_chat.ledger import recording
 from bedrock_chat.wire.errors import ServiceUnavailable, recorded
 from conversations.streaming import relay
+from conversations.streaming.events import failed, piece_of, replayed, started
 from conversations.streaming.log import Log, once
-from conversations.streaming.pieces import failed, piece_of, replayed, started
 from conversations.streaming.sse import Listened
 from conversations.turn import lifecycle
 from conversations.turn.types import ChatInput, Finished, TurnEvent, TurnOpened

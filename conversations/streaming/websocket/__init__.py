@@ -1,0 +1,1 @@
+"""`/ws`: the socket that existing frontends speak."""
