@@ -7,7 +7,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
 
-from bedrock_chat.console import ReadOnlyAdmin
+from bedrock_chat.console.site import ReadOnlyAdmin
 from bedrock_chat.identity.models import User
 from bedrock_chat.jobs import queue
 from bedrock_chat.jobs.models import Job, State, Worker

@@ -16,4 +16,4 @@ class BedrockChatConfig(AppConfig):
 class ConsoleConfig(AdminConfig):
     """Django's admin with our site, so that `@admin.register` in every app lands in the console."""
 
-    default_site = "bedrock_chat.console.Console"
+    default_site = "bedrock_chat.console.site.Console"

@@ -89,7 +89,7 @@ LOGO_PATH = env.text("LOGO_PATH", "")
 JOB_LEASE_SECONDS = env.seconds("JOB_LEASE_SECONDS", 15, minimum=1)
 WORKER_CONCURRENCY = env.integer("WORKER_CONCURRENCY", 8, minimum=1)
 JOBS: dict[str, str] = {
-    "remove blobs": "bedrock_chat.blob_removal.remove_unreferenced",
+    "remove blobs": "bedrock_chat.blobs.removal.remove_unreferenced",
     "index conversations": "conversations.search.index_new",
     "compact search": "bedrock_chat.search.index.compact",
 }
@@ -165,7 +165,7 @@ UNFOLD = {
 }
 
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["bedrock_chat.identity.cognito.TokenAuthentication"],
+    "DEFAULT_AUTHENTICATION_CLASSES": ["bedrock_chat.identity.tokens.TokenAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["bedrock_chat.identity.permissions.IsSignedIn"],
     "DEFAULT_PARSER_CLASSES": ["bedrock_chat.wire.parsers.WireParser"],
     "DEFAULT_RENDERER_CLASSES": ["bedrock_chat.wire.renderers.WireRenderer"],
@@ -236,11 +236,11 @@ BLOB_PREFIX = env.text("BLOB_PREFIX", "")
 BLOB_GRACE_SECONDS = env.seconds("BLOB_GRACE_SECONDS", 86_400, minimum=1)
 _BLOBS: dict[str, Any] = (
     {
-        "BACKEND": "bedrock_chat.s3.S3Files",
+        "BACKEND": "bedrock_chat.blobs.s3_storage.S3Files",
         "OPTIONS": {"bucket": BLOB_BUCKET, "prefix": BLOB_PREFIX, "region": AWS_REGION},
     }
     if BLOB_BUCKET
-    else {"BACKEND": "bedrock_chat.blobs.LocalFiles", "OPTIONS": {"location": DATA_DIR / "blobs"}}
+    else {"BACKEND": "bedrock_chat.blobs.storing.LocalFiles", "OPTIONS": {"location": DATA_DIR / "blobs"}}
 )
 STORAGES = {
     "default": _BLOBS,

@@ -17,8 +17,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
-from bedrock_chat import blob_links, blobs, draining
+from bedrock_chat.blobs import links, storing
 from bedrock_chat.jobs.worker import workers_seen
+from bedrock_chat.process import shutdown
 from bedrock_chat.wire.errors import ServiceUnavailable
 from bedrock_chat.wire.openapi import errors
 
@@ -74,7 +75,7 @@ class ReadinessViewSet(OpenViewSet):
         responses={200: ReadinessSerializer, **errors(503)},
     )
     def retrieve(self, request: Request) -> Response:
-        if draining.draining():
+        if shutdown.draining():
             raise ServiceUnavailable("This process is shutting down.", retry_after=1)
         for name, check in (("database", _ask_database), ("cache", _ask_cache)):
             try:
@@ -126,10 +127,10 @@ class BlobViewSet(OpenViewSet):
         responses={(200, "*/*"): OpenApiTypes.BINARY, **errors(400, 403, 404)},
     )
     def retrieve(self, request: Request, sha256: str) -> HttpResponseBase:
-        link = blob_links.read(sha256, request.query_params)
+        link = links.read(sha256, request.query_params)
         response = FileResponse(
-            blobs.open_owned(sha256),
-            as_attachment=not blobs.is_shown(link.content_type),
+            storing.open_owned(sha256),
+            as_attachment=not storing.is_shown(link.content_type),
             filename=link.file_name,
             content_type=link.content_type,
         )

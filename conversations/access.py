@@ -5,7 +5,8 @@ from datetime import datetime
 
 from django.db.models import QuerySet
 
-from bedrock_chat import blobs, statements
+from bedrock_chat.blobs import storing
+from bedrock_chat.database import compiled_sql
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.wire.errors import NotFound
 from bedrock_chat.wire.paging import ALL, Page
@@ -39,7 +40,7 @@ def visible_conversations(actor: Caller, page: Page = ALL) -> QuerySet[Conversat
 def find_conversation(actor: Caller, external_id: str, *, lock: bool = False) -> Conversation | None:
     """The caller's conversation of that id, or None."""
     where = {**ConversationQuerySet.owner(actor), "external_id": external_id}
-    return statements.get(Conversation, where, lock=lock)
+    return compiled_sql.get(Conversation, where, lock=lock)
 
 
 def get_conversation(actor: Caller, external_id: str, *, lock: bool = False) -> Conversation:
@@ -95,13 +96,13 @@ def get_related_document(conversation: Conversation, source_id: str) -> RelatedD
 
 def read_tree(conversation: Conversation, now: datetime) -> Tree:
     """All messages of a conversation without their bodies, in one query."""
-    rows = statements.select(Message, NODE_FIELDS, {"conversation_id": conversation.pk})
+    rows = compiled_sql.select(Message, NODE_FIELDS, {"conversation_id": conversation.pk})
     return Tree.of((Node(*row) for row in rows), now)
 
 
 def read_bodies(nodes: Sequence[Node]) -> dict[int, list[Block]]:
     """The stored content of exactly these messages, in one query."""
-    return statements.documents(Message, "content", [node.pk for node in nodes])
+    return compiled_sql.documents(Message, "content", [node.pk for node in nodes])
 
 
 def stored_answer(
@@ -127,7 +128,7 @@ class BlobReader:
 
     def __init__(self, known: Mapping[str, bytes]) -> None:
         self._bodies = dict(known)
-        self._files = blobs.Files()
+        self._files = storing.Files()
 
     def expect(self, shas: Iterable[str]) -> None:
         """Looks up where files lie, so that none of them needs the database when it is read."""

@@ -4,7 +4,7 @@ from django.contrib import admin
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest
 
-from bedrock_chat.console import ReadOnlyAdmin
+from bedrock_chat.console.site import ReadOnlyAdmin
 from conversations.models import Conversation
 
 

@@ -18,7 +18,7 @@ import orjson
 from PIL import Image
 from rest_framework.exceptions import ValidationError
 
-from bedrock_chat import blobs
+from bedrock_chat.blobs import storing
 from conversations.bodies import ShowBlob
 
 logger = logging.getLogger(__name__)
@@ -243,7 +243,7 @@ def _check_document(body: bytes) -> None:
 
 
 def _keep(body: bytes, bodies: dict[str, bytes]) -> str:
-    sha256 = blobs.digest(body)
+    sha256 = storing.digest(body)
     bodies[sha256] = body
     return sha256
 

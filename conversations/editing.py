@@ -7,8 +7,8 @@ from typing import Any
 from django.db import transaction
 from django.db.models import QuerySet
 
-from bedrock_chat import blobs
-from bedrock_chat.database import database_now, yield_sqlite_lock
+from bedrock_chat.blobs import storing
+from bedrock_chat.database.connections import database_now, yield_sqlite_lock
 from bedrock_chat.identity.caller import Caller
 from conversations import access, search
 from conversations.models import Conversation, Message
@@ -91,6 +91,6 @@ def delete_rows(rows: Sequence[int]) -> None:
 
     A closing turn locks its conversation too, so nothing is added between the statements.
     """
-    blobs.forget(BLOB_OWNER, rows)
+    storing.forget(BLOB_OWNER, rows)
     search.forget(rows)
     Conversation.objects.filter(pk__in=rows).delete()

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from django.db import transaction
 from django.db.models import F
 
-from bedrock_chat.database import database_now, truncate_log
+from bedrock_chat.database.connections import database_now, truncate_log
 from bedrock_chat.identity.models import User
 from bedrock_chat.ledger import recording
 from bedrock_chat.ledger.models import ModelCall

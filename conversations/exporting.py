@@ -17,8 +17,8 @@ from typing import Any
 
 from django.forms.models import model_to_dict
 
-from bedrock_chat import blobs
-from bedrock_chat.database import database_now
+from bedrock_chat.blobs import storing
+from bedrock_chat.database.connections import database_now
 from bedrock_chat.identity.models import User
 from bedrock_chat.ledger.models import ModelCall
 from bedrock_chat.wire.errors import NotFound
@@ -77,7 +77,7 @@ class _Copies:
     def __init__(self, folder: Path) -> None:
         self.lost: list[str] = []
         self._folder = folder
-        self._files = blobs.Files()
+        self._files = storing.Files()
 
     def expect(self, shas: Iterable[str]) -> None:
         self._files.expect(shas)

@@ -16,7 +16,7 @@ from typing import Final
 from django.db import transaction
 from django.db.models import Exists, F, OuterRef, QuerySet
 
-from bedrock_chat.database import database_now, yield_sqlite_lock
+from bedrock_chat.database.connections import database_now, yield_sqlite_lock
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.jobs.queue import Claimed
 from bedrock_chat.search import finding, highlights, index

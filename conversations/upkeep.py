@@ -2,7 +2,7 @@
 
 from django.conf import settings
 
-from bedrock_chat import heartbeat
+from bedrock_chat.process import heartbeat
 from conversations.streaming import relay
 from conversations.turn import checkpoints, leases, stopping
 

@@ -9,7 +9,7 @@ from django.db import connection
 from django.db.models import Model
 from django.utils import timezone
 
-from bedrock_chat import blobs
+from bedrock_chat.blobs import storing
 from bedrock_chat.identity.models import User
 from bedrock_chat.wire.ids import new_id
 from conversations.content import Content
@@ -89,12 +89,12 @@ def related_document(answer: Message, source_id: str, **columns: Any) -> Related
 
 def body_of(sha256: str) -> bytes:
     """What is stored of a blob. Raises FileNotFoundError."""
-    return blobs.Files().read(sha256)
+    return storing.Files().read(sha256)
 
 
 def file_of(sha256: str) -> str:
     """The name of a blob's file in storage."""
-    return blobs.locate([sha256])[sha256]
+    return storing.locate([sha256])[sha256]
 
 
 def lose(sha256: str) -> None:

@@ -12,8 +12,8 @@ from django.conf import settings as django_settings
 from django.core.cache import caches
 from rest_framework.test import APIClient
 
-from bedrock_chat import heartbeat
 from bedrock_chat.bedrock import runtime
+from bedrock_chat.process import heartbeat
 from tests.emulator import Emulator
 from tests.people import auth
 

@@ -2,7 +2,7 @@
 
 from functools import lru_cache
 
-from bedrock_chat.identity import cognito, local
+from bedrock_chat.identity import local, tokens
 from bedrock_chat.identity.models import SigningKey
 
 
@@ -13,7 +13,7 @@ def private_key() -> str:
 
 
 def token_for(username: str, *groups: str) -> str:
-    cognito.reset()  # the test before may have had another key
+    tokens.reset()  # the test before may have had another key
     key = SigningKey(kid=local.FIRST_KEY, private_key=private_key())
     SigningKey.objects.bulk_create([key], ignore_conflicts=True)
     return local.issue_token(username, groups)

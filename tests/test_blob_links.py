@@ -6,8 +6,8 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 import pytest
 from django.test import Client
 
-from bedrock_chat import blob_links, blobs
-from bedrock_chat.blobs import BlobReference
+from bedrock_chat.blobs import links, storing
+from bedrock_chat.blobs.storing import BlobReference
 from tests import build
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both]
@@ -18,15 +18,15 @@ BODY = b"\x89PNG some bytes" * 100_000
 @pytest.fixture
 def sha256() -> str:
     """A stored blob that somebody owns."""
-    named = blobs.digest(BODY)
-    blobs.store({named: BODY})
-    blobs.refer("conversation", 1, [named])
+    named = storing.digest(BODY)
+    storing.store({named: BODY})
+    storing.refer("conversation", 1, [named])
     return named
 
 
 def address(sha256: str, content_type: str = "image/png", file_name: str = "image.png") -> str:
     """Path and query of an address."""
-    parts = urlsplit(blobs.url(sha256, None, content_type=content_type, file_name=file_name))
+    parts = urlsplit(storing.url(sha256, None, content_type=content_type, file_name=file_name))
     return f"{parts.path}?{parts.query}"
 
 
@@ -63,7 +63,7 @@ def test_a_browser_may_keep_it_as_long_as_the_address_holds(sha256: str, client:
 
 def test_it_is_an_absolute_address_of_this_server(sha256: str, settings: Any) -> None:
     settings.PUBLIC_BASE_URL = "https://chat.example.com/api"
-    made = blobs.url(sha256, None, content_type="image/png", file_name="image.png")
+    made = storing.url(sha256, None, content_type="image/png", file_name="image.png")
     assert made.startswith(f"https://chat.example.com/api/blobs/{sha256}?")
 
 
@@ -73,21 +73,21 @@ def test_it_holds_for_three_quarters_of_its_life_at_least_and_no_longer_than_it(
 ) -> None:
     settings.BLOB_URL_SECONDS = life
     for begun in (1_800_000_000.0, 1_800_000_000.9, 1_800_001_234.5):
-        monkeypatch.setattr(blob_links.time, "time", lambda begun=begun: begun)
+        monkeypatch.setattr(links.time, "time", lambda begun=begun: begun)
         made = address(sha256)
-        monkeypatch.setattr(blob_links.time, "time", lambda begun=begun: begun + 0.75 * life - 1)
+        monkeypatch.setattr(links.time, "time", lambda begun=begun: begun + 0.75 * life - 1)
         assert client.get(made).status_code == 200
-        monkeypatch.setattr(blob_links.time, "time", lambda begun=begun: begun + life)
+        monkeypatch.setattr(links.time, "time", lambda begun=begun: begun + life)
         response = client.get(made)
         assert (response.status_code, response.json()["detail"].startswith("This address has expired")) == (403, True)
 
 
 def test_the_same_file_has_the_same_address_for_a_while(sha256: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blob_links.time, "time", lambda: 1_800_000_000.0)
+    monkeypatch.setattr(links.time, "time", lambda: 1_800_000_000.0)
     first = address(sha256)
-    monkeypatch.setattr(blob_links.time, "time", lambda: 1_800_000_899.0)
+    monkeypatch.setattr(links.time, "time", lambda: 1_800_000_899.0)
     assert address(sha256) == first
-    monkeypatch.setattr(blob_links.time, "time", lambda: 1_800_000_900.0)
+    monkeypatch.setattr(links.time, "time", lambda: 1_800_000_900.0)
     assert address(sha256) != first
 
 
@@ -117,9 +117,9 @@ def test_whoever_changes_it_gets_nothing(sha256: str, client: Client, fields: di
 
 
 def test_the_signature_of_one_file_opens_no_other(sha256: str, client: Client) -> None:
-    others = blobs.digest(b"somebody else's")
-    blobs.store({others: b"somebody else's"})
-    blobs.refer("conversation", 2, [others])
+    others = storing.digest(b"somebody else's")
+    storing.store({others: b"somebody else's"})
+    storing.refer("conversation", 2, [others])
     assert client.get(address(sha256).replace(sha256, others)).status_code == 403
     assert client.get(f"/blobs/{others}").status_code == 403
     for path in ("../../etc/passwd", "%2e%2e%2fsecret", "x"):
@@ -134,10 +134,10 @@ def test_another_servers_signature_opens_nothing(sha256: str, client: Client, se
 
 def test_it_ends_with_the_last_owner_of_the_file(sha256: str, client: Client) -> None:
     made = address(sha256)
-    blobs.refer("conversation", 2, [sha256])
-    blobs.forget("conversation", [1])
+    storing.refer("conversation", 2, [sha256])
+    storing.forget("conversation", [1])
     assert client.get(made).status_code == 200
-    blobs.forget("conversation", [2])
+    storing.forget("conversation", [2])
     assert BlobReference.objects.count() == 0
     assert client.get(made).status_code == 404
 
@@ -173,9 +173,9 @@ def test_a_storage_that_signs_addresses_is_asked_instead(sha256: str, monkeypatc
     def signed_url(self: Any, name: str, *, seconds: int, content_type: str, content_disposition: str) -> str:
         return f"https://bucket.example.com/{name}?{seconds}&{content_type}&{content_disposition}"
 
-    monkeypatch.setattr(blobs.LocalFiles, "signed_url", signed_url, raising=False)
+    monkeypatch.setattr(storing.LocalFiles, "signed_url", signed_url, raising=False)
     name = build.file_of(sha256)
-    assert blobs.url(sha256, name, content_type="text/html", file_name="a.html") == (
+    assert storing.url(sha256, name, content_type="text/html", file_name="a.html") == (
         f'https://bucket.example.com/{name}?3600&text/html&attachment; filename="a.html"'
     )
 

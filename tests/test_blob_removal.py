@@ -16,9 +16,9 @@ from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 from rest_framework.test import APIClient
 
-from bedrock_chat import blob_removal, blobs
-from bedrock_chat.blobs import Blob, BlobReference, BlobRemoval
-from bedrock_chat.database import release_connection
+from bedrock_chat.blobs import removal, storing
+from bedrock_chat.blobs.storing import Blob, BlobReference, BlobRemoval
+from bedrock_chat.database.connections import release_connection
 from bedrock_chat.jobs import queue
 from bedrock_chat.jobs.models import Job
 from bedrock_chat.jobs.queue import Claimed, LeaseLost
@@ -32,10 +32,10 @@ DAY = timedelta(days=1)
 
 
 def stored(body: bytes, *, age: timedelta = timedelta(), owner: int | None = None) -> str:
-    sha256 = blobs.digest(body)
-    blobs.store({sha256: body})
+    sha256 = storing.digest(body)
+    storing.store({sha256: body})
     if owner is not None:
-        blobs.refer("conversation", owner, [sha256])
+        storing.refer("conversation", owner, [sha256])
     Blob.objects.filter(pk=sha256).update(stored_at=timezone.now() - age)
     return sha256
 
@@ -61,22 +61,22 @@ def job() -> Claimed:
 
 def test_what_is_old_and_forgotten_goes_and_nothing_else(job: Claimed) -> None:
     forgotten, young, kept = stored(b"1", age=2 * DAY), stored(b"2"), stored(b"3", age=2 * DAY, owner=1)
-    blob_removal.remove_unreferenced(job)
+    removal.remove_unreferenced(job)
     assert [there(each) for each in (forgotten, young, kept)] == [False, True, True]
     assert set(Blob.objects.values_list("pk", flat=True)) == {young, kept}
 
 
 def test_many_go_in_one_run(job: Claimed) -> None:
-    shas = [stored(str(number).encode(), age=2 * DAY) for number in range(blob_removal.AT_A_TIME + 5)]
-    blob_removal.remove_unreferenced(job)
+    shas = [stored(str(number).encode(), age=2 * DAY) for number in range(removal.AT_A_TIME + 5)]
+    removal.remove_unreferenced(job)
     assert not any(map(there, shas))
     assert not Blob.objects.exists()
 
 
 def test_what_was_uploaded_again_stays(job: Claimed) -> None:
     sha256 = stored(b"1", age=2 * DAY)
-    blobs.store({sha256: b"1"})
-    blob_removal.remove_unreferenced(job)
+    storing.store({sha256: b"1"})
+    removal.remove_unreferenced(job)
     assert there(sha256)
 
 
@@ -84,15 +84,15 @@ def test_an_upload_while_the_old_file_is_deleted_makes_another(
     job: Claimed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     sha256 = stored(b"1", age=2 * DAY)
-    old, delete = build.file_of(sha256), blobs.LocalFiles.delete
+    old, delete = build.file_of(sha256), storing.LocalFiles.delete
 
-    def meanwhile(storage: blobs.LocalFiles, name: str) -> None:
+    def meanwhile(storage: storing.LocalFiles, name: str) -> None:
         assert name == old
         stored(b"1", owner=1)
         delete(storage, name)
 
-    monkeypatch.setattr(blobs.LocalFiles, "delete", meanwhile)
-    blob_removal.remove_unreferenced(job)
+    monkeypatch.setattr(storing.LocalFiles, "delete", meanwhile)
+    removal.remove_unreferenced(job)
     assert there(sha256)
     assert files(tmp_path) == [Path(build.file_of(sha256)).name] != [Path(old).name]
 
@@ -106,22 +106,22 @@ def test_a_removal_that_slept_deletes_nothing_that_was_uploaded_since(
     old = build.file_of(sha256)
     Blob.objects.update(generation=generation)
     default_storage.save(build.file_of(sha256), default_storage.open(old))
-    delete, slept = blobs.LocalFiles.delete, False
+    delete, slept = storing.LocalFiles.delete, False
 
-    def sleepy(storage: blobs.LocalFiles, name: str) -> None:
+    def sleepy(storage: storing.LocalFiles, name: str) -> None:
         nonlocal slept
         if not slept:
             slept = True
             Job.objects.update(due_at=timezone.now() - timedelta(seconds=1))
             (taken_over,) = queue.claim("worker-2", 1)
-            blob_removal.remove_unreferenced(taken_over)
+            removal.remove_unreferenced(taken_over)
             assert not BlobRemoval.objects.exists()
             stored(b"1", owner=1)
         delete(storage, name)
 
-    monkeypatch.setattr(blobs.LocalFiles, "delete", sleepy)
+    monkeypatch.setattr(storing.LocalFiles, "delete", sleepy)
     with pytest.raises(LeaseLost):
-        blob_removal.remove_unreferenced(job)
+        removal.remove_unreferenced(job)
     assert slept
     assert there(sha256)
 
@@ -129,9 +129,9 @@ def test_a_removal_that_slept_deletes_nothing_that_was_uploaded_since(
 def test_a_removal_that_slept_leaves_another_note_alone(job: Claimed, monkeypatch: pytest.MonkeyPatch) -> None:
     """The body came again and was forgotten again meanwhile: its second file is still to be deleted, and will be."""
     sha256 = stored(b"1", age=2 * DAY)
-    delete, noted = blobs.LocalFiles.delete, ""
+    delete, noted = storing.LocalFiles.delete, ""
 
-    def sleepy(storage: blobs.LocalFiles, name: str) -> None:
+    def sleepy(storage: storing.LocalFiles, name: str) -> None:
         nonlocal noted
         if not noted:
             stored(b"1")
@@ -141,9 +141,9 @@ def test_a_removal_that_slept_leaves_another_note_alone(job: Claimed, monkeypatc
             queue.cancel(job.pk)
         delete(storage, name)
 
-    monkeypatch.setattr(blobs.LocalFiles, "delete", sleepy)
+    monkeypatch.setattr(storing.LocalFiles, "delete", sleepy)
     with pytest.raises(LeaseLost):
-        blob_removal.remove_unreferenced(job)
+        removal.remove_unreferenced(job)
     assert list(BlobRemoval.objects.values_list("pk", flat=True)) == [noted]
     assert default_storage.exists(noted)
 
@@ -164,7 +164,7 @@ def test_what_is_just_being_uploaded_stays(job: Claimed) -> None:
     with ThreadPoolExecutor(1) as pool:
         uploading = pool.submit(upload)
         touched.wait(10)
-        blob_removal.remove_unreferenced(job)
+        removal.remove_unreferenced(job)
         removed.set()
         uploading.result(10)
     assert there(sha256)
@@ -172,24 +172,24 @@ def test_what_is_just_being_uploaded_stays(job: Claimed) -> None:
 
 def test_nobody_refers_to_what_is_gone(job: Claimed) -> None:
     sha256 = stored(b"1", age=2 * DAY)
-    blob_removal.remove_unreferenced(job)
+    removal.remove_unreferenced(job)
     with pytest.raises(IntegrityError), transaction.atomic():
-        blobs.refer("conversation", 1, [sha256])
+        storing.refer("conversation", 1, [sha256])
     assert not BlobReference.objects.exists()
 
 
 def test_a_turn_that_slept_longer_than_the_grace_is_asked_to_come_again(
     client_of: Callable[..., APIClient], emulator: Emulator, png: str, job: Claimed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def store(bodies: Any, _store: Any = blobs.store) -> None:
+    def store(bodies: Any, _store: Any = storing.store) -> None:
         _store(bodies)
         Blob.objects.update(stored_at=timezone.now() - 2 * DAY)
-        blob_removal.remove_unreferenced(job)
+        removal.remove_unreferenced(job)
 
     alice = client_of("alice")
     image = {"contentType": "image", "mediaType": "image/png", "body": png}
     with monkeypatch.context() as patched:
-        patched.setattr(blobs, "store", store)
+        patched.setattr(storing, "store", store)
         refused = say(alice, "c1", [image])
     assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
     assert say(alice, "c1", [image]).status_code == 200
@@ -199,7 +199,7 @@ def test_uploads_and_removals_of_the_same_bytes_at_once_lose_nothing(settings: A
     """Every upload that was told it had succeeded can be read until its owner goes."""
     settings.BLOB_GRACE_SECONDS = 0.3
     body = b"the same bytes"
-    sha256 = blobs.digest(body)
+    sha256 = storing.digest(body)
     end = time.monotonic() + 5
     lost: list[int] = []
 
@@ -207,11 +207,11 @@ def test_uploads_and_removals_of_the_same_bytes_at_once_lose_nothing(settings: A
         uploads = 0
         try:
             while time.monotonic() < end:
-                blobs.store({sha256: body})
-                blobs.refer("conversation", owner, [sha256])
+                storing.store({sha256: body})
+                storing.refer("conversation", owner, [sha256])
                 if build.body_of(sha256) != body:
                     lost.append(owner)
-                blobs.forget("conversation", [owner])
+                storing.forget("conversation", [owner])
                 uploads += 1
                 time.sleep(random.uniform(0, 1.2))
         finally:
@@ -225,7 +225,7 @@ def test_uploads_and_removals_of_the_same_bytes_at_once_lose_nothing(settings: A
                 queue.enqueue("remove blobs")
                 (claimed,) = queue.claim("worker-1", 1)
                 before = Blob.objects.filter(pk=sha256).count()
-                blob_removal.remove_unreferenced(claimed)
+                removal.remove_unreferenced(claimed)
                 removals += before - Blob.objects.filter(pk=sha256).count() > 0
                 queue.cancel(claimed.pk)
         finally:
@@ -247,12 +247,12 @@ def test_a_removal_that_was_cut_short_is_taken_up(
     def killed(*_: Any) -> None:
         raise OSError("killed")
 
-    monkeypatch.setattr(blobs.LocalFiles, "delete", killed)
+    monkeypatch.setattr(storing.LocalFiles, "delete", killed)
     with pytest.raises(OSError, match="killed"):
-        blob_removal.remove_unreferenced(job)
+        removal.remove_unreferenced(job)
     assert len(files(tmp_path)) == 1
     monkeypatch.undo()
-    blob_removal.remove_unreferenced(job)
+    removal.remove_unreferenced(job)
     assert files(tmp_path) == []
     assert not BlobRemoval.objects.exists()
 
@@ -261,7 +261,7 @@ def test_who_has_lost_the_job_removes_nothing(job: Claimed) -> None:
     sha256 = stored(b"1", age=2 * DAY)
     queue.cancel(job.pk)
     with pytest.raises(LeaseLost):
-        blob_removal.remove_unreferenced(job)
+        removal.remove_unreferenced(job)
     assert there(sha256)
 
 
@@ -273,7 +273,7 @@ def test_what_a_killed_process_left_unfinished_goes_too(job: Claimed, tmp_path: 
         path.write_bytes(b"half")
     two_days_ago = time.time() - 2 * 86_400
     os.utime(old, (two_days_ago, two_days_ago))
-    blob_removal.remove_unreferenced(job)
+    removal.remove_unreferenced(job)
     assert (old.exists(), young.exists()) == (False, True)
 
 
@@ -285,6 +285,6 @@ def test_a_deleted_conversation_leaves_no_file_behind(
     assert say(alice, "c1", [image, {"contentType": "text", "body": "look"}]).status_code == 200
     alice.delete("/conversation/c1")
     Blob.objects.update(stored_at=timezone.now() - 2 * DAY)
-    blob_removal.remove_unreferenced(job)
+    removal.remove_unreferenced(job)
     assert files(tmp_path) == []
     assert not Blob.objects.exists()

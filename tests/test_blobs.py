@@ -12,17 +12,17 @@ from django.core.files.base import File
 from django.core.files.storage import default_storage
 from django.utils import timezone
 
-from bedrock_chat import blobs
-from bedrock_chat.blobs import Blob, BlobReference
-from bedrock_chat.database import release_connection
+from bedrock_chat.blobs import storing
+from bedrock_chat.blobs.storing import Blob, BlobReference
+from bedrock_chat.database.connections import release_connection
 from tests import build
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def stored(body: bytes) -> str:
-    sha256 = blobs.digest(body)
-    blobs.store({sha256: body})
+    sha256 = storing.digest(body)
+    storing.store({sha256: body})
     return sha256
 
 
@@ -38,10 +38,10 @@ def test_the_same_bytes_are_one_file_and_one_row() -> None:
 @pytest.mark.both
 def test_an_owner_refers_once_and_is_forgotten() -> None:
     sha256 = stored(b"hello")
-    blobs.refer("conversation", 1, [sha256])
-    blobs.refer("conversation", 1, [sha256])
-    blobs.refer("conversation", 2, [sha256])
-    blobs.forget("conversation", [1])
+    storing.refer("conversation", 1, [sha256])
+    storing.refer("conversation", 1, [sha256])
+    storing.refer("conversation", 2, [sha256])
+    storing.forget("conversation", [1])
     assert list(BlobReference.objects.values_list("owner_id", flat=True)) == [2]
 
 
@@ -49,10 +49,10 @@ def test_a_write_that_breaks_off_leaves_no_file(monkeypatch: pytest.MonkeyPatch)
     def full(*_: Any) -> None:
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(blobs.os, "fsync", full)
+    monkeypatch.setattr(storing.os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
         stored(b"hello")
-    assert not default_storage.exists(build.file_of(blobs.digest(b"hello")))
+    assert not default_storage.exists(build.file_of(storing.digest(b"hello")))
     monkeypatch.undo()
     assert build.body_of(stored(b"hello")) == b"hello"
 
@@ -61,7 +61,7 @@ def test_no_unfinished_files_stay_behind(monkeypatch: pytest.MonkeyPatch, tmp_pa
     def full(*_: Any) -> None:
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(blobs.os, "fsync", full)
+    monkeypatch.setattr(storing.os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
         stored(b"hello")
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
@@ -83,10 +83,10 @@ def at_once(calls: Iterable[Callable[[], None]]) -> None:
 
 @pytest.mark.both
 def test_the_same_bytes_at_once_are_one_file_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    exists, save = blobs.LocalFiles.exists, blobs.LocalFiles._save
+    exists, save = storing.LocalFiles.exists, storing.LocalFiles._save
     met, written, looked = threading.Barrier(2), threading.Event(), threading.local()
 
-    def both_look_before_either_writes(files: blobs.LocalFiles, name: str) -> bool:
+    def both_look_before_either_writes(files: storing.LocalFiles, name: str) -> bool:
         found = exists(files, name)
         if not hasattr(looked, "once"):
             looked.once = True
@@ -94,34 +94,34 @@ def test_the_same_bytes_at_once_are_one_file_too(monkeypatch: pytest.MonkeyPatch
                 written.wait(10)
         return found
 
-    def saved(files: blobs.LocalFiles, name: str, content: File) -> str:
+    def saved(files: storing.LocalFiles, name: str, content: File) -> str:
         name = save(files, name, content)
         written.set()
         return name
 
-    monkeypatch.setattr(blobs.LocalFiles, "exists", both_look_before_either_writes)
-    monkeypatch.setattr(blobs.LocalFiles, "_save", saved)
-    at_once([lambda: blobs.store({blobs.digest(b"hello"): b"hello"})] * 2)
+    monkeypatch.setattr(storing.LocalFiles, "exists", both_look_before_either_writes)
+    monkeypatch.setattr(storing.LocalFiles, "_save", saved)
+    at_once([lambda: storing.store({storing.digest(b"hello"): b"hello"})] * 2)
     assert [str(path.relative_to(tmp_path / "blobs")) for path in tmp_path.rglob("*") if path.is_file()] == [
-        build.file_of(blobs.digest(b"hello"))
+        build.file_of(storing.digest(b"hello"))
     ]
 
 
 @pytest.mark.both
 def test_the_same_files_in_another_order_do_not_block_each_other() -> None:
-    bodies = {blobs.digest(str(number).encode()): str(number).encode() for number in range(25)}
-    blobs.store(bodies)
+    bodies = {storing.digest(str(number).encode()): str(number).encode() for number in range(25)}
+    storing.store(bodies)
 
     def store_often(those: Mapping[str, bytes]) -> None:
         for _ in range(50):
-            blobs.store(those)
+            storing.store(those)
 
     at_once([lambda: store_often(bodies), lambda: store_often(dict(reversed(bodies.items())))])
 
 
 @pytest.mark.both
 def test_a_body_of_before_there_were_generations_is_where_it_was() -> None:
-    sha256 = blobs.digest(b"hello")
+    sha256 = storing.digest(b"hello")
     Blob.objects.create(sha256=sha256, generation="", size=5)
     assert build.file_of(sha256) == f"{sha256[:2]}/{sha256[2:4]}/{sha256}"
     assert stored(b"hello") == sha256
@@ -141,23 +141,23 @@ def test_a_lost_file_comes_back_with_the_next_upload_of_its_bytes() -> None:
 
 def test_an_unfinished_file_may_end_while_it_is_looked_at(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     stored(b"hello")
-    files = blobs.LocalFiles(tmp_path / "blobs")
-    (tmp_path / "blobs" / f"{blobs.UNFINISHED}left").touch()
+    files = storing.LocalFiles(tmp_path / "blobs")
+    (tmp_path / "blobs" / f"{storing.UNFINISHED}left").touch()
     rglob = Path.rglob
 
     def ended_since(folder: Path, pattern: str) -> list[Path]:
-        found = [*rglob(folder, pattern), folder / f"{blobs.UNFINISHED}ended"]
+        found = [*rglob(folder, pattern), folder / f"{storing.UNFINISHED}ended"]
         return list(reversed(found))
 
     monkeypatch.setattr(Path, "rglob", ended_since)
     files.remove_unfinished(timezone.now() + timedelta(minutes=1))
-    assert not (tmp_path / "blobs" / f"{blobs.UNFINISHED}left").exists()
+    assert not (tmp_path / "blobs" / f"{storing.UNFINISHED}left").exists()
 
 
 @pytest.mark.both
 def test_many_files_are_looked_up_in_one_query(django_assert_num_queries: Any) -> None:
     shas = [stored(str(number).encode()) for number in range(5)]
-    files = blobs.Files()
+    files = storing.Files()
     with django_assert_num_queries(1):
         files.expect([*shas, "0" * 64])
         assert [files.read(sha256) for sha256 in shas] == [b"0", b"1", b"2", b"3", b"4"]

@@ -10,7 +10,7 @@ from django.core.wsgi import get_wsgi_application
 from hypothesis import HealthCheck, Phase, settings
 from schemathesis import checks
 
-from bedrock_chat import blob_links, blobs
+from bedrock_chat.blobs import links, storing
 from bedrock_chat.identity.models import User
 from bedrock_chat.wire.ids import new_id
 from conversations.models import Conversation
@@ -68,10 +68,10 @@ def steer(case: schemathesis.Case, user: User) -> None:
             case.path_parameters["source_id"] = "t@0"
     named = (case.path_parameters or {}).get("sha256")
     if isinstance(named, str) and len(named) % 2:
-        sha256 = blobs.digest(b"file")
-        blobs.store({sha256: b"file"})
-        blobs.refer("conversation", 1, [sha256])
-        link = blob_links.make(sha256, "text/plain", "file.txt")
+        sha256 = storing.digest(b"file")
+        storing.store({sha256: b"file"})
+        storing.refer("conversation", 1, [sha256])
+        link = links.make(sha256, "text/plain", "file.txt")
         case.path_parameters["sha256"] = sha256
         case.query = dict(parse_qsl(urlsplit(link.url()).query))
     if isinstance((case.path_parameters or {}).get("message_id"), str):

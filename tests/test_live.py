@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bedrock_chat.identity import cognito, jwks
+from bedrock_chat.identity import jwks, tokens
 from tests.conversations.chat import payload
 from tests.emulator import Emulator
 from tests.live import LiveServer
@@ -111,8 +111,8 @@ def test_a_local_token_verifies_elsewhere_by_the_document_over_http(bedrock: Emu
     """What another server does that trusts our JWKS document as it would Cognito's."""
     with LiveServer(tmp_path, bedrock.url) as server:
         keys = jwks.CachedKeys(lambda: jwks.fetch(f"{server.url}/.well-known/jwks.json", timeout=5), stale_seconds=1)
-        trusted = cognito.TrustedIssuer("bedrock-chat:local", ("bedrock-chat",), keys)
-        claims = cognito.TokenVerifier([trusted]).verify(server.manage("issue_token", "alice", "--group", "Admin"))
+        trusted = tokens.TrustedIssuer("bedrock-chat:local", ("bedrock-chat",), keys)
+        claims = tokens.TokenVerifier([trusted]).verify(server.manage("issue_token", "alice", "--group", "Admin"))
         assert (claims.username, claims.groups) == ("alice", ("Admin",))
         assert "d" not in server.call("GET", "/.well-known/jwks.json")[1]["keys"][0]
 

@@ -17,10 +17,10 @@ from django.utils import timezone
 from moto.server import ThreadedMotoServer
 from rest_framework.test import APIClient
 
-from bedrock_chat import blob_removal, blobs
-from bedrock_chat.blobs import Blob
+from bedrock_chat.blobs import removal, storing
+from bedrock_chat.blobs.s3_storage import S3Files
+from bedrock_chat.blobs.storing import Blob
 from bedrock_chat.jobs import queue
-from bedrock_chat.s3 import S3Files
 from tests import build
 from tests.conversations.chat import say
 from tests.emulator import Emulator
@@ -48,7 +48,10 @@ def bucket(s3: str, settings: Any, monkeypatch: pytest.MonkeyPatch) -> S3Files:
     name = f"blobs-{time.time_ns()}"
     boto3.client("s3", region_name="us-east-1").create_bucket(Bucket=name)
     options = {"bucket": name, "prefix": "bedrock-chat/", "region": "us-east-1"}
-    storages = {**settings.STORAGES, "default": {"BACKEND": "bedrock_chat.s3.S3Files", "OPTIONS": options}}
+    storages = {
+        **settings.STORAGES,
+        "default": {"BACKEND": "bedrock_chat.blobs.s3_storage.S3Files", "OPTIONS": options},
+    }
     settings.STORAGES = storages
     return S3Files(**options)
 
@@ -59,16 +62,16 @@ def keys(bucket: S3Files) -> list[str]:
 
 
 def test_blobs_live_and_go_in_a_bucket_as_in_files(bucket: S3Files) -> None:
-    bodies = {blobs.digest(body): body for body in (b"1", "日本".encode())}
-    blobs.store(bodies)
+    bodies = {storing.digest(body): body for body in (b"1", "日本".encode())}
+    storing.store(bodies)
     forgotten, kept = bodies
-    blobs.refer("conversation", 1, [kept])
+    storing.refer("conversation", 1, [kept])
     Blob.objects.update(stored_at=timezone.now() - timedelta(days=2))
     assert [build.body_of(sha256) for sha256 in bodies] == list(bodies.values())
     assert len(keys(bucket)) == 2
     assert all(key.startswith("bedrock-chat/") for key in keys(bucket))
     queue.enqueue("remove blobs")
-    blob_removal.remove_unreferenced(*queue.claim("worker-1", 1))
+    removal.remove_unreferenced(*queue.claim("worker-1", 1))
     assert keys(bucket) == [f"bedrock-chat/{build.file_of(kept)}"]
     with pytest.raises(FileNotFoundError):
         build.body_of(forgotten)

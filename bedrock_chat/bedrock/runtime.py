@@ -20,7 +20,7 @@ import botocore.session
 import urllib3.exceptions
 from django.conf import settings
 
-from bedrock_chat.bedrock import answers, faults, frames, interruption
+from bedrock_chat.bedrock import answers, event_stream, faults, interruption
 from bedrock_chat.bedrock.events import Closed, Event, Retrying, Stop, Usage
 from bedrock_chat.bedrock.interruption import Interruption
 from bedrock_chat.bedrock.request import ModelRequest
@@ -203,7 +203,7 @@ def _once(request: ModelRequest, progress: _Progress, interrupt: Interruption, *
 def _frames(events: Any) -> Iterable[Any]:
     """A stream's frames by our own decoder, where botocore still keeps the body where it did; else by botocore's."""
     body = getattr(events, "_raw_stream", None)
-    return events if body is None else frames.decode(body.stream())
+    return events if body is None else event_stream.decode(body.stream())
 
 
 def _give_back(events: Any) -> None:

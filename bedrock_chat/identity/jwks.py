@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import jwt
 
-from bedrock_chat.database import release_connection
+from bedrock_chat.database.connections import release_connection
 
 logger = logging.getLogger(__name__)
 

@@ -13,8 +13,8 @@ from django.db import connection, transaction
 from django.db.models import F
 from django.utils.module_loading import import_string
 
-from bedrock_chat import statements
-from bedrock_chat.database import database_now
+from bedrock_chat.database import compiled_sql
+from bedrock_chat.database.connections import database_now
 from bedrock_chat.jobs.models import Job, State
 
 CHANNEL = "bedrock_chat_jobs"
@@ -58,7 +58,7 @@ class Claimed:
         """The job is done, if the transaction around this commits. Raises LeaseLost, which must roll it back."""
         if self.key in schedule():
             due = database_now() + timedelta(seconds=schedule()[self.key])
-            mine = statements.update(Job, self.fence, **_READY_AGAIN, due_at=due)
+            mine = compiled_sql.update(Job, self.fence, **_READY_AGAIN, due_at=due)
         else:
             mine = Job.objects.filter(**self.fence).delete()[0]
         if not mine:
@@ -88,7 +88,7 @@ def enqueue(kind: str, payload: Mapping[str, Any] | None = None, *, delay: float
     now = database_now()
     job = Job(kind=kind, payload=dict(payload or {}), key=key, due_at=now + timedelta(seconds=delay), created_at=now)
     if key is None:
-        statements.insert(job)
+        compiled_sql.insert(job)
     else:
         Job.objects.bulk_create([job], ignore_conflicts=True)
     if not delay:
@@ -153,17 +153,17 @@ def fail(job: Claimed, reason: str) -> None:
     if attempt >= MOST_ATTEMPTS:
         every = schedule().get(job.key)
         if every is None:
-            statements.update(Job, job.fence, state=State.DEAD, worker="", reason=reason)
+            compiled_sql.update(Job, job.fence, state=State.DEAD, worker="", reason=reason)
             return
         wait, attempt = max(wait, every), 0
     due = database_now() + timedelta(seconds=wait)
-    statements.update(Job, job.fence, state=State.READY, worker="", reason=reason, due_at=due, attempt=attempt)
+    compiled_sql.update(Job, job.fence, state=State.READY, worker="", reason=reason, due_at=due, attempt=attempt)
 
 
 def give_back(job: Claimed) -> None:
     """The worker ends before the job does: others may take it at once, and what it still writes is refused."""
     now = database_now()
-    statements.update(Job, job.fence, state=State.READY, worker="", due_at=now, attempt=max(0, job.attempt - 1))
+    compiled_sql.update(Job, job.fence, state=State.READY, worker="", due_at=now, attempt=max(0, job.attempt - 1))
 
 
 def backoff(attempt: int) -> float:

@@ -14,12 +14,12 @@ from types import FrameType
 from django.conf import settings
 from django.db import transaction
 
-from bedrock_chat import heartbeat
-from bedrock_chat.database import database_now, release_connection
+from bedrock_chat.database.connections import database_now, release_connection
 from bedrock_chat.jobs import queue, waking
 from bedrock_chat.jobs.models import Worker
 from bedrock_chat.jobs.queue import Claimed, LeaseLost
-from bedrock_chat.threads import Threads
+from bedrock_chat.process import heartbeat
+from bedrock_chat.process.thread_pool import Threads
 from bedrock_chat.wire.ids import new_id
 
 logger = logging.getLogger(__name__)

@@ -9,10 +9,11 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from bedrock_chat import logs, statements
+from bedrock_chat import logs
 from bedrock_chat.bedrock import estimates, pricing
 from bedrock_chat.bedrock.events import Closed
 from bedrock_chat.bedrock.request import ModelRequest
+from bedrock_chat.database import compiled_sql
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.identity.models import User
 from bedrock_chat.ledger.models import ModelCall, Purpose
@@ -80,7 +81,7 @@ def build_call(
 def insert(calls: Sequence[ModelCall]) -> None:
     """Inserts the rows of calls, in the transaction that closes what they were for."""
     for call in calls:
-        statements.insert(call)
+        compiled_sql.insert(call)
 
 
 def insert_late(calls: Sequence[ModelCall]) -> None:

@@ -12,7 +12,7 @@ from typing import Final
 from django.db import connection
 from django.db.models import QuerySet
 
-from bedrock_chat.database import yield_sqlite_lock
+from bedrock_chat.database.connections import yield_sqlite_lock
 from bedrock_chat.jobs.queue import Claimed
 from bedrock_chat.search import lookup, vocabulary
 from bedrock_chat.search.lookup import INDEX

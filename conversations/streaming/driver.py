@@ -4,10 +4,10 @@ import contextvars
 import threading
 from collections.abc import Iterator
 
-from bedrock_chat import threads
-from bedrock_chat.database import release_connection
+from bedrock_chat.database.connections import release_connection
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.ledger import recording
+from bedrock_chat.process import thread_pool
 from bedrock_chat.wire.errors import ServiceUnavailable, recorded
 from conversations.streaming import relay
 from conversations.streaming.events import failed, piece_of, replayed, started
@@ -41,7 +41,7 @@ def begin(actor: Caller, chat: ChatInput) -> Listened:
             )
         )
         context = contextvars.copy_context()  # what the turn binds belongs to the request's line in the log
-        threads.shared().submit(lambda: context.run(_drive, events, first, log))
+        thread_pool.shared().submit(lambda: context.run(_drive, events, first, log))
         return Listened(first.attempt, log.follow())
     assert isinstance(first, Finished)
     assert first.answer is not None  # a stored one

@@ -12,9 +12,9 @@ from functools import partial
 from django.conf import settings
 from redis.exceptions import RedisError
 
-from bedrock_chat import draining, threads
-from bedrock_chat.database import database_now
+from bedrock_chat.database.connections import database_now
 from bedrock_chat.identity.caller import Caller
+from bedrock_chat.process import shutdown, thread_pool
 from bedrock_chat.wire.errors import NotFound, ServiceUnavailable, recorded
 from conversations.models import Message
 from conversations.streaming import relay
@@ -56,7 +56,7 @@ async def _relayed(end: "asyncio.Task[list[Piece]]", question: Message, offset: 
     quiet = 0.0
     async with contextlib.aclosing(relayed):
         async for batch in relayed:
-            if draining.draining():
+            if shutdown.draining():
                 yield NOWHERE, [_leaving()]
                 return
             if batch[1]:
@@ -82,14 +82,14 @@ def _end_of(actor: Caller, question: Message) -> "asyncio.Task[list[Piece]]":
 
 async def _watch(actor: Caller, question: Message) -> list[Piece]:
     look = partial(_told_when_over, actor, question)
-    while (pieces := await threads.shared().run(look)) is None:  # noqa: ASYNC110  nobody here would set an Event
+    while (pieces := await thread_pool.shared().run(look)) is None:  # noqa: ASYNC110  nobody here would set an Event
         await asyncio.sleep(POLL_SECONDS)
     return pieces
 
 
 def _told_when_over(actor: Caller, question: Message) -> list[Piece] | None:
     """The end of a turn, or of this process; None while neither has come."""
-    if draining.draining():
+    if shutdown.draining():
         return [_leaving()]
     found = Message.objects.select_related("conversation").filter(pk=question.pk).defer("content").first()
     if found is None:

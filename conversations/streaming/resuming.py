@@ -2,7 +2,7 @@
 
 from django.conf import settings
 
-from bedrock_chat.database import database_now
+from bedrock_chat.database.connections import database_now
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.wire.errors import ServiceUnavailable
 from conversations import access

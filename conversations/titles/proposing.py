@@ -10,7 +10,7 @@ from django.conf import settings
 from bedrock_chat.bedrock import catalog, events, request, runtime
 from bedrock_chat.bedrock.faults import ModelFault
 from bedrock_chat.bedrock.interruption import Interruption
-from bedrock_chat.database import database_now, release_connection
+from bedrock_chat.database.connections import database_now, release_connection
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.ledger import recording
 from bedrock_chat.ledger.models import Purpose

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from django.conf import settings
 
-from bedrock_chat import draining
+from bedrock_chat.process import shutdown
 from bedrock_chat.wire.errors import ServiceUnavailable
 
 _lock = threading.Lock()
@@ -26,7 +26,7 @@ def admitted() -> Iterator[None]:
     queue, so that lists, health checks and the console always find a thread. A process that is to end takes none.
     """
     global _running  # noqa: PLW0603  one count per process
-    if draining.draining():
+    if shutdown.draining():
         raise ServiceUnavailable("This server is shutting down; try again.", retry_after=1)
     with _lock:
         if _running >= settings.TURNS:

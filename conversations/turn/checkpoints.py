@@ -10,7 +10,7 @@ from itertools import islice
 
 from django.db import transaction
 
-from bedrock_chat.database import database_now
+from bedrock_chat.database.connections import database_now
 from conversations import content
 from conversations.models import Conversation, Outcome
 from conversations.turn import closing, registry

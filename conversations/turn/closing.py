@@ -6,8 +6,8 @@ from datetime import datetime
 
 from django.db import DatabaseError, transaction
 
-from bedrock_chat import statements
-from bedrock_chat.database import database_now
+from bedrock_chat.database import compiled_sql
+from bedrock_chat.database.connections import database_now
 from bedrock_chat.ledger import recording
 from bedrock_chat.wire.errors import Conflict, NotFound
 from bedrock_chat.wire.ids import new_id
@@ -59,7 +59,7 @@ def _close(
 ) -> Answer:
     turn, now = running.turn, database_now()
     # The conversation is locked first, as a deletion does: the answer cannot slip in between its two statements.
-    if not statements.update(Conversation, {"pk": turn.conversation.pk}, updated_at=now):
+    if not compiled_sql.update(Conversation, {"pk": turn.conversation.pk}, updated_at=now):
         raise _gone(turn)
     if not _give_back(turn, outcome=outcome):
         raise Conflict("Another attempt has taken over this message.", extra=turn.ids)
@@ -111,7 +111,7 @@ def _give_back(turn: OpenTurn, **columns: object) -> bool:
 def write_question(turn: OpenTurn, **columns: object) -> bool:
     """Sets columns of the question's row; False where another attempt owns it by now."""
     mine = {"pk": turn.question, "attempt": turn.attempt, "lease_holder": leases.HOLDER}
-    return bool(statements.update(Message, mine, **columns))
+    return bool(compiled_sql.update(Message, mine, **columns))
 
 
 def write_answer(running: RunningTurn, answered: list[Block], stop_reason: str, now: datetime) -> Answer:
@@ -131,12 +131,12 @@ def write_answer(running: RunningTurn, answered: list[Block], stop_reason: str, 
     )
     if turn.extends:
         row.content = content.extend(turn.bodies[turn.extends.pk], answered)
-        statements.update(Message, {"pk": turn.extends.pk}, content=row.content, stop_reason=stop_reason)
+        compiled_sql.update(Message, {"pk": turn.extends.pk}, content=row.content, stop_reason=stop_reason)
     elif running.stored:
         stored = {"conversation_id": row.conversation_id, "external_id": row.external_id}
-        statements.update(Message, stored, content=answered, stop_reason=stop_reason)
+        compiled_sql.update(Message, stored, content=answered, stop_reason=stop_reason)
     else:
         # The client may have given a question of its own the id that this answer was to have.
-        while not statements.insert_unless_taken(row, unique=("conversation_id", "external_id")):
+        while not compiled_sql.insert_unless_taken(row, unique=("conversation_id", "external_id")):
             row.external_id = running.answer_external_id = new_id()
     return access.stored_answer(turn.conversation, turn.question_external_id, row)

@@ -5,7 +5,7 @@ from datetime import timedelta
 from django.conf import settings
 from django.db.models import Q
 
-from bedrock_chat.database import database_now
+from bedrock_chat.database.connections import database_now
 from bedrock_chat.wire.ids import new_id
 from conversations.models import Message
 from conversations.turn import registry

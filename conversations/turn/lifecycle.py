@@ -14,10 +14,10 @@ from collections.abc import Callable, Generator, Iterator
 
 from django.conf import settings
 
-from bedrock_chat import blobs
 from bedrock_chat.bedrock import catalog, events, request, runtime
 from bedrock_chat.bedrock.faults import ModelFault, TooLong
-from bedrock_chat.database import release_connection
+from bedrock_chat.blobs import storing
+from bedrock_chat.database.connections import release_connection
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.ledger import recording
 from bedrock_chat.ledger.models import Purpose
@@ -41,7 +41,7 @@ def run(
     with admission.admitted():
         _check(chat)
         if not chat.continue_generate:
-            blobs.store(chat.content.bodies)
+            storing.store(chat.content.bodies)
         turn = opening.open_turn(actor, chat)
         if isinstance(turn, Answer):
             yield Finished(turn)

@@ -4,8 +4,9 @@ from datetime import datetime
 
 from django.db import IntegrityError, transaction
 
-from bedrock_chat import blobs, statements
-from bedrock_chat.database import database_now
+from bedrock_chat.blobs import storing
+from bedrock_chat.database import compiled_sql
+from bedrock_chat.database.connections import database_now
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.identity.models import User
 from bedrock_chat.wire.errors import BadRequest, Forbidden, ServiceUnavailable
@@ -31,7 +32,7 @@ def open_turn(actor: Caller, chat: ChatInput) -> OpenTurn | Answer:
     except IntegrityError:
         if actor.user_id is not None and not User.objects.filter(pk=actor.user_id).exists():
             raise Forbidden("Your account is gone.") from None
-        if blobs.locate(chat.content.bodies).keys() != chat.content.bodies.keys():
+        if storing.locate(chat.content.bodies).keys() != chat.content.bodies.keys():
             late = "This message took so long that its files were removed meanwhile; send it again."
             raise ServiceUnavailable(late, retry_after=1) from None
         raise
@@ -100,7 +101,7 @@ def _lock(actor: Caller, chat: ChatInput, question_external_id: str, now: dateti
             created_at=now,
             updated_at=now,
         )
-        if statements.insert_unless_taken(new, unique=(*ConversationQuerySet.owner(actor), "external_id")):
+        if compiled_sql.insert_unless_taken(new, unique=(*ConversationQuerySet.owner(actor), "external_id")):
             return new, Tree.of((), now)
         # Of two parallel first turns one makes the row; the other waits for it and joins.
         conversation = access.get_conversation(actor, chat.conversation_external_id, lock=True)
@@ -121,7 +122,7 @@ def _open_continuation(
     attempt = question.attempt + 1
     # The outcome stays as it is: a continuation that dies before new text has changed nothing.
     _write_attempt(question, attempt, tree.now, continues=answer.pk)
-    statements.update(Message, {"pk": answer.pk}, attempt=attempt)
+    compiled_sql.update(Message, {"pk": answer.pk}, attempt=attempt)
     _write_last(conversation, question.external_id, tree.now)
     return OpenTurn(
         actor=actor,
@@ -173,17 +174,17 @@ def _write_question(
         content_digest=digest,
         content=chat.content.blocks,
     )
-    statements.insert(question)
-    blobs.refer(BLOB_OWNER, conversation.pk, chat.content.bodies)
+    compiled_sql.insert(question)
+    storing.refer(BLOB_OWNER, conversation.pk, chat.content.bodies)
     return question.pk
 
 
 def _write_attempt(question: Node, attempt: int, now: datetime, **columns: object) -> None:
     lease = {"lease_holder": leases.HOLDER, "lease_expires_at": now + leases.duration()}
-    statements.update(Message, {"pk": question.pk}, attempt=attempt, **lease, **columns)
+    compiled_sql.update(Message, {"pk": question.pk}, attempt=attempt, **lease, **columns)
 
 
 def _write_last(conversation: Conversation, question_external_id: str, now: datetime) -> None:
     """Tells by `updated_at` that this turn may change something, also when its process dies before it can."""
     if (conversation.last_question, conversation.updated_at) != (question_external_id, now):  # it was not made just now
-        statements.update(Conversation, {"pk": conversation.pk}, last_question=question_external_id, updated_at=now)
+        compiled_sql.update(Conversation, {"pk": conversation.pk}, last_question=question_external_id, updated_at=now)

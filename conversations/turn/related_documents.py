@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 from rest_framework.exceptions import ValidationError
 
-from bedrock_chat import blobs
 from bedrock_chat.bedrock import tools
 from bedrock_chat.bedrock.answers import storable
+from bedrock_chat.blobs import storing
 from conversations import content
 from conversations.models import SOURCE_ID_LENGTH, Message, RelatedDocument
 from conversations.turn.opening import BLOB_OWNER
@@ -38,7 +38,7 @@ def keep(turn: OpenTurn, documents: Sequence[tools.FoundDocument]) -> Found:
         bodies: dict[str, bytes] = {}
         try:
             row = _row(turn, each, bodies)
-            blobs.store(bodies)
+            storing.store(bodies)
         except ValidationError as error:
             logger.warning("a tool's document is left out: %s", error.get_codes())
         except Exception:
@@ -81,4 +81,4 @@ def write(turn: OpenTurn, answer_external_id: str, found: Found) -> None:
         unique_fields=["conversation", "source_id"],
         update_fields=["answer", "source_name", "source_link", "page_number", "content"],
     )
-    blobs.refer(BLOB_OWNER, turn.conversation.pk, found.shas)
+    storing.refer(BLOB_OWNER, turn.conversation.pk, found.shas)

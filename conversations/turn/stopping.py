@@ -6,8 +6,8 @@ the request itself, is told so through Redis where there is one, and otherwise f
 
 from django.db.models import F
 
-from bedrock_chat import statements
-from bedrock_chat.database import database_now
+from bedrock_chat.database import compiled_sql
+from bedrock_chat.database.connections import database_now
 from bedrock_chat.identity.caller import Caller
 from conversations import access
 from conversations.models import Message
@@ -30,7 +30,7 @@ def stop(conversation_external_id: str, message_external_id: str, *, actor: Call
     if question.lease_expires_at is None or question.lease_expires_at <= database_now():
         return
     if not registry.stop(question.pk, question.attempt):
-        statements.update(Message, {"pk": question.pk, "attempt": question.attempt}, stop_attempt=question.attempt)
+        compiled_sql.update(Message, {"pk": question.pk, "attempt": question.attempt}, stop_attempt=question.attempt)
         relay.ask_to_stop(question.lease_holder, question.pk, question.attempt)
 
 

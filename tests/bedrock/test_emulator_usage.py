@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from bedrock_chat.bedrock.emulator.models import model_of
+from bedrock_chat.bedrock.emulator.model_ids import model_of
 from bedrock_chat.bedrock.emulator.usage import PromptCache, Usage
 from tests.bedrock.boto import SONNET, assistant, converse, stream, user
 from tests.emulator import Emulator

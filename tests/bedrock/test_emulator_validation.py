@@ -7,7 +7,7 @@ import pytest
 
 from bedrock_chat.bedrock.catalog import MODELS, Model, Target
 from bedrock_chat.bedrock.emulator import shapes, validation
-from bedrock_chat.bedrock.emulator.models import model_of
+from bedrock_chat.bedrock.emulator.model_ids import model_of
 from bedrock_chat.bedrock.emulator.refusals import Refusal
 from bedrock_chat.bedrock.request import Parameters, compose
 from bedrock_chat.bedrock.tools import ToolSpec

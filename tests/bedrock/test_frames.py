@@ -11,7 +11,7 @@ from botocore.eventstream import EventStreamBuffer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bedrock_chat.bedrock import faults, frames, runtime
+from bedrock_chat.bedrock import event_stream, faults, runtime
 from tests.bedrock.asking import ask
 from tests.bedrock.boto import boto, user
 from tests.bedrock.scripted import HELLO, ScriptedBedrock, Stream, delta, exception, frame, reasoning
@@ -27,7 +27,7 @@ def cut(data: bytes, at: list[int]) -> list[bytes]:
 
 @given(st.lists(st.integers(0, len(WHOLE)), max_size=12))
 def test_frames_do_not_depend_on_where_the_bytes_were_cut(at: list[int]) -> None:
-    assert list(frames.decode(cut(WHOLE, at))) == list(frames.decode([WHOLE]))
+    assert list(event_stream.decode(cut(WHOLE, at))) == list(event_stream.decode([WHOLE]))
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_botocore_reads_the_same_from_the_same_stream(emulator: Emulator, prompt
         return answered["stream"]
 
     theirs = [event for event in stream() if "metadata" not in event]
-    ours = [event for event in frames.decode(stream()._raw_stream.stream()) if "metadata" not in event]
+    ours = [event for event in event_stream.decode(stream()._raw_stream.stream()) if "metadata" not in event]
     assert list(runtime.answers.read_stream(ours, lambda: None)) == list(
         runtime.answers.read_stream(theirs, lambda: None)
     )
@@ -51,24 +51,24 @@ def test_botocore_reads_the_same_from_the_same_stream(emulator: Emulator, prompt
 def test_the_test_s_own_frames_are_frames_to_botocore() -> None:
     buffer = EventStreamBuffer()
     buffer.add_data(WHOLE)
-    assert len(list(buffer)) == len(list(frames.decode([WHOLE])))
+    assert len(list(buffer)) == len(list(event_stream.decode([WHOLE])))
 
 
 @given(st.integers(0, len(WHOLE) - 1), st.integers(1, 255))
 def test_a_flipped_byte_never_passes(position: int, flip: int) -> None:
     damaged = bytearray(WHOLE)
     damaged[position] ^= flip
-    sound = list(frames.decode([WHOLE]))
+    sound = list(event_stream.decode([WHOLE]))
     seen = []
     with contextlib.suppress(faults.Unreadable):
-        for each in frames.decode([bytes(damaged)]):
+        for each in event_stream.decode([bytes(damaged)]):
             seen.append(each)  # noqa: PERF402  what came before the fault counts
     assert seen == sound[: len(seen)]
     assert len(seen) < len(sound)
 
 
 def test_an_exception_is_raised_after_what_came_before_it() -> None:
-    decoded = frames.decode([HELLO[0] + exception("throttlingException", "Too fast.")])
+    decoded = event_stream.decode([HELLO[0] + exception("throttlingException", "Too fast.")])
     assert next(decoded) == {"messageStart": {"role": "assistant"}}
     with pytest.raises(faults.Throttled):
         next(decoded)
@@ -84,7 +84,7 @@ def test_headers_of_every_type_are_passed_over() -> None:
     prelude = struct.pack(">II", 16 + len(headers) + 2, len(headers))
     message = prelude + struct.pack(">I", zlib.crc32(prelude)) + headers + b"{}"
     message += struct.pack(">I", zlib.crc32(message))
-    assert list(frames.decode([message])) == [{"messageStop": {}}]
+    assert list(event_stream.decode([message])) == [{"messageStop": {}}]
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_headers_of_every_type_are_passed_over() -> None:
 )
 def test_what_is_no_frame_is_unreadable(broken: bytes) -> None:
     with pytest.raises(faults.Unreadable):
-        list(frames.decode([broken]))
+        list(event_stream.decode([broken]))
 
 
 def test_redacted_reasoning_arrives_as_bytes(bedrock: ScriptedBedrock) -> None:

@@ -23,7 +23,7 @@ QUICK = {"exchanges": 20, "sizes": [10_000], "requests": 3, "files": 10}
 FILL = """
 import django; django.setup()
 import os, sys
-from bedrock_chat import blobs
+from bedrock_chat.blobs import storing
 from bedrock_chat.identity import local
 from conversations.models import Message
 from tests import build
@@ -33,9 +33,9 @@ if size:
     questions = list(Message.objects.filter(conversation=made, role="user"))
     for question in questions:
         body = os.urandom(size)
-        sha256 = blobs.digest(body)
-        blobs.store({sha256: body})
-        blobs.refer("conversation", made.pk, [sha256])
+        sha256 = storing.digest(body)
+        storing.store({sha256: body})
+        storing.refer("conversation", made.pk, [sha256])
         question.content.append({"contentType": "image", "mediaType": "image/png", "blob": sha256})
     Message.objects.bulk_update(questions, ["content"], batch_size=100)
 """

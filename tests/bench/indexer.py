@@ -10,7 +10,7 @@ import django
 django.setup()
 
 
-from bedrock_chat.database import database_now  # noqa: E402
+from bedrock_chat.database.connections import database_now  # noqa: E402
 from bedrock_chat.identity.models import User  # noqa: E402
 from conversations import search  # noqa: E402
 from conversations.models import Conversation, Message  # noqa: E402

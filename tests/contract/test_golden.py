@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bedrock_chat.database import release_connection
+from bedrock_chat.database.connections import release_connection
 from bedrock_chat.identity import local
 from tests import build
 from tests.contract.exceptions import DECIDED, NOT_BUILT

@@ -13,7 +13,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
-from bedrock_chat import blobs
+from bedrock_chat.blobs import storing
 from bedrock_chat.identity import local
 from conversations import access
 from conversations.content import DOCUMENT_TYPES
@@ -100,7 +100,7 @@ def test_addresses_name_the_type_and_the_file(alice: APIClient) -> None:
 
 
 def test_no_file_is_read_where_addresses_are_given(alice: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blobs.LocalFiles, "_open", lambda *_: pytest.fail("a file was read"))
+    monkeypatch.setattr(storing.LocalFiles, "_open", lambda *_: pytest.fail("a file was read"))
     assert len(list(with_bodies(content_of(alice, "?blobs=reference")))) == 4
 
 
@@ -108,9 +108,9 @@ def test_each_file_is_read_once(alice: APIClient, png: str, monkeypatch: pytest.
     image = {"contentType": "image", "mediaType": "image/png", "body": png}
     say(alice, "c1", [image, image])
     names: list[str] = []
-    unpatched = blobs.LocalFiles._open
+    unpatched = storing.LocalFiles._open
     monkeypatch.setattr(
-        blobs.LocalFiles, "_open", lambda self, name, mode: names.append(name) or unpatched(self, name, mode)
+        storing.LocalFiles, "_open", lambda self, name, mode: names.append(name) or unpatched(self, name, mode)
     )
     content_of(alice)
     assert len(names) == len(set(names)) == 3
@@ -120,14 +120,14 @@ def test_the_database_connection_is_let_go_before_a_file_is_read(
     alice: APIClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held: list[bool] = []
-    unpatched = blobs.Files.read
+    unpatched = storing.Files.read
 
-    def reading(files: blobs.Files, sha256: str) -> bytes:
+    def reading(files: storing.Files, sha256: str) -> bytes:
         body = unpatched(files, sha256)
         held.append(connection.connection is not None)
         return body
 
-    monkeypatch.setattr(blobs.Files, "read", reading)
+    monkeypatch.setattr(storing.Files, "read", reading)
     content_of(alice)
     build.related_document(
         Message.objects.get(role="assistant"), "t@0", content={"format": "png", "blob": named(), "kind": "image"}

@@ -12,7 +12,7 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 
 from bedrock_chat.bedrock import catalog
-from bedrock_chat.database import database_now
+from bedrock_chat.database.connections import database_now
 from bedrock_chat.identity import local
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.identity.models import User

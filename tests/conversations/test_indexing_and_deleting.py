@@ -9,7 +9,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
-from bedrock_chat.database import release_connection
+from bedrock_chat.database.connections import release_connection
 from bedrock_chat.identity import local
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.identity.models import User

@@ -9,8 +9,8 @@ import pytest
 from django.conf import settings
 from rest_framework.test import APIClient
 
-from bedrock_chat import blobs
-from bedrock_chat.blobs import BlobReference
+from bedrock_chat.blobs import storing
+from bedrock_chat.blobs.storing import BlobReference
 from bedrock_chat.identity import local
 from conversations.models import Conversation, Message
 from tests import build
@@ -143,12 +143,12 @@ def test_those_that_are_there_are_deleted_and_the_others_told(alice: APIClient, 
 
 
 def test_messages_documents_and_references_leave_too(alice: APIClient) -> None:
-    sha256 = blobs.digest(b"file")
-    blobs.store({sha256: b"file"})
+    sha256 = storing.digest(b"file")
+    storing.store({sha256: b"file"})
     for name in ("Z", "a"):
         made = Conversation.objects.get(external_id=name)
         build.related_document(build.exchange(made, "hello"), "t@0")
-        blobs.refer("conversation", made.pk, [sha256])
+        storing.refer("conversation", made.pk, [sha256])
     delete(alice, ["Z"])
     kept = Conversation.objects.get(external_id="a")
     assert set(Message.objects.values_list("conversation", flat=True)) == {kept.pk}

@@ -8,7 +8,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 from rest_framework.test import APIClient
 
-from bedrock_chat.identity import cognito
+from bedrock_chat.identity import tokens
 from bedrock_chat.identity.models import User
 
 pytestmark = pytest.mark.django_db
@@ -25,7 +25,7 @@ def moto() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def tokens(moto: str) -> dict[str, str]:
+def alices(moto: str) -> dict[str, str]:
     """What Alice's sign-in gives her, and the pool and client it was for."""
     idp = boto3.client("cognito-idp", "us-east-1", endpoint_url=moto, aws_access_key_id="x", aws_secret_access_key="x")
     pool = idp.create_user_pool(PoolName="chat")["UserPool"]["Id"]
@@ -48,16 +48,16 @@ def tokens(moto: str) -> dict[str, str]:
 
 
 def test_an_id_token_of_the_pool_is_let_in_and_an_access_token_is_not(
-    moto: str, tokens: dict[str, str], settings: Any
+    moto: str, alices: dict[str, str], settings: Any
 ) -> None:
-    settings.COGNITO_USER_POOL_ID, settings.COGNITO_CLIENT_IDS = tokens["pool"], [tokens["client"]]
+    settings.COGNITO_USER_POOL_ID, settings.COGNITO_CLIENT_IDS = alices["pool"], [alices["client"]]
     # moto signs as AWS would and publishes its keys at home, so the two addresses differ.
-    settings.COGNITO_ISSUER = f"https://cognito-idp.us-east-1.amazonaws.com/{tokens['pool']}"
-    settings.COGNITO_JWKS_URL = f"{moto}/{tokens['pool']}/.well-known/jwks.json"
-    cognito.reset()
+    settings.COGNITO_ISSUER = f"https://cognito-idp.us-east-1.amazonaws.com/{alices['pool']}"
+    settings.COGNITO_JWKS_URL = f"{moto}/{alices['pool']}/.well-known/jwks.json"
+    tokens.reset()
     ask = APIClient()
-    assert ask.get("/conversations", HTTP_AUTHORIZATION=f"Bearer {tokens['id']}").status_code == 200
+    assert ask.get("/conversations", HTTP_AUTHORIZATION=f"Bearer {alices['id']}").status_code == 200
     user = User.objects.get()
     assert (user.username, user.token_groups) == ("alice", ["PublishAllowed"])
-    assert ask.get("/conversations", HTTP_AUTHORIZATION=f"Bearer {tokens['access']}").status_code == 401
-    cognito.reset()
+    assert ask.get("/conversations", HTTP_AUTHORIZATION=f"Bearer {alices['access']}").status_code == 401
+    tokens.reset()

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from django.db import connection
 from rest_framework.test import APIClient
 
-from bedrock_chat.identity import cognito
+from bedrock_chat.identity import tokens
 from bedrock_chat.identity.models import User
 from tests.people import auth
 from tests.tokens import CLIENT, HOUR, ISSUER, JwksServer, make_key, make_token, sign
@@ -32,9 +32,9 @@ def pool(server: JwksServer, settings: Any) -> Iterator[JwksServer]:
     settings.COGNITO_USER_POOL_ID, settings.COGNITO_CLIENT_IDS = "us-east-1_Test", [CLIENT, "client-2"]
     settings.COGNITO_ISSUER, settings.COGNITO_JWKS_URL = ISSUER, server.url
     settings.FAILED_TOKENS_RATE = "1000/m"
-    cognito.reset()
+    tokens.reset()
     yield server
-    cognito.reset()
+    tokens.reset()
 
 
 def get(authorization: str | None, path: str = "/conversations") -> Any:
@@ -160,18 +160,18 @@ def test_claims_are_remembered_until_they_expire_and_no_longer(
 ) -> None:
     token = make_token(KEY, exp=int(time.time()) + 60)
     assert get(f"Bearer {token}").status_code == 200
-    monkeypatch.setattr(cognito.jwt, "decode", lambda *_, **__: pytest.fail("verified again"))
+    monkeypatch.setattr(tokens.jwt, "decode", lambda *_, **__: pytest.fail("verified again"))
     assert get(f"Bearer {token}").status_code == 200
-    later = time.time() + 60 + cognito.LEEWAY_SECONDS
-    monkeypatch.setattr(cognito.time, "time", lambda: later)
+    later = time.time() + 60 + tokens.LEEWAY_SECONDS
+    monkeypatch.setattr(tokens.time, "time", lambda: later)
     assert get(f"Bearer {token}").status_code == 401
 
 
 def test_the_memory_of_tokens_is_bounded(pool: JwksServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cognito, "CACHED_TOKENS", 3)
+    monkeypatch.setattr(tokens, "CACHED_TOKENS", 3)
     for number in range(6):
-        cognito.verifier().verify(make_token(KEY, jti=str(number)))
-    assert len(cognito.verifier()._seen) == 3
+        tokens.verifier().verify(make_token(KEY, jti=str(number)))
+    assert len(tokens.verifier()._seen) == 3
 
 
 def test_failed_tokens_are_limited_per_address_and_a_valid_one_passes(pool: JwksServer, settings: Any) -> None:
@@ -212,6 +212,6 @@ def test_a_local_token_takes_the_same_path_and_is_refused_where_it_is_off(settin
     headers = auth("alice", "Admin")
     assert APIClient().get("/conversations", **headers).status_code == 200
     settings.LOCAL_IDENTITIES = False
-    cognito.reset()
+    tokens.reset()
     assert APIClient().get("/conversations", **headers).status_code == 401
-    cognito.reset()
+    tokens.reset()

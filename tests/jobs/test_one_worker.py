@@ -11,7 +11,7 @@ import pytest
 from django.db import OperationalError, transaction
 from django.utils import timezone
 
-from bedrock_chat.database import release_connection
+from bedrock_chat.database.connections import release_connection
 from bedrock_chat.jobs import queue, waking
 from bedrock_chat.jobs import worker as worker_module
 from bedrock_chat.jobs.models import Job, State

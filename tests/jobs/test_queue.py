@@ -9,7 +9,7 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
-from bedrock_chat.database import release_connection
+from bedrock_chat.database.connections import release_connection
 from bedrock_chat.jobs import queue
 from bedrock_chat.jobs.models import Job, State
 from bedrock_chat.jobs.queue import Claimed, LeaseLost

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from django.test import override_settings
 
-from bedrock_chat.asgi import Application
-from bedrock_chat.server import Server, configuration, listen
-from bedrock_chat.threads import Threads
+from bedrock_chat.process.thread_pool import Threads
+from bedrock_chat.serving.application import Application
+from bedrock_chat.serving.server import Server, configuration, listen
 from tests.server.urls import Stage, stage
 
 WAY_IN = {

@@ -8,8 +8,8 @@ import pytest
 from django.db import connection, connections, transaction
 from django.utils import timezone
 
-from bedrock_chat.database import TransactionOpen, database_now, release_connection
-from bedrock_chat.threads import Threads
+from bedrock_chat.database.connections import TransactionOpen, database_now, release_connection
+from bedrock_chat.process.thread_pool import Threads
 from tests.server.conftest import Live, eventually, read_to_end, read_until
 from tests.server.urls import stage
 

@@ -9,7 +9,7 @@ import pytest
 from django.core.signals import got_request_exception
 from django.db import OperationalError, connection, connections
 
-from bedrock_chat.heartbeat import Heartbeat
+from bedrock_chat.process.heartbeat import Heartbeat
 from tests.server.conftest import eventually
 
 pytestmark = pytest.mark.django_db
@@ -69,7 +69,7 @@ def test_a_beat_that_fails_is_logged_and_comes_again_and_others_go_on(
 
     heartbeat.register("failing", 0.01, fail)
     heartbeat.register("other", 0.01, lambda: others.append(1))
-    with caplog.at_level(logging.ERROR, "bedrock_chat.heartbeat"):
+    with caplog.at_level(logging.ERROR, "bedrock_chat.process.heartbeat"):
         heartbeat.start()
         assert eventually(lambda: len(failures) >= 2 and len(others) >= 2)
     assert "failing" in caplog.text

@@ -17,7 +17,7 @@ import pytest
 from tests.server.conftest import eventually
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-SERVE = "from bedrock_chat import server; server.run(on_started=lambda address: print(address, flush=True))"
+SERVE = "from bedrock_chat.serving import server; server.run(on_started=lambda address: print(address, flush=True))"
 
 
 class Process:

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from django.test import override_settings
 
-from bedrock_chat.asgi import Handler, wsgi_environ
-from bedrock_chat.bridge import Bridge
-from bedrock_chat.threads import Threads
+from bedrock_chat.process.thread_pool import Threads
+from bedrock_chat.serving.application import Handler, wsgi_environ
+from bedrock_chat.serving.bridge import Bridge
 from tests.server.conftest import WAY_IN, Live, eventually, read_to_end, read_until
 from tests.server.urls import stage
 

@@ -2,7 +2,7 @@
 
 import threading
 
-from bedrock_chat.threads import Threads
+from bedrock_chat.process.thread_pool import Threads
 from tests.server.conftest import eventually
 
 

@@ -18,8 +18,8 @@ INSIDE = """
 import json
 from pathlib import Path
 from django.conf import settings
-from bedrock_chat.database import database_now
-from bedrock_chat.blobs import BlobReference, locate
+from bedrock_chat.database.connections import database_now
+from bedrock_chat.blobs.storing import BlobReference, locate
 from bedrock_chat.jobs.models import Job
 from bedrock_chat.search import index, vocabulary
 from bedrock_chat.search.models import SearchDocument, SearchWord

@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
 from bedrock_chat.bedrock.events import ReasoningDelta, TextDelta
-from bedrock_chat.database import release_connection
+from bedrock_chat.database.connections import release_connection
 from bedrock_chat.identity.models import User
 from bedrock_chat.wire.errors import NotFound
 from conversations.models import Conversation, Message, Outcome

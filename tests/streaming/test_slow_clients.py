@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from bedrock_chat import pump
+from bedrock_chat.serving import sending
 from tests.conversations.chat import payload
 from tests.listening import ask, text_of
 from tests.live import LiveServer
@@ -87,11 +87,11 @@ def test_nothing_is_made_for_a_client_who_has_not_taken_what_came_before() -> No
         async def never() -> dict:
             return await asyncio.Event().wait()
 
-        sending = asyncio.create_task(pump.pump(many(), never, send))
+        task = asyncio.create_task(sending.pump(many(), never, send))
         await asyncio.sleep(0.1)
         before = len(made)
         taken.set()
-        assert await sending is True
+        assert await task is True
         return before
 
     assert asyncio.run(scenario()) == 1
@@ -99,7 +99,7 @@ def test_nothing_is_made_for_a_client_who_has_not_taken_what_came_before() -> No
 
 
 def test_a_client_who_takes_nothing_for_a_minute_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pump, "SEND_SECONDS", 0.2)
+    monkeypatch.setattr(sending, "SEND_SECONDS", 0.2)
     closed = []
 
     async def endless():
@@ -113,13 +113,13 @@ def test_a_client_who_takes_nothing_for_a_minute_is_let_go(monkeypatch: pytest.M
         await asyncio.Event().wait()
 
     begun = time.monotonic()
-    assert asyncio.run(pump.pump(endless(), never, never)) is False
+    assert asyncio.run(sending.pump(endless(), never, never)) is False
     assert 0.2 <= time.monotonic() - begun < 3
     assert closed == [True]
 
 
 def test_a_model_that_is_slow_is_no_slow_client(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pump, "SEND_SECONDS", 0.1)
+    monkeypatch.setattr(sending, "SEND_SECONDS", 0.1)
 
     async def slow():
         for _ in range(3):
@@ -132,4 +132,4 @@ def test_a_model_that_is_slow_is_no_slow_client(monkeypatch: pytest.MonkeyPatch)
     async def never():
         await asyncio.Event().wait()
 
-    assert asyncio.run(pump.pump(slow(), never, send)) is True
+    assert asyncio.run(sending.pump(slow(), never, send)) is True

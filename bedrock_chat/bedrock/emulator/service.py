@@ -14,7 +14,7 @@ import orjson
 
 from bedrock_chat.bedrock.catalog import Model
 from bedrock_chat.bedrock.emulator import answers, replies, shapes, validation
-from bedrock_chat.bedrock.emulator.models import model_of
+from bedrock_chat.bedrock.emulator.model_ids import model_of
 from bedrock_chat.bedrock.emulator.refusals import Refusal
 from bedrock_chat.bedrock.emulator.replies import Reply
 from bedrock_chat.bedrock.emulator.script import Script, ScriptError, fields_from, parse

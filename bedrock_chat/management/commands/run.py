@@ -12,8 +12,9 @@ from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 
-from bedrock_chat import environment, server
+from bedrock_chat import environment
 from bedrock_chat.identity import local
+from bedrock_chat.serving import server
 
 
 class Command(BaseCommand):

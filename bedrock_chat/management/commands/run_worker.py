@@ -11,7 +11,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand
 
 from bedrock_chat.jobs import worker
-from bedrock_chat.server import leave
+from bedrock_chat.serving.server import leave
 
 PARENT_WATCH_SECONDS = 0.2
 

@@ -4,7 +4,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
-from bedrock_chat import server
+from bedrock_chat.serving import server
 
 
 class Command(BaseCommand):

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import AsyncGenerator, Callable, Iterator
 from typing import Any
 
-from bedrock_chat.pump import AsgiMessage
+from bedrock_chat.serving.sending import AsgiMessage
 from bedrock_chat.wire.renderers import dumps
 from conversations.streaming.events import Piece, joined
 from conversations.streaming.log import Batch

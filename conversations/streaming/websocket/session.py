@@ -15,10 +15,11 @@ from typing import Any
 from django.conf import settings
 from django.http import HttpRequest
 
-from bedrock_chat import logs, threads
-from bedrock_chat.identity import cognito
+from bedrock_chat import logs
+from bedrock_chat.identity import tokens
 from bedrock_chat.identity.caller import Caller
-from bedrock_chat.pump import AsgiMessage, Receive, Send, pump
+from bedrock_chat.process import thread_pool
+from bedrock_chat.serving.sending import AsgiMessage, Receive, Send, pump
 from bedrock_chat.wire import parsers
 from bedrock_chat.wire.errors import BadRequest, ServiceUnavailable, recorded
 from conversations.serializers import read_chat_input
@@ -132,7 +133,7 @@ class Session:
         return message
 
     async def _start(self, token: Any) -> None:
-        caller = await threads.shared().run(lambda: cognito.sign_in(self._request, _text(token)))
+        caller = await thread_pool.shared().run(lambda: tokens.sign_in(self._request, _text(token)))
         self._user_id, self._answered = caller.user_id, False
         self._body.close()
         self._body = Body()
@@ -143,7 +144,7 @@ class Session:
         with logs.line(method=METHOD, route=self._scope["path"]) as ended:
             self._logged = self.answering = True
             try:
-                listened = await threads.shared().run(lambda: self._begin(_text(token)))
+                listened = await thread_pool.shared().run(lambda: self._begin(_text(token)))
                 self._body.close()
                 messages = frames.messages(listened.batches, self._told.append)
                 whole = await pump(messages, self._hear, self._send, gone="websocket.disconnect")
@@ -174,7 +175,7 @@ class Session:
 
     def _begin(self, token: str) -> Listened:
         """On a thread. The token of END decides, and must be of the user who said START."""
-        caller: Caller = cognito.sign_in(self._request, token)
+        caller: Caller = tokens.sign_in(self._request, token)
         if caller.user_id != self._user_id:
             raise BadRequest("END must come from the user who said START.")
         return driver.begin(caller, read_chat_input(parsers.parse(self._body.joined())))

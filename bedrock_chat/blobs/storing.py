@@ -25,7 +25,7 @@ from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 from django.utils.http import content_disposition_header
 
-from bedrock_chat import blob_links
+from bedrock_chat.blobs import links
 from bedrock_chat.wire.errors import NotFound
 
 UNFINISHED = ".upload-"
@@ -208,7 +208,7 @@ def url(sha256: str, name: str | None, *, content_type: str, file_name: str) -> 
 
     `name` is the file's, where the storage signs. Without it, as with any other storage, this server serves the file.
     """
-    shown_name = blob_links.plain_name(file_name)
+    shown_name = links.plain_name(file_name)
     if name is not None and storage_signs():
         address: str = default_storage.signed_url(  # type: ignore[attr-defined]
             name,
@@ -217,7 +217,7 @@ def url(sha256: str, name: str | None, *, content_type: str, file_name: str) -> 
             content_disposition=content_disposition_header(not is_shown(content_type), shown_name),
         )
         return address
-    return blob_links.make(sha256, content_type, shown_name).url()
+    return links.make(sha256, content_type, shown_name).url()
 
 
 def is_shown(content_type: str) -> bool:

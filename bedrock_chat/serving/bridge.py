@@ -13,9 +13,9 @@ from typing import Any
 
 from django.core.handlers.wsgi import WSGIHandler
 
-from bedrock_chat.database import release_connection
-from bedrock_chat.pump import AsgiMessage, Receive, Send, pump
-from bedrock_chat.threads import Task, Threads, awaited
+from bedrock_chat.database.connections import release_connection
+from bedrock_chat.process.thread_pool import Task, Threads, awaited
+from bedrock_chat.serving.sending import AsgiMessage, Receive, Send, pump
 
 logger = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from django.utils.crypto import constant_time_compare, salted_hmac
 from bedrock_chat.wire.errors import Forbidden
 
 PATH = "/blobs/"
-SALT = "bedrock_chat.blob_links"
+SALT = "bedrock_chat.blob_links"  # as it was first: addresses that were given out stay good
 LONGEST_NAME = 200
 
 

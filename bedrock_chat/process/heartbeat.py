@@ -11,7 +11,7 @@ from typing import Any
 from django.core.signals import got_request_exception
 from django.db import InterfaceError, OperationalError, connection
 
-from bedrock_chat.database import release_connection
+from bedrock_chat.database.connections import release_connection
 
 logger = logging.getLogger(__name__)
 

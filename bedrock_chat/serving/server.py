@@ -16,10 +16,10 @@ from typing import NoReturn
 import uvicorn
 from django.conf import settings
 
-from bedrock_chat import draining
-from bedrock_chat.asgi import Application, application
 from bedrock_chat.bedrock import runtime
-from bedrock_chat.pump import SEND_SECONDS
+from bedrock_chat.process import shutdown
+from bedrock_chat.serving.application import Application
+from bedrock_chat.serving.sending import SEND_SECONDS
 
 logger = logging.getLogger(__name__)
 
@@ -69,10 +69,10 @@ class Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         # Without super(): it would raise the signal again after the shutdown, and the process die of it.
-        if draining.draining() or self._loop is None:
+        if shutdown.draining() or self._loop is None:
             self.should_exit = self.force_exit = True
             return
-        draining.begin()
+        shutdown.begin()
         self._loop.call_soon_threadsafe(self._begin_to_drain)
 
     def _begin_to_drain(self) -> None:
@@ -85,9 +85,9 @@ class Server(uvicorn.Server):
             await _while_busy(settings.SHUTDOWN_GRACE)
             for server in self.servers:  # who comes from here on would get no last word
                 server.close()
-            draining.interrupt()
+            shutdown.interrupt()
             await _while_busy(INTERRUPT_SECONDS)
-            draining.abandon()
+            shutdown.abandon()
             await _while_busy(ABANDON_SECONDS)
             # Plain requests, which uvicorn waits for, have the rest of the grace.
             self.config.timeout_graceful_shutdown = max(REFUSE_SECONDS, end - loop.time())  # type: ignore[assignment]
@@ -98,7 +98,7 @@ class Server(uvicorn.Server):
 async def _while_busy(seconds: float) -> None:
     loop = asyncio.get_running_loop()
     end = loop.time() + seconds
-    while draining.busy() and loop.time() < end:  # noqa: ASYNC110  what is counted is counted on many threads
+    while shutdown.busy() and loop.time() < end:  # noqa: ASYNC110  what is counted is counted on many threads
         await asyncio.sleep(LOOK_SECONDS)
 
 
@@ -112,7 +112,7 @@ def run(
     """
     listener = listen(settings.HOST if host is None else host, settings.PORT if port is None else port)
     raise_descriptor_limit(DESCRIPTORS_PER_THREAD * settings.THREADS)
-    config = configuration(application)
+    config = configuration(Application())
     server = Server(config, on_started)
 
     async def serve() -> None:

@@ -20,7 +20,8 @@ from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 
-from bedrock_chat import logs, statements
+from bedrock_chat import logs
+from bedrock_chat.database import compiled_sql
 from bedrock_chat.identity import jwks, local
 from bedrock_chat.identity.addresses import client_address
 from bedrock_chat.identity.caller import Caller
@@ -204,7 +205,7 @@ def _trusted_issuers() -> Iterable[TrustedIssuer]:
 def user_of(claims: Claims) -> User:
     """The user's row: read per request, so that suspending acts at once; written only where the claims are news."""
     told = {"username": claims.username, "email": claims.email, "token_groups": list(claims.groups)}
-    user = statements.get(User, {"pk": claims.sub})
+    user = compiled_sql.get(User, {"pk": claims.sub})
     if user is None:
         made = User(pk=claims.sub, **told)
         made.set_unusable_password()

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from django.conf import settings
 
-from bedrock_chat.database import release_connection
+from bedrock_chat.database.connections import release_connection
 
 logger = logging.getLogger(__name__)
 

@@ -1,0 +1,1 @@
+"""Connections, column types and the statements of the hot path."""

@@ -1,0 +1,1 @@
+"""What the web process and the worker share: threads, the heartbeat, their end."""

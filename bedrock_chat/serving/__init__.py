@@ -1,0 +1,1 @@
+"""The web process: from the network's bytes to a request of Django's, and back."""
