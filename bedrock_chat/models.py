@@ -1,6 +1,6 @@
 """The kernel's models, gathered from its parts."""
 
-from bedrock_chat.blobs.storing import Blob, BlobReference, BlobRemoval
+from bedrock_chat.blobs.models import Blob, BlobReference, BlobRemoval
 from bedrock_chat.identity.models import SigningKey, User
 from bedrock_chat.jobs.models import Job, Worker
 from bedrock_chat.ledger.models import ModelCall

@@ -165,7 +165,7 @@ UNFOLD = {
 }
 
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["bedrock_chat.identity.tokens.TokenAuthentication"],
+    "DEFAULT_AUTHENTICATION_CLASSES": ["bedrock_chat.identity.authentication.TokenAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["bedrock_chat.identity.permissions.IsSignedIn"],
     "DEFAULT_PARSER_CLASSES": ["bedrock_chat.wire.parsers.WireParser"],
     "DEFAULT_RENDERER_CLASSES": ["bedrock_chat.wire.renderers.WireRenderer"],
@@ -240,7 +240,7 @@ _BLOBS: dict[str, Any] = (
         "OPTIONS": {"bucket": BLOB_BUCKET, "prefix": BLOB_PREFIX, "region": AWS_REGION},
     }
     if BLOB_BUCKET
-    else {"BACKEND": "bedrock_chat.blobs.storing.LocalFiles", "OPTIONS": {"location": DATA_DIR / "blobs"}}
+    else {"BACKEND": "bedrock_chat.blobs.local_storage.LocalFiles", "OPTIONS": {"location": DATA_DIR / "blobs"}}
 )
 STORAGES = {
     "default": _BLOBS,

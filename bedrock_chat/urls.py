@@ -4,7 +4,8 @@ from django.conf import settings
 from django.contrib import admin
 from django.urls import include, path, re_path
 
-from bedrock_chat.views import BlobViewSet, GlobalConfigViewSet, HealthViewSet, ReadinessViewSet
+from bedrock_chat.blobs.views import BlobViewSet
+from bedrock_chat.views import GlobalConfigViewSet, HealthViewSet, ReadinessViewSet
 from bedrock_chat.wire import errors
 from bedrock_chat.wire.documentation import RedocView, SchemaView, SwaggerView
 

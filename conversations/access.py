@@ -128,7 +128,7 @@ class BlobReader:
 
     def __init__(self, known: Mapping[str, bytes]) -> None:
         self._bodies = dict(known)
-        self._files = storing.Files()
+        self._files = storing.StoredFiles()
 
     def expect(self, shas: Iterable[str]) -> None:
         """Looks up where files lie, so that none of them needs the database when it is read."""

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from drf_spectacular.utils import OpenApiParameter
 from rest_framework.request import Request
 
-from bedrock_chat.blobs import storing
+from bedrock_chat.blobs import links, storing
 from bedrock_chat.database.connections import release_connection
 from bedrock_chat.wire.errors import BadRequest
 
@@ -53,7 +53,7 @@ class Inline:
     """
 
     def __init__(self) -> None:
-        self._files = storing.Files()
+        self._files = storing.StoredFiles()
         self._encoded: dict[str, str] = {}
 
     def expect(self, shas: Iterable[str]) -> None:
@@ -78,7 +78,7 @@ class ByReference:
     """An address of the file; reads no file, and no row where the address names the blob alone."""
 
     def __init__(self) -> None:
-        self._files = storing.Files() if storing.storage_signs() else None
+        self._files = storing.StoredFiles() if links.storage_signs() else None
 
     def expect(self, shas: Iterable[str]) -> None:
         if self._files:
@@ -86,4 +86,4 @@ class ByReference:
 
     def __call__(self, sha256: str, content_type: str, file_name: str) -> dict[str, str]:
         name = self._files.name(sha256) if self._files else None
-        return {"body": "", "url": storing.url(sha256, name, content_type=content_type, file_name=file_name)}
+        return {"body": "", "url": links.url(sha256, name, content_type=content_type, file_name=file_name)}

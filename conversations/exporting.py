@@ -77,7 +77,7 @@ class _Copies:
     def __init__(self, folder: Path) -> None:
         self.lost: list[str] = []
         self._folder = folder
-        self._files = storing.Files()
+        self._files = storing.StoredFiles()
 
     def expect(self, shas: Iterable[str]) -> None:
         self._files.expect(shas)

@@ -6,8 +6,9 @@ from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
 
+from bedrock_chat.database.fields import CodePointCharField
 from bedrock_chat.identity.caller import Caller
-from bedrock_chat.wire.ids import ID_LENGTH, CodePointCharField
+from bedrock_chat.wire.ids import ID_LENGTH
 
 ROOT_IDS = frozenset({"system", "instruction"})
 

@@ -9,7 +9,7 @@ from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
 from bedrock_chat.database.connections import database_now
-from bedrock_chat.identity.tokens import caller_of
+from bedrock_chat.identity.caller import caller_of
 from bedrock_chat.wire import paging
 from bedrock_chat.wire.event_stream import EventStreamRenderer
 from bedrock_chat.wire.openapi import VOID, errors, links

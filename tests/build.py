@@ -89,7 +89,7 @@ def related_document(answer: Message, source_id: str, **columns: Any) -> Related
 
 def body_of(sha256: str) -> bytes:
     """What is stored of a blob. Raises FileNotFoundError."""
-    return storing.Files().read(sha256)
+    return storing.StoredFiles().read(sha256)
 
 
 def file_of(sha256: str) -> str:

@@ -6,8 +6,8 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 import pytest
 from django.test import Client
 
-from bedrock_chat.blobs import links, storing
-from bedrock_chat.blobs.storing import BlobReference
+from bedrock_chat.blobs import links, local_storage, storing
+from bedrock_chat.blobs.models import BlobReference
 from tests import build
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both]
@@ -26,7 +26,7 @@ def sha256() -> str:
 
 def address(sha256: str, content_type: str = "image/png", file_name: str = "image.png") -> str:
     """Path and query of an address."""
-    parts = urlsplit(storing.url(sha256, None, content_type=content_type, file_name=file_name))
+    parts = urlsplit(links.url(sha256, None, content_type=content_type, file_name=file_name))
     return f"{parts.path}?{parts.query}"
 
 
@@ -63,7 +63,7 @@ def test_a_browser_may_keep_it_as_long_as_the_address_holds(sha256: str, client:
 
 def test_it_is_an_absolute_address_of_this_server(sha256: str, settings: Any) -> None:
     settings.PUBLIC_BASE_URL = "https://chat.example.com/api"
-    made = storing.url(sha256, None, content_type="image/png", file_name="image.png")
+    made = links.url(sha256, None, content_type="image/png", file_name="image.png")
     assert made.startswith(f"https://chat.example.com/api/blobs/{sha256}?")
 
 
@@ -173,9 +173,9 @@ def test_a_storage_that_signs_addresses_is_asked_instead(sha256: str, monkeypatc
     def signed_url(self: Any, name: str, *, seconds: int, content_type: str, content_disposition: str) -> str:
         return f"https://bucket.example.com/{name}?{seconds}&{content_type}&{content_disposition}"
 
-    monkeypatch.setattr(storing.LocalFiles, "signed_url", signed_url, raising=False)
+    monkeypatch.setattr(local_storage.LocalFiles, "signed_url", signed_url, raising=False)
     name = build.file_of(sha256)
-    assert storing.url(sha256, name, content_type="text/html", file_name="a.html") == (
+    assert links.url(sha256, name, content_type="text/html", file_name="a.html") == (
         f'https://bucket.example.com/{name}?3600&text/html&attachment; filename="a.html"'
     )
 

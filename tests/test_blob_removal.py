@@ -16,8 +16,8 @@ from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 from rest_framework.test import APIClient
 
-from bedrock_chat.blobs import removal, storing
-from bedrock_chat.blobs.storing import Blob, BlobReference, BlobRemoval
+from bedrock_chat.blobs import local_storage, removal, storing
+from bedrock_chat.blobs.models import Blob, BlobReference, BlobRemoval
 from bedrock_chat.database.connections import release_connection
 from bedrock_chat.jobs import queue
 from bedrock_chat.jobs.models import Job
@@ -84,14 +84,14 @@ def test_an_upload_while_the_old_file_is_deleted_makes_another(
     job: Claimed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     sha256 = stored(b"1", age=2 * DAY)
-    old, delete = build.file_of(sha256), storing.LocalFiles.delete
+    old, delete = build.file_of(sha256), local_storage.LocalFiles.delete
 
-    def meanwhile(storage: storing.LocalFiles, name: str) -> None:
+    def meanwhile(storage: local_storage.LocalFiles, name: str) -> None:
         assert name == old
         stored(b"1", owner=1)
         delete(storage, name)
 
-    monkeypatch.setattr(storing.LocalFiles, "delete", meanwhile)
+    monkeypatch.setattr(local_storage.LocalFiles, "delete", meanwhile)
     removal.remove_unreferenced(job)
     assert there(sha256)
     assert files(tmp_path) == [Path(build.file_of(sha256)).name] != [Path(old).name]
@@ -106,9 +106,9 @@ def test_a_removal_that_slept_deletes_nothing_that_was_uploaded_since(
     old = build.file_of(sha256)
     Blob.objects.update(generation=generation)
     default_storage.save(build.file_of(sha256), default_storage.open(old))
-    delete, slept = storing.LocalFiles.delete, False
+    delete, slept = local_storage.LocalFiles.delete, False
 
-    def sleepy(storage: storing.LocalFiles, name: str) -> None:
+    def sleepy(storage: local_storage.LocalFiles, name: str) -> None:
         nonlocal slept
         if not slept:
             slept = True
@@ -119,7 +119,7 @@ def test_a_removal_that_slept_deletes_nothing_that_was_uploaded_since(
             stored(b"1", owner=1)
         delete(storage, name)
 
-    monkeypatch.setattr(storing.LocalFiles, "delete", sleepy)
+    monkeypatch.setattr(local_storage.LocalFiles, "delete", sleepy)
     with pytest.raises(LeaseLost):
         removal.remove_unreferenced(job)
     assert slept
@@ -129,9 +129,9 @@ def test_a_removal_that_slept_deletes_nothing_that_was_uploaded_since(
 def test_a_removal_that_slept_leaves_another_note_alone(job: Claimed, monkeypatch: pytest.MonkeyPatch) -> None:
     """The body came again and was forgotten again meanwhile: its second file is still to be deleted, and will be."""
     sha256 = stored(b"1", age=2 * DAY)
-    delete, noted = storing.LocalFiles.delete, ""
+    delete, noted = local_storage.LocalFiles.delete, ""
 
-    def sleepy(storage: storing.LocalFiles, name: str) -> None:
+    def sleepy(storage: local_storage.LocalFiles, name: str) -> None:
         nonlocal noted
         if not noted:
             stored(b"1")
@@ -141,7 +141,7 @@ def test_a_removal_that_slept_leaves_another_note_alone(job: Claimed, monkeypatc
             queue.cancel(job.pk)
         delete(storage, name)
 
-    monkeypatch.setattr(storing.LocalFiles, "delete", sleepy)
+    monkeypatch.setattr(local_storage.LocalFiles, "delete", sleepy)
     with pytest.raises(LeaseLost):
         removal.remove_unreferenced(job)
     assert list(BlobRemoval.objects.values_list("pk", flat=True)) == [noted]
@@ -247,7 +247,7 @@ def test_a_removal_that_was_cut_short_is_taken_up(
     def killed(*_: Any) -> None:
         raise OSError("killed")
 
-    monkeypatch.setattr(storing.LocalFiles, "delete", killed)
+    monkeypatch.setattr(local_storage.LocalFiles, "delete", killed)
     with pytest.raises(OSError, match="killed"):
         removal.remove_unreferenced(job)
     assert len(files(tmp_path)) == 1

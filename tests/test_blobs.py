@@ -12,8 +12,8 @@ from django.core.files.base import File
 from django.core.files.storage import default_storage
 from django.utils import timezone
 
-from bedrock_chat.blobs import storing
-from bedrock_chat.blobs.storing import Blob, BlobReference
+from bedrock_chat.blobs import local_storage, storing
+from bedrock_chat.blobs.models import Blob, BlobReference
 from bedrock_chat.database.connections import release_connection
 from tests import build
 
@@ -49,7 +49,7 @@ def test_a_write_that_breaks_off_leaves_no_file(monkeypatch: pytest.MonkeyPatch)
     def full(*_: Any) -> None:
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(storing.os, "fsync", full)
+    monkeypatch.setattr(local_storage.os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
         stored(b"hello")
     assert not default_storage.exists(build.file_of(storing.digest(b"hello")))
@@ -61,7 +61,7 @@ def test_no_unfinished_files_stay_behind(monkeypatch: pytest.MonkeyPatch, tmp_pa
     def full(*_: Any) -> None:
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(storing.os, "fsync", full)
+    monkeypatch.setattr(local_storage.os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
         stored(b"hello")
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
@@ -83,10 +83,10 @@ def at_once(calls: Iterable[Callable[[], None]]) -> None:
 
 @pytest.mark.both
 def test_the_same_bytes_at_once_are_one_file_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    exists, save = storing.LocalFiles.exists, storing.LocalFiles._save
+    exists, save = local_storage.LocalFiles.exists, local_storage.LocalFiles._save
     met, written, looked = threading.Barrier(2), threading.Event(), threading.local()
 
-    def both_look_before_either_writes(files: storing.LocalFiles, name: str) -> bool:
+    def both_look_before_either_writes(files: local_storage.LocalFiles, name: str) -> bool:
         found = exists(files, name)
         if not hasattr(looked, "once"):
             looked.once = True
@@ -94,13 +94,13 @@ def test_the_same_bytes_at_once_are_one_file_too(monkeypatch: pytest.MonkeyPatch
                 written.wait(10)
         return found
 
-    def saved(files: storing.LocalFiles, name: str, content: File) -> str:
+    def saved(files: local_storage.LocalFiles, name: str, content: File) -> str:
         name = save(files, name, content)
         written.set()
         return name
 
-    monkeypatch.setattr(storing.LocalFiles, "exists", both_look_before_either_writes)
-    monkeypatch.setattr(storing.LocalFiles, "_save", saved)
+    monkeypatch.setattr(local_storage.LocalFiles, "exists", both_look_before_either_writes)
+    monkeypatch.setattr(local_storage.LocalFiles, "_save", saved)
     at_once([lambda: storing.store({storing.digest(b"hello"): b"hello"})] * 2)
     assert [str(path.relative_to(tmp_path / "blobs")) for path in tmp_path.rglob("*") if path.is_file()] == [
         build.file_of(storing.digest(b"hello"))
@@ -141,23 +141,23 @@ def test_a_lost_file_comes_back_with_the_next_upload_of_its_bytes() -> None:
 
 def test_an_unfinished_file_may_end_while_it_is_looked_at(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     stored(b"hello")
-    files = storing.LocalFiles(tmp_path / "blobs")
-    (tmp_path / "blobs" / f"{storing.UNFINISHED}left").touch()
+    files = local_storage.LocalFiles(tmp_path / "blobs")
+    (tmp_path / "blobs" / f"{local_storage.UNFINISHED}left").touch()
     rglob = Path.rglob
 
     def ended_since(folder: Path, pattern: str) -> list[Path]:
-        found = [*rglob(folder, pattern), folder / f"{storing.UNFINISHED}ended"]
+        found = [*rglob(folder, pattern), folder / f"{local_storage.UNFINISHED}ended"]
         return list(reversed(found))
 
     monkeypatch.setattr(Path, "rglob", ended_since)
     files.remove_unfinished(timezone.now() + timedelta(minutes=1))
-    assert not (tmp_path / "blobs" / f"{storing.UNFINISHED}left").exists()
+    assert not (tmp_path / "blobs" / f"{local_storage.UNFINISHED}left").exists()
 
 
 @pytest.mark.both
 def test_many_files_are_looked_up_in_one_query(django_assert_num_queries: Any) -> None:
     shas = [stored(str(number).encode()) for number in range(5)]
-    files = storing.Files()
+    files = storing.StoredFiles()
     with django_assert_num_queries(1):
         files.expect([*shas, "0" * 64])
         assert [files.read(sha256) for sha256 in shas] == [b"0", b"1", b"2", b"3", b"4"]

@@ -18,8 +18,8 @@ from moto.server import ThreadedMotoServer
 from rest_framework.test import APIClient
 
 from bedrock_chat.blobs import removal, storing
+from bedrock_chat.blobs.models import Blob
 from bedrock_chat.blobs.s3_storage import S3Files
-from bedrock_chat.blobs.storing import Blob
 from bedrock_chat.jobs import queue
 from tests import build
 from tests.conversations.chat import say

@@ -20,6 +20,7 @@ from bedrock_chat.bedrock.events import (
     ToolUse,
     Usage,
 )
+from bedrock_chat.database.text import storable
 
 # ---- Converse -------------------------------------------------------------------------------------------------------
 
@@ -136,17 +137,3 @@ class _ToolUses:
         if stop.stop_reason == "tool_use" and (self._broken or self._open):
             raise faults.MalformedToolUse
         return stop
-
-
-def storable(value: Any) -> Any:
-    """PostgreSQL keeps neither NUL nor half a surrogate pair, and what a model says must not break its own storing."""
-    match value:
-        case str():
-            if value.isascii() and "\0" not in value:
-                return value
-            return value.replace("\0", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        case dict():
-            return {storable(key): storable(inner) for key, inner in value.items()}
-        case list():
-            return [storable(inner) for inner in value]
-    return value

@@ -13,7 +13,9 @@ from urllib.parse import urlencode
 
 import orjson
 from django.conf import settings
+from django.core.files.storage import default_storage
 from django.utils.crypto import constant_time_compare, salted_hmac
+from django.utils.http import content_disposition_header
 
 from bedrock_chat.wire.errors import Forbidden
 
@@ -70,3 +72,33 @@ def plain_name(file_name: str) -> str:
     if len(name) > LONGEST_NAME:
         name = f"{name[: LONGEST_NAME // 2]}…{name[-LONGEST_NAME // 2 + 1 :]}"
     return name or "file"
+
+
+def storage_signs() -> bool:
+    """Whether addresses are the storage's own, which name its files, or this server's, which name blobs.
+
+    A storage that signs has `signed_url(name, *, seconds, content_type, content_disposition)`.
+    """
+    return hasattr(default_storage, "signed_url")
+
+
+def url(sha256: str, name: str | None, *, content_type: str, file_name: str) -> str:
+    """An address that serves the blob for BLOB_URL_SECONDS without a token; give it only to who may read the blob.
+
+    `name` is the file's, where the storage signs. Without it, as with any other storage, this server serves the file.
+    """
+    shown_name = plain_name(file_name)
+    if name is not None and storage_signs():
+        address: str = default_storage.signed_url(  # type: ignore[attr-defined]
+            name,
+            seconds=settings.BLOB_URL_SECONDS,
+            content_type=content_type,
+            content_disposition=content_disposition_header(not is_shown(content_type), shown_name),
+        )
+        return address
+    return make(sha256, content_type, shown_name).url()
+
+
+def is_shown(content_type: str) -> bool:
+    """Whether a browser may show it; everything else is to be saved, since an HTML document may hold scripts."""
+    return content_type.startswith("image/")

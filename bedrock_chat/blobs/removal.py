@@ -13,7 +13,8 @@ from django.core.files.storage import default_storage
 from django.db import transaction
 from django.db.models import Exists, OuterRef
 
-from bedrock_chat.blobs.storing import Blob, BlobReference, BlobRemoval, name_of
+from bedrock_chat.blobs.models import Blob, BlobReference, BlobRemoval
+from bedrock_chat.blobs.storing import name_of
 from bedrock_chat.database.connections import database_now, release_connection
 from bedrock_chat.jobs.queue import Claimed
 

@@ -2,113 +2,25 @@
 
 A blob is stored before the transaction that refers to it (`store`), since storage may be a network away; the reference
 is written inside that transaction (`refer`). A blob that no reference names, whether its transaction failed or its
-owner is gone, is garbage (`blob_removal`).
+owner is gone, is garbage (`removal`).
 
 A file's name is never used again: what is uploaded after a removal gets another one (`generation`). So a removal can be
 as late as it likes, and deletes nothing but the file that it was for.
 """
 
 import hashlib
-import os
-import secrets
-import tempfile
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from datetime import datetime
-from pathlib import Path
 
-from django.conf import settings
 from django.core.files.base import ContentFile, File
-from django.core.files.storage import FileSystemStorage, default_storage
-from django.db import models, transaction
-from django.db.models import Exists, OuterRef, Q
-from django.utils import timezone
-from django.utils.http import content_disposition_header
+from django.core.files.storage import default_storage
+from django.db import transaction
+from django.db.models import Exists, OuterRef
 
-from bedrock_chat.blobs import links
+from bedrock_chat.blobs.models import Blob, BlobReference
 from bedrock_chat.wire.errors import NotFound
 
-UNFINISHED = ".upload-"
 AT_A_TIME = 10_000  # parameters that a statement on SQLite surely takes
-
-
-class LocalFiles(FileSystemStorage):
-    """Files that are whole or absent: a process killed in mid-write leaves no half body under a blob's name."""
-
-    def get_available_name(self, name: str, max_length: int | None = None) -> str:
-        """The name itself: equal names are equal bytes, and of two who save them at once either may have written."""
-        return name
-
-    def _save(self, name: str, content: File) -> str:
-        target = Path(self.path(name))
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=UNFINISHED, delete=False) as file:
-            unfinished = Path(file.name)
-            try:
-                for chunk in content.chunks():
-                    file.write(chunk)
-                file.flush()
-                os.fsync(file.fileno())
-                unfinished.replace(target)  # atomic, also over a file that a concurrent upload put there
-            except BaseException:
-                unfinished.unlink(missing_ok=True)
-                raise
-        return name
-
-    def remove_unfinished(self, before: datetime) -> None:
-        """Removes what processes that were killed in mid-write have left, if it is older than that."""
-        for path in Path(self.location).rglob(f"{UNFINISHED}*"):
-            with suppress(FileNotFoundError):  # its upload has just ended
-                if path.stat().st_mtime < before.timestamp():
-                    path.unlink()
-
-
-def new_generation() -> str:
-    return secrets.token_hex(8)
-
-
-class Blob(models.Model):
-    """A body in storage. `stored_at` moves on every upload of the same bytes, so that removal can keep its distance.
-
-    `generation` ends the file's name, and is another one whenever the row is made anew; those of old have none.
-    """
-
-    sha256 = models.CharField(primary_key=True, max_length=64)
-    generation = models.CharField(max_length=16, blank=True, default=new_generation)
-    size = models.PositiveBigIntegerField(help_text="Bytes.")
-    stored_at = models.DateTimeField(default=timezone.now)
-
-    class Meta:
-        constraints = [models.CheckConstraint(condition=Q(sha256__regex=r"^[0-9a-f]{64}$"), name="blob_sha256_is_hex")]
-        indexes = [models.Index(fields=["stored_at"], name="blobs_by_age")]
-
-    def __str__(self) -> str:
-        return self.sha256
-
-
-class BlobRemoval(models.Model):
-    """A file that has no blob any more and is still to be deleted from storage."""
-
-    name = models.CharField(primary_key=True, max_length=128)
-
-    def __str__(self) -> str:
-        return self.name
-
-
-class BlobReference(models.Model):
-    """An owner of a blob, by value: the apps to the right own rows that the kernel cannot point at."""
-
-    blob = models.ForeignKey(Blob, on_delete=models.PROTECT, related_name="references")
-    owner_kind = models.CharField(max_length=32)
-    owner_id = models.BigIntegerField()
-
-    class Meta:
-        constraints = [
-            models.UniqueConstraint(fields=["owner_kind", "owner_id", "blob"], name="one_reference_per_owner"),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.owner_kind} {self.owner_id}: {self.blob_id}"
 
 
 def name_of(sha256: str, generation: str) -> str:
@@ -159,7 +71,7 @@ def forget(owner_kind: str, owner_ids: Iterable[int]) -> None:
     BlobReference.objects.filter(owner_kind=owner_kind, owner_id__in=list(owner_ids)).delete()
 
 
-class Files:
+class StoredFiles:
     """Bodies of blobs, whose files are looked up together: say what you `expect`, in as few calls as you can."""
 
     def __init__(self) -> None:
@@ -193,33 +105,3 @@ def open_owned(sha256: str) -> File:
             opened: File = default_storage.open(name_of(sha256, generation))
             return opened
     raise NotFound("This file is not there any more.")
-
-
-def storage_signs() -> bool:
-    """Whether addresses are the storage's own, which name its files, or this server's, which name blobs.
-
-    A storage that signs has `signed_url(name, *, seconds, content_type, content_disposition)`.
-    """
-    return hasattr(default_storage, "signed_url")
-
-
-def url(sha256: str, name: str | None, *, content_type: str, file_name: str) -> str:
-    """An address that serves the blob for BLOB_URL_SECONDS without a token; give it only to who may read the blob.
-
-    `name` is the file's, where the storage signs. Without it, as with any other storage, this server serves the file.
-    """
-    shown_name = links.plain_name(file_name)
-    if name is not None and storage_signs():
-        address: str = default_storage.signed_url(  # type: ignore[attr-defined]
-            name,
-            seconds=settings.BLOB_URL_SECONDS,
-            content_type=content_type,
-            content_disposition=content_disposition_header(not is_shown(content_type), shown_name),
-        )
-        return address
-    return links.make(sha256, content_type, shown_name).url()
-
-
-def is_shown(content_type: str) -> bool:
-    """Whether a browser may show it; everything else is to be saved, since an HTML document may hold scripts."""
-    return content_type.startswith("image/")

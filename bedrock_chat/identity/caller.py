@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from rest_framework.request import Request
+
 ADMIN = "Admin"
 CREATING_BOT_ALLOWED = "CreatingBotAllowed"
 PUBLISH_ALLOWED = "PublishAllowed"
@@ -26,3 +28,9 @@ class Caller:
     def is_in(self, group: str) -> bool:
         """Membership as the contract counts it: Admin implies every group."""
         return group in self.groups or ADMIN in self.groups
+
+
+def caller_of(request: Request) -> Caller:
+    """The verified caller of an authenticated request."""
+    assert isinstance(request.auth, Caller)
+    return request.auth

@@ -6,7 +6,8 @@ from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, Permis
 from django.db import models
 from django.db.models import Q
 
-from bedrock_chat.wire.ids import CodePointCharField, new_id
+from bedrock_chat.database.fields import CodePointCharField
+from bedrock_chat.wire.ids import new_id
 
 
 class UserManager(BaseUserManager["User"]):

@@ -1,10 +1,9 @@
-"""Cognito ID tokens: verified as AWS prescribes, and the user behind them.
+"""Cognito ID tokens, verified as AWS prescribes.
 
-Local identities take the same path; only their issuer and the source of their keys differ.
+Local tokens take the same path; only their issuer and the source of their keys differ.
 """
 
 import hashlib
-import logging
 import threading
 import time
 from collections import OrderedDict
@@ -14,21 +13,9 @@ from typing import Any, TypeGuard
 
 import jwt
 from django.conf import settings
-from django.http import HttpRequest
-from django_ratelimit.core import get_usage
-from drf_spectacular.extensions import OpenApiAuthenticationExtension
-from rest_framework.authentication import BaseAuthentication
-from rest_framework.request import Request
 
-from bedrock_chat import logs
-from bedrock_chat.database import compiled_sql
+from bedrock_chat.database.text import is_storable
 from bedrock_chat.identity import jwks, local
-from bedrock_chat.identity.addresses import client_address
-from bedrock_chat.identity.caller import Caller
-from bedrock_chat.identity.models import User
-from bedrock_chat.wire.errors import Forbidden, TooManyRequests, Unauthenticated
-
-logger = logging.getLogger(__name__)
 
 LEEWAY_SECONDS = 10  # clocks of the pool and of this server differ; the cache of claims honours the same
 LONGEST_TOKEN = 16_384
@@ -161,8 +148,7 @@ def _is_time(value: Any) -> bool:
 
 
 def _is_text(value: Any) -> TypeGuard[str]:
-    """Something that both databases can store: PostgreSQL refuses NUL, and lone surrogates have no UTF-8."""
-    return isinstance(value, str) and value != "" and not any(c == "\0" or "\ud800" <= c <= "\udfff" for c in value)
+    return isinstance(value, str) and value != "" and is_storable(value)
 
 
 # ---- The verifier of this process -----------------------------------------------------------------------------------
@@ -197,92 +183,3 @@ def _trusted_issuers() -> Iterable[TrustedIssuer]:
     if settings.LOCAL_IDENTITIES:
         keys = jwks.CachedKeys(lambda: jwks.parse(local.jwks_document()), stale_seconds=stale_seconds, cool_down=1)
         yield TrustedIssuer(settings.LOCAL_ISSUER, (settings.LOCAL_CLIENT_ID,), keys)
-
-
-# ---- The user behind a token ----------------------------------------------------------------------------------------
-
-
-def user_of(claims: Claims) -> User:
-    """The user's row: read per request, so that suspending acts at once; written only where the claims are news."""
-    told = {"username": claims.username, "email": claims.email, "token_groups": list(claims.groups)}
-    user = compiled_sql.get(User, {"pk": claims.sub})
-    if user is None:
-        made = User(pk=claims.sub, **told)
-        made.set_unusable_password()
-        User.objects.bulk_create([made], ignore_conflicts=True)  # two first requests may race
-        user = User.objects.get(pk=claims.sub)
-    if any(getattr(user, name) != value for name, value in told.items()):
-        User.objects.filter(pk=user.pk).update(**told)
-        for name, value in told.items():
-            setattr(user, name, value)
-    return user
-
-
-def sign_in(request: HttpRequest, token: str) -> Caller:
-    """The caller behind a token that did not come in a header. Raises Unauthenticated, Forbidden, TooManyRequests."""
-    return _sign_in(request, token)[1]
-
-
-def _sign_in(request: HttpRequest, token: str) -> tuple[User, Caller]:
-    try:
-        if not token:
-            raise InvalidToken("A bearer token is needed")
-        claims = verifier().verify(token)
-    except InvalidToken as error:
-        _count_failure(request)
-        raise Unauthenticated(
-            f"{error}.",
-            headers={"WWW-Authenticate": f'Bearer error="invalid_token", error_description="{error}"'},
-        ) from None
-    user = user_of(claims)
-    logs.bind(user_id=user.pk)
-    if not user.is_active:
-        raise Forbidden("Your account is suspended.")
-    return user, Caller(user_id=user.pk, groups=frozenset(claims.groups))
-
-
-class TokenAuthentication(BaseAuthentication):
-    """`Authorization: Bearer <ID token>`. `request.user` is the User, `request.auth` the frozen Caller."""
-
-    def authenticate(self, request: Request) -> tuple[User, Caller] | None:
-        given = request.META.get("HTTP_AUTHORIZATION")
-        if given is None:
-            return None
-        scheme, _, token = given.strip().partition(" ")
-        return _sign_in(request._request, token.strip() if scheme.lower() == "bearer" else "")
-
-    def authenticate_header(self, request: Request) -> str:
-        return "Bearer"
-
-
-def _count_failure(request: HttpRequest) -> None:
-    """Only failures count, so a valid token always passes. Raises TooManyRequests beyond FAILED_TOKENS_RATE."""
-    try:
-        usage = get_usage(
-            request,
-            group="failed tokens",
-            key=lambda _group, request: client_address(request),
-            rate=settings.FAILED_TOKENS_RATE,
-            increment=True,
-        )
-    except Exception as error:  # noqa: BLE001  a cache that is away is no reason to answer a bad token with a 500
-        logger.warning("failed tokens are not counted: %s", type(error).__name__)
-        return
-    if usage is not None and usage["should_limit"]:
-        raise TooManyRequests("Too many failed tokens from this address.", retry_after=usage["time_left"])
-
-
-def caller_of(request: Request) -> Caller:
-    """The verified caller of an authenticated request."""
-    assert isinstance(request.auth, Caller)
-    return request.auth
-
-
-class TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # registers itself
-    """How the OpenAPI document describes the token."""
-
-    target_class = TokenAuthentication
-    name = "token"
-
-    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
-        return {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "A Cognito ID token."}

@@ -2,8 +2,8 @@
 
 from django.db import models
 
+from bedrock_chat.database.fields import CodePointCharField
 from bedrock_chat.search.tokenizer import LONGEST_TOKEN
-from bedrock_chat.wire.ids import CodePointCharField
 
 
 class SearchDocument(models.Model):

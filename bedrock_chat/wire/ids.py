@@ -1,10 +1,7 @@
-"""Identifiers: ULIDs, made in one place, and the column that orders them alike on every database."""
+"""Identifiers: ULIDs, made in one place, and how long those that clients choose may be."""
 
 import threading
-from typing import Any
 
-from django.db import models
-from django.db.backends.base.base import BaseDatabaseWrapper
 from ulid import ULID
 
 ID_LENGTH = 256
@@ -21,13 +18,3 @@ def new_id() -> str:
     with _lock:
         _last = max(made, _last + 1)
         return str(ULID.from_int(_last))
-
-
-class CodePointCharField(models.CharField):
-    """Text that orders by code point on both databases: SQLite's own order, and COLLATE "C" on PostgreSQL."""
-
-    def db_parameters(self, connection: BaseDatabaseWrapper) -> dict[str, Any]:
-        parameters = super().db_parameters(connection)
-        if connection.vendor == "postgresql":
-            parameters["collation"] = "C"
-        return parameters

@@ -8,6 +8,7 @@ from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
+from bedrock_chat.database.text import is_storable
 from bedrock_chat.wire.errors import ApiError, BadRequest, json_error, recorded
 
 CONSOLE = "/console/"
@@ -48,8 +49,8 @@ class WireMiddleware:
             request.get_host()
         except DisallowedHost:
             return json_error(BadRequest("The Host header names no host of this server (see ALLOWED_HOSTS)."))
-        # Nothing of ours holds a NUL, and PostgreSQL fails on one.
-        if "\0" in request.path or "%00" in request.META.get("QUERY_STRING", ""):
+        # Nothing of ours holds a NUL.
+        if not is_storable(request.path) or "%00" in request.META.get("QUERY_STRING", ""):
             return json_error(BadRequest("The address holds a NUL character."))
         return None
 

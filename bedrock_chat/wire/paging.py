@@ -15,6 +15,7 @@ from drf_spectacular.utils import OpenApiParameter
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from bedrock_chat.database.text import is_storable
 from bedrock_chat.wire.errors import BadRequest
 
 LARGEST_PAGE = 1000
@@ -89,6 +90,6 @@ def _after(cursor: str) -> str:
     except (UnicodeError, binascii.Error, ValueError):
         named = ""
     mark, after = named[: len(_MARK)], named[len(_MARK) :]
-    if mark != _MARK or not after or "\0" in after:
+    if mark != _MARK or not after or not is_storable(after):
         raise BadRequest("cursor: this is no cursor of this list; begin without one.")
     return after

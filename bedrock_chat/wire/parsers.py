@@ -6,6 +6,7 @@ from typing import IO, Any
 import orjson
 from rest_framework.parsers import BaseParser
 
+from bedrock_chat.database.text import is_storable
 from bedrock_chat.wire.errors import BadRequest
 from bedrock_chat.wire.names import to_snake
 
@@ -33,7 +34,7 @@ def parse(raw: bytes) -> Any:
         raise BadRequest(f"The body is not valid JSON: {error}.") from None
     _refuse_depth(data)
     # Databases and models take no NUL. In JSON it can only stand escaped, so that few bodies need to be searched.
-    if b"\\u0000" in raw and _holds_nul(data):
+    if b"\\u0000" in raw and not _is_storable(data):
         raise BadRequest("The body holds a NUL character.")
     return to_snake(data)
 
@@ -53,11 +54,11 @@ def _refuse_depth(data: Any) -> None:
         ]
 
 
-def _holds_nul(data: Any) -> bool:
+def _is_storable(data: Any) -> bool:
     if isinstance(data, str):
-        return "\0" in data
+        return is_storable(data)
     if isinstance(data, list):
-        return any(map(_holds_nul, data))
+        return all(map(_is_storable, data))
     if isinstance(data, dict):
-        return any("\0" in key for key in data) or any(map(_holds_nul, data.values()))
-    return False
+        return all(map(is_storable, data)) and all(map(_is_storable, data.values()))
+    return True

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from rest_framework.exceptions import ValidationError
 
 from bedrock_chat.bedrock import tools
-from bedrock_chat.bedrock.answers import storable
 from bedrock_chat.blobs import storing
+from bedrock_chat.database.text import storable
 from conversations import content
 from conversations.models import SOURCE_ID_LENGTH, Message, RelatedDocument
 from conversations.turn.opening import BLOB_OWNER

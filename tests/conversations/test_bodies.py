@@ -13,7 +13,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
-from bedrock_chat.blobs import storing
+from bedrock_chat.blobs import local_storage, storing
 from bedrock_chat.identity import local
 from conversations import access
 from conversations.content import DOCUMENT_TYPES
@@ -100,7 +100,7 @@ def test_addresses_name_the_type_and_the_file(alice: APIClient) -> None:
 
 
 def test_no_file_is_read_where_addresses_are_given(alice: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(storing.LocalFiles, "_open", lambda *_: pytest.fail("a file was read"))
+    monkeypatch.setattr(local_storage.LocalFiles, "_open", lambda *_: pytest.fail("a file was read"))
     assert len(list(with_bodies(content_of(alice, "?blobs=reference")))) == 4
 
 
@@ -108,9 +108,9 @@ def test_each_file_is_read_once(alice: APIClient, png: str, monkeypatch: pytest.
     image = {"contentType": "image", "mediaType": "image/png", "body": png}
     say(alice, "c1", [image, image])
     names: list[str] = []
-    unpatched = storing.LocalFiles._open
+    unpatched = local_storage.LocalFiles._open
     monkeypatch.setattr(
-        storing.LocalFiles, "_open", lambda self, name, mode: names.append(name) or unpatched(self, name, mode)
+        local_storage.LocalFiles, "_open", lambda self, name, mode: names.append(name) or unpatched(self, name, mode)
     )
     content_of(alice)
     assert len(names) == len(set(names)) == 3
@@ -120,14 +120,14 @@ def test_the_database_connection_is_let_go_before_a_file_is_read(
     alice: APIClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held: list[bool] = []
-    unpatched = storing.Files.read
+    unpatched = storing.StoredFiles.read
 
-    def reading(files: storing.Files, sha256: str) -> bytes:
+    def reading(files: storing.StoredFiles, sha256: str) -> bytes:
         body = unpatched(files, sha256)
         held.append(connection.connection is not None)
         return body
 
-    monkeypatch.setattr(storing.Files, "read", reading)
+    monkeypatch.setattr(storing.StoredFiles, "read", reading)
     content_of(alice)
     build.related_document(
         Message.objects.get(role="assistant"), "t@0", content={"format": "png", "blob": named(), "kind": "image"}

@@ -12,7 +12,7 @@ from django.core.management import CommandError, call_command
 from django.db.models import F
 from rest_framework.test import APIClient
 
-from bedrock_chat.blobs.storing import BlobReference
+from bedrock_chat.blobs.models import BlobReference
 from bedrock_chat.database.connections import release_connection
 from bedrock_chat.identity import local
 from bedrock_chat.identity.caller import Caller

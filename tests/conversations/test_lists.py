@@ -10,7 +10,7 @@ from django.conf import settings
 from rest_framework.test import APIClient
 
 from bedrock_chat.blobs import storing
-from bedrock_chat.blobs.storing import BlobReference
+from bedrock_chat.blobs.models import BlobReference
 from bedrock_chat.identity import local
 from conversations.models import Conversation, Message
 from tests import build

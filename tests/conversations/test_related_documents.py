@@ -8,8 +8,8 @@ from rest_framework.test import APIClient
 
 from bedrock_chat.bedrock import catalog
 from bedrock_chat.bedrock.tools import FoundDocument
-from bedrock_chat.blobs import storing
-from bedrock_chat.blobs.storing import BlobReference
+from bedrock_chat.blobs import local_storage
+from bedrock_chat.blobs.models import BlobReference
 from bedrock_chat.identity import local
 from bedrock_chat.identity.caller import Caller
 from conversations.content import Content
@@ -186,7 +186,7 @@ def test_a_storage_that_fails_costs_no_answer(alice: APIClient, png: str, monkey
     def full(*_: Any) -> None:
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(storing.LocalFiles, "_save", full)
+    monkeypatch.setattr(local_storage.LocalFiles, "_save", full)
     answered(FoundDocument("t1", {"format": "png", "image": png}, "t1@0"), PAGE)
     assert ids(alice) == ["t1@1"]
 

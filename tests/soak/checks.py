@@ -19,7 +19,8 @@ import json
 from pathlib import Path
 from django.conf import settings
 from bedrock_chat.database.connections import database_now
-from bedrock_chat.blobs.storing import BlobReference, locate
+from bedrock_chat.blobs.models import BlobReference
+from bedrock_chat.blobs.storing import locate
 from bedrock_chat.jobs.models import Job
 from bedrock_chat.search import index, vocabulary
 from bedrock_chat.search.models import SearchDocument, SearchWord

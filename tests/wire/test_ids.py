@@ -8,7 +8,8 @@ from django.db.migrations.writer import MigrationWriter
 from django.test.utils import isolate_apps
 from ulid import ULID
 
-from bedrock_chat.wire.ids import CodePointCharField, new_id
+from bedrock_chat.database.fields import CodePointCharField
+from bedrock_chat.wire.ids import new_id
 
 
 def test_ids_are_ulids_that_ascend_within_a_process() -> None:
@@ -31,8 +32,8 @@ def test_ids_made_by_many_threads_at_once_are_unique_and_ascend_in_each() -> Non
 def test_the_field_is_written_into_migrations_without_a_collation() -> None:
     field = CodePointCharField(max_length=26, primary_key=True)
     written, imports = MigrationWriter.serialize(field)
-    assert written == "bedrock_chat.wire.ids.CodePointCharField(max_length=26, primary_key=True)"
-    assert imports == {"import bedrock_chat.wire.ids"}
+    assert written == "bedrock_chat.database.fields.CodePointCharField(max_length=26, primary_key=True)"
+    assert imports == {"import bedrock_chat.database.fields"}
 
 
 @pytest.mark.both

@@ -16,7 +16,7 @@ from django.conf import settings
 from django.http import HttpRequest
 
 from bedrock_chat import logs
-from bedrock_chat.identity import tokens
+from bedrock_chat.identity import authentication
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.process import thread_pool
 from bedrock_chat.serving.sending import AsgiMessage, Receive, Send, pump
@@ -133,7 +133,7 @@ class Session:
         return message
 
     async def _start(self, token: Any) -> None:
-        caller = await thread_pool.shared().run(lambda: tokens.sign_in(self._request, _text(token)))
+        caller = await thread_pool.shared().run(lambda: authentication.sign_in(self._request, _text(token)))
         self._user_id, self._answered = caller.user_id, False
         self._body.close()
         self._body = Body()
@@ -175,7 +175,7 @@ class Session:
 
     def _begin(self, token: str) -> Listened:
         """On a thread. The token of END decides, and must be of the user who said START."""
-        caller: Caller = tokens.sign_in(self._request, token)
+        caller: Caller = authentication.sign_in(self._request, token)
         if caller.user_id != self._user_id:
             raise BadRequest("END must come from the user who said START.")
         return driver.begin(caller, read_chat_input(parsers.parse(self._body.joined())))

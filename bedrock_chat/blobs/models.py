@@ -1,0 +1,55 @@
+"""The rows behind stored bodies, and who refers to them."""
+
+import secrets
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+
+def new_generation() -> str:
+    return secrets.token_hex(8)
+
+
+class Blob(models.Model):
+    """A body in storage. `stored_at` moves on every upload of the same bytes, so that removal can keep its distance.
+
+    `generation` ends the file's name, and is another one whenever the row is made anew; those of old have none.
+    """
+
+    sha256 = models.CharField(primary_key=True, max_length=64)
+    generation = models.CharField(max_length=16, blank=True, default=new_generation)
+    size = models.PositiveBigIntegerField(help_text="Bytes.")
+    stored_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=Q(sha256__regex=r"^[0-9a-f]{64}$"), name="blob_sha256_is_hex")]
+        indexes = [models.Index(fields=["stored_at"], name="blobs_by_age")]
+
+    def __str__(self) -> str:
+        return self.sha256
+
+
+class BlobRemoval(models.Model):
+    """A file that has no blob any more and is still to be deleted from storage."""
+
+    name = models.CharField(primary_key=True, max_length=128)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class BlobReference(models.Model):
+    """An owner of a blob, by value: the apps to the right own rows that the kernel cannot point at."""
+
+    blob = models.ForeignKey(Blob, on_delete=models.PROTECT, related_name="references")
+    owner_kind = models.CharField(max_length=32)
+    owner_id = models.BigIntegerField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["owner_kind", "owner_id", "blob"], name="one_reference_per_owner"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.owner_kind} {self.owner_id}: {self.blob_id}"

@@ -1,0 +1,39 @@
+"""Files whose address is the permission to read them."""
+
+from django.http import FileResponse
+from django.http.response import HttpResponseBase
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.request import Request
+from rest_framework.viewsets import ViewSet
+
+from bedrock_chat.blobs import links, storing
+from bedrock_chat.wire.openapi import errors
+
+
+class BlobViewSet(ViewSet):
+    authentication_classes = ()  # the address is the permission
+    permission_classes = ()
+
+    @extend_schema(
+        operation_id="get_blob",
+        summary="Read a file by the address that was given out for it",
+        description="The addresses are those of `?blobs=reference`; they are signed, and hold for BLOB_URL_SECONDS.",
+        tags=["conversation"],
+        auth=[],
+        parameters=[OpenApiParameter(name, str, required=True) for name in ("type", "name", "until", "signature")],
+        responses={(200, "*/*"): OpenApiTypes.BINARY, **errors(400, 403, 404)},
+    )
+    def retrieve(self, request: Request, sha256: str) -> HttpResponseBase:
+        link = links.read(sha256, request.query_params)
+        response = FileResponse(
+            storing.open_owned(sha256),
+            as_attachment=not links.is_shown(link.content_type),
+            filename=link.file_name,
+            content_type=link.content_type,
+        )
+        # What was uploaded is somebody's, and may call itself what it likes: nothing in it runs or is guessed at.
+        response.headers["Content-Security-Policy"] = "default-src 'none'; sandbox; frame-ancestors 'none'"
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers["Cache-Control"] = f"private, max-age={link.seconds_left}, immutable"
+        return response

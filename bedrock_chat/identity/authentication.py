@@ -1,0 +1,63 @@
+"""From a token to its caller: over HTTP as DRF asks for it, over the WebSocket by `sign_in`."""
+
+from typing import Any
+
+from django.http import HttpRequest
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.request import Request
+
+from bedrock_chat import logs
+from bedrock_chat.identity import failed_tokens
+from bedrock_chat.identity.caller import Caller
+from bedrock_chat.identity.models import User
+from bedrock_chat.identity.tokens import InvalidToken, verifier
+from bedrock_chat.identity.users import user_of
+from bedrock_chat.wire.errors import Forbidden, Unauthenticated
+
+
+def sign_in(request: HttpRequest, token: str) -> Caller:
+    """The caller behind a token that did not come in a header. Raises Unauthenticated, Forbidden, TooManyRequests."""
+    return _sign_in(request, token)[1]
+
+
+def _sign_in(request: HttpRequest, token: str) -> tuple[User, Caller]:
+    try:
+        if not token:
+            raise InvalidToken("A bearer token is needed")
+        claims = verifier().verify(token)
+    except InvalidToken as error:
+        failed_tokens.count(request)
+        raise Unauthenticated(
+            f"{error}.",
+            headers={"WWW-Authenticate": f'Bearer error="invalid_token", error_description="{error}"'},
+        ) from None
+    user = user_of(claims)
+    logs.bind(user_id=user.pk)
+    if not user.is_active:
+        raise Forbidden("Your account is suspended.")
+    return user, Caller(user_id=user.pk, groups=frozenset(claims.groups))
+
+
+class TokenAuthentication(BaseAuthentication):
+    """`Authorization: Bearer <ID token>`. `request.user` is the User, `request.auth` the frozen Caller."""
+
+    def authenticate(self, request: Request) -> tuple[User, Caller] | None:
+        given = request.META.get("HTTP_AUTHORIZATION")
+        if given is None:
+            return None
+        scheme, _, token = given.strip().partition(" ")
+        return _sign_in(request._request, token.strip() if scheme.lower() == "bearer" else "")
+
+    def authenticate_header(self, request: Request) -> str:
+        return "Bearer"
+
+
+class TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # registers itself
+    """How the OpenAPI document describes the token."""
+
+    target_class = TokenAuthentication
+    name = "token"
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
+        return {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "A Cognito ID token."}
