@@ -11,6 +11,10 @@ class BedrockChatConfig(AppConfig):
 
     def ready(self) -> None:
         from bedrock_chat import checks  # noqa: F401  registers the system checks, which need loaded apps
+        from bedrock_chat.bedrock import clients
+        from bedrock_chat.process import startup
+
+        startup.register("The Bedrock client", clients.bedrock_runtime)
 
 
 class ConsoleConfig(AdminConfig):

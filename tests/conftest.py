@@ -12,7 +12,7 @@ from django.conf import settings as django_settings
 from django.core.cache import caches
 from rest_framework.test import APIClient
 
-from bedrock_chat.bedrock import runtime
+from bedrock_chat.bedrock import clients
 from bedrock_chat.process import heartbeat
 from tests.emulator import Emulator
 from tests.people import auth
@@ -56,9 +56,9 @@ def emulator(emulator_process: Emulator, settings: Any) -> Iterator[Emulator]:
     """The Bedrock emulator, with nothing left of earlier tests; boto3 talks to it over HTTP."""
     emulator_process.reset()
     settings.BEDROCK_ENDPOINT_URL = emulator_process.url
-    runtime.reset()
+    clients.reset()
     yield emulator_process
-    runtime.reset()
+    clients.reset()
 
 
 @pytest.fixture(autouse=True)

@@ -19,7 +19,7 @@ from bedrock_chat.jobs import queue, waking
 from bedrock_chat.jobs.models import Worker
 from bedrock_chat.jobs.queue import Claimed, LeaseLost
 from bedrock_chat.process import heartbeat
-from bedrock_chat.process.thread_pool import Threads
+from bedrock_chat.process.thread_pool import ThreadPool
 from bedrock_chat.wire.ids import new_id
 
 logger = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ class JobRunner:
     def __init__(self, concurrency: int) -> None:
         self.id = new_id()
         self._concurrency = concurrency
-        self._threads = Threads(concurrency, name="job")
+        self._threads = ThreadPool(concurrency, name="job")
         self._changed = waking.ReentrantEvent()
         self._lock = threading.Lock()
         self._running: set[Claimed] = set()

@@ -21,7 +21,7 @@ Task = Callable[[], object]
 Made = TypeVar("Made")
 
 
-class Threads:
+class ThreadPool:
     """Persistent threads, made on demand up to a limit and kept after a peak.
 
     The one that rested last works first: under light load a few warm threads, with open SQLite connections and their
@@ -119,9 +119,9 @@ class Threads:
 
 
 @functools.cache
-def shared() -> Threads:
+def shared() -> ThreadPool:
     """The threads of this process: requests work on them, and turns run on them to their end."""
-    return Threads(settings.THREADS)
+    return ThreadPool(settings.THREADS)
 
 
 async def awaited(submit: Callable[[Task], object], work: Callable[[], Made], context: contextvars.Context) -> Made:

@@ -20,7 +20,7 @@ from django.utils.module_loading import import_string
 from django.views.decorators.csrf import csrf_exempt
 
 from bedrock_chat.process import heartbeat
-from bedrock_chat.process.thread_pool import Threads, shared
+from bedrock_chat.process.thread_pool import ThreadPool, shared
 from bedrock_chat.serving.bridge import Bridge, Environ, plain_error
 from bedrock_chat.serving.sending import Receive, Send
 from bedrock_chat.wire.requests import WireRequest
@@ -73,7 +73,7 @@ def _refusal(status: int, sentence: str) -> HttpResponse:
 class Application:
     """The ASGI application: HTTP through the bridge, WebSockets at `/ws`, life and death of the process."""
 
-    def __init__(self, threads: Threads | None = None) -> None:
+    def __init__(self, threads: ThreadPool | None = None) -> None:
         self.threads = threads or shared()
         self.bridge = Bridge(self.threads, Handler())
 

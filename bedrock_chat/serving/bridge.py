@@ -14,7 +14,7 @@ from typing import Any
 from django.core.handlers.wsgi import WSGIHandler
 
 from bedrock_chat.database.connections import release_connection
-from bedrock_chat.process.thread_pool import Task, Threads, awaited
+from bedrock_chat.process.thread_pool import Task, ThreadPool, awaited
 from bedrock_chat.serving.sending import AsgiMessage, Receive, Send, pump
 
 logger = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ class Stream:
     """
 
     response: Any
-    threads: Threads
+    threads: ThreadPool
     lent: "SimpleQueue[Task | None] | None"
     close_response: Task
     context: contextvars.Context
@@ -109,7 +109,7 @@ class Bridge:
     for the model or for a slow reader. Other streams keep the thread they were made on.
     """
 
-    def __init__(self, threads: Threads, handler: WSGIHandler) -> None:
+    def __init__(self, threads: ThreadPool, handler: WSGIHandler) -> None:
         self._threads = threads
         self._handler = handler
 

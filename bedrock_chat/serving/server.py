@@ -5,8 +5,6 @@ import errno
 import gc
 import logging
 import math
-import os
-import resource
 import socket
 import sys
 from collections.abc import Callable
@@ -16,8 +14,7 @@ from typing import NoReturn
 import uvicorn
 from django.conf import settings
 
-from bedrock_chat.bedrock import runtime
-from bedrock_chat.process import shutdown
+from bedrock_chat.process import limits, shutdown, startup
 from bedrock_chat.serving.application import Application
 from bedrock_chat.serving.sending import SEND_SECONDS
 
@@ -60,7 +57,7 @@ class Server(uvicorn.Server):
         # a turn of two thousand messages (measured: 0.68 × the CPU of such a turn, 0.93 × of a short one). Streams
         # stand still meanwhile: with the wider thresholds none came in legs of 440 streams, where there had been two or
         # three of up to 172 ms (deltas that were more than 30 ms late: 3 a leg instead of 123).
-        make_bedrock_client()
+        startup.prepare()
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
@@ -111,7 +108,7 @@ def run(
     `http://127.0.0.1:8000`, once requests are answered. Running requests have SHUTDOWN_GRACE seconds to finish.
     """
     listener = listen(settings.HOST if host is None else host, settings.PORT if port is None else port)
-    raise_descriptor_limit(DESCRIPTORS_PER_THREAD * settings.THREADS)
+    limits.raise_descriptor_limit(DESCRIPTORS_PER_THREAD * settings.THREADS)
     config = configuration(Application())
     server = Server(config, on_started)
 
@@ -124,11 +121,11 @@ def run(
         except BaseException:
             logger.exception("The server failed.")
             status = 1
-        leave(status)
+        shutdown.leave(status)
 
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
         runner.run(serve())
-    leave(1)
+    shutdown.leave(1)
 
 
 def configuration(app: Application) -> uvicorn.Config:
@@ -166,44 +163,6 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def make_bedrock_client() -> None:
-    """Makes the client before the first turn needs it; one that cannot be made is told to that turn."""
-    try:
-        runtime.client()
-    except Exception as error:  # noqa: BLE001  a profile that is not there, for one: everything else still works
-        logger.error("The Bedrock client cannot be made: %s", error)  # noqa: TRY400  the message says it all
-
-
 def address(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def raise_descriptor_limit(needed: int) -> None:
-    """Ask the system for so many file descriptors, and say so when it gives fewer."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY or soft >= needed:
-        return
-    enough = hard == resource.RLIM_INFINITY or hard >= needed
-    for limits in [(needed, hard)] if enough else [(needed, needed), (hard, hard)]:  # root may lift the hard limit too
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
-        except (ValueError, OSError):
-            continue
-        break
-    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    if allowed < needed:
-        logger.warning(
-            "THREADS=%d may need %d open files and the system allows %d: raise `ulimit -n` or lower THREADS.",
-            settings.THREADS,
-            needed,
-            allowed,
-        )
-
-
-def leave(status: int) -> NoReturn:
-    """End the process now. A normal end would wait for every thread, the ones in the middle of a model's answer too."""
-    logging.shutdown()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status)

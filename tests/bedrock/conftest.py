@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bedrock_chat.bedrock import runtime
+from bedrock_chat.bedrock import clients, runtime
 from tests.bedrock.scripted import ScriptedBedrock
 
 
@@ -17,6 +17,6 @@ def bedrock(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scripted
     monkeypatch.setattr(runtime, "FIRST_WAIT", 0.02)
     with ScriptedBedrock() as scripted:
         settings.BEDROCK_ENDPOINT_URL = scripted.url
-        runtime.reset()
+        clients.reset()
         yield scripted
-        runtime.reset()
+        clients.reset()

@@ -11,7 +11,7 @@ from typing import Any
 import botocore
 import pytest
 
-from bedrock_chat.bedrock import faults, runtime
+from bedrock_chat.bedrock import clients, faults, runtime
 from bedrock_chat.bedrock.events import Closed, MessageStart, TextDelta
 from tests.bedrock.asking import ask, hello, kinds, request_to_model
 from tests.bedrock.scripted import HELLO, START, ScriptedBedrock, Stream, delta, exception
@@ -21,23 +21,23 @@ BOTH = pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"
 
 def test_twenty_threads_that_ask_at_once_share_one_client(bedrock: ScriptedBedrock, monkeypatch: Any) -> None:
     made = []
-    make = runtime._make
+    make = clients._make
 
     def counted() -> Any:
         made.append(1)
         time.sleep(0.05)
         return make()
 
-    monkeypatch.setattr(runtime, "_make", counted)
+    monkeypatch.setattr(clients, "_make", counted)
     together = threading.Barrier(20)
 
     def first() -> Any:
         together.wait()
-        return runtime.client()
+        return clients.bedrock_runtime()
 
     with ThreadPoolExecutor(20) as pool:
-        clients = {id(found.result()) for found in [pool.submit(first) for _ in range(20)]}
-    assert len(clients) == len(made) == 1
+        clients_seen = {id(found.result()) for found in [pool.submit(first) for _ in range(20)]}
+    assert len(clients_seen) == len(made) == 1
 
 
 def test_the_client_is_configured_explicitly(bedrock: ScriptedBedrock, settings: Any, monkeypatch: Any) -> None:
@@ -45,8 +45,8 @@ def test_the_client_is_configured_explicitly(bedrock: ScriptedBedrock, settings:
     settings.MODEL_READ_TIMEOUT, settings.MODEL_CONNECT_TIMEOUT = 3600, 5
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "9")
     monkeypatch.setenv("AWS_RETRY_MODE", "legacy")
-    runtime.reset()
-    config = runtime.client().meta.config
+    clients.reset()
+    config = clients.bedrock_runtime().meta.config
     assert config.retries == {"mode": "standard", "total_max_attempts": 1}
     assert (config.read_timeout, config.connect_timeout, config.max_pool_connections) == (3600, 5, 7)
     assert config.tcp_keepalive is True
@@ -81,8 +81,8 @@ def test_the_emulator_needs_nothing_of_this_machines_aws_configuration(
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(broken))
     monkeypatch.setenv("AWS_BEARER_TOKEN_BEDROCK", "meant-for-aws")
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
-    runtime._emulator_session.cache_clear()
-    runtime.reset()
+    clients._emulator_session.cache_clear()
+    clients.reset()
     bedrock.play(hello(stream=False))
     assert kinds(ask(stream=False))[-1] is Closed
     assert bedrock.requests[0][1]["Authorization"].startswith("AWS4-HMAC-SHA256 Credential=emulator/")
@@ -98,7 +98,7 @@ def test_without_credentials_for_aws_the_call_is_502_and_says_so(
         monkeypatch.setenv(name, os.devnull)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     settings.BEDROCK = "aws"
-    runtime.reset()
+    clients.reset()
     with pytest.raises(faults.NoCredentials) as caught:
         ask(stream=True)
     assert caught.value.status_code == 502
@@ -126,7 +126,7 @@ def test_fifty_broken_streams_leave_no_connection_behind(
     bedrock: ScriptedBedrock, settings: Any, caplog: pytest.LogCaptureFixture, broken: Stream
 ) -> None:
     settings.TURNS = 4
-    runtime.reset()
+    clients.reset()
     bedrock.play(broken)
     sockets = _sockets()
     for _ in range(50):
@@ -144,7 +144,7 @@ def test_fifty_broken_streams_leave_no_connection_behind(
 
 def test_closing_a_stream_early_closes_its_connection_at_once(bedrock: ScriptedBedrock) -> None:
     bedrock.play(Stream((START, delta("Half an answer")), ends="silent"))
-    ask_of_client = runtime.client()
+    ask_of_client = clients.bedrock_runtime()
     sockets = _sockets()
     gc.disable()  # it is `close()` that must do it
     try:
@@ -156,7 +156,7 @@ def test_closing_a_stream_early_closes_its_connection_at_once(bedrock: ScriptedB
         assert _settles(sockets + 3)  # the scripted server's own ends, which still wait
     finally:
         gc.enable()
-    assert runtime.client() is ask_of_client
+    assert clients.bedrock_runtime() is ask_of_client
 
 
 def _settles(most: int) -> bool:

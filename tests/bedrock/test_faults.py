@@ -7,7 +7,7 @@ from typing import Any
 import botocore.exceptions
 import pytest
 
-from bedrock_chat.bedrock import faults, runtime
+from bedrock_chat.bedrock import clients, faults, runtime
 from bedrock_chat.bedrock.events import Closed, Event, TextDelta
 from bedrock_chat.wire.errors import body_of
 from tests.bedrock.asking import ask, request_to_model
@@ -174,7 +174,7 @@ def test_silence_is_504_and_never_asked_again(
 ) -> None:
     settings.MODEL_READ_TIMEOUT = 0.3
     settings.MODEL_RETRY_SECONDS = 5
-    runtime.reset()
+    clients.reset()
     bedrock.play(play)
     with pytest.raises(faults.TimedOut) as caught:
         ask(stream=stream)
@@ -188,7 +188,7 @@ def test_nobody_listening_is_503_at_once(bedrock: ScriptedBedrock, settings: Any
         unused.bind(("127.0.0.1", 0))
         settings.BEDROCK_ENDPOINT_URL = f"http://127.0.0.1:{unused.getsockname()[1]}"
         settings.MODEL_RETRY_SECONDS = 5
-        runtime.reset()
+        clients.reset()
         with pytest.raises(faults.Unreachable) as caught:
             ask(stream=stream)
     assert caught.value.status_code == 503
@@ -223,11 +223,11 @@ def test_a_body_that_is_no_json_is_502(bedrock: ScriptedBedrock) -> None:
     ],
 )
 def test_missing_credentials_are_502_whatever_botocore_calls_them(error: Exception) -> None:
-    assert isinstance(runtime.fault_of(error), faults.NoCredentials)
+    assert isinstance(clients.fault_of(error), faults.NoCredentials)
 
 
 def test_an_error_of_our_own_is_not_dressed_up_as_bedrocks() -> None:
-    assert runtime.fault_of(KeyError("messages")) is None
+    assert clients.fault_of(KeyError("messages")) is None
 
 
 # ---- What is said ---------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from bedrock_chat.bedrock import faults, interruption, runtime
+from bedrock_chat.bedrock import clients, faults, interruption, runtime
 from bedrock_chat.bedrock.events import TextDelta
 from bedrock_chat.bedrock.interruption import Interruption
 from tests.bedrock.asking import ask, request_to_model
@@ -158,7 +158,7 @@ def test_a_silent_tls_connection_is_left_at_once_too(silent_tls: int, monkeypatc
         config=Config(retries={"total_max_attempts": 1}, parameter_validation=False),
     )
     interruption.install(client)
-    monkeypatch.setattr(runtime, "client", lambda: client)
+    monkeypatch.setattr(clients, "bedrock_runtime", lambda: client)
     interrupt = Interruption()
     asked = request_to_model()
     assert ended_after(interrupt, 0.5, lambda: list(runtime.call(asked, stream=True, interrupt=interrupt))) < 0.5

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bedrock_chat.bedrock import faults, runtime
+from bedrock_chat.bedrock import clients, faults, runtime
 from bedrock_chat.bedrock.events import (
     AnswerBuilder,
     Closed,
@@ -313,7 +313,7 @@ def test_the_emulator_goes_wrong_after_two_words(
     emulator: Emulator, settings: Any, script: dict[str, Any], kind: type
 ) -> None:
     settings.MODEL_READ_TIMEOUT = 0.5
-    runtime.reset()
+    clients.reset()
     emulator.script(words=20, after=2, **script)
     seen: list[Event] = []
     with pytest.raises(kind):

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.test import override_settings
 
-from bedrock_chat.process.thread_pool import Threads
+from bedrock_chat.process.thread_pool import ThreadPool
 from bedrock_chat.serving.application import Application
 from bedrock_chat.serving.server import Server, configuration, listen
 from tests.server.urls import Stage, stage
@@ -29,7 +29,7 @@ class Live:
     """A real server on a thread of the test's process, with as many request threads as asked for."""
 
     def __init__(self, threads: int) -> None:
-        self.threads = Threads(threads)
+        self.threads = ThreadPool(threads)
         self.listener = listen("127.0.0.1", 0)
         self.port: int = self.listener.getsockname()[1]
         config = configuration(Application(self.threads))

@@ -9,7 +9,7 @@ from django.db import connection, connections, transaction
 from django.utils import timezone
 
 from bedrock_chat.database.connections import TransactionOpen, database_now, release_connection
-from bedrock_chat.process.thread_pool import Threads
+from bedrock_chat.process.thread_pool import ThreadPool
 from tests.server.conftest import Live, eventually, read_to_end, read_until
 from tests.server.urls import stage
 
@@ -57,7 +57,7 @@ def test_a_released_connection_goes_back_to_the_pool_or_stays_with_its_thread_on
 @pytest.mark.django_db(transaction=True)
 def test_a_thread_that_ends_lets_go_of_its_connection() -> None:
     opened: list[Any] = []
-    threads = Threads(3)
+    threads = ThreadPool(3)
     together = threading.Barrier(4)
 
     def work() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.test import override_settings
 
-from bedrock_chat.process.thread_pool import Threads
+from bedrock_chat.process.thread_pool import ThreadPool
 from bedrock_chat.serving.application import Handler, wsgi_environ
 from bedrock_chat.serving.bridge import Bridge
 from tests.server.conftest import WAY_IN, Live, eventually, read_to_end, read_until
@@ -127,7 +127,7 @@ def test_a_send_that_fails_ends_the_response_and_frees_its_thread(path: str, que
         bridge = Bridge(threads, Handler())
         await bridge.tell(await bridge.ask(environ), until_cancelled, send)
 
-    threads = Threads(2)
+    threads = ThreadPool(2)
     with override_settings(**WAY_IN), pytest.raises(ConnectionResetError):
         asyncio.run(ask())
     assert eventually(lambda: threads.busy == 0)
@@ -164,7 +164,7 @@ def test_a_stream_nobody_waits_for_any_more_is_closed() -> None:
             stage.gate.wait(5)
             return super().get_response(request)
 
-    threads = Threads(2)
+    threads = ThreadPool(2)
     with override_settings(**WAY_IN):
         asyncio.run(ask_and_give_up())
     assert stage.happened == ["asked", "input closed"]
@@ -198,7 +198,7 @@ def test_a_stream_still_knows_what_its_request_bound() -> None:
         await bridge.tell(await bridge.ask(environ), until_cancelled, send)
         assert REQUEST.get() == "none"
 
-    threads = Threads(1)
+    threads = ThreadPool(1)
     with override_settings(**WAY_IN):
         asyncio.run(ask())
     assert b"".join(sent) == b"bound"

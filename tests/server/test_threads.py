@@ -2,12 +2,12 @@
 
 import threading
 
-from bedrock_chat.process.thread_pool import Threads
+from bedrock_chat.process.thread_pool import ThreadPool
 from tests.server.conftest import eventually
 
 
 def test_jobs_beyond_the_limit_wait_for_a_thread_and_are_all_done() -> None:
-    threads = Threads(4)
+    threads = ThreadPool(4)
     done: list[str] = []
     for _ in range(1000):
         threads.submit(lambda: done.append(threading.current_thread().name))
@@ -18,7 +18,7 @@ def test_jobs_beyond_the_limit_wait_for_a_thread_and_are_all_done() -> None:
 
 
 def test_many_submitters_at_once_lose_no_job() -> None:
-    threads = Threads(8)
+    threads = ThreadPool(8)
     done: list[int] = []
 
     def submit() -> None:
@@ -35,7 +35,7 @@ def test_many_submitters_at_once_lose_no_job() -> None:
 
 
 def test_a_job_that_fails_costs_no_thread() -> None:
-    threads = Threads(1)
+    threads = ThreadPool(1)
     done = threading.Event()
 
     def fail() -> None:
@@ -50,7 +50,7 @@ def test_a_job_that_fails_costs_no_thread() -> None:
 
 
 def test_a_job_after_the_stop_is_still_done() -> None:
-    threads = Threads(1)
+    threads = ThreadPool(1)
     threads.stop()
     done = threading.Event()
     threads.submit(done.set)

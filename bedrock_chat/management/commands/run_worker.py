@@ -1,9 +1,5 @@
 """`manage.py run_worker --concurrency 8`: does durable jobs until SIGTERM, the worker role in production."""
 
-import os
-import signal
-import threading
-import time
 from argparse import ArgumentParser
 from typing import Any
 
@@ -11,9 +7,8 @@ from django.conf import settings
 from django.core.management.base import BaseCommand
 
 from bedrock_chat.jobs import worker
-from bedrock_chat.serving.server import leave
-
-PARENT_WATCH_SECONDS = 0.2
+from bedrock_chat.process import limits
+from bedrock_chat.process.shutdown import leave
 
 
 class Command(BaseCommand):
@@ -31,7 +26,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, concurrency: int, exit_with_parent: bool, **options: Any) -> None:
         if exit_with_parent:
-            threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+            limits.end_with_parent()
         concurrency = max(1, concurrency)
         worker.run(concurrency, on_started=lambda: self._say(concurrency), heed_interrupt=not exit_with_parent)
         leave(0)
@@ -39,9 +34,3 @@ class Command(BaseCommand):
     def _say(self, concurrency: int) -> None:
         self.stdout.write(f"Working, {concurrency} jobs at a time")
         self.stdout.flush()
-
-
-def _end_with(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(PARENT_WATCH_SECONDS)
-    os.kill(os.getpid(), signal.SIGTERM)
