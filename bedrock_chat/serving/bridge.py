@@ -11,11 +11,13 @@ from functools import partial
 from queue import SimpleQueue
 from typing import Any
 
+import orjson
 from django.core.handlers.wsgi import WSGIHandler
 
 from bedrock_chat.database.connections import release_connection
 from bedrock_chat.process.thread_pool import Task, ThreadPool, awaited
 from bedrock_chat.serving.sending import AsgiMessage, Receive, Send, pump
+from bedrock_chat.wire.errors import ApiError, body_of
 
 logger = logging.getLogger(__name__)
 
@@ -113,27 +115,27 @@ class Bridge:
         self._threads = threads
         self._handler = handler
 
-    async def ask(self, environ: Environ) -> RawResponse:
-        """Have Django work on a request. Cancelling loses the answer, never the work: a turn is stored all the same."""
+    async def handle(self, environ: Environ) -> RawResponse:
+        """Have Django work on a request. Cancelling loses the response, never the work: a turn is stored all the same."""
         loop = asyncio.get_running_loop()
         arrival: asyncio.Future[RawResponse] = loop.create_future()
 
-        def arrived(answer: RawResponse) -> None:
+        def arrived(raw: RawResponse) -> None:
             if not arrival.done():
-                arrival.set_result(answer)
-            elif answer.stream is not None:
-                answer.stream.close()
+                arrival.set_result(raw)
+            elif raw.stream is not None:
+                raw.stream.close()
 
-        self._threads.submit(lambda: self._work(environ, lambda answer: loop.call_soon_threadsafe(arrived, answer)))
+        self._threads.submit(lambda: self._work(environ, lambda raw: loop.call_soon_threadsafe(arrived, raw)))
         return await arrival
 
-    async def tell(self, answer: RawResponse, receive: Receive, send: Send) -> None:
-        """Send an answer. Whatever becomes of the client or of `send`, the response is closed and its thread freed."""
-        stream = answer.stream
+    async def send(self, raw: RawResponse, receive: Receive, send: Send) -> None:
+        """Send a response. Whatever becomes of the client or of `send`, the response is closed and its thread freed."""
+        stream = raw.stream
         try:
-            await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
+            await send({"type": "http.response.start", "status": raw.status, "headers": raw.headers})
             if stream is None:
-                await send({"type": "http.response.body", "body": answer.body})
+                await send({"type": "http.response.body", "body": raw.body})
             else:
                 await pump(_as_messages(stream), receive, send, context=stream.context)
         finally:
@@ -145,18 +147,18 @@ class Bridge:
         # Threads outlive requests: what one of them binds (log fields, a language) must not be there for the next.
         context = contextvars.Context()
         try:
-            answer = context.run(self._respond, environ, context)
+            raw = context.run(self._respond, environ, context)
         except BaseException:  # SystemExit too: its client would wait for ever
             logger.exception("A request failed outside of Django's own error handling.")
             environ["wsgi.input"].close()
-            answer = plain_error(500, "Internal server error.")
+            raw = raw_error(ApiError())
         try:
-            deliver(answer)
+            deliver(raw)
         except RuntimeError:  # the loop has ended meanwhile
-            if answer.stream is not None:
-                answer.stream.close()
-        if answer.stream is not None:
-            answer.stream.serve()
+            if raw.stream is not None:
+                raw.stream.close()
+        if raw.stream is not None:
+            raw.stream.serve()
 
     def _respond(self, environ: Environ, context: contextvars.Context) -> RawResponse:
         head: tuple[str, list[tuple[str, str]]] = ("", [])
@@ -204,11 +206,12 @@ def _no_write(data: bytes) -> object:
     raise NotImplementedError("Django returns its bodies.")
 
 
-def plain_error(status: int, sentence: str, headers: Headers | None = None) -> RawResponse:
+def raw_error(error: ApiError) -> RawResponse:
     """An error in our shape, for where Django cannot be asked for one."""
-    body = b'{"detail": "%b", "errors": ["%b"]}' % (sentence.encode(), sentence.encode())
+    body = orjson.dumps(body_of(error))
+    headers = [(name.lower().encode(), value.encode()) for name, value in error.headers.items()]
     length = (b"content-length", b"%d" % len(body))
-    return RawResponse(status, [(b"content-type", b"application/json"), length, *(headers or [])], body)
+    return RawResponse(error.status_code, [(b"content-type", b"application/json"), length, *headers], body)
 
 
 async def _as_messages(stream: Stream) -> AsyncGenerator[AsgiMessage, None]:

@@ -82,6 +82,11 @@ class Conflict(ApiError):
     default_detail = "The state of things does not allow this."
 
 
+class RequestTimeout(ApiError):
+    status_code = HTTPStatus.REQUEST_TIMEOUT
+    default_detail = "The request took too long to arrive."
+
+
 class PayloadTooLarge(ApiError):
     status_code = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
     default_detail = "The request is too large."

@@ -130,7 +130,7 @@ def test_a_request_that_outlasts_the_grace_is_told_so(tmp_path: Path, started: l
     assert time.monotonic() - begun < 5
     assert status == 0
     assert answers[0][0] == 503
-    assert b'"detail": "The server is shutting down."' in answers[0][1]
+    assert b'"detail":"The server is shutting down."' in answers[0][1]
 
 
 def test_a_second_signal_means_now(tmp_path: Path, started: list[Process]) -> None:

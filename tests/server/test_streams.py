@@ -9,8 +9,9 @@ import pytest
 from django.test import override_settings
 
 from bedrock_chat.process.thread_pool import ThreadPool
-from bedrock_chat.serving.application import Handler, wsgi_environ
+from bedrock_chat.serving.application import Handler
 from bedrock_chat.serving.bridge import Bridge
+from bedrock_chat.serving.environ import wsgi_environ
 from tests.server.conftest import WAY_IN, Live, eventually, read_to_end, read_until
 from tests.server.urls import stage
 
@@ -125,7 +126,7 @@ def test_a_send_that_fails_ends_the_response_and_frees_its_thread(path: str, que
         environ = wsgi_environ({**SCOPE, "raw_path": path.encode(), "query_string": query})
         environ["wsgi.input"] = Closeable()
         bridge = Bridge(threads, Handler())
-        await bridge.tell(await bridge.ask(environ), until_cancelled, send)
+        await bridge.send(await bridge.handle(environ), until_cancelled, send)
 
     threads = ThreadPool(2)
     with override_settings(**WAY_IN), pytest.raises(ConnectionResetError):
@@ -152,7 +153,7 @@ def test_a_stream_nobody_waits_for_any_more_is_closed() -> None:
     async def ask_and_give_up() -> None:
         environ = wsgi_environ({**SCOPE, "raw_path": b"/events", "query_string": b""})
         environ["wsgi.input"] = Closeable()
-        asking = asyncio.create_task(Bridge(threads, Slow()).ask(environ))
+        asking = asyncio.create_task(Bridge(threads, Slow()).handle(environ))
         assert await asyncio.to_thread(eventually, lambda: stage.happened == ["asked"])
         asking.cancel()
         stage.gate.set()
@@ -195,7 +196,7 @@ def test_a_stream_still_knows_what_its_request_bound() -> None:
         environ = wsgi_environ({**SCOPE, "raw_path": b"/events", "query_string": b""})
         environ["wsgi.input"] = Closeable()
         bridge = Bridge(threads, Binding())
-        await bridge.tell(await bridge.ask(environ), until_cancelled, send)
+        await bridge.send(await bridge.handle(environ), until_cancelled, send)
         assert REQUEST.get() == "none"
 
     threads = ThreadPool(1)
