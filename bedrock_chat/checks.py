@@ -8,7 +8,7 @@ from django.core.checks import CheckMessage, Error, Tags, register
 from django.core.checks import Warning as CheckWarning
 from django.db import connection
 
-from bedrock_chat.bedrock import catalog
+from bedrock_chat.bedrock import catalog, offering
 from bedrock_chat.jobs import queue
 
 OLDEST_SQLITE = (3, 35)  # UPDATE … RETURNING
@@ -34,8 +34,8 @@ def models_exist(**_: Any) -> list[CheckMessage]:
         for key in keys
         if key not in catalog.MODELS
     ]
-    available = settings.GLOBAL_AVAILABLE_MODELS
-    if available and settings.DEFAULT_MODEL not in available:
+    default = catalog.MODELS.get(settings.DEFAULT_MODEL)
+    if default is not None and not offering.is_offered(default):
         found.append(
             Error(
                 "DEFAULT_MODEL is not among GLOBAL_AVAILABLE_MODELS: a new conversation would be refused.",

@@ -8,7 +8,7 @@ from django.shortcuts import render
 from django.views.decorators.csrf import csrf_exempt
 from rest_framework.exceptions import MethodNotAllowed
 
-from bedrock_chat.bedrock import catalog
+from bedrock_chat.bedrock import offering
 from bedrock_chat.wire import errors
 
 POLICY = (
@@ -34,9 +34,6 @@ def chat_page(request: HttpRequest) -> HttpResponse:
 
 def _models() -> list[dict[str, Any]]:
     """What the page offers, the default model first. It hides what a model surely cannot do, as the API refuses it."""
-    available = settings.GLOBAL_AVAILABLE_MODELS or catalog.MODELS
-    offered = [model for key, model in catalog.MODELS.items() if key in available]
-    offered.sort(key=lambda model: model.key != settings.DEFAULT_MODEL)
     return [
         {
             "key": model.key,
@@ -46,5 +43,5 @@ def _models() -> list[dict[str, Any]]:
             "prefill": model.prefill is True,
             "reasoning": REASONING.get(model.reasoning.mode, "optional"),
         }
-        for model in offered
+        for model in offering.offered()
     ]

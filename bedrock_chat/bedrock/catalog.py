@@ -87,7 +87,6 @@ class Model:
     stop_sequences: bool
     top_k_path: tuple[str, ...] | None
     restrictions: frozenset[str]
-    in_region: frozenset[str]
     profiles: Mapping[str, str]
     profile_regions: Mapping[str, frozenset[str]]
     region_prices: Mapping[str, PriceRow]
@@ -109,25 +108,6 @@ def find(key: str) -> Model:
         return MODELS[key]
     except KeyError:
         raise UnknownModelKey(key) from None
-
-
-def route(
-    model: Model, *, region: str, cross_region: bool, global_inference: bool, profile_arns: Mapping[str, str]
-) -> Target:
-    """Chooses what to invoke: the operator's own profile, the global one, the region's geographic one, the bare id.
-
-    With both switches off the bare id is called even where Bedrock wants a profile: keeping data in the region is
-    what the switch promises, and a clear refusal is better than a quiet detour.
-    """
-    if arn := profile_arns.get(model.key):
-        return Target(arn, region)
-    if global_inference and region in model.profile_regions.get(GLOBAL, ()):
-        return Target(model.profiles[GLOBAL], region, GLOBAL)
-    if cross_region:
-        for geography, regions in model.profile_regions.items():
-            if geography != GLOBAL and region in regions:
-                return Target(model.profiles[geography], region, geography)
-    return Target(model.bedrock_id, region)
 
 
 # ---- Reading the data -----------------------------------------------------------------------------------------------
@@ -158,7 +138,6 @@ def _model(key: str, facts: Mapping[str, Any]) -> Model:
         stop_sequences=parameters["stopSequences"]["supported"] is True,
         top_k_path=_path(parameters["topK"].get("field")),
         restrictions=frozenset(parameters["restrictions"]),
-        in_region=frozenset(facts["inRegion"]["regions"]),
         profiles=profiles["ids"],
         profile_regions={name: frozenset(regions) for name, regions in profiles.get("sourceRegions", {}).items()},
         region_prices={name: _price_row(row) for name, row in facts["price"].get("regions", {}).items()},

@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bedrock_chat.bedrock import offering
 from bedrock_chat.bedrock.catalog import Model, Target
 from bedrock_chat.bedrock.tools import ToolSpec
-from bedrock_chat.wire.errors import BadRequest
 
 ConverseMessage = dict[str, Any]
 CACHE_POINT = {"cachePoint": {"type": "default"}}
@@ -102,12 +102,9 @@ def _question(model: Model, message: ConverseMessage, numbers: Iterator[int]) ->
     content = message["content"]
     has_image = any("image" in block for block in content)
     has_document = any("document" in block for block in content)
-    if has_image and model.images is False:
-        raise BadRequest(f"{model.display_name} cannot see images; choose a model that can.")
+    offering.refuse_unreadable(model, images=has_image, documents=has_document)
     if not has_document:
         return message
-    if model.documents is False:
-        raise BadRequest(f"{model.display_name} cannot read documents; choose a model that can.")
     named = [_document(block["document"], next(numbers)) if "document" in block else block for block in content]
     if not any("text" in block for block in content):
         named.append(BESIDE_A_DOCUMENT)

@@ -116,7 +116,7 @@ class Bridge:
         self._handler = handler
 
     async def handle(self, environ: Environ) -> RawResponse:
-        """Have Django work on a request. Cancelling loses the response, never the work: a turn is stored all the same."""
+        """Have Django work on a request. Cancelling loses the response, never the work: a turn is stored."""
         loop = asyncio.get_running_loop()
         arrival: asyncio.Future[RawResponse] = loop.create_future()
 

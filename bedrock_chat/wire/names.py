@@ -1,7 +1,6 @@
 """Names: camelCase on the wire, snake_case inside. Keys that are data are never renamed, in either direction."""
 
 import re
-from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -43,31 +42,22 @@ def to_snake(data: Any) -> Any:
 
     Recurses once per level: the parser has bounded the depth of what clients send.
     """
-    return _renamed(data, snake)
-
-
-def to_camel(data: Any) -> Any:
-    """The same, towards the wire."""
-    return _renamed(data, camel)
-
-
-def _renamed(data: Any, rename: Callable[[str], str]) -> Any:
     if isinstance(data, list):
-        return [_renamed(item, rename) if isinstance(item, dict | list) else item for item in data]
+        return [to_snake(item) if isinstance(item, dict | list) else item for item in data]
     if not isinstance(data, dict):
         return data
     renamed: dict[str, Any] = {}
     for key, value in data.items():
-        name = rename(key)
-        if name in renamed and (name == key) is (rename is snake):
+        name = snake(key)
+        if name in renamed and name == key:
             continue  # this is the snake_case spelling of a name that is there already
-        renamed[name] = _value(key, value, rename)
+        renamed[name] = _value(key, value)
     return renamed
 
 
-def _value(key: str, value: Any, rename: Callable[[str], str]) -> Any:
+def _value(key: str, value: Any) -> Any:
     if not isinstance(value, dict | list) or key in OPAQUE:
         return value
     if key in KEYED_BY_DATA and isinstance(value, dict):
-        return {name: _renamed(inner, rename) for name, inner in value.items()}
-    return _renamed(value, rename)
+        return {name: to_snake(inner) for name, inner in value.items()}
+    return to_snake(value)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from django.conf import settings
 
-from bedrock_chat.bedrock import catalog, events, request, runtime
+from bedrock_chat.bedrock import catalog, events, offering, request, runtime
 from bedrock_chat.bedrock.faults import ModelFault
 from bedrock_chat.bedrock.interruption import Interruption
 from bedrock_chat.database.connections import database_now, release_connection
@@ -19,7 +19,6 @@ from conversations.content import Block
 from conversations.titles import cleaning
 from conversations.tree import Node
 from conversations.turn import admission
-from conversations.turn.lifecycle import route
 
 LONGEST_MESSAGE = 2000
 MESSAGES = 8
@@ -56,7 +55,7 @@ def _ask(external_id: str, path: list[Node], bodies: dict[int, list[Block]], act
     thinks = model.reasoning.mode == "always-on"
     asked = request.compose(
         model,
-        route(model),
+        offering.route(model),
         _messages(path, bodies),
         parameters=request.Parameters(max_tokens=None if thinks else MOST_TOKENS),
         prompt_caching=False,

@@ -12,9 +12,7 @@ listens.
 import time
 from collections.abc import Callable, Generator, Iterator
 
-from django.conf import settings
-
-from bedrock_chat.bedrock import catalog, events, request, runtime
+from bedrock_chat.bedrock import events, offering, request, runtime
 from bedrock_chat.bedrock.faults import ModelFault, TooLong
 from bedrock_chat.blobs import storing
 from bedrock_chat.database.connections import release_connection
@@ -79,7 +77,7 @@ def _check(chat: ChatInput) -> None:
     """What can be refused without looking at the conversation."""
     if chat.bot_id:
         raise NotFound(f"No bot found with id: {chat.bot_id}")
-    if settings.GLOBAL_AVAILABLE_MODELS and chat.model.key not in settings.GLOBAL_AVAILABLE_MODELS:
+    if not offering.is_offered(chat.model):
         raise BadRequest(f"message.model: {chat.model.key} is not available here.")
     if chat.continue_generate:
         if chat.model.prefill is not True:
@@ -200,19 +198,8 @@ def _compose(turn: OpenTurn, read: access.BlobReader) -> request.ModelRequest:
         messages.append({"role": "user", "content": content.question_to_converse(chat.content.blocks, read)})
     return request.compose(
         chat.model,
-        route(chat.model),
+        offering.route(chat.model),
         messages,
         instruction=turn.conversation.instruction,
         reasoning=chat.enable_reasoning and not turn.extends,
-    )
-
-
-def route(model: catalog.Model) -> catalog.Target:
-    """Where this deployment calls a model."""
-    return catalog.route(
-        model,
-        region=settings.BEDROCK_REGION,
-        cross_region=settings.CROSS_REGION_INFERENCE,
-        global_inference=settings.GLOBAL_INFERENCE,
-        profile_arns=settings.INFERENCE_PROFILE_ARNS,
     )

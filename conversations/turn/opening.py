@@ -4,6 +4,7 @@ from datetime import datetime
 
 from django.db import IntegrityError, transaction
 
+from bedrock_chat.bedrock import offering
 from bedrock_chat.blobs import storing
 from bedrock_chat.database import compiled_sql
 from bedrock_chat.database.connections import database_now
@@ -145,10 +146,7 @@ def _bodies_in_sight(chat: ChatInput, conversation: Conversation, path: list[Nod
     if not chat.continue_generate:
         blocks += chat.content.blocks
     kinds = {block["contentType"] for block in blocks}
-    if "image" in kinds and chat.model.images is False:
-        raise BadRequest(f"{chat.model.display_name} cannot see images; choose a model that can.")
-    if "attachment" in kinds and chat.model.documents is False:
-        raise BadRequest(f"{chat.model.display_name} cannot read documents; choose a model that can.")
+    offering.refuse_unreadable(chat.model, images="image" in kinds, documents="attachment" in kinds)
     context_window.refuse_what_cannot_fit(chat, conversation.instruction, blocks)
     return bodies
 

@@ -39,9 +39,6 @@ class Continue:
     answer: Node
 
 
-Placement = Ask | AskAgain | Replay | Continue
-
-
 def being_answered(conversation_external_id: str, tree: Tree, question: Node) -> Conflict:
     return Conflict(
         "This message is being answered right now; try again when that turn is over.",

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bedrock_chat.bedrock import catalog
+from bedrock_chat.bedrock import catalog, offering
 
 CONTRACT = json.loads((Path(__file__).parent.parent / "contract" / "contract-main.json").read_text())
 DATA = json.loads(catalog.DATA.read_text())
@@ -14,7 +14,7 @@ DATA = json.loads(catalog.DATA.read_text())
 
 def route(key: str, region: str, **switches: Any) -> str:
     switches = {"cross_region": False, "global_inference": False, "profile_arns": {}, **switches}
-    return catalog.route(catalog.find(key), region=region, **switches).model_id
+    return offering.target_of(catalog.find(key), region=region, **switches).model_id
 
 
 def test_every_model_of_the_contract_is_there() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bedrock_chat.bedrock import catalog
+from bedrock_chat.bedrock import catalog, offering
 from bedrock_chat.bedrock.emulator import shapes, validation
 from bedrock_chat.bedrock.request import ModelRequest, Parameters, compose
 from bedrock_chat.bedrock.tools import ToolSpec
@@ -21,7 +21,7 @@ MODELS = sorted(catalog.MODELS)
 
 def target(model: catalog.Model, region: str = "us-east-1", **switches: Any) -> catalog.Target:
     switches = {"cross_region": False, "global_inference": False, "profile_arns": {}, **switches}
-    return catalog.route(model, region=region, **switches)
+    return offering.target_of(model, region=region, **switches)
 
 
 def ask(key: str, *messages: dict[str, Any], **options: Any) -> ModelRequest:

@@ -1,0 +1,58 @@
+"""Which models this deployment offers, where it calls them, and what it refuses to ask them."""
+
+from collections.abc import Mapping
+
+from django.conf import settings
+
+from bedrock_chat.bedrock import catalog
+from bedrock_chat.bedrock.catalog import GLOBAL, Model, Target
+from bedrock_chat.wire.errors import BadRequest
+
+
+def is_offered(model: Model) -> bool:
+    """Whether a question may be asked of this model. Without GLOBAL_AVAILABLE_MODELS all of the catalogue may be."""
+    return not settings.GLOBAL_AVAILABLE_MODELS or model.key in settings.GLOBAL_AVAILABLE_MODELS
+
+
+def offered() -> list[Model]:
+    """The models that are offered, the default one first."""
+    models = [model for model in catalog.MODELS.values() if is_offered(model)]
+    return sorted(models, key=lambda model: model.key != settings.DEFAULT_MODEL)
+
+
+def refuse_unreadable(model: Model, *, images: bool, documents: bool) -> None:
+    """Raises BadRequest where a request holds images or documents and the model surely cannot read them."""
+    if images and model.images is False:
+        raise BadRequest(f"{model.display_name} cannot see images; choose a model that can.")
+    if documents and model.documents is False:
+        raise BadRequest(f"{model.display_name} cannot read documents; choose a model that can.")
+
+
+def route(model: Model) -> Target:
+    """Where this deployment calls a model, as its settings say."""
+    return target_of(
+        model,
+        region=settings.BEDROCK_REGION,
+        cross_region=settings.CROSS_REGION_INFERENCE,
+        global_inference=settings.GLOBAL_INFERENCE,
+        profile_arns=settings.INFERENCE_PROFILE_ARNS,
+    )
+
+
+def target_of(
+    model: Model, *, region: str, cross_region: bool, global_inference: bool, profile_arns: Mapping[str, str]
+) -> Target:
+    """Chooses what to invoke: the operator's own profile, the global one, the region's geographic one, the bare id.
+
+    With both switches off the bare id is called even where Bedrock wants a profile: keeping data in the region is
+    what the switch promises, and a clear refusal is better than a quiet detour.
+    """
+    if arn := profile_arns.get(model.key):
+        return Target(arn, region)
+    if global_inference and region in model.profile_regions.get(GLOBAL, ()):
+        return Target(model.profiles[GLOBAL], region, GLOBAL)
+    if cross_region:
+        for geography, regions in model.profile_regions.items():
+            if geography != GLOBAL and region in regions:
+                return Target(model.profiles[geography], region, geography)
+    return Target(model.bedrock_id, region)
