@@ -1,6 +1,7 @@
 """The doors to conversations: rows are fetched by id only here, for a caller who may see them."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from datetime import datetime
 
 from django.db.models import QuerySet
@@ -11,22 +12,11 @@ from bedrock_chat.identity.caller import Caller
 from bedrock_chat.wire.errors import NotFound
 from bedrock_chat.wire.paging import ALL, Page
 from conversations.content import Block
-from conversations.models import Conversation, ConversationQuerySet, Message, RelatedDocument, Role
+from conversations.models import Conversation, ConversationQuerySet, Message, RelatedDocument, Role, lease_lives
 from conversations.tree import Node, Tree
 from conversations.turn.types import Answer
 
-NODE_FIELDS = (
-    "pk",
-    "external_id",
-    "parent_id",
-    "role",
-    "attempt",
-    "outcome",
-    "lease_expires_at",
-    "continues",
-    "stop_reason",
-    "content_digest",
-)
+NODE_COLUMNS = tuple(field.name for field in fields(Node))
 
 
 def visible_conversations(actor: Caller, page: Page = ALL) -> QuerySet[Conversation]:
@@ -76,9 +66,9 @@ def get_message(conversation: Conversation, external_id: str, now: datetime) -> 
 def _is_unfinished(message: Message, now: datetime) -> bool:
     """As `Tree.is_unfinished` has it, for one message and the one above it."""
     question = message.parent
-    if message.role == Role.USER or question is None or question.lease_expires_at is None:
+    if message.role == Role.USER or question is None or not lease_lives(question.lease_expires_at, now):
         return False
-    return question.lease_expires_at > now and question.continues is None and message.attempt == question.attempt
+    return question.continues is None and message.attempt == question.attempt
 
 
 def related_documents(conversation: Conversation) -> QuerySet[RelatedDocument]:
@@ -96,7 +86,7 @@ def get_related_document(conversation: Conversation, source_id: str) -> RelatedD
 
 def read_tree(conversation: Conversation, now: datetime) -> Tree:
     """All messages of a conversation without their bodies, in one query."""
-    rows = compiled_sql.select(Message, NODE_FIELDS, {"conversation_id": conversation.pk})
+    rows = compiled_sql.select(Message, NODE_COLUMNS, {"conversation_id": conversation.pk})
     return Tree.of((Node(*row) for row in rows), now)
 
 

@@ -11,8 +11,7 @@ from bedrock_chat.blobs import storing
 from bedrock_chat.database.connections import database_now, yield_sqlite_lock
 from bedrock_chat.identity.caller import Caller
 from conversations import access, search
-from conversations.models import Conversation, Message
-from conversations.turn.opening import BLOB_OWNER
+from conversations.models import BLOB_OWNER, Conversation, Message
 
 AT_A_TIME = 100
 

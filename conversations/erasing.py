@@ -51,6 +51,6 @@ def _stop_turns(user_id: str) -> int:
     """Stops what runs, and waits until it is over; no longer than a lease lives that nobody renews."""
     running = Message.objects.filter(conversation__user_id=user_id, lease_expires_at__isnull=False)
     stopped = running.update(stop_attempt=F("attempt"))
-    while running.filter(lease_expires_at__gt=database_now()).exists():
+    while running.running(database_now()).exists():
         time.sleep(LOOK_SECONDS)
     return stopped

@@ -1,5 +1,6 @@
 """Conversations as trees of messages."""
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Self
 
 from django.conf import settings
@@ -11,6 +12,9 @@ from bedrock_chat.identity.caller import Caller
 from bedrock_chat.wire.ids import ID_LENGTH
 
 ROOT_IDS = frozenset({"system", "instruction"})
+UNTITLED = "New conversation"
+BLOB_OWNER = "conversation"
+"""The kind of owner that refers to the files of a conversation."""
 
 # Whoever changes a conversation may have read the clock before whoever changed it last: different is new, not later.
 NOT_INDEXED = Q(user__isnull=False) & (
@@ -46,7 +50,7 @@ class Conversation(models.Model):
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, null=True, blank=True)
     publication_id = models.CharField(max_length=ID_LENGTH, null=True, blank=True, db_index=True)
     bot_id = models.CharField(max_length=ID_LENGTH, null=True, blank=True, db_index=True)
-    title = models.CharField(max_length=1000, default="New conversation")
+    title = models.CharField(max_length=1000, default=UNTITLED)
     model = models.CharField(max_length=64, help_text="The model of the first turn.")
     instruction = models.TextField(blank=True, default="")
     last_question = CodePointCharField(max_length=ID_LENGTH, blank=True, default="")
@@ -94,6 +98,17 @@ class Outcome(models.TextChoices):
     FAILED = "failed"
 
 
+def lease_lives(expires_at: datetime | None, now: datetime) -> bool:
+    """Whether a turn runs, by the lease on its question and the clock of the database."""
+    return expires_at is not None and expires_at > now
+
+
+class MessageQuerySet(models.QuerySet["Message"]):
+    def running(self, now: datetime) -> Self:
+        """Questions whose turn runs, as `lease_lives` has it."""
+        return self.filter(lease_expires_at__gt=now)
+
+
 class Message(models.Model):
     """A question or an answer.
 
@@ -125,6 +140,8 @@ class Message(models.Model):
     content_digest = models.CharField(max_length=64, help_text="SHA-256 of the stored content; finds repeats.")
     content = models.JSONField(default=list)
     feedback = models.JSONField(null=True, blank=True)
+
+    objects = MessageQuerySet.as_manager()
 
     class Meta:
         constraints = [

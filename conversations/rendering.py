@@ -9,15 +9,17 @@ from datetime import datetime
 from typing import Any
 
 from bedrock_chat.bedrock import catalog
+from bedrock_chat.bedrock.events import StopReason
 from bedrock_chat.wire.errors import NotFound
 from conversations import access, content
 from conversations.bodies import ShowBlob
 from conversations.content import Block
-from conversations.models import Conversation, Message, Outcome, RelatedDocument, Role
+from conversations.models import Conversation, Message, RelatedDocument, Role
 from conversations.turn.types import Answer
 
 Wire = dict[str, Any]
-TOLD_STOP_REASONS = frozenset({Outcome.INTERRUPTED.value, "stopped"})
+SHOWN_STOP_REASONS = frozenset({StopReason.INTERRUPTED, StopReason.STOPPED})
+"""Ours; of those of Bedrock clients learn by `shouldContinue`."""
 
 
 def milliseconds(moment: datetime) -> float:
@@ -41,7 +43,7 @@ def _message(
 
 
 def _with_stop_reason(message: Wire, stop_reason: str) -> Wire:
-    return message | {"stopReason": stop_reason} if stop_reason in TOLD_STOP_REASONS else message
+    return message | {"stopReason": stop_reason} if stop_reason in SHOWN_STOP_REASONS else message
 
 
 def chat_output(answer: Answer, show: ShowBlob) -> Wire:
@@ -88,7 +90,7 @@ def conversation_output(conversation: Conversation, now: datetime, show: ShowBlo
             node.role,
             content.to_wire(blocks, show),
             model,
-            tree.nodes[node.parent].external_id if node.parent is not None else "system",
+            parent.external_id if (parent := tree.parent_of(node)) else "system",
             [child.external_id for child in tree.visible_children(node.pk)],
             feedback,
         )
@@ -103,7 +105,7 @@ def conversation_output(conversation: Conversation, now: datetime, show: ShowBlo
         "lastMessageId": last.external_id if last else "system",
         "botId": conversation.bot_id,
         "shouldContinue": last is not None
-        and last.stop_reason == "max_tokens"
+        and last.stop_reason == StopReason.MAX_TOKENS
         and catalog.find(rows[last.pk][0]).prefill is True,
     }
 

@@ -24,9 +24,9 @@ from bedrock_chat.search.index import Document, Group
 from bedrock_chat.search.query import Term
 from bedrock_chat.search.ranking import HEADING
 from conversations.content import Block
-from conversations.models import Conversation, Message, Role
+from conversations.models import UNTITLED, Conversation, Message, Role
 from conversations.rendering import Wire, milliseconds
-from conversations.turn.placement import CONTINUABLE
+from conversations.tree import CONTINUABLE
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +48,6 @@ _BEGUN: Final = datetime(1970, 1, 1, tzinfo=UTC)
 """`indexed_at` of a conversation that is too long for one transaction, until its last one."""
 _set_back: dict[int, float] = {}
 """Conversations that this process could not index → when it tries again."""
-_UNTITLED: Final = Conversation._meta.get_field("title").get_default()
 
 
 # ---- The index ------------------------------------------------------------------------------------------------------
@@ -94,7 +93,7 @@ def forget(rows: Sequence[int]) -> None:
 
 
 def _due() -> QuerySet[Conversation]:
-    running = Message.objects.filter(lease_expires_at__gt=database_now()).values("conversation")
+    running = Message.objects.running(database_now()).values("conversation")
     due = Conversation.objects.to_be_indexed().exclude(pk__in=running)
     for pk, until in list(_set_back.items()):
         if until <= time.monotonic():
@@ -107,7 +106,7 @@ def _index_some(pk: int) -> bool | None:
     with yield_sqlite_lock(), transaction.atomic():
         rows = Conversation.objects.to_be_indexed().filter(pk=pk).select_for_update(skip_locked=True)
         conversation = rows.only("pk", "title", "user_id", "indexed_at").first()
-        if conversation is None or conversation.messages.filter(lease_expires_at__gt=database_now()).exists():
+        if conversation is None or conversation.messages.running(database_now()).exists():
             return None
         messages, group = conversation.messages.all(), _group(conversation)
         if conversation.indexed_at is None:
@@ -133,7 +132,7 @@ def _some(messages: QuerySet[Message]) -> tuple[list[Document], bool]:
 
 
 def _title(conversation: Conversation) -> Document:
-    return Document(HEADING, "" if conversation.title == _UNTITLED else conversation.title)
+    return Document(HEADING, "" if conversation.title == UNTITLED else conversation.title)
 
 
 def _differs(document: Document, known: index.Known) -> bool:

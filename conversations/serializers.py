@@ -11,7 +11,7 @@ from rest_framework import serializers
 
 from bedrock_chat.bedrock import catalog
 from bedrock_chat.wire.ids import ID_LENGTH
-from conversations import search
+from conversations import rendering, search
 from conversations.content import DOCUMENT_FORMATS, IMAGE_FORMATS, TOOL_STATUSES, Content, parse
 from conversations.turn.types import ChatInput
 
@@ -276,7 +276,7 @@ class MessageOutputSerializer(serializers.Serializer[Any]):
     parent = serializers.CharField(allow_null=True)  # type: ignore[assignment]  # the wire's name
     thinking_log = ThinkingLogSerializer(many=True, allow_null=True)
     stop_reason = serializers.ChoiceField(
-        choices=["interrupted", "stopped"], required=False, help_text="On an answer that was cut short only."
+        choices=sorted(rendering.SHOWN_STOP_REASONS), required=False, help_text="On an answer that was cut short only."
     )
 
 

@@ -9,16 +9,20 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from conversations.models import Outcome, Role
+from bedrock_chat.bedrock.events import StopReason
+from conversations.models import Outcome, Role, lease_lives
+
+CONTINUABLE = frozenset({StopReason.MAX_TOKENS, StopReason.INTERRUPTED, StopReason.STOPPED})
+"""Stop reasons of answers that were cut short."""
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A message without its body. Field order is the order in which `access.read_nodes` selects."""
+    """A message without its body; each field is the column of that name."""
 
     pk: int
     external_id: str
-    parent: int | None
+    parent_id: int | None
     role: str
     attempt: int
     outcome: str
@@ -46,11 +50,11 @@ class Tree:
         by_pk = {node.pk: node for node in nodes}
         children: dict[int | None, list[Node]] = defaultdict(list)
         for node in by_pk.values():
-            children[node.parent].append(node)
+            children[node.parent_id].append(node)
         return cls(by_pk, {node.external_id: node for node in by_pk.values()}, children, now)
 
     def is_running(self, question: Node) -> bool:
-        return question.lease_expires_at is not None and question.lease_expires_at > self.now
+        return lease_lives(question.lease_expires_at, self.now)
 
     def lease_left(self, question: Node) -> float:
         """Seconds until the question's lease is over, at least a little so that a client does not spin."""
@@ -68,8 +72,12 @@ class Tree:
         return self.is_running(question) and question.continues == answer.pk
 
     def question_of(self, answer: Node) -> Node:
-        assert answer.parent is not None  # a database constraint
-        return self.nodes[answer.parent]
+        assert answer.parent_id is not None  # a database constraint
+        return self.nodes[answer.parent_id]
+
+    def parent_of(self, node: Node) -> Node | None:
+        """The message above; None below `system`."""
+        return self.nodes[node.parent_id] if node.parent_id is not None else None
 
     def is_visible(self, node: Node) -> bool:
         return node.is_question or not self.is_unfinished(node)
@@ -91,7 +99,7 @@ class Tree:
         found: list[Node] = []
         while leaf is not None:
             found.append(leaf)
-            leaf = self.nodes[leaf.parent] if leaf.parent is not None else None
+            leaf = self.parent_of(leaf)
         found.reverse()
         return found
 

@@ -16,6 +16,7 @@ from bedrock_chat.bedrock.events import (
     ReasoningSignature,
     RedactedReasoning,
     Stop,
+    StopReason,
     TextDelta,
     ToolUse,
     Usage,
@@ -134,6 +135,6 @@ class _ToolUses:
             self._broken = True
 
     def checked(self, stop: Stop) -> Stop:
-        if stop.stop_reason == "tool_use" and (self._broken or self._open):
+        if stop.stop_reason == StopReason.TOOL_USE and (self._broken or self._open):
             raise faults.MalformedToolUse
         return stop

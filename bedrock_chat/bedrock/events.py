@@ -1,7 +1,19 @@
 """What a model says, as typed events: the same for `Converse` and `ConverseStream`."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
+
+
+class StopReason(StrEnum):
+    """Why an answer ended: those of Bedrock's words that we act on, and two of our own. Others are kept as text."""
+
+    MAX_TOKENS = "max_tokens"
+    TOOL_USE = "tool_use"
+    STOPPED = "stopped"
+    """Ours: its user did not want more."""
+    INTERRUPTED = "interrupted"
+    """Ours: a fault, a crash or a shutdown cut it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ will; for every other kind the JSON object that an SSE client gets.
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from bedrock_chat.bedrock.events import ReasoningDelta, Retrying, TextDelta, ToolUse
+from bedrock_chat.bedrock.events import ReasoningDelta, Retrying, StopReason, TextDelta, ToolUse
 from bedrock_chat.bedrock.tools import FoundDocument, ToolResult
 from bedrock_chat.ledger.models import ModelCall
 from bedrock_chat.ledger.recording import Spent
@@ -88,7 +88,7 @@ def stopped(
         "conversationId": conversation_external_id,
         "messageId": question_external_id,
         "answerId": answer.external_id if answer else None,
-        "stopReason": answer.stop_reason if answer else "stopped",
+        "stopReason": answer.stop_reason if answer else StopReason.STOPPED,
         "usage": usage,
         "price": None if spent is None or spent.price is None else float(spent.price),
     }

@@ -16,7 +16,7 @@ from bedrock_chat.database.connections import database_now
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.process import shutdown, thread_pool
 from bedrock_chat.wire.errors import NotFound, ServiceUnavailable, recorded
-from conversations.models import Message
+from conversations.models import Message, lease_lives
 from conversations.streaming import relay
 from conversations.streaming.events import WAITING, Piece, failed
 from conversations.streaming.log import NOWHERE, Batch
@@ -94,7 +94,7 @@ def _told_when_over(actor: Caller, question: Message) -> list[Piece] | None:
     found = Message.objects.select_related("conversation").filter(pk=question.pk).defer("content").first()
     if found is None:
         return [failed(NotFound("The conversation was deleted meanwhile."))]
-    if found.attempt == question.attempt and found.lease_expires_at and found.lease_expires_at > database_now():
+    if found.attempt == question.attempt and lease_lives(found.lease_expires_at, database_now()):
         return None
     return told_anew(actor, found.conversation, found)
 

@@ -6,6 +6,7 @@ from bedrock_chat.database.connections import database_now
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.wire.errors import ServiceUnavailable
 from conversations import access
+from conversations.models import lease_lives
 from conversations.streaming import driver, remote, sse
 from conversations.streaming.log import once
 from conversations.streaming.replay import told_anew
@@ -25,7 +26,7 @@ def resume(
     conversation = access.get_conversation(actor, conversation_external_id)
     question = access.get_question(conversation, message_external_id)
     attempt = question.attempt
-    if question.lease_expires_at is None or question.lease_expires_at <= database_now():
+    if not lease_lives(question.lease_expires_at, database_now()):
         if last_event_id == sse.end_of(attempt):
             return None
         return Listened(attempt, once(told_anew(actor, conversation, question)))

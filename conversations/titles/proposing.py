@@ -16,6 +16,7 @@ from bedrock_chat.ledger import recording
 from bedrock_chat.ledger.models import Purpose
 from conversations import access
 from conversations.content import Block
+from conversations.models import UNTITLED
 from conversations.titles import cleaning
 from conversations.tree import Node
 from conversations.turn import admission
@@ -24,7 +25,6 @@ LONGEST_MESSAGE = 2000
 MESSAGES = 8
 MOST_TOKENS = 200  # of a title in scripts that take many; a model that rambles is cut
 LONGEST_WAIT = 15.0  # seconds: a client shows the conversation's list meanwhile
-UNTITLED = "New conversation"
 INSTRUCTION = (
     "Propose a title for the conversation above: at most eight words, in the language of the conversation, naming its "
     "subject. Do not answer the conversation and do not explain. Write the title alone, on one line, without quotation "

@@ -10,11 +10,12 @@ from itertools import islice
 
 from django.db import transaction
 
+from bedrock_chat.bedrock.events import StopReason
 from bedrock_chat.database.connections import database_now
 from conversations import content
 from conversations.models import Conversation, Outcome
 from conversations.turn import closing, registry
-from conversations.turn.registry import Cut, RunningTurn
+from conversations.turn.registry import RunningTurn
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +63,7 @@ def _write(batch: list[RunningTurn]) -> None:
             if turn.conversation.pk not in alive or not closing.write_question(turn, outcome=Outcome.INTERRUPTED):
                 continue
             said = content.from_converse(each.built.blocks())
-            closing.write_answer(each, said, Cut.INTERRUPTED, now)
+            closing.write_answer(each, said, StopReason.INTERRUPTED, now)
             written.append((each, revision))
     for each, revision in written:
         each.stored, each.stored_revision = True, revision

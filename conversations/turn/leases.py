@@ -29,6 +29,4 @@ def renew() -> None:
     mine = Q()
     for attempt in {attempt for _, attempt in held}:
         mine |= Q(attempt=attempt, pk__in=[pk for pk, its in held if its == attempt])
-    Message.objects.filter(mine, lease_holder=HOLDER, lease_expires_at__gt=now).update(
-        lease_expires_at=now + duration()
-    )
+    Message.objects.running(now).filter(mine, lease_holder=HOLDER).update(lease_expires_at=now + duration())

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Generator, Iterator
 
 from bedrock_chat.bedrock import events, offering, request, runtime
+from bedrock_chat.bedrock.events import StopReason
 from bedrock_chat.bedrock.faults import ModelFault, TooLong
 from bedrock_chat.blobs import storing
 from bedrock_chat.database.connections import release_connection
@@ -23,7 +24,7 @@ from bedrock_chat.wire.errors import ApiError, BadRequest, Conflict, NotFound, S
 from conversations import access, content, upkeep
 from conversations.models import Outcome
 from conversations.turn import admission, asking, closing, context_window, opening
-from conversations.turn.registry import Cut, RunningTurn, registered
+from conversations.turn.registry import RunningTurn, registered
 from conversations.turn.types import Answer, ChatInput, Finished, OpenTurn, TurnEvent, TurnOpened
 
 
@@ -100,7 +101,7 @@ def _ask(running: RunningTurn, on_close: Callable[[], None] | None) -> Iterator[
         recording.log_spending(running.calls)
         cut = running.settled()
         finished = _close_cut(running, cut, on_close)
-        if cut is not Cut.STOPPED or isinstance(error, GeneratorExit):
+        if cut is not StopReason.STOPPED or isinstance(error, GeneratorExit):
             told = _told(running, cut, asked, error)
             if told is error:
                 raise
@@ -128,9 +129,9 @@ def _call(running: RunningTurn, asked: request.ModelRequest) -> Generator[TurnEv
             yield event
     except BaseException as error:
         match running.settled():
-            case Cut.STOPPED:
-                stop_reason = Cut.STOPPED.value
-            case Cut.INTERRUPTED:
+            case StopReason.STOPPED:
+                stop_reason = StopReason.STOPPED.value
+            case StopReason.INTERRUPTED:
                 fault = "Shutdown"
             case None:
                 fault = error.code if isinstance(error, ModelFault) else type(error).__name__
@@ -155,27 +156,29 @@ def _call(running: RunningTurn, asked: request.ModelRequest) -> Generator[TurnEv
     return closed.stop_reason
 
 
-def _close_cut(running: RunningTurn, cut: Cut | None, on_close: Callable[[], None] | None) -> Finished:
+def _close_cut(running: RunningTurn, cut: StopReason | None, on_close: Callable[[], None] | None) -> Finished:
     """Closes a turn whose model did not finish: with what it has said, if that is text, else without an answer."""
-    stopped = cut is Cut.STOPPED
+    stopped = cut is StopReason.STOPPED
     if not running.built.has_text():
         closing.close_failed(running)
         return Finished(None, tuple(running.calls))
     answer = closing.close_turn(
         running,
         content.from_converse(running.built.blocks()),
-        stop_reason=Cut.STOPPED if stopped else Cut.INTERRUPTED,
+        stop_reason=StopReason.STOPPED if stopped else StopReason.INTERRUPTED,
         outcome=Outcome.ANSWERED if stopped else Outcome.INTERRUPTED,
         on_close=on_close if stopped else None,
     )
     return Finished(answer, tuple(running.calls))
 
 
-def _told(running: RunningTurn, cut: Cut | None, asked: request.ModelRequest, error: BaseException) -> BaseException:
+def _told(
+    running: RunningTurn, cut: StopReason | None, asked: request.ModelRequest, error: BaseException
+) -> BaseException:
     """The error as its client is to hear it, with the ids of the question that survives it."""
     if isinstance(error, TooLong):
         error = context_window.explained(error, asked)
-    if cut is Cut.INTERRUPTED and isinstance(error, Exception):
+    if cut is StopReason.INTERRUPTED and isinstance(error, Exception):
         error = ServiceUnavailable("This server is shutting down; send the message again.", retry_after=1)
     if isinstance(error, ApiError):
         error.extra = {**error.extra, **running.turn.ids}

@@ -14,12 +14,10 @@ from bedrock_chat.wire.errors import BadRequest, Forbidden, ServiceUnavailable
 from bedrock_chat.wire.ids import new_id
 from conversations import access, content
 from conversations.content import Block
-from conversations.models import Conversation, ConversationQuerySet, Message, Outcome, Role
+from conversations.models import BLOB_OWNER, Conversation, ConversationQuerySet, Message, Outcome, Role
 from conversations.tree import Node, Tree
 from conversations.turn import context_window, leases, placement
 from conversations.turn.types import Answer, ChatInput, OpenTurn
-
-BLOB_OWNER = "conversation"
 
 
 def open_turn(actor: Caller, chat: ChatInput) -> OpenTurn | Answer:
@@ -62,7 +60,7 @@ def _open_turn(actor: Caller, chat: ChatInput) -> OpenTurn | Answer:
                 children = (child.external_id for child in tree.visible_children(answer.pk))
                 return access.stored_answer(conversation, question.external_id, row, children)
             case placement.AskAgain(question):
-                path = tree.path(tree.nodes[question.parent] if question.parent is not None else None)
+                path = tree.path(tree.parent_of(question))
                 bodies = _bodies_in_sight(chat, conversation, path)
                 attempt = question.attempt + 1
                 _write_attempt(question, attempt, now, outcome=Outcome.FAILED, model=chat.model.key)

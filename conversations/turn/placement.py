@@ -4,9 +4,7 @@ from dataclasses import dataclass
 
 from bedrock_chat.wire.errors import BadRequest, Conflict
 from conversations.models import ROOT_IDS, Outcome
-from conversations.tree import Node, Tree
-
-CONTINUABLE = frozenset({"max_tokens", Outcome.INTERRUPTED.value, "stopped"})
+from conversations.tree import CONTINUABLE, Node, Tree
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +96,7 @@ def _parent(
     if named is None and parent_external_id is not None and tree.holds_answer():
         raise BadRequest("message.parentMessageId: there is no such message in this conversation.")
     if named is not None and named.is_question:
-        return tree.nodes[named.parent] if named.parent is not None else None
+        return tree.parent_of(named)
     return named
 
 

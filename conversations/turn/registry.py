@@ -3,20 +3,12 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 
-from bedrock_chat.bedrock.events import AnswerBuilder
+from bedrock_chat.bedrock.events import AnswerBuilder, StopReason
 from bedrock_chat.bedrock.interruption import Interruption
 from bedrock_chat.bedrock.tools import FoundDocument
 from bedrock_chat.ledger.models import ModelCall
 from conversations.turn.types import OpenTurn
-
-
-class Cut(StrEnum):
-    """Why a turn is ended before its model has finished; the answer's stop reason where it has text."""
-
-    STOPPED = "stopped"
-    INTERRUPTED = "interrupted"
 
 
 class RunningTurn:
@@ -33,7 +25,7 @@ class RunningTurn:
         self.calls: list[ModelCall] = []  # ledger rows, one for each round that has ended
         self.documents: list[FoundDocument] = []  # what its tools have found
         self.interrupt = Interruption()
-        self.cut: Cut | None = None
+        self.cut: StopReason | None = None
         self._settled = False
         self.writing = threading.Lock()
         self.closed = False
@@ -46,13 +38,13 @@ class RunningTurn:
         """The question's row and the attempt: what fences every write of this turn."""
         return self.turn.question, self.turn.attempt
 
-    def end(self, why: Cut) -> None:
+    def end(self, why: StopReason) -> None:
         """Ends the call to the model at once, from any thread. The first reason counts, if it comes before the end."""
         if not self._settled:
             self.cut = self.cut or why
         self.interrupt.request()
 
-    def settled(self) -> Cut | None:
+    def settled(self) -> StopReason | None:
         """Why the call was ended, for good: whoever wants the turn ended from now on comes too late."""
         self._settled = True
         return self.cut
@@ -77,7 +69,7 @@ def registered(running: RunningTurn) -> Iterator[None]:
         _running[running.key] = running
         ending = _ending
     if ending:
-        running.end(Cut.INTERRUPTED)
+        running.end(StopReason.INTERRUPTED)
     try:
         yield
     finally:
@@ -98,7 +90,7 @@ def stop(question: int, attempt: int) -> bool:
     """Stops a turn as its user wishes; says whether this process runs it."""
     found = find(question, attempt)
     if found is not None:
-        found.end(Cut.STOPPED)
+        found.end(StopReason.STOPPED)
     return found is not None
 
 
@@ -108,4 +100,4 @@ def interrupt_all() -> None:
     with _lock:
         _ending = True
     for running in all_running():
-        running.end(Cut.INTERRUPTED)
+        running.end(StopReason.INTERRUPTED)

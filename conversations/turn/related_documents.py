@@ -10,8 +10,7 @@ from bedrock_chat.bedrock import tools
 from bedrock_chat.blobs import storing
 from bedrock_chat.database.text import storable
 from conversations import content
-from conversations.models import SOURCE_ID_LENGTH, Message, RelatedDocument
-from conversations.turn.opening import BLOB_OWNER
+from conversations.models import BLOB_OWNER, SOURCE_ID_LENGTH, Message, RelatedDocument
 from conversations.turn.types import OpenTurn
 
 logger = logging.getLogger(__name__)

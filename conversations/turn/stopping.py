@@ -10,7 +10,7 @@ from bedrock_chat.database import compiled_sql
 from bedrock_chat.database.connections import database_now
 from bedrock_chat.identity.caller import Caller
 from conversations import access
-from conversations.models import Message
+from conversations.models import Message, lease_lives
 from conversations.streaming import relay
 from conversations.turn import registry
 
@@ -27,7 +27,7 @@ def stop(conversation_external_id: str, message_external_id: str, *, actor: Call
     """
     conversation = access.get_conversation(actor, conversation_external_id)
     question = access.get_question(conversation, message_external_id)
-    if question.lease_expires_at is None or question.lease_expires_at <= database_now():
+    if not lease_lives(question.lease_expires_at, database_now()):
         return
     if not registry.stop(question.pk, question.attempt):
         compiled_sql.update(Message, {"pk": question.pk, "attempt": question.attempt}, stop_attempt=question.attempt)
