@@ -11,7 +11,7 @@ from bedrock_chat.database import compiled_sql
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.wire.errors import NotFound
 from bedrock_chat.wire.paging import ALL, Page
-from conversations.content import Block
+from conversations.content.parsing import Block
 from conversations.models import Conversation, ConversationQuerySet, Message, RelatedDocument, Role, lease_lives
 from conversations.tree import Node, Tree
 from conversations.turn.types import Answer

@@ -11,9 +11,10 @@ from typing import Any
 from bedrock_chat.bedrock import catalog
 from bedrock_chat.bedrock.events import StopReason
 from bedrock_chat.wire.errors import NotFound
-from conversations import access, content
-from conversations.bodies import ShowBlob
-from conversations.content import Block
+from conversations import access
+from conversations.content import parsing
+from conversations.content.files import ShowBlob
+from conversations.content.parsing import Block
 from conversations.models import Conversation, Message, RelatedDocument, Role
 from conversations.turn.types import Answer
 
@@ -48,10 +49,10 @@ def _with_stop_reason(message: Wire, stop_reason: str) -> Wire:
 
 def chat_output(answer: Answer, show: ShowBlob) -> Wire:
     """The answer to `POST /conversation`."""
-    show.expect(content.blob_shas(answer.content))
+    show.expect(parsing.blob_shas(answer.content))
     message = _message(
         Role.ASSISTANT,
-        content.to_wire(answer.content, show),
+        parsing.to_wire(answer.content, show),
         answer.model,
         answer.question_external_id,
         list(answer.children),
@@ -74,7 +75,7 @@ def conversation_output(conversation: Conversation, now: datetime, show: ShowBlo
     rows = {pk: row for pk, *row in Message.objects.filter(conversation=conversation).values_list(*columns)}
     if not tree.nodes.keys() <= rows.keys():
         raise NotFound(f"No conversation found with id: {conversation.external_id}")
-    show.expect(sha256 for node in tree.visible() for sha256 in content.blob_shas(rows[node.pk][1]))
+    show.expect(sha256 for node in tree.visible() for sha256 in parsing.blob_shas(rows[node.pk][1]))
     root = _message(
         "system",
         [{"contentType": "text", "body": conversation.instruction}],
@@ -88,7 +89,7 @@ def conversation_output(conversation: Conversation, now: datetime, show: ShowBlo
         model, blocks, feedback = rows[node.pk]
         message = _message(
             node.role,
-            content.to_wire(blocks, show),
+            parsing.to_wire(blocks, show),
             model,
             parent.external_id if (parent := tree.parent_of(node)) else "system",
             [child.external_id for child in tree.visible_children(node.pk)],
@@ -123,14 +124,14 @@ def conversation_metas(actor_rows: Any) -> list[Wire]:
 def related_documents(rows: Iterable[RelatedDocument], show: ShowBlob) -> list[Wire]:
     """The answer to `GET /conversation/{id}/related-documents`, in the order of the rows."""
     all_rows = list(rows)  # all are read before the first file is
-    show.expect(sha256 for row in all_rows for sha256 in content.part_shas(row.content))
+    show.expect(sha256 for row in all_rows for sha256 in parsing.part_shas(row.content))
     return [related_document(row, show) for row in all_rows]
 
 
 def related_document(row: RelatedDocument, show: ShowBlob) -> Wire:
-    show.expect(content.part_shas(row.content))
+    show.expect(parsing.part_shas(row.content))
     return {
-        "content": content.part_to_wire(row.content, show),
+        "content": parsing.part_to_wire(row.content, show),
         "sourceId": row.source_id,
         "sourceName": row.source_name,
         "sourceLink": row.source_link,

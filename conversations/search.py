@@ -23,7 +23,7 @@ from bedrock_chat.search import finding, highlights, index
 from bedrock_chat.search.index import Document, Group
 from bedrock_chat.search.query import Term
 from bedrock_chat.search.ranking import HEADING
-from conversations.content import Block
+from conversations.content.parsing import Block
 from conversations.models import UNTITLED, Conversation, Message, Role
 from conversations.rendering import Wire, milliseconds
 from conversations.tree import CONTINUABLE

@@ -12,7 +12,7 @@ from rest_framework import serializers
 from bedrock_chat.bedrock import catalog
 from bedrock_chat.wire.ids import ID_LENGTH
 from conversations import rendering, search
-from conversations.content import DOCUMENT_FORMATS, IMAGE_FORMATS, TOOL_STATUSES, Content, parse
+from conversations.content.parsing import DOCUMENT_FORMATS, IMAGE_FORMATS, TOOL_STATUSES, Content, parse
 from conversations.turn.types import ChatInput
 
 MODEL_KEYS = sorted(catalog.MODELS)

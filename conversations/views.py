@@ -14,7 +14,8 @@ from bedrock_chat.wire import paging
 from bedrock_chat.wire.event_stream import EventStreamRenderer
 from bedrock_chat.wire.openapi import VOID, errors, links
 from bedrock_chat.wire.renderers import WireRenderer
-from conversations import access, bodies, editing, rendering, search
+from conversations import access, editing, rendering, search
+from conversations.content import files
 from conversations.serializers import (
     BulkDeletedSerializer,
     BulkDeleteSerializer,
@@ -79,7 +80,7 @@ class TurnViewSet(ViewSet):
         if isinstance(request.accepted_renderer, EventStreamRenderer):
             return sse.respond(driver.begin(actor, chat))
         answer = lifecycle.drain(lifecycle.run(actor, chat))
-        return Response(rendering.chat_output(answer, bodies.Inline()))
+        return Response(rendering.chat_output(answer, files.Inline()))
 
 
 class RunningTurnViewSet(ViewSet):
@@ -188,11 +189,11 @@ class ConversationViewSet(ViewSet):
             get_related_documents=_OPENED,
             put_feedback=_LAST,
         ),
-        parameters=[bodies.PARAMETER],
+        parameters=[files.PARAMETER],
         responses={200: ConversationSerializer, **errors(400, 404)},
     )
     def retrieve(self, request: Request, conversation_id: str) -> Response:
-        show = bodies.asked_for(request)
+        show = files.asked_for(request)
         conversation = access.get_conversation(caller_of(request), conversation_id)
         return Response(rendering.conversation_output(conversation, database_now(), show))
 
@@ -263,11 +264,11 @@ class RelatedDocumentViewSet(ViewSet):
                 "source_id": "$response.body#/0/sourceId",
             }
         ),
-        parameters=[bodies.PARAMETER],
+        parameters=[files.PARAMETER],
         responses={200: RelatedDocumentSerializer(many=True), **errors(400, 404)},
     )
     def list(self, request: Request, conversation_id: str) -> Response:
-        show = bodies.asked_for(request)
+        show = files.asked_for(request)
         conversation = access.get_conversation(caller_of(request), conversation_id)
         return Response(rendering.related_documents(access.related_documents(conversation), show))
 
@@ -275,10 +276,10 @@ class RelatedDocumentViewSet(ViewSet):
         operation_id="get_related_document",
         summary="Open a document that was found for an answer",
         tags=TAG,
-        parameters=[bodies.PARAMETER],
+        parameters=[files.PARAMETER],
         responses={200: RelatedDocumentSerializer, **errors(400, 404)},
     )
     def retrieve(self, request: Request, conversation_id: str, source_id: str) -> Response:
-        show = bodies.asked_for(request)
+        show = files.asked_for(request)
         conversation = access.get_conversation(caller_of(request), conversation_id)
         return Response(rendering.related_document(access.get_related_document(conversation, source_id), show))

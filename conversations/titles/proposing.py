@@ -15,7 +15,7 @@ from bedrock_chat.identity.caller import Caller
 from bedrock_chat.ledger import recording
 from bedrock_chat.ledger.models import Purpose
 from conversations import access
-from conversations.content import Block
+from conversations.content.parsing import Block
 from conversations.models import UNTITLED
 from conversations.titles import cleaning
 from conversations.tree import Node

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from conversations.content import Block, ReadBlob, answer_to_converse, question_to_converse
+from conversations.content.parsing import Block, ReadBlob, answer_to_converse, question_to_converse
 from conversations.tree import Node
 
 

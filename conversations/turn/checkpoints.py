@@ -12,7 +12,7 @@ from django.db import transaction
 
 from bedrock_chat.bedrock.events import StopReason
 from bedrock_chat.database.connections import database_now
-from conversations import content
+from conversations.content import parsing
 from conversations.models import Conversation, Outcome
 from conversations.turn import closing, registry
 from conversations.turn.registry import RunningTurn
@@ -62,7 +62,7 @@ def _write(batch: list[RunningTurn]) -> None:
             turn, revision = each.turn, each.built.revision
             if turn.conversation.pk not in alive or not closing.write_question(turn, outcome=Outcome.INTERRUPTED):
                 continue
-            said = content.from_converse(each.built.blocks())
+            said = parsing.from_converse(each.built.blocks())
             closing.write_answer(each, said, StopReason.INTERRUPTED, now)
             written.append((each, revision))
     for each, revision in written:

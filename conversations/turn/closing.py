@@ -11,8 +11,9 @@ from bedrock_chat.database.connections import database_now
 from bedrock_chat.ledger import recording
 from bedrock_chat.wire.errors import Conflict, NotFound
 from bedrock_chat.wire.ids import new_id
-from conversations import access, content
-from conversations.content import Block
+from conversations import access
+from conversations.content import parsing
+from conversations.content.parsing import Block
 from conversations.models import Conversation, Message, Outcome, Role
 from conversations.turn import leases, related_documents
 from conversations.turn.registry import RunningTurn
@@ -130,7 +131,7 @@ def write_answer(running: RunningTurn, answered: list[Block], stop_reason: str, 
         content=answered,
     )
     if turn.extends:
-        row.content = content.extend(turn.bodies[turn.extends.pk], answered)
+        row.content = parsing.extend(turn.bodies[turn.extends.pk], answered)
         compiled_sql.update(Message, {"pk": turn.extends.pk}, content=row.content, stop_reason=stop_reason)
     elif running.stored:
         stored = {"conversation_id": row.conversation_id, "external_id": row.external_id}

@@ -6,7 +6,7 @@ from bedrock_chat.bedrock import estimates, faults
 from bedrock_chat.bedrock.catalog import Model
 from bedrock_chat.bedrock.request import ModelRequest
 from bedrock_chat.wire.errors import BadRequest
-from conversations.content import Block, document_format
+from conversations.content.parsing import Block, document_format
 from conversations.turn.types import ChatInput
 
 WAYS_OUT = (

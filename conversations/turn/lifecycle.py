@@ -21,7 +21,8 @@ from bedrock_chat.identity.caller import Caller
 from bedrock_chat.ledger import recording
 from bedrock_chat.ledger.models import Purpose
 from bedrock_chat.wire.errors import ApiError, BadRequest, Conflict, NotFound, ServiceUnavailable
-from conversations import access, content, upkeep
+from conversations import access, upkeep
+from conversations.content import parsing
 from conversations.models import Outcome
 from conversations.turn import admission, asking, closing, context_window, opening
 from conversations.turn.registry import RunningTurn, registered
@@ -54,7 +55,7 @@ def run(
                 turn.answer_external_id,
                 turn.question,
                 turn.attempt,
-                continued_text=content.text_to_extend(turn.bodies[turn.extends.pk]) if turn.extends else None,
+                continued_text=parsing.text_to_extend(turn.bodies[turn.extends.pk]) if turn.extends else None,
             )
             yield from _ask(running, on_close)
 
@@ -108,7 +109,7 @@ def _ask(running: RunningTurn, on_close: Callable[[], None] | None) -> Iterator[
             raise told from error
     else:
         recording.log_spending(running.calls)
-        said = content.from_converse(running.built.blocks())
+        said = parsing.from_converse(running.built.blocks())
         answer = closing.close_turn(running, said, stop_reason=stop_reason, on_close=on_close)
         finished = Finished(answer, tuple(running.calls))
     yield finished
@@ -164,7 +165,7 @@ def _close_cut(running: RunningTurn, cut: StopReason | None, on_close: Callable[
         return Finished(None, tuple(running.calls))
     answer = closing.close_turn(
         running,
-        content.from_converse(running.built.blocks()),
+        parsing.from_converse(running.built.blocks()),
         stop_reason=StopReason.STOPPED if stopped else StopReason.INTERRUPTED,
         outcome=Outcome.ANSWERED if stopped else Outcome.INTERRUPTED,
         on_close=on_close if stopped else None,
@@ -188,7 +189,7 @@ def _told(
 def _reader(turn: OpenTurn) -> access.BlobReader:
     """What reads the files of the branch. Those of the question itself are at hand; if there are others, one query."""
     read = access.BlobReader(turn.chat.content.bodies)
-    read.expect(sha256 for node in turn.path if node.is_question for sha256 in content.blob_shas(turn.bodies[node.pk]))
+    read.expect(sha256 for node in turn.path if node.is_question for sha256 in parsing.blob_shas(turn.bodies[node.pk]))
     return read
 
 
@@ -198,7 +199,7 @@ def _compose(turn: OpenTurn, read: access.BlobReader) -> request.ModelRequest:
     if turn.extends:
         messages = asking.prefill(messages)
     else:
-        messages.append({"role": "user", "content": content.question_to_converse(chat.content.blocks, read)})
+        messages.append({"role": "user", "content": parsing.question_to_converse(chat.content.blocks, read)})
     return request.compose(
         chat.model,
         offering.route(chat.model),

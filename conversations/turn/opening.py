@@ -12,8 +12,9 @@ from bedrock_chat.identity.caller import Caller
 from bedrock_chat.identity.models import User
 from bedrock_chat.wire.errors import BadRequest, Forbidden, ServiceUnavailable
 from bedrock_chat.wire.ids import new_id
-from conversations import access, content
-from conversations.content import Block
+from conversations import access
+from conversations.content import parsing
+from conversations.content.parsing import Block
 from conversations.models import BLOB_OWNER, Conversation, ConversationQuerySet, Message, Outcome, Role
 from conversations.tree import Node, Tree
 from conversations.turn import context_window, leases, placement
@@ -116,7 +117,7 @@ def _open_continuation(
     question, answer = placed.question, placed.answer
     path = tree.path(answer)
     bodies = _bodies_in_sight(chat, conversation, path)
-    if not content.has_text(bodies[answer.pk]):
+    if not parsing.has_text(bodies[answer.pk]):
         raise BadRequest("The answer holds no text to continue.")
     attempt = question.attempt + 1
     # The outcome stays as it is: a continuation that dies before new text has changed nothing.

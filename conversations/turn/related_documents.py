@@ -9,7 +9,7 @@ from rest_framework.exceptions import ValidationError
 from bedrock_chat.bedrock import tools
 from bedrock_chat.blobs import storing
 from bedrock_chat.database.text import storable
-from conversations import content
+from conversations.content import parsing
 from conversations.models import BLOB_OWNER, SOURCE_ID_LENGTH, Message, RelatedDocument
 from conversations.turn.types import OpenTurn
 
@@ -59,7 +59,7 @@ def _row(turn: OpenTurn, found: tools.FoundDocument, bodies: dict[str, bytes]) -
         source_name=storable(found.source_name),
         source_link=storable(found.source_link),
         page_number=page if page is not None and 0 <= page <= LARGEST_PAGE else None,
-        content=content.parse_result_part(storable(found.content), bodies),
+        content=parsing.parse_result_part(storable(found.content), bodies),
     )
 
 

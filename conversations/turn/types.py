@@ -8,7 +8,7 @@ from bedrock_chat.bedrock.tools import FoundDocument, ToolResult
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.ledger.models import ModelCall
 from bedrock_chat.wire.ids import new_id
-from conversations.content import Block, Content
+from conversations.content.parsing import Block, Content
 from conversations.models import Conversation
 from conversations.tree import Node
 

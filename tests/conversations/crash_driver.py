@@ -18,7 +18,7 @@ from django.db import connection  # noqa: E402
 
 from bedrock_chat.bedrock import catalog  # noqa: E402
 from bedrock_chat.identity.caller import Caller  # noqa: E402
-from conversations.content import Content  # noqa: E402
+from conversations.content.parsing import Content  # noqa: E402
 from conversations.turn import checkpoints, lifecycle  # noqa: E402
 from conversations.turn.types import ChatInput  # noqa: E402
 

@@ -13,7 +13,7 @@ from bedrock_chat.identity import local
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.jobs.queue import LeaseLost
 from bedrock_chat.ledger.models import ModelCall
-from conversations.content import Content
+from conversations.content.parsing import Content
 from conversations.models import Conversation, Message, Outcome
 from conversations.turn import checkpoints, lifecycle, registry
 from conversations.turn.types import ChatInput, Finished

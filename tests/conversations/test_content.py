@@ -9,7 +9,7 @@ from PIL import Image
 from rest_framework.exceptions import ValidationError
 
 from bedrock_chat.wire.errors import field_errors
-from conversations import content
+from conversations.content import parsing
 
 
 def b64(body: bytes) -> str:
@@ -35,24 +35,24 @@ TEXT = {"content_type": "text", "body": "hello"}
 
 def refusal(blocks: Any) -> list[str]:
     with pytest.raises(ValidationError) as refused:
-        content.parse(blocks)
+        parsing.parse(blocks)
     return list(field_errors(refused.value.detail, "content"))
 
 
-@pytest.mark.parametrize("form", content.IMAGE_FORMATS)
+@pytest.mark.parametrize("form", parsing.IMAGE_FORMATS)
 def test_every_image_format_of_bedrock_is_taken(form: str) -> None:
-    parsed = content.parse([image(form)])
+    parsed = parsing.parse([image(form)])
     assert parsed.blocks == [{"contentType": "image", "mediaType": f"image/{form}", "blob": next(iter(parsed.bodies))}]
 
 
-@pytest.mark.parametrize("form", content.DOCUMENT_FORMATS)
+@pytest.mark.parametrize("form", parsing.DOCUMENT_FORMATS)
 def test_every_document_format_of_bedrock_is_taken(form: str) -> None:
-    parsed = content.parse([document(name := f"My Notes.{form.upper()}")])
+    parsed = parsing.parse([document(name := f"My Notes.{form.upper()}")])
     assert parsed.blocks == [{"contentType": "attachment", "fileName": name, "blob": next(iter(parsed.bodies))}]
 
 
 def test_bodies_are_kept_once_and_apart_from_the_blocks() -> None:
-    parsed = content.parse([document(), document("copy.txt"), TEXT])
+    parsed = parsing.parse([document(), document("copy.txt"), TEXT])
     assert list(parsed.bodies.values()) == [b"some notes"]
     assert "body" not in parsed.blocks[0]
 
@@ -94,19 +94,19 @@ def test_every_faulty_block_is_named() -> None:
 
 
 def test_numbers_of_images_and_documents_are_bedrocks() -> None:
-    assert len(content.parse([image()] * 20 + [document()] * 5).blocks) == 25
+    assert len(parsing.parse([image()] * 20 + [document()] * 5).blocks) == 25
     assert refusal([image()] * 21) == ["content: A message holds at most 20 images."]
     assert refusal([document()] * 6) == ["content: A message holds at most 5 documents."]
 
 
 @pytest.mark.parametrize("blocks", [[], [{"content_type": "text", "body": " \n"}]])
 def test_blank_text_says_nothing(blocks: list[dict[str, Any]]) -> None:
-    assert not content.parse(blocks).says_something()
+    assert not parsing.parse(blocks).says_something()
 
 
 def test_equal_content_has_an_equal_digest() -> None:
-    assert content.parse([image(), TEXT]).digest == content.parse([image(), TEXT]).digest
-    assert content.parse([TEXT]).digest != content.parse([{**TEXT, "body": "other"}]).digest
+    assert parsing.parse([image(), TEXT]).digest == parsing.parse([image(), TEXT]).digest
+    assert parsing.parse([TEXT]).digest != parsing.parse([{**TEXT, "body": "other"}]).digest
 
 
 def test_tool_results_come_back_as_they_were() -> None:
@@ -117,21 +117,21 @@ def test_tool_results_come_back_as_they_were() -> None:
         {"format": "txt", "name": "n", "document": b64(b"d")},
     ]
     body = {"tool_use_id": "t1", "status": "success", "content": parts}
-    parsed = content.parse([{"content_type": "toolResult", "body": body}])
+    parsed = parsing.parse([{"content_type": "toolResult", "body": body}])
 
     def show(sha256: str, content_type: str, file_name: str) -> dict[str, str]:
         return {"body": b64(parsed.bodies[sha256])}
 
-    assert content.to_wire(parsed.blocks, show) == [
+    assert parsing.to_wire(parsed.blocks, show) == [
         {"contentType": "toolResult", "body": {"toolUseId": "t1", "status": "success", "content": parts}}
     ]
-    assert set(content.blob_shas(parsed.blocks)) == set(parsed.bodies)
+    assert set(parsing.blob_shas(parsed.blocks)) == set(parsed.bodies)
 
 
 def test_the_model_gets_text_images_and_documents_alone() -> None:
     use = {"content_type": "toolUse", "body": {"tool_use_id": "t", "name": "n", "input": {}}}
-    parsed = content.parse([use, image("jpeg"), document("page.HTM"), {"content_type": "text", "body": " "}, TEXT])
-    sent = content.question_to_converse(parsed.blocks, parsed.bodies.__getitem__)
+    parsed = parsing.parse([use, image("jpeg"), document("page.HTM"), {"content_type": "text", "body": " "}, TEXT])
+    sent = parsing.question_to_converse(parsed.blocks, parsed.bodies.__getitem__)
     assert [next(iter(block)) for block in sent] == ["image", "document", "text"]
     assert sent[0]["image"]["format"] == "jpeg"
     assert sent[1]["document"]["format"] == "html"
@@ -140,16 +140,16 @@ def test_the_model_gets_text_images_and_documents_alone() -> None:
 def test_an_answer_of_tools_or_blanks_goes_back_as_no_answer() -> None:
     use = {"contentType": "toolUse", "body": {"toolUseId": "t", "name": "n", "input": {}}}
     for blocks in ([], [use], [{"contentType": "text", "body": " \n"}]):
-        assert content.answer_to_converse(blocks) == [{"text": "(no answer)"}]
+        assert parsing.answer_to_converse(blocks) == [{"text": "(no answer)"}]
 
 
 def test_redacted_reasoning_survives_the_round_trip() -> None:
     said = [{"reasoningContent": {"redactedContent": b"\x00\xff"}}, {"text": "so"}]
-    assert content.answer_to_converse(content.from_converse(said)) == said
+    assert parsing.answer_to_converse(parsing.from_converse(said)) == said
 
 
 def test_new_text_joins_the_last_text_where_the_model_went_on() -> None:
     before = [{"contentType": "text", "body": "One, two \n"}]
     more = [{"contentType": "text", "body": " three"}]
-    assert content.extend(before, more) == [{"contentType": "text", "body": "One, two three"}]
-    assert content.extend(before, []) == before
+    assert parsing.extend(before, more) == [{"contentType": "text", "body": "One, two three"}]
+    assert parsing.extend(before, []) == before

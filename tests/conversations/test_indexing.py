@@ -19,7 +19,7 @@ from bedrock_chat.identity.models import User
 from bedrock_chat.search import index
 from bedrock_chat.search.models import SearchDocument, SearchWord
 from conversations import editing, search
-from conversations.content import Content
+from conversations.content.parsing import Content
 from conversations.models import Conversation, Message, Outcome
 from conversations.turn import opening
 from conversations.turn.types import ChatInput

@@ -18,7 +18,12 @@ EXPIRED = NOW - timedelta(seconds=1)
 def question(pk: int, parent: int | None = None, **facts: Any) -> Node:
     facts = {"attempt": 1, "outcome": "answered", "lease_expires_at": None, "continues": None, **facts}
     return Node(
-        pk=pk, external_id=f"q{pk}", parent_id=parent, role="user", stop_reason="", **{"content_digest": f"d{pk}", **facts}
+        pk=pk,
+        external_id=f"q{pk}",
+        parent_id=parent,
+        role="user",
+        stop_reason="",
+        **{"content_digest": f"d{pk}", **facts},
     )
 
 

@@ -10,7 +10,7 @@ from bedrock_chat.bedrock import catalog
 from bedrock_chat.identity import local
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.ledger.models import ModelCall
-from conversations.content import Content
+from conversations.content.parsing import Content
 from conversations.turn import lifecycle
 from conversations.turn.types import ChatInput
 from tests import build

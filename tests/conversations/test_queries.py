@@ -12,7 +12,7 @@ from bedrock_chat.bedrock import catalog
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.identity.models import User
 from conversations import search
-from conversations.content import Content
+from conversations.content.parsing import Content
 from conversations.models import Message, RelatedDocument
 from conversations.turn import lifecycle
 from conversations.turn.types import ChatInput

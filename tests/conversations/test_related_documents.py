@@ -12,7 +12,7 @@ from bedrock_chat.blobs import local_storage
 from bedrock_chat.blobs.models import BlobReference
 from bedrock_chat.identity import local
 from bedrock_chat.identity.caller import Caller
-from conversations.content import Content
+from conversations.content.parsing import Content
 from conversations.models import Message, RelatedDocument
 from conversations.turn import closing, opening
 from conversations.turn.registry import RunningTurn

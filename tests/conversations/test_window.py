@@ -15,7 +15,7 @@ from bedrock_chat.identity import local
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.ledger.models import ModelCall
 from bedrock_chat.wire.errors import BadRequest
-from conversations.content import Content
+from conversations.content.parsing import Content
 from conversations.models import Conversation, Message, Outcome
 from conversations.turn import context_window, lifecycle
 from conversations.turn.types import ChatInput

@@ -109,7 +109,7 @@ def listened(conversation: str, text: str, **fields: Any) -> Any:
     """The events of a turn of this process, one by one."""
     from bedrock_chat.bedrock import catalog
     from bedrock_chat.identity.caller import Caller
-    from conversations.content import Content
+    from conversations.content.parsing import Content
 
     user = User.objects.get(username="alice")
     chat = ChatInput(

@@ -19,7 +19,7 @@ from PIL import Image
 from rest_framework.exceptions import ValidationError
 
 from bedrock_chat.blobs import storing
-from conversations.bodies import ShowBlob
+from conversations.content.files import ShowBlob
 
 logger = logging.getLogger(__name__)
 

@@ -1,0 +1,1 @@
+"""What messages hold, in its three shapes: stored blocks, the wire's, and Converse's."""
