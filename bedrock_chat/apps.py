@@ -12,9 +12,13 @@ class BedrockChatConfig(AppConfig):
     def ready(self) -> None:
         from bedrock_chat import checks  # noqa: F401  registers the system checks, which need loaded apps
         from bedrock_chat.bedrock import clients
+        from bedrock_chat.identity import erasing, exporting
+        from bedrock_chat.ledger import persons
         from bedrock_chat.process import startup
 
         startup.register("The Bedrock client", clients.bedrock_runtime)
+        exporting.register("ledger", persons.export)
+        erasing.register("ledger", prepare=persons.prepare_erasing, finish=persons.finish_erasing)
 
 
 class ConsoleConfig(AdminConfig):

@@ -90,7 +90,7 @@ JOB_LEASE_SECONDS = env.seconds("JOB_LEASE_SECONDS", 15, minimum=1)
 WORKER_CONCURRENCY = env.integer("WORKER_CONCURRENCY", 8, minimum=1)
 JOBS: dict[str, str] = {
     "remove blobs": "bedrock_chat.blobs.removal.remove_unreferenced",
-    "index conversations": "conversations.search.index_new",
+    "index conversations": "conversations.indexing.index_new",
     "compact search": "bedrock_chat.search.index.compact",
 }
 """Kind of job → who does it, a function of the claimed job."""

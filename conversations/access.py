@@ -1,22 +1,36 @@
 """The doors to conversations: rows are fetched by id only here, for a caller who may see them."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
 from datetime import datetime
 
 from django.db.models import QuerySet
 
-from bedrock_chat.blobs import storing
 from bedrock_chat.database import compiled_sql
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.wire.errors import NotFound
 from bedrock_chat.wire.paging import ALL, Page
-from conversations.content.parsing import Block
+from conversations.content.blocks import StoredBlock
 from conversations.models import Conversation, ConversationQuerySet, Message, RelatedDocument, Role, lease_lives
 from conversations.tree import Node, Tree
-from conversations.turn.types import Answer
 
 NODE_COLUMNS = tuple(field.name for field in fields(Node))
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A stored answer with what a client is told of it. `children` are the messages below it."""
+
+    conversation_external_id: str
+    created_at: datetime
+    bot_id: str | None
+    external_id: str
+    question_external_id: str
+    model: str
+    stop_reason: str
+    content: list[StoredBlock]
+    children: tuple[str, ...] = ()
+    attempt: int = 0
 
 
 def visible_conversations(actor: Caller, page: Page = ALL) -> QuerySet[Conversation]:
@@ -90,7 +104,7 @@ def read_tree(conversation: Conversation, now: datetime) -> Tree:
     return Tree.of((Node(*row) for row in rows), now)
 
 
-def read_bodies(nodes: Sequence[Node]) -> dict[int, list[Block]]:
+def read_contents(nodes: Sequence[Node]) -> dict[int, list[StoredBlock]]:
     """The stored content of exactly these messages, in one query."""
     return compiled_sql.documents(Message, "content", [node.pk for node in nodes])
 
@@ -111,21 +125,3 @@ def stored_answer(
         children=tuple(children),
         attempt=row.attempt,
     )
-
-
-class BlobReader:
-    """Reads each blob once, however often the messages of one request name it; those that are known not at all."""
-
-    def __init__(self, known: Mapping[str, bytes]) -> None:
-        self._bodies = dict(known)
-        self._files = storing.StoredFiles()
-
-    def expect(self, shas: Iterable[str]) -> None:
-        """Looks up where files lie, so that none of them needs the database when it is read."""
-        self._files.expect(set(shas) - self._bodies.keys())
-
-    def __call__(self, sha256: str) -> bytes:
-        """Raises FileNotFoundError."""
-        if sha256 not in self._bodies:
-            self._bodies[sha256] = self._files.read(sha256)
-        return self._bodies[sha256]

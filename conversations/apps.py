@@ -8,10 +8,22 @@ class ConversationsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from bedrock_chat.process import shutdown, thread_pool
+        from django.conf import settings
+
+        from bedrock_chat.identity import erasing as persons_erasing
+        from bedrock_chat.identity import exporting as persons_exporting
+        from bedrock_chat.process import heartbeat, shutdown, thread_pool
+        from conversations import erasing, exporting
         from conversations.streaming import driver, sse
         from conversations.streaming.websocket import session
-        from conversations.turn import admission, checkpoints, registry
+        from conversations.turn import admission, checkpoints, leases, registry, stopping
+
+        persons_exporting.register("conversations", exporting.export)
+        persons_erasing.register("conversations", prepare=erasing.prepare, finish=erasing.finish)
+
+        heartbeat.register("turn leases", settings.TURN_LEASE_SECONDS / 3, leases.renew)
+        heartbeat.register("checkpoints", settings.CHECKPOINT_SECONDS, checkpoints.write)
+        heartbeat.register("stop requests", stopping.POLL_SECONDS, stopping.obey)
 
         def interrupt() -> None:
             # Together in a few transactions, in case there is no time for each turn to close in its own.

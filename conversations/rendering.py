@@ -12,11 +12,11 @@ from bedrock_chat.bedrock import catalog
 from bedrock_chat.bedrock.events import StopReason
 from bedrock_chat.wire.errors import NotFound
 from conversations import access
-from conversations.content import parsing
-from conversations.content.files import ShowBlob
-from conversations.content.parsing import Block
+from conversations.access import Answer
+from conversations.content.blocks import blob_shas, part_shas
+from conversations.content.files import ShowFile
+from conversations.content.wire import WireBlock, part_to_wire, to_wire
 from conversations.models import Conversation, Message, RelatedDocument, Role
-from conversations.turn.types import Answer
 
 Wire = dict[str, Any]
 SHOWN_STOP_REASONS = frozenset({StopReason.INTERRUPTED, StopReason.STOPPED})
@@ -29,7 +29,12 @@ def milliseconds(moment: datetime) -> float:
 
 
 def _message(
-    role: str, blocks: list[Block], model: str, parent: str | None, children: list[str], feedback: Wire | None = None
+    role: str,
+    blocks: list[WireBlock],
+    model: str,
+    parent: str | None,
+    children: list[str],
+    feedback: Wire | None = None,
 ) -> Wire:
     return {
         "role": role,
@@ -47,12 +52,12 @@ def _with_stop_reason(message: Wire, stop_reason: str) -> Wire:
     return message | {"stopReason": stop_reason} if stop_reason in SHOWN_STOP_REASONS else message
 
 
-def chat_output(answer: Answer, show: ShowBlob) -> Wire:
+def chat_output(answer: Answer, show: ShowFile) -> Wire:
     """The answer to `POST /conversation`."""
-    show.expect(parsing.blob_shas(answer.content))
+    show.expect(blob_shas(answer.content))
     message = _message(
         Role.ASSISTANT,
-        parsing.to_wire(answer.content, show),
+        to_wire(answer.content, show),
         answer.model,
         answer.question_external_id,
         list(answer.children),
@@ -65,7 +70,7 @@ def chat_output(answer: Answer, show: ShowBlob) -> Wire:
     }
 
 
-def conversation_output(conversation: Conversation, now: datetime, show: ShowBlob) -> Wire:
+def conversation_output(conversation: Conversation, now: datetime, show: ShowFile) -> Wire:
     """The answer to `GET /conversation/{id}`: two queries, and then what `show` does for images and documents.
 
     Raises NotFound where the conversation was deleted between the two: its messages leave all at once.
@@ -75,10 +80,10 @@ def conversation_output(conversation: Conversation, now: datetime, show: ShowBlo
     rows = {pk: row for pk, *row in Message.objects.filter(conversation=conversation).values_list(*columns)}
     if not tree.nodes.keys() <= rows.keys():
         raise NotFound(f"No conversation found with id: {conversation.external_id}")
-    show.expect(sha256 for node in tree.visible() for sha256 in parsing.blob_shas(rows[node.pk][1]))
+    show.expect(sha256 for node in tree.visible() for sha256 in blob_shas(rows[node.pk][1]))
     root = _message(
         "system",
-        [{"contentType": "text", "body": conversation.instruction}],
+        [WireBlock({"contentType": "text", "body": conversation.instruction})],
         conversation.model,
         None,
         [node.external_id for node in tree.visible_children(None)],
@@ -89,7 +94,7 @@ def conversation_output(conversation: Conversation, now: datetime, show: ShowBlo
         model, blocks, feedback = rows[node.pk]
         message = _message(
             node.role,
-            parsing.to_wire(blocks, show),
+            to_wire(blocks, show),
             model,
             parent.external_id if (parent := tree.parent_of(node)) else "system",
             [child.external_id for child in tree.visible_children(node.pk)],
@@ -121,17 +126,17 @@ def conversation_metas(actor_rows: Any) -> list[Wire]:
     ]
 
 
-def related_documents(rows: Iterable[RelatedDocument], show: ShowBlob) -> list[Wire]:
+def related_documents(rows: Iterable[RelatedDocument], show: ShowFile) -> list[Wire]:
     """The answer to `GET /conversation/{id}/related-documents`, in the order of the rows."""
     all_rows = list(rows)  # all are read before the first file is
-    show.expect(sha256 for row in all_rows for sha256 in parsing.part_shas(row.content))
+    show.expect(sha256 for row in all_rows for sha256 in part_shas(row.content))
     return [related_document(row, show) for row in all_rows]
 
 
-def related_document(row: RelatedDocument, show: ShowBlob) -> Wire:
-    show.expect(parsing.part_shas(row.content))
+def related_document(row: RelatedDocument, show: ShowFile) -> Wire:
+    show.expect(part_shas(row.content))
     return {
-        "content": parsing.part_to_wire(row.content, show),
+        "content": part_to_wire(row.content, show),
         "sourceId": row.source_id,
         "sourceName": row.source_name,
         "sourceLink": row.source_link,

@@ -6,15 +6,25 @@ wire's camelCase. What a field means together with others is decided in `placeme
 
 from typing import Any
 
-from drf_spectacular.utils import PolymorphicProxySerializer, extend_schema_field
+from drf_spectacular.utils import OpenApiParameter, PolymorphicProxySerializer, extend_schema_field
 from rest_framework import serializers
 
 from bedrock_chat.bedrock import catalog
 from bedrock_chat.wire.ids import ID_LENGTH
 from conversations import rendering, search
-from conversations.content.parsing import DOCUMENT_FORMATS, IMAGE_FORMATS, TOOL_STATUSES, Content, parse
+from conversations.content.blocks import Content
+from conversations.content.files import INLINE, REFERENCE
+from conversations.content.parsing import DOCUMENT_FORMATS, IMAGE_FORMATS, TOOL_STATUSES, parse
 from conversations.turn.types import ChatInput
 
+BLOBS_PARAMETER = OpenApiParameter(
+    "blobs",
+    str,
+    enum=[INLINE, REFERENCE],
+    default=INLINE,
+    description="How images and documents come: `inline` in base64, or by `reference`: their body is empty, and `url` "
+    "has an address that serves the file without a token, for a limited time.",
+)
 MODEL_KEYS = sorted(catalog.MODELS)
 LONGEST_CATEGORY = 256
 LONGEST_COMMENT = 100_000
@@ -149,7 +159,7 @@ CONTENT = PolymorphicProxySerializer(
 
 @extend_schema_field(CONTENT)
 class ContentField(serializers.Field[Content, Any, Any, Any]):
-    """A list of content blocks, validated into `content.Content`."""
+    """A list of content blocks, validated into `content.blocks.Content`."""
 
     def to_internal_value(self, data: Any) -> Content:
         return parse(data)
@@ -230,13 +240,6 @@ class FeedbackInputSerializer(serializers.Serializer[Any]):
         help_text="Required where `thumbsUp` is false.",
     )
     comment = TextField(required=False, allow_null=True, allow_blank=True, max_length=LONGEST_COMMENT)
-
-    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """The object as it is stored and told."""
-        category = attrs.get("category") or ""
-        if not attrs["thumbs_up"] and not category.strip():
-            raise serializers.ValidationError({"category": ["A category is required where thumbsUp is false."]})
-        return {"thumbsUp": attrs["thumbs_up"], "category": category, "comment": attrs.get("comment") or ""}
 
 
 class BulkDeleteSerializer(serializers.Serializer[Any]):

@@ -14,9 +14,10 @@ from bedrock_chat.wire import paging
 from bedrock_chat.wire.event_stream import EventStreamRenderer
 from bedrock_chat.wire.openapi import VOID, errors, links
 from bedrock_chat.wire.renderers import WireRenderer
-from conversations import access, editing, rendering, search
+from conversations import access, deleting, editing, rendering, search
 from conversations.content import files
 from conversations.serializers import (
+    BLOBS_PARAMETER,
     BulkDeletedSerializer,
     BulkDeleteSerializer,
     ChatInputSerializer,
@@ -45,6 +46,11 @@ _ASKED = {**_CREATED, "message_id": "$response.body#/message/parent"}
 _OPENED = {"conversation_id": "$response.body#/id"}
 _LAST = {**_OPENED, "message_id": "$response.body#/lastMessageId"}
 _LISTED = {"conversation_id": "$response.body#/0/id"}
+
+
+def _show_files(request: Request) -> files.ShowFile:
+    """How the query wants files. Raises BadRequest."""
+    return files.shown_as(request.query_params.get("blobs", files.INLINE))
 
 
 class TurnViewSet(ViewSet):
@@ -78,8 +84,8 @@ class TurnViewSet(ViewSet):
     def create(self, request: Request) -> HttpResponseBase:
         actor, chat = caller_of(request), read_chat_input(request.data)
         if isinstance(request.accepted_renderer, EventStreamRenderer):
-            return sse.respond(driver.begin(actor, chat))
-        answer = lifecycle.drain(lifecycle.run(actor, chat))
+            return sse.respond(driver.begin(chat, actor=actor))
+        answer = lifecycle.drain(lifecycle.run(chat, actor=actor))
         return Response(rendering.chat_output(answer, files.Inline()))
 
 
@@ -157,7 +163,7 @@ class ConversationListViewSet(ViewSet):
         responses={200: VOID, **errors()},
     )
     def destroy_all(self, request: Request) -> Response:
-        editing.delete_all(actor=caller_of(request))
+        deleting.delete_all(actor=caller_of(request))
         return Response(None)
 
     @extend_schema(
@@ -171,8 +177,8 @@ class ConversationListViewSet(ViewSet):
     def destroy_many(self, request: Request) -> Response:
         serializer = BulkDeleteSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
-        deleted = editing.delete_many(serializer.validated_data["conversation_ids"], actor=caller_of(request))
-        return Response({"deletedCount": len(deleted.found), "failedIds": deleted.missing})
+        deleted = deleting.delete_many(serializer.validated_data["conversation_ids"], actor=caller_of(request))
+        return Response({"deletedCount": len(deleted.ids), "failedIds": deleted.missing})
 
 
 class ConversationViewSet(ViewSet):
@@ -189,11 +195,11 @@ class ConversationViewSet(ViewSet):
             get_related_documents=_OPENED,
             put_feedback=_LAST,
         ),
-        parameters=[files.PARAMETER],
+        parameters=[BLOBS_PARAMETER],
         responses={200: ConversationSerializer, **errors(400, 404)},
     )
     def retrieve(self, request: Request, conversation_id: str) -> Response:
-        show = files.asked_for(request)
+        show = _show_files(request)
         conversation = access.get_conversation(caller_of(request), conversation_id)
         return Response(rendering.conversation_output(conversation, database_now(), show))
 
@@ -204,7 +210,7 @@ class ConversationViewSet(ViewSet):
         responses={200: VOID, **errors(404)},
     )
     def destroy(self, request: Request, conversation_id: str) -> Response:
-        editing.delete(conversation_id, actor=caller_of(request))
+        deleting.delete(conversation_id, actor=caller_of(request))
         return Response(None)
 
     @extend_schema(
@@ -245,8 +251,15 @@ class FeedbackViewSet(ViewSet):
     def update(self, request: Request, conversation_id: str, message_id: str) -> Response:
         serializer = FeedbackInputSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
-        feedback: Any = serializer.validated_data
-        editing.give_feedback(conversation_id, message_id, feedback, actor=caller_of(request))
+        given: Any = serializer.validated_data
+        feedback = editing.give_feedback(
+            conversation_id,
+            message_id,
+            thumbs_up=given["thumbs_up"],
+            category=given.get("category") or "",
+            comment=given.get("comment") or "",
+            actor=caller_of(request),
+        )
         return Response(feedback)
 
 
@@ -264,11 +277,11 @@ class RelatedDocumentViewSet(ViewSet):
                 "source_id": "$response.body#/0/sourceId",
             }
         ),
-        parameters=[files.PARAMETER],
+        parameters=[BLOBS_PARAMETER],
         responses={200: RelatedDocumentSerializer(many=True), **errors(400, 404)},
     )
     def list(self, request: Request, conversation_id: str) -> Response:
-        show = files.asked_for(request)
+        show = _show_files(request)
         conversation = access.get_conversation(caller_of(request), conversation_id)
         return Response(rendering.related_documents(access.related_documents(conversation), show))
 
@@ -276,10 +289,10 @@ class RelatedDocumentViewSet(ViewSet):
         operation_id="get_related_document",
         summary="Open a document that was found for an answer",
         tags=TAG,
-        parameters=[files.PARAMETER],
+        parameters=[BLOBS_PARAMETER],
         responses={200: RelatedDocumentSerializer, **errors(400, 404)},
     )
     def retrieve(self, request: Request, conversation_id: str, source_id: str) -> Response:
-        show = files.asked_for(request)
+        show = _show_files(request)
         conversation = access.get_conversation(caller_of(request), conversation_id)
         return Response(rendering.related_document(access.get_related_document(conversation, source_id), show))

@@ -12,7 +12,7 @@ from django.utils import timezone
 from bedrock_chat.blobs import storing
 from bedrock_chat.identity.models import User
 from bedrock_chat.wire.ids import new_id
-from conversations.content.parsing import Content
+from conversations.content.blocks import Content
 from conversations.models import Conversation, Message, Outcome, RelatedDocument, Role
 
 MODEL = "claude-v3.7-sonnet"

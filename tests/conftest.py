@@ -14,6 +14,7 @@ from rest_framework.test import APIClient
 
 from bedrock_chat.bedrock import clients
 from bedrock_chat.process import heartbeat
+from conversations.turn import leases
 from tests.emulator import Emulator
 from tests.people import auth
 
@@ -72,9 +73,17 @@ def own_files(settings: Any, tmp_path: Path) -> None:
 
 @pytest.fixture(autouse=True)
 def own_heartbeat() -> Iterator[None]:
-    """Turns of a test start the heartbeat; it ends with the test, whose database nobody may ask afterwards."""
+    """A heartbeat that a test has started ends with it, since nobody may ask its database afterwards."""
     yield
     heartbeat.stop()
+
+
+@pytest.fixture
+def beating_heart() -> Iterator[None]:
+    """The heartbeat, as servers and workers have it."""
+    heartbeat.start()
+    yield
+    heartbeat.register("turn leases", django_settings.TURN_LEASE_SECONDS / 3, leases.renew)
 
 
 @pytest.fixture

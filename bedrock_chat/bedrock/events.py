@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from bedrock_chat.bedrock.shapes import ConverseBlock
+
 
 class StopReason(StrEnum):
     """Why an answer ended: those of Bedrock's words that we act on, and two of our own. Others are kept as text."""
@@ -124,7 +126,7 @@ class _Block:
     pieces: list[Any]
     signature: str = ""
 
-    def folded(self) -> dict[str, Any] | None:
+    def folded(self) -> ConverseBlock | None:
         match self.kind:
             case "text":
                 text = "".join(self.pieces)
@@ -175,6 +177,6 @@ class AnswerBuilder:
     def has_text(self) -> bool:
         return any("".join(block.pieces).strip() for block in self._blocks if block.kind == "text")
 
-    def blocks(self) -> list[dict[str, Any]]:
+    def blocks(self) -> list[ConverseBlock]:
         """Converse content blocks so far; text that never came is left out."""
         return [folded for block in self._blocks if (folded := block.folded()) is not None]

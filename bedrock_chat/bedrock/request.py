@@ -7,14 +7,15 @@ from typing import Any
 
 from bedrock_chat.bedrock import offering
 from bedrock_chat.bedrock.catalog import Model, Target
+from bedrock_chat.bedrock.shapes import ConverseBlock, ConverseMessage
 from bedrock_chat.bedrock.tools import ToolSpec
 
-ConverseMessage = dict[str, Any]
-CACHE_POINT = {"cachePoint": {"type": "default"}}
+Content = list[ConverseBlock]
+CACHE_POINT: ConverseBlock = {"cachePoint": {"type": "default"}}
 MARKED_QUESTIONS = 2  # with system and tools that makes four, as many as Bedrock takes
-BESIDE_A_DOCUMENT = {"text": "See the attached document."}  # Bedrock wants text beside a document
+BESIDE_A_DOCUMENT: ConverseBlock = {"text": "See the attached document."}  # Bedrock wants text beside a document
 MOST_DOCUMENTS = 5  # Bedrock counts those of the whole request
-IN_PLACE_OF_A_DOCUMENT = {"text": "(A document that was attached here is no longer sent.)"}
+IN_PLACE_OF_A_DOCUMENT: ConverseBlock = {"text": "(A document that was attached here is no longer sent.)"}
 LOWEST_REASONING_TOP_P = 0.95
 
 
@@ -111,7 +112,7 @@ def _question(model: Model, message: ConverseMessage, numbers: Iterator[int]) ->
     return {"role": "user", "content": named}
 
 
-def _document(document: Mapping[str, Any], number: int) -> dict[str, Any]:
+def _document(document: Mapping[str, Any], number: int) -> ConverseBlock:
     """Documents are numbered so that the ones to be sent begin at 1.
 
     The client's name is not sent: it is a way to inject prompts, and Bedrock limits its alphabet.
@@ -152,18 +153,20 @@ def _marked(messages: list[ConverseMessage]) -> list[ConverseMessage]:
     return marked
 
 
-def _system(instruction: str, *, marked: bool) -> list[dict[str, Any]]:
+def _system(instruction: str, *, marked: bool) -> list[ConverseBlock]:
     if not instruction:
         return []
     return [{"text": instruction}, CACHE_POINT] if marked else [{"text": instruction}]
 
 
 def _tool_config(tools: Sequence[ToolSpec], *, marked: bool) -> dict[str, Any]:
-    specs: list[dict[str, Any]] = [
+    config: list[Any] = [
         {"toolSpec": {"name": tool.name, "description": tool.description, "inputSchema": {"json": dict(tool.schema)}}}
         for tool in tools
     ]
-    return {"tools": [*specs, CACHE_POINT] if marked else specs, "toolChoice": {"auto": {}}}
+    if marked:
+        config.append(CACHE_POINT)
+    return {"tools": config, "toolChoice": {"auto": {}}}
 
 
 # ---- Parameters -----------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Self
+from typing import Self
 
 from django.conf import settings
 from django.db import transaction
@@ -13,6 +13,7 @@ from bedrock_chat import logs
 from bedrock_chat.bedrock import estimates, pricing
 from bedrock_chat.bedrock.events import Closed
 from bedrock_chat.bedrock.request import ModelRequest
+from bedrock_chat.bedrock.shapes import ConverseBlock
 from bedrock_chat.database import compiled_sql
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.identity.models import User
@@ -33,18 +34,18 @@ def build_call(
     bot_id: str | None = None,
     fault: str = "",
     stop_reason: str = "",
-    said: Sequence[dict[str, Any]] | None = None,
+    generated: Sequence[ConverseBlock] | None = None,
 ) -> ModelCall:
     """The unsaved row of one call. Without `closed` the call did not come to its end.
 
-    `said` are the Converse blocks that came. Where Bedrock sent no usage, it is estimated from them, since what was
-    generated is billed all the same. None: nothing was generated, which costs nothing.
+    `generated` are the Converse blocks that came. Where Bedrock sent no usage, it is estimated from them, since they
+    are billed all the same. None: nothing was generated, which costs nothing.
     """
     prices = pricing.prices(request.model, request.target, settings.MODEL_PRICES)
     usage = closed.usage if closed else None
-    estimated = usage is None and said is not None
-    if usage is None and said is not None:
-        usage = estimates.usage(request, said)
+    estimated = usage is None and generated is not None
+    if usage is None and generated is not None:
+        usage = estimates.usage(request, generated)
     call = ModelCall(
         created_at=timezone.now(),
         purpose=purpose,

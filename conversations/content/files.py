@@ -1,12 +1,14 @@
-"""Bodies of images and documents as clients get them: inline, as the contract has it, or by reference."""
+"""The files of messages, images and documents: reading them, and what stands for one on the wire.
+
+A file may be lost, where a folder was restored from an older backup, say. That is logged and leaves a hole in its
+conversation, and not the end of it (docs/DECISIONS.md).
+"""
 
 import base64
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, Protocol
-
-from drf_spectacular.utils import OpenApiParameter
-from rest_framework.request import Request
 
 from bedrock_chat.blobs import links, storing
 from bedrock_chat.database.connections import release_connection
@@ -15,18 +17,40 @@ from bedrock_chat.wire.errors import BadRequest
 logger = logging.getLogger(__name__)
 
 INLINE, REFERENCE = "inline", "reference"
-PARAMETER = OpenApiParameter(
-    "blobs",
-    str,
-    enum=[INLINE, REFERENCE],
-    default=INLINE,
-    description="How images and documents come: `inline` in base64, or by `reference`: their body is empty, and `url` "
-    "has an address that serves the file without a token, for a limited time.",
-)
 
 
-class ShowBlob(Protocol):
-    """Tells what stands for a blob on the wire, `body` and perhaps more."""
+def read_if_there(files: storing.StoredFiles, sha256: str) -> bytes | None:
+    """A file's bytes, or None where it is lost."""
+    try:
+        return files.read(sha256)
+    except FileNotFoundError:
+        logger.exception("The file of blob %s is lost.", sha256)
+        return None
+
+
+class FileReader:
+    """Reads each file once, however often the messages of one request name it; those at hand not at all."""
+
+    def __init__(self, at_hand: Mapping[str, bytes]) -> None:
+        self._read: dict[str, bytes | None] = dict(at_hand)
+        self._files = storing.StoredFiles()
+
+    def expect(self, shas: Iterable[str]) -> None:
+        """Looks up where files lie, so that none of them needs the database when it is read."""
+        self._files.expect(set(shas) - self._read.keys())
+
+    def __call__(self, sha256: str) -> bytes | None:
+        """The file's bytes, or None where it is lost."""
+        if sha256 not in self._read:
+            self._read[sha256] = read_if_there(self._files, sha256)
+        return self._read[sha256]
+
+
+# ---- On the wire ----------------------------------------------------------------------------------------------------
+
+
+class ShowFile(Protocol):
+    """What stands for a file on the wire: `body`, and perhaps more."""
 
     def expect(self, shas: Iterable[str]) -> None:
         """These will be shown: their rows are read now, in one query, or not at all."""
@@ -34,9 +58,9 @@ class ShowBlob(Protocol):
     def __call__(self, sha256: str, content_type: str, file_name: str) -> dict[str, Any]: ...
 
 
-def asked_for(request: Request) -> ShowBlob:
-    """What the query's `blobs` asks for. Raises BadRequest."""
-    match request.query_params.get("blobs", INLINE):
+def shown_as(how: str) -> ShowFile:
+    """Files inline or by reference. Raises BadRequest for any other word."""
+    match how:
         case "inline":
             return Inline()
         case "reference":
@@ -45,11 +69,10 @@ def asked_for(request: Request) -> ShowBlob:
 
 
 class Inline:
-    """Bodies in base64; each file is read once, however often one answer names it.
+    """Bodies in base64.
 
     Storage may be a network away, so the thread's database connection is let go before the first file is read: every
-    row of the answer must have been read by then. A file that is lost is an empty body, and leaves its conversation
-    readable.
+    row of the answer must have been read by then. The body of a lost file is empty.
     """
 
     def __init__(self) -> None:
@@ -63,19 +86,12 @@ class Inline:
         if not self._encoded:
             release_connection()
         if sha256 not in self._encoded:
-            self._encoded[sha256] = self._read(sha256)
+            self._encoded[sha256] = base64.b64encode(read_if_there(self._files, sha256) or b"").decode()
         return {"body": self._encoded[sha256]}
-
-    def _read(self, sha256: str) -> str:
-        try:
-            return base64.b64encode(self._files.read(sha256)).decode()
-        except FileNotFoundError:
-            logger.exception("The file of blob %s is lost.", sha256)
-            return ""
 
 
 class ByReference:
-    """An address of the file; reads no file, and no row where the address names the blob alone."""
+    """An address of the file. No file is read, and no row where the address names the blob alone."""
 
     def __init__(self) -> None:
         self._files = storing.StoredFiles() if links.storage_signs() else None
@@ -87,3 +103,25 @@ class ByReference:
     def __call__(self, sha256: str, content_type: str, file_name: str) -> dict[str, str]:
         name = self._files.name(sha256) if self._files else None
         return {"body": "", "url": links.url(sha256, name, content_type=content_type, file_name=file_name)}
+
+
+class Copies:
+    """Copies of the files in a folder, for an export: `body` is the copy's path, relative to the folder above it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.lost: list[str] = []
+        self._folder = folder
+        self._files = storing.StoredFiles()
+
+    def expect(self, shas: Iterable[str]) -> None:
+        self._files.expect(shas)
+
+    def __call__(self, sha256: str, content_type: str, file_name: str) -> dict[str, Any]:
+        target = self._folder / sha256
+        if not target.exists():
+            body = read_if_there(self._files, sha256)
+            if body is None:
+                self.lost.append(file_name)
+                return {"body": "", "lost": True}
+            target.write_bytes(body)
+        return {"body": f"{self._folder.name}/{sha256}"}

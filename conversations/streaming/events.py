@@ -1,20 +1,105 @@
-"""What a client is told of a turn, whatever it listens by: typed pieces, made from the turn's events.
+"""What a client is told of a turn, whatever it listens by.
 
-A piece is a kind and its data: a string for `text` and `reasoning`, which come in great numbers and are joined at
-will; for every other kind the JSON object that an SSE client gets.
+A turn's own events are told as they are where clients know them: text, reasoning, tools. Those that begin and end a
+stream, or speak of the stream itself, stand here. `encoded` gives the name and the JSON data of each.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Self
 
 from bedrock_chat.bedrock.events import ReasoningDelta, Retrying, StopReason, TextDelta, ToolUse
 from bedrock_chat.bedrock.tools import FoundDocument, ToolResult
 from bedrock_chat.ledger.models import ModelCall
 from bedrock_chat.ledger.recording import Spent
 from bedrock_chat.wire.errors import ApiError, body_of
-from conversations.turn.types import Answer, Finished, TurnEvent, TurnOpened
+from conversations.access import Answer
+from conversations.turn.types import Finished, TurnEvent, TurnOpened, wire_ids
 
-Piece = tuple[str, Any]
+
+@dataclass(frozen=True, slots=True)
+class MessageStart:
+    """The first event: the question's id, by which the turn is resumed and stopped, and the answer's to be.
+
+    With `continued_text` only what joins that text is told. It is named because the stored answer may hold some of
+    what is told already, by a checkpoint.
+    """
+
+    conversation_external_id: str
+    question_external_id: str
+    answer_external_id: str | None
+    continued_text: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """The answer will come whole, and not in pieces; the sentence says why."""
+
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class MessageStop:
+    """The end of a turn whose rows exist. `spent` is the sum of its calls; None where the ledger has none."""
+
+    conversation_external_id: str
+    question_external_id: str
+    answer_external_id: str | None
+    stop_reason: str
+    spent: Spent | None
+
+    @classmethod
+    def of(
+        cls, conversation_external_id: str, question_external_id: str, answer: Answer | None, calls: Sequence[ModelCall]
+    ) -> Self:
+        return cls(
+            conversation_external_id,
+            question_external_id,
+            answer.external_id if answer else None,
+            answer.stop_reason if answer else StopReason.STOPPED,
+            Spent.of(calls),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The end where there is no answer: the body of a plain error, its status, and the seconds of its `Retry-After`.
+
+    `resume` where the turn goes on and only this stream of it ends.
+    """
+
+    body: dict[str, Any]
+    status: int
+    retry_after: int | None = None
+    resume: bool = False
+
+    @classmethod
+    def of(cls, error: ApiError, *, resume: bool = False) -> Self:
+        after = error.headers.get("Retry-After")
+        return cls(body_of(error), int(error.status_code), None if after is None else int(after), resume)
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """An event of a turn of another process, which has encoded it already."""
+
+    name: str
+    data: dict[str, Any]
+
+
+StreamEvent = (
+    MessageStart
+    | TextDelta
+    | ReasoningDelta
+    | ToolUse
+    | ToolResult
+    | FoundDocument
+    | Retrying
+    | Waiting
+    | MessageStop
+    | Failed
+    | Encoded
+)
 
 MESSAGE_START = "message_start"
 TEXT = "text"
@@ -29,16 +114,55 @@ ERROR = "error"
 
 LAST = frozenset({MESSAGE_STOP, ERROR})
 """One of these ends every stream."""
-JOINED = frozenset({TEXT, REASONING})
 
 
-def piece_of(event: TurnEvent, start: TurnOpened) -> Piece | None:
-    """The piece of an event of the turn that opened with `start`; None where clients are told nothing."""
+def is_last(event: StreamEvent) -> bool:
+    return isinstance(event, MessageStop | Failed) or (isinstance(event, Encoded) and event.name in LAST)
+
+
+# ---- From a turn ----------------------------------------------------------------------------------------------------
+
+
+def told_of(event: TurnEvent, opened: TurnOpened) -> StreamEvent | None:
+    """What clients are told of an event of the turn that began with `opened`; None where they are told nothing."""
     if type(event) is TextDelta:  # nearly all of them
-        return TEXT, event.text
+        return event
     match event:
+        case ReasoningDelta() | ToolUse() | ToolResult() | FoundDocument() | Retrying():
+            return event
+        case Finished():
+            ids = opened.conversation_external_id, opened.question_external_id
+            return MessageStop.of(*ids, event.answer, event.calls)
+    return None
+
+
+def joined(first: int, batch: Sequence[StreamEvent]) -> Iterator[tuple[int, StreamEvent]]:
+    """The events of a log from its position `first` on, each with the position behind it; texts in a row are one."""
+    position, last = first, len(batch) - 1
+    gathered: list[str] = []
+    for index, event in enumerate(batch):
+        position += 1
+        if not isinstance(event, TextDelta | ReasoningDelta):
+            yield position, event
+        elif index < last and type(batch[index + 1]) is type(event):
+            gathered.append(event.text)
+        elif gathered:
+            yield position, type(event)("".join(gathered) + event.text)
+            gathered = []
+        else:
+            yield position, event
+
+
+# ---- As JSON --------------------------------------------------------------------------------------------------------
+
+
+def encoded(event: StreamEvent) -> tuple[str, dict[str, Any]]:
+    """The event's name and its data."""
+    match event:
+        case TextDelta(text):
+            return TEXT, {"text": text}
         case ReasoningDelta(text):
-            return REASONING, text
+            return REASONING, {"text": text}
         case ToolUse():
             return TOOL_USE, {"toolUseId": event.tool_use_id, "name": event.name, "input": event.input}
         case ToolResult():
@@ -47,36 +171,39 @@ def piece_of(event: TurnEvent, start: TurnOpened) -> Piece | None:
             return RELATED_DOCUMENT, {"toolUseId": event.tool_use_id, "relatedDocument": _document(event)}
         case Retrying(seconds):
             return RETRYING, {"seconds": round(seconds, 1)}
-        case Finished():
-            return stopped(start.conversation_external_id, start.question_external_id, event.answer, event.calls)
-    return None
+        case Waiting(detail):
+            return WAITING, {"detail": detail}
+        case MessageStart():
+            return MESSAGE_START, _message_start(event)
+        case MessageStop():
+            return MESSAGE_STOP, _message_stop(event)
+        case Failed():
+            return ERROR, _error(event)
+        case Encoded(name, data):
+            return name, data
 
 
-def started(
-    conversation_external_id: str,
-    question_external_id: str,
-    answer_external_id: str | None,
-    continued_text: str | None = None,
-) -> Piece:
-    """The first piece of a turn: the question's id, by which it is resumed and stopped, and the answer's to be.
+def decoded(name: str, data: dict[str, Any]) -> StreamEvent:
+    """An event that was encoded. Texts become what they were, so that they can be joined."""
+    match name:
+        case "text":
+            return TextDelta(data["text"])
+        case "reasoning":
+            return ReasoningDelta(data["text"])
+    return Encoded(name, data)
 
-    With `continued_text` only what joins that text is told. It is named because the stored answer may hold some of
-    what is told already, by a checkpoint.
-    """
-    return MESSAGE_START, {
-        "conversationId": conversation_external_id,
-        "messageId": question_external_id,
-        "answerId": answer_external_id,
-        "continues": continued_text is not None,
-        **({} if continued_text is None else {"continuedText": continued_text}),
+
+def _message_start(event: MessageStart) -> dict[str, Any]:
+    return {
+        **wire_ids(event.conversation_external_id, event.question_external_id),
+        "answerId": event.answer_external_id,
+        "continues": event.continued_text is not None,
+        **({} if event.continued_text is None else {"continuedText": event.continued_text}),
     }
 
 
-def stopped(
-    conversation_external_id: str, question_external_id: str, answer: Answer | None, calls: Sequence[ModelCall]
-) -> Piece:
-    """The end of a turn whose rows exist. Usage and price are the sums of its calls; null where the ledger has none."""
-    spent = Spent.of(calls)
+def _message_stop(event: MessageStop) -> dict[str, Any]:
+    spent = event.spent
     usage = spent and {
         "inputTokens": spent.input_tokens,
         "outputTokens": spent.output_tokens,
@@ -84,63 +211,25 @@ def stopped(
         "cacheWriteInputTokens": spent.cache_write_tokens,
         "estimated": spent.estimated,
     }
-    return MESSAGE_STOP, {
-        "conversationId": conversation_external_id,
-        "messageId": question_external_id,
-        "answerId": answer.external_id if answer else None,
-        "stopReason": answer.stop_reason if answer else StopReason.STOPPED,
+    return {
+        **wire_ids(event.conversation_external_id, event.question_external_id),
+        "answerId": event.answer_external_id,
+        "stopReason": event.stop_reason,
         "usage": usage,
         "price": None if spent is None or spent.price is None else float(spent.price),
     }
 
 
-def failed(error: ApiError, *, resume: bool = False) -> Piece:
-    """Like the body of a plain error, with its status, and the seconds of its `Retry-After` where it has one.
-
-    `resume` where the turn goes on and only this stream of it ends.
-    """
-    told = {**body_of(error), "status": int(error.status_code), **({"resume": True} if resume else {})}
-    if "Retry-After" in error.headers:
-        told["retryAfter"] = int(error.headers["Retry-After"])
-    return ERROR, told
+def _error(event: Failed) -> dict[str, Any]:
+    after = {} if event.retry_after is None else {"retryAfter": event.retry_after}
+    return {**event.body, "status": event.status, **({"resume": True} if event.resume else {}), **after}
 
 
-def replayed(answer: Answer, calls: Sequence[ModelCall]) -> Iterator[Piece]:
-    """A stored answer as one whole sequence."""
-    yield started(answer.conversation_external_id, answer.question_external_id, answer.external_id)
-    for block in answer.content:
-        match block["contentType"]:
-            case "text":
-                yield TEXT, block["body"]
-            case "reasoning" if block["text"]:
-                yield REASONING, block["text"]
-            case "toolUse":
-                yield TOOL_USE, dict(block["body"])
-    yield stopped(answer.conversation_external_id, answer.question_external_id, answer, calls)
-
-
-def joined(first: int, batch: Sequence[Piece]) -> Iterator[tuple[int, str, Any]]:
-    """Pieces of a log from its position `first` on, neighbouring texts in one: the position behind each, kind, data."""
-    position, last = first, len(batch) - 1
-    gathered: list[str] = []
-    for index, (kind, data) in enumerate(batch):
-        position += 1
-        if kind not in JOINED:
-            yield position, kind, data
-        elif index < last and batch[index + 1][0] == kind:
-            gathered.append(data)
-        elif gathered:
-            yield position, kind, "".join(gathered) + data
-            gathered = []
-        else:
-            yield position, kind, data
-
-
-def _document(found: FoundDocument) -> dict[str, Any]:
+def _document(document: FoundDocument) -> dict[str, Any]:
     return {
-        "content": found.content,
-        "sourceId": found.source_id,
-        "sourceName": found.source_name,
-        "sourceLink": found.source_link,
-        "pageNumber": found.page_number,
+        "content": document.content,
+        "sourceId": document.source_id,
+        "sourceName": document.source_name,
+        "sourceLink": document.source_link,
+        "pageNumber": document.page_number,
     }

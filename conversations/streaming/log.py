@@ -8,35 +8,44 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass
 
-from conversations.streaming.events import LAST, Piece
+from conversations.streaming.events import StreamEvent, is_last
 
-Batch = tuple[int, list[Piece]]
-"""Pieces that came, from a position on. Without pieces: nothing came for a while."""
+Batch = tuple[int, list[StreamEvent]]
+"""Events that came, from a position on. Without events: nothing came for a while."""
 
 NOWHERE = -1
-"""The position of pieces that no log numbers, such as a stored answer that is told anew."""
+"""The position of events that no log numbers, such as those of a replayed answer."""
 
 LARGEST_BATCH = 2_000
 
 
-class Log:
-    """Append-only; the last piece ends it. `told` is called, on the appending thread, when there is something new."""
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """What somebody listens to: the events of one attempt at a question."""
 
-    def __init__(self, told: Callable[["Log"], object] | None = None) -> None:
-        self.pieces: list[Piece] = []
+    attempt: int
+    batches: AsyncGenerator[Batch, None]
+
+
+class Log:
+    """Append-only; its last event ends it. `publish` is called on the appending thread when there is something new."""
+
+    def __init__(self) -> None:
+        self.events: list[StreamEvent] = []
         self.ended = False
-        self._told = told
+        self.publish: Callable[[Log], object] | None = None
         self._lock = threading.Lock()
         self._waiting: dict[asyncio.Future[None], asyncio.AbstractEventLoop] = {}
 
-    def append(self, piece: Piece) -> None:
-        """Adds a piece; nothing once the log has ended. Wakes those who wait, each at most once until it has read."""
+    def append(self, event: StreamEvent) -> None:
+        """Adds an event; nothing once the log has ended. Wakes those who wait, each at most once until it has read."""
         with self._lock:
             if self.ended:
                 return
-            self.pieces.append(piece)
-            if piece[0] in LAST:
+            self.events.append(event)
+            if is_last(event):
                 self.ended = True
             waiting = self._waiting
             if waiting:
@@ -44,15 +53,15 @@ class Log:
         for woken, loop in waiting.items():
             with contextlib.suppress(RuntimeError):  # the loop has ended, and its listeners with it
                 loop.call_soon_threadsafe(_wake, woken)
-        if self._told is not None:
-            self._told(self)
+        if self.publish is not None:
+            self.publish(self)
 
     async def follow(self, offset: int = 0, *, quiet_seconds: float = 15.0) -> AsyncGenerator[Batch, None]:
         """What is behind `offset`, and what comes, to the end; an empty batch after `quiet_seconds` of nothing."""
         loop = asyncio.get_running_loop()
         while True:
-            ended = self.ended  # before the pieces: whoever sees the end sees all of them
-            batch = self.pieces[offset : offset + LARGEST_BATCH]
+            ended = self.ended  # before the events: whoever sees the end sees all of them
+            batch = self.events[offset : offset + LARGEST_BATCH]
             if batch:
                 yield offset, batch
                 offset += len(batch)
@@ -65,7 +74,7 @@ class Log:
         """Waits until there is more behind `offset`; False where nothing came in time."""
         woken: asyncio.Future[None] = loop.create_future()
         with self._lock:
-            if len(self.pieces) > offset or self.ended:
+            if len(self.events) > offset or self.ended:
                 return True
             self._waiting[woken] = loop
         timer = loop.call_later(seconds, _wake, woken)
@@ -78,9 +87,9 @@ class Log:
         return not timed_out
 
 
-async def once(pieces: list[Piece]) -> AsyncGenerator[Batch, None]:
+async def once(events: list[StreamEvent]) -> AsyncGenerator[Batch, None]:
     """What has happened already, in one go."""
-    yield NOWHERE, pieces
+    yield NOWHERE, events
 
 
 def _wake(woken: "asyncio.Future[None]") -> None:

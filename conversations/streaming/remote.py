@@ -17,16 +17,16 @@ from bedrock_chat.identity.caller import Caller
 from bedrock_chat.process import shutdown, thread_pool
 from bedrock_chat.wire.errors import NotFound, ServiceUnavailable, recorded
 from conversations.models import Message, lease_lives
-from conversations.streaming import relay
-from conversations.streaming.events import WAITING, Piece, failed
+from conversations.streaming import relay, replay
+from conversations.streaming.events import Failed, StreamEvent, Waiting
 from conversations.streaming.log import NOWHERE, Batch
-from conversations.streaming.replay import told_anew
 
 POLL_SECONDS = 1.0
 QUIET_SECONDS = 15.0
 SENTENCE = "This answer is not written in pieces here. It follows whole when it is complete."
 
-_ends: dict[tuple[int, int], "asyncio.Task[list[Piece]]"] = {}
+_ends: dict[tuple[int, int], "asyncio.Task[list[StreamEvent]]"] = {}
+"""Question and attempt → the one task that watches for that turn's end."""
 
 
 async def follow(actor: Caller, question: Message, offset: int) -> AsyncGenerator[Batch, None]:
@@ -35,7 +35,7 @@ async def follow(actor: Caller, question: Message, offset: int) -> AsyncGenerato
         async for batch in _follow(actor, question, offset):
             yield batch
     except Exception as error:  # noqa: BLE001  its listener is told, and what is our fault is recorded
-        yield NOWHERE, [failed(recorded(error))]
+        yield NOWHERE, [Failed.of(recorded(error))]
 
 
 async def _follow(actor: Caller, question: Message, offset: int) -> AsyncGenerator[Batch, None]:
@@ -45,13 +45,15 @@ async def _follow(actor: Caller, question: Message, offset: int) -> AsyncGenerat
             async for batch in _relayed(end, question, offset):
                 yield batch
             return
-    yield NOWHERE, [(WAITING, {"detail": SENTENCE})]
+    yield NOWHERE, [Waiting(SENTENCE)]
     while not (await asyncio.wait({end}, timeout=QUIET_SECONDS))[0]:
         yield NOWHERE, []
     yield NOWHERE, end.result()
 
 
-async def _relayed(end: "asyncio.Task[list[Piece]]", question: Message, offset: int) -> AsyncGenerator[Batch, None]:
+async def _relayed(
+    end: "asyncio.Task[list[StreamEvent]]", question: Message, offset: int
+) -> AsyncGenerator[Batch, None]:
     relayed = relay.follow(question.lease_holder, question.pk, question.attempt, offset)
     quiet = 0.0
     async with contextlib.aclosing(relayed):
@@ -70,8 +72,8 @@ async def _relayed(end: "asyncio.Task[list[Piece]]", question: Message, offset: 
                 yield batch
 
 
-def _end_of(actor: Caller, question: Message) -> "asyncio.Task[list[Piece]]":
-    """The one task that watches for this turn's end."""
+def _end_of(actor: Caller, question: Message) -> "asyncio.Task[list[StreamEvent]]":
+    """The task that watches for this turn's end, however many wait for it."""
     key = question.pk, question.attempt
     task = _ends.get(key)
     if task is None:
@@ -80,25 +82,25 @@ def _end_of(actor: Caller, question: Message) -> "asyncio.Task[list[Piece]]":
     return task
 
 
-async def _watch(actor: Caller, question: Message) -> list[Piece]:
-    look = partial(_told_when_over, actor, question)
-    while (pieces := await thread_pool.shared().run(look)) is None:  # noqa: ASYNC110  nobody here would set an Event
+async def _watch(actor: Caller, question: Message) -> list[StreamEvent]:
+    look = partial(_end_if_over, actor, question)
+    while (events := await thread_pool.shared().run(look)) is None:  # noqa: ASYNC110  nobody here would set an Event
         await asyncio.sleep(POLL_SECONDS)
-    return pieces
+    return events
 
 
-def _told_when_over(actor: Caller, question: Message) -> list[Piece] | None:
+def _end_if_over(actor: Caller, question: Message) -> list[StreamEvent] | None:
     """The end of a turn, or of this process; None while neither has come."""
     if shutdown.draining():
         return [_leaving()]
-    found = Message.objects.select_related("conversation").filter(pk=question.pk).defer("content").first()
-    if found is None:
-        return [failed(NotFound("The conversation was deleted meanwhile."))]
-    if found.attempt == question.attempt and lease_lives(found.lease_expires_at, database_now()):
+    now_stored = Message.objects.select_related("conversation").filter(pk=question.pk).defer("content").first()
+    if now_stored is None:
+        return [Failed.of(NotFound("The conversation was deleted meanwhile."))]
+    if now_stored.attempt == question.attempt and lease_lives(now_stored.lease_expires_at, database_now()):
         return None
-    return told_anew(actor, found.conversation, found)
+    return replay.events_of_newest_turn(actor, now_stored.conversation, now_stored)
 
 
-def _leaving() -> Piece:
+def _leaving() -> StreamEvent:
     """The turn goes on in its own process: whoever comes back finds it."""
-    return failed(ServiceUnavailable("This server is shutting down; connect again.", retry_after=1), resume=True)
+    return Failed.of(ServiceUnavailable("This server is shutting down; connect again.", retry_after=1), resume=True)

@@ -1,21 +1,45 @@
 """A turn that is over, told from what is stored."""
 
+from collections.abc import Iterator, Sequence
+
+from bedrock_chat.bedrock.events import ReasoningDelta, TextDelta, ToolUse
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.ledger import recording
+from bedrock_chat.ledger.models import ModelCall
 from bedrock_chat.wire.errors import Conflict
 from conversations import access
+from conversations.access import Answer
 from conversations.models import Conversation, Message, Outcome, Role
-from conversations.streaming.events import Piece, failed, replayed, started
+from conversations.streaming.events import Failed, MessageStart, MessageStop, StreamEvent
+from conversations.turn.types import wire_ids
 
 
-def told_anew(actor: Caller, conversation: Conversation, question: Message) -> list[Piece]:
-    """The whole sequence of the question's newest turn, as a listener would have heard it."""
+def events_of_answer(actor: Caller, answer: Answer) -> list[StreamEvent]:
+    """A stored answer as one whole sequence, as a listener would have heard it."""
+    ids = answer.conversation_external_id, answer.question_external_id
+    return list(_events(answer, recording.calls_of_newest_turn(actor, *ids)))
+
+
+def events_of_newest_turn(actor: Caller, conversation: Conversation, question: Message) -> list[StreamEvent]:
+    """The whole sequence of a question's newest turn; without an answer it ends with the error that says so."""
     newest = {"parent": question, "role": Role.ASSISTANT, "attempt": question.attempt}
     row = Message.objects.filter(**newest).order_by("-pk").first()
     if question.outcome == Outcome.FAILED or row is None:
-        ids = {"conversationId": conversation.external_id, "messageId": question.external_id}
-        none = Conflict("This message was not answered; send it again.", extra=ids)
-        return [started(conversation.external_id, question.external_id, None), failed(none)]
-    answer = access.stored_answer(conversation, question.external_id, row)
-    calls = recording.calls_of_newest_turn(actor, conversation.external_id, question.external_id)
-    return list(replayed(answer, calls))
+        ids = wire_ids(conversation.external_id, question.external_id)
+        unanswered = Conflict("This message was not answered; send it again.", extra=ids)
+        return [MessageStart(conversation.external_id, question.external_id, None), Failed.of(unanswered)]
+    return events_of_answer(actor, access.stored_answer(conversation, question.external_id, row))
+
+
+def _events(answer: Answer, calls: Sequence[ModelCall]) -> Iterator[StreamEvent]:
+    ids = answer.conversation_external_id, answer.question_external_id
+    yield MessageStart(*ids, answer.external_id)
+    for block in answer.content:
+        if block["contentType"] == "text":
+            yield TextDelta(block["body"])
+        elif block["contentType"] == "reasoning" and block["text"]:
+            yield ReasoningDelta(block["text"])
+        elif block["contentType"] == "toolUse":
+            use = block["body"]
+            yield ToolUse(use["toolUseId"], use["name"], use["input"])
+    yield MessageStop.of(*ids, answer, calls)

@@ -7,19 +7,17 @@ from bedrock_chat.identity.caller import Caller
 from bedrock_chat.wire.errors import ServiceUnavailable
 from conversations import access
 from conversations.models import lease_lives
-from conversations.streaming import driver, remote, sse
-from conversations.streaming.log import once
-from conversations.streaming.replay import told_anew
-from conversations.streaming.sse import Listened
+from conversations.streaming import driver, remote, replay, sse
+from conversations.streaming.log import Subscription, once
 
 
 def resume(
     conversation_external_id: str, message_external_id: str, last_event_id: str, *, actor: Caller
-) -> Listened | None:
+) -> Subscription | None:
     """The events of a question's newest turn behind the last one seen; None where that was the turn's end.
 
-    A turn that is over is told from the beginning, as a client of the stored answer would have heard it. Raises
-    NotFound, and ServiceUnavailable where twice as many streams are open as this process has threads.
+    A turn that is over is replayed from the beginning, as a listener would have heard it. Raises NotFound, and
+    ServiceUnavailable where twice as many streams are open as this process has threads.
     """
     if sse.streams_open() >= settings.THREADS * 2:
         raise ServiceUnavailable("This server has as many streams open as it can; try again.", retry_after=5)
@@ -29,8 +27,8 @@ def resume(
     if not lease_lives(question.lease_expires_at, database_now()):
         if last_event_id == sse.end_of(attempt):
             return None
-        return Listened(attempt, once(told_anew(actor, conversation, question)))
+        return Subscription(attempt, once(replay.events_of_newest_turn(actor, conversation, question)))
     offset = sse.position_of(last_event_id, attempt)
     if (log := driver.find(question.pk, attempt)) is not None:
-        return Listened(attempt, log.follow(offset if offset <= len(log.pieces) else 0))
-    return Listened(attempt, remote.follow(actor, question, offset))
+        return Subscription(attempt, log.follow(offset if offset <= len(log.events) else 0))
+    return Subscription(attempt, remote.follow(actor, question, offset))

@@ -2,23 +2,15 @@
 
 import contextlib
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
 
-from bedrock_chat.wire.event_stream import KEEP_ALIVE, EventStreamResponse, event
-from conversations.streaming.events import JOINED, LAST, Piece, joined
-from conversations.streaming.log import NOWHERE, Batch
+from bedrock_chat.wire.event_stream import KEEP_ALIVE, EventStreamResponse
+from bedrock_chat.wire.event_stream import event as as_event
+from conversations.streaming.events import StreamEvent, encoded, is_last, joined
+from conversations.streaming.log import NOWHERE, Batch, Subscription
 
 LONGEST_POSITION = 18  # digits
 
 _open = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Listened:
-    """What somebody listens to: the events of one attempt at a question."""
-
-    attempt: int
-    batches: AsyncGenerator[Batch, None]
 
 
 def streams_open() -> int:
@@ -26,12 +18,12 @@ def streams_open() -> int:
     return _open
 
 
-def respond(listened: Listened) -> EventStreamResponse:
+def respond(subscription: Subscription) -> EventStreamResponse:
     """The response that sends what comes, with a comment where there is nothing to send."""
-    return EventStreamResponse(_events(listened.attempt, listened.batches))
+    return EventStreamResponse(_encoded(subscription.attempt, subscription.batches))
 
 
-async def _events(attempt: int, batches: AsyncGenerator[Batch, None]) -> AsyncGenerator[bytes, None]:
+async def _encoded(attempt: int, batches: AsyncGenerator[Batch, None]) -> AsyncGenerator[bytes, None]:
     global _open  # noqa: PLW0603  counted on the event loop alone
     _open += 1
     try:
@@ -42,13 +34,19 @@ async def _events(attempt: int, batches: AsyncGenerator[Batch, None]) -> AsyncGe
         _open -= 1
 
 
-def encode(attempt: int, first: int, batch: list[Piece]) -> bytes:
-    """A batch as events."""
-    told = []
-    for position, kind, data in joined(first, batch):
-        event_id = end_of(attempt) if kind in LAST else None if first == NOWHERE else f"{attempt}-{position}"
-        told.append(event(kind, {"text": data} if kind in JOINED else data, event_id))
-    return b"".join(told)
+def encode(attempt: int, first: int, batch: list[StreamEvent]) -> bytes:
+    """A batch as it is sent."""
+    return b"".join(
+        as_event(*encoded(event), _id_of(event, attempt, None if first == NOWHERE else position))
+        for position, event in joined(first, batch)
+    )
+
+
+def _id_of(event: StreamEvent, attempt: int, position: int | None) -> str | None:
+    """Where a client goes on that has seen this event; None where the log does not number it."""
+    if is_last(event):
+        return end_of(attempt)
+    return None if position is None else f"{attempt}-{position}"
 
 
 def end_of(attempt: int) -> str:

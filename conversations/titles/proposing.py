@@ -10,12 +10,13 @@ from django.conf import settings
 from bedrock_chat.bedrock import catalog, events, offering, request, runtime
 from bedrock_chat.bedrock.faults import ModelFault
 from bedrock_chat.bedrock.interruption import Interruption
+from bedrock_chat.bedrock.shapes import ConverseMessage
 from bedrock_chat.database.connections import database_now, release_connection
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.ledger import recording
 from bedrock_chat.ledger.models import Purpose
 from conversations import access
-from conversations.content.parsing import Block
+from conversations.content.blocks import StoredBlock, texts
 from conversations.models import UNTITLED
 from conversations.titles import cleaning
 from conversations.tree import Node
@@ -33,45 +34,46 @@ INSTRUCTION = (
 
 
 def propose(external_id: str, *, actor: Caller) -> str:
-    """A title in the conversation's language, of at most 100 characters and never blank. Raises NotFound, and
-    ServiceUnavailable where the process runs as many turns as it may.
+    """A title in the conversation's language, of at most 100 characters and never blank.
 
     Where the title model fails, takes too long or answers nonsense, the beginning of the first question is the title.
+    Raises NotFound, and ServiceUnavailable where the process runs as many turns as it may.
     """
     conversation = access.get_conversation(actor, external_id)
     tree = access.read_tree(conversation, database_now())
     path = tree.path(tree.last_message(conversation.last_question))[:MESSAGES]
-    bodies = access.read_bodies(path)
+    contents = access.read_contents(path)
     release_connection()
     with admission.admitted():
-        proposed = _ask(external_id, path, bodies, actor) if path else ""
-    texts = (_text(bodies[node.pk]) for node in path)
-    return proposed or next(filter(None, map(cleaning.beginning, (*texts, conversation.title))), UNTITLED)
+        proposed = _ask(external_id, path, contents, actor) if path else ""
+    beginnings = map(cleaning.beginning, (*(_text(contents[node.pk]) for node in path), conversation.title))
+    return proposed or next(filter(None, beginnings), UNTITLED)
 
 
-def _ask(external_id: str, path: list[Node], bodies: dict[int, list[Block]], actor: Caller) -> str:
+def _ask(external_id: str, path: list[Node], contents: dict[int, list[StoredBlock]], actor: Caller) -> str:
+    """What the title model proposes; empty where that is no title."""
     model = catalog.find(settings.TITLE_MODEL)
     # Thinking that cannot be turned off would eat the allowance, and leave nothing to say.
     thinks = model.reasoning.mode == "always-on"
-    asked = request.compose(
+    model_request = request.compose(
         model,
         offering.route(model),
-        _messages(path, bodies),
+        _messages(path, contents),
         parameters=request.Parameters(max_tokens=None if thinks else MOST_TOKENS),
         prompt_caching=False,
     )
-    built, closed, fault = events.AnswerBuilder(), None, ""
+    answer, closed, fault = events.AnswerBuilder(), None, ""
     started = time.monotonic()
     with _ended_after(LONGEST_WAIT) as interrupt:
         try:
-            for event in runtime.call(asked, stream=False, interrupt=interrupt):
-                built.feed(event)
+            for event in runtime.call(model_request, stream=False, interrupt=interrupt):
+                answer.feed(event)
                 closed = event if isinstance(event, events.Closed) else closed
         except ModelFault as error:
             fault = "TooLate" if interrupt.requested else error.code
     call = recording.build_call(
         actor,
-        asked,
+        model_request,
         purpose=Purpose.TITLE,
         conversation_external_id=external_id,
         closed=closed,
@@ -80,8 +82,8 @@ def _ask(external_id: str, path: list[Node], bodies: dict[int, list[Block]], act
     )
     recording.insert_late([call])
     recording.log_spending([call])
-    said = "".join(block["text"] for block in built.blocks() if "text" in block)
-    return "" if fault else cleaning.proposed(said, INSTRUCTION)
+    words = "".join(block["text"] for block in answer.blocks() if "text" in block)
+    return "" if fault else cleaning.proposed(words, INSTRUCTION)
 
 
 @contextmanager
@@ -97,17 +99,17 @@ def _ended_after(seconds: float) -> Iterator[Interruption]:
         timer.cancel()
 
 
-def _messages(path: list[Node], bodies: dict[int, list[Block]]) -> list[dict[str, object]]:
+def _messages(path: list[Node], contents: dict[int, list[StoredBlock]]) -> list[ConverseMessage]:
     """The branch as plain text, and the instruction as the last thing said; a title needs no files."""
-    found: list[dict[str, object]] = []
+    messages: list[ConverseMessage] = []
     for node in path:
-        text = _text(bodies[node.pk])[:LONGEST_MESSAGE] or "(no text)"
-        found.append({"role": node.role, "content": [{"text": text}]})
+        text = _text(contents[node.pk])[:LONGEST_MESSAGE] or "(no text)"
+        messages.append({"role": "user" if node.is_question else "assistant", "content": [{"text": text}]})
     if path[-1].is_question:
-        found.append({"role": "assistant", "content": [{"text": "(no answer)"}]})
-    found.append({"role": "user", "content": [{"text": INSTRUCTION}]})
-    return found
+        messages.append({"role": "assistant", "content": [{"text": "(no answer)"}]})
+    messages.append({"role": "user", "content": [{"text": INSTRUCTION}]})
+    return messages
 
 
-def _text(blocks: list[Block]) -> str:
-    return "\n".join(block["body"] for block in blocks if block["contentType"] == "text").strip()
+def _text(blocks: list[StoredBlock]) -> str:
+    return "\n".join(texts(blocks)).strip()

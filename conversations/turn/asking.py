@@ -1,27 +1,87 @@
-"""From a branch of the tree to the messages a model is sent."""
+"""Asking the model: the request that an open turn makes, and one call with its row for the ledger."""
 
-from collections.abc import Sequence
-from typing import Any
+import time
+from collections.abc import Generator
 
-from conversations.content.parsing import Block, ReadBlob, answer_to_converse, question_to_converse
-from conversations.tree import Node
+from bedrock_chat.bedrock import events, offering, request, runtime
+from bedrock_chat.bedrock.events import StopReason
+from bedrock_chat.bedrock.faults import ModelFault
+from bedrock_chat.bedrock.request import ModelRequest
+from bedrock_chat.database.connections import release_connection
+from bedrock_chat.ledger import recording
+from bedrock_chat.ledger.models import Purpose
+from conversations.content import converse
+from conversations.content.blocks import blob_shas
+from conversations.content.files import FileReader
+from conversations.turn.registry import RunningTurn
+from conversations.turn.types import OpenTurn, TurnEvent
 
 
-def build(path: Sequence[Node], bodies: dict[int, list[Block]], read: ReadBlob) -> list[dict[str, Any]]:
-    """Converse messages of a branch, from the first question down. Roles alternate because the tree's do."""
-    return [
-        {"role": "user", "content": question_to_converse(bodies[node.pk], read)}
-        if node.is_question
-        else {"role": "assistant", "content": answer_to_converse(bodies[node.pk])}
-        for node in path
-    ]
+def compose(turn: OpenTurn) -> ModelRequest:
+    """What exactly the model is sent.
 
-
-def prefill(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The same messages, the last one an answer to go on from: its text alone, without trailing white space.
-
-    Bedrock refuses white space at the end, and reasoning is off in a continuation.
+    1. The files of the branch are looked up, in one query if there are any. Those of the question are at hand.
+    2. The database connection is let go: storage may be a network away, and the model surely is.
+    3. The branch becomes Converse messages. A continuation ends with the answer it goes on from, without reasoning;
+       any other turn ends with its question.
+    4. `bedrock.request` adds instruction, parameters and cache marks, and leaves out what the model refuses.
     """
-    *history, answer = messages
-    text = "".join(block["text"] for block in answer["content"] if "text" in block)
-    return [*history, {"role": "assistant", "content": [{"text": text.rstrip()}]}]
+    chat = turn.chat
+    read = FileReader(chat.content.files)
+    read.expect(sha256 for node in turn.path if node.is_question for sha256 in blob_shas(turn.contents[node.pk]))
+    release_connection()
+    messages = converse.history(turn.path, turn.contents, read)
+    if turn.extends:
+        messages = converse.prefill(messages)
+    else:
+        messages.append({"role": "user", "content": converse.question_to_converse(chat.content.blocks, read)})
+    return request.compose(
+        chat.model,
+        offering.route(chat.model),
+        messages,
+        instruction=turn.conversation.instruction,
+        reasoning=chat.enable_reasoning and not turn.extends,
+    )
+
+
+def call(running: RunningTurn, model_request: ModelRequest) -> Generator[TurnEvent, None, str]:
+    """One call: passes on what the model says, and returns its stop reason. Raises the model's faults.
+
+    However the call ends, its ledger row joins `running.calls`.
+    """
+    started, blocks_before = time.monotonic(), len(running.answer.blocks())
+    closed: events.Closed | None = None
+    fault, stop_reason = "", ""
+    try:
+        for event in runtime.call(model_request, stream=running.listener is not None, interrupt=running.interrupt):
+            running.answer.feed(event)
+            closed = event if isinstance(event, events.Closed) else closed
+            yield event
+    except BaseException as error:
+        match running.settle():
+            case StopReason.STOPPED:
+                stop_reason = StopReason.STOPPED.value
+            case StopReason.INTERRUPTED:
+                fault = "Shutdown"
+            case _:
+                fault = error.code if isinstance(error, ModelFault) else type(error).__name__
+        raise
+    finally:
+        turn, blocks = running.turn, running.answer.blocks()[blocks_before:]
+        generated = closed or blocks or (stop_reason and running.interrupt.asked)
+        row = recording.build_call(
+            turn.actor,
+            model_request,
+            purpose=Purpose.TURN,
+            conversation_external_id=turn.conversation.external_id,
+            message_external_id=turn.question_external_id,
+            turn_id=turn.turn_id,
+            closed=None if fault or stop_reason else closed,
+            latency_ms=int((time.monotonic() - started) * 1000),
+            fault=fault,
+            stop_reason=stop_reason,
+            generated=blocks if generated else None,
+        )
+        running.calls.append(row)
+    assert closed is not None  # the last event of every call that did not raise
+    return closed.stop_reason

@@ -12,7 +12,6 @@ from django.db import transaction
 
 from bedrock_chat.bedrock.events import StopReason
 from bedrock_chat.database.connections import database_now
-from conversations.content import parsing
 from conversations.models import Conversation, Outcome
 from conversations.turn import closing, registry
 from conversations.turn.registry import RunningTurn
@@ -24,15 +23,15 @@ MOST_IN_A_TRANSACTION = 50  # others wait for their turn to write meanwhile, on 
 
 def write() -> None:
     """Writes the answers that have grown since the last time."""
-    due = iter([each for each in registry.all_running() if _has_news(each)])
+    due = iter([running for running in registry.all_running() if _has_news(running)])
     while batch := list(islice(due, MOST_IN_A_TRANSACTION)):
         # A turn that is closing writes its whole answer itself; waiting for it would keep the others waiting.
-        held = [each for each in batch if each.writing.acquire(blocking=False)]
+        locked = [running for running in batch if running.writing.acquire(blocking=False)]
         try:
-            _write_all([each for each in held if not each.closed])
+            _write_all([running for running in locked if not running.closed])
         finally:
-            for each in held:
-                each.writing.release()
+            for running in locked:
+                running.writing.release()
 
 
 def _write_all(batch: list[RunningTurn]) -> None:
@@ -41,29 +40,29 @@ def _write_all(batch: list[RunningTurn]) -> None:
         _write(batch)
     except Exception:
         if len(batch) > 1:
-            for each in batch:
-                _write_all([each])
+            for running in batch:
+                _write_all([running])
             return
         logger.exception("An answer could not be checkpointed; it is tried again.")
 
 
-def _has_news(each: RunningTurn) -> bool:
-    return each.listened and each.built.revision > each.stored_revision and each.built.has_text()
+def _has_news(running: RunningTurn) -> bool:
+    is_heard = running.listener is not None
+    return is_heard and running.answer.revision > running.stored_revision and running.answer.has_text()
 
 
 def _write(batch: list[RunningTurn]) -> None:
     written: list[tuple[RunningTurn, int]] = []
     with transaction.atomic():
-        rows = Conversation.objects.filter(pk__in={each.turn.conversation.pk for each in batch}).order_by("pk")
+        rows = Conversation.objects.filter(pk__in={running.turn.conversation.pk for running in batch}).order_by("pk")
         # One that is being deleted, or locked for longer, must not keep the heartbeat from everything else.
         alive = set(rows.select_for_update(skip_locked=True).values_list("pk", flat=True))
         now = database_now()
-        for each in batch:
-            turn, revision = each.turn, each.built.revision
+        for running in batch:
+            turn, revision = running.turn, running.answer.revision
             if turn.conversation.pk not in alive or not closing.write_question(turn, outcome=Outcome.INTERRUPTED):
                 continue
-            said = parsing.from_converse(each.built.blocks())
-            closing.write_answer(each, said, StopReason.INTERRUPTED, now)
-            written.append((each, revision))
-    for each, revision in written:
-        each.stored, each.stored_revision = True, revision
+            closing.write_answer(running, StopReason.INTERRUPTED, now)
+            written.append((running, revision))
+    for running, revision in written:
+        running.stored, running.stored_revision = True, revision

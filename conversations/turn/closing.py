@@ -12,21 +12,21 @@ from bedrock_chat.ledger import recording
 from bedrock_chat.wire.errors import Conflict, NotFound
 from bedrock_chat.wire.ids import new_id
 from conversations import access
-from conversations.content import parsing
-from conversations.content.parsing import Block
+from conversations.access import Answer
+from conversations.content.blocks import extend
+from conversations.content.converse import from_converse
 from conversations.models import Conversation, Message, Outcome, Role
 from conversations.turn import leases, related_documents
 from conversations.turn.registry import RunningTurn
-from conversations.turn.types import Answer, OpenTurn
+from conversations.turn.types import OpenTurn
 
 logger = logging.getLogger(__name__)
 
 
 def close_turn(
     running: RunningTurn,
-    answered: list[Block],
-    *,
     stop_reason: str,
+    *,
     outcome: Outcome = Outcome.ANSWERED,
     on_close: Callable[[], None] | None = None,
 ) -> Answer:
@@ -40,10 +40,10 @@ def close_turn(
     Raises NotFound where the conversation was deleted meanwhile, Conflict where another attempt has taken over, and
     what `on_close` raises.
     """
-    found = related_documents.keep(running.turn, running.documents)
+    documents = related_documents.keep(running.turn, running.documents)
     with running.closing():
         try:
-            return _close(running, answered, found, stop_reason, outcome, on_close)
+            return _close(running, documents, stop_reason, outcome, on_close)
         except BaseException:
             _close_late(running)
             raise
@@ -52,8 +52,7 @@ def close_turn(
 @transaction.atomic
 def _close(
     running: RunningTurn,
-    answered: list[Block],
-    found: related_documents.Found,
+    documents: related_documents.Kept,
     stop_reason: str,
     outcome: Outcome,
     on_close: Callable[[], None] | None,
@@ -64,8 +63,8 @@ def _close(
         raise _gone(turn)
     if not _give_back(turn, outcome=outcome):
         raise Conflict("Another attempt has taken over this message.", extra=turn.ids)
-    answer = write_answer(running, answered, stop_reason, now)
-    related_documents.write(turn, answer.external_id, found)
+    answer = write_answer(running, stop_reason, now)
+    related_documents.write(turn, answer.external_id, documents)
     recording.insert(running.calls)
     if on_close is not None:
         on_close()
@@ -111,31 +110,31 @@ def _give_back(turn: OpenTurn, **columns: object) -> bool:
 
 def write_question(turn: OpenTurn, **columns: object) -> bool:
     """Sets columns of the question's row; False where another attempt owns it by now."""
-    mine = {"pk": turn.question, "attempt": turn.attempt, "lease_holder": leases.HOLDER}
-    return bool(compiled_sql.update(Message, mine, **columns))
+    fence = {"pk": turn.question_pk, "attempt": turn.attempt, "lease_holder": leases.HOLDER}
+    return bool(compiled_sql.update(Message, fence, **columns))
 
 
-def write_answer(running: RunningTurn, answered: list[Block], stop_reason: str, now: datetime) -> Answer:
+def write_answer(running: RunningTurn, stop_reason: str, now: datetime) -> Answer:
     """Writes what the model has said: all of it, or so far."""
-    turn = running.turn
+    turn, blocks = running.turn, from_converse(running.answer.blocks())
     row = Message(
         conversation_id=turn.conversation.pk,
         external_id=running.answer_external_id,
-        parent_id=turn.question,
+        parent_id=turn.question_pk,
         role=Role.ASSISTANT,
         attempt=turn.attempt,
         stop_reason=stop_reason,
         model=turn.chat.model.key,
         created_at=now,
         content_digest="",
-        content=answered,
+        content=blocks,
     )
     if turn.extends:
-        row.content = parsing.extend(turn.bodies[turn.extends.pk], answered)
+        row.content = extend(turn.contents[turn.extends.pk], blocks)
         compiled_sql.update(Message, {"pk": turn.extends.pk}, content=row.content, stop_reason=stop_reason)
     elif running.stored:
         stored = {"conversation_id": row.conversation_id, "external_id": row.external_id}
-        compiled_sql.update(Message, stored, content=answered, stop_reason=stop_reason)
+        compiled_sql.update(Message, stored, content=blocks, stop_reason=stop_reason)
     else:
         # The client may have given a question of its own the id that this answer was to have.
         while not compiled_sql.insert_unless_taken(row, unique=("conversation_id", "external_id")):

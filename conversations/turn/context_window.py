@@ -6,7 +6,7 @@ from bedrock_chat.bedrock import estimates, faults
 from bedrock_chat.bedrock.catalog import Model
 from bedrock_chat.bedrock.request import ModelRequest
 from bedrock_chat.wire.errors import BadRequest
-from conversations.content.parsing import Block, document_format
+from conversations.content.blocks import StoredBlock, document_format, texts
 from conversations.turn.types import ChatInput
 
 WAYS_OUT = (
@@ -15,7 +15,7 @@ WAYS_OUT = (
 )
 
 
-def refuse_what_cannot_fit(chat: ChatInput, instruction: str, blocks: Iterable[Block]) -> None:
+def refuse_what_cannot_fit(chat: ChatInput, instruction: str, blocks: Iterable[StoredBlock]) -> None:
     """Raises BadRequest where even the lowest estimate of what would be sent is over the model's window.
 
     Of documents those of the message itself count; earlier ones are not read for it.
@@ -23,30 +23,31 @@ def refuse_what_cannot_fit(chat: ChatInput, instruction: str, blocks: Iterable[B
     window = chat.model.context_window
     if window is None:
         return
-    texts = [instruction, *(block["body"] for block in blocks if block["contentType"] == "text")]
+    words = [instruction, *texts(blocks)]
     documents = [] if chat.continue_generate else _documents(chat)
     # Nearly all conversations are shorter than any estimate can make them too long.
-    most = sum(map(len, texts)) // estimates.LOW_OTHERS_PER_TOKEN
+    most = sum(map(len, words)) // estimates.LOW_OTHERS_PER_TOKEN
     most += sum(len(body) for _, body in documents) // estimates.LOW_ASCII_PER_TOKEN
     if most <= window:
         return
-    low = sum(map(estimates.low_tokens, texts))
+    low = sum(map(estimates.low_tokens, words))
     low += sum(estimates.low_document_tokens(form, body) for form, body in documents)
     if low > window:
         raise BadRequest(_sentence(chat.model, f"at least {low:,} tokens, by a low estimate"))
 
 
-def explained(error: faults.TooLong, asked: ModelRequest) -> faults.TooLong:
+def explained(error: faults.TooLong, model_request: ModelRequest) -> faults.TooLong:
     """Bedrock's refusal, with our own estimate, the limit, and what helps."""
-    likely = estimates.usage(asked, ()).input_tokens
-    told = _sentence(asked.model, f"about {likely:,} tokens, by our estimate")
+    likely = estimates.usage(model_request, ()).input_tokens
+    sentence = _sentence(model_request.model, f"about {likely:,} tokens, by our estimate")
     bedrock = str(error.detail).partition("Bedrock says: ")[2]
-    return faults.TooLong(f"{told} Bedrock says: {bedrock}" if bedrock else told)
+    return faults.TooLong(f"{sentence} Bedrock says: {bedrock}" if bedrock else sentence)
 
 
 def _documents(chat: ChatInput) -> list[tuple[str, bytes]]:
-    attached = (block for block in chat.content.blocks if block["contentType"] == "attachment")
-    return [(document_format(block["fileName"]), chat.content.bodies[block["blob"]]) for block in attached]
+    """Format and bytes of each attached document."""
+    attachments = (block for block in chat.content.blocks if block["contentType"] == "attachment")
+    return [(document_format(block["fileName"]) or "", chat.content.files[block["blob"]]) for block in attachments]
 
 
 def _sentence(model: Model, size: str) -> str:

@@ -9,74 +9,79 @@ failed, or, after a checkpoint, its answer was interrupted. All that a turn know
 listens.
 """
 
-import time
 from collections.abc import Callable, Generator, Iterator
 
-from bedrock_chat.bedrock import events, offering, request, runtime
+from bedrock_chat.bedrock import offering
 from bedrock_chat.bedrock.events import StopReason
-from bedrock_chat.bedrock.faults import ModelFault, TooLong
+from bedrock_chat.bedrock.faults import TooLong
+from bedrock_chat.bedrock.request import ModelRequest
 from bedrock_chat.blobs import storing
-from bedrock_chat.database.connections import release_connection
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.ledger import recording
-from bedrock_chat.ledger.models import Purpose
 from bedrock_chat.wire.errors import ApiError, BadRequest, Conflict, NotFound, ServiceUnavailable
-from conversations import access, upkeep
-from conversations.content import parsing
+from conversations.access import Answer
+from conversations.content.blocks import text_to_extend
 from conversations.models import Outcome
 from conversations.turn import admission, asking, closing, context_window, opening
 from conversations.turn.registry import RunningTurn, registered
-from conversations.turn.types import Answer, ChatInput, Finished, OpenTurn, TurnEvent, TurnOpened
+from conversations.turn.types import ChatInput, Finished, TurnEvent, TurnOpened, wire_ids
+
+OnClose = Callable[[], None]
 
 
 def run(
-    actor: Caller, chat: ChatInput, on_close: Callable[[], None] | None = None, *, listened: bool = False
+    chat: ChatInput, *, actor: Caller, on_close: OnClose | None = None, listener: object | None = None
 ) -> Generator[TurnEvent, None, None]:
     """One turn from the question to the stored answer.
 
-    `listened`: somebody waits for the words as they come. `on_close` runs inside the closing transaction and may raise
+    1. The turn is counted, or refused where the process runs as many as it may.
+    2. What can be refused without looking at the conversation is refused.
+    3. The question's files are stored, outside of any transaction.
+    4. `opening` stores the question. Where it was answered before, the stored answer is all there is to tell.
+    5. The model is asked and the answer stored (`_answer`), while others find the turn in `registry`.
+
+    `listener`: who waits for the words as they come. `on_close` runs inside the closing transaction and may raise
     LeaseLost. Raises the errors of `placement`, NotFound, ServiceUnavailable beyond `TURNS` or while the process ends,
     and the model's faults; an error after the question was stored carries `conversationId` and `messageId`.
     """
     with admission.admitted():
-        _check(chat)
+        _refuse_at_once(chat)
         if not chat.continue_generate:
-            storing.store(chat.content.bodies)
-        turn = opening.open_turn(actor, chat)
+            storing.store(chat.content.files)
+        turn = opening.open_turn(chat, actor=actor)
         if isinstance(turn, Answer):
             yield Finished(turn)
             return
-        upkeep.begin()
-        running = RunningTurn(turn, listened=listened)
+        running = RunningTurn(turn, listener=listener)
         with registered(running):
             yield TurnOpened(
-                chat.conversation_external_id,
+                turn.conversation.external_id,
                 turn.question_external_id,
                 turn.answer_external_id,
-                turn.question,
+                turn.question_pk,
                 turn.attempt,
-                continued_text=parsing.text_to_extend(turn.bodies[turn.extends.pk]) if turn.extends else None,
+                continued_text=text_to_extend(turn.contents[turn.extends.pk]) if turn.extends else None,
             )
-            yield from _ask(running, on_close)
+            yield from _answer(running, on_close)
 
 
 def drain(turn_events: Iterator[TurnEvent]) -> Answer:
     """The stored answer of a turn that nobody listens to. Raises Conflict where its user stopped it."""
-    stored: dict[str, str] = {}
+    ids: dict[str, str] = {}
     answer = None
     for event in turn_events:
         match event:
             case TurnOpened():
-                stored = {"conversationId": event.conversation_external_id, "messageId": event.question_external_id}
+                ids = wire_ids(event.conversation_external_id, event.question_external_id)
             case Finished():
                 answer = event.answer
     if answer is None:
-        raise Conflict("The turn was stopped before the model had answered.", extra=stored)
+        raise Conflict("The turn was stopped before the model had answered.", extra=ids)
     return answer
 
 
-def _check(chat: ChatInput) -> None:
-    """What can be refused without looking at the conversation."""
+def _refuse_at_once(chat: ChatInput) -> None:
+    """Refuses what can be refused without looking at the conversation."""
     if chat.bot_id:
         raise NotFound(f"No bot found with id: {chat.bot_id}")
     if not offering.is_offered(chat.model):
@@ -88,122 +93,56 @@ def _check(chat: ChatInput) -> None:
         raise BadRequest("message.content: a message needs text, an image or a document.")
 
 
-def _ask(running: RunningTurn, on_close: Callable[[], None] | None) -> Iterator[TurnEvent]:
+def _answer(running: RunningTurn, on_close: OnClose | None) -> Iterator[TurnEvent]:
+    """Asks the model and closes the turn.
+
+    1. The request is composed. Where that fails nothing was asked, and the turn closes as failed.
+    2. The model's events are passed on.
+    3. When it has finished, the turn closes with its answer.
+    4. When it was cut short, the turn closes with what it has said so far, if that is text. A user who stopped it gets
+       an ordinary end; for everybody else the fault is raised.
+    """
     try:
-        read = _reader(running.turn)
-        release_connection()
-        asked = _compose(running.turn, read)
+        model_request = asking.compose(running.turn)
     except BaseException:
         closing.close_failed(running)
         raise
     try:
-        stop_reason = yield from _call(running, asked)
+        stop_reason = yield from asking.call(running, model_request)
     except BaseException as error:
         recording.log_spending(running.calls)
-        cut = running.settled()
-        finished = _close_cut(running, cut, on_close)
-        if cut is not StopReason.STOPPED or isinstance(error, GeneratorExit):
-            told = _told(running, cut, asked, error)
-            if told is error:
+        ended_by = running.settle()
+        finished = _close_cut(running, ended_by, on_close)
+        if ended_by is not StopReason.STOPPED or isinstance(error, GeneratorExit):
+            explained = _explained(error, running, model_request)
+            if explained is error:
                 raise
-            raise told from error
+            raise explained from error
     else:
         recording.log_spending(running.calls)
-        said = parsing.from_converse(running.built.blocks())
-        answer = closing.close_turn(running, said, stop_reason=stop_reason, on_close=on_close)
+        answer = closing.close_turn(running, stop_reason, on_close=on_close)
         finished = Finished(answer, tuple(running.calls))
     yield finished
 
 
-def _call(running: RunningTurn, asked: request.ModelRequest) -> Generator[TurnEvent, None, str]:
-    """One round: passes on what the model says, and returns its stop reason. Raises the model's faults.
-
-    However the call ends, its ledger row joins `running.calls`.
-    """
-    started, before = time.monotonic(), len(running.built.blocks())
-    closed: events.Closed | None = None
-    fault, stop_reason = "", ""
-    try:
-        for event in runtime.call(asked, stream=running.listened, interrupt=running.interrupt):
-            running.built.feed(event)
-            closed = event if isinstance(event, events.Closed) else closed
-            yield event
-    except BaseException as error:
-        match running.settled():
-            case StopReason.STOPPED:
-                stop_reason = StopReason.STOPPED.value
-            case StopReason.INTERRUPTED:
-                fault = "Shutdown"
-            case None:
-                fault = error.code if isinstance(error, ModelFault) else type(error).__name__
-        raise
-    finally:
-        turn, said = running.turn, running.built.blocks()[before:]
-        call = recording.build_call(
-            turn.actor,
-            asked,
-            purpose=Purpose.TURN,
-            conversation_external_id=turn.chat.conversation_external_id,
-            message_external_id=turn.question_external_id,
-            turn_id=turn.turn_id,
-            closed=None if fault or stop_reason else closed,
-            latency_ms=int((time.monotonic() - started) * 1000),
-            fault=fault,
-            stop_reason=stop_reason,
-            said=said if closed or said or (stop_reason and running.interrupt.asked) else None,
-        )
-        running.calls.append(call)
-    assert closed is not None  # the last event of every call that did not raise
-    return closed.stop_reason
-
-
-def _close_cut(running: RunningTurn, cut: StopReason | None, on_close: Callable[[], None] | None) -> Finished:
+def _close_cut(running: RunningTurn, ended_by: StopReason | None, on_close: OnClose | None) -> Finished:
     """Closes a turn whose model did not finish: with what it has said, if that is text, else without an answer."""
-    stopped = cut is StopReason.STOPPED
-    if not running.built.has_text():
+    if not running.answer.has_text():
         closing.close_failed(running)
         return Finished(None, tuple(running.calls))
-    answer = closing.close_turn(
-        running,
-        parsing.from_converse(running.built.blocks()),
-        stop_reason=StopReason.STOPPED if stopped else StopReason.INTERRUPTED,
-        outcome=Outcome.ANSWERED if stopped else Outcome.INTERRUPTED,
-        on_close=on_close if stopped else None,
-    )
+    if ended_by is StopReason.STOPPED:
+        answer = closing.close_turn(running, StopReason.STOPPED, on_close=on_close)
+    else:
+        answer = closing.close_turn(running, StopReason.INTERRUPTED, outcome=Outcome.INTERRUPTED)
     return Finished(answer, tuple(running.calls))
 
 
-def _told(
-    running: RunningTurn, cut: StopReason | None, asked: request.ModelRequest, error: BaseException
-) -> BaseException:
+def _explained(error: BaseException, running: RunningTurn, model_request: ModelRequest) -> BaseException:
     """The error as its client is to hear it, with the ids of the question that survives it."""
     if isinstance(error, TooLong):
-        error = context_window.explained(error, asked)
-    if cut is StopReason.INTERRUPTED and isinstance(error, Exception):
+        error = context_window.explained(error, model_request)
+    if running.settle() is StopReason.INTERRUPTED and isinstance(error, Exception):
         error = ServiceUnavailable("This server is shutting down; send the message again.", retry_after=1)
     if isinstance(error, ApiError):
         error.extra = {**error.extra, **running.turn.ids}
     return error
-
-
-def _reader(turn: OpenTurn) -> access.BlobReader:
-    """What reads the files of the branch. Those of the question itself are at hand; if there are others, one query."""
-    read = access.BlobReader(turn.chat.content.bodies)
-    read.expect(sha256 for node in turn.path if node.is_question for sha256 in parsing.blob_shas(turn.bodies[node.pk]))
-    return read
-
-
-def _compose(turn: OpenTurn, read: access.BlobReader) -> request.ModelRequest:
-    chat = turn.chat
-    messages = asking.build(turn.path, turn.bodies, read)
-    if turn.extends:
-        messages = asking.prefill(messages)
-    else:
-        messages.append({"role": "user", "content": parsing.question_to_converse(chat.content.blocks, read)})
-    return request.compose(
-        chat.model,
-        offering.route(chat.model),
-        messages,
-        instruction=turn.conversation.instruction,
-        reasoning=chat.enable_reasoning and not turn.extends,
-    )

@@ -1,4 +1,4 @@
-"""The turns that this process runs now. Whoever renews, checkpoints, stops or interrupts them finds them here."""
+"""The turns that this process runs now. Whoever renews, checkpoints, stops or hears one finds it here."""
 
 import threading
 from collections.abc import Iterator
@@ -14,40 +14,41 @@ from conversations.turn.types import OpenTurn
 class RunningTurn:
     """A turn that runs: what its model has said so far, and the switch that ends it.
 
-    `listened`: somebody waits for every word, so the answer comes in pieces and its beginning is worth keeping.
-    `writing` is held by whoever writes the answer's row; no checkpoint is written once the turn is `closed`.
+    `listener` is whoever hears the words as they come; None: nobody does. Of a turn that is listened to the answer
+    comes in pieces, and its beginning is worth keeping. `writing` is held by whoever writes the answer's row; no
+    checkpoint is written once the turn is `closed`.
     """
 
-    def __init__(self, turn: OpenTurn, *, listened: bool) -> None:
+    def __init__(self, turn: OpenTurn, *, listener: object | None = None) -> None:
         self.turn = turn
-        self.listened = listened
-        self.built = AnswerBuilder()
+        self.listener = listener
+        self.answer = AnswerBuilder()
         self.calls: list[ModelCall] = []  # ledger rows, one for each round that has ended
         self.documents: list[FoundDocument] = []  # what its tools have found
         self.interrupt = Interruption()
-        self.cut: StopReason | None = None
-        self._settled = False
         self.writing = threading.Lock()
         self.closed = False
         self.answer_external_id = turn.answer_external_id
         self.stored = False  # the answer has a row, written by a checkpoint
         self.stored_revision = 0
+        self._ended_by: StopReason | None = None
+        self._settled = False
 
     @property
     def key(self) -> tuple[int, int]:
         """The question's row and the attempt: what fences every write of this turn."""
-        return self.turn.question, self.turn.attempt
+        return self.turn.question_pk, self.turn.attempt
 
     def end(self, why: StopReason) -> None:
-        """Ends the call to the model at once, from any thread. The first reason counts, if it comes before the end."""
+        """Ends the call to the model at once, from any thread. Of several reasons the first one counts."""
         if not self._settled:
-            self.cut = self.cut or why
+            self._ended_by = self._ended_by or why
         self.interrupt.request()
 
-    def settled(self) -> StopReason | None:
-        """Why the call was ended, for good: whoever wants the turn ended from now on comes too late."""
+    def settle(self) -> StopReason | None:
+        """Why the turn was ended before its model had finished, for good: whoever wants to end it now is too late."""
         self._settled = True
-        return self.cut
+        return self._ended_by
 
     @contextmanager
     def closing(self) -> Iterator[None]:
@@ -58,7 +59,7 @@ class RunningTurn:
 
 
 _lock = threading.Lock()
-_running: dict[tuple[int, int], RunningTurn] = {}
+_turns: dict[tuple[int, int], RunningTurn] = {}
 _ending = False
 
 
@@ -66,7 +67,7 @@ _ending = False
 def registered(running: RunningTurn) -> Iterator[None]:
     """Keeps a turn findable while it runs."""
     with _lock:
-        _running[running.key] = running
+        _turns[running.key] = running
         ending = _ending
     if ending:
         running.end(StopReason.INTERRUPTED)
@@ -74,24 +75,24 @@ def registered(running: RunningTurn) -> Iterator[None]:
         yield
     finally:
         with _lock:
-            del _running[running.key]
+            del _turns[running.key]
 
 
 def all_running() -> list[RunningTurn]:
     with _lock:
-        return list(_running.values())
+        return list(_turns.values())
 
 
-def find(question: int, attempt: int) -> RunningTurn | None:
-    return _running.get((question, attempt))
+def find(question_pk: int, attempt: int) -> RunningTurn | None:
+    return _turns.get((question_pk, attempt))
 
 
-def stop(question: int, attempt: int) -> bool:
+def stop(question_pk: int, attempt: int) -> bool:
     """Stops a turn as its user wishes; says whether this process runs it."""
-    found = find(question, attempt)
-    if found is not None:
-        found.end(StopReason.STOPPED)
-    return found is not None
+    running = find(question_pk, attempt)
+    if running is not None:
+        running.end(StopReason.STOPPED)
+    return running is not None
 
 
 def interrupt_all() -> None:

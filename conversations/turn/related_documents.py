@@ -4,9 +4,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from rest_framework.exceptions import ValidationError
-
-from bedrock_chat.bedrock import tools
+from bedrock_chat.bedrock.tools import FoundDocument
 from bedrock_chat.blobs import storing
 from bedrock_chat.database.text import storable
 from conversations.content import parsing
@@ -19,65 +17,65 @@ LARGEST_PAGE = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Kept:
     """Unsaved rows without their answer, and the blobs that they name, which are stored already."""
 
     rows: list[RelatedDocument] = field(default_factory=list)
     shas: frozenset[str] = frozenset()
 
 
-def keep(turn: OpenTurn, documents: Sequence[tools.FoundDocument]) -> Found:
-    """Puts the bodies of found documents into storage. Call it outside any transaction.
+def keep(turn: OpenTurn, documents: Sequence[FoundDocument]) -> Kept:
+    """Puts the files of found documents into storage. Call it outside any transaction.
 
     What cannot be kept is left out and logged: the answer that it belongs to was paid for, and must be stored.
     """
     rows: dict[str, RelatedDocument] = {}
     shas: set[str] = set()
-    for each in documents:
-        bodies: dict[str, bytes] = {}
+    for document in documents:
+        files: dict[str, bytes] = {}
         try:
-            row = _row(turn, each, bodies)
-            storing.store(bodies)
-        except ValidationError as error:
+            row = _row(turn, document, files)
+            storing.store(files)
+        except parsing.Refused as error:
             logger.warning("a tool's document is left out: %s", error.get_codes())
         except Exception:
             logger.exception("a tool's document is left out")
         else:
             rows[row.source_id] = row  # of two with one id the later one counts
-            shas.update(bodies)
-    return Found(list(rows.values()), frozenset(shas))
+            shas.update(files)
+    return Kept(list(rows.values()), frozenset(shas))
 
 
-def _row(turn: OpenTurn, found: tools.FoundDocument, bodies: dict[str, bytes]) -> RelatedDocument:
-    source_id = storable(found.source_id)
+def _row(turn: OpenTurn, document: FoundDocument, files: dict[str, bytes]) -> RelatedDocument:
+    source_id = storable(document.source_id)
     if not 0 < len(source_id) <= SOURCE_ID_LENGTH:
-        raise ValidationError("The source id is empty or too long.", code="source_id")
-    page = found.page_number
+        raise parsing.Refused("source_id", "The source id is empty or too long.")
+    page = document.page_number
     return RelatedDocument(
         conversation_id=turn.conversation.pk,
         source_id=source_id,
-        source_name=storable(found.source_name),
-        source_link=storable(found.source_link),
+        source_name=storable(document.source_name),
+        source_link=storable(document.source_link),
         page_number=page if page is not None and 0 <= page <= LARGEST_PAGE else None,
-        content=parsing.parse_result_part(storable(found.content), bodies),
+        content=parsing.parse_result_part(storable(document.content), files),
     )
 
 
-def write(turn: OpenTurn, answer_external_id: str, found: Found) -> None:
+def write(turn: OpenTurn, answer_external_id: str, documents: Kept) -> None:
     """Writes the rows, in the transaction that has just written the turn's answer.
 
-    A source id that the conversation holds already is told anew: its row changes to what was found last.
+    Where the conversation holds a source id already, its row changes to what was found last.
     """
-    if not found.rows:
+    if not documents.rows:
         return
     where = {"conversation_id": turn.conversation.pk, "external_id": answer_external_id}
     answer = Message.objects.only("pk").get(**where)
-    for row in found.rows:
+    for row in documents.rows:
         row.answer = answer
     RelatedDocument.objects.bulk_create(
-        found.rows,
+        documents.rows,
         update_conflicts=True,
         unique_fields=["conversation", "source_id"],
         update_fields=["answer", "source_name", "source_link", "page_number", "content"],
     )
-    storing.refer(BLOB_OWNER, turn.conversation.pk, found.shas)
+    storing.refer(BLOB_OWNER, turn.conversation.pk, documents.shas)

@@ -6,18 +6,17 @@ the request itself, is told so through Redis where there is one, and otherwise f
 
 from django.db.models import F
 
-from bedrock_chat.database import compiled_sql
 from bedrock_chat.database.connections import database_now
 from bedrock_chat.identity.caller import Caller
 from conversations import access
 from conversations.models import Message, lease_lives
-from conversations.streaming import relay
-from conversations.turn import registry
+from conversations.turn import registry, stop_channel
 
 POLL_SECONDS = 0.5
-LOOKS_SPARED = 9  # of ten, while Redis tells: only for what it lost
+POLLS_WITH_REDIS = 10
+"""With Redis up, the database is polled every tenth time, for requests that Redis lost."""
 
-_spared = 0
+_polls_skipped = 0
 
 
 def stop(conversation_external_id: str, message_external_id: str, *, actor: Caller) -> None:
@@ -30,20 +29,24 @@ def stop(conversation_external_id: str, message_external_id: str, *, actor: Call
     if not lease_lives(question.lease_expires_at, database_now()):
         return
     if not registry.stop(question.pk, question.attempt):
-        compiled_sql.update(Message, {"pk": question.pk, "attempt": question.attempt}, stop_attempt=question.attempt)
-        relay.ask_to_stop(question.lease_holder, question.pk, question.attempt)
+        Message.objects.filter(pk=question.pk, attempt=question.attempt).update(stop_attempt=question.attempt)
+        stop_channel.request_stop(question.lease_holder, question.pk, question.attempt)
 
 
 def obey() -> None:
-    """Ends the turns of this process that somebody wants stopped. One query, and none while nothing runs."""
-    global _spared  # noqa: PLW0603  the heartbeat alone calls this
-    if relay.hears() and _spared < LOOKS_SPARED:
-        _spared += 1
+    """Ends the turns of this process that somebody wants stopped. One query, and none while nothing runs.
+
+    The heartbeat alone calls this, every POLL_SECONDS.
+    """
+    global _polls_skipped  # noqa: PLW0603  of this process
+    stop_channel.listen()
+    if stop_channel.is_listening() and _polls_skipped < POLLS_WITH_REDIS - 1:
+        _polls_skipped += 1
         return
-    _spared = 0
-    attempts = dict(each.key for each in registry.all_running())
-    if not attempts:
+    _polls_skipped = 0
+    questions = [running.turn.question_pk for running in registry.all_running()]
+    if not questions:
         return
-    wanted = Message.objects.filter(pk__in=attempts, stop_attempt=F("attempt")).values_list("pk", "attempt")
-    for question, attempt in wanted:
-        registry.stop(question, attempt)
+    wanted = Message.objects.filter(pk__in=questions, stop_attempt=F("attempt")).values_list("pk", "attempt")
+    for question_pk, attempt in wanted:
+        registry.stop(question_pk, attempt)

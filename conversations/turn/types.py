@@ -1,14 +1,14 @@
-"""What a turn is made of: the validated request, the open turn, its events, the stored answer."""
+"""What a turn is made of: the validated request, the open turn, and what happens in it."""
 
 from dataclasses import dataclass, field
-from datetime import datetime
 
 from bedrock_chat.bedrock import catalog, events
 from bedrock_chat.bedrock.tools import FoundDocument, ToolResult
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.ledger.models import ModelCall
 from bedrock_chat.wire.ids import new_id
-from conversations.content.parsing import Block, Content
+from conversations.access import Answer
+from conversations.content.blocks import Content, StoredBlock
 from conversations.models import Conversation
 from conversations.tree import Node
 
@@ -27,47 +27,39 @@ class ChatInput:
     enable_reasoning: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A stored answer with what a client is told of it."""
-
-    conversation_external_id: str
-    created_at: datetime
-    bot_id: str | None
-    external_id: str
-    question_external_id: str
-    model: str
-    stop_reason: str
-    content: list[Block]
-    children: tuple[str, ...] = ()
-    attempt: int = 0
+def wire_ids(conversation_external_id: str, question_external_id: str) -> dict[str, str]:
+    """What an error tells beside its sentence, so that the client finds the question again."""
+    return {"conversationId": conversation_external_id, "messageId": question_external_id}
 
 
 @dataclass(frozen=True, slots=True)
 class OpenTurn:
-    """An open turn: everything the model is asked with, and what its close is fenced by. `turn_id` is the ledger's."""
+    """An open turn: everything the model is asked with, and what its close is fenced by.
+
+    `question_pk` and `attempt` are the fence. `path` is the branch that is sent, `contents` its messages' blocks by
+    their keys. `extends` is the answer that a continuation goes on from. `turn_id` is what the ledger calls the turn.
+    """
 
     actor: Caller
     chat: ChatInput
     conversation: Conversation
-    question: int
+    question_pk: int
     question_external_id: str
     attempt: int
     path: tuple[Node, ...]
-    bodies: dict[int, list[Block]]
+    contents: dict[int, list[StoredBlock]]
     answer_external_id: str
     extends: Node | None = None
     turn_id: str = field(default_factory=new_id)
 
     @property
     def ids(self) -> dict[str, str]:
-        """What an error tells beside its sentence, so that the client finds the question again."""
-        return {"conversationId": self.conversation.external_id, "messageId": self.question_external_id}
+        return wire_ids(self.conversation.external_id, self.question_external_id)
 
 
 @dataclass(frozen=True, slots=True)
 class TurnOpened:
-    """The question is stored and the model is about to be asked. `question` is its row.
+    """The question is stored and the model is about to be asked.
 
     `continued_text`: the answer was there before with this text, and what the model says now joins it.
     """
@@ -75,7 +67,7 @@ class TurnOpened:
     conversation_external_id: str
     question_external_id: str
     answer_external_id: str
-    question: int
+    question_pk: int
     attempt: int
     continued_text: str | None = None
 

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 
 import django
 
+from conversations import indexing
+
 django.setup()
 
 from django.core.management.color import no_style  # noqa: E402
@@ -22,7 +24,6 @@ from bedrock_chat.identity import local  # noqa: E402
 from bedrock_chat.identity.models import User  # noqa: E402
 from bedrock_chat.search import index, vocabulary  # noqa: E402
 from bedrock_chat.search.models import SearchDocument  # noqa: E402
-from conversations import search  # noqa: E402
 from conversations.models import Conversation, Message  # noqa: E402
 from tests import build  # noqa: E402
 from tests.bench.languages import Language, languages  # noqa: E402
@@ -89,8 +90,8 @@ def _batches(
             for position, row in enumerate(linear):
                 words = max(2, int(chance.lognormvariate(4.7 if position % 2 else 2.8, 0.8)))
                 row.content = build.text(language.text(words, chance))
-            scope = search._scope(person.pk)
-            group = index.Group(search.KIND, conversation.pk, scopes=(scope,), vocabulary=scope)
+            scope = indexing.scope_of(person.pk)
+            group = index.Group(indexing.KIND, conversation.pk, scopes=(scope,), vocabulary=scope)
             texts = [index.Document(index.HEADING, conversation.title)]
             texts += [index.Document(row.pk, row.content[0]["body"]) for row in linear]
             indexed = index._rows(group, texts)

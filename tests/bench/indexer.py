@@ -7,12 +7,13 @@ import time
 
 import django
 
+from conversations import indexing
+
 django.setup()
 
 
 from bedrock_chat.database.connections import database_now  # noqa: E402
 from bedrock_chat.identity.models import User  # noqa: E402
-from conversations import search  # noqa: E402
 from conversations.models import Conversation, Message  # noqa: E402
 from tests import build  # noqa: E402
 from tests.bench.languages import languages  # noqa: E402
@@ -44,7 +45,7 @@ def cost(turns: int, long: int) -> dict[str, float]:
 
 def _index(messages: int) -> dict[str, float]:
     wall, cpu = time.perf_counter(), time.process_time()
-    while search.index_what_is_new(100):
+    while indexing.index_what_is_new(100):
         pass
     return {
         "wallMs": round((time.perf_counter() - wall) / messages * 1000, 3),

@@ -11,11 +11,13 @@ import pytest
 from websockets.sync.client import ClientConnection
 
 from bedrock_chat.bedrock import catalog, request, runtime, tools
+from bedrock_chat.bedrock.events import Retrying
 from bedrock_chat.bedrock.tools import FoundDocument, ToolResult
 from bedrock_chat.ledger.models import ModelCall
-from conversations.streaming.events import joined, piece_of
+from conversations.access import Answer
+from conversations.streaming.events import MessageStart, Waiting, joined, told_of
 from conversations.streaming.websocket.frames import frames_of
-from conversations.turn.types import Answer, Finished, TurnOpened
+from conversations.turn.types import Finished, TurnOpened
 from tests.emulator import Emulator
 from tests.listening import ask_socket, socket
 from tests.live import LiveServer
@@ -201,19 +203,19 @@ def recorded_frames(sample: dict[str, Any]) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("name", sorted(TOOLS))
 def test_tools_and_documents_are_encoded_as_recorded(emulator: Emulator, name: str) -> None:
     sample = BY_NAME[name]
-    start = TurnOpened("c", "q", "a", 1, 1)
+    opened = TurnOpened("c", "q", "a", 1, 1)
     round_of_two = ModelCall(input_tokens=11, output_tokens=7, price=Decimal("0.000138"))
     answer = Answer("c", None, None, "a", "q", "claude-v3.7-sonnet", "end_turn", [])  # type: ignore[arg-type]
     events = [*turn_with_tools(emulator, sample), Finished(answer, (round_of_two, round_of_two))]
-    pieces = [piece for event in events if (piece := piece_of(event, start)) is not None]
-    said = [text for _, kind, data in joined(0, pieces) for text in frames_of(kind, data)]
+    told = [event_ for event in events if (event_ := told_of(event, opened)) is not None]
+    said = [text for _, event in joined(0, told) for text in frames_of(event)]
     assert said[-1] == "Message sent."
     assert like([json.loads(text) for text in said[:-1]]) == like(recorded_frames(sample))
 
 
 def test_what_the_frontend_does_not_know_is_not_sent() -> None:
-    for kind in ("message_start", "retrying", "waiting"):
-        assert list(frames_of(kind, {"seconds": 1, "detail": "x"})) == []
+    for event in (MessageStart("c", "q", "a"), Retrying(1.0), Waiting("x")):
+        assert list(frames_of(event)) == []
 
 
 def test_a_throttled_answer_shows_nothing_but_the_answer(server: LiveServer, tokens: dict[str, str]) -> None:

@@ -18,7 +18,7 @@ from django.db import connection  # noqa: E402
 
 from bedrock_chat.bedrock import catalog  # noqa: E402
 from bedrock_chat.identity.caller import Caller  # noqa: E402
-from conversations.content.parsing import Content  # noqa: E402
+from conversations.content.blocks import Content  # noqa: E402
 from conversations.turn import checkpoints, lifecycle  # noqa: E402
 from conversations.turn.types import ChatInput  # noqa: E402
 
@@ -45,7 +45,9 @@ def run(user: str, conversation: str, *, listened: bool, statement: int | None, 
         message_external_id="q1",
     )
     with connection.execute_wrapper(before):
-        for number, _ in enumerate(lifecycle.run(Caller(user_id=user), chat, listened=listened)):
+        for number, _ in enumerate(
+            lifecycle.run(chat, actor=Caller(user_id=user), listener=object() if listened else None)
+        ):
             if listened:
                 checkpoints.write()
             if number == event:

@@ -16,7 +16,7 @@ from rest_framework.test import APIClient
 from bedrock_chat.blobs import local_storage, storing
 from bedrock_chat.identity import local
 from conversations import access
-from conversations.content.parsing import DOCUMENT_TYPES
+from conversations.content.blocks import DOCUMENT_TYPES
 from conversations.models import Conversation, Message
 from conversations.tree import Tree
 from tests import build

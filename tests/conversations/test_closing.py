@@ -13,7 +13,7 @@ from bedrock_chat.identity import local
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.jobs.queue import LeaseLost
 from bedrock_chat.ledger.models import ModelCall
-from conversations.content.parsing import Content
+from conversations.content.blocks import Content
 from conversations.models import Conversation, Message, Outcome
 from conversations.turn import checkpoints, lifecycle, registry
 from conversations.turn.types import ChatInput, Finished
@@ -42,9 +42,9 @@ def alice() -> Caller:
     return Caller(user_id=local.local_user("alice").pk)
 
 
-def asked(actor: Caller, on_close: Close, text: str = "[[words:9]]", *, listened: bool = True) -> Any:
-    chat = ChatInput("c1", catalog.find(build.MODEL), Content(build.text(text), {}), "q")
-    return lifecycle.run(actor, chat, on_close, listened=listened)
+def asked(actor: Caller, on_close: Close) -> Any:
+    chat = ChatInput("c1", catalog.find(build.MODEL), Content(build.text("[[words:9]]"), {}), "q")
+    return lifecycle.run(chat, actor=actor, on_close=on_close, listener=object())
 
 
 def advance(events: Any, texts: int) -> None:

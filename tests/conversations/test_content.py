@@ -10,6 +10,9 @@ from rest_framework.exceptions import ValidationError
 
 from bedrock_chat.wire.errors import field_errors
 from conversations.content import parsing
+from conversations.content.blocks import blob_shas, extend
+from conversations.content.converse import answer_to_converse, from_converse, question_to_converse
+from conversations.content.wire import to_wire
 
 
 def b64(body: bytes) -> str:
@@ -42,18 +45,18 @@ def refusal(blocks: Any) -> list[str]:
 @pytest.mark.parametrize("form", parsing.IMAGE_FORMATS)
 def test_every_image_format_of_bedrock_is_taken(form: str) -> None:
     parsed = parsing.parse([image(form)])
-    assert parsed.blocks == [{"contentType": "image", "mediaType": f"image/{form}", "blob": next(iter(parsed.bodies))}]
+    assert parsed.blocks == [{"contentType": "image", "mediaType": f"image/{form}", "blob": next(iter(parsed.files))}]
 
 
 @pytest.mark.parametrize("form", parsing.DOCUMENT_FORMATS)
 def test_every_document_format_of_bedrock_is_taken(form: str) -> None:
     parsed = parsing.parse([document(name := f"My Notes.{form.upper()}")])
-    assert parsed.blocks == [{"contentType": "attachment", "fileName": name, "blob": next(iter(parsed.bodies))}]
+    assert parsed.blocks == [{"contentType": "attachment", "fileName": name, "blob": next(iter(parsed.files))}]
 
 
 def test_bodies_are_kept_once_and_apart_from_the_blocks() -> None:
     parsed = parsing.parse([document(), document("copy.txt"), TEXT])
-    assert list(parsed.bodies.values()) == [b"some notes"]
+    assert list(parsed.files.values()) == [b"some notes"]
     assert "body" not in parsed.blocks[0]
 
 
@@ -120,18 +123,18 @@ def test_tool_results_come_back_as_they_were() -> None:
     parsed = parsing.parse([{"content_type": "toolResult", "body": body}])
 
     def show(sha256: str, content_type: str, file_name: str) -> dict[str, str]:
-        return {"body": b64(parsed.bodies[sha256])}
+        return {"body": b64(parsed.files[sha256])}
 
-    assert parsing.to_wire(parsed.blocks, show) == [
+    assert to_wire(parsed.blocks, show) == [
         {"contentType": "toolResult", "body": {"toolUseId": "t1", "status": "success", "content": parts}}
     ]
-    assert set(parsing.blob_shas(parsed.blocks)) == set(parsed.bodies)
+    assert set(blob_shas(parsed.blocks)) == set(parsed.files)
 
 
 def test_the_model_gets_text_images_and_documents_alone() -> None:
     use = {"content_type": "toolUse", "body": {"tool_use_id": "t", "name": "n", "input": {}}}
     parsed = parsing.parse([use, image("jpeg"), document("page.HTM"), {"content_type": "text", "body": " "}, TEXT])
-    sent = parsing.question_to_converse(parsed.blocks, parsed.bodies.__getitem__)
+    sent = question_to_converse(parsed.blocks, parsed.files.__getitem__)
     assert [next(iter(block)) for block in sent] == ["image", "document", "text"]
     assert sent[0]["image"]["format"] == "jpeg"
     assert sent[1]["document"]["format"] == "html"
@@ -140,16 +143,16 @@ def test_the_model_gets_text_images_and_documents_alone() -> None:
 def test_an_answer_of_tools_or_blanks_goes_back_as_no_answer() -> None:
     use = {"contentType": "toolUse", "body": {"toolUseId": "t", "name": "n", "input": {}}}
     for blocks in ([], [use], [{"contentType": "text", "body": " \n"}]):
-        assert parsing.answer_to_converse(blocks) == [{"text": "(no answer)"}]
+        assert answer_to_converse(blocks) == [{"text": "(no answer)"}]
 
 
 def test_redacted_reasoning_survives_the_round_trip() -> None:
     said = [{"reasoningContent": {"redactedContent": b"\x00\xff"}}, {"text": "so"}]
-    assert parsing.answer_to_converse(parsing.from_converse(said)) == said
+    assert answer_to_converse(from_converse(said)) == said
 
 
 def test_new_text_joins_the_last_text_where_the_model_went_on() -> None:
     before = [{"contentType": "text", "body": "One, two \n"}]
     more = [{"contentType": "text", "body": " three"}]
-    assert parsing.extend(before, more) == [{"contentType": "text", "body": "One, two three"}]
-    assert parsing.extend(before, []) == before
+    assert extend(before, more) == [{"contentType": "text", "body": "One, two three"}]
+    assert extend(before, []) == before

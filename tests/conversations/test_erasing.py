@@ -14,12 +14,12 @@ from rest_framework.test import APIClient
 
 from bedrock_chat.blobs.models import BlobReference
 from bedrock_chat.database.connections import release_connection
-from bedrock_chat.identity import local
+from bedrock_chat.identity import erasing, local
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.identity.models import User
 from bedrock_chat.ledger.models import ModelCall
 from bedrock_chat.wire.errors import Forbidden, NotFound
-from conversations import erasing, search
+from conversations import indexing
 from conversations.models import Conversation, Message
 from conversations.serializers import read_chat_input
 from conversations.titles import proposing
@@ -50,7 +50,7 @@ def test_nothing_of_a_person_is_left_and_nothing_of_others_is_touched(
             assert say(client, f"c{number}", [image, {"contentType": "text", "body": "hello"}]).status_code == 200
     say(alice, "c0", f"my name is {WORD}")
     alice.patch("/conversation/c1/title", {"newTitle": f"{WORD}'s plans"}, format="json")
-    search.index_what_is_new()
+    indexing.index_what_is_new()
     assert anything_of(WORD.lower())
     before = read(bob, "c1")
     alices_calls, bobs_id = ModelCall.objects.filter(user_id=User.objects.get(username="alice").pk).count(), "bob"
@@ -68,6 +68,7 @@ def test_nothing_of_a_person_is_left_and_nothing_of_others_is_touched(
     assert User.objects.filter(username=bobs_id).exists()
 
 
+@pytest.mark.usefixtures("beating_heart")
 def test_a_turn_that_runs_is_stopped_and_closes_under_nobodys_name(client_of: ClientOf, emulator: Emulator) -> None:
     alice = client_of("alice")
 
@@ -94,7 +95,7 @@ def late_turn(user: User, png: str) -> Generator[TurnEvent, None, None]:
     image = {"content_type": "image", "media_type": "image/png", "body": png}
     said = [image, {"content_type": "text", "body": WORD}]
     asked = {"conversation_id": "late", "message": {"model": "claude-v4.5-sonnet", "content": said}}
-    return lifecycle.run(Caller(user_id=user.pk), read_chat_input(asked))
+    return lifecycle.run(read_chat_input(asked), actor=Caller(user_id=user.pk))
 
 
 @pytest.mark.parametrize("step", ["Suspended.", "0 conversations are deleted.", "The index of searches is compacted."])
@@ -163,7 +164,7 @@ def test_it_may_be_repeated_after_it_was_cut_short(
         raise OSError("the disk is full")
 
     with monkeypatch.context() as patched:
-        patched.setattr("conversations.editing.delete_rows", full)
+        patched.setattr("conversations.deleting.delete_rows", full)
         with pytest.raises(OSError, match="full"):
             call_command("erase_user", sub, "--yes")
     assert User.objects.get(pk=sub).is_active is False

@@ -18,8 +18,8 @@ from bedrock_chat.identity.caller import Caller
 from bedrock_chat.identity.models import User
 from bedrock_chat.search import index
 from bedrock_chat.search.models import SearchDocument, SearchWord
-from conversations import editing, search
-from conversations.content.parsing import Content
+from conversations import editing, indexing, search
+from conversations.content.blocks import Content
 from conversations.models import Conversation, Message, Outcome
 from conversations.turn import opening
 from conversations.turn.types import ChatInput
@@ -64,22 +64,22 @@ def test_a_turn_is_found_once_it_is_indexed(client_of: ClientOf, emulator: Emula
     alice = client_of("alice")
     assert say(alice, "c1", "where is the lighthouse").status_code == 200
     assert found("lighthouse") == []
-    assert search.index_what_is_new() == 1
+    assert indexing.index_what_is_new() == 1
     assert found("lighthouse") == ["c1"]
     assert say(alice, "c1", "and the harbour").status_code == 200
-    assert search.index_what_is_new() == 1
+    assert indexing.index_what_is_new() == 1
     assert found("harbour") == found("echo") == ["c1"]
-    assert search.index_what_is_new() == 0
+    assert indexing.index_what_is_new() == 0
 
 
 def test_what_was_indexed_is_not_indexed_again(alice: User) -> None:
     made = build.conversation(alice, "c1")
     build.exchange(made, "first")
-    search.index_what_is_new()
+    indexing.index_what_is_new()
     before = set(SearchDocument.objects.values_list("pk", flat=True))
     build.exchange(made, "second")
     touch(made)
-    search.index_what_is_new()
+    indexing.index_what_is_new()
     after = set(SearchDocument.objects.values_list("pk", flat=True))
     assert before < after
     assert len(after) == 4
@@ -89,12 +89,12 @@ def test_a_turn_of_a_long_conversation_costs_what_one_of_a_short_one_does(alice:
     costs = {}
     for exchanges in (1, 200):
         made = build.long_conversation(alice, exchanges)
-        while search.index_what_is_new():
+        while indexing.index_what_is_new():
             pass
         build.exchange(Conversation.objects.get(pk=made.pk), "one more")
         touch(made)
         with CaptureQueriesContext(connection) as captured:
-            assert search.index_what_is_new() == 1
+            assert indexing.index_what_is_new() == 1
         read = [query["sql"] for query in captured.captured_queries if "SELECT" in query["sql"]]
         costs[exchanges] = len(read)
         assert SearchDocument.objects.filter(group_id=made.pk).count() == exchanges * 2 + 2
@@ -105,16 +105,16 @@ def test_what_is_being_said_waits_until_the_turn_is_over(alice: User, found: Fou
     made = build.conversation(alice, "c1")
     asked = build.question(made, "where is the lighthouse", outcome=Outcome.INTERRUPTED, lease=RUNS)
     build.answer(asked, "it is so far", stop_reason="interrupted")
-    assert search.index_what_is_new() == 0
+    assert indexing.index_what_is_new() == 0
     Message.objects.filter(pk=asked.pk).update(lease_holder="", lease_expires_at=None)
-    assert search.index_what_is_new() == 1
+    assert indexing.index_what_is_new() == 1
     assert found("lighthouse") == ["c1"]
 
 
 def test_what_a_killed_turn_has_left_is_found_when_its_lease_is_over(alice: User, found: Found) -> None:
     asked = build.question(build.conversation(alice, "c1"), "where", outcome=Outcome.INTERRUPTED, lease=KILLED)
     build.answer(asked, "the lighthouse is", stop_reason="interrupted")
-    search.index_what_is_new()
+    indexing.index_what_is_new()
     assert found("lighthouse") == ["c1"]
 
 
@@ -123,11 +123,11 @@ def test_a_process_that_slept_past_its_lease_and_closes_its_turn_is_indexed_agai
     asked = build.question(made, "where", outcome=Outcome.INTERRUPTED, lease=KILLED)
     answer = build.answer(asked, "partly lighthouse", stop_reason="interrupted")
     build.exchange(made, "meanwhile", under=answer)
-    search.index_what_is_new()
+    indexing.index_what_is_new()
     Message.objects.filter(pk=answer.pk).update(content=build.text("wholly harbour"), stop_reason="end_turn")
     Message.objects.filter(pk=asked.pk).update(lease_holder="", lease_expires_at=None, outcome=Outcome.ANSWERED)
     touch(made)
-    search.index_what_is_new()
+    indexing.index_what_is_new()
     assert found("harbour") == ["c1"]
     assert found("lighthouse") == []
     assert not SearchDocument.objects.filter(settled=False).exists()
@@ -137,11 +137,11 @@ def test_a_process_that_slept_past_its_lease_and_closes_its_turn_is_indexed_agai
 def test_a_continued_answer_is_found_as_a_whole(client_of: ClientOf, emulator: Emulator, found: Found) -> None:
     alice = client_of("alice")
     say(alice, "c1", "[[max_tokens]]")
-    search.index_what_is_new()
+    indexing.index_what_is_new()
     assert found("this answer stops") == ["c1"]
     answer = ids_by_text(read(alice, "c1"))["This answer stops"]
     assert say(alice, "c1", "", parent=answer, continue_generate=True).status_code == 200
-    search.index_what_is_new()
+    indexing.index_what_is_new()
     assert found("stops and the rest") == ["c1"]
     assert SearchDocument.objects.count() == 2
 
@@ -154,24 +154,24 @@ def test_a_turn_in_an_old_place_is_due_even_if_it_is_killed(alice: User, actor: 
     asked = build.question(made, "where", external_id="q1", outcome=outcome)
     if again == "continued":
         build.answer(asked, "it is", stop_reason="max_tokens", external_id="a1")
-    search.index_what_is_new()
+    indexing.index_what_is_new()
     assert not Conversation.objects.to_be_indexed().exists()
     what = (
         {"content": Content([], {}), "parent_external_id": "a1", "continue_generate": True}
         if again == "continued"
         else {"content": Content(build.text("where"), {}), "message_external_id": "q1"}
     )
-    opening.open_turn(actor, ChatInput("c1", catalog.find(build.MODEL), **what))
+    opening.open_turn(ChatInput("c1", catalog.find(build.MODEL), **what), actor=actor)
     assert Conversation.objects.to_be_indexed().exists()
 
 
 def test_a_renamed_conversation_is_found_by_its_new_title_alone(alice: User, actor: Caller, found: Found) -> None:
     made = build.conversation(alice, "c1", title="Lighthouses")
     build.exchange(made, "a question")
-    search.index_what_is_new()
+    indexing.index_what_is_new()
     assert found("lighthouses") == ["c1"]
     editing.rename("c1", "Harbours", actor=actor)
-    search.index_what_is_new()
+    indexing.index_what_is_new()
     assert found("harbours") == found("question") == ["c1"]
     assert found("lighthouses") == []
     assert "lighthouses" not in SearchWord.objects.values_list("word", flat=True)
@@ -179,7 +179,7 @@ def test_a_renamed_conversation_is_found_by_its_new_title_alone(alice: User, act
 
 def test_every_untitled_conversation_is_not_about_conversations(alice: User, found: Found) -> None:
     build.exchange(build.conversation(alice, "c1"), "a question")
-    search.index_what_is_new()
+    indexing.index_what_is_new()
     assert found("new conversation") == []
 
 
@@ -187,29 +187,29 @@ def test_a_change_by_an_earlier_clock_is_a_change(alice: User, found: Found) -> 
     """Two writers that wait for one another have read the clock before either wrote."""
     made = build.conversation(alice, "c1")
     build.exchange(made, "first")
-    search.index_what_is_new()
+    indexing.index_what_is_new()
     build.exchange(made, "second")
     Conversation.objects.filter(pk=made.pk).update(updated_at=F("updated_at") - timedelta(milliseconds=3))
-    search.index_what_is_new()
+    indexing.index_what_is_new()
     assert found("second") == ["c1"]
 
 
 def test_a_long_conversation_is_indexed_a_part_at_a_time(alice: User, found: Found) -> None:
-    made = build.long_conversation(alice, search.MESSAGES_AT_ONCE + 10)
-    assert search.index_what_is_new(limit=1) == 1
-    assert SearchDocument.objects.count() == search.MESSAGES_AT_ONCE
+    made = build.long_conversation(alice, indexing.MESSAGES_AT_ONCE + 10)
+    assert indexing.index_what_is_new(limit=1) == 1
+    assert SearchDocument.objects.count() == indexing.MESSAGES_AT_ONCE
     assert Conversation.objects.to_be_indexed().exists()
-    assert search.index_what_is_new() == 2
+    assert indexing.index_what_is_new() == 2
     assert SearchDocument.objects.count() == made.messages.count()
     assert not Conversation.objects.to_be_indexed().exists()
-    assert found(f"message {search.MESSAGES_AT_ONCE * 2 + 19}")[0] == made.external_id
+    assert found(f"message {indexing.MESSAGES_AT_ONCE * 2 + 19}")[0] == made.external_id
 
 
 def test_the_oldest_are_indexed_first(alice: User, found: Found) -> None:
     for age in (3, 1, 2):
         made = build.conversation(alice, f"c{age}", updated_at=timezone.now() - timedelta(hours=age))
         build.exchange(made, "lighthouse")
-    assert search.index_what_is_new(limit=2) == 2
+    assert indexing.index_what_is_new(limit=2) == 2
     assert set(found("lighthouse")) == {"c3", "c2"}
 
 
@@ -224,16 +224,16 @@ def test_what_cannot_be_indexed_costs_the_others_nothing(
             raise ValueError
         _write(group, documents)
 
-    monkeypatch.setattr(search, "_set_back", {})
+    monkeypatch.setattr(indexing, "_set_back", {})
     monkeypatch.setattr(index, "write_anew", write)
-    assert search.index_what_is_new() == 2
+    assert indexing.index_what_is_new() == 2
     assert set(found("lighthouse")) == {"c0", "c2"}
     assert "poison" not in caplog.text
     assert "could not be indexed" in caplog.text
     monkeypatch.setattr(index, "write_anew", index.write)
-    assert search.index_what_is_new() == 0  # not at once
-    search._set_back.clear()
-    assert search.index_what_is_new() == 1
+    assert indexing.index_what_is_new() == 0  # not at once
+    indexing._set_back.clear()
+    assert indexing.index_what_is_new() == 1
     assert found("poison") == ["c1"]
 
 
@@ -247,22 +247,22 @@ def test_what_cannot_be_indexed_takes_nobodys_turn(alice: User, found: Found, mo
             raise ValueError
         _write(group, documents)
 
-    monkeypatch.setattr(search, "_set_back", {})
+    monkeypatch.setattr(indexing, "_set_back", {})
     monkeypatch.setattr(index, "write_anew", write)
     for _ in range(2):
-        search.index_what_is_new(limit=3)
+        indexing.index_what_is_new(limit=3)
     assert found("lighthouse") == ["c1"]
 
 
 def test_messages_without_words_are_read_once(alice: User, found: Found, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search, "MESSAGES_AT_ONCE", 2)
+    monkeypatch.setattr(indexing, "MESSAGES_AT_ONCE", 2)
     made = build.conversation(alice, "c1")
     for _ in range(5):
         build.answer(build.question(made, "👍"), "…")
     build.answer(build.question(made, "lighthouse"), "harbour")
     build.exchange(build.conversation(alice, "c2"), "lighthouse")
-    assert search.index_what_is_new() == 9  # twelve and two, by two, and of each once more to see that this is all
-    assert search.index_what_is_new() == 0
+    assert indexing.index_what_is_new() == 9  # twelve and two, by two, and of each once more to see that this is all
+    assert indexing.index_what_is_new() == 0
     assert set(found("lighthouse")) == {"c1", "c2"}
 
 
@@ -270,38 +270,38 @@ def test_an_answer_that_began_without_words_is_found_once_it_is_continued(alice:
     made = build.conversation(alice, "c1")
     answer = build.answer(build.question(made, "where", outcome=Outcome.INTERRUPTED), "**", stop_reason="max_tokens")
     build.exchange(made, "a question beside it")
-    search.index_what_is_new()
+    indexing.index_what_is_new()
     Message.objects.filter(pk=answer.pk).update(content=build.text("**The harbour**"), stop_reason="end_turn")
     touch(made)
-    search.index_what_is_new()
+    indexing.index_what_is_new()
     assert found("harbour") == ["c1"]
 
 
 def test_long_messages_are_indexed_a_few_at_a_time(alice: User, found: Found, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search, "CHARACTERS_AT_ONCE", 30)
+    monkeypatch.setattr(indexing, "CHARACTERS_AT_ONCE", 30)
     made = build.conversation(alice, "c1")
     for number in range(3):
         build.answer(build.question(made, f"question{number} of twenty"), f"answer{number} longer than all of them")
-    assert search.index_what_is_new() == 6
+    assert indexing.index_what_is_new() == 6
     for number in range(3):
         assert found(f"question{number}") == found(f"answer{number}") == ["c1"]
 
 
 def test_a_long_conversation_leaves_time_for_others(alice: User, found: Found, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search, "MESSAGES_AT_ONCE", 2)
-    monkeypatch.setattr(search, "MOST_OF_ONE", 2)
+    monkeypatch.setattr(indexing, "MESSAGES_AT_ONCE", 2)
+    monkeypatch.setattr(indexing, "MOST_OF_ONE", 2)
     build.long_conversation(alice, 10, "long")
     build.exchange(build.conversation(alice, "short"), "lighthouse")
-    assert search.index_what_is_new(limit=3) == 3
+    assert indexing.index_what_is_new(limit=3) == 3
     assert found("lighthouse") == ["short"]
-    while search.index_what_is_new():
+    while indexing.index_what_is_new():
         pass
     assert not Conversation.objects.to_be_indexed().exists()
 
 
 def test_looking_for_what_is_due_reads_an_index(alice: User) -> None:
     build.conversation(alice, "c1")
-    due = search._due().order_by("updated_at").values_list("pk", flat=True)[:5]
+    due = indexing._due().order_by("updated_at").values_list("pk", flat=True)[:5]
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             cursor.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_sort = off")  # as with many rows

@@ -15,7 +15,7 @@ from bedrock_chat.identity.caller import Caller
 from bedrock_chat.identity.models import User
 from bedrock_chat.search import finding, index, lookup
 from bedrock_chat.search.models import SearchDocument, SearchWord
-from conversations import editing, search
+from conversations import deleting, indexing, search
 from conversations.models import Conversation
 from tests import build
 from tests.traces import anything_of
@@ -74,7 +74,7 @@ def slowly(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_two_workers_at_once_index_each_message_once(alice: User, slowly: None, found: Found) -> None:
     for number in range(4):
         build.exchange(build.conversation(alice, f"c{number}"), "lighthouse")
-    done = at_once(search.index_what_is_new, search.index_what_is_new)
+    done = at_once(indexing.index_what_is_new, indexing.index_what_is_new)
     assert sum(done) == 4
     assert SearchDocument.objects.count() == 8
     assert len(found("lighthouse")) == 4
@@ -88,9 +88,9 @@ def test_a_deletion_while_it_is_indexed_leaves_nothing(alice: User, actor: Calle
 
     def delete() -> None:
         time.sleep(0.1)
-        editing.delete("c1", actor=actor)
+        deleting.delete("c1", actor=actor)
 
-    assert at_once(search.index_what_is_new, delete)[0] == 1
+    assert at_once(indexing.index_what_is_new, delete)[0] == 1
     assert not SearchDocument.objects.exists()
     assert not SearchWord.objects.exists()
 
@@ -104,9 +104,9 @@ def test_what_is_deleted_before_its_turn_comes_is_not_indexed(alice: User, actor
 
     def delete_all() -> None:
         time.sleep(0.1)
-        editing.delete_all(actor=actor)
+        deleting.delete_all(actor=actor)
 
-    at_once(search.index_what_is_new, delete_all)
+    at_once(indexing.index_what_is_new, delete_all)
     assert not SearchDocument.objects.exists()
     assert not SearchWord.objects.exists()
 
@@ -121,32 +121,32 @@ def test_what_is_deleted_leaves_nothing_behind(client_of: ClientOf, alice: User,
     made = build.conversation(alice, "c1", title="secrettitle 秘密")
     build.answer(build.question(made, "secretquestion 内緒"), "secretanswer")
     build.exchange(build.conversation(bob, "his"), "innocent")
-    search.index_what_is_new()
+    indexing.index_what_is_new()
     client = client_of("alice")
     client.delete("/conversation/c1" if how == "one" else "/conversations")
     for word in ("secret", "秘密", "内緒"):
         assert [place for place in anything_of(word) if not place.startswith(lookup.INDEX)] == []
     for query in ("secrettitle", "secretqestion", "secret", "秘密"):
-        assert finding.find(search.KIND, [f"user:{alice.pk}"], f"user:{alice.pk}", query).hits == []
+        assert finding.find(indexing.KIND, [f"user:{alice.pk}"], f"user:{alice.pk}", query).hits == []
     index.compact()
     assert anything_of("secret") == []
     assert [hit["id"] for hit in client_of("bob").get("/conversations/search?query=innocent").json()] == ["his"]
 
 
 def test_many_are_deleted_a_few_at_a_time(alice: User, actor: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(editing, "AT_A_TIME", 2)
+    monkeypatch.setattr(deleting, "AT_A_TIME", 2)
     for number in range(5):
         build.exchange(build.conversation(alice, f"c{number}"), "lighthouse")
-    search.index_what_is_new()
-    assert list(editing.delete_in_batches(Conversation.objects.visible_to(actor))) == [2, 4, 5]
+    indexing.index_what_is_new()
+    assert list(deleting.delete_in_batches(Conversation.objects.visible_to(actor))) == [2, 4, 5]
     assert not Conversation.objects.exists()
     assert not SearchWord.objects.exists()
 
 
 def test_deleting_costs_a_constant_number_of_statements_more(alice: User, actor: Caller) -> None:
     build.long_conversation(alice, 20, "c1")
-    search.index_what_is_new()
+    indexing.index_what_is_new()
     with CaptureQueriesContext(connection) as captured:
-        editing.delete("c1", actor=actor)
+        deleting.delete("c1", actor=actor)
     ours = [query["sql"] for query in captured.captured_queries if "bedrock_chat_search" in query["sql"]]
     assert len(ours) == 4, ours  # documents (twice: what they held), words (twice: fewer, and those of none)

@@ -10,7 +10,7 @@ from bedrock_chat.bedrock import catalog
 from bedrock_chat.identity import local
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.ledger.models import ModelCall
-from conversations.content.parsing import Content
+from conversations.content.blocks import Content
 from conversations.turn import lifecycle
 from conversations.turn.types import ChatInput
 from tests import build
@@ -95,12 +95,12 @@ def test_so_a_conversation_costs_a_fraction(alice: APIClient) -> None:
     assert 0 < paid < uncached * 4 / 10
 
 
-@pytest.mark.parametrize("listened", [False, True])
-def test_it_is_the_same_for_who_listens(emulator: Emulator, listened: bool) -> None:
+@pytest.mark.parametrize("listener", [None, object()])
+def test_it_is_the_same_for_who_listens(emulator: Emulator, listener: object | None) -> None:
     actor = Caller(user_id=local.local_user("alice").pk)
     for number in range(3):
         content = Content(build.text(question(str(number))), {})
-        lifecycle.drain(lifecycle.run(actor, ChatInput("c1", catalog.find(MODEL), content), listened=listened))
+        lifecycle.drain(lifecycle.run(ChatInput("c1", catalog.find(MODEL), content), actor=actor, listener=listener))
     reads = list(ModelCall.objects.order_by("pk").values_list("cache_read_tokens", flat=True))
     assert reads[0] == 0
     assert reads[2] > reads[1] >= TOKENS - 1

@@ -11,8 +11,8 @@ from rest_framework.test import APIClient
 from bedrock_chat.bedrock import catalog
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.identity.models import User
-from conversations import search
-from conversations.content.parsing import Content
+from conversations import indexing
+from conversations.content.blocks import Content
 from conversations.models import Message, RelatedDocument
 from conversations.turn import lifecycle
 from conversations.turn.types import ChatInput
@@ -69,11 +69,11 @@ def test_a_turn_that_is_listened_to_costs_what_a_plain_one_does(client_of: Clien
     alice_of(client_of("alice"))
     actor = Caller(user_id=User.objects.get(username="alice").pk)
     costs = []
-    for listened in (False, True):
+    for listener in (None, object()):
         content = Content(build.text("hello"), {})
-        chat = ChatInput(f"listened-{listened}", catalog.find(build.MODEL), content)
+        chat = ChatInput(f"heard by {listener}", catalog.find(build.MODEL), content)
         with CaptureQueriesContext(connection) as captured:
-            lifecycle.drain(lifecycle.run(actor, chat, listened=listened))
+            lifecycle.drain(lifecycle.run(chat, actor=actor, listener=listener))
         costs.append(len(statements(captured)))
     assert costs == [7, 7]
 
@@ -124,7 +124,7 @@ def test_no_body_off_the_path_is_read(client_of: ClientOf, emulator: Emulator) -
 def test_every_route_keeps_its_budget(client_of: ClientOf, method: str, path: str, budget: int) -> None:
     alice = client_of("alice")
     made = build.long_conversation(alice_of(alice), 20, "c1")
-    search.index_what_is_new()
+    indexing.index_what_is_new()
     answer = made.messages.filter(role="assistant").latest("pk")
     for number in range(3):
         build.related_document(answer, f"t@{number}")

@@ -10,6 +10,7 @@ from rest_framework.response import Response
 from rest_framework.test import APIClient
 
 from bedrock_chat.ledger.models import ModelCall
+from bedrock_chat.process import heartbeat
 from conversations.models import Conversation, Message
 from conversations.turn import admission, leases
 from tests.conversations.chat import ids_by_text, read, say, text_of
@@ -129,8 +130,10 @@ def test_an_older_turn_that_ends_later_does_not_displace_an_edit(client_of: Clie
     assert len(stored["messageMap"]) == 5
 
 
+@pytest.mark.usefixtures("beating_heart")
 def test_a_lease_is_renewed_while_the_model_thinks(client_of: ClientOf, emulator: Emulator, settings: Any) -> None:
     settings.TURN_LEASE_SECONDS = 1
+    heartbeat.register("turn leases", 1 / 3, leases.renew)  # the test's end puts the usual pace back
     alice = client_of("alice")
     alice.get("/conversations")
 

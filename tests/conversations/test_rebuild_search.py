@@ -10,7 +10,7 @@ from django.core.management import CommandError, call_command
 from bedrock_chat.identity import local
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.search.models import SearchDocument, SearchWord
-from conversations import search
+from conversations import indexing, search
 from conversations.management.commands import rebuild_search
 from conversations.models import Conversation
 from tests import build
@@ -24,7 +24,7 @@ def found() -> Callable[[str], list[str]]:
     alice = local.local_user("alice")
     for number in range(3):
         build.exchange(build.conversation(alice, f"c{number}", title=f"Number {number}"), f"lighthouse {number}")
-    search.index_what_is_new()
+    indexing.index_what_is_new()
     return lambda query: sorted(hit["id"] for hit in search.search(query, actor=Caller(user_id=alice.pk)))
 
 
@@ -45,9 +45,9 @@ def test_everything_is_indexed_anew(found: Callable[[str], list[str]]) -> None:
 
 
 def test_searches_go_on_meanwhile(found: Callable[[str], list[str]]) -> None:
-    search.index_everything_anew()
+    indexing.index_everything_anew()
     assert found("lighthouse") == ["c0", "c1", "c2"]
-    search.index_what_is_new(limit=1)
+    indexing.index_what_is_new(limit=1)
     assert found("lighthouse") == ["c0", "c1", "c2"]
 
 
@@ -57,13 +57,13 @@ def test_an_interrupted_rebuild_goes_on_where_it_was(
     before = set(SearchDocument.objects.values_list("pk", flat=True))
     calls: list[int] = []
 
-    def interrupted(limit: int, _index: Any = search.index_what_is_new) -> int:
+    def interrupted(limit: int, _index: Any = indexing.index_what_is_new) -> int:
         if calls:
             raise KeyboardInterrupt
         calls.append(limit)
         return _index(1)
 
-    monkeypatch.setattr(search, "index_what_is_new", interrupted)
+    monkeypatch.setattr(indexing, "index_what_is_new", interrupted)
     with pytest.raises(CommandError, match="2 conversations are left"):
         rebuild()
     monkeypatch.undo()

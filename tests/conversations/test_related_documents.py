@@ -7,13 +7,14 @@ import pytest
 from rest_framework.test import APIClient
 
 from bedrock_chat.bedrock import catalog
+from bedrock_chat.bedrock.events import TextDelta
 from bedrock_chat.bedrock.tools import FoundDocument
 from bedrock_chat.blobs import local_storage
 from bedrock_chat.blobs.models import BlobReference
 from bedrock_chat.identity import local
 from bedrock_chat.identity.caller import Caller
-from conversations.content.parsing import Content
-from conversations.models import Message, RelatedDocument
+from conversations.content.blocks import Content
+from conversations.models import Message, Outcome, RelatedDocument
 from conversations.turn import closing, opening
 from conversations.turn.registry import RunningTurn
 from conversations.turn.types import Answer, ChatInput, OpenTurn
@@ -32,21 +33,21 @@ def asked(name: str, conversation: str, **fields: Any) -> RunningTurn:
     """A turn of that user whose model is about to answer."""
     actor = Caller(user_id=local.local_user(name).pk)
     chat = ChatInput(conversation, catalog.find(build.MODEL), Content(build.text("What does it say?"), {}), **fields)
-    opened = opening.open_turn(actor, chat)
+    opened = opening.open_turn(chat, actor=actor)
     assert isinstance(opened, OpenTurn)
-    return RunningTurn(opened, listened=False)
+    return RunningTurn(opened)
 
 
 def answered(
-    *found: FoundDocument, name: str = "alice", conversation: str = "c1", cut: bool = False, **fields: Any
+    *documents: FoundDocument, name: str = "alice", conversation: str = "c1", cut: bool = False, **fields: Any
 ) -> Answer:
     """A turn whose tools have found these before its model answered, or before its answer was `cut` short."""
     running = asked(name, conversation, **fields)
-    running.documents += found
-    how: dict[str, Any] = (
-        {"stop_reason": "interrupted", "outcome": "interrupted"} if cut else {"stop_reason": "end_turn"}
-    )
-    return closing.close_turn(running, build.text("It says so."), **how)
+    running.documents += documents
+    running.answer.feed(TextDelta("It says so."))
+    if cut:
+        return closing.close_turn(running, "interrupted", outcome=Outcome.INTERRUPTED)
+    return closing.close_turn(running, "end_turn")
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from rest_framework.test import APIClient
 from bedrock_chat.identity import local
 from bedrock_chat.identity.models import User
 from bedrock_chat.search import index
-from conversations import search
+from conversations import indexing, search
 from conversations.models import Conversation
 from tests import build
 
@@ -41,7 +41,7 @@ def talk(user: User, conversation_id: str, said: str, **columns: Any) -> Convers
 def test_everybody_finds_their_own_conversations_alone(client_of: ClientOf, users: dict[str, User]) -> None:
     talk(users["alice"], "hers", "about lighthouses")
     talk(users["bob"], "his", "about lighthouses, too")
-    search.index_what_is_new()
+    indexing.index_what_is_new()
     assert ids(client_of("alice"), "lighthouses") == ["hers"]
     assert ids(client_of("bob"), "lighthouses") == ["his"]
     assert ids(client_of("carol", "Admin"), "lighthouses") == []
@@ -53,7 +53,7 @@ def test_a_strangers_words_are_never_found_or_suggested(
 ) -> None:
     talk(users["bob"], "his", "the codename is xanadu 秘密", title="xanadu 秘密")
     talk(users["alice"], "hers", "the weather in spring")
-    search.index_what_is_new()
+    indexing.index_what_is_new()
     found = ask(client_of("alice"), query)
     assert [hit["id"] for hit in found] == (["hers"] if "weather" in query else [])
     assert "xanadu" not in str(found)
@@ -64,9 +64,9 @@ def test_what_the_index_says_is_confirmed_by_the_rows(client_of: ClientOf, users
     his = talk(users["bob"], "his", "the codename is xanadu")
     key = his.messages.first().pk
     scope = f"user:{users['alice'].pk}"
-    index.write(index.Group(search.KIND, his.pk, (scope,), scope), [index.Document(key, "the codename is xanadu")])
+    index.write(index.Group(indexing.KIND, his.pk, (scope,), scope), [index.Document(key, "the codename is xanadu")])
     hers = talk(users["alice"], "hers", "nothing of that kind")
-    index.write(index.Group(search.KIND, hers.pk, (scope,), scope), [index.Document(key, "the codename is xanadu")])
+    index.write(index.Group(indexing.KIND, hers.pk, (scope,), scope), [index.Document(key, "the codename is xanadu")])
     found = ask(client_of("alice"), "xanadu")
     assert found == [
         {
@@ -82,7 +82,7 @@ def test_what_the_index_says_is_confirmed_by_the_rows(client_of: ClientOf, users
 def test_a_hit_reads_as_the_contract_says(client_of: ClientOf, users: dict[str, User]) -> None:
     made = talk(users["alice"], "c1", "Who lives in a lighthouse by the river?", title="Lighthouses & keepers")
     build.answer(build.question(made, "And the <b>lighthouse</b> at sea?"), "A lighthouse keeper.")
-    search.index_what_is_new()
+    indexing.index_what_is_new()
     made.refresh_from_db()
     assert ask(client_of("alice"), "lighthouse") == [
         {
@@ -109,7 +109,7 @@ def test_a_hit_reads_as_the_contract_says(client_of: ClientOf, users: dict[str, 
 
 def test_who_wants_snake_case_gets_it(client_of: ClientOf, users: dict[str, User]) -> None:
     talk(users["alice"], "c1", "about lighthouses")
-    search.index_what_is_new()
+    indexing.index_what_is_new()
     accept = "application/json; case=snake"
     response = client_of("alice").get("/conversations/search", {"query": "lighthouses"}, headers={"Accept": accept})
     (hit,) = response.json()
@@ -121,7 +121,7 @@ def test_a_conversation_is_one_hit_however_often_it_answers(client_of: ClientOf,
     made = talk(users["alice"], "c1", "about lighthouses", title="lighthouses")
     for number in range(5):
         build.exchange(made, f"more about lighthouses, number {number}")
-    search.index_what_is_new()
+    indexing.index_what_is_new()
     (hit,) = ask(client_of("alice"), "lighthouses")
     (title, body) = hit["highlights"]
     assert title["fragments"] == ["<em>lighthouses</em>"]
@@ -131,7 +131,7 @@ def test_a_conversation_is_one_hit_however_often_it_answers(client_of: ClientOf,
 def test_there_are_twenty_hits_unless_asked_otherwise(client_of: ClientOf, users: dict[str, User]) -> None:
     for number in range(22):
         talk(users["alice"], f"c{number}", "about lighthouses")
-    search.index_what_is_new()
+    indexing.index_what_is_new()
     alice = client_of("alice")
     assert len(ids(alice, "lighthouses")) == 20
     assert len(ids(alice, "lighthouses", limit=3)) == 3
@@ -171,7 +171,7 @@ def test_a_query_that_cannot_be_is_a_400(client_of: ClientOf, parameters: str) -
 def test_nothing_in_a_query_is_an_operator(client_of: ClientOf, users: dict[str, User], query: str) -> None:
     talk(users["alice"], "c1", "a lighthouse")
     talk(users["alice"], "c2", "something else")
-    search.index_what_is_new()
+    indexing.index_what_is_new()
     assert ids(client_of("alice"), query) == ([] if query == '"' else ["c1"])
 
 
@@ -200,7 +200,7 @@ def test_files_reasoning_and_tools_are_not_searched(client_of: ClientOf, users: 
         {"contentType": "text", "body": "shown"},
     ]
     build.answer(build.question(made, "a question"), "", content=blocks)
-    search.index_what_is_new()
+    indexing.index_what_is_new()
     assert ids(client_of("alice"), "shown") == ["c1"]
     assert ids(client_of("alice"), "hidden") == []
 
@@ -209,7 +209,7 @@ def test_every_branch_is_searched(client_of: ClientOf, users: dict[str, User]) -
     made = build.conversation(users["alice"], "c1")
     build.exchange(made, "the first wording")
     build.exchange(made, "the edited wording")
-    search.index_what_is_new()
+    indexing.index_what_is_new()
     assert ids(client_of("alice"), "first wording") == ids(client_of("alice"), "edited wording") == ["c1"]
 
 
@@ -218,4 +218,4 @@ def test_what_a_publication_holds_is_not_indexed() -> None:
     made = build.conversation(user, "c1")
     Conversation.objects.filter(pk=made.pk).update(user=None, publication_id="p1")
     build.exchange(made, "said to a published bot")
-    assert search.index_what_is_new() == 0
+    assert indexing.index_what_is_new() == 0

@@ -7,7 +7,7 @@ import pytest
 from rest_framework.test import APIClient
 
 from bedrock_chat.identity.models import User
-from conversations import search
+from conversations import indexing
 from tests import build
 from tests.conversations.search_table import CONVERSATIONS, QUERIES
 
@@ -23,7 +23,7 @@ def alice(client_of: ClientOf) -> APIClient:
     for conversation_id, (title, question, answer) in CONVERSATIONS.items():
         made = build.conversation(user, conversation_id, title=title)
         build.answer(build.question(made, question), answer)
-    search.index_what_is_new()
+    indexing.index_what_is_new()
     return alice
 
 

@@ -15,7 +15,7 @@ from bedrock_chat.identity import local
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.ledger.models import ModelCall
 from bedrock_chat.wire.errors import BadRequest
-from conversations.content.parsing import Content
+from conversations.content.blocks import Content
 from conversations.models import Conversation, Message, Outcome
 from conversations.turn import context_window, lifecycle
 from conversations.turn.types import ChatInput
@@ -168,15 +168,15 @@ def test_another_model_answers_the_question_that_survived(alice: APIClient) -> N
         "This model's maximum context length is 8192 tokens. Please reduce the length of the prompt",
     ],
 )
-@pytest.mark.parametrize("listened", [False, True])
+@pytest.mark.parametrize("listener", [None, object()])
 def test_every_vendors_words_for_it_are_known(
-    alice: APIClient, emulator: Emulator, message: str, listened: bool
+    alice: APIClient, emulator: Emulator, message: str, listener: object | None
 ) -> None:
     emulator.script(fault="ValidationException", message=message)
     chat = ChatInput("c1", catalog.find(SMALL), Content(build.text("hello"), {}))
     actor = Caller(user_id=local.local_user("alice").pk)
     with pytest.raises(BadRequest) as refused:
-        lifecycle.drain(lifecycle.run(actor, chat, listened=listened))
+        lifecycle.drain(lifecycle.run(chat, actor=actor, listener=listener))
     told = str(refused.value.detail)
     assert told.startswith(f"The conversation is too long for {NAME}: it holds about ")
     assert told.endswith(f"Bedrock says: {message}")

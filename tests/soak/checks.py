@@ -24,14 +24,15 @@ from bedrock_chat.blobs.storing import locate
 from bedrock_chat.jobs.models import Job
 from bedrock_chat.search import index, vocabulary
 from bedrock_chat.search.models import SearchDocument, SearchWord
-from conversations import search
+from conversations import indexing
+from conversations.content.blocks import texts as words_of
 from bedrock_chat.ledger.models import ModelCall
 from conversations.models import Conversation, Message
 files = {path.name for path in (settings.DATA_DIR / "blobs").rglob("*") if path.is_file()}
 shas = set(BlobReference.objects.values_list("blob_id", flat=True))
 referred = {name.rpartition("/")[2] for name in locate(shas).values()}
-texts = {(each.pk, 0): search._title(each).text for each in Conversation.objects.all()}
-texts |= {(each.conversation_id, each.pk): search._text(each.content) for each in Message.objects.all()}
+texts = {(each.pk, 0): indexing._title(each).text for each in Conversation.objects.all()}
+texts |= {(each.conversation_id, each.pk): "\n".join(words_of(each.content)) for each in Message.objects.all()}
 expected = {key: words for key, text in texts.items() if (words := index.words_of(text)) or key[1]}
 documents = list(SearchDocument.objects.values_list("group_id", "key", "vocabulary", "words"))
 words = vocabulary.Change()

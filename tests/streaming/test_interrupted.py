@@ -109,7 +109,7 @@ def listened(conversation: str, text: str, **fields: Any) -> Any:
     """The events of a turn of this process, one by one."""
     from bedrock_chat.bedrock import catalog
     from bedrock_chat.identity.caller import Caller
-    from conversations.content.parsing import Content
+    from conversations.content.blocks import Content
 
     user = User.objects.get(username="alice")
     chat = ChatInput(
@@ -118,7 +118,7 @@ def listened(conversation: str, text: str, **fields: Any) -> Any:
         content=Content(build.text(text), {}),
         **fields,
     )
-    return lifecycle.run(Caller(user_id=user.pk), chat, listened=True)
+    return lifecycle.run(chat, actor=Caller(user_id=user.pk), listener=object())
 
 
 def advance(events: Any, texts: int) -> None:

@@ -10,14 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conversations.streaming.events import JOINED, joined
+from bedrock_chat.bedrock.events import ReasoningDelta, TextDelta, ToolUse
+from conversations.streaming.events import Encoded, Failed, MessageStop, StreamEvent, encoded, joined
 from conversations.streaming.log import LARGEST_BATCH, Log
 
-END = ("message_stop", {})
+END = MessageStop("c", "q", "a", "end_turn", None)
+ERROR = Failed({"detail": "no", "errors": ["no"]}, 500)
 
 
 def texts(count: int) -> list[Any]:
-    return [("text", f"{number} ") for number in range(count)]
+    return [TextDelta(f"{number} ") for number in range(count)]
 
 
 async def read(log: Log, offset: int = 0, *, pause: float = 0.0) -> list[Any]:
@@ -29,10 +31,10 @@ async def read(log: Log, offset: int = 0, *, pause: float = 0.0) -> list[Any]:
     return found
 
 
-def filled(*pieces: Any) -> Log:
+def filled(*events: StreamEvent) -> Log:
     log = Log()
-    for piece in pieces:
-        log.append(piece)
+    for event in events:
+        log.append(event)
     return log
 
 
@@ -41,22 +43,22 @@ def test_who_comes_late_gets_everything() -> None:
 
 
 def test_who_comes_back_gets_what_was_missed() -> None:
-    assert asyncio.run(read(filled(*texts(3), END), 2)) == [("text", "2 "), END]
+    assert asyncio.run(read(filled(*texts(3), END), 2)) == [TextDelta("2 "), END]
 
 
 def test_nothing_is_told_after_the_end() -> None:
     log = filled(END)
-    log.append(("text", "late"))
-    log.append(("error", {}))
-    assert log.pieces == [END]
+    log.append(TextDelta("late"))
+    log.append(ERROR)
+    assert log.events == [END]
 
 
 def test_fifty_listeners_hear_all_that_a_thread_tells_as_it_comes() -> None:
-    log, told = Log(), [*texts(500), END]
+    log, events = Log(), [*texts(500), END]
 
     def tell() -> None:
-        for number, piece in enumerate(told):
-            log.append(piece)
+        for number, event in enumerate(events):
+            log.append(event)
             if number % 10 == 0:
                 time.sleep(0.001)
 
@@ -67,7 +69,7 @@ def test_fifty_listeners_hear_all_that_a_thread_tells_as_it_comes() -> None:
         await asyncio.to_thread(teller.join)
         return heard
 
-    assert asyncio.run(asyncio.wait_for(listen(), 30)) == [told] * 50
+    assert asyncio.run(asyncio.wait_for(listen(), 30)) == [events] * 50
 
 
 def test_a_slow_listener_gets_in_one_go_what_has_gathered() -> None:
@@ -76,8 +78,8 @@ def test_a_slow_listener_gets_in_one_go_what_has_gathered() -> None:
         async for _, batch in log.follow():
             sizes.append(len(batch))
             if len(sizes) == 1:
-                for piece in (*texts(LARGEST_BATCH + 10), END):
-                    log.append(piece)
+                for event in (*texts(LARGEST_BATCH + 10), END):
+                    log.append(event)
         return sizes
 
     assert asyncio.run(listen()) == [1, LARGEST_BATCH, 11]
@@ -124,42 +126,48 @@ def test_a_loop_that_has_ended_is_nobodys_trouble() -> None:
     assert log.ended
 
 
-@pytest.mark.parametrize("last", ["message_stop", "error"])
-def test_a_stop_or_an_error_is_the_end(last: str) -> None:
-    assert filled((last, {})).ended
+@pytest.mark.parametrize("last", [END, ERROR, Encoded("message_stop", {}), Encoded("error", {})])
+def test_a_stop_or_an_error_is_the_end(last: StreamEvent) -> None:
+    assert filled(last).ended
 
 
 # ---- Joining --------------------------------------------------------------------------------------------------------
 
-PIECES = st.lists(
+JOINED = (TextDelta, ReasoningDelta)
+EVENTS = st.lists(
     st.one_of(
-        st.tuples(st.sampled_from(["text", "reasoning"]), st.text(max_size=3)),
-        st.tuples(st.just("tool_use"), st.just({"name": "x"})),
+        st.builds(TextDelta, st.text(max_size=3), st.integers(0, 2)),
+        st.builds(ReasoningDelta, st.text(max_size=3)),
+        st.just(ToolUse("t", "x", {})),
     ),
     max_size=12,
 )
 
 
-@given(PIECES, st.integers(0, 1000))
-def test_joining_loses_nothing_and_keeps_the_order(pieces: list[Any], first: int) -> None:
-    told = list(joined(first, pieces))
-    assert [kind for _, kind, _ in told if kind not in JOINED] == [kind for kind, _ in pieces if kind not in JOINED]
-    for name in JOINED:
-        assert "".join(data for _, kind, data in told if kind == name) == "".join(
-            data for kind, data in pieces if kind == name
-        )
-    assert all(a[1] != b[1] for a, b in itertools.pairwise(told) if a[1] in JOINED)
-    assert [position for position, _, _ in told] == sorted({position for position, _, _ in told})
-    assert not told or told[-1][0] == first + len(pieces)
+def said(events: list[Any], kind: type) -> str:
+    return "".join(event.text for event in events if isinstance(event, kind))
 
 
-@given(PIECES, st.data())
-def test_a_client_can_go_on_from_any_position_it_was_told(pieces: list[Any], data: Any) -> None:
-    told = list(joined(0, pieces))
-    if not told:
+@given(EVENTS, st.integers(0, 1000))
+def test_joining_loses_nothing_and_keeps_the_order(events: list[Any], first: int) -> None:
+    positions, joint = zip(*joined(first, events), strict=True) if events else ((), ())
+    assert [event for event in joint if not isinstance(event, JOINED)] == [
+        event for event in events if not isinstance(event, JOINED)
+    ]
+    for kind in JOINED:
+        assert said(list(joint), kind) == said(events, kind)
+    assert all(type(a) is not type(b) for a, b in itertools.pairwise(joint) if isinstance(a, JOINED))
+    assert list(positions) == sorted(set(positions))
+    assert not positions or positions[-1] == first + len(events)
+
+
+@given(EVENTS, st.data())
+def test_a_client_can_go_on_from_any_position_it_was_told(events: list[Any], data: Any) -> None:
+    joint = list(joined(0, events))
+    if not joint:
         return
-    seen = data.draw(st.integers(0, len(told) - 1))
-    position = told[seen][0]
-    rest = list(joined(position, pieces[position:]))
-    everything = "".join(str(piece[2]) for piece in [*told[: seen + 1], *rest])
-    assert everything == "".join(str(piece[2]) for piece in told)
+    seen = data.draw(st.integers(0, len(joint) - 1))
+    position = joint[seen][0]
+    rest = list(joined(position, events[position:]))
+    everything = "".join(str(encoded(event)) for _, event in [*joint[: seen + 1], *rest])
+    assert everything == "".join(str(encoded(event)) for _, event in joint)

@@ -41,7 +41,7 @@ def other(serve: Serve) -> LiveServer:
 @pytest.fixture(autouse=True)
 def empty() -> Iterator[None]:
     with redis.Redis.from_url(REDIS_URL) as client:
-        for key in client.scan_iter("bedrock-chat:turns:*"):
+        for key in client.scan_iter("bedrock-chat:turn-events:*"):
             client.delete(key)
         yield
 
@@ -113,7 +113,7 @@ def test_what_redis_lost_is_told_from_the_database(server: LiveServer, other: Li
         listener.until("text")
         time.sleep(0.2)
         with redis.Redis.from_url(REDIS_URL) as client:
-            for key in client.scan_iter("bedrock-chat:turns:*"):
+            for key in client.scan_iter("bedrock-chat:turn-events:*"):
                 client.delete(key)
         events = resume(other, alice, "lost", "q")
         list(listener)
@@ -136,7 +136,7 @@ def test_a_stream_in_redis_does_not_outlive_its_use(server: LiveServer, alice: s
     ask(server, alice, "brief", "hello")
     time.sleep(0.3)
     with redis.Redis.from_url(REDIS_URL) as client:
-        left = [client.ttl(key) for key in client.scan_iter("bedrock-chat:turns:*")]
+        left = [client.ttl(key) for key in client.scan_iter("bedrock-chat:turn-events:*")]
     assert left
     assert all(0 < seconds <= 60 for seconds in left)
 
@@ -184,9 +184,12 @@ def test_a_redis_that_accepts_and_says_nothing_keeps_nobody_waiting(serve: Serve
 def test_a_tool_input_that_few_can_read_does_not_end_the_relay(server: LiveServer, other: LiveServer) -> None:
     """An integer of more than 64 bits is JSON, and one JSON library's limit is no reason to fall silent."""
     code = (
-        "from conversations.streaming import relay\nfrom conversations.streaming.log import Log\nimport time\n"
-        "log = Log(relay.publisher(1, 1))\nlog.append(('tool_use', {'input': {'n': 2**70}}))\n"
-        "other = Log(relay.publisher(2, 1))\ntime.sleep(0.3)\nother.append(('message_stop', {}))\ntime.sleep(0.3)\n"
-        "print(sum(1 for _ in relay._client().scan_iter('bedrock-chat:turns:*')))"
+        "import time\nfrom bedrock_chat.bedrock.events import ToolUse\nfrom bedrock_chat.process import redis_client\n"
+        "from conversations.streaming import relay\nfrom conversations.streaming.events import Encoded\n"
+        "from conversations.streaming.log import Log\n"
+        "log, other = Log(), Log()\nlog.publish, other.publish = relay.publisher(1, 1), relay.publisher(2, 1)\n"
+        "log.append(ToolUse('t', 'x', {'n': 2**70}))\ntime.sleep(0.3)\n"
+        "other.append(Encoded('message_stop', {}))\ntime.sleep(0.3)\n"
+        "print(sum(1 for _ in redis_client.shared().scan_iter('bedrock-chat:turn-events:*')))"
     )
     assert server.manage("shell", "--no-imports", "-c", code) == "2"

@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from bedrock_chat.search import index
-from conversations import search
+from conversations import indexing
 from conversations.models import Conversation
 
 AT_ONCE = 50
@@ -24,7 +24,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         if not options["resume"]:
-            search.index_everything_anew()
+            indexing.index_everything_anew()
         total = self._left()
         self.stdout.write(f"{total:,} conversations")
         try:
@@ -39,7 +39,7 @@ class Command(BaseCommand):
 
     def _index(self, total: int) -> None:
         started = told = time.monotonic()
-        while search.index_what_is_new(AT_ONCE):
+        while indexing.index_what_is_new(AT_ONCE):
             now = time.monotonic()
             if now - told >= TOLD_EVERY:
                 told, left = now, self._left()

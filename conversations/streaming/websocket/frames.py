@@ -1,66 +1,55 @@
-"""The frames that existing frontends read, made of the pieces of a turn."""
+"""The frames that existing frontends read, made of the events of a turn."""
 
-import contextlib
-from collections.abc import AsyncGenerator, Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
-from bedrock_chat.serving.sending import AsgiMessage
+from bedrock_chat.bedrock.events import ReasoningDelta, TextDelta, ToolUse
+from bedrock_chat.bedrock.tools import FoundDocument, ToolResult
 from bedrock_chat.wire.renderers import dumps
-from conversations.streaming.events import Piece, joined
-from conversations.streaming.log import Batch
+from conversations.streaming.events import Failed, MessageStop, StreamEvent, encoded
 
 MESSAGE_SENT = "Message sent."
 
 
-async def messages(
-    batches: AsyncGenerator[Batch, None], told: Callable[[Piece], object]
-) -> AsyncGenerator[AsgiMessage, None]:
-    """The frames of a turn, as ASGI sends them; `told` hears of each piece before it is sent."""
-    async with contextlib.aclosing(batches):
-        async for first, batch in batches:
-            for _, kind, data in joined(first, batch):
-                told((kind, data))
-                for text in frames_of(kind, data):
-                    yield {"type": "websocket.send", "text": text}
-
-
-def frames_of(kind: str, data: Any) -> Iterator[str]:
-    """What the frontend is sent of a piece: nothing of what it does not know."""
-    match kind:
-        case "text":
-            yield dumps({"status": "STREAMING", "completion": data}).decode()
-        case "reasoning":
-            yield dumps({"status": "REASONING", "completion": data}).decode()
-        case "tool_use":
-            log = {data["toolUseId"]: {"name": data["name"], "input": data["input"]}}
-            yield dumps({"status": "AGENT_THINKING", "log": log}).decode()
-        case "tool_result":
-            yield dumps({"status": "AGENT_TOOL_RESULT", "result": data}).decode()
-        case "related_document":
-            yield dumps({"status": "AGENT_RELATED_DOCUMENT", "result": data}).decode()
-        case "message_stop":
-            yield dumps(_streaming_end(data)).decode()
+def frames_of(event: StreamEvent) -> Iterator[str]:
+    """What the frontend is sent of an event: nothing of what it does not know."""
+    match event:
+        case TextDelta(text):
+            yield _frame(status="STREAMING", completion=text)
+        case ReasoningDelta(text):
+            yield _frame(status="REASONING", completion=text)
+        case ToolUse():
+            yield _frame(status="AGENT_THINKING", log={event.tool_use_id: {"name": event.name, "input": event.input}})
+        case ToolResult():
+            yield _frame(status="AGENT_TOOL_RESULT", result=encoded(event)[1])
+        case FoundDocument():
+            yield _frame(status="AGENT_RELATED_DOCUMENT", result=encoded(event)[1])
+        case MessageStop():
+            yield _streaming_end(event)
             yield MESSAGE_SENT
-        case "error":
-            yield error(data["detail"])
+        case Failed():
+            yield error(event.body["detail"])
 
 
-def _streaming_end(data: dict[str, Any]) -> dict[str, Any]:
-    usage = data["usage"] or {}
-    return {
-        "status": "STREAMING_END",
-        "completion": "",
-        "stop_reason": data["stopReason"],
-        "token_count": {
-            "input": usage.get("inputTokens", 0),
-            "output": usage.get("outputTokens", 0),
-            "cache_read_input": usage.get("cacheReadInputTokens", 0),
-            "cache_write_input": usage.get("cacheWriteInputTokens", 0),
+def _streaming_end(event: MessageStop) -> str:
+    spent = event.spent
+    return _frame(
+        status="STREAMING_END",
+        completion="",
+        stop_reason=event.stop_reason,
+        token_count={
+            "input": spent.input_tokens if spent else 0,
+            "output": spent.output_tokens if spent else 0,
+            "cache_read_input": spent.cache_read_tokens if spent else 0,
+            "cache_write_input": spent.cache_write_tokens if spent else 0,
         },
-        "price": data["price"],
-    }
+        price=None if spent is None or spent.price is None else float(spent.price),
+    )
 
 
 def error(reason: str) -> str:
     """The last word where there is no answer: one sentence."""
-    return dumps({"status": "ERROR", "reason": reason}).decode()
+    return _frame(status="ERROR", reason=reason)
+
+
+def _frame(**members: object) -> str:
+    return dumps(members).decode()

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import json
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 from django.conf import settings
@@ -24,8 +24,8 @@ from bedrock_chat.wire import parsers
 from bedrock_chat.wire.errors import BadRequest, ServiceUnavailable, recorded
 from conversations.serializers import read_chat_input
 from conversations.streaming import driver
-from conversations.streaming.events import ERROR, Piece
-from conversations.streaming.sse import Listened
+from conversations.streaming.events import Failed, StreamEvent, joined
+from conversations.streaming.log import Subscription
 from conversations.streaming.websocket import frames
 from conversations.streaming.websocket.upload import Body
 
@@ -56,7 +56,7 @@ class Session:
         self._answered = False
         self._logged = False
         self._early: deque[AsgiMessage] = deque()
-        self._told: deque[Piece] = deque(maxlen=1)  # the last of them
+        self._last: StreamEvent | None = None  # that was sent
         self.answering = False
 
     async def run(self) -> None:
@@ -80,8 +80,8 @@ class Session:
                 await self._refuse(ServiceUnavailable(LEAVING))
         except Exception as error:  # noqa: BLE001  the client is told, and what is our fault is recorded
             if not self._logged:
-                with logs.line(method=METHOD, route=self._scope["path"]) as ended:
-                    ended(recorded(error).status_code)
+                with logs.line(method=METHOD, route=self._scope["path"]) as log_status:
+                    log_status(recorded(error).status_code)
             await self._refuse(error)
         finally:
             _sessions.discard(self)
@@ -141,30 +141,38 @@ class Session:
 
     async def _answer(self, token: Any) -> None:
         """Lets a turn begin and sends its frames. The session can begin anew after them."""
-        with logs.line(method=METHOD, route=self._scope["path"]) as ended:
+        with logs.line(method=METHOD, route=self._scope["path"]) as log_status:
             self._logged = self.answering = True
             try:
-                listened = await thread_pool.shared().run(lambda: self._begin(_text(token)))
+                subscription = await thread_pool.shared().run(lambda: self._begin(_text(token)))
                 self._body.close()
-                messages = frames.messages(listened.batches, self._told.append)
-                whole = await pump(messages, self._hear, self._send, gone="websocket.disconnect")
-                last, data = self._told.pop() if self._told else ("", {})
-                ended(data["status"] if last == ERROR else 200)
+                whole = await pump(self._frames(subscription), self._hear, self._send, gone="websocket.disconnect")
+                log_status(self._last.status if isinstance(self._last, Failed) else 200)
             except Gone:
-                ended(200)  # its turn goes on
+                log_status(200)  # its turn goes on
                 raise
             except Exception as error:
                 refusal = recorded(error)
-                ended(refusal.status_code)
+                log_status(refusal.status_code)
                 raise refusal from error
             finally:
                 self.answering = False
         if not whole:
             raise Gone
-        if last == ERROR:
+        if isinstance(self._last, Failed):
             await self._close(POLICY_VIOLATION)
             raise Gone
         self._user_id, self._answered, self._logged = None, True, False
+
+    async def _frames(self, subscription: Subscription) -> AsyncGenerator[AsgiMessage, None]:
+        """The frames of a turn, as ASGI sends them."""
+        self._last = None
+        async with contextlib.aclosing(subscription.batches) as batches:
+            async for first, batch in batches:
+                for _, event in joined(first, batch):
+                    self._last = event
+                    for text in frames.frames_of(event):
+                        yield {"type": "websocket.send", "text": text}
 
     async def _hear(self) -> AsgiMessage:
         """What comes while the answer goes out: its client's leaving, or already its next message, which is kept."""
@@ -173,12 +181,12 @@ class Session:
             self._early.append(event)
         return event
 
-    def _begin(self, token: str) -> Listened:
+    def _begin(self, token: str) -> Subscription:
         """On a thread. The token of END decides, and must be of the user who said START."""
         caller: Caller = authentication.sign_in(self._request, token)
         if caller.user_id != self._user_id:
             raise BadRequest("END must come from the user who said START.")
-        return driver.begin(caller, read_chat_input(parsers.parse(self._body.joined())))
+        return driver.begin(read_chat_input(parsers.parse(self._body.joined())), actor=caller)
 
     async def _refuse(self, error: Exception) -> None:
         with contextlib.suppress(Exception):  # the socket may be gone already

@@ -5,8 +5,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from bedrock_chat.identity import erasing
 from bedrock_chat.wire.errors import NotFound
-from conversations import erasing
 
 
 class Command(BaseCommand):

@@ -6,8 +6,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from bedrock_chat.identity import exporting
 from bedrock_chat.wire.errors import NotFound
-from conversations import exporting
 
 
 class Command(BaseCommand):

@@ -1,0 +1,58 @@
+"""Forgetting a person: everything they said and who they were. What was spent stays, under an id that names nobody.
+
+The kernel knows only the user's row. Each app registers its part in `apps.ready`, and so is reached whatever it is.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from django.db import transaction
+
+from bedrock_chat.database.connections import truncate_log
+from bedrock_chat.identity.models import User
+from bedrock_chat.wire.errors import NotFound
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one app erases of a user, given by their id. Both functions yield a sentence for each thing done.
+
+    `prepare` does what takes long, in as many transactions as it likes. `finish` runs inside the last transaction, with
+    the user's row locked: requests that were under way may have written something since `prepare`, and cannot any more.
+    """
+
+    prepare: Callable[[str], Iterator[str]]
+    finish: Callable[[str], Iterator[str]]
+
+
+_parts: dict[str, Part] = {}
+
+
+def register(app: str, *, prepare: Callable[[str], Iterator[str]], finish: Callable[[str], Iterator[str]]) -> None:
+    """Joins an app's part in, in the order of registration."""
+    _parts[app] = Part(prepare, finish)
+
+
+def erase(user_id: str) -> Iterator[str]:
+    """Erases a user; yields a sentence for each step as it is done. Raises NotFound.
+
+    1. The user is suspended, so that no new request is let in.
+    2. Each app prepares.
+    3. One transaction locks the user's row, finishes each app's part, and deletes the row. From here on requests find
+       no user: what has a foreign key to the row waits for the lock and fails, and the ledger looks for the row.
+    4. On SQLite the log is emptied, so that what was deleted stands in no file.
+
+    Files go with the next removal of blobs, when their grace is over. Cut short, it may be called again.
+    """
+    if not User.objects.filter(pk=user_id).update(is_active=False):
+        raise NotFound(f"No user found with id: {user_id}")
+    yield "Suspended."
+    for part in _parts.values():
+        yield from part.prepare(user_id)
+    with transaction.atomic():
+        list(User.objects.select_for_update().filter(pk=user_id).values_list("pk"))
+        sentences = [sentence for part in _parts.values() for sentence in part.finish(user_id)]
+        User.objects.filter(pk=user_id).delete()
+    yield from sentences
+    truncate_log()
+    yield "The user is gone."

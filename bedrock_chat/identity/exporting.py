@@ -1,0 +1,44 @@
+"""What there is of a person, as files that they can take away: JSON lines, and the images and documents themselves.
+
+`user.json` says who they are. Each app registers in `apps.ready` what it adds.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from bedrock_chat.identity.models import User
+from bedrock_chat.wire.errors import NotFound
+
+Export = Callable[[str, Path], Iterator[str]]
+"""Writes files of a user, given by their id, into a folder; yields a sentence now and then."""
+
+_exports: dict[str, Export] = {}
+
+
+def register(app: str, export: Export) -> None:
+    """Joins an app's files in, in the order of registration."""
+    _exports[app] = export
+
+
+def export(user_id: str, folder: Path) -> Iterator[str]:
+    """Writes all that is stored of a user into an empty folder; yields a sentence now and then.
+
+    Raises NotFound, and FileExistsError where the folder holds anything.
+    """
+    user = User.objects.filter(pk=user_id).first()
+    if user is None:
+        raise NotFound(f"No user found with id: {user_id}")
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()):
+        raise FileExistsError(f"{folder} is not empty.")
+    facts = {
+        "id": user.pk,
+        "username": user.username,
+        "email": user.email,
+        "groups": user.token_groups,
+        "createdAt": user.created_at.isoformat(),
+    }
+    (folder / "user.json").write_text(json.dumps(facts, ensure_ascii=False, indent=1), encoding="utf-8")
+    for write in _exports.values():
+        yield from write(user_id, folder)

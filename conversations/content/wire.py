@@ -1,0 +1,40 @@
+"""Content blocks as clients read them: stored ones, with something in the place of each blob."""
+
+from collections.abc import Iterable
+from typing import Any, NewType
+
+from conversations.content.blocks import DOCUMENT_TYPES, ResultPart, StoredBlock, described
+from conversations.content.files import ShowFile
+
+WireBlock = NewType("WireBlock", dict[str, Any])
+"""A stored block with `body`, and perhaps `url`, in place of `blob`."""
+
+WirePart = NewType("WirePart", dict[str, Any])
+"""A part of a tool's result: a file's body stands under its kind, `image` or `document`."""
+
+
+def to_wire(blocks: Iterable[StoredBlock], show: ShowFile) -> list[WireBlock]:
+    """The blocks as a client reads them."""
+    return [_block_to_wire(block, show) for block in blocks]
+
+
+def _block_to_wire(block: StoredBlock, show: ShowFile) -> WireBlock:
+    if block["contentType"] == "image" or block["contentType"] == "attachment":
+        kept = {key: value for key, value in block.items() if key != "blob"}
+        return WireBlock(kept | show(block["blob"], *described(block)))
+    if block["contentType"] == "toolResult":
+        parts = [part_to_wire(part, show) for part in block["body"]["content"]]
+        return WireBlock({"contentType": "toolResult", "body": {**block["body"], "content": parts}})
+    return WireBlock(dict(block))
+
+
+def part_to_wire(part: ResultPart, show: ShowFile) -> WirePart:
+    """A part of a tool's result as a client reads it."""
+    if "blob" not in part:
+        return WirePart(dict(part))
+    form, kind = part["format"], part["kind"]
+    name = part.get("name") or kind
+    content_type = f"image/{form}" if kind == "image" else DOCUMENT_TYPES[form]
+    shown = show(part["blob"], content_type, name if name.endswith(f".{form}") else f"{name}.{form}")
+    kept = {key: value for key, value in part.items() if key not in ("blob", "kind")}
+    return WirePart(kept | {kind if key == "body" else key: value for key, value in shown.items()})
