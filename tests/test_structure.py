@@ -53,6 +53,20 @@ def test_no_file_of_the_product_is_longer_than_400_lines() -> None:
     assert long == {}
 
 
+KERNEL_ROOT = {"settings", "environment", "urls", "views", "apps", "models", "admin", "checks", "logs", "asgi"}
+"""Modules that may lie loose in the kernel. Everything else has a room: docs/ARCHITECTURE.md draws them."""
+
+
+def test_nothing_lies_loose_at_the_kernels_root() -> None:
+    assert {path.stem for path in (ROOT / "bedrock_chat").glob("*.py")} - {"__init__"} == KERNEL_ROOT
+
+
+def test_conversations_has_no_more_than_24_rooms() -> None:
+    modules = {path.parent if path.name == "__init__.py" else path for path in (ROOT / "conversations").glob("**/*.py")}
+    rooms = {path for path in modules if path.parent == ROOT / "conversations"}
+    assert len(rooms) <= 24
+
+
 def test_no_folder_or_file_has_a_name_that_says_nothing() -> None:
     names = [
         str(path.relative_to(ROOT))

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from bedrock_chat.asgi import application
-from tests.server.conftest import Live, eventually, read_until, serving
-from tests.server.urls import stage
+from tests.serving.conftest import Live, eventually, read_until, serving
+from tests.serving.urls import stage
 
 
 def test_a_hundred_slow_requests_are_all_answered_by_sixteen_threads(server: Live) -> None:

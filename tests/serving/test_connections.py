@@ -10,8 +10,8 @@ from django.utils import timezone
 
 from bedrock_chat.database.connections import TransactionOpen, database_now, release_connection
 from bedrock_chat.process.thread_pool import ThreadPool
-from tests.server.conftest import Live, eventually, read_to_end, read_until
-from tests.server.urls import stage
+from tests.serving.conftest import Live, eventually, read_to_end, read_until
+from tests.serving.urls import stage
 
 
 def ask_the_database() -> None:

@@ -5,7 +5,7 @@ import json
 import socket
 import time
 
-from tests.server.conftest import Live, eventually, read_to_end
+from tests.serving.conftest import Live, eventually, read_to_end
 
 MEGABYTE = 1024 * 1024
 

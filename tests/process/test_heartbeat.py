@@ -10,7 +10,7 @@ from django.core.signals import got_request_exception
 from django.db import OperationalError, connection, connections
 
 from bedrock_chat.process.heartbeat import Heartbeat
-from tests.server.conftest import eventually
+from tests.serving.conftest import eventually
 
 pytestmark = pytest.mark.django_db
 

@@ -13,10 +13,10 @@ from django.test import override_settings
 from bedrock_chat.process.thread_pool import ThreadPool
 from bedrock_chat.serving.application import Application
 from bedrock_chat.serving.server import Server, configuration, listen
-from tests.server.urls import Stage, stage
+from tests.serving.urls import Stage, stage
 
 WAY_IN = {
-    "ROOT_URLCONF": "tests.server.urls",
+    "ROOT_URLCONF": "tests.serving.urls",
     "MIDDLEWARE": ["django.middleware.common.CommonMiddleware"],
     "ALLOWED_HOSTS": ["*"],
     "DEBUG": False,

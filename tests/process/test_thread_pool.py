@@ -3,7 +3,7 @@
 import threading
 
 from bedrock_chat.process.thread_pool import ThreadPool
-from tests.server.conftest import eventually
+from tests.serving.conftest import eventually
 
 
 def test_jobs_beyond_the_limit_wait_for_a_thread_and_are_all_done() -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.server.conftest import eventually
+from tests.serving.conftest import eventually
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SERVE = "from bedrock_chat.serving import server; server.run(on_started=lambda address: print(address, flush=True))"
@@ -22,7 +22,7 @@ SERVE = "from bedrock_chat.serving import server; server.run(on_started=lambda a
 
 class Process:
     def __init__(self, folder: Path, before: str = "", **environment: str) -> None:
-        env = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.server.settings", "SERVER_TEST_FOLDER": str(folder)}
+        env = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.serving.settings", "SERVER_TEST_FOLDER": str(folder)}
         self.process = subprocess.Popen(
             [sys.executable, "-c", f"{before}\n{SERVE}"],
             cwd=ROOT,
@@ -73,7 +73,7 @@ def test_a_port_in_use_is_told_in_one_sentence(tmp_path: Path, started: list[Pro
 
 
 def test_an_address_of_another_machine_is_told_in_one_sentence(tmp_path: Path, started: list[Process]) -> None:
-    started.append(Process(tmp_path, before="import tests.server.settings as s; s.HOST = '192.0.2.1'"))
+    started.append(Process(tmp_path, before="import tests.serving.settings as s; s.HOST = '192.0.2.1'"))
     status, errors = started[0].end()
     assert status == 1
     assert errors.startswith("HOST=192.0.2.1, PORT=0 cannot be listened on: ")
@@ -111,7 +111,7 @@ def test_a_running_request_is_finished_first(tmp_path: Path, started: list[Proce
 
 OPENS_LATE = """
 import threading
-from tests.server.urls import stage
+from tests.serving.urls import stage
 threading.Timer(2.5, stage.gate.set).start()
 """
 

@@ -165,7 +165,7 @@ urlpatterns = [
     path("unreadable", unreadable),
     path("status/<int:code>", status),
 ]
-handler500 = "tests.server.urls.error"
+handler500 = "tests.serving.urls.error"
 
 
 def error(request: HttpRequest) -> HttpResponse:

@@ -6,7 +6,7 @@ import tempfile
 SECRET_KEY = "for-tests"
 DEBUG = False
 ALLOWED_HOSTS = ["*"]
-ROOT_URLCONF = "tests.server.urls"
+ROOT_URLCONF = "tests.serving.urls"
 MIDDLEWARE = ["django.middleware.common.CommonMiddleware"]
 USE_TZ = True
 DATABASES = {

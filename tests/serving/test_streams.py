@@ -12,8 +12,8 @@ from bedrock_chat.process.thread_pool import ThreadPool
 from bedrock_chat.serving.application import Handler
 from bedrock_chat.serving.bridge import Bridge
 from bedrock_chat.serving.environ import wsgi_environ
-from tests.server.conftest import WAY_IN, Live, eventually, read_to_end, read_until
-from tests.server.urls import stage
+from tests.serving.conftest import WAY_IN, Live, eventually, read_to_end, read_until
+from tests.serving.urls import stage
 
 
 def test_events_arrive_before_the_end_and_no_thread_waits_for_the_next(server: Live) -> None:

@@ -1,0 +1,39 @@
+"""The import contracts of `make check` find what they forbid: each is shown a violation in a copy of the code."""
+
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+CONTRACTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+PLANTED = {
+    "apps": ("bedrock_chat/logs.py", "import conversations.models"),
+    "kernel": ("bedrock_chat/process/limits.py", "import bedrock_chat.identity.users"),
+    "conversations": ("conversations/access.py", "import conversations.turn.leases"),
+    "transport": ("conversations/turn/asking.py", "import rest_framework.response"),
+    "pure": ("conversations/tree.py", "import django.db"),
+}
+"""Contract → where an import is added that it forbids, and which."""
+
+
+def test_every_contract_is_broken_by_what_it_forbids(tmp_path: Path) -> None:
+    assert {contract["id"] for contract in CONTRACTS} == PLANTED.keys()
+    for app in ("bedrock_chat", "bots", "store", "conversations", "publication"):
+        shutil.copytree(ROOT / app, tmp_path / app, ignore=shutil.ignore_patterns("__pycache__", "static", "templates"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    for file, line in PLANTED.values():
+        with (tmp_path / file).open("a") as code:
+            code.write(f"\n{line}\n")
+    # `lint-imports` looks for packages in the folder it is called in.
+    command = [str(Path(sys.executable).with_name("lint-imports")), "--no-logo", "--no-cache"]
+    found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    report = " ".join(found.stdout.split())
+    assert found.returncode == 1, found.stderr
+    for contract in CONTRACTS:
+        assert f"{contract['name']} BROKEN" in report
+    for file, line in PLANTED.values():
+        importer, imported = file.removesuffix(".py").replace("/", "."), line.removeprefix("import ")
+        named = imported if imported.split(".")[0] in ("bedrock_chat", "conversations") else imported.split(".")[0]
+        assert f"{importer} -> {named}" in report
