@@ -1,1 +1,1 @@
-"""The kernel: settings, the way in, identity, the wire, Bedrock. It imports none of the apps to its right."""
+"""The kernel: settings, the web process, identity, the wire format, Bedrock. It imports none of the other apps."""

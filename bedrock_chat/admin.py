@@ -27,9 +27,9 @@ class UserAdmin(ReadOnlyAdmin):
 
 @admin.register(Job)
 class JobAdmin(ReadOnlyAdmin):
-    """The queue: what waits, what runs until when, what is dead and why. What is done has left it.
+    """The queue: jobs that wait, jobs that run and until when, dead jobs and why. A job that is done has no row.
 
-    Rows cannot be changed; to retry and to cancel are what the permission to change jobs is for.
+    Rows cannot be edited. The permission to change jobs allows an operator to retry and to cancel them.
     """
 
     list_display = ["id", "kind", "shown_state", "due_at", "attempt", "worker", "reason", "created_at"]
@@ -44,23 +44,23 @@ class JobAdmin(ReadOnlyAdmin):
 
     @admin.display(description="state", ordering="state")
     def shown_state(self, row: Job) -> str:
-        known = "" if row.kind in settings.JOBS else ", unknown kind"
-        return format_html("<strong>{}</strong>{}" if row.state == State.DEAD else "{}{}", row.state, known)
+        suffix = "" if row.kind in settings.JOBS else ", unknown kind"
+        return format_html("<strong>{}</strong>{}" if row.state == State.DEAD else "{}{}", row.state, suffix)
 
     @admin.action(description="Retry: begin now, as if it had never failed", permissions=["operate"])
     def retry(self, request: HttpRequest, rows: QuerySet[Job]) -> None:
-        chosen = list(rows.values_list("pk", flat=True))
-        begun = sum(queue.retry(pk) for pk in chosen)
-        self.message_user(request, f"{begun} of {len(chosen)} jobs begin now; those that run already do not.")
+        keys = list(rows.values_list("pk", flat=True))
+        retried = sum(queue.retry(pk) for pk in keys)
+        self.message_user(request, f"{retried} of {len(keys)} jobs begin now; those that run already do not.")
 
     @admin.action(
         description="Cancel: take away, also from a worker that runs it; a periodic job skips this run",
         permissions=["operate"],
     )
     def cancel(self, request: HttpRequest, rows: QuerySet[Job]) -> None:
-        gone = sum(queue.cancel(pk) for pk in list(rows.values_list("pk", flat=True)))
+        cancelled = sum(queue.cancel(pk) for pk in list(rows.values_list("pk", flat=True)))
         self.message_user(
-            request, f"{gone} jobs were cancelled; periodic ones come again with their schedule.", messages.WARNING
+            request, f"{cancelled} jobs were cancelled; periodic ones come again with their schedule.", messages.WARNING
         )
 
 

@@ -3,7 +3,7 @@ from django.contrib.admin.apps import AdminConfig
 
 
 class BedrockChatConfig(AppConfig):
-    """The kernel: identity, the wire, Bedrock, the cost ledger and the blobs that the apps to its right stand on."""
+    """The kernel: identity, the wire, Bedrock, the cost ledger and the blobs, which the other apps build on."""
 
     name = "bedrock_chat"
     default_auto_field = "django.db.models.BigAutoField"

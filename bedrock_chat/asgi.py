@@ -1,4 +1,4 @@
-"""The entry for ASGI servers: `bedrock_chat.asgi:application`. `manage.py serve` is the one that drains (`serving`)."""
+"""The entry for ASGI servers: `bedrock_chat.asgi:application`. Only `manage.py serve` drains at its end."""
 
 import os
 
@@ -7,6 +7,6 @@ import django
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "bedrock_chat.settings")
 django.setup(set_prefix=False)
 
-from bedrock_chat.serving.application import Application  # noqa: E402  it needs the settings
+from bedrock_chat.serving.application import Application  # noqa: E402  it needs the settings, which setup() loads
 
 application = Application()

@@ -1,4 +1,4 @@
-"""System checks: `manage.py check` says what is wrong with a configuration, before the first request does."""
+"""System checks: `manage.py check` reports a wrong configuration before the first request runs into it."""
 
 import sqlite3
 from typing import Any
@@ -11,7 +11,7 @@ from django.db import connection
 from bedrock_chat.bedrock import catalog, offering
 from bedrock_chat.jobs import queue
 
-OLDEST_SQLITE = (3, 35)  # UPDATE … RETURNING
+OLDEST_SQLITE = (3, 35)  # it brought UPDATE … RETURNING
 
 
 @register(Tags.compatibility)
@@ -24,7 +24,7 @@ def models_exist(**_: Any) -> list[CheckMessage]:
         "INFERENCE_PROFILE_ARNS": list(settings.INFERENCE_PROFILE_ARNS),
         "MODEL_PRICES": list(settings.MODEL_PRICES),
     }
-    found: list[CheckMessage] = [
+    messages: list[CheckMessage] = [
         Error(
             f"{setting} names {key!r}, which is not in the catalogue of models.",
             hint=f"One of: {', '.join(sorted(catalog.MODELS))}.",
@@ -36,18 +36,18 @@ def models_exist(**_: Any) -> list[CheckMessage]:
     ]
     default = catalog.MODELS.get(settings.DEFAULT_MODEL)
     if default is not None and not offering.is_offered(default):
-        found.append(
+        messages.append(
             Error(
                 "DEFAULT_MODEL is not among GLOBAL_AVAILABLE_MODELS: a new conversation would be refused.",
                 id="bedrock_chat.E002",
             )
         )
-    return found
+    return messages
 
 
 @register(Tags.compatibility)
-def sqlite_serves(**_: Any) -> list[CheckMessage]:
-    """SQLite is new enough and can search."""
+def sqlite_is_usable(**_: Any) -> list[CheckMessage]:
+    """SQLite is new enough and was built with full-text search."""
     if connection.vendor != "sqlite":
         return []
     if sqlite3.sqlite_version_info < OLDEST_SQLITE:
@@ -73,20 +73,20 @@ def sqlite_serves(**_: Any) -> list[CheckMessage]:
 
 
 @register(Tags.compatibility)
-def jobs_have_somebody_to_do_them(**_: Any) -> list[CheckMessage]:
-    """Every kind of job that the settings name or schedule can be done."""
-    found: list[CheckMessage] = []
+def every_job_has_a_handler(**_: Any) -> list[CheckMessage]:
+    """Every kind of job that JOBS or JOB_SCHEDULE names has a handler that can be imported."""
+    messages: list[CheckMessage] = []
     for kind in {*settings.JOBS, *settings.JOB_SCHEDULE}:
         try:
             queue.handler_of(kind)
         except (ImportError, queue.UnknownKind) as error:
-            found.append(Error(f"Nobody does jobs of the kind {kind!r}: {error}", id="bedrock_chat.E005"))
-    return found
+            messages.append(Error(f"Nobody does jobs of the kind {kind!r}: {error}", id="bedrock_chat.E005"))
+    return messages
 
 
 @register(Tags.security, deploy=True)
 def identities_are_real(**_: Any) -> list[CheckMessage]:
-    """A deployment has somebody to sign its users' tokens."""
+    """A deployment has an issuer of its users' tokens: Cognito, or its own local identities."""
     if settings.COGNITO_USER_POOL_ID or settings.LOCAL_IDENTITIES:
         return []
     return [

@@ -75,7 +75,7 @@ def words(name: str, default: str = "") -> list[str]:
 
 
 def rate(name: str, default: str) -> str:
-    """So many in a period, as django-ratelimit writes it: `30/m`, `100/h`, `5/10s`."""
+    """A number of requests per period, in django-ratelimit's notation: `30/m`, `100/h`, `5/10s`."""
     value = text(name, default)
     if not re.fullmatch(r"\d+/([1-9]\d*)?[smhd]", value):
         raise ImproperlyConfigured(f"{name} must be a rate such as 30/m or 100/h, not {value!r}.")
@@ -87,32 +87,32 @@ def http_url(name: str, default: str) -> str:
     value = text(name, default).rstrip("/")
     try:
         parts = urlsplit(value)
-        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
     except ValueError:
-        sound = False
-    if not sound:
+        valid = False
+    if not valid:
         raise ImproperlyConfigured(f"{name} must be an http:// or https:// address, not {value!r}.")
     return value
 
 
 def networks(name: str) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
     """IP addresses or networks in CIDR notation, separated by commas."""
-    found = []
+    parsed = []
     for word in words(name):
         try:
-            found.append(ipaddress.ip_network(word, strict=False))
+            parsed.append(ipaddress.ip_network(word, strict=False))
         except ValueError:
             raise ImproperlyConfigured(f"{name} must list IP addresses or networks; {word!r} is neither.") from None
-    return found
+    return parsed
 
 
 def mapping(name: str) -> dict[str, Any]:
     """A JSON object."""
     value = text(name, "{}")
     try:
-        found = json.loads(value)
+        parsed = json.loads(value)
     except ValueError:
-        found = None
-    if not isinstance(found, dict):
+        parsed = None
+    if not isinstance(parsed, dict):
         raise ImproperlyConfigured(f"{name} must be a JSON object.")
-    return found
+    return parsed

@@ -32,13 +32,13 @@ _PARAMETER = re.compile(r"<(?:\w+:)?(\w+)>")
 
 logger = structlog.get_logger("bedrock_chat.request")
 
-# One dictionary per request, not a variable per fact: it is shared by the threads and tasks that work on the request,
-# and a stream's line, written when the stream ends, still finds what was bound meanwhile.
+# One dictionary per request, not one context variable per fact: the threads and tasks that work on a request share it.
+# So a stream's line, which is written when the stream ends, contains what was bound meanwhile.
 _facts: ContextVar[dict[str, Any] | None] = ContextVar("facts of the request", default=None)
 
 
 def bind(**facts: Any) -> None:
-    """Adds facts to the line of the running request, and to its other events; None is left out."""
+    """Adds facts to the line of the running request, and to its other events. Facts that are None are left out."""
     current = _facts.get()
     if current is not None:
         current.update((name, fact) for name, fact in facts.items() if fact is not None)
@@ -52,27 +52,27 @@ def _with_facts(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
 
 
 def traceback_text(exc_info: tuple[type[BaseException], BaseException, TracebackType | None]) -> str:
-    """A traceback with the first line of each message alone.
+    """A traceback that keeps only the first line of each error's message.
 
-    What follows in it is where databases quote the failing row and botocore the refused parameter: somebody's words.
+    In the lines after it databases quote the failing row, and botocore the refused parameter: what users wrote.
     """
     error: BaseException | None = exc_info[1]
-    told: list[str] = []
+    entries: list[str] = []
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
         message = str(error).partition("\n")[0][:LONGEST_MESSAGE]
-        told.append("".join(traceback.format_tb(error.__traceback__)) + f"{type(error).__qualname__}: {message}")
+        entries.append("".join(traceback.format_tb(error.__traceback__)) + f"{type(error).__qualname__}: {message}")
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    return "\n\nwhich led to\n\n".join(reversed(told))
+    return "\n\nwhich led to\n\n".join(reversed(entries))
 
 
 def redacted(render: Processor) -> Processor:
-    """Belt and braces: nothing that looks like a token leaves the process, whoever logged it."""
+    """A second safeguard: whatever looks like a token is removed from every line, whichever code logged it."""
 
     def render_and_redact(wrapped: WrappedLogger, name: str, event: EventDict) -> str:
         line = str(render(wrapped, name, event))
-        # The search takes as long as all the rest, so most lines are spared it.
+        # The regular expression takes as long as all the rest, so it runs only where a token is possible.
         return _SECRET.sub("[token]", line) if "eyJ" in line or "bearer" in line.lower() else line
 
     return render_and_redact
@@ -83,7 +83,7 @@ def _as_json(event: MutableMapping[str, Any], default: Callable[[Any], Any]) -> 
 
 
 class Tracebacks(logging.Filter):
-    """Lets through what carries a traceback: the rest of Django's lines about requests repeat ours, with raw paths."""
+    """Passes only records with a traceback. Django's other lines about requests repeat ours, with raw paths."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         return bool(record.exc_info)
@@ -99,7 +99,7 @@ _SHARED: list[Processor] = [
 
 
 def configure(*, as_json: bool, level: str) -> dict[str, Any]:
-    """Sets structlog up and returns Django's LOGGING, which sends everybody's records through the same formatter."""
+    """Sets structlog up and returns Django's LOGGING, which formats the records of every logger alike."""
     structlog.configure(
         processors=[structlog.stdlib.filter_by_level, *_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
@@ -132,9 +132,8 @@ def configure(*, as_json: bool, level: str) -> dict[str, Any]:
             "django.request": {"filters": ["tracebacks"]},
             "django.server": {"level": "CRITICAL"},
             "uvicorn.access": {"level": "CRITICAL"},
-            "uvicorn.error": {
-                "level": max(level, "WARNING", key=logging.getLevelName)
-            },  # says where sockets were opened
+            # At INFO it writes the addresses of opened WebSockets, with their query strings.
+            "uvicorn.error": {"level": max(level, "WARNING", key=logging.getLevelName)},
             # At DEBUG these write out statements, requests and headers, and so prompts, answers and credentials.
             **{
                 name: {"level": max(level, "INFO", key=logging.getLevelName)}
@@ -162,9 +161,10 @@ class AccessLogMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        """Takes the client's X-Request-ID if it is a sound one, else makes one, and puts it on the response."""
         started = time.perf_counter()
-        given = request.headers.get("X-Request-ID", "")
-        request_id = given if _SOUND_ID.fullmatch(given) else new_id()
+        client_id = request.headers.get("X-Request-ID", "")
+        request_id = client_id if _SOUND_ID.fullmatch(client_id) else new_id()
         facts: dict[str, Any] = {"request_id": request_id}
         _facts.set(facts)
         response = self.get_response(request)
@@ -176,7 +176,7 @@ class AccessLogMiddleware:
             _write_line(facts, request.method, route, response.status_code, started)
 
         if response.streaming:
-            # There is no public hook; what is bound until then still counts.
+            # Django has no public hook for the end of a stream. Facts that are bound until then are logged.
             response._resource_closers.append(write)  # type: ignore[attr-defined]
         else:
             write()
@@ -186,14 +186,14 @@ class AccessLogMiddleware:
 
 @contextmanager
 def line(*, method: str, route: str) -> Iterator[Callable[[int], None]]:
-    """The line of something that is no HTTP request; it ends with the status that the given function was told."""
+    """Writes the line of something that is no HTTP request. Yields a function that sets its status (500 until then)."""
     started, facts = time.perf_counter(), {"request_id": new_id()}
     before = _facts.set(facts)
-    told = [HTTPStatus.INTERNAL_SERVER_ERROR.value]
+    statuses = [HTTPStatus.INTERNAL_SERVER_ERROR.value]
     try:
-        yield told.append
+        yield statuses.append
     finally:
-        _write_line(facts, method, route, told[-1], started)
+        _write_line(facts, method, route, statuses[-1], started)
         _facts.reset(before)
 
 

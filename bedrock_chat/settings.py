@@ -11,8 +11,8 @@ from bedrock_chat import logs
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
-# ---- What kind of start is this? ------------------------------------------------------------------------------------
-# A fresh clone has none of these three and runs with embedded defaults; whoever sets one of them means production.
+# ---- Development or production --------------------------------------------------------------------------------------
+# A fresh clone sets none of these three variables and runs with embedded defaults. Setting one means production.
 DEBUG = env.boolean(
     "DEBUG", not any(env.is_set(name) for name in ("SECRET_KEY", "DATABASE_URL", "COGNITO_USER_POOL_ID"))
 )
@@ -34,7 +34,7 @@ ALLOWED_HOSTS = env.words(
 TRUSTED_PROXIES = env.networks("TRUSTED_PROXIES")
 CORS_ALLOW_ORIGINS = env.words("CORS_ALLOW_ORIGINS", "*")
 
-# ---- The way in -----------------------------------------------------------------------------------------------------
+# ---- Web process ----------------------------------------------------------------------------------------------------
 THREADS = env.integer("THREADS", 512, minimum=2)
 TURNS = env.integer("TURNS", max(1, THREADS * 7 // 8), minimum=1)
 if TURNS >= THREADS:
@@ -93,7 +93,7 @@ JOBS: dict[str, str] = {
     "index conversations": "conversations.indexing.index_new",
     "compact search": "bedrock_chat.search.index.compact",
 }
-"""Kind of job → who does it, a function of the claimed job."""
+"""Kind of job → its handler, a function that takes the claimed job."""
 JOB_SCHEDULE: dict[str, float] = {"remove blobs": 600, "index conversations": 2, "compact search": 86_400}
 """Kind of job → seconds between its runs."""
 
@@ -201,10 +201,10 @@ except ValueError as error:
 match DATABASES["default"]["ENGINE"]:
     case "django.db.backends.sqlite3":
         DATABASES["default"] |= {
-            "TEST": {"NAME": str(DATA_DIR / "test.sqlite3")},  # in memory, threads would fail
-            "CONN_MAX_AGE": None,  # opening costs 1.7 ms a request
+            "TEST": {"NAME": str(DATA_DIR / "test.sqlite3")},  # with a database in memory, threads would fail
+            "CONN_MAX_AGE": None,  # opening a connection costs 1.7 ms per request
             "OPTIONS": {
-                "transaction_mode": "IMMEDIATE",  # WAL without it: thousands of "database is locked"
+                "transaction_mode": "IMMEDIATE",  # without it, WAL gave thousands of "database is locked"
                 "timeout": 20,
                 "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA secure_delete=ON;",
             },
@@ -248,7 +248,7 @@ STORAGES = {
 }
 BLOB_URL_SECONDS = env.integer("BLOB_URL_SECONDS", 3600, minimum=1, maximum=604_800)  # S3 signs for a week at most
 STATIC_URL = "/static/"
-WHITENOISE_USE_FINDERS = True  # straight from the installed packages: no collectstatic to forget
+WHITENOISE_USE_FINDERS = True  # served from the installed packages, so that nobody has to run collectstatic
 WHITENOISE_AUTOREFRESH = False
 
 # ---- Security -------------------------------------------------------------------------------------------------------
@@ -266,8 +266,8 @@ SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TRUSTED_PROXIES
 X_FRAME_OPTIONS = "DENY"
 CSRF_TRUSTED_ORIGINS = [PUBLIC_BASE_URL]
 SILENCED_SYSTEM_CHECKS = [
-    "security.W008",  # the proxy ends TLS, and the contract forbids redirects
-    "django_ratelimit.E003",  # the local cache over-admits across processes; it guards coarse edges, never a quota
+    "security.W008",  # the proxy terminates TLS, and the contract forbids redirects
+    "django_ratelimit.E003",  # a cache per process admits too many; it backs coarse limits, never a quota
     "django_ratelimit.W001",
 ]
 

@@ -25,7 +25,7 @@ if settings.LOCAL_IDENTITIES:
 
     urlpatterns.append(path(".well-known/jwks.json", JwksView.as_view()))
 
-# Last, also under DEBUG: an unknown route is an error in our shape, not a page.
+# This stays last, also under DEBUG: an unknown route gets an error in our JSON shape, not Django's page.
 urlpatterns.append(re_path(r"", errors.not_found))
 
 handler400 = errors.bad_request

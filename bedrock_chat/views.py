@@ -1,6 +1,4 @@
-"""What needs no token: is the process alive, can it work, what a frontend asks before anybody signs in, and files whose
-address is the permission.
-"""
+"""Routes that need no token: is the process alive, can it work, and what does a frontend show before sign-in?"""
 
 import logging
 from typing import Any
@@ -73,7 +71,7 @@ class ReadinessViewSet(OpenViewSet):
     def retrieve(self, request: Request) -> Response:
         if shutdown.draining():
             raise ServiceUnavailable("This process is shutting down.", retry_after=1)
-        for name, check in (("database", _ask_database), ("cache", _ask_cache)):
+        for name, check in (("database", _check_database), ("cache", _check_cache)):
             try:
                 check()
             except Exception:
@@ -83,12 +81,12 @@ class ReadinessViewSet(OpenViewSet):
         return Response({"status": "ok", "database": "ok", "cache": "ok", "worker": worker})
 
 
-def _ask_database() -> None:
+def _check_database() -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1")
 
 
-def _ask_cache() -> None:
+def _check_cache() -> None:
     cache.set("ready", "ok", 10)
     if cache.get("ready") != "ok":
         raise RuntimeError("the cache forgot")

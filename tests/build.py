@@ -1,4 +1,4 @@
-"""Rows made directly, without asking a model: what a test starts from."""
+"""Database rows that tests start from. They are written directly, without asking a model."""
 
 from datetime import timedelta
 from typing import Any
@@ -29,7 +29,7 @@ def conversation(user: User, external_id: str | None = None, **columns: Any) -> 
 
 
 def question(
-    of: Conversation,
+    conversation: Conversation,
     body: str,
     *,
     under: Message | None = None,
@@ -38,10 +38,10 @@ def question(
     holder: str = "another-process",
     **columns: Any,
 ) -> Message:
-    """A question; with a `lease` its turn is running (or, where that is negative, its process was killed)."""
+    """A question. With a positive `lease` its turn is running; a negative one means that its process was killed."""
     blocks = text(body)
     row = Message.objects.create(
-        conversation=of,
+        conversation=conversation,
         external_id=columns.pop("external_id", None) or new_id(),
         parent=under,
         role=Role.USER,
@@ -54,17 +54,17 @@ def question(
         content=blocks,
         **columns,
     )
-    Conversation.objects.filter(pk=of.pk).update(last_question=row.external_id)
+    Conversation.objects.filter(pk=conversation.pk).update(last_question=row.external_id)
     return row
 
 
-def answer(to: Message, body: str, *, stop_reason: str = "end_turn", **columns: Any) -> Message:
+def answer(question: Message, body: str, *, stop_reason: str = "end_turn", **columns: Any) -> Message:
     return Message.objects.create(
-        conversation_id=to.conversation_id,
+        conversation_id=question.conversation_id,
         external_id=columns.pop("external_id", None) or new_id(),
-        parent=to,
+        parent=question,
         role=Role.ASSISTANT,
-        attempt=to.attempt,
+        attempt=question.attempt,
         stop_reason=stop_reason,
         model=MODEL,
         created_at=timezone.now(),
@@ -74,10 +74,12 @@ def answer(to: Message, body: str, *, stop_reason: str = "end_turn", **columns: 
     )
 
 
-def exchange(of: Conversation, body: str, *, under: Message | None = None, stop_reason: str = "end_turn") -> Message:
+def exchange(
+    conversation: Conversation, body: str, *, under: Message | None = None, stop_reason: str = "end_turn"
+) -> Message:
     """A question and its answer; returns the answer."""
     outcome = {"interrupted": Outcome.INTERRUPTED}.get(stop_reason, Outcome.ANSWERED)
-    return answer(question(of, body, under=under, outcome=outcome), f"Echo: {body}", stop_reason=stop_reason)
+    return answer(question(conversation, body, under=under, outcome=outcome), f"Echo: {body}", stop_reason=stop_reason)
 
 
 def related_document(answer: Message, source_id: str, **columns: Any) -> RelatedDocument:
@@ -88,7 +90,7 @@ def related_document(answer: Message, source_id: str, **columns: Any) -> Related
 
 
 def body_of(sha256: str) -> bytes:
-    """What is stored of a blob. Raises FileNotFoundError."""
+    """The bytes that are stored for a blob. Raises FileNotFoundError."""
     return storing.StoredFiles().read(sha256)
 
 
@@ -98,46 +100,49 @@ def file_of(sha256: str) -> str:
 
 
 def lose(sha256: str) -> None:
-    """Deletes a blob's file behind its row's back."""
+    """Deletes a blob's file and leaves its row."""
     default_storage.delete(file_of(sha256))
 
 
-def linear(of: Conversation, messages: int, first_pk: int) -> list[Message]:
-    """Unsaved rows of a conversation without branches, keyed from `first_pk` on; an even number of them."""
+def linear(conversation: Conversation, messages: int, first_pk: int) -> list[Message]:
+    """Unsaved rows of a conversation without branches. `messages` is even; the keys count up from `first_pk`.
+
+    Sets the conversation's `last_question`, and does not save it.
+    """
     rows = []
     for index in range(messages):
-        asks = index % 2 == 0
+        is_question = index % 2 == 0
         blocks = text(f"message {index}")
         rows.append(
             Message(
                 pk=first_pk + index,
-                conversation=of,
+                conversation=conversation,
                 external_id=new_id(),
                 parent_id=first_pk + index - 1 if index else None,
-                role=Role.USER if asks else Role.ASSISTANT,
-                outcome=Outcome.ANSWERED if asks else "",
-                stop_reason="" if asks else "end_turn",
+                role=Role.USER if is_question else Role.ASSISTANT,
+                outcome=Outcome.ANSWERED if is_question else "",
+                stop_reason="" if is_question else "end_turn",
                 model=MODEL,
-                created_at=of.created_at,
-                content_digest=Content(blocks, {}).digest if asks else "",
+                created_at=conversation.created_at,
+                content_digest=Content(blocks, {}).digest if is_question else "",
                 content=blocks,
             )
         )
-    of.last_question = rows[-2].external_id
+    conversation.last_question = rows[-2].external_id
     return rows
 
 
 def next_pk(model: type[Model]) -> int:
-    """A key that no row has had yet."""
+    """The first key above those of all rows."""
     return (model._default_manager.order_by("-pk").values_list("pk", flat=True).first() or 0) + 1
 
 
 def long_conversation(user: User, exchanges: int, external_id: str | None = None) -> Conversation:
-    """A linear conversation, written in two statements."""
-    made = conversation(user, external_id)
-    Message.objects.bulk_create(linear(made, exchanges * 2, next_pk(Message)))
-    made.save(update_fields=["last_question"])
-    with connection.cursor() as cursor:  # the rows named their own keys
+    """A conversation without branches. Its messages are written at once, however many they are."""
+    row = conversation(user, external_id)
+    Message.objects.bulk_create(linear(row, exchanges * 2, next_pk(Message)))
+    row.save(update_fields=["last_question"])
+    with connection.cursor() as cursor:  # the rows brought their own keys, so the sequence does not know them
         for statement in connection.ops.sequence_reset_sql(no_style(), [Message]):
             cursor.execute(statement)
-    return made
+    return row

@@ -1,4 +1,4 @@
-"""Fixtures: real parts, made once."""
+"""Fixtures of all tests: real parts, made once."""
 
 import os
 import uuid
@@ -39,11 +39,12 @@ def database_url(data: Path) -> Iterator[str]:
         return
     name = f"live_{uuid.uuid4().hex[:12]}"
     options = {"host": database["HOST"] or database.get("OPTIONS", {}).get("host"), "port": database["PORT"] or None}
-    where = {"user": database["USER"], "password": database["PASSWORD"], **options}
-    with psycopg.connect(dbname="postgres", autocommit=True, **where) as connection:
+    parameters = {"user": database["USER"], "password": database["PASSWORD"], **options}
+    with psycopg.connect(dbname="postgres", autocommit=True, **parameters) as connection:
         connection.execute(f"CREATE DATABASE {name}")
         try:
-            login = f"{where['user']}:{where['password']}@" if where["password"] else f"{where['user']}@"
+            user, password = parameters["user"], parameters["password"]
+            login = f"{user}:{password}@" if password else f"{user}@"
             if str(options["host"]).startswith("/"):
                 yield f"postgres://{login}/{name}?host={options['host']}"
             else:
@@ -64,7 +65,7 @@ def emulator(emulator_process: Emulator, settings: Any) -> Iterator[Emulator]:
 
 @pytest.fixture(autouse=True)
 def own_files(settings: Any, tmp_path: Path) -> None:
-    """Every test has blob storage of its own, and no counters of others."""
+    """Gives every test blob storage of its own, and no counters of other tests."""
     storages = dict(settings.STORAGES)
     storages["default"] = {**storages["default"], "OPTIONS": {"location": tmp_path / "blobs"}}
     settings.STORAGES = storages
@@ -73,7 +74,7 @@ def own_files(settings: Any, tmp_path: Path) -> None:
 
 @pytest.fixture(autouse=True)
 def own_heartbeat() -> Iterator[None]:
-    """A heartbeat that a test has started ends with it, since nobody may ask its database afterwards."""
+    """Stops a heartbeat that a test has started, which must not query the database after the test."""
     yield
     heartbeat.stop()
 

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 class Emulator:
-    """Starts on entry, on a free port; `url` is its address. It dies with the process that started it."""
+    """Starts on entry, on a free port. `url` is its address. It ends with the process that started it."""
 
     url: str
     process: subprocess.Popen[str]
@@ -45,14 +45,14 @@ class Emulator:
         self.control("DELETE", "requests")
 
     def script(self, **fields: Any) -> None:
-        """What every answer from now on does, on top of its markers; `times=N` for the next N requests alone.
+        """Sets what all later answers do in addition to their markers. With `times=N`, only the next N answers.
 
-        `script(fault="ThrottlingException", times=2)`; `script(wait=0.5, words=20)`; `script()` takes it back.
+        `script(fault="ThrottlingException", times=2)`; `script(wait=0.5, words=20)`. `script()` removes the script.
         """
         self.control("POST", "script", fields)
 
     def queue(self, *scripts: dict[str, Any]) -> None:
-        """One script for each of the next requests; `{}` lets one answer as usual."""
+        """Sets one script for each of the next requests. `{}` is an answer as usual."""
         self.control("POST", "script", list(scripts))
 
     def reset(self) -> None:

@@ -41,13 +41,13 @@ class Listener:
                 fields = {}
 
     def until(self, name: str) -> list[Event]:
-        """The events up to the first of that name, which is the last one given."""
-        seen = []
+        """The events up to and including the first of that name. Raises AssertionError if none comes."""
+        events = []
         for event in self:
-            seen.append(event)
+            events.append(event)
             if event.name == name:
-                return seen
-        raise AssertionError(f"no {name} among {seen}")
+                return events
+        raise AssertionError(f"no {name} among {events}")
 
 
 @contextmanager
@@ -63,7 +63,7 @@ def listening(
 
 @contextmanager
 def asking(server: LiveServer, token: str, conversation: str, content: Any, **fields: Any) -> Iterator[Listener]:
-    """A question whose answer is listened to."""
+    """Asks a question and listens to its answer."""
     with listening(server, token, "POST", "/conversation", payload(conversation, content, **fields)) as listener:
         yield listener
 
@@ -92,12 +92,12 @@ def text_of(events: list[Event]) -> str:
 
 
 def names(events: list[Event]) -> list[str]:
-    """The kinds of events in order, repeated ones once."""
-    found: list[str] = []
+    """The names of the events in order. A name that follows itself is listed once."""
+    event_names: list[str] = []
     for event in events:
-        if found[-1:] != [event.name]:
-            found.append(event.name)
-    return found
+        if event_names[-1:] != [event.name]:
+            event_names.append(event.name)
+    return event_names
 
 
 # ---- The WebSocket --------------------------------------------------------------------------------------------------
@@ -105,36 +105,38 @@ def names(events: list[Event]) -> list[str]:
 
 @contextmanager
 def socket(server: LiveServer, **options: Any) -> Iterator[ClientConnection]:
-    with connect(server.url.replace("http", "ws", 1) + "/ws", open_timeout=10, **options) as opened:
-        yield opened
+    with connect(server.url.replace("http", "ws", 1) + "/ws", open_timeout=10, **options) as websocket:
+        yield websocket
 
 
-def send(opened: ClientConnection, token: str, body: Any, *, parts: list[str] | None = None) -> None:
-    """START, the body and END; the acknowledgements are read."""
+def send(websocket: ClientConnection, token: str, body: Any, *, parts: list[str] | None = None) -> None:
+    """Sends START, the body and END. Reads the acknowledgements of START and of the body."""
     pieces = parts if parts is not None else [json.dumps(body)]
-    opened.send(json.dumps({"step": "START", "token": token}))
-    assert opened.recv(10) == "Session started."
+    websocket.send(json.dumps({"step": "START", "token": token}))
+    assert websocket.recv(10) == "Session started."
     for index, part in enumerate(pieces):
-        opened.send(json.dumps({"step": "BODY", "index": index, "part": part}))
-        assert opened.recv(10) == "Message part received."
-    opened.send(json.dumps({"step": "END", "token": token}))
+        websocket.send(json.dumps({"step": "BODY", "index": index, "part": part}))
+        assert websocket.recv(10) == "Message part received."
+    websocket.send(json.dumps({"step": "END", "token": token}))
 
 
-def frames(opened: ClientConnection, timeout: float = 60) -> list[Any]:
-    """What is sent up to the end: JSON frames, and the last text as it is."""
-    seen: list[Any] = []
+def frames(websocket: ClientConnection, timeout: float = 60) -> list[Any]:
+    """All frames up to `Message sent.` or an ERROR: parsed JSON, and `Message sent.` as the text it is."""
+    received: list[Any] = []
     while True:
-        message = opened.recv(timeout)
-        seen.append(message if message == "Message sent." else json.loads(message))
-        if message == "Message sent." or seen[-1]["status"] == "ERROR":
-            return seen
+        message = websocket.recv(timeout)
+        received.append(message if message == "Message sent." else json.loads(message))
+        if message == "Message sent." or received[-1]["status"] == "ERROR":
+            return received
 
 
 def ask_socket(server: LiveServer, token: str, conversation: str, content: Any, **fields: Any) -> list[Any]:
-    with socket(server) as opened:
-        send(opened, token, payload(conversation, content, **fields))
-        return frames(opened)
+    with socket(server) as websocket:
+        send(websocket, token, payload(conversation, content, **fields))
+        return frames(websocket)
 
 
-def completion_of(seen: list[Any]) -> str:
-    return "".join(frame["completion"] for frame in seen if isinstance(frame, dict) and frame["status"] == "STREAMING")
+def completion_of(received: list[Any]) -> str:
+    return "".join(
+        frame["completion"] for frame in received if isinstance(frame, dict) and frame["status"] == "STREAMING"
+    )

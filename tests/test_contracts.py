@@ -1,4 +1,4 @@
-"""The import contracts of `make check` find what they forbid: each is shown a violation in a copy of the code."""
+"""The import contracts of `make check` find what they forbid: a copy of the code gets a violation of each."""
 
 import shutil
 import subprocess
@@ -15,7 +15,7 @@ PLANTED = {
     "transport": ("conversations/turn/asking.py", "import rest_framework.response"),
     "pure": ("conversations/tree.py", "import django.db"),
 }
-"""Contract → where an import is added that it forbids, and which."""
+"""Contract → the file that gets an import which the contract forbids, and the import."""
 
 
 def test_every_contract_is_broken_by_what_it_forbids(tmp_path: Path) -> None:
@@ -28,12 +28,12 @@ def test_every_contract_is_broken_by_what_it_forbids(tmp_path: Path) -> None:
             code.write(f"\n{line}\n")
     # `lint-imports` looks for packages in the folder it is called in.
     command = [str(Path(sys.executable).with_name("lint-imports")), "--no-logo", "--no-cache"]
-    found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    report = " ".join(found.stdout.split())
-    assert found.returncode == 1, found.stderr
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    report = " ".join(result.stdout.split())
+    assert result.returncode == 1, result.stderr
     for contract in CONTRACTS:
         assert f"{contract['name']} BROKEN" in report
     for file, line in PLANTED.values():
         importer, imported = file.removesuffix(".py").replace("/", "."), line.removeprefix("import ")
-        named = imported if imported.split(".")[0] in ("bedrock_chat", "conversations") else imported.split(".")[0]
-        assert f"{importer} -> {named}" in report
+        reported = imported if imported.split(".")[0] in ("bedrock_chat", "conversations") else imported.split(".")[0]
+        assert f"{importer} -> {reported}" in report

@@ -39,8 +39,8 @@ def run(name: str, token: str, url: str, text: str) -> subprocess.CompletedProce
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
 
-class Breaking:
-    """A way to the server that breaks the first connection after so many bytes of the answer."""
+class BreakingProxy:
+    """A proxy to the server that breaks the first connection after `after` bytes of the response."""
 
     def __init__(self, server: LiveServer, after: int) -> None:
         self._target = ("127.0.0.1", int(server.url.rpartition(":")[2]))
@@ -95,9 +95,9 @@ def test_it_says_what_is_wrong(server: LiveServer, token: str, name: str) -> Non
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_broken_connection_is_picked_up_where_it_broke(server: LiveServer, token: str, name: str) -> None:
-    way = Breaking(server, after=1700)
-    done = run(name, token, way.url, "[[words:60]] [[pace:0.03]]")
-    assert way.connections == 2
+    proxy = BreakingProxy(server, after=1700)
+    done = run(name, token, proxy.url, "[[words:60]] [[pace:0.03]]")
+    assert proxy.connections == 2
     assert len(done.stdout.split()) == 60, done.stdout
     assert done.returncode == 0
 
@@ -105,10 +105,10 @@ def test_a_broken_connection_is_picked_up_where_it_broke(server: LiveServer, tok
 @pytest.mark.parametrize("name", COMMANDS)
 @pytest.mark.parametrize("after", [0, 1200])
 def test_what_is_told_again_is_printed_once(server: LiveServer, token: str, name: str, after: int) -> None:
-    """The turn is over when the program comes back, or its first try may or may not have arrived."""
-    way = Breaking(server, after=after)
-    done = run(name, token, way.url, "[[words:60]]" if after else "[[words:60]] [[wait:0.5]]")
-    assert way.connections >= 2
+    """With 1200 the turn is over when the program reconnects; with 0 its first request may or may not have arrived."""
+    proxy = BreakingProxy(server, after=after)
+    done = run(name, token, proxy.url, "[[words:60]]" if after else "[[words:60]] [[wait:0.5]]")
+    assert proxy.connections >= 2
     assert len(done.stdout.split()) == 60, (done.stdout, done.stderr)
     assert done.returncode == 0
 

@@ -1,4 +1,4 @@
-"""Whatever is sent, the answer is one the OpenAPI document describes, and never a fault of the server."""
+"""Whatever is sent, the response is one that the OpenAPI document describes, and never a fault of the server."""
 
 import os
 from typing import Any
@@ -22,7 +22,7 @@ SLOW = bool(os.environ.get("SLOW"))
 EXAMPLES = 100 if SLOW else 10
 pytestmark = [
     pytest.mark.both,
-    pytest.mark.filterwarnings("ignore:StreamingHttpResponse must consume"),  # WSGI, here alone, gathers event streams
+    pytest.mark.filterwarnings("ignore:StreamingHttpResponse must consume"),  # WSGI, only here, collects event streams
     *([pytest.mark.slow] if SLOW else []),
 ]
 CHECKS = [
@@ -46,7 +46,7 @@ LINKED = {
 }
 
 schema = schemathesis.openapi.from_wsgi("/schema?format=json", get_wsgi_application())
-schema.config.generation.update(with_security_parameters=False)  # whom a token lets in is told elsewhere
+schema.config.generation.update(with_security_parameters=False)  # tests/test_permissions.py shows whom a token lets in
 
 
 @pytest.fixture
@@ -57,17 +57,17 @@ def alice(transactional_db: None, emulator: Any) -> tuple[User, dict[str, str]]:
 
 
 def steer(case: schemathesis.Case, user: User) -> None:
-    """Every other example goes where something is: random ids name nothing, and random content says nothing."""
-    named = (case.path_parameters or {}).get("conversation_id")
-    if isinstance(named, str) and len(named) % 2:
+    """Makes every other example name rows that exist, and say something: random ids and content do neither."""
+    conversation_id = (case.path_parameters or {}).get("conversation_id")
+    if isinstance(conversation_id, str) and len(conversation_id) % 2:
         case.path_parameters["conversation_id"] = "c1"
         if not Conversation.objects.filter(external_id="c1").exists():
             question = build.question(build.conversation(user, "c1"), "hello", external_id="q1")
             build.related_document(build.answer(question, "Echo: hello"), "t@0")
         if "source_id" in case.path_parameters:
             case.path_parameters["source_id"] = "t@0"
-    named = (case.path_parameters or {}).get("sha256")
-    if isinstance(named, str) and len(named) % 2:
+    random_sha256 = (case.path_parameters or {}).get("sha256")
+    if isinstance(random_sha256, str) and len(random_sha256) % 2:
         sha256 = storing.digest(b"file")
         storing.store({sha256: b"file"})
         storing.refer("conversation", 1, [sha256])
@@ -102,21 +102,21 @@ def test_a_route_answers_as_documented(case: schemathesis.Case, alice: tuple[Use
 
 
 def test_a_walk_along_the_links_meets_nothing_undocumented(alice: tuple[User, dict[str, str]]) -> None:
-    """Conversations are made, what their answers lead to is done in any order, and what was deleted stays away."""
+    """Makes conversations, follows the links of answers in any order, and finds that deleted ones stay deleted."""
     _, headers = alice
     done: set[str] = set()
-    made: set[str] = set()
+    created: set[str] = set()
     deleted: set[str] = set()
 
-    class Walk(schema.as_state_machine()):  # type: ignore[misc]  # made when it runs
+    class Walk(schema.as_state_machine()):  # type: ignore[misc]  # the class is made when it runs
         def before_call(self, case: schemathesis.Case) -> None:
-            # Bodies are sound here, so that a walk gets somewhere; unsound ones are sent above.
+            # Bodies are valid here, so that a walk gets somewhere. The test above sends invalid ones.
             match case.operation.label:
                 case "POST /conversation":
                     message = {"content": build.text("hello"), "model": build.MODEL, "parentMessageId": None}
                     case.body = {"conversationId": new_id(), "message": message}
                     case.headers["Accept"] = "application/json"
-                    made.add(case.body["conversationId"])
+                    created.add(case.body["conversationId"])
                 case "PATCH /conversation/{conversation_id}/title":
                     case.body = {"newTitle": "Bread"}
                 case "PUT /conversation/{conversation_id}/{message_id}/feedback":
@@ -127,16 +127,16 @@ def test_a_walk_along_the_links_meets_nothing_undocumented(alice: tuple[User, di
 
         def validate_response(self, response: Any, case: schemathesis.Case, **_: Any) -> None:
             case.validate_response(response, checks=CHECKS)
-            label, named = case.operation.label, case.path_parameters.get("conversation_id")
+            label, conversation_id = case.operation.label, case.path_parameters.get("conversation_id")
             if response.status_code != 200:
                 return
-            assert named not in deleted, f"{label} of a conversation that was deleted"
+            assert conversation_id not in deleted, f"{label} of a conversation that was deleted"
             done.add(label)
             match label:
                 case "DELETE /conversation/{conversation_id}":
-                    deleted.add(named)
+                    deleted.add(conversation_id)
                 case "DELETE /conversations":
-                    deleted.update(made)
+                    deleted.update(created)
                 case "POST /conversations/bulk-delete":
                     deleted.update(set(case.body["conversationIds"]) - set(response.json()["failedIds"]))
 
@@ -151,7 +151,7 @@ def test_a_walk_along_the_links_meets_nothing_undocumented(alice: tuple[User, di
             suppress_health_check=list(HealthCheck),
         )
     )
-    # Which way a walk takes depends on the ids it meets; many walks take all of them.
+    # The way of a walk depends on the ids that it meets. Many walks together take every link.
     missed = LINKED - done
     assert not missed if SLOW else len(missed) <= len(LINKED) // 3, f"never reached: {missed}"
-    assert made
+    assert created

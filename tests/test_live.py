@@ -1,4 +1,4 @@
-"""The real server process: what is true of it as a whole."""
+"""The real server process: what is true of the product as a whole."""
 
 import base64
 import json
@@ -32,7 +32,7 @@ def test_with_every_turn_blocked_short_requests_answer(bedrock: Emulator, tmp_pa
     limits = {"THREADS": str(TURNS * 8 // 7 + 1), "TURNS": str(TURNS)}
     with LiveServer(tmp_path, bedrock.url, **limits) as server, ThreadPoolExecutor(TURNS) as pool:
         token = server.manage("issue_token", "alice")
-        asked = [
+        turns = [
             pool.submit(server.call, "POST", "/conversation", payload(f"c{n}", "hi"), token=token, timeout=90)
             for n in range(TURNS)
         ]
@@ -47,9 +47,9 @@ def test_with_every_turn_blocked_short_requests_answer(bedrock: Emulator, tmp_pa
         refused, body = server.call("POST", "/conversation", payload("one-too-many", "hi"), token=token)
         assert refused == 503
         assert body["errors"]
-        assert not any(future.done() for future in asked)
+        assert not any(future.done() for future in turns)
         bedrock.reset()
-        assert [future.result()[0] for future in asked] == [200] * TURNS
+        assert [future.result()[0] for future in turns] == [200] * TURNS
 
 
 def test_logs_tell_of_every_request_and_nothing_of_what_was_said(bedrock: Emulator, tmp_path: Path) -> None:
@@ -92,23 +92,23 @@ def test_a_server_on_a_taken_port_says_so_in_one_sentence(bedrock: Emulator, tmp
 
     with LiveServer(tmp_path, bedrock.url) as server:
         for command in ("serve", "run"):
-            taken = {**server.environment, "PORT": server.url.rpartition(":")[2]}
+            environment = {**server.environment, "PORT": server.url.rpartition(":")[2]}
             done = subprocess.run(
                 [sys.executable, "manage.py", command],
-                env=taken,
+                env=environment,
                 capture_output=True,
                 text=True,
                 check=False,
                 timeout=60,
             )
-            said = done.stderr.strip().splitlines()
+            lines = done.stderr.strip().splitlines()
             assert done.returncode != 0
-            assert len(said) == 1, said
-            assert taken["PORT"] in said[0]
+            assert len(lines) == 1, lines
+            assert environment["PORT"] in lines[0]
 
 
 def test_a_local_token_verifies_elsewhere_by_the_document_over_http(bedrock: Emulator, tmp_path: Path) -> None:
-    """What another server does that trusts our JWKS document as it would Cognito's."""
+    """Another server may trust our JWKS document just as Cognito's."""
     with LiveServer(tmp_path, bedrock.url) as server:
         keys = jwks.CachedKeys(lambda: jwks.fetch(f"{server.url}/.well-known/jwks.json", timeout=5), stale_seconds=1)
         trusted = tokens.TrustedIssuer("bedrock-chat:local", ("bedrock-chat",), keys)
@@ -123,10 +123,10 @@ def test_a_large_file_comes_by_its_address_and_no_log_holds_the_address(bedrock:
     file = {"contentType": "attachment", "fileName": "notes.txt", "body": base64.b64encode(notes.encode()).decode()}
     with LiveServer(tmp_path, bedrock.url, LOG_FORMAT="json", LOG_LEVEL="DEBUG") as server:
         token = server.manage("issue_token", "alice")
-        asked = payload(
+        question = payload(
             "c1", [{"contentType": "text", "body": "read"}, file], message_id="q1", model="claude-v4.6-sonnet"
         )
-        assert server.call("POST", "/conversation", asked, token=token)[0] == 200
+        assert server.call("POST", "/conversation", question, token=token)[0] == 200
         _, read = server.call("GET", "/conversation/c1?blobs=reference", token=token)
         address = read["messageMap"]["q1"]["content"][1]["url"]
         path = "/" + address.split("/", 3)[3]

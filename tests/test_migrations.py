@@ -1,4 +1,4 @@
-"""A database that an earlier version has filled migrates forward, whole, and in a state that later ones can alter."""
+"""A database that an earlier version has filled migrates without loss, and later migrations can alter it."""
 
 import json
 import subprocess
@@ -20,8 +20,8 @@ def test_a_database_of_the_first_server_is_migrated_whole(data: Path, database_u
     environment["DJANGO_SETTINGS_MODULE"] = "bedrock_chat.settings"
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    became: dict[str, Any] = json.loads(done.stdout)
-    assert became == {
+    report: dict[str, Any] = json.loads(done.stdout)
+    assert report == {
         "lost": {
             "conversations_conversation": ["conversation_id"],
             "conversations_message": ["message_id"],

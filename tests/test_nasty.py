@@ -1,4 +1,4 @@
-"""Requests that no sound client sends: each is refused in the shape of every error, and none is a fault of ours."""
+"""Requests that no sound client sends: each is refused in the shape of every error, and none causes a 5xx."""
 
 import base64
 import json
@@ -150,20 +150,20 @@ def send(db: None) -> Callable[..., Any]:
     return request
 
 
-@pytest.mark.parametrize("what", BODIES)
-def test_a_turn_that_cannot_be_is_refused(send: Callable[..., Any], what: str) -> None:
-    must_be_refused(send("POST", "/conversation", BODIES[what]), 400)
+@pytest.mark.parametrize("name", BODIES)
+def test_a_turn_that_cannot_be_is_refused(send: Callable[..., Any], name: str) -> None:
+    must_be_refused(send("POST", "/conversation", BODIES[name]), 400)
 
 
-@pytest.mark.parametrize("what", TITLES)
-def test_a_title_that_cannot_be_is_refused(send: Callable[..., Any], what: str) -> None:
-    must_be_refused(send("PATCH", "/conversation/c1/title", TITLES[what]), 400)
+@pytest.mark.parametrize("name", TITLES)
+def test_a_title_that_cannot_be_is_refused(send: Callable[..., Any], name: str) -> None:
+    must_be_refused(send("PATCH", "/conversation/c1/title", TITLES[name]), 400)
 
 
-@pytest.mark.parametrize("what", PATHS)
+@pytest.mark.parametrize("name", PATHS)
 @pytest.mark.both
-def test_a_strange_address_is_refused(send: Callable[..., Any], what: str) -> None:
-    path, status = PATHS[what]
+def test_a_strange_address_is_refused(send: Callable[..., Any], name: str) -> None:
+    path, status = PATHS[name]
     must_be_refused(send("GET", path), status)
 
 

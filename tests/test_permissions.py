@@ -16,14 +16,14 @@ from tests.conversations.chat import payload
 from tests.people import auth
 
 PEOPLE = ("owner", "stranger", "admin", "suspended", "nobody", "forger")
-"""Alice, whose things they are; Bob; Carol of the group Admin; Mallory, suspended; no token; a token that is none."""
+"""Alice, the owner; Bob; Carol of the group Admin; Mallory, suspended; no token; a token for another audience."""
 
 OPEN = (200,) * 6
 OWN = (200, 404, 404, 403, 401, 401)
 EVERYBODYS_OWN = (200, 200, 200, 403, 401, 401)
 
 CONTINUE = {**payload("c1", [], continue_generate=True)}
-"""A turn that only its owner is told why it cannot be: the answer is complete."""
+"""A turn that is refused since the answer is complete. Only the owner learns why (400)."""
 
 TABLE: dict[str, tuple[str, Any, tuple[int, ...]]] = {
     "GET health": ("/health", None, OPEN),
@@ -33,7 +33,7 @@ TABLE: dict[str, tuple[str, Any, tuple[int, ...]]] = {
     "GET docs": ("/docs", None, OPEN),
     "GET docs/redoc": ("/docs/redoc", None, OPEN),
     "chat": ("/chat", None, OPEN),
-    # The signature in the address is the permission, whoever holds it: tests/test_blob_links.py.
+    # The signature in the address is the permission, whoever holds it: tests/blobs/test_links.py.
     "GET blobs/<str:sha256>": ("/blobs/0", None, (403,) * 6),
     "GET .well-known/jwks.json": ("/.well-known/jwks.json", None, OPEN),
     "POST conversation": ("/conversation", CONTINUE, (400, 404, 404, 403, 401, 401)),
@@ -63,7 +63,7 @@ TABLE: dict[str, tuple[str, Any, tuple[int, ...]]] = {
 
 CONSOLE = "console/"
 ELSEWHERE = ""
-"""The pattern of all that no route claims."""
+"""The pattern of every path that has no route."""
 
 
 def routes(patterns: list[Any], prefix: str = "") -> Iterator[str]:
@@ -112,7 +112,7 @@ def headers_of(db: None) -> Callable[[str], dict[str, str]]:
 def rows() -> Iterator[Any]:
     for route, (_, _, statuses) in TABLE.items():
         for person, status in zip(PEOPLE, statuses, strict=True):
-            # Who gets that far lets go of the database connection, which no transaction of a test may outlive.
+            # A request that gets that far releases the database connection, which fails inside a test's transaction.
             transactional = status == 200 and route.endswith("proposed-title")
             marks = [pytest.mark.django_db(transaction=True)] if transactional else []
             yield pytest.param(route, person, status, marks=marks)

@@ -1,4 +1,4 @@
-"""With Redis, what one process counts the others know; and a server whose Redis is gone says that it is not ready."""
+"""With Redis, processes share what they count; and a server whose Redis is gone says that it is not ready."""
 
 import os
 import shutil
@@ -13,13 +13,13 @@ import redis
 
 from tests.live import LiveServer
 
-TOLD = os.environ.get("TEST_REDIS_URL", "")
+REDIS_URL = os.environ.get("TEST_REDIS_URL", "")
 BINARY = shutil.which("redis-server")
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(
-        not TOLD and not BINARY and not os.environ.get("REQUIRE_SERVICES"),
+        not REDIS_URL and not BINARY and not os.environ.get("REQUIRE_SERVICES"),
         reason="no Redis here; TEST_REDIS_URL names one",
     ),
 ]
@@ -28,12 +28,12 @@ NOBODY = "http://127.0.0.1:9"
 
 @pytest.fixture
 def redis_url(tmp_path: Path) -> Iterator[str]:
-    """A Redis that is already there, or one of this test's own."""
-    if TOLD:
-        with redis.Redis.from_url(TOLD) as there:
-            for key in there.scan_iter("bedrock-chat-ratelimit:*"):  # an earlier run may have counted
-                there.delete(key)
-        yield TOLD
+    """The Redis that TEST_REDIS_URL names, or one of this test's own."""
+    if REDIS_URL:
+        with redis.Redis.from_url(REDIS_URL) as client:
+            for key in client.scan_iter("bedrock-chat-ratelimit:*"):  # an earlier run may have counted
+                client.delete(key)
+        yield REDIS_URL
         return
     assert BINARY is not None
     with socket.socket() as probe:
@@ -54,11 +54,11 @@ def redis_url(tmp_path: Path) -> Iterator[str]:
 
 def test_failed_tokens_count_for_all_processes_together(redis_url: str, tmp_path: Path) -> None:
     limited = {"REDIS_URL": redis_url, "FAILED_TOKENS_RATE": "4/h"}
-    with LiveServer(tmp_path, NOBODY, **limited) as one, LiveServer(tmp_path, NOBODY, **limited) as two:
-        assert one.call("GET", "/ready")[0] == 200
-        statuses = [server.call("GET", "/conversations", token="bogus")[0] for server in (one, two) * 4]
+    with LiveServer(tmp_path, NOBODY, **limited) as first, LiveServer(tmp_path, NOBODY, **limited) as second:
+        assert first.call("GET", "/ready")[0] == 200
+        statuses = [server.call("GET", "/conversations", token="bogus")[0] for server in (first, second) * 4]
         assert statuses == [401] * 4 + [429] * 4
-        assert two.call("GET", "/conversations", token=two.manage("issue_token", "alice"))[0] == 200
+        assert second.call("GET", "/conversations", token=second.manage("issue_token", "alice"))[0] == 200
 
 
 def test_without_its_redis_a_server_is_alive_and_not_ready(tmp_path: Path) -> None:

@@ -41,13 +41,13 @@ def test_it_serves_works_and_leaves_nothing_running(tmp_path: Path) -> None:
     )
     try:
         assert run.stdout is not None
-        told = ""
-        while "Ctrl-C stops it." not in told:
+        output = ""
+        while "Ctrl-C stops it." not in output:
             line = run.stdout.readline()
-            assert line, told
-            told += line
-        assert f"http://localhost:{port}/chat#token=" in told
-        curl = next(line for line in told.splitlines() if line.startswith("curl"))
+            assert line, output
+            output += line
+        assert f"http://localhost:{port}/chat#token=" in output
+        curl = next(line for line in output.splitlines() if line.startswith("curl"))
         done = subprocess.run(["sh", "-c", curl], capture_output=True, text=True, check=True)
         assert "Echo: Hello!" in done.stdout
         processes = [run.pid, *children(run.pid)]

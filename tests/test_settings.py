@@ -14,12 +14,12 @@ from django.core.exceptions import ImproperlyConfigured
 from bedrock_chat import checks
 
 ROOT = Path(__file__).resolve().parent.parent
-OURS = ("SECRET_KEY", "DATABASE_URL", "COGNITO_USER_POOL_ID", "DEBUG", "DATA_DIR")
+VARIABLES = ("SECRET_KEY", "DATABASE_URL", "COGNITO_USER_POOL_ID", "DEBUG", "DATA_DIR")
 
 
 def read(monkeypatch: pytest.MonkeyPatch, data_dir: Path, **environment: str) -> ModuleType:
-    """The settings module as this environment alone makes it."""
-    for name in (*OURS, "AWS_ENDPOINT_URL_BEDROCK_RUNTIME"):
+    """The settings module, loaded with this environment alone."""
+    for name in (*VARIABLES, "AWS_ENDPOINT_URL_BEDROCK_RUNTIME"):
         monkeypatch.delenv(name, raising=False)
     for name, value in {"DATA_DIR": str(data_dir), **environment}.items():
         monkeypatch.setenv(name, value)
@@ -33,7 +33,7 @@ def read(monkeypatch: pytest.MonkeyPatch, data_dir: Path, **environment: str) ->
 
 def check(data_dir: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """`manage.py check` with this environment alone."""
-    kept = {name: value for name, value in os.environ.items() if name not in OURS}
+    kept = {name: value for name, value in os.environ.items() if name not in VARIABLES}
     return subprocess.run(
         [sys.executable, "manage.py", "check"],
         cwd=ROOT,
@@ -79,11 +79,11 @@ def test_on_the_command_line_it_is_one_sentence(tmp_path: Path) -> None:
     assert done.stderr.strip() == "Configuration: PORT must be a whole number, not 'eighty'."
 
 
-@pytest.mark.parametrize("named", ["DEFAULT_MODEL", "TITLE_MODEL", "GLOBAL_AVAILABLE_MODELS"])
-def test_check_names_a_model_that_does_not_exist(settings: Any, named: str) -> None:
-    setattr(settings, named, ["gpt-4"] if isinstance(getattr(settings, named), list) else "gpt-4")
+@pytest.mark.parametrize("setting", ["DEFAULT_MODEL", "TITLE_MODEL", "GLOBAL_AVAILABLE_MODELS"])
+def test_check_names_a_model_that_does_not_exist(settings: Any, setting: str) -> None:
+    setattr(settings, setting, ["gpt-4"] if isinstance(getattr(settings, setting), list) else "gpt-4")
     assert "bedrock_chat.E001" in [message.id for message in checks.models_exist()]
-    assert named in checks.models_exist()[0].msg
+    assert setting in checks.models_exist()[0].msg
 
 
 def test_check_wants_the_default_model_to_be_available(settings: Any) -> None:
@@ -92,15 +92,17 @@ def test_check_wants_the_default_model_to_be_available(settings: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "set_one",
+    "environment",
     [
         {"DATABASE_URL": "sqlite:///x.sqlite3"},
         {"COGNITO_USER_POOL_ID": "us-east-1_x", "COGNITO_CLIENT_ID": "c"},
     ],
 )
-def test_production_needs_a_secret(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, set_one: dict[str, str]) -> None:
+def test_production_needs_a_secret(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, environment: dict[str, str]
+) -> None:
     with pytest.raises(ImproperlyConfigured, match="SECRET_KEY is required and not set"):
-        read(monkeypatch, tmp_path, **set_one)
+        read(monkeypatch, tmp_path, **environment)
 
 
 def test_a_fresh_clone_is_for_development_and_a_secret_is_for_production(
@@ -115,11 +117,11 @@ def test_a_fresh_clone_is_for_development_and_a_secret_is_for_production(
 
 def test_the_issuer_follows_from_region_and_pool(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     environment = {"COGNITO_USER_POOL_ID": "eu-west-1_Abc", "COGNITO_CLIENT_ID": "a, b", "AWS_REGION": "eu-west-1"}
-    made = read(monkeypatch, tmp_path, SECRET_KEY="s", **environment)
+    module = read(monkeypatch, tmp_path, SECRET_KEY="s", **environment)
     issuer = "https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_Abc"
-    assert issuer == made.COGNITO_ISSUER
-    assert f"{issuer}/.well-known/jwks.json" == made.COGNITO_JWKS_URL
-    assert made.COGNITO_CLIENT_IDS == ["a", "b"]
+    assert issuer == module.COGNITO_ISSUER
+    assert f"{issuer}/.well-known/jwks.json" == module.COGNITO_JWKS_URL
+    assert module.COGNITO_CLIENT_IDS == ["a", "b"]
 
 
 def test_an_endpoint_of_ones_own_wins_over_the_choice_of_bedrock(

@@ -1,4 +1,4 @@
-"""The shape of the repository: what may know what, how long a file may get, what is documented."""
+"""The shape of the repository: which app may use which, how long a file may get, what is documented."""
 
 import re
 import subprocess
@@ -9,7 +9,7 @@ from django.apps import apps
 
 ROOT = Path(__file__).resolve().parent.parent
 APPS = ["bedrock_chat", "bots", "store", "conversations", "publication"]
-"""From left to right: each may know those before it."""
+"""From left to right: an app may use those before it."""
 
 VAGUE = {"utils", "util", "helpers", "helper", "common", "services", "service_layer", "core", "misc", "lib", "shared"}
 MACHINE_PATHS = re.compile(r"(?<![\w.$}])/(?:work|root|tmp|Users|home/[a-z]\w*)/[\w.-]+")
@@ -54,7 +54,7 @@ def test_no_file_of_the_product_is_longer_than_400_lines() -> None:
 
 
 KERNEL_ROOT = {"settings", "environment", "urls", "views", "apps", "models", "admin", "checks", "logs", "asgi"}
-"""Modules that may lie loose in the kernel. Everything else has a room: docs/ARCHITECTURE.md draws them."""
+"""Modules that may lie directly in the kernel. Every other one is in a folder, as docs/ARCHITECTURE.md shows."""
 
 
 def test_nothing_lies_loose_at_the_kernels_root() -> None:
@@ -96,7 +96,7 @@ def test_the_environment_is_read_in_one_place() -> None:
 
 
 def test_no_tracked_file_names_a_path_of_somebodys_machine() -> None:
-    found = []
+    paths = []
     for path in tracked():
         if path == Path(__file__).resolve():
             continue
@@ -104,5 +104,5 @@ def test_no_tracked_file_names_a_path_of_somebodys_machine() -> None:
             text = path.read_text()
         except UnicodeDecodeError:
             continue
-        found += [f"{path.relative_to(ROOT)}: {match}" for match in MACHINE_PATHS.findall(text)]
-    assert found == []
+        paths += [f"{path.relative_to(ROOT)}: {match}" for match in MACHINE_PATHS.findall(text)]
+    assert paths == []

@@ -34,8 +34,8 @@ def make_token(key: Any, kid: str = "k1", *, algorithm: str = "RS256", headers: 
         "exp": now + HOUR,
         **changes,
     }
-    told = {name: value for name, value in claims.items() if value is not None}
-    return jwt.encode(told, key, algorithm=algorithm, headers={"kid": kid, **(headers or {})})
+    payload = {name: value for name, value in claims.items() if value is not None}
+    return jwt.encode(payload, key, algorithm=algorithm, headers={"kid": kid, **(headers or {})})
 
 
 def sign(payload: str, key: Any, kid: str = "k1") -> str:
@@ -53,7 +53,7 @@ def public_jwk(key: rsa.RSAPrivateKey, kid: str) -> dict[str, Any]:
 
 
 class JwksServer:
-    """A JWKS document over HTTP that can change, fail, stall, and counts how often it was fetched."""
+    """A JWKS document over HTTP that can change, fail and stall. Counts how often it was fetched."""
 
     def __init__(self, **keys: rsa.RSAPrivateKey) -> None:
         self.keys = keys

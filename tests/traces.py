@@ -1,4 +1,4 @@
-"""What the database holds, looked at from below."""
+"""Searches the whole database for traces of a word, below Django's models."""
 
 from typing import Any
 
@@ -6,18 +6,18 @@ from django.db import OperationalError, connection, transaction
 
 
 def anything_of(word: str) -> list[str]:
-    """The places in the database, the inside of SQLite's index included, that hold a word."""
-    found = []
+    """The tables that hold a word, once per row, including the internal tables of SQLite's full-text index."""
+    places = []
     with connection.cursor() as cursor:
         for table in connection.introspection.table_names(cursor):
             try:
                 with transaction.atomic():
                     cursor.execute(f"SELECT * FROM {connection.ops.quote_name(table)}")
                     rows = cursor.fetchall()
-            except OperationalError:  # full-text tables of FTS5 that hold no text
+            except OperationalError:  # tables of FTS5 that hold no text cannot be read
                 continue
-            found += [table for row in rows if any(word.encode() in _bytes(value) for value in row)]
-    return found
+            places += [table for row in rows if any(word.encode() in _bytes(value) for value in row)]
+    return places
 
 
 def _bytes(value: Any) -> bytes:

@@ -1,1 +1,1 @@
-"""Amazon Bedrock: the models as data, requests, calls, faults, prices, and an emulator to try it all on."""
+"""Amazon Bedrock: the catalogue of models, requests, calls, faults, prices, and an emulator of Bedrock."""

@@ -1,6 +1,6 @@
-"""What comes back from Converse and ConverseStream, read into the same typed events. Pure: no network, no botocore.
+"""Reads the answers of Converse and of ConverseStream into the same typed events. Pure: no network, no botocore.
 
-Here the stream's frames are read, and nowhere else.
+No other module reads the frames of a stream.
 """
 
 import base64
@@ -27,7 +27,7 @@ from bedrock_chat.database.text import storable
 
 
 def read_whole(response: dict[str, Any]) -> Iterator[Event]:
-    """The events of a whole answer. Blocks and members that we do not know are left out."""
+    """The events of a whole answer. Unknown blocks and members are left out. Raises MalformedToolUse."""
     yield MessageStart()
     tools = _ToolUses()
     for index, block in enumerate(response.get("output", {}).get("message", {}).get("content", ())):
@@ -44,13 +44,13 @@ def read_whole(response: dict[str, Any]) -> Iterator[Event]:
 
 
 def _read_reasoning(part: dict[str, Any], index: int) -> Iterator[Event]:
-    """A union of `text`, `signature` and `redactedContent`: all of a block, or one of its deltas."""
+    """The events of a whole reasoning block, or of one delta, which has only one of its members."""
     if text := part.get("text"):
         yield ReasoningDelta(storable(text), index)
     if signature := part.get("signature"):
         yield ReasoningSignature(signature, index)
     if redacted := part.get("redactedContent"):
-        # botocore's parser has decoded a blob; in the frames of a stream it is still base64.
+        # botocore's parser has decoded the blob to bytes; in frames that we decoded ourselves it is base64 text.
         yield RedactedReasoning(base64.b64decode(redacted) if isinstance(redacted, str) else redacted, index)
 
 
@@ -67,10 +67,10 @@ def _usage(usage: dict[str, Any]) -> Usage:
 
 
 def read_stream(frames: Iterable[Any], token: Callable[[], None]) -> Iterator[Event]:
-    """The events of a stream, which is read to its end so that its connection can serve again.
+    """The events of a stream. It is read to its end, so that its connection can serve another call.
 
-    Text and reasoning blocks open with their first delta; only a tool use has a start of its own. Frames, blocks and
-    deltas that we do not know are left out. `token` is told of each piece of content as it comes.
+    A text or reasoning block begins with its first delta; only a tool use has a start frame. Unknown frames, blocks and
+    deltas are left out. `token` is called when text, reasoning or a tool use arrives. Raises MalformedToolUse.
     """
     tools = _ToolUses()
     for frame in frames:
@@ -102,10 +102,11 @@ def read_stream(frames: Iterable[Any], token: Callable[[], None]) -> Iterator[Ev
 
 
 class _ToolUses:
-    """The tool uses of an answer; in a stream their input comes as fragments of a JSON text.
+    """The tool uses of an answer. In a stream the input of a tool use comes as fragments of a JSON text.
 
-    An input that is no JSON object is what `max_tokens` leaves of a tool use: it is dropped, and the text beside it is
-    kept. Where the answer stops *for* the tool, the turn cannot go on without it, and no tool runs on a guess: a fault.
+    Where `max_tokens` cuts an answer, the last tool use may have an input that is not a JSON object. It is dropped, and
+    the text beside it is kept. But if the answer stopped in order to use a tool, the turn cannot go on without the
+    input, and no tool runs on a guessed one: `checked` raises MalformedToolUse.
     """
 
     def __init__(self) -> None:
@@ -123,14 +124,14 @@ class _ToolUses:
         if index in self._open:
             tool_use_id, name, fragments = self._open.pop(index)
             try:
-                given = json.loads("".join(fragments) or "{}")
+                tool_input = json.loads("".join(fragments) or "{}")
             except (ValueError, RecursionError):
-                given = None
-            yield from self.complete(tool_use_id, name, given, index)
+                tool_input = None
+            yield from self.complete(tool_use_id, name, tool_input, index)
 
-    def complete(self, tool_use_id: str, name: str, given: Any, index: int) -> Iterator[ToolUse]:
-        if tool_use_id and name and isinstance(given, dict):
-            yield ToolUse(tool_use_id, name, storable(given), index)
+    def complete(self, tool_use_id: str, name: str, tool_input: Any, index: int) -> Iterator[ToolUse]:
+        if tool_use_id and name and isinstance(tool_input, dict):
+            yield ToolUse(tool_use_id, name, storable(tool_input), index)
         else:
             self._broken = True
 

@@ -1,6 +1,6 @@
-"""The models as data: what each is called, may be sent, can do and costs. Null in the data is "not known".
+"""The catalogue of models: their names, parameters, abilities, limits and prices. Null in the data is "not known".
 
-The facts stand in `catalog.json` with their sources; adding a model is one entry there.
+The facts stand in `catalog.json` with their sources. To add a model, add an entry there.
 """
 
 import json
@@ -15,14 +15,15 @@ GLOBAL = "global"
 
 
 class UnknownModelKey(KeyError):
-    """No model of that wire key."""
+    """The catalogue has no model with this wire key."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reasoning:
-    """How a model is asked to think. `fields` is what joins `additionalModelRequestFields`, None where nothing does.
+    """How a model is asked to think. `fields` go into `additionalModelRequestFields`; None: there is nothing to send.
 
-    `mode` is none, budgetTokens, adaptive or always-on. `signed` reasoning goes back unmodified; other is dropped.
+    `mode` is none, budgetTokens, adaptive or always-on. If the model signs its reasoning (`signed`), the reasoning is
+    sent back unmodified in the next request; otherwise it is left out there.
     """
 
     mode: str
@@ -34,7 +35,7 @@ class Reasoning:
 
 @dataclass(frozen=True, slots=True)
 class Caching:
-    """Prompt cache checkpoints: where they may stand, how many, and the tokens below which they do nothing."""
+    """Prompt cache checkpoints: where they may stand, how many there may be, and how many tokens they need to work."""
 
     targets: frozenset[str]
     max_checkpoints: int
@@ -43,7 +44,7 @@ class Caching:
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """What is sent when nobody says otherwise; None means that the parameter is not sent."""
+    """The parameters to send when the user chose none. None means that the parameter is not sent."""
 
     max_tokens: int
     temperature: float | None
@@ -54,7 +55,7 @@ class Defaults:
 
 @dataclass(frozen=True, slots=True)
 class PriceRow:
-    """USD per 1,000 tokens; None is unpriced."""
+    """USD per 1,000 tokens. None means that the price is not known."""
 
     input: Decimal | None
     output: Decimal | None
@@ -64,7 +65,7 @@ class PriceRow:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """One model of the catalogue. Abilities are True, False, or None where nobody knows."""
+    """One model of the catalogue. Abilities are True, False, or None where they are not known."""
 
     key: str
     bedrock_id: str
@@ -95,7 +96,7 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What is invoked, from where, and by which geography's price (None: the region's own)."""
+    """What is invoked, in which region, and which geography's price applies (None: the region's own price)."""
 
     model_id: str
     region: str
@@ -103,7 +104,7 @@ class Target:
 
 
 def find(key: str) -> Model:
-    """The model of that wire key. Raises UnknownModelKey."""
+    """The model with this wire key. Raises UnknownModelKey."""
     try:
         return MODELS[key]
     except KeyError:
@@ -146,11 +147,11 @@ def _model(key: str, facts: Mapping[str, Any]) -> Model:
 
 
 def _reasoning(facts: Mapping[str, Any], defaults: Mapping[str, Any]) -> Reasoning:
-    # Where a model thinks without showing it, the request that asks for the text is the one to send.
-    asked = facts.get("askForText") or facts.get("request") or {}
+    # For a model that thinks but hides the text, send the fields that ask for the text.
+    request = facts.get("askForText") or facts.get("request") or {}
     return Reasoning(
         mode=facts["mode"],
-        fields=asked.get("additionalModelRequestFields"),
+        fields=request.get("additionalModelRequestFields"),
         signed=facts.get("signed") is True,
         min_budget=facts.get("minBudgetTokens") or 0,
         default_budget=defaults.get("reasoningBudgetTokens") or 0,

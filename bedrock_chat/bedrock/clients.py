@@ -1,4 +1,4 @@
-"""boto3's clients of Bedrock, and its exceptions as our faults. Whoever calls Bedrock needs both."""
+"""boto3's client of Bedrock, and the mapping of its exceptions to our faults. Every call to Bedrock needs both."""
 
 import functools
 import os
@@ -23,32 +23,34 @@ _client: Any = None
 
 
 def bedrock_runtime() -> Any:
-    """The process's one client of the Bedrock Runtime, made at first use.
+    """The process's only client of the Bedrock Runtime, created at first use.
 
-    Making one costs 100 ms and more; calling one is thread-safe. A fixed User-Agent saves 16 % of a call's CPU and the
-    parameter validation 8 % (measured); what is sent is held against botocore's model in tests instead.
+    Creating a client takes 100 ms or more; calling it is thread-safe. A fixed User-Agent saves 16 % of a call's CPU
+    time, and leaving out botocore's parameter validation 8 % (measured). Instead, tests check our requests against
+    botocore's service model.
     """
     global _client  # noqa: PLW0603  one client per process
     if _client is None:
         with _lock:
             if _client is None:
-                _client = _make()
+                _client = _make_client()
     return _client
 
 
 def reset() -> None:
-    """Closes and forgets the client, so that the next call reads the settings anew."""
+    """Closes the client and drops it, so that the next call creates one from the current settings."""
     global _client
     with _lock:
-        old, _client = _client, None
-    if old is not None:
-        old.close()
+        client, _client = _client, None
+    if client is not None:
+        client.close()
 
 
-def _make() -> Any:
+def _make_client() -> Any:
+    """A client as the settings say, for AWS or for the emulator, whose calls can be interrupted."""
     emulated = settings.BEDROCK == "emulator"
-    # An emulator is asked directly, and never sees a bearer token that is meant for AWS.
-    direct: dict[str, Any] = {"proxies": {}, "signature_version": "v4"} if emulated else {}
+    # No proxy stands before the emulator, and signature v4 keeps a bearer token for AWS out of its requests.
+    emulator_options: dict[str, Any] = {"proxies": {}, "signature_version": "v4"} if emulated else {}
     config = botocore.config.Config(
         retries={"mode": "standard", "total_max_attempts": 1},  # botocore's own retries sleep silently
         connect_timeout=settings.MODEL_CONNECT_TIMEOUT,
@@ -57,25 +59,25 @@ def _make() -> Any:
         tcp_keepalive=True,
         user_agent=USER_AGENT,
         parameter_validation=False,
-        **direct,
+        **emulator_options,
     )
     session = _emulator_session() if emulated else boto3.session.Session()
-    made = session.client(
+    client = session.client(
         "bedrock-runtime",
         region_name=settings.BEDROCK_REGION,
         endpoint_url=settings.BEDROCK_ENDPOINT_URL,
         config=config,
     )
-    interruption.install(made)
-    return made
+    interruption.install(client)
+    return client
 
 
 @functools.cache
 def _emulator_session() -> Any:
-    """A session that reads nothing of this machine's AWS configuration: no account, no profile, no files."""
-    unread = (None, None, os.devnull, None)
+    """A session that reads nothing of this machine's AWS configuration: no credentials, no profile, no files."""
+    no_file = (None, None, os.devnull, None)
     core = botocore.session.Session(
-        session_vars={"profile": (None, None, None, None), "config_file": unread, "credentials_file": unread}
+        session_vars={"profile": (None, None, None, None), "config_file": no_file, "credentials_file": no_file}
     )
     return boto3.session.Session("emulator", "emulator", botocore_session=core)
 
@@ -96,9 +98,9 @@ _CREDENTIALS = (
 
 
 def fault_of(error: Exception) -> faults.ModelFault | None:
-    """boto3's, botocore's and urllib3's exceptions as ours; in a stream urllib3's come through unwrapped.
+    """The fault for an exception of boto3, botocore or urllib3. While a stream is read, urllib3's arrive unwrapped.
 
-    None: a fault of our own code, which is nobody else's to explain.
+    None for every other exception: it is a mistake in our own code and must not be reported as a fault of Bedrock.
     """
     match error:
         case faults.ModelFault():
@@ -122,13 +124,13 @@ def fault_of(error: Exception) -> faults.ModelFault | None:
 
 def _refusal(error: botocore.exceptions.ClientError) -> faults.ModelFault:
     response: Any = error.response
-    described, answer = response.get("Error", {}), response.get("ResponseMetadata", {})
-    after = answer.get("HTTPHeaders", {}).get("retry-after", "")
+    details, metadata = response.get("Error", {}), response.get("ResponseMetadata", {})
+    retry_after = metadata.get("HTTPHeaders", {}).get("retry-after", "")
     in_stream = isinstance(error, botocore.exceptions.EventStreamError)
     return faults.of(
-        str(described.get("Code") or ""),
-        str(described.get("Message") or ""),
-        status=answer.get("HTTPStatusCode", 0),
-        retry_after=float(after) if after.isdigit() else None,
+        str(details.get("Code") or ""),
+        str(details.get("Message") or ""),
+        status=metadata.get("HTTPStatusCode", 0),
+        retry_after=float(retry_after) if retry_after.isdigit() else None,
         otherwise=faults.StreamError if in_stream else faults.ModelError,
     )

@@ -1,14 +1,14 @@
-"""Tokens, guessed from what was said: likely ones and low ones.
+"""Estimates of tokens from the content of a request and its answer: likely ones and low ones.
 
-*Likely* ones stand for usage that Bedrock never sent: of a stopped stream, a broken one. They are marked as guesses
-wherever they are kept. A token is taken to be four characters of ASCII, or one and a half of any other script; an image
-1,500 tokens, Anthropic's figure for a large one; a document a token per four bytes of text, or per twenty of a format
-with markup and compression. Every vendor counts otherwise: expect a quarter off either way.
+*Likely* estimates replace the usage that Bedrock never sent, as for a stopped or broken stream. They are marked as
+estimates wherever they are stored. A token is taken to be 4 characters of ASCII, or 1.5 characters of any other script.
+An image is 1,500 tokens, Anthropic's figure for a large one. A document is one token per 4 bytes of text, or per 20
+bytes of a format with markup and compression. Every vendor counts differently: expect an error of 25 % either way.
 
-*Low* ones are practically never above the true count, so that what they refuse would have been refused anyway. A token
-is taken to be eight characters of ASCII that can be seen, or four of any other script, which is about twice what the
-most frugal tokenizers need for prose. Images count nothing, nor do documents but plain ones (csv, md, txt). What is
-repeated without end, such as a line of a million dashes, is the exception.
+*Low* estimates are practically never above the true count, so Bedrock would refuse whatever they refuse. A token is
+taken to be 8 visible characters of ASCII, or 4 characters of any other script. That is about twice what the most frugal
+tokenizers need for prose. Images count as zero, and so do documents, except plain ones (csv, md, txt). Endless
+repetition, such as a line of a million dashes, is the case where a low estimate can be too high.
 """
 
 import math
@@ -25,22 +25,22 @@ OTHERS_PER_TOKEN = 1.5
 IMAGE_TOKENS = 1_500
 LOW_ASCII_PER_TOKEN = 8
 LOW_OTHERS_PER_TOKEN = 4
-LOW_PLAIN_DOCUMENTS = frozenset({"csv", "md", "txt"})  # the markup of html may be left out
+LOW_PLAIN_DOCUMENTS = frozenset({"csv", "md", "txt"})  # not html: its markup may be left out
 PLAIN_DOCUMENTS = frozenset({"csv", "html", "md", "txt"})
 BYTES_PER_TOKEN = 4
 MARKUP_BYTES_PER_TOKEN = 20
 
 
-def usage(request: ModelRequest, said: Iterable[Mapping[str, Any]]) -> Usage:
-    """What a call used that sent `request` and got the Converse blocks `said` before it ended."""
+def usage(request: ModelRequest, generated: Iterable[Mapping[str, Any]]) -> Usage:
+    """The likely usage of a call that sent `request` and received the Converse blocks `generated`."""
     body = request.body
-    read = [*body.get("system", ()), *body.get("toolConfig", {}).get("tools", ())]
-    read += (block for message in body["messages"] for block in message["content"])
-    return Usage(sum(map(tokens, read)), sum(map(tokens, said)))
+    inputs = [*body.get("system", ()), *body.get("toolConfig", {}).get("tools", ())]
+    inputs += (block for message in body["messages"] for block in message["content"])
+    return Usage(sum(map(tokens, inputs)), sum(map(tokens, generated)))
 
 
 def tokens(block: Mapping[str, Any]) -> int:
-    """Of one Converse content block, system block or tool."""
+    """Likely tokens of one Converse content block, system block or tool."""
     if "text" in block:
         return text_tokens(block["text"])
     if "image" in block:
@@ -56,20 +56,24 @@ def tokens(block: Mapping[str, Any]) -> int:
 
 
 def text_tokens(text: str) -> int:
+    """Likely tokens of a text."""
     others = 0 if text.isascii() else len(text) - len(text.encode("ascii", "ignore"))
     return math.ceil((len(text) - others) / ASCII_PER_TOKEN + others / OTHERS_PER_TOKEN)
 
 
 def low_tokens(text: str) -> int:
-    """As few tokens as a text can be."""
+    """The fewest tokens that a text can have."""
     others = 0 if text.isascii() else len(text) - len(text.encode("ascii", "ignore"))
-    seen = len(text) - others - text.count(" ") - text.count("\n") - text.count("\t")
-    return int(seen / LOW_ASCII_PER_TOKEN + others / LOW_OTHERS_PER_TOKEN)
+    visible_ascii = len(text) - others - text.count(" ") - text.count("\n") - text.count("\t")
+    return int(visible_ascii / LOW_ASCII_PER_TOKEN + others / LOW_OTHERS_PER_TOKEN)
 
 
 def low_document_tokens(form: str, body: bytes) -> int:
-    """As few tokens as a document of that format can be. Bytes of other scripts are two and more a character."""
+    """The fewest tokens that a document of the format `form` can have.
+
+    Every visible byte counts as a character of ASCII. Characters of other scripts take two or more bytes.
+    """
     if form not in LOW_PLAIN_DOCUMENTS:
         return 0
-    unseen = sum(map(body.count, (b" ", b"\n", b"\t", b"\r", b"\0")))  # the last: UTF-16
-    return (len(body) - unseen) // LOW_ASCII_PER_TOKEN
+    invisible = sum(map(body.count, (b" ", b"\n", b"\t", b"\r", b"\0")))  # NUL bytes are half of ASCII in UTF-16
+    return (len(body) - invisible) // LOW_ASCII_PER_TOKEN

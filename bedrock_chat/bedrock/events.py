@@ -1,4 +1,4 @@
-"""What a model says, as typed events: the same for `Converse` and `ConverseStream`."""
+"""A model's answer as typed events, the same for `Converse` and `ConverseStream`."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -8,14 +8,14 @@ from bedrock_chat.bedrock.shapes import ConverseBlock
 
 
 class StopReason(StrEnum):
-    """Why an answer ended: those of Bedrock's words that we act on, and two of our own. Others are kept as text."""
+    """Why an answer ended: the values of Bedrock on which we act, and two of our own. Other values are kept as text."""
 
     MAX_TOKENS = "max_tokens"
     TOOL_USE = "tool_use"
     STOPPED = "stopped"
-    """Ours: its user did not want more."""
+    """Ours: the user stopped the answer."""
     INTERRUPTED = "interrupted"
-    """Ours: a fault, a crash or a shutdown cut it."""
+    """Ours: a fault, a crash or a shutdown cut the answer short."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class MessageStart:
 
 @dataclass(frozen=True, slots=True)
 class TextDelta:
-    """Text that joins the content block of that index."""
+    """Text to append to the content block with the index `block`."""
 
     text: str
     block: int = 0
@@ -33,7 +33,7 @@ class TextDelta:
 
 @dataclass(frozen=True, slots=True)
 class ReasoningDelta:
-    """What the model thinks before it answers, in the clear."""
+    """Readable text of what the model thinks before it answers."""
 
     text: str
     block: int = 0
@@ -41,7 +41,7 @@ class ReasoningDelta:
 
 @dataclass(frozen=True, slots=True)
 class ReasoningSignature:
-    """Closes the reasoning text of the same block; it goes back to the model unmodified."""
+    """Ends the reasoning text of the same block. It must be sent back to the model unmodified."""
 
     signature: str
     block: int = 0
@@ -49,7 +49,7 @@ class ReasoningSignature:
 
 @dataclass(frozen=True, slots=True)
 class RedactedReasoning:
-    """Reasoning that the vendor encrypted; it goes back to the model as it is."""
+    """Reasoning that the vendor encrypted. It must be sent back to the model as it is."""
 
     data: bytes
     block: int = 0
@@ -57,7 +57,7 @@ class RedactedReasoning:
 
 @dataclass(frozen=True, slots=True)
 class ToolUse:
-    """A complete request for a tool; the fragments of its input are joined and parsed."""
+    """A model's complete request to run a tool. The fragments of the input have been joined and parsed."""
 
     tool_use_id: str
     name: str
@@ -77,14 +77,14 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Bedrock's word for why the answer ended; words we do not know are kept."""
+    """Bedrock's value for why the answer ended. Values that we do not know are kept."""
 
     stop_reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Retrying:
-    """Bedrock refused for now; the next try is that many seconds away."""
+    """Bedrock refused for now. The next try comes after so many seconds."""
 
     seconds: float
 
@@ -93,8 +93,8 @@ class Retrying:
 class Closed:
     """The last event of every call that succeeded.
 
-    `usage` is None where Bedrock never sent it. Times are milliseconds since the call was asked for, waits between
-    tries included; `first_token_ms` is None where nothing came piece by piece.
+    `usage` is None if Bedrock never sent it. Times are milliseconds since the call began, and include waits between
+    tries. `first_token_ms` is None if the answer did not come piece by piece.
     """
 
     usage: Usage | None
@@ -127,6 +127,7 @@ class _Block:
     signature: str = ""
 
     def folded(self) -> ConverseBlock | None:
+        """The Converse content block, or None for a text that is empty."""
         match self.kind:
             case "text":
                 text = "".join(self.pieces)
@@ -141,10 +142,11 @@ class _Block:
 
 
 class AnswerBuilder:
-    """Folds events into Converse content blocks, in the order in which they came.
+    """Folds events into Converse content blocks, in the order in which the events came.
 
-    Neighbouring parts of one kind and one `block` make one block; text after reasoning or a tool use is a new one. One
-    thread feeds it, and others may ask for the blocks meanwhile; `revision` tells them whether there is news.
+    Adjacent events of the same kind and the same `block` make one block; text after reasoning or a tool use begins a
+    new one. One thread feeds the builder. Other threads may read the blocks meanwhile, and `revision` grows with every
+    event, so they see whether there are new ones.
     """
 
     def __init__(self) -> None:
@@ -152,24 +154,25 @@ class AnswerBuilder:
         self.revision = 0
 
     def feed(self, event: Event) -> None:
-        if type(event) is TextDelta:  # nearly all events, so not by way of `match`
-            self._at("text", event.block).pieces.append(event.text)
+        if type(event) is TextDelta:  # nearly all events are text, and this is faster than `match`
+            self._block("text", event.block).pieces.append(event.text)
         else:
             self._feed_other(event)
-        self.revision += 1  # last: whoever sees the number sees what it stands for
+        self.revision += 1  # last, so that a thread that reads the new number also reads the new blocks
 
     def _feed_other(self, event: Event) -> None:
         match event:
             case ReasoningDelta(text, block):
-                self._at("reasoning", block).pieces.append(text)
+                self._block("reasoning", block).pieces.append(text)
             case ReasoningSignature(signature, block):
-                self._at("reasoning", block).signature += signature
+                self._block("reasoning", block).signature += signature
             case RedactedReasoning(data, block):
-                self._at("redacted", block).pieces.append(data)
+                self._block("redacted", block).pieces.append(data)
             case ToolUse():
                 self._blocks.append(_Block("tool", event.block, [event]))
 
-    def _at(self, kind: str, index: int) -> _Block:
+    def _block(self, kind: str, index: int) -> _Block:
+        """The last block if it has this kind and index, else a new one."""
         if not self._blocks or (self._blocks[-1].kind, self._blocks[-1].index) != (kind, index):
             self._blocks.append(_Block(kind, index, []))
         return self._blocks[-1]
@@ -178,5 +181,5 @@ class AnswerBuilder:
         return any("".join(block.pieces).strip() for block in self._blocks if block.kind == "text")
 
     def blocks(self) -> list[ConverseBlock]:
-        """Converse content blocks so far; text that never came is left out."""
+        """The Converse content blocks so far, without empty texts."""
         return [folded for block in self._blocks if (folded := block.folded()) is not None]

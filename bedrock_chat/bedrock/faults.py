@@ -1,7 +1,8 @@
-"""Bedrock's faults as errors of the API: each with Bedrock's own name, a status, and a sentence that helps.
+"""Bedrock's faults as errors of the API. Each has Bedrock's own name, a status, and a sentence that helps the user.
 
-Statuses: throttled, not ready, unavailable, unreachable 503 with `Retry-After`; a model that failed, or that this
-server may not use, 502; silence 504; a request that Bedrock calls invalid 400. 429 means our own limits alone.
+Statuses: 503 with `Retry-After` for a model that is throttled, not ready, unavailable or unreachable; 502 for a model
+that failed or that this server may not use; 504 for a model that sent nothing in time; 400 for a request that Bedrock
+calls invalid. 429 is never used here: it stands for this server's own limits.
 """
 
 import re
@@ -14,8 +15,8 @@ from bedrock_chat.wire.errors import ApiError, BadGateway, BadRequest, GatewayTi
 class ModelFault(ApiError):
     """A call to a model that failed. `code` is Bedrock's name of the fault, in UpperCamelCase.
 
-    `retried`: the refusal passes by itself, so the runtime asks again before an answer has begun. `for_operators`:
-    nobody who chats can mend it.
+    `retried`: the cause passes by itself, so the runtime calls again, unless an answer has begun. `for_operators`:
+    only an operator can remove the cause, so it is logged as an error.
     """
 
     code: str = "ModelFault"
@@ -30,7 +31,10 @@ class ModelFault(ApiError):
 
 
 class _Unavailable(ModelFault, ServiceUnavailable):
-    """Nothing was generated and asking again is safe. `retry_after` is in seconds; Bedrock's own word goes first."""
+    """Nothing was generated, so it is safe to call again.
+
+    `retry_after` is in seconds, as Bedrock sent it; without one the client is told to wait 10 s.
+    """
 
     retried = True
 
@@ -55,10 +59,10 @@ class Unavailable(_Unavailable):
 
 
 class Unreachable(_Unavailable):
-    """503 and not 502: the question never arrived, so a client may simply send it again."""
+    """The status is 503 and not 502: the request never arrived, so a client may simply send it again."""
 
     code = "EndpointConnectionError"
-    retried = False  # nobody answers at all: better said at once than after `MODEL_RETRY_SECONDS` of silence
+    retried = False  # nothing listens there: tell the user now, not after `MODEL_RETRY_SECONDS` of waiting
     for_operators = True
     default_detail = "Bedrock cannot be reached. If this lasts, tell your administrator."
 
@@ -133,7 +137,7 @@ class Invalid(ModelFault, BadRequest):
 
 
 class TooLong(ModelFault, BadRequest):
-    """More than the model's context window holds; Bedrock has no name of its own for it."""
+    """The request exceeds the model's context window. Bedrock has no name of its own for this fault."""
 
     code = "ValidationException"
     default_detail = "The conversation is too long for the model."
@@ -160,7 +164,7 @@ BY_CODE: dict[str, type[ModelFault]] = {
         Invalid,
     )
 } | {
-    # What AWS's front door says of a signature, whatever the service behind it.
+    # Errors of every AWS service, not only of Bedrock: bad credentials and signatures, and too many requests.
     "ExpiredToken": NoCredentials,
     "ExpiredTokenException": NoCredentials,
     "IncompleteSignature": NoCredentials,
@@ -199,7 +203,7 @@ TOO_LONG_WORDS = (
     "maximum context length",
     "too many total text bytes",
 )
-"""How models say that their window is full, in small letters: Anthropic's, Amazon's, Meta's, Mistral's."""
+"""Phrases, in lower case, by which Anthropic's, Amazon's, Meta's and Mistral's models report a full context window."""
 LONGEST_MESSAGE = 500
 _ARN = re.compile(r"arn:[\w-]+:[^\s\"',;)]*")
 
@@ -212,26 +216,27 @@ def of(
     retry_after: float | None = None,
     otherwise: type[ModelFault] = ModelError,
 ) -> ModelFault:
-    """The fault of that name, as Bedrock spells it in a response (UpperCamel) or in a stream (lowerCamel).
+    """The fault named `code`, spelled as in a response of Bedrock (UpperCamel) or as in a stream (lowerCamel).
 
-    An unknown name goes by the HTTP status, and without one it is `otherwise`. Bedrock's own sentence is passed on for
-    ValidationException alone: it speaks of what the client sent. Names of AWS resources are taken out of it.
+    For an unknown name the HTTP `status` decides; for an unknown status the fault is `otherwise`. Only for
+    ValidationException does the client read Bedrock's own sentence, because it is about what the client sent. Names of
+    AWS resources are removed from it.
     """
     code = (code[:1].upper() + code[1:])[:64]
     if code == Invalid.code:
         if any(words in message for words in UNKNOWN_MODEL_WORDS):
             return UnknownModel(code=code)
         if any(words in message.lower() for words in TOO_LONG_WORDS):
-            return TooLong(f"The conversation is too long for the model. Bedrock says: {_passed_on(message)}")
-        return Invalid(f"Bedrock refused the request: {_passed_on(message)}" if message.strip() else None)
+            return TooLong(f"The conversation is too long for the model. Bedrock says: {_for_clients(message)}")
+        return Invalid(f"Bedrock refused the request: {_for_clients(message)}" if message.strip() else None)
     kind = BY_CODE.get(code) or BY_STATUS.get(status, otherwise)
-    named = code if code and not code.isdigit() else None  # botocore puts the status where a response has no name
+    named = code if code and not code.isdigit() else None  # botocore puts the status here if a response has no name
     if issubclass(kind, _Unavailable):
         return kind(code=named, retry_after=retry_after)
     return kind(code=named)
 
 
-def _passed_on(message: str) -> str:
-    """ARNs tell the account's number and how this server is set up."""
+def _for_clients(message: str) -> str:
+    """Bedrock's sentence without ARNs, which reveal the account's number and this server's setup, and shortened."""
     sentence = _ARN.sub("(resource)", " ".join(message.split()))
     return sentence if len(sentence) <= LONGEST_MESSAGE else f"{sentence[: LONGEST_MESSAGE - 1]}…"

@@ -1,9 +1,9 @@
-"""Ending a call to a model from another thread, whether it waits for the first byte or for the next one.
+"""Ends a call to a model from another thread, whether the call waits for its first byte or for the next one.
 
-While a connection is being made nothing can be shut down yet; that ends with MODEL_CONNECT_TIMEOUT at the latest.
+Closing botocore's stream from another thread waits for the next byte (7 s were measured). Shutting down the socket ends
+the read at once. For this, every connection of our client remembers which call it serves.
 
-Closing botocore's stream from another thread waits for the next byte (7 s seen). Shutting the socket down ends the read
-at once, so the connections of our client remember whose call they serve.
+While a connection is being opened there is no socket to shut down. That takes MODEL_CONNECT_TIMEOUT at most.
 """
 
 import contextlib
@@ -19,8 +19,8 @@ from botocore.awsrequest import (
     AWSHTTPSConnectionPool,
 )
 
-_lock = threading.Lock()  # a connection changes hands: never shut down one that serves somebody else by now
-_calling = threading.local()
+_lock = threading.Lock()  # a connection may pass to another call, and then it must not be shut down for this one
+_this_thread = threading.local()
 
 
 class Interrupted(Exception):
@@ -28,9 +28,9 @@ class Interrupted(Exception):
 
 
 class Interruption:
-    """A switch that ends one call. It stays on: a call made with it afterwards ends before it begins.
+    """A switch that ends one call. It stays on: a later call with the same switch ends before it begins.
 
-    `asked`: the request is with the model, which may be at work and will be paid.
+    `asked` is True once the request was sent: the model may be at work, and its work is paid.
     """
 
     def __init__(self) -> None:
@@ -43,30 +43,31 @@ class Interruption:
         return self._requested.is_set()
 
     def wait(self, seconds: float) -> bool:
-        """Sleeps that long, or until the switch is on; says which."""
+        """Sleeps so many seconds, or until the switch is on. Returns whether the switch is on."""
         return self._requested.wait(seconds)
 
     def request(self) -> None:
-        """Ends the call. The thread that makes it gets whatever error its socket makes of that."""
+        """Turns the switch on and ends the call. The calling thread gets the error that its socket raises then."""
         self._requested.set()
         with _lock:
             connection = self._connection
-            if connection is None or connection.serves is not self or connection.reached is None:
+            if connection is None or connection.serves is not self or connection.open_socket is None:
                 return
-            # An SSLSocket's own `shutdown` pulls its state from under the thread that reads.
+            # Not SSLSocket's own `shutdown`: it discards TLS state that the reading thread still uses.
             with contextlib.suppress(OSError):
-                socket.socket.shutdown(connection.reached, socket.SHUT_RDWR)
+                socket.socket.shutdown(connection.open_socket, socket.SHUT_RDWR)
 
     @contextlib.contextmanager
     def of_this_thread(self) -> Iterator[None]:
-        """Calls that this thread sends meanwhile are the ones to be ended."""
-        _calling.interruption = self
+        """Inside the `with` block, this switch ends the calls that this thread sends."""
+        _this_thread.interruption = self
         try:
             yield
         finally:
-            _calling.interruption = None
+            _this_thread.interruption = None
 
-    def _served_by(self, connection: Any) -> None:
+    def _use(self, connection: Any) -> None:
+        """Notes the connection that serves the call. Raises Interrupted if the switch is already on."""
         with _lock:
             self._connection = connection
         if self.requested:
@@ -74,30 +75,30 @@ class Interruption:
 
 
 class _Interruptible:
-    """What our connections add to botocore's: whose call they serve, and by which socket.
+    """What our connections add to botocore's: the call that they serve, and the socket that is open for it.
 
-    The socket is remembered apart from `sock`, which http.client gives up once the response owns it.
+    `open_socket` is separate from `sock`, because http.client sets that to None once the response owns the socket.
     """
 
     serves: Interruption | None = None
-    reached: socket.socket | None = None
+    open_socket: socket.socket | None = None
 
     def request(self, *args: Any, **options: Any) -> Any:
-        interruption = getattr(_calling, "interruption", None)
+        interruption = getattr(_this_thread, "interruption", None)
         with _lock:
             self.serves = interruption
-            self.reached = getattr(self, "sock", None)
+            self.open_socket = getattr(self, "sock", None)
         if interruption is not None:
-            interruption._served_by(self)
-        sent = super().request(*args, **options)  # type: ignore[misc]  # mixed into a connection
+            interruption._use(self)
+        result = super().request(*args, **options)  # type: ignore[misc]  # mixed into a connection
         if interruption is not None:
             interruption.asked = True
-        return sent
+        return result
 
     def connect(self) -> None:
         super().connect()  # type: ignore[misc]
         with _lock:
-            self.reached = getattr(self, "sock", None)
+            self.open_socket = getattr(self, "sock", None)
         if self.serves is not None and self.serves.requested:
             raise Interrupted
 
@@ -111,7 +112,10 @@ class SecureConnection(_Interruptible, AWSHTTPSConnection):  # type: ignore[misc
 
 
 class _Releasing:
-    """A connection that goes back to its pool serves nobody: a late interruption must not meet its next user."""
+    """What our pools add to botocore's: a returned connection serves no call.
+
+    So an interruption that comes late cannot end the next call on the same connection.
+    """
 
     def _put_conn(self, connection: Any) -> None:
         if connection is not None:
@@ -131,7 +135,8 @@ class SecureConnectionPool(_Releasing, AWSHTTPSConnectionPool):
 def install(client: Any) -> None:
     """Makes a boto3 client use connections that can be interrupted.
 
-    botocore has no public door to its connections. Requirements pin it, and tests interrupt real calls.
+    botocore has no public interface to its connections, so this uses a private one. The requirements pin botocore's
+    version, and tests interrupt real calls.
     """
     pools = client._endpoint.http_session._pool_classes_by_scheme
     pools.update(http=ConnectionPool, https=SecureConnectionPool)

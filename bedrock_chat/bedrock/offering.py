@@ -1,4 +1,4 @@
-"""Which models this deployment offers, where it calls them, and what it refuses to ask them."""
+"""Which models this deployment offers, in which region it calls them, and which content it refuses to send to them."""
 
 from collections.abc import Mapping
 
@@ -10,18 +10,18 @@ from bedrock_chat.wire.errors import BadRequest
 
 
 def is_offered(model: Model) -> bool:
-    """Whether a question may be asked of this model. Without GLOBAL_AVAILABLE_MODELS all of the catalogue may be."""
+    """Whether users may choose this model. Without GLOBAL_AVAILABLE_MODELS they may choose any of the catalogue."""
     return not settings.GLOBAL_AVAILABLE_MODELS or model.key in settings.GLOBAL_AVAILABLE_MODELS
 
 
 def offered() -> list[Model]:
-    """The models that are offered, the default one first."""
+    """The models that users may choose, the default one first."""
     models = [model for model in catalog.MODELS.values() if is_offered(model)]
     return sorted(models, key=lambda model: model.key != settings.DEFAULT_MODEL)
 
 
 def refuse_unreadable(model: Model, *, images: bool, documents: bool) -> None:
-    """Raises BadRequest where a request holds images or documents and the model surely cannot read them."""
+    """Raises BadRequest where a request holds images or documents and the model is known not to read them."""
     if images and model.images is False:
         raise BadRequest(f"{model.display_name} cannot see images; choose a model that can.")
     if documents and model.documents is False:
@@ -29,7 +29,7 @@ def refuse_unreadable(model: Model, *, images: bool, documents: bool) -> None:
 
 
 def route(model: Model) -> Target:
-    """Where this deployment calls a model, as its settings say."""
+    """What this deployment invokes for a model, and in which region, according to the settings."""
     return target_of(
         model,
         region=settings.BEDROCK_REGION,
@@ -42,10 +42,15 @@ def route(model: Model) -> Target:
 def target_of(
     model: Model, *, region: str, cross_region: bool, global_inference: bool, profile_arns: Mapping[str, str]
 ) -> Target:
-    """Chooses what to invoke: the operator's own profile, the global one, the region's geographic one, the bare id.
+    """Chooses what to invoke. The first of these that applies:
 
-    With both switches off the bare id is called even where Bedrock wants a profile: keeping data in the region is
-    what the switch promises, and a clear refusal is better than a quiet detour.
+    1. The inference profile that the operator set for this model.
+    2. With `global_inference`, the global profile, if it serves the region.
+    3. With `cross_region`, the geographic profile that serves the region.
+    4. The bare model id.
+
+    With both switches off the bare id is called even where Bedrock requires a profile. The switches promise that data
+    stays in the region, so a clear refusal by Bedrock is better than a call to another region that nobody sees.
     """
     if arn := profile_arns.get(model.key):
         return Target(arn, region)

@@ -1,4 +1,4 @@
-"""What a call costs, from Bedrock's usage and the catalogue's list prices or the operator's own."""
+"""What a call costs: Bedrock's usage times the catalogue's list prices, or the operator's own prices."""
 
 from collections.abc import Mapping
 from decimal import Decimal
@@ -12,17 +12,19 @@ OVERRIDES = {"input": "input", "output": "output", "cacheRead": "cache_read", "c
 
 
 def prices(model: Model, target: Target, overrides: Mapping[str, Mapping[str, Any]]) -> PriceRow:
-    """USD per 1,000 tokens for what is invoked: by a geographic profile's own row, else the region's or the default.
+    """USD per 1,000 tokens for what is invoked.
 
-    A row without a cache price takes the default one. Nova's cache writes are the exception: only the default is
-    priced by any source, equal to the input price, so elsewhere the same row's input price is the nearest reading.
+    The row is that of the inference profile's geography, else of the region, else the default row; `overrides` are the
+    operator's prices by model key and go first. A row without a cache price takes that of the default row. Nova's cache
+    writes are the exception: the sources price them in the default row only, at the input price. So in any other row
+    they are taken to cost the input price of that row.
     """
     default = model.region_prices.get("default", UNPRICED)
     row = model.profile_prices.get(target.geography or "") or model.region_prices.get(target.region, default)
     cache_write = row.cache_write
     if cache_write is None:
         cache_write = row.input if model.family == "nova" else default.cache_write
-    found = {
+    row_prices = {
         "input": row.input,
         "output": row.output,
         "cache_read": row.cache_read if row.cache_read is not None else default.cache_read,
@@ -30,8 +32,8 @@ def prices(model: Model, target: Target, overrides: Mapping[str, Mapping[str, An
     }
     for name, value in overrides.get(model.key, {}).items():
         if name in OVERRIDES and value is not None:
-            found[OVERRIDES[name]] = Decimal(str(value))
-    return PriceRow(**found)
+            row_prices[OVERRIDES[name]] = Decimal(str(value))
+    return PriceRow(**row_prices)
 
 
 def price(usage: Usage, row: PriceRow) -> Decimal | None:

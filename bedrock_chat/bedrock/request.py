@@ -1,4 +1,4 @@
-"""Requests to Bedrock, composed purely. What a model refuses is not sent."""
+"""Composes requests to Bedrock, without side effects. A request leaves out whatever the model would refuse."""
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,16 +12,16 @@ from bedrock_chat.bedrock.tools import ToolSpec
 
 Content = list[ConverseBlock]
 CACHE_POINT: ConverseBlock = {"cachePoint": {"type": "default"}}
-MARKED_QUESTIONS = 2  # with system and tools that makes four, as many as Bedrock takes
-BESIDE_A_DOCUMENT: ConverseBlock = {"text": "See the attached document."}  # Bedrock wants text beside a document
-MOST_DOCUMENTS = 5  # Bedrock counts those of the whole request
+MARKED_QUESTIONS = 2  # with the marks on system and tools that makes four, as many as Bedrock accepts
+BESIDE_A_DOCUMENT: ConverseBlock = {"text": "See the attached document."}  # Bedrock requires text beside a document
+MOST_DOCUMENTS = 5  # in the whole request
 IN_PLACE_OF_A_DOCUMENT: ConverseBlock = {"text": "(A document that was attached here is no longer sent.)"}
 LOWEST_REASONING_TOP_P = 0.95
 
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """What somebody chose; None is the model's default."""
+    """The parameters that were chosen. None stands for the model's default."""
 
     max_tokens: int | None = None
     temperature: float | None = None
@@ -33,9 +33,9 @@ class Parameters:
 
 @dataclass(frozen=True, slots=True)
 class ModelRequest:
-    """A call to be made: `body` is Converse's keyword arguments without `modelId`.
+    """A call to be made. `body` holds Converse's keyword arguments without `modelId`.
 
-    Where it is not `streamable`, Converse stands behind a streaming answer.
+    If it is not `streamable`, the whole answer is fetched with Converse, even for a client that listens to a stream.
     """
 
     model: Model
@@ -58,23 +58,24 @@ def compose(
     reasoning: bool = False,
     prompt_caching: bool = True,
 ) -> ModelRequest:
-    """The request for Converse messages whose bodies are resolved. Raises BadRequest for what the model cannot see.
+    """The request for `messages`, whose attachments already hold their bytes.
 
-    `reasoning` is ignored where the model does not think, or always does. Messages that need no change are passed on
-    as they are, so that a conversation of a thousand turns is not copied.
+    Raises BadRequest for images or documents that the model cannot read. `reasoning` is ignored if the model cannot
+    think, or always thinks. Messages that need no change are not copied, because a conversation may have a thousand
+    turns.
     """
     thinks = reasoning and model.reasoning.fields is not None
     marks = model.caching.targets if prompt_caching and model.caching.max_checkpoints else frozenset()
-    sent = _messages(model, messages)
+    adapted = _messages(model, messages)
     body: dict[str, Any] = {}
     if model.system_prompt is False:
-        sent = _opened_by(instruction, sent) if instruction else sent
+        adapted = _with_instruction(instruction, adapted) if instruction else adapted
     else:
         body["system"] = _system(instruction, marked="system" in marks)
     if "messages" in marks:
-        sent = _marked(sent)
+        adapted = _marked(adapted)
     config, additional = _parameters(model, parameters, thinks=thinks)
-    body |= {"messages": sent, "inferenceConfig": config}
+    body |= {"messages": adapted, "inferenceConfig": config}
     if additional:
         body["additionalModelRequestFields"] = additional
     sends_tools = bool(tools) and model.tools is not False
@@ -87,9 +88,10 @@ def compose(
 
 
 def _messages(model: Model, messages: Sequence[ConverseMessage]) -> list[ConverseMessage]:
-    """History as this model takes it: reasoning it did not sign is left out, documents lose their names.
+    """The messages as this model accepts them, without reasoning that it did not sign and without documents' names.
 
-    A conversation may gather more documents than a request may hold; the newest are sent, and a note for each other.
+    A conversation may contain more documents than a request may hold. The newest documents are sent, and a note in
+    place of each older one.
     """
     documents = sum("document" in block for message in messages for block in message["content"])
     numbers = itertools.count(min(0, MOST_DOCUMENTS - documents) + 1)
@@ -113,9 +115,9 @@ def _question(model: Model, message: ConverseMessage, numbers: Iterator[int]) ->
 
 
 def _document(document: Mapping[str, Any], number: int) -> ConverseBlock:
-    """Documents are numbered so that the ones to be sent begin at 1.
+    """The document under a neutral name, or a note in its place: documents to be sent have numbers from 1.
 
-    The client's name is not sent: it is a way to inject prompts, and Bedrock limits its alphabet.
+    The client's name for it is not sent, because it could inject a prompt, and Bedrock limits its alphabet.
     """
     return {"document": {**document, "name": f"document {number}"}} if number > 0 else IN_PLACE_OF_A_DOCUMENT
 
@@ -134,21 +136,24 @@ def _is_kept(model: Model, reasoning: Mapping[str, Any]) -> bool:
     return "redactedContent" in reasoning or bool(reasoning.get("reasoningText", {}).get("signature"))
 
 
-def _opened_by(instruction: str, messages: list[ConverseMessage]) -> list[ConverseMessage]:
-    """Where system prompts are refused the instruction opens the first user message."""
+def _with_instruction(instruction: str, messages: list[ConverseMessage]) -> list[ConverseMessage]:
+    """The messages with the instruction before the first question, for models that refuse system prompts."""
     first, *rest = messages
     return [{"role": first["role"], "content": [{"text": instruction}, *first["content"]]}, *rest]
 
 
 def _marked(messages: list[ConverseMessage]) -> list[ConverseMessage]:
-    """Cache marks on the last two questions. Tool results carry none: the rounds of a turn move on too fast."""
-    marked, left = list(messages), MARKED_QUESTIONS
+    """The messages with cache points after the last two questions.
+
+    Tool results get none, because the rounds of a turn follow each other too fast.
+    """
+    marked, remaining = list(messages), MARKED_QUESTIONS
     for index in range(len(marked) - 1, -1, -1):
         message = marked[index]
         if message["role"] == "user" and not any("toolResult" in block for block in message["content"]):
             marked[index] = {"role": "user", "content": [*message["content"], CACHE_POINT]}
-            left -= 1
-            if not left:
+            remaining -= 1
+            if not remaining:
                 break
     return marked
 
@@ -173,7 +178,7 @@ def _tool_config(tools: Sequence[ToolSpec], *, marked: bool) -> dict[str, Any]:
 
 
 def _parameters(model: Model, chosen: Parameters, *, thinks: bool) -> tuple[dict[str, Any], dict[str, Any]]:
-    """`inferenceConfig` and `additionalModelRequestFields`."""
+    """`inferenceConfig` and `additionalModelRequestFields`: the chosen parameters, else the model's defaults."""
     max_tokens = _at_most(chosen.max_tokens or model.defaults.max_tokens, model.max_output_tokens)
     additional: dict[str, Any] = {}
     if thinks:
@@ -189,10 +194,11 @@ def _parameters(model: Model, chosen: Parameters, *, thinks: bool) -> tuple[dict
 
 
 def _sampling(model: Model, chosen: Parameters, *, thinks: bool) -> dict[str, Any]:
+    """`temperature` and `topP`: the chosen values, else the defaults, as the model's restrictions allow them."""
     temperature = chosen.temperature if chosen.temperature is not None else model.defaults.temperature
     top_p = chosen.top_p if chosen.top_p is not None else model.defaults.top_p
     if "temperature-or-topP" in model.restrictions:
-        # Who chose topP alone gets it; everybody else gets the temperature.
+        # Only one of the two may be sent: topP if it was chosen alone and the model does not think, else temperature.
         if chosen.top_p is not None and chosen.temperature is None and not thinks:
             temperature = None
         else:
@@ -210,7 +216,11 @@ def _sampling(model: Model, chosen: Parameters, *, thinks: bool) -> dict[str, An
 
 
 def _thinking(model: Model, chosen: Parameters, max_tokens: int) -> tuple[int, dict[str, Any]]:
-    """Reasoning fields, and `maxTokens` with room for them: thinking must not eat the answer's allowance."""
+    """`maxTokens` and the fields that switch reasoning on.
+
+    Thinking must not use up the tokens of the answer. So if the budget is not below `maxTokens`, `maxTokens` grows by
+    the budget, up to the model's limit.
+    """
     fields = model.reasoning.fields or {}
     if model.reasoning.mode != "budgetTokens":
         return max_tokens, {name: dict(value) for name, value in fields.items()}
@@ -222,11 +232,12 @@ def _thinking(model: Model, chosen: Parameters, max_tokens: int) -> tuple[int, d
 
 
 def _at_most(tokens: int, limit: int | None) -> int:
-    """Bedrock refuses more than a model can write, and whoever chose more wants as much as there is."""
+    """At most as many tokens as the model can write, because Bedrock refuses more. A higher choice means "the most"."""
     return tokens if limit is None else min(tokens, limit)
 
 
 def _put(fields: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
+    """Sets a value in nested dictionaries, and creates the missing ones."""
     *outer, last = path
     for name in outer:
         fields = fields.setdefault(name, {})

@@ -1,4 +1,4 @@
-"""The only calls to models: bounded retries that can be seen, and every fault mapped."""
+"""The only calls to models. Retries are bounded and visible, and faults of Bedrock become `faults.ModelFault`."""
 
 import itertools
 import logging
@@ -22,7 +22,7 @@ LONGEST_WAIT = 8.0
 
 
 class _Progress:
-    """What one try has shown so far. `started` is the call's, so that waits between tries count."""
+    """What one try has yielded so far. `started` is when the whole call began, so times include waits between tries."""
 
     def __init__(self, started: float) -> None:
         self.started = started
@@ -53,13 +53,19 @@ class _Progress:
 
 
 def call(request: ModelRequest, *, stream: bool, interrupt: Interruption | None = None) -> Iterator[Event]:
-    """Asks the model; yields events, the last one `Closed`. `stream` where somebody listens.
+    """Calls the model and yields its events; the last one is `Closed`. Raises a `faults.ModelFault`.
 
-    Raises a `faults.ModelFault`. Throttling and lack of capacity are retried, before the answer has begun and for at
-    most `MODEL_RETRY_SECONDS` in all; each wait is told by `Retrying` before it is kept. A timeout is never retried:
-    the model may still be at work, and would be paid twice. `interrupt` ends the call at once, also while it waits:
-    with the fault that a broken connection is, or with the one it waited for. Closing the generator closes the
-    connection.
+    With `stream`, because somebody listens, the answer comes piece by piece if the request allows it. One try:
+
+    1. Send the request, and yield the events of the answer.
+    2. If a fault comes after the answer's end, only the usage is lost: yield `Closed`.
+    3. If a fault comes after the answer's beginning, or is not of a kind that is retried, raise it. A timeout is never
+       retried: the model may still be at work, and the answer would be paid twice.
+    4. Otherwise, such as for throttling or lack of capacity, yield `Retrying`, wait and try again. If the wait would
+       end later than `MODEL_RETRY_SECONDS` after the start of the call, raise the fault instead.
+
+    `interrupt` ends the call at once. If the connection was in use, the fault is that of a broken connection; during a
+    wait, it is the fault that caused the wait. Closing the generator closes the connection.
     """
     started = time.monotonic()
     interrupt = interrupt or Interruption()
@@ -77,7 +83,7 @@ def call(request: ModelRequest, *, stream: bool, interrupt: Interruption | None 
             if not interrupt.requested:
                 _report(fault, request)
             if progress.stop_reason is not None:
-                break  # the answer is complete; only what follows it, the usage, is lost
+                break
             wait = _wait(fault, attempt)
             if progress.begun or wait is None or time.monotonic() + wait > started + settings.MODEL_RETRY_SECONDS:
                 raise
@@ -90,7 +96,10 @@ def call(request: ModelRequest, *, stream: bool, interrupt: Interruption | None 
 
 
 def _wait(fault: faults.ModelFault, attempt: int) -> float | None:
-    """Seconds before the next try: exponential, with jitter, and no less than Bedrock asks for. None: do not retry."""
+    """Seconds to wait before the next try, or None for a fault that is not retried.
+
+    The time grows exponentially, with jitter, and is never shorter than Bedrock demands.
+    """
     if not fault.retried:
         return None
     backoff = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(attempt, 10)) * random.uniform(0.5, 1.0)  # noqa: S311  jitter
@@ -98,25 +107,28 @@ def _wait(fault: faults.ModelFault, attempt: int) -> float | None:
 
 
 def _report(fault: faults.ModelFault, request: ModelRequest) -> None:
-    """Faults only an operator can mend are errors in the log; never with a word of the prompt."""
+    """Logs a fault, as an error if only an operator can remove its cause. The prompt is never logged."""
     level = logging.ERROR if fault.for_operators else logging.WARNING
     logger.log(level, "bedrock fault %s for %s in %s", fault.code, request.target.model_id, request.target.region)
 
 
 def _once(request: ModelRequest, progress: _Progress, interrupt: Interruption, *, stream: bool) -> Generator[Event]:
+    """One try: sends the request and yields the events of its answer, without `Closed`.
+
+    Exceptions of boto3, botocore and urllib3 become faults; mistakes of our own code are raised as they are. A stream
+    is closed however the try ends.
+    """
     try:
-        model_id, send = (
-            request.target.model_id,
-            clients.bedrock_runtime().converse_stream if stream else clients.bedrock_runtime().converse,
-        )
+        client = clients.bedrock_runtime()
+        send = client.converse_stream if stream else client.converse
         with interrupt.of_this_thread():
-            response = send(modelId=model_id, **request.body)
+            response = send(modelId=request.target.model_id, **request.body)
         if stream:
-            events = response["stream"]
+            event_frames = response["stream"]
             try:
-                yield from answers.read_stream(_frames(events), progress.token)
+                yield from answers.read_stream(_frames(event_frames), progress.token)
             finally:
-                _give_back(events)
+                _release(event_frames)
         else:
             yield from answers.read_whole(response)
     except Exception as error:
@@ -127,16 +139,17 @@ def _once(request: ModelRequest, progress: _Progress, interrupt: Interruption, *
 
 
 def _frames(events: Any) -> Iterable[Any]:
-    """A stream's frames by our own decoder, where botocore still keeps the body where it did; else by botocore's."""
+    """A stream's frames, decoded by us. If another botocore keeps the body elsewhere, its own decoder is used."""
     body = getattr(events, "_raw_stream", None)
     return events if body is None else event_stream.decode(body.stream())
 
 
-def _give_back(events: Any) -> None:
-    """Closes a stream, and puts its place back into the pool now rather than when garbage is collected.
+def _release(events: Any) -> None:
+    """Closes a stream and returns its connection to the pool now, not when garbage is collected.
 
-    `close()` alone leaves an unfinished stream's place taken: its response lives on in the traceback of the fault, and
-    fills the pool over its size when it goes. A stream that was read to its end has given its connection back.
+    After `close()` alone an unfinished stream still occupies its place in the pool: the traceback of the fault keeps
+    the response alive, and its late return overfills the pool. A stream that was read to its end has already returned
+    its connection.
     """
     events.close()
     if release := getattr(getattr(events, "_raw_stream", None), "release_conn", None):

@@ -1,10 +1,10 @@
-"""Converse's shapes that pass through our hands, as botocore takes and gives them."""
+"""The types of Converse's messages and content blocks, as botocore takes and returns them."""
 
 from typing import Any, Literal, TypedDict
 
 
 class ConverseBlock(TypedDict, total=False):
-    """A content block: exactly one of these members stands in it."""
+    """A content block. Exactly one of these members is present."""
 
     text: str
     image: dict[str, Any]
@@ -16,7 +16,7 @@ class ConverseBlock(TypedDict, total=False):
 
 
 class ConverseMessage(TypedDict):
-    """What one side has said; roles alternate, and a user begins."""
+    """One message of a conversation. The roles alternate, and the first message is the user's."""
 
     role: Literal["user", "assistant"]
     content: list[ConverseBlock]

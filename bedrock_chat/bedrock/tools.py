@@ -1,4 +1,4 @@
-"""Tools: how a model is told of one, what running one gave, and what it found for the reader."""
+"""Tools: how a tool is described to a model, that a tool has run, and the documents that it returned."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class ToolSpec:
-    """A tool as the model is told of it; `schema` is the JSON schema of its input."""
+    """A tool as it is described to the model. `schema` is the JSON schema of its input."""
 
     name: str
     description: str
@@ -24,7 +24,7 @@ class ToolResult:
 
 @dataclass(frozen=True, slots=True)
 class FoundDocument:
-    """What a tool found, for the reader to look at. `content` is a tool result's part, such as `{"text": …}`."""
+    """A document that a tool returned, for the user to read. `content` is a part of the tool result: `{"text": …}`."""
 
     tool_use_id: str
     content: dict[str, Any]

@@ -1,1 +1,1 @@
-"""Bodies of images and documents: where they are stored, who refers to them, who may read them."""
+"""Bodies of images and documents: where they are stored, what refers to them, who may read them."""

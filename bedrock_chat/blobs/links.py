@@ -1,7 +1,7 @@
-"""Addresses of blobs: whoever holds one may read that blob until it expires, and needs no token.
+"""Addresses of blobs: whoever has one may read that blob without a token, until the address expires.
 
-An address is given out only to somebody who may read the blob. It names the content, the type and the file's name it
-is served with, and until when; a signature over all of it is the permission. Within a quarter of the addresses' life
+An address is given out only to somebody who may read the blob. It names the blob, the content type and the file name
+to serve it with, and its expiry. A signature over these four is the permission. Within a quarter of the addresses' life
 the same blob has the same address, so that a browser which opens a conversation again finds it in its cache.
 """
 
@@ -20,13 +20,13 @@ from django.utils.http import content_disposition_header
 from bedrock_chat.wire.errors import Forbidden
 
 PATH = "/blobs/"
-SALT = "bedrock_chat.blob_links"  # as it was first: addresses that were given out stay good
+SALT = "bedrock_chat.blob_links"  # with another one, addresses that were given out would no longer hold
 LONGEST_NAME = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """What an address says: the blob, how it is served, and until when (seconds since 1970)."""
+    """The contents of an address: the blob, how to serve it, and until when (seconds since 1970)."""
 
     sha256: str
     content_type: str
@@ -48,14 +48,14 @@ class Link:
 
 
 def make(sha256: str, content_type: str, file_name: str) -> Link:
-    """An address that holds for BLOB_URL_SECONDS, and at least for three quarters of them."""
+    """An address that holds for BLOB_URL_SECONDS at most, and for three quarters of them at least."""
     life: int = settings.BLOB_URL_SECONDS
     step = max(1, life // 4)
     return Link(sha256, content_type, file_name, (int(time.time()) + life) // step * step)
 
 
 def read(sha256: str, query: Mapping[str, str]) -> Link:
-    """The address that was asked for. Raises Forbidden where it is not one of ours, or is over."""
+    """The address of a request. Raises Forbidden if this server did not sign it, or if it has expired."""
     until = query.get("until", "")
     number = int(until) if until.isascii() and until.isdecimal() and len(until) <= 12 else 0
     link = Link(sha256, query.get("type", ""), query.get("name", ""), number)
@@ -67,7 +67,7 @@ def read(sha256: str, query: Mapping[str, str]) -> Link:
 
 
 def plain_name(file_name: str) -> str:
-    """A file's name that every header takes: one line, its ending kept where it is long."""
+    """A file's name that is safe in a header: one line without slashes. A long one is cut in its middle."""
     name = " ".join(file_name.replace("/", " ").replace("\\", " ").split())
     if len(name) > LONGEST_NAME:
         name = f"{name[: LONGEST_NAME // 2]}…{name[-LONGEST_NAME // 2 + 1 :]}"
@@ -75,17 +75,18 @@ def plain_name(file_name: str) -> str:
 
 
 def storage_signs() -> bool:
-    """Whether addresses are the storage's own, which name its files, or this server's, which name blobs.
+    """Whether the storage signs addresses, which name its files. Otherwise this server does, and they name blobs.
 
-    A storage that signs has `signed_url(name, *, seconds, content_type, content_disposition)`.
+    A storage that signs has the method `signed_url(name, *, seconds, content_type, content_disposition)`.
     """
     return hasattr(default_storage, "signed_url")
 
 
 def url(sha256: str, name: str | None, *, content_type: str, file_name: str) -> str:
-    """An address that serves the blob for BLOB_URL_SECONDS without a token; give it only to who may read the blob.
+    """An address that serves the blob without a token, for BLOB_URL_SECONDS at most. Give it only to a user who may
+    read the blob.
 
-    `name` is the file's, where the storage signs. Without it, as with any other storage, this server serves the file.
+    `name` is the file's name in a storage that signs. Without it, or with another storage, this server serves the file.
     """
     shown_name = plain_name(file_name)
     if name is not None and storage_signs():
@@ -100,5 +101,5 @@ def url(sha256: str, name: str | None, *, content_type: str, file_name: str) -> 
 
 
 def is_shown(content_type: str) -> bool:
-    """Whether a browser may show it; everything else is to be saved, since an HTML document may hold scripts."""
+    """Whether a browser may show it. Everything else is downloaded, since an HTML document may contain scripts."""
     return content_type.startswith("image/")

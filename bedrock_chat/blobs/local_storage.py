@@ -13,10 +13,10 @@ UNFINISHED = ".upload-"
 
 
 class LocalFiles(FileSystemStorage):
-    """Files that are whole or absent: a process killed in mid-write leaves no half body under a blob's name."""
+    """Files that are whole or absent: a process that is killed in mid-write leaves no half body under a blob's name."""
 
     def get_available_name(self, name: str, max_length: int | None = None) -> str:
-        """The name itself: equal names are equal bytes, and of two who save them at once either may have written."""
+        """The name itself: equal names are equal bytes, so either of two concurrent uploads may write it."""
         return name
 
     def _save(self, name: str, content: File) -> str:
@@ -36,7 +36,7 @@ class LocalFiles(FileSystemStorage):
         return name
 
     def remove_unfinished(self, before: datetime) -> None:
-        """Removes what processes that were killed in mid-write have left, if it is older than that."""
+        """Removes the unfinished files that killed processes left, if they were last written before `before`."""
         for path in Path(self.location).rglob(f"{UNFINISHED}*"):
             with suppress(FileNotFoundError):  # its upload has just ended
                 if path.stat().st_mtime < before.timestamp():

@@ -1,4 +1,4 @@
-"""The rows behind stored bodies, and who refers to them."""
+"""The rows behind stored bodies, and what refers to them."""
 
 import secrets
 
@@ -12,9 +12,9 @@ def new_generation() -> str:
 
 
 class Blob(models.Model):
-    """A body in storage. `stored_at` moves on every upload of the same bytes, so that removal can keep its distance.
+    """A body in storage. Every upload of the same bytes sets `stored_at`, so that removal leaves recent uploads alone.
 
-    `generation` ends the file's name, and is another one whenever the row is made anew; those of old have none.
+    `generation` is the end of the file's name. Every new row gets a new one; the oldest rows have an empty one.
     """
 
     sha256 = models.CharField(primary_key=True, max_length=64)
@@ -40,7 +40,7 @@ class BlobRemoval(models.Model):
 
 
 class BlobReference(models.Model):
-    """An owner of a blob, by value: the apps to the right own rows that the kernel cannot point at."""
+    """An owner of a blob, named by value: owners are rows of other apps, to which the kernel has no foreign keys."""
 
     blob = models.ForeignKey(Blob, on_delete=models.PROTECT, related_name="references")
     owner_kind = models.CharField(max_length=32)

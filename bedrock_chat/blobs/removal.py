@@ -1,9 +1,11 @@
-"""Removing bodies that nobody refers to, a while after they were last uploaded.
+"""Removes bodies that nothing refers to, at least BLOB_GRACE_SECONDS after they were last uploaded.
 
-Upload and removal of the same bytes may meet. The blob goes first: one transaction looks at its age and its references,
-deletes its row and notes its file's name. From then on an upload of the same bytes makes a new row and another file.
-The file is deleted outside any transaction, by whoever finds the note, however late and however often: nothing will
-ever be stored under that name again.
+The same bytes may be uploaded and removed at the same time. So removal takes two steps:
+
+1. One transaction checks the age and the references of a blob, deletes its row, and notes its file's name. From then on
+   an upload of the same bytes makes a new row and another file.
+2. Whichever worker finds the note deletes the file, outside any transaction. It may be late and do so more than once:
+   nothing is ever stored under that name again.
 """
 
 from datetime import datetime, timedelta
@@ -22,7 +24,7 @@ AT_A_TIME = 100
 
 
 def remove_unreferenced(job: Claimed) -> None:
-    """The periodic job. Raises LeaseLost where another worker has taken over, and the work would be done twice."""
+    """The periodic job. Raises LeaseLost if another worker has taken it over, so that the work is not done twice."""
     cutoff = database_now() - timedelta(seconds=settings.BLOB_GRACE_SECONDS)
     while True:
         job.check()
@@ -41,16 +43,16 @@ def remove_unreferenced(job: Claimed) -> None:
 
 @transaction.atomic
 def _forget(cutoff: datetime) -> int:
-    """Turns some blobs that are old and that nobody refers to into files to be deleted; gives their number."""
-    forgotten = Blob.objects.filter(stored_at__lt=cutoff).filter(
+    """Replaces up to AT_A_TIME old blobs that nothing refers to by notes of their files. Returns their number."""
+    unreferenced = Blob.objects.filter(stored_at__lt=cutoff).filter(
         ~Exists(BlobReference.objects.filter(blob=OuterRef("pk")))
     )
-    # A row that is locked is being uploaded. Who comes later waits and finds none: an upload makes another one, and a
-    # reference that took longer than the grace to follow its upload is refused by the database.
-    locked = forgotten.order_by("stored_at").select_for_update(skip_locked=True)
-    chosen = list(locked.values_list("pk", flat=True)[:AT_A_TIME])
-    # Once more, now that nothing can come between: one may have been referred to just before it was locked.
-    rows = list(forgotten.filter(pk__in=chosen).values_list("pk", "generation"))
+    # Rows that are locked are being uploaded: skip them. An upload that comes later waits for our lock, finds no row
+    # and makes another one. A reference that follows its upload later than the grace is refused by the database.
+    locked = unreferenced.order_by("stored_at").select_for_update(skip_locked=True)
+    keys = list(locked.values_list("pk", flat=True)[:AT_A_TIME])
+    # Check again, now that the rows are locked: a reference may have been added just before.
+    rows = list(unreferenced.filter(pk__in=keys).values_list("pk", "generation"))
     BlobRemoval.objects.bulk_create([BlobRemoval(name=name_of(*row)) for row in rows])
     Blob.objects.filter(pk__in=[sha256 for sha256, _ in rows]).delete()
     return len(rows)

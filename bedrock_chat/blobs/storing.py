@@ -1,11 +1,11 @@
-"""Bodies of images and documents: one file per content, named by its SHA-256, and who refers to it.
+"""Bodies of images and documents: one file per content, named by its SHA-256, and what refers to it.
 
 A blob is stored before the transaction that refers to it (`store`), since storage may be a network away; the reference
 is written inside that transaction (`refer`). A blob that no reference names, whether its transaction failed or its
 owner is gone, is garbage (`removal`).
 
-A file's name is never used again: what is uploaded after a removal gets another one (`generation`). So a removal can be
-as late as it likes, and deletes nothing but the file that it was for.
+A file's name is never used again: what is uploaded after a removal gets another one (`generation`). So a removal
+may come late, and still deletes no other file than the one it was meant for.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from django.db.models import Exists, OuterRef
 from bedrock_chat.blobs.models import Blob, BlobReference
 from bedrock_chat.wire.errors import NotFound
 
-AT_A_TIME = 10_000  # parameters that a statement on SQLite surely takes
+AT_A_TIME = 10_000  # a statement on SQLite surely takes so many parameters
 
 
 def name_of(sha256: str, generation: str) -> str:
@@ -35,15 +35,15 @@ def digest(body: bytes) -> str:
 def store(bodies: Mapping[str, bytes]) -> None:
     """Puts bodies (SHA-256 → bytes) into storage and makes their rows. Call it outside any transaction.
 
-    The row comes first: a file whose row were missing could never be found again for removal.
+    The row comes first: removal could never find a file that has no row.
     """
     if not bodies:
         return
-    # In one order, whatever that of the message: two who store the same files wait for each other's rows.
+    # Sorted: two uploads of the same files in different orders would wait for each other's rows.
     rows = [Blob(sha256=sha256, size=len(bodies[sha256])) for sha256 in sorted(bodies)]
     with transaction.atomic():
         Blob.objects.bulk_create(rows, update_conflicts=True, update_fields=["stored_at"], unique_fields=["sha256"])
-        names = locate(bodies)  # a row that was there has kept its generation
+        names = locate(bodies)  # a row that existed has kept its generation
     for sha256, name in names.items():
         if not default_storage.exists(name):
             default_storage.save(name, ContentFile(bodies[sha256]))
@@ -72,7 +72,7 @@ def forget(owner_kind: str, owner_ids: Iterable[int]) -> None:
 
 
 class StoredFiles:
-    """Bodies of blobs, whose files are looked up together: say what you `expect`, in as few calls as you can."""
+    """Reads bodies of blobs. Their files are looked up together: name them to `expect`, in as few calls as you can."""
 
     def __init__(self) -> None:
         self._names: dict[str, str | None] = {}
@@ -98,7 +98,7 @@ class StoredFiles:
 
 
 def open_owned(sha256: str) -> File:
-    """The body's file, to be closed by the caller. Raises NotFound where nothing refers to it any more."""
+    """The body's file, to be closed by the caller. Raises NotFound if nothing refers to it any more, or it is lost."""
     owned = Blob.objects.filter(Exists(BlobReference.objects.filter(blob=OuterRef("pk"))), pk=sha256)
     for generation in owned.values_list("generation", flat=True):
         with suppress(FileNotFoundError):

@@ -1,4 +1,4 @@
-"""Files whose address is the permission to read them."""
+"""Serves files whose address is the permission to read them."""
 
 from django.http import FileResponse
 from django.http.response import HttpResponseBase
@@ -32,7 +32,7 @@ class BlobViewSet(ViewSet):
             filename=link.file_name,
             content_type=link.content_type,
         )
-        # What was uploaded is somebody's, and may call itself what it likes: nothing in it runs or is guessed at.
+        # A user may upload anything under any type: nothing in it may run, and no browser may guess another type.
         response.headers["Content-Security-Policy"] = "default-src 'none'; sandbox; frame-ancestors 'none'"
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers["Cache-Control"] = f"private, max-age={link.seconds_left}, immutable"

@@ -1,4 +1,4 @@
-"""The thread's database connection: letting go of it, and of SQLite's lock; the clock of all who share the database."""
+"""Releases a thread's database connection and SQLite's lock, and reads the clock that all processes share."""
 
 import time
 from collections.abc import Iterator
@@ -10,32 +10,34 @@ from django.utils import timezone
 
 
 class TransactionOpen(RuntimeError):
-    """A connection was to be let go in the middle of a transaction."""
+    """A connection was to be released in the middle of a transaction."""
 
 
 def release_connection(*, final: bool = False) -> None:
-    """Let go of this thread's connection before something slow; the next query takes one again by itself.
+    """Release this thread's connection before something slow. The next query takes one again by itself.
 
-    On PostgreSQL it goes back to the pool: held while a model talks, 200 turns starve a pool of ten. On SQLite the
-    thread keeps its own, which costs nothing while idle and 1.7 ms to open again, unless it is broken or this is the
-    thread's last act (`final`, which every thread we start ends with).
+    On PostgreSQL it goes back to the pool: if 200 turns kept theirs while a model answers, they would starve a pool of
+    ten. On SQLite the thread keeps its connection, which costs nothing while idle and 1.7 ms to open again. It is
+    closed if it is broken, or if this is the end of the thread (`final`, which every thread that we start sets).
 
-    Raises TransactionOpen inside `atomic()`: what the transaction wrote so far would be lost without a word.
+    Raises TransactionOpen inside `atomic()`: what the transaction wrote so far would be lost silently.
     """
-    for held in connections.all(initialized_only=True):
-        if held.in_atomic_block:
+    for wrapper in connections.all(initialized_only=True):
+        if wrapper.in_atomic_block:
             raise TransactionOpen("A transaction is open: leave atomic() before the connection is released.")
-        if final or held.vendor != "sqlite":
-            held.close()
+        if final or wrapper.vendor != "sqlite":
+            wrapper.close()
         else:
-            held.close_if_unusable_or_obsolete()
+            wrapper.close_if_unusable_or_obsolete()
 
 
 @contextmanager
 def yield_sqlite_lock(pauses: float = 3.0) -> Iterator[None]:
-    """Around one of many short transactions in a row: pauses behind it, on SQLite, so many times as long as it took.
+    """Put this around each of many short transactions in a row. On SQLite it then sleeps `pauses` times as long as the
+    transaction took, so that other writers get their turn.
 
-    SQLite's lock has no queue. Who waits for it looks now and then, and would find it taken time after time.
+    SQLite's lock has no queue. A writer that waits for it tries again now and then, and without the pauses it would
+    find the lock taken every time.
     """
     started = time.monotonic()
     yield
@@ -44,16 +46,15 @@ def yield_sqlite_lock(pauses: float = 3.0) -> Iterator[None]:
 
 
 def truncate_log() -> None:
-    """Brings what was written into SQLite's file and empties its log, so that what was deleted stands in neither."""
+    """Moves SQLite's write-ahead log into the database file and empties it, so that neither contains deleted data."""
     if connection.vendor == "sqlite":
         with connection.cursor() as cursor:
             cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def database_now() -> datetime:
-    """The time by the clock that all processes on this database share: PostgreSQL's, even in mid-transaction.
-
-    A SQLite file lives on one machine, whose own clock is that clock.
+    """The time of the clock that all processes on this database share. On PostgreSQL it is the server's, and it goes on
+    inside a transaction. A SQLite file is on one machine, so it is that machine's.
     """
     if connection.vendor != "postgresql":
         return timezone.now()

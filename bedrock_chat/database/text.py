@@ -12,7 +12,7 @@ def is_storable(text: str) -> bool:
 
 
 def storable(value: Any) -> Any:
-    """The same JSON value, with U+FFFD for what cannot be stored: what a model says must not break its own storing."""
+    """The same JSON value, with U+FFFD for NUL and lone surrogates, so that any answer of a model can be stored."""
     match value:
         case str():
             if is_storable(value):

@@ -42,5 +42,5 @@ def _address(hop: str) -> str | None:
         parsed = ipaddress.ip_address(hop)
     except ValueError:
         return None
-    # A socket that listens on `::` tells IPv4 peers as ::ffff:192.0.2.1, which no IPv4 network contains.
+    # A socket that listens on `::` reports IPv4 peers as ::ffff:192.0.2.1, which no IPv4 network contains.
     return str(getattr(parsed, "ipv4_mapped", None) or parsed)

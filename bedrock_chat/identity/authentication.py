@@ -1,4 +1,4 @@
-"""From a token to its caller: over HTTP as DRF asks for it, over the WebSocket by `sign_in`."""
+"""Turns a token into its caller: over HTTP for DRF, over the WebSocket through `sign_in`."""
 
 from typing import Any
 
@@ -22,6 +22,12 @@ def sign_in(request: HttpRequest, token: str) -> Caller:
 
 
 def _sign_in(request: HttpRequest, token: str) -> tuple[User, Caller]:
+    """The user and the caller behind a token. Raises Unauthenticated, Forbidden, TooManyRequests.
+
+    1. The token is verified. If it fails, the failure counts against the client's address.
+    2. The user's row is read, or made for a new user.
+    3. A suspended user is refused.
+    """
     try:
         if not token:
             raise InvalidToken("A bearer token is needed")
@@ -43,10 +49,10 @@ class TokenAuthentication(BaseAuthentication):
     """`Authorization: Bearer <ID token>`. `request.user` is the User, `request.auth` the frozen Caller."""
 
     def authenticate(self, request: Request) -> tuple[User, Caller] | None:
-        given = request.META.get("HTTP_AUTHORIZATION")
-        if given is None:
+        header = request.META.get("HTTP_AUTHORIZATION")
+        if header is None:
             return None
-        scheme, _, token = given.strip().partition(" ")
+        scheme, _, token = header.strip().partition(" ")
         return _sign_in(request._request, token.strip() if scheme.lower() == "bearer" else "")
 
     def authenticate_header(self, request: Request) -> str:

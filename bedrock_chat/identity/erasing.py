@@ -1,6 +1,6 @@
-"""Forgetting a person: everything they said and who they were. What was spent stays, under an id that names nobody.
+"""Erases a person: everything they said and who they were. What was spent stays, under an id that names nobody.
 
-The kernel knows only the user's row. Each app registers its part in `apps.ready`, and so is reached whatever it is.
+The kernel knows only the user's row. Each app registers its part in `apps.ready`, so the kernel need not know the app.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,10 +15,10 @@ from bedrock_chat.wire.errors import NotFound
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What one app erases of a user, given by their id. Both functions yield a sentence for each thing done.
+    """What one app erases of a user. Both functions take the user's id, and yield a sentence for each thing done.
 
-    `prepare` does what takes long, in as many transactions as it likes. `finish` runs inside the last transaction, with
-    the user's row locked: requests that were under way may have written something since `prepare`, and cannot any more.
+    `prepare` does the slow work, in as many transactions as it likes. `finish` runs inside the last transaction, with
+    the user's row locked. Requests under way may have written something after `prepare`; now they no longer can.
     """
 
     prepare: Callable[[str], Iterator[str]]
@@ -29,7 +29,7 @@ _parts: dict[str, Part] = {}
 
 
 def register(app: str, *, prepare: Callable[[str], Iterator[str]], finish: Callable[[str], Iterator[str]]) -> None:
-    """Joins an app's part in, in the order of registration."""
+    """Adds an app's part. Parts run in the order of registration."""
     _parts[app] = Part(prepare, finish)
 
 
@@ -39,10 +39,10 @@ def erase(user_id: str) -> Iterator[str]:
     1. The user is suspended, so that no new request is let in.
     2. Each app prepares.
     3. One transaction locks the user's row, finishes each app's part, and deletes the row. From here on requests find
-       no user: what has a foreign key to the row waits for the lock and fails, and the ledger looks for the row.
-    4. On SQLite the log is emptied, so that what was deleted stands in no file.
+       no user: a write with a foreign key to the row waits for the lock and fails, and the ledger looks for the row.
+    4. On SQLite the log is emptied, so that no file holds what was deleted.
 
-    Files go with the next removal of blobs, when their grace is over. Cut short, it may be called again.
+    Files are removed with the next removal of blobs, when their grace is over. After an interruption, call it again.
     """
     if not User.objects.filter(pk=user_id).update(is_active=False):
         raise NotFound(f"No user found with id: {user_id}")

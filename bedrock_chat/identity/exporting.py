@@ -1,4 +1,4 @@
-"""What there is of a person, as files that they can take away: JSON lines, and the images and documents themselves.
+"""Exports what is stored of a person as files: JSON lines, and the images and documents themselves.
 
 `user.json` says who they are. Each app registers in `apps.ready` what it adds.
 """
@@ -11,20 +11,20 @@ from bedrock_chat.identity.models import User
 from bedrock_chat.wire.errors import NotFound
 
 Export = Callable[[str, Path], Iterator[str]]
-"""Writes files of a user, given by their id, into a folder; yields a sentence now and then."""
+"""Takes a user's id and a folder, writes the user's files there, and yields a sentence now and then."""
 
 _exports: dict[str, Export] = {}
 
 
 def register(app: str, export: Export) -> None:
-    """Joins an app's files in, in the order of registration."""
+    """Adds an app's files. Apps write in the order of registration."""
     _exports[app] = export
 
 
 def export(user_id: str, folder: Path) -> Iterator[str]:
     """Writes all that is stored of a user into an empty folder; yields a sentence now and then.
 
-    Raises NotFound, and FileExistsError where the folder holds anything.
+    Raises NotFound, and FileExistsError where the folder is not empty.
     """
     user = User.objects.filter(pk=user_id).first()
     if user is None:

@@ -1,4 +1,4 @@
-"""How often an address may come with a token that does not count."""
+"""Limits how often an address may send a token that is not accepted."""
 
 import logging
 
@@ -13,7 +13,7 @@ logger = logging.getLogger(__name__)
 
 
 def count(request: HttpRequest) -> None:
-    """Only failures count, so a valid token always passes. Raises TooManyRequests beyond FAILED_TOKENS_RATE."""
+    """Counts a failed token. Raises TooManyRequests beyond FAILED_TOKENS_RATE. A valid token always passes."""
     try:
         usage = get_usage(
             request,
@@ -22,7 +22,7 @@ def count(request: HttpRequest) -> None:
             rate=settings.FAILED_TOKENS_RATE,
             increment=True,
         )
-    except Exception as error:  # noqa: BLE001  a cache that is away is no reason to answer a bad token with a 500
+    except Exception as error:  # noqa: BLE001  a cache that is down must not turn a bad token into a 500
         logger.warning("failed tokens are not counted: %s", type(error).__name__)
         return
     if usage is not None and usage["should_limit"]:

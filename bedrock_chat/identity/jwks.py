@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 FRESH_SECONDS = 3600.0
 COOL_DOWN_SECONDS = 30.0
 PATIENCE_SECONDS = 5.0
-LARGEST_DOCUMENT = 1_000_000
+LARGEST_DOCUMENT = 1_000_000  # bytes
 
 
 class KeySource(Protocol):
@@ -27,27 +27,27 @@ class KeySource(Protocol):
 
 
 def parse(document: Mapping[str, Any]) -> dict[str, jwt.PyJWK]:
-    """The RS256 signing keys of a JWKS document; keys of other kinds are left out, one by one."""
-    found: dict[str, jwt.PyJWK] = {}
+    """The RS256 signing keys of a JWKS document by `kid`; each key of another kind is left out."""
+    keys: dict[str, jwt.PyJWK] = {}
     for entry in document["keys"]:
         if not isinstance(entry, dict) or not isinstance(entry.get("kid"), str):
             continue
         if (entry.get("kty"), entry.get("use", "sig"), entry.get("alg", "RS256")) != ("RSA", "sig", "RS256"):
             continue
         try:
-            found[entry["kid"]] = jwt.PyJWK(entry, algorithm="RS256")
+            keys[entry["kid"]] = jwt.PyJWK(entry, algorithm="RS256")
         except jwt.PyJWTError:
             logger.warning("a key of the JWKS document cannot be read")
-    return found
+    return keys
 
 
 class CachedKeys:
     """Keys by `kid` from `load`, which may be slow or fail.
 
     - A known `kid` never waits: a stale set is refreshed by one thread in the background.
-    - An unknown `kid` causes one load, shared by all who wait for it, and none within the cool-down of the last.
-      Nobody waits for somebody else's load longer than `patience` (seconds): looking a name up knows no timeout.
-    - While loading fails, the keys that were loaded last serve for `stale_seconds`.
+    - An unknown `kid` causes one load, shared by all threads that wait for it, and none within the cool-down of the
+      last. A thread waits at most `patience` (seconds) for the load of another: resolving a host name has no timeout.
+    - While loading fails, the keys that were loaded last stay in use for `stale_seconds`.
     """
 
     def __init__(
@@ -72,19 +72,19 @@ class CachedKeys:
         self._tried_at = float("-inf")
 
     def key(self, kid: str) -> jwt.PyJWK | None:
-        found = self._usable(kid)
-        if found is None:
-            if self._lock.acquire(timeout=self._patience):  # whoever waited here finds what the first one loaded
+        key = self._usable(kid)
+        if key is None:
+            if self._lock.acquire(timeout=self._patience):
                 try:
-                    found = self._usable(kid)
-                    if found is None and self._may_try():
+                    key = self._usable(kid)  # another thread may have loaded it while this one waited
+                    if key is None and self._may_try():
                         self._refresh()
-                        found = self._usable(kid)
+                        key = self._usable(kid)
                 finally:
                     self._lock.release()
         elif self._age() > self._fresh_seconds and self._may_try() and self._lock.acquire(blocking=False):
             self._refresh_behind()
-        return found
+        return key
 
     def _usable(self, kid: str) -> jwt.PyJWK | None:
         return self._keys.get(kid) if self._age() <= self._fresh_seconds + self._stale_seconds else None
@@ -100,30 +100,30 @@ class CachedKeys:
         try:
             self._keys = self._load()
             self._loaded_at = self._clock()
-        except Exception as error:  # noqa: BLE001  whatever an endpoint may do, known keys serve on
+        except Exception as error:  # noqa: BLE001  whatever the endpoint does, known keys stay in use
             logger.error("JWKS cannot be loaded: %s; known keys serve on", type(error).__name__)  # noqa: TRY400
 
     def _refresh_behind(self) -> None:
-        """With the lock taken, which the new thread gives back."""
+        """Refreshes in a new thread. The caller has taken the lock; the new thread releases it."""
         try:
             threading.Thread(target=self._refresh_and_release, name="jwks", daemon=True).start()
-        except RuntimeError:  # no thread can be had now; a later request tries again
+        except RuntimeError:  # no thread can be started now; a later request tries again
             self._lock.release()
 
     def _refresh_and_release(self) -> None:
         try:
-            if self._may_try():  # another thread may have been quicker between the question and the lock
+            if self._may_try():  # another thread may have refreshed before this one got the lock
                 self._refresh()
         finally:
             self._lock.release()
-            release_connection(final=True)  # keys of our own come from the database
+            release_connection(final=True)  # local keys come from the database
 
 
 def fetch(url: str, *, timeout: float) -> dict[str, jwt.PyJWK]:
     """Loads a JWKS document over HTTP. `timeout` is in seconds, for connecting, for each read, and for the whole body.
 
-    Raises OSError and ValueError. A document without a usable key is one: it would lock everybody out, and those that
-    are known serve better.
+    Raises OSError and ValueError; the latter also for a document without a usable key. It would lock everybody out,
+    and the known keys serve better.
     """
     deadline = time.monotonic() + timeout
     body = bytearray()

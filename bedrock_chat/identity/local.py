@@ -39,12 +39,12 @@ LONGEST_DAYS = 36_500
 
 
 def signing_key() -> SigningKey:
-    """The newest key, made at first need. Of two processes that start at once one makes it: its name is taken."""
-    found = SigningKey.objects.first()
-    if found is None:
+    """The newest key, made when first needed. If two processes make it at once, both get the one stored first."""
+    key = SigningKey.objects.first()
+    if key is None:
         SigningKey.objects.bulk_create([new_key()], ignore_conflicts=True)
-        found = SigningKey.objects.get(kid=FIRST_KEY)
-    return found
+        key = SigningKey.objects.get(kid=FIRST_KEY)
+    return key
 
 
 def new_key() -> SigningKey:
@@ -55,7 +55,7 @@ def new_key() -> SigningKey:
 
 
 def _private_key(key: SigningKey) -> rsa.RSAPrivateKey:
-    # Our own key needs no proof that it is one; proving it costs a thousand times the loading.
+    # Our own key needs no validation, which takes a thousand times as long as loading it.
     loaded = load_pem_private_key(key.private_key.encode(), password=None, unsafe_skip_rsa_key_validation=True)
     assert isinstance(loaded, rsa.RSAPrivateKey)
     return loaded
@@ -70,7 +70,7 @@ def jwks_document() -> dict[str, list[dict[str, Any]]]:
     return {"keys": keys}
 
 
-@method_decorator(csrf_exempt, name="dispatch")  # a POST is a 405, not a lecture on cookies
+@method_decorator(csrf_exempt, name="dispatch")  # a POST is a 405, not Django's page about CSRF cookies
 class JwksView(View):
     """`GET /.well-known/jwks.json`: what another server needs to verify our local tokens."""
 
@@ -84,24 +84,24 @@ class JwksView(View):
 
 
 def local_user(username: str, *, email: str = "") -> User:
-    """The local user of that name, made at first need; the id stays the same ever after."""
+    """The local user of that name, made when first needed. Its id never changes."""
     users = User.objects.filter(id__startswith="local:", username=username, login__isnull=True).order_by("id")
-    found = users.first()
-    if found is None:
+    user = users.first()
+    if user is None:
         key = signing_key()
         with transaction.atomic():
-            # Two who ask at once take turns: SQLite begins with IMMEDIATE, elsewhere the key's row is held.
+            # Two calls at once take turns here: SQLite begins with IMMEDIATE, elsewhere the key's row is locked.
             SigningKey.objects.select_for_update().get(pk=key.pk)
-            found = users.first()
-            if found is None:
-                found = User(id=f"local:{new_id()}", username=username, email=email or f"{username}@example.com")
-                found.set_unusable_password()
-                found.save(force_insert=True)
-    return found
+            user = users.first()
+            if user is None:
+                user = User(id=f"local:{new_id()}", username=username, email=email or f"{username}@example.com")
+                user.set_unusable_password()
+                user.save(force_insert=True)
+    return user
 
 
 def issue_token(username: str, groups: Iterable[str] = (), *, days: float = 30, email: str = "") -> str:
-    """An ID token for a local user. Raises CommandError where local identities are off, or a word cannot be used."""
+    """An ID token for a local user. Raises CommandError for a bad argument, or if local identities are off."""
     if not settings.LOCAL_IDENTITIES:
         raise CommandError("Local identities are off here; LOCAL_IDENTITIES=true turns them on.")
     groups = sorted(set(groups))
@@ -130,17 +130,17 @@ def issue_token(username: str, groups: Iterable[str] = (), *, days: float = 30, 
 
 
 def seed() -> str:
-    """Makes the local users of a first start; gives a token for alice, who is Admin."""
+    """Makes the local users of a first start; returns a token for alice, who is Admin."""
     for username in SEEDED:
         local_user(username)
     return issue_token("alice", SEEDED["alice"])
 
 
 def first_operator() -> tuple[str, str | None]:
-    """The console's first login, and its password where this call has made it (it is not kept anywhere)."""
-    found = User.objects.filter(is_staff=True, is_superuser=True).order_by("created_at").first()
-    if found is not None and found.login:
-        return found.login, None
+    """The console's first login, and its password if this call made it. Only the password's hash is stored."""
+    operator = User.objects.filter(is_staff=True, is_superuser=True).order_by("created_at").first()
+    if operator is not None and operator.login:
+        return operator.login, None
     password = secrets.token_urlsafe(12)
     try:
         with transaction.atomic():

@@ -11,7 +11,7 @@ from bedrock_chat.wire.ids import new_id
 
 
 class UserManager(BaseUserManager["User"]):
-    """Makes operators; everybody else comes in with a token."""
+    """Makes operators. Everybody else signs in with a token."""
 
     def create_superuser(self, login: str, password: str | None = None, **fields: Any) -> "User":
         """An operator who may do everything in the console. Called by `manage.py createsuperuser`."""

@@ -10,7 +10,7 @@ from bedrock_chat.wire.errors import Unauthenticated
 
 
 class IsSignedIn(BasePermission):
-    """A verified caller. Nobody in particular is a 401."""
+    """Lets only a verified caller in. Raises Unauthenticated (401) for anybody else."""
 
     def has_permission(self, request: Request, view: Any) -> bool:
         if not isinstance(request.auth, Caller):

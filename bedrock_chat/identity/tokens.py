@@ -17,8 +17,8 @@ from django.conf import settings
 from bedrock_chat.database.text import is_storable
 from bedrock_chat.identity import jwks, local
 
-LEEWAY_SECONDS = 10  # clocks of the pool and of this server differ; the cache of claims honours the same
-LONGEST_TOKEN = 16_384
+LEEWAY_SECONDS = 10  # the clocks of the pool and of this server differ; the cache of claims allows as much
+LONGEST_TOKEN = 16_384  # characters
 CACHED_TOKENS = 10_000
 REQUIRED = ["exp", "iat", "iss", "sub", "aud", "token_use"]
 
@@ -36,7 +36,7 @@ class Claims:
 
 @dataclass(frozen=True, slots=True)
 class TrustedIssuer:
-    """Somebody whose tokens count, for whom they must be meant, and where the keys are."""
+    """An issuer whose tokens are accepted, the audiences that they must name, and where its keys are."""
 
     issuer: str
     audiences: tuple[str, ...]
@@ -44,11 +44,11 @@ class TrustedIssuer:
 
 
 class InvalidToken(Exception):
-    """A token that does not count; the message is safe to tell."""
+    """A token that is not accepted. The message may be shown to the client."""
 
 
 class TokenVerifier:
-    """Verifies tokens of the trusted issuers and remembers each until it expires, by its hash alone."""
+    """Verifies tokens of the trusted issuers. Caches the claims of each until it expires, by its hash alone."""
 
     def __init__(self, issuers: Iterable[TrustedIssuer]) -> None:
         self._issuers = {trusted.issuer: trusted for trusted in issuers}
@@ -75,6 +75,12 @@ class TokenVerifier:
         return claims
 
     def _verify(self, token: str) -> Claims:
+        """The claims of a token that is not in the cache. Raises InvalidToken.
+
+        1. Header and claims are read unverified, to find the trusted issuer and its key.
+        2. PyJWT verifies the signature, the times, the audience and the issuer.
+        3. `_claims` checks the types of the claims.
+        """
         if len(token) > LONGEST_TOKEN:
             raise InvalidToken("The token is too long")
         try:
@@ -88,7 +94,7 @@ class TokenVerifier:
             key = trusted.keys.key(str(header.get("kid")))
             if key is None:
                 raise InvalidToken("The token's key is unknown")
-            claims = jwt.decode(
+            payload = jwt.decode(
                 token,
                 key,
                 algorithms=["RS256"],
@@ -114,23 +120,26 @@ class TokenVerifier:
             raise InvalidToken(f"The token has no {error.claim}") from None
         except (jwt.PyJWTError, ValueError, TypeError, RecursionError, OverflowError, AttributeError):
             raise InvalidToken("The token cannot be verified") from None
-        return _claims(claims)
+        return _claims(payload)
 
 
-def _claims(claims: dict[str, Any]) -> Claims:
-    """What the rest of the server reads, each of the type that Cognito gives it. PyJWT itself takes "60" for a time."""
-    if claims["token_use"] != "id":  # noqa: S105  a claim, no password
+def _claims(payload: dict[str, Any]) -> Claims:
+    """The claims that the server reads. Each must have the type that Cognito gives it: PyJWT accepts "60" as a time.
+
+    Raises InvalidToken.
+    """
+    if payload["token_use"] != "id":  # noqa: S105  a claim, no password
         raise InvalidToken("The token is not an ID token")
-    if not isinstance(claims["aud"], str):
+    if not isinstance(payload["aud"], str):
         raise InvalidToken("The token is for another audience")
-    if not all(_is_time(claims[name]) for name in ("exp", "iat")):
+    if not all(_is_time(payload[name]) for name in ("exp", "iat")):
         raise InvalidToken("The token's times cannot be used")
-    sub, username = claims["sub"], claims.get("cognito:username")
+    sub, username = payload["sub"], payload.get("cognito:username")
     if not _is_text(sub) or len(sub) > 128:
         raise InvalidToken("The token's subject cannot be used")
     if not _is_text(username):
         raise InvalidToken("The token has no cognito:username")
-    email, groups = claims.get("email") or "", claims.get("cognito:groups") or []
+    email, groups = payload.get("email") or "", payload.get("cognito:groups") or []
     if (email and not _is_text(email)) or not isinstance(groups, list) or not all(map(_is_text, groups)):
         raise InvalidToken("The token's email or groups cannot be used")
     return Claims(
@@ -138,12 +147,12 @@ def _claims(claims: dict[str, Any]) -> Claims:
         username=username[:256],
         email=email[:320],
         groups=tuple(groups),
-        expires_at=float(claims["exp"]),
+        expires_at=float(payload["exp"]),
     )
 
 
 def _is_time(value: Any) -> bool:
-    """Seconds of the epoch, within what a float holds exactly."""
+    """Whether it is a number of seconds since the epoch that a float holds exactly."""
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 2**53
 
 
@@ -158,6 +167,7 @@ _verifier_lock = threading.Lock()
 
 
 def verifier() -> TokenVerifier:
+    """The verifier of this process, made from the settings when first needed."""
     global _verifier  # noqa: PLW0603  one cache of keys and claims per process
     if _verifier is None:
         with _verifier_lock:

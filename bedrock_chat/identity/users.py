@@ -6,16 +6,16 @@ from bedrock_chat.identity.tokens import Claims
 
 
 def user_of(claims: Claims) -> User:
-    """The user's row: read per request, so that suspending acts at once; written only where the claims are news."""
-    claimed = {"username": claims.username, "email": claims.email, "token_groups": list(claims.groups)}
+    """The user's row. Read for each request, so that suspending acts at once; written only if the claims changed."""
+    columns = {"username": claims.username, "email": claims.email, "token_groups": list(claims.groups)}
     user = compiled_sql.get(User, {"pk": claims.sub})
     if user is None:
-        new = User(pk=claims.sub, **claimed)
+        new = User(pk=claims.sub, **columns)
         new.set_unusable_password()
         User.objects.bulk_create([new], ignore_conflicts=True)  # two first requests may race
         user = User.objects.get(pk=claims.sub)
-    if any(getattr(user, name) != value for name, value in claimed.items()):
-        User.objects.filter(pk=user.pk).update(**claimed)
-        for name, value in claimed.items():
+    if any(getattr(user, name) != value for name, value in columns.items()):
+        User.objects.filter(pk=user.pk).update(**columns)
+        for name, value in columns.items():
             setattr(user, name, value)
     return user

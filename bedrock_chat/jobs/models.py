@@ -1,4 +1,4 @@
-"""A job, and the workers that are there to do it."""
+"""Jobs, and the workers that do them."""
 
 from django.db import models
 from django.db.models import Q
@@ -15,9 +15,9 @@ class State(models.TextChoices):
 class Job(models.Model):
     """Work to be done once, by whichever worker claims it.
 
-    `due_at` is when it may begin, or, while it runs, when its lease ends and somebody else may take it. `attempt`
-    counts the claims and fences what they write. `key`, where there is one, is held by one job at a time. A dead job
-    waits for an operator, with the reason why it failed last.
+    `due_at` is when it may begin or, while it runs, when its lease ends and another worker may take it. `attempt`
+    counts the claims and fences what they write: a write is refused once the row has another number. Of one `key` there
+    is at most one job at a time. A dead job waits for an operator, with the reason why it failed last.
     """
 
     kind = models.CharField(max_length=64, help_text="Which of the setting JOBS does it.")
@@ -45,7 +45,7 @@ class Job(models.Model):
 
 
 class Worker(models.Model):
-    """A process that does jobs, for as long as it says so."""
+    """A process that does jobs. It counts as alive for as long as it keeps setting `seen_at`."""
 
     id = models.CharField(primary_key=True, max_length=26)
     host = models.CharField(max_length=255)

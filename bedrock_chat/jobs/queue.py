@@ -1,4 +1,4 @@
-"""The queue: one function per change of a job's row. Leases go by the clock that all processes share."""
+"""The queue: one function per change of a job's row. Leases are measured by the clock that all processes share."""
 
 import random
 from collections.abc import Iterable, Mapping
@@ -25,16 +25,16 @@ LONGEST_REASON = 500
 
 
 class LeaseLost(Exception):
-    """Somebody else owns the job by now, or an operator took it away: nothing of this attempt may be kept."""
+    """Another worker owns the job by now, or an operator cancelled it: nothing of this attempt may be kept."""
 
 
 class UnknownKind(LookupError):
-    """The setting JOBS names nobody who does such jobs."""
+    """The setting JOBS names no handler for such jobs."""
 
 
 @dataclass(slots=True, eq=False)
 class Claimed:
-    """A job that this worker runs. Whoever does it writes its result and calls `finish` in one transaction."""
+    """A job that this worker runs. Its handler writes the result and calls `finish` in one transaction."""
 
     pk: int
     kind: str
@@ -46,27 +46,28 @@ class Claimed:
 
     @property
     def fence(self) -> dict[str, Any]:
+        """The columns of the job's row, for as long as this claim holds."""
         return {"pk": self.pk, "attempt": self.attempt, "worker": self.worker, "state": State.RUNNING}
 
     def lose(self) -> None:
-        """Its own worker has claimed the row anew, maybe under the same number: an attempt counts from 1 each time a
-        periodic job comes round. No row runs under the number 0.
+        """Give up this claim, because the same worker has claimed the row again. Both may have the same number, since
+        every run of a periodic job counts its attempts from 1. No row runs under the number 0.
         """
         self.attempt = 0
 
     def finish(self) -> None:
-        """The job is done, if the transaction around this commits. Raises LeaseLost, which must roll it back."""
+        """The job is done if the transaction around this commits. Raises LeaseLost, which must roll it back."""
         if self.key in schedule():
             due = database_now() + timedelta(seconds=schedule()[self.key])
-            mine = compiled_sql.update(Job, self.fence, **_READY_AGAIN, due_at=due)
+            count = compiled_sql.update(Job, self.fence, **_READY_AGAIN, due_at=due)
         else:
-            mine = Job.objects.filter(**self.fence).delete()[0]
-        if not mine:
+            count = Job.objects.filter(**self.fence).delete()[0]
+        if not count:
             raise LeaseLost
         self.finished = True
 
     def check(self) -> None:
-        """Before something that cannot be rolled back: raises LeaseLost where the job is somebody else's by now."""
+        """Call this before something that cannot be rolled back. Raises LeaseLost if this claim no longer holds."""
         if not Job.objects.filter(**self.fence, due_at__gt=database_now()).exists():
             raise LeaseLost
 
@@ -74,14 +75,14 @@ class Claimed:
 _READY_AGAIN: dict[str, Any] = {"state": State.READY, "worker": "", "attempt": 0, "reason": ""}
 
 
-# ---- Asking ---------------------------------------------------------------------------------------------------------
+# ---- Adding jobs ----------------------------------------------------------------------------------------------------
 
 
 def enqueue(kind: str, payload: Mapping[str, Any] | None = None, *, delay: float = 0.0, key: str | None = None) -> None:
-    """Asks for a job, in the transaction that makes it necessary: it is there if and only if that commits.
+    """Adds a job, in the transaction that makes it necessary: the job exists if and only if that commits.
 
-    `delay` in seconds. With a `key` there is at most one such job at a time; asking again changes nothing. Raises
-    UnknownKind.
+    `delay` is in seconds. With a `key` there is at most one such job at a time, and adding it again changes nothing.
+    Raises UnknownKind.
     """
     if kind not in settings.JOBS:
         raise UnknownKind(kind)
@@ -96,28 +97,28 @@ def enqueue(kind: str, payload: Mapping[str, Any] | None = None, *, delay: float
 
 
 def wake() -> None:
-    """Tells workers that there is something to do, once the transaction commits. SQLite's see the commit itself."""
+    """Wakes the workers once the transaction commits. On SQLite they see the commit itself."""
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_notify(%s, '')", [CHANNEL])
 
 
 def handler_of(kind: str) -> Any:
-    """Who does such jobs. Raises UnknownKind."""
+    """The function that does such jobs. Raises UnknownKind, and ImportError if the function cannot be imported."""
     try:
         return import_string(settings.JOBS[kind])
     except KeyError:
         raise UnknownKind(kind) from None
 
 
-# ---- Doing ----------------------------------------------------------------------------------------------------------
+# ---- Doing jobs -----------------------------------------------------------------------------------------------------
 
 
 def claim(worker: str, limit: int) -> list[Claimed]:
     """Takes up to `limit` jobs that are due, the longest due first, in one statement.
 
-    A job whose worker let its lease run out is due too. One that was taken too often has failed instead of being given.
-    Kinds that the settings do not name belong to another version, whose workers will come for them.
+    A job whose lease has run out is due, too. One that was claimed more than MOST_ATTEMPTS times fails, and is not
+    returned. Kinds that the settings do not name belong to another version, whose workers will claim them.
     """
     now = database_now()
     with connection.cursor() as cursor:
@@ -135,39 +136,40 @@ def claim(worker: str, limit: int) -> list[Claimed]:
 
 
 def renew(worker: str, running: Iterable[Claimed]) -> None:
-    """Prolongs the leases of the jobs that a worker still runs; one that has run out is not revived."""
+    """Extends the leases of the jobs that a worker still runs. A lease that has run out is not revived."""
     keys = [job.pk for job in running]
     if keys:
         now = database_now()
-        mine = Job.objects.filter(pk__in=keys, worker=worker, state=State.RUNNING, due_at__gt=now)
-        mine.update(due_at=now + lease())
+        owned = Job.objects.filter(pk__in=keys, worker=worker, state=State.RUNNING, due_at__gt=now)
+        owned.update(due_at=now + lease())
 
 
 def fail(job: Claimed, reason: str) -> None:
-    """The attempt came to nothing: again after a while, twice as long each time, or dead with the reason.
+    """The attempt failed. The job is tried again after a while (`backoff`), or is dead after MOST_ATTEMPTS.
 
-    A periodic job never dies: when its attempts are spent, it begins anew with its next turn.
+    A periodic job never dies. After MOST_ATTEMPTS it counts from 0 again, and waits for its interval or the backoff,
+    whichever is longer.
     """
     reason = " ".join(reason.split())[:LONGEST_REASON] or "It failed without a word."
     wait, attempt = backoff(job.attempt), job.attempt
     if attempt >= MOST_ATTEMPTS:
-        every = schedule().get(job.key)
-        if every is None:
+        interval = schedule().get(job.key)
+        if interval is None:
             compiled_sql.update(Job, job.fence, state=State.DEAD, worker="", reason=reason)
             return
-        wait, attempt = max(wait, every), 0
+        wait, attempt = max(wait, interval), 0
     due = database_now() + timedelta(seconds=wait)
     compiled_sql.update(Job, job.fence, state=State.READY, worker="", reason=reason, due_at=due, attempt=attempt)
 
 
 def give_back(job: Claimed) -> None:
-    """The worker ends before the job does: others may take it at once, and what it still writes is refused."""
+    """The worker ends before the job does. Others may claim it at once, and late writes of this attempt are refused."""
     now = database_now()
     compiled_sql.update(Job, job.fence, state=State.READY, worker="", due_at=now, attempt=max(0, job.attempt - 1))
 
 
 def backoff(attempt: int) -> float:
-    """Seconds before the next attempt, with jitter, so that what failed together does not come back together."""
+    """Seconds before the next attempt, doubled each time. Jitter spreads jobs that failed together."""
     longest = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2.0 ** min(attempt - 1, 20))
     return longest * random.uniform(0.5, 1.0)  # noqa: S311  jitter
 
@@ -177,7 +179,7 @@ def lease() -> timedelta:
 
 
 def next_due() -> datetime | None:
-    """When the next job that can be done here falls due, or its lease ends. Takes no lock."""
+    """When the next job of a kind that this version knows falls due, or its lease ends. Takes no lock."""
     waiting = Job.objects.filter(kind__in=list(settings.JOBS)).exclude(state=State.DEAD)
     return waiting.order_by("due_at").values_list("due_at", flat=True).first()
 
@@ -185,26 +187,26 @@ def next_due() -> datetime | None:
 # ---- Operators ------------------------------------------------------------------------------------------------------
 
 
-def retry(job: int) -> bool:
-    """Lets a dead or waiting job begin now, as if it had never failed; False where it runs or is gone."""
+def retry(pk: int) -> bool:
+    """Lets a dead or waiting job begin now, as if it had never failed. Returns False if it runs or is gone."""
     with transaction.atomic():
-        waiting = Job.objects.filter(pk=job).exclude(state=State.RUNNING)
+        waiting = Job.objects.filter(pk=pk).exclude(state=State.RUNNING)
         changed = waiting.update(state=State.READY, attempt=0, due_at=database_now())
         wake()
     return bool(changed)
 
 
-def cancel(job: int) -> bool:
-    """Takes a job away, also from the worker that runs it: what that writes is rolled back. False where it is gone.
+def cancel(pk: int) -> bool:
+    """Removes a job, also from the worker that runs it: what that writes is rolled back. Returns False if it is gone.
 
-    Of a periodic job it takes this run, and the next one comes with the schedule.
+    Of a periodic job it cancels only this run. The next one comes with the schedule.
     """
-    row = Job.objects.filter(pk=job)
-    every = schedule().get(row.values_list("key", flat=True).first())
-    if every is None:
+    row = Job.objects.filter(pk=pk)
+    interval = schedule().get(row.values_list("key", flat=True).first())
+    if interval is None:
         return bool(row.delete()[0])
-    due = database_now() + timedelta(seconds=every)
-    # The number goes on while it can: whoever still runs this attempt must not share one with the next.
+    due = database_now() + timedelta(seconds=interval)
+    # Go on counting, up to MOST_ATTEMPTS: this attempt, which may still run, must not share its number with the next.
     return bool(row.update(state=State.READY, worker="", due_at=due, attempt=F("attempt") % MOST_ATTEMPTS))
 
 
@@ -217,23 +219,23 @@ def schedule() -> dict[str | None, float]:
 
 
 def follow_schedule() -> None:
-    """Makes the periodic jobs that are missing, revives dead ones, and removes those that are periodic no longer.
+    """Makes the periodic jobs that are missing, revives dead ones, and removes those that are no longer periodic.
 
-    Those of kinds that the settings do not name stay: while versions change, they are another one's.
+    Jobs of kinds that the settings do not name stay: during an upgrade they belong to the other version.
     """
     now = database_now()
     scheduled = {f"every:{kind}": kind for kind in settings.JOB_SCHEDULE}
-    there = {row.key: row for row in Job.objects.filter(key__startswith="every:")}
-    missing = [Job(kind=scheduled[key], key=key, due_at=now, created_at=now) for key in scheduled.keys() - there.keys()]
-    dead = [key for key, row in there.items() if key in scheduled and row.state == State.DEAD]
-    over = [key for key, row in there.items() if key not in scheduled and row.kind in settings.JOBS]
-    # Mostly there is nothing to change, and then nothing is: on SQLite every change waits for the one writer's lock.
+    rows = {row.key: row for row in Job.objects.filter(key__startswith="every:")}
+    missing = [Job(kind=scheduled[key], key=key, due_at=now, created_at=now) for key in scheduled.keys() - rows.keys()]
+    dead = [key for key, row in rows.items() if key in scheduled and row.state == State.DEAD]
+    obsolete = [key for key, row in rows.items() if key not in scheduled and row.kind in settings.JOBS]
+    # Write only if there is something to change, which is rare: on SQLite every write waits for the one write lock.
     if missing:
         Job.objects.bulk_create(missing, ignore_conflicts=True)
     if dead:
         Job.objects.filter(key__in=dead, state=State.DEAD).update(state=State.READY, attempt=0, due_at=now)
-    if over:  # one that runs just now leaves when it is done
-        Job.objects.filter(key__in=over).exclude(state=State.RUNNING).delete()
+    if obsolete:  # one that runs just now is deleted when it is done
+        Job.objects.filter(key__in=obsolete).exclude(state=State.RUNNING).delete()
 
 
 # ---- SQL ------------------------------------------------------------------------------------------------------------
@@ -241,18 +243,19 @@ def follow_schedule() -> None:
 
 @lru_cache(maxsize=4)
 def _claim_sql(vendor: str) -> str:
+    """The statement of `claim`. PostgreSQL skips rows that another worker is claiming; SQLite has only one writer."""
     table = connection.ops.quote_name(Job._meta.db_table)
-    # An array, so that PostgreSQL takes the limited rows once, whatever it plans.
-    chosen, known, locked = (
+    # With an array PostgreSQL runs the limited subquery once, whatever its plan.
+    id_condition, kind_condition, lock = (
         ("= ANY(ARRAY({}))", "= ANY(%s)", " FOR UPDATE SKIP LOCKED")
         if vendor == "postgresql"
         else ("IN ({})", "IN (SELECT value FROM json_each(%s))", "")
     )
     due = (
-        f"SELECT id FROM {table} WHERE due_at <= %s AND NOT state = 'dead' AND kind {known} "  # noqa: S608
-        f"ORDER BY due_at LIMIT %s{locked}"
+        f"SELECT id FROM {table} WHERE due_at <= %s AND NOT state = 'dead' AND kind {kind_condition} "  # noqa: S608
+        f"ORDER BY due_at LIMIT %s{lock}"
     )
     return (
         f"UPDATE {table} SET state = 'running', worker = %s, attempt = attempt + 1, due_at = %s "  # noqa: S608
-        f"WHERE id {chosen.format(due)} RETURNING id, kind, payload, key, attempt"
+        f"WHERE id {id_condition.format(due)} RETURNING id, kind, payload, key, attempt"
     )

@@ -1,8 +1,8 @@
-"""How an idle worker learns within milliseconds that there is something to do, without asking all the time.
+"""How an idle worker learns within milliseconds that there is something to do, without polling the queue all the time.
 
-PostgreSQL tells it: a connection of its own, outside Django's pool, listens. On SQLite `PRAGMA data_version` moves when
-another connection commits; reading it costs no lock and, fifty times a second, less than a hundredth of a core. Whoever
-waits looks again after a second in any case.
+On PostgreSQL a connection of its own, outside Django's pool, listens for notifications. On SQLite `PRAGMA data_version`
+changes when another connection commits; reading it takes no lock and, fifty times a second, less than a hundredth of a
+core. In any case a waiting worker looks again after a second.
 """
 
 import contextlib
@@ -27,10 +27,10 @@ PAUSE_SECONDS = 1.0
 
 
 class ReentrantEvent:
-    """An event for one thread to wait for, which its own signal handlers may set too.
+    """An event that one thread waits for, and that this thread's own signal handlers may set, too.
 
-    They run in the middle of whatever the thread does: a `threading.Event` that is set while the thread holds the lock
-    within, about to wait for that very event, never returns.
+    A handler interrupts the thread at any point. If the thread is about to wait, it holds the lock of the event, and
+    `set` of a `threading.Event` would wait for that lock for ever.
     """
 
     def __init__(self) -> None:
@@ -67,7 +67,7 @@ def _for_ever(listen: Callable[[Callable[[], object]], None], wake: Callable[[],
 
 
 def _listen(wake: Callable[[], object]) -> None:
-    """Django's own connections go back to a pool, and lose what they listen to."""
+    """Listens on a connection of its own: Django's go back to a pool, and then no longer listen."""
     parameters: dict[str, Any] = {
         name: value
         for name, value in connection.get_connection_params().items()
@@ -75,20 +75,21 @@ def _listen(wake: Callable[[], object]) -> None:
     }
     with psycopg.connect(**parameters, autocommit=True) as listener:
         listener.execute(f"LISTEN {CHANNEL}")
-        wake()  # whatever was told before
+        wake()  # for jobs that were added before this connection listened
         for _ in listener.notifies():
             wake()
 
 
 def _watch(wake: Callable[[], object]) -> None:
+    """Reads `data_version` on a read-only connection of its own."""
     path = Path(connection.settings_dict["NAME"]).absolute()
     database = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)
     try:
-        seen = None
+        last_version = None
         while True:
             (version,) = database.execute("PRAGMA data_version").fetchone()
-            if version != seen:
-                seen = version
+            if version != last_version:
+                last_version = version
                 wake()
             time.sleep(LOOK_SECONDS)
     finally:

@@ -25,10 +25,10 @@ from bedrock_chat.wire.ids import new_id
 logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0
-OUTRUN_SECONDS = 0.02  # after something was due and others were quicker, or hold its row
+OUTRUN_SECONDS = 0.02  # the pause after a job was due but others claimed it first, or hold its row
 SEEN_SECONDS = 5.0
 SCHEDULE_SECONDS = 60.0
-MISSED = 3  # a worker that has been silent so many times is not there
+MISSED = 3  # a worker that has not reported for so many SEEN_SECONDS counts as gone
 FORGOTTEN = timedelta(days=1)
 
 
@@ -45,11 +45,11 @@ class JobRunner:
         self._stopping = False
 
     def run(self, on_started: Callable[[], object]) -> None:
-        """Works until it is stopped, then waits for what runs, SHUTDOWN_GRACE at most, and gives the rest back."""
+        """Works until it is stopped. Then waits for running jobs, SHUTDOWN_GRACE at most, and gives the rest back."""
         queue.follow_schedule()
-        self._be_seen()
+        self._report_presence()
         on_started()
-        heartbeat.register("worker", SEEN_SECONDS, self._be_seen)
+        heartbeat.register("worker", SEEN_SECONDS, self._report_presence)
         heartbeat.register("job leases", settings.JOB_LEASE_SECONDS / 3, self._renew)
         heartbeat.register("job schedule", SCHEDULE_SECONDS, queue.follow_schedule)
         heartbeat.start()
@@ -63,17 +63,17 @@ class JobRunner:
             self._leave()
 
     def stop(self, *_: object) -> None:
-        """Ends the worker gently; also what its signals call."""
+        """Ends the worker gently. Signal handlers may call it."""
         self._stopping = True
         self._changed.set()
 
     # ---- Working ----
 
     def _take(self) -> float:
-        """Begins what is due and fits; gives the seconds to sleep before there may be more, unless woken."""
+        """Begins due jobs while threads are free. Returns the seconds to sleep before the next look, unless woken."""
         free = self._concurrency - len(self._running)
         if free <= 0:
-            return LOOK_SECONDS  # whatever falls due meanwhile, the end of a job wakes
+            return LOOK_SECONDS  # nothing can begin before a job ends, and that wakes this thread
         try:
             due = queue.next_due()
             wait = LOOK_SECONDS if due is None else (due - database_now()).total_seconds()
@@ -81,7 +81,7 @@ class JobRunner:
                 return min(LOOK_SECONDS, wait)
             claimed = queue.claim(self.id, free)
         except Exception:
-            # A database that is away comes back; until then there is nothing to be done.
+            # If the database is away, it comes back. Until then there is nothing to do.
             logger.exception("jobs cannot be claimed for now")
             return LOOK_SECONDS
         finally:
@@ -91,6 +91,7 @@ class JobRunner:
         return 0.0 if claimed else OUTRUN_SECONDS
 
     def _begin(self, job: Claimed) -> None:
+        """Runs a job on a thread. An older claim of the same row, whose lease ran out here, is lost."""
         with self._lock:
             for older in self._running:
                 if older.pk == job.pk:
@@ -99,16 +100,17 @@ class JobRunner:
         self._threads.submit(partial(self._do, job))
 
     def _do(self, job: Claimed) -> None:
+        """On a thread: runs a job, records its failure, and wakes the worker, which has a free thread again."""
         started = time.monotonic()
         try:
             _perform(job)
-            level = logging.DEBUG if job.key in queue.schedule() else logging.INFO  # those would be a line every 2 s
+            level = logging.DEBUG if job.key in queue.schedule() else logging.INFO  # one of those ends every 2 s
             logger.log(level, "job %s %d done in %.3f s", job.kind, job.pk, time.monotonic() - started)
         except LeaseLost:
             logger.warning("job %s %d was taken over by somebody else", job.kind, job.pk)
         except Exception as error:
             logger.exception("job %s %d failed, attempt %d", job.kind, job.pk, job.attempt)
-            _tell_failure(job, error)
+            _record_failure(job, error)
         finally:
             with self._lock:
                 self._running.discard(job)
@@ -117,14 +119,14 @@ class JobRunner:
             finally:
                 self._changed.set()
 
-    # ---- Being there ----
+    # ---- Presence and leases ----
 
     def _renew(self) -> None:
         with self._lock:
             running = list(self._running)
         queue.renew(self.id, running)
 
-    def _be_seen(self) -> None:
+    def _report_presence(self) -> None:
         now = database_now()
         Worker.objects.update_or_create(
             id=self.id,
@@ -140,6 +142,7 @@ class JobRunner:
         Worker.objects.filter(seen_at__lt=now - FORGOTTEN).delete()
 
     def _leave(self) -> None:
+        """Waits for running jobs, SHUTDOWN_GRACE at most, gives the rest back, and removes this worker's row."""
         end = time.monotonic() + settings.SHUTDOWN_GRACE
         while self._running and time.monotonic() < end:
             self._changed.clear()
@@ -148,22 +151,22 @@ class JobRunner:
         heartbeat.unregister("job leases")
         heartbeat.unregister("job schedule")
         with self._lock:
-            left = list(self._running)
-        for job in left:
+            unfinished = list(self._running)
+        for job in unfinished:
             queue.give_back(job)
         Worker.objects.filter(id=self.id).delete()
         release_connection()
 
 
 def _perform(job: Claimed) -> None:
-    """Has a job done. Who does it may finish it with its result; what did not is finished here."""
+    """Has a job done. Its handler may finish it together with its result; otherwise it is finished here."""
     queue.handler_of(job.kind)(job)
     if not job.finished:
         with transaction.atomic():
             job.finish()
 
 
-def _tell_failure(job: Claimed, error: Exception) -> None:
+def _record_failure(job: Claimed, error: Exception) -> None:
     reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
     try:
         queue.fail(job, reason)
@@ -172,9 +175,9 @@ def _tell_failure(job: Claimed, error: Exception) -> None:
 
 
 def run(concurrency: int, *, on_started: Callable[[], object], heed_interrupt: bool = True) -> None:
-    """The worker of this process, until SIGTERM or SIGINT; a second signal ends it at once.
+    """Runs the worker of this process until SIGTERM or SIGINT. A second signal ends it at once.
 
-    Without `heed_interrupt` Ctrl-C, which reaches all of a terminal's processes, is somebody else's to act on.
+    Without `heed_interrupt` it ignores SIGINT: Ctrl-C reaches all processes of a terminal, and another one acts on it.
     """
     worker = JobRunner(concurrency)
     signalled: list[int] = []
@@ -191,6 +194,6 @@ def run(concurrency: int, *, on_started: Callable[[], object], heed_interrupt: b
 
 
 def workers_seen() -> int:
-    """Workers that are there just now, in any process on this database."""
+    """The number of workers that are alive just now, in any process on this database."""
     since = database_now() - timedelta(seconds=SEEN_SECONDS * MISSED)
     return Worker.objects.filter(seen_at__gte=since).count()

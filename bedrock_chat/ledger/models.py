@@ -52,7 +52,7 @@ class ModelCall(models.Model):
     estimated = models.BooleanField(default=False)
 
     class Meta:
-        db_table = "conversations_modelcall"  # where it stood first
+        db_table = "conversations_modelcall"  # the name in existing databases
         indexes = [models.Index(fields=["conversation_external_id", "message_external_id"], name="call_of_a_question")]
         constraints = [
             models.CheckConstraint(

@@ -80,7 +80,7 @@ def build_call(
 
 
 def insert(calls: Sequence[ModelCall]) -> None:
-    """Inserts the rows of calls, in the transaction that closes what they were for."""
+    """Inserts the rows of calls in the caller's transaction, normally the one that closes their turn."""
     for call in calls:
         compiled_sql.insert(call)
 
@@ -101,32 +101,32 @@ def insert_late(calls: Sequence[ModelCall]) -> None:
 
 
 def _is_stored(call: ModelCall) -> bool:
-    tried = call.pk is not None and call.turn_id is not None
-    return tried and ModelCall.objects.filter(pk=call.pk, turn_id=call.turn_id).exists()
+    was_tried = call.pk is not None and call.turn_id is not None
+    return was_tried and ModelCall.objects.filter(pk=call.pk, turn_id=call.turn_id).exists()
 
 
 def erased_id() -> str:
-    """Whom the calls of an erased user belong to: the sums stay true, and nobody is named."""
+    """A new id in place of an erased user's. The sums stay right, and nobody is named."""
     return f"erased:{new_id()}"
 
 
 def calls_of_newest_turn(actor: Caller, conversation_external_id: str, question_external_id: str) -> list[ModelCall]:
-    """The calls of the turn that was last asked of a question, in their order. One query."""
+    """The calls of the newest turn of a question, in their order. One query."""
     where = {
         "conversation_external_id": conversation_external_id,
         "message_external_id": question_external_id,
         "purpose": Purpose.TURN,
     }
-    mine = ModelCall.objects.filter(user_id=actor.user_id, publication_id=actor.publication_id, **where)
-    calls = list(mine.order_by("-pk"))
-    # Rows of before turns had ids stand for a turn each.
+    rows = ModelCall.objects.filter(user_id=actor.user_id, publication_id=actor.publication_id, **where)
+    calls = list(rows.order_by("-pk"))
+    # A row without a turn's id is older than those ids, and stands for a turn of its own.
     newest = [call for call in calls if call.turn_id == calls[0].turn_id] if calls and calls[0].turn_id else calls[:1]
     return newest[::-1]
 
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """What several calls took together. `price` is USD, None where one of them is unpriced."""
+    """The tokens and the price of several calls together. `price` is USD, None where one of them is unpriced."""
 
     input_tokens: int
     output_tokens: int
@@ -152,7 +152,7 @@ class Spent:
 
 
 def log_spending(calls: Sequence[ModelCall]) -> None:
-    """Adds what the calls took to the request's line in the log."""
+    """Adds the tokens and the price of the calls to the request's line in the log."""
     spent = Spent.of(calls)
     if spent is not None:
         logs.bind(

@@ -1,1 +1,1 @@
-"""What the web process and the worker share: threads, the heartbeat, their end."""
+"""What the web process and the worker share: threads, the heartbeat, limits, Redis, startup and shutdown."""

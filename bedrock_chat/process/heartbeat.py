@@ -1,4 +1,4 @@
-"""The process's one thread for what must happen every few seconds: leases, roll-ups, the pool's health."""
+"""The process's one thread for what must happen every few seconds: leases, checkpoints, the health of the pool."""
 
 import logging
 import sys
@@ -30,8 +30,8 @@ class Heartbeat:
     """Beats run one after the other on one daemon thread; one that raises is logged and comes again at its next time.
 
     On SQLite the thread keeps a connection open for life: closing the *last* connection of a process costs a
-    checkpoint, some 2 ms of whichever request happens to do it. On PostgreSQL it holds none between beats, and after a
-    lost connection it has the pool examine all of them: 6 ms once, instead of a failure for each broken one in turn.
+    checkpoint, some 2 ms of whichever request happens to do it. On PostgreSQL it holds none between beats. After a
+    lost connection it has the pool check all of them: 6 ms once, instead of one failure per broken connection.
     """
 
     def __init__(self) -> None:
@@ -45,19 +45,19 @@ class Heartbeat:
     def register(self, name: str, every_seconds: float, function: Callable[[], None]) -> None:
         """Call `function` every so many seconds, first after one such pause.
 
-        A name registered again takes the place of the first, at its time: registering often puts nothing off.
+        A name that is registered again replaces its beat, but keeps the earlier time: registering often delays nothing.
         """
         with self._changed:
             due = time.monotonic() + every_seconds
-            if (known := self._beats.get(name)) is not None:
-                if (known.every_seconds, known.function) == (every_seconds, function):
+            if (registered := self._beats.get(name)) is not None:
+                if (registered.every_seconds, registered.function) == (every_seconds, function):
                     return
-                due = min(due, known.due)
+                due = min(due, registered.due)
             self._beats[name] = Beat(name, every_seconds, function, due)
             self._changed.notify()
 
     def unregister(self, name: str) -> None:
-        """Forget the beat; one that is running just now still ends."""
+        """Forget the beat. If it runs just now, it runs to its end."""
         with self._changed:
             self._beats.pop(name, None)
 
@@ -106,21 +106,21 @@ class Heartbeat:
             release_connection(final=True)
 
     def _wait(self) -> list[Beat] | None:
-        """Sleep until something is to be done. Answers the beats that are due, or None to end."""
+        """Sleep until there is work. Returns the beats that are due (none for a check of the pool), or None to end."""
         with self._changed:
             while not self._stopping:
                 now = time.monotonic()
                 if due := [beat for beat in self._beats.values() if beat.due <= now]:
                     for beat in due:
-                        # Counted from now: a machine that slept an hour must not beat an hour's worth at once.
+                        # Counted from now: after the machine slept for an hour, the missed beats must not all run.
                         beat.due = now + beat.every_seconds
                     return due
                 if self._connection_lost and now >= self._next_pool_check:
                     return []
-                times = [beat.due for beat in self._beats.values()]
+                due_times = [beat.due for beat in self._beats.values()]
                 if self._connection_lost:
-                    times.append(self._next_pool_check)
-                self._changed.wait(min(times) - now if times else None)
+                    due_times.append(self._next_pool_check)
+                self._changed.wait(min(due_times) - now if due_times else None)
             return None
 
     def _beat(self, beat: Beat) -> None:
@@ -138,7 +138,7 @@ class Heartbeat:
     def _check_pool(self) -> None:
         self._connection_lost = False
         self._next_pool_check = time.monotonic() + SECONDS_BETWEEN_POOL_CHECKS
-        pool = getattr(connection, "pool", None)  # SQLite's connections know no pool
+        pool = getattr(connection, "pool", None)  # SQLite's connections have no pool
         if pool is None:
             return
         try:

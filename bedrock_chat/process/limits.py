@@ -1,4 +1,4 @@
-"""What the system allows a process, and whose end ends it."""
+"""How many files this process may open, and its end together with its parent process."""
 
 import logging
 import os
@@ -15,12 +15,13 @@ PARENT_WATCH_SECONDS = 0.2
 
 
 def raise_descriptor_limit(needed: int) -> None:
-    """Ask the system for so many file descriptors, and say so when it gives fewer."""
+    """Ask the system for `needed` file descriptors, and log a warning if it allows fewer."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= needed:
         return
-    enough = hard == resource.RLIM_INFINITY or hard >= needed
-    for limits in [(needed, hard)] if enough else [(needed, needed), (hard, hard)]:  # root may lift the hard limit too
+    hard_is_enough = hard == resource.RLIM_INFINITY or hard >= needed
+    # Root may raise the hard limit, too.
+    for limits in [(needed, hard)] if hard_is_enough else [(needed, needed), (hard, hard)]:
         try:
             resource.setrlimit(resource.RLIMIT_NOFILE, limits)
         except (ValueError, OSError):
@@ -37,9 +38,10 @@ def raise_descriptor_limit(needed: int) -> None:
 
 
 def end_with_parent() -> None:
-    """From now on this process gets SIGTERM when the one that started it is gone, however that one went.
+    """From now on this process gets SIGTERM once the process that started it is gone, for whatever reason.
 
-    PR_SET_PDEATHSIG would tell at once, but of the thread that forked, which may end long before its process.
+    PR_SET_PDEATHSIG would signal at once, but at the end of the thread that forked, which may end long before its
+    process.
     """
     threading.Thread(target=_watch, args=(os.getppid(),), name="parent watch", daemon=True).start()
 

@@ -1,4 +1,4 @@
-"""Redis, where there is one: a convenience between processes, whose absence nobody has to wait for."""
+"""Redis, if there is one: a convenience between processes. Nothing has to wait for it when it is absent."""
 
 from functools import cache
 from typing import Any
@@ -8,7 +8,7 @@ import redis.asyncio
 from django.conf import settings
 
 TIMEOUTS: dict[str, Any] = {"socket_timeout": 3, "socket_connect_timeout": 1}
-"""Seconds. Longer than a read blocks; nobody waits longer for a Redis that accepts and does not answer."""
+"""Seconds. `socket_timeout` is longer than any blocking read, and ends the wait for a Redis that does not answer."""
 
 
 @cache
@@ -18,7 +18,7 @@ def shared() -> redis.Redis:
 
 
 def connect(**options: Any) -> redis.Redis:
-    """A client of one's own."""
+    """A new client, for the caller alone."""
     return redis.Redis.from_url(settings.REDIS_URL, **TIMEOUTS, **options)
 
 

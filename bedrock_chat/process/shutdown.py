@@ -1,6 +1,6 @@
-"""How this process ends: what still runs is counted, then interrupted, then abandoned.
+"""How this process ends: it counts what still runs, then interrupts it, then abandons it.
 
-Apart from the server, so that views can ask and the apps can say what they run without importing it.
+This is a module of its own, so that views can ask and apps can register what they run without importing the server.
 """
 
 import logging
@@ -15,8 +15,9 @@ from typing import NoReturn
 class Part:
     """Something that the end of the process waits for.
 
-    `busy` counts what is not over yet; `interrupt` asks it to end at once, when the grace is over or nothing is busy
-    any more; `abandon` is for what did not even heed that. All are called on the event loop and must not block.
+    `busy` returns how many things still run. `interrupt` asks them to end at once; it is called when the grace is over
+    or nothing is busy any more. `abandon` is for things that did not even end then. All three are called on the event
+    loop and must not block.
     """
 
     busy: Callable[[], int]
@@ -24,23 +25,23 @@ class Part:
     abandon: Callable[[], None]
 
 
-# Set by signal handlers, of which a second may come within the first: a `threading.Event` would wait for its own lock.
+# Signal handlers set it, and a second one may interrupt the first: a `threading.Event` would wait for its own lock.
 _begun = False
 _parts: list[Part] = []
 
 
 def register(*, busy: Callable[[], int], interrupt: Callable[[], None], abandon: Callable[[], None]) -> None:
-    """Make the end of the process wait for a part; they are interrupted in the order in which they came."""
+    """Make the end of the process wait for a part. Parts are interrupted in the order of their registration."""
     _parts.append(Part(busy, interrupt, abandon))
 
 
 def draining() -> bool:
-    """True once the process was told to end: `/ready` says so, and nothing long should begin."""
+    """True once the process was asked to end: `/ready` answers 503, and nothing long should begin."""
     return _begun
 
 
 def begin() -> None:
-    """Mark the process as leaving; there is no way back."""
+    """Mark the process as draining; there is no way back."""
     global _begun  # noqa: PLW0603
     _begun = True
 
@@ -61,7 +62,7 @@ def abandon() -> None:
 
 
 def leave(status: int) -> NoReturn:
-    """End the process now. A normal end would wait for every thread, the ones in the middle of a model's answer too."""
+    """End the process now. A normal end would wait for every thread, even in the middle of a model's answer."""
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()

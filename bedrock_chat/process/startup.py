@@ -1,4 +1,4 @@
-"""What a server makes before its first request, so that no request has to wait for it. Apps register it."""
+"""Steps that a server runs before its first request, so that no request waits for them. Apps register them."""
 
 import logging
 from collections.abc import Callable
@@ -14,9 +14,9 @@ def register(name: str, step: Callable[[], object]) -> None:
 
 
 def prepare() -> None:
-    """Calls every step. One that fails is logged, and tried again by whoever needs it: everything else still works."""
+    """Runs every step. One that fails is logged; the code that needs it tries again, and all other code works."""
     for name, step in _steps.items():
         try:
             step()
-        except Exception as error:  # noqa: BLE001  an AWS profile that is not there, for one
+        except Exception as error:  # noqa: BLE001  for example an AWS profile that does not exist
             logger.error("%s cannot be made: %s", name, error)  # noqa: TRY400  the message says it all

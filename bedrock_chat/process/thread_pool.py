@@ -18,21 +18,21 @@ from bedrock_chat.database.connections import release_connection
 logger = logging.getLogger(__name__)
 
 Task = Callable[[], object]
-Made = TypeVar("Made")
+Result = TypeVar("Result")
 
 
 class ThreadPool:
     """Persistent threads, made on demand up to a limit and kept after a peak.
 
-    The one that rested last works first: under light load a few warm threads, with open SQLite connections and their
-    page caches, do everything, where the standard library's executor would wake each of hundreds in turn.
+    The thread that became idle last works first. So under light load a few warm threads, with open SQLite connections
+    and their page caches, do everything. The standard library's executor would wake hundreds of threads in turn.
     """
 
     def __init__(self, limit: int, name: str = "request") -> None:
         self._limit = limit
         self._name = name
         self._lock = threading.Lock()
-        self._resting: list[SimpleQueue[Task | None]] = []  # each thread sleeps on an inbox of its own
+        self._idle: list[SimpleQueue[Task | None]] = []  # each thread sleeps on an inbox of its own
         self._waiting: deque[Task] = deque()
         self._count = 0
         self._stopped = False
@@ -46,22 +46,22 @@ class ThreadPool:
     def busy(self) -> int:
         """Threads at work just now."""
         with self._lock:
-            return self._count - len(self._resting)
+            return self._count - len(self._idle)
 
-    def submit(self, job: Task) -> None:
-        """Run `job` on a thread: a resting one, else a new one, else, at the limit, the first to become free."""
+    def submit(self, task: Task) -> None:
+        """Run `task` on a thread: an idle one, else a new one, else, at the limit, the first to become free."""
         with self._lock:
-            if self._resting:
-                self._resting.pop().put(job)
+            if self._idle:
+                self._idle.pop().put(task)
             elif self._count < self._limit:
-                self._grow(job)
+                self._grow(task)
             else:
-                self._waiting.append(job)
+                self._waiting.append(task)
 
-    async def run(self, work: Callable[[], Made]) -> Made:
-        """Run `work` on a thread and await what it gives or raises. It lets go of its database connection."""
+    async def run(self, work: Callable[[], Result]) -> Result:
+        """Run `work` on a thread, release that thread's database connection, and await the result or the error."""
 
-        def work_and_release() -> Made:
+        def work_and_release() -> Result:
             try:
                 return work()
             finally:
@@ -70,40 +70,39 @@ class ThreadPool:
         return await awaited(self.submit, work_and_release, contextvars.copy_context())
 
     def stop(self) -> None:
-        """Let every thread end once nothing is left to do. Does not wait for them; late jobs are still done."""
+        """Let every thread end once nothing is left to do. Does not wait for them; late tasks are still done."""
         with self._lock:
             self._stopped = True
-            self._count -= len(self._resting)
-            while self._resting:
-                self._resting.pop().put(None)
+            self._count -= len(self._idle)
+            while self._idle:
+                self._idle.pop().put(None)
 
-    def _grow(self, job: Task) -> None:
-        thread = threading.Thread(target=self._work, args=(job,), name=f"{self._name}-{self._count + 1}", daemon=True)
+    def _grow(self, task: Task) -> None:
+        thread = threading.Thread(target=self._work, args=(task,), name=f"{self._name}-{self._count + 1}", daemon=True)
         try:
             thread.start()
         except RuntimeError:
-            # The system's own limit came before ours. Those we have will get to it.
+            # The system allows fewer threads than our limit. One of those that run will take the task.
             if not self._count:
                 raise
             logger.warning("The system refuses more than %d threads: requests wait for one.", self._count)
-            self._waiting.append(job)
+            self._waiting.append(task)
         else:
             self._count += 1
 
     def _work(self, first: Task) -> None:
+        """A thread's life: run tasks until there are none after `stop`, then close its database connection."""
         inbox: SimpleQueue[Task | None] = SimpleQueue()
-        job: Task | None = first
+        task: Task | None = first
         del first
         try:
-            while job is not None:
+            while task is not None:
                 try:
-                    job()
-                except (
-                    BaseException
-                ):  # SystemExit too: it would end this thread alone, unnoticed, and one fewer is left
+                    task()
+                except BaseException:  # SystemExit too: it would end this thread unnoticed, and leave one fewer
                     logger.exception("A job failed on a request thread.")
-                job = None  # a resting thread must not keep its last request alive
-                job = self._next(inbox)
+                task = None  # an idle thread must not keep its last request alive
+                task = self._next(inbox)
         finally:
             release_connection(final=True)
 
@@ -114,7 +113,7 @@ class ThreadPool:
             if self._stopped:
                 self._count -= 1
                 return None
-            self._resting.append(inbox)
+            self._idle.append(inbox)
         return inbox.get()
 
 
@@ -124,16 +123,16 @@ def shared() -> ThreadPool:
     return ThreadPool(settings.THREADS)
 
 
-async def awaited(submit: Callable[[Task], object], work: Callable[[], Made], context: contextvars.Context) -> Made:
-    """Await what `work` gives or raises on the thread that `submit` finds for it."""
-    done: Future[Made] = Future()
+async def awaited(submit: Callable[[Task], object], work: Callable[[], Result], context: contextvars.Context) -> Result:
+    """Run `work` in `context`, on a thread that `submit` chooses, and await its result or its error."""
+    done: Future[Result] = Future()
 
-    def job() -> None:
+    def task() -> None:
         try:
             done.set_result(context.run(work))
         except BaseException as error:  # noqa: BLE001  it is raised again where it is awaited
             done.set_exception(error)
 
     done.set_running_or_notify_cancel()
-    submit(job)
+    submit(task)
     return await asyncio.wrap_future(done)

@@ -1,7 +1,8 @@
-"""A search, from the words that somebody typed to the groups that answer them.
+"""A search, from the words that somebody typed to the groups that match them.
 
-What is asked for as it stands comes first. Only where nothing answers, words are taken for beginnings, and those that
-nobody of the scope has used for mistyped ones; and only where nothing answers that either, some of the words will do.
+1. The query is looked up as it stands.
+2. If nothing matches, its words may also be beginnings of words, and words that are not in the vocabulary may be typos.
+3. If that matches nothing either, some of the words are enough.
 """
 
 from collections.abc import Sequence
@@ -15,54 +16,60 @@ from bedrock_chat.search.ranking import Hit
 from bedrock_chat.search.tokenizer import is_spaceless
 
 MOST_GUESSED: Final = 8
-"""Words of a query that are taken for beginnings, and for mistyped ones."""
+"""Words of a query that may be completed, and words that may be corrected."""
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """Groups, the best first, and what they answer: the terms to highlight."""
+class SearchResult:
+    """Groups, the best first, and the terms that they match, to be highlighted."""
 
     hits: list[Hit]
     terms: tuple[Term, ...]
 
 
-def find(kind: str, scopes: Sequence[str], vocabulary: str, text: str) -> Found:
-    """The groups within the scopes that answer a query. Words are corrected to those of the vocabulary alone."""
-    asked = query.parse(text)
-    if not asked:
-        return Found([], ())
-    if hits := _search(kind, scopes, asked, every=True):
-        return Found(hits, asked)
-    meant = _meant(asked, vocabularies.number(vocabulary))
-    if meant != asked and (hits := _search(kind, scopes, meant, every=True)):
-        return Found(hits, meant)
-    apart = query.apart(meant)
-    return Found(_search(kind, scopes, apart, every=False), apart)
+def find(kind: str, scopes: Sequence[str], vocabulary: str, text: str) -> SearchResult:
+    """The groups within the scopes that match a query. Words are corrected only to those of the vocabulary."""
+    terms = query.parse(text)
+    if not terms:
+        return SearchResult([], ())
+    if hits := _search(kind, scopes, terms, every=True):
+        return SearchResult(hits, terms)
+    guessed = _guessed(terms, vocabularies.number(vocabulary))
+    if guessed != terms and (hits := _search(kind, scopes, guessed, every=True)):
+        return SearchResult(hits, guessed)
+    single = query.single_tokens(guessed)
+    return SearchResult(_search(kind, scopes, single, every=False), single)
 
 
 def _search(kind: str, scopes: Sequence[str], terms: tuple[Term, ...], *, every: bool) -> list[Hit]:
     return ranking.rank(lookup.candidates(kind, scopes, terms, every=every), terms, every=every)
 
 
-def _meant(asked: tuple[Term, ...], vocabulary: int) -> tuple[Term, ...]:
-    """The query with what else its words may mean: a phrase's last may go on, and each may be mistyped."""
-    phrases = [term.alternatives[0] for term in asked]
-    single = {token for phrase in phrases for token in phrase.tokens if not is_spaceless(token)}
-    known = vocabularies.known(vocabulary, single)
-    last = [phrase.tokens[-1] for phrase in phrases if phrase.tokens[-1] in single]
-    longer = {token: vocabularies.longer(vocabulary, token) for token in last[:MOST_GUESSED]}
-    unknown = [token for token in single if token not in known and not longer.get(token)]
-    near = vocabularies.near(vocabulary, unknown)
+def _guessed(terms: tuple[Term, ...], vocabulary: int) -> tuple[Term, ...]:
+    """The query with what its words may mean besides: the last word of a phrase may be a beginning, any word a typo.
 
-    def options(token: str, *, go_on: bool) -> list[str]:
-        """The likeliest first; itself where nothing else is known."""
-        found = [token] if token in known else []
-        found += longer.get(token, ()) if go_on else ()
-        return found or (typos.corrections(token, near) if token in unknown[:MOST_GUESSED] else []) or [token]
+    1. The words of the query that are in the vocabulary are looked up; pairs of characters are not guessed.
+    2. The last word of each phrase is completed.
+    3. Words that are neither known nor completed are corrected.
+    4. In each phrase the last word gets all its options as alternatives, every other word the likeliest one.
+    """
+    phrases = [term.alternatives[0] for term in terms]
+    words = {token for phrase in phrases for token in phrase.tokens if not is_spaceless(token)}
+    known = vocabularies.known(vocabulary, words)
+    last = [phrase.tokens[-1] for phrase in phrases if phrase.tokens[-1] in words]
+    completions = {token: vocabularies.completions(vocabulary, token) for token in last[:MOST_GUESSED]}
+    unknown = [token for token in words if token not in known and not completions.get(token)]
+    similar = vocabularies.of_similar_length(vocabulary, unknown)
 
-    meant = []
+    def options(token: str, *, complete: bool) -> list[str]:
+        """The likeliest first; the token itself where nothing else is known."""
+        likely = [token] if token in known else []
+        likely += completions.get(token, ()) if complete else ()
+        return likely or (typos.corrections(token, similar) if token in unknown[:MOST_GUESSED] else []) or [token]
+
+    guessed = []
     for phrase in phrases:
-        head = tuple(options(token, go_on=False)[0] for token in phrase.tokens[:-1])
-        ends = [phrase.tokens[-1]] if phrase.open else options(phrase.tokens[-1], go_on=True)
-        meant.append(Term(tuple(Phrase((*head, end), phrase.open) for end in ends)))
-    return tuple(meant)
+        head = tuple(options(token, complete=False)[0] for token in phrase.tokens[:-1])
+        ends = [phrase.tokens[-1]] if phrase.open else options(phrase.tokens[-1], complete=True)
+        guessed.append(Term(tuple(Phrase((*head, end), phrase.open) for end in ends)))
+    return tuple(guessed)

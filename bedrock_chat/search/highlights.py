@@ -1,4 +1,4 @@
-"""The places of a text that answer a query: fragments of HTML, what was found between `<em>` and `</em>`. Pure."""
+"""The places of a text that match a query, as fragments of HTML with each match in `<em>` and `</em>`. Pure."""
 
 import re
 import unicodedata
@@ -13,18 +13,23 @@ from bedrock_chat.search.query import Phrase, Term
 from bedrock_chat.search.tokenizer import Token, tokens
 
 FRAGMENT: Final = 150
+"""About how many characters a fragment has."""
 LEAD: Final = 40
+"""Characters before the first match of a fragment."""
 SLACK: Final = 20
-"""Characters of a fragment, about; of what stands before the first word found; of a search for the end of a word."""
+"""Characters within which a fragment's edge is moved to a blank."""
 MOST_TOKENS: Final = 20_000
+"""Tokens of a text that are read."""
 PLACES: Final = 4
-"""Of a text that are read; places that are looked at for each fragment."""
+"""Matches that are looked at for each fragment."""
 
 _BLANKS: Final = re.compile(r"\s+")
 
 
 @dataclass(frozen=True, slots=True)
 class _Span:
+    """A match: offsets into the text, and the index of its term in the query."""
+
     start: int
     end: int
     term: int
@@ -34,7 +39,7 @@ _BY_START: Final = attrgetter("start")
 
 
 def fragments(text: str, terms: Sequence[Term], *, most: int) -> list[str]:
-    """Up to so many, in the text's order: those that hold the most different terms, then the most places."""
+    """Up to `most` fragments, in the text's order: those with the most different terms, then with the most matches."""
     spans = _first_places(text, terms, most * PLACES)
     windows = sorted(
         _windows(spans), key=lambda window: (-len({span.term for span in window}), -len(window), window[0].start)
@@ -43,52 +48,52 @@ def fragments(text: str, terms: Sequence[Term], *, most: int) -> list[str]:
 
 
 def _first_places(text: str, terms: Sequence[Term], enough: int) -> list[_Span]:
-    """So many places at least, and one of each term, if there are. What more may come is not worth reading on for."""
-    found: list[_Span] = []
+    """At least `enough` matches, and one of each term, if the text has them. The rest of the text is not read."""
+    spans: list[_Span] = []
     missing = set(range(len(terms)))
     for span in _spans(text, terms):
-        found.append(span)
+        spans.append(span)
         missing.discard(span.term)
-        if len(found) >= enough and not missing:
+        if len(spans) >= enough and not missing:
             break
-    return sorted(found, key=_BY_START)
+    return sorted(spans, key=_BY_START)
 
 
 def marked(text: str, terms: Sequence[Term]) -> str | None:
-    """The whole text as one fragment; None where it holds nothing of the query."""
+    """The whole text as one fragment; None where nothing in it matches the query."""
     spans = sorted(_spans(text, terms), key=_BY_START)
     return _html(text, spans, 0, len(text)) if spans else None
 
 
 def _spans(text: str, terms: Sequence[Term]) -> Iterator[_Span]:
-    """Where the terms stand, by their ends, and no more of the text is read than is asked for."""
+    """The matches in the order of their ends. The text is read only as far as the caller iterates."""
     closed: dict[str, list[tuple[int, Phrase]]] = {}
     opened: dict[str, list[tuple[int, Phrase]]] = {}
     for number, term in enumerate(terms):
         for phrase in term.alternatives:
             (opened if phrase.open else closed).setdefault(phrase.tokens[-1], []).append((number, phrase))
-    before: list[Token] = []
+    tokens_read: list[Token] = []
     for token in islice(tokens(text), MOST_TOKENS):
-        before.append(token)
+        tokens_read.append(token)
         for number, phrase in closed.get(token.text, ()):
-            if (start := _start(before, phrase)) is not None:
+            if (start := _start(tokens_read, phrase)) is not None:
                 yield _Span(start, token.end, number)
         if token.first:
             for number, phrase in opened.get(token.first, ()):
-                if (start := _start(before, phrase)) is not None:
+                if (start := _start(tokens_read, phrase)) is not None:
                     yield _Span(start, token.first_end, number)
 
 
-def _start(found: list[Token], phrase: Phrase) -> int | None:
-    """Where the phrase begins that ends with the last of these tokens; None where it does not stand there."""
-    first = len(found) - len(phrase.tokens)
-    if first < 0 or any(found[first + place].text != wanted for place, wanted in enumerate(phrase.tokens[:-1])):
+def _start(tokens_read: list[Token], phrase: Phrase) -> int | None:
+    """Where the phrase begins that ends with the last of the tokens read; None where it does not stand there."""
+    first = len(tokens_read) - len(phrase.tokens)
+    if first < 0 or any(tokens_read[first + place].text != text for place, text in enumerate(phrase.tokens[:-1])):
         return None
-    return found[first].start
+    return tokens_read[first].start
 
 
 def _windows(spans: list[_Span]) -> Iterator[list[_Span]]:
-    """Spans that go into one fragment."""
+    """Groups the spans: those of one group fit into one fragment."""
     window: list[_Span] = []
     for span in spans:
         if window and span.end - window[0].start > FRAGMENT - LEAD:
@@ -100,6 +105,13 @@ def _windows(spans: list[_Span]) -> Iterator[list[_Span]]:
 
 
 def _fragment(text: str, window: list[_Span], spans: list[_Span]) -> str:
+    """The HTML around the spans of a window.
+
+    1. It begins LEAD characters before the first span, and is FRAGMENT characters long, or longer if the spans are.
+    2. Both edges move to a blank within SLACK, so that words stay whole.
+    3. Both edges move past combining marks, so that characters stay whole.
+    4. Every span that lies within the edges is marked.
+    """
     first, last = window[0].start, max(span.end for span in window)
     begin = max(0, first - LEAD)
     end = max(last, min(len(text), begin + FRAGMENT))
@@ -117,7 +129,7 @@ def _fragment(text: str, window: list[_Span], spans: list[_Span]) -> str:
 
 
 def _html(text: str, spans: list[_Span], begin: int, end: int) -> str:
-    """Quotation marks stay: nothing of this goes into an attribute."""
+    """A part of the text, escaped, with its spans marked. Quotation marks stay: it never goes into an attribute."""
     parts = []
     for start, stop in _joined(spans):
         parts += [_escaped(text[begin:start]), "<em>", _escaped(text[start:stop]), "</em>"]
@@ -126,7 +138,7 @@ def _html(text: str, spans: list[_Span], begin: int, end: int) -> str:
 
 
 def _joined(spans: list[_Span]) -> list[tuple[int, int]]:
-    """Spans may overlap: pairs do, and two terms may mean one word."""
+    """Start and end of the spans, overlapping ones joined: pairs overlap, and two terms may match one word."""
     joined: list[tuple[int, int]] = []
     for span in spans:
         if joined and span.start <= joined[-1][1]:

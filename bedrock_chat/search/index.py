@@ -1,7 +1,7 @@
-"""Writing the index: groups of documents, and the words that mistyped ones are corrected to.
+"""Writes the index: groups of documents, and the words that typos are corrected to.
 
-A group's rows are written under a lock that the caller holds on the group, so that two writers, or a writer and a
-deletion, follow one another.
+The caller holds a lock on the group while its rows are written, so that two writers, or a writer and a deletion, run
+one after the other.
 """
 
 from collections.abc import Collection, Iterable
@@ -23,15 +23,18 @@ from bedrock_chat.search.tokenizer import Token, tokens
 MOST_CHARACTERS: Final = 200_000
 MOST_TOKENS: Final = 20_000
 MOST_BYTES: Final = 500_000
-"""Of a longer text the beginning is indexed: PostgreSQL takes a megabyte of distinct tokens, and drops the rest."""
+"""Of a longer text the beginning is indexed: PostgreSQL accepts a megabyte of distinct tokens, and drops the rest."""
 
 PAGES_AT_ONCE: Final = 200
-"""Written in one step of a compaction, while other writers wait."""
+"""Pages that one step of a compaction writes, while other writers wait."""
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """What is found as one. Whoever sees one of `scopes` may find it; its words serve those who see `vocabulary`."""
+    """Documents that are one hit. Whoever sees one of `scopes` may find it.
+
+    Its words serve those who see `vocabulary`: typos are corrected to them.
+    """
 
     kind: str
     id: int
@@ -41,9 +44,9 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A text of a group. One without words has a row too, but for a heading: `known` tells where its owner goes on.
+    """A text of a group. One without words has a row too, so that `known` has its key; only a heading then has none.
 
-    `settled` is false while it may still change, so that its owner looks again.
+    `settled` is false while the text may still change, so that the app that indexes it looks again.
     """
 
     key: int
@@ -53,7 +56,7 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What the index has of a group: the highest key, and the words of its heading and of what is not settled."""
+    """What the index has of a group: the highest key, and by key the words of heading and unsettled documents."""
 
     last: int
     words: dict[int, str]
@@ -68,17 +71,17 @@ def known(group: Group) -> Known:
     last = rows.order_by("-key").values_list("key", flat=True).first()
     if last is None:
         return NOTHING
-    again = rows.filter(key=HEADING) | rows.filter(settled=False)
-    return Known(last, dict(again.values_list("key", "words")))
+    changeable = rows.filter(key=HEADING) | rows.filter(settled=False)
+    return Known(last, dict(changeable.values_list("key", "words")))
 
 
 def write(group: Group, documents: Iterable[Document], replaced: Collection[int] = ()) -> None:
-    """Indexes documents, in the place of those of the group with the `replaced` keys. Nothing is left of the latter.
+    """Indexes documents, and removes those of the group with the `replaced` keys, index and words included.
 
-    At most once in a transaction, which may hold the words of a vocabulary from here on.
+    Call it at most once in a transaction: from here on the transaction may lock words of a vocabulary.
     """
-    gone = SearchDocument.objects.filter(kind=group.kind, group_id=group.id, key__in=replaced)
-    _exchange(gone, group, documents)
+    removed = SearchDocument.objects.filter(kind=group.kind, group_id=group.id, key__in=replaced)
+    _exchange(removed, group, documents)
 
 
 def write_anew(group: Group, documents: Iterable[Document]) -> None:
@@ -87,7 +90,7 @@ def write_anew(group: Group, documents: Iterable[Document]) -> None:
 
 
 def settle(group: Group, keys: Collection[int]) -> None:
-    """These documents will not change any more."""
+    """Notes that these documents will not change any more."""
     SearchDocument.objects.filter(kind=group.kind, group_id=group.id, key__in=keys).update(settled=True)
 
 
@@ -101,18 +104,18 @@ def compact(job: Claimed | None = None) -> None:
 
     A periodic job. Raises LeaseLost where another worker has taken over.
 
-    FTS5 notes that a token of a document is gone, and drops both only when it merges the parts of its index that hold
-    them, which may be never. PostgreSQL's autovacuum does the like by itself.
+    When a document is deleted, FTS5 only notes that its tokens are gone. It drops token and note when it merges the
+    parts of its index that hold them, which may be never. PostgreSQL's autovacuum cleans up by itself.
     """
     if connection.vendor != "sqlite":
         return
-    pages = -PAGES_AT_ONCE  # negative: take up all parts, whatever their sizes; afterwards go on with that
+    pages = -PAGES_AT_ONCE  # negative: begins a merge of all parts, whatever their sizes; later steps continue it
     with connection.cursor() as cursor:
         while True:
             before = connection.connection.total_changes
             with yield_sqlite_lock():
                 cursor.execute(f"INSERT INTO {INDEX} ({INDEX}, rank) VALUES ('merge', %s)", [pages])  # noqa: S608
-            if connection.connection.total_changes - before < 2:  # as FTS5 has it: there was nothing left to merge
+            if connection.connection.total_changes - before < 2:  # FTS5's sign that nothing was left to merge
                 return
             pages = PAGES_AT_ONCE
             if job is not None:
@@ -120,20 +123,22 @@ def compact(job: Claimed | None = None) -> None:
 
 
 def words_of(text: str) -> str:
-    """What the index holds of a text."""
+    """The tokens that the index holds of a text, joined with blanks."""
     return " ".join(token.text for token in _tokens(text))
 
 
 def _tokens(text: str) -> list[Token]:
-    found, left = [], MOST_BYTES
+    """The tokens of a text, up to the limits of the index."""
+    kept, bytes_left = [], MOST_BYTES
     for token in islice(tokens(text[:MOST_CHARACTERS]), MOST_TOKENS):
-        if (left := left - len(token.text.encode()) - 1) < 0:
+        if (bytes_left := bytes_left - len(token.text.encode()) - 1) < 0:
             break
-        found.append(token)
-    return found
+        kept.append(token)
+    return kept
 
 
 def _rows(group: Group, documents: Iterable[Document]) -> list[SearchDocument]:
+    """The unsaved rows of documents; a heading without words has none."""
     return [
         SearchDocument(
             kind=group.kind,
@@ -145,22 +150,25 @@ def _rows(group: Group, documents: Iterable[Document]) -> list[SearchDocument]:
                 [
                     *(lookup.scope_mark(group.kind, scope) for scope in group.scopes),
                     *([lookup.HEADING_MARK] if document.key == HEADING else ()),
-                    *sorted({token.first for token in found if token.first}),
+                    *sorted({token.first for token in document_tokens if token.first}),
                 ]
             ),
-            words=" ".join(token.text for token in found),
+            words=" ".join(token.text for token in document_tokens),
         )
         for document in documents
-        if (found := _tokens(document.text)) or document.key != HEADING
+        if (document_tokens := _tokens(document.text)) or document.key != HEADING
     ]
 
 
-def _exchange(gone: QuerySet[SearchDocument], group: Group | None = None, documents: Iterable[Document] = ()) -> None:
+def _exchange(
+    removed: QuerySet[SearchDocument], group: Group | None = None, documents: Iterable[Document] = ()
+) -> None:
+    """Deletes rows, inserts those of documents, and counts the words of both in their vocabularies."""
     change = vocabulary.Change()
-    left = list(gone.values_list("vocabulary", "words"))
-    if left:
-        gone.delete()
-    for number, words in left:
+    removed_words = list(removed.values_list("vocabulary", "words"))
+    if removed_words:
+        removed.delete()
+    for number, words in removed_words:
         vocabulary.count(change, number, words, -1)
     rows = _rows(group, documents) if group else []
     for row in rows:

@@ -1,4 +1,4 @@
-"""What is indexed: documents, and the words of a vocabulary. The index itself is the migration's (0004_search)."""
+"""The rows that are indexed: documents, and the words of a vocabulary. Migration 0004_search makes the index itself."""
 
 from django.db import models
 
@@ -9,11 +9,11 @@ from bedrock_chat.search.tokenizer import LONGEST_TOKEN
 class SearchDocument(models.Model):
     """A text, as the tokens that the index holds of it.
 
-    `group_id` is the row that is found, `key` the row of the text, 0 for the group's heading. `words` are the text's
-    tokens in their order; `terms` what else finds the document: who may see it, that it is a heading, its single
-    characters. Rows are written and deleted, never changed but for `settled`: false while the text may still change.
+    `group_id` is the row that a search finds, `key` the row of the text, 0 for the group's heading. `words` are the
+    text's tokens in their order. `terms` are the other tokens of the document: who may see it, that it is a heading,
+    its single characters. Rows are inserted and deleted. Only `settled` changes: it is false while the text may change.
 
-    On SQLite triggers keep a full-text table beside this one, on PostgreSQL it is an index of this table.
+    On SQLite triggers keep a full-text table beside this one. On PostgreSQL the index is one of this table.
     """
 
     kind = models.CharField(max_length=32)
@@ -34,9 +34,9 @@ class SearchDocument(models.Model):
 
 
 class SearchWord(models.Model):
-    """A word that mistyped ones are corrected to, for those who share its vocabulary; and in how many documents it is.
+    """A word that typos are corrected to, for those who share its vocabulary, and the number of documents that hold it.
 
-    The last document to hold it takes it away.
+    It is deleted with the last document that holds it.
     """
 
     pk = models.CompositePrimaryKey("vocabulary", "word")

@@ -1,4 +1,4 @@
-"""What was asked for, as terms to look up and to count. Pure.
+"""The text of a query as terms to look up and to count. Pure.
 
 No character of a query is an operator: quotation marks, stars, `AND` and the like are blanks or words as in any text.
 """
@@ -11,49 +11,50 @@ from typing import Final
 from bedrock_chat.search.tokenizer import Token, tokens
 
 MOST_TOKENS: Final = 64
-"""Of a longer query these first ones count."""
+"""Tokens of a query that count, from its beginning."""
 
 _JOINTS: Final = frozenset("-_./:\\'’@&+#~")
-"""What stands inside one word to its reader: user_id, e-mail, v3.7."""
+"""Characters that a reader takes for a part of the word: user_id, e-mail, v3.7."""
 
 
 @dataclass(frozen=True, slots=True)
 class Phrase:
-    """Tokens that follow one another. An `open` one may end within a token: a single character, which begins a pair."""
+    """Tokens that follow one another. An `open` phrase may end within one: a single character, which begins a pair."""
 
     tokens: tuple[str, ...]
     open: bool = False
 
     @property
     def needle(self) -> str:
-        """What to look for among a document's words, with blanks around them."""
+        """The text to look for among a document's words, when these have blanks around them."""
         return f" {' '.join(self.tokens)}{'' if self.open else ' '}"
 
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """A part of a query, which any of the alternatives answers; the first is what was asked for."""
+    """A part of a query. Any of its alternatives may match; the first is what was typed."""
 
     alternatives: tuple[Phrase, ...]
 
 
 def parse(query: str) -> tuple[Term, ...]:
-    """The parts of a query, all of which are wanted; none where it holds no word."""
+    """The terms of a query, all of which are wanted; none where it holds no word."""
     return tuple(Term((phrase,)) for phrase in dict.fromkeys(_phrases(query)))
 
 
-def apart(terms: tuple[Term, ...]) -> tuple[Term, ...]:
-    """The same query, each token a term of its own."""
-    found: dict[Term, None] = {}
+def single_tokens(terms: tuple[Term, ...]) -> tuple[Term, ...]:
+    """The same query with each token as a term of its own."""
+    single: dict[Term, None] = {}
     for term in terms:
         if len(term.alternatives[0].tokens) == 1:
-            found[term] = None
+            single[term] = None
         else:
-            found |= dict.fromkeys(Term((Phrase((token,)),)) for token in term.alternatives[0].tokens)
-    return tuple(found)
+            single |= dict.fromkeys(Term((Phrase((token,)),)) for token in term.alternatives[0].tokens)
+    return tuple(single)
 
 
 def _phrases(query: str) -> Iterator[Phrase]:
+    """Tokens with nothing between them, or with joints alone, are one phrase."""
     joined: list[Token] = []
     for token in islice(tokens(query), MOST_TOKENS):
         if joined and not _JOINTS.issuperset(query[joined[-1].end : token.start]):
@@ -65,7 +66,11 @@ def _phrases(query: str) -> Iterator[Phrase]:
 
 
 def _phrase(joined: list[Token]) -> Phrase:
-    """Where a run without blanks ends in the query, the text may go on: its last character begins some pair there."""
+    """Tokens as one phrase.
+
+    Where a run without blanks ends in the query, a text may go on, and its last character then begins a pair. So that
+    character is left out if the pair before it holds it; else it makes the phrase open.
+    """
     texts = tuple(token.text for token in joined)
     if joined[-1].text != joined[-1].first:
         return Phrase(texts)

@@ -1,4 +1,4 @@
-"""Which of the candidates answer a query, and how well. Pure, so that every database gives the same order."""
+"""Which of the candidates match a query, and how well. Pure, so that every database gives the same order."""
 
 import math
 from collections.abc import Sequence
@@ -11,16 +11,18 @@ HEADING: Final = 0
 """The key of a group's heading, whose words weigh more."""
 
 SATURATION: Final = 1.2
+"""BM25's k1: how soon further occurrences of a word stop to count."""
 LENGTH: Final = 0.4
-"""BM25's k1 and b: how soon more of a word stops to count, and how much a long text is held against it."""
+"""BM25's b: how much the length of a text lowers its score."""
 HEADING_WEIGHT: Final = 3.0
-GUESSED: Final = 0.7
-"""What an alternative counts against the word that was asked for."""
-IN_ORDER: Final = 1.5
-MORE: Final = 0.1
-"""What further documents of a group count against its best."""
-FEWEST: Final = 1 / 3
-"""The share of a query's terms that a group must hold where nothing holds all."""
+GUESS_WEIGHT: Final = 0.7
+"""Of an occurrence of a guessed alternative; one of the typed word has 1."""
+IN_ORDER_WEIGHT: Final = 1.5
+"""Of a document that holds all terms one after the other."""
+FURTHER_WEIGHT: Final = 0.1
+"""Of the further documents of a group; its best has 1."""
+FEWEST_TERMS: Final = 1 / 3
+"""The share of a query's terms that a group must hold where no document holds all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A group that answers; `keys` are its documents, the best first."""
+    """A group that matches; `keys` are its documents, the best first."""
 
     group: int
     score: float
@@ -44,6 +46,8 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class _Counted:
+    """A candidate with the weighted number of each term's occurrences, and whether all terms stand there in order."""
+
     candidate: Candidate
     counts: list[float]
     in_order: bool
@@ -51,6 +55,8 @@ class _Counted:
 
 @dataclass(frozen=True, slots=True)
 class _Scored:
+    """A candidate with its score for each term."""
+
     candidate: Candidate
     scores: list[float]
 
@@ -60,63 +66,71 @@ class _Scored:
 
 
 def rank(candidates: Sequence[Candidate], terms: Sequence[Term], *, every: bool) -> list[Hit]:
-    """The groups that answer, the best first; of equals the one that was indexed last.
+    """The groups that match, the best first. Of groups with equal scores, the one that was indexed last comes first.
 
-    With `every`, a document counts that holds each term; else a group does that holds enough of them, and at least half
-    as many as the best.
+    With `every`, a document matches if it holds every term. Without, a group matches if it holds at least FEWEST_TERMS
+    of them, and at least half as many as the group that holds most.
+
+    1. The occurrences of each term in each candidate are counted.
+    2. Each candidate gets a score for each term.
+    3. Without `every`, groups that hold too few terms are dropped.
+    4. The scores of a group's documents become one, and groups are sorted by it.
     """
     counted = _count(candidates, terms, every=every)
     groups: dict[int, list[_Scored]] = {}
     for scored in _score(counted, len(terms)):
         groups.setdefault(scored.candidate.group, []).append(scored)
     if not every and groups:
-        held = {
-            group: sum(map(any, zip(*(one.scores for one in found), strict=True))) for group, found in groups.items()
+        terms_held = {
+            group: sum(map(any, zip(*(document.scores for document in documents), strict=True)))
+            for group, documents in groups.items()
         }
-        fewest = max(FEWEST * len(terms), max(held.values()) / 2)
-        groups = {group: found for group, found in groups.items() if held[group] >= fewest}
-    newest = {group: max(one.candidate.id for one in found) for group, found in groups.items()}
-    hits = [_hit(group, found) for group, found in groups.items()]
+        fewest = max(FEWEST_TERMS * len(terms), max(terms_held.values()) / 2)
+        groups = {group: documents for group, documents in groups.items() if terms_held[group] >= fewest}
+    newest = {group: max(document.candidate.id for document in documents) for group, documents in groups.items()}
+    hits = [_hit(group, documents) for group, documents in groups.items()]
     return sorted(hits, key=lambda hit: (-round(hit.score, 6), -newest[hit.group]))
 
 
 def _count(candidates: Sequence[Candidate], terms: Sequence[Term], *, every: bool) -> list[_Counted]:
-    """How often each term stands in each candidate's words, its tokens one after the other."""
+    """How often each term stands in each candidate's words. The tokens of a term must follow one another."""
     needles = [
-        [(phrase.needle, GUESSED if index else 1.0) for index, phrase in enumerate(term.alternatives)] for term in terms
+        [(phrase.needle, GUESS_WEIGHT if index else 1.0) for index, phrase in enumerate(term.alternatives)]
+        for term in terms
     ]
-    whole = "".join(term.alternatives[0].needle.rstrip() for term in terms) if len(terms) > 1 else "\n"
-    found = []
+    whole_query = "".join(term.alternatives[0].needle.rstrip() for term in terms) if len(terms) > 1 else "\n"
+    matching = []
     for candidate in candidates:
         words = f" {candidate.words} "
-        counts = [sum(words.count(needle) * weight for needle, weight in one) for one in needles]
+        counts = [sum(words.count(needle) * weight for needle, weight in term) for term in needles]
         if all(counts) if every else any(counts):
-            found.append(_Counted(candidate, counts, whole in words))
-    return found
+            matching.append(_Counted(candidate, counts, whole_query in words))
+    return matching
 
 
 def _score(counted: Sequence[_Counted], terms: int) -> list[_Scored]:
-    """BM25 among the candidates alone: how rare a word is to others is nobody's business."""
+    """BM25 over the candidates alone: it must not reveal how rare a word is in the documents of others."""
     if not counted:
         return []
-    average = sum(len(one.candidate.words) for one in counted) / len(counted)
-    holding = [sum(1 for one in counted if one.counts[term]) for term in range(terms)]
+    average = sum(len(document.candidate.words) for document in counted) / len(counted)
+    holding = [sum(1 for document in counted if document.counts[term]) for term in range(terms)]
     weights = [math.log(1 + (1 + len(counted)) / (1 + holders)) for holders in holding]
     scored = []
-    for one in counted:
-        norm = SATURATION * (1 - LENGTH + LENGTH * len(one.candidate.words) / average)
-        boost = (HEADING_WEIGHT if one.candidate.key == HEADING else 1.0) * (IN_ORDER if one.in_order else 1.0)
+    for document in counted:
+        norm = SATURATION * (1 - LENGTH + LENGTH * len(document.candidate.words) / average)
+        boost = HEADING_WEIGHT if document.candidate.key == HEADING else 1.0
+        boost *= IN_ORDER_WEIGHT if document.in_order else 1.0
         scores = [
             boost * weight * count * (SATURATION + 1) / (count + norm)
-            for weight, count in zip(weights, one.counts, strict=True)
+            for weight, count in zip(weights, document.counts, strict=True)
         ]
-        scored.append(_Scored(one.candidate, scores))
+        scored.append(_Scored(document.candidate, scores))
     return scored
 
 
-def _hit(group: int, found: list[_Scored]) -> Hit:
-    """Of each term the best document counts, so that what one of them lacks another may hold."""
-    best = sum(map(max, zip(*(one.scores for one in found), strict=True)))
-    found.sort(key=lambda one: (-one.total, -one.candidate.id))
-    more = math.log1p(sum(one.total for one in found[1:]))
-    return Hit(group, best + MORE * more, tuple(one.candidate.key for one in found))
+def _hit(group: int, documents: list[_Scored]) -> Hit:
+    """A group with its score. For each term its best document counts, so that one document may make up for another."""
+    best = sum(map(max, zip(*(document.scores for document in documents), strict=True)))
+    documents.sort(key=lambda document: (-document.total, -document.candidate.id))
+    further = math.log1p(sum(document.total for document in documents[1:]))
+    return Hit(group, best + FURTHER_WEIGHT * further, tuple(document.candidate.key for document in documents))

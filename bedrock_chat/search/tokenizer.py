@@ -1,11 +1,12 @@
 """Text as the tokens that are indexed and searched, with the places where they stand. Pure.
 
-A word is a run of letters, digits and their marks, folded: NFKC, case and accents off. Scripts that put no blanks
-between words (Han, kana, Hangul, Thai, …) are cut into overlapping pairs instead, one token for each character: itself
-and the next one, the last character alone. So two characters are found by one token, three or more by tokens that
-follow one another, and a single character by whatever token begins with it.
+A word is a run of letters, digits and their marks, folded: NFKC, without case and accents. Scripts that put no blanks
+between words (Han, kana, Hangul, Thai, …) are cut into overlapping pairs instead, one token for each character: the
+character and the next one, or the last character alone. So one token finds two characters, tokens that follow one
+another find three or more, and any token that begins with a character finds that single character.
 
-Databases would each cut differently, and both leave a Japanese sentence in one piece. They are given these tokens.
+PostgreSQL and SQLite would cut text differently, and both leave a Japanese sentence in one piece. So both are given
+these tokens.
 """
 
 import re
@@ -16,15 +17,18 @@ from itertools import pairwise
 from typing import Final, NamedTuple
 
 LONGEST_TOKEN: Final = 64
+"""Characters of a token. A longer run is no word; its beginning finds it."""
 LONGEST_UNIT: Final = LONGEST_TOKEN // 2
+"""Characters of one half of a pair."""
 MOST_FOLDED: Final = 1_024
-"""Characters: of a token, of a half of a pair, of text. What is longer is no word; its beginning finds it."""
+"""Characters of a run that are folded."""
 
 
 class Token(NamedTuple):
     """`text` is folded; `start` and `end` are offsets into the original.
 
-    `first` is the character that a pair begins with, or the whole of what stands alone at a run's end; "" for a word.
+    `first` is the folded character that a pair begins with, or the one that stands alone at a run's end; "" for a word.
+    `first_end` is where that character ends in the original.
     """
 
     text: str
@@ -35,7 +39,7 @@ class Token(NamedTuple):
 
 
 def tokens(text: str) -> Iterator[Token]:
-    """The tokens of a text in its order. None holds a blank or ASCII punctuation."""
+    """The tokens of a text in its order. No token holds a blank or ASCII punctuation."""
     if text.isascii():
         for match in _ASCII_WORD.finditer(text):
             start, end = match.span()
@@ -50,11 +54,15 @@ def tokens(text: str) -> Iterator[Token]:
 
 
 def is_spaceless(token: str) -> bool:
-    """Whether a token's text comes of a script without blanks between words; only there may a mark come first (ำ)."""
+    """Whether a token is of a script without blanks between words. Only there may a token begin with a mark (ำ)."""
     return _CLASSES[ord(token[0])] != _WORD
 
 
 def _pairs(text: str, classes: str, start: int) -> Iterator[Token]:
+    """The tokens of a run without blanks that begins at `start`; `classes` are those of its characters.
+
+    Where nothing in the run needs folding, its characters are taken as they are, which is faster.
+    """
     last = start + len(classes) - 1
     if _MARK not in classes and unicodedata.is_normalized("NFKC", text[start : last + 1]):
         for index in range(start, last):
@@ -70,7 +78,7 @@ def _pairs(text: str, classes: str, start: int) -> Iterator[Token]:
 
 
 def _units(text: str, classes: str, start: int) -> Iterator[tuple[str, int, int]]:
-    """The characters of a run, folded, with their marks; one may have been written as several (ｶﾞ) or be several."""
+    """Folded characters of a run with marks, start and end. One may be written as several (ｶﾞ) or fold to several."""
     for match in _CHARACTER.finditer(classes):
         begin, end = start + match.start(), start + match.end()
         folded = _folded(text[begin:end])
@@ -105,7 +113,7 @@ _LEFT_OUT = (
     (0xE0100, 0xE01EF),
 )
 _ACCENTS: Final = {code: None for first, last in _LEFT_OUT for code in range(first, last + 1)}
-# Letters with a stroke, which Unicode does not take apart.
+# Letters with a stroke and ligatures, which Unicode does not decompose.
 _STROKES: Final = str.maketrans(
     {"ø": "o", "đ": "d", "ð": "d", "ł": "l", "ħ": "h", "ŧ": "t", "ı": "i", "æ": "ae", "œ": "oe"}
 )
@@ -113,13 +121,13 @@ _STROKES: Final = str.maketrans(
 
 @lru_cache(maxsize=32_768)
 def _folded(word: str) -> str:
-    """NFKC, casefold, accents off; nothing is left but letters, digits and marks."""
+    """The word after NFKC and casefold, without accents. Only letters, digits and marks are left."""
     if word.isascii():
         return word.lower()
     word = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", word).casefold())
     word = unicodedata.normalize("NFD", word).translate(_ACCENTS).translate(_STROKES)
     word = unicodedata.normalize("NFC", word)
-    # A few letters are whole phrases, or fractions, to NFKC.
+    # NFKC turns a few letters into whole phrases, or into fractions.
     return word if " " not in word.translate(_CLASSES) else "".join(c for c in word if _CLASSES[ord(c)] != " ")
 
 
@@ -151,7 +159,7 @@ _SPACELESS_SCRIPTS = (
     (0x1AFF0, 0x1B16F),
     (0x20000, 0x3FFFD),  # Han
 )
-# Written behind a character and one with it: Hangul vowels and finals, half-width voicing, invisible joiners.
+# Belong to the character before them: Hangul vowels and finals, half-width voicing marks, invisible joiners.
 _JOINED = (
     (0x00AD, 0x00AD),
     (0x1160, 0x11FF),
@@ -176,13 +184,13 @@ def _class_of(code: int) -> str:
 
 
 class _Classes(dict[int, str]):
-    """Code point → class, for `str.translate`; found at first sight and remembered, the rare planes excepted."""
+    """Code point → class, for `str.translate`. Each is computed when first met, and kept, except for rare planes."""
 
     def __missing__(self, code: int) -> str:
-        found = _class_of(code)
+        character_class = _class_of(code)
         if code < 0x10000:
-            self[code] = found
-        return found
+            self[code] = character_class
+        return character_class
 
 
 _CLASSES: Final = _Classes()

@@ -1,4 +1,4 @@
-"""Words that a mistyped one may have meant. Pure."""
+"""Corrections of mistyped words. Pure."""
 
 import re
 from collections.abc import Collection
@@ -22,15 +22,17 @@ def edits(word: str) -> int:
 
 
 def corrections(word: str, vocabulary: Collection[str]) -> list[str]:
-    """The words that are nearest, all at the same distance, those first that begin alike; none where none is near.
+    """The nearest words, all at the same distance, first those with the same first letter; none where none is near.
 
-    The distance is Damerau's in its restricted form (no letter is changed twice), for a sixth of the time.
+    The distance is Damerau's in its restricted form (no letter is changed twice), which takes a sixth of the time.
     """
     allowed = edits(word)
     near = [other for other in vocabulary if abs(len(other) - len(word)) <= allowed]
     if not allowed or not near:
         return []
-    found = process.extract(word, near, scorer=OSA.distance, score_cutoff=allowed, limit=None)
-    words = [(int(distance), other[:1] != word[:1], other) for other, distance, _ in found if not _DIGIT.search(other)]
+    matches = process.extract(word, near, scorer=OSA.distance, score_cutoff=allowed, limit=None)
+    words = [
+        (int(distance), other[:1] != word[:1], other) for other, distance, _ in matches if not _DIGIT.search(other)
+    ]
     best = min((distance for distance, _, _ in words), default=0)
     return [other for distance, _, other in sorted(words) if distance == best][:MOST_CORRECTIONS]

@@ -1,1 +1,1 @@
-"""The web process: from the network's bytes to a request of Django's, and back."""
+"""The web process: it turns what the network sends into Django's requests, and Django's responses into ASGI's."""

@@ -1,4 +1,4 @@
-"""The way in: what the network sends becomes a WSGI request with a whole body, or is refused here.
+"""The ASGI application: it turns what the network sends into a WSGI request with its whole body, or refuses it.
 
 Bodies are read on the event loop, so that an upload that stalls costs a socket and no thread.
 """
@@ -27,15 +27,15 @@ CLOSE = (b"connection", b"close")
 
 
 class Handler(WSGIHandler):
-    """Django, which answers a refused body itself: with CORS headers, in our shape, and in the log like any other."""
+    """Django, which also answers requests whose body was refused: with CORS headers, our error shape and a log line."""
 
     request_class = WireRequest
 
     def resolve_request(self, request: HttpRequest) -> Any:
         resolved = super().resolve_request(request)
-        for reason, refuse in ((request_body.TOO_LARGE, body_too_large), (request_body.STALLED, body_stalled)):
+        for reason, view in ((request_body.TOO_LARGE, body_too_large), (request_body.STALLED, body_stalled)):
             if request.META.get(reason):
-                return refuse, (), {}
+                return view, (), {}
         return resolved
 
 
@@ -50,7 +50,7 @@ def body_stalled(request: HttpRequest) -> HttpResponse:
 
 
 class Application:
-    """The ASGI application: HTTP through the bridge, WebSockets at `/ws`, life and death of the process."""
+    """The ASGI application: HTTP through the bridge, the WebSockets of the settings, start and end of the process."""
 
     def __init__(self, threads: ThreadPool | None = None) -> None:
         self.threads = threads or shared()
@@ -68,14 +68,21 @@ class Application:
                 raise NotImplementedError(f"Protocol {other!r}")
 
     async def _http(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
+        """Answer one HTTP request.
+
+        1. Read its body. If it is refused, note the reason in the environ: Django then answers with that error.
+        2. Have Django make the response. A client that left before its body was whole gets none.
+        3. Send the response. After a refused body, close the connection; if the body was too large, first read on for
+           a while.
+        """
         environ = wsgi_environ(scope)
-        refused = None
+        reason = None
         try:
             try:
                 body, length = await request_body.read(environ, receive)
             except request_body.BodyRefused as refusal:
-                refused = refusal.args[0]
-                environ[refused] = True
+                reason = refusal.args[0]
+                environ[reason] = True
                 body, length = BytesIO(), 0
             environ["wsgi.input"] = body
             environ["CONTENT_LENGTH"] = str(length)
@@ -83,21 +90,21 @@ class Application:
         except request_body.ClientGone:
             return
         except asyncio.CancelledError:
-            # Nothing but the end of the server's grace cancels a request.
+            # A request is cancelled only at the end of the server's grace.
             response = raw_error(errors.ServiceUnavailable("The server is shutting down.", retry_after=1))
             response.headers.append(CLOSE)
-        if refused is not None:
+        if reason is not None:
             response.headers.append(CLOSE)
         await self.bridge.send(
-            response, receive, request_body.lingering(receive, send) if refused == request_body.TOO_LARGE else send
+            response, receive, request_body.lingering(receive, send) if reason == request_body.TOO_LARGE else send
         )
 
     async def _websocket(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
-        served = getattr(settings, "WEBSOCKETS", {}).get(scope["path"])
-        if served is None:
-            await send({"type": "websocket.close", "code": 1000})  # before it is accepted: answered as 403
+        handler = getattr(settings, "WEBSOCKETS", {}).get(scope["path"])
+        if handler is None:
+            await send({"type": "websocket.close", "code": 1000})  # before it was accepted, so the client gets a 403
         else:
-            await import_string(served)(scope, wsgi_environ({**scope, "method": "GET"}), receive, send)
+            await import_string(handler)(scope, wsgi_environ({**scope, "method": "GET"}), receive, send)
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         while True:

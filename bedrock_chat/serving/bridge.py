@@ -1,4 +1,4 @@
-"""Django's synchronous handler under an event loop: requests work on threads, and wait on the loop."""
+"""Runs Django's synchronous handler under an event loop: requests work on threads and wait on the loop."""
 
 import asyncio
 import contextlib
@@ -29,11 +29,11 @@ BODILESS = frozenset({204, 304})
 
 
 class FileBlocks:
-    """`wsgi.file_wrapper`: Django hands over a file instead of that file's 4 KB pieces."""
+    """`wsgi.file_wrapper`: with it Django hands over the file itself instead of an iterator over pieces of 4 KB."""
 
     def __init__(self, file: Any, block_size: int) -> None:
         self._file = file
-        self._in_use = threading.Lock()  # a client may vanish, and so have the file closed, in the middle of a read
+        self._in_use = threading.Lock()  # a client that leaves has the file closed, perhaps during a read
 
     def read(self) -> bytes:
         with self._in_use:
@@ -41,26 +41,27 @@ class FileBlocks:
             return block
 
     def close(self) -> None:
-        """Close the response: Django puts its `close` in the place of the file's."""
+        """Close the response, too: Django has replaced the file's `close` by the response's."""
         with self._in_use:
             self._file.close()
 
 
 @dataclass(slots=True)
 class Stream:
-    """A response whose body is still to come, piece by piece, each taken on a thread or on the loop.
+    """A response whose body is still to come, piece by piece. Each piece is taken on a thread or on the loop.
 
-    `lent` stands for the thread that made the response and stays with it: a synchronous iterator may hold a cursor of
-    that thread's database connection. None: any thread will do.
+    `inbox` takes tasks for the thread that made the response. That thread stays with a synchronous iterator, which may
+    hold a cursor of the thread's database connection. `inbox` is None where any thread will do.
     """
 
     response: Any
     threads: ThreadPool
-    lent: "SimpleQueue[Task | None] | None"
+    inbox: "SimpleQueue[Task | None] | None"
     close_response: Task
     context: contextvars.Context
 
     async def parts(self) -> AsyncGenerator[bytes, None]:
+        """The pieces of the body: asynchronous iterators run on the loop, files and synchronous ones on threads."""
         if isinstance(self.response, FileBlocks):
             take = self.response.read
         elif not self.response.is_async:
@@ -70,30 +71,30 @@ class Stream:
                 async for part in self.response:
                     yield part
             finally:
-                # Django wraps the view's generator; closing the wrappers alone would leave it to the garbage collector.
+                # Django wraps the view's generator. Closing only the wrappers would leave it to the garbage collector.
                 if aclose := getattr(self.response._iterator, "aclose", None):
                     await aclose()
             return
-        # Each take has a copy of the context: the original is entered by the task that waits here.
+        # Each take runs in a copy of the context, since the task that waits here has entered the original.
         while part := await awaited(self._submit, take, self.context.copy()):
             yield part
 
     def close(self) -> None:
-        """Close the response on a thread, and free one that was lent. To be called exactly once."""
+        """Close the response on a thread, and free the thread that stayed with it. Call this exactly once."""
         self._submit(self.close_response)
-        if self.lent is not None:
-            self.lent.put(None)
+        if self.inbox is not None:
+            self.inbox.put(None)
 
     def serve(self) -> None:
-        """On a lent thread: do what the loop asks for, until the stream is closed."""
-        while self.lent is not None and (job := self.lent.get()) is not None:
-            job()
+        """On the thread that stays with the stream: run the tasks of its inbox until the stream is closed."""
+        while self.inbox is not None and (task := self.inbox.get()) is not None:
+            task()
 
-    def _submit(self, job: Task) -> None:
-        if self.lent is None:
-            self.threads.submit(job)
+    def _submit(self, task: Task) -> None:
+        if self.inbox is None:
+            self.threads.submit(task)
         else:
-            self.lent.put(job)
+            self.inbox.put(task)
 
 
 @dataclass(slots=True)
@@ -116,21 +117,21 @@ class Bridge:
         self._handler = handler
 
     async def handle(self, environ: Environ) -> RawResponse:
-        """Have Django work on a request. Cancelling loses the response, never the work: a turn is stored."""
+        """Have Django answer a request. Cancelling this loses the response but not the work: a turn is still stored."""
         loop = asyncio.get_running_loop()
-        arrival: asyncio.Future[RawResponse] = loop.create_future()
+        response: asyncio.Future[RawResponse] = loop.create_future()
 
-        def arrived(raw: RawResponse) -> None:
-            if not arrival.done():
-                arrival.set_result(raw)
+        def deliver(raw: RawResponse) -> None:
+            if not response.done():
+                response.set_result(raw)
             elif raw.stream is not None:
                 raw.stream.close()
 
-        self._threads.submit(lambda: self._work(environ, lambda raw: loop.call_soon_threadsafe(arrived, raw)))
-        return await arrival
+        self._threads.submit(lambda: self._work(environ, lambda raw: loop.call_soon_threadsafe(deliver, raw)))
+        return await response
 
     async def send(self, raw: RawResponse, receive: Receive, send: Send) -> None:
-        """Send a response. Whatever becomes of the client or of `send`, the response is closed and its thread freed."""
+        """Send a response. It is closed and its thread freed even if the client leaves or `send` fails."""
         stream = raw.stream
         try:
             await send({"type": "http.response.start", "status": raw.status, "headers": raw.headers})
@@ -143,12 +144,12 @@ class Bridge:
                 stream.close()
 
     def _work(self, environ: Environ, deliver: Callable[[RawResponse], object]) -> None:
-        """On a thread: one request, and then, where the thread is lent to it, its stream."""
-        # Threads outlive requests: what one of them binds (log fields, a language) must not be there for the next.
+        """On a thread: answer one request, and then, if this thread stays with its stream, run the stream's tasks."""
+        # A thread serves many requests: what one of them binds (log fields, a language) must not reach the next.
         context = contextvars.Context()
         try:
             raw = context.run(self._respond, environ, context)
-        except BaseException:  # SystemExit too: its client would wait for ever
+        except BaseException:  # SystemExit too: without a response the client would wait for ever
             logger.exception("A request failed outside of Django's own error handling.")
             environ["wsgi.input"].close()
             raw = raw_error(ApiError())
@@ -161,6 +162,15 @@ class Bridge:
             raw.stream.serve()
 
     def _respond(self, environ: Environ, context: contextvars.Context) -> RawResponse:
+        """On a thread: have Django answer a request, and make its response ready to be sent.
+
+        1. Call Django's handler. It calls `start_response` with the status and the headers.
+        2. A response that has no body (204, 304) loses its Content-Length.
+        3. An ordinary response: join its body, and add a Content-Length if there is none.
+        4. A stream, unless the method is HEAD: return it open. A synchronous one gets an inbox, so that this thread
+           stays with it. For any other, release this thread's database connection first.
+        5. In every other case, after an error too, close the response and the request's body.
+        """
         head: tuple[str, list[tuple[str, str]]] = ("", [])
 
         def start_response(status: str, headers: list[tuple[str, str]], _: Any = None) -> Callable[[bytes], object]:
@@ -181,20 +191,20 @@ class Bridge:
             status = int(head[0][:3])
             headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in head[1]]
             is_file = isinstance(response, FileBlocks)
-            streams = is_file or response.streaming
+            is_stream = is_file or response.streaming
             body = b""
             if status in BODILESS:
-                # CommonMiddleware measures what is not there, and HTTP forbids saying so.
+                # CommonMiddleware adds the length of a body that is not sent, which HTTP forbids.
                 headers = [header for header in headers if header[0] != b"content-length"]
-            elif not streams:
+            elif not is_stream:
                 body = b"".join(response)
                 if not any(name == b"content-length" for name, _ in headers):
                     headers.append((b"content-length", b"%d" % len(body)))
             elif environ["REQUEST_METHOD"] != "HEAD":
-                lent = None if is_file or response.is_async else SimpleQueue[Task | None]()
-                if lent is None:
+                inbox = None if is_file or response.is_async else SimpleQueue[Task | None]()
+                if inbox is None:
                     release_connection()
-                return RawResponse(status, headers, stream=Stream(response, self._threads, lent, close, context))
+                return RawResponse(status, headers, stream=Stream(response, self._threads, inbox, close, context))
         except BaseException:
             close()
             raise
@@ -207,7 +217,7 @@ def _no_write(data: bytes) -> object:
 
 
 def raw_error(error: ApiError) -> RawResponse:
-    """An error in our shape, for where Django cannot be asked for one."""
+    """An error in our JSON shape, for cases in which Django cannot make the response."""
     body = orjson.dumps(body_of(error))
     headers = [(name.lower().encode(), value.encode()) for name, value in error.headers.items()]
     length = (b"content-length", b"%d" % len(body))

@@ -1,4 +1,4 @@
-"""From ASGI's description of a request to WSGI's."""
+"""Converts ASGI's description of a request (the scope) into WSGI's (the environ)."""
 
 from collections.abc import Mapping
 from functools import lru_cache
@@ -12,7 +12,7 @@ from bedrock_chat.serving.bridge import Environ
 def wsgi_environ(scope: Mapping[str, Any]) -> Environ:
     """The WSGI environment of an HTTP request, without its body."""
     path = scope["raw_path"]
-    if b"://" in path and not path.startswith(b"/"):  # `GET http://host/path`, as clients of a proxy write it
+    if b"://" in path and not path.startswith(b"/"):  # `GET http://host/path`, which clients send to proxies
         path = b"/" + path.partition(b"://")[2].partition(b"/")[2]
     server, client = scope.get("server"), scope.get("client")
     environ: Environ = {
@@ -44,7 +44,7 @@ def wsgi_environ(scope: Mapping[str, Any]) -> Environ:
 
 @lru_cache(maxsize=512)
 def environ_key(name: bytes) -> str | None:
-    """The environment's name of a header, or None for one with `_`, which would pass for its namesake with `-`."""
+    """The environ's name of a header. None if the name contains `_`: it would be mistaken for the one with `-`."""
     if b"_" in name:
         return None
     key = name.decode("latin-1").upper().replace("-", "_")

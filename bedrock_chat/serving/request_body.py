@@ -29,7 +29,7 @@ class ClientGone(Exception):
 
 
 async def read(environ: Environ, receive: Receive) -> tuple[IO[bytes], int]:
-    """The whole body and its length in bytes.
+    """The whole body and its length in bytes. Above SPOOL_BYTES it is in a temporary file.
 
     Raises BodyRefused over MAX_BODY_MB or after BODY_TIMEOUT seconds of silence, ClientGone when the client left.
     """
@@ -43,7 +43,7 @@ async def read(environ: Environ, receive: Receive) -> tuple[IO[bytes], int]:
     length = 0
     loop = asyncio.get_running_loop()
     try:
-        async with asyncio.timeout(settings.BODY_TIMEOUT) as silence:
+        async with asyncio.timeout(settings.BODY_TIMEOUT) as silence_timeout:
             while True:
                 message = await receive()
                 if message["type"] == "http.disconnect":
@@ -59,7 +59,7 @@ async def read(environ: Environ, receive: Receive) -> tuple[IO[bytes], int]:
                 body.write(piece)
                 if not message.get("more_body", False):
                     break
-                silence.reschedule(loop.time() + settings.BODY_TIMEOUT)
+                silence_timeout.reschedule(loop.time() + settings.BODY_TIMEOUT)
     except BaseException as error:
         body.close()
         if isinstance(error, TimeoutError):
@@ -70,12 +70,13 @@ async def read(environ: Environ, receive: Receive) -> tuple[IO[bytes], int]:
 
 
 def lingering(receive: Receive, send: Send) -> Send:
-    """A `send` that hears out, for a while, a client who is still uploading, before the answer's end closes the socket.
+    """A `send` for a client that is still uploading: it reads on for a while before the response ends and the socket is
+    closed.
 
-    Closing under unread data resets the connection, and most clients then report that instead of the answer they got.
+    Closing a socket with unread data resets the connection. Most clients then report the reset, not the response.
     """
 
-    async def hear_out() -> None:
+    async def read_on() -> None:
         async with asyncio.timeout(LINGER_SECONDS):
             while True:
                 async with asyncio.timeout(LINGER_SILENCE_SECONDS):
@@ -83,12 +84,12 @@ def lingering(receive: Receive, send: Send) -> Send:
                 if message["type"] == "http.disconnect" or not message.get("more_body", False):
                     return
 
-    async def send_and_hear_out(message: dict[str, Any]) -> None:
+    async def send_and_read_on(message: dict[str, Any]) -> None:
         if message["type"] == "http.response.body" and not message.get("more_body", False):
             await send({**message, "more_body": True})
             with contextlib.suppress(TimeoutError):
-                await hear_out()
+                await read_on()
             message = {"type": "http.response.body", "body": b""}
         await send(message)
 
-    return send_and_hear_out
+    return send_and_read_on

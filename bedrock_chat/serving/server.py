@@ -1,4 +1,4 @@
-"""The runner: one uvicorn process, told to end by SIGTERM or Ctrl-C, and leaving nothing behind."""
+"""Runs one uvicorn process. SIGTERM or Ctrl-C ends it, with all of its threads."""
 
 import asyncio
 import errno
@@ -21,16 +21,17 @@ from bedrock_chat.serving.sending import SEND_SECONDS
 logger = logging.getLogger(__name__)
 
 BACKLOG = 2048
-DESCRIPTORS_PER_THREAD = 6  # SQLite keeps three a thread, sockets and boto3 the rest
-# Longer than the 60 s after which load balancers let go of an idle connection: the other way round, a request now and
-# then meets a connection that is being closed, and its client a 502.
+DESCRIPTORS_PER_THREAD = 6  # SQLite keeps three per thread; sockets and boto3 need the rest
+# Longer than the 60 s after which load balancers close an idle connection. If we closed it first, a request would now
+# and then meet a connection that is being closed, and its client would get a 502.
 KEEP_ALIVE_SECONDS = 75
 GC_THRESHOLDS = (10_000, 20, 20)
 LARGEST_WEBSOCKET_MESSAGE = 1024 * 1024  # a part of 32,768 UTF-16 units takes 200 KB where every one is escaped
 
 
-# What is left, together less than five seconds, when the grace is over: for turns to store what they have and tell it,
-# for those that did not to be told instead, for plain requests to be refused, for the heartbeat to end its beat.
+# How long each step after the grace may take; with the heartbeat's last beat, together less than five seconds.
+# INTERRUPT: turns store what they have and send it. ABANDON: clients of turns that did not end get an error instead.
+# REFUSE: plain requests are refused.
 INTERRUPT_SECONDS = 3.0
 ABANDON_SECONDS = 0.4
 REFUSE_SECONDS = 0.4
@@ -38,10 +39,10 @@ LOOK_SECONDS = 0.02
 
 
 class Server(uvicorn.Server):
-    """uvicorn, whose first signal begins to drain and whose second one ends at once.
+    """uvicorn, but the first signal begins to drain and the second one ends the process at once.
 
-    While it drains it goes on answering: `/ready` says 503 to those who ask, new turns are refused, running ones have
-    SHUTDOWN_GRACE. Then they are interrupted, and every stream and socket gets its last word before it is closed.
+    While it drains it goes on answering: `/ready` answers 503, new turns are refused, running ones have SHUTDOWN_GRACE
+    seconds. Then they are interrupted, and every stream and WebSocket gets its last event before it is closed.
     """
 
     def __init__(self, config: uvicorn.Config, on_started: Callable[[str], None] | None = None) -> None:
@@ -53,10 +54,10 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
         self._loop = asyncio.get_running_loop()
-        # What was loaded stays, so the collector need not walk it again: a full collection took 86 ms, several times in
-        # a turn of two thousand messages (measured: 0.68 × the CPU of such a turn, 0.93 × of a short one). Streams
-        # stand still meanwhile: with the wider thresholds none came in legs of 440 streams, where there had been two or
-        # three of up to 172 ms (deltas that were more than 30 ms late: 3 a leg instead of 123).
+        # What is loaded now stays, so `freeze` spares the collector walking it again: a full collection took 86 ms,
+        # several times in a turn of two thousand messages (measured: 0.68 × the CPU of such a turn, 0.93 × of a short
+        # one). Streams stand still during a collection. With the wider thresholds there was none in runs of 440
+        # streams, instead of two or three of up to 172 ms (deltas that were more than 30 ms late: 3 a run, not 123).
         startup.prepare()
         gc.collect()
         gc.freeze()
@@ -65,7 +66,7 @@ class Server(uvicorn.Server):
             self._on_started(address((sockets or self.servers[0].sockets)[0]))
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        # Without super(): it would raise the signal again after the shutdown, and the process die of it.
+        # Without super(): uvicorn would raise the signal again after the shutdown, which would kill the process.
         if shutdown.draining() or self._loop is None:
             self.should_exit = self.force_exit = True
             return
@@ -76,17 +77,24 @@ class Server(uvicorn.Server):
         self._draining = asyncio.get_running_loop().create_task(self._drain())
 
     async def _drain(self) -> None:
+        """End gently; every step ends early when nothing is busy any more.
+
+        1. Wait for the grace.
+        2. Accept no more connections, interrupt what is busy, and wait INTERRUPT_SECONDS.
+        3. Abandon what is still busy, and wait ABANDON_SECONDS.
+        4. Let uvicorn end; it waits for plain requests itself.
+        """
         try:
             loop = asyncio.get_running_loop()
             end = loop.time() + settings.SHUTDOWN_GRACE
             await _while_busy(settings.SHUTDOWN_GRACE)
-            for server in self.servers:  # who comes from here on would get no last word
+            for server in self.servers:  # a client that comes from here on would get no last event
                 server.close()
             shutdown.interrupt()
             await _while_busy(INTERRUPT_SECONDS)
             shutdown.abandon()
             await _while_busy(ABANDON_SECONDS)
-            # Plain requests, which uvicorn waits for, have the rest of the grace.
+            # uvicorn waits for plain requests: they have the rest of the grace.
             self.config.timeout_graceful_shutdown = max(REFUSE_SECONDS, end - loop.time())  # type: ignore[assignment]
         finally:
             self.should_exit = True
@@ -95,7 +103,7 @@ class Server(uvicorn.Server):
 async def _while_busy(seconds: float) -> None:
     loop = asyncio.get_running_loop()
     end = loop.time() + seconds
-    while shutdown.busy() and loop.time() < end:  # noqa: ASYNC110  what is counted is counted on many threads
+    while shutdown.busy() and loop.time() < end:  # noqa: ASYNC110  many threads change the count
         await asyncio.sleep(LOOK_SECONDS)
 
 
@@ -116,7 +124,7 @@ def run(
         status = 0
         try:
             await server.serve(sockets=[listener])
-        except SystemExit as failure:  # uvicorn's way to say that it could not start
+        except SystemExit as failure:  # uvicorn raises it when it could not start
             status = failure.code if isinstance(failure.code, int) else 1
         except BaseException:
             logger.exception("The server failed.")
@@ -134,27 +142,27 @@ def configuration(app: Application) -> uvicorn.Config:
         lifespan="on",
         log_config=None,  # Django's settings configure the logs
         access_log=False,
-        proxy_headers=False,  # whom to believe about addresses is decided by TRUSTED_PROXIES
+        proxy_headers=False,  # TRUSTED_PROXIES decides whose forwarded addresses count
         server_header=False,
         backlog=BACKLOG,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=math.ceil(settings.SHUTDOWN_GRACE),
         ws="websockets-sansio",
         ws_max_size=LARGEST_WEBSOCKET_MESSAGE,
-        ws_per_message_deflate=False,  # more memory and CPU per socket than all the rest takes
+        ws_per_message_deflate=False,  # it takes more memory and CPU per socket than all the rest
     )
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A listening socket. Exits with one sentence where there can be none."""
+    """A listening socket. Exits with a message of one sentence if it cannot be opened."""
     try:
-        family, kind, protocol, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        family, kind, protocol, _, socket_address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind, protocol)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if hasattr(socket, "TCP_USER_TIMEOUT"):
-            # Linux: who takes nothing is cut off by the kernel, with all that still waits to be sent to them.
+            # Linux: the kernel cuts off a client that takes nothing, and drops what still waits to be sent to it.
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(SEND_SECONDS * 1000))
-        listener.bind(where)
+        listener.bind(socket_address)
         listener.listen(BACKLOG)
     except (OSError, OverflowError) as error:
         if getattr(error, "errno", None) == errno.EADDRINUSE:

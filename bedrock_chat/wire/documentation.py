@@ -11,9 +11,9 @@ from rest_framework.response import Response
 
 @cache
 def document() -> dict[str, Any]:
-    """The document of this process. Making it takes tenths of a second and anybody may ask, so it is made once."""
-    made: dict[str, Any] = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
-    return made
+    """The document. Making it takes tenths of a second and anybody may request it, so each process makes it once."""
+    schema: dict[str, Any] = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
+    return schema
 
 
 class SchemaView(SpectacularJSONAPIView):
@@ -22,7 +22,7 @@ class SchemaView(SpectacularJSONAPIView):
 
 
 class SwaggerView(SpectacularSwaggerSplitView):
-    """Swagger UI, whose script comes by a request of its own: the page's policy allows none within it."""
+    """Swagger UI, with its script in a request of its own: the page's policy allows no inline script."""
 
 
 class RedocView(SpectacularRedocView):

@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 INTERNAL = "The server failed to answer; the fault has been recorded."
 MOST_ERRORS: Final = 100
 LONGEST_ERROR: Final = 500
-"""Entries, and characters of each: messages quote what came in, and an answer must not grow with it."""
+"""Entries of `errors`, and characters of each. Messages quote the request, and a response must not grow with it."""
 
 
 class ApiError(exceptions.APIException):
@@ -113,7 +113,7 @@ class GatewayTimeout(ApiError):
 
 
 def exception_handler(exc: Exception, context: Mapping[str, Any]) -> Response:
-    """DRF's hook: every exception of a view becomes our shape, as JSON whatever the view would have rendered."""
+    """DRF's hook: turns every exception of a view into our shape, as JSON whatever the view renders."""
     request = context.get("request")
     if request is not None:
         # An error before an event stream's first event is ordinary JSON.
@@ -129,7 +129,7 @@ def body_of(error: ApiError) -> dict[str, Any]:
 
 
 def recorded(exc: Exception) -> ApiError:
-    """The exception as an error of ours. What the client is not to blame for is logged with its traceback."""
+    """The exception as an ApiError. If it was none and becomes a 5xx, it is logged with its traceback."""
     error = as_api_error(exc)
     if error is not exc and error.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
         logger.error("unhandled %s", type(exc).__name__, exc_info=exc)
@@ -137,7 +137,7 @@ def recorded(exc: Exception) -> ApiError:
 
 
 def as_api_error(exc: Exception) -> ApiError:
-    """Django's and DRF's exceptions as ours; anything unknown is a 500 that says nothing of the inside."""
+    """Translates Django's and DRF's exceptions; an unknown one becomes a 500 that reveals nothing internal."""
     match exc:
         case ApiError():
             return exc
@@ -164,14 +164,14 @@ def as_api_error(exc: Exception) -> ApiError:
         case django_exceptions.SuspiciousOperation() | django_exceptions.BadRequest() | UnreadablePostError():
             return BadRequest()
         case OperationalError() | InterfaceError():
-            # Locked, lost, restarting, or no connection free in the pool: it passes, which a 500 would not say.
+            # Locked, lost, restarting, or the pool has no free connection. It is temporary, which a 500 would not say.
             return ServiceUnavailable("The database does not answer; try again.", retry_after=1)
     return ApiError()
 
 
-def _invalid(found: Iterator[str]) -> BadRequest:
-    errors = [_shortened(error) for error in islice(found, MOST_ERRORS)]
-    if any(True for _ in found):
+def _invalid(sentences: Iterator[str]) -> BadRequest:
+    errors = [_shortened(sentence) for sentence in islice(sentences, MOST_ERRORS)]
+    if any(True for _ in sentences):
         errors.append(f"There are more than these {MOST_ERRORS}.")
     if not errors:
         return BadRequest()
@@ -190,7 +190,7 @@ def field_errors(detail: Any, path: str = "") -> Iterator[str]:
             step = "" if name == api_settings.NON_FIELD_ERRORS_KEY else camel(str(name))
             yield from field_errors(inner, ".".join(filter(None, (path, step))))
     elif isinstance(detail, list):
-        # Messages of one field, or the items of a list: there, what is sound has left an empty object in its place.
+        # Messages of one field, or the errors of a list's items, where a valid item has an empty object in its place.
         for index, inner in enumerate(detail):
             step = str(index) if isinstance(inner, Mapping | list) else ""
             yield from field_errors(inner, ".".join(filter(None, (path, step))))
@@ -198,7 +198,7 @@ def field_errors(detail: Any, path: str = "") -> Iterator[str]:
         yield f"{path}: {detail}" if path else str(detail)
 
 
-# ---- For what never reaches DRF -------------------------------------------------------------------------------------
+# ---- Errors that never reach DRF ------------------------------------------------------------------------------------
 
 
 def json_error(error: ApiError) -> HttpResponse:
@@ -209,7 +209,7 @@ def json_error(error: ApiError) -> HttpResponse:
     )
 
 
-@csrf_exempt  # a POST to nowhere is a 404, not a lecture on cookies
+@csrf_exempt  # a POST to no route is a 404, not Django's page about CSRF cookies
 def not_found(request: HttpRequest, exception: Exception | None = None, **_: Any) -> HttpResponse:
     """Django's `handler404`, and the view of every path that no route claims."""
     return json_error(NotFound(f"There is no {request.path} here."))

@@ -1,4 +1,4 @@
-"""Server-Sent Events, as the WHATWG's standard has them: the format, its headers, and its place in negotiation."""
+"""Server-Sent Events as in the WHATWG's standard: the format, its headers, and its place in content negotiation."""
 
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
@@ -19,7 +19,7 @@ def event(name: str, data: Any, event_id: str | None = None) -> bytes:
 
 
 class EventStreamResponse(StreamingHttpResponse):
-    """A response that nobody on the way may gather or keep."""
+    """A response that no proxy may buffer or cache."""
 
     def __init__(self, events: AsyncIterator[bytes]) -> None:
         super().__init__(

@@ -1,4 +1,4 @@
-"""What holds for every request before a view sees it: host, path, and errors in our shape whatever raised them."""
+"""Checks host and path of every request before a view sees it, and gives every error our shape."""
 
 from collections.abc import Callable
 from http import HTTPStatus
@@ -14,7 +14,7 @@ from bedrock_chat.wire.errors import ApiError, BadRequest, json_error, recorded
 CONSOLE = "/console/"
 
 POLICIES = {
-    # The console's theme (Alpine) evaluates expressions and sets styles; everything else stays at home.
+    # The console's theme (Alpine) evaluates expressions and sets styles; everything else comes from this server.
     CONSOLE: (
         "default-src 'self'; script-src 'self' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
         "frame-ancestors 'none'; base-uri 'none'; form-action 'self'; object-src 'none'"
@@ -33,7 +33,7 @@ Handler = Callable[[HttpRequest], HttpResponseBase]
 class WireMiddleware:
     """Refuses what no view should see, and keeps Django's HTML error pages away from API clients, also under DEBUG.
 
-    It stands right inside CorsMiddleware, so that what it answers carries CORS headers like everything else.
+    It stands right inside CorsMiddleware, so that its own responses carry CORS headers like all others.
     """
 
     def __init__(self, get_response: Handler) -> None:
@@ -49,13 +49,13 @@ class WireMiddleware:
             request.get_host()
         except DisallowedHost:
             return json_error(BadRequest("The Host header names no host of this server (see ALLOWED_HOSTS)."))
-        # Nothing of ours holds a NUL.
+        # No id or text that we store holds a NUL.
         if not is_storable(request.path) or "%00" in request.META.get("QUERY_STRING", ""):
             return json_error(BadRequest("The address holds a NUL character."))
         return None
 
     def _in_our_shape(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
-        """Django answers for a middleware that fails; under DEBUG it does so with a page about our inside."""
+        """Replaces Django's HTML error pages. A failing middleware causes one, which under DEBUG shows internals."""
         is_page = response.status_code >= HTTPStatus.BAD_REQUEST and "html" in response.headers.get("Content-Type", "")
         if not is_page or request.path.startswith(CONSOLE):
             return response
@@ -68,7 +68,7 @@ class WireMiddleware:
     def process_view(
         self, request: HttpRequest, view: Callable[..., Any], args: list[Any], kwargs: dict[str, Any]
     ) -> HttpResponseBase | None:
-        """OPTIONS needs no token: it says which methods a route has, and nothing else. CORS answers preflights."""
+        """Answers OPTIONS without a token, with the route's methods alone. CorsMiddleware answers preflights."""
         cls = getattr(view, "cls", None)
         if request.method != "OPTIONS" or cls is None:
             return None
@@ -81,7 +81,7 @@ class WireMiddleware:
         return response
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponseBase | None:
-        """Views of DRF have answered before this; the console keeps Django's own pages."""
+        """Handles errors of views outside DRF; DRF handles those of its own. The console keeps Django's pages."""
         return None if request.path.startswith(CONSOLE) else json_error(recorded(exception))
 
 

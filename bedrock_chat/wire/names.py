@@ -11,7 +11,7 @@ OPAQUE = frozenset({"input", "json"})
 """A tool's input and a tool's JSON result: nothing inside is ours."""
 
 LONGEST = 64
-"""No name of ours is longer. What clients send instead is left alone, and never fills the caches below."""
+"""Characters. No name of ours is longer. A longer one from a client stays as it is, and never fills the caches."""
 
 _HUMP = re.compile(r"(?<=[a-z0-9])[A-Z]")
 _SCORE = re.compile(r"(?<=[A-Za-z0-9])_([a-z0-9])")
@@ -28,7 +28,7 @@ def _camel(name: str) -> str:
 
 
 def snake(name: str) -> str:
-    """`botId` → `bot_id`. Names that begin with a capital, a digit or `_` are nobody's camelCase and stay."""
+    """`botId` → `bot_id`. Names that begin with a capital, a digit or `_` are not camelCase, and stay."""
     return _snake(name) if len(name) <= LONGEST else name
 
 

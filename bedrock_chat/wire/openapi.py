@@ -78,8 +78,8 @@ class ErrorSerializer(serializers.Serializer[Any]):
 def errors(*statuses: int) -> dict[tuple[int, str], OpenApiResponse]:
     """Error responses for `extend_schema(responses={200: …, **errors(404)})`: JSON, whatever else the view renders.
 
-    WireSchema adds what holds anyway: 405 and 500 everywhere, 401, 403 and 429 where a token is needed, 400, 413 and
-    415 where there is a body.
+    WireSchema adds what need not be named: 405 and 500 everywhere, 401, 403 and 429 where a token is needed, 400, 413
+    and 415 where there is a body.
     """
     return {(status, JSON): _error(status) for status in statuses}
 
@@ -100,16 +100,17 @@ _LINKS = "x-links"
 
 
 def links(**operations: dict[str, str]) -> dict[str, Any]:
-    """For `extend_schema(extensions=links(get_note={"note_id": "$response.body#/id"}))`: what the 200 leads to.
+    """For `extend_schema(extensions=links(get_note={"note_id": "$response.body#/id"}))`: where a 200 leads.
 
-    By operation id, its parameters as runtime expressions over the answer. Readers show them, and fuzzing walks them.
+    Operation id → its parameters, as runtime expressions over the response. Documentation pages show the links, and the
+    fuzzing tests follow them.
     """
-    made = {name: {"operationId": name, "parameters": parameters} for name, parameters in operations.items()}
-    return {_LINKS: made}
+    targets = {name: {"operationId": name, "parameters": parameters} for name, parameters in operations.items()}
+    return {_LINKS: targets}
 
 
 class WireSchema(AutoSchema):
-    """An operation with the errors and the headers that it has whether or not its view names them, and its links."""
+    """Adds to an operation the errors and headers that it has even where its view does not name them, and its links."""
 
     def get_operation(self, *args: Any, **kwargs: Any) -> dict[str, Any] | None:
         operation: dict[str, Any] | None = super().get_operation(*args, **kwargs)

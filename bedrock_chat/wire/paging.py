@@ -1,6 +1,6 @@
 """Pages of a list: `limit` and `cursor` in the query, the next page in a `Link` header, and a bare array as the body.
 
-A page begins behind the last row of the one before it, whatever was added or deleted meanwhile; without `limit` the
+A page begins after the last row of the page before it, whatever was added or deleted meanwhile. Without `limit` the
 rest of the list is one page.
 """
 
@@ -20,7 +20,7 @@ from bedrock_chat.wire.errors import BadRequest
 
 LARGEST_PAGE = 1000
 _MARK = "after:"
-"""So that what was never a cursor is not taken for one."""
+"""Begins every cursor, so that other text is not taken for one."""
 
 PARAMETERS = [
     OpenApiParameter(
@@ -41,14 +41,14 @@ LINK = OpenApiParameter(
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What is asked for: at most `limit` items, behind the one whose key is `after`."""
+    """A requested page: at most `limit` items, after the one whose key is `after`."""
 
     limit: int | None = None
     after: str | None = None
 
     @property
     def rows(self) -> int | None:
-        """How many rows to read: one more than is shown, which tells whether another page follows."""
+        """How many rows to read: one more than is shown, to see whether another page follows."""
         return None if self.limit is None else self.limit + 1
 
 
@@ -57,13 +57,13 @@ ALL = Page()
 
 def read(request: Request) -> Page:
     """The page that a request asks for. Raises BadRequest."""
-    asked = request.query_params
-    limit, cursor = asked.get("limit"), asked.get("cursor")
+    query = request.query_params
+    limit, cursor = query.get("limit"), query.get("cursor")
     return Page(None if limit is None else _limit(limit), None if cursor is None else _after(cursor))
 
 
 def respond(request: Request, page: Page, items: list[dict[str, Any]], *, key: str) -> Response:
-    """The items of a page, of which `page.rows` were read; `key` is the field that the list is ordered by."""
+    """The response for a page. `items` are up to `page.rows` rows; `key` is the field that orders the list."""
     if page.limit is None or len(items) <= page.limit:
         return Response(items)
     shown = items[: page.limit]
@@ -75,9 +75,9 @@ def cursor_behind(key: str) -> str:
     return base64.urlsafe_b64encode(f"{_MARK}{key}".encode()).decode().rstrip("=")
 
 
-def _limit(given: str) -> int:
-    # Only ASCII digits, and few of them: `int` takes other scripts' too, and seconds for a million of them.
-    number = int(given) if given.isascii() and given.isdecimal() and len(given) < 8 else 0
+def _limit(text: str) -> int:
+    # Only ASCII digits, and few of them: `int` accepts those of other scripts, and takes seconds for a million digits.
+    number = int(text) if text.isascii() and text.isdecimal() and len(text) < 8 else 0
     if not 1 <= number <= LARGEST_PAGE:
         raise BadRequest(f"limit: expected a whole number from 1 to {LARGEST_PAGE}.")
     return number
@@ -86,10 +86,10 @@ def _limit(given: str) -> int:
 def _after(cursor: str) -> str:
     try:
         raw = cursor.encode("ascii")
-        named = base64.b64decode(raw + b"=" * (-len(raw) % 4), b"-_", validate=True).decode()
+        decoded = base64.b64decode(raw + b"=" * (-len(raw) % 4), b"-_", validate=True).decode()
     except (UnicodeError, binascii.Error, ValueError):
-        named = ""
-    mark, after = named[: len(_MARK)], named[len(_MARK) :]
+        decoded = ""
+    mark, after = decoded[: len(_MARK)], decoded[len(_MARK) :]
     if mark != _MARK or not after or not is_storable(after):
         raise BadRequest("cursor: this is no cursor of this list; begin without one.")
     return after

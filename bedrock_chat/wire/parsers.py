@@ -33,14 +33,14 @@ def parse(raw: bytes) -> Any:
     except orjson.JSONDecodeError as error:
         raise BadRequest(f"The body is not valid JSON: {error}.") from None
     _refuse_depth(data)
-    # Databases and models take no NUL. In JSON it can only stand escaped, so that few bodies need to be searched.
+    # Databases and models accept no NUL. In JSON it must be escaped, so only a body with this escape is searched.
     if b"\\u0000" in raw and not _is_storable(data):
         raise BadRequest("The body holds a NUL character.")
     return to_snake(data)
 
 
 def _refuse_depth(data: Any) -> None:
-    """Goes level by level, so that no depth costs stack. `orjson` itself stops at 1,024 levels."""
+    """Raises BadRequest. Walks level by level, so that depth needs no stack. `orjson` itself stops at 1,024 levels."""
     level, depth = [data] if isinstance(data, dict | list) else [], 0
     while level:
         depth += 1

@@ -1,4 +1,4 @@
-"""Response bodies: JSON, camelCase as it was built, or snake_case for who asks for it."""
+"""Response bodies: JSON in camelCase, as it was built, or in snake_case for a client that asks for it."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -61,7 +61,7 @@ class Negotiation(DefaultContentNegotiation):
         return renderer, renderer.media_type
 
     def select_parser(self, request: Request, parsers: Iterable[BaseParser]) -> BaseParser | None:
-        """JSON under its own name or a vendor's (`application/vnd.example+json`); what nothing parses is a 415."""
+        """JSON under its own name or a vendor's (`application/vnd.example+json`). Without a parser DRF answers 415."""
         kind = (request.content_type or "").partition(";")[0].strip().lower()
         if kind.startswith("application/") and kind.endswith("+json"):
             kind = JSON
@@ -69,23 +69,23 @@ class Negotiation(DefaultContentNegotiation):
 
 
 def _ranges(accept: str) -> list[MediaType]:
-    found = []
+    ranges = []
     for part in accept.split(","):
         try:
-            found.append(MediaType(part))
+            ranges.append(MediaType(part))
         except ValueError:  # a parameter in an unknown encoding
             continue
-    return found
+    return ranges
 
 
 def _preference(media_type: str, ranges: Sequence[MediaType]) -> tuple[float, int]:
-    """How much a client wants a type: the quality of the most specific range that holds it, and how specific."""
+    """How much a client wants a type: the quality of the most specific range that includes it, and its specificity."""
     main, _, sub = media_type.partition("/")
     specificity, quality = max(
         (
-            (wanted.specificity, wanted.quality)
-            for wanted in ranges
-            if wanted.main_type in (main, "*") and wanted.sub_type in (sub, "*")
+            (candidate.specificity, candidate.quality)
+            for candidate in ranges
+            if candidate.main_type in (main, "*") and candidate.sub_type in (sub, "*")
         ),
         default=(0, 0.0),
     )

@@ -1,4 +1,4 @@
-"""The request as Django reads it, where Django's reading of a header would fail on what a client may send."""
+"""Django's request, changed where Django fails on a header that a client may send."""
 
 from typing import Any
 
@@ -9,8 +9,8 @@ from django.utils.http import parse_header_parameters
 class WireRequest(WSGIRequest):
     """A request whose text is UTF-8, whatever `charset` its Content-Type claims.
 
-    Django decodes query strings with that charset and fails on codecs that are not for text (`charset=hex`). On a
-    Content-Type it cannot read it fails too, before any middleware; here that counts as none.
+    Django decodes query strings with that charset and fails on codecs that are not for text (`charset=hex`). It also
+    fails on a Content-Type that it cannot parse, before any middleware; here such a header counts as absent.
     """
 
     def _set_content_type_params(self, meta: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Asking a model in tests."""
+"""Calls a model in tests."""
 
 from typing import Any
 
@@ -15,10 +15,10 @@ def request_to_model(text: str = "Hello", *, streamable: bool = True) -> ModelRe
 
 
 def ask(request: ModelRequest | None = None, *, stream: bool, into: list[Event] | None = None) -> list[Event]:
-    """All events of a call. `into` keeps those that came before a fault."""
-    seen = [] if into is None else into
-    seen.extend(runtime.call(request or request_to_model(), stream=stream))
-    return seen
+    """All events of a call. They are added to `into`, so a test can read those that came before a fault."""
+    events = [] if into is None else into
+    events.extend(runtime.call(request or request_to_model(), stream=stream))
+    return events
 
 
 def hello(*, stream: bool) -> Play:

@@ -1,4 +1,4 @@
-"""A boto3 client of one's own, with nothing between it and the emulator."""
+"""A plain boto3 client that calls the emulator directly, without our own code in between."""
 
 from typing import Any
 
@@ -37,7 +37,7 @@ def assistant(*content: Any) -> dict[str, Any]:
 
 
 def converse(emulator: Emulator, *messages: Any, model: str = SONNET, **fields: Any) -> Any:
-    """Converse's answer; a string is a user's message."""
+    """Converse's answer. A message that is a string is the user's."""
     return boto(emulator).converse(modelId=model, messages=_messages(messages), **fields)
 
 
@@ -47,7 +47,7 @@ def stream(emulator: Emulator, *messages: Any, model: str = SONNET, **fields: An
 
 
 def text(answer: Any) -> str:
-    """The text of an answer, whether it came whole or as events."""
+    """The text of an answer, whole or as events."""
     if isinstance(answer, list):
         deltas = (event["contentBlockDelta"]["delta"] for event in answer if "contentBlockDelta" in event)
         return "".join(delta.get("text", "") for delta in deltas)

@@ -11,7 +11,7 @@ from tests.bedrock.scripted import ScriptedBedrock
 
 @pytest.fixture
 def bedrock(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedBedrock]:
-    """A scripted Bedrock that the process's client talks to; no retries unless a test allows them."""
+    """A scripted Bedrock that the process's client calls. Nothing is retried unless a test allows it."""
     settings.BEDROCK = "emulator"
     settings.MODEL_RETRY_SECONDS = 0
     monkeypatch.setattr(runtime, "FIRST_WAIT", 0.02)

@@ -1,4 +1,4 @@
-"""A Bedrock that plays what a test wrote, byte for byte: also what no sane server would send."""
+"""A server in Bedrock's place that sends exactly the bytes that a test wrote, even those that no real server sends."""
 
 import json
 import struct
@@ -11,7 +11,7 @@ from typing import Any, Self
 
 
 def frame(headers: dict[str, str], payload: bytes) -> bytes:
-    """One message of the vnd.amazon.eventstream encoding."""
+    """One message in the encoding of `application/vnd.amazon.eventstream`."""
     encoded = b"".join(
         struct.pack(">B", len(name)) + name.encode() + b"\x07" + struct.pack(">H", len(value)) + value.encode()
         for name, value in headers.items()
@@ -103,13 +103,13 @@ Play = Stream | Whole
 
 
 class ScriptedBedrock:
-    """Plays `script` in order, one per request; the last one again and again. A context manager."""
+    """Answers each request with the next entry of `script`, and repeats the last one. A context manager."""
 
     def __init__(self) -> None:
         self.script: list[Play] = []
         self.requests: list[tuple[str, dict[str, str], dict[str, Any]]] = []
         self.connections = 0
-        self.over = threading.Event()
+        self.stopped = threading.Event()
         self._server = _Server(("127.0.0.1", 0), _handler(self))
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
 
@@ -128,7 +128,7 @@ class ScriptedBedrock:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.over.set()
+        self.stopped.set()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
@@ -139,7 +139,7 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 64
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that goes away is what some tests are about."""
+        """Prints nothing: in some tests the client closes its connection."""
 
 
 def _handler(bedrock: ScriptedBedrock) -> Callable[..., BaseHTTPRequestHandler]:
@@ -165,7 +165,7 @@ def _handler(bedrock: ScriptedBedrock) -> Callable[..., BaseHTTPRequestHandler]:
 
         def whole(self, play: Whole) -> None:
             if play.ends == "silent":
-                bedrock.over.wait(30)
+                bedrock.stopped.wait(30)
                 self.close_connection = True
                 return
             body = play.body if isinstance(play.body, bytes) else json.dumps(play.body).encode()
@@ -188,7 +188,7 @@ def _handler(bedrock: ScriptedBedrock) -> Callable[..., BaseHTTPRequestHandler]:
             if play.ends == "well":
                 self.wfile.write(b"0\r\n\r\n")
             elif play.ends == "silent":
-                bedrock.over.wait(30)
+                bedrock.stopped.wait(30)
             self.close_connection = play.ends != "well"
 
     return Handler

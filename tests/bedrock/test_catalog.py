@@ -1,4 +1,4 @@
-"""The catalogue: complete, sourced, and routed as the operator's switches say."""
+"""The catalogue is complete, every fact has a source, and models are routed according to the operator's switches."""
 
 import json
 from pathlib import Path

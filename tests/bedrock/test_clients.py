@@ -1,4 +1,4 @@
-"""One client per process, configured explicitly, whose connections come back whatever happens."""
+"""One client per process, configured explicitly. Its connections return to the pool however a call ends."""
 
 import gc
 import os
@@ -20,24 +20,24 @@ BOTH = pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"
 
 
 def test_twenty_threads_that_ask_at_once_share_one_client(bedrock: ScriptedBedrock, monkeypatch: Any) -> None:
-    made = []
-    make = clients._make
+    calls = []
+    make_client = clients._make_client
 
     def counted() -> Any:
-        made.append(1)
+        calls.append(1)
         time.sleep(0.05)
-        return make()
+        return make_client()
 
-    monkeypatch.setattr(clients, "_make", counted)
-    together = threading.Barrier(20)
+    monkeypatch.setattr(clients, "_make_client", counted)
+    barrier = threading.Barrier(20)
 
     def first() -> Any:
-        together.wait()
+        barrier.wait()
         return clients.bedrock_runtime()
 
     with ThreadPoolExecutor(20) as pool:
-        clients_seen = {id(found.result()) for found in [pool.submit(first) for _ in range(20)]}
-    assert len(clients_seen) == len(made) == 1
+        client_ids = {id(future.result()) for future in [pool.submit(first) for _ in range(20)]}
+    assert len(client_ids) == len(calls) == 1
 
 
 def test_the_client_is_configured_explicitly(bedrock: ScriptedBedrock, settings: Any, monkeypatch: Any) -> None:
@@ -66,7 +66,7 @@ def test_the_user_agent_is_fixed(bedrock: ScriptedBedrock, stream: bool) -> None
     ask(stream=stream)
     ask(stream=stream)
     [sent] = {headers["User-Agent"] for _, headers, _ in bedrock.requests}
-    assert sent == f"bedrock-chat Botocore/{botocore.__version__}"  # of what botocore builds by itself, nothing
+    assert sent == f"bedrock-chat Botocore/{botocore.__version__}"  # and nothing of what botocore would add
 
 
 def test_the_emulator_needs_nothing_of_this_machines_aws_configuration(
@@ -144,23 +144,23 @@ def test_fifty_broken_streams_leave_no_connection_behind(
 
 def test_closing_a_stream_early_closes_its_connection_at_once(bedrock: ScriptedBedrock) -> None:
     bedrock.play(Stream((START, delta("Half an answer")), ends="silent"))
-    ask_of_client = clients.bedrock_runtime()
+    client = clients.bedrock_runtime()
     sockets = _sockets()
-    gc.disable()  # it is `close()` that must do it
+    gc.disable()  # `close()` must do it, not the garbage collector
     try:
         for _ in range(3):
             events = runtime.call(request_to_model(), stream=True)
             assert isinstance(next(events), MessageStart)
             assert isinstance(next(events), TextDelta)
             events.close()  # type: ignore[attr-defined]
-        assert _settles(sockets + 3)  # the scripted server's own ends, which still wait
+        assert _settles(sockets + 3)  # the scripted server's ends, which still wait
     finally:
         gc.enable()
-    assert clients.bedrock_runtime() is ask_of_client
+    assert clients.bedrock_runtime() is client
 
 
 def _settles(most: int) -> bool:
-    """Whether the open sockets become so few; the server's threads close their ends a moment later."""
+    """Whether at most `most` sockets are open within 2 s. The server's threads close their ends a moment later."""
     deadline = time.monotonic() + 2
     while _sockets() > most and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -168,7 +168,7 @@ def _settles(most: int) -> bool:
 
 
 def _sockets() -> int:
-    """Open sockets of this process; the scripted server's are among them."""
+    """The number of open sockets of this process, including those of the scripted server."""
     count = 0
     for descriptor in os.listdir("/proc/self/fd"):
         try:

@@ -11,8 +11,8 @@ from tests.emulator import Emulator
 
 PIXEL = {"image": {"format": "png", "source": {"bytes": b"not really a picture"}}}
 NOTES = {"document": {"format": "txt", "name": "document 1", "source": {"bytes": b"notes"}}}
-ASKED = {"toolUse": {"toolUseId": "t1", "name": "weather", "input": {"city": "Rome"}}}
-ANSWERED = {"toolResult": {"toolUseId": "t1", "content": [{"text": "sunny"}]}}
+TOOL_USE = {"toolUse": {"toolUseId": "t1", "name": "weather", "input": {"city": "Rome"}}}
+TOOL_RESULT = {"toolResult": {"toolUseId": "t1", "content": [{"text": "sunny"}]}}
 
 
 # ---- What it says ---------------------------------------------------------------------------------------------------
@@ -80,8 +80,8 @@ def test_a_short_answer_comes_in_three_or_four_deltas(emulator: Emulator) -> Non
 def test_tools_are_called_with_the_inputs_that_were_asked_for(emulator: Emulator) -> None:
     question = 'go [[tool:weather:{"city": "Rome", "days": [[1, 2]]}]] [[tool:not_a_tool]]'
     answer = converse(emulator, question, toolConfig=TOOLS)
-    said, first, second = answer["output"]["message"]["content"]
-    assert said == {"text": "Let me look that up."}
+    spoken, first, second = answer["output"]["message"]["content"]
+    assert spoken == {"text": "Let me look that up."}
     assert first["toolUse"] == {
         "toolUseId": "tooluse_fake0001",
         "name": "weather",
@@ -102,24 +102,24 @@ def test_a_tool_input_is_streamed_in_fragments_and_an_empty_one_as_nothing(emula
 
 
 def test_after_a_tool_result_it_sums_up(emulator: Emulator) -> None:
-    messages = ("[[tool:weather]]", assistant("Let me look that up.", ASKED), user(ANSWERED))
+    messages = ("[[tool:weather]]", assistant("Let me look that up.", TOOL_USE), user(TOOL_RESULT))
     assert text(converse(emulator, *messages, toolConfig=TOOLS)) == "The tool said something useful."
 
 
 def test_then_scripts_the_next_round(emulator: Emulator) -> None:
-    messages = ("[[tool:weather]][[then]][[tool:maps]]", assistant("Let me look that up.", ASKED), user(ANSWERED))
+    messages = ("[[tool:weather]][[then]][[tool:maps]]", assistant("Let me look that up.", TOOL_USE), user(TOOL_RESULT))
     called = converse(emulator, *messages, toolConfig=TOOLS)["output"]["message"]["content"][1]["toolUse"]
     assert (called["name"], called["toolUseId"]) == ("maps", "tooluse_fake0002")
 
 
 def test_thinking_comes_first_and_signed(emulator: Emulator) -> None:
     fields = {"additionalModelRequestFields": THINKING, "inferenceConfig": {"maxTokens": 4096}}
-    thought, said = converse(emulator, "think", **fields)["output"]["message"]["content"]
+    thought, spoken = converse(emulator, "think", **fields)["output"]["message"]["content"]
     assert thought["reasoningContent"]["reasoningText"] == {
         "text": "Thinking about it step by step.",
         "signature": "c2lnbmF0dXJl",
     }
-    assert said == {"text": "Echo: think"}
+    assert spoken == {"text": "Echo: think"}
     deltas = [event["contentBlockDelta"]["delta"] for event in stream(emulator, "think", **fields)[1:4]]
     assert deltas == [
         {"reasoningContent": {"text": "Thinking about "}},

@@ -1,4 +1,4 @@
-"""Everything that goes wrong on Bedrock can be rehearsed, and boto3 sees it as it would see it there."""
+"""The emulator can produce every failure of Bedrock, and boto3 raises the same errors as it would for Bedrock."""
 
 import json
 import socket
@@ -126,7 +126,7 @@ def test_a_cut_in_the_midst(emulator: Emulator) -> None:
 
 
 def test_a_cut_in_a_whole_answer_reaches_the_caller_as_an_answer_without_one(emulator: Emulator) -> None:
-    # botocore swallows the broken body where it may not try again: measured with 1.44.
+    # If botocore may not retry, it ignores that the body is broken: measured with 1.44.
     answer = converse(emulator, "[[cut:after:2]]")
     assert answer["ResponseMetadata"]["HTTPStatusCode"] == 200
     assert "output" not in answer

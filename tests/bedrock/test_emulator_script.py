@@ -1,4 +1,4 @@
-"""The markers' grammar: what parses is a script, what does not is text."""
+"""The markers' grammar: a marker that parses is part of the script, and one that does not parse is text."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Tokens are counted, and the prompt cache's books are honest."""
+"""Tokens are counted, and the reads and writes of the prompt cache add up."""
 
 from typing import Any
 

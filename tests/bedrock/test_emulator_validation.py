@@ -1,4 +1,4 @@
-"""What Bedrock refuses the emulator refuses, with Bedrock's code and words."""
+"""The emulator refuses what Bedrock refuses, with Bedrock's error code and sentence."""
 
 import base64
 from typing import Any
@@ -18,7 +18,7 @@ HAIKU, OPUS_47 = "anthropic.claude-haiku-4-5-20251001-v1:0", "anthropic.claude-o
 MISTRAL_7B, LLAMA, NOVA = "mistral.mistral-7b-instruct-v0:2", "meta.llama3-3-70b-instruct-v1:0", "amazon.nova-pro-v1:0"
 GPT_OSS, DEEPSEEK = "openai.gpt-oss-20b-1:0", "deepseek.r1-v1:0"
 POINT = {"cachePoint": {"type": "default"}}
-ASKED = {"toolUse": {"toolUseId": "t1", "name": "weather", "input": {}}}
+TOOL_USE = {"toolUse": {"toolUseId": "t1", "name": "weather", "input": {}}}
 
 
 def image(size: int = 9) -> dict[str, Any]:
@@ -89,23 +89,23 @@ def test_a_conversation_at_its_limits_is_taken(messages: list[Any]) -> None:
 @pytest.mark.parametrize(
     ("messages", "fields", "reason"),
     [
-        (["a", assistant(ASKED), "b"], {"toolConfig": TOOLS}, "Expected toolResult blocks at messages.2.content"),
-        (["a", assistant(ASKED)], {"toolConfig": TOOLS}, "Expected toolResult blocks at messages.2.content"),
-        (["a", assistant(ASKED), user(result("other"))], {"toolConfig": TOOLS}, "following Ids: t1"),
+        (["a", assistant(TOOL_USE), "b"], {"toolConfig": TOOLS}, "Expected toolResult blocks at messages.2.content"),
+        (["a", assistant(TOOL_USE)], {"toolConfig": TOOLS}, "Expected toolResult blocks at messages.2.content"),
+        (["a", assistant(TOOL_USE), user(result("other"))], {"toolConfig": TOOLS}, "following Ids: t1"),
         ([user(result())], {"toolConfig": TOOLS}, "exceeds the number of toolUse blocks of previous turn"),
-        (["a", assistant(ASKED), user(result())], {}, "toolConfig field must be defined"),
+        (["a", assistant(TOOL_USE), user(result())], {}, "toolConfig field must be defined"),
         (
-            ["a", assistant(ASKED), user(result(content=[], status="error"))],
+            ["a", assistant(TOOL_USE), user(result(content=[], status="error"))],
             {"toolConfig": TOOLS},
             "cannot be empty when status value is error",
         ),
-        (["a", assistant(ASKED), user(result())], {"toolConfig": TOOLS}, ""),
+        (["a", assistant(TOOL_USE), user(result())], {"toolConfig": TOOLS}, ""),
     ],
 )
 def test_a_tool_result_follows_its_tool_use(messages: list[Any], fields: dict[str, Any], reason: str) -> None:
-    found = refusal(*messages, **fields)
-    assert reason in found
-    assert bool(reason) == bool(found)
+    message = refusal(*messages, **fields)
+    assert reason in message
+    assert bool(reason) == bool(message)
 
 
 @pytest.mark.parametrize(
@@ -158,9 +158,9 @@ def test_json_null_is_absence() -> None:
     ],
 )
 def test_what_a_model_refuses(model: str, fields: dict[str, Any], reason: str) -> None:
-    found = refusal("a", model=model, **fields)
-    assert reason in found
-    assert bool(reason) == bool(found)
+    message = refusal("a", model=model, **fields)
+    assert reason in message
+    assert bool(reason) == bool(message)
 
 
 @pytest.mark.parametrize(
@@ -175,9 +175,9 @@ def test_what_a_model_refuses(model: str, fields: dict[str, Any], reason: str) -
 )
 def test_budgets_of_reasoning(fields: dict[str, Any], reason: str) -> None:
     thinking = {"thinking": {**THINKING["thinking"], **fields}}
-    found = refusal("a", additionalModelRequestFields=thinking, inferenceConfig={"maxTokens": 4096})
-    assert reason in found
-    assert bool(reason) == bool(found)
+    message = refusal("a", additionalModelRequestFields=thinking, inferenceConfig={"maxTokens": 4096})
+    assert reason in message
+    assert bool(reason) == bool(message)
 
 
 @pytest.mark.parametrize(
@@ -191,10 +191,10 @@ def test_budgets_of_reasoning(fields: dict[str, Any], reason: str) -> None:
     ],
 )
 def test_what_goes_with_reasoning(fields: dict[str, Any], reason: str) -> None:
-    given = {"additionalModelRequestFields": THINKING, "inferenceConfig": {"maxTokens": 4096}, **fields}
-    found = refusal("a", **given)
-    assert reason in found
-    assert bool(reason) == bool(found)
+    request = {"additionalModelRequestFields": THINKING, "inferenceConfig": {"maxTokens": 4096}, **fields}
+    message = refusal("a", **request)
+    assert reason in message
+    assert bool(reason) == bool(message)
 
 
 def test_prefills_are_refused_where_the_model_refuses_them() -> None:
@@ -233,9 +233,9 @@ def test_unsigned_reasoning_does_not_go_back_to_a_model_that_signs() -> None:
 )
 def test_marks_of_the_prompt_cache(model: str, marked: dict[str, Any], reason: str) -> None:
     body = {"messages": [user("a")], **marked}
-    found = refusal(*body.pop("messages"), model=model, **body)
-    assert reason in found
-    assert bool(reason) == bool(found)
+    message = refusal(*body.pop("messages"), model=model, **body)
+    assert reason in message
+    assert bool(reason) == bool(message)
 
 
 @pytest.mark.parametrize(
@@ -249,8 +249,8 @@ def test_marks_of_the_prompt_cache(model: str, marked: dict[str, Any], reason: s
     ],
 )
 def test_ids_profiles_and_arns_name_a_model(emulator: Emulator, identifier: str, key: str | None) -> None:
-    found = model_of(identifier)
-    assert (found.key if found else None) == key
+    model = model_of(identifier)
+    assert (model.key if model else None) == key
     assert text(converse(emulator, "hello", model=identifier)) == "Echo: hello"
     assert emulator.requests()[0]["model"] == identifier
 
@@ -278,13 +278,13 @@ def test_what_is_composed_for_any_model_is_accepted(emulator: Emulator, model: M
     tool = ToolSpec("weather", "The weather somewhere.", {"type": "object"})
     parameters = Parameters(max_tokens=10**6, temperature=0.3, top_p=0.5, top_k=7, stop_sequences=("STOP",))
     conversation = [user("hello"), assistant("hi"), user("and?")]
-    for given in (Parameters(), parameters):
+    for chosen in (Parameters(), parameters):
         request = compose(
             model,
             Target(model.bedrock_id, "us-east-1"),
             conversation,
             instruction="Be kind.",
-            parameters=given,
+            parameters=chosen,
             tools=[tool],
             reasoning=reasoning,
         )

@@ -1,4 +1,4 @@
-"""The emulator as a server and a process: frames, HTTP, and how it starts and ends."""
+"""The emulator as a server and as a process: frames, HTTP, its start and its end."""
 
 import json
 import os
@@ -21,7 +21,7 @@ BODY = json.dumps({"messages": [user("hello")]})
 
 
 def exchange(emulator: Emulator, request: bytes, until: bytes = b"") -> bytes:
-    """Everything the server says to these bytes, up to `until` or the end of the connection."""
+    """Everything that the server answers to these bytes, up to `until` or the end of the connection."""
     received = b""
     address = urlsplit(emulator.url)
     with socket.create_connection((address.hostname, address.port), timeout=5) as peer:
@@ -98,7 +98,7 @@ def test_curl_is_told_to_go_on_with_a_long_body(emulator: Emulator) -> None:
 
 
 @pytest.mark.parametrize(
-    ("sent", "answered"),
+    ("sent", "status"),
     [
         (b"nonsense\r\n\r\n", b"400"),
         (b"POST / HTTP/1.1\r\nContent-Length: many\r\n\r\n", b"400"),
@@ -112,8 +112,8 @@ def test_curl_is_told_to_go_on_with_a_long_body(emulator: Emulator) -> None:
         (request(body="[]", fields="Connection: close\r\n"), b"400"),
     ],
 )
-def test_what_it_does_not_understand_it_says(emulator: Emulator, sent: bytes, answered: bytes) -> None:
-    assert exchange(emulator, sent).split(b" ")[1] == answered
+def test_what_it_does_not_understand_it_says(emulator: Emulator, sent: bytes, status: bytes) -> None:
+    assert exchange(emulator, sent).split(b" ")[1] == status
 
 
 def test_errors_carry_their_name_in_a_header(emulator: Emulator) -> None:

@@ -1,4 +1,4 @@
-"""Low estimates: never above what a text can be, far below what it is likely to be."""
+"""Low estimates: never more tokens than a text can have, and far fewer than it is likely to have."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Our decoder of event streams: it gives what botocore's gives, however bytes arrive, and lets nothing broken by."""
+"""Our decoder of event streams yields what botocore's yields, however the bytes arrive, and rejects broken frames."""
 
 import contextlib
 import struct
@@ -35,10 +35,10 @@ def test_frames_do_not_depend_on_where_the_bytes_were_cut(at: list[int]) -> None
 )
 def test_botocore_reads_the_same_from_the_same_stream(emulator: Emulator, prompt: str) -> None:
     def stream() -> Any:
-        answered = boto(emulator).converse_stream(
+        response = boto(emulator).converse_stream(
             modelId="anthropic.claude-3-7-sonnet-20250219-v1:0", messages=[user(prompt)]
         )
-        return answered["stream"]
+        return response["stream"]
 
     theirs = [event for event in stream() if "metadata" not in event]
     ours = [event for event in event_stream.decode(stream()._raw_stream.stream()) if "metadata" not in event]
@@ -58,13 +58,13 @@ def test_the_test_s_own_frames_are_frames_to_botocore() -> None:
 def test_a_flipped_byte_never_passes(position: int, flip: int) -> None:
     damaged = bytearray(WHOLE)
     damaged[position] ^= flip
-    sound = list(event_stream.decode([WHOLE]))
+    intact = list(event_stream.decode([WHOLE]))
     seen = []
     with contextlib.suppress(faults.Unreadable):
-        for each in event_stream.decode([bytes(damaged)]):
-            seen.append(each)  # noqa: PERF402  what came before the fault counts
-    assert seen == sound[: len(seen)]
-    assert len(seen) < len(sound)
+        for decoded in event_stream.decode([bytes(damaged)]):
+            seen.append(decoded)  # noqa: PERF402  list() would lose the frames before the fault
+    assert seen == intact[: len(seen)]
+    assert len(seen) < len(intact)
 
 
 def test_an_exception_is_raised_after_what_came_before_it() -> None:

@@ -1,4 +1,4 @@
-"""Events fold into Converse content blocks, and both kinds of answer are read into the same events."""
+"""Events become Converse content blocks, and both kinds of answer are read into the same events."""
 
 from typing import Any
 
@@ -22,10 +22,10 @@ from bedrock_chat.bedrock.events import (
 
 
 def fold(*events: Event) -> list[dict[str, Any]]:
-    built = AnswerBuilder()
+    builder = AnswerBuilder()
     for event in events:
-        built.feed(event)
-    return built.blocks()
+        builder.feed(event)
+    return builder.blocks()
 
 
 def streamed(*frames: dict[str, Any]) -> list[Event]:
@@ -100,13 +100,13 @@ def test_events_that_are_no_content_change_nothing() -> None:
 
 
 def test_reasoning_and_tools_alone_are_no_text() -> None:
-    built = AnswerBuilder()
-    built.feed(ReasoningDelta("Hm."))
-    built.feed(ToolUse("t1", "search", {}))
-    built.feed(TextDelta(" \n"))
-    assert not built.has_text()
-    built.feed(TextDelta("Yes."))
-    assert built.has_text()
+    builder = AnswerBuilder()
+    builder.feed(ReasoningDelta("Hm."))
+    builder.feed(ToolUse("t1", "search", {}))
+    builder.feed(TextDelta(" \n"))
+    assert not builder.has_text()
+    builder.feed(TextDelta("Yes."))
+    assert builder.has_text()
 
 
 # ---- Reading --------------------------------------------------------------------------------------------------------
@@ -136,12 +136,12 @@ def test_two_tools_do_not_mix_their_fragments() -> None:
     assert [event.input for event in events if isinstance(event, ToolUse)] == [{"a": 1}, {"b": 2}]
 
 
-@pytest.mark.parametrize("given", ['{"q": "ca', "[1]", "3", "[" * 100_000])
-def test_a_tool_use_cut_by_max_tokens_is_dropped_and_the_text_kept(given: str) -> None:
+@pytest.mark.parametrize("tool_input", ['{"q": "ca', "[1]", "3", "[" * 100_000])
+def test_a_tool_use_cut_by_max_tokens_is_dropped_and_the_text_kept(tool_input: str) -> None:
     events = streamed(
         part({"text": "Let me see."}),
         tool_start(1),
-        part({"toolUse": {"input": given}}, 1),
+        part({"toolUse": {"input": tool_input}}, 1),
         block_end(1),
         message_stop("max_tokens"),
     )

@@ -1,4 +1,4 @@
-"""Every fault of Bedrock is an error of the API, with a status and a sentence that helps; before and in mid-stream."""
+"""Every fault of Bedrock, before or during a stream, is an error of the API with a status and a helpful sentence."""
 
 import logging
 import socket
@@ -43,7 +43,7 @@ REFUSALS = [
     ("UnrecognizedClientException", 403, 502, faults.NoCredentials),
     ("ExpiredTokenException", 403, 502, faults.NoCredentials),
     ("InvalidSignatureException", 403, 502, faults.NoCredentials),
-    # names nobody told us of go by the status
+    # for names that we do not know, the status decides
     ("BrandNewException", 429, 503, faults.Throttled),
     ("BrandNewException", 503, 503, faults.Unavailable),
     ("BrandNewException", 418, 502, faults.ModelError),
@@ -121,7 +121,7 @@ def test_a_connection_cut_inside_a_frame_is_502(bedrock: ScriptedBedrock) -> Non
 def test_a_cut_whole_answer_is_502_and_not_asked_twice(bedrock: ScriptedBedrock, settings: Any) -> None:
     settings.MODEL_RETRY_SECONDS = 5
     bedrock.play(Whole(says({"text": "Hello"}).body, ends="cut"))
-    with pytest.raises(faults.Incomplete) as caught:  # botocore does not hold a body against its Content-Length
+    with pytest.raises(faults.Incomplete) as caught:  # botocore does not compare a body with its Content-Length
         ask(stream=False)
     assert caught.value.status_code == 502
     assert len(bedrock.requests) == 1
@@ -230,7 +230,7 @@ def test_an_error_of_our_own_is_not_dressed_up_as_bedrocks() -> None:
     assert clients.fault_of(KeyError("messages")) is None
 
 
-# ---- What is said ---------------------------------------------------------------------------------------------------
+# ---- Sentences ------------------------------------------------------------------------------------------------------
 
 
 @BOTH

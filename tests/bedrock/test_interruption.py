@@ -1,4 +1,4 @@
-"""A call can be ended from another thread, whatever it waits for, and nobody else's call suffers."""
+"""A call can be ended from another thread, whatever it waits for, and no other call is disturbed."""
 
 import datetime as dt
 import socket
@@ -28,10 +28,10 @@ BOTH = pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"
 
 def ended_after(interrupt: Interruption, seconds: float, call: Callable[[], Any]) -> float:
     """Seconds that the call went on after it was interrupted."""
-    at: list[float] = []
+    interrupted_at: list[float] = []
 
     def end() -> None:
-        at.append(time.monotonic())
+        interrupted_at.append(time.monotonic())
         interrupt.request()
 
     timer = threading.Timer(seconds, end)
@@ -40,14 +40,14 @@ def ended_after(interrupt: Interruption, seconds: float, call: Callable[[], Any]
         call()
     ended = time.monotonic()
     timer.join()
-    return ended - at[0]
+    return ended - interrupted_at[0]
 
 
 @BOTH
 def test_a_model_silent_before_its_first_byte_is_left_at_once(emulator: Emulator, stream: bool) -> None:
     interrupt = Interruption()
-    asked = request_to_model("[[silence]]")
-    assert ended_after(interrupt, 0.3, lambda: list(runtime.call(asked, stream=stream, interrupt=interrupt))) < 0.5
+    request = request_to_model("[[silence]]")
+    assert ended_after(interrupt, 0.3, lambda: list(runtime.call(request, stream=stream, interrupt=interrupt))) < 0.5
     deadline = time.monotonic() + 5
     while emulator.requests()[-1]["outcome"] != "left":
         assert time.monotonic() < deadline
@@ -55,10 +55,10 @@ def test_a_model_silent_before_its_first_byte_is_left_at_once(emulator: Emulator
 
 def test_a_model_silent_in_mid_answer_is_left_at_once_and_what_it_said_is_kept(emulator: Emulator) -> None:
     interrupt, seen = Interruption(), list[Any]()
-    asked = request_to_model("[[words:20]] [[silence:after:5]]")
+    request = request_to_model("[[words:20]] [[silence:after:5]]")
 
     def listen() -> None:
-        for event in runtime.call(asked, stream=True, interrupt=interrupt):
+        for event in runtime.call(request, stream=True, interrupt=interrupt):
             seen.append(event)
 
     assert ended_after(interrupt, 0.3, listen) < 0.5
@@ -78,21 +78,21 @@ def test_a_call_interrupted_before_it_began_is_not_made(emulator: Emulator, stre
 def test_interrupting_an_ended_call_leaves_the_next_one_on_its_connection_alone(
     emulator: Emulator, stream: bool
 ) -> None:
-    over = Interruption()
-    list(runtime.call(request_to_model(), stream=stream, interrupt=over))
+    interrupt = Interruption()
+    list(runtime.call(request_to_model(), stream=stream, interrupt=interrupt))
     events = runtime.call(request_to_model("[[words:20]] [[pace:0.02]]"), stream=True)
-    first = next(events)  # on the very connection that served the call before
-    over.request()
+    first = next(events)  # on the same connection that served the call before
+    interrupt.request()
     assert len([first, *events]) > 20
     assert ask(stream=stream)
 
 
 def test_a_connection_in_the_pool_serves_nobody(emulator: Emulator) -> None:
-    over = Interruption()
-    list(runtime.call(request_to_model(), stream=True, interrupt=over))
-    assert over._connection is not None
-    assert over._connection.serves is None
-    over.request()
+    interrupt = Interruption()
+    list(runtime.call(request_to_model(), stream=True, interrupt=interrupt))
+    assert interrupt._connection is not None
+    assert interrupt._connection.serves is None
+    interrupt.request()
     assert ask(stream=True)
 
 
@@ -122,15 +122,15 @@ def test_fifty_calls_interrupted_at_once_all_end(emulator: Emulator) -> None:
 
 @pytest.fixture
 def silent_tls(tmp_path: Path) -> Any:
-    """The port of a server that shakes hands, reads, and never says a word."""
+    """The port of a server that completes the TLS handshake, reads, and never sends anything."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
     now = dt.datetime.now(dt.UTC)
-    made = x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + dt.timedelta(hours=1))
+    certificate = x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + dt.timedelta(hours=1))
     pem = tmp_path / "server.pem"
     pem.write_bytes(
         key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        + made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+        + certificate.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
     )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pem)
@@ -160,5 +160,5 @@ def test_a_silent_tls_connection_is_left_at_once_too(silent_tls: int, monkeypatc
     interruption.install(client)
     monkeypatch.setattr(clients, "bedrock_runtime", lambda: client)
     interrupt = Interruption()
-    asked = request_to_model()
-    assert ended_after(interrupt, 0.5, lambda: list(runtime.call(asked, stream=True, interrupt=interrupt))) < 0.5
+    request = request_to_model()
+    assert ended_after(interrupt, 0.5, lambda: list(runtime.call(request, stream=True, interrupt=interrupt))) < 0.5

@@ -1,4 +1,4 @@
-"""Prices: by what was invoked, cached tokens included, and never a guess for nothing."""
+"""Prices depend on what was invoked and include cached tokens. A call whose price is not known is never free."""
 
 from decimal import Decimal
 

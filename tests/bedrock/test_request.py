@@ -1,4 +1,4 @@
-"""Requests to Bedrock equal the recorded ones, family by family, and hold nothing that a model refuses."""
+"""Requests to Bedrock equal the recorded ones of each family of models, and hold nothing that a model refuses."""
 
 import json
 import re
@@ -51,7 +51,7 @@ def without_marks(value: Any) -> Any:
 
 
 def matches(recorded: Any, ours: Any) -> bool:
-    """Equal, where a value recorded as `<… chars>` stands for any text, and a document's name is neutral."""
+    """Whether both are equal. A text recorded as `<… chars>` equals any text or bytes."""
     if isinstance(recorded, str) and PLACEHOLDER.search(recorded):
         return isinstance(ours, (str, bytes))
     if isinstance(recorded, dict):
@@ -63,7 +63,7 @@ def matches(recorded: Any, ours: Any) -> bool:
 
 
 def composed_like(name: str, key: str, body: dict[str, Any]) -> ModelRequest:
-    """Our request for what was said in a recorded one: its history, instruction, parameters and tools."""
+    """Our request with the history, instruction, parameters and tools of a recorded one."""
     messages = without_marks(body["messages"])
     for message in messages:
         for block in message["content"]:
@@ -115,7 +115,7 @@ def test_every_recording_is_compared() -> None:
 
 
 def check(request: ModelRequest) -> None:
-    """Bedrock's rules, as the emulator keeps them."""
+    """Checks a request against Bedrock's rules as the emulator has them. Raises Refusal."""
     body = json.loads(json.dumps(request.body, default=lambda _: "eA=="))
     shapes.check("Converse", body)
     validation.check(body, request.model, streaming=request.streamable)
@@ -151,9 +151,9 @@ def test_where_tools_cannot_be_streamed_converse_stands_behind(key: str, streama
 
 
 def test_tools_are_not_sent_to_a_model_without_them() -> None:
-    asked = ask("deepseek-r1", tools=[ToolSpec("t", "d", {"type": "object"})])
-    assert "toolConfig" not in asked.body
-    assert asked.streamable
+    request = ask("deepseek-r1", tools=[ToolSpec("t", "d", {"type": "object"})])
+    assert "toolConfig" not in request.body
+    assert request.streamable
 
 
 def test_an_image_or_document_for_a_model_that_takes_none_is_refused_by_name() -> None:
@@ -161,7 +161,7 @@ def test_an_image_or_document_for_a_model_that_takes_none_is_refused_by_name() -
         ask("amazon-nova-micro", user(IMAGE, "what?"))
     with pytest.raises(BadRequest, match="Nova Micro cannot read documents"):
         ask("amazon-nova-micro", user(document(), "what?"))
-    assert ask("deepseek-r1", user(document(), "what?"))  # nobody knows, so it is tried
+    assert ask("deepseek-r1", user(document(), "what?"))  # it is not known, so it is tried
 
 
 def test_temperature_or_top_p_but_not_both() -> None:
@@ -171,8 +171,8 @@ def test_temperature_or_top_p_but_not_both() -> None:
 
 
 def test_nova_has_its_top_k_in_a_place_of_its_own() -> None:
-    asked = ask("amazon-nova-pro", parameters=Parameters(top_k=20))
-    assert asked.body["additionalModelRequestFields"] == {"inferenceConfig": {"topK": 20}}
+    request = ask("amazon-nova-pro", parameters=Parameters(top_k=20))
+    assert request.body["additionalModelRequestFields"] == {"inferenceConfig": {"topK": 20}}
 
 
 # ---- Reasoning ------------------------------------------------------------------------------------------------------
@@ -187,9 +187,9 @@ def test_a_reasoning_budget_leaves_the_answer_its_allowance() -> None:
 def test_a_budget_beyond_the_model_stays_below_its_limit() -> None:
     limit = catalog.find("claude-v3.7-sonnet").max_output_tokens
     assert limit is not None
-    asked = ask("claude-v3.7-sonnet", parameters=Parameters(reasoning_budget=10 * limit), reasoning=True).body
-    assert asked["inferenceConfig"]["maxTokens"] == limit
-    assert asked["additionalModelRequestFields"]["thinking"]["budget_tokens"] == limit - 1
+    body = ask("claude-v3.7-sonnet", parameters=Parameters(reasoning_budget=10 * limit), reasoning=True).body
+    assert body["inferenceConfig"]["maxTokens"] == limit
+    assert body["additionalModelRequestFields"]["thinking"]["budget_tokens"] == limit - 1
 
 
 def test_with_reasoning_temperature_is_one_and_top_k_stays_out() -> None:
@@ -232,10 +232,10 @@ def test_documents_lose_their_names_and_get_text_beside_them() -> None:
 
 
 def test_of_more_documents_than_a_request_holds_the_newest_are_sent() -> None:
-    asked = ask("claude-v3.7-sonnet", user(document(), document(), "a"), assistant("b"), user(*[document()] * 4, "c"))
-    check(asked)
-    assert "no longer sent" in asked.body["messages"][0]["content"][0]["text"]
-    names = [b["document"]["name"] for m in asked.body["messages"] for b in m["content"] if "document" in b]
+    request = ask("claude-v3.7-sonnet", user(document(), document(), "a"), assistant("b"), user(*[document()] * 4, "c"))
+    check(request)
+    assert "no longer sent" in request.body["messages"][0]["content"][0]["text"]
+    names = [b["document"]["name"] for m in request.body["messages"] for b in m["content"] if "document" in b]
     assert names == [f"document {number}" for number in range(1, 6)]
 
 

@@ -1,4 +1,4 @@
-"""The calls to Bedrock: the same events from both kinds of call, and retries that show and end."""
+"""The calls to Bedrock: both kinds of call yield the same events, and retries are visible and come to an end."""
 
 import threading
 import time
@@ -42,7 +42,7 @@ from tests.bedrock.scripted import (
 from tests.emulator import Emulator
 
 BOTH = pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
-USED = Usage(input_tokens=11, output_tokens=7, cache_read_tokens=3, cache_write_tokens=2)
+USAGE = Usage(input_tokens=11, output_tokens=7, cache_read_tokens=3, cache_write_tokens=2)
 THROTTLED = refuses("ThrottlingException", 429)
 
 
@@ -52,14 +52,14 @@ THROTTLED = refuses("ThrottlingException", 429)
 def test_a_plain_call_yields_the_events_of_a_whole_answer(bedrock: ScriptedBedrock) -> None:
     bedrock.play(hello(stream=False))
     events = ask(stream=False)
-    assert events[:-1] == [MessageStart(), TextDelta("Hello"), Stop("end_turn"), USED]
+    assert events[:-1] == [MessageStart(), TextDelta("Hello"), Stop("end_turn"), USAGE]
     assert bedrock.requests[0][0].endswith("/converse")
 
 
 def test_a_listened_to_call_yields_the_answer_as_it_comes(bedrock: ScriptedBedrock) -> None:
     bedrock.play(hello(stream=True))
     events = ask(stream=True)
-    assert events[:-1] == [MessageStart(), TextDelta("Hel"), TextDelta("lo"), Stop("end_turn"), USED]
+    assert events[:-1] == [MessageStart(), TextDelta("Hel"), TextDelta("lo"), Stop("end_turn"), USAGE]
     assert bedrock.requests[0][0].endswith("/converse-stream")
 
 
@@ -103,12 +103,12 @@ def test_both_kinds_of_call_give_the_same_blocks_and_usage(bedrock: ScriptedBedr
     for kind in (ReasoningSignature, RedactedReasoning, ToolUse, Stop, Usage):
         assert [e for e in whole if isinstance(e, kind)] == [e for e in streamed if isinstance(e, kind)] != []
     assert ReasoningDelta("think.") in streamed
-    folded = [AnswerBuilder(), AnswerBuilder()]
-    for built, events in zip(folded, (whole, streamed), strict=True):
+    builders = [AnswerBuilder(), AnswerBuilder()]
+    for builder, events in zip(builders, (whole, streamed), strict=True):
         for event in events:
-            built.feed(event)
-    assert folded[0].blocks() == folded[1].blocks()
-    assert [next(iter(block)) for block in folded[0].blocks()] == [
+            builder.feed(event)
+    assert builders[0].blocks() == builders[1].blocks()
+    assert [next(iter(block)) for block in builders[0].blocks()] == [
         "reasoningContent",
         "reasoningContent",
         "text",
@@ -122,7 +122,7 @@ def test_the_last_event_sums_the_call_up(bedrock: ScriptedBedrock, stream: bool)
     bedrock.play(hello(stream=stream))
     *before, closed = ask(stream=stream)
     assert isinstance(closed, Closed)
-    assert (closed.usage, closed.stop_reason) == (USED, "end_turn")
+    assert (closed.usage, closed.stop_reason) == (USAGE, "end_turn")
     assert Closed not in kinds(before)
     assert 0 <= closed.latency_ms < 5_000
     assert (closed.first_token_ms is None) is not stream
@@ -281,12 +281,12 @@ def test_the_emulator_says_the_same_in_both_kinds_of_call(emulator: Emulator, pr
 
 
 def folded(events: list[Event]) -> tuple[list[dict[str, Any]], Usage | None, str]:
-    built = AnswerBuilder()
+    builder = AnswerBuilder()
     for event in events:
-        built.feed(event)
+        builder.feed(event)
     closed = events[-1]
     assert isinstance(closed, Closed)
-    return built.blocks(), closed.usage, closed.stop_reason
+    return builder.blocks(), closed.usage, closed.stop_reason
 
 
 @BOTH

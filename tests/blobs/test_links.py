@@ -1,4 +1,4 @@
-"""Addresses of files: signed, of limited life, served so that nothing in a file runs; and nobody guesses one."""
+"""Addresses of files: signed, of limited life, impossible to guess, and served so that nothing in a file runs."""
 
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -18,10 +18,10 @@ BODY = b"\x89PNG some bytes" * 100_000
 @pytest.fixture
 def sha256() -> str:
     """A stored blob that somebody owns."""
-    named = storing.digest(BODY)
-    storing.store({named: BODY})
-    storing.refer("conversation", 1, [named])
-    return named
+    digest = storing.digest(BODY)
+    storing.store({digest: BODY})
+    storing.refer("conversation", 1, [digest])
+    return digest
 
 
 def address(sha256: str, content_type: str = "image/png", file_name: str = "image.png") -> str:
@@ -56,15 +56,15 @@ def test_nothing_in_a_file_runs_and_nothing_is_guessed(sha256: str, client: Clie
 
 def test_a_browser_may_keep_it_as_long_as_the_address_holds(sha256: str, client: Client, settings: Any) -> None:
     settings.BLOB_URL_SECONDS = 1000
-    directives = dict(each.partition("=")[::2] for each in client.get(address(sha256))["Cache-Control"].split(", "))
+    directives = dict(part.partition("=")[::2] for part in client.get(address(sha256))["Cache-Control"].split(", "))
     assert directives.keys() == {"private", "max-age", "immutable"}
     assert 748 <= int(directives["max-age"]) <= 1000
 
 
 def test_it_is_an_absolute_address_of_this_server(sha256: str, settings: Any) -> None:
     settings.PUBLIC_BASE_URL = "https://chat.example.com/api"
-    made = links.url(sha256, None, content_type="image/png", file_name="image.png")
-    assert made.startswith(f"https://chat.example.com/api/blobs/{sha256}?")
+    link = links.url(sha256, None, content_type="image/png", file_name="image.png")
+    assert link.startswith(f"https://chat.example.com/api/blobs/{sha256}?")
 
 
 @pytest.mark.parametrize("life", [1, 2, 10, 3600])
@@ -74,11 +74,11 @@ def test_it_holds_for_three_quarters_of_its_life_at_least_and_no_longer_than_it(
     settings.BLOB_URL_SECONDS = life
     for begun in (1_800_000_000.0, 1_800_000_000.9, 1_800_001_234.5):
         monkeypatch.setattr(links.time, "time", lambda begun=begun: begun)
-        made = address(sha256)
+        link = address(sha256)
         monkeypatch.setattr(links.time, "time", lambda begun=begun: begun + 0.75 * life - 1)
-        assert client.get(made).status_code == 200
+        assert client.get(link).status_code == 200
         monkeypatch.setattr(links.time, "time", lambda begun=begun: begun + life)
-        response = client.get(made)
+        response = client.get(link)
         assert (response.status_code, response.json()["detail"].startswith("This address has expired")) == (403, True)
 
 
@@ -117,29 +117,29 @@ def test_whoever_changes_it_gets_nothing(sha256: str, client: Client, fields: di
 
 
 def test_the_signature_of_one_file_opens_no_other(sha256: str, client: Client) -> None:
-    others = storing.digest(b"somebody else's")
-    storing.store({others: b"somebody else's"})
-    storing.refer("conversation", 2, [others])
-    assert client.get(address(sha256).replace(sha256, others)).status_code == 403
-    assert client.get(f"/blobs/{others}").status_code == 403
+    other_sha256 = storing.digest(b"somebody else's")
+    storing.store({other_sha256: b"somebody else's"})
+    storing.refer("conversation", 2, [other_sha256])
+    assert client.get(address(sha256).replace(sha256, other_sha256)).status_code == 403
+    assert client.get(f"/blobs/{other_sha256}").status_code == 403
     for path in ("../../etc/passwd", "%2e%2e%2fsecret", "x"):
         assert client.get(f"/blobs/{path}").status_code in (403, 404)
 
 
 def test_another_servers_signature_opens_nothing(sha256: str, client: Client, settings: Any) -> None:
-    made = address(sha256)
+    link = address(sha256)
     settings.SECRET_KEY = "another"
-    assert client.get(made).status_code == 403
+    assert client.get(link).status_code == 403
 
 
 def test_it_ends_with_the_last_owner_of_the_file(sha256: str, client: Client) -> None:
-    made = address(sha256)
+    link = address(sha256)
     storing.refer("conversation", 2, [sha256])
     storing.forget("conversation", [1])
-    assert client.get(made).status_code == 200
+    assert client.get(link).status_code == 200
     storing.forget("conversation", [2])
     assert BlobReference.objects.count() == 0
-    assert client.get(made).status_code == 404
+    assert client.get(link).status_code == 404
 
 
 def test_a_file_that_is_lost_is_a_404(sha256: str, client: Client) -> None:
@@ -148,7 +148,7 @@ def test_a_file_that_is_lost_is_a_404(sha256: str, client: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "disposition"),
     [
         ("report.pdf", 'filename="report.pdf"'),
         ('a "quoted" name.pdf', 'filename="a \\"quoted\\" name.pdf"'),
@@ -158,15 +158,15 @@ def test_a_file_that_is_lost_is_a_404(sha256: str, client: Client) -> None:
         (" \t", 'filename="file"'),
     ],
 )
-def test_a_files_name_cannot_break_out_of_its_header(sha256: str, client: Client, name: str, told: str) -> None:
+def test_a_files_name_cannot_break_out_of_its_header(sha256: str, client: Client, name: str, disposition: str) -> None:
     response = client.get(address(sha256, "application/pdf", name))
-    assert (response.status_code, response["Content-Disposition"]) == (200, f"attachment; {told}")
+    assert (response.status_code, response["Content-Disposition"]) == (200, f"attachment; {disposition}")
 
 
 def test_a_long_name_is_shortened_and_keeps_its_ending(sha256: str, client: Client) -> None:
-    made = address(sha256, "application/pdf", "x" * 100_000 + ".pdf")
-    assert len(made) < 1_000
-    assert client.get(made)["Content-Disposition"].endswith(".pdf")
+    link = address(sha256, "application/pdf", "x" * 100_000 + ".pdf")
+    assert len(link) < 1_000
+    assert client.get(link)["Content-Disposition"].endswith(".pdf")
 
 
 def test_a_storage_that_signs_addresses_is_asked_instead(sha256: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""What nobody refers to goes after a while, and never a body that somebody uploads again meanwhile."""
+"""Bodies that nothing refers to are removed after a while, but never one that is uploaded again meanwhile."""
 
 import os
 import random
@@ -40,7 +40,7 @@ def stored(body: bytes, *, age: timedelta = timedelta(), owner: int | None = Non
     return sha256
 
 
-def there(sha256: str) -> bool:
+def is_readable(sha256: str) -> bool:
     """Whether a blob can be read."""
     try:
         return bool(build.body_of(sha256))
@@ -62,14 +62,14 @@ def job() -> Claimed:
 def test_what_is_old_and_forgotten_goes_and_nothing_else(job: Claimed) -> None:
     forgotten, young, kept = stored(b"1", age=2 * DAY), stored(b"2"), stored(b"3", age=2 * DAY, owner=1)
     removal.remove_unreferenced(job)
-    assert [there(each) for each in (forgotten, young, kept)] == [False, True, True]
+    assert [is_readable(sha256) for sha256 in (forgotten, young, kept)] == [False, True, True]
     assert set(Blob.objects.values_list("pk", flat=True)) == {young, kept}
 
 
 def test_many_go_in_one_run(job: Claimed) -> None:
     shas = [stored(str(number).encode(), age=2 * DAY) for number in range(removal.AT_A_TIME + 5)]
     removal.remove_unreferenced(job)
-    assert not any(map(there, shas))
+    assert not any(map(is_readable, shas))
     assert not Blob.objects.exists()
 
 
@@ -77,7 +77,7 @@ def test_what_was_uploaded_again_stays(job: Claimed) -> None:
     sha256 = stored(b"1", age=2 * DAY)
     storing.store({sha256: b"1"})
     removal.remove_unreferenced(job)
-    assert there(sha256)
+    assert is_readable(sha256)
 
 
 def test_an_upload_while_the_old_file_is_deleted_makes_another(
@@ -93,7 +93,7 @@ def test_an_upload_while_the_old_file_is_deleted_makes_another(
 
     monkeypatch.setattr(local_storage.LocalFiles, "delete", meanwhile)
     removal.remove_unreferenced(job)
-    assert there(sha256)
+    assert is_readable(sha256)
     assert files(tmp_path) == [Path(build.file_of(sha256)).name] != [Path(old).name]
 
 
@@ -101,7 +101,7 @@ def test_an_upload_while_the_old_file_is_deleted_makes_another(
 def test_a_removal_that_slept_deletes_nothing_that_was_uploaded_since(
     job: Claimed, monkeypatch: pytest.MonkeyPatch, generation: str
 ) -> None:
-    """A worker sleeps before its first file; another takes its job over and does it; then the body comes again."""
+    """A worker sleeps before its first file. Another one takes the job over and does it. Then the body comes again."""
     sha256 = stored(b"1", age=2 * DAY)
     old = build.file_of(sha256)
     Blob.objects.update(generation=generation)
@@ -123,11 +123,11 @@ def test_a_removal_that_slept_deletes_nothing_that_was_uploaded_since(
     with pytest.raises(LeaseLost):
         removal.remove_unreferenced(job)
     assert slept
-    assert there(sha256)
+    assert is_readable(sha256)
 
 
 def test_a_removal_that_slept_leaves_another_note_alone(job: Claimed, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The body came again and was forgotten again meanwhile: its second file is still to be deleted, and will be."""
+    """Meanwhile the body was uploaded and forgotten again. The note of its second file stays, so it will be deleted."""
     sha256 = stored(b"1", age=2 * DAY)
     delete, noted = local_storage.LocalFiles.delete, ""
 
@@ -167,7 +167,7 @@ def test_what_is_just_being_uploaded_stays(job: Claimed) -> None:
         removal.remove_unreferenced(job)
         removed.set()
         uploading.result(10)
-    assert there(sha256)
+    assert is_readable(sha256)
 
 
 def test_nobody_refers_to_what_is_gone(job: Claimed) -> None:
@@ -196,7 +196,7 @@ def test_a_turn_that_slept_longer_than_the_grace_is_asked_to_come_again(
 
 
 def test_uploads_and_removals_of_the_same_bytes_at_once_lose_nothing(settings: Any) -> None:
-    """Every upload that was told it had succeeded can be read until its owner goes."""
+    """After every upload that succeeded, the body can be read until its owner is forgotten."""
     settings.BLOB_GRACE_SECONDS = 0.3
     body = b"the same bytes"
     sha256 = storing.digest(body)
@@ -235,7 +235,7 @@ def test_uploads_and_removals_of_the_same_bytes_at_once_lose_nothing(settings: A
     with ThreadPoolExecutor(4) as pool:
         users = [pool.submit(use, owner) for owner in range(3)]
         assert pool.submit(remove).result(30) > 0
-        assert sum(each.result(30) for each in users) > 10
+        assert sum(uploads.result(30) for uploads in users) > 10
     assert lost == []
 
 
@@ -262,7 +262,7 @@ def test_who_has_lost_the_job_removes_nothing(job: Claimed) -> None:
     queue.cancel(job.pk)
     with pytest.raises(LeaseLost):
         removal.remove_unreferenced(job)
-    assert there(sha256)
+    assert is_readable(sha256)
 
 
 def test_what_a_killed_process_left_unfinished_goes_too(job: Claimed, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Blobs in an S3 bucket: they live and go as in files, and their addresses are the ones that S3 takes."""
+"""Blobs in an S3 bucket: they are stored and removed as in files, and S3 accepts their addresses."""
 
 import base64
 import time
@@ -57,8 +57,8 @@ def bucket(s3: str, settings: Any, monkeypatch: pytest.MonkeyPatch) -> S3Files:
 
 
 def keys(bucket: S3Files) -> list[str]:
-    listed = bucket._client.list_objects_v2(Bucket=bucket._bucket)
-    return [each["Key"] for each in listed.get("Contents", [])]
+    listing = bucket._client.list_objects_v2(Bucket=bucket._bucket)
+    return [stored["Key"] for stored in listing.get("Contents", [])]
 
 
 def test_blobs_live_and_go_in_a_bucket_as_in_files(bucket: S3Files) -> None:
@@ -98,11 +98,11 @@ def test_addresses_are_the_buckets_and_cost_one_query_however_many_they_are(
             document = {"contentType": "attachment", "fileName": "a.txt", "body": body}
             say(alice, f"c{files}", [document, {"contentType": "text", "body": "look"}], message_id=f"q{number}")
         with CaptureQueriesContext(connection) as captured:
-            told = alice.get(f"/conversation/c{files}?blobs=reference").json()["messageMap"]
+            messages = alice.get(f"/conversation/c{files}?blobs=reference").json()["messageMap"]
         costs.append(len(captured))
         for number in range(files):
-            with urllib.request.urlopen(told[f"q{number}"]["content"][0]["url"]) as answer:
-                assert answer.read() == f"{files} {number}".encode()
+            with urllib.request.urlopen(messages[f"q{number}"]["content"][0]["url"]) as response:
+                assert response.read() == f"{files} {number}".encode()
     assert costs[0] == costs[1]
 
 
@@ -124,9 +124,9 @@ def test_a_storage_in_a_bucket_does_what_a_storage_does(bucket: S3Files) -> None
     bucket.save("a/b", ContentFile(b"hello"))
     assert (bucket.exists("a/b"), bucket.size("a/b"), bucket.open("a/b").read()) == (True, 5, b"hello")
     url = bucket.signed_url("a/b", seconds=60, content_type="image/png", content_disposition='inline; filename="b.png"')
-    with urllib.request.urlopen(url) as answer:
-        assert (answer.read(), answer.headers["Content-Type"]) == (b"hello", "image/png")
-        assert answer.headers["Content-Disposition"] == 'inline; filename="b.png"'
+    with urllib.request.urlopen(url) as response:
+        assert (response.read(), response.headers["Content-Type"]) == (b"hello", "image/png")
+        assert response.headers["Content-Disposition"] == 'inline; filename="b.png"'
     assert bucket.save("a/b", ContentFile(b"hello")) == "a/b"
     bucket.delete("a/b")
     bucket.delete("a/b")

@@ -1,4 +1,4 @@
-"""Blobs: stored once, whole or absent, and forgotten with their owner."""
+"""Blobs: each is stored once, is whole or absent, and is forgotten with its owner."""
 
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -68,7 +68,7 @@ def test_no_unfinished_files_stay_behind(monkeypatch: pytest.MonkeyPatch, tmp_pa
 
 
 def at_once(calls: Iterable[Callable[[], None]]) -> None:
-    """Runs them in threads of their own, and raises what any of them raises."""
+    """Makes every call in a thread of its own, and raises the error of any of them."""
 
     def run(call: Callable[[], None]) -> None:
         try:
@@ -77,8 +77,8 @@ def at_once(calls: Iterable[Callable[[], None]]) -> None:
             release_connection(final=True)
 
     with ThreadPoolExecutor() as pool:
-        for each in [pool.submit(run, call) for call in calls]:
-            each.result(60)
+        for future in [pool.submit(run, call) for call in calls]:
+            future.result(60)
 
 
 @pytest.mark.both
@@ -87,12 +87,12 @@ def test_the_same_bytes_at_once_are_one_file_too(monkeypatch: pytest.MonkeyPatch
     met, written, looked = threading.Barrier(2), threading.Event(), threading.local()
 
     def both_look_before_either_writes(files: local_storage.LocalFiles, name: str) -> bool:
-        found = exists(files, name)
+        is_there = exists(files, name)
         if not hasattr(looked, "once"):
             looked.once = True
             if met.wait(10):
                 written.wait(10)
-        return found
+        return is_there
 
     def saved(files: local_storage.LocalFiles, name: str, content: File) -> str:
         name = save(files, name, content)
@@ -112,9 +112,9 @@ def test_the_same_files_in_another_order_do_not_block_each_other() -> None:
     bodies = {storing.digest(str(number).encode()): str(number).encode() for number in range(25)}
     storing.store(bodies)
 
-    def store_often(those: Mapping[str, bytes]) -> None:
+    def store_often(ordered: Mapping[str, bytes]) -> None:
         for _ in range(50):
-            storing.store(those)
+            storing.store(ordered)
 
     at_once([lambda: store_often(bodies), lambda: store_often(dict(reversed(bodies.items())))])
 
@@ -146,8 +146,8 @@ def test_an_unfinished_file_may_end_while_it_is_looked_at(monkeypatch: pytest.Mo
     rglob = Path.rglob
 
     def ended_since(folder: Path, pattern: str) -> list[Path]:
-        found = [*rglob(folder, pattern), folder / f"{local_storage.UNFINISHED}ended"]
-        return list(reversed(found))
+        paths = [*rglob(folder, pattern), folder / f"{local_storage.UNFINISHED}ended"]
+        return list(reversed(paths))
 
     monkeypatch.setattr(Path, "rglob", ended_since)
     files.remove_unfinished(timezone.now() + timedelta(minutes=1))

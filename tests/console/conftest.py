@@ -33,7 +33,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def faults() -> list[str]:
-    """What went wrong in the pages of a test. A test that provokes something takes it out again."""
+    """Errors of the pages of a test. A test that provokes an error removes it from the list."""
     return []
 
 

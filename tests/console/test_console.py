@@ -56,9 +56,9 @@ def test_an_operator_reads_users_conversations_and_calls(page: Page, server: Liv
     assert violations(page) == []
     sign_in(page, server)
     for path in PAGES:
-        answered = page.goto(f"{server.url}/console/{path}")
-        assert answered is not None
-        assert answered.status == 200
+        response = page.goto(f"{server.url}/console/{path}")
+        assert response is not None
+        assert response.status == 200
         assert "private word" not in page.content()
         assert violations(page) == [], path
         page.screenshot(path=os.environ.get("SCREENSHOTS", str(tmp_path)) + f"/{path.replace('/', '-') or 'index'}.png")

@@ -1,7 +1,7 @@
 """Samples of the recording that are not reproduced exactly, each with its reason.
 
-An entry of NOT_BUILT goes when its part lands; one of DECIDED stays as long as the decision. Of errors, status and
-shape count as exact: the sentences are ours, `detail` and `errors` always both there.
+An entry of NOT_BUILT is removed when its part is built; one of DECIDED stays as long as the decision. An error is exact
+if its status and shape are: the sentences are ours, and `detail` and `errors` are always both there.
 """
 
 DECIDED: dict[str, list[str]] = {
@@ -9,9 +9,8 @@ DECIDED: dict[str, list[str]] = {
         "health-trailing-slash-redirect",
     ],
     (
-        "A token that is missing or does not count is a 401 with WWW-Authenticate, where the recorded server "
-        "failed with a 500 or let it pass; the token is looked at before the body. CORS headers stand on it as on "
-        "everything."
+        "A missing or invalid token is a 401 with WWW-Authenticate, where the recorded server failed with a 500 or let "
+        "it pass; the token is checked before the body. The 401 has CORS headers like every response."
     ): [
         "auth-missing-token",
         "auth-malformed-token",
@@ -46,7 +45,7 @@ DECIDED: dict[str, list[str]] = {
     "Search needs no OpenSearch.": [
         "conv-search-no-opensearch",
     ],
-    "Feedback that praises needs no category, and works at any size.": [
+    "Positive feedback needs no category, and works in a conversation of any size.": [
         "feedback-up-without-category",
         "conv-large-get-after-feedback",
     ],
@@ -56,8 +55,8 @@ DECIDED: dict[str, list[str]] = {
         "conv-content-type-absent",
     ],
     (
-        "A message that says nothing is refused before a model would refuse it: 400. (That its parentMessageId is "
-        "absent is no fault: absent counts as null.)"
+        "An empty message is refused before a model would refuse it: 400. (An absent parentMessageId is no fault: it "
+        "counts as null.)"
     ): [
         "conv-empty-content-list",
         "conv-422-missing-parent",
@@ -86,7 +85,7 @@ DECIDED: dict[str, list[str]] = {
         "conv-get-id-with-slash",
     ],
 }
-"""What was decided otherwise → samples whose recorded status or body does not stand."""
+"""Decision → samples whose recorded status or body it replaces."""
 
 NOT_BUILT: dict[str, list[str]] = {
     "bots": [

@@ -37,7 +37,7 @@ class Differs(Exception):
 
 
 class Comparison:
-    """What is known of the recorded server's ids, and whether an answer of ours is like its own."""
+    """Compares our answers with the recorded ones, and keeps what is known of the recorded server's ids."""
 
     def __init__(self) -> None:
         self.bindings: dict[str, str] = {}
@@ -57,9 +57,9 @@ class Comparison:
         return sent
 
     def compare(self, sample: Sample, response: Any) -> bool:
-        """Whether the answer is the recorded one; False where it is one that `expect` puts in its place.
+        """True if the answer is the recorded one, False if it is one that `expect` has instead.
 
-        Raises Differs.
+        Raises Differs for any other answer.
         """
         expected = sample.get("expect", {}).get("status") or [sample["status"]]
         if response.status_code not in expected:
@@ -78,17 +78,17 @@ class Comparison:
             raise Differs("a 401 without WWW-Authenticate: Bearer")
         if response.status_code == 405 and recorded["allow"] not in response.headers["Allow"]:
             raise Differs(f"Allow: {response.headers['Allow']}")
-        asked = sample["request"]["headers"]
-        if "origin" not in asked:
+        request_headers = sample["request"]["headers"]
+        if "origin" not in request_headers:
             return
-        if response.headers.get("Access-Control-Allow-Origin") not in ("*", asked["origin"]):
+        if response.headers.get("Access-Control-Allow-Origin") not in ("*", request_headers["origin"]):
             raise Differs("no CORS headers")
-        if "access-control-request-method" in asked:
+        if "access-control-request-method" in request_headers:
             methods = set(response.headers["Access-Control-Allow-Methods"].split(", "))
             names = set(response.headers["Access-Control-Allow-Headers"].split(", "))
             if not {"GET", "POST", "PUT", "PATCH", "DELETE"} <= methods or "Access-Control-Max-Age" not in response:
                 raise Differs(f"the preflight allows {methods}")
-            if not set(asked["access-control-request-headers"].split(",")) <= names:
+            if not set(request_headers["access-control-request-headers"].split(",")) <= names:
                 raise Differs(f"the preflight allows the headers {names}")
 
     def _error(self, response: Any) -> None:
@@ -100,7 +100,7 @@ class Comparison:
             raise Differs(f"the error is {body}")
 
     def _body(self, sample: Sample, response: Any) -> None:
-        if isinstance(sample["response"], dict) and "__raw" in sample["response"]:  # a page or a word, not ours to copy
+        if isinstance(sample["response"], dict) and "__raw" in sample["response"]:  # a page or a word: we need no copy
             return
         ours = response.json()
         if isinstance(sample["response"], dict) and "messageMap" in sample["response"]:
@@ -111,7 +111,7 @@ class Comparison:
         self._equal("", recorded, ours)
 
     def _listed(self, recorded: list[Sample]) -> list[Sample]:
-        """Conversations whose turns all were refused do not exist here; those whose turns failed do."""
+        """The list as it is here: without conversations whose turns were all refused, with those whose turns failed."""
         kept = [entry for entry in recorded if self.answered.get(entry["id"], {200}) & {200, 502}]
         known = {entry["id"] for entry in kept}
         failed = [name for name, statuses in self.answered.items() if statuses == {502} and name not in known]

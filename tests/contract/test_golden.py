@@ -24,10 +24,10 @@ NAMES = [sample["name"] for sample in SAMPLES if not sample.get("setup")]
 def make_answer_to_continue(replay: Replay) -> None:
     client, conversation = replay.api_client("alice"), "01JZZZZZZZZZZZZZZZZZZZZC26"
     say(client, conversation, "write long [[max_tokens]]")
-    made = read(client, conversation)
-    answer = made["lastMessageId"]
+    stored = read(client, conversation)
+    answer = stored["lastMessageId"]
     replay.bindings["01M81EVMB9SMYNAJ6XPEJ29F2Q"] = answer
-    replay.bindings["01M81EVM7YYH3PR021BY7TP332"] = made["messageMap"][answer]["parent"]
+    replay.bindings["01M81EVM7YYH3PR021BY7TP332"] = stored["messageMap"][answer]["parent"]
 
 
 def make_parallel_turns(replay: Replay) -> None:
@@ -51,21 +51,21 @@ def read_large_conversation(replay: Replay) -> None:
     ]
 
 
-def make_related_documents(conversation: str, username: str, sample: str) -> Callable[[Replay], None]:
-    """No tool finds anything yet: what it found in the recording is written as a turn's close would write it."""
+def make_related_documents(conversation_id: str, username: str, sample_name: str) -> Callable[[Replay], None]:
+    """Writes the documents that tools found in the recording, as a turn's close would: no tool finds any yet."""
 
     def make(replay: Replay) -> None:
-        [recorded] = [each["response"] for each in SAMPLES if each["name"] == sample]
-        made = build.conversation(local.local_user(username), conversation)
-        answer = build.exchange(made, "What is it about?")
-        for each in reversed(recorded):
+        [documents] = [sample["response"] for sample in SAMPLES if sample["name"] == sample_name]
+        conversation = build.conversation(local.local_user(username), conversation_id)
+        answer = build.exchange(conversation, "What is it about?")
+        for document in reversed(documents):
             build.related_document(
                 answer,
-                each["sourceId"],
-                content=each["content"],
-                source_name=each["sourceName"],
-                source_link=each["sourceLink"],
-                page_number=each["pageNumber"],
+                document["sourceId"],
+                content=document["content"],
+                source_name=document["sourceName"],
+                source_link=document["sourceLink"],
+                page_number=document["pageNumber"],
             )
 
     return make
@@ -79,7 +79,7 @@ UNRECORDED: dict[str, Callable[[Replay], None]] = {
     "related-docs-rag": make_related_documents("01JZZZZZZZZZZZZZZZZZZZZK02", "alice", "related-docs-rag"),
     "related-docs-agent": make_related_documents("01JZZZZZZZZZZZZZZZZZZZZK03", "dave", "related-docs-agent"),
 }
-"""Sample → what the recorded client had done before it."""
+"""Sample → what the recorded client did before it, outside the recording."""
 
 INSTEAD: dict[str, Callable[[dict[str, Any]], bool]] = {
     "conv-continue-generate-with-reasoning": lambda body: (
@@ -90,10 +90,11 @@ INSTEAD: dict[str, Callable[[dict[str, Any]], bool]] = {
     ),
     "feedback-up-without-category": lambda body: body == {"thumbsUp": True, "category": "", "comment": ""},
     "conv-parallel-turns-lost-update": lambda body: (
-        {f"Echo: parallel {index}" for index in range(6)} <= {text_of(each) for each in body["messageMap"].values()}
+        {f"Echo: parallel {index}" for index in range(6)}
+        <= {text_of(message) for message in body["messageMap"].values()}
     ),
 }
-"""Sample whose recorded body is a bug → what ours must hold instead."""
+"""Sample whose recorded body is a bug → what must be true of our body instead."""
 
 
 @pytest.mark.both
@@ -121,7 +122,7 @@ def test_recorded_requests_are_answered_as_recorded(emulator: Any) -> None:
             if name not in UNBUILT:
                 differing[name] = str(difference)
         else:
-            # A success is no accident; a 404 of a route that is not there is.
+            # A success shows that the part is built. A 404 does not: the route may just not be there.
             if name in UNBUILT and response.status_code < 400:
                 needless.append(name)
             if name not in UNBUILT and exact == (name in DECISIONS):

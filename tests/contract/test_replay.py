@@ -1,4 +1,4 @@
-"""The replay notices what it is there to notice."""
+"""The replay notices the differences that it must notice."""
 
 import json
 from typing import Any

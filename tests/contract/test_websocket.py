@@ -31,15 +31,15 @@ DECIDED = {
     "error-invalid-token-end": "the reason is a sentence of ours",
     "error-end-without-start": "the reason is a sentence of ours",
     "error-end-without-parts": "the reason is a sentence of ours",
-    "body-without-start-accepted": "parts are taken of nobody who has not said who they are",
-    "start-as-alice-end-as-bob": "END must come from who said START",
+    "body-without-start-accepted": "parts are accepted only after a START, which says who sends them",
+    "start-as-alice-end-as-bob": "END must come from the user who sent START",
     "invalid-json-frame": "an ERROR that says so",
 }
-"""Recorded as bugs: each ends with an ERROR here, in one sentence, and never with the token or a stack."""
+"""Recorded bugs. Here each ends with an ERROR in one sentence, which never holds the token or a traceback."""
 
 WITH_BOTS = {"error-shared-bot-without-alias"}
 TOOLS = {"agent-tool-use", "agent-tool-error", "agent-knowledge-tool"}
-"""Their frames are encoded from a real model's events below; the whole timelines follow with bots."""
+"""Below, their frames are encoded from the events of a model call; their whole timelines need bots, which follow."""
 
 EXACT = [name for name in BY_NAME if name not in DECIDED.keys() | WITH_BOTS | TOOLS]
 UNRECORDED_LENGTH = 70_000
@@ -66,7 +66,7 @@ def test_every_sample_is_replayed_or_named() -> None:
 
 
 def chat_input(sample: dict[str, Any], parent: str | None) -> str:
-    """The body, whole: the recording abbreviates long texts, and knows ids that its own server made."""
+    """The complete body. The recording abbreviates long texts, and holds ids that its own server made."""
     body = json.loads(json.dumps(sample["chatInput"]))
     for block in body["message"]["content"]:
         if block["body"].endswith("chars>"):
@@ -76,10 +76,12 @@ def chat_input(sample: dict[str, Any], parent: str | None) -> str:
     return json.dumps({**body, "token": "a token that nobody reads"})
 
 
-def replay(opened: ClientConnection, sample: dict[str, Any], tokens: dict[str, str], parent: str | None) -> list[Any]:
-    """What the server says, in order; the client waits for each acknowledgement that the recording has."""
-    whole = chat_input(sample, parent) if sample["chatInput"] else ""
-    said: list[Any] = []
+def replay(
+    connection: ClientConnection, sample: dict[str, Any], tokens: dict[str, str], parent: str | None
+) -> list[Any]:
+    """The frames of the server, in order. The client waits for each acknowledgement that the recording has."""
+    body = chat_input(sample, parent) if sample["chatInput"] else ""
+    frames: list[Any] = []
     expected = [step for step in sample["timeline"] if step["from"] == "server"]
     for step in sample["timeline"]:
         if step["from"] == "server":
@@ -88,40 +90,40 @@ def replay(opened: ClientConnection, sample: dict[str, Any], tokens: dict[str, s
             continue  # the opening and the closing of the socket
         message = dict(step["message"])
         if "__raw" in message:
-            opened.send(message["__raw"])
+            connection.send(message["__raw"])
         else:
             if "token" in message:
                 message["token"] = tokens.get(message["token"].removeprefix("<id-token:").rstrip(">"), message["token"])
-            if whole and "part" in message:
-                message["part"] = whole[message["index"] * 32_768 : (message["index"] + 1) * 32_768]
-            opened.send(json.dumps(message))
+            if body and "part" in message:
+                message["part"] = body[message["index"] * 32_768 : (message["index"] + 1) * 32_768]
+            connection.send(json.dumps(message))
         if message.get("step") in ("START", "BODY") and sample["name"] not in DECIDED:
-            said.append(opened.recv(10))
-    while len(said) < len(expected) or sample["name"] in DECIDED:
-        text = opened.recv(10)
-        said.append(json.loads(text) if text.startswith("{") else text)
-        if said[-1] == "Message sent." or (isinstance(said[-1], dict) and said[-1]["status"] == "ERROR"):
+            frames.append(connection.recv(10))
+    while len(frames) < len(expected) or sample["name"] in DECIDED:
+        text = connection.recv(10)
+        frames.append(json.loads(text) if text.startswith("{") else text)
+        if frames[-1] == "Message sent." or (isinstance(frames[-1], dict) and frames[-1]["status"] == "ERROR"):
             break
-    return said
+    return frames
 
 
-def like(frames: list[Any]) -> list[Any]:
-    """Frames to be compared: texts joined, counts and price by type, reasons as sentences."""
-    told: list[Any] = []
+def comparable(frames: list[Any]) -> list[Any]:
+    """Frames to be compared: texts joined; counts, price and reasons by their type alone."""
+    compared: list[Any] = []
     for status, grouped in groupby(frames, lambda frame: frame if isinstance(frame, str) else frame["status"]):
         group = list(grouped)
         if status in ("STREAMING", "REASONING"):
-            told.append({"status": status, "completion": "".join(frame["completion"] for frame in group)})
+            compared.append({"status": status, "completion": "".join(frame["completion"] for frame in group)})
             continue
         for frame in group:
             if status == "STREAMING_END":
                 counts = {name: type(count) for name, count in frame["token_count"].items()}
-                told.append({**frame, "token_count": counts, "price": type(frame["price"])})
+                compared.append({**frame, "token_count": counts, "price": type(frame["price"])})
             elif status == "ERROR":
-                told.append({**frame, "reason": type(frame["reason"])})
+                compared.append({**frame, "reason": type(frame["reason"])})
             else:
-                told.append(frame)
-    return told
+                compared.append(frame)
+    return compared
 
 
 @pytest.mark.parametrize("name", EXACT)
@@ -134,34 +136,34 @@ def test_a_recorded_timeline_is_answered_as_recorded(server: LiveServer, tokens:
         ask_socket(server, tokens["alice"], conversation, "go on [[max_tokens]]")
         parent = server.call("GET", f"/conversation/{conversation}", token=tokens["alice"])[1]["lastMessageId"]
     recorded = [step["message"] for step in sample["timeline"] if step["from"] == "server"]
-    if name == "connect-disconnect":  # what opening and closing answered there goes to API Gateway, not to the client
+    if name == "connect-disconnect":  # the recorded answers to opening and closing go to API Gateway, not to the client
         recorded = []
-    with socket(server) as opened:
-        said = replay(opened, sample, tokens, parent) if recorded else []
-    assert like(said) == like(recorded)
+    with socket(server) as connection:
+        frames = replay(connection, sample, tokens, parent) if recorded else []
+    assert comparable(frames) == comparable(recorded)
 
 
 @pytest.mark.parametrize("name", DECIDED)
 def test_a_recorded_bug_is_one_sentence_here(server: LiveServer, tokens: dict[str, str], name: str) -> None:
     sample = BY_NAME[name]
-    if name == "error-unknown-parent":  # while nothing has been answered, no parent is looked at
+    if name == "error-unknown-parent":  # the parent is checked only in a conversation that has an answer
         ask_socket(server, tokens["alice"], sample["chatInput"]["conversationId"], "hello there websocket")
-    with socket(server) as opened:
-        said = replay(opened, sample, tokens, None)
-    assert said[-1]["status"] == "ERROR"
-    assert set(said[-1]) == {"status", "reason"}
-    reason = said[-1]["reason"]
+    with socket(server) as connection:
+        frames = replay(connection, sample, tokens, None)
+    assert frames[-1]["status"] == "ERROR"
+    assert set(frames[-1]) == {"status", "reason"}
+    reason = frames[-1]["reason"]
     assert reason.endswith(".")
     assert "Traceback" not in reason
     assert all(token not in reason for token in tokens.values())
-    assert not any(isinstance(each, dict) and each["status"] == "STREAMING" for each in said)
+    assert not any(isinstance(frame, dict) and frame["status"] == "STREAMING" for frame in frames)
 
 
 # ---- Frames of tools and documents ----------------------------------------------------------------------------------
 
 
 def turn_with_tools(emulator: Emulator, sample: dict[str, Any]) -> Iterator[Any]:
-    """The events of a turn whose model, a real one, asks for a tool; the tool's own events are as recorded."""
+    """The events of a turn whose model is really called, and asks for a tool; the tool's events are as recorded."""
     tool_name = next(frame for frame in recorded_frames(sample) if frame["status"] == "AGENT_THINKING")["log"]
     tool = tools.ToolSpec(next(iter(tool_name.values()))["name"], "A tool.", {"type": "object"})
     model = catalog.find("claude-v3.7-sonnet")
@@ -169,28 +171,30 @@ def turn_with_tools(emulator: Emulator, sample: dict[str, Any]) -> Iterator[Any]
         {"role": "user", "content": [{"text": sample["chatInput"]["message"]["content"][0]["body"]}]}
     ]
     target = catalog.Target(model.bedrock_id, "us-east-1")
-    asked: list[dict[str, Any]] = []
+    tool_uses: list[dict[str, Any]] = []
     for event in runtime.call(request.compose(model, target, messages, tools=[tool]), stream=True):
         yield event
         if type(event).__name__ == "ToolUse":
-            asked.append({"toolUseId": event.tool_use_id, "name": event.name, "input": event.input})
-    assert asked, "the model asked for no tool"
+            tool_uses.append({"toolUseId": event.tool_use_id, "name": event.name, "input": event.input})
+    assert tool_uses, "the model asked for no tool"
     for frame in recorded_frames(sample):
         if frame["status"] == "AGENT_TOOL_RESULT":
-            yield ToolResult(asked[0]["toolUseId"], frame["result"]["status"])
+            yield ToolResult(tool_uses[0]["toolUseId"], frame["result"]["status"])
         elif frame["status"] == "AGENT_RELATED_DOCUMENT":
             document = frame["result"]["relatedDocument"]
             yield FoundDocument(
-                asked[0]["toolUseId"],
+                tool_uses[0]["toolUseId"],
                 document["content"],
                 document["sourceId"],
                 document["sourceName"],
                 document["sourceLink"],
                 document["pageNumber"],
             )
-    said = [{"text": "Let me look that up."}, {"toolUse": asked[0]}]
-    result = {"toolResult": {"toolUseId": asked[0]["toolUseId"], "content": [{"text": "found"}], "status": "success"}}
-    messages += [{"role": "assistant", "content": said}, {"role": "user", "content": [result]}]
+    answer = [{"text": "Let me look that up."}, {"toolUse": tool_uses[0]}]
+    result = {
+        "toolResult": {"toolUseId": tool_uses[0]["toolUseId"], "content": [{"text": "found"}], "status": "success"}
+    }
+    messages += [{"role": "assistant", "content": answer}, {"role": "user", "content": [result]}]
     yield from runtime.call(request.compose(model, target, messages, tools=[tool]), stream=True)
 
 
@@ -207,10 +211,10 @@ def test_tools_and_documents_are_encoded_as_recorded(emulator: Emulator, name: s
     round_of_two = ModelCall(input_tokens=11, output_tokens=7, price=Decimal("0.000138"))
     answer = Answer("c", None, None, "a", "q", "claude-v3.7-sonnet", "end_turn", [])  # type: ignore[arg-type]
     events = [*turn_with_tools(emulator, sample), Finished(answer, (round_of_two, round_of_two))]
-    told = [event_ for event in events if (event_ := told_of(event, opened)) is not None]
-    said = [text for _, event in joined(0, told) for text in frames_of(event)]
-    assert said[-1] == "Message sent."
-    assert like([json.loads(text) for text in said[:-1]]) == like(recorded_frames(sample))
+    stream_events = [stream_event for event in events if (stream_event := told_of(event, opened)) is not None]
+    texts = [text for _, event in joined(0, stream_events) for text in frames_of(event)]
+    assert texts[-1] == "Message sent."
+    assert comparable([json.loads(text) for text in texts[:-1]]) == comparable(recorded_frames(sample))
 
 
 def test_what_the_frontend_does_not_know_is_not_sent() -> None:
@@ -219,5 +223,5 @@ def test_what_the_frontend_does_not_know_is_not_sent() -> None:
 
 
 def test_a_throttled_answer_shows_nothing_but_the_answer(server: LiveServer, tokens: dict[str, str]) -> None:
-    said = ask_socket(server, tokens["alice"], "throttled", "[[throttle:1]] hello")
-    assert {frame["status"] for frame in said[:-1]} == {"STREAMING", "STREAMING_END"}
+    frames = ask_socket(server, tokens["alice"], "throttled", "[[throttle:1]] hello")
+    assert {frame["status"] for frame in frames[:-1]} == {"STREAMING", "STREAMING_END"}

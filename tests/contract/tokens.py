@@ -1,4 +1,4 @@
-"""Tokens that must not count, each sound but for one thing; signed by the local key unless that is the thing."""
+"""Tokens that must be refused. Each has one fault, and is signed with the local key unless that is the fault."""
 
 import time
 from functools import cache
@@ -26,8 +26,8 @@ def known_key() -> None:
 
 def forged(username: str, *, kid: str = "", key: rsa.RSAPrivateKey | None = None, **claims: Any) -> str:
     """A local ID token with other claims, another key id, or another key behind the same id."""
-    user, stored, now = local.local_user(username), local.signing_key(), int(time.time())
-    sound = {
+    user, local_key, now = local.local_user(username), local.signing_key(), int(time.time())
+    sound_claims = {
         "iss": settings.LOCAL_ISSUER,
         "aud": settings.LOCAL_CLIENT_ID,
         "sub": user.pk,
@@ -36,8 +36,8 @@ def forged(username: str, *, kid: str = "", key: rsa.RSAPrivateKey | None = None
         "iat": now,
         "exp": now + 3600,
     }
-    signing = key or local._private_key(stored)
-    return jwt.encode({**sound, **claims}, signing, algorithm="RS256", headers={"kid": kid or stored.kid})
+    signing_key = key or local._private_key(local_key)
+    return jwt.encode({**sound_claims, **claims}, signing_key, algorithm="RS256", headers={"kid": kid or local_key.kid})
 
 
 def another_key() -> rsa.RSAPrivateKey:
@@ -45,7 +45,7 @@ def another_key() -> rsa.RSAPrivateKey:
 
 
 def bad_authorizations(username: str) -> dict[str, str]:
-    """What is wrong with it → the Authorization header."""
+    """Fault of the token → the Authorization header."""
     token, now = token_for(username), int(time.time())
     return {
         "malformed-token": "Bearer not.a.jwt",

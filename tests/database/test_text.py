@@ -1,4 +1,4 @@
-"""Text that PostgreSQL refuses is told from text that both databases keep, and made storable where it must be kept."""
+"""Text that PostgreSQL refuses is distinguished from text that both databases keep, and can be made storable."""
 
 import pytest
 from django.db import connection
@@ -37,11 +37,11 @@ def test_whatever_a_model_says_becomes_storable_and_keeps_the_rest(text: str) ->
     st.recursive(ANY_TEXT | st.none() | st.integers(), lambda inner: st.lists(inner) | st.dictionaries(ANY_TEXT, inner))
 )
 def test_values_are_made_storable_at_any_depth(value: object) -> None:
-    def texts(inside: object) -> list[str]:
-        if isinstance(inside, str):
-            return [inside]
-        if isinstance(inside, dict):
-            return [text for pair in inside.items() for part in pair for text in texts(part)]
-        return [text for part in inside for text in texts(part)] if isinstance(inside, list) else []
+    def texts(value: object) -> list[str]:
+        if isinstance(value, str):
+            return [value]
+        if isinstance(value, dict):
+            return [text for pair in value.items() for part in pair for text in texts(part)]
+        return [text for part in value for text in texts(part)] if isinstance(value, list) else []
 
     assert all(map(is_storable, texts(storable(value))))

@@ -1,4 +1,4 @@
-"""A pool as Cognito makes it (moto's server): sign in, and use the ID token, and only that one."""
+"""A pool as Cognito makes it (moto's server): signing in gives an ID token that is accepted, and no other token is."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -26,7 +26,7 @@ def moto() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def alices(moto: str) -> dict[str, str]:
-    """What Alice's sign-in gives her, and the pool and client it was for."""
+    """The tokens of Alice's sign-in, and the pool and client that they are for."""
     idp = boto3.client("cognito-idp", "us-east-1", endpoint_url=moto, aws_access_key_id="x", aws_secret_access_key="x")
     pool = idp.create_user_pool(PoolName="chat")["UserPool"]["Id"]
     client = idp.create_user_pool_client(
@@ -55,9 +55,9 @@ def test_an_id_token_of_the_pool_is_let_in_and_an_access_token_is_not(
     settings.COGNITO_ISSUER = f"https://cognito-idp.us-east-1.amazonaws.com/{alices['pool']}"
     settings.COGNITO_JWKS_URL = f"{moto}/{alices['pool']}/.well-known/jwks.json"
     tokens.reset()
-    ask = APIClient()
-    assert ask.get("/conversations", HTTP_AUTHORIZATION=f"Bearer {alices['id']}").status_code == 200
+    client = APIClient()
+    assert client.get("/conversations", HTTP_AUTHORIZATION=f"Bearer {alices['id']}").status_code == 200
     user = User.objects.get()
     assert (user.username, user.token_groups) == ("alice", ["PublishAllowed"])
-    assert ask.get("/conversations", HTTP_AUTHORIZATION=f"Bearer {alices['access']}").status_code == 401
+    assert client.get("/conversations", HTTP_AUTHORIZATION=f"Bearer {alices['access']}").status_code == 401
     tokens.reset()

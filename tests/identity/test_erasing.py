@@ -1,4 +1,4 @@
-"""A person is forgotten, whole; what was spent stays, under an id that names nobody."""
+"""Everything of a person is erased; what was spent stays, under an id that names nobody."""
 
 import re
 import threading
@@ -53,7 +53,7 @@ def test_nothing_of_a_person_is_left_and_nothing_of_others_is_touched(
     indexing.index_what_is_new()
     assert anything_of(WORD.lower())
     before = read(bob, "c1")
-    alices_calls, bobs_id = ModelCall.objects.filter(user_id=User.objects.get(username="alice").pk).count(), "bob"
+    alices_calls = ModelCall.objects.filter(user_id=User.objects.get(username="alice").pk).count()
     sub = erase("alice")
     assert anything_of(WORD) == anything_of(WORD.lower()) == []
     assert anything_of(sub) == []
@@ -65,7 +65,7 @@ def test_nothing_of_a_person_is_left_and_nothing_of_others_is_touched(
     assert kept.count() == alices_calls == 4
     assert len(set(kept.values_list("user_id", flat=True))) == 1
     assert all(call.output_tokens > 0 for call in kept)
-    assert User.objects.filter(username=bobs_id).exists()
+    assert User.objects.filter(username="bob").exists()
 
 
 @pytest.mark.usefixtures("beating_heart")
@@ -91,19 +91,19 @@ def test_a_turn_that_runs_is_stopped_and_closes_under_nobodys_name(client_of: Cl
 
 
 def late_turn(user: User, png: str) -> Generator[TurnEvent, None, None]:
-    """A turn of somebody who was let in before they were erased, and has not begun yet."""
+    """A turn that has not begun yet, of somebody who was let in before they were erased."""
     image = {"content_type": "image", "media_type": "image/png", "body": png}
-    said = [image, {"content_type": "text", "body": WORD}]
-    asked = {"conversation_id": "late", "message": {"model": "claude-v4.5-sonnet", "content": said}}
-    return lifecycle.run(read_chat_input(asked), actor=Caller(user_id=user.pk))
+    content = [image, {"content_type": "text", "body": WORD}]
+    body = {"conversation_id": "late", "message": {"model": "claude-v4.5-sonnet", "content": content}}
+    return lifecycle.run(read_chat_input(body), actor=Caller(user_id=user.pk))
 
 
 @pytest.mark.parametrize("step", ["Suspended.", "0 conversations are deleted.", "The index of searches is compacted."])
 def test_a_turn_that_begins_while_its_user_is_erased_leaves_nothing(emulator: Emulator, png: str, step: str) -> None:
     alice = local.local_user("alice")
     late = late_turn(alice, png)
-    for said in erasing.erase(alice.pk):
-        if said == step:
+    for sentence in erasing.erase(alice.pk):
+        if sentence == step:
             next(late)  # the question is stored
             Message.objects.update(lease_expires_at=F("created_at"))  # nobody waits for a turn that stands still
     with pytest.raises(NotFound):
@@ -173,16 +173,16 @@ def test_it_may_be_repeated_after_it_was_cut_short(
 
 
 def test_every_table_with_a_persons_id_is_thought_of() -> None:
-    """A new one must be erased or renamed too; add it here once that is done."""
+    """A new column must be erased or renamed too; add it here once that is done."""
     pattern = re.compile(r"^(user|user_id|payer_id|owner.*)$")
-    found = {
-        f"{model._meta.label}.{each.name}"
+    columns = {
+        f"{model._meta.label}.{field.name}"
         for model in apps.get_models()
         if model._meta.app_label in ("bedrock_chat", "bots", "store", "conversations", "publication")
-        for each in model._meta.concrete_fields
-        if pattern.search(each.name)
+        for field in model._meta.concrete_fields
+        if pattern.search(field.name)
     }
-    assert found == {
+    assert columns == {
         "bedrock_chat.BlobReference.owner_kind",  # an owner is a conversation, which goes
         "bedrock_chat.BlobReference.owner_id",
         "conversations.Conversation.user",

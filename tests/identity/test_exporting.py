@@ -41,16 +41,16 @@ def test_a_person_gets_what_is_theirs_and_nothing_of_others(
     assert "2 of 2 conversations" in capsys.readouterr().out
     assert json.loads((folder / "user.json").read_text())["username"] == "alice"
     first, second = lines(folder / "conversations.jsonl")
-    told = read(alice, "c1")
+    conversation = read(alice, "c1")
     question = next(message for message in first["messageMap"].values() if message["role"] == "user")
     path = question["content"][0].pop("body")
     assert base64.b64encode((folder / path).read_bytes()).decode() == png
-    stored = next(message for message in told["messageMap"].values() if message["role"] == "user")
+    stored = next(message for message in conversation["messageMap"].values() if message["role"] == "user")
     stored["content"][0].pop("body")
     assert question == stored
     assert (second["id"], second["relatedDocuments"]) == ("c2", [])
     assert [call["conversation_id"] for call in lines(folder / "calls.jsonl")] == ["c1", "c2"]
-    everything = "".join(each.read_text(errors="replace") for each in folder.rglob("*") if each.is_file())
+    everything = "".join(path.read_text(errors="replace") for path in folder.rglob("*") if path.is_file())
     assert "Bob" not in everything
     assert len(list((folder / "files").iterdir())) == 1
 
@@ -83,8 +83,8 @@ def test_a_lost_file_is_noted_and_the_rest_goes_on(
     assert "notes.txt" not in out
     assert "2 of 2 conversations" in out
     first, second = lines(tmp_path / "export" / "conversations.jsonl")
-    [lost, kept, told] = first["messageMap"]["q1"]["content"]
-    assert (lost, told) == ({**image, "body": "", "lost": True}, text)
+    [lost, kept, last] = first["messageMap"]["q1"]["content"]
+    assert (lost, last) == ({**image, "body": "", "lost": True}, text)
     assert (tmp_path / "export" / kept["body"]).read_bytes() == b"notes"
     assert second["messageMap"]["q1"]["content"] == [kept, text]
     assert len(lines(tmp_path / "export" / "calls.jsonl")) == 2
@@ -106,4 +106,4 @@ def test_what_is_deleted_meanwhile_is_left_out(
 
     monkeypatch.setattr(access, "read_tree", deleted_meanwhile)
     call_command("export_user", User.objects.get(username="alice").pk, "--to", str(tmp_path / "export"))
-    assert [each["id"] for each in lines(tmp_path / "export" / "conversations.jsonl")] == ["c2"]
+    assert [line["id"] for line in lines(tmp_path / "export" / "conversations.jsonl")] == ["c2"]

@@ -1,4 +1,4 @@
-"""Keys: cached, refreshed when they must be, and served on while their endpoint is down."""
+"""Keys: cached, refreshed when they must be, and kept in use while their endpoint is down."""
 
 import contextlib
 import socket
@@ -76,7 +76,7 @@ def test_known_keys_serve_for_hours_while_the_endpoint_is_down(server: JwksServe
     assert keys.key("k1")
     server.down = True
     clock.now += 3700
-    assert keys.key("k1")  # and a refresh is tried behind it
+    assert keys.key("k1")  # and a refresh is tried in the background
     wait_for_fetches(server, 2)
     clock.now += 3000
     assert keys.key("k1")
@@ -129,7 +129,7 @@ def test_a_body_that_drips_does_not_outwait_the_timeout() -> None:
         with peer:
             peer.recv(65_536)
             peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
-            with contextlib.suppress(OSError):  # whoever has waited long enough hangs up
+            with contextlib.suppress(OSError):  # the client hangs up once it has waited long enough
                 while not done.wait(0.05):
                     peer.sendall(b" ")
 
@@ -196,9 +196,9 @@ def test_a_refresh_of_our_own_keys_keeps_no_database_connection() -> None:
     used: list[Any] = []
 
     def load() -> dict[str, Any]:
-        found = parse(local.jwks_document())
+        loaded = parse(local.jwks_document())
         used.append((threading.current_thread(), connections["default"]))
-        return found
+        return loaded
 
     kid = local.signing_key().kid
     keys = CachedKeys(load, stale_seconds=7200, clock=(clock := Clock()))

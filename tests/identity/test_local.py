@@ -73,10 +73,10 @@ def test_without_its_tables_the_command_says_what_to_do(tmp_path: Path) -> None:
 
 
 def test_the_keys_can_be_read_and_nothing_else() -> None:
-    ask = Client(enforce_csrf_checks=True)
-    keys = ask.get("/.well-known/jwks.json")
+    client = Client(enforce_csrf_checks=True)
+    keys = client.get("/.well-known/jwks.json")
     assert keys["Cache-Control"] == "public, max-age=300"
-    refused = ask.post("/.well-known/jwks.json")
+    refused = client.post("/.well-known/jwks.json")
     assert (refused.status_code, refused["Allow"]) == (405, "GET, HEAD, OPTIONS")
     assert refused.json()["errors"] == [refused.json()["detail"]]
 

@@ -1,4 +1,4 @@
-"""Tokens: what counts, what does not, and who stands behind one."""
+"""Tokens: which are accepted, which are refused, and whose they are."""
 
 import time
 from collections.abc import Iterator

@@ -34,7 +34,7 @@ class Workshop:
         self.workers: list[subprocess.Popen[str]] = []
 
     def run(self, code: str) -> str:
-        """Runs Python with the database; gives what it printed."""
+        """Runs Python code on the database, and returns what it printed."""
         prelude = "import django; django.setup()\nfrom django.db import connection, transaction\n"
         prelude += "from bedrock_chat.jobs import queue\nfrom bedrock_chat.jobs.models import Job, Worker\n"
         command = [sys.executable, "-c", prelude + code]
@@ -43,15 +43,15 @@ class Workshop:
         return done.stdout.strip()
 
     def sql(self, statement: str) -> list[tuple[Any, ...]]:
-        """Asks the database itself, past the product."""
+        """Runs a statement on the database directly, without the product. Returns its rows."""
         url = self.environment["DATABASE_URL"]
-        opened: Any = (
+        database: Any = (
             sqlite3.connect(url.removeprefix("sqlite:///"), timeout=20)
             if url.startswith("sqlite")
             else psycopg.connect(url)
         )
-        with closing(opened), opened:
-            cursor = opened.execute(statement)
+        with closing(database), database:
+            cursor = database.execute(statement)
             return cursor.fetchall() if cursor.description else []
 
     def enqueue(self, count: int, seconds: float = 0.0) -> None:

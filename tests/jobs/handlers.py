@@ -29,7 +29,7 @@ def fail(job: Claimed) -> None:
 
 
 def stamp(job: Claimed) -> None:
-    """How many microseconds after it was asked for a job began."""
+    """Writes how many microseconds passed between the request for the job and its begin."""
     _write(int((time.time() - job.payload["asked"]) * 1e6))
 
 

@@ -40,7 +40,7 @@ def act(client: Client, action: str, *jobs: Job, page: str = PAGE) -> str:
     return response.content.decode()
 
 
-def dead() -> Job:
+def dead_job() -> Job:
     queue.enqueue("note", {"secret": "a private word"})
     Job.objects.update(attempt=queue.MOST_ATTEMPTS - 1)
     (claimed,) = queue.claim("worker-1", 1)
@@ -49,7 +49,7 @@ def dead() -> Job:
 
 
 def test_the_page_tells_why_a_job_is_dead_and_nothing_of_what_it_was_asked(olga: Client) -> None:
-    job = dead()
+    job = dead_job()
     for path in (PAGE, f"{PAGE}?state__exact=dead", f"{PAGE}{job.pk}/change/"):
         page = olga.get(path).content.decode()
         assert "the model was away" in page
@@ -57,7 +57,7 @@ def test_the_page_tells_why_a_job_is_dead_and_nothing_of_what_it_was_asked(olga:
 
 
 def test_a_dead_job_begins_again(olga: Client) -> None:
-    job = dead()
+    job = dead_job()
     assert "1 of 1 jobs begin now" in act(olga, "retry", job, page=f"{PAGE}?state__exact=dead")
     job.refresh_from_db()
     assert (job.state, job.attempt) == (State.READY, 0)
@@ -92,7 +92,7 @@ def test_a_job_of_a_kind_that_nobody_does_is_shown_and_can_be_cancelled(olga: Cl
 
 @pytest.mark.usefixtures("olga")
 def test_who_may_only_look_is_offered_no_action_and_can_send_none() -> None:
-    job = dead()
+    job = dead_job()
     vera = operator_who_may("view_job")
     page = vera.get(PAGE).content.decode()
     assert "the model was away" in page
@@ -105,7 +105,7 @@ def test_who_may_only_look_is_offered_no_action_and_can_send_none() -> None:
 
 @pytest.mark.usefixtures("olga")
 def test_who_may_change_jobs_retries_and_cancels_them() -> None:
-    job = dead()
+    job = dead_job()
     vera = operator_who_may("view_job", "change_job")
     assert 'value="retry"' in vera.get(PAGE).content.decode()
     assert "1 of 1 jobs begin now" in act(vera, "retry", job)
@@ -113,7 +113,7 @@ def test_who_may_change_jobs_retries_and_cancels_them() -> None:
 
 
 def test_nothing_can_be_added_or_changed_there(olga: Client) -> None:
-    job = dead()
+    job = dead_job()
     assert olga.get(f"{PAGE}add/").status_code == 403
     assert olga.post(f"{PAGE}{job.pk}/change/", {"kind": "other"}).status_code == 403
     assert olga.post(f"{PAGE}{job.pk}/delete/", {"post": "yes"}).status_code == 403

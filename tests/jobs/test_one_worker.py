@@ -1,4 +1,4 @@
-"""What one worker does when it is full, outlives its own leases, or finds no database."""
+"""What one worker does when it has no free thread, when its own leases run out, and when the database is away."""
 
 import threading
 import time
@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.both, pytest.mark.django_db(transaction=True)]
 
 
 class Workbench:
-    """Jobs that begin, and end when a test lets them."""
+    """A handler whose jobs end when the test says so."""
 
     def __init__(self) -> None:
         self.begun: list[Claimed] = []
@@ -59,8 +59,8 @@ def until(condition: Callable[[], object], seconds: float = 10) -> None:
         time.sleep(0.01)
 
 
-def asleep() -> None:
-    """As if everybody had stood still for longer than a lease."""
+def end_leases() -> None:
+    """Ends every lease, as if all workers had stood still for longer than that."""
     Job.objects.update(due_at=timezone.now() - timedelta(seconds=1))
 
 
@@ -158,7 +158,7 @@ def test_a_worker_that_claims_its_own_lost_job_keeps_the_new_lease_and_refuses_t
     worker = hired(2)
     worker._take()
     until(lambda: bench.begun)
-    asleep()
+    end_leases()
     worker._take()
     until(lambda: len(bench.begun) == 2)
     old, new = bench.begun
@@ -180,11 +180,11 @@ def test_a_periodic_job_that_came_round_meanwhile_is_refused_to_the_attempt_of_t
     worker = hired(2)
     worker._take()
     until(lambda: bench.begun)
-    asleep()
+    end_leases()
     (other,) = queue.claim("another worker", 1)
     with transaction.atomic():
         other.finish()
-    asleep()
+    end_leases()
     worker._take()
     until(lambda: len(bench.begun) == 2)
     old, new = bench.begun

@@ -24,31 +24,31 @@ def kinds(settings: Any) -> None:
     settings.JOB_LEASE_SECONDS = 10
 
 
-def asleep(**columns: Any) -> None:
-    """As if the worker of every job had not been heard of for a minute."""
+def end_leases(**columns: Any) -> None:
+    """Ends every lease, as if the worker of every job had been silent for a minute."""
     Job.objects.update(due_at=timezone.now() - timedelta(minutes=1), **columns)
 
 
-def one() -> Claimed:
+def claim_one() -> Claimed:
     (job,) = queue.claim("worker-1", 1)
     return job
 
 
 def fail_as_often_as_allowed(reason: str = "the model was away") -> None:
     for _ in range(queue.MOST_ATTEMPTS):
-        asleep()
-        queue.fail(one(), reason)
+        end_leases()
+        queue.fail(claim_one(), reason)
 
 
 def lose_its_worker_as_often_as_allowed() -> None:
     for _ in range(queue.MOST_ATTEMPTS):
-        one()
-        asleep()
+        claim_one()
+        end_leases()
 
 
 def test_a_job_is_given_once_with_what_was_asked() -> None:
     queue.enqueue("note", {"number": 7, "text": "日本"})
-    job = one()
+    job = claim_one()
     assert (job.kind, job.payload, job.attempt) == ("note", {"number": 7, "text": "日本"}, 1)
     assert queue.claim("worker-2", 5) == []
 
@@ -105,7 +105,7 @@ def test_nobody_is_asked_for_what_nobody_does() -> None:
 
 def test_a_finished_job_is_gone_with_its_result() -> None:
     queue.enqueue("note")
-    job = one()
+    job = claim_one()
     with transaction.atomic():
         job.finish()
     assert job.finished
@@ -114,7 +114,7 @@ def test_a_finished_job_is_gone_with_its_result() -> None:
 
 def test_a_result_that_is_rolled_back_leaves_the_job() -> None:
     queue.enqueue("note")
-    job = one()
+    job = claim_one()
     with transaction.atomic():
         job.finish()
         transaction.set_rollback(True)
@@ -123,8 +123,8 @@ def test_a_result_that_is_rolled_back_leaves_the_job() -> None:
 
 def test_who_slept_past_the_lease_may_not_finish_what_somebody_else_took() -> None:
     queue.enqueue("note")
-    zombie = one()
-    asleep()
+    zombie = claim_one()
+    end_leases()
     (successor,) = queue.claim("worker-2", 1)
     assert successor.attempt == 2
     with pytest.raises(LeaseLost), transaction.atomic():
@@ -138,11 +138,11 @@ def test_who_slept_past_the_lease_may_not_finish_what_somebody_else_took() -> No
 
 def test_a_lease_is_renewed_while_it_lives_and_never_revived() -> None:
     queue.enqueue("note")
-    job = one()
+    job = claim_one()
     Job.objects.update(due_at=timezone.now() + timedelta(seconds=1))
     queue.renew("worker-1", [job])
     assert (Job.objects.get().due_at - timezone.now()).total_seconds() > 5
-    asleep()
+    end_leases()
     queue.renew("worker-1", [job])
     assert Job.objects.get().due_at < timezone.now()
 
@@ -151,14 +151,14 @@ def test_a_job_that_fails_waits_longer_each_time_and_dies_with_the_reason() -> N
     queue.enqueue("note")
     waits = []
     for attempt in range(1, queue.MOST_ATTEMPTS + 1):
-        job = one()
+        job = claim_one()
         assert job.attempt == attempt
         queue.fail(job, f"try  {attempt}\nand more")
         row = Job.objects.get()
         if attempt < queue.MOST_ATTEMPTS:
             waits.append((row.due_at - timezone.now()).total_seconds())
             assert (row.state, row.reason) == (State.READY, f"try {attempt} and more")
-            asleep()
+            end_leases()
     assert all(queue.FIRST_BACKOFF * 2**n / 2 - 1 < wait <= queue.FIRST_BACKOFF * 2**n for n, wait in enumerate(waits))
     assert (row.state, row.worker) == (State.DEAD, "")
     assert queue.claim("worker-1", 1) == []
@@ -175,24 +175,24 @@ def test_a_job_that_keeps_killing_its_workers_is_buried() -> None:
 
 def test_a_job_that_is_given_back_has_not_been_tried() -> None:
     queue.enqueue("note")
-    queue.give_back(one())
-    assert one().attempt == 1
+    queue.give_back(claim_one())
+    assert claim_one().attempt == 1
 
 
 def test_an_operator_retries_what_is_dead_and_not_what_runs() -> None:
     queue.enqueue("note")
-    job = one()
+    job = claim_one()
     assert not queue.retry(job.pk)
     queue.give_back(job)
     fail_as_often_as_allowed()
     assert Job.objects.get().state == State.DEAD
     assert queue.retry(job.pk)
-    assert one().attempt == 1
+    assert claim_one().attempt == 1
 
 
 def test_a_cancelled_job_is_refused_its_finish() -> None:
     queue.enqueue("note")
-    job = one()
+    job = claim_one()
     assert queue.cancel(job.pk)
     assert not queue.cancel(job.pk)
     with pytest.raises(LeaseLost), transaction.atomic():
@@ -210,7 +210,7 @@ def test_a_periodic_job_is_there_once_and_comes_again(settings: Any) -> None:
     settings.JOB_SCHEDULE = {"tick": 30}
     queue.follow_schedule()
     queue.follow_schedule()
-    job = one()
+    job = claim_one()
     with transaction.atomic():
         job.finish()
     row = Job.objects.get()
@@ -222,13 +222,13 @@ def test_a_periodic_job_that_fails_comes_soon_and_in_the_end_with_its_schedule(s
     settings.JOB_SCHEDULE = {"tick": 3600}
     queue.follow_schedule()
     for attempt in range(1, queue.MOST_ATTEMPTS + 1):
-        queue.fail(one(), f"try {attempt}")
+        queue.fail(claim_one(), f"try {attempt}")
         row = Job.objects.get()
         wait = (row.due_at - timezone.now()).total_seconds()
         assert (row.state, row.reason) == (State.READY, f"try {attempt}")
         assert wait <= queue.FIRST_BACKOFF * 2**attempt if attempt < queue.MOST_ATTEMPTS else 3590 < wait <= 3600
-        asleep()
-    assert one().attempt == 1
+        end_leases()
+    assert claim_one().attempt == 1
 
 
 def test_a_frequent_job_whose_attempts_are_spent_waits_for_the_longer_backoff(settings: Any) -> None:
@@ -244,8 +244,8 @@ def test_why_a_periodic_job_failed_is_told_until_it_succeeds(settings: Any) -> N
     settings.JOB_SCHEDULE = {"tick": 2}
     queue.follow_schedule()
     fail_as_often_as_allowed("the disk was full")
-    asleep()
-    job = one()
+    end_leases()
+    job = claim_one()
     assert Job.objects.get().reason == "the disk was full"
     with transaction.atomic():
         job.finish()
@@ -259,8 +259,8 @@ def test_a_periodic_job_that_keeps_killing_its_workers_comes_again(settings: Any
     assert queue.claim("worker-1", 1) == []
     row = Job.objects.get()
     assert (row.state, row.reason) == (State.READY, "Its worker was lost 8 times.")
-    asleep()
-    assert one().attempt == 1
+    end_leases()
+    assert claim_one().attempt == 1
 
 
 def test_a_periodic_job_that_is_dead_is_revived(settings: Any) -> None:
@@ -268,25 +268,25 @@ def test_a_periodic_job_that_is_dead_is_revived(settings: Any) -> None:
     queue.follow_schedule()
     Job.objects.update(state=State.DEAD, attempt=8, reason="It died in an older version.")
     queue.follow_schedule()
-    assert (one().attempt, Job.objects.get().reason) == (1, "It died in an older version.")
+    assert (claim_one().attempt, Job.objects.get().reason) == (1, "It died in an older version.")
 
 
 def test_who_cancels_a_periodic_job_cancels_this_run_and_not_the_next(settings: Any) -> None:
     settings.JOB_SCHEDULE = {"tick": 30}
     queue.follow_schedule()
-    job = one()
+    job = claim_one()
     assert queue.cancel(job.pk)
     with pytest.raises(LeaseLost), transaction.atomic():
         job.finish()
     row = Job.objects.get()
     assert row.state == State.READY
     assert 25 < (row.due_at - timezone.now()).total_seconds() <= 30
-    asleep()
-    again = one()
+    end_leases()
+    next_run = claim_one()
     with pytest.raises(LeaseLost), transaction.atomic():
         job.finish()
     with transaction.atomic():
-        again.finish()
+        next_run.finish()
 
 
 def test_a_periodic_job_that_was_deleted_comes_again(settings: Any) -> None:
@@ -294,7 +294,7 @@ def test_a_periodic_job_that_was_deleted_comes_again(settings: Any) -> None:
     queue.follow_schedule()
     Job.objects.all().delete()
     queue.follow_schedule()
-    assert one().kind == "tick"
+    assert claim_one().kind == "tick"
 
 
 def test_what_is_periodic_no_longer_goes_but_not_from_under_its_worker(settings: Any) -> None:
@@ -309,7 +309,7 @@ def test_what_is_periodic_no_longer_goes_but_not_from_under_its_worker(settings:
         running.finish()
     assert keys() == ["None", "every:note"]
     settings.JOB_SCHEDULE = {}
-    asleep(state=State.READY, worker="")
+    end_leases(state=State.READY, worker="")
     queue.follow_schedule()
     assert keys() == ["None"]
 
@@ -327,7 +327,7 @@ def test_a_kind_that_this_version_does_not_know_waits_for_one_that_does(settings
     Job.objects.filter(kind="note").delete()
     assert queue.next_due() is None
     settings.JOBS = {**ours, "new": "tests.jobs.handlers.note"}
-    assert (one().kind, Job.objects.get().attempt) == ("new", 1)
+    assert (claim_one().kind, Job.objects.get().attempt) == ("new", 1)
 
 
 def test_a_periodic_job_of_another_version_is_left_alone(settings: Any) -> None:
@@ -347,7 +347,7 @@ def test_what_no_version_does_any_more_goes_when_an_operator_cancels_it(settings
     assert not Job.objects.exists()
 
 
-# ---- What cannot be -------------------------------------------------------------------------------------------------
+# ---- Constraints and the index --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

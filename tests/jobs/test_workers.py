@@ -27,7 +27,7 @@ def test_every_job_takes_effect_once_though_a_worker_is_killed_and_one_sleeps_pa
     time.sleep(LEASE + 1)
     sleepy.send_signal(signal.SIGCONT)
     workshop.until(lambda: workshop.left() == 0)
-    time.sleep(1)  # what a zombie still has in hand is refused
+    time.sleep(1)  # late writes of the stopped worker are refused
     assert workshop.effects() == list(range(JOBS))
     for worker in (sleepy, third):
         worker.terminate()
@@ -38,10 +38,10 @@ def test_every_job_takes_effect_once_though_a_worker_is_killed_and_one_sleeps_pa
 def test_five_rounds_of_killing_and_stopping_lose_and_double_nothing(workshop: Workshop) -> None:
     workshop.enqueue(1000, seconds=0.2)
     for number in range(5):
-        one, two = workshop.work("--concurrency", "16"), workshop.work("--concurrency", "16")
+        killed, stopped = workshop.work("--concurrency", "16"), workshop.work("--concurrency", "16")
         time.sleep(1 + 0.3 * number)
-        one.kill()
-        two.send_signal(signal.SIGSTOP)
+        killed.kill()
+        stopped.send_signal(signal.SIGSTOP)
     for worker in workshop.workers:
         if worker.poll() is None:
             worker.send_signal(signal.SIGCONT)

@@ -1,4 +1,4 @@
-"""The heartbeat: one thread, which nothing stops but being told."""
+"""The heartbeat: one thread that runs until it is told to stop."""
 
 import logging
 import threading
@@ -91,7 +91,7 @@ def test_it_keeps_a_sqlite_connection_open_and_no_pooled_one(heartbeat: Heartbea
     heartbeat.unregister("look")
     wrapper, opened = seen[0]
     if connection.vendor == "sqlite":
-        assert all(each is opened for _, each in seen)
+        assert all(later is opened for _, later in seen)
         assert wrapper.connection is opened
     else:
         assert eventually(lambda: wrapper.connection is None)
@@ -119,9 +119,9 @@ def test_after_a_lost_connection_the_broken_ones_leave_the_pool(heartbeat: Heart
 
     def all_sound() -> bool:
         connections_now = [connection.pool.getconn() for _ in range(connection.pool.get_stats()["pool_available"])]
-        living = {each.info.backend_pid for each in connections_now}
-        for each in connections_now:
-            connection.pool.putconn(each)
+        living = {pooled.info.backend_pid for pooled in connections_now}
+        for pooled in connections_now:
+            connection.pool.putconn(pooled)
         return not living & set(process_ids)
 
     assert eventually(all_sound)

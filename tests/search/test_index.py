@@ -1,4 +1,4 @@
-"""The index of each database: who finds what, and that nothing stays of what is gone."""
+"""The index of each database: who finds what, and that nothing is left of what was removed."""
 
 from collections.abc import Callable, Iterator
 
@@ -36,7 +36,7 @@ def test_a_scope_finds_its_own_alone() -> None:
 def test_kinds_never_mix() -> None:
     index.write(group(1), [Document(1, "a note")])
     index.write(group(1, kind="bot"), [Document(1, "another note")])
-    assert find("another note") == [1]  # for want of better
+    assert find("another note") == [1]  # one of the words is enough, since nothing holds both
     assert finding.find("bot", ["alice"], "alice", "another note").hits[0].keys == (1,)
     index.forget("bot", [1])
     assert find("note", kind="bot") == []
@@ -68,7 +68,7 @@ def test_documents_are_added_to_a_group() -> None:
     index.write(group(1), [Document(1, "first")])
     index.write(group(1), [Document(2, "second"), Document(3, "?!")])
     assert find("first") == find("second") == [1]
-    assert index.known(group(1)) == index.Known(3, {})  # also of what holds no word
+    assert index.known(group(1)) == index.Known(3, {})  # 3 counts too, though it holds no word
 
 
 def test_a_document_that_changed_is_found_as_it_is_now() -> None:
@@ -209,4 +209,5 @@ def test_a_word_that_is_found_costs_one_query(counted: Callable[[], int]) -> Non
     find("found")
     assert counted() - before == 1
     find("unheard of")
-    assert counted() - before == 6  # as it stands; known, longer and similar words; any of the words
+    # The query as it stands; known words, completions, words of similar length; any of its words.
+    assert counted() - before == 6

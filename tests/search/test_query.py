@@ -1,8 +1,8 @@
-"""What was asked for, as terms."""
+"""The text of a query, as terms."""
 
 import pytest
 
-from bedrock_chat.search.query import MOST_TOKENS, Phrase, apart, parse
+from bedrock_chat.search.query import MOST_TOKENS, Phrase, parse, single_tokens
 
 
 def phrases(query: str) -> list[Phrase]:
@@ -57,7 +57,7 @@ def test_of_a_very_long_query_the_beginning_counts(query: str) -> None:
 
 
 def test_a_query_can_be_taken_apart() -> None:
-    assert [term.alternatives[0].needle for term in apart(parse("user_id 東京都 id"))] == [
+    assert [term.alternatives[0].needle for term in single_tokens(parse("user_id 東京都 id"))] == [
         " user ",
         " id ",
         " 東京 ",

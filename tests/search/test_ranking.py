@@ -6,7 +6,7 @@ from bedrock_chat.search.ranking import HEADING, Candidate, rank
 
 
 def candidates(*rows: tuple[int, int, str]) -> list[Candidate]:
-    """Group, key and text of each, the oldest first."""
+    """Candidates of which each row gives group, key and text, the oldest first."""
     return [Candidate(number, group, key, words_of(text)) for number, (group, key, text) in enumerate(rows)]
 
 

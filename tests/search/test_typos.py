@@ -1,4 +1,4 @@
-"""What a mistyped word may have meant."""
+"""Corrections of mistyped words."""
 
 import pytest
 

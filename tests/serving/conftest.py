@@ -15,7 +15,7 @@ from bedrock_chat.serving.application import Application
 from bedrock_chat.serving.server import Server, configuration, listen
 from tests.serving.urls import Stage, stage
 
-WAY_IN = {
+SETTINGS = {
     "ROOT_URLCONF": "tests.serving.urls",
     "MIDDLEWARE": ["django.middleware.common.CommonMiddleware"],
     "ALLOWED_HOSTS": ["*"],
@@ -26,7 +26,7 @@ WAY_IN = {
 
 
 class Live:
-    """A real server on a thread of the test's process, with as many request threads as asked for."""
+    """A real server on a thread of the test's process, with `threads` request threads at most."""
 
     def __init__(self, threads: int) -> None:
         self.threads = ThreadPool(threads)
@@ -68,6 +68,7 @@ def read_to_end(client: socket.socket) -> bytes:
 
 
 def read_until(client: socket.socket, mark: bytes) -> bytes:
+    """What the server sends, up to a piece that completes `mark`. Fails if the server closes first."""
     received = b""
     while mark not in received:
         data = client.recv(65536)
@@ -88,7 +89,7 @@ def eventually(condition: Callable[[], object], seconds: float = 5.0) -> bool:
 
 @contextmanager
 def serving(threads: int) -> Iterator[Live]:
-    with override_settings(**WAY_IN):
+    with override_settings(**SETTINGS):
         live = Live(threads)
         live.thread.start()
         assert eventually(lambda: live.server.started)

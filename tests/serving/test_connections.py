@@ -1,4 +1,4 @@
-"""Database connections: who lets go of them, and when."""
+"""Database connections: when threads release them."""
 
 import threading
 from datetime import timedelta
@@ -40,10 +40,10 @@ def test_a_connection_is_not_released_inside_a_transaction() -> None:
 @pytest.mark.django_db(transaction=True)
 def test_a_released_connection_goes_back_to_the_pool_or_stays_with_its_thread_on_sqlite() -> None:
     ask_the_database()
-    held = connection.connection
+    opened = connection.connection
     if connection.vendor == "sqlite":
         release_connection()
-        assert connection.connection is held
+        assert connection.connection is opened
         release_connection(final=True)
     else:
         free = pool_available()
@@ -56,21 +56,21 @@ def test_a_released_connection_goes_back_to_the_pool_or_stays_with_its_thread_on
 @pytest.mark.both
 @pytest.mark.django_db(transaction=True)
 def test_a_thread_that_ends_lets_go_of_its_connection() -> None:
-    opened: list[Any] = []
+    wrappers: list[Any] = []
     threads = ThreadPool(3)
     together = threading.Barrier(4)
 
     def work() -> None:
         ask_the_database()
-        opened.append(connections["default"])
+        wrappers.append(connections["default"])
         together.wait(5)
 
     for _ in range(3):
         threads.submit(work)
     together.wait(5)
-    assert [held.connection is None for held in opened] == [False] * 3
+    assert [wrapper.connection is None for wrapper in wrappers] == [False] * 3
     threads.stop()
-    assert eventually(lambda: all(held.connection is None for held in opened))
+    assert eventually(lambda: all(wrapper.connection is None for wrapper in wrappers))
     assert threads.count == 0
 
 

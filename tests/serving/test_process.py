@@ -1,4 +1,4 @@
-"""The server as a process: how it starts, how it says that it cannot, how it ends."""
+"""The server as a process: how it starts, how it reports that it cannot, and how it ends."""
 
 import http.client
 import os
@@ -34,12 +34,12 @@ class Process:
 
     def port(self) -> int:
         assert self.process.stdout is not None
-        found = re.fullmatch(r"http://127\.0\.0\.1:(\d+)\n", self.process.stdout.readline())
-        assert found, self.process.communicate()
-        return int(found[1])
+        address = re.fullmatch(r"http://127\.0\.0\.1:(\d+)\n", self.process.stdout.readline())
+        assert address, self.process.communicate()
+        return int(address[1])
 
     def end(self, seconds: float = 10) -> tuple[int, str]:
-        """Exit status and what was said on stderr."""
+        """The exit status and the text on stderr."""
         _, errors = self.process.communicate(timeout=seconds)
         return self.process.returncode, errors
 
@@ -48,10 +48,10 @@ class Process:
 def started(tmp_path: Path) -> Iterator[list[Process]]:
     processes: list[Process] = []
     yield processes
-    for each in processes:
-        if each.process.poll() is None:
-            each.process.kill()
-            each.process.communicate()
+    for server in processes:
+        if server.process.poll() is None:
+            server.process.kill()
+            server.process.communicate()
 
 
 def get(port: int, path: str) -> tuple[int, bytes]:
@@ -80,14 +80,14 @@ def test_an_address_of_another_machine_is_told_in_one_sentence(tmp_path: Path, s
     assert errors.count("\n") == 1
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_and_leaves_nothing_behind(
-    how: signal.Signals, tmp_path: Path, started: list[Process]
+    number: signal.Signals, tmp_path: Path, started: list[Process]
 ) -> None:
     started.append(Process(tmp_path))
     port = started[0].port()
     assert get(port, "/nap") == (200, b"rested")
-    started[0].process.send_signal(how)
+    started[0].process.send_signal(number)
     status, errors = started[0].end()
     assert status == 0
     assert "Traceback" not in errors

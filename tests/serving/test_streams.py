@@ -1,4 +1,4 @@
-"""Responses that stream: who waits for whom, and that all is closed and freed whatever happens."""
+"""Responses that stream: which threads wait, and that everything is closed and freed whatever happens."""
 
 import asyncio
 import contextvars
@@ -12,7 +12,7 @@ from bedrock_chat.process.thread_pool import ThreadPool
 from bedrock_chat.serving.application import Handler
 from bedrock_chat.serving.bridge import Bridge
 from bedrock_chat.serving.environ import wsgi_environ
-from tests.serving.conftest import WAY_IN, Live, eventually, read_to_end, read_until
+from tests.serving.conftest import SETTINGS, Live, eventually, read_to_end, read_until
 from tests.serving.urls import stage
 
 
@@ -94,7 +94,7 @@ def test_a_slow_reader_of_a_large_file_holds_neither_memory_nor_a_thread(server:
 
 def test_a_file_is_read_in_large_blocks(server: Live) -> None:
     assert len(server.request("GET", "/file?size=1000000").read()) == 1_000_000
-    assert stage.file.asked == {256 * 1024}
+    assert stage.file.read_sizes == {256 * 1024}
 
 
 SCOPE = {
@@ -129,7 +129,7 @@ def test_a_send_that_fails_ends_the_response_and_frees_its_thread(path: str, que
         await bridge.send(await bridge.handle(environ), until_cancelled, send)
 
     threads = ThreadPool(2)
-    with override_settings(**WAY_IN), pytest.raises(ConnectionResetError):
+    with override_settings(**SETTINGS), pytest.raises(ConnectionResetError):
         asyncio.run(ask())
     assert eventually(lambda: threads.busy == 0)
     if path == "/file":
@@ -166,7 +166,7 @@ def test_a_stream_nobody_waits_for_any_more_is_closed() -> None:
             return super().get_response(request)
 
     threads = ThreadPool(2)
-    with override_settings(**WAY_IN):
+    with override_settings(**SETTINGS):
         asyncio.run(ask_and_give_up())
     assert stage.happened == ["asked", "input closed"]
     assert eventually(lambda: threads.busy == 0)
@@ -200,7 +200,7 @@ def test_a_stream_still_knows_what_its_request_bound() -> None:
         assert REQUEST.get() == "none"
 
     threads = ThreadPool(1)
-    with override_settings(**WAY_IN):
+    with override_settings(**SETTINGS):
         asyncio.run(ask())
     assert b"".join(sent) == b"bound"
     threads.stop()

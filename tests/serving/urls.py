@@ -1,4 +1,4 @@
-"""Small views that show what the way in does to requests, threads and connections."""
+"""Small views that show what the server does to requests, threads and connections."""
 
 import asyncio
 import hashlib
@@ -16,7 +16,7 @@ from django.views.decorators.csrf import csrf_exempt
 
 
 class Stage:
-    """What a test and the views it calls share. `gate` holds back every view that waits, until a test opens it."""
+    """What a test shares with the views that it calls. Views that wait do so until the test opens `gate`."""
 
     def __init__(self) -> None:
         self.gate = threading.Event()
@@ -24,21 +24,21 @@ class Stage:
         self.closed_on: list[str] = []
         self.file = CountingFile(0)
 
-    def note(self, what: str) -> None:
-        self.happened.append(what)
+    def note(self, event: str) -> None:
+        self.happened.append(event)
 
 
 class CountingFile:
-    """A file of zeros that knows how much of it was read."""
+    """A file of zeros that notes how far it was read, and in which sizes."""
 
     def __init__(self, size: int) -> None:
         self.size = size
         self.position = 0
-        self.asked: set[int] = set()
+        self.read_sizes: set[int] = set()
         self.closed = False
 
     def read(self, size: int = -1) -> bytes:
-        self.asked.add(size)
+        self.read_sizes.add(size)
         size = min(size if size >= 0 else self.size, self.size - self.position)
         self.position += size
         return bytes(size)
@@ -47,7 +47,7 @@ class CountingFile:
         self.closed = True
 
 
-class Noted(StreamingHttpResponse):
+class ClosingNoted(StreamingHttpResponse):
     """A stream that notes on which thread it was closed."""
 
     def close(self) -> None:
@@ -109,7 +109,7 @@ def events(request: HttpRequest) -> HttpResponseBase:
         finally:
             stage.note("generator closed")
 
-    return Noted(parts(), content_type="text/event-stream")
+    return ClosingNoted(parts(), content_type="text/event-stream")
 
 
 def lines(request: HttpRequest) -> HttpResponseBase:
@@ -122,7 +122,7 @@ def lines(request: HttpRequest) -> HttpResponseBase:
             yield f"{number} {'x' * 10_000}\n"
         yield f"threads: {len(names)}\n"
 
-    return Noted(parts())
+    return ClosingNoted(parts())
 
 
 def file(request: HttpRequest) -> HttpResponseBase:

@@ -13,7 +13,7 @@ from tests.wire.urls import SECRET
 INTERNAL = errors.INTERNAL
 BUSY = "The database does not answer; try again."
 
-TOLD: list[tuple[str, int, str]] = [
+FAILURES: list[tuple[str, int, str]] = [
     ("conflict", 409, "It is being answered."),
     ("gateway", 502, "The model failed to answer."),
     ("unauthenticated", 401, "A valid token is needed: Authorization: Bearer <ID token>."),
@@ -35,7 +35,7 @@ TOLD: list[tuple[str, int, str]] = [
 
 @pytest.mark.parametrize("debug", [False, True])
 @pytest.mark.parametrize("view", ["fails", "fails-plainly"])
-@pytest.mark.parametrize(("how", "status", "detail"), TOLD)
+@pytest.mark.parametrize(("how", "status", "detail"), FAILURES)
 def test_every_failure_of_a_view_is_told_in_one_shape(
     client: Client, settings: Any, debug: bool, view: str, how: str, status: int, detail: str
 ) -> None:
@@ -107,7 +107,7 @@ def test_a_method_that_a_route_does_not_have_is_a_405_that_names_those_it_has(cl
 
 
 @pytest.mark.parametrize(
-    ("body", "found"),
+    ("body", "expected"),
     [
         ({}, ["message: This field is required."]),
         ({"message": None}, ["message: This field may not be null."]),
@@ -123,16 +123,16 @@ def test_a_method_that_a_route_does_not_have_is_a_405_that_names_those_it_has(cl
         ({"message": {"content": {}}}, ['message.content: Expected a list of items but got type "dict".']),
     ],
 )
-def test_each_invalid_field_is_named_as_the_wire_has_it(client: Client, body: Any, found: list[str]) -> None:
+def test_each_invalid_field_is_named_as_the_wire_has_it(client: Client, body: Any, expected: list[str]) -> None:
     response = client.post("/question", body, content_type="application/json")
     assert response.status_code == 400
-    assert response.json()["errors"] == found
-    others = " (and 1 more)" if len(found) > 1 else ""
-    assert response.json()["detail"] == f"The request is not valid: {found[0]}{others}"
+    assert response.json()["errors"] == expected
+    others = " (and 1 more)" if len(expected) > 1 else ""
+    assert response.json()["detail"] == f"The request is not valid: {expected[0]}{others}"
 
 
 @pytest.mark.parametrize(
-    ("detail", "found"),
+    ("detail", "expected"),
     [
         ("Wrong.", ["Wrong."]),
         (["One.", "Two."], ["One.", "Two."]),
@@ -142,8 +142,8 @@ def test_each_invalid_field_is_named_as_the_wire_has_it(client: Client, body: An
         ({"a": [[], ["Wrong."]]}, ["a.1: Wrong."]),
     ],
 )
-def test_nested_errors_have_dotted_paths(detail: Any, found: list[str]) -> None:
-    assert list(errors.field_errors(ValidationError(detail).detail)) == found
+def test_nested_errors_have_dotted_paths(detail: Any, expected: list[str]) -> None:
+    assert list(errors.field_errors(ValidationError(detail).detail)) == expected
 
 
 def test_an_answer_does_not_grow_with_the_nonsense_it_is_about() -> None:

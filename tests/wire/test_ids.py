@@ -13,20 +13,22 @@ from bedrock_chat.wire.ids import new_id
 
 
 def test_ids_are_ulids_that_ascend_within_a_process() -> None:
-    made = [new_id() for _ in range(5000)]
-    assert made == sorted(set(made))
-    assert all(str(ULID.from_str(text)) == text for text in made[:10])
+    ids = [new_id() for _ in range(5000)]
+    assert ids == sorted(set(ids))
+    assert all(str(ULID.from_str(text)) == text for text in ids[:10])
 
 
 def test_ids_made_by_many_threads_at_once_are_unique_and_ascend_in_each() -> None:
-    made: list[list[str]] = [[] for _ in range(8)]
-    threads = [threading.Thread(target=lambda own=own: own.extend(new_id() for _ in range(500))) for own in made]
+    ids_of_threads: list[list[str]] = [[] for _ in range(8)]
+    threads = [
+        threading.Thread(target=lambda own=own: own.extend(new_id() for _ in range(500))) for own in ids_of_threads
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len({text for own in made for text in own}) == 8 * 500
-    assert all(own == sorted(own) for own in made)
+    assert len({text for own in ids_of_threads for text in own}) == 8 * 500
+    assert all(own == sorted(own) for own in ids_of_threads)
 
 
 def test_the_field_is_written_into_migrations_without_a_collation() -> None:

@@ -1,4 +1,4 @@
-"""One line per request, without anybody's words or keys."""
+"""One line per request, without what users wrote and without tokens."""
 
 import json
 import logging
@@ -15,8 +15,8 @@ TOKEN = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhbGljZSJ9.c2lnbmF0dXJl"
 
 def formatter(*, as_json: bool) -> logging.Formatter:
     options = dict(logs.configure(as_json=as_json, level="INFO")["formatters"]["events"])
-    made: logging.Formatter = options.pop("()")(**options)
-    return made
+    built: logging.Formatter = options.pop("()")(**options)
+    return built
 
 
 class Lines(logging.Handler):
@@ -100,18 +100,18 @@ def test_a_stream_leaves_its_line_when_it_ends(client: Client, written: Lines) -
 
 
 @pytest.mark.parametrize(
-    ("given", "kept"),
+    ("sent", "kept"),
     [("abc-1.2_3", True), ("x" * 64, True), ("x" * 65, False), ("a b", False), ("é", False), ("", False)],
 )
-def test_a_sane_request_id_is_taken_over_and_another_replaced(client: Client, given: str, kept: bool) -> None:
-    answered = client.get("/items/1", headers={"X-Request-ID": given})["X-Request-ID"]
-    assert (answered == given) is kept
-    assert logs._SOUND_ID.fullmatch(answered)
+def test_a_sane_request_id_is_taken_over_and_another_replaced(client: Client, sent: str, kept: bool) -> None:
+    request_id = client.get("/items/1", headers={"X-Request-ID": sent})["X-Request-ID"]
+    assert (request_id == sent) is kept
+    assert logs._SOUND_ID.fullmatch(request_id)
 
 
 @pytest.mark.parametrize("as_json", [True, False])
 @pytest.mark.parametrize(
-    "told",
+    "secret",
     [
         f"Authorization: Bearer {TOKEN}",
         f"bearer   {TOKEN}",
@@ -121,8 +121,8 @@ def test_a_sane_request_id_is_taken_over_and_another_replaced(client: Client, gi
         TOKEN.rpartition(".")[0],
     ],
 )
-def test_what_looks_like_a_token_is_not_written(as_json: bool, told: str) -> None:
-    line = write(as_json, "a message with %s in it", told)
+def test_what_looks_like_a_token_is_not_written(as_json: bool, secret: str) -> None:
+    line = write(as_json, "a message with %s in it", secret)
     assert not any(part in line for part in (*TOKEN.split(".")[:2], "0123456789abcdef"))
     assert "[token]" in line
     assert "in it" in line

@@ -1,4 +1,4 @@
-"""What holds around every view: hosts, addresses, methods, policies, CORS."""
+"""What the middleware does around every view: hosts, addresses, methods, policies, CORS."""
 
 from typing import Any
 
@@ -77,8 +77,11 @@ def test_options_needs_no_token_and_names_the_methods(client: Client, address: s
 
 
 def test_a_preflight_allows_what_the_frontend_sends(client: Client) -> None:
-    asked = {"Access-Control-Request-Method": "PATCH", "Access-Control-Request-Headers": "authorization,content-type"}
-    response = client.options("/items/1", headers={**ORIGIN, **asked})
+    preflight = {
+        "Access-Control-Request-Method": "PATCH",
+        "Access-Control-Request-Headers": "authorization,content-type",
+    }
+    response = client.options("/items/1", headers={**ORIGIN, **preflight})
     assert response.status_code == 200
     assert {"GET", "POST", "PUT", "PATCH", "DELETE"} <= set(response["Access-Control-Allow-Methods"].split(", "))
     assert {"authorization", "content-type"} <= set(response["Access-Control-Allow-Headers"].split(", "))

@@ -40,9 +40,9 @@ def test_requests_may_use_either_spelling_at_any_depth() -> None:
     assert to_snake(snake_case) == snake_case
 
 
-@pytest.mark.parametrize("given", [{"botId": "camel", "bot_id": "snake"}, {"bot_id": "snake", "botId": "camel"}])
-def test_camel_case_wins_where_both_spellings_are_given(given: dict[str, str]) -> None:
-    assert to_snake(given) == {"bot_id": "camel"}
+@pytest.mark.parametrize("body", [{"botId": "camel", "bot_id": "snake"}, {"bot_id": "snake", "botId": "camel"}])
+def test_camel_case_wins_where_both_spellings_are_given(body: dict[str, str]) -> None:
+    assert to_snake(body) == {"bot_id": "camel"}
 
 
 def test_message_ids_stay_while_their_messages_are_renamed() -> None:

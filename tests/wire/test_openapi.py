@@ -71,8 +71,8 @@ class NoteViewSet(ViewSet):
 @pytest.fixture(scope="module")
 def document() -> dict[str, Any]:
     patterns = [path("notes", NoteViewSet.as_view({"post": "create", "delete": "destroy"}))]
-    made: dict[str, Any] = SchemaGenerator(patterns=patterns).get_schema(request=None, public=True)
-    return json.loads(json.dumps(made))
+    schema: dict[str, Any] = SchemaGenerator(patterns=patterns).get_schema(request=None, public=True)
+    return json.loads(json.dumps(schema))
 
 
 def test_properties_have_the_names_of_the_wire(document: dict[str, Any]) -> None:
@@ -103,16 +103,16 @@ def test_values_are_not_renamed(document: dict[str, Any]) -> None:
 
 def test_a_field_named_like_a_keyword_is_a_field() -> None:
     schema: dict[str, Any] = {"properties": {"required": {"type": "string"}, "properties": {"type": "object"}}}
-    made = {"components": {"schemas": {"Thing": schema}}}
-    assert camelize(made, None, None, public=True)["components"]["schemas"]["Thing"] == schema
+    generated = {"components": {"schemas": {"Thing": schema}}}
+    assert camelize(generated, None, None, public=True)["components"]["schemas"]["Thing"] == schema
 
 
 def test_inline_schemas_are_renamed_too() -> None:
     def inline(name: str) -> dict[str, Any]:
         return {"content": {"application/json": {"schema": {"items": {"properties": {name: {}}, "required": [name]}}}}}
 
-    made = {"paths": {"/": {"post": {"requestBody": inline("a_b"), "responses": {"200": inline("c_d")}}}}}
-    operation = camelize(made, None, None, public=True)["paths"]["/"]["post"]
+    generated = {"paths": {"/": {"post": {"requestBody": inline("a_b"), "responses": {"200": inline("c_d")}}}}}
+    operation = camelize(generated, None, None, public=True)["paths"]["/"]["post"]
     assert operation == {"requestBody": inline("aB"), "responses": {"200": inline("cD")}}
 
 
@@ -155,15 +155,18 @@ def test_an_answer_says_what_it_leads_to(document: dict[str, Any]) -> None:
 
 
 def test_every_link_names_an_operation_and_its_parameters() -> None:
-    whole = SchemaGenerator().get_schema(request=None, public=True)
-    operations = [operation for path in whole["paths"].values() for operation in path.values()]
-    parameters = {each["operationId"]: {p["name"] for p in each.get("parameters", ())} for each in operations}
-    found = 0
+    schema = SchemaGenerator().get_schema(request=None, public=True)
+    operations = [operation for path in schema["paths"].values() for operation in path.values()]
+    parameters = {
+        operation["operationId"]: {parameter["name"] for parameter in operation.get("parameters", ())}
+        for operation in operations
+    }
+    count = 0
     for operation in operations:
         for link in operation["responses"].get("200", {}).get("links", {}).values():
             assert set(link["parameters"]) <= parameters[link["operationId"]]
-            found += 1
-    assert found > 10
+            count += 1
+    assert count > 10
 
 
 # ---- The document and its readers over HTTP -------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Responses: JSON for everybody, snake_case for who asks, and never a 406."""
+"""Responses: JSON for everybody, snake_case for clients that ask for it, and never a 406."""
 
 import json
 from typing import Any

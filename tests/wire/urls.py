@@ -1,4 +1,4 @@
-"""Small views that fail, echo and stream, for what the wire does around every view."""
+"""Small views that fail, echo and stream, to show what the wire does around every view."""
 
 from collections.abc import Callable, Iterator
 from typing import Any

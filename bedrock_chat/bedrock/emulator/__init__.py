@@ -1,5 +1,5 @@
-"""Amazon Bedrock's runtime on this machine: its wire protocol, its refusals and its faults, for rehearsal.
+"""An emulator of Amazon Bedrock's runtime: its wire protocol, its refusals and its faults, for development and tests.
 
-A process of its own (`manage.py bedrock_emulator`, or `python -m bedrock_chat.bedrock.emulator`), without Django. What
-it answers is scripted by markers in the prompt or over `/control/`; docs/EMULATOR.md is its manual.
+It is a process of its own (`manage.py bedrock_emulator`, or `python -m bedrock_chat.bedrock.emulator`), without Django.
+Markers in the prompt or scripts sent to `/control/` decide what it answers. docs/EMULATOR.md is its manual.
 """

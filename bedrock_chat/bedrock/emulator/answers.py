@@ -1,4 +1,4 @@
-"""What the model says: from a request and its script to content blocks, and from those to a response or to events."""
+"""Builds an answer: content blocks from a request and its script, then a whole response or events from the blocks."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,9 +23,10 @@ Block = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What of a conversation decides the answer.
+    """The parts of a conversation that decide the answer.
 
-    `question` is the last user text; `round` counts the tool results since, and a continuation as one more.
+    `question` is the last user text. `round` is the number of messages with tool results after it; a continuation
+    counts as one more. `kinds` are the kinds of blocks in the last user message.
     """
 
     question: str
@@ -55,7 +56,7 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A whole answer. Where its length in words was asked for, each word is a delta and a token."""
+    """A whole answer. `words` is set if the script sets the answer's length: then each word is a delta and a token."""
 
     blocks: tuple[Block, ...]
     stop: str
@@ -64,6 +65,11 @@ class Answer:
 
 
 def answer(script: Script, prompt: Prompt, body: Mapping[str, Any], model: Model | None) -> Answer:
+    """The answer to a request: reasoning, then text, then tool uses.
+
+    Tools are used only if the request offers any. `words` replaces the text, and is cut at the request's `maxTokens`. A
+    guardrail replaces the text and the tool uses. The script's own stop reason replaces the usual one.
+    """
     blocks = _reasoning(script, body, model)
     tools = script.tools if body.get("toolConfig") else ()
     text, stop = _text(script, prompt, called=bool(tools)), "end_turn"
@@ -118,9 +124,9 @@ def _reasoning(script: Script, body: Mapping[str, Any], model: Model | None) -> 
 
 
 def _is_hidden(thinking: Mapping[str, Any], model: Model | None) -> bool:
-    """Some models give the text of their thoughts only to those who ask for it."""
-    asked = ((model.reasoning.fields if model else None) or {}).get("thinking", {}).get("display")
-    return bool(asked) and bool(thinking) and thinking.get("display") != asked
+    """Whether the text of the thoughts is left out: some models send it only if the request asks for it."""
+    required = ((model.reasoning.fields if model else None) or {}).get("thinking", {}).get("display")
+    return bool(required) and bool(thinking) and thinking.get("display") != required
 
 
 def _guardrail_trace(body: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -135,34 +141,34 @@ def _guardrail_trace(body: Mapping[str, Any]) -> dict[str, Any] | None:
 # ---- On the wire ----------------------------------------------------------------------------------------------------
 
 
-def response(given: Answer, usage: Usage, latency_ms: int) -> dict[str, Any]:
+def response(result: Answer, usage: Usage, latency_ms: int) -> dict[str, Any]:
     """The body of Converse's answer."""
     fields: dict[str, Any] = {
-        "output": {"message": {"role": "assistant", "content": list(given.blocks)}},
-        "stopReason": given.stop,
+        "output": {"message": {"role": "assistant", "content": list(result.blocks)}},
+        "stopReason": result.stop,
         "usage": usage.wire(),
         "metrics": {"latencyMs": latency_ms},
     }
-    return fields | ({"trace": given.trace} if given.trace else {})
+    return fields | ({"trace": result.trace} if result.trace else {})
 
 
 Event = tuple[str, dict[str, Any]]
 
 
-def events(given: Answer, usage: Usage, latency_ms: int) -> Iterator[Event]:
-    """ConverseStream's events in order; a block is opened by its first delta, but for tool uses."""
+def events(result: Answer, usage: Usage, latency_ms: int) -> Iterator[Event]:
+    """ConverseStream's events in order. Only a tool use has a start event; other blocks begin with a delta."""
     yield "messageStart", {"role": "assistant"}
-    for index, block in enumerate(given.blocks):
+    for index, block in enumerate(result.blocks):
         at = {"contentBlockIndex": index}
         if use := block.get("toolUse"):
             start = {"toolUse": {"toolUseId": use["toolUseId"], "name": use["name"]}}
             yield "contentBlockStart", at | {"start": start}
-        for delta in _deltas(block, by_words=given.words is not None):
+        for delta in _deltas(block, by_words=result.words is not None):
             yield "contentBlockDelta", at | {"delta": delta}
         yield "contentBlockStop", at
-    yield "messageStop", {"stopReason": given.stop}
+    yield "messageStop", {"stopReason": result.stop}
     metadata: dict[str, Any] = {"usage": usage.wire(), "metrics": {"latencyMs": latency_ms}}
-    yield "metadata", metadata | ({"trace": given.trace} if given.trace else {})
+    yield "metadata", metadata | ({"trace": result.trace} if result.trace else {})
 
 
 def _deltas(block: Block, *, by_words: bool) -> Iterator[dict[str, Any]]:
@@ -170,8 +176,8 @@ def _deltas(block: Block, *, by_words: bool) -> Iterator[dict[str, Any]]:
         for piece in _words(text) if by_words else pieces(text):
             yield {"text": piece}
     elif use := block.get("toolUse"):
-        given = orjson.dumps(use["input"]).decode() if use["input"] else ""  # nothing at all stands for {}
-        for piece in pieces(given):
+        encoded = orjson.dumps(use["input"]).decode() if use["input"] else ""  # {} is sent as no delta at all
+        for piece in pieces(encoded):
             yield {"toolUse": {"input": piece}}
     elif thought := block["reasoningContent"].get("reasoningText"):
         half = len(thought["text"]) // 2

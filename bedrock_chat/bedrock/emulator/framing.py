@@ -1,7 +1,8 @@
-"""`application/vnd.amazon.eventstream`: messages of headers and a JSON payload, each guarded by two checksums.
+"""Encodes `application/vnd.amazon.eventstream`: messages of headers and a JSON payload, with two checksums each.
 
-Layout of a message: total length, length of the headers, CRC of those eight bytes, headers, payload, CRC of all before.
-A header is a name and a typed value; type 7 is a string. Source: the AWS SDK's event stream specification.
+A message consists of its total length, the length of its headers, the CRC of these eight bytes, the headers, the
+payload, and the CRC of everything before. A header is a name and a typed value; type 7 is a string. Source: the AWS
+SDK's event stream specification.
 """
 
 import struct
@@ -24,7 +25,7 @@ def event(kind: str, payload: dict[str, Any]) -> bytes:
 
 
 def exception(kind: str, message: str) -> bytes:
-    """An exception in mid-stream; `kind` is in lowerCamelCase, such as `throttlingException`."""
+    """An exception in the middle of a stream. `kind` is in lowerCamelCase, such as `throttlingException`."""
     return _message(_headers("exception", kind), orjson.dumps({"message": message}))
 
 

@@ -1,4 +1,4 @@
-"""Which model an identifier or ARN names."""
+"""Finds the model that an identifier or ARN names."""
 
 import re
 
@@ -15,9 +15,10 @@ _BY_ID: dict[str, Model] = {
 
 
 def model_of(identifier: str) -> Model | None:
-    """The model of an id, an inference profile or an ARN; None for an ARN of the account's own, which may be any.
+    """The model of a model id, an inference profile or an ARN.
 
-    Raises Refusal for an identifier of no model.
+    None for an ARN of a resource of the account, such as its own inference profile: it may stand for any model. Raises
+    Refusal for an identifier that names no model.
     """
     if model := _BY_ID.get(identifier):
         return model

@@ -1,4 +1,4 @@
-"""The emulator as a process: its options, how it starts and how it ends."""
+"""The emulator's process: its options, its start and its end."""
 
 import argparse
 import asyncio
@@ -25,7 +25,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(host: str, port: int, *, exit_with_parent: bool = False) -> int:
-    """Serves until a signal ends the process. Returns 1 where the address cannot be had."""
+    """Serves until a signal ends the process. Returns the exit code 1 if it cannot listen on the address."""
     parent = os.getppid()
     _allow_descriptors()
     try:
@@ -37,20 +37,21 @@ def run(host: str, port: int, *, exit_with_parent: bool = False) -> int:
 
 
 async def _serve(host: str, port: int, parent: int | None) -> None:
+    """Listens, prints the address, and ends with the process `parent` if that is set. Raises OSError."""
     loop = asyncio.get_running_loop()
-    # At once: nothing here is worth finishing, and open streams would keep a gentle shutdown waiting.
+    # Exit at once: no answer here needs to be finished, and a graceful shutdown would wait for open streams.
     loop.add_signal_handler(signal.SIGTERM, os._exit, 0)
     if parent is None:
         loop.add_signal_handler(signal.SIGINT, os._exit, 0)
     else:
-        # Ctrl-C reaches the whole process group; the parent still has answers to finish, which come from here.
+        # Ctrl-C reaches the whole process group. The parent still has answers to finish, and they come from here.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     server = await listen(Bedrock(), host, port)
     address = server.sockets[0].getsockname()
-    shown = f"[{address[0]}]" if ":" in address[0] else address[0]
-    print(f"Bedrock emulator on http://{shown}:{address[1]}", flush=True)  # noqa: T201
-    # PR_SET_PDEATHSIG would tell at once, but of the thread that forked, which may end long before its process.
-    while os.getppid() == parent:  # noqa: ASYNC110  nothing tells of a parent's end but looking
+    url_host = f"[{address[0]}]" if ":" in address[0] else address[0]
+    print(f"Bedrock emulator on http://{url_host}:{address[1]}", flush=True)  # noqa: T201
+    # PR_SET_PDEATHSIG signals at once, but when the thread that forked ends, perhaps long before its process does.
+    while os.getppid() == parent:  # noqa: ASYNC110  a parent's end can only be polled
         await asyncio.sleep(PARENT_WATCH_SECONDS)
     if parent is not None:
         os._exit(0)
@@ -58,8 +59,8 @@ async def _serve(host: str, port: int, parent: int | None) -> None:
 
 
 def _allow_descriptors() -> None:
-    """A thousand connections need as many descriptors, and the usual soft limit is 1,024."""
+    """Raises the soft limit of descriptors: it is usually 1,024, and a thousand connections need as many."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(DESCRIPTORS, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    target = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(DESCRIPTORS, hard)
+    if soft != resource.RLIM_INFINITY and soft < target:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (target, hard))

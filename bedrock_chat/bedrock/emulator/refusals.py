@@ -1,6 +1,6 @@
-"""How Bedrock refuses: the name, the HTTP status and a sentence of each fault."""
+"""Bedrock's faults: the name, the HTTP status and a sentence of each."""
 
-# Statuses are those of botocore's service model; the sentences are Bedrock's own where they are known.
+# The statuses come from botocore's service model. The sentences are Bedrock's own where they are known.
 FAULTS: dict[str, tuple[int, str]] = {
     "AccessDeniedException": (403, "You don't have access to the model with the specified model ID."),
     "ExpiredTokenException": (403, "The security token included in the request is expired"),
@@ -27,12 +27,12 @@ FAULTS: dict[str, tuple[int, str]] = {
 
 
 class Refusal(Exception):
-    """Bedrock refuses a request before any answer. `code` is a name in FAULTS."""
+    """Bedrock refuses a request before it sends any answer. `code` is a name in FAULTS."""
 
     def __init__(self, code: str, message: str | None = None) -> None:
         self.code = code
-        self.status, usual = FAULTS[code]
-        self.message = message or usual
+        self.status, default_message = FAULTS[code]
+        self.message = message or default_message
         super().__init__(f"{code}: {self.message}")
 
 
@@ -41,10 +41,10 @@ def invalid(message: str) -> Refusal:
 
 
 def refused_by_model(message: str) -> Refusal:
-    """What the model itself says, as Bedrock hands it on."""
+    """A refusal by the model itself, in the words with which Bedrock passes it on."""
     return invalid(f"The model returned the following errors: {message}")
 
 
 def in_camel(code: str) -> str:
-    """The name of a fault in an event stream: `throttlingException`."""
+    """The name of a fault as an event stream spells it: `throttlingException`."""
     return code[0].lower() + code[1:]

@@ -1,4 +1,4 @@
-"""From an answer to what goes over the connection and when: a Reply is timed pieces of bytes, and how it ends."""
+"""Turns an answer into a Reply: the pieces of bytes to send, when to send each, and how the connection ends."""
 
 import uuid
 from collections.abc import Iterable, Iterator
@@ -17,9 +17,9 @@ Step = tuple[float, bytes]
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """`steps` are (seconds after the step before, bytes); an infinite wait lasts until the peer leaves.
+    """`steps` are (seconds to wait after the step before, bytes). An infinite wait lasts until the peer leaves.
 
-    A connection is closed behind a reply that does not keep it. `status` is 0 where no head is sent.
+    If `keep` is False, the connection is closed after the reply. `status` is 0 if no HTTP head is sent.
     """
 
     steps: tuple[Step, ...]
@@ -33,13 +33,13 @@ def as_json(document: Any, status: int = 200, *, wait: float = 0.0, headers: str
 
 
 def refused(refusal: Refusal, *, wait: float = 0.0) -> Reply:
-    """An error as Bedrock sends it: its name in a header, its sentence in the body."""
+    """An error as Bedrock sends it, with the name in a header and the sentence in the body."""
     headers = f"x-amzn-ErrorType: {refusal.code}\r\n"
     return as_json({"message": refusal.message}, refusal.status, wait=wait, headers=headers)
 
 
 def before_any_byte(script: Script) -> Reply | None:
-    """What goes wrong before the answer begins; None where nothing does."""
+    """The reply of a request that fails before its answer begins. None if the script lets the answer begin."""
     if script.after is not None:
         return None
     if script.fault:
@@ -52,32 +52,40 @@ def before_any_byte(script: Script) -> Reply | None:
 
 
 def whole(script: Script, document: dict[str, Any], deltas: int) -> Reply:
-    """Converse's answer: as late as its stream would have ended. A fault in mid-stream is one of the call here."""
+    """Converse's answer, sent at the time at which its stream would end.
+
+    A fault that would come in the middle of the stream refuses the whole call instead.
+    """
     wait = script.wait + script.pace * max(0, deltas - 1)
     if script.after is None:
         return as_json(document, wait=wait + (script.silence or 0.0))
     if script.fault:
         code = "ModelErrorException" if script.fault == "ModelStreamErrorException" else script.fault
         return refused(Refusal(code, script.message or Refusal(script.fault).message), wait=wait)
-    answered = as_json(document, wait=wait)
-    ((_, data),) = answered.steps
-    begun, rest = data[:-20], data[-20:]  # the head and most of the body, and what is missing then
+    complete = as_json(document, wait=wait)
+    ((_, data),) = complete.steps
+    beginning, rest = data[:-20], data[-20:]  # the beginning is the head and most of the body
     if script.cut:
-        return Reply(((wait, begun),), 200, keep=False)
+        return Reply(((wait, beginning),), 200, keep=False)
     if script.silence is not None:
-        return Reply(((wait, begun), (script.silence, rest)), 200)
-    return answered
+        return Reply(((wait, beginning), (script.silence, rest)), 200)
+    return complete
 
 
 def streamed(script: Script, events: Iterable[tuple[str, dict[str, Any]]]) -> Reply:
-    """ConverseStream's answer, one chunk an event, with what goes wrong in its midst."""
+    """ConverseStream's answer, one chunk per event, with the scripted failure in the middle of it."""
     return Reply(tuple(_stream(script, events)), 200, keep=not script.cut)
 
 
 def _stream(script: Script, events: Iterable[tuple[str, dict[str, Any]]]) -> Iterator[Step]:
+    """The steps of a stream. A failure comes once, when `_is_reached` says so.
+
+    A silence is a pause, after which the stream goes on. A fault is an exception frame that ends the stream. `end` ends
+    the chunked body early but correctly, and a cut leaves it without its last chunk.
+    """
     wait = script.wait + (script.silence or 0.0 if script.after is None else 0.0)
     yield wait, _STREAM_HEAD
-    written, pending = 0, script.goes_wrong and (script.after is not None or script.end)
+    written, pending = 0, script.fails and (script.after is not None or script.end)
     for kind, payload in events:
         if pending and _is_reached(script, kind, written):
             pending = False
@@ -97,6 +105,7 @@ def _stream(script: Script, events: Iterable[tuple[str, dict[str, Any]]]) -> Ite
 
 
 def _is_reached(script: Script, kind: str, written: int) -> bool:
+    """Whether the failure comes before this event: after `after` deltas, at the latest before messageStop."""
     if kind == "messageStop":
         return True
     return script.after is not None and written >= script.after and kind != "messageStart"

@@ -1,9 +1,9 @@
-"""What the emulator is asked to do: markers in a prompt, or JSON over `/control/`, as one frozen Script.
+"""Reads what the emulator shall do, from markers in a prompt or from JSON sent to `/control/`, into a frozen Script.
 
     [[NAME]]   [[NAME:VALUE]]   [[NAME:VALUE:after:N]]   [[NAME:VALUE:times:N]]   [[tool:NAME:JSON]]
 
-What does not parse is no marker but text. `[[then]]` parts a prompt into rounds: what stands behind the
-first is for the answer after the first tool result (or for the continuation), and so on.
+A marker that does not parse is text. `[[then]]` divides a prompt into rounds: the markers after the first `[[then]]`
+are for the answer after the first tool result (or for the continuation), and so on.
 """
 
 import json
@@ -17,7 +17,7 @@ import orjson
 
 from bedrock_chat.bedrock.emulator.refusals import FAULTS
 
-AFTER_ALL = 2**31  # more deltas than any answer has: when all of it is written, before messageStop
+AFTER_ALL = 2**31  # more deltas than any answer has, so: after the last delta and before messageStop
 FOR_EVER = math.inf
 
 
@@ -29,7 +29,7 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """One answer. Seconds are floats; `after` counts deltas, None means before the first byte."""
+    """What one answer shall be. Times are in seconds. `after` is a number of deltas; None: before the first byte."""
 
     wait: float = 0.0
     pace: float = 0.0
@@ -51,16 +51,16 @@ class Script:
     static: bool = False
 
     @property
-    def goes_wrong(self) -> bool:
+    def fails(self) -> bool:
         return bool(self.fault or self.cut or self.end) or self.silence is not None
 
     def succeeding(self) -> "Script":
-        """The same without what goes wrong."""
+        """The same script without its failures."""
         return replace(self, fault=None, cut=False, silence=None, end=False)
 
 
 class ScriptError(ValueError):
-    """A script sent to `/control/` that says nothing sensible; the text names the field."""
+    """A script sent to `/control/` is not valid. The text names the field."""
 
 
 # ---- Markers --------------------------------------------------------------------------------------------------------
@@ -75,7 +75,7 @@ _STOP_REASON = re.compile(r"[a-z_]{1,64}")
 
 
 def parse(prompt: str, round_: int = 0) -> Script:
-    """The script that a prompt's markers make for the answer after `round_` tool results. Later markers win."""
+    """The script in a prompt's markers, for the answer after `round_` tool results. A later marker wins."""
     rounds = prompt.split(THEN)
     if round_ >= len(rounds):
         return Script()
@@ -83,15 +83,18 @@ def parse(prompt: str, round_: int = 0) -> Script:
     fields: dict[str, Any] = {}
     for match in _MARKER.finditer(text):
         name, *arguments = f"{match[1]}{match[2]}".split(":")
-        if (read := _MARKERS.get(name)) and (found := _with_conditions(read, arguments)) is not None:
-            fields |= found
+        if (read := _MARKERS.get(name)) and (marker_fields := _with_conditions(read, arguments)) is not None:
+            fields |= marker_fields
     return Script(**fields, tools=tuple(_tools(text)))
 
 
 def _with_conditions(
     read: Callable[[str | None], dict[str, Any] | None], arguments: list[str]
 ) -> dict[str, Any] | None:
-    """Takes `after:N` and `times:N` off the end, and gives the rest, at most one value, to the marker."""
+    """The marker's fields: `read` gets what is left, at most one value, without `after:N` and `times:N` at the end.
+
+    None if the marker does not parse.
+    """
     conditions: dict[str, Any] = {}
     while len(arguments) > 1 and arguments[-2] in ("after", "times") and _COUNT.fullmatch(arguments[-1]):
         conditions[arguments[-2]] = int(arguments[-1])
@@ -105,16 +108,17 @@ def _with_conditions(
 def _tools(text: str) -> list[ToolCall]:
     calls = []
     for match in _TOOL.finditer(text):
-        given: Any = {}
+        tool_input: Any = {}
         end = match.end()
         if match[2]:
             try:
-                given, end = json.JSONDecoder().raw_decode(text, end)  # JSON may hold `]]`: only a parser finds its end
-                orjson.dumps(given)  # what cannot be sent, such as a number of thirty digits, cannot be asked for
+                # JSON may contain `]]`, so only a parser finds where it ends.
+                tool_input, end = json.JSONDecoder().raw_decode(text, end)
+                orjson.dumps(tool_input)  # fails for what an answer cannot carry, such as a number of thirty digits
             except (TypeError, ValueError, RecursionError):
                 continue
-        if isinstance(given, dict) and text.startswith("]]", end):
-            calls.append(ToolCall(match[1], given))
+        if isinstance(tool_input, dict) and text.startswith("]]", end):
+            calls.append(ToolCall(match[1], tool_input))
     return calls
 
 
@@ -170,7 +174,7 @@ _MARKERS: dict[str, Callable[[str | None], dict[str, Any] | None]] = {
 
 
 def fault_code(name: str) -> str | None:
-    """The fault of that name, its first letter in either case; None where there is none."""
+    """The name of a fault in FAULTS, or None. The first letter of `name` may be in either case."""
     code = name[:1].upper() + name[1:]
     return code if code in FAULTS else None
 
@@ -186,36 +190,36 @@ def fields_from(document: Any) -> dict[str, Any]:
     for name, value in document.items():
         if name not in _FIELDS:
             raise ScriptError(f"{name}: no such field; there are {', '.join(sorted(_FIELDS))}.")
-        reads, says = _FIELDS[name]
+        read, description = _FIELDS[name]
         try:
-            fields[name] = reads(value)
+            fields[name] = read(value)
         except (TypeError, ValueError, KeyError):
-            raise ScriptError(f"{name}: must be {says}.") from None
+            raise ScriptError(f"{name}: must be {description}.") from None
     return fields
 
 
-def _must(condition: object) -> None:
+def _require(condition: object) -> None:
     if not condition:
         raise ValueError
 
 
 def _as_seconds(value: Any) -> float:
-    _must(isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e6)
+    _require(isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e6)
     return float(value)
 
 
 def _as_count(value: Any) -> int:
-    _must(isinstance(value, int) and not isinstance(value, bool) and value >= 0)
+    _require(isinstance(value, int) and not isinstance(value, bool) and value >= 0)
     return int(value)
 
 
 def _as_text(value: Any) -> str:
-    _must(isinstance(value, str))
+    _require(isinstance(value, str))
     return str(value)
 
 
 def _as_switch(value: Any) -> bool:
-    _must(isinstance(value, bool))
+    _require(isinstance(value, bool))
     return bool(value)
 
 
@@ -225,13 +229,13 @@ def _as_silence(value: Any) -> float | None:
 
 def _as_fault(value: Any) -> str:
     code = fault_code(_as_text(value))
-    _must(code)
+    _require(code)
     return str(code)
 
 
 def _as_tools(value: Any) -> tuple[ToolCall, ...]:
     calls = tuple(ToolCall(_as_text(call["name"]), call.get("input", {})) for call in value)
-    _must(all(isinstance(call.input, dict) for call in calls))
+    _require(all(isinstance(call.input, dict) for call in calls))
     return calls
 
 

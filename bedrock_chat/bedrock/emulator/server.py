@@ -1,6 +1,6 @@
-"""HTTP/1.1 over asyncio, as much of it as boto3 and curl speak: keep-alive, Content-Length in, chunks out.
+"""HTTP/1.1 over asyncio, as far as boto3 and curl use it: keep-alive, requests with Content-Length, chunked answers.
 
-One object a connection and no task, so that a thousand paced streams cost little more than their timers.
+Each connection is one object without a task, so a thousand paced streams cost little more than their timers.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ class Head(NamedTuple):
 
 
 class BadRequestHead(ValueError):
-    """No HTTP that this server speaks; carries the status to answer with."""
+    """The request is not HTTP as this server understands it. `status` is the status of the response."""
 
     def __init__(self, status: int, sentence: str) -> None:
         self.status = status
@@ -33,13 +33,13 @@ class BadRequestHead(ValueError):
 
 
 async def listen(bedrock: Bedrock, host: str, port: int) -> asyncio.Server:
-    """Raises OSError where the address cannot be had."""
+    """A server that accepts connections. Raises OSError if it cannot listen on the address."""
     loop = asyncio.get_running_loop()
     return await loop.create_server(lambda: Connection(bedrock, loop), host, port, backlog=BACKLOG)
 
 
 class Connection(asyncio.Protocol):
-    """A peer: reads one request at a time, plays its reply, then reads the next."""
+    """The connection of one peer. It reads a request, plays the reply, and then reads the next request."""
 
     def __init__(self, bedrock: Bedrock, loop: asyncio.AbstractEventLoop) -> None:
         self._bedrock = bedrock
@@ -72,6 +72,7 @@ class Connection(asyncio.Protocol):
     # ---- Requests ----
 
     def _read(self) -> None:
+        """Answers the next request once all of it is in the buffer."""
         try:
             if self._head is None:
                 self._head = self._read_head()
@@ -92,6 +93,7 @@ class Connection(asyncio.Protocol):
         self._play(reply, keep=head.keep and reply.keep)
 
     def _read_head(self) -> Head | None:
+        """Takes the request's head out of the buffer. None if it is not complete. Raises BadRequestHead."""
         end = self._buffer.find(b"\r\n\r\n")
         if end < 0:
             if len(self._buffer) > MAX_HEAD:
@@ -122,7 +124,10 @@ class Connection(asyncio.Protocol):
         self._advance(waited=False)
 
     def _advance(self, *, waited: bool = True) -> None:
-        """Writes steps up to the next wait. Times are counted from the plan, so that a pace does not drift."""
+        """Writes the steps up to the next wait. `waited`: the wait of the next step is over.
+
+        A step is due relative to when the step before was due, not to when it was written, so a pace does not drift.
+        """
         assert self._reply is not None
         self._timer = None
         steps = self._reply.steps

@@ -1,4 +1,4 @@
-"""One request in, one Reply out: the Bedrock operations, their log, and `/control/`."""
+"""Answers a request with a Reply: the operations of Bedrock, the log of requests, and `/control/`."""
 
 import sys
 import time
@@ -28,7 +28,7 @@ COUNTED_PROMPTS = 10_000
 
 @dataclass(slots=True)
 class LoggedRequest:
-    """`outcome` is running, done (all that was scripted has been sent) or left (the peer went first)."""
+    """A call to a model. `outcome` is running, done (the whole reply was sent) or left (the peer closed before)."""
 
     path: str
     operation: str
@@ -48,7 +48,7 @@ class LoggedRequest:
 
 
 class Bedrock:
-    """The service's state, all of it in memory and bounded. Not thread-safe: one event loop owns it."""
+    """The state of the service. It is in memory and bounded. It is not thread-safe: one event loop owns it."""
 
     def __init__(self) -> None:
         self.log: deque[LoggedRequest] = deque()
@@ -56,16 +56,16 @@ class Bedrock:
         self._default: dict[str, Any] = {}
         self._static: dict[str, Reply] = {}
         self._queue: deque[dict[str, Any]] = deque()
-        self._went_wrong: OrderedDict[bytes, int] = OrderedDict()
+        self._failures: OrderedDict[bytes, int] = OrderedDict()
         self._cache = PromptCache()
 
     def answer(self, method: str, path: str, body: bytes) -> tuple[Reply, LoggedRequest | None]:
-        """`path` as it stands in the request line, still percent-encoded."""
+        """The reply to a request, and its entry in the log. `path` is percent-encoded, as in the request line."""
         try:
             if path.startswith("/control/") or path == "/":
                 return self._control(method, path, body), None
             return self._operation(method, path, body)
-        except Exception:  # noqa: BLE001  a mistake of the emulator must not look like silence
+        except Exception:  # noqa: BLE001  a mistake in the emulator must not leave the peer without a reply
             traceback.print_exc(file=sys.stderr)
             mistake = Refusal("InternalServerException", "The emulator made a mistake; its stderr has the traceback.")
             return replies.refused(mistake), None
@@ -89,6 +89,14 @@ class Bedrock:
         return reply, entry
 
     def _reply(self, entry: LoggedRequest) -> Reply:
+        """The reply to a call of a model. Raises Refusal.
+
+        1. Take the script that was sent for the next request, else the default one. A static one needs no more.
+        2. Check the body against the service model, Bedrock's limits and the model's restrictions.
+        3. Join the script to the prompt's markers; the script's fields go first.
+        4. Fail before the first byte if the script says so.
+        5. Otherwise answer, whole or streamed, with the usage.
+        """
         overrides = self._queue.popleft() if self._queue else self._default
         if overrides.get("static"):
             return _static_reply(entry.operation, Script(**overrides))
@@ -102,30 +110,30 @@ class Bedrock:
         script = self._counted(script, entry)
         if reply := replies.before_any_byte(script):
             return reply
-        given = answers.answer(script, prompt, body, model)
-        usage = self._usage(script, given, body, model)
+        answer = answers.answer(script, prompt, body, model)
+        usage = self._usage(script, answer, body, model)
         if streaming:
-            return replies.streamed(script, answers.events(given, usage, _latency(script)))
-        deltas = sum(kind == "contentBlockDelta" for kind, _ in answers.events(given, usage, 0))
-        return replies.whole(script, answers.response(given, usage, _latency(script)), deltas)
+            return replies.streamed(script, answers.events(answer, usage, _latency(script)))
+        deltas = sum(kind == "contentBlockDelta" for kind, _ in answers.events(answer, usage, 0))
+        return replies.whole(script, answers.response(answer, usage, _latency(script)), deltas)
 
-    def _usage(self, script: Script, given: answers.Answer, body: Mapping[str, Any], model: Model | None) -> Usage:
+    def _usage(self, script: Script, answer: answers.Answer, body: Mapping[str, Any], model: Model | None) -> Usage:
         if script.usage:
             return Usage(*script.usage)
-        output = given.words if given.words is not None else output_tokens(given.blocks)
+        output = answer.words if answer.words is not None else output_tokens(answer.blocks)
         return self._cache.account(model, body, max(1, output))
 
     def _counted(self, script: Script, entry: LoggedRequest) -> Script:
-        """`times:N` goes wrong for the first N of equal requests, then not, and then from the beginning again."""
-        if script.times is None or not script.goes_wrong:
+        """With `times:N`, the first N of equal requests fail, the next one succeeds, and counting begins anew."""
+        if script.times is None or not script.fails:
             return script
         key = blake2b(entry.model.encode() + entry.raw, digest_size=16).digest()
-        count = self._went_wrong.pop(key, 0)
+        count = self._failures.pop(key, 0)
         if count >= script.times:
             return script.succeeding()
-        self._went_wrong[key] = count + 1
-        while len(self._went_wrong) > COUNTED_PROMPTS:
-            self._went_wrong.popitem(last=False)
+        self._failures[key] = count + 1
+        while len(self._failures) > COUNTED_PROMPTS:
+            self._failures.popitem(last=False)
         return script
 
     def _logged(self, entry: LoggedRequest) -> LoggedRequest:
@@ -153,7 +161,7 @@ class Bedrock:
             case "POST", "/control/reset":
                 self._clear_log()
                 self._queue.clear()
-                self._went_wrong.clear()
+                self._failures.clear()
                 self._cache.clear()
                 self._set_default({})
             case _:
@@ -165,9 +173,9 @@ class Bedrock:
         self._logged_bytes = 0
 
     def _set_script(self, document: Any) -> None:
-        """One script for all that comes, or with `times` for the next N requests; a list is for the next few."""
+        """Sets one script for all later requests, or with `times` for the next N. A list is one for each of them."""
         if isinstance(document, list):
-            self._queue.extend([fields_from(one) for one in document])
+            self._queue.extend([fields_from(script) for script in document])
             return
         if not isinstance(document, dict):
             raise ScriptError("A script is a JSON object, or a list of them.")
@@ -198,11 +206,11 @@ def _latency(script: Script) -> int:
 
 
 def _static_reply(operation: str, script: Script) -> Reply:
-    """Made once for all requests, which nobody reads: as little work as a benchmark's other side should have."""
+    """One reply for all requests, which are not even read, so the emulator costs a benchmark as little as possible."""
     prompt = answers.Prompt("static", 0, continues=False, kinds=frozenset(), tool_uses=0)
-    given = answers.answer(script, prompt, {}, None)
+    answer = answers.answer(script, prompt, {}, None)
     usage = Usage(*(script.usage or (11, 7)))
     if operation == "ConverseStream":
-        return replies.streamed(script, answers.events(given, usage, _latency(script)))
-    deltas = sum(kind == "contentBlockDelta" for kind, _ in answers.events(given, usage, 0))
-    return replies.whole(script, answers.response(given, usage, _latency(script)), deltas)
+        return replies.streamed(script, answers.events(answer, usage, _latency(script)))
+    deltas = sum(kind == "contentBlockDelta" for kind, _ in answers.events(answer, usage, 0))
+    return replies.whole(script, answers.response(answer, usage, _latency(script)), deltas)

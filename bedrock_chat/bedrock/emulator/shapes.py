@@ -1,6 +1,6 @@
-"""A request's JSON held against botocore's model of the service: types, required members, unions, limits, patterns.
+"""Checks a request's JSON against botocore's service model: types, required members, unions, limits, patterns.
 
-boto3 checks little of it before it sends; Bedrock checks all of it.
+boto3 checks little of this before it sends a request; Bedrock checks all of it.
 """
 
 import binascii
@@ -30,7 +30,7 @@ _TYPES: dict[str, tuple[Any, str]] = {
 
 
 def check(operation: str, body: Any) -> None:
-    """Raises Refusal: SerializationException for a wrong type, else ValidationException that names every member."""
+    """Raises Refusal: SerializationException for a wrong type, ValidationException for all wrong members."""
     shapes = _model()["shapes"]
     name = _model()["operations"][operation]["input"]["shape"]
     if errors := list(_errors(shapes, shapes[name], body, "", at_top=True)):
@@ -45,6 +45,7 @@ def _model() -> Mapping[str, Any]:
 
 
 def _errors(shapes: Mapping[str, Shape], shape: Shape, value: Any, path: str, *, at_top: bool = False) -> Iterator[str]:
+    """A sentence for each member that breaks its shape. Raises Refusal for a wrong type or an unknown member."""
     if shape.get("document"):
         return
     kind = shape["type"]
@@ -76,20 +77,20 @@ def _structure(
 ) -> Iterator[str]:
     members = shape["members"]
     inner = f"{path}." if path else ""
-    given = {name: item for name, item in value.items() if item is not None}
+    present = {name: item for name, item in value.items() if item is not None}
     for name in shape.get("required", ()):
-        # What stands in the address, such as modelId, is no part of the body.
-        if name not in given and not (at_top and "location" in members[name]):
+        # A member that stands in the address, such as modelId, is not part of the body.
+        if name not in present and not (at_top and "location" in members[name]):
             yield _failed("null", f"{inner}{name}", "Member must not be null")
-    for name, item in given.items():
+    for name, item in present.items():
         if name not in members or "location" in members[name]:
             raise invalid(
                 f"Malformed input request: #/{path.replace('.', '/')}: extraneous key [{name}] is not permitted, "
                 "please reformat your input and try again."
             )
         yield from _errors(shapes, shapes[members[name]["shape"]], item, f"{inner}{name}")
-    if shape.get("union") and len(given) != 1:
-        yield _failed(str(sorted(given)), path, f"Member must have exactly one of [{', '.join(sorted(members))}]")
+    if shape.get("union") and len(present) != 1:
+        yield _failed(str(sorted(present)), path, f"Member must have exactly one of [{', '.join(sorted(members))}]")
 
 
 def _string(shape: Shape, value: str, path: str) -> Iterator[str]:

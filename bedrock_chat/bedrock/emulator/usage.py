@@ -1,6 +1,6 @@
-"""Tokens, counted plausibly, and a prompt cache that keeps honest books.
+"""Counts tokens plausibly, and keeps a prompt cache whose reads and writes are counted exactly.
 
-A token is four characters. `inputTokens` leaves out what the cache read or wrote, as on Bedrock.
+A token is four characters. As on Bedrock, `inputTokens` excludes tokens read from or written to the cache.
 """
 
 import time
@@ -16,13 +16,13 @@ from bedrock_chat.bedrock.catalog import Model
 
 CHARACTERS_PER_TOKEN = 4
 IMAGE_TOKENS = 1_500
-LOOK_BACK = 20  # a checkpoint also finds a shorter cached prefix up to twenty blocks before it
-TTL = {"5m": 300.0, "1h": 3600.0}
+LOOK_BACK = 20  # a checkpoint also finds a shorter cached prefix, which may end up to 20 blocks before it
+SECONDS_TO_LIVE = {"5m": 300.0, "1h": 3600.0}
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of one call; `write_ttl` is for how long those written to the cache stay."""
+    """Tokens of one call. `write_ttl` is how long the tokens written to the cache live, "5m" or "1h"."""
 
     input: int
     output: int
@@ -47,17 +47,17 @@ def tokens(characters: int) -> int:
 
 
 def input_tokens(body: Mapping[str, Any]) -> int:
-    """All that is read, before the cache takes its share: tools, system prompt, messages."""
+    """Tokens of the tools, the system prompt and the messages, cached or not."""
     return max(1, sum(_block_tokens(block) for block in prompt_blocks(body)))
 
 
 def output_tokens(blocks: Iterator[Mapping[str, Any]] | tuple[Mapping[str, Any], ...]) -> int:
-    """At least 1, even for an empty answer: the model wrote that it stops."""
+    """Tokens of an answer. At least 1, even for an empty one: the model wrote that it stops."""
     return max(1, sum(_block_tokens(block) for block in blocks))
 
 
 def prompt_blocks(body: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Everything the model reads, in the order in which the cache sees it."""
+    """Everything that the model reads, in the order in which prefixes of it are cached."""
     yield from (body.get("toolConfig") or {}).get("tools") or ()
     yield from body.get("system") or ()
     for message in body.get("messages") or ():
@@ -65,18 +65,23 @@ def prompt_blocks(body: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 class PromptCache:
-    """Prefixes by model, until their time is over; a hit sets it back. Bounded."""
+    """Cached prefixes of prompts, by model, until they expire. A hit prolongs a prefix. At most `size` are kept."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic, size: int = 10_000) -> None:
         self._clock = clock
         self._size = size
-        self._until: OrderedDict[bytes, tuple[float, float]] = OrderedDict()  # prefix → expiry, seconds it lives
+        self._prefixes: OrderedDict[bytes, tuple[float, float]] = OrderedDict()  # digest → expiry, seconds to live
 
     def clear(self) -> None:
-        self._until.clear()
+        self._prefixes.clear()
 
     def account(self, model: Model | None, body: Mapping[str, Any], output: int) -> Usage:
-        """What this request reads from the cache, writes to it and reads uncached; remembers what it wrote."""
+        """The usage of a request, whose prefixes are stored.
+
+        1. Of the request's checkpoints, those with enough tokens before them are usable.
+        2. The longest prefix in the cache that a usable checkpoint finds is read.
+        3. What lies between it and the last usable checkpoint is written; the rest is plain input.
+        """
         prefixes, marks, total = _walk(model, body)
         smallest = model.caching.min_tokens if model and model.caching.min_tokens else 1024
         usable = [(index, ttl) for index, ttl in marks if prefixes[index][1] >= smallest]
@@ -87,25 +92,25 @@ class PromptCache:
         read = max((prefixes[i][1] for i in candidates if self._hit(prefixes[i][0], now)), default=0)
         written = max(0, prefixes[usable[-1][0]][1] - read)
         for index, ttl in usable:
-            self._store(prefixes[index][0], now, TTL[ttl])
+            self._store(prefixes[index][0], now, SECONDS_TO_LIVE[ttl])
         return Usage(max(0, total - read - written), output, read, written, usable[-1][1])
 
     def _hit(self, prefix: bytes, now: float) -> bool:
-        until, lives = self._until.get(prefix, (0.0, 0.0))
-        if until <= now:
+        expiry, seconds = self._prefixes.get(prefix, (0.0, 0.0))
+        if expiry <= now:
             return False
-        self._until[prefix] = (now + lives, lives)
+        self._prefixes[prefix] = (now + seconds, seconds)
         return True
 
-    def _store(self, prefix: bytes, now: float, lives: float) -> None:
-        self._until[prefix] = (now + lives, lives)
-        self._until.move_to_end(prefix)
-        while len(self._until) > self._size:
-            self._until.popitem(last=False)
+    def _store(self, prefix: bytes, now: float, seconds: float) -> None:
+        self._prefixes[prefix] = (now + seconds, seconds)
+        self._prefixes.move_to_end(prefix)
+        while len(self._prefixes) > self._size:
+            self._prefixes.popitem(last=False)
 
 
 def _walk(model: Model | None, body: Mapping[str, Any]) -> tuple[list[tuple[bytes, int]], list[tuple[int, str]], int]:
-    """Prefixes (digest, tokens) after each block; checkpoints (index of the block before, TTL); tokens in all."""
+    """All prefixes (digest, tokens), one per block; checkpoints (index of the block before, TTL); tokens in all."""
     marks: list[tuple[int, str]] = []
     blocks: list[Mapping[str, Any]] = []
     for block in prompt_blocks(body):

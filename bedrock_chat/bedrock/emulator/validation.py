@@ -1,4 +1,4 @@
-"""Bedrock's own limits on a conversation, and what a model refuses, in Bedrock's words where they are known.
+"""Checks Bedrock's limits on a conversation and a model's own restrictions. Refuses in Bedrock's words, if known.
 
 Sources: the service model's text on `Message`, the Bedrock User Guide, and error messages quoted in public reports.
 """
@@ -23,7 +23,7 @@ Blocks = Sequence[Mapping[str, Any]]
 
 
 def check(body: Body, model: Model | None, *, streaming: bool) -> None:
-    """Raises Refusal. `body` has passed `shapes.check`; without a model only what holds for all of them is checked."""
+    """Raises Refusal. `body` has passed `shapes.check`. Without a model, only the limits of all models are checked."""
     if not body.get("messages"):
         raise invalid("The messages field is empty. Add a message to the messages field and try again.")
     _roles(body["messages"])
@@ -58,6 +58,7 @@ def _roles(messages: Blocks) -> None:
 
 
 def _content(messages: Blocks) -> None:
+    """Which blocks each role may send, and their texts and images."""
     for index, message in enumerate(messages):
         content, at = message["content"], f"messages.{index}"
         if not content:
@@ -101,6 +102,7 @@ def _images(content: Blocks, at: str) -> None:
 
 
 def _documents(messages: Blocks) -> None:
+    """Documents need text beside them and names that are unique in the request; size and number are limited."""
     names: list[str] = []
     for index, message in enumerate(messages):
         documents = [block["document"] for block in _flat(message["content"]) if "document" in block]
@@ -131,26 +133,28 @@ def _document_name(name: str) -> None:
 
 
 def _tool_traffic(body: Body) -> None:
+    """Every tool use has a tool result in the next message, and there are no more results than tool uses."""
     messages = body["messages"]
-    asked: list[str] = []
+    pending: list[str] = []
     for index, message in enumerate([*messages, {"role": "user", "content": []}]):
         content = message["content"]
-        answered = [block["toolResult"]["toolUseId"] for block in content if "toolResult" in block]
-        if missing := [id_ for id_ in asked if id_ not in answered]:
+        result_ids = [block["toolResult"]["toolUseId"] for block in content if "toolResult" in block]
+        if missing := [id_ for id_ in pending if id_ not in result_ids]:
             raise invalid(
                 f"Expected toolResult blocks at messages.{index}.content for the following Ids: {', '.join(missing)}"
             )
-        if len(answered) > len(asked):
+        if len(result_ids) > len(pending):
             raise invalid(
                 f"The number of toolResult blocks at messages.{index}.content exceeds the number of toolUse blocks of "
                 "previous turn."
             )
-        asked = [block["toolUse"]["toolUseId"] for block in content if "toolUse" in block]
-        if (asked or answered) and not body.get("toolConfig"):
+        pending = [block["toolUse"]["toolUseId"] for block in content if "toolUse" in block]
+        if (pending or result_ids) and not body.get("toolConfig"):
             raise invalid("The toolConfig field must be defined when using toolUse and toolResult content blocks.")
 
 
 def _final_message(body: Body, model: Model | None) -> None:
+    """An assistant's message may stand last if the model continues it, and may not end with white space."""
     last = body["messages"][-1]
     if last["role"] != "assistant":
         return
@@ -170,6 +174,7 @@ def _final_message(body: Body, model: Model | None) -> None:
 
 
 def _abilities(body: Body, model: Model, *, streaming: bool) -> None:
+    """Refuses content and features that the model does not support, and reasoning without its signature."""
     blocks = [block for message in body["messages"] for block in _flat(message["content"])]
     if body.get("system") and model.system_prompt is False:
         raise invalid("This model doesn't support the system field. Remove system and try again.")
@@ -193,6 +198,7 @@ def _abilities(body: Body, model: Model, *, streaming: bool) -> None:
 
 
 def _caching(body: Body, model: Model) -> None:
+    """Cache points: how many, where, and those that live longer first."""
     parts: dict[str, Blocks] = {
         "tools": (body.get("toolConfig") or {}).get("tools") or (),
         "system": body.get("system") or (),
@@ -201,26 +207,27 @@ def _caching(body: Body, model: Model) -> None:
     points = {
         name: [block["cachePoint"] for block in blocks if "cachePoint" in block] for name, blocks in parts.items()
     }
-    found = sum(map(len, points.values()))
-    if found and not model.caching.max_checkpoints:
+    count = sum(map(len, points.values()))
+    if count and not model.caching.max_checkpoints:
         raise Refusal(
             "AccessDeniedException",
             "You invoked an unsupported model or your request did not allow prompt caching. See the documentation for "
             "more information.",
         )
-    if found > MAX_CACHE_POINTS:
+    if count > MAX_CACHE_POINTS:
         raise refused_by_model(
-            f"A maximum of {MAX_CACHE_POINTS} blocks with cache_control may be provided. Found {found}."
+            f"A maximum of {MAX_CACHE_POINTS} blocks with cache_control may be provided. Found {count}."
         )
-    for name, given in points.items():
-        if given and name not in model.caching.targets:
+    for name, points_of_part in points.items():
+        if points_of_part and name not in model.caching.targets:
             raise invalid(f"Malformed input request: #/{name}: extraneous key [cachePoint] is not permitted.")
-    ttls = [point.get("ttl") or "5m" for given in points.values() for point in given]
+    ttls = [point.get("ttl") or "5m" for points_of_part in points.values() for point in points_of_part]
     if "1h" in ttls[ttls.index("5m") if "5m" in ttls else len(ttls) :]:
         raise refused_by_model("a ttl='1h' cache_control block must not come after a ttl='5m' cache_control block.")
 
 
 def _parameters(body: Body, model: Model) -> None:
+    """`maxTokens`, sampling parameters and stop sequences, as far as the model takes them."""
     config = body.get("inferenceConfig") or {}
     additional = body.get("additionalModelRequestFields") or {}
     limit = model.max_output_tokens
@@ -230,16 +237,16 @@ def _parameters(body: Body, model: Model) -> None:
             f"value that is lower than {limit}."
         )
     sampling = {"temperature": config.get("temperature"), "top_p": config.get("topP"), "top_k": additional.get("top_k")}
-    given = [name for name, value in sampling.items() if value is not None]
-    if given and "no-sampling-parameters" in model.restrictions:
-        raise refused_by_model(f"`{given[0]}` is deprecated for this model.")
+    present = [name for name, value in sampling.items() if value is not None]
+    if present and "no-sampling-parameters" in model.restrictions:
+        raise refused_by_model(f"`{present[0]}` is deprecated for this model.")
     for name, field, supported in (
         ("temperature", "temperature", model.temperature),
         ("top_p", "topP", model.top_p),
     ):
-        if name in given and not supported:
+        if name in present and not supported:
             raise invalid(f"This model doesn't support the {field} field. Remove {field} and try again.")
-    if "temperature-or-topP" in model.restrictions and {"temperature", "top_p"} <= set(given):
+    if "temperature-or-topP" in model.restrictions and {"temperature", "top_p"} <= set(present):
         raise refused_by_model(
             "`temperature` and `top_p` cannot both be specified for this model. Please use only one."
         )
@@ -250,11 +257,12 @@ def _parameters(body: Body, model: Model) -> None:
 
 
 def _reasoning(body: Body, model: Model) -> None:
+    """The `thinking` field: whether the model has it, its form, and what a request may not combine it with."""
     if "thinking" not in (body.get("additionalModelRequestFields") or {}):
         return
     if model.reasoning.fields is None:
         raise _extraneous("thinking")
-    thinking, rules = _thinking(body), model.restrictions
+    thinking = _thinking(body)
     if model.reasoning.mode == "budgetTokens" and thinking.get("type") == "adaptive":
         raise refused_by_model("adaptive thinking is not supported on this model")
     if thinking.get("type") not in ("enabled", "adaptive"):
@@ -263,7 +271,7 @@ def _reasoning(body: Body, model: Model) -> None:
     if thinking["type"] == "enabled" and not isinstance(budget, int):
         raise refused_by_model("thinking.enabled.budget_tokens: Field required")
     choice = (body.get("toolConfig") or {}).get("toolChoice") or {}
-    broken: tuple[tuple[str, Callable[[], bool], str], ...] = (
+    restrictions: tuple[tuple[str, Callable[[], bool], str], ...] = (
         (
             "reasoning-budget-at-least-1024",
             lambda: budget is not None and budget < model.reasoning.min_budget,
@@ -295,8 +303,8 @@ def _reasoning(body: Body, model: Model) -> None:
             "Thinking may not be enabled when tool_choice forces tool use.",
         ),
     )
-    for rule, is_broken, sentence in broken:
-        if rule in rules and is_broken():
+    for restriction, is_broken, sentence in restrictions:
+        if restriction in model.restrictions and is_broken():
             raise refused_by_model(sentence)
 
 
@@ -316,7 +324,7 @@ def _thinking(body: Body) -> Mapping[str, Any]:
 
 
 def _flat(content: Blocks) -> Iterator[Mapping[str, Any]]:
-    """Blocks, and those inside of tool results."""
+    """All blocks, including those inside tool results."""
     for block in content:
         yield block
         yield from (block.get("toolResult") or {}).get("content") or ()
@@ -327,5 +335,5 @@ def _has(blocks: Blocks, kind: str) -> bool:
 
 
 def _size(encoded: str) -> int:
-    """Bytes behind a base64 string."""
+    """The number of bytes that a base64 string encodes."""
     return len(encoded) // 4 * 3 - encoded[-2:].count("=")

@@ -36,6 +36,7 @@ class Command(BaseCommand):
                 emulator.terminate()
 
     def _greet(self, token: str | None, login: str, password: str | None) -> None:
+        """Prints the addresses, the logins, and a command to try."""
         base = settings.PUBLIC_BASE_URL
         secret = f"password {password}" if password else f"reset its password: python manage.py changepassword {login}"
         lines = [
@@ -43,7 +44,7 @@ class Command(BaseCommand):
             *([f"Chat           {base}/chat#token={token}"] if token is not None else []),
             f"API documents  {base}/docs",
             f"Console        {base}/console/   login {login}, {secret}",
-            f"Bedrock        {_bedrock()}",
+            f"Bedrock        {_bedrock_in_use()}",
         ]
         if token is not None:
             body = (
@@ -61,7 +62,7 @@ class Command(BaseCommand):
         self.stdout.flush()
 
 
-def _bedrock() -> str:
+def _bedrock_in_use() -> str:
     if settings.BEDROCK == "aws" and settings.BEDROCK_ENDPOINT_URL is None:
         return f"Amazon Bedrock in {settings.BEDROCK_REGION} (this costs money)"
     if _emulator_is_ours():

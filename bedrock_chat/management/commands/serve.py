@@ -1,3 +1,5 @@
+"""`manage.py serve --port 8000`: the API until SIGTERM, the web role in production."""
+
 from argparse import ArgumentParser
 from typing import Any
 

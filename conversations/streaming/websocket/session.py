@@ -146,7 +146,9 @@ class Session:
             try:
                 subscription = await thread_pool.shared().run(lambda: self._begin(_text(token)))
                 self._body.close()
-                whole = await pump(self._frames(subscription), self._hear, self._send, gone="websocket.disconnect")
+                whole = await pump(
+                    self._frames(subscription), self._hear, self._send, disconnect="websocket.disconnect"
+                )
                 log_status(self._last.status if isinstance(self._last, Failed) else 200)
             except Gone:
                 log_status(200)  # its turn goes on

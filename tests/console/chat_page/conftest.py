@@ -1,4 +1,4 @@
-"""A server of one's own with its model, and the page in a browser, signed in."""
+"""A server and a model for these tests alone, and the page in a browser, signed in."""
 
 from collections.abc import Iterator
 

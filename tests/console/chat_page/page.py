@@ -1,4 +1,4 @@
-"""What one does on the chat page, and what the server has stored of it."""
+"""What users do on the chat page, and what the server has stored of it."""
 
 import re
 from typing import Any
@@ -13,7 +13,7 @@ WORDS = "the quick brown fox jumps over the lazy dog and ".split()  # noqa: SIM9
 
 
 def words(count: int) -> str:
-    """What the emulator says where it was asked for so many words."""
+    """The emulator's answer to `[[words:count]]`."""
     return " ".join((WORDS * (count // len(WORDS) + 1))[:count])
 
 
@@ -35,12 +35,12 @@ def ask(page: Page, text: str) -> None:
 
 
 def finished(page: Page) -> None:
-    """Waits until nothing runs; a turn runs from the very moment that it is asked for."""
+    """Waits until no turn runs. On the page a turn runs from the moment that it is sent."""
     page.locator("#send").wait_for()
 
 
 def press(page: Page, name: str, nth: int = -1) -> None:
-    """The button of that name, by default of the last message that has one."""
+    """Presses the button of that name, by default that of the last message that has one."""
     page.get_by_role("button", name=name, exact=True).nth(nth).click()
 
 
@@ -49,9 +49,9 @@ def answers(page: Page) -> Locator:
 
 
 def conversation_id(page: Page) -> str:
-    named = re.search(r"#c=(.+)$", page.url)
-    assert named, page.url
-    return unquote(named[1])
+    match = re.search(r"#c=(.+)$", page.url)
+    assert match, page.url
+    return unquote(match[1])
 
 
 def stored(page: Page, server: LiveServer, token: str) -> Any:

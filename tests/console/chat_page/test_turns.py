@@ -1,4 +1,4 @@
-"""Turns on the page to try the product: what one sees is what the server has stored."""
+"""Turns on the page to try the product: the page shows what the server has stored."""
 
 import re
 import urllib.request
@@ -56,16 +56,16 @@ def test_stopping_keeps_what_was_said_and_it_can_go_on(chat: Page, server: LiveS
     expect(answers(chat)).to_contain_text("quick brown")
     press(chat, "Stop")
     finished(chat)
-    said = answers(chat).text_content() or ""
-    assert words(120).startswith(said)
-    assert len(said) < len(words(120))
+    partial = answers(chat).text_content() or ""
+    assert words(120).startswith(partial)
+    assert len(partial) < len(words(120))
     expect(chat.get_by_text("Stopped.")).to_be_visible()
-    assert branch(stored(chat, server, token)) == [LONG, said]
+    assert branch(stored(chat, server, token)) == [LONG, partial]
     press(chat, "Continue")
     finished(chat)
     whole = branch(stored(chat, server, token))[1]
-    assert whole.startswith(said)
-    assert len(whole) > len(said)
+    assert whole.startswith(partial)
+    assert len(whole) > len(partial)
     expect(answers(chat)).to_have_text(whole)
 
 
@@ -113,11 +113,11 @@ def test_a_lost_connection_is_made_again_from_the_last_event_seen(chat: Page) ->
     seen = []
 
     def cut(route: Route) -> None:
-        asked = urllib.request.Request(route.request.url, route.request.post_data_buffer, route.request.headers)
-        with urllib.request.urlopen(asked) as response:
-            begun = b"".join(response.readline() for _ in range(4 * 4))
-        seen.append(re.findall(rb"^id: (.+)$", begun, re.MULTILINE)[-1].decode())
-        route.fulfill(content_type="text/event-stream", body=begun)
+        request = urllib.request.Request(route.request.url, route.request.post_data_buffer, route.request.headers)
+        with urllib.request.urlopen(request) as response:
+            beginning = b"".join(response.readline() for _ in range(4 * 4))
+        seen.append(re.findall(rb"^id: (.+)$", beginning, re.MULTILINE)[-1].decode())
+        route.fulfill(content_type="text/event-stream", body=beginning)
 
     chat.route("**/conversation", cut, times=1)
     with chat.expect_request("**/stream") as resumed:

@@ -112,8 +112,8 @@ def test_an_image_and_a_document_are_sent_and_shown(chat: Page, bedrock: Emulato
         expect(chat.locator(".question .file")).to_have_text("notes.txt")
         chat.reload()
         answers(chat).wait_for()
-    asked = next(each["body"] for each in bedrock.requests() if each["operation"] == "ConverseStream")
-    assert {kind for block in asked["messages"][-1]["content"] for kind in block} >= {"text", "image", "document"}
+    body = next(request["body"] for request in bedrock.requests() if request["operation"] == "ConverseStream")
+    assert {kind for block in body["messages"][-1]["content"] for kind in block} >= {"text", "image", "document"}
 
 
 def test_the_chosen_model_is_asked_and_only_what_it_can_do_is_offered(chat: Page, bedrock: Emulator) -> None:
@@ -122,7 +122,7 @@ def test_the_chosen_model_is_asked_and_only_what_it_can_do_is_offered(chat: Page
     expect(chat.locator("#think")).to_be_hidden()
     ask(chat, "hello")
     expect(chat.locator(".answer h2")).to_have_text("Nova Micro")
-    assert any("nova-micro" in each["model"] for each in bedrock.requests())
+    assert any("nova-micro" in request["model"] for request in bedrock.requests())
     chat.reload()
     expect(chat.locator("#model")).to_have_value("amazon-nova-micro")
 
