@@ -41,8 +41,14 @@ if TURNS >= THREADS:
     raise ImproperlyConfigured(
         f"TURNS ({TURNS}) must be below THREADS ({THREADS}), so that short requests find a thread."
     )
+CONNECTIONS = env.integer("CONNECTIONS", 4096, minimum=64)
+HEAD_TIMEOUT = env.seconds("HEAD_TIMEOUT", 10, minimum=0.1)
 MAX_BODY_MB = env.integer("MAX_BODY_MB", 136, minimum=1)  # twenty images and five documents in base64
 BODY_TIMEOUT = env.seconds("BODY_TIMEOUT", 60, minimum=1)
+UPLOADS_MB = env.integer("UPLOADS_MB", 1024, minimum=1)
+ANSWERS_MB = env.integer("ANSWERS_MB", 512, minimum=1)
+BODY_JUDGES = ["bedrock_chat.identity.authentication.caller_of", "bedrock_chat.console.sessions.caller_of"]
+"""One for each way of authentication: who sends a request, by its head alone (see `serving.callers`)."""
 SHUTDOWN_GRACE = env.seconds("SHUTDOWN_GRACE", 10)
 
 # ---- Identity -------------------------------------------------------------------------------------------------------

@@ -1,24 +1,21 @@
 """How many files this process may open, and its end together with its parent process."""
 
-import logging
 import os
 import resource
 import signal
 import threading
 import time
 
-from django.conf import settings
-
-logger = logging.getLogger(__name__)
-
 PARENT_WATCH_SECONDS = 0.2
 
 
-def raise_descriptor_limit(needed: int) -> None:
-    """Ask the system for `needed` file descriptors, and log a warning if it allows fewer."""
+def raise_descriptor_limit(needed: int) -> int:
+    """Ask the system for `needed` file descriptors. Returns how many it allows, perhaps fewer."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY or soft >= needed:
-        return
+    if soft == resource.RLIM_INFINITY:
+        return needed
+    if soft >= needed:
+        return soft
     hard_is_enough = hard == resource.RLIM_INFINITY or hard >= needed
     # Root may raise the hard limit, too.
     for limits in [(needed, hard)] if hard_is_enough else [(needed, needed), (hard, hard)]:
@@ -27,14 +24,7 @@ def raise_descriptor_limit(needed: int) -> None:
         except (ValueError, OSError):
             continue
         break
-    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    if allowed < needed:
-        logger.warning(
-            "THREADS=%d may need %d open files and the system allows %d: raise `ulimit -n` or lower THREADS.",
-            settings.THREADS,
-            needed,
-            allowed,
-        )
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
 def end_with_parent() -> None:

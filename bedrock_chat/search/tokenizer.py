@@ -81,7 +81,7 @@ def _units(text: str, classes: str, start: int) -> Iterator[tuple[str, int, int]
     """Folded characters of a run with marks, start and end. One may be written as several (ｶﾞ) or fold to several."""
     for match in _CHARACTER.finditer(classes):
         begin, end = start + match.start(), start + match.end()
-        folded = _folded(text[begin:end])
+        folded = _folded(text[begin : min(end, begin + MOST_FOLDED)])  # a character may drag a megabyte of marks
         first = 0
         for index in range(1, len(folded) + 1):
             if index == len(folded) or _CLASSES[ord(folded[index])] != _MARK:

@@ -17,13 +17,17 @@ from django.views.decorators.csrf import csrf_exempt
 from bedrock_chat.process import heartbeat
 from bedrock_chat.process.thread_pool import ThreadPool, shared
 from bedrock_chat.serving import request_body
-from bedrock_chat.serving.bridge import Bridge, raw_error
+from bedrock_chat.serving.bridge import Bridge, Environ, raw_error
+from bedrock_chat.serving.callers import caller_of
 from bedrock_chat.serving.environ import wsgi_environ
+from bedrock_chat.serving.outflow import OUTFLOW
 from bedrock_chat.serving.sending import Receive, Send
 from bedrock_chat.wire import errors
-from bedrock_chat.wire.requests import WireRequest
+from bedrock_chat.wire.requests import CALLER, WireRequest
 
 CLOSE = (b"connection", b"close")
+REFUSAL = "bedrock_chat.refusal"
+"""The environ's key for the ApiError with which a body was refused."""
 
 
 class Handler(WSGIHandler):
@@ -33,20 +37,12 @@ class Handler(WSGIHandler):
 
     def resolve_request(self, request: HttpRequest) -> Any:
         resolved = super().resolve_request(request)
-        for reason, view in ((request_body.TOO_LARGE, body_too_large), (request_body.STALLED, body_stalled)):
-            if request.META.get(reason):
-                return view, (), {}
-        return resolved
+        return (body_refused, (), {}) if REFUSAL in request.META else resolved
 
 
 @csrf_exempt
-def body_too_large(request: HttpRequest) -> HttpResponse:
-    return errors.json_error(errors.PayloadTooLarge(f"The request body is larger than {settings.MAX_BODY_MB} MB."))
-
-
-@csrf_exempt
-def body_stalled(request: HttpRequest) -> HttpResponse:
-    return errors.json_error(errors.RequestTimeout(f"The request body stalled for {settings.BODY_TIMEOUT:g} seconds."))
+def body_refused(request: HttpRequest) -> HttpResponse:
+    return errors.json_error(request.META[REFUSAL])
 
 
 class Application:
@@ -70,19 +66,19 @@ class Application:
     async def _http(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         """Answer one HTTP request.
 
-        1. Read its body. If it is refused, note the reason in the environ: Django then answers with that error.
+        1. Read its body. If it is refused, note the error in the environ: Django then answers with it.
         2. Have Django make the response. A client that left before its body was whole gets none.
-        3. Send the response. After a refused body, close the connection; if the body was too large, first read on for
-           a while.
+        3. Send the response. After a refused body, close the connection; if the client is still sending, first read on
+           for a while.
         """
         environ = wsgi_environ(scope)
-        reason = None
+        refused: request_body.BodyRefused | None = None
         try:
             try:
-                body, length = await request_body.read(environ, receive)
+                body, length = await request_body.read(environ, receive, self._judge)
             except request_body.BodyRefused as refusal:
-                reason = refusal.args[0]
-                environ[reason] = True
+                refused = refusal
+                environ[REFUSAL] = refusal.error
                 body, length = BytesIO(), 0
             environ["wsgi.input"] = body
             environ["CONTENT_LENGTH"] = str(length)
@@ -93,11 +89,19 @@ class Application:
             # A request is cancelled only at the end of the server's grace.
             response = raw_error(errors.ServiceUnavailable("The server is shutting down.", retry_after=1))
             response.headers.append(CLOSE)
-        if reason is not None:
+        if refused is not None:
             response.headers.append(CLOSE)
+        is_coming = refused is not None and refused.is_coming
         await self.bridge.send(
-            response, receive, request_body.lingering(receive, send) if reason == request_body.TOO_LARGE else send
+            response,
+            receive,
+            request_body.lingering(receive, send) if is_coming else send,
+            outflow=scope["extensions"][OUTFLOW],
+            caller=environ.get(CALLER) or environ["REMOTE_ADDR"],
         )
+
+    async def _judge(self, environ: Environ) -> str:
+        return await self.threads.run(lambda: caller_of(environ))
 
     async def _websocket(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         handler = getattr(settings, "WEBSOCKETS", {}).get(scope["path"])

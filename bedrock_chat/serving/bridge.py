@@ -7,16 +7,20 @@ import logging
 import threading
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from queue import SimpleQueue
 from typing import Any
 
 import orjson
+from django.conf import settings
 from django.core.handlers.wsgi import WSGIHandler
 
 from bedrock_chat.database.connections import release_connection
+from bedrock_chat.process.budget import Budget
 from bedrock_chat.process.thread_pool import Task, ThreadPool, awaited
+from bedrock_chat.serving.outflow import Outflow
 from bedrock_chat.serving.sending import AsgiMessage, Receive, Send, pump
+from bedrock_chat.wire import errors
 from bedrock_chat.wire.errors import ApiError, body_of
 
 logger = logging.getLogger(__name__)
@@ -25,6 +29,11 @@ Environ = dict[str, Any]
 Headers = list[tuple[bytes, bytes]]
 
 FILE_BLOCK = 256 * 1024
+LARGE_BODY = 256 * 1024
+PIECE = 64 * 1024
+RETRY_SECONDS = 5
+TOO_MUCH_UNSENT = "Too many answers wait to be taken; take them, then try again."
+KEPT_HEADERS = (b"access-control-", b"vary", b"x-request-id")
 BODILESS = frozenset({204, 304})
 
 
@@ -60,7 +69,7 @@ class Stream:
     close_response: Task
     context: contextvars.Context
 
-    async def parts(self) -> AsyncGenerator[bytes, None]:
+    async def parts(self) -> AsyncGenerator[bytes | memoryview, None]:
         """The pieces of the body: asynchronous iterators run on the loop, files and synchronous ones on threads."""
         if isinstance(self.response, FileBlocks):
             take = self.response.read
@@ -130,18 +139,35 @@ class Bridge:
         self._threads.submit(lambda: self._work(environ, lambda raw: loop.call_soon_threadsafe(deliver, raw)))
         return await response
 
-    async def send(self, raw: RawResponse, receive: Receive, send: Send) -> None:
-        """Send a response. It is closed and its thread freed even if the client leaves or `send` fails."""
-        stream = raw.stream
-        try:
-            await send({"type": "http.response.start", "status": raw.status, "headers": raw.headers})
-            if stream is None:
-                await send({"type": "http.response.body", "body": raw.body})
-            else:
-                await pump(_as_messages(stream), receive, send, context=stream.context)
-        finally:
-            if stream is not None:
-                stream.close()
+    async def send(self, raw: RawResponse, receive: Receive, send: Send, *, outflow: Outflow, caller: str) -> None:
+        """Send a response. It is closed and its thread freed even if the client leaves or `send` fails.
+
+        A large body is counted for its caller until the client has taken it. It gives way to a 503 where the caller or
+        the process already holds too much for clients that are slow.
+        """
+        if raw.stream is not None:
+            try:
+                messages = _messages(raw, raw.stream.parts())
+                await pump(messages, receive, send, outflow=outflow, context=raw.stream.context)
+            finally:
+                raw.stream.close()
+            return
+        if len(raw.body) <= LARGE_BODY:
+            await self._send_small(raw, receive, send, outflow)
+            return
+        with answers().holding(caller, len(raw.body)) as fits:
+            if fits:
+                await pump(_messages(raw, _pieces(raw.body)), receive, send, outflow=outflow)
+                return
+        refusal = errors.ServiceUnavailable(TOO_MUCH_UNSENT, retry_after=RETRY_SECONDS)
+        await self._send_small(_in_place_of(raw, refusal), receive, send, outflow)
+
+    async def _send_small(self, raw: RawResponse, receive: Receive, send: Send, outflow: Outflow) -> None:
+        if outflow.is_free():  # neither of these waits
+            await send(_head(raw))
+            await send({"type": "http.response.body", "body": raw.body})
+        else:  # behind responses that the client has not taken
+            await pump(_messages(raw, _pieces(raw.body)), receive, send, outflow=outflow)
 
     def _work(self, environ: Environ, deliver: Callable[[RawResponse], object]) -> None:
         """On a thread: answer one request, and then, if this thread stays with its stream, run the stream's tasks."""
@@ -216,6 +242,13 @@ def _no_write(data: bytes) -> object:
     raise NotImplementedError("Django returns its bodies.")
 
 
+@cache
+def answers() -> Budget:
+    """The bytes of large responses that this process holds until their clients have taken them."""
+    total = settings.ANSWERS_MB * 1024 * 1024
+    return Budget(total, total // 4)
+
+
 def raw_error(error: ApiError) -> RawResponse:
     """An error in our JSON shape, for cases in which Django cannot make the response."""
     body = orjson.dumps(body_of(error))
@@ -224,8 +257,30 @@ def raw_error(error: ApiError) -> RawResponse:
     return RawResponse(error.status_code, [(b"content-type", b"application/json"), length, *headers], body)
 
 
-async def _as_messages(stream: Stream) -> AsyncGenerator[AsgiMessage, None]:
-    async with contextlib.aclosing(stream.parts()) as parts:
+def _in_place_of(raw: RawResponse, error: ApiError) -> RawResponse:
+    """An error instead of a response, of which the headers for browsers and the request's id stay."""
+    kept = [header for header in raw.headers if header[0].startswith(KEPT_HEADERS)]
+    refusal = raw_error(error)
+    return RawResponse(refusal.status, refusal.headers + kept, refusal.body)
+
+
+def _head(raw: RawResponse) -> AsgiMessage:
+    return {"type": "http.response.start", "status": raw.status, "headers": raw.headers}
+
+
+Parts = AsyncGenerator[bytes | memoryview, None]
+
+
+async def _messages(raw: RawResponse, parts: Parts) -> AsyncGenerator[AsgiMessage, None]:
+    """A response as ASGI sends it."""
+    yield _head(raw)
+    async with contextlib.aclosing(parts):
         async for part in parts:
             yield {"type": "http.response.body", "body": part, "more_body": True}
     yield {"type": "http.response.body", "body": b""}
+
+
+async def _pieces(body: bytes) -> Parts:
+    view = memoryview(body)
+    for start in range(0, len(body), PIECE):
+        yield view[start : start + PIECE]

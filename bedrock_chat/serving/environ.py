@@ -1,7 +1,6 @@
 """Converts ASGI's description of a request (the scope) into WSGI's (the environ)."""
 
 from collections.abc import Mapping
-from functools import lru_cache
 from sys import stderr
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -42,9 +41,11 @@ def wsgi_environ(scope: Mapping[str, Any]) -> Environ:
     return environ
 
 
-@lru_cache(maxsize=512)
 def environ_key(name: bytes) -> str | None:
-    """The environ's name of a header. None if the name contains `_`: it would be mistaken for the one with `-`."""
+    """The environ's name of a header. None if the name contains `_`: it would be mistaken for the one with `-`.
+
+    Nothing is cached here: a cache of names that clients choose is a place to fill.
+    """
     if b"_" in name:
         return None
     key = name.decode("latin-1").upper().replace("-", "_")

@@ -1,72 +1,156 @@
-"""Reading a request's body on the event loop, so that an upload that stalls costs a socket and no thread."""
+"""Reading a request's body on the event loop, so that an upload that stalls costs a socket and no thread.
+
+A stranger may send SMALL bytes within HEAD_TIMEOUT seconds. A larger or slower body is read for a caller whom a judge
+knows by the request's head, and counts against UPLOADS_MB.
+"""
 
 import asyncio
 import contextlib
 import tempfile
+from collections.abc import Awaitable, Callable
+from functools import cache
 from io import BytesIO
 from typing import IO, Any
 
 from django.conf import settings
 
+from bedrock_chat.process.budget import Budget
 from bedrock_chat.serving.bridge import Environ
+from bedrock_chat.serving.outflow import FLOOR_BYTES, FLOOR_SECONDS, Floor
 from bedrock_chat.serving.sending import Receive, Send
+from bedrock_chat.wire import errors
+from bedrock_chat.wire.errors import ApiError
 
 MEGABYTE = 1024 * 1024
-SPOOL_BYTES = 4 * MEGABYTE  # a larger body waits in a temporary file: a few dozen uploads must not fill the memory
+SMALL = 64 * 1024
+SPOOL_BYTES = MEGABYTE
+"""A larger body waits in a temporary file: a few dozen uploads must not fill the memory."""
 LINGER_SECONDS = 10.0
 LINGER_SILENCE_SECONDS = 1.0
+RETRY_SECONDS = 5
 
-TOO_LARGE = "bedrock_chat.body_too_large"
-STALLED = "bedrock_chat.body_stalled"
+Judge = Callable[[Environ], Awaitable[str]]
+"""Names the caller of a request by its head. Raises ApiError for one that nobody knows."""
 
 
 class BodyRefused(Exception):
-    """The body is not read to its end. The argument is the environ's key for the reason."""
+    """The body is not read to its end. `error` is for the client, who is still sending where `is_coming`."""
+
+    def __init__(self, error: ApiError, *, is_coming: bool = True) -> None:
+        self.error = error
+        self.is_coming = is_coming
 
 
 class ClientGone(Exception):
     """The client left before its request was whole."""
 
 
-async def read(environ: Environ, receive: Receive) -> tuple[IO[bytes], int]:
-    """The whole body and its length in bytes. Above SPOOL_BYTES it is in a temporary file.
+@cache
+def uploads() -> Budget:
+    """The bytes of bodies that this process holds, in memory and in temporary files."""
+    total = settings.UPLOADS_MB * MEGABYTE
+    return Budget(total, max(total // 4, settings.MAX_BODY_MB * MEGABYTE))
 
-    Raises BodyRefused over MAX_BODY_MB or after BODY_TIMEOUT seconds of silence, ClientGone when the client left.
+
+class Body(tempfile.SpooledTemporaryFile[bytes]):
+    """A body as far as it has come. It is counted for its caller, once there is one, until it is closed."""
+
+    def __init__(self) -> None:
+        super().__init__(max_size=SPOOL_BYTES)
+        self.length = 0
+        self.caller: str | None = None
+        self._counted = 0
+
+    def add(self, piece: bytes) -> None:
+        """Raises ServiceUnavailable where the caller or the process holds too much, or where the disk is full."""
+        self.length += len(piece)
+        if self.caller is not None:
+            self.count(self.length)
+        try:
+            self.write(piece)
+        except OSError as error:
+            raise errors.as_api_error(error) from None
+
+    def count(self, length: int) -> None:
+        """Count up to `length` bytes for the caller. Raises ServiceUnavailable."""
+        assert self.caller is not None
+        if length <= self._counted:
+            return
+        if not uploads().take(self.caller, length - self._counted):
+            raise errors.ServiceUnavailable("Too much is being uploaded at once; try again.", retry_after=RETRY_SECONDS)
+        self._counted = length
+
+    def close(self) -> None:
+        super().close()
+        if self.caller is not None and self._counted:
+            uploads().give_back(self.caller, self._counted)
+            self._counted = 0
+
+
+async def read(environ: Environ, receive: Receive, judge: Judge) -> tuple[IO[bytes], int]:
+    """The whole body and its length in bytes.
+
+    Raises BodyRefused: over MAX_BODY_MB; after BODY_TIMEOUT seconds of silence; below the floor of bytes per second;
+    where the judge refuses; where too much is held. Raises ClientGone when the client left.
     """
     declared = environ.get("CONTENT_LENGTH")
     if declared is None and "HTTP_TRANSFER_ENCODING" not in environ:
         return BytesIO(), 0
-    limit = settings.MAX_BODY_MB * MEGABYTE
-    if declared is not None and int(declared) > limit:
-        raise BodyRefused(TOO_LARGE)
-    body: IO[bytes] = BytesIO()
-    length = 0
-    loop = asyncio.get_running_loop()
+    length = 0 if declared is None else int(declared)
+    _refuse_too_large(length)
+    body = Body()
     try:
-        async with asyncio.timeout(settings.BODY_TIMEOUT) as silence_timeout:
-            while True:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise ClientGone
-                piece = message.get("body", b"")
-                length += len(piece)
-                if length > limit:
-                    raise BodyRefused(TOO_LARGE)
-                if length > SPOOL_BYTES and isinstance(body, BytesIO):
-                    spool = tempfile.TemporaryFile()  # noqa: SIM115  it is closed with the response
-                    spool.write(body.getbuffer())
-                    body = spool
-                body.write(piece)
-                if not message.get("more_body", False):
-                    break
-                silence_timeout.reschedule(loop.time() + settings.BODY_TIMEOUT)
+        await _read_into(body, length, environ, receive, judge)
     except BaseException as error:
         body.close()
-        if isinstance(error, TimeoutError):
-            raise BodyRefused(STALLED) from None
+        if isinstance(error, ApiError):
+            raise BodyRefused(error) from None
         raise
     body.seek(0)
-    return body, length
+    return body, body.length
+
+
+async def _read_into(body: Body, declared: int, environ: Environ, receive: Receive, judge: Judge) -> None:
+    """Reads to the body's end. `declared` is its length, 0 where it comes in chunks.
+
+    1. A body that is declared to be larger than SMALL needs a caller before it is read.
+    2. Any other needs one as soon as it has become larger, or has taken longer than HEAD_TIMEOUT.
+    """
+    loop = asyncio.get_running_loop()
+    floor = Floor()
+    small_until = loop.time() + settings.HEAD_TIMEOUT
+    silent_until = loop.time() + settings.BODY_TIMEOUT
+    floor.is_below(loop.time(), 0)
+    while True:
+        is_small = max(declared, body.length) <= SMALL and loop.time() < small_until
+        if body.caller is None and not is_small:
+            body.caller = await judge(environ)
+            body.count(declared)
+            silent_until = loop.time() + settings.BODY_TIMEOUT
+        try:
+            async with asyncio.timeout_at(silent_until if body.caller else min(silent_until, small_until)):
+                message = await receive()
+        except TimeoutError:
+            if loop.time() < silent_until:
+                continue  # a stranger's time is over
+            sentence = f"The request body stalled for {settings.BODY_TIMEOUT:g} seconds."
+            raise BodyRefused(errors.RequestTimeout(sentence), is_coming=False) from None
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        piece = message.get("body", b"")
+        _refuse_too_large(body.length + len(piece))
+        body.add(piece)
+        if not message.get("more_body", False):
+            return
+        silent_until = loop.time() + settings.BODY_TIMEOUT
+        if floor.is_below(loop.time(), body.length):
+            sentence = f"The request body came at less than {FLOOR_BYTES} bytes a second for {FLOOR_SECONDS:g} seconds."
+            raise BodyRefused(errors.RequestTimeout(sentence), is_coming=False)
+
+
+def _refuse_too_large(length: int) -> None:
+    if length > settings.MAX_BODY_MB * MEGABYTE:
+        raise BodyRefused(errors.PayloadTooLarge(f"The request body is larger than {settings.MAX_BODY_MB} MB."))
 
 
 def lingering(receive: Receive, send: Send) -> Send:

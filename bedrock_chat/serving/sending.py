@@ -6,30 +6,11 @@ import contextvars
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
 
+from bedrock_chat.serving.outflow import Outflow, SlowReader
+
 AsgiMessage = dict[str, Any]
 Receive = Callable[[], Awaitable[AsgiMessage]]
 Send = Callable[[AsgiMessage], Awaitable[None]]
-
-SEND_SECONDS = 60.0
-"""A client that takes nothing for this long counts as gone, even if its socket is still open."""
-
-
-class _SendTimeout:
-    """Cancels a task once a send has waited for its client for longer than SEND_SECONDS."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, task: asyncio.Task[None]) -> None:
-        self._loop, self._task = loop, task
-        self.waiting_since: float | None = None
-        self._timer = loop.call_later(SEND_SECONDS / 4, self._check)
-
-    def _check(self) -> None:
-        if self.waiting_since is not None and self._loop.time() - self.waiting_since > SEND_SECONDS:
-            self._task.cancel()
-        else:
-            self._timer = self._loop.call_later(SEND_SECONDS / 4, self._check)
-
-    def end(self) -> None:
-        self._timer.cancel()
 
 
 async def pump(
@@ -37,14 +18,19 @@ async def pump(
     receive: Receive,
     send: Send,
     *,
+    outflow: Outflow,
     disconnect: str = "http.disconnect",
     context: contextvars.Context | None = None,
 ) -> bool:
     """Sends messages as they come: until their end, until the client is gone (the event `disconnect`), or until it has
-    taken nothing for SEND_SECONDS. Returns whether all were sent. The generator is closed in any case, and its errors
-    are raised.
+    taken less than the floor while bytes waited for it. Then its connection is aborted. Returns whether all were sent.
+    The generator is closed in any case, and its errors are raised.
     """
     loop = asyncio.get_running_loop()
+
+    def let_go() -> None:
+        outflow.abort()
+        listening.cancel()
 
     async def listen() -> None:
         while (await receive())["type"] != disconnect:
@@ -53,18 +39,17 @@ async def pump(
     async def forward() -> None:
         async with contextlib.aclosing(messages):
             async for message in messages:
-                send_timeout.waiting_since = loop.time()
+                reader.written += len(message.get("body") or message.get("text") or b"")
                 await send(message)
-                send_timeout.waiting_since = None
 
     listening = loop.create_task(listen())
-    send_timeout = _SendTimeout(loop, listening)
+    reader = SlowReader(outflow, let_go)
     forwarding = loop.create_task(forward(), context=context)
     try:
         await asyncio.wait((forwarding, listening), return_when=asyncio.FIRST_COMPLETED)
     finally:
         all_sent = forwarding.done()
-        send_timeout.end()
+        reader.end()
         forwarding.cancel()
         listening.cancel()
         await asyncio.wait((forwarding, listening))

@@ -8,6 +8,7 @@ import math
 import socket
 import sys
 from collections.abc import Callable
+from functools import partial
 from types import FrameType
 from typing import NoReturn
 
@@ -16,12 +17,16 @@ from django.conf import settings
 
 from bedrock_chat.process import limits, shutdown, startup
 from bedrock_chat.serving.application import Application
-from bedrock_chat.serving.sending import SEND_SECONDS
+from bedrock_chat.serving.connections import RESERVE, Connections
+from bedrock_chat.serving.http_connection import HttpConnection
+from bedrock_chat.serving.websocket_connection import WebSocketConnection
 
 logger = logging.getLogger(__name__)
 
 BACKLOG = 2048
-DESCRIPTORS_PER_THREAD = 6  # SQLite keeps three per thread; sockets and boto3 need the rest
+DESCRIPTORS_PER_THREAD = 3  # SQLite keeps as many; on PostgreSQL the sockets of pool and boto3 are fewer
+OTHER_DESCRIPTORS = 2 * RESERVE
+USER_TIMEOUT_SECONDS = 60
 # Longer than the 60 s after which load balancers close an idle connection. If we closed it first, a request would now
 # and then meet a connection that is being closed, and its client would get a 502.
 KEEP_ALIVE_SECONDS = 75
@@ -116,8 +121,7 @@ def run(
     `http://127.0.0.1:8000`, once requests are answered. Running requests have SHUTDOWN_GRACE seconds to finish.
     """
     listener = listen(settings.HOST if host is None else host, settings.PORT if port is None else port)
-    limits.raise_descriptor_limit(DESCRIPTORS_PER_THREAD * settings.THREADS)
-    config = configuration(Application())
+    config = configuration(Application(), connections=_connections_that_fit())
     server = Server(config, on_started)
 
     async def serve() -> None:
@@ -136,9 +140,31 @@ def run(
     shutdown.leave(1)
 
 
-def configuration(app: Application) -> uvicorn.Config:
+def _connections_that_fit() -> int:
+    """CONNECTIONS, or as many as the system's limit of open files leaves beside the threads."""
+    others = DESCRIPTORS_PER_THREAD * settings.THREADS + OTHER_DESCRIPTORS
+    allowed = limits.raise_descriptor_limit(others + settings.CONNECTIONS)
+    if allowed >= others + settings.CONNECTIONS:
+        return settings.CONNECTIONS
+    fitting = max(RESERVE, allowed - others)
+    logger.warning(
+        "CONNECTIONS is lowered from %d to %d: with THREADS=%d it needs %d open files, and the system allows %d. "
+        "Raise `ulimit -n`, or lower THREADS.",
+        settings.CONNECTIONS,
+        fitting,
+        settings.THREADS,
+        others + settings.CONNECTIONS,
+        allowed,
+    )
+    return fitting
+
+
+def configuration(app: Application, *, connections: int | None = None) -> uvicorn.Config:
+    """Uvicorn's configuration. `connections` are those that may be open, by default the settings' CONNECTIONS."""
+    registry = Connections(settings.CONNECTIONS if connections is None else connections)
     return uvicorn.Config(
         app,
+        http=partial(HttpConnection, registry=registry),  # type: ignore[arg-type]  # called like a class
         lifespan="on",
         log_config=None,  # Django's settings configure the logs
         access_log=False,
@@ -147,7 +173,7 @@ def configuration(app: Application) -> uvicorn.Config:
         backlog=BACKLOG,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=math.ceil(settings.SHUTDOWN_GRACE),
-        ws="websockets-sansio",
+        ws=partial(WebSocketConnection, registry=registry),  # type: ignore[arg-type]
         ws_max_size=LARGEST_WEBSOCKET_MESSAGE,
         ws_per_message_deflate=False,  # it takes more memory and CPU per socket than all the rest
     )
@@ -161,7 +187,7 @@ def listen(host: str, port: int) -> socket.socket:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if hasattr(socket, "TCP_USER_TIMEOUT"):
             # Linux: the kernel cuts off a client that takes nothing, and drops what still waits to be sent to it.
-            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(SEND_SECONDS * 1000))
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_SECONDS * 1000)
         listener.bind(socket_address)
         listener.listen(BACKLOG)
     except (OSError, OverflowError) as error:

@@ -1,5 +1,6 @@
 """Errors as every client reads them: `{"detail": "<one sentence>", "errors": ["<sentence>", …]}` and a status."""
 
+import errno
 import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,6 +26,8 @@ INTERNAL = "The server failed to answer; the fault has been recorded."
 MOST_ERRORS: Final = 100
 LONGEST_ERROR: Final = 500
 """Entries of `errors`, and characters of each. Messages quote the request, and a response must not grow with it."""
+FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+FULL_SECONDS: Final = 60
 
 
 class ApiError(exceptions.APIException):
@@ -92,9 +95,19 @@ class PayloadTooLarge(ApiError):
     default_detail = "The request is too large."
 
 
+class HeadTooLarge(ApiError):
+    status_code = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+    default_detail = "The head of the request is too large."
+
+
 class TooManyRequests(ApiError):
     status_code = HTTPStatus.TOO_MANY_REQUESTS
     default_detail = "Too many requests; try again later."
+
+
+class UnknownTransferCoding(ApiError):
+    status_code = HTTPStatus.NOT_IMPLEMENTED
+    default_detail = "The only transfer coding that this server knows is chunked."
 
 
 class BadGateway(ApiError):
@@ -166,6 +179,8 @@ def as_api_error(exc: Exception) -> ApiError:
         case OperationalError() | InterfaceError():
             # Locked, lost, restarting, or the pool has no free connection. It is temporary, which a 500 would not say.
             return ServiceUnavailable("The database does not answer; try again.", retry_after=1)
+        case OSError() if exc.errno in FULL:
+            return ServiceUnavailable("A storage of this server is full; try again later.", retry_after=FULL_SECONDS)
     return ApiError()
 
 

@@ -5,6 +5,9 @@ from typing import Any
 from django.core.handlers.wsgi import WSGIRequest
 from django.utils.http import parse_header_parameters
 
+CALLER = "bedrock_chat.caller"
+"""The key of a request's META for whom it comes from, once that is known. What the server holds is counted by it."""
+
 
 class WireRequest(WSGIRequest):
     """A request whose text is UTF-8, whatever `charset` its Content-Type claims.

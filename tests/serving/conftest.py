@@ -1,10 +1,15 @@
+import gc
 import http.client
 import json
+import os
+import shutil
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +17,7 @@ from django.test import override_settings
 
 from bedrock_chat.process.thread_pool import ThreadPool
 from bedrock_chat.serving.application import Application
+from bedrock_chat.serving.outflow import Outflow
 from bedrock_chat.serving.server import Server, configuration, listen
 from tests.serving.urls import Stage, stage
 
@@ -21,18 +27,21 @@ SETTINGS = {
     "ALLOWED_HOSTS": ["*"],
     "DEBUG": False,
     "MAX_BODY_MB": 1,
+    "HEAD_TIMEOUT": 5.0,
     "BODY_TIMEOUT": 0.3,
+    "CORS_ALLOW_ALL_ORIGINS": True,
+    "BODY_JUDGES": ["tests.serving.urls.anybody"],
 }
 
 
 class Live:
-    """A real server on a thread of the test's process, with `threads` request threads at most."""
+    """A real server on a thread of the test's process, with `threads` request threads and `connections` at most."""
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, connections: int | None = None) -> None:
         self.threads = ThreadPool(threads)
         self.listener = listen("127.0.0.1", 0)
         self.port: int = self.listener.getsockname()[1]
-        config = configuration(Application(self.threads))
+        config = configuration(Application(self.threads), connections=connections)
         config.lifespan = "off"  # no heartbeat: most of these tests have no database
         self.server = Server(config)
         self.thread = threading.Thread(target=self.server.run, args=([self.listener],), name="server")
@@ -88,9 +97,9 @@ def eventually(condition: Callable[[], object], seconds: float = 5.0) -> bool:
 
 
 @contextmanager
-def serving(threads: int) -> Iterator[Live]:
-    with override_settings(**SETTINGS):
-        live = Live(threads)
+def serving(threads: int, connections: int | None = None, **settings: Any) -> Iterator[Live]:
+    with override_settings(**SETTINGS | settings):
+        live = Live(threads, connections)
         live.thread.start()
         assert eventually(lambda: live.server.started)
         try:
@@ -108,8 +117,43 @@ def server() -> Iterator[Live]:
         yield live
 
 
+class NoOutflow(Outflow):
+    """Of a client that takes everything at once."""
+
+    def __init__(self, unsent: int = 0) -> None:
+        self.bytes = unsent
+        self.aborted = False
+
+    def is_free(self) -> bool:
+        return not self.bytes
+
+    def unsent(self) -> int:
+        return self.bytes
+
+    def abort(self) -> None:
+        self.aborted = True
+
+
 @pytest.fixture(autouse=True)
 def empty_stage() -> Iterator[Stage]:
     Stage.__init__(stage)
     yield stage
     stage.gate.set()
+
+
+def memory_of_this_process() -> int:
+    """Bytes that are in memory, after the garbage collector has run."""
+    gc.collect()
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 2 MB. Only root may mount one: where that is not allowed, the test is skipped."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
+    if not shutil.which("mount") or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("mounting a small file system needs root")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)

@@ -12,7 +12,7 @@ MEGABYTE = 1024 * 1024
 
 def test_a_chunked_body_arrives_whole_and_with_a_length(server: Live) -> None:
     body = bytes(range(256)) * 1000
-    answer = server.json("POST", "/echo", iter([body[:1000], body[1000:]]))
+    answer = server.json("POST", "/echo", iter([body[:1000], body[1000:]]), X_Caller="alice")
     assert answer["length"] == len(body)
     assert answer["content_length"] == str(len(body))
     assert answer["sha256"] == hashlib.sha256(body).hexdigest()
@@ -21,13 +21,13 @@ def test_a_chunked_body_arrives_whole_and_with_a_length(server: Live) -> None:
 def test_a_body_too_large_for_memory_arrives_whole(server: Live, settings) -> None:
     settings.MAX_BODY_MB = 10
     body = b"0123456789abcdef" * (6 * MEGABYTE // 16)
-    answer = server.json("POST", "/echo", body)
+    answer = server.json("POST", "/echo", body, X_Caller="alice")
     assert answer["length"] == len(body)
     assert answer["sha256"] == hashlib.sha256(body).hexdigest()
 
 
 def test_a_body_of_exactly_the_limit_is_accepted(server: Live) -> None:
-    assert server.json("POST", "/echo", bytes(MEGABYTE))["length"] == MEGABYTE
+    assert server.json("POST", "/echo", bytes(MEGABYTE), X_Caller="alice")["length"] == MEGABYTE
 
 
 def test_a_body_declared_too_large_is_refused_without_reading_it(server: Live) -> None:
@@ -50,7 +50,7 @@ def test_a_client_that_waits_for_100_is_refused_instead(server: Live) -> None:
 
 def test_a_chunked_body_that_grows_too_large_is_refused_and_the_connection_closed(server: Live) -> None:
     with server.connect() as client:
-        client.sendall(b"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+        client.sendall(b"POST /echo HTTP/1.1\r\nHost: x\r\nX-Caller: alice\r\nTransfer-Encoding: chunked\r\n\r\n")
         for _ in range(40):  # 2.5 MB, which the client sends to the end before it looks for an answer
             client.sendall(b"10000\r\n" + bytes(65536) + b"\r\n")
         client.sendall(b"0\r\n\r\n")

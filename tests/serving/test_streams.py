@@ -12,7 +12,7 @@ from bedrock_chat.process.thread_pool import ThreadPool
 from bedrock_chat.serving.application import Handler
 from bedrock_chat.serving.bridge import Bridge
 from bedrock_chat.serving.environ import wsgi_environ
-from tests.serving.conftest import SETTINGS, Live, eventually, read_to_end, read_until
+from tests.serving.conftest import SETTINGS, Live, NoOutflow, eventually, read_to_end, read_until
 from tests.serving.urls import stage
 
 
@@ -126,7 +126,7 @@ def test_a_send_that_fails_ends_the_response_and_frees_its_thread(path: str, que
         environ = wsgi_environ({**SCOPE, "raw_path": path.encode(), "query_string": query})
         environ["wsgi.input"] = Closeable()
         bridge = Bridge(threads, Handler())
-        await bridge.send(await bridge.handle(environ), until_cancelled, send)
+        await bridge.send(await bridge.handle(environ), until_cancelled, send, outflow=NoOutflow(), caller="alice")
 
     threads = ThreadPool(2)
     with override_settings(**SETTINGS), pytest.raises(ConnectionResetError):
@@ -196,7 +196,7 @@ def test_a_stream_still_knows_what_its_request_bound() -> None:
         environ = wsgi_environ({**SCOPE, "raw_path": b"/events", "query_string": b""})
         environ["wsgi.input"] = Closeable()
         bridge = Bridge(threads, Binding())
-        await bridge.send(await bridge.handle(environ), until_cancelled, send)
+        await bridge.send(await bridge.handle(environ), until_cancelled, send, outflow=NoOutflow(), caller="alice")
         assert REQUEST.get() == "none"
 
     threads = ThreadPool(1)

@@ -14,6 +14,8 @@ from django.urls import path
 from django.utils import translation
 from django.views.decorators.csrf import csrf_exempt
 
+from bedrock_chat.wire.requests import CALLER
+
 
 class Stage:
     """What a test shares with the views that it calls. Views that wait do so until the test opens `gate`."""
@@ -56,6 +58,11 @@ class ClosingNoted(StreamingHttpResponse):
 
 
 stage = Stage()
+
+
+def anybody(request: HttpRequest) -> str | None:
+    """A judge who knows everyone who says who they are."""
+    return request.headers.get("X-Caller")
 
 
 @csrf_exempt
@@ -131,6 +138,11 @@ def file(request: HttpRequest) -> HttpResponseBase:
     return FileResponse(stage.file, headers={"Content-Length": size})
 
 
+def whole(request: HttpRequest) -> HttpResponse:
+    request.META[CALLER] = anybody(request) or ""
+    return HttpResponse(bytes(int(request.GET["size"])), headers={"X-Request-ID": "kept"})
+
+
 def crash(request: HttpRequest) -> HttpResponse:
     raise RuntimeError("a secret of the inside")
 
@@ -160,6 +172,7 @@ urlpatterns = [
     path("events", events),
     path("lines", lines),
     path("file", file),
+    path("whole", whole),
     path("crash", crash),
     path("leave", leave),
     path("unreadable", unreadable),

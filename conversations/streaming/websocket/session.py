@@ -19,7 +19,9 @@ from bedrock_chat import logs
 from bedrock_chat.identity import authentication
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.process import thread_pool
+from bedrock_chat.serving.outflow import OUTFLOW
 from bedrock_chat.serving.sending import AsgiMessage, Receive, Send, pump
+from bedrock_chat.serving.websocket_connection import TRUST
 from bedrock_chat.wire import parsers
 from bedrock_chat.wire.errors import BadRequest, ServiceUnavailable, recorded
 from conversations.serializers import read_chat_input
@@ -51,6 +53,7 @@ class Session:
         self._request = HttpRequest()
         self._request.META = environ
         self._user_id: str | None = None
+        self._known = False  # whether any token of this client was verified
         self._body = Body()
         self._task: asyncio.Task[Any] | None = None
         self._answered = False
@@ -111,9 +114,12 @@ class Session:
                     raise BadRequest("The step of a message is START, BODY or END.")
 
     async def _next(self) -> dict[str, Any]:
-        """The next message. Raises BadRequest for what is none, or where none came for BODY_TIMEOUT seconds."""
+        """The next message. Raises BadRequest for what is none, or where none came in time: the first, with a token,
+        within HEAD_TIMEOUT seconds, any other within BODY_TIMEOUT.
+        """
+        seconds = settings.BODY_TIMEOUT if self._known else settings.HEAD_TIMEOUT
         try:
-            async with asyncio.timeout(settings.BODY_TIMEOUT):
+            async with asyncio.timeout(seconds):
                 if len(self._early) > MOST_EARLY:
                     raise BadRequest("Wait for an answer before you send the next message.")
                 event = self._early.popleft() if self._early else await self._receive()
@@ -121,7 +127,7 @@ class Session:
             if self._answered:
                 await self._close(NORMAL)
                 raise Gone from None
-            raise BadRequest(f"Nothing came for {settings.BODY_TIMEOUT:g} seconds.") from None
+            raise BadRequest(f"Nothing came for {seconds:g} seconds.") from None
         if event["type"] == "websocket.disconnect":
             raise Gone
         try:
@@ -134,6 +140,8 @@ class Session:
 
     async def _start(self, token: Any) -> None:
         caller = await thread_pool.shared().run(lambda: authentication.sign_in(self._request, _text(token)))
+        self._known = True
+        self._scope["extensions"][TRUST]()
         self._user_id, self._answered = caller.user_id, False
         self._body.close()
         self._body = Body()
@@ -147,7 +155,11 @@ class Session:
                 subscription = await thread_pool.shared().run(lambda: self._begin(_text(token)))
                 self._body.close()
                 whole = await pump(
-                    self._frames(subscription), self._hear, self._send, disconnect="websocket.disconnect"
+                    self._frames(subscription),
+                    self._hear,
+                    self._send,
+                    outflow=self._scope["extensions"][OUTFLOW],
+                    disconnect="websocket.disconnect",
                 )
                 log_status(self._last.status if isinstance(self._last, Failed) else 200)
             except Gone:

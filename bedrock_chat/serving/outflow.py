@@ -1,0 +1,90 @@
+"""What a client has not taken yet, and the floor below which it is let go."""
+
+import asyncio
+import fcntl
+import struct
+import sys
+import termios
+from collections.abc import Callable
+
+OUTFLOW = "bedrock_chat.outflow"
+"""The key of a scope's `extensions` that holds its Outflow."""
+
+FLOOR_SECONDS = 30.0
+FLOOR_BYTES = 1024
+"""Bytes per second, over FLOOR_SECONDS. A client that takes less while bytes wait for it, or sends less of a body, is
+let go."""
+LOOKS = 6
+"""Looks at a client in FLOOR_SECONDS."""
+
+
+class Outflow:
+    """The sending half of a connection."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+
+    def is_free(self) -> bool:
+        """Whether nothing waits in this process, so that the next bytes go out at once."""
+        return not self._transport.get_write_buffer_size()
+
+    def unsent(self) -> int:
+        """Bytes that the client has not acknowledged: in this process, and on Linux in the system's buffer."""
+        return self._transport.get_write_buffer_size() + self._in_system()
+
+    def abort(self) -> None:
+        """Close the connection at once, and drop what is unsent."""
+        self._transport.abort()
+
+    def _in_system(self) -> int:
+        if sys.platform != "linux" or self._transport.is_closing():
+            return 0
+        try:
+            queued = fcntl.ioctl(self._transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
+        except (OSError, ValueError):  # closed meanwhile
+            return 0
+        return int(struct.unpack("i", queued)[0])
+
+
+class Floor:
+    """Judges a client by how many bytes have moved, whenever it is asked."""
+
+    def __init__(self) -> None:
+        self._mark: tuple[float, int] | None = None
+
+    def is_below(self, now: float, moved: int) -> bool:
+        """Whether the client has been too slow for FLOOR_SECONDS. `now` is in seconds, `moved` counts all bytes."""
+        if self._mark is None:
+            self._mark = now, moved
+        since, before = self._mark
+        if now - since < FLOOR_SECONDS:
+            return False
+        self._mark = now, moved
+        return moved - before < FLOOR_BYTES * (now - since)
+
+    def rest(self) -> None:
+        """Nothing waits for the client: its slowness is not its own."""
+        self._mark = None
+
+
+class SlowReader:
+    """Calls `let_go` once a client that is sent `written` bytes takes them too slowly."""
+
+    def __init__(self, outflow: Outflow, let_go: Callable[[], object]) -> None:
+        self._outflow, self._let_go = outflow, let_go
+        self._loop = asyncio.get_running_loop()
+        self._floor = Floor()
+        self.written = 0
+        self._timer = self._loop.call_later(FLOOR_SECONDS / LOOKS, self._look)
+
+    def _look(self) -> None:
+        unsent = self._outflow.unsent()
+        if not unsent:
+            self._floor.rest()
+        elif self._floor.is_below(self._loop.time(), self.written - unsent):
+            self._let_go()
+            return
+        self._timer = self._loop.call_later(FLOOR_SECONDS / LOOKS, self._look)
+
+    def end(self) -> None:
+        self._timer.cancel()
