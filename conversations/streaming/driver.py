@@ -8,7 +8,7 @@ from bedrock_chat.identity.caller import Caller
 from bedrock_chat.process import thread_pool
 from bedrock_chat.wire.errors import ServiceUnavailable, recorded
 from conversations.streaming import relay, replay
-from conversations.streaming.events import Failed, MessageStart, told_of
+from conversations.streaming.events import Failed, MessageStart, stream_event_of
 from conversations.streaming.log import Log, Subscription, once
 from conversations.turn import lifecycle, registry
 from conversations.turn.types import ChatInput, Finished, TurnEvent, TurnOpened
@@ -57,7 +57,7 @@ def _drive(events: Iterator[TurnEvent], opened: TurnOpened, log: Log) -> None:
     append = log.append
     try:
         for event in events:
-            if (stream_event := told_of(event, opened)) is not None:
+            if (stream_event := stream_event_of(event, opened)) is not None:
                 append(stream_event)
     except Exception as error:  # noqa: BLE001  listeners get it as an event; it is logged if the fault is ours
         append(Failed.of(recorded(error)))

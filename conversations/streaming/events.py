@@ -123,7 +123,7 @@ def is_last(event: StreamEvent) -> bool:
 # ---- From a turn ----------------------------------------------------------------------------------------------------
 
 
-def told_of(event: TurnEvent, opened: TurnOpened) -> StreamEvent | None:
+def stream_event_of(event: TurnEvent, opened: TurnOpened) -> StreamEvent | None:
     """What clients get of an event of the turn that began with `opened`; None if they get nothing."""
     if type(event) is TextDelta:  # nearly all events
         return event

@@ -75,7 +75,7 @@ def test_an_interrupted_rebuild_goes_on_where_it_was(
 
 
 def test_it_tells_how_far_it_is(find: Callable[[str], list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rebuild_search, "TOLD_EVERY", 0.0)
+    monkeypatch.setattr(rebuild_search, "REPORT_EVERY", 0.0)
     monkeypatch.setattr(rebuild_search, "AT_ONCE", 1)
     lines = rebuild().splitlines()
     assert lines[0] == "3 conversations"

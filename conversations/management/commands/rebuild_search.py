@@ -10,7 +10,7 @@ from conversations import indexing
 from conversations.models import Conversation
 
 AT_ONCE = 50
-TOLD_EVERY = 2.0  # seconds
+REPORT_EVERY = 2.0  # seconds
 
 
 class Command(BaseCommand):
@@ -41,7 +41,7 @@ class Command(BaseCommand):
         started = last_report = time.monotonic()
         while indexing.index_what_is_new(AT_ONCE):
             now = time.monotonic()
-            if now - last_report >= TOLD_EVERY:
+            if now - last_report >= REPORT_EVERY:
                 last_report, left = now, self._left()
                 done = max(total - left, 1)
                 minutes = (now - started) / done * left / 60
