@@ -10,12 +10,12 @@ from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.viewsets import ViewSet
 
 from bedrock_chat.jobs.worker import workers_seen
 from bedrock_chat.process import shutdown
 from bedrock_chat.wire.errors import ServiceUnavailable
 from bedrock_chat.wire.openapi import errors
+from bedrock_chat.wire.views import WireViewSet
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class GlobalConfigSerializer(serializers.Serializer[Any]):
     logo_path = serializers.CharField(allow_blank=True)
 
 
-class OpenViewSet(ViewSet):
+class OpenViewSet(WireViewSet):
     authentication_classes = ()
     permission_classes = ()
 

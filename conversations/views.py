@@ -6,7 +6,6 @@ from django.http.response import HttpResponseBase
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.viewsets import ViewSet
 
 from bedrock_chat.database.connections import database_now
 from bedrock_chat.identity.caller import caller_of
@@ -14,6 +13,7 @@ from bedrock_chat.wire import paging
 from bedrock_chat.wire.event_stream import EventStreamRenderer
 from bedrock_chat.wire.openapi import VOID, errors, links
 from bedrock_chat.wire.renderers import WireRenderer
+from bedrock_chat.wire.views import WireViewSet
 from conversations import access, deleting, editing, rendering, search
 from conversations.content import files
 from conversations.serializers import (
@@ -40,7 +40,7 @@ from conversations.turn import lifecycle, stopping
 
 TAG = ["conversation"]
 
-# What answers lead to: the same operations, by what each calls the conversation and the message.
+# Links of the OpenAPI document lead from a response to further operations. These say where it has the ids they need.
 _CREATED = {"conversation_id": "$response.body#/conversationId"}
 _ASKED = {**_CREATED, "message_id": "$response.body#/message/parent"}
 _OPENED = {"conversation_id": "$response.body#/id"}
@@ -49,11 +49,11 @@ _LISTED = {"conversation_id": "$response.body#/0/id"}
 
 
 def _show_files(request: Request) -> files.ShowFile:
-    """How the query wants files. Raises BadRequest."""
+    """How the query parameter `blobs` wants files shown. Raises BadRequest."""
     return files.shown_as(request.query_params.get("blobs", files.INLINE))
 
 
-class TurnViewSet(ViewSet):
+class TurnViewSet(WireViewSet):
     """A question and its answer."""
 
     renderer_classes = (WireRenderer, EventStreamRenderer)
@@ -89,7 +89,7 @@ class TurnViewSet(ViewSet):
         return Response(rendering.chat_output(answer, files.Inline()))
 
 
-class RunningTurnViewSet(ViewSet):
+class RunningTurnViewSet(WireViewSet):
     """A turn that was begun before, by the id of its question."""
 
     @extend_schema(
@@ -124,7 +124,7 @@ class RunningTurnViewSet(ViewSet):
         return Response(None)
 
 
-class ConversationListViewSet(ViewSet):
+class ConversationListViewSet(WireViewSet):
     """All conversations of the caller."""
 
     @extend_schema(
@@ -181,7 +181,7 @@ class ConversationListViewSet(ViewSet):
         return Response({"deletedCount": len(deleted.ids), "failedIds": deleted.missing})
 
 
-class ConversationViewSet(ViewSet):
+class ConversationViewSet(WireViewSet):
     """One conversation."""
 
     @extend_schema(
@@ -237,7 +237,7 @@ class ConversationViewSet(ViewSet):
         return Response({"title": proposing.propose(conversation_id, actor=caller_of(request))})
 
 
-class FeedbackViewSet(ViewSet):
+class FeedbackViewSet(WireViewSet):
     """What a user thinks of a message."""
 
     @extend_schema(
@@ -251,19 +251,19 @@ class FeedbackViewSet(ViewSet):
     def update(self, request: Request, conversation_id: str, message_id: str) -> Response:
         serializer = FeedbackInputSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
-        given: Any = serializer.validated_data
+        feedback_input: Any = serializer.validated_data
         feedback = editing.give_feedback(
             conversation_id,
             message_id,
-            thumbs_up=given["thumbs_up"],
-            category=given.get("category") or "",
-            comment=given.get("comment") or "",
+            thumbs_up=feedback_input["thumbs_up"],
+            category=feedback_input.get("category") or "",
+            comment=feedback_input.get("comment") or "",
             actor=caller_of(request),
         )
         return Response(feedback)
 
 
-class RelatedDocumentViewSet(ViewSet):
+class RelatedDocumentViewSet(WireViewSet):
     """What tools found for the answers of a conversation."""
 
     @extend_schema(

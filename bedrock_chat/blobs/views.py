@@ -5,13 +5,13 @@ from django.http.response import HttpResponseBase
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
-from rest_framework.viewsets import ViewSet
 
 from bedrock_chat.blobs import links, storing
 from bedrock_chat.wire.openapi import errors
+from bedrock_chat.wire.views import WireViewSet
 
 
-class BlobViewSet(ViewSet):
+class BlobViewSet(WireViewSet):
     authentication_classes = ()  # the address is the permission
     permission_classes = ()
 

@@ -41,16 +41,17 @@ def _sign_in(request: HttpRequest, token: str) -> tuple[User, Caller]:
         ) from None
     user = user_of(claims)
     logs.bind(user_id=user.pk)
-    request.META[CALLER] = f"user:{user.pk}"
     if not user.is_active:
         raise Forbidden("Your account is suspended.")
-    return user, Caller(user_id=user.pk, groups=frozenset(claims.groups))
+    caller = Caller(user_id=user.pk, groups=frozenset(claims.groups))
+    request.META[CALLER] = caller.account
+    return user, caller
 
 
 def caller_of(request: HttpRequest) -> str | None:
     """One of the settings' BODY_JUDGES: the user whose token a request has. Raises as `sign_in` does."""
     token = _bearer_token(request)
-    return None if token is None else f"user:{_sign_in(request, token)[0].pk}"
+    return None if token is None else sign_in(request, token).account
 
 
 def _bearer_token(request: HttpRequest) -> str | None:

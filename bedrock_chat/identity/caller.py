@@ -25,6 +25,11 @@ class Caller:
         if (self.user_id is None) == (self.publication_id is None):
             raise ValueError("A caller is a user or a publication.")
 
+    @property
+    def account(self) -> str:
+        """Whom things are counted for: `user:<id>` or `publication:<id>`."""
+        return f"publication:{self.publication_id}" if self.user_id is None else f"user:{self.user_id}"
+
     def is_in(self, group: str) -> bool:
         """Membership as the contract counts it: Admin implies every group."""
         return group in self.groups or ADMIN in self.groups

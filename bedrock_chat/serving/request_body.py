@@ -55,10 +55,10 @@ def uploads() -> Budget:
 class Body(tempfile.SpooledTemporaryFile[bytes]):
     """A body as far as it has come. It is counted for its caller, once there is one, until it is closed."""
 
-    def __init__(self) -> None:
+    def __init__(self, caller: str | None = None) -> None:
         super().__init__(max_size=SPOOL_BYTES)
         self.length = 0
-        self.caller: str | None = None
+        self.caller = caller
         self._counted = 0
 
     def add(self, piece: bytes) -> None:

@@ -30,6 +30,8 @@ class WireRenderer(BaseRenderer):
         self, data: Any, accepted_media_type: str | None = None, renderer_context: Mapping[str, Any] | None = None
     ) -> bytes:
         request = (renderer_context or {}).get("request")
+        if isinstance(renderer_context, dict):
+            renderer_context.pop("response", None)  # a reference cycle of DRF's (see `views.WireViewSet`)
         if request is not None and wants_snake(request.META.get("HTTP_ACCEPT", "")):
             data = to_snake(data)
         return dumps(data)
