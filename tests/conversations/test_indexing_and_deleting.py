@@ -1,7 +1,6 @@
 """Indexing and deleting, also at once: no trace of a deleted conversation stays, and nothing is indexed twice."""
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -9,7 +8,6 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
-from bedrock_chat.database.connections import release_connection
 from bedrock_chat.identity import local
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.identity.models import User
@@ -18,6 +16,7 @@ from bedrock_chat.search.models import SearchDocument, SearchWord
 from conversations import deleting, indexing, search
 from conversations.models import Conversation
 from tests import build
+from tests.together import at_once
 from tests.traces import anything_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both]
@@ -43,17 +42,6 @@ Find = Callable[[str], list[str]]
 
 
 # ---- Several at once ------------------------------------------------------------------------------------------------
-
-
-def at_once(*calls: Callable[[], Any]) -> list[Any]:
-    def run(call: Callable[[], Any]) -> Any:
-        try:
-            return call()
-        finally:
-            release_connection(final=True)
-
-    with ThreadPoolExecutor(len(calls)) as pool:
-        return list(pool.map(run, calls))
 
 
 @pytest.fixture

@@ -1,11 +1,9 @@
 """Races: requests that really run at once, on threads, against a slow model."""
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from django.db import connection
 from rest_framework.response import Response
 from rest_framework.test import APIClient
 
@@ -15,29 +13,10 @@ from conversations.models import Conversation, Message
 from conversations.turn import admission, leases
 from tests.conversations.chat import ids_by_text, read, say, text_of
 from tests.emulator import Emulator
+from tests.together import at_once, wait_for
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both]
 ClientOf = Callable[..., APIClient]
-
-
-def at_once(*calls: Callable[[], Response]) -> list[Response]:
-    def run(call: Callable[[], Any]) -> Any:
-        try:
-            return call()
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(len(calls)) as pool:
-        return list(pool.map(run, calls))
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    import time
-
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.01)
 
 
 def test_parallel_first_turns_become_siblings(client_of: ClientOf, emulator: Emulator) -> None:
