@@ -61,6 +61,10 @@ class Conversation(models.Model):
         null=True, blank=True, help_text="The `updated_at` that search knows; empty: everything is to be indexed anew."
     )
 
+    size = models.PositiveBigIntegerField(
+        null=True, blank=True, help_text="Bytes of its messages and of their files, each as often as it was sent."
+    )
+
     objects = ConversationQuerySet.as_manager()
 
     class Meta:

@@ -9,6 +9,7 @@ from rest_framework.response import Response
 
 from bedrock_chat.database.connections import database_now
 from bedrock_chat.identity.caller import caller_of
+from bedrock_chat.serving import answers
 from bedrock_chat.wire import paging
 from bedrock_chat.wire.event_stream import EventStreamRenderer
 from bedrock_chat.wire.openapi import VOID, errors, links
@@ -199,9 +200,12 @@ class ConversationViewSet(WireViewSet):
         responses={200: ConversationSerializer, **errors(400, 404)},
     )
     def retrieve(self, request: Request, conversation_id: str) -> Response:
-        show = _show_files(request)
-        conversation = access.get_conversation(caller_of(request), conversation_id)
-        return Response(rendering.conversation_output(conversation, database_now(), show))
+        actor, show = caller_of(request), _show_files(request)
+        conversation = access.get_conversation(actor, conversation_id)
+        size = conversation.size or 0
+        return answers.make(
+            actor.account, size, lambda: Response(rendering.conversation_output(conversation, database_now(), show))
+        )
 
     @extend_schema(
         operation_id="delete_conversation",

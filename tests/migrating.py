@@ -123,6 +123,7 @@ def main() -> None:
         },
         "copied": [table for table, place in places_before.items() if places_after[table] != place],
         "remade": schema_after == schema(),
+        "sized": [0 < (row.size or 0) < 300 for row in Conversation.objects.order_by("pk")],
         "payers": list(ModelCall.objects.order_by("pk").values_list("payer_id", flat=True)),
         "mayView": User.objects.get(pk="alice").has_perm("bedrock_chat.view_modelcall"),
         "contentTypes": list(ContentType.objects.filter(model="modelcall").values_list("app_label", flat=True)),

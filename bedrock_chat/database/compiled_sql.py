@@ -7,6 +7,7 @@ models' own, so a migration changes nothing here. Use querysets everywhere else.
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import orjson
@@ -16,6 +17,7 @@ from django.db.models.expressions import Col
 Row = TypeVar("Row", bound=models.Model)
 Fields = tuple[Any, ...]  # of a model; Django's Field takes no type arguments when it runs
 Converter = Callable[[Any, Any, Any], Any]
+NOTHING: Mapping[str, int] = MappingProxyType({})
 
 
 def insert(row: models.Model) -> None:
@@ -38,11 +40,16 @@ def insert_unless_taken(row: models.Model, unique: tuple[str, ...] = ()) -> bool
     return True
 
 
-def update(model: type[models.Model], where: Mapping[str, Any], /, **values: Any) -> int:
-    """Sets fields of the rows whose columns equal `where`; returns the number of rows."""
-    sql, fields = _update(connection.vendor, model, tuple(where), tuple(values))
+def update(
+    model: type[models.Model], where: Mapping[str, Any], plus: Mapping[str, int] = NOTHING, /, **values: Any
+) -> int:
+    """Sets fields of the rows whose columns equal `where`, and adds to those in `plus`, where NULL counts as zero.
+
+    Returns the number of rows.
+    """
+    sql, fields = _update(connection.vendor, model, tuple(where), tuple(plus), tuple(values))
     with connection.cursor() as cursor:
-        cursor.execute(sql, _prepared(fields, [*values.values(), *where.values()]))
+        cursor.execute(sql, _prepared(fields, [*plus.values(), *values.values(), *where.values()]))
         count: int = cursor.rowcount
         return count
 
@@ -119,13 +126,14 @@ def _insert(vendor: str, model: type[models.Model], unique: tuple[str, ...]) -> 
 
 @lru_cache(maxsize=64)
 def _update(
-    vendor: str, model: type[models.Model], where: tuple[str, ...], names: tuple[str, ...]
+    vendor: str, model: type[models.Model], where: tuple[str, ...], plus: tuple[str, ...], names: tuple[str, ...]
 ) -> tuple[str, tuple[Any, ...]]:
-    set_fields, where_fields = _fields(model, names), _fields(model, where)
+    plus_fields, set_fields, where_fields = _fields(model, plus), _fields(model, names), _fields(model, where)
     table = connection.ops.quote_name(model._meta.db_table)
-    assignments = ", ".join(f"{column} = %s" for column in _quoted(set_fields))
+    added = [f"{column} = COALESCE({column}, 0) + %s" for column in _quoted(plus_fields)]
+    assignments = ", ".join([*added, *(f"{column} = %s" for column in _quoted(set_fields))])
     conditions = " AND ".join(f"{column} = %s" for column in _quoted(where_fields))
-    return f"UPDATE {table} SET {assignments} WHERE {conditions}", (*set_fields, *where_fields)  # noqa: S608
+    return f"UPDATE {table} SET {assignments} WHERE {conditions}", (*plus_fields, *set_fields, *where_fields)  # noqa: S608
 
 
 @lru_cache(maxsize=64)

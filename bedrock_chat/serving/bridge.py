@@ -7,20 +7,18 @@ import logging
 import threading
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from queue import SimpleQueue
 from typing import Any
 
 import orjson
-from django.conf import settings
 from django.core.handlers.wsgi import WSGIHandler
 
 from bedrock_chat.database.connections import release_connection
-from bedrock_chat.process.budget import Budget
 from bedrock_chat.process.thread_pool import Task, ThreadPool, awaited
+from bedrock_chat.serving import answers
 from bedrock_chat.serving.outflow import Outflow
 from bedrock_chat.serving.sending import AsgiMessage, Receive, Send, pump
-from bedrock_chat.wire import errors
 from bedrock_chat.wire.errors import ApiError, body_of
 
 logger = logging.getLogger(__name__)
@@ -29,10 +27,7 @@ Environ = dict[str, Any]
 Headers = list[tuple[bytes, bytes]]
 
 FILE_BLOCK = 256 * 1024
-LARGE_BODY = 256 * 1024
 PIECE = 64 * 1024
-RETRY_SECONDS = 5
-TOO_MUCH_UNSENT = "Too many answers wait to be taken; take them, then try again."
 KEPT_HEADERS = (b"access-control-", b"vary", b"x-request-id")
 BODILESS = frozenset({204, 304})
 
@@ -152,15 +147,14 @@ class Bridge:
             finally:
                 raw.stream.close()
             return
-        if len(raw.body) <= LARGE_BODY:
+        if len(raw.body) <= answers.LARGE:
             await self._send_small(raw, receive, send, outflow)
             return
-        with answers().holding(caller, len(raw.body)) as fits:
+        with answers.budget().holding(caller, len(raw.body)) as fits:
             if fits:
                 await pump(_messages(raw, _pieces(raw.body)), receive, send, outflow=outflow)
                 return
-        refusal = errors.ServiceUnavailable(TOO_MUCH_UNSENT, retry_after=RETRY_SECONDS)
-        await self._send_small(_in_place_of(raw, refusal), receive, send, outflow)
+        await self._send_small(_in_place_of(raw, answers.too_many()), receive, send, outflow)
 
     async def _send_small(self, raw: RawResponse, receive: Receive, send: Send, outflow: Outflow) -> None:
         if outflow.is_free():  # neither of these waits
@@ -240,13 +234,6 @@ class Bridge:
 
 def _no_write(data: bytes) -> object:
     raise NotImplementedError("Django returns its bodies.")
-
-
-@cache
-def answers() -> Budget:
-    """The bytes of large responses that this process holds until their clients have taken them."""
-    total = settings.ANSWERS_MB * 1024 * 1024
-    return Budget(total, total // 4)
 
 
 def raw_error(error: ApiError) -> RawResponse:

@@ -10,6 +10,8 @@ from typing import Any, Literal, TypedDict
 
 import orjson
 
+from bedrock_chat.wire.renderers import dumps
+
 DOCUMENT_TYPES = {
     "csv": "text/csv",
     "doc": "application/msword",
@@ -100,9 +102,19 @@ class Content:
         """Equal content has an equal digest, whatever the order of keys."""
         return hashlib.sha256(orjson.dumps(self.blocks, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
+    @property
+    def size(self) -> int:
+        """Bytes, files included."""
+        return size_of(self.blocks) + sum(map(len, self.files.values()))
+
     def says_something(self) -> bool:
         """Whether the model would be sent anything: tool blocks in a user's message are stored, but never sent."""
         return has_text(self.blocks) or any(block["contentType"] in ("image", "attachment") for block in self.blocks)
+
+
+def size_of(blocks: Sequence[StoredBlock]) -> int:
+    """Bytes of the blocks as they are stored, without their files."""
+    return len(dumps(blocks))
 
 
 # ---- Text -----------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from bedrock_chat.wire.errors import Conflict, NotFound
 from bedrock_chat.wire.ids import new_id
 from conversations import access
 from conversations.access import Answer
-from conversations.content.blocks import extend
+from conversations.content.blocks import extend, size_of
 from conversations.content.converse import from_converse
 from conversations.models import Conversation, Message, Outcome, Role
 from conversations.turn import leases, related_documents
@@ -59,14 +59,15 @@ def _close(
 ) -> Answer:
     """The transaction that closes a turn.
 
-    1. The conversation's row gets a new `updated_at`, which also locks it. NotFound if the row is gone.
+    1. The conversation's row gets a new `updated_at` and size, which also locks it. NotFound if the row is gone.
     2. The question's row gets its outcome and gives the lease back. Conflict if another attempt owns the row.
     3. The answer, its documents and the ledger rows are written.
     4. `on_close` is called. If it raises, everything is rolled back.
     """
-    turn, now = running.turn, database_now()
+    turn, now, blocks = running.turn, database_now(), from_converse(running.answer.blocks())
+    grown_by = size_of(blocks) + documents.size
     # A deletion locks the conversation first too, so no answer can be inserted between its statements.
-    if not compiled_sql.update(Conversation, {"pk": turn.conversation.pk}, updated_at=now):
+    if not compiled_sql.update(Conversation, {"pk": turn.conversation.pk}, {"size": grown_by}, updated_at=now):
         raise _gone(turn)
     if not _give_back(turn, outcome=outcome):
         raise Conflict("Another attempt has taken over this message.", extra=turn.ids)

@@ -17,7 +17,7 @@ from conversations.access import Answer
 from conversations.content.blocks import StoredBlock, has_text
 from conversations.models import BLOB_OWNER, Conversation, ConversationQuerySet, Message, Outcome, Role
 from conversations.tree import Node, Tree
-from conversations.turn import context_window, leases, placement
+from conversations.turn import capacity, context_window, leases, placement
 from conversations.turn.types import ChatInput, OpenTurn
 
 
@@ -25,8 +25,8 @@ def open_turn(chat: ChatInput, *, actor: Caller) -> OpenTurn | Answer:
     """Stores the question with a lease; returns the stored answer if the question was answered before.
 
     All of it is one short transaction: if an error is raised, no row is written. Raises what `placement` raises, and
-    BadRequest for content that the model cannot read. Raises Forbidden if the caller's account was erased meanwhile,
-    and ServiceUnavailable if files of the question were removed meanwhile.
+    BadRequest for content that the model cannot read or the conversation has no room for. Raises Forbidden if the
+    caller's account was erased meanwhile, and ServiceUnavailable if files of the question were removed meanwhile.
     """
     try:
         with transaction.atomic():
@@ -53,7 +53,8 @@ def _open_question(chat: ChatInput, actor: Caller) -> OpenTurn | Answer:
     """
     now = database_now()
     new_external_id = chat.message_external_id or new_id()
-    conversation, tree = _lock_or_make(chat, actor, new_external_id, now)
+    size = chat.content.size
+    conversation, tree = _lock_or_make(chat, actor, new_external_id, size, now)
     digest = chat.content.digest
     decision = placement.place(
         chat.conversation_external_id,
@@ -69,17 +70,22 @@ def _open_question(chat: ChatInput, actor: Caller) -> OpenTurn | Answer:
             children = (child.external_id for child in tree.visible_children(answer.pk))
             return access.stored_answer(conversation, question.external_id, row, children)
         case placement.AskAgain(question):
+            added = 0
+            capacity.refuse_more_bytes(conversation)
             path = tree.path(tree.parent_of(question))
             contents = _read_branch(chat, conversation, path)
             attempt = question.attempt + 1
             _write_attempt(question, attempt, now, outcome=Outcome.FAILED, model=chat.model.key)
             question_pk, question_external_id = question.pk, question.external_id
         case placement.Ask(parent):
+            added = size if tree.nodes else 0  # the row of a new conversation has been inserted with it
+            capacity.refuse_more_messages(tree)
+            capacity.refuse_more_bytes(conversation, added)
             path = tree.path(parent)
             contents = _read_branch(chat, conversation, path)
             attempt, question_external_id = 1, new_external_id
             question_pk = _write_question(chat, conversation, parent, question_external_id, digest, now)
-    _write_last(conversation, question_external_id, now)
+    _write_last(conversation, question_external_id, now, added)
     return OpenTurn(
         actor=actor,
         chat=chat,
@@ -114,6 +120,7 @@ def _open_continuation(chat: ChatInput, actor: Caller) -> OpenTurn:
     )
     question, answer = decision.question, decision.answer
     path = tree.path(answer)
+    capacity.refuse_more_bytes(conversation)
     contents = _read_branch(chat, conversation, path)
     if not has_text(contents[answer.pk]):
         raise BadRequest("The answer holds no text to continue.")
@@ -137,7 +144,7 @@ def _open_continuation(chat: ChatInput, actor: Caller) -> OpenTurn:
 
 
 def _lock_or_make(
-    chat: ChatInput, actor: Caller, question_external_id: str, now: datetime
+    chat: ChatInput, actor: Caller, question_external_id: str, size: int, now: datetime
 ) -> tuple[Conversation, Tree]:
     """Locks the conversation's row until the transaction ends, and reads its tree. Inserts the row if the id is new."""
     conversation = access.find_conversation(actor, chat.conversation_external_id, lock=True)
@@ -150,6 +157,7 @@ def _lock_or_make(
             last_question=question_external_id,
             created_at=now,
             updated_at=now,
+            size=size,
         )
         if compiled_sql.insert_unless_taken(new, unique=(*ConversationQuerySet.owner(actor), "external_id")):
             return new, Tree.of((), now)
@@ -201,12 +209,12 @@ def _write_attempt(question: Node, attempt: int, now: datetime, **columns: objec
     compiled_sql.update(Message, {"pk": question.pk}, attempt=attempt, **lease, **columns)
 
 
-def _write_last(conversation: Conversation, question_external_id: str, now: datetime) -> None:
-    """Notes whose turn was opened last.
+def _write_last(conversation: Conversation, question_external_id: str, now: datetime, added: int = 0) -> None:
+    """Notes whose turn was opened last, and that the conversation has grown by `added` bytes.
 
     `updated_at` is set here too, so that search looks at the conversation again even if this process dies before the
     turn closes.
     """
     if (conversation.last_question, conversation.updated_at) != (question_external_id, now):  # else just inserted so
         columns = {"last_question": question_external_id, "updated_at": now}
-        compiled_sql.update(Conversation, {"pk": conversation.pk}, **columns)
+        compiled_sql.update(Conversation, {"pk": conversation.pk}, {"size": added}, **columns)

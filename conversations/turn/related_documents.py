@@ -4,6 +4,8 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import orjson
+
 from bedrock_chat.bedrock.tools import FoundDocument
 from bedrock_chat.blobs import storing
 from bedrock_chat.database.text import storable
@@ -18,10 +20,14 @@ LARGEST_PAGE = 2**31 - 1
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """Unsaved rows, still without their answer, and the blobs that they name. The blobs are stored already."""
+    """Unsaved rows, still without their answer, and the blobs that they name. The blobs are stored already.
+
+    `size` counts the bytes of both.
+    """
 
     rows: list[RelatedDocument] = field(default_factory=list)
     shas: frozenset[str] = frozenset()
+    size: int = 0
 
 
 def keep(turn: OpenTurn, documents: Sequence[FoundDocument]) -> Kept:
@@ -31,6 +37,7 @@ def keep(turn: OpenTurn, documents: Sequence[FoundDocument]) -> Kept:
     """
     rows: dict[str, RelatedDocument] = {}
     shas: set[str] = set()
+    size = 0
     for document in documents:
         files: dict[str, bytes] = {}
         try:
@@ -43,7 +50,8 @@ def keep(turn: OpenTurn, documents: Sequence[FoundDocument]) -> Kept:
         else:
             rows[row.source_id] = row  # if two documents have the same id, the later one counts
             shas.update(files)
-    return Kept(list(rows.values()), frozenset(shas))
+            size += len(orjson.dumps(row.content)) + sum(map(len, files.values()))
+    return Kept(list(rows.values()), frozenset(shas), size)
 
 
 def _row(turn: OpenTurn, document: FoundDocument, files: dict[str, bytes]) -> RelatedDocument:

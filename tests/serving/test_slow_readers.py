@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bedrock_chat.process.budget import Budget
-from bedrock_chat.serving import bridge, outflow, sending
+from bedrock_chat.serving import answers, outflow, sending
 from tests.serving.conftest import Live, NoOutflow, eventually, memory_of_this_process, read_to_end
 from tests.serving.urls import stage
 
@@ -130,7 +130,7 @@ def test_a_deaf_client_is_let_go_and_what_waited_for_it_is_freed(
     before = memory_of_this_process()
     clients = [ask(server, path) for _ in range(3)]
     assert eventually(lambda: not server.server.server_state.tasks, 10)
-    assert bridge.answers().held == 0
+    assert answers.budget().held == 0
     assert memory_of_this_process() - before < 16 * MEGABYTE
     for client in clients:
         client.close()
@@ -151,7 +151,7 @@ def test_what_waits_for_one_caller_is_bounded_and_others_are_served(
     server: Live, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     budget = Budget(100 * MEGABYTE, 12 * MEGABYTE)
-    monkeypatch.setattr(bridge, "answers", lambda: budget)
+    monkeypatch.setattr(answers, "budget", lambda: budget)
     slow = [ask(server, "/whole?size=8000000")]
     assert eventually(lambda: budget.held == 8_000_000)
     refused = server.request("GET", "/whole?size=8000000", X_Caller="alice", Origin="http://a.example")
@@ -167,7 +167,7 @@ def test_what_waits_for_one_caller_is_bounded_and_others_are_served(
 
 def test_what_waits_for_all_together_is_bounded(server: Live, monkeypatch: pytest.MonkeyPatch) -> None:
     budget = Budget(12 * MEGABYTE, 12 * MEGABYTE)
-    monkeypatch.setattr(bridge, "answers", lambda: budget)
+    monkeypatch.setattr(answers, "budget", lambda: budget)
     slow = ask(server, "/whole?size=8000000")
     assert eventually(lambda: budget.held == 8_000_000)
     assert server.request("GET", "/whole?size=8000000", X_Caller="bob").status == 503
@@ -178,7 +178,7 @@ def test_what_waits_for_all_together_is_bounded(server: Live, monkeypatch: pytes
 
 def test_one_answer_of_any_size_always_goes(server: Live, monkeypatch: pytest.MonkeyPatch) -> None:
     budget = Budget(MEGABYTE, MEGABYTE)
-    monkeypatch.setattr(bridge, "answers", lambda: budget)
+    monkeypatch.setattr(answers, "budget", lambda: budget)
     assert len(server.request("GET", "/whole?size=8000000", X_Caller="alice").read()) == 8_000_000
 
 
