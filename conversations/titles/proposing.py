@@ -53,13 +53,11 @@ def propose(external_id: str, *, actor: Caller) -> str:
 def _ask(external_id: str, path: list[Node], contents: dict[int, list[StoredBlock]], actor: Caller) -> str:
     """What the title model proposes; empty where that is no title."""
     model = catalog.find(settings.TITLE_MODEL)
-    # Thinking that cannot be turned off would eat the allowance, and leave nothing to say.
-    thinks = model.reasoning.mode == "always-on"
     model_request = request.compose(
         model,
         offering.route(model),
         _messages(path, contents),
-        parameters=request.Parameters(max_tokens=None if thinks else MOST_TOKENS),
+        parameters=request.Parameters(max_tokens=MOST_TOKENS),
         prompt_caching=False,
     )
     answer, closed, fault = events.AnswerBuilder(), None, ""
