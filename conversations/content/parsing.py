@@ -1,15 +1,17 @@
-"""From the wire: a user's content blocks, validated. Limits are those of the Converse API's `Message` shape."""
+"""From the wire: a user's content blocks, validated.
+
+Limits of images are those of the Converse API's `Message` shape, limits of documents the largest that any model has.
+What the model that is asked takes of them is judged when the turn opens (`turn.file_limits`).
+"""
 
 import base64
 import binascii
-import io
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
-from PIL import Image
 from rest_framework.exceptions import ValidationError
 
+from bedrock_chat.bedrock import attachments, catalog, images
 from bedrock_chat.blobs import storing
 from conversations.content.blocks import (
     DOCUMENT_TYPES,
@@ -23,11 +25,15 @@ from conversations.content.blocks import (
 
 MAX_IMAGES = 20
 MAX_IMAGE_BYTES = 3_932_160  # 3.75 MB
-MAX_IMAGE_SIDE = 8000
+MAX_IMAGE_SIDE = attachments.LONGEST_SIDE
 MAX_DOCUMENTS = 5
-MAX_DOCUMENT_BYTES = 4_718_592  # 4.5 MB
-IMAGE_FORMATS = ("gif", "jpeg", "png", "webp")
+IMAGE_FORMATS = images.FORMATS
 DOCUMENT_FORMATS = tuple(DOCUMENT_TYPES)
+MAX_DOCUMENT_BYTES = {
+    form: max(attachments.most_document_bytes(model, form) for model in catalog.MODELS.values())
+    for form in DOCUMENT_FORMATS
+}
+"""Format → the largest such document that any model takes."""
 TOOL_STATUSES = ("error", "success")
 
 Given = Mapping[str, Any]
@@ -71,15 +77,16 @@ def _parse_block(block: Any, files: dict[str, bytes]) -> StoredBlock:
             return {"contentType": "text", "body": _string(block, "body")}
         case "image":
             body = _base64(block, "body")
-            form = _image_format(block)
-            _check_image(body, form)
+            _refuse_other_types(block)
+            form = _true_format(body)
             return {"contentType": "image", "mediaType": f"image/{form}", "blob": _keep(body, files)}
         case "attachment":
             file_name = _string(block, "file_name")
-            if document_format(file_name) is None:
+            document_form = document_format(file_name)
+            if document_form is None:
                 raise Refused("file_name", f"Expected a file of one of these kinds: {', '.join(DOCUMENT_FORMATS)}.")
             body = _base64(block, "body")
-            _check_document(body)
+            _check_document(body, document_form)
             return {"contentType": "attachment", "fileName": file_name, "blob": _keep(body, files)}
         case "tool_use" | "toolUse":
             return {"contentType": "toolUse", "body": _parse_tool_use(_object(block, "body"))}
@@ -127,14 +134,13 @@ def parse_result_part(part: Any, files: dict[str, bytes]) -> ResultPart:
             if form not in IMAGE_FORMATS:
                 raise Refused("format", f"Expected one of {', '.join(IMAGE_FORMATS)}.")
             body = _base64(part, "image")
-            _check_image(body, form)
-            return {"format": form, "blob": _keep(body, files), "kind": "image"}
+            return {"format": _true_format(body), "blob": _keep(body, files), "kind": "image"}
         if "document" in part:
             form = _string(part, "format")
             if form not in DOCUMENT_FORMATS:
                 raise Refused("format", f"Expected one of {', '.join(DOCUMENT_FORMATS)}.")
             body = _base64(part, "document")
-            _check_document(body)
+            _check_document(body, form)
             name = _string(part, "name")
             return {"format": form, "name": name, "blob": _keep(body, files), "kind": "document"}
     raise Refused("content", "Expected an object with text, json, image or document.")
@@ -168,35 +174,33 @@ def _base64(block: Given, field: str) -> bytes:
     return body
 
 
-def _image_format(block: Given) -> str:
+def _refuse_other_types(block: Given) -> None:
+    """Refuses an image whose media type is none that models read. Which of them it is, its bytes decide."""
     kind, _, form = _string(block, "media_type").lower().partition("/")
-    form = "jpeg" if form == "jpg" else form
-    if kind != "image" or form not in IMAGE_FORMATS:
+    if kind != "image" or form not in (*IMAGE_FORMATS, "jpg"):
         raise Refused("media_type", f"Expected one of {', '.join(f'image/{name}' for name in IMAGE_FORMATS)}.")
-    return form
 
 
-def _check_image(body: bytes, form: str) -> None:
+def _true_format(body: bytes) -> str:
+    """The format of an image by its bytes, whatever its name and type say: Bedrock refuses any other.
+
+    Raises Refused for what is no image, or too large in bytes or pixels.
+    """
     if len(body) > MAX_IMAGE_BYTES:
         raise Refused("body", "An image holds at most 3.75 MB.")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # only the header is read
-            with Image.open(io.BytesIO(body), formats=[name.upper() for name in IMAGE_FORMATS]) as image:
-                actual, size = (image.format or "").lower(), image.size
-    except Image.DecompressionBombError:
-        actual, size = form, (MAX_IMAGE_SIDE + 1, 0)
-    except (OSError, ValueError, SyntaxError):
-        raise Refused("body", f"This is no image that can be read (expected {form}).") from None
-    if actual != form:
-        raise Refused("body", f"The image is a {actual}, not a {form}.")
-    if max(size) > MAX_IMAGE_SIDE:
+        header = images.read_header(body)
+    except images.NotAnImage:
+        raise Refused("body", f"This is no image that can be read (expected {', '.join(IMAGE_FORMATS)}).") from None
+    if header.longest_side > MAX_IMAGE_SIDE:
         raise Refused("body", f"An image is at most {MAX_IMAGE_SIDE} × {MAX_IMAGE_SIDE} pixels.")
+    return header.form
 
 
-def _check_document(body: bytes) -> None:
-    if len(body) > MAX_DOCUMENT_BYTES:
-        raise Refused("body", "A document holds at most 4.5 MB.")
+def _check_document(body: bytes, form: str) -> None:
+    most = MAX_DOCUMENT_BYTES[form]
+    if len(body) > most:
+        raise Refused("body", f"A document of the format {form} holds at most {attachments.megabytes_at_most(most)}.")
 
 
 def _keep(body: bytes, files: dict[str, bytes]) -> str:

@@ -1,11 +1,8 @@
 """Content blocks: what is taken, what is refused and with which words, and what the model gets."""
 
-import base64
-import io
 from typing import Any
 
 import pytest
-from PIL import Image
 from rest_framework.exceptions import ValidationError
 
 from bedrock_chat.wire.errors import field_errors
@@ -13,16 +10,7 @@ from conversations.content import parsing
 from conversations.content.blocks import blob_shas, extend
 from conversations.content.converse import answer_to_converse, from_converse, question_to_converse
 from conversations.content.wire import to_wire
-
-
-def b64(body: bytes) -> str:
-    return base64.b64encode(body).decode()
-
-
-def picture(form: str = "png", size: tuple[int, int] = (2, 2)) -> bytes:
-    file = io.BytesIO()
-    Image.new("RGB", size).save(file, form)
-    return file.getvalue()
+from tests.pictures import b64, phone_picture, picture
 
 
 def image(form: str = "png", **fields: Any) -> dict[str, Any]:
@@ -46,6 +34,26 @@ def refusal(blocks: Any) -> list[str]:
 def test_every_image_format_of_bedrock_is_taken(form: str) -> None:
     parsed = parsing.parse([image(form)])
     assert parsed.blocks == [{"contentType": "image", "mediaType": f"image/{form}", "blob": next(iter(parsed.files))}]
+
+
+@pytest.mark.parametrize("form", parsing.IMAGE_FORMATS)
+@pytest.mark.parametrize("media_type", ["image/png", "image/jpg", "IMAGE/WEBP"])
+def test_the_bytes_of_an_image_decide_its_type(form: str, media_type: str) -> None:
+    parsed = parsing.parse([image(form, media_type=media_type)])
+    assert parsed.blocks[0]["mediaType"] == f"image/{form}"
+
+
+def test_a_phones_multi_picture_jpeg_is_a_jpeg_and_stays_as_it_is() -> None:
+    body = phone_picture()
+    parsed = parsing.parse([image("jpeg", body=b64(body))])
+    assert parsed.blocks[0]["mediaType"] == "image/jpeg"
+    assert list(parsed.files.values()) == [body]
+
+
+def test_so_it_is_for_an_image_in_a_tools_result() -> None:
+    files: dict[str, bytes] = {}
+    for body, form in ((picture("webp"), "webp"), (phone_picture(), "jpeg")):
+        assert parsing.parse_result_part({"format": "png", "image": b64(body)}, files)["format"] == form
 
 
 @pytest.mark.parametrize("form", parsing.DOCUMENT_FORMATS)
@@ -72,7 +80,7 @@ def test_bodies_are_kept_once_and_apart_from_the_blocks() -> None:
         ({**image(), "media_type": None}, "content.0.mediaType: This field is required."),
         ({**image(), "media_type": "png"}, "content.0.mediaType: Expected one of image/gif"),
         ({**image(), "media_type": "image/svg+xml"}, "content.0.mediaType: Expected one of image/gif"),
-        ({**image(), "media_type": "image/jpeg"}, "content.0.body: The image is a png, not a jpeg."),
+        ({**image(), "media_type": "image/heic"}, "content.0.mediaType: Expected one of image/gif"),
         ({**image(), "body": "abc"}, "content.0.body: Expected base64."),
         ({**image(), "body": "üüüü"}, "content.0.body: Expected base64."),
         ({**image(), "body": ""}, "content.0.body: The file is empty."),
@@ -82,7 +90,11 @@ def test_bodies_are_kept_once_and_apart_from_the_blocks() -> None:
         ({**image(), "body": b64(picture() + bytes(4_000_000))}, "content.0.body: An image holds at most 3.75 MB."),
         (document("program.exe"), "content.0.fileName: Expected a file of one of these kinds"),
         (document("noending"), "content.0.fileName: Expected a file of one of these kinds"),
-        (document(body=bytes(4_718_593)), "content.0.body: A document holds at most 4.5 MB."),
+        ({**image(), "body": b64(picture("bmp"))}, "content.0.body: This is no image that can be read"),
+        (document(body=bytes(4_500_001)), "content.0.body: A document of the format txt holds at most 4.5 MB."),
+        (document("a.xlsx", bytes(4_500_001)), "content.0.body: A document of the format xlsx holds at most 4.5 MB."),
+        (document("a.docx", bytes(18_750_001)), "content.0.body: A document of the format docx holds at most 18.7 MB."),
+        (document("a.pdf", bytes(24_000_001)), "content.0.body: A document of the format pdf holds at most 24 MB."),
         ({"content_type": "toolUse", "body": {"tool_use_id": "t"}}, "content.0.name: This field is required."),
         ({"content_type": "toolResult", "body": {"status": "maybe"}}, "content.0.status: Expected one of error"),
     ],
@@ -149,6 +161,13 @@ def test_an_answer_of_tools_or_blanks_goes_back_as_no_answer() -> None:
 def test_redacted_reasoning_survives_the_round_trip() -> None:
     said = [{"reasoningContent": {"redactedContent": b"\x00\xff"}}, {"text": "so"}]
     assert answer_to_converse(from_converse(said)) == said
+
+
+def test_reasoning_that_is_not_wanted_is_left_out_and_an_answer_of_it_alone_is_none() -> None:
+    thought = {"reasoningContent": {"reasoningText": {"text": "Hm.", "signature": "s"}}}
+    redacted = {"reasoningContent": {"redactedContent": b"x"}}
+    assert answer_to_converse(from_converse([thought, redacted, {"text": "so"}]), reasoning=False) == [{"text": "so"}]
+    assert answer_to_converse(from_converse([thought]), reasoning=False) == [{"text": "(no answer)"}]
 
 
 def test_new_text_joins_the_last_text_where_the_model_went_on() -> None:
