@@ -83,7 +83,9 @@ def of_messages(messages: Sequence[ConverseMessage]) -> list[Attachment]:
     question_index = _question_index(messages)
     files = []
     for index, message in enumerate(messages):
-        for block in message["content"]:
+        for block in message["content"] if message["role"] == "user" else ():
+            if "text" in block:  # nearly all
+                continue
             for part in block["toolResult"]["content"] if "toolResult" in block else (block,):
                 if image := part.get("image"):
                     body = image["source"]["bytes"]

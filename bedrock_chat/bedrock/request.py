@@ -120,12 +120,14 @@ def _messages(
     A conversation may contain more files than a request may hold: `attachments.sent` chooses, and a note stands in the
     place of each other one.
     """
+    files = attachments.of_messages(messages)
+    if not files:
+        return [message if message["role"] == "user" else _answer(model, message) for message in messages]
     offering.refuse_unreadable(
         model,
         images=any("image" in block for message in messages for block in message["content"]),
         documents=any("document" in block for message in messages for block in message["content"]),
     )
-    files = attachments.of_messages(messages)
     others = attachments.bytes_beside(model, files, [instruction, [tool.schema for tool in tools], messages])
     attachments.refuse_excess(model, [file for file in files if file.in_question], others)
     is_sent, numbers = iter(attachments.sent(model, files, others)), itertools.count(1)
