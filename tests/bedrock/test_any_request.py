@@ -19,7 +19,7 @@ from tests.emulator import Emulator
 from tests.pictures import document_block, image_block, phone_picture, picture
 
 SLOW = bool(os.environ.get("SLOW"))
-EXAMPLES = 500 if SLOW else 80
+EXAMPLES = 300 if SLOW else 80
 pytestmark = [pytest.mark.slow] if SLOW else []
 
 

@@ -110,7 +110,7 @@ def test_a_message_that_alone_is_too_much_is_refused_before_anything_is_stored(
     assert sentence in refusal(alice, content, emulator, model=model, message_id="q1")
 
 
-@pytest.mark.parametrize(("model", "megabytes"), [(SONNET_45, 26), (NOVA, 19.5)])
+@pytest.mark.parametrize(("model", "megabytes"), [(SONNET_45, 26), pytest.param(NOVA, 19.5, marks=pytest.mark.slow)])
 def test_so_are_files_that_are_too_large_together(
     alice: APIClient, emulator: Emulator, model: str, megabytes: float
 ) -> None:
@@ -124,7 +124,7 @@ def test_so_are_files_that_are_too_large_together(
     assert f"it takes {25 if model == NOVA else 32} MB." in sentence
 
 
-@pytest.mark.parametrize(("model", "name", "megabytes"), [(SONNET_45, "a.pdf", 9), (NOVA, "a.docx", 5)])
+@pytest.mark.parametrize(("model", "name", "megabytes"), [(SONNET_45, "a.pdf", 5), (NOVA, "a.docx", 5)])
 def test_larger_documents_go_to_models_that_take_them(
     alice: APIClient, emulator: Emulator, model: str, name: str, megabytes: int
 ) -> None:
@@ -267,14 +267,14 @@ def test_so_it_is_without_any_file(alice: APIClient, emulator: Emulator) -> None
 
 
 @pytest.mark.parametrize("model", [SONNET_45, "claude-v4.6-opus", NOVA])
-@pytest.mark.parametrize("form", ["csv", "doc", "docx", "html", "md", "pdf", "txt", "xls", "xlsx"])
 def test_a_text_with_any_document_behind_it_is_answered_and_cached(
-    alice: APIClient, emulator: Emulator, model: str, form: str
+    alice: APIClient, emulator: Emulator, model: str
 ) -> None:
-    assert say(alice, "c1", [TEXT, document(f"a.{form}")], model=model).status_code == 200
-    sent_content = emulator.requests()[-1]["body"]["messages"][0]["content"]
-    assert [next(iter(block)) for block in sent_content] == ["document", "text", "cachePoint"]
-    assert [block["contentType"] for block in shown(alice)] == ["text", "attachment"]  # as Alice sent it
+    for form in ("csv", "doc", "docx", "html", "md", "pdf", "txt", "xls", "xlsx"):
+        assert say(alice, form, [TEXT, document(f"a.{form}")], model=model).status_code == 200
+        sent_content = emulator.requests()[-1]["body"]["messages"][0]["content"]
+        assert [next(iter(block)) for block in sent_content] == ["document", "text", "cachePoint"]
+        assert [block["contentType"] for block in shown(alice, form)] == ["text", "attachment"]  # as Alice sent it
 
 
 @pytest.mark.both
@@ -285,6 +285,7 @@ def test_a_text_with_any_document_behind_it_is_answered_and_cached(
         (picture("webp"), "image/png", "webp"),
         (picture("gif"), "image/jpg", "gif"),
     ],
+    ids=["a phone's", "a WebP typed PNG", "a GIF typed JPEG"],
 )
 @pytest.mark.parametrize("model", [SONNET_45, NOVA])
 def test_the_bytes_of_an_image_decide_what_is_sent_and_shown(
@@ -296,13 +297,17 @@ def test_the_bytes_of_an_image_decide_what_is_sent_and_shown(
     assert shown(alice)[0] == image(body, f"image/{form}")
 
 
-@pytest.mark.parametrize("body", [picture("bmp"), picture("tiff"), b"<svg/>", b"\0\0\0\x18ftypheic" + bytes(40)])
+@pytest.mark.parametrize(
+    "body",
+    [picture("bmp"), picture("tiff"), b"<svg/>", b"\0\0\0\x18ftypheic" + bytes(40)],
+    ids=["BMP", "TIFF", "SVG", "HEIC"],
+)
 def test_what_no_model_can_read_is_refused(alice: APIClient, emulator: Emulator, body: bytes) -> None:
     assert "no image that can be read" in refusal(alice, [image(body), TEXT], emulator)
 
 
-def shown(client: APIClient) -> list[dict[str, Any]]:
-    """The content of the first question."""
-    [question] = [m for m in read(client, "c1")["messageMap"].values() if m["role"] == "user"]
+def shown(client: APIClient, conversation: str = "c1") -> list[dict[str, Any]]:
+    """The content of the only question."""
+    [question] = [m for m in read(client, conversation)["messageMap"].values() if m["role"] == "user"]
     content: list[dict[str, Any]] = question["content"]
     return content
