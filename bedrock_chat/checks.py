@@ -46,6 +46,28 @@ def models_exist(**_: Any) -> list[CheckMessage]:
 
 
 @register(Tags.compatibility)
+def models_can_be_reached(**_: Any) -> list[CheckMessage]:
+    """No model is offered, or proposes titles, that Bedrock refuses because the settings switch its profiles off."""
+    if settings.BEDROCK != "aws":
+        return []
+    title_model = catalog.MODELS.get(settings.TITLE_MODEL)
+    models = [*offering.offered(), *([title_model] if title_model else [])]
+    needed = {model.display_name: offering.switched_off_profiles(model) for model in models}
+    unreachable = [f"{name} ({', '.join(profiles)})" for name, profiles in sorted(needed.items()) if profiles]
+    if not unreachable:
+        return []
+    return [
+        CheckWarning(
+            f"In {settings.BEDROCK_REGION} these models are reached only through inference profiles that the settings "
+            f"switch off, so that every call is refused: {'; '.join(unreachable)}.",
+            hint="CROSS_REGION_INFERENCE allows geographic profiles, GLOBAL_INFERENCE the global one. "
+            "INFERENCE_PROFILE_ARNS names your own, and GLOBAL_AVAILABLE_MODELS the models to offer.",
+            id="bedrock_chat.W002",
+        )
+    ]
+
+
+@register(Tags.compatibility)
 def sqlite_is_usable(**_: Any) -> list[CheckMessage]:
     """SQLite is new enough and was built with full-text search."""
     if connection.vendor != "sqlite":

@@ -65,7 +65,7 @@ def _url() -> serializers.CharField:
 
 class ImageContentSerializer(serializers.Serializer[Any]):
     content_type = _kind("image")
-    media_type = serializers.CharField(help_text="image/png, image/jpeg, image/gif or image/webp.")
+    media_type = serializers.CharField(help_text="image/png, image/jpeg, image/gif or image/webp; the bytes decide.")
     body = serializers.CharField(help_text="Base64; at most 3.75 MB and 8000 × 8000 pixels.")
     url = _url()
 
@@ -73,7 +73,9 @@ class ImageContentSerializer(serializers.Serializer[Any]):
 class AttachmentContentSerializer(serializers.Serializer[Any]):
     content_type = _kind("attachment")
     file_name = serializers.CharField(help_text="Its ending names the format: " + ", ".join(DOCUMENT_FORMATS))
-    body = serializers.CharField(help_text="Base64; at most 4.5 MB.")
+    body = serializers.CharField(
+        help_text="Base64; at most 4.5 MB, a pdf 24 MB and a docx 18.7 MB where the model takes so much."
+    )
     url = _url()
 
 

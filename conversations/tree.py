@@ -30,6 +30,7 @@ class Node:
     continues: int | None
     stop_reason: str
     content_digest: str
+    model: str
 
     @property
     def is_question(self) -> bool:

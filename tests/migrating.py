@@ -57,7 +57,11 @@ def schema() -> dict[str, list[str]]:
         return {
             table: sorted(
                 [column.name for column in connection.introspection.get_table_description(cursor, table)]
-                + [name for name in connection.introspection.get_constraints(cursor, table) if "__unnamed" not in name]
+                + [
+                    name
+                    for name in connection.introspection.get_constraints(cursor, table)
+                    if not name.startswith("__unnamed") and not name.endswith("_check")  # the database chose the name
+                ]
             )
             for table in tables
         }

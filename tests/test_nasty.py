@@ -13,6 +13,7 @@ from tests import build
 from tests.contract.tokens import known_key
 from tests.conversations.chat import payload
 from tests.people import auth
+from tests.pictures import b64, picture
 
 ORIGIN = "https://app.example.com"
 
@@ -77,7 +78,7 @@ BODIES: dict[str, bytes] = {
     "an SVG image": turn([image(SVG, "image/svg+xml"), TEXT]),
     "an SVG that says it is PNG": turn([image(SVG), TEXT]),
     "half a PNG header": turn([image(CUT_PNG), TEXT]),
-    "a PNG that says it is JPEG": turn([image(PNG, "image/jpeg"), TEXT]),
+    "a BMP that says it is PNG": turn([image(b64(picture("bmp"))), TEXT]),
     "a media type without a slash": turn([image(PNG, "png"), TEXT]),
     "a document of an unknown kind": turn([document("a.exe"), TEXT]),
     "a document without an ending": turn([document("notes"), TEXT]),

@@ -92,6 +92,44 @@ def test_check_wants_the_default_model_to_be_available(settings: Any) -> None:
 
 
 @pytest.mark.parametrize(
+    ("region", "switches", "models"),
+    [
+        # Sonnet 4.5 is called through profiles everywhere, Nova Pro in Frankfurt, and in Virginia under its own id
+        ("us-east-1", {}, ""),
+        ("us-east-1", {"CROSS_REGION_INFERENCE": False}, "Claude Sonnet 4.5 (global, us)"),
+        ("us-east-1", {"CROSS_REGION_INFERENCE": False, "GLOBAL_INFERENCE": True}, ""),
+        ("eu-central-1", {}, ""),
+        ("eu-central-1", {"CROSS_REGION_INFERENCE": False}, "Claude Sonnet 4.5 (eu, global); Nova Pro (eu)"),
+        ("eu-central-1", {"CROSS_REGION_INFERENCE": False, "GLOBAL_INFERENCE": True}, "Nova Pro (eu)"),
+        ("sa-east-1", {}, "Claude Sonnet 4.5 (global)"),
+        ("sa-east-1", {"GLOBAL_INFERENCE": True}, ""),
+        ("sa-east-1", {"INFERENCE_PROFILE_ARNS": {"claude-v4.5-sonnet": "arn:x"}}, ""),
+        ("sa-east-1", {"BEDROCK": "emulator"}, ""),
+    ],
+)
+def test_check_names_models_that_only_a_switched_off_profile_reaches(
+    settings: Any, region: str, switches: dict[str, Any], models: str
+) -> None:
+    settings.BEDROCK, settings.BEDROCK_REGION = "aws", region
+    settings.GLOBAL_AVAILABLE_MODELS = ["claude-v4.5-sonnet", "amazon-nova-pro"]
+    settings.TITLE_MODEL = "amazon-nova-pro"
+    for name, value in switches.items():
+        setattr(settings, name, value)
+    warnings = [message.msg for message in checks.models_can_be_reached()]
+    assert [warning.partition("every call is refused: ")[2] for warning in warnings] == (
+        [f"{models}."] if models else []
+    )
+    assert all(region in warning for warning in warnings)
+
+
+def test_check_looks_at_the_model_of_titles_too(settings: Any) -> None:
+    settings.BEDROCK, settings.BEDROCK_REGION, settings.CROSS_REGION_INFERENCE = "aws", "us-east-1", False
+    settings.GLOBAL_AVAILABLE_MODELS = ["amazon-nova-pro"]
+    settings.TITLE_MODEL = "claude-v3.5-haiku"
+    assert "Claude 3.5 Haiku (us)" in checks.models_can_be_reached()[0].msg
+
+
+@pytest.mark.parametrize(
     "environment",
     [
         {"DATABASE_URL": "sqlite:///x.sqlite3"},

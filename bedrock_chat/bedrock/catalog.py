@@ -35,11 +35,45 @@ class Reasoning:
 
 @dataclass(frozen=True, slots=True)
 class Caching:
-    """Prompt cache checkpoints: where they may stand, how many there may be, and how many tokens they need to work."""
+    """Prompt cache checkpoints: where they may stand, how many there may be, and how many tokens they need to work.
+
+    `targets` are tools, system and messages; empty for a model that does not cache, or caches only for accounts of a
+    closed preview. `behind` are the kinds of content blocks directly behind which a checkpoint in a message is taken,
+    as `shapes.kind_of` names them.
+    """
 
     targets: frozenset[str]
+    behind: frozenset[str]
     max_checkpoints: int
     min_tokens: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ImageLimits:
+    """Limits of the images in one request, over all its messages. None means that the limit is not known.
+
+    `most_base64_bytes` and `longest_side` (pixels) hold for each image. If a request has more than `many` images, the
+    longest side of each is `longest_side_of_many`.
+    """
+
+    most: int | None
+    most_base64_bytes: int | None
+    longest_side: int | None
+    many: int | None
+    longest_side_of_many: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentLimits:
+    """Limits of the documents in one request, over all its messages. None means that the limit is not known.
+
+    `most_bytes` holds for each document, except for those in `formats_of_any_size`, which only the size of the whole
+    request limits.
+    """
+
+    most: int | None
+    most_bytes: int | None
+    formats_of_any_size: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +99,11 @@ class PriceRow:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """One model of the catalogue. Abilities are True, False, or None where they are not known."""
+    """One model of the catalogue. Abilities are True, False, or None where they are not known.
+
+    `max_request_bytes` is the size of a request's JSON, files in base64 included. `in_region` are the regions where
+    `bedrock_id` itself may be called; everywhere else Bedrock wants an inference profile.
+    """
 
     key: str
     bedrock_id: str
@@ -82,12 +120,16 @@ class Model:
     caching: Caching
     context_window: int | None
     max_output_tokens: int | None
+    image_limits: ImageLimits
+    document_limits: DocumentLimits
+    max_request_bytes: int | None
     defaults: Defaults
     temperature: bool
     top_p: bool
     stop_sequences: bool
     top_k_path: tuple[str, ...] | None
     restrictions: frozenset[str]
+    in_region: frozenset[str]
     profiles: Mapping[str, str]
     profile_regions: Mapping[str, frozenset[str]]
     region_prices: Mapping[str, PriceRow]
@@ -116,7 +158,7 @@ def find(key: str) -> Model:
 
 def _model(key: str, facts: Mapping[str, Any]) -> Model:
     identity, abilities, parameters = facts["identity"], facts["abilities"], facts["parameters"]
-    profiles = facts["inferenceProfiles"]
+    profiles, limits = facts["inferenceProfiles"], facts["requestLimits"]
     return Model(
         key=key,
         bedrock_id=identity["bedrockId"],
@@ -133,12 +175,16 @@ def _model(key: str, facts: Mapping[str, Any]) -> Model:
         caching=_caching(abilities["promptCaching"]),
         context_window=facts["limits"]["contextWindow"],
         max_output_tokens=facts["limits"]["maxOutputTokens"],
+        image_limits=_image_limits(limits["images"]),
+        document_limits=_document_limits(limits["documents"]),
+        max_request_bytes=limits["body"]["mostBytes"],
         defaults=_defaults(facts["defaults"]),
         temperature=parameters["temperature"]["supported"] is True,
         top_p=parameters["topP"]["supported"] is True,
         stop_sequences=parameters["stopSequences"]["supported"] is True,
         top_k_path=_path(parameters["topK"].get("field")),
         restrictions=frozenset(parameters["restrictions"]),
+        in_region=frozenset(facts["inRegion"]["regions"]),
         profiles=profiles["ids"],
         profile_regions={name: frozenset(regions) for name, regions in profiles.get("sourceRegions", {}).items()},
         region_prices={name: _price_row(row) for name, row in facts["price"].get("regions", {}).items()},
@@ -159,7 +205,30 @@ def _reasoning(facts: Mapping[str, Any], defaults: Mapping[str, Any]) -> Reasoni
 
 
 def _caching(facts: Mapping[str, Any]) -> Caching:
-    return Caching(frozenset(facts["targets"]), facts["maxCheckpoints"] or 0, facts["minTokensPerCheckpoint"])
+    # Bedrock refuses a checkpoint from an account that is not in the preview, so a model in preview counts as without.
+    if facts.get("preview") or not facts["targets"]:
+        return Caching(frozenset(), frozenset(), 0, None)
+    return Caching(
+        targets=frozenset(facts["targets"]),
+        behind=frozenset(facts["behind"]["kinds"]),
+        max_checkpoints=facts["maxCheckpoints"],
+        min_tokens=facts["minTokensPerCheckpoint"],
+    )
+
+
+def _image_limits(facts: Mapping[str, Any]) -> ImageLimits:
+    many = facts["many"] or {}
+    return ImageLimits(
+        most=facts["most"],
+        most_base64_bytes=facts["mostBase64Bytes"],
+        longest_side=facts["longestSide"],
+        many=many.get("above"),
+        longest_side_of_many=many.get("longestSide"),
+    )
+
+
+def _document_limits(facts: Mapping[str, Any]) -> DocumentLimits:
+    return DocumentLimits(facts["most"], facts["mostBytes"], frozenset(facts["formatsOfAnySize"]))
 
 
 def _defaults(facts: Mapping[str, Any]) -> Defaults:

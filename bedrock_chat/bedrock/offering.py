@@ -51,6 +51,7 @@ def target_of(
 
     With both switches off the bare id is called even where Bedrock requires a profile. The switches promise that data
     stays in the region, so a clear refusal by Bedrock is better than a call to another region that nobody sees.
+    `manage.py check` warns of it (`switched_off_profiles`).
     """
     if arn := profile_arns.get(model.key):
         return Target(arn, region)
@@ -61,3 +62,14 @@ def target_of(
             if geography != GLOBAL and region in regions:
                 return Target(model.profiles[geography], region, geography)
     return Target(model.bedrock_id, region)
+
+
+def switched_off_profiles(model: Model) -> list[str]:
+    """The profiles through which alone this deployment's region reaches a model, if the settings switch them off.
+
+    Empty for a model that is called through a profile, or under its own id, or that the region does not reach at all.
+    """
+    region = settings.BEDROCK_REGION
+    if route(model).model_id != model.bedrock_id or region in model.in_region:
+        return []
+    return sorted(geography for geography, regions in model.profile_regions.items() if region in regions)

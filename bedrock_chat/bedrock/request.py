@@ -2,20 +2,23 @@
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
-from bedrock_chat.bedrock import offering
+from django.conf import settings
+
+from bedrock_chat.bedrock import attachments, offering
 from bedrock_chat.bedrock.catalog import Model, Target
-from bedrock_chat.bedrock.shapes import ConverseBlock, ConverseMessage
+from bedrock_chat.bedrock.shapes import ConverseBlock, ConverseMessage, kind_of
 from bedrock_chat.bedrock.tools import ToolSpec
 
 Content = list[ConverseBlock]
 CACHE_POINT: ConverseBlock = {"cachePoint": {"type": "default"}}
 MARKED_QUESTIONS = 2  # with the marks on system and tools that makes four, as many as Bedrock accepts
 BESIDE_A_DOCUMENT: ConverseBlock = {"text": "See the attached document."}  # Bedrock requires text beside a document
-MOST_DOCUMENTS = 5  # in the whole request
 IN_PLACE_OF_A_DOCUMENT: ConverseBlock = {"text": "(A document that was attached here is no longer sent.)"}
+IN_PLACE_OF_AN_IMAGE: ConverseBlock = {"text": "(An image that was attached here is no longer sent.)"}
+NO_ANSWER: ConverseBlock = {"text": "(no answer)"}
 LOWEST_REASONING_TOP_P = 0.95
 
 
@@ -43,6 +46,27 @@ class ModelRequest:
     body: dict[str, Any]
     streamable: bool = True
 
+    def without_cache_points(self) -> "ModelRequest":
+        """The same request without cache points, for an account whose prompts Bedrock does not cache."""
+        body = dict(self.body)
+        body["messages"] = [{**message, "content": _unmarked(message["content"])} for message in body["messages"]]
+        if "system" in body:
+            body["system"] = _unmarked(body["system"])
+        if "toolConfig" in body:
+            body["toolConfig"] = {**body["toolConfig"], "tools": _unmarked(body["toolConfig"]["tools"])}
+        return replace(self, body=body)
+
+    @property
+    def has_cache_points(self) -> bool:
+        """Whether it asks Bedrock to cache anything."""
+        contents = [message["content"] for message in self.body["messages"]]
+        parts = [self.body.get("system", ()), self.body.get("toolConfig", {}).get("tools", ()), *contents]
+        return any("cachePoint" in block for part in parts for block in part)
+
+
+def _unmarked(blocks: Sequence[Any]) -> list[Any]:
+    return [block for block in blocks if "cachePoint" not in block]
+
 
 NO_PARAMETERS = Parameters()
 
@@ -60,20 +84,21 @@ def compose(
 ) -> ModelRequest:
     """The request for `messages`, whose attachments already hold their bytes.
 
-    Raises BadRequest for images or documents that the model cannot read. `reasoning` is ignored if the model cannot
-    think, or always thinks. Messages that need no change are not copied, because a conversation may have a thousand
-    turns.
+    Raises BadRequest for images or documents that the model cannot read, or that are too many or too large in the
+    question that is asked; older ones give way to a note. Reasoning in `messages` must be this model's own.
+    `reasoning` is ignored if the model cannot think, or always thinks. Messages that need no change are not copied,
+    because a conversation may have a thousand turns.
     """
     thinks = reasoning and model.reasoning.fields is not None
-    marks = model.caching.targets if prompt_caching and model.caching.max_checkpoints else frozenset()
-    adapted = _messages(model, messages)
+    marks = model.caching.targets if prompt_caching else frozenset()
+    adapted = _messages(model, messages, instruction, tools)
     body: dict[str, Any] = {}
     if model.system_prompt is False:
         adapted = _with_instruction(instruction, adapted) if instruction else adapted
     else:
         body["system"] = _system(instruction, marked="system" in marks)
     if "messages" in marks:
-        adapted = _marked(adapted)
+        adapted = _marked(model, adapted)
     config, additional = _parameters(model, parameters, thinks=thinks)
     body |= {"messages": adapted, "inferenceConfig": config}
     if additional:
@@ -87,50 +112,82 @@ def compose(
 # ---- Messages -------------------------------------------------------------------------------------------------------
 
 
-def _messages(model: Model, messages: Sequence[ConverseMessage]) -> list[ConverseMessage]:
-    """The messages as this model accepts them, without reasoning that it did not sign and without documents' names.
+def _messages(
+    model: Model, messages: Sequence[ConverseMessage], instruction: str, tools: Sequence[ToolSpec]
+) -> list[ConverseMessage]:
+    """The messages as this model accepts them, without unsigned reasoning and without documents' names.
 
-    A conversation may contain more documents than a request may hold. The newest documents are sent, and a note in
-    place of each older one.
+    A conversation may contain more files than a request may hold: `attachments.sent` chooses, and a note stands in the
+    place of each other one.
     """
-    documents = sum("document" in block for message in messages for block in message["content"])
-    numbers = itertools.count(min(0, MOST_DOCUMENTS - documents) + 1)
+    files = attachments.of_messages(messages)
+    if not files:
+        return [message if message["role"] == "user" else _answer(model, message) for message in messages]
+    offering.refuse_unreadable(
+        model,
+        images=any("image" in block for message in messages for block in message["content"]),
+        documents=any("document" in block for message in messages for block in message["content"]),
+    )
+    others = attachments.bytes_beside(model, files, [instruction, [tool.schema for tool in tools], messages])
+    attachments.refuse_excess(model, [file for file in files if file.in_question], others)
+    is_sent, numbers = iter(attachments.sent(model, files, others)), itertools.count(1)
     return [
-        _question(model, message, numbers) if message["role"] == "user" else _answer(model, message)
+        _question(message, is_sent, numbers) if message["role"] == "user" else _answer(model, message)
         for message in messages
     ]
 
 
-def _question(model: Model, message: ConverseMessage, numbers: Iterator[int]) -> ConverseMessage:
+def _question(message: ConverseMessage, is_sent: Iterator[bool], numbers: Iterator[int]) -> ConverseMessage:
+    """A user's message with what is sent of its files, text beside its documents, and its files before its text."""
     content = message["content"]
-    has_image = any("image" in block for block in content)
-    has_document = any("document" in block for block in content)
-    offering.refuse_unreadable(model, images=has_image, documents=has_document)
-    if not has_document:
+    if not any("image" in block or "document" in block or "toolResult" in block for block in content):
         return message
-    named = [_document(block["document"], next(numbers)) if "document" in block else block for block in content]
-    if not any("text" in block for block in content):
-        named.append(BESIDE_A_DOCUMENT)
-    return {"role": "user", "content": named}
+    adapted = [_sendable(block, is_sent, numbers) for block in content]
+    if any("document" in block for block in adapted) and not any("text" in block for block in adapted):
+        adapted.append(BESIDE_A_DOCUMENT)
+    return {"role": "user", "content": _files_first(adapted)}
 
 
-def _document(document: Mapping[str, Any], number: int) -> ConverseBlock:
-    """The document under a neutral name, or a note in its place: documents to be sent have numbers from 1.
+def _sendable(block: ConverseBlock, is_sent: Iterator[bool], numbers: Iterator[int]) -> ConverseBlock:
+    """A block, or a note in its place where it is a file that is not sent.
 
-    The client's name for it is not sent, because it could inject a prompt, and Bedrock limits its alphabet.
+    A document gets a neutral name. The client's name for it is not sent, because it could inject a prompt, and Bedrock
+    limits its alphabet.
     """
-    return {"document": {**document, "name": f"document {number}"}} if number > 0 else IN_PLACE_OF_A_DOCUMENT
+    if "image" in block:
+        return block if next(is_sent) else IN_PLACE_OF_AN_IMAGE
+    if "document" in block:
+        if not next(is_sent):
+            return IN_PLACE_OF_A_DOCUMENT
+        return {"document": {**block["document"], "name": f"document {next(numbers)}"}}
+    if "toolResult" in block:
+        parts = [_sendable(cast(ConverseBlock, part), is_sent, numbers) for part in block["toolResult"]["content"]]
+        return {"toolResult": {**block["toolResult"], "content": parts}}
+    return block
+
+
+def _files_first(content: list[ConverseBlock]) -> list[ConverseBlock]:
+    """The blocks with the files before everything else, if a file stands last; else as they are.
+
+    Every family takes a cache point directly behind text, and not every family behind an image or a document.
+    """
+    if "image" not in content[-1] and "document" not in content[-1]:
+        return content
+    files = [block for block in content if "image" in block or "document" in block]
+    return files + [block for block in content if "image" not in block and "document" not in block]
 
 
 def _answer(model: Model, message: ConverseMessage) -> ConverseMessage:
+    """An answer with the reasoning that goes back, and never without any block, since Bedrock refuses that."""
     content = message["content"]
     if not any("reasoningContent" in block for block in content):
         return message
     kept = [block for block in content if "reasoningContent" not in block or _is_kept(model, block["reasoningContent"])]
-    return {"role": "assistant", "content": kept}
+    return {"role": "assistant", "content": kept or [NO_ANSWER]}
 
 
 def _is_kept(model: Model, reasoning: Mapping[str, Any]) -> bool:
+    """Whether reasoning goes back: signed one to a model that signs. Bedrock refuses all other."""
     if not model.reasoning.signed:
         return False
     return "redactedContent" in reasoning or bool(reasoning.get("reasoningText", {}).get("signature"))
@@ -142,19 +199,24 @@ def _with_instruction(instruction: str, messages: list[ConverseMessage]) -> list
     return [{"role": first["role"], "content": [{"text": instruction}, *first["content"]]}, *rest]
 
 
-def _marked(messages: list[ConverseMessage]) -> list[ConverseMessage]:
-    """The messages with cache points after the last two questions.
+def _marked(model: Model, messages: list[ConverseMessage]) -> list[ConverseMessage]:
+    """The messages with cache points in the last two questions.
 
-    Tool results get none, because the rounds of a turn follow each other too fast.
+    A point stands behind the last block of a kind behind which this model takes one. A question without such a block
+    gets none. Tool results get none either, because the rounds of a turn follow each other too fast.
     """
     marked, remaining = list(messages), MARKED_QUESTIONS
     for index in range(len(marked) - 1, -1, -1):
-        message = marked[index]
-        if message["role"] == "user" and not any("toolResult" in block for block in message["content"]):
-            marked[index] = {"role": "user", "content": [*message["content"], CACHE_POINT]}
-            remaining -= 1
-            if not remaining:
+        content = marked[index]["content"]
+        if marked[index]["role"] != "user" or any("toolResult" in block for block in content):
+            continue
+        for place in range(len(content), 0, -1):
+            if kind_of(content[place - 1]) in model.caching.behind:
+                marked[index] = {"role": "user", "content": [*content[:place], CACHE_POINT, *content[place:]]}
+                remaining -= 1
                 break
+        if not remaining:
+            break
     return marked
 
 
@@ -179,10 +241,9 @@ def _tool_config(tools: Sequence[ToolSpec], *, marked: bool) -> dict[str, Any]:
 
 def _parameters(model: Model, chosen: Parameters, *, thinks: bool) -> tuple[dict[str, Any], dict[str, Any]]:
     """`inferenceConfig` and `additionalModelRequestFields`: the chosen parameters, else the model's defaults."""
-    max_tokens = _at_most(chosen.max_tokens or model.defaults.max_tokens, model.max_output_tokens)
-    additional: dict[str, Any] = {}
-    if thinks:
-        max_tokens, additional = _thinking(model, chosen, max_tokens)
+    allowance = _at_most(chosen.max_tokens or model.defaults.max_tokens, model.max_output_tokens)
+    room, additional = _thinking(model, chosen, allowance, thinks=thinks)
+    max_tokens = _at_most(allowance + room, model.max_output_tokens)
     config: dict[str, Any] = {"maxTokens": max_tokens, **_sampling(model, chosen, thinks=thinks)}
     stops = chosen.stop_sequences if chosen.stop_sequences is not None else model.defaults.stop_sequences
     if stops is not None and model.stop_sequences:
@@ -215,20 +276,26 @@ def _sampling(model: Model, chosen: Parameters, *, thinks: bool) -> dict[str, An
     return sampling
 
 
-def _thinking(model: Model, chosen: Parameters, max_tokens: int) -> tuple[int, dict[str, Any]]:
-    """`maxTokens` and the fields that switch reasoning on.
+def _thinking(model: Model, chosen: Parameters, allowance: int, *, thinks: bool) -> tuple[int, dict[str, Any]]:
+    """The tokens to add to `maxTokens` for thinking, and the fields that switch it on.
 
-    Thinking must not use up the tokens of the answer. So if the budget is not below `maxTokens`, `maxTokens` grows by
-    the budget, up to the model's limit.
+    Bedrock counts thinking as output, so without room of its own long thinking would leave no answer. A budget that
+    does not fit beside the answer's `allowance` is cut, so that the answer keeps it. Where a model decides itself how
+    long it thinks, the room is the setting `THINKING_TOKENS`.
     """
     fields = model.reasoning.fields or {}
-    if model.reasoning.mode != "budgetTokens":
-        return max_tokens, {name: dict(value) for name, value in fields.items()}
-    budget = max(chosen.reasoning_budget or model.reasoning.default_budget, model.reasoning.min_budget)
-    if budget >= max_tokens:
-        max_tokens = _at_most(budget + max_tokens, model.max_output_tokens)
-        budget = min(budget, max_tokens - 1)
-    return max_tokens, {"thinking": {**fields["thinking"], "budget_tokens": budget}}
+    match model.reasoning.mode:
+        case "always-on":
+            return settings.THINKING_TOKENS, {}
+        case "budgetTokens" if thinks:
+            budget = chosen.reasoning_budget or model.reasoning.default_budget
+            if model.max_output_tokens is not None:
+                budget = min(budget, model.max_output_tokens - allowance)
+            budget = max(budget, model.reasoning.min_budget)
+            return budget, {"thinking": {**fields["thinking"], "budget_tokens": budget}}
+        case _ if thinks:
+            return settings.THINKING_TOKENS, {name: dict(value) for name, value in fields.items()}
+    return 0, {}
 
 
 def _at_most(tokens: int, limit: int | None) -> int:

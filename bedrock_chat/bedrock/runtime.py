@@ -11,6 +11,7 @@ from typing import Any
 from django.conf import settings
 
 from bedrock_chat.bedrock import answers, clients, event_stream, faults
+from bedrock_chat.bedrock.catalog import Target
 from bedrock_chat.bedrock.events import Closed, Event, Retrying, Stop, Usage
 from bedrock_chat.bedrock.interruption import Interruption
 from bedrock_chat.bedrock.request import ModelRequest
@@ -19,6 +20,9 @@ logger = logging.getLogger(__name__)
 
 FIRST_WAIT = 0.5
 LONGEST_WAIT = 8.0
+
+_not_caching: set[Target] = set()
+"""What Bedrock has refused to cache prompts for, since this process started: at most the models of the catalogue."""
 
 
 class _Progress:
@@ -63,12 +67,15 @@ def call(request: ModelRequest, *, stream: bool, interrupt: Interruption | None 
        retried: the model may still be at work, and the answer would be paid twice.
     4. Otherwise, such as for throttling or lack of capacity, yield `Retrying`, wait and try again. If the wait would
        end later than `MODEL_RETRY_SECONDS` after the start of the call, raise the fault instead.
+    5. If Bedrock refuses to cache, try again at once without cache points. The process remembers that.
 
     `interrupt` ends the call at once. If the connection was in use, the fault is that of a broken connection; during a
     wait, it is the fault that caused the wait. Closing the generator closes the connection.
     """
     started = time.monotonic()
     interrupt = interrupt or Interruption()
+    if request.target in _not_caching:
+        request = request.without_cache_points()
     for attempt in itertools.count():
         progress = _Progress(started)
         try:
@@ -84,6 +91,11 @@ def call(request: ModelRequest, *, stream: bool, interrupt: Interruption | None 
                 _report(fault, request)
             if progress.stop_reason is not None:
                 break
+            if isinstance(fault, faults.CachingRefused) and request.has_cache_points and not interrupt.requested:
+                _not_caching.add(request.target)
+                request = request.without_cache_points()
+                interrupt.asked = False
+                continue
             wait = _wait(fault, attempt)
             if progress.begun or wait is None or time.monotonic() + wait > started + settings.MODEL_RETRY_SECONDS:
                 raise
@@ -107,9 +119,13 @@ def _wait(fault: faults.ModelFault, attempt: int) -> float | None:
 
 
 def _report(fault: faults.ModelFault, request: ModelRequest) -> None:
-    """Logs a fault, as an error if only an operator can remove its cause. The prompt is never logged."""
+    """Logs a fault, as an error if only an operator can remove its cause. The prompt is never logged.
+
+    Neither is Bedrock's sentence, which may quote the prompt: the remedy says in our words what it was about.
+    """
     level = logging.ERROR if fault.for_operators else logging.WARNING
-    logger.log(level, "bedrock fault %s for %s in %s", fault.code, request.target.model_id, request.target.region)
+    target, remedy = request.target, f": {fault.remedy}" if fault.remedy else ""
+    logger.log(level, "bedrock fault %s for %s in %s%s", fault.code, target.model_id, target.region, remedy)
 
 
 def _once(request: ModelRequest, progress: _Progress, interrupt: Interruption, *, stream: bool) -> Generator[Event]:

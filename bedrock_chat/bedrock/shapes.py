@@ -20,3 +20,14 @@ class ConverseMessage(TypedDict):
 
     role: Literal["user", "assistant"]
     content: list[ConverseBlock]
+
+
+def kind_of(block: ConverseBlock) -> str:
+    """The member that is present in a block, such as `text` or `image`. For a document it is the format, such as `pdf`.
+
+    Models that take a cache point behind documents take it behind some formats only.
+    """
+    if document := block.get("document"):
+        form: str = document["format"]
+        return form
+    return next(iter(block))

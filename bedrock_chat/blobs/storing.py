@@ -9,7 +9,7 @@ may come late, and still deletes no other file than the one it was meant for.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 
 from django.core.files.base import ContentFile, File
@@ -51,12 +51,16 @@ def store(bodies: Mapping[str, bytes]) -> None:
 
 def locate(shas: Iterable[str]) -> dict[str, str]:
     """SHA-256 → the file's name in storage, in one query (more for many thousands). What is not stored is left out."""
-    names: dict[str, str] = {}
+    return {sha256: name for sha256, name, _ in _rows(shas)}
+
+
+def _rows(shas: Iterable[str]) -> Iterator[tuple[str, str, int]]:
+    """SHA-256, name in storage and size of those blobs that are stored."""
     wanted = list(shas)
     for start in range(0, len(wanted), AT_A_TIME):
-        rows = Blob.objects.filter(pk__in=wanted[start : start + AT_A_TIME]).values_list("sha256", "generation")
-        names |= {sha256: name_of(sha256, generation) for sha256, generation in rows}
-    return names
+        rows = Blob.objects.filter(pk__in=wanted[start : start + AT_A_TIME])
+        for sha256, generation, size in rows.values_list("sha256", "generation", "size"):
+            yield sha256, name_of(sha256, generation), size
 
 
 def refer(owner_kind: str, owner_id: int, shas: Iterable[str]) -> None:
@@ -76,16 +80,24 @@ class StoredFiles:
 
     def __init__(self) -> None:
         self._names: dict[str, str | None] = {}
+        self._sizes: dict[str, int] = {}
 
     def expect(self, shas: Iterable[str]) -> None:
         """Looks files up, in one query for all that were not looked up before."""
         new = set(shas) - self._names.keys()
-        self._names |= dict.fromkeys(new) | locate(new)
+        self._names |= dict.fromkeys(new)
+        for sha256, name, size in _rows(new):
+            self._names[sha256], self._sizes[sha256] = name, size
 
     def name(self, sha256: str) -> str | None:
         """The file's name in storage; None where the blob is gone."""
         self.expect([sha256])
         return self._names[sha256]
+
+    def size(self, sha256: str) -> int:
+        """The size in bytes, without reading the file; 0 where the blob is gone."""
+        self.expect([sha256])
+        return self._sizes.get(sha256, 0)
 
     def read(self, sha256: str) -> bytes:
         """The body. Raises FileNotFoundError (or the storage's own error) where it is gone."""

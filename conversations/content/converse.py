@@ -3,6 +3,9 @@
 import base64
 from collections.abc import Callable, Iterable, Sequence
 
+from bedrock_chat.bedrock import attachments, request
+from bedrock_chat.bedrock.attachments import Attachment
+from bedrock_chat.bedrock.catalog import Model
 from bedrock_chat.bedrock.shapes import ConverseBlock, ConverseMessage
 from conversations.content.blocks import (
     AttachmentBlock,
@@ -16,19 +19,57 @@ from conversations.tree import Node
 
 ReadFile = Callable[[str], bytes | None]
 """SHA-256 → the file's bytes; None where the file is lost."""
+SizeOf = Callable[[str], int]
+"""SHA-256 → the file's size in bytes, without reading it."""
 
 
-def history(path: Iterable[Node], contents: dict[int, list[StoredBlock]], read: ReadFile) -> list[ConverseMessage]:
-    """The messages of a branch, from the first question down. Roles alternate because the tree's do.
+def history(
+    path: Iterable[Node],
+    contents: dict[int, list[StoredBlock]],
+    read: ReadFile,
+    *,
+    model: str,
+    unsent: frozenset[str] = frozenset(),
+) -> list[ConverseMessage]:
+    """The messages of a branch, from the first question down, for the model of that key. Roles alternate because the
+    tree's do.
 
-    `contents` are the messages' blocks by their keys.
+    `contents` are the messages' blocks by their keys. Reasoning goes back to the model that made it and to no other:
+    its signature may mean nothing there, and it is no part of the conversation. Files in `unsent` are not read.
     """
     return [
-        {"role": "user", "content": question_to_converse(contents[node.pk], read)}
+        {"role": "user", "content": question_to_converse(contents[node.pk], read, unsent)}
         if node.is_question
-        else {"role": "assistant", "content": answer_to_converse(contents[node.pk])}
+        else {"role": "assistant", "content": answer_to_converse(contents[node.pk], reasoning=node.model == model)}
         for node in path
     ]
+
+
+def unsent_files(
+    model: Model, earlier: Iterable[Sequence[StoredBlock]], question: Sequence[StoredBlock], size_of: SizeOf
+) -> frozenset[str]:
+    """The files of a branch that are surely not sent, by their sizes: they need not be read.
+
+    `earlier` are the questions above, oldest first; `question` is the one that is asked, empty in a continuation.
+    """
+    shas: list[str] = []
+    files: list[Attachment] = []
+    for blocks, in_question in (*((blocks, False) for blocks in earlier), (question, True)):
+        for block in blocks:
+            if block["contentType"] == "image" or block["contentType"] == "attachment":
+                shas.append(block["blob"])
+                files.append(attachment_of(block, size_of(block["blob"]), in_question=in_question))
+    chosen = attachments.sent(model, files)
+    return frozenset(shas) - {sha256 for sha256, is_sent in zip(shas, chosen, strict=True) if is_sent}
+
+
+def attachment_of(
+    block: ImageBlock | AttachmentBlock, size: int, *, in_question: bool, body: bytes | None = None
+) -> Attachment:
+    """What the limits of a request are about: an image, whose `body` tells its pixels, or a document."""
+    if block["contentType"] == "image":
+        return Attachment("image", _image_format(block), size, in_question, body)
+    return Attachment("document", _document_format(block), size, in_question)
 
 
 def prefill(messages: Sequence[ConverseMessage]) -> list[ConverseMessage]:
@@ -41,16 +82,25 @@ def prefill(messages: Sequence[ConverseMessage]) -> list[ConverseMessage]:
     return [*earlier, {"role": "assistant", "content": [{"text": text.rstrip()}]}]
 
 
-def question_to_converse(blocks: Iterable[StoredBlock], read: ReadFile) -> list[ConverseBlock]:
-    """What the model gets of a user's message: text that is not blank, images and documents, but no tool blocks."""
+def question_to_converse(
+    blocks: Iterable[StoredBlock], read: ReadFile, unsent: frozenset[str] = frozenset()
+) -> list[ConverseBlock]:
+    """What the model gets of a user's message: text that is not blank, images and documents, but no tool blocks.
+
+    A note stands in the place of files in `unsent`.
+    """
     converse_blocks: list[ConverseBlock] = []
     for block in blocks:
         if block["contentType"] == "text":
             if block["body"].strip():
                 converse_blocks.append({"text": block["body"]})
         elif block["contentType"] == "image" or block["contentType"] == "attachment":
-            converse_blocks.append(_file_to_converse(block, read))
+            converse_blocks.append(_note(block) if block["blob"] in unsent else _file_to_converse(block, read))
     return converse_blocks
+
+
+def _note(block: ImageBlock | AttachmentBlock) -> ConverseBlock:
+    return request.IN_PLACE_OF_AN_IMAGE if block["contentType"] == "image" else request.IN_PLACE_OF_A_DOCUMENT
 
 
 def _file_to_converse(block: ImageBlock | AttachmentBlock, read: ReadFile) -> ConverseBlock:
@@ -59,13 +109,20 @@ def _file_to_converse(block: ImageBlock | AttachmentBlock, read: ReadFile) -> Co
     if body is None:
         return {"text": f"({described(block)[1]} was here; the file has been lost.)"}
     if block["contentType"] == "image":
-        return {"image": {"format": block["mediaType"].partition("/")[2], "source": {"bytes": body}}}
-    name = block["fileName"]
-    return {"document": {"format": document_format(name), "name": name, "source": {"bytes": body}}}
+        return {"image": {"format": _image_format(block), "source": {"bytes": body}}}
+    return {"document": {"format": _document_format(block), "name": block["fileName"], "source": {"bytes": body}}}
 
 
-def answer_to_converse(blocks: Sequence[StoredBlock]) -> list[ConverseBlock]:
-    """An answer as history: reasoning unmodified, text that is not blank, and at least one block of text.
+def _image_format(block: ImageBlock) -> str:
+    return block["mediaType"].partition("/")[2]
+
+
+def _document_format(block: AttachmentBlock) -> str:
+    return document_format(block["fileName"]) or ""
+
+
+def answer_to_converse(blocks: Sequence[StoredBlock], *, reasoning: bool = True) -> list[ConverseBlock]:
+    """An answer as history: reasoning unmodified if it is wanted, text that is not blank, at least one block of text.
 
     A tool use is sent back only together with its result, inside the rounds of its own turn. Bedrock refuses a tool use
     without a result.
@@ -77,6 +134,8 @@ def answer_to_converse(blocks: Sequence[StoredBlock]) -> list[ConverseBlock]:
     for block in blocks:
         if block["contentType"] == "text" and block["body"].strip():
             converse_blocks.append({"text": block["body"]})
+        elif not reasoning:
+            continue
         elif block["contentType"] == "reasoning" and block["redactedContent"]:
             redacted = base64.b64decode(block["redactedContent"])
             converse_blocks.append({"reasoningContent": {"redactedContent": redacted}})
@@ -84,7 +143,7 @@ def answer_to_converse(blocks: Sequence[StoredBlock]) -> list[ConverseBlock]:
             text = {"text": block["text"]} | ({"signature": block["signature"]} if block["signature"] else {})
             converse_blocks.append({"reasoningContent": {"reasoningText": text}})
     if not any("text" in block for block in converse_blocks):
-        converse_blocks.append({"text": "(no answer)"})
+        converse_blocks.append(request.NO_ANSWER)
     return converse_blocks
 
 

@@ -39,6 +39,11 @@ class FileReader:
         """Looks up where files lie, so that none of them needs the database when it is read."""
         self._files.expect(set(shas) - self._read.keys())
 
+    def size(self, sha256: str) -> int:
+        """The file's size in bytes, without reading it; 0 where it is lost."""
+        body = self._read.get(sha256)
+        return self._files.size(sha256) if body is None else len(body)
+
     def __call__(self, sha256: str) -> bytes | None:
         """The file's bytes, or None if it is lost."""
         if sha256 not in self._read:

@@ -1,16 +1,21 @@
-"""Validates the content blocks that a user sends. The limits are those of the Converse API's `Message` shape."""
+"""Validates the content blocks that a user sends.
+
+Numbers are checked before a list is walked, and sizes before base64 is decoded: a refusal costs next to nothing.
+Limits of images are those of the Converse API's `Message` shape, limits of documents the largest that any model has.
+What the model that is asked takes of them is judged when the turn opens (`turn.file_limits`).
+"""
 
 import base64
 import binascii
-import io
-import warnings
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from PIL import Image
 from rest_framework.exceptions import ValidationError
 
+from bedrock_chat.bedrock import attachments, catalog, images
 from bedrock_chat.blobs import storing
+from bedrock_chat.wire.renderers import dumps
 from conversations.content.blocks import (
     DOCUMENT_TYPES,
     Content,
@@ -19,15 +24,26 @@ from conversations.content.blocks import (
     ToolResult,
     ToolUse,
     document_format,
+    texts,
 )
 
+MAX_BLOCKS = 64
+"""Blocks of a message, and parts of a tool's result."""
+MAX_TEXT_BYTES = 8 * 1024 * 1024
+"""Bytes of a message's text blocks together, as UTF-8: more than any model's context window takes in."""
+MAX_TOOL_BYTES = 1024 * 1024
+"""Bytes of a message's tool blocks together, as JSON, without the files of results. No model is sent them."""
 MAX_IMAGES = 20
 MAX_IMAGE_BYTES = 3_932_160  # 3.75 MB
-MAX_IMAGE_SIDE = 8000
+MAX_IMAGE_SIDE = attachments.LONGEST_SIDE
 MAX_DOCUMENTS = 5
-MAX_DOCUMENT_BYTES = 4_718_592  # 4.5 MB
-IMAGE_FORMATS = ("gif", "jpeg", "png", "webp")
+IMAGE_FORMATS = images.FORMATS
 DOCUMENT_FORMATS = tuple(DOCUMENT_TYPES)
+MAX_DOCUMENT_BYTES = {
+    form: max(attachments.most_document_bytes(model, form) for model in catalog.MODELS.values())
+    for form in DOCUMENT_FORMATS
+}
+"""Format → the largest such document that any model takes."""
 TOOL_STATUSES = ("error", "success")
 
 JsonObject = Mapping[str, Any]
@@ -45,6 +61,8 @@ def parse(blocks: Any) -> Content:
     """Validates a user's content list (snake_case keys). Raises DRF's ValidationError with the path of each fault."""
     if not isinstance(blocks, list):
         raise ValidationError(["Expected a list of content blocks."])
+    if len(blocks) > MAX_BLOCKS:
+        raise ValidationError([f"A message holds at most {MAX_BLOCKS} content blocks."])
     files: dict[str, bytes] = {}
     stored: list[StoredBlock] = []
     errors: dict[str, Any] = {}
@@ -55,12 +73,28 @@ def parse(blocks: Any) -> Content:
             errors[str(index)] = error.detail
     if errors:
         raise ValidationError(errors)
-    kinds = [block["contentType"] for block in stored]
-    if kinds.count("image") > MAX_IMAGES:
-        raise ValidationError([f"A message holds at most {MAX_IMAGES} images."])
-    if kinds.count("attachment") > MAX_DOCUMENTS:
-        raise ValidationError([f"A message holds at most {MAX_DOCUMENTS} documents."])
+    _refuse_excess(stored)
     return Content(stored, files)
+
+
+def _refuse_excess(blocks: Sequence[StoredBlock]) -> None:
+    """Raises ValidationError for more than one message may hold. Files of tools' results count like the others."""
+    kinds: Counter[str] = Counter(block["contentType"] for block in blocks)
+    tool_bytes = 0
+    for block in blocks:
+        if block["contentType"] == "toolUse":
+            tool_bytes += len(dumps(block["body"]))
+        elif block["contentType"] == "toolResult":
+            tool_bytes += len(dumps(block["body"]))
+            kinds.update(part["kind"] for part in block["body"]["content"] if "kind" in part)
+    if kinds["image"] > MAX_IMAGES:
+        raise ValidationError([f"A message holds at most {MAX_IMAGES} images."])
+    if kinds["attachment"] + kinds["document"] > MAX_DOCUMENTS:
+        raise ValidationError([f"A message holds at most {MAX_DOCUMENTS} documents."])
+    if tool_bytes > MAX_TOOL_BYTES:
+        raise ValidationError(["What tools were given and returned holds at most 1 MB in a message."])
+    if sum(len(text.encode()) for text in texts(blocks)) > MAX_TEXT_BYTES:
+        raise ValidationError(["The text of a message holds at most 8 MB."])
 
 
 def _parse_block(block: Any, files: dict[str, bytes]) -> StoredBlock:
@@ -71,16 +105,16 @@ def _parse_block(block: Any, files: dict[str, bytes]) -> StoredBlock:
         case "text":
             return {"contentType": "text", "body": _string(block, "body")}
         case "image":
-            body = _base64(block, "body")
-            form = _image_format(block)
-            _check_image(body, form)
+            _refuse_other_types(block)
+            body = _image(block, "body")
+            form = _true_format(body)
             return {"contentType": "image", "mediaType": f"image/{form}", "blob": _keep(body, files)}
         case "attachment":
             file_name = _string(block, "file_name")
-            if document_format(file_name) is None:
+            document_form = document_format(file_name)
+            if document_form is None:
                 raise Refused("file_name", f"Expected a file of one of these kinds: {', '.join(DOCUMENT_FORMATS)}.")
-            body = _base64(block, "body")
-            _check_document(body)
+            body = _document(block, "body", document_form)
             return {"contentType": "attachment", "fileName": file_name, "blob": _keep(body, files)}
         case "tool_use" | "toolUse":
             return {"contentType": "toolUse", "body": _parse_tool_use(_object(block, "body"))}
@@ -109,6 +143,8 @@ def _parse_tool_result(body: JsonObject, files: dict[str, bytes]) -> ToolResult:
     parts = body.get("content")
     if not isinstance(parts, list):
         raise Refused("content", "Expected a list.")
+    if len(parts) > MAX_BLOCKS:
+        raise Refused("content", f"A tool's result holds at most {MAX_BLOCKS} parts.")
     return {
         "toolUseId": _string(body, "tool_use_id"),
         "status": status,
@@ -127,15 +163,13 @@ def parse_result_part(part: Any, files: dict[str, bytes]) -> ResultPart:
             form = _string(part, "format")
             if form not in IMAGE_FORMATS:
                 raise Refused("format", f"Expected one of {', '.join(IMAGE_FORMATS)}.")
-            body = _base64(part, "image")
-            _check_image(body, form)
-            return {"format": form, "blob": _keep(body, files), "kind": "image"}
+            body = _image(part, "image")
+            return {"format": _true_format(body), "blob": _keep(body, files), "kind": "image"}
         if "document" in part:
             form = _string(part, "format")
             if form not in DOCUMENT_FORMATS:
                 raise Refused("format", f"Expected one of {', '.join(DOCUMENT_FORMATS)}.")
-            body = _base64(part, "document")
-            _check_document(body)
+            body = _document(part, "document", form)
             name = _string(part, "name")
             return {"format": form, "name": name, "blob": _keep(body, files), "kind": "document"}
     raise Refused("content", "Expected an object with text, json, image or document.")
@@ -159,46 +193,52 @@ def _object(block: JsonObject, field: str) -> dict[str, Any]:
     return value
 
 
-def _base64(block: JsonObject, field: str) -> bytes:
+def _image(block: JsonObject, field: str) -> bytes:
+    return _base64(block, field, MAX_IMAGE_BYTES, "An image holds at most 3.75 MB.")
+
+
+def _document(block: JsonObject, field: str, form: str) -> bytes:
+    most = MAX_DOCUMENT_BYTES[form]
+    size = attachments.megabytes_at_most(most)
+    return _base64(block, field, most, f"A document of the format {form} holds at most {size}.")
+
+
+def _base64(block: JsonObject, field: str, most: int, too_large: str) -> bytes:
+    """The bytes of a file. Raises Refused, with the sentence `too_large` for more than `most` bytes."""
+    encoded = _string(block, field)
+    # Four characters are three bytes; up to two of the last three are padding.
+    if len(encoded) // 4 * 3 - 2 > most:
+        raise Refused(field, too_large)
     try:
-        body = base64.b64decode(_string(block, field), validate=True)
+        body = base64.b64decode(encoded, validate=True)
     except (binascii.Error, ValueError):
         raise Refused(field, "Expected base64.") from None
     if not body:
         raise Refused(field, "The file is empty.")
+    if len(body) > most:
+        raise Refused(field, too_large)
     return body
 
 
-def _image_format(block: JsonObject) -> str:
+def _refuse_other_types(block: JsonObject) -> None:
+    """Refuses an image whose media type is none that models read. Which of them it is, its bytes decide."""
     kind, _, form = _string(block, "media_type").lower().partition("/")
-    form = "jpeg" if form == "jpg" else form
-    if kind != "image" or form not in IMAGE_FORMATS:
+    if kind != "image" or form not in (*IMAGE_FORMATS, "jpg"):
         raise Refused("media_type", f"Expected one of {', '.join(f'image/{name}' for name in IMAGE_FORMATS)}.")
-    return form
 
 
-def _check_image(body: bytes, form: str) -> None:
-    """Raises Refused for an image that is too large, cannot be read, or is of another format."""
-    if len(body) > MAX_IMAGE_BYTES:
-        raise Refused("body", "An image holds at most 3.75 MB.")
+def _true_format(body: bytes) -> str:
+    """The format of an image by its bytes, whatever its name and type say: Bedrock refuses any other.
+
+    Raises Refused for what is no image, or has too many pixels.
+    """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # only the header is read
-            with Image.open(io.BytesIO(body), formats=[name.upper() for name in IMAGE_FORMATS]) as image:
-                actual, size = (image.format or "").lower(), image.size
-    except Image.DecompressionBombError:
-        actual, size = form, (MAX_IMAGE_SIDE + 1, 0)
-    except (OSError, ValueError, SyntaxError):
-        raise Refused("body", f"This is no image that can be read (expected {form}).") from None
-    if actual != form:
-        raise Refused("body", f"The image is a {actual}, not a {form}.")
-    if max(size) > MAX_IMAGE_SIDE:
+        header = images.read_header(body)
+    except images.NotAnImage:
+        raise Refused("body", f"This is no image that can be read (expected {', '.join(IMAGE_FORMATS)}).") from None
+    if header.longest_side > MAX_IMAGE_SIDE:
         raise Refused("body", f"An image is at most {MAX_IMAGE_SIDE} × {MAX_IMAGE_SIDE} pixels.")
-
-
-def _check_document(body: bytes) -> None:
-    if len(body) > MAX_DOCUMENT_BYTES:
-        raise Refused("body", "A document holds at most 4.5 MB.")
+    return header.form
 
 
 def _keep(body: bytes, files: dict[str, bytes]) -> str:

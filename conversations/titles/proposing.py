@@ -63,13 +63,11 @@ def _ask(external_id: str, path: list[Node], contents: dict[int, list[StoredBloc
     4. The title is taken out of the answer (`cleaning`).
     """
     model = catalog.find(settings.TITLE_MODEL)
-    # If reasoning cannot be turned off, there is no limit: the reasoning would use it up before the title.
-    always_reasons = model.reasoning.mode == "always-on"
     model_request = request.compose(
         model,
         offering.route(model),
         _messages(path, contents),
-        parameters=request.Parameters(max_tokens=None if always_reasons else MOST_TOKENS),
+        parameters=request.Parameters(max_tokens=MOST_TOKENS),
         prompt_caching=False,
     )
     answer, closed, fault = events.AnswerBuilder(), None, ""

@@ -22,19 +22,23 @@ def compose(turn: OpenTurn) -> ModelRequest:
 
     1. The files of the branch are looked up, in one query if there are any. Those of the question are in memory.
     2. The database connection is released: storage may be a network away, and the model surely is.
-    3. The branch becomes Converse messages. A continuation ends with the answer that it extends, and reasoning is off.
+    3. Of a long branch's files only those are read that may be sent.
+    4. The branch becomes Converse messages. A continuation ends with the answer that it extends, and reasoning is off.
        Any other turn ends with its question.
-    4. `bedrock.request` adds instruction, parameters and cache marks, and leaves out what the model refuses.
+    5. `bedrock.request` adds instruction, parameters and cache marks, and leaves out what the model refuses.
     """
     chat = turn.chat
+    earlier = [turn.contents[node.pk] for node in turn.path if node.is_question]
+    question = [] if turn.extends else chat.content.blocks
     read = FileReader(chat.content.files)
-    read.expect(sha256 for node in turn.path if node.is_question for sha256 in blob_shas(turn.contents[node.pk]))
+    read.expect(sha256 for blocks in earlier for sha256 in blob_shas(blocks))
     release_connection()
-    messages = converse.history(turn.path, turn.contents, read)
+    unsent = converse.unsent_files(chat.model, earlier, question, read.size)
+    messages = converse.history(turn.path, turn.contents, read, model=chat.model.key, unsent=unsent)
     if turn.extends:
         messages = converse.prefill(messages)
     else:
-        messages.append({"role": "user", "content": converse.question_to_converse(chat.content.blocks, read)})
+        messages.append({"role": "user", "content": converse.question_to_converse(question, read)})
     return request.compose(
         chat.model,
         offering.route(chat.model),

@@ -22,7 +22,7 @@ from bedrock_chat.wire.errors import ApiError, BadRequest, Conflict, NotFound, S
 from conversations.access import Answer
 from conversations.content.blocks import text_to_extend
 from conversations.models import Outcome
-from conversations.turn import admission, asking, closing, context_window, opening
+from conversations.turn import admission, asking, closing, context_window, file_limits, opening
 from conversations.turn.registry import RunningTurn, registered
 from conversations.turn.types import ChatInput, Finished, TurnEvent, TurnOpened, wire_ids
 
@@ -36,7 +36,8 @@ def run(
 
     1. The turn is counted, or refused if the process runs as many turns as it may.
     2. The request is refused if that can be decided without the conversation (`_refuse_at_once`).
-    3. The question's files are stored, outside of any transaction.
+    3. The question's files are stored, outside of any transaction, unless the model cannot take them. Then `opening`
+       refuses the question, or finds that it was answered before.
     4. `opening` stores the question. If it was answered before, the stored answer is the only event.
     5. The model is asked and the answer stored (`_answer`). Meanwhile others find the turn in `registry`.
 
@@ -47,7 +48,7 @@ def run(
     """
     with admission.admitted(actor):
         _refuse_at_once(chat)
-        if not chat.continue_generate:
+        if not chat.continue_generate and file_limits.are_kept(chat):
             storing.store(chat.content.files)
         turn = opening.open_turn(chat, actor=actor)
         if isinstance(turn, Answer):

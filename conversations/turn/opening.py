@@ -14,10 +14,10 @@ from bedrock_chat.wire.errors import BadRequest, Forbidden, ServiceUnavailable
 from bedrock_chat.wire.ids import new_id
 from conversations import access
 from conversations.access import Answer
-from conversations.content.blocks import StoredBlock, has_text
+from conversations.content.blocks import StoredBlock, has_text, texts
 from conversations.models import BLOB_OWNER, Conversation, ConversationQuerySet, Message, Outcome, Role
 from conversations.tree import Node, Tree
-from conversations.turn import capacity, context_window, leases, placement
+from conversations.turn import capacity, context_window, file_limits, leases, placement
 from conversations.turn.types import ChatInput, OpenTurn
 
 
@@ -177,6 +177,8 @@ def _read_branch(chat: ChatInput, conversation: Conversation, path: list[Node]) 
         blocks += chat.content.blocks
     kinds = {block["contentType"] for block in blocks}
     offering.refuse_unreadable(chat.model, images="image" in kinds, documents="attachment" in kinds)
+    if not chat.continue_generate:
+        file_limits.refuse_excess(chat, [conversation.instruction, *texts(blocks)])
     context_window.refuse_what_cannot_fit(chat, conversation.instruction, blocks)
     return contents
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bedrock_chat.bedrock import catalog, offering
+from bedrock_chat.bedrock import attachments, catalog, offering
 
 CONTRACT = json.loads((Path(__file__).parent.parent / "contract" / "contract-main.json").read_text())
 DATA = json.loads(catalog.DATA.read_text())
@@ -28,9 +28,12 @@ def test_every_model_of_the_contract_is_there() -> None:
 @pytest.mark.parametrize("key", sorted(catalog.MODELS))
 def test_every_fact_has_a_source_and_a_date(key: str) -> None:
     entry = DATA["models"][key]
-    groups = [*entry["abilities"].items(), *((name, group) for name, group in entry.items() if isinstance(group, dict))]
+    nested = ("abilities", "requestLimits")
+    groups = [group for name in nested for group in entry[name].items()]
+    groups += [(name, group) for name, group in entry.items() if isinstance(group, dict) and name not in nested]
+    groups += [("behind", behind)] if (behind := entry["abilities"]["promptCaching"]["behind"]) else []
     for name, group in groups:
-        if name != "abilities" and group.get("supported", "told") is not None:
+        if group.get("supported", "not an ability") is not None:
             assert group["source"], f"{key}.{name}"
             assert group["asOf"], f"{key}.{name}"
 
@@ -39,6 +42,44 @@ def test_what_nobody_knows_stays_unknown() -> None:
     assert catalog.find("mistral-large").prefill is None
     assert catalog.find("deepseek-r1").documents is None
     assert catalog.find("claude-v4.6-sonnet").prefill is False
+
+
+@pytest.mark.parametrize("key", sorted(catalog.MODELS))
+def test_every_source_is_explained(key: str) -> None:
+    explained = DATA["notes"]["sources"]
+
+    def named(value: Any) -> set[str]:
+        if isinstance(value, dict):
+            own = set(value["source"]) if isinstance(value.get("source"), list) else set()
+            return own.union(*(named(inner) for name, inner in value.items() if name != "disagreements"))
+        return set()
+
+    assert named(DATA["models"][key]) - explained.keys() == set()
+
+
+def test_a_model_that_is_cached_for_a_closed_preview_alone_counts_as_not_cached() -> None:
+    assert DATA["models"]["claude-v3.5-sonnet-v2"]["abilities"]["promptCaching"]["targets"]
+    assert not catalog.find("claude-v3.5-sonnet-v2").caching.targets
+
+
+@pytest.mark.parametrize(
+    ("key", "images", "image_side", "pdf", "csv", "whole"),
+    [
+        ("claude-v3.7-sonnet", 20, 8000, 4_500_000, 4_500_000, 32_000_000),
+        ("claude-v4.5-sonnet", 100, 8000, 24_000_000, 4_500_000, 32_000_000),
+        ("claude-v4.7-opus", 100, 8000, 24_000_000, 4_500_000, 32_000_000),
+        ("amazon-nova-pro", 20, 8000, 18_750_000, 4_500_000, 25_000_000),
+        ("llama3-2-90b-instruct", 1, 1120, 4_500_000, 4_500_000, 25_000_000),
+        ("mistral-large", 0, None, 4_500_000, 4_500_000, 25_000_000),
+    ],
+)
+def test_what_a_request_may_hold(key: str, images: int, image_side: int | None, pdf: int, csv: int, whole: int) -> None:
+    model = catalog.find(key)
+    assert attachments.most_images(model) == images
+    assert model.image_limits.longest_side == image_side
+    assert attachments.most_document_bytes(model, "pdf") == pdf
+    assert attachments.most_document_bytes(model, "csv") == csv
+    assert attachments.most_request_bytes(model) == whole
 
 
 def test_an_unknown_key_is_an_error_of_its_own() -> None:

@@ -8,8 +8,9 @@ from botocore.exceptions import ClientError
 
 from tests.bedrock.boto import SONNET, THINKING, TOOLS, assistant, boto, converse, kinds, stream, text, user
 from tests.emulator import Emulator
+from tests.pictures import image_block
 
-PIXEL = {"image": {"format": "png", "source": {"bytes": b"not really a picture"}}}
+PIXEL = image_block()
 NOTES = {"document": {"format": "txt", "name": "document 1", "source": {"bytes": b"notes"}}}
 TOOL_USE = {"toolUse": {"toolUseId": "t1", "name": "weather", "input": {"city": "Rome"}}}
 TOOL_RESULT = {"toolResult": {"toolUseId": "t1", "content": [{"text": "sunny"}]}}
@@ -39,6 +40,36 @@ def test_both_operations_give_the_same_answer(emulator: Emulator, message: objec
     whole, events = converse(emulator, message), stream(emulator, message)
     assert text(whole) == text(events) == answer
     assert whole["stopReason"] == events[-2]["messageStop"]["stopReason"] == stop
+
+
+@pytest.mark.parametrize(
+    ("marker", "max_tokens", "answer", "stop"),
+    [
+        ("[[thinks:1000]]", 2_048, "Echo: [[thinks:1000]]", "end_turn"),
+        ("[[thinks:5000]]", 2_048, "Echo: [[thinks:5000]]", "end_turn"),  # no more than the budget
+        ("[[thinks:1024]]", 1_024 + 2, "the quick", "max_tokens"),
+        ("[[thinks:1024]]", 1_025, "the", "max_tokens"),
+    ],
+)
+def test_thinking_counts_against_max_tokens(
+    emulator: Emulator, marker: str, max_tokens: int, answer: str, stop: str
+) -> None:
+    words = "[[words:9]]" if stop == "max_tokens" else ""
+    limits = {"inferenceConfig": {"maxTokens": max_tokens}, "additionalModelRequestFields": THINKING}
+    answer_of_model = converse(emulator, f"{marker}{words}", **limits)
+    assert (text(answer_of_model), answer_of_model["stopReason"]) == (answer, stop)
+
+
+def test_thinking_that_uses_everything_up_leaves_no_answer(emulator: Emulator) -> None:
+    answer_of_model = converse(
+        emulator, "[[thinks:9000]]", model="deepseek.r1-v1:0", inferenceConfig={"maxTokens": 8_192}
+    )
+    assert (text(answer_of_model), answer_of_model["stopReason"], answer_of_model["usage"]["outputTokens"]) == (
+        "",
+        "max_tokens",
+        8_192,
+    )
+    assert text(converse(emulator, "[[thinks:9000]]", inferenceConfig={"maxTokens": 10})) == "Echo: [[thinks:9000]]"
 
 
 def test_only_the_last_question_has_markers(emulator: Emulator) -> None:

@@ -1,6 +1,5 @@
 """The emulator refuses what Bedrock refuses, with Bedrock's error code and sentence."""
 
-import base64
 from typing import Any
 
 import pytest
@@ -13,6 +12,7 @@ from bedrock_chat.bedrock.request import Parameters, compose
 from bedrock_chat.bedrock.tools import ToolSpec
 from tests.bedrock.boto import SONNET, THINKING, TOOLS, assistant, boto, converse, text, user
 from tests.emulator import Emulator
+from tests.pictures import b64, picture
 
 HAIKU, OPUS_47 = "anthropic.claude-haiku-4-5-20251001-v1:0", "anthropic.claude-opus-4-7"
 MISTRAL_7B, LLAMA, NOVA = "mistral.mistral-7b-instruct-v0:2", "meta.llama3-3-70b-instruct-v1:0", "amazon.nova-pro-v1:0"
@@ -21,24 +21,24 @@ POINT = {"cachePoint": {"type": "default"}}
 TOOL_USE = {"toolUse": {"toolUseId": "t1", "name": "weather", "input": {}}}
 
 
-def image(size: int = 9) -> dict[str, Any]:
-    return {"image": {"format": "png", "source": {"bytes": base64.b64encode(b"x" * size).decode()}}}
+def image(body: bytes | None = None, form: str = "png") -> dict[str, Any]:
+    return {"image": {"format": form, "source": {"bytes": b64(body or picture(form))}}}
 
 
 def document(name: str = "notes", size: int = 9) -> dict[str, Any]:
-    return {"document": {"format": "txt", "name": name, "source": {"bytes": base64.b64encode(b"x" * size).decode()}}}
+    return {"document": {"format": "txt", "name": name, "source": {"bytes": b64(b"x" * size)}}}
 
 
 def result(tool_use_id: str = "t1", **fields: Any) -> dict[str, Any]:
     return {"toolResult": {"toolUseId": tool_use_id, "content": [{"text": "sunny"}], **fields}}
 
 
-def refusal(*messages: Any, model: str = SONNET, streaming: bool = False, **fields: Any) -> str:
-    """Why Bedrock would refuse the request; empty where it would not."""
+def refusal(*messages: Any, model: str = SONNET, streaming: bool = False, size: int = 0, **fields: Any) -> str:
+    """Why Bedrock would refuse the request; empty where it would not. `size` is that of its JSON."""
     body = {"messages": [user(message) if isinstance(message, str) else message for message in messages], **fields}
     try:
         shapes.check("ConverseStream" if streaming else "Converse", body)
-        validation.check(body, model_of(model), streaming=streaming)
+        validation.check(body, model_of(model), streaming=streaming, size=size)
     except Refusal as refused:
         return f"{refused.code}: {refused.message}"
     return ""
@@ -56,9 +56,11 @@ def refusal(*messages: Any, model: str = SONNET, streaming: bool = False, **fiel
         (["a", assistant(image())], "image blocks are allowed in user messages only"),
         (["a", assistant(document(), "x")], "document blocks are allowed in user messages only"),
         (["a", assistant("ends in a space ")], "cannot end with trailing whitespace"),
-        ([user(*[image()] * 21, "x")], "too many images"),
-        ([user(image(4 * 1024 * 1024), "x")], "image exceeds 3.75 MB"),
-        ([user(document(size=5 * 1024 * 1024), "x")], "exceeds the maximum size of 4.5 MB"),
+        ([user(*[image()] * 21, "x")], "too many images and documents: 21 + 0 > 20"),
+        (
+            [user(document(size=4_500_001), "x")],
+            "The maximum document size is 4.5 MB. Reduce the size of your document",
+        ),
         ([user(document())], "text block must be included with a document"),
         ([user(*[document(f"d{n}") for n in range(6)], "x")], "more than 5 documents"),
         ([user(document(), "x"), assistant("y"), user(document(), "z")], "duplicate document names"),
@@ -76,7 +78,7 @@ def test_a_conversation_that_bedrock_refuses(messages: list[Any], reason: str) -
 @pytest.mark.parametrize(
     "messages",
     [
-        [user(*[image(3_932_160)] * 2, *[image()] * 18, "x")],
+        [user(*[image(picture(weight=3_932_160))] * 2, *[image()] * 18, "x")],
         [user(*[document(f"a (b) [c]-{n}") for n in range(5)], "x")],
         ["a", assistant("b"), "c"],
         ["a", assistant("to be continued")],
@@ -211,29 +213,23 @@ def test_images_and_documents_are_refused_where_the_model_sees_none() -> None:
     assert "documents" in refusal(user(document(), "x"), model="amazon.nova-micro-v1:0")
 
 
-def test_unsigned_reasoning_does_not_go_back_to_a_model_that_signs() -> None:
-    thought = {"reasoningContent": {"reasoningText": {"text": "Hm."}}}
-    assert "signature: Field required" in refusal("a", assistant(thought, "b"), "c")
-    assert refusal("a", assistant(thought, "b"), "c", model=DEEPSEEK) == ""
-
-
 @pytest.mark.parametrize(
-    ("model", "marked", "reason"),
+    ("model", "reasoning", "reason"),
     [
-        (SONNET, {"messages": [user(*["a", POINT] * 5)]}, "A maximum of 4 blocks"),
-        (SONNET, {"messages": [user(*["a", POINT] * 4)]}, ""),
-        (LLAMA, {"messages": [user("a", POINT)]}, "AccessDeniedException: You invoked an unsupported model"),
-        (NOVA, {"toolConfig": {"tools": [*TOOLS["tools"], POINT]}}, "extraneous key [cachePoint]"),
-        (
-            SONNET,
-            {"messages": [user("a", POINT, "b", {"cachePoint": {"type": "default", "ttl": "1h"}})]},
-            "must not come after",
-        ),
+        (SONNET, {"reasoningText": {"text": "Hm."}}, "messages.1.content.0.thinking.signature: Field required"),
+        (SONNET, {"reasoningText": {"text": "Hm.", "signature": "c2ln"}}, ""),
+        (SONNET, {"redactedContent": "AAE="}, ""),
+        (DEEPSEEK, {"reasoningText": {"text": "Hm."}}, "User messages cannot contain reasoning content"),
+        (DEEPSEEK, {"redactedContent": "AAE="}, "User messages cannot contain reasoning content"),
+        (NOVA, {"reasoningText": {"text": "Hm."}}, "User messages cannot contain reasoning content"),
+        (GPT_OSS, {"reasoningText": {"text": "Hm.", "signature": "c2ln"}}, "reasoningContent.reasoningText.signature"),
+        (LLAMA, {"reasoningText": {"text": "Hm.", "signature": "c2ln"}}, "reasoningContent.reasoningText.signature"),
     ],
 )
-def test_marks_of_the_prompt_cache(model: str, marked: dict[str, Any], reason: str) -> None:
-    body = {"messages": [user("a")], **marked}
-    message = refusal(*body.pop("messages"), model=model, **body)
+def test_reasoning_goes_back_signed_to_a_model_that_signs_and_to_no_other(
+    model: str, reasoning: dict[str, Any], reason: str
+) -> None:
+    message = refusal("a", assistant({"reasoningContent": reasoning}, "b"), "c", model=model)
     assert reason in message
     assert bool(reason) == bool(message)
 

@@ -12,9 +12,17 @@ from bedrock_chat.bedrock.emulator import shapes, validation
 from bedrock_chat.bedrock.request import ModelRequest, Parameters, compose
 from bedrock_chat.bedrock.tools import ToolSpec
 from bedrock_chat.wire.errors import BadRequest
+from tests.pictures import b64, document_block, image_block
 
 RECORDED = json.loads((Path(__file__).parent.parent / "contract" / "model-requests.json").read_text())
 INSTRUCTED = {"bot": "You are mr-bot.", "agent": "You are mr-agent.", "kb-tool": "You are mr-kb."}
+ROOM_TO_THINK = {
+    "reasoning-claude-v3.7-sonnet": 1024,
+    "reasoning-claude-v4.6-sonnet": 8192,
+    "model-deepseek-r1": 4096,  # more than the recorded 4096 and these it cannot write
+    "model-gpt-oss-20b": 8192,
+}
+"""What `maxTokens` of a recorded request that thinks is short of."""
 PLACEHOLDER = re.compile(r"<.*chars>")
 MODELS = sorted(catalog.MODELS)
 
@@ -38,10 +46,10 @@ def assistant(*blocks: Any) -> dict[str, Any]:
 
 
 def document(name: str = "n") -> dict[str, Any]:
-    return {"document": {"format": "txt", "name": name, "source": {"bytes": b"x"}}}
+    return document_block(name=name)
 
 
-IMAGE = {"image": {"format": "png", "source": {"bytes": b"x"}}}
+IMAGE = image_block()
 
 
 def without_marks(value: Any) -> Any:
@@ -99,6 +107,7 @@ def test_the_request_equals_the_recorded_one(name: str, call: dict[str, Any]) ->
     key = next(model.key for model in catalog.MODELS.values() if model.bedrock_id == model_id)
     ours = composed_like(name, key, call["body"])
     expected = json.loads(json.dumps(call["body"]).replace('"my notesv1"', '"document 1"'))
+    expected["inferenceConfig"]["maxTokens"] += ROOM_TO_THINK.get(name, 0)
     for part in expected["system"]:
         if "text" in part:
             part["text"] = INSTRUCTED[name]
@@ -116,7 +125,7 @@ def test_every_recording_is_compared() -> None:
 
 def check(request: ModelRequest) -> None:
     """Checks a request against Bedrock's rules as the emulator has them. Raises Refusal."""
-    body = json.loads(json.dumps(request.body, default=lambda _: "eA=="))
+    body = json.loads(json.dumps(request.body, default=b64))
     shapes.check("Converse", body)
     validation.check(body, request.model, streaming=request.streamable)
 
@@ -178,18 +187,54 @@ def test_nova_has_its_top_k_in_a_place_of_its_own() -> None:
 # ---- Reasoning ------------------------------------------------------------------------------------------------------
 
 
-def test_a_reasoning_budget_leaves_the_answer_its_allowance() -> None:
-    body = ask("claude-v3.7-sonnet", parameters=Parameters(max_tokens=500), reasoning=True).body
-    assert body["additionalModelRequestFields"]["thinking"]["budget_tokens"] == 1024
-    assert body["inferenceConfig"]["maxTokens"] == 1524
+@pytest.mark.parametrize(
+    ("key", "room"),
+    [
+        ("claude-v3.7-sonnet", 1024),
+        ("claude-v4.1-opus", 1024),
+        ("claude-v4.6-sonnet", 8192),
+        ("claude-v4.7-opus", 8192),
+        ("gpt-oss-120b", 8192),
+        ("deepseek-r1", 7692),  # its limit, 8192, less the answer's 500
+    ],
+)
+def test_in_every_mode_the_answer_keeps_its_allowance_beside_the_thinking(key: str, room: int) -> None:
+    config = ask(key, parameters=Parameters(max_tokens=500), reasoning=True).body["inferenceConfig"]
+    assert config["maxTokens"] == 500 + room
 
 
-def test_a_budget_beyond_the_model_stays_below_its_limit() -> None:
+@pytest.mark.parametrize("key", ["claude-v3.7-sonnet", "claude-v4.7-opus", "amazon-nova-pro", "claude-v3-haiku"])
+def test_who_does_not_think_needs_no_room_to(key: str) -> None:
+    assert ask(key, parameters=Parameters(max_tokens=500)).body["inferenceConfig"]["maxTokens"] == 500
+
+
+def test_the_room_to_think_is_a_setting_where_the_model_decides_itself(settings: Any) -> None:
+    settings.THINKING_TOKENS = 100
+    chosen = Parameters(max_tokens=500)
+    assert ask("claude-v4.6-opus", parameters=chosen, reasoning=True).body["inferenceConfig"]["maxTokens"] == 600
+    assert ask("gpt-oss-20b", parameters=chosen).body["inferenceConfig"]["maxTokens"] == 600
+    assert ask("claude-v3.7-sonnet", parameters=chosen, reasoning=True).body["inferenceConfig"]["maxTokens"] == 1524
+
+
+def test_a_budget_is_added_to_the_allowance() -> None:
+    body = ask("claude-v3.7-sonnet", parameters=Parameters(max_tokens=500, reasoning_budget=3000), reasoning=True).body
+    assert body["additionalModelRequestFields"]["thinking"]["budget_tokens"] == 3000
+    assert body["inferenceConfig"]["maxTokens"] == 3500
+
+
+def test_a_budget_beyond_the_model_leaves_the_answer_its_allowance() -> None:
     limit = catalog.find("claude-v3.7-sonnet").max_output_tokens
     assert limit is not None
-    body = ask("claude-v3.7-sonnet", parameters=Parameters(reasoning_budget=10 * limit), reasoning=True).body
+    chosen = Parameters(max_tokens=500, reasoning_budget=10 * limit)
+    body = ask("claude-v3.7-sonnet", parameters=chosen, reasoning=True).body
     assert body["inferenceConfig"]["maxTokens"] == limit
-    assert body["additionalModelRequestFields"]["thinking"]["budget_tokens"] == limit - 1
+    assert body["additionalModelRequestFields"]["thinking"]["budget_tokens"] == limit - 500
+
+
+def test_an_allowance_of_all_a_model_can_write_leaves_the_smallest_budget() -> None:
+    body = ask("claude-v4.1-opus", parameters=Parameters(max_tokens=10**6), reasoning=True).body
+    assert body["inferenceConfig"]["maxTokens"] == 32_000
+    assert body["additionalModelRequestFields"]["thinking"]["budget_tokens"] == 1024
 
 
 def test_with_reasoning_temperature_is_one_and_top_k_stays_out() -> None:
@@ -219,6 +264,20 @@ def test_signed_reasoning_goes_back_unmodified_and_other_is_left_out() -> None:
     assert ask("deepseek-r1", *history).body["messages"][1]["content"] == [{"text": "b"}]
 
 
+def test_an_answer_that_was_reasoning_alone_is_never_sent_empty() -> None:
+    unsigned = {"reasoningContent": {"reasoningText": {"text": "hm"}}}
+    signed = {"reasoningContent": {"reasoningText": {"text": "hm", "signature": "s"}}}
+    for key, thought, sent in (
+        ("claude-v3.7-sonnet", unsigned, {"text": "(no answer)"}),
+        ("claude-v3.7-sonnet", signed, signed),
+        ("amazon-nova-pro", signed, {"text": "(no answer)"}),
+        ("deepseek-r1", unsigned, {"text": "(no answer)"}),
+    ):
+        request = ask(key, user("a"), assistant(thought), user("c"))
+        check(request)
+        assert request.body["messages"][1]["content"] == [sent]
+
+
 # ---- Documents ------------------------------------------------------------------------------------------------------
 
 
@@ -246,6 +305,10 @@ def marks(request: ModelRequest) -> int:
     return json.dumps(request.body, default=str).count("cachePoint")
 
 
+def kinds(request: ModelRequest, message: int = -1) -> list[str]:
+    return [next(iter(block)) for block in request.body["messages"][message]["content"]]
+
+
 def test_cache_marks_stand_where_the_model_takes_them() -> None:
     tool = ToolSpec("t", "d", {"type": "object"})
     history = [user("a"), assistant("b"), user("c"), assistant("d"), user("e")]
@@ -253,7 +316,55 @@ def test_cache_marks_stand_where_the_model_takes_them() -> None:
     assert marks(ask("claude-v4.5-sonnet", *history, **everything)) == 4
     assert marks(ask("amazon-nova-pro", *history, **everything)) == 3  # not beside tools
     assert marks(ask("claude-v3.5-sonnet", *history, **everything)) == 0
+    assert marks(ask("claude-v3.5-sonnet-v2", *history, **everything)) == 0  # only in a preview that is closed
     assert marks(ask("claude-v4.5-sonnet", *history, **everything, prompt_caching=False)) == 0
+
+
+@pytest.mark.parametrize("form", ["csv", "doc", "docx", "html", "md", "pdf", "txt", "xls", "xlsx"])
+@pytest.mark.parametrize("key", ["claude-v3.7-sonnet", "claude-v4.7-opus", "amazon-nova-pro"])
+def test_a_document_stands_before_the_text_and_the_mark_behind_it(key: str, form: str) -> None:
+    for content in (("a", document_block(form)), (document_block(form), "a"), (document_block(form),)):
+        request = ask(key, user(*content))
+        check(request)
+        assert kinds(request) == ["document", "text", "cachePoint"]
+
+
+@pytest.mark.parametrize("key", ["claude-v4.5-haiku", "amazon-nova-lite"])
+def test_so_it_is_with_images(key: str) -> None:
+    request = ask(key, user("a", IMAGE, document(), "b", IMAGE))
+    check(request)
+    assert kinds(request) == ["image", "document", "image", "text", "text", "cachePoint"]
+
+
+def test_an_order_that_ends_in_text_is_the_users() -> None:
+    assert kinds(ask("amazon-nova-pro", user("a", IMAGE, "b", IMAGE, "c")))[:-1] == [
+        "text",
+        "image",
+        "text",
+        "image",
+        "text",
+    ]
+
+
+def test_where_nothing_stands_before_it_there_is_no_mark() -> None:
+    history = [user("a"), assistant("b"), user(IMAGE)]
+    assert kinds(ask("amazon-nova-pro", *history)) == ["image"]
+    assert kinds(ask("claude-v4.5-sonnet", *history)) == ["image", "cachePoint"]
+    further_up = ask("amazon-nova-pro", user("z"), assistant("y"), *history)
+    assert [kinds(further_up, index) for index in (0, 2, 4)] == [
+        ["text", "cachePoint"],
+        ["text", "cachePoint"],
+        ["image"],
+    ]
+
+
+def test_marks_can_be_taken_out_of_a_whole_request() -> None:
+    tool = ToolSpec("t", "d", {"type": "object"})
+    request = ask("claude-v4.5-sonnet", user("a", IMAGE), assistant("b"), user("c"), instruction="i", tools=[tool])
+    bare = request.without_cache_points()
+    assert (request.has_cache_points, bare.has_cache_points) == (True, False)
+    assert bare.body == without_marks(request.body)
+    assert marks(request) == 4
 
 
 def test_messages_that_need_no_change_are_not_copied() -> None:

@@ -1,11 +1,8 @@
 """Content blocks: which are accepted, which are refused and with which message, and what the model gets."""
 
-import base64
-import io
 from typing import Any
 
 import pytest
-from PIL import Image
 from rest_framework.exceptions import ValidationError
 
 from bedrock_chat.wire.errors import field_errors
@@ -13,16 +10,7 @@ from conversations.content import parsing
 from conversations.content.blocks import blob_shas, extend
 from conversations.content.converse import answer_to_converse, from_converse, question_to_converse
 from conversations.content.wire import to_wire
-
-
-def b64(body: bytes) -> str:
-    return base64.b64encode(body).decode()
-
-
-def picture(form: str = "png", size: tuple[int, int] = (2, 2)) -> bytes:
-    file = io.BytesIO()
-    Image.new("RGB", size).save(file, form)
-    return file.getvalue()
+from tests.pictures import b64, phone_picture, picture
 
 
 def image(form: str = "png", **fields: Any) -> dict[str, Any]:
@@ -31,6 +19,11 @@ def image(form: str = "png", **fields: Any) -> dict[str, Any]:
 
 def document(name: str = "notes.txt", body: bytes = b"some notes") -> dict[str, Any]:
     return {"content_type": "attachment", "file_name": name, "body": b64(body)}
+
+
+def result(parts: list[Any]) -> dict[str, Any]:
+    body = {"tool_use_id": "t", "status": "success", "content": parts}
+    return {"content_type": "toolResult", "body": body}
 
 
 TEXT = {"content_type": "text", "body": "hello"}
@@ -46,6 +39,26 @@ def refusal(blocks: Any) -> list[str]:
 def test_every_image_format_of_bedrock_is_taken(form: str) -> None:
     parsed = parsing.parse([image(form)])
     assert parsed.blocks == [{"contentType": "image", "mediaType": f"image/{form}", "blob": next(iter(parsed.files))}]
+
+
+@pytest.mark.parametrize("form", parsing.IMAGE_FORMATS)
+@pytest.mark.parametrize("media_type", ["image/png", "image/jpg", "IMAGE/WEBP"])
+def test_the_bytes_of_an_image_decide_its_type(form: str, media_type: str) -> None:
+    parsed = parsing.parse([image(form, media_type=media_type)])
+    assert parsed.blocks[0]["mediaType"] == f"image/{form}"
+
+
+def test_a_phones_multi_picture_jpeg_is_a_jpeg_and_stays_as_it_is() -> None:
+    body = phone_picture()
+    parsed = parsing.parse([image("jpeg", body=b64(body))])
+    assert parsed.blocks[0]["mediaType"] == "image/jpeg"
+    assert list(parsed.files.values()) == [body]
+
+
+def test_so_it_is_for_an_image_in_a_tools_result() -> None:
+    files: dict[str, bytes] = {}
+    for body, form in ((picture("webp"), "webp"), (phone_picture(), "jpeg")):
+        assert parsing.parse_result_part({"format": "png", "image": b64(body)}, files)["format"] == form
 
 
 @pytest.mark.parametrize("form", parsing.DOCUMENT_FORMATS)
@@ -72,7 +85,7 @@ def test_bodies_are_kept_once_and_apart_from_the_blocks() -> None:
         ({**image(), "media_type": None}, "content.0.mediaType: This field is required."),
         ({**image(), "media_type": "png"}, "content.0.mediaType: Expected one of image/gif"),
         ({**image(), "media_type": "image/svg+xml"}, "content.0.mediaType: Expected one of image/gif"),
-        ({**image(), "media_type": "image/jpeg"}, "content.0.body: The image is a png, not a jpeg."),
+        ({**image(), "media_type": "image/heic"}, "content.0.mediaType: Expected one of image/gif"),
         ({**image(), "body": "abc"}, "content.0.body: Expected base64."),
         ({**image(), "body": "üüüü"}, "content.0.body: Expected base64."),
         ({**image(), "body": ""}, "content.0.body: The file is empty."),
@@ -82,7 +95,11 @@ def test_bodies_are_kept_once_and_apart_from_the_blocks() -> None:
         ({**image(), "body": b64(picture() + bytes(4_000_000))}, "content.0.body: An image holds at most 3.75 MB."),
         (document("program.exe"), "content.0.fileName: Expected a file of one of these kinds"),
         (document("noending"), "content.0.fileName: Expected a file of one of these kinds"),
-        (document(body=bytes(4_718_593)), "content.0.body: A document holds at most 4.5 MB."),
+        ({**image(), "body": b64(picture("bmp"))}, "content.0.body: This is no image that can be read"),
+        (document(body=bytes(4_500_001)), "content.0.body: A document of the format txt holds at most 4.5 MB."),
+        (document("a.xlsx", bytes(4_500_001)), "content.0.body: A document of the format xlsx holds at most 4.5 MB."),
+        (document("a.docx", bytes(18_750_001)), "content.0.body: A document of the format docx holds at most 18.7 MB."),
+        (document("a.pdf", bytes(24_000_001)), "content.0.body: A document of the format pdf holds at most 24 MB."),
         ({"content_type": "toolUse", "body": {"tool_use_id": "t"}}, "content.0.name: This field is required."),
         ({"content_type": "toolResult", "body": {"status": "maybe"}}, "content.0.status: Expected one of error"),
     ],
@@ -100,6 +117,53 @@ def test_numbers_of_images_and_documents_are_bedrocks() -> None:
     assert len(parsing.parse([image()] * 20 + [document()] * 5).blocks) == 25
     assert refusal([image()] * 21) == ["content: A message holds at most 20 images."]
     assert refusal([document()] * 6) == ["content: A message holds at most 5 documents."]
+
+
+def test_files_in_results_of_tools_count_with_the_messages_own() -> None:
+    pictures = [{"format": "png", "image": b64(picture())}] * 10
+    texts = [{"format": "txt", "name": "n", "document": b64(b"d")}] * 3
+    assert parsing.parse([result(pictures), result(pictures), result(texts), document(), document()]).blocks
+    assert refusal([result(pictures), result(pictures), image()]) == ["content: A message holds at most 20 images."]
+    assert refusal([result(texts), *[document()] * 3]) == ["content: A message holds at most 5 documents."]
+
+
+def test_a_message_holds_64_blocks_and_a_result_64_parts() -> None:
+    assert len(parsing.parse([TEXT] * 64).blocks) == 64
+    assert parsing.parse([result([{"text": ""}] * 64)] * 64).blocks
+    # The faults of the blocks are not even looked for.
+    assert refusal([{}] * 65) == ["content: A message holds at most 64 content blocks."]
+    assert refusal([result([{}] * 65)]) == ["content.0.content: A tool's result holds at most 64 parts."]
+
+
+@pytest.mark.parametrize("character", ["a", "ü", "語", "😀"])
+def test_a_message_holds_8_mb_of_text(character: str) -> None:
+    half = {"content_type": "text", "body": character * (4 * 1024 * 1024 // len(character.encode()))}
+    assert parsing.parse([half, half]).size > 8 * 1024 * 1024
+    assert refusal([half, half, TEXT]) == ["content: The text of a message holds at most 8 MB."]
+
+
+@pytest.mark.parametrize(
+    "half",
+    [
+        {"content_type": "toolUse", "body": {"tool_use_id": "t", "name": "n", "input": {"a": "b" * 524_000}}},
+        {"content_type": "toolUse", "body": {"tool_use_id": "t", "name": "n", "input": {"a": [7] * 262_000}}},
+        {"content_type": "toolUse", "body": {"tool_use_id": "t", "name": "n" * 524_000, "input": {}}},
+        {"content_type": "toolResult", "body": {"tool_use_id": "t" * 524_000, "status": "error", "content": []}},
+        result([{"text": "ü" * 131_000}, {"json": {"a": "ü" * 131_000}}]),
+    ],
+)
+def test_tool_blocks_hold_1_mb_together(half: dict[str, Any]) -> None:
+    assert parsing.parse([half, half, TEXT]).blocks
+    more = result([{"text": "a" * 2000}])
+    assert refusal([half, half, more]) == [
+        "content: What tools were given and returned holds at most 1 MB in a message."
+    ]
+
+
+@pytest.mark.parametrize(("block", "most"), [(image(), 3_932_160), (document("a.csv"), 4_500_000)])
+def test_a_file_that_is_too_large_is_not_decoded(block: dict[str, Any], most: int) -> None:
+    assert "holds at most" not in refusal([{**block, "body": "?" * (most // 3 * 4)}])[0]
+    assert "holds at most" in refusal([{**block, "body": "?" * (most // 3 * 4 + 8)}])[0]
 
 
 @pytest.mark.parametrize("blocks", [[], [{"content_type": "text", "body": " \n"}]])
@@ -149,6 +213,13 @@ def test_an_answer_of_tools_or_blanks_goes_back_as_no_answer() -> None:
 def test_redacted_reasoning_survives_the_round_trip() -> None:
     blocks = [{"reasoningContent": {"redactedContent": b"\x00\xff"}}, {"text": "so"}]
     assert answer_to_converse(from_converse(blocks)) == blocks
+
+
+def test_reasoning_that_is_not_wanted_is_left_out_and_an_answer_of_it_alone_is_none() -> None:
+    thought = {"reasoningContent": {"reasoningText": {"text": "Hm.", "signature": "s"}}}
+    redacted = {"reasoningContent": {"redactedContent": b"x"}}
+    assert answer_to_converse(from_converse([thought, redacted, {"text": "so"}]), reasoning=False) == [{"text": "so"}]
+    assert answer_to_converse(from_converse([thought]), reasoning=False) == [{"text": "(no answer)"}]
 
 
 def test_new_text_joins_the_last_text_where_the_model_went_on() -> None:

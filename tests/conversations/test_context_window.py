@@ -122,7 +122,7 @@ def test_plain_documents_of_the_message_count_and_others_do_not(alice: APIClient
 
     assert "at least 562,500 tokens" in attached("a.txt").json()["detail"]
     assert not Message.objects.exists()
-    assert "about " in attached("a.pdf").json()["detail"]
+    assert "about " in attached("a.docx").json()["detail"]
     assert Message.objects.get().outcome == Outcome.FAILED
 
 

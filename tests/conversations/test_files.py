@@ -159,8 +159,8 @@ def test_a_lost_file_leaves_its_conversation_open_to_questions(
         assert say(alice, "c1", "What was in it?").status_code == 200
     assert image_sha256() in caplog.text
     sent = emulator.requests()[-1]["body"]["messages"][0]["content"]
-    assert [next(iter(block)) for block in sent[:3]] == ["text", "text", "document"]
-    assert sent[1] == {"text": "(image.png was here; the file has been lost.)"}
+    assert [next(iter(block)) for block in sent[:3]] == ["document", "text", "text"]
+    assert sent[2] == {"text": "(image.png was here; the file has been lost.)"}
 
 
 def test_files_of_a_branch_cost_one_query_however_many_they_are(alice: APIClient, png: str) -> None:

@@ -23,6 +23,7 @@ def question(pk: int, parent: int | None = None, **facts: Any) -> Node:
         parent_id=parent,
         role="user",
         stop_reason="",
+        model="claude-v3.7-sonnet",
         **{"content_digest": f"d{pk}", **facts},
     )
 
@@ -38,6 +39,7 @@ def answer(pk: int, parent: int, **facts: Any) -> Node:
         lease_expires_at=None,
         continues=None,
         content_digest="",
+        model="claude-v3.7-sonnet",
         **facts,
     )
 

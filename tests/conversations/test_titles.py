@@ -70,10 +70,10 @@ def test_a_rambling_model_is_cut(alice: APIClient, emulator: Emulator) -> None:
 
 
 def test_a_model_that_cannot_stop_thinking_has_room_for_it(alice: APIClient, emulator: Emulator, settings: Any) -> None:
-    settings.TITLE_MODEL = "deepseek-r1"
-    emulator.script(text="Brot backen")
+    settings.TITLE_MODEL = "gpt-oss-20b"
+    emulator.script(text="Brot backen", thinks=8_000)
     assert proposed(alice) == "Brot backen"
-    assert emulator.requests()[-1]["body"]["inferenceConfig"]["maxTokens"] > proposing.MOST_TOKENS
+    assert emulator.requests()[-1]["body"]["inferenceConfig"]["maxTokens"] == proposing.MOST_TOKENS + 8192
 
 
 def test_a_model_that_says_nothing_is_not_waited_for(

@@ -12,6 +12,7 @@ from bedrock_chat.bedrock.emulator.script import Script
 from bedrock_chat.bedrock.emulator.usage import Usage
 
 ECHOED = 60  # characters of the question
+AMPLE = 10**6  # tokens, where a request says nothing of them
 SENTENCE = "the quick brown fox jumps over the lazy dog and".split()  # noqa: SIM905  it is a sentence
 THOUGHT = "Thinking about it step by step."
 SIGNATURE = "c2lnbmF0dXJl"
@@ -56,11 +57,15 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A whole answer. `words` is set if the script sets the answer's length: then each word is a delta and a token."""
+    """A whole answer. `words` is set if the script sets the answer's length: then each word is a delta and a token.
+
+    `thought` are the tokens that were spent on thinking, as far as the script says so.
+    """
 
     blocks: tuple[Block, ...]
     stop: str
     words: int | None = None
+    thought: int = 0
     trace: dict[str, Any] | None = None
 
 
@@ -69,13 +74,20 @@ def answer(script: Script, prompt: Prompt, body: Mapping[str, Any], model: Model
 
     Tools are used only if the request offers any. `words` replaces the text, and is cut at the request's `maxTokens`. A
     guardrail replaces the text and the tool uses. The script's own stop reason replaces the usual one.
+
+    What a model thinks counts against `maxTokens`: where it leaves nothing, the answer ends before it has begun.
     """
     blocks = _reasoning(script, body, model)
+    thought = _thought(script, body, model)
+    room = (body.get("inferenceConfig") or {}).get("maxTokens") or AMPLE
+    if thought >= room:
+        return Answer(tuple(blocks), "max_tokens", thought=room)
+    room -= thought
     tools = script.tools if body.get("toolConfig") else ()
     text, stop = _text(script, prompt, called=bool(tools)), "end_turn"
     words = None
     if script.words is not None:
-        words = min(script.words, (body.get("inferenceConfig") or {}).get("maxTokens") or script.words)
+        words = min(script.words, room)
         text = " ".join(islice(cycle(SENTENCE), words))
         stop = "max_tokens" if words < script.words else stop
     if text:
@@ -89,7 +101,7 @@ def answer(script: Script, prompt: Prompt, body: Mapping[str, Any], model: Model
     trace = None
     if script.guardrail:
         stop, trace = "guardrail_intervened", _guardrail_trace(body)
-    return Answer(tuple(blocks), script.stop or stop, words, trace)
+    return Answer(tuple(blocks), script.stop or stop, words, thought, trace)
 
 
 def _text(script: Script, prompt: Prompt, *, called: bool) -> str:
@@ -108,6 +120,15 @@ def _text(script: Script, prompt: Prompt, *, called: bool) -> str:
     if "document" in prompt.kinds:
         return "I see a document."
     return f"Echo: {prompt.question[:ECHOED]}"
+
+
+def _thought(script: Script, body: Mapping[str, Any], model: Model | None) -> int:
+    """The tokens spent on thinking: none by a model that does not think, and at most the budget where there is one."""
+    thinking = (body.get("additionalModelRequestFields") or {}).get("thinking") or {}
+    always = model is not None and model.reasoning.mode == "always-on"
+    if not always and thinking.get("type") not in ("enabled", "adaptive"):
+        return 0
+    return min(script.thinks, thinking.get("budget_tokens") or script.thinks)
 
 
 def _reasoning(script: Script, body: Mapping[str, Any], model: Model | None) -> list[Block]:

@@ -23,26 +23,33 @@ FAULTS: dict[str, tuple[int, str]] = {
     "UnknownOperationException": (404, "There is no such operation."),
     "UnrecognizedClientException": (403, "The security token included in the request is invalid."),
     "ValidationException": (400, "The model returned the following errors: bad input"),
+    "overloaded_error": (529, "Overloaded"),
 }
+RETRY_AFTER: dict[str, int] = {"overloaded_error": 1}
+"""Faults that come with `Retry-After`, in seconds."""
 
 
 class Refusal(Exception):
-    """Bedrock refuses a request before it sends any answer. `code` is a name in FAULTS."""
+    """Bedrock refuses a request before it sends any answer. `code` is a name in FAULTS.
 
-    def __init__(self, code: str, message: str | None = None) -> None:
+    `in_stream`: where a stream is asked for, it begins with status 200, and its first event is the fault.
+    """
+
+    def __init__(self, code: str, message: str | None = None, *, in_stream: bool = False) -> None:
         self.code = code
+        self.in_stream = in_stream
         self.status, default_message = FAULTS[code]
         self.message = message or default_message
         super().__init__(f"{code}: {self.message}")
 
 
-def invalid(message: str) -> Refusal:
-    return Refusal("ValidationException", message)
+def invalid(message: str, *, in_stream: bool = False) -> Refusal:
+    return Refusal("ValidationException", message, in_stream=in_stream)
 
 
-def refused_by_model(message: str) -> Refusal:
+def refused_by_model(message: str, *, in_stream: bool = False) -> Refusal:
     """A refusal by the model itself, in the words with which Bedrock passes it on."""
-    return invalid(f"The model returned the following errors: {message}")
+    return invalid(f"The model returned the following errors: {message}", in_stream=in_stream)
 
 
 def in_camel(code: str) -> str:

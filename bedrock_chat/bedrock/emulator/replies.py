@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from bedrock_chat.bedrock.emulator import framing
-from bedrock_chat.bedrock.emulator.refusals import Refusal, in_camel
+from bedrock_chat.bedrock.emulator.refusals import RETRY_AFTER, Refusal, in_camel
 from bedrock_chat.bedrock.emulator.script import FOR_EVER, Script
 
 Step = tuple[float, bytes]
@@ -35,7 +35,15 @@ def as_json(document: Any, status: int = 200, *, wait: float = 0.0, headers: str
 def refused(refusal: Refusal, *, wait: float = 0.0) -> Reply:
     """An error as Bedrock sends it, with the name in a header and the sentence in the body."""
     headers = f"x-amzn-ErrorType: {refusal.code}\r\n"
+    if seconds := RETRY_AFTER.get(refusal.code):
+        headers += f"Retry-After: {seconds}\r\n"
     return as_json({"message": refusal.message}, refusal.status, wait=wait, headers=headers)
+
+
+def refused_in_stream(refusal: Refusal) -> Reply:
+    """A stream whose first event is the refusal, as some vendors' models refuse."""
+    frame = framing.exception(in_camel(refusal.code), refusal.message)
+    return Reply(((0.0, _STREAM_HEAD + framing.chunk(frame) + framing.LAST_CHUNK),), 200)
 
 
 def before_any_byte(script: Script) -> Reply | None:

@@ -29,7 +29,10 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """What one answer shall be. Times are in seconds. `after` is a number of deltas; None: before the first byte."""
+    """What one answer shall be. Times are in seconds. `after` is a number of deltas; None: before the first byte.
+
+    `thinks` is how many tokens a model that thinks spends on it before its answer.
+    """
 
     wait: float = 0.0
     pace: float = 0.0
@@ -38,6 +41,7 @@ class Script:
     stop: str | None = None
     reasoning: bool = False
     redacted: bool = False
+    thinks: int = 0
     guardrail: bool = False
     tools: tuple[ToolCall, ...] = ()
     fault: str | None = None
@@ -161,6 +165,7 @@ _MARKERS: dict[str, Callable[[str | None], dict[str, Any] | None]] = {
     "trail": _fixed(text="Trailing space and newline \n"),
     "reasoning": _fixed(reasoning=True),
     "redacted": _fixed(redacted=True),
+    "thinks": _number("thinks", _COUNT, int),
     "guardrail": _fixed(guardrail=True),
     "fault": _fault,
     "throttle": _throttle,
@@ -175,8 +180,7 @@ _MARKERS: dict[str, Callable[[str | None], dict[str, Any] | None]] = {
 
 def fault_code(name: str) -> str | None:
     """The name of a fault in FAULTS, or None. The first letter of `name` may be in either case."""
-    code = name[:1].upper() + name[1:]
-    return code if code in FAULTS else None
+    return next((code for code in (name, name[:1].upper() + name[1:]) if code in FAULTS), None)
 
 
 # ---- JSON -----------------------------------------------------------------------------------------------------------
@@ -251,6 +255,7 @@ _FIELDS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "stop": (_as_text, "a string"),
     "reasoning": (_as_switch, "true or false"),
     "redacted": (_as_switch, "true or false"),
+    "thinks": (_as_count, "a count of tokens"),
     "guardrail": (_as_switch, "true or false"),
     "tools": (_as_tools, 'a list of {"name", "input"}'),
     "fault": (_as_fault, f"one of {', '.join(FAULTS)}"),

@@ -84,7 +84,8 @@ class Bedrock:
             try:
                 reply = self._reply(entry)
             except Refusal as refusal:
-                reply = replies.refused(refusal)
+                in_stream = refusal.in_stream and entry.operation == "ConverseStream"
+                reply = replies.refused_in_stream(refusal) if in_stream else replies.refused(refusal)
         entry.status = reply.status
         return reply, entry
 
@@ -104,7 +105,7 @@ class Bedrock:
         model = model_of(entry.model)
         streaming = entry.operation == "ConverseStream"
         shapes.check(entry.operation, body)
-        validation.check(body, model, streaming=streaming)
+        validation.check(body, model, streaming=streaming, size=len(entry.raw))
         prompt = answers.Prompt.of(body["messages"])
         script = replace(parse(prompt.question, prompt.round), **overrides)
         script = self._counted(script, entry)
@@ -120,8 +121,8 @@ class Bedrock:
     def _usage(self, script: Script, answer: answers.Answer, body: Mapping[str, Any], model: Model | None) -> Usage:
         if script.usage:
             return Usage(*script.usage)
-        output = answer.words if answer.words is not None else output_tokens(answer.blocks)
-        return self._cache.account(model, body, max(1, output))
+        written = output_tokens(answer.blocks) if answer.blocks and answer.words is None else answer.words or 0
+        return self._cache.account(model, body, max(1, answer.thought + written))
 
     def _counted(self, script: Script, entry: LoggedRequest) -> Script:
         """With `times:N`, the first N of equal requests fail, the next one succeeds, and counting begins anew."""

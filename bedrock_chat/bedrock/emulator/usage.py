@@ -3,6 +3,8 @@
 A token is four characters. As on Bedrock, `inputTokens` excludes tokens read from or written to the cache.
 """
 
+import base64
+import re
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
@@ -16,6 +18,9 @@ from bedrock_chat.bedrock.catalog import Model
 
 CHARACTERS_PER_TOKEN = 4
 IMAGE_TOKENS = 1_500
+PAGE_TOKENS = 2_000  # of a PDF, whose pages are read as text and as pictures
+MARKUP_BYTES_PER_TOKEN = 20  # of a document with markup and compression
+PLAIN_DOCUMENTS = {"csv", "html", "md", "txt"}
 LOOK_BACK = 20  # a checkpoint also finds a shorter cached prefix, which may end up to 20 blocks before it
 SECONDS_TO_LIVE = {"5m": 300.0, "1h": 3600.0}
 
@@ -136,8 +141,20 @@ def _block_tokens(block: Mapping[str, Any]) -> int:
     if "image" in block:
         return IMAGE_TOKENS
     if document := block.get("document"):
-        source = document["source"]
-        return tokens(len(source.get("bytes") or source.get("text") or "") * 3 // 4)
+        return _document_tokens(document)
+    if result := block.get("toolResult"):
+        return 1 + sum(map(_block_tokens, result["content"]))
     if "cachePoint" in block:
         return 0
     return tokens(len(orjson.dumps(block)))
+
+
+def _document_tokens(document: Mapping[str, Any]) -> int:
+    encoded = document["source"].get("bytes") or ""
+    if document["format"] == "pdf":
+        return PAGE_TOKENS * max(1, len(_PAGE.findall(base64.b64decode(encoded))))
+    size = len(encoded) * 3 // 4
+    return tokens(size) if document["format"] in PLAIN_DOCUMENTS else max(1, -(-size // MARKUP_BYTES_PER_TOKEN))
+
+
+_PAGE = re.compile(rb"/Type\s*/Page\b(?!s)")
