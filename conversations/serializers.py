@@ -10,7 +10,7 @@ from drf_spectacular.utils import OpenApiParameter, PolymorphicProxySerializer, 
 from rest_framework import serializers
 
 from bedrock_chat.bedrock import catalog
-from bedrock_chat.wire.fields import BoundedListField
+from bedrock_chat.wire.fields import BoundedListField, ChoiceField, TextField
 from bedrock_chat.wire.ids import ID_LENGTH
 from conversations import rendering, search
 from conversations.content.blocks import Content
@@ -30,18 +30,6 @@ MODEL_KEYS = sorted(catalog.MODELS)
 LONGEST_CATEGORY = 256
 LONGEST_COMMENT = 100_000
 MOST_IN_BULK = 100
-
-
-class TextField(serializers.CharField):
-    """A string as it came: numbers are refused rather than turned into text, white space is kept."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(trim_whitespace=False, **options)
-
-    def to_internal_value(self, data: Any) -> str:
-        if not isinstance(data, str):
-            self.fail("invalid")
-        return data
 
 
 # ---- Content blocks -------------------------------------------------------------------------------------------------
@@ -175,9 +163,9 @@ class ContentField(serializers.Field[Content, Any, Any, Any]):
 
 
 class MessageInputSerializer(serializers.Serializer[Any]):
-    role = serializers.ChoiceField(choices=["user"], default="user")
+    role = ChoiceField(choices=["user"], default="user")
     content = ContentField()
-    model = serializers.ChoiceField(choices=MODEL_KEYS)
+    model = ChoiceField(choices=MODEL_KEYS)
     message_id = TextField(
         required=False, allow_null=True, max_length=ID_LENGTH, help_text="Names this message; a repeat is a retry."
     )
@@ -185,6 +173,7 @@ class MessageInputSerializer(serializers.Serializer[Any]):
         required=False,
         allow_null=True,
         allow_blank=True,
+        max_length=ID_LENGTH,
         help_text="The message above. `null`: the last one. `system`: edits the first message.",
     )
 
@@ -192,7 +181,7 @@ class MessageInputSerializer(serializers.Serializer[Any]):
 class ChatInputSerializer(serializers.Serializer[Any]):
     conversation_id = TextField(max_length=ID_LENGTH, help_text="Chosen by the client; an unknown one is new.")
     message = MessageInputSerializer()
-    bot_id = TextField(required=False, allow_null=True, allow_blank=True)
+    bot_id = TextField(required=False, allow_null=True, allow_blank=True, max_length=ID_LENGTH)
     continue_generate = serializers.BooleanField(
         required=False, default=False, help_text="Extends the answer that `parentMessageId` names."
     )

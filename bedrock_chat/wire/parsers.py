@@ -4,7 +4,7 @@ The megabytes of a body are for a few long strings. Many small values would cost
 and seconds in which the parser holds the interpreter's lock.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import IO, Any
 
 import orjson
@@ -18,8 +18,11 @@ DEEPEST = 64
 MOST_STRUCTURE = 100_000
 """`[`, `{` and `,` outside of strings: as many values, about."""
 MOST_QUOTES = 4 * MOST_STRUCTURE
+MOST_BACKSLASHES = 16 * 1024 * 1024
+"""As many as the longest text of a message could need. The parser takes ten times as long for an escape."""
 LONGEST_UNICODE = 16 * 1024 * 1024
 """Bytes of a string that is not plain ASCII. One emoji makes Python use four bytes for each of its characters."""
+PIECE = 1024 * 1024
 
 
 class WireParser(BaseParser):
@@ -53,22 +56,45 @@ def _refuse_structure(raw: bytes) -> None:
     """Raises BadRequest for too many values, or a string of text that is too long. Nothing is parsed yet.
 
     1. Few structural bytes in the whole body, strings included, and few bytes at all: nothing can be too much.
-    2. Else the escapes that could hide a string's end are left out, and the body is split at its quotes. Every second
-       piece is then outside of strings, up to the first error in the JSON, where the parser stops too. That takes some
-       10 ms per MB, so that a file of CSV or JSON in a text block passes.
+    2. Else the body is read piece by piece, so that no call holds the interpreter's lock for long. The escapes that
+       could hide a string's end are left out, and the piece is split at its quotes. Every second part is then outside
+       of strings, up to the first error in the JSON, where the parser stops too. That takes some 10 ms per MB, so that
+       a file of CSV or JSON in a text block passes.
     """
-    is_short = len(raw) <= LONGEST_UNICODE
-    if _structure(raw) <= MOST_STRUCTURE and (is_short or _is_plain(raw)):
+    if raw.count(b"\\") > MOST_BACKSLASHES:
+        raise BadRequest(f"The body has more than {MOST_BACKSLASHES} backslashes.")
+    if _structure(raw) <= MOST_STRUCTURE and (len(raw) <= LONGEST_UNICODE or _is_plain(raw)):
         return
-    bare = raw.replace(rb"\\", b"").replace(rb"\"", b"")
-    if bare.count(b'"') > MOST_QUOTES:
-        raise BadRequest(f"The body has more than {MOST_QUOTES // 2} strings.")
-    pieces = bare.split(b'"')
-    del bare
-    if sum(map(_structure, pieces[::2])) > MOST_STRUCTURE:
-        raise BadRequest(f"The body has more than {MOST_STRUCTURE} values.")
-    if not is_short and any(len(piece) > LONGEST_UNICODE and not _is_plain(piece) for piece in pieces):
-        raise BadRequest(f"A text in the body has more than {LONGEST_UNICODE} bytes.")
+    structure = quotes = length = 0
+    in_string, is_plain = False, True
+    for piece in _pieces(raw):
+        parts = piece.replace(rb"\\", b"").replace(rb"\"", b"").split(b'"')
+        quotes += len(parts) - 1
+        structure += sum(map(_structure, parts[in_string::2]))
+        if quotes > MOST_QUOTES:
+            raise BadRequest(f"The body has more than {MOST_QUOTES // 2} strings.")
+        if structure > MOST_STRUCTURE:
+            raise BadRequest(f"The body has more than {MOST_STRUCTURE} values.")
+        for number, part in enumerate(parts):
+            if number:
+                in_string, is_plain, length = not in_string, True, 0
+            if in_string:
+                length += len(part)
+                is_plain = is_plain and _is_plain(part)
+                if length > LONGEST_UNICODE and not is_plain:
+                    raise BadRequest(f"A text in the body has more than {LONGEST_UNICODE} bytes.")
+
+
+def _pieces(raw: bytes) -> Iterator[bytes]:
+    """The body in pieces of about a megabyte. No escape is cut at its backslash."""
+    start = 0
+    while start < len(raw):
+        end = start + PIECE
+        piece = raw[start:end]
+        if (len(piece) - len(piece.rstrip(b"\\"))) % 2:
+            piece += raw[end : end + 1]
+        yield piece
+        start += len(piece)
 
 
 def _structure(piece: bytes) -> int:

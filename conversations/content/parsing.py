@@ -44,6 +44,7 @@ MAX_DOCUMENT_BYTES = {
     for form in DOCUMENT_FORMATS
 }
 """Format → the largest such document that any model takes."""
+LONGEST_MEDIA_TYPE = 64
 TOOL_STATUSES = ("error", "success")
 
 JsonObject = Mapping[str, Any]
@@ -222,7 +223,7 @@ def _base64(block: JsonObject, field: str, most: int, too_large: str) -> bytes:
 
 def _refuse_other_types(block: JsonObject) -> None:
     """Refuses an image whose media type is none that models read. Which of them it is, its bytes decide."""
-    kind, _, form = _string(block, "media_type").lower().partition("/")
+    kind, _, form = _string(block, "media_type")[:LONGEST_MEDIA_TYPE].lower().partition("/")
     if kind != "image" or form not in (*IMAGE_FORMATS, "jpg"):
         raise Refused("media_type", f"Expected one of {', '.join(f'image/{name}' for name in IMAGE_FORMATS)}.")
 

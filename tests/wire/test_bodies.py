@@ -2,10 +2,14 @@
 
 from typing import Any
 
+import orjson
 import pytest
 from django.test import Client
+from hypothesis import given, strategies
 
-from bedrock_chat.wire.parsers import DEEPEST
+from bedrock_chat.wire import parsers
+from bedrock_chat.wire.errors import BadRequest
+from bedrock_chat.wire.parsers import DEEPEST, parse
 
 
 def nested(depth: int, opening: str = "[", closing: str = "]") -> bytes:
@@ -100,3 +104,76 @@ def test_json_is_taken_under_its_own_names_and_nothing_else_is(client: Client, c
 @pytest.mark.parametrize("content_type", ["application/json", "text/plain", ""])
 def test_an_empty_body_is_an_empty_object(client: Client, content_type: str) -> None:
     assert echo(client, b"", content_type).json() == {"got": {}}
+
+
+# ---- Few values -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" + b"1," * 99_998 + b"1]",
+        b"[" + b"[]," * 49_999 + b"[]]",
+        b'{"a":[' + b"{}," * 49_998 + b"{}]}",
+        b'["' + b"[{,".ljust(4_000_000, b",") + b'"]',
+        b'["' + b'\\"[{,\\\\'.ljust(400_000, b",") * 2 + b'"]',
+    ],
+)
+def test_a_body_of_100_000_values_passes_and_strings_may_hold_any_number_of_brackets(body: bytes) -> None:
+    parse(body)
+
+
+@pytest.mark.parametrize(
+    ("body", "hint"),
+    [
+        (b"[" + b"1," * 100_000 + b"1]", "more than 100000 values"),
+        (b"[" + b"[]," * 50_000 + b"[]]", "more than 100000 values"),
+        (b'["[' + b",{" * 100 + b'",' + b"1," * 100_000 + b"1]", "more than 100000 values"),
+        (b'["\\\\",' + b"1," * 100_000 + b"1]", "more than 100000 values"),
+        (b'["\\"",' + b"1," * 100_000 + b"1]", "more than 100000 values"),
+        (b"{" + b'"":"",' * 100_001 + b"}", "more than 200000 strings"),
+        (b'["' + "é".encode() * (8 * 1024 * 1024 + 1) + b'"]', "A text in the body has more than 16777216 bytes"),
+        (b'["' + b"a" * 16 * 1024 * 1024 + b'\\ud83d\\ude00"]', "A text in the body has more than 16777216 bytes"),
+        (b'["' + b"\\n" * (16 * 1024 * 1024 + 1) + b'"]', "more than 16777216 backslashes"),
+    ],
+)
+def test_a_body_of_more_values_is_refused_unparsed(body: bytes, hint: str) -> None:
+    with pytest.raises(BadRequest, match=hint):
+        parse(body)
+
+
+VALUES = strategies.recursive(
+    strategies.text('"\\[{,é\n', max_size=8) | strategies.none() | strategies.booleans(),
+    lambda inner: (
+        strategies.lists(inner, max_size=5)
+        | strategies.dictionaries(strategies.text('"\\[{,x', max_size=4), inner, max_size=5)
+    ),
+    max_leaves=20,
+)
+
+
+def structure(value: Any) -> int:
+    """Brackets, braces and commas that stand outside of the strings of a value's JSON."""
+    if isinstance(value, list | dict):
+        items = list(value.values()) if isinstance(value, dict) else value
+        return 1 + max(0, len(items) - 1) + sum(map(structure, items))
+    return 0
+
+
+def is_accepted(raw: bytes) -> bool:
+    try:
+        parse(raw)
+    except BadRequest:
+        return False
+    return True
+
+
+@given(VALUES, strategies.integers(1, 7))
+def test_what_stands_in_strings_does_not_count_wherever_pieces_are_cut(value: Any, piece: int) -> None:
+    count = structure(value)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parsers, "PIECE", piece)
+        patch.setattr(parsers, "MOST_STRUCTURE", count)
+        assert is_accepted(orjson.dumps(value))
+        patch.setattr(parsers, "MOST_STRUCTURE", count - 1)
+        assert not is_accepted(orjson.dumps(value))

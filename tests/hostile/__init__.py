@@ -1,0 +1,1 @@
+"""Requests made to take the process away, and what each may cost."""
