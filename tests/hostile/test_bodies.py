@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.hostile import bodies
+from tests.hostile import bodies, routes
 from tests.hostile.bodies import Attack
 from tests.hostile.costs import MEGABYTE, Cost, Meter, allowed
 from tests.listening import frames, socket
@@ -89,7 +89,7 @@ def sample() -> random.Random:
 def test_some_hostile_bodies_cost_what_their_size_allows(
     server: LiveServer, alice: str, meter: Meter, sample: random.Random
 ) -> None:
-    attacks = sample.sample(list(bodies.attacks(MEGABYTE)), SOME)
+    attacks = sample.sample(list(routes.attacks(MEGABYTE)), SOME)
     statuses: set[int] = set()
     assert costly(meter, attacks, lambda attack: statuses.add(request(server, alice, attack))) == []
     assert statuses <= {400, 404}
@@ -98,7 +98,7 @@ def test_some_hostile_bodies_cost_what_their_size_allows(
 def test_some_hostile_bodies_over_the_socket(
     server: LiveServer, alice: str, meter: Meter, sample: random.Random
 ) -> None:
-    attacks = [attack for attack in bodies.attacks(MEGABYTE) if attack.path == "/conversation"]
+    attacks = [attack for attack in routes.attacks(MEGABYTE) if attack.path == "/conversation"]
     assert costly(meter, sample.sample(attacks, SOME // 4), over_the_socket(server, alice)) == []
 
 
@@ -112,7 +112,7 @@ def test_many_hostile_bodies_cost_what_their_size_allows(
     server: LiveServer, alice: str, meter: Meter, sample: random.Random
 ) -> None:
     statuses: set[int] = set()
-    attacks = [*sample.sample(list(bodies.attacks(MEGABYTE)), MANY), *bodies.forms(MEGABYTE)]
+    attacks = [*sample.sample(list(routes.attacks(MEGABYTE)), MANY), *bodies.forms(MEGABYTE)]
     assert costly(meter, attacks, lambda attack: statuses.add(request(server, alice, attack))) == []
     assert statuses <= {400, 403, 404}
 
@@ -121,7 +121,7 @@ def test_many_hostile_bodies_cost_what_their_size_allows(
 def test_many_hostile_bodies_over_the_socket(
     server: LiveServer, alice: str, meter: Meter, sample: random.Random
 ) -> None:
-    attacks = [attack for attack in bodies.attacks(MEGABYTE) if attack.path == "/conversation"]
+    attacks = [attack for attack in routes.attacks(MEGABYTE) if attack.path == "/conversation"]
     assert costly(meter, sample.sample(attacks, MANY // 4), over_the_socket(server, alice)) == []
 
 

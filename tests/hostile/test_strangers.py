@@ -57,9 +57,7 @@ def test_a_cookie_that_is_no_session_opens_nothing(server: LiveServer, path: str
 @pytest.mark.parametrize("token", ["nonsense", "a.b.c", ""])
 def test_a_bad_token_is_told_what_is_wrong_with_it_and_read_no_further(server: LiveServer, token: str) -> None:
     where = urlsplit(server.url)
-    head = (
-        f"POST /conversation HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nContent-Length: 90000000\r\n\r\n"
-    )
+    fields = f"Host: x\r\nAuthorization: Bearer {token}\r\nContent-Length: 90000000"
     with socket.create_connection((where.hostname, where.port), 10) as client:
         client.sendall(f"POST /conversation HTTP/1.1\r\n{fields}\r\n\r\n".encode() + bytes(1000))
         assert client.recv(65536).startswith(b"HTTP/1.1 401 ")

@@ -1,8 +1,12 @@
-"""`make soak`: ten minutes of everything at once while processes are killed, then a check of what is stored.
+"""`make soak`: attacks, then ten minutes of everything at once while processes are killed, then a check.
 
-Clients over REST, SSE and WebSocket hold conversations, edit in parallel, stop, delete and retry. The model throttles,
-breaks off and is slow. Every few seconds a web process or a worker is killed with SIGKILL and started again. In the end
-nothing may be lost or stored twice. No lease may be left, no file without an owner, and no owner without its file.
+For a tenth of the time attackers send hostile requests while an ordinary user goes on. That user's p95, and the memory
+and descriptors of the processes, are compared before and after.
+
+Then clients over REST, SSE and WebSocket hold conversations, edit in parallel, stop, delete and retry. The model
+throttles, breaks off and is slow. Every few seconds a web process or a worker is killed with SIGKILL and started again.
+In the end nothing may be lost or stored twice. No lease may be left, no file without an owner, and no owner without its
+file.
 """
 
 import argparse
@@ -23,6 +27,7 @@ from tests.emulator import Emulator
 from tests.soak.checks import check
 from tests.soak.clients import Person, Record
 from tests.soak.processes import Deployment
+from tests.soak.siege import besiege
 
 USERS = 6
 CLIENTS_EACH = 4
@@ -87,8 +92,8 @@ def live(person: Person, number: int, over: threading.Event) -> None:
 def run(minutes: float, url: str, folder: Path, seed: int) -> dict[str, Any]:
     """The report of a run.
 
-    1. Start the deployment and a thread for each client.
-    2. Until the time is over, kill a process every 3 to 10 seconds.
+    1. Start the deployment, and let attackers at it.
+    2. Start a thread for each client. Until the time is over, kill a process every 3 to 10 seconds.
     3. Let the clients finish their questions, then check what is stored.
     """
     record, over, chance = Record(), threading.Event(), random.Random(seed)
@@ -99,6 +104,12 @@ def run(minutes: float, url: str, folder: Path, seed: int) -> dict[str, Any]:
             for n, (name, token) in enumerate(tokens.items())
             for client in range(CLIENTS_EACH)
         ]
+        alice, mallory = (
+            Person(name, deployment.issue_token(name), deployment.urls, record, seed) for name in ("alice", "mallory")
+        )
+        say("attacks")
+        siege = besiege(deployment, alice, mallory, minutes * 60 / 10, seed)
+        say(f"{siege['during']}")
         threads = [threading.Thread(target=live, args=(person, n, over)) for n, person in enumerate(people)]
         for thread in threads:
             thread.start()
@@ -113,7 +124,10 @@ def run(minutes: float, url: str, folder: Path, seed: int) -> dict[str, Any]:
             thread.join()
         say("settling")
         readers = {name: Person(name, token, deployment.urls, record, 0) for name, token in tokens.items()}
-        return {"minutes": minutes, "killed": dict(killed), **check(record, deployment, readers)}
+        readers["alice"] = alice
+        stored = check(record, deployment, readers)
+        findings = siege.pop("findings") + stored.pop("findings")
+        return {"minutes": minutes, "killed": dict(killed), "siege": siege, **stored, "findings": findings}
 
 
 def main() -> int:

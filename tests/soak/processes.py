@@ -67,6 +67,19 @@ class Deployment:
         self.start(name)
         return name.split()[0]
 
+    def web_figures(self) -> dict[str, dict[str, int]]:
+        """Resident memory in bytes and open descriptors of each web process."""
+        figures = {}
+        for name, process in self._processes.items():
+            if name.startswith("web"):
+                proc = Path(f"/proc/{process.pid}")
+                pages = int((proc / "statm").read_text().split()[1])
+                figures[name] = {
+                    "bytes": pages * os.sysconf("SC_PAGE_SIZE"),
+                    "descriptors": len(list((proc / "fd").iterdir())),
+                }
+        return figures
+
     def __enter__(self) -> Self:
         (self.folder / "data").mkdir()
         self._log = (self.folder / "soak.log").open("ab")

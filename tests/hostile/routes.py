@@ -1,0 +1,74 @@
+"""Attacks on every route of the OpenAPI document that takes a body.
+
+A body is hostile as a whole, or it is a valid body of its route in which one field has a hostile value. New routes and
+new fields join by being in the document.
+"""
+
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+from drf_spectacular.generators import SchemaGenerator
+
+from tests.hostile import bodies
+from tests.hostile.bodies import Attack
+
+
+def attacks(size: int) -> Iterator[Attack]:
+    """Attacks on every route of the OpenAPI document that takes a body."""
+    hostile = list(bodies.values(size))
+    for method, path, schema in _routes():
+        where = path.replace("{conversation_id}", "c1").replace("{message_id}", "q1")
+        assert "{" not in where, f"Name a value for the parameters of {path} here."
+        for name, body in bodies.whole(size):
+            yield Attack(f"{method} {path}: {name}", method, where, body)
+        for name, value in _with_hostile_fields(_example(schema), hostile):
+            yield Attack(f"{method} {path}: {name}", method, where, value)
+    yield from bodies.turns(size)
+
+
+def _routes() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Method, path and body schema of the routes that take a body."""
+    document: dict[str, Any] = SchemaGenerator().get_schema(request=None, public=True)
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            content = operation.get("requestBody", {}).get("content", {})
+            if content:
+                reference: str = content["application/json"]["schema"]["$ref"]
+                yield method.upper(), path, _resolved(document, reference)
+
+
+def _resolved(document: dict[str, Any], reference: str) -> dict[str, Any]:
+    """The schema of that name, with the schemas of its properties in their places, one level deep."""
+    schema: dict[str, Any] = copy.deepcopy(document["components"]["schemas"][reference.rpartition("/")[2]])
+    for name, inner in schema.get("properties", {}).items():
+        if "$ref" in inner:
+            schema["properties"][name] = _resolved(document, inner["$ref"])
+    return schema
+
+
+VALID: dict[str, Any] = {"content": [{"contentType": "text", "body": "hello"}], "botId": "nowhere"}
+"""Values that the type of a field does not tell."""
+
+
+def _example(schema: dict[str, Any]) -> dict[str, Any]:
+    """A body of that schema which is accepted, so that one hostile field is all that is wrong with it."""
+    kinds: dict[str, Any] = {"boolean": True, "integer": 1, "number": 1, "array": ["a"]}
+    return {
+        name: _example(inner)
+        if "properties" in inner
+        else VALID.get(name) or inner.get("enum", [None])[0] or kinds.get(str(inner.get("type")), "a")
+        for name, inner in schema.get("properties", {}).items()
+    }
+
+
+def _with_hostile_fields(
+    example: dict[str, Any], hostile: list[tuple[str, Any]]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The example with one field hostile, for each field and value."""
+    for field, inner in example.items():
+        for name, value in hostile:
+            yield f"{name} as {field}", {**example, field: value}
+        if isinstance(inner, dict):
+            for name, body in _with_hostile_fields(inner, hostile):
+                yield f"{name} of {field}", {**example, field: body}
