@@ -54,7 +54,9 @@ def test_every_path_that_is_named_is_there() -> None:
 
 def test_every_function_that_is_named_is_there() -> None:
     names = defined()
-    references = [(owner, name) for owner, name in re.findall(r"`(\w+)\.(\w+)`", TEXT) if name not in ("py", "json", "toml")]
+    references = [
+        (owner, name) for owner, name in re.findall(r"`(\w+)\.(\w+)`", TEXT) if name not in ("py", "json", "toml")
+    ]
     assert len(references) > 30
     assert [f"{owner}.{name}" for owner, name in references if name not in names[owner]] == []
 
