@@ -183,6 +183,12 @@ def test_failed_tokens_are_limited_per_address_and_a_valid_one_passes(pool: Jwks
     assert get(f"Bearer {make_token(KEY)}").status_code == 200
     elsewhere = APIClient().get("/conversations", HTTP_AUTHORIZATION="Bearer bogus", REMOTE_ADDR="192.0.2.7")
     assert elsewhere.status_code == 401
+    neighbours = [f"2001:db8::{number}" for number in range(1, 6)]
+    statuses = [
+        APIClient().get("/conversations", HTTP_AUTHORIZATION="Bearer bogus", REMOTE_ADDR=address).status_code
+        for address in neighbours
+    ]
+    assert statuses == [401, 401, 401, 429, 429]
 
 
 def test_a_cache_that_is_down_makes_no_fault_of_a_bad_token(pool: JwksServer, settings: Any) -> None:
