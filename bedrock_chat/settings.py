@@ -99,7 +99,7 @@ JOB_SCHEDULE: dict[str, float] = {"remove blobs": 600, "index conversations": 2,
 
 # ---- Django ---------------------------------------------------------------------------------------------------------
 INSTALLED_APPS = [
-    "unfold",
+    "unfold.apps.BasicAppConfig",  # its default one would put a site of its own in the place of ConsoleConfig's
     "bedrock_chat.apps.ConsoleConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -158,6 +158,7 @@ UNFOLD = {
     "SITE_TITLE": "Bedrock Chat console",
     "SITE_HEADER": "Bedrock Chat",
     "SITE_SYMBOL": "forum",
+    "SITE_URL": None,  # the product has no pages of its own to link to
     "SITE_FAVICONS": [
         {"rel": "icon", "type": "image/svg+xml", "href": lambda _request: "/static/bedrock_chat/favicon.svg"}
     ],
@@ -252,11 +253,14 @@ WHITENOISE_USE_FINDERS = True  # served from the installed packages, so that nob
 WHITENOISE_AUTOREFRESH = False
 
 # ---- Security -------------------------------------------------------------------------------------------------------
-PASSWORD_HASHERS = ["django.contrib.auth.hashers.PBKDF2PasswordHasher"]
+AUTHENTICATION_BACKENDS = ["bedrock_chat.identity.passwords.OperatorBackend"]
+PASSWORD_HASHERS = ["bedrock_chat.identity.passwords.BoundedPasswordHasher"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
 ]
+LOGIN_URL = "admin:login"
+LOGIN_REDIRECT_URL = "admin:index"  # where a sign-in leads that came from no page, or from one of another host
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not DEBUG
 SESSION_COOKIE_NAME = "console_session"
 SESSION_COOKIE_PATH = CSRF_COOKIE_PATH = "/console"
