@@ -93,6 +93,23 @@ def test_a_sign_in_from_nowhere_leads_to_the_index(page: Page, server: LiveServe
     assert page.url == f"{server.url}/console/"
 
 
+def test_a_bad_lookup_is_refused_by_a_page_that_leads_back(
+    page: Page, server: LiveServer, tmp_path: Path, faults: list[str]
+) -> None:
+    sign_in(page, server)
+    response = page.goto(f"{server.url}/console/bedrock_chat/user/?password__regex=^p")
+    assert response is not None
+    assert response.status == 400
+    assert page.locator("[role=alert]").inner_text() == "This page takes no parameter 'password__regex'."
+    assert violations(page) == []
+    page.screenshot(path=pictures(tmp_path) / "refused-lookup.png")
+    page.click("text=Back to the console")
+    page.wait_for_load_state()
+    assert page.url == f"{server.url}/console/bedrock_chat/user/"
+    assert page.locator("text=alice").first.is_visible()
+    assert_only_the_refusal(faults, "400")
+
+
 @pytest.mark.parametrize("path", ["/docs", "/docs/redoc"])
 def test_the_documentation_shows_from_local_assets(page: Page, server: LiveServer, path: str) -> None:
     page.goto(f"{server.url}{path}")
