@@ -1,1 +1,1 @@
-"""Conversations with a model: messages as a tree, turns, titles and the cost ledger."""
+"""Conversations with a model: messages as a tree, turns and titles."""

@@ -1,4 +1,4 @@
-"""The doors to conversations: rows are fetched by id only here, for a caller who may see them."""
+"""Access to conversations: only here are rows fetched by id, and only for a caller who may see them."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
@@ -19,7 +19,7 @@ NODE_COLUMNS = tuple(field.name for field in fields(Node))
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A stored answer with what a client is told of it. `children` are the messages below it."""
+    """A stored answer, with all that clients get of it. `children` are the external ids of the messages below it."""
 
     conversation_external_id: str
     created_at: datetime
@@ -34,7 +34,7 @@ class Answer:
 
 
 def visible_conversations(actor: Caller, page: Page = ALL) -> QuerySet[Conversation]:
-    """The caller's conversations, newest first by id, by code point and as a string, as the contract lists them."""
+    """The caller's conversations in the contract's order: by id, the last first, as strings by code point."""
     rows = Conversation.objects.visible_to(actor).order_by("-external_id")
     if page.after is not None:
         rows = rows.filter(external_id__lt=page.after)
@@ -48,37 +48,37 @@ def find_conversation(actor: Caller, external_id: str, *, lock: bool = False) ->
 
 
 def get_conversation(actor: Caller, external_id: str, *, lock: bool = False) -> Conversation:
-    """The caller's conversation of that id. Raises NotFound, also where the id is another owner's.
+    """The caller's conversation of that id. Raises NotFound, also if the id is another owner's.
 
-    `lock` holds the row until the transaction ends.
+    With `lock`, the row is locked until the transaction ends.
     """
-    found = find_conversation(actor, external_id, lock=lock)
-    if found is None:
+    conversation = find_conversation(actor, external_id, lock=lock)
+    if conversation is None:
         raise NotFound(f"No conversation found with id: {external_id}")
-    return found
+    return conversation
 
 
 def get_question(conversation: Conversation, external_id: str) -> Message:
     """The question of that id, without its content. Raises NotFound, also for the id of an answer."""
     where = {"conversation": conversation, "external_id": external_id, "role": Role.USER}
-    found = Message.objects.filter(**where).defer("content").first()
-    if found is None:
+    question = Message.objects.filter(**where).defer("content").first()
+    if question is None:
         raise NotFound(f"No question found with id: {external_id}")
-    return found
+    return question
 
 
 def get_message(conversation: Conversation, external_id: str, now: datetime) -> Message:
     """The message of that id, without its content. Raises NotFound, also for an answer that is still being written."""
     where = {"conversation": conversation, "external_id": external_id}
     unread = ("content", "feedback", "parent__content", "parent__feedback")
-    found = Message.objects.filter(**where).select_related("parent").defer(*unread).first()
-    if found is None or _is_unfinished(found, now):
+    message = Message.objects.filter(**where).select_related("parent").defer(*unread).first()
+    if message is None or _is_unfinished(message, now):
         raise NotFound(f"No message found with id: {external_id}")
-    return found
+    return message
 
 
 def _is_unfinished(message: Message, now: datetime) -> bool:
-    """As `Tree.is_unfinished` has it, for one message and the one above it."""
+    """Whether the turn that writes this answer still runs. The same rule as `Tree.is_unfinished`, without the tree."""
     question = message.parent
     if message.role == Role.USER or question is None or not lease_lives(question.lease_expires_at, now):
         return False
@@ -86,16 +86,16 @@ def _is_unfinished(message: Message, now: datetime) -> bool:
 
 
 def related_documents(conversation: Conversation) -> QuerySet[RelatedDocument]:
-    """What tools found for the answers of a conversation, by source id from the last to the first."""
+    """The documents that tools found for a conversation's answers, by source id, the last first."""
     return RelatedDocument.objects.filter(conversation=conversation).order_by("-source_id")
 
 
 def get_related_document(conversation: Conversation, source_id: str) -> RelatedDocument:
     """The document of that source id. Raises NotFound."""
-    found = related_documents(conversation).filter(source_id=source_id).first()
-    if found is None:
+    document = related_documents(conversation).filter(source_id=source_id).first()
+    if document is None:
         raise NotFound(f"No related document found with id: {source_id}")
-    return found
+    return document
 
 
 def read_tree(conversation: Conversation, now: datetime) -> Tree:
@@ -112,7 +112,7 @@ def read_contents(nodes: Sequence[Node]) -> dict[int, list[StoredBlock]]:
 def stored_answer(
     conversation: Conversation, question_external_id: str, row: Message, children: Iterable[str] = ()
 ) -> Answer:
-    """An answer as its turn left it; `children` are the messages below it."""
+    """The Answer of a message's row. `children` are the external ids of the messages below it."""
     return Answer(
         conversation_external_id=conversation.external_id,
         created_at=conversation.created_at,

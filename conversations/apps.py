@@ -8,6 +8,7 @@ class ConversationsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        """Registers what exports and erasures of persons, the heartbeat and the end of the process call here."""
         from django.conf import settings
 
         from bedrock_chat.identity import erasing as persons_erasing
@@ -23,10 +24,10 @@ class ConversationsConfig(AppConfig):
 
         heartbeat.register("turn leases", settings.TURN_LEASE_SECONDS / 3, leases.renew)
         heartbeat.register("checkpoints", settings.CHECKPOINT_SECONDS, checkpoints.write)
-        heartbeat.register("stop requests", stopping.POLL_SECONDS, stopping.obey)
+        heartbeat.register("stop requests", stopping.POLL_SECONDS, stopping.apply_stop_requests)
 
         def interrupt() -> None:
-            # Together in a few transactions, in case there is no time for each turn to close in its own.
+            # All answers are stored in a few transactions, in case there is no time for each turn to close in its own.
             thread_pool.shared().submit(checkpoints.write)
             registry.interrupt_all()
 
@@ -36,4 +37,4 @@ class ConversationsConfig(AppConfig):
 
 
 def _nothing() -> None:
-    """Event streams end with their turns, and those of other processes' turns when this one begins to leave."""
+    """Event streams need no call: they end with their turns or, for other processes' turns, once the drain begins."""

@@ -1,4 +1,4 @@
-"""A page to try the product in a browser. It is there where identities are local, and calls the API like any client."""
+"""A page to try the product in a browser. It exists only with local identities, and calls the API like any client."""
 
 from typing import Any
 
@@ -18,9 +18,9 @@ POLICY = (
 REASONING = {"none": "never", "always-on": "always"}
 
 
-@csrf_exempt  # a POST is a 405, not a lecture on cookies
+@csrf_exempt  # so that a POST gets a 405, and not an error about CSRF cookies
 def chat_page(request: HttpRequest) -> HttpResponse:
-    """`GET /chat`. Whoever opens it brings a token, which the page keeps to itself."""
+    """`GET /chat`. It needs no token: the user gives one to the page, which keeps it in the browser."""
     if request.method not in ("GET", "HEAD"):
         error = errors.as_api_error(MethodNotAllowed(str(request.method)))
         error.headers["Allow"] = "GET, HEAD"
@@ -33,7 +33,7 @@ def chat_page(request: HttpRequest) -> HttpResponse:
 
 
 def _models() -> list[dict[str, Any]]:
-    """What the page offers, the default model first. It hides what a model surely cannot do, as the API refuses it."""
+    """The models on offer, the default one first. The page hides what a model surely cannot do: the API refuses it."""
     return [
         {
             "key": model.key,

@@ -1,4 +1,4 @@
-"""Deleting conversations, with all that hangs on them."""
+"""Deletes conversations with everything that belongs to them."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ AT_A_TIME = 100
 
 
 def delete(external_id: str, *, actor: Caller) -> None:
-    """Deletes a conversation with its messages. A turn that runs in it closes into the ledger alone.
+    """Deletes a conversation with its messages. A turn that runs in it then only writes its ledger rows at its close.
 
     Raises NotFound.
     """
@@ -34,22 +34,22 @@ class Deleted:
 
 
 def delete_many(external_ids: Sequence[str], *, actor: Caller) -> Deleted:
-    """Deletes these conversations of the caller's, all in one transaction. An id that is named twice counts once."""
+    """Deletes those of the conversations that are the caller's, in one transaction. An id given twice counts once."""
     with transaction.atomic():
-        mine = Conversation.objects.visible_to(actor).filter(external_id__in=external_ids).order_by("pk")
-        keys = dict(mine.select_for_update().values_list("external_id", "pk"))
+        rows = Conversation.objects.visible_to(actor).filter(external_id__in=external_ids).order_by("pk")
+        keys = dict(rows.select_for_update().values_list("external_id", "pk"))
         delete_rows(list(keys.values()))
     return Deleted(list(keys), [external_id for external_id in dict.fromkeys(external_ids) if external_id not in keys])
 
 
 def delete_all(*, actor: Caller) -> None:
-    """Deletes every conversation of the caller. Cut short, it has deleted some, and is asked again."""
+    """Deletes every conversation of the caller. If it is cut short, some are deleted, and it has to be called again."""
     for _ in delete_in_batches(Conversation.objects.visible_to(actor)):
         pass
 
 
 def delete_in_batches(rows: QuerySet[Conversation]) -> Iterator[int]:
-    """Deletes conversations a hundred at a time; yields how many are gone so far. Others write in between."""
+    """Deletes conversations a hundred at a time. Yields how many are gone so far. Others can write in between."""
     deleted = 0
     while True:
         with yield_sqlite_lock(pauses=1.0), transaction.atomic():
@@ -62,11 +62,11 @@ def delete_in_batches(rows: QuerySet[Conversation]) -> Iterator[int]:
             return
 
 
-def delete_rows(rows: Sequence[int]) -> None:
-    """Deletes conversations whose rows are locked, with all that hangs on them.
+def delete_rows(keys: Sequence[int]) -> None:
+    """Deletes conversations whose rows are locked, with everything that belongs to them.
 
     A closing turn locks its conversation too, so nothing is added between the statements.
     """
-    storing.forget(BLOB_OWNER, rows)
-    indexing.forget(rows)
-    Conversation.objects.filter(pk__in=rows).delete()
+    storing.forget(BLOB_OWNER, keys)
+    indexing.forget(keys)
+    Conversation.objects.filter(pk__in=keys).delete()

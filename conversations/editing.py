@@ -1,4 +1,4 @@
-"""Changes of conversations outside a turn, one function each. `deleting` has the others."""
+"""Changes to conversations outside a turn, one function each. `deleting` has those that delete."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from conversations.models import Conversation, Message
 def rename(external_id: str, title: str, *, actor: Caller) -> None:
     """Gives a conversation a new title. Raises NotFound."""
     conversation = access.get_conversation(actor, external_id)
-    # With `updated_at`, which is how search learns of it.
+    # `updated_at` is set too, so that search indexes the new title.
     Conversation.objects.filter(pk=conversation.pk).update(title=title, updated_at=database_now())
 
 
@@ -25,10 +25,10 @@ def give_feedback(
     comment: str,
     actor: Caller,
 ) -> dict[str, Any]:
-    """Keeps what the user thinks of a message, `system` and questions included, in place of what stood there.
+    """Stores the user's feedback on a message, in place of earlier feedback. `system` and questions may have it too.
 
-    Returns it as it is stored and told. Raises BadRequest where `thumbs_up` is false and there is no category, and
-    NotFound.
+    Returns the feedback as it is stored and sent. Raises BadRequest if `thumbs_up` is false and there is no category,
+    and NotFound.
     """
     if not thumbs_up and not category.strip():
         sentence = "category: A category is required where thumbsUp is false."

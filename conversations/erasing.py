@@ -1,4 +1,4 @@
-"""What conversations hold of a person who is to be forgotten (`bedrock_chat/identity/erasing.py`)."""
+"""Erases what conversations hold of a person (`bedrock_chat/identity/erasing.py`)."""
 
 import time
 from collections.abc import Iterator
@@ -14,8 +14,9 @@ LOOK_SECONDS = 0.2
 
 
 def prepare(user_id: str) -> Iterator[str]:
-    """Stops the user's turns and waits for them, so that none closes into the ledger under their name afterwards; then
-    deletes their conversations.
+    """Stops the user's turns and waits for them, then deletes the user's conversations. Yields sentences on progress.
+
+    Because of the wait, no turn writes ledger rows under the user's name afterwards.
     """
     stopped = _stop_turns(user_id)
     yield f"{stopped} running turns were stopped."
@@ -26,14 +27,14 @@ def prepare(user_id: str) -> Iterator[str]:
 
 
 def finish(user_id: str) -> Iterator[str]:
-    """Deletes what requests that were under way have begun since."""
-    mine = Conversation.objects.filter(user_id=user_id)
-    deleting.delete_rows(list(mine.select_for_update().values_list("pk", flat=True)))
+    """Deletes the conversations that were begun since by requests that were still under way."""
+    rows = Conversation.objects.filter(user_id=user_id)
+    deleting.delete_rows(list(rows.select_for_update().values_list("pk", flat=True)))
     yield from ()
 
 
 def _stop_turns(user_id: str) -> int:
-    """Stops what runs, and waits until it is over; no longer than a lease lives that nobody renews."""
+    """Stops the user's turns, and waits until they are over. The turns of a dead process are over with their leases."""
     leased = Message.objects.filter(conversation__user_id=user_id, lease_expires_at__isnull=False)
     stopped = leased.update(stop_attempt=F("attempt"))
     while leased.running(database_now()).exists():

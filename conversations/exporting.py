@@ -1,9 +1,9 @@
-"""A person's conversations, as files that they can take away (`bedrock_chat/identity/exporting.py`).
+"""Exports a person's conversations as files that they can take away (`bedrock_chat/identity/exporting.py`).
 
-conversations.jsonl   one conversation a line, as `GET /conversation/{id}` tells it, bodies as paths of files
+conversations.jsonl   one conversation a line, in the JSON of `GET /conversation/{id}`, bodies as paths of files
 files/SHA256          the bodies of images and documents
 
-A body whose file is lost is empty, with `"lost": true` beside it: the rest is theirs all the same.
+If a file is lost, its body is empty, with `"lost": true` beside it. The person gets the rest all the same.
 """
 
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ CHUNK = 200
 
 
 def export(user_id: str, folder: Path) -> Iterator[str]:
-    """Writes the user's conversations; yields a sentence now and then. One conversation at a time is held in memory."""
+    """Writes the user's conversations. Yields sentences on progress. Only one conversation at a time is in memory."""
     (folder / FILES).mkdir()
     rows = Conversation.objects.filter(user_id=user_id).order_by("external_id")
     total, done = rows.count(), 0

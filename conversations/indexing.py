@@ -1,8 +1,9 @@
-"""The index of searches: what is indexed of conversations, and when.
+"""Indexes conversations for search: what is indexed, and when.
 
-The index follows what was said; a turn writes nothing for it. A conversation is due while its `updated_at` is not the
-one that was indexed, and no turn runs in it: what is said now may still change. Whoever indexes it holds its row, as a
-closing turn and a deletion do, and so finds whole turns, and leaves nothing of a conversation that is gone.
+Indexing follows later; a turn itself writes nothing for it. A conversation is due if its `updated_at` is not the one
+that was indexed, and if no turn runs in it, since that turn's answer may still change. Its row is locked while it is
+indexed, as it is by a closing turn and by a deletion. So only whole turns are indexed, and nothing stays in the index
+of a conversation that was deleted.
 """
 
 import logging
@@ -30,59 +31,65 @@ logger = logging.getLogger(__name__)
 KIND: Final = "conversation"
 MOST_IN_A_RUN: Final = 500
 MOST_OF_ONE: Final = 40
-"""Transactions of the periodic job, and of one conversation."""
+"""The most transactions of one run of the periodic job, and of one conversation at a time."""
 SET_BACK_SECONDS: Final = 600.0
+"""How long a conversation that could not be indexed waits for the next try."""
 MESSAGES_AT_ONCE: Final = 50
 CHARACTERS_AT_ONCE: Final = 200_000
 MARKED_AT_ONCE: Final = 1_000
-"""In one transaction, which on SQLite keeps every other writer waiting."""
+"""The most in one transaction: on SQLite every other writer waits for it."""
 
 _BEGUN: Final = datetime(1970, 1, 1, tzinfo=UTC)
-"""`indexed_at` of a conversation that is too long for one transaction, until its last one."""
+"""`indexed_at` of a conversation that takes several transactions, until the last one has set it."""
 _set_back: dict[int, float] = {}
-"""Conversations that this process could not index → when it tries again."""
+"""Conversations that this process could not index → when it tries again, by `time.monotonic`."""
 
 
 def index_what_is_new(limit: int = 100) -> int:
-    """Indexes what was said and renamed since the last time, in up to `limit` short transactions; gives their number.
+    """Indexes what is new or renamed since the last time, in up to `limit` short transactions. Returns their number.
 
-    0 means that nothing is left but what is being written now. Several may do this at once. What cannot be indexed
-    is logged, tried again after a while, and costs the others nothing; nor does what is long.
+    0 means that nothing is left, except what is being written now. Several processes may do this at once. If one
+    conversation cannot be indexed, that is logged and tried again after a while. Neither it nor a long one delays the
+    others.
     """
-    done = 0
+    transactions = 0
     for pk in list(_due().order_by("updated_at").values_list("pk", flat=True)[:limit]):
         try:
-            for _ in range(min(MOST_OF_ONE, limit - done)):
-                left = _index_some(pk)
-                done += left is not None
-                if not left:
+            for _ in range(min(MOST_OF_ONE, limit - transactions)):
+                more_left = _index_some(pk)
+                transactions += more_left is not None
+                if not more_left:
                     break
         except Exception:
             logger.exception("Conversation %d could not be indexed; it is tried again.", pk)
             _set_back[pk] = time.monotonic() + SET_BACK_SECONDS
-    return done
+    return transactions
 
 
 def index_new(_: Claimed) -> None:
-    """The periodic job. What is left of a great deal waits for its next run, so that a worker that ends is not kept."""
+    """The periodic job. If there is very much to index, the rest waits for the next run: a worker may have to end."""
     index_what_is_new(MOST_IN_A_RUN)
 
 
 def index_everything_anew() -> None:
-    """Makes all conversations due, whole: `index_what_is_new` does the work. Until then the old index answers."""
+    """Marks all users' conversations to be indexed from their beginning. `index_what_is_new` does the work.
+
+    Until then, searches use the old index.
+    """
     last = 0
-    ours = Conversation.objects.filter(user__isnull=False)
-    while keys := list(ours.filter(pk__gt=last).order_by("pk").values_list("pk", flat=True)[:MARKED_AT_ONCE]):
-        ours.filter(pk__in=keys).update(indexed_at=None)
+    of_users = Conversation.objects.filter(user__isnull=False)
+    while keys := list(of_users.filter(pk__gt=last).order_by("pk").values_list("pk", flat=True)[:MARKED_AT_ONCE]):
+        of_users.filter(pk__in=keys).update(indexed_at=None)
         last = keys[-1]
 
 
-def forget(rows: Sequence[int]) -> None:
-    """Leaves nothing of conversations that are being deleted, in the same transaction; their rows are locked."""
-    index.forget(KIND, rows)
+def forget(keys: Sequence[int]) -> None:
+    """Removes conversations from the index. Call it in the transaction that deletes them and has locked their rows."""
+    index.forget(KIND, keys)
 
 
 def _due() -> QuerySet[Conversation]:
+    """Conversations to be indexed in which no turn runs, without those that wait for their next try."""
     running = Message.objects.running(database_now()).values("conversation")
     due = Conversation.objects.to_be_indexed().exclude(pk__in=running)
     for pk, until in list(_set_back.items()):
@@ -92,7 +99,16 @@ def _due() -> QuerySet[Conversation]:
 
 
 def _index_some(pk: int) -> bool | None:
-    """One transaction's worth of a conversation: whether more is left, or None where it is not due (any more)."""
+    """Indexes as much of a conversation as fits into one transaction. Returns whether more is left; None if not due.
+
+    1. The conversation's row is locked. It is not due if another transaction holds the row, if it has been indexed
+       meanwhile, or if a turn runs in it.
+    2. If it is to be indexed from its beginning (`indexed_at` is None), its title and its first messages take the place
+       of all that the index has of it.
+    3. Otherwise the next messages after the last indexed one are added. The title and the messages that could still
+       change are indexed again if their words differ. Messages that cannot change any more are marked as settled.
+    4. `indexed_at` notes the state that is indexed, or that more is left.
+    """
     with yield_sqlite_lock(), transaction.atomic():
         rows = Conversation.objects.to_be_indexed().filter(pk=pk).select_for_update(skip_locked=True)
         conversation = rows.only("pk", "title", "user_id", "indexed_at").first()
@@ -100,23 +116,23 @@ def _index_some(pk: int) -> bool | None:
             return None
         messages, group = conversation.messages.all(), _group(conversation)
         if conversation.indexed_at is None:
-            new, left = _some(messages)
+            new, more_left = _next_documents(messages)
             index.write_anew(group, [_title(conversation), *new])
         else:
             known = index.known(group)
-            again = _documents(messages.filter(pk__in=known.words.keys() - {HEADING}))
-            changed = [one for one in (_title(conversation), *again) if _differs(one, known)]
-            new, left = _some(messages.filter(pk__gt=known.last))
-            index.write(group, [*changed, *new], replaced=[one.key for one in changed])
-            index.settle(group, [one.key for one in again if one.settled])
-        Conversation.objects.filter(pk=pk).update(indexed_at=_BEGUN if left else F("updated_at"))
-        return left
+            unsettled = _documents(messages.filter(pk__in=known.words.keys() - {HEADING}))
+            changed = [document for document in (_title(conversation), *unsettled) if _differs(document, known)]
+            new, more_left = _next_documents(messages.filter(pk__gt=known.last))
+            index.write(group, [*changed, *new], replaced=[document.key for document in changed])
+            index.settle(group, [document.key for document in unsettled if document.settled])
+        Conversation.objects.filter(pk=pk).update(indexed_at=_BEGUN if more_left else F("updated_at"))
+        return more_left
 
 
-def _some(messages: QuerySet[Message]) -> tuple[list[Document], bool]:
-    """The next documents, as many as go into one transaction, and whether more may be left."""
+def _next_documents(messages: QuerySet[Message]) -> tuple[list[Document], bool]:
+    """The first of the messages as documents, as many as go into one transaction, and whether more may be left."""
     new = _documents(messages, MESSAGES_AT_ONCE)
-    characters = list(accumulate(len(one.text) for one in new))
+    characters = list(accumulate(len(document.text) for document in new))
     fitting = max(1, bisect_right(characters, CHARACTERS_AT_ONCE))
     return new[:fitting], len(new) == MESSAGES_AT_ONCE or fitting < len(new)
 
@@ -139,17 +155,20 @@ def scope_of(user_id: str | None) -> str:
 
 
 def _documents(messages: QuerySet[Message], most: int | None = None) -> list[Document]:
-    """Messages as they are indexed, the oldest first. An answer is settled once nobody can write to it any more."""
+    """Messages as documents of the index, the oldest first. An answer is settled once no turn can change it any more.
+
+    An answer that was cut short can be continued as long as it has no message below it.
+    """
     below = Message.objects.filter(parent=OuterRef("pk"))
-    rows = messages.order_by("pk").annotate(held_by=F("parent__lease_holder"), goes_on=Exists(below))
+    rows = messages.order_by("pk").annotate(question_holder=F("parent__lease_holder"), has_children=Exists(below))
     return [
         Document(
             pk,
             "\n".join(texts(content)),
-            # A killed turn's lease stays on its question: that process may have been asleep, and close the turn yet.
-            settled=role == Role.USER or not (held_by or (stop_reason in CONTINUABLE and not goes_on)),
+            # A killed process leaves its lease on the question. If it was only asleep, it may still close the turn.
+            settled=role == Role.USER or not (question_holder or (stop_reason in CONTINUABLE and not has_children)),
         )
-        for pk, role, content, stop_reason, held_by, goes_on in rows.values_list(
-            "pk", "role", "content", "stop_reason", "held_by", "goes_on"
+        for pk, role, content, stop_reason, question_holder, has_children in rows.values_list(
+            "pk", "role", "content", "stop_reason", "question_holder", "has_children"
         )[:most]
     ]

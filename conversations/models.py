@@ -16,7 +16,7 @@ UNTITLED = "New conversation"
 BLOB_OWNER = "conversation"
 """The kind of owner that refers to the files of a conversation."""
 
-# Whoever changes a conversation may have read the clock before whoever changed it last: different is new, not later.
+# `updated_at` may go back, when a change has read the clock before an earlier change did. So any other value is new.
 NOT_INDEXED = Q(user__isnull=False) & (
     Q(indexed_at__isnull=True) | Q(indexed_at__lt=F("updated_at")) | Q(indexed_at__gt=F("updated_at"))
 )
@@ -24,7 +24,7 @@ NOT_INDEXED = Q(user__isnull=False) & (
 
 class ConversationQuerySet(models.QuerySet["Conversation"]):
     def to_be_indexed(self) -> Self:
-        """Those that search does not know as they are. It serves users; no route searches what a publication holds."""
+        """Users' conversations whose present state is not indexed. No route searches those of publications."""
         return self.filter(NOT_INDEXED)
 
     def visible_to(self, actor: Caller) -> Self:
@@ -40,10 +40,10 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
 
 
 class Conversation(models.Model):
-    """The tree's root: what the wire shows as the `system` message.
+    """The tree's root, which clients see as the `system` message.
 
-    `external_id` is the client's and unique per owner. `last_question` is the external id of the question whose turn
-    was opened last; what `lastMessageId` tells follows from it and the tree. `feedback` is that on `system`.
+    `external_id` is chosen by the client and unique per owner. `last_question` is the external id of the question whose
+    turn was opened last; `lastMessageId` follows from it and the tree. `feedback` is the feedback on `system`.
     """
 
     external_id = CodePointCharField(max_length=ID_LENGTH)
@@ -91,7 +91,7 @@ class Role(models.TextChoices):
 
 
 class Outcome(models.TextChoices):
-    """What a question's newest turn left, once its lease is over."""
+    """How a question's newest turn ended. It counts once the turn's lease is over."""
 
     ANSWERED = "answered"
     INTERRUPTED = "interrupted"
@@ -105,27 +105,29 @@ def lease_lives(expires_at: datetime | None, now: datetime) -> bool:
 
 class MessageQuerySet(models.QuerySet["Message"]):
     def running(self, now: datetime) -> Self:
-        """Questions whose turn runs, as `lease_lives` has it."""
+        """Questions whose turn runs: the same rule as `lease_lives`."""
         return self.filter(lease_expires_at__gt=now)
 
 
 class Message(models.Model):
     """A question or an answer.
 
-    A question carries its newest turn: `attempt` counts the turns asked of it and fences their writes; the lease says
-    that one is running; `outcome` says what is true once no lease lives. It is written *before* the model is asked, so
-    a killed process leaves it true without anybody cleaning up. `continues` is the answer a running continuation
-    extends, `stop_attempt` the attempt that its user wants stopped. An answer knows the attempt that wrote or extended
-    it; while the one that writes it runs, the answer is not part of the tree, though checkpoints have a row of it.
+    A question's row has the state of its newest turn. `attempt` counts the question's turns and fences their writes.
+    The lease says that a turn runs. `outcome` says what is true once the lease is over. It is written *before* the
+    model is asked, so it is true even if the process is killed, and nobody has to clean up. `continues` is the answer
+    that a running continuation extends. `stop_attempt` is the attempt that its user wants stopped.
 
-    `content` is the wire's list of content blocks, with bodies of images and documents replaced by their blob. It comes
-    behind all that the tree is made of, so that SQLite reads those without following a long body's overflow pages.
-    `feedback` is the wire's object too, read together with the content alone.
+    An answer's `attempt` is the one that wrote or extended it. While the turn that writes an answer runs, the answer is
+    not part of the tree, although checkpoints may have written its row.
+
+    `content` is the wire's list of content blocks, with bodies of images and documents replaced by their blob. The
+    column comes after all that the tree needs, so that SQLite reads those without following a long body's overflow
+    pages. `feedback` is the wire's object too. It is read only together with the content.
     """
 
     conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE, related_name="messages")
     external_id = CodePointCharField(max_length=ID_LENGTH)
-    # Rows leave with their conversation alone, in one statement; the database checks the key when that commits.
+    # Messages are only deleted with their conversation, in one statement. The database checks this key at the commit.
     parent = models.ForeignKey("self", on_delete=models.DO_NOTHING, null=True, blank=True, related_name="children")
     role = models.CharField(max_length=9, choices=Role)
     attempt = models.PositiveIntegerField(default=1)
@@ -176,14 +178,14 @@ SOURCE_ID_LENGTH = 512
 
 
 class RelatedDocument(models.Model):
-    """What a tool found for an answer, kept for its reader.
+    """A document that a tool found for an answer, kept for the answer's reader.
 
     `source_id` is `<toolUseId or answer's id>@<n>`, or the tool use's id alone, and unique in its conversation.
-    `content` is a tool result's part as messages store them: a body is a blob.
+    `content` is a part of a tool's result in its stored form: a file's body is a blob.
     """
 
     conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE, related_name="related_documents")
-    # Answers leave with their conversation alone, and so do these rows: collecting them by answer would read them all.
+    # Answers and these rows are only deleted with their conversation. A cascade by answer would read them all first.
     answer = models.ForeignKey(Message, on_delete=models.DO_NOTHING, related_name="related_documents")
     source_id = CodePointCharField(max_length=SOURCE_ID_LENGTH)
     source_name = models.TextField(null=True, blank=True)

@@ -1,7 +1,7 @@
-"""What clients read: conversations and messages as the wire has them, built once and rendered as they are.
+"""Builds the JSON of conversations and messages that clients read.
 
-The shapes are documented by `serializers`; they are not run through them, since a conversation of two thousand
-messages is the hot path of opening one.
+`serializers` only documents these shapes. They do not pass through it, because opening a conversation of two thousand
+messages is a hot path.
 """
 
 from collections.abc import Iterable
@@ -20,11 +20,11 @@ from conversations.models import Conversation, Message, RelatedDocument, Role
 
 Wire = dict[str, Any]
 SHOWN_STOP_REASONS = frozenset({StopReason.INTERRUPTED, StopReason.STOPPED})
-"""Ours; of those of Bedrock clients learn by `shouldContinue`."""
+"""Our own. Clients learn of Bedrock's by `shouldContinue`."""
 
 
 def milliseconds(moment: datetime) -> float:
-    """Epoch milliseconds, a float as the contract has the times of conversations."""
+    """Epoch milliseconds, as a float, because the contract has floats for the times of conversations."""
     return float(int(moment.timestamp() * 1000))
 
 
@@ -53,7 +53,7 @@ def _with_stop_reason(message: Wire, stop_reason: str) -> Wire:
 
 
 def chat_output(answer: Answer, show: ShowFile) -> Wire:
-    """The answer to `POST /conversation`."""
+    """The response to `POST /conversation`."""
     show.expect(blob_shas(answer.content))
     message = _message(
         Role.ASSISTANT,
@@ -71,9 +71,12 @@ def chat_output(answer: Answer, show: ShowFile) -> Wire:
 
 
 def conversation_output(conversation: Conversation, now: datetime, show: ShowFile) -> Wire:
-    """The answer to `GET /conversation/{id}`: two queries, and then what `show` does for images and documents.
+    """The response to `GET /conversation/{id}`: two queries, and then what `show` does for images and documents.
 
-    Raises NotFound where the conversation was deleted between the two: its messages leave all at once.
+    1. One query reads the tree, the other one the messages' contents. Raises NotFound if the conversation was deleted
+       between the two: all its messages are deleted at once.
+    2. `show` learns which files are to come, so that it can look them all up at once.
+    3. The map has the root, `system`, and every visible message by its id.
     """
     tree = access.read_tree(conversation, now)
     columns = ("pk", "model", "content", "feedback")
@@ -100,7 +103,8 @@ def conversation_output(conversation: Conversation, now: datetime, show: ShowFil
             [child.external_id for child in tree.visible_children(node.pk)],
             feedback,
         )
-        # One that is being continued says so too: it is cut short until then, and so clients find the turn that runs.
+        # An answer that is being continued has its stop reason too: it is still cut short, and clients find the running
+        # turn by it.
         message_map[node.external_id] = _with_stop_reason(message, node.stop_reason)
     last = tree.last_message(conversation.last_question)
     return {
@@ -116,19 +120,19 @@ def conversation_output(conversation: Conversation, now: datetime, show: ShowFil
     }
 
 
-def conversation_metas(actor_rows: Any) -> list[Wire]:
-    """The answer to `GET /conversations`, in the order of the rows."""
+def conversation_metas(rows: Any) -> list[Wire]:
+    """The response to `GET /conversations`, in the order of the rows."""
     return [
         {"id": external_id, "title": title, "createTime": milliseconds(created_at), "model": model, "botId": bot_id}
-        for external_id, title, created_at, model, bot_id in actor_rows.values_list(
+        for external_id, title, created_at, model, bot_id in rows.values_list(
             "external_id", "title", "created_at", "model", "bot_id"
         )
     ]
 
 
 def related_documents(rows: Iterable[RelatedDocument], show: ShowFile) -> list[Wire]:
-    """The answer to `GET /conversation/{id}/related-documents`, in the order of the rows."""
-    all_rows = list(rows)  # all are read before the first file is
+    """The response to `GET /conversation/{id}/related-documents`, in the order of the rows."""
+    all_rows = list(rows)  # read before the first file, for which `show` may release the database connection
     show.expect(sha256 for row in all_rows for sha256 in part_shas(row.content))
     return [related_document(row, show) for row in all_rows]
 

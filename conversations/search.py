@@ -1,4 +1,4 @@
-"""Search in conversations: what is found, and how an answer reads. `indexing` has what is searched."""
+"""Searches conversations, and renders the hits. `indexing` decides what can be found."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -19,23 +19,31 @@ FRAGMENTS_SHOWN: Final = 3
 
 
 def search(query: str, *, actor: Caller, limit: int = USUAL_HITS) -> list[Wire]:
-    """The caller's conversations that answer, the best first, as `GET /conversations/search` tells them."""
+    """The caller's conversations that match, the best first, in the JSON of `GET /conversations/search`.
+
+    1. The index gives the hits, each a conversation with the keys of its matching documents.
+    2. Only conversations whose rows are visible to the caller are kept, whatever went wrong in the index.
+    3. The first matching messages of each are read, up to MESSAGES_SHOWN, and rendered with their matches marked.
+    """
     scope = indexing.scope_of(actor.user_id)
-    found = finding.find(indexing.KIND, [scope], scope, query)
-    # What the index says is confirmed by the rows: nobody reads what they may not, whatever went wrong there.
-    visible = Conversation.objects.visible_to(actor).in_bulk([hit.group for hit in found.hits[:limit]])
-    hits = [hit for hit in found.hits[:limit] if hit.group in visible]
-    shown = {hit.group: [key for key in hit.keys if key != HEADING][:MESSAGES_SHOWN] for hit in hits}
-    messages = Message.objects.filter(conversation__in=visible, pk__in=[key for keys in shown.values() for key in keys])
+    result = finding.find(indexing.KIND, [scope], scope, query)
+    visible = Conversation.objects.visible_to(actor).in_bulk([hit.group for hit in result.hits[:limit]])
+    hits = [hit for hit in result.hits[:limit] if hit.group in visible]
+    keys_shown = {hit.group: [key for key in hit.keys if key != HEADING][:MESSAGES_SHOWN] for hit in hits}
+    messages = Message.objects.filter(
+        conversation__in=visible, pk__in=[key for keys in keys_shown.values() for key in keys]
+    )
     texts_by_pk = {pk: "\n".join(texts(content)) for pk, content in messages.values_list("pk", "content")}
     return [
-        _wire(visible[hit.group], found.terms, [texts_by_pk[key] for key in shown[hit.group] if key in texts_by_pk])
+        _wire(
+            visible[hit.group], result.terms, [texts_by_pk[key] for key in keys_shown[hit.group] if key in texts_by_pk]
+        )
         for hit in hits
     ]
 
 
 def _wire(conversation: Conversation, terms: Sequence[Term], texts: Sequence[str]) -> Wire:
-    """`Title` and `MessageBody` are the names that the frontend knows."""
+    """A hit with its highlights. `Title` and `MessageBody` are the names that the frontend knows."""
     title = highlights.marked(conversation.title, terms)
     bodies: list[str] = []
     for text in texts:
@@ -47,5 +55,5 @@ def _wire(conversation: Conversation, terms: Sequence[Term], texts: Sequence[str
         "title": conversation.title,
         "lastUpdatedTime": milliseconds(conversation.updated_at),
         "botId": conversation.bot_id,
-        "highlights": [{"fieldName": name, "fragments": found} for name, found in marked if found] or None,
+        "highlights": [{"fieldName": name, "fragments": fragments} for name, fragments in marked if fragments] or None,
     }

@@ -1,7 +1,7 @@
 """Shapes of conversations on the wire, and the validation of single fields.
 
-Names are Python's here; requests arrive in snake_case whatever they were sent in, and the OpenAPI document shows the
-wire's camelCase. What a field means together with others is decided in `placement` and `turn`.
+Names are in snake_case here. Requests arrive in it, whatever case they were sent in, and the OpenAPI document shows the
+wire's camelCase. `turn` decides what fields mean together, above all in `placement`.
 """
 
 from typing import Any
@@ -200,10 +200,10 @@ _CHAT_INPUT = ChatInputSerializer()
 
 
 def read_chat_input(data: Any) -> ChatInput:
-    """A request body, for `turn.run`. Raises DRF's ValidationError.
+    """A request body, validated for `lifecycle.run`. Raises DRF's ValidationError.
 
-    One serializer validates all requests: it keeps nothing of a request, and copying its fields for each took a fifth
-    of the CPU that a turn holds the interpreter for (sampled, 16 connections).
+    One serializer validates all requests, since it keeps nothing of a request. To copy its fields for each request took
+    a fifth of the CPU time for which a turn holds the interpreter (sampled, 16 connections).
     """
     valid: dict[str, Any] = _CHAT_INPUT.run_validation(data)
     message = valid["message"]

@@ -1,7 +1,7 @@
-"""The tree of a conversation, decided purely: who is visible, what runs, what a client's ids mean.
+"""The tree of a conversation: which messages are visible, which turns run, and what a client's ids mean.
 
-The rules are the contract's chapter on questions, answers and retries. Nothing here reads the database; rows come in
-as `Node`s, in the order they were written.
+The rules are the contract's chapter on questions, answers and retries. Everything here is pure: nothing reads the
+database, and rows come in as `Node`s, in the order in which they were written.
 """
 
 from collections import defaultdict
@@ -57,7 +57,7 @@ class Tree:
         return lease_lives(question.lease_expires_at, self.now)
 
     def lease_left(self, question: Node) -> float:
-        """Seconds until the question's lease is over, at least a little so that a client does not spin."""
+        """Seconds until the question's lease is over; at least 1, so that clients do not retry without a pause."""
         if question.lease_expires_at is None:
             return 1.0
         return max(1.0, (question.lease_expires_at - self.now).total_seconds())
@@ -68,6 +68,7 @@ class Tree:
         return self.is_running(question) and question.continues is None and answer.attempt == question.attempt
 
     def is_continued(self, answer: Node) -> bool:
+        """Whether a turn that extends this answer runs."""
         question = self.question_of(answer)
         return self.is_running(question) and question.continues == answer.pk
 
@@ -96,17 +97,17 @@ class Tree:
 
     def path(self, leaf: Node | None) -> list[Node]:
         """From the first question down to `leaf`, both included."""
-        found: list[Node] = []
+        path: list[Node] = []
         while leaf is not None:
-            found.append(leaf)
+            path.append(leaf)
             leaf = self.parent_of(leaf)
-        found.reverse()
-        return found
+        path.reverse()
+        return path
 
     def last_message(self, last_question: str) -> Node | None:
-        """The node `lastMessageId` names: it belongs to the turn that was opened last, at the question of that id.
+        """The node that `lastMessageId` names. It belongs to the turn that was opened last, at the question of that id.
 
-        Its answer once that is in the map, else the newest leaf below its question, else the question itself.
+        It is the turn's answer once that is visible, else the newest leaf below the question, else the question itself.
         """
         question = self.by_external_id.get(last_question)
         if question is None:
@@ -124,7 +125,7 @@ class Tree:
         return newest
 
     def failed_twin(self, parent: Node | None, content_digest: str) -> Node | None:
-        """The newest failed question of this content under this parent, which a repeat asks again in its place."""
+        """The newest failed question with this content under this parent. A repeat asks it again in its place."""
         siblings = self.children.get(parent.pk if parent else None, ())
         return next(
             (

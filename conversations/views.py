@@ -40,7 +40,7 @@ from conversations.turn import lifecycle, stopping
 
 TAG = ["conversation"]
 
-# What answers lead to: the same operations, by what each calls the conversation and the message.
+# Links of the OpenAPI document lead from a response to further operations. These say where it has the ids they need.
 _CREATED = {"conversation_id": "$response.body#/conversationId"}
 _ASKED = {**_CREATED, "message_id": "$response.body#/message/parent"}
 _OPENED = {"conversation_id": "$response.body#/id"}
@@ -49,7 +49,7 @@ _LISTED = {"conversation_id": "$response.body#/0/id"}
 
 
 def _show_files(request: Request) -> files.ShowFile:
-    """How the query wants files. Raises BadRequest."""
+    """How the query parameter `blobs` wants files shown. Raises BadRequest."""
     return files.shown_as(request.query_params.get("blobs", files.INLINE))
 
 
@@ -251,13 +251,13 @@ class FeedbackViewSet(ViewSet):
     def update(self, request: Request, conversation_id: str, message_id: str) -> Response:
         serializer = FeedbackInputSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
-        given: Any = serializer.validated_data
+        feedback_input: Any = serializer.validated_data
         feedback = editing.give_feedback(
             conversation_id,
             message_id,
-            thumbs_up=given["thumbs_up"],
-            category=given.get("category") or "",
-            comment=given.get("comment") or "",
+            thumbs_up=feedback_input["thumbs_up"],
+            category=feedback_input.get("category") or "",
+            comment=feedback_input.get("comment") or "",
             actor=caller_of(request),
         )
         return Response(feedback)

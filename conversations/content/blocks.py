@@ -1,6 +1,6 @@
-"""Content blocks as they are stored: the wire's, except that `blob` stands for a file, the SHA-256 of what is stored.
+"""Content blocks as they are stored: the wire's blocks, but with `blob`, the SHA-256 of a file, in the file's place.
 
-A block says by its `contentType` which of these shapes it has.
+The `contentType` of a block says which of these shapes it has.
 """
 
 import hashlib
@@ -36,7 +36,7 @@ class ImageBlock(TypedDict):
 
 
 class AttachmentBlock(TypedDict):
-    """A document; the ending of its name is its format."""
+    """A document. The ending of its name gives its format."""
 
     contentType: Literal["attachment"]
     fileName: str
@@ -55,7 +55,7 @@ class ToolUseBlock(TypedDict):
 
 
 class ResultPart(TypedDict, total=False):
-    """A part of what a tool gave: `text`, or `json`, or a file: `kind`, `format`, `blob`, a document's `name`."""
+    """A part of a tool's result: `text`, or `json`, or a file with `kind`, `format`, `blob` and a document's `name`."""
 
     text: str
     json: dict[str, Any]
@@ -77,7 +77,7 @@ class ToolResultBlock(TypedDict):
 
 
 class ReasoningBlock(TypedDict):
-    """What a model thought: `text` with its `signature`, or `redactedContent` in base64; the others are empty."""
+    """A model's reasoning: `text` with its `signature`, or `redactedContent` in base64. The others are empty."""
 
     contentType: Literal["reasoning"]
     text: str
@@ -101,7 +101,7 @@ class Content:
         return hashlib.sha256(orjson.dumps(self.blocks, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
     def says_something(self) -> bool:
-        """Whether anything is left for the model: tool traffic in a user's message is stored and never sent."""
+        """Whether the model would be sent anything: tool blocks in a user's message are stored, but never sent."""
         return has_text(self.blocks) or any(block["contentType"] in ("image", "attachment") for block in self.blocks)
 
 
@@ -114,19 +114,19 @@ def texts(blocks: Iterable[StoredBlock]) -> list[str]:
 
 
 def has_text(blocks: Iterable[StoredBlock]) -> bool:
-    """Whether any text can be seen."""
+    """Whether any text is not blank."""
     return any(text.strip() for text in texts(blocks))
 
 
 def text_to_extend(blocks: Iterable[StoredBlock]) -> str:
-    """All text of an answer as a continuation finds it: what the model says next goes on where this ends."""
+    """All text of an answer that a continuation extends. The model's new text is appended to the end of this."""
     return "\n\n".join(texts(blocks)).rstrip()
 
 
 def extend(blocks: list[StoredBlock], continuation: list[StoredBlock]) -> list[StoredBlock]:
-    """An answer with its continuation: new text joins the last text block, trailing white space counting once.
+    """An answer with its continuation: the new text joins the last text block, in place of trailing white space there.
 
-    The model was sent the text without its trailing white space, so that is where its words go on.
+    The model was sent the text without its trailing white space, so its words go on from there.
     """
     new_text = "".join(texts(continuation))
     if not new_text:
@@ -157,7 +157,7 @@ def part_shas(part: ResultPart) -> Iterator[str]:
 
 
 def document_format(file_name: str) -> str | None:
-    """The format of a document by its name's ending; None where Converse knows no such documents."""
+    """The format of a document by the ending of its name; None if Converse does not know such documents."""
     ending = file_name.rpartition(".")[2].lower() if "." in file_name else ""
     ending = {"htm": "html", "markdown": "md"}.get(ending, ending)
     return ending if ending in DOCUMENT_TYPES else None

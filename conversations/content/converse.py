@@ -1,4 +1,4 @@
-"""Content blocks to and from Converse: what a model is sent of a branch, and what it has answered."""
+"""Converts content blocks to and from Converse: the branch that a model is sent, and its answer."""
 
 import base64
 from collections.abc import Callable, Iterable, Sequence
@@ -32,7 +32,7 @@ def history(path: Iterable[Node], contents: dict[int, list[StoredBlock]], read: 
 
 
 def prefill(messages: Sequence[ConverseMessage]) -> list[ConverseMessage]:
-    """The same messages, the last one an answer to go on from: its text alone, without trailing white space.
+    """The same messages, but of the answer at their end only the text is left, without trailing white space.
 
     Bedrock refuses white space at the end, and reasoning is off in a continuation.
     """
@@ -42,19 +42,19 @@ def prefill(messages: Sequence[ConverseMessage]) -> list[ConverseMessage]:
 
 
 def question_to_converse(blocks: Iterable[StoredBlock], read: ReadFile) -> list[ConverseBlock]:
-    """What the model gets of a user's message: text that is not blank, images and documents, nothing of tools."""
-    sent: list[ConverseBlock] = []
+    """What the model gets of a user's message: text that is not blank, images and documents, but no tool blocks."""
+    converse_blocks: list[ConverseBlock] = []
     for block in blocks:
         if block["contentType"] == "text":
             if block["body"].strip():
-                sent.append({"text": block["body"]})
+                converse_blocks.append({"text": block["body"]})
         elif block["contentType"] == "image" or block["contentType"] == "attachment":
-            sent.append(_file_to_converse(block, read))
-    return sent
+            converse_blocks.append(_file_to_converse(block, read))
+    return converse_blocks
 
 
 def _file_to_converse(block: ImageBlock | AttachmentBlock, read: ReadFile) -> ConverseBlock:
-    """An image or a document. A lost one is a sentence, or its conversation could never be continued."""
+    """An image or a document. For a lost file there is a sentence: else its conversation could never be continued."""
     body = read(block["blob"])
     if body is None:
         return {"text": f"({described(block)[1]} was here; the file has been lost.)"}
@@ -65,30 +65,31 @@ def _file_to_converse(block: ImageBlock | AttachmentBlock, read: ReadFile) -> Co
 
 
 def answer_to_converse(blocks: Sequence[StoredBlock]) -> list[ConverseBlock]:
-    """An answer as history: reasoning unmodified, text that is not blank, and never nothing.
+    """An answer as history: reasoning unmodified, text that is not blank, and at least one block of text.
 
-    A tool use goes back only together with its result, inside the rounds of its own turn; alone Bedrock refuses it.
+    A tool use is sent back only together with its result, inside the rounds of its own turn. Bedrock refuses a tool use
+    without a result.
     """
     first = blocks[0] if len(blocks) == 1 else None
     if first is not None and first["contentType"] == "text" and first["body"].strip():
-        return [{"text": first["body"]}]  # nearly all answers, and all of a long history on every turn
-    sent: list[ConverseBlock] = []
+        return [{"text": first["body"]}]  # a short cut for nearly all answers: each turn converts its whole history
+    converse_blocks: list[ConverseBlock] = []
     for block in blocks:
         if block["contentType"] == "text" and block["body"].strip():
-            sent.append({"text": block["body"]})
+            converse_blocks.append({"text": block["body"]})
         elif block["contentType"] == "reasoning" and block["redactedContent"]:
             redacted = base64.b64decode(block["redactedContent"])
-            sent.append({"reasoningContent": {"redactedContent": redacted}})
+            converse_blocks.append({"reasoningContent": {"redactedContent": redacted}})
         elif block["contentType"] == "reasoning" and block["text"]:
             text = {"text": block["text"]} | ({"signature": block["signature"]} if block["signature"] else {})
-            sent.append({"reasoningContent": {"reasoningText": text}})
-    if not any("text" in block for block in sent):
-        sent.append({"text": "(no answer)"})
-    return sent
+            converse_blocks.append({"reasoningContent": {"reasoningText": text}})
+    if not any("text" in block for block in converse_blocks):
+        converse_blocks.append({"text": "(no answer)"})
+    return converse_blocks
 
 
 def from_converse(blocks: Iterable[ConverseBlock]) -> list[StoredBlock]:
-    """A model's answer as stored; kinds of content that the wire does not know are left out."""
+    """The stored blocks of a model's answer. Kinds of content that the wire does not know are left out."""
     return [stored for block in blocks if (stored := _block_from_converse(block)) is not None]
 
 

@@ -1,7 +1,7 @@
-"""The files of messages, images and documents: reading them, and what stands for one on the wire.
+"""Reads the files of messages, images and documents, and decides what clients get for one.
 
-A file may be lost, where a folder was restored from an older backup, say. That is logged and leaves a hole in its
-conversation, and not the end of it (docs/DECISIONS.md).
+A file may be lost, for example if a folder was restored from an older backup. That is logged. The file is then missing
+in its conversation, which stays usable all the same (docs/DECISIONS.md).
 """
 
 import base64
@@ -20,7 +20,7 @@ INLINE, REFERENCE = "inline", "reference"
 
 
 def read_if_there(files: storing.StoredFiles, sha256: str) -> bytes | None:
-    """A file's bytes, or None where it is lost."""
+    """A file's bytes, or None if it is lost."""
     try:
         return files.read(sha256)
     except FileNotFoundError:
@@ -29,10 +29,10 @@ def read_if_there(files: storing.StoredFiles, sha256: str) -> bytes | None:
 
 
 class FileReader:
-    """Reads each file once, however often the messages of one request name it; those at hand not at all."""
+    """Reads each file once, however often the messages of one request name it. Files in memory are not read at all."""
 
-    def __init__(self, at_hand: Mapping[str, bytes]) -> None:
-        self._read: dict[str, bytes | None] = dict(at_hand)
+    def __init__(self, in_memory: Mapping[str, bytes]) -> None:
+        self._read: dict[str, bytes | None] = dict(in_memory)
         self._files = storing.StoredFiles()
 
     def expect(self, shas: Iterable[str]) -> None:
@@ -40,7 +40,7 @@ class FileReader:
         self._files.expect(set(shas) - self._read.keys())
 
     def __call__(self, sha256: str) -> bytes | None:
-        """The file's bytes, or None where it is lost."""
+        """The file's bytes, or None if it is lost."""
         if sha256 not in self._read:
             self._read[sha256] = read_if_there(self._files, sha256)
         return self._read[sha256]
@@ -50,17 +50,17 @@ class FileReader:
 
 
 class ShowFile(Protocol):
-    """What stands for a file on the wire: `body`, and perhaps more."""
+    """Gives the members that stand for a file in the JSON: `body`, and perhaps more."""
 
     def expect(self, shas: Iterable[str]) -> None:
-        """These will be shown: their rows are read now, in one query, or not at all."""
+        """Announces files that will be shown. If their rows are needed, they are read now, in one query."""
 
     def __call__(self, sha256: str, content_type: str, file_name: str) -> dict[str, Any]: ...
 
 
-def shown_as(how: str) -> ShowFile:
+def shown_as(mode: str) -> ShowFile:
     """Files inline or by reference. Raises BadRequest for any other word."""
-    match how:
+    match mode:
         case "inline":
             return Inline()
         case "reference":
@@ -71,8 +71,8 @@ def shown_as(how: str) -> ShowFile:
 class Inline:
     """Bodies in base64.
 
-    Storage may be a network away, so the thread's database connection is let go before the first file is read: every
-    row of the answer must have been read by then. The body of a lost file is empty.
+    Storage may be a network away, so the thread's database connection is released before the first file is read. Every
+    row of the response must have been read by then. The body of a lost file is empty.
     """
 
     def __init__(self) -> None:
@@ -91,7 +91,7 @@ class Inline:
 
 
 class ByReference:
-    """An address of the file. No file is read, and no row where the address names the blob alone."""
+    """An address of the file. No file is read, and rows only if the storage signs addresses: those name the file."""
 
     def __init__(self) -> None:
         self._files = storing.StoredFiles() if links.storage_signs() else None

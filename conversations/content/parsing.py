@@ -1,4 +1,4 @@
-"""From the wire: a user's content blocks, validated. Limits are those of the Converse API's `Message` shape."""
+"""Validates the content blocks that a user sends. The limits are those of the Converse API's `Message` shape."""
 
 import base64
 import binascii
@@ -30,12 +30,12 @@ IMAGE_FORMATS = ("gif", "jpeg", "png", "webp")
 DOCUMENT_FORMATS = tuple(DOCUMENT_TYPES)
 TOOL_STATUSES = ("error", "success")
 
-Given = Mapping[str, Any]
+JsonObject = Mapping[str, Any]
 """A JSON object as a client sent it, with snake_case keys."""
 
 
 class Refused(ValidationError):
-    """A content block the API does not take; `field` is relative to the block."""
+    """A content block that the API does not accept. `field` is relative to the block."""
 
     def __init__(self, field: str, message: str) -> None:
         super().__init__({field: [message]} if field else [message])
@@ -64,6 +64,7 @@ def parse(blocks: Any) -> Content:
 
 
 def _parse_block(block: Any, files: dict[str, bytes]) -> StoredBlock:
+    """The stored form of a block; its files join `files`. Raises ValidationError."""
     if not isinstance(block, dict):
         raise ValidationError(["Expected a content block (an object)."])
     match block.get("content_type"):
@@ -93,7 +94,7 @@ def _parse_block(block: Any, files: dict[str, bytes]) -> StoredBlock:
             raise Refused("content_type", "Expected one of text, image, attachment, toolUse, toolResult.")
 
 
-def _parse_tool_use(body: Given) -> ToolUse:
+def _parse_tool_use(body: JsonObject) -> ToolUse:
     return {
         "toolUseId": _string(body, "tool_use_id"),
         "name": _string(body, "name"),
@@ -101,7 +102,7 @@ def _parse_tool_use(body: Given) -> ToolUse:
     }
 
 
-def _parse_tool_result(body: Given, files: dict[str, bytes]) -> ToolResult:
+def _parse_tool_result(body: JsonObject, files: dict[str, bytes]) -> ToolResult:
     status = _string(body, "status")
     if status not in TOOL_STATUSES:
         raise Refused("status", f"Expected one of {', '.join(TOOL_STATUSES)}.")
@@ -140,7 +141,7 @@ def parse_result_part(part: Any, files: dict[str, bytes]) -> ResultPart:
     raise Refused("content", "Expected an object with text, json, image or document.")
 
 
-def _string(block: Given, field: str) -> str:
+def _string(block: JsonObject, field: str) -> str:
     value = block.get(field)
     if value is None:
         raise Refused(field, "This field is required.")
@@ -149,7 +150,7 @@ def _string(block: Given, field: str) -> str:
     return value
 
 
-def _object(block: Given, field: str) -> dict[str, Any]:
+def _object(block: JsonObject, field: str) -> dict[str, Any]:
     value = block.get(field)
     if value is None:
         raise Refused(field, "This field is required.")
@@ -158,7 +159,7 @@ def _object(block: Given, field: str) -> dict[str, Any]:
     return value
 
 
-def _base64(block: Given, field: str) -> bytes:
+def _base64(block: JsonObject, field: str) -> bytes:
     try:
         body = base64.b64decode(_string(block, field), validate=True)
     except (binascii.Error, ValueError):
@@ -168,7 +169,7 @@ def _base64(block: Given, field: str) -> bytes:
     return body
 
 
-def _image_format(block: Given) -> str:
+def _image_format(block: JsonObject) -> str:
     kind, _, form = _string(block, "media_type").lower().partition("/")
     form = "jpeg" if form == "jpg" else form
     if kind != "image" or form not in IMAGE_FORMATS:
@@ -177,6 +178,7 @@ def _image_format(block: Given) -> str:
 
 
 def _check_image(body: bytes, form: str) -> None:
+    """Raises Refused for an image that is too large, cannot be read, or is of another format."""
     if len(body) > MAX_IMAGE_BYTES:
         raise Refused("body", "An image holds at most 3.75 MB.")
     try:
@@ -200,6 +202,7 @@ def _check_document(body: bytes) -> None:
 
 
 def _keep(body: bytes, files: dict[str, bytes]) -> str:
+    """Adds a file to `files`. Returns its SHA-256."""
     sha256 = storing.digest(body)
     files[sha256] = body
     return sha256

@@ -1,4 +1,4 @@
-"""Content blocks as clients read them: stored ones, with something in the place of each blob."""
+"""Content blocks as clients read them: the stored blocks, with a body or an address in place of each blob."""
 
 from collections.abc import Iterable
 from typing import Any, NewType
@@ -20,8 +20,8 @@ def to_wire(blocks: Iterable[StoredBlock], show: ShowFile) -> list[WireBlock]:
 
 def _block_to_wire(block: StoredBlock, show: ShowFile) -> WireBlock:
     if block["contentType"] == "image" or block["contentType"] == "attachment":
-        kept = {key: value for key, value in block.items() if key != "blob"}
-        return WireBlock(kept | show(block["blob"], *described(block)))
+        other_members = {key: value for key, value in block.items() if key != "blob"}
+        return WireBlock(other_members | show(block["blob"], *described(block)))
     if block["contentType"] == "toolResult":
         parts = [part_to_wire(part, show) for part in block["body"]["content"]]
         return WireBlock({"contentType": "toolResult", "body": {**block["body"], "content": parts}})
@@ -35,6 +35,6 @@ def part_to_wire(part: ResultPart, show: ShowFile) -> WirePart:
     form, kind = part["format"], part["kind"]
     name = part.get("name") or kind
     content_type = f"image/{form}" if kind == "image" else DOCUMENT_TYPES[form]
-    shown = show(part["blob"], content_type, name if name.endswith(f".{form}") else f"{name}.{form}")
-    kept = {key: value for key, value in part.items() if key not in ("blob", "kind")}
-    return WirePart(kept | {kind if key == "body" else key: value for key, value in shown.items()})
+    file_members = show(part["blob"], content_type, name if name.endswith(f".{form}") else f"{name}.{form}")
+    other_members = {key: value for key, value in part.items() if key not in ("blob", "kind")}
+    return WirePart(other_members | {kind if key == "body" else key: value for key, value in file_members.items()})

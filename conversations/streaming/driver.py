@@ -1,4 +1,4 @@
-"""Turns with listeners: each runs on a thread of its own to its end, whoever stays to hear it."""
+"""Runs turns that clients listen to: each on a thread of its own, to its end, even if all its clients leave."""
 
 import contextvars
 from collections.abc import Iterator
@@ -8,16 +8,18 @@ from bedrock_chat.identity.caller import Caller
 from bedrock_chat.process import thread_pool
 from bedrock_chat.wire.errors import ServiceUnavailable, recorded
 from conversations.streaming import relay, replay
-from conversations.streaming.events import Failed, MessageStart, told_of
+from conversations.streaming.events import Failed, MessageStart, stream_event_of
 from conversations.streaming.log import Log, Subscription, once
 from conversations.turn import lifecycle, registry
 from conversations.turn.types import ChatInput, Finished, TurnEvent, TurnOpened
 
 
 def begin(chat: ChatInput, *, actor: Caller) -> Subscription:
-    """Opens a turn, lets it run, and subscribes to it.
+    """Opens a turn, starts it on a thread, and subscribes to its events.
 
-    Raises whatever refuses it, before anything happens. A question that was answered before has its answer replayed.
+    1. The turn runs up to its first event on the calling thread. So if it is refused, the error is raised here.
+    2. If the question was answered before, its stored answer is replayed.
+    3. Otherwise `message_start` goes into the turn's log, and a thread does the rest (`_drive`).
     """
     log = Log()
     events = lifecycle.run(chat, actor=actor, listener=log)
@@ -26,7 +28,7 @@ def begin(chat: ChatInput, *, actor: Caller) -> Subscription:
             log.publish = relay.publisher(opened.question_pk, opened.attempt)
             ids = opened.conversation_external_id, opened.question_external_id, opened.answer_external_id
             log.append(MessageStart(*ids, opened.continued_text))
-            context = contextvars.copy_context()  # what the turn binds belongs to the request's line in the log
+            context = contextvars.copy_context()  # what the turn binds is to appear in the log line of the request
             thread_pool.shared().submit(lambda: context.run(_drive, events, opened, log))
             return Subscription(opened.attempt, log.follow())
         case Finished(answer) if answer is not None:
@@ -37,26 +39,27 @@ def begin(chat: ChatInput, *, actor: Caller) -> Subscription:
 
 
 def find(question_pk: int, attempt: int) -> Log | None:
-    """The log of a turn that this process runs, where somebody listened from its beginning."""
+    """The log of a turn; None if this process does not run it, or if nobody listened at its beginning."""
     running = registry.find(question_pk, attempt)
     return running.listener if running is not None and isinstance(running.listener, Log) else None
 
 
 def abandon() -> None:
-    """Ends the logs of turns that did not end when they were interrupted: their listeners are owed a word."""
+    """Ends the logs of turns that did not end when they were interrupted, so that their listeners get a last event."""
     for running in registry.all_running():
         if isinstance(running.listener, Log):
-            leaving = "This server is shutting down; send the message again."
-            running.listener.append(Failed.of(ServiceUnavailable(leaving, retry_after=1, extra=running.turn.ids)))
+            sentence = "This server is shutting down; send the message again."
+            running.listener.append(Failed.of(ServiceUnavailable(sentence, retry_after=1, extra=running.turn.ids)))
 
 
 def _drive(events: Iterator[TurnEvent], opened: TurnOpened, log: Log) -> None:
+    """Runs a turn to its end, and appends its events to the log."""
     append = log.append
     try:
         for event in events:
-            if (told := told_of(event, opened)) is not None:
-                append(told)
-    except Exception as error:  # noqa: BLE001  its listeners are told, and what is our fault is recorded
+            if (stream_event := stream_event_of(event, opened)) is not None:
+                append(stream_event)
+    except Exception as error:  # noqa: BLE001  listeners get it as an event; it is logged if the fault is ours
         append(Failed.of(recorded(error)))
     finally:
         release_connection()

@@ -1,7 +1,7 @@
-"""What a client is told of a turn, whatever it listens by.
+"""The events of a turn that clients get, by whichever transport.
 
-A turn's own events are told as they are where clients know them: text, reasoning, tools. Those that begin and end a
-stream, or speak of the stream itself, stand here. `encoded` gives the name and the JSON data of each.
+A turn's own events are passed on if clients know them: text, reasoning, tools. The events that begin or end a stream,
+or are about the stream itself, are defined here. `encoded` gives the name and the JSON data of each.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,10 +19,10 @@ from conversations.turn.types import Finished, TurnEvent, TurnOpened, wire_ids
 
 @dataclass(frozen=True, slots=True)
 class MessageStart:
-    """The first event: the question's id, by which the turn is resumed and stopped, and the answer's to be.
+    """The first event: the question's id, by which the turn is resumed and stopped, and the id that the answer gets.
 
-    With `continued_text` only what joins that text is told. It is named because the stored answer may hold some of
-    what is told already, by a checkpoint.
+    With `continued_text`, the events that follow have only the new text, to be appended to that one. The text is sent
+    because the stored answer may already have some of the new text, from a checkpoint.
     """
 
     conversation_external_id: str
@@ -33,14 +33,14 @@ class MessageStart:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """The answer will come whole, and not in pieces; the sentence says why."""
+    """The answer will come whole, and not in pieces. `detail` is a sentence that says so."""
 
     detail: str
 
 
 @dataclass(frozen=True, slots=True)
 class MessageStop:
-    """The end of a turn whose rows exist. `spent` is the sum of its calls; None where the ledger has none."""
+    """The end of a turn whose rows are stored. `spent` is the sum of its calls; None if the ledger has none."""
 
     conversation_external_id: str
     question_external_id: str
@@ -63,9 +63,9 @@ class MessageStop:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The end where there is no answer: the body of a plain error, its status, and the seconds of its `Retry-After`.
+    """The end of a stream with an error: the body of a plain error, its status, and the seconds of its `Retry-After`.
 
-    `resume` where the turn goes on and only this stream of it ends.
+    `resume` is True if the turn goes on and only this stream of it ends.
     """
 
     body: dict[str, Any]
@@ -81,7 +81,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """An event of a turn of another process, which has encoded it already."""
+    """An event of another process's turn. That process has encoded it already."""
 
     name: str
     data: dict[str, Any]
@@ -113,7 +113,7 @@ MESSAGE_STOP = "message_stop"
 ERROR = "error"
 
 LAST = frozenset({MESSAGE_STOP, ERROR})
-"""One of these ends every stream."""
+"""Every stream ends with one of these."""
 
 
 def is_last(event: StreamEvent) -> bool:
@@ -123,9 +123,9 @@ def is_last(event: StreamEvent) -> bool:
 # ---- From a turn ----------------------------------------------------------------------------------------------------
 
 
-def told_of(event: TurnEvent, opened: TurnOpened) -> StreamEvent | None:
-    """What clients are told of an event of the turn that began with `opened`; None where they are told nothing."""
-    if type(event) is TextDelta:  # nearly all of them
+def stream_event_of(event: TurnEvent, opened: TurnOpened) -> StreamEvent | None:
+    """What clients get of an event of the turn that began with `opened`; None if they get nothing."""
+    if type(event) is TextDelta:  # nearly all events
         return event
     match event:
         case ReasoningDelta() | ToolUse() | ToolResult() | FoundDocument() | Retrying():
@@ -137,7 +137,7 @@ def told_of(event: TurnEvent, opened: TurnOpened) -> StreamEvent | None:
 
 
 def joined(first: int, batch: Sequence[StreamEvent]) -> Iterator[tuple[int, StreamEvent]]:
-    """The events of a log from its position `first` on, each with the position behind it; texts in a row are one."""
+    """The events of a log from position `first` on, each with the position after it. Adjacent texts become one."""
     position, last = first, len(batch) - 1
     gathered: list[str] = []
     for index, event in enumerate(batch):
@@ -184,7 +184,7 @@ def encoded(event: StreamEvent) -> tuple[str, dict[str, Any]]:
 
 
 def decoded(name: str, data: dict[str, Any]) -> StreamEvent:
-    """An event that was encoded. Texts become what they were, so that they can be joined."""
+    """The event with this name and data. Texts become deltas again, so that they can be joined."""
     match name:
         case "text":
             return TextDelta(data["text"])

@@ -1,7 +1,7 @@
-"""The log of a turn: one thread appends what happens, any number of listeners follow, each at its own pace.
+"""The log of a turn: one thread appends events, and any number of listeners follow, each at its own pace.
 
-Whoever falls behind holds an offset and nothing else, and gets what has gathered in one go. So a slow or vanished
-client costs neither memory nor the others' time: the log is as long as its answer, whoever reads it.
+A listener is an offset into the log and nothing else. One that falls behind gets in one batch what it has missed. So a
+slow or vanished client costs neither memory nor the others' time: the log is as long as its answer, whoever reads it.
 """
 
 import asyncio
@@ -13,24 +13,24 @@ from dataclasses import dataclass
 from conversations.streaming.events import StreamEvent, is_last
 
 Batch = tuple[int, list[StreamEvent]]
-"""Events that came, from a position on. Without events: nothing came for a while."""
+"""The position of the first event, and the events. Without events: nothing came for a while."""
 
 NOWHERE = -1
-"""The position of events that no log numbers, such as those of a replayed answer."""
+"""The position of events that have none in a log, such as those of a replayed answer."""
 
 LARGEST_BATCH = 2_000
 
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """What somebody listens to: the events of one attempt at a question."""
+    """What a client listens to: the events of one attempt at a question."""
 
     attempt: int
     batches: AsyncGenerator[Batch, None]
 
 
 class Log:
-    """Append-only; its last event ends it. `publish` is called on the appending thread when there is something new."""
+    """An append-only list of events, which its last event ends. The appending thread calls `publish` after each one."""
 
     def __init__(self) -> None:
         self.events: list[StreamEvent] = []
@@ -40,7 +40,10 @@ class Log:
         self._waiting: dict[asyncio.Future[None], asyncio.AbstractEventLoop] = {}
 
     def append(self, event: StreamEvent) -> None:
-        """Adds an event; nothing once the log has ended. Wakes those who wait, each at most once until it has read."""
+        """Adds an event and wakes the waiting listeners, each at most once until it has read.
+
+        Does nothing once the log has ended.
+        """
         with self._lock:
             if self.ended:
                 return
@@ -57,10 +60,10 @@ class Log:
             self.publish(self)
 
     async def follow(self, offset: int = 0, *, quiet_seconds: float = 15.0) -> AsyncGenerator[Batch, None]:
-        """What is behind `offset`, and what comes, to the end; an empty batch after `quiet_seconds` of nothing."""
+        """Yields the events after `offset` until the log ends; an empty batch after `quiet_seconds` without events."""
         loop = asyncio.get_running_loop()
         while True:
-            ended = self.ended  # before the events: whoever sees the end sees all of them
+            ended = self.ended  # read before the events, so that none is missed once it is true
             batch = self.events[offset : offset + LARGEST_BATCH]
             if batch:
                 yield offset, batch
@@ -71,7 +74,7 @@ class Log:
                 yield offset, []
 
     async def _more(self, loop: asyncio.AbstractEventLoop, offset: int, seconds: float) -> bool:
-        """Waits until there is more behind `offset`; False where nothing came in time."""
+        """Waits until there is more after `offset`, or the log has ended. Returns False if neither happened in time."""
         woken: asyncio.Future[None] = loop.create_future()
         with self._lock:
             if len(self.events) > offset or self.ended:
@@ -88,7 +91,7 @@ class Log:
 
 
 async def once(events: list[StreamEvent]) -> AsyncGenerator[Batch, None]:
-    """What has happened already, in one go."""
+    """Yields events that have all happened already, as one batch."""
     yield NOWHERE, events
 
 

@@ -1,4 +1,4 @@
-"""How the OpenAPI document describes an event stream: one schema for each event's data, and an example of it all."""
+"""Describes event streams in the OpenAPI document: one schema for each event's data, and an example of a stream."""
 
 from typing import Any
 
@@ -105,7 +105,7 @@ class JsonTextExtension(OpenApiSerializerFieldExtension):  # type: ignore[no-unt
 
 
 def _event(name: str, shape: type[Shape]) -> type[Shape]:
-    """An event of that name, as a reader of the standard's format has it."""
+    """The schema of an event of that name, with the fields that the standard of Server-Sent Events gives it."""
     class_name = "".join(word.capitalize() for word in name.split("_")) + "StreamEventSerializer"
     fields = {
         "id": serializers.CharField(required=False),

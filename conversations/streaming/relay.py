@@ -1,7 +1,7 @@
-"""What turns say, from process to process through Redis.
+"""Relays the events of turns from process to process through Redis.
 
 A turn's log is copied into a Redis stream, some 50 ms behind, so that any process can serve a client who reconnects.
-Redis is a convenience here: when it is away, a turn goes on as without it, and its end is found in the database.
+No turn needs Redis: when Redis is down, turns go on without it, and other processes find their end in the database.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from conversations.turn.leases import HOLDER
 logger = logging.getLogger(__name__)
 
 GATHER_SECONDS = 0.05
-RUNNING_SECONDS = 24 * 3600  # how long a stream outlives a process that never ended it
+RUNNING_SECONDS = 24 * 3600  # how long a stream stays if its process died before it ended the stream
 ENDED_SECONDS = 60
 APPEARANCE_TRIES = 6
 PAUSE_SECONDS = 1.0
@@ -34,45 +34,53 @@ PREFIX = "bedrock-chat:turn-events"
 
 
 class Gap(Exception):
-    """Part of a stream was lost: its turn's end is in the database."""
+    """Part of a stream is missing. The end of its turn has to be read from the database."""
 
 
 def publisher(question_pk: int, attempt: int) -> Callable[[Log], object] | None:
-    """What a log of this process calls when there is something new; None without Redis."""
+    """The function that a log of this process calls when it has new events; None without Redis."""
     if not settings.REDIS_URL:
         return None
     return partial(_publisher().announce, _stream(HOLDER, question_pk, attempt))
 
 
 async def follow(holder: str, question_pk: int, attempt: int, offset: int) -> AsyncGenerator[Batch, None]:
-    """The log of a turn of another process, behind `offset`; an empty batch for every second of nothing.
+    """Yields the events of another process's turn after `offset`; an empty batch for every second without events.
 
-    Raises Gap where part of it is not there, and RedisError.
+    1. It waits a moment until the turn's stream is there.
+    2. Every entry of the stream holds the events from position `start` on. Those before `offset` are skipped. If
+       `start` is beyond `offset`, events are missing.
+    3. The entry marked `ended` is the last one. If `offset` is beyond its end, it is no offset of this stream.
+
+    Raises Gap if events are missing or `offset` is beyond the end, and RedisError.
     """
-    name, last = _stream(holder, question_pk, attempt), "0"
+    name, last_id = _stream(holder, question_pk, attempt), "0"
     async with redis_client.connect_async() as client:
-        await _appearance(client, name)
+        await _wait_for_stream(client, name)
         while True:
-            streams = await client.xread({name: last}, count=100, block=int(READ_SECONDS * 1000))
+            streams = await client.xread({name: last_id}, count=100, block=int(READ_SECONDS * 1000))
             if not streams:
                 yield offset, []
                 continue
-            for entry, fields in streams[0][1]:
-                last, start = entry, int(fields[b"start"])
+            for entry_id, fields in streams[0][1]:
+                last_id, start = entry_id, int(fields[b"start"])
                 if start > offset:
                     raise Gap
-                entries = json.loads(fields[b"events"])
-                if events := [decoded(*event) for event in entries[offset - start :]]:
+                encoded_events = json.loads(fields[b"events"])
+                if events := [decoded(*event) for event in encoded_events[offset - start :]]:
                     yield offset, events
                     offset += len(events)
                 if b"ended" in fields:
-                    if offset > start + len(entries):
-                        raise Gap  # it never said as much as this client claims to have heard
+                    if offset > start + len(encoded_events):
+                        raise Gap  # the client claims to have seen more events than the turn had
                     return
 
 
-async def _appearance(client: redis.asyncio.Redis, name: str) -> None:
-    """A turn that has just begun is in Redis a moment later. Raises Gap where it is not: nobody listened to it."""
+async def _wait_for_stream(client: redis.asyncio.Redis, name: str) -> None:
+    """Waits until a stream is there: a turn that has just begun is in Redis a moment later.
+
+    Raises Gap if it does not appear, because then nobody listened to the turn.
+    """
     for _ in range(APPEARANCE_TRIES):
         if await client.exists(name):
             return
@@ -90,16 +98,16 @@ def _publisher() -> "Publisher":
 
 
 class Publisher:
-    """One thread that copies what is new in the logs of this process to Redis, many logs in one round trip."""
+    """One thread that copies the new events of this process's logs to Redis, many logs in one round trip."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._news: dict[str, Log] = {}
-        self._published: dict[str, int] = {}  # stream → events that are there
+        self._published: dict[str, int] = {}  # stream → how many events it has
         threading.Thread(target=self._run, name="relay", daemon=True).start()
 
     def announce(self, name: str, log: Log) -> None:
-        """There is something new in a log."""
+        """Notes that a log has new events."""
         if name in self._news:
             return
         with self._changed:
@@ -107,6 +115,11 @@ class Publisher:
             self._changed.notify()
 
     def _run(self) -> None:
+        """The thread's loop, without an end.
+
+        1. It waits until a log has new events, and then for GATHER_SECONDS, so that more of them gather.
+        2. It copies them (`_publish`). If that fails, it keeps the logs for the next try, and pauses.
+        """
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._news)
@@ -121,11 +134,17 @@ class Publisher:
                 time.sleep(PAUSE_SECONDS)
 
     def _publish(self, news: dict[str, Log]) -> None:
+        """Copies the new events of these logs, in one round trip. Raises RedisError.
+
+        1. Each log's stream gets one entry: its missing events, their first position, and whether the log has ended.
+        2. The stream expires after ENDED_SECONDS if its log has ended, else after RUNNING_SECONDS.
+        3. Once Redis has taken all of it, `_published` is updated. Logs that have ended are dropped from it.
+        """
         published: dict[str, int] = {}
         ended: list[str] = []
         with redis_client.shared().pipeline(transaction=False) as pipeline:
             for name, log in news.items():
-                is_over = log.ended  # before the events: whoever sees the end sees all of them
+                is_over = log.ended  # read before the events, so that none is missed once it is true
                 start = self._published.get(name, 0)
                 events = log.events[start:]
                 published[name] = start + len(events)
@@ -140,7 +159,7 @@ class Publisher:
             del self._published[name]
 
     def _keep(self, news: dict[str, Log]) -> None:
-        """What could not be copied is tried again; of turns that have ended the database tells all there is."""
+        """Keeps logs that could not be copied for the next try, but none that has ended: the database has its turn."""
         with self._changed:
             self._news = {name: log for name, log in news.items() if not log.ended} | self._news
         for name, log in news.items():

@@ -1,7 +1,7 @@
-"""A turn that another process runs, or one that nobody listened to from its beginning.
+"""Follows a turn that another process runs, or one that nobody listened to at its beginning.
 
-Its words come through Redis where they can; its end is in the database, where one look a second is taken for each such
-turn, however many wait for it.
+Its events come through Redis if they can. Its end is read from the database, with one query a second for each such
+turn, however many clients wait for it.
 """
 
 import asyncio
@@ -23,29 +23,36 @@ from conversations.streaming.log import NOWHERE, Batch
 
 POLL_SECONDS = 1.0
 QUIET_SECONDS = 15.0
-SENTENCE = "This answer is not written in pieces here. It follows whole when it is complete."
+WAITING_SENTENCE = "This answer is not written in pieces here. It follows whole when it is complete."
 
 _ends: dict[tuple[int, int], "asyncio.Task[list[StreamEvent]]"] = {}
-"""Question and attempt → the one task that watches for that turn's end."""
+"""Question and attempt → the one task that waits for that turn's end."""
 
 
 async def follow(actor: Caller, question: Message, offset: int) -> AsyncGenerator[Batch, None]:
-    """What can be told of the turn behind `offset`, to its end or to that of this process."""
+    """Yields the turn's events after `offset`, until the turn or this process ends. An error becomes the last event."""
     try:
         async for batch in _follow(actor, question, offset):
             yield batch
-    except Exception as error:  # noqa: BLE001  its listener is told, and what is our fault is recorded
+    except Exception as error:  # noqa: BLE001  the listener gets it as an event; it is logged if the fault is ours
         yield NOWHERE, [Failed.of(recorded(error))]
 
 
 async def _follow(actor: Caller, question: Message, offset: int) -> AsyncGenerator[Batch, None]:
+    """Yields the events of a turn, one way or the other.
+
+    1. A task waits for the turn's end in the database. All clients of the turn share it.
+    2. With Redis, the events are relayed (`_relayed`). If some are missing or Redis fails, the next step follows.
+    3. The client is told that the answer will come whole. An empty batch follows every QUIET_SECONDS.
+    4. When the turn is over, all its events come in one batch, from the beginning.
+    """
     end = _end_of(actor, question)
     if settings.REDIS_URL:
         with contextlib.suppress(relay.Gap, RedisError):
             async for batch in _relayed(end, question, offset):
                 yield batch
             return
-    yield NOWHERE, [Waiting(SENTENCE)]
+    yield NOWHERE, [Waiting(WAITING_SENTENCE)]
     while not (await asyncio.wait({end}, timeout=QUIET_SECONDS))[0]:
         yield NOWHERE, []
     yield NOWHERE, end.result()
@@ -54,26 +61,31 @@ async def _follow(actor: Caller, question: Message, offset: int) -> AsyncGenerat
 async def _relayed(
     end: "asyncio.Task[list[StreamEvent]]", question: Message, offset: int
 ) -> AsyncGenerator[Batch, None]:
+    """Yields the events that come through Redis. Raises Gap and RedisError.
+
+    If a second passes without events and the turn is over by the database, all its events come in one batch. An empty
+    batch follows QUIET_SECONDS without events. If this process is to end, an error asks the client to connect again.
+    """
     relayed = relay.follow(question.lease_holder, question.pk, question.attempt, offset)
-    quiet = 0.0
+    quiet_seconds = 0.0
     async with contextlib.aclosing(relayed):
         async for batch in relayed:
             if shutdown.draining():
                 yield NOWHERE, [_leaving()]
                 return
             if batch[1]:
-                quiet = 0.0
+                quiet_seconds = 0.0
                 yield batch
-            elif end.done():  # its process died, or what it said last was lost
+            elif end.done():  # the turn's process died, or its last events were lost
                 yield NOWHERE, end.result()
                 return
-            elif (quiet := quiet + relay.READ_SECONDS) >= QUIET_SECONDS:
-                quiet = 0.0
+            elif (quiet_seconds := quiet_seconds + relay.READ_SECONDS) >= QUIET_SECONDS:
+                quiet_seconds = 0.0
                 yield batch
 
 
 def _end_of(actor: Caller, question: Message) -> "asyncio.Task[list[StreamEvent]]":
-    """The task that watches for this turn's end, however many wait for it."""
+    """The task that waits for this turn's end: one, however many clients wait for it."""
     key = question.pk, question.attempt
     task = _ends.get(key)
     if task is None:
@@ -83,24 +95,28 @@ def _end_of(actor: Caller, question: Message) -> "asyncio.Task[list[StreamEvent]
 
 
 async def _watch(actor: Caller, question: Message) -> list[StreamEvent]:
-    look = partial(_end_if_over, actor, question)
-    while (events := await thread_pool.shared().run(look)) is None:  # noqa: ASYNC110  nobody here would set an Event
+    """Looks every POLL_SECONDS whether the turn is over, and returns its events once it is."""
+    read_end = partial(_end_if_over, actor, question)
+    while (events := await thread_pool.shared().run(read_end)) is None:  # noqa: ASYNC110  nobody here would set an Event
         await asyncio.sleep(POLL_SECONDS)
     return events
 
 
 def _end_if_over(actor: Caller, question: Message) -> list[StreamEvent] | None:
-    """The end of a turn, or of this process; None while neither has come."""
+    """All events of a turn that is over, or the error that ends its stream; None while the turn runs.
+
+    The error says that this process is about to end, or that the conversation was deleted.
+    """
     if shutdown.draining():
         return [_leaving()]
-    now_stored = Message.objects.select_related("conversation").filter(pk=question.pk).defer("content").first()
-    if now_stored is None:
+    row = Message.objects.select_related("conversation").filter(pk=question.pk).defer("content").first()
+    if row is None:
         return [Failed.of(NotFound("The conversation was deleted meanwhile."))]
-    if now_stored.attempt == question.attempt and lease_lives(now_stored.lease_expires_at, database_now()):
+    if row.attempt == question.attempt and lease_lives(row.lease_expires_at, database_now()):
         return None
-    return replay.events_of_newest_turn(actor, now_stored.conversation, now_stored)
+    return replay.events_of_newest_turn(actor, row.conversation, row)
 
 
 def _leaving() -> StreamEvent:
-    """The turn goes on in its own process: whoever comes back finds it."""
+    """The last event when this process ends. The turn goes on in its own process, so the client may connect again."""
     return Failed.of(ServiceUnavailable("This server is shutting down; connect again.", retry_after=1), resume=True)

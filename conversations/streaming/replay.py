@@ -1,4 +1,4 @@
-"""A turn that is over, told from what is stored."""
+"""The events of a turn that is over, made from its stored rows."""
 
 from collections.abc import Iterator, Sequence
 
@@ -15,13 +15,13 @@ from conversations.turn.types import wire_ids
 
 
 def events_of_answer(actor: Caller, answer: Answer) -> list[StreamEvent]:
-    """A stored answer as one whole sequence, as a listener would have heard it."""
+    """All events of a stored answer, as a listener would have received them."""
     ids = answer.conversation_external_id, answer.question_external_id
     return list(_events(answer, recording.calls_of_newest_turn(actor, *ids)))
 
 
 def events_of_newest_turn(actor: Caller, conversation: Conversation, question: Message) -> list[StreamEvent]:
-    """The whole sequence of a question's newest turn; without an answer it ends with the error that says so."""
+    """All events of a question's newest turn. If there is no answer, the last one is an error that says so."""
     newest = {"parent": question, "role": Role.ASSISTANT, "attempt": question.attempt}
     row = Message.objects.filter(**newest).order_by("-pk").first()
     if question.outcome == Outcome.FAILED or row is None:

@@ -1,4 +1,4 @@
-"""Coming back to a turn: to what it says now, to what it says in another process, or to what it has said."""
+"""Comes back to a turn that runs in this process, runs in another one, or is over."""
 
 from django.conf import settings
 
@@ -14,10 +14,13 @@ from conversations.streaming.log import Subscription, once
 def resume(
     conversation_external_id: str, message_external_id: str, last_event_id: str, *, actor: Caller
 ) -> Subscription | None:
-    """The events of a question's newest turn behind the last one seen; None where that was the turn's end.
+    """The events of a question's newest turn after the last one seen; None if that one was the turn's last.
 
-    A turn that is over is replayed from the beginning, as a listener would have heard it. Raises NotFound, and
-    ServiceUnavailable where twice as many streams are open as this process has threads.
+    1. A turn that is over is replayed from the beginning, as a listener would have received it.
+    2. A turn of this process is followed in its log.
+    3. Any other turn is followed by `remote`.
+
+    Raises NotFound, and ServiceUnavailable if twice as many streams are open as this process has threads.
     """
     if sse.streams_open() >= settings.THREADS * 2:
         raise ServiceUnavailable("This server has as many streams open as it can; try again.", retry_after=5)

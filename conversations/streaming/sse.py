@@ -1,4 +1,4 @@
-"""A turn as Server-Sent Events. Positions of its log are the events' ids, by which a client resumes."""
+"""A turn as Server-Sent Events. An event's id has its position in the turn's log; a client resumes by it."""
 
 import contextlib
 from collections.abc import AsyncGenerator
@@ -14,12 +14,12 @@ _open = 0
 
 
 def streams_open() -> int:
-    """Event streams that this process is sending now."""
+    """How many event streams this process is sending now."""
     return _open
 
 
 def respond(subscription: Subscription) -> EventStreamResponse:
-    """The response that sends what comes, with a comment where there is nothing to send."""
+    """The response that sends a subscription's events, and a comment when there was nothing to send for a while."""
     return EventStreamResponse(_encoded(subscription.attempt, subscription.batches))
 
 
@@ -35,7 +35,7 @@ async def _encoded(attempt: int, batches: AsyncGenerator[Batch, None]) -> AsyncG
 
 
 def encode(attempt: int, first: int, batch: list[StreamEvent]) -> bytes:
-    """A batch as it is sent."""
+    """The bytes of a batch. `first` is the position of its first event in the log."""
     return b"".join(
         as_event(*encoded(event), _id_of(event, attempt, None if first == NOWHERE else position))
         for position, event in joined(first, batch)
@@ -43,19 +43,19 @@ def encode(attempt: int, first: int, batch: list[StreamEvent]) -> bytes:
 
 
 def _id_of(event: StreamEvent, attempt: int, position: int | None) -> str | None:
-    """Where a client goes on that has seen this event; None where the log does not number it."""
+    """The id of an event: a client that has seen it resumes there. None if the event has no position in a log."""
     if is_last(event):
         return end_of(attempt)
     return None if position is None else f"{attempt}-{position}"
 
 
 def end_of(attempt: int) -> str:
-    """The id of a turn's last event: who has seen it has seen all."""
+    """The id of a turn's last event. A client that has seen it has seen all."""
     return f"{attempt}-end"
 
 
 def position_of(event_id: str, attempt: int) -> int:
-    """Where a client goes on that has seen this event; 0, the beginning, where the id is not of this attempt."""
-    its_attempt, _, position = event_id.strip().partition("-")
+    """The position from which a client resumes that has seen this event; 0 if the id is not of this attempt."""
+    id_attempt, _, position = event_id.strip().partition("-")
     is_number = position.isascii() and position.isdigit() and len(position) <= LONGEST_POSITION
-    return int(position) if its_attempt == str(attempt) and is_number else 0
+    return int(position) if id_attempt == str(attempt) and is_number else 0

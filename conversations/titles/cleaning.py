@@ -1,4 +1,4 @@
-"""What makes a title of a text: one line, without what models put around it, cut where readers would cut. Pure."""
+"""Makes a title of a text: one line, without what models put around it, cut where readers would cut. All is pure."""
 
 import json
 import re
@@ -6,21 +6,21 @@ import unicodedata
 from collections.abc import Iterator
 
 LONGEST_TITLE = 100
-"""Characters, and columns of a fixed-width font: those of Chinese, Japanese and Korean take two."""
+"""Characters, and columns of a fixed-width font, in which Chinese, Japanese and Korean characters take two."""
 
 LONGEST_APOLOGY = 20
-"""Columns. What begins like an apology and is longer was not meant as a title; `Sorry` may be a song's."""
+"""Columns. A longer line that begins like an apology is not a title. A shorter one may be: `Sorry` is a song's."""
 
 ELLIPSIS = "…"
 
 
-def proposed(said: str, instruction: str) -> str:
-    """The title in a model's answer; empty where there is none.
+def proposed(answer: str, instruction: str) -> str:
+    """The title in a model's answer; empty if there is none.
 
-    None is: what repeats the instruction, data and calls of tools, an apology or refusal, punctuation alone, and prose
-    of more than twice a title's length.
+    These are no titles: a text that repeats the instruction, data and tool calls, an apology or refusal, punctuation
+    alone, and prose of more than twice a title's length.
     """
-    text = _THOUGHTS.sub("", said)
+    text = _THOUGHTS.sub("", answer)
     if instruction[:40].casefold() in " ".join(text.split()).casefold() or _is_data(text):
         return ""
     title = next(_lines(text), "")
@@ -28,13 +28,13 @@ def proposed(said: str, instruction: str) -> str:
 
 
 def beginning(text: str) -> str:
-    """The beginning of a text as one line; empty where nothing of it could be seen."""
+    """The beginning of a text as one line; empty if nothing of it is visible."""
     line = tidy(text[: 20 * LONGEST_TITLE])
     return cut(line) if _is_visible(line) else ""
 
 
 def tidy(text: str) -> str:
-    """The text on one line, without characters that steer instead of saying something."""
+    """The text on one line, without control and formatting characters."""
     return " ".join("".join(map(_plain, unicodedata.normalize("NFC", text))).split())
 
 
@@ -82,7 +82,10 @@ _PAIRS = (
 
 
 def _lines(text: str) -> Iterator[str]:
-    """The lines that may be a title, bare. One that only announces the next is none, nor is one of mere punctuation."""
+    """Yields the lines that may be a title, stripped by `_bare`.
+
+    Lines that only announce the next line are left out, and so are lines of mere punctuation.
+    """
     lines = [line for line in map(tidy, text.splitlines()) if not line.startswith("```")]
     for index, line in enumerate(lines):
         title = _bare(line)
@@ -92,6 +95,7 @@ def _lines(text: str) -> Iterator[str]:
 
 
 def _bare(line: str) -> str:
+    """The line without markup, labels, quotation marks and full stop, which may stand inside one another."""
     before = ""
     while line != before:
         before = line
@@ -104,20 +108,20 @@ def _bare(line: str) -> str:
 
 
 def _unwrapped(line: str) -> str:
-    """Without the quotation marks or emphasis around all of it; `"Hamlet" and "Macbeth"` keeps its own."""
+    """The line without quotation marks or emphasis around all of it. `"Hamlet" and "Macbeth"` keeps its marks."""
     for opening, closing in _PAIRS:
         inner = line[len(opening) : -len(closing)]
         if not (inner and line.startswith(opening) and line.endswith(closing)):
             continue
-        own = re.sub(r"(?<=\w)['’](?=\w)", "", inner)  # an apostrophe quotes nothing
-        if opening not in own and closing not in own:
+        without_apostrophes = re.sub(r"(?<=\w)['’](?=\w)", "", inner)  # which are no quotation marks
+        if opening not in without_apostrophes and closing not in without_apostrophes:
             return inner
     if line.startswith(('"', "“", "「", "『")) and not any(mark in line[1:] for mark in '"”」』'):
-        return line[1:]  # its end was cut off
+        return line[1:]  # the closing mark was cut off
     return line
 
 
-# ---- What is no title -----------------------------------------------------------------------------------------------
+# ---- Texts that are no title ----------------------------------------------------------------------------------------
 
 _REFUSALS = re.compile(
     r"\A(?:"
@@ -144,7 +148,7 @@ def _is_refusal(title: str) -> bool:
 
 
 def _is_data(text: str) -> bool:
-    """JSON, whole or cut off, or a tool's call written out."""
+    """Whether the text is JSON, whole or cut off, or a tool call written out."""
     bare = _FENCE.sub("", text).strip()
     if _CALLS.match(bare) or re.match(r"\{\s*(?:[\"'}]|\Z)|\[\s*[\[{\"]", bare):
         return True
@@ -169,11 +173,11 @@ def _is_visible(line: str) -> bool:
 
 _JOINERS = frozenset("\u200c\u200d")  # Persian and the scripts of India spell with them, emoji are made of them
 _MARKS_OF_DIRECTION = frozenset("\u200e\u200f\u061c")
-_BLANKS = frozenset("\u115f\u1160\u2800\u3164\uffa0")  # letters and symbols by name, and nothing to see
+_BLANKS = frozenset("\u115f\u1160\u2800\u3164\uffa0")  # letters and symbols by category, but invisible
 
 
 def _plain(character: str) -> str:
-    """The character; a space in place of blanks and controls; nothing for what turns, hides or embeds text."""
+    """The character; a space for blanks and controls; nothing for characters that turn, hide or embed text."""
     if character.isascii() and character.isprintable():
         return character
     match unicodedata.category(character):
@@ -198,7 +202,7 @@ def cut(line: str) -> str:
         if columns >= LONGEST_TITLE or len(kept) + len(cluster) >= LONGEST_TITLE:
             break
         kept += cluster
-    kept = kept or line[: LONGEST_TITLE - 1]  # one letter under a heap of accents
+    kept = kept or line[: LONGEST_TITLE - 1]  # a single letter with very many accents
     word_end = kept.rfind(" ")
     if word_end > len(kept) * 2 // 3 and not line[len(kept) : len(kept) + 1].isspace():
         kept = kept[:word_end]
@@ -206,7 +210,7 @@ def cut(line: str) -> str:
 
 
 def _clusters(line: str) -> Iterator[str]:
-    """What readers see as one character: a letter with its accents, a flag, an emoji with its tone, a family."""
+    """Yields what readers see as one character: a letter with its accents, a flag, an emoji with its tone, a family."""
     cluster = ""
     for character in line:
         if cluster and not _continues(cluster, character):
@@ -230,7 +234,7 @@ def _is_flag_half(character: str) -> bool:
 
 
 def _width(text: str) -> int:
-    """Columns: of a cluster, that of its widest character."""
+    """The columns of a text. A cluster takes those of its widest character."""
     if text.isascii():
         return len(text)
     return sum(max(map(_columns, cluster)) for cluster in _clusters(text))

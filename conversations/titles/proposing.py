@@ -1,4 +1,4 @@
-"""A title proposed by a model. It is not stored: the client sends the one it likes."""
+"""Has a model propose a title. It is not stored: the client sends the title that it wants."""
 
 import threading
 import time
@@ -24,7 +24,7 @@ from conversations.turn import admission
 
 LONGEST_MESSAGE = 2000
 MESSAGES = 8
-MOST_TOKENS = 200  # of a title in scripts that take many; a model that rambles is cut
+MOST_TOKENS = 200  # enough for a title in scripts that take many; a model that rambles is cut off
 LONGEST_WAIT = 15.0  # seconds: a client shows the conversation's list meanwhile
 INSTRUCTION = (
     "Propose a title for the conversation above: at most eight words, in the language of the conversation, naming its "
@@ -36,8 +36,12 @@ INSTRUCTION = (
 def propose(external_id: str, *, actor: Caller) -> str:
     """A title in the conversation's language, of at most 100 characters and never blank.
 
-    Where the title model fails, takes too long or answers nonsense, the beginning of the first question is the title.
-    Raises NotFound, and ServiceUnavailable where the process runs as many turns as it may.
+    1. The first MESSAGES messages of the branch of the last message are read.
+    2. The title model is asked (`_ask`). That counts as a turn.
+    3. If the model fails, takes too long or answers nonsense, the title is the beginning of the first message with
+       visible text, else that of the present title.
+
+    Raises NotFound, and ServiceUnavailable if the process runs as many turns as it may.
     """
     conversation = access.get_conversation(actor, external_id)
     tree = access.read_tree(conversation, database_now())
@@ -51,15 +55,21 @@ def propose(external_id: str, *, actor: Caller) -> str:
 
 
 def _ask(external_id: str, path: list[Node], contents: dict[int, list[StoredBlock]], actor: Caller) -> str:
-    """What the title model proposes; empty where that is no title."""
+    """The title that the model proposes; empty if its answer is none.
+
+    1. The request is composed, with a limit of MOST_TOKENS.
+    2. The model is called, and the call is ended after LONGEST_WAIT seconds.
+    3. However the call ended, its ledger row is written.
+    4. The title is taken out of the answer (`cleaning`).
+    """
     model = catalog.find(settings.TITLE_MODEL)
-    # Thinking that cannot be turned off would eat the allowance, and leave nothing to say.
-    thinks = model.reasoning.mode == "always-on"
+    # If reasoning cannot be turned off, there is no limit: the reasoning would use it up before the title.
+    always_reasons = model.reasoning.mode == "always-on"
     model_request = request.compose(
         model,
         offering.route(model),
         _messages(path, contents),
-        parameters=request.Parameters(max_tokens=None if thinks else MOST_TOKENS),
+        parameters=request.Parameters(max_tokens=None if always_reasons else MOST_TOKENS),
         prompt_caching=False,
     )
     answer, closed, fault = events.AnswerBuilder(), None, ""
@@ -88,7 +98,7 @@ def _ask(external_id: str, path: list[Node], contents: dict[int, list[StoredBloc
 
 @contextmanager
 def _ended_after(seconds: float) -> Iterator[Interruption]:
-    """Ends the call to a model that takes longer."""
+    """Ends the call to a model if it takes longer than `seconds`."""
     interrupt = Interruption()
     timer = threading.Timer(seconds, interrupt.request)
     timer.daemon = True
@@ -100,7 +110,7 @@ def _ended_after(seconds: float) -> Iterator[Interruption]:
 
 
 def _messages(path: list[Node], contents: dict[int, list[StoredBlock]]) -> list[ConverseMessage]:
-    """The branch as plain text, and the instruction as the last thing said; a title needs no files."""
+    """The branch as plain text, and the instruction as the last message. A title needs no files."""
     messages: list[ConverseMessage] = []
     for node in path:
         text = _text(contents[node.pk])[:LONGEST_MESSAGE] or "(no text)"

@@ -20,10 +20,10 @@ def count() -> int:
 
 @contextmanager
 def admitted() -> Iterator[None]:
-    """Counts a turn while it runs.
+    """Counts a turn while it runs. Raises ServiceUnavailable beyond `TURNS`, and while the process is shutting down.
 
-    Every turn holds a thread until its model has answered. Beyond `TURNS` the process refuses with a 503 rather than
-    queue, so that lists, health checks and the console always find a thread. A process that is to end takes none.
+    Every turn holds a thread until its model has answered. Further turns are refused rather than queued, so that lists,
+    health checks and the console always find a thread.
     """
     global _running  # noqa: PLW0603  one count per process
     if shutdown.draining():

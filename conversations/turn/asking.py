@@ -1,4 +1,4 @@
-"""Asking the model: the request that an open turn makes, and one call with its row for the ledger."""
+"""Asks the model: composes the request of an open turn, and makes one call with its row for the ledger."""
 
 import time
 from collections.abc import Generator
@@ -18,12 +18,12 @@ from conversations.turn.types import OpenTurn, TurnEvent
 
 
 def compose(turn: OpenTurn) -> ModelRequest:
-    """What exactly the model is sent.
+    """Composes the request: exactly what the model is sent.
 
-    1. The files of the branch are looked up, in one query if there are any. Those of the question are at hand.
-    2. The database connection is let go: storage may be a network away, and the model surely is.
-    3. The branch becomes Converse messages. A continuation ends with the answer it goes on from, without reasoning;
-       any other turn ends with its question.
+    1. The files of the branch are looked up, in one query if there are any. Those of the question are in memory.
+    2. The database connection is released: storage may be a network away, and the model surely is.
+    3. The branch becomes Converse messages. A continuation ends with the answer that it extends, and reasoning is off.
+       Any other turn ends with its question.
     4. `bedrock.request` adds instruction, parameters and cache marks, and leaves out what the model refuses.
     """
     chat = turn.chat
@@ -45,9 +45,12 @@ def compose(turn: OpenTurn) -> ModelRequest:
 
 
 def call(running: RunningTurn, model_request: ModelRequest) -> Generator[TurnEvent, None, str]:
-    """One call: passes on what the model says, and returns its stop reason. Raises the model's faults.
+    """Makes one call: passes on the model's events, and returns its stop reason. Raises the model's faults.
 
-    However the call ends, its ledger row joins `running.calls`.
+    1. The events of the model are added to `running.answer` and yielded.
+    2. If the call is cut short, the turn says why: its user stopped it, the process is ending, or there was a fault.
+    3. However the call ends, its ledger row is added to `running.calls`. It is charged if the call came to its end, if
+       any content came, or if the user stopped it after the request was sent.
     """
     started, blocks_before = time.monotonic(), len(running.answer.blocks())
     closed: events.Closed | None = None

@@ -1,8 +1,9 @@
-"""Partial answers, kept while they are written, so that a killed process loses no more than the last few words.
+"""Stores partial answers while they are written, so that a killed process loses no more than the last few words.
 
-Every `CHECKPOINT_SECONDS` the heartbeat writes what has news, many turns in one transaction. The rows then say what is
-true if the process dies: the answer's row is there, its stop reason is `interrupted`, and so is its question; while the
-lease lives the answer is not part of the tree. A turn that ends sooner has cost nothing.
+Every `CHECKPOINT_SECONDS` the heartbeat writes the answers that have grown, many turns in one transaction. The rows
+then say what is true if the process dies: the answer has a row, its stop reason is `interrupted`, and so is the
+question's outcome. While the lease lives, the answer is not part of the tree. A turn that ends before its first
+checkpoint costs nothing extra.
 """
 
 import logging
@@ -18,14 +19,14 @@ from conversations.turn.registry import RunningTurn
 
 logger = logging.getLogger(__name__)
 
-MOST_IN_A_TRANSACTION = 50  # others wait for their turn to write meanwhile, on SQLite all of them
+MOST_IN_A_TRANSACTION = 50  # other writers wait meanwhile, on SQLite all of them
 
 
 def write() -> None:
-    """Writes the answers that have grown since the last time."""
+    """Writes the answers that have grown since their last checkpoint."""
     due = iter([running for running in registry.all_running() if _has_news(running)])
     while batch := list(islice(due, MOST_IN_A_TRANSACTION)):
-        # A turn that is closing writes its whole answer itself; waiting for it would keep the others waiting.
+        # A closing turn writes its whole answer itself. To wait for its lock would delay the other turns.
         locked = [running for running in batch if running.writing.acquire(blocking=False)]
         try:
             _write_all([running for running in locked if not running.closed])
@@ -35,7 +36,7 @@ def write() -> None:
 
 
 def _write_all(batch: list[RunningTurn]) -> None:
-    """In one transaction; where that fails, each in its own: what is wrong with one costs the others nothing."""
+    """Writes a batch in one transaction. If that fails, each turn gets its own, so that one fault costs one turn."""
     try:
         _write(batch)
     except Exception:
@@ -47,20 +48,27 @@ def _write_all(batch: list[RunningTurn]) -> None:
 
 
 def _has_news(running: RunningTurn) -> bool:
-    is_heard = running.listener is not None
-    return is_heard and running.answer.revision > running.stored_revision and running.answer.has_text()
+    has_listener = running.listener is not None
+    return has_listener and running.answer.revision > running.stored_revision and running.answer.has_text()
 
 
 def _write(batch: list[RunningTurn]) -> None:
+    """Writes the partial answers of a batch in one transaction.
+
+    1. The conversations' rows are locked, in the order of their keys. Rows that are gone or locked are left out.
+    2. Each question's outcome becomes `interrupted`. If another attempt owns the question, its turn is left out.
+    3. The answer's row is inserted or updated.
+    4. After the commit, each turn notes that its answer has a row, and which revision of it is stored.
+    """
     written: list[tuple[RunningTurn, int]] = []
     with transaction.atomic():
         rows = Conversation.objects.filter(pk__in={running.turn.conversation.pk for running in batch}).order_by("pk")
-        # One that is being deleted, or locked for longer, must not keep the heartbeat from everything else.
-        alive = set(rows.select_for_update(skip_locked=True).values_list("pk", flat=True))
+        # A conversation that is being deleted, or is locked for long, must not hold up the heartbeat's other work.
+        locked = set(rows.select_for_update(skip_locked=True).values_list("pk", flat=True))
         now = database_now()
         for running in batch:
             turn, revision = running.turn, running.answer.revision
-            if turn.conversation.pk not in alive or not closing.write_question(turn, outcome=Outcome.INTERRUPTED):
+            if turn.conversation.pk not in locked or not closing.write_question(turn, outcome=Outcome.INTERRUPTED):
                 continue
             closing.write_answer(running, StopReason.INTERRUPTED, now)
             written.append((running, revision))

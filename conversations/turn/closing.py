@@ -1,4 +1,4 @@
-"""Closing a turn: the answer, its ledger row and the lease given back, in one short fenced transaction."""
+"""Closes a turn: writes the answer and its ledger rows and gives the lease back, in one short fenced transaction."""
 
 import logging
 from collections.abc import Callable
@@ -30,15 +30,15 @@ def close_turn(
     outcome: Outcome = Outcome.ANSWERED,
     on_close: Callable[[], None] | None = None,
 ) -> Answer:
-    """Stores the answer, what its tools found and its ledger rows, and gives the lease back.
+    """Stores the answer, the documents that its tools found and its ledger rows, and gives the lease back.
 
-    1. The bodies of what tools found are put into storage, outside of any transaction.
-    2. A checkpoint that is being written is waited for; none begins afterwards.
-    3. One short transaction, fenced by the attempt, writes everything, and calls `on_close` at its end.
-    4. Where it was rolled back, the ledger rows are written all the same, since the money was spent.
+    1. The files of those documents are put into storage, outside of any transaction.
+    2. If a checkpoint is being written, the turn waits for it. No other one begins afterwards.
+    3. One short transaction, fenced by the attempt, writes everything, and calls `on_close` at its end (`_close`).
+    4. If it was rolled back, the ledger rows are written all the same, since the money was spent (`_close_late`).
 
-    Raises NotFound where the conversation was deleted meanwhile, Conflict where another attempt has taken over, and
-    what `on_close` raises.
+    Raises NotFound if the conversation was deleted meanwhile, Conflict if another attempt has taken over, and whatever
+    `on_close` raises.
     """
     documents = related_documents.keep(running.turn, running.documents)
     with running.closing():
@@ -57,8 +57,15 @@ def _close(
     outcome: Outcome,
     on_close: Callable[[], None] | None,
 ) -> Answer:
+    """The transaction that closes a turn.
+
+    1. The conversation's row gets a new `updated_at`, which also locks it. NotFound if the row is gone.
+    2. The question's row gets its outcome and gives the lease back. Conflict if another attempt owns the row.
+    3. The answer, its documents and the ledger rows are written.
+    4. `on_close` is called. If it raises, everything is rolled back.
+    """
     turn, now = running.turn, database_now()
-    # The conversation is locked first, as a deletion does: the answer cannot slip in between its two statements.
+    # A deletion locks the conversation first too, so no answer can be inserted between its statements.
     if not compiled_sql.update(Conversation, {"pk": turn.conversation.pk}, updated_at=now):
         raise _gone(turn)
     if not _give_back(turn, outcome=outcome):
@@ -74,7 +81,7 @@ def _close(
 def _close_late(running: RunningTurn) -> None:
     """After a close that was rolled back: writes the ledger rows, and gives the lease back if it is still this turn's.
 
-    A database that is away takes nothing. The lease then runs out by itself, and the log tells what was spent.
+    If the database fails, neither is written. Then the lease runs out by itself, and the log says what was spent.
     """
     try:
         with transaction.atomic():
@@ -90,32 +97,38 @@ def _gone(turn: OpenTurn) -> NotFound:
 
 
 def close_failed(running: RunningTurn) -> None:
-    """Gives the lease back at once; what the rows say of the turn was true before it began.
+    """Closes a turn without an answer: gives the lease back at once, and writes the ledger rows.
 
-    Raises NotFound where the conversation was deleted meanwhile.
+    The outcome is not written again: since the opening, the question's row has the one that is true without an answer.
+    Raises NotFound if the conversation was deleted meanwhile.
     """
     turn = running.turn
     with running.closing(), transaction.atomic():
-        kept = _give_back(turn) or Conversation.objects.filter(pk=turn.conversation.pk).exists()
-        if kept:
+        conversation_exists = _give_back(turn) or Conversation.objects.filter(pk=turn.conversation.pk).exists()
+        if conversation_exists:
             recording.insert(running.calls)
-    if not kept:
+    if not conversation_exists:
         recording.insert_late(running.calls)
         raise _gone(turn)
 
 
 def _give_back(turn: OpenTurn, **columns: object) -> bool:
+    """Gives the lease back and sets further columns. Returns False if another attempt owns the question by now."""
     return write_question(turn, lease_holder="", lease_expires_at=None, continues=None, **columns)
 
 
 def write_question(turn: OpenTurn, **columns: object) -> bool:
-    """Sets columns of the question's row; False where another attempt owns it by now."""
+    """Sets columns of the question's row. Returns False if another attempt owns it by now."""
     fence = {"pk": turn.question_pk, "attempt": turn.attempt, "lease_holder": leases.HOLDER}
     return bool(compiled_sql.update(Message, fence, **columns))
 
 
 def write_answer(running: RunningTurn, stop_reason: str, now: datetime) -> Answer:
-    """Writes what the model has said: all of it, or so far."""
+    """Writes the answer, the whole of it or as much as there is so far.
+
+    A continuation is added to the answer that it extends. If a checkpoint has written the answer's row, that row is
+    updated. Otherwise the row is inserted.
+    """
     turn, blocks = running.turn, from_converse(running.answer.blocks())
     row = Message(
         conversation_id=turn.conversation.pk,
@@ -133,10 +146,10 @@ def write_answer(running: RunningTurn, stop_reason: str, now: datetime) -> Answe
         row.content = extend(turn.contents[turn.extends.pk], blocks)
         compiled_sql.update(Message, {"pk": turn.extends.pk}, content=row.content, stop_reason=stop_reason)
     elif running.stored:
-        stored = {"conversation_id": row.conversation_id, "external_id": row.external_id}
-        compiled_sql.update(Message, stored, content=blocks, stop_reason=stop_reason)
+        where = {"conversation_id": row.conversation_id, "external_id": row.external_id}
+        compiled_sql.update(Message, where, content=blocks, stop_reason=stop_reason)
     else:
-        # The client may have given a question of its own the id that this answer was to have.
+        # The client may have sent a question with the id that was meant for this answer.
         while not compiled_sql.insert_unless_taken(row, unique=("conversation_id", "external_id")):
             row.external_id = running.answer_external_id = new_id()
     return access.stored_answer(turn.conversation, turn.question_external_id, row)

@@ -1,4 +1,4 @@
-"""Whether a conversation fits the context window of the model that is asked, and what to say where it does not."""
+"""Whether a conversation fits the context window of the model that is asked, and what to say if it does not."""
 
 from collections.abc import Iterable
 
@@ -16,32 +16,32 @@ WAYS_OUT = (
 
 
 def refuse_what_cannot_fit(chat: ChatInput, instruction: str, blocks: Iterable[StoredBlock]) -> None:
-    """Raises BadRequest where even the lowest estimate of what would be sent is over the model's window.
+    """Raises BadRequest if even the low estimate of the request is over the model's window.
 
-    Of documents those of the message itself count; earlier ones are not read for it.
+    Only the documents of the message itself are counted. Earlier ones would have to be read from storage first.
     """
     window = chat.model.context_window
     if window is None:
         return
-    words = [instruction, *texts(blocks)]
+    all_texts = [instruction, *texts(blocks)]
     documents = [] if chat.continue_generate else _documents(chat)
-    # Nearly all conversations are shorter than any estimate can make them too long.
-    most = sum(map(len, words)) // estimates.LOW_OTHERS_PER_TOKEN
-    most += sum(len(body) for _, body in documents) // estimates.LOW_ASCII_PER_TOKEN
-    if most <= window:
+    # A cheap upper bound of the estimate comes first: it is below the window for nearly all conversations.
+    bound = sum(map(len, all_texts)) // estimates.LOW_OTHERS_PER_TOKEN
+    bound += sum(len(body) for _, body in documents) // estimates.LOW_ASCII_PER_TOKEN
+    if bound <= window:
         return
-    low = sum(map(estimates.low_tokens, words))
+    low = sum(map(estimates.low_tokens, all_texts))
     low += sum(estimates.low_document_tokens(form, body) for form, body in documents)
     if low > window:
         raise BadRequest(_sentence(chat.model, f"at least {low:,} tokens, by a low estimate"))
 
 
 def explained(error: faults.TooLong, model_request: ModelRequest) -> faults.TooLong:
-    """Bedrock's refusal, with our own estimate, the limit, and what helps."""
+    """Bedrock's refusal, with our own estimate, the limit, and what the user can do."""
     likely = estimates.usage(model_request, ()).input_tokens
     sentence = _sentence(model_request.model, f"about {likely:,} tokens, by our estimate")
-    bedrock = str(error.detail).partition("Bedrock says: ")[2]
-    return faults.TooLong(f"{sentence} Bedrock says: {bedrock}" if bedrock else sentence)
+    bedrock_sentence = str(error.detail).partition("Bedrock says: ")[2]
+    return faults.TooLong(f"{sentence} Bedrock says: {bedrock_sentence}" if bedrock_sentence else sentence)
 
 
 def _documents(chat: ChatInput) -> list[tuple[str, bytes]]:

@@ -1,4 +1,4 @@
-"""Leases of running turns: which process runs one, and until when that is believed."""
+"""Leases of running turns: which process runs a turn, and until when others believe so."""
 
 from datetime import timedelta
 
@@ -10,7 +10,7 @@ from bedrock_chat.wire.ids import new_id
 from conversations.models import Message
 from conversations.turn import registry
 
-HOLDER = new_id()  # this process; a forked child would share it, and the server never forks
+HOLDER = new_id()  # the id of this process. A forked child would share it, but the server never forks.
 
 
 def duration() -> timedelta:
@@ -20,13 +20,13 @@ def duration() -> timedelta:
 def renew() -> None:
     """Renews the leases of this process's running turns, in one statement for all of them.
 
-    A lease that has run out is not revived: others were told that the turn is over.
+    A lease that has run out is not renewed: others may have read meanwhile that the turn is over.
     """
-    held = [each.key for each in registry.all_running()]
-    if not held:
+    keys = [running.key for running in registry.all_running()]
+    if not keys:
         return
     now = database_now()
-    mine = Q()
-    for attempt in {attempt for _, attempt in held}:
-        mine |= Q(attempt=attempt, pk__in=[pk for pk, its in held if its == attempt])
-    Message.objects.running(now).filter(mine, lease_holder=HOLDER).update(lease_expires_at=now + duration())
+    running_here = Q()
+    for attempt in {attempt for _, attempt in keys}:
+        running_here |= Q(attempt=attempt, pk__in=[pk for pk, turn_attempt in keys if turn_attempt == attempt])
+    Message.objects.running(now).filter(running_here, lease_holder=HOLDER).update(lease_expires_at=now + duration())

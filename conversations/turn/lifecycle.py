@@ -1,12 +1,12 @@
-"""A turn: the user's message is stored, the model is asked, the answer is stored. Whoever asks consumes its events.
+"""A turn: the user's message is stored, the model is asked, the answer is stored. The caller consumes its events.
 
     open    one short transaction: access, the conversation's row locked, the question stored with a lease
     ask     no transaction, no pooled connection: prompt → model → events
     close   one short transaction, fenced by the attempt: answer, ledger, lease given back
 
-Between open and close the rows already say what is true if the process dies now, once its lease is over: the question
-failed, or, after a checkpoint, its answer was interrupted. All that a turn knows of transport is whether anybody
-listens.
+Between open and close the rows already say what is true if the process dies now: the question failed or, after a
+checkpoint, its answer was interrupted. This counts once the lease has run out. Of the transport a turn knows only
+whether anybody listens.
 """
 
 from collections.abc import Callable, Generator, Iterator
@@ -32,17 +32,18 @@ OnClose = Callable[[], None]
 def run(
     chat: ChatInput, *, actor: Caller, on_close: OnClose | None = None, listener: object | None = None
 ) -> Generator[TurnEvent, None, None]:
-    """One turn from the question to the stored answer.
+    """Runs one turn, from the question to the stored answer, and yields its events.
 
-    1. The turn is counted, or refused where the process runs as many as it may.
-    2. What can be refused without looking at the conversation is refused.
+    1. The turn is counted, or refused if the process runs as many turns as it may.
+    2. The request is refused if that can be decided without the conversation (`_refuse_at_once`).
     3. The question's files are stored, outside of any transaction.
-    4. `opening` stores the question. Where it was answered before, the stored answer is all there is to tell.
-    5. The model is asked and the answer stored (`_answer`), while others find the turn in `registry`.
+    4. `opening` stores the question. If it was answered before, the stored answer is the only event.
+    5. The model is asked and the answer stored (`_answer`). Meanwhile others find the turn in `registry`.
 
-    `listener`: who waits for the words as they come. `on_close` runs inside the closing transaction and may raise
-    LeaseLost. Raises the errors of `placement`, NotFound, ServiceUnavailable beyond `TURNS` or while the process ends,
-    and the model's faults; an error after the question was stored carries `conversationId` and `messageId`.
+    `listener` is the object that takes the answer as it is written; None if nobody listens. `on_close` runs inside the
+    closing transaction and may raise LeaseLost. Raises the errors of `placement`, NotFound, ServiceUnavailable beyond
+    `TURNS` or while the process ends, and the model's faults. An error after the question was stored carries
+    `conversationId` and `messageId`.
     """
     with admission.admitted():
         _refuse_at_once(chat)
@@ -66,7 +67,7 @@ def run(
 
 
 def drain(turn_events: Iterator[TurnEvent]) -> Answer:
-    """The stored answer of a turn that nobody listens to. Raises Conflict where its user stopped it."""
+    """Consumes the events of a turn and returns its answer. Raises Conflict if it was stopped and has no answer."""
     ids: dict[str, str] = {}
     answer = None
     for event in turn_events:
@@ -81,7 +82,7 @@ def drain(turn_events: Iterator[TurnEvent]) -> Answer:
 
 
 def _refuse_at_once(chat: ChatInput) -> None:
-    """Refuses what can be refused without looking at the conversation."""
+    """Refuses the requests that can be refused without looking at the conversation."""
     if chat.bot_id:
         raise NotFound(f"No bot found with id: {chat.bot_id}")
     if not offering.is_offered(chat.model):
@@ -96,11 +97,11 @@ def _refuse_at_once(chat: ChatInput) -> None:
 def _answer(running: RunningTurn, on_close: OnClose | None) -> Iterator[TurnEvent]:
     """Asks the model and closes the turn.
 
-    1. The request is composed. Where that fails nothing was asked, and the turn closes as failed.
+    1. The request is composed. If that fails, the model was not asked, and the turn closes as failed.
     2. The model's events are passed on.
-    3. When it has finished, the turn closes with its answer.
-    4. When it was cut short, the turn closes with what it has said so far, if that is text. A user who stopped it gets
-       an ordinary end; for everybody else the fault is raised.
+    3. If the model has finished, the turn closes with its answer.
+    4. If the call was cut short, the turn closes with the answer so far, if that has text. A user who stopped the turn
+       gets an ordinary end. In all other cases the error is raised.
     """
     try:
         model_request = asking.compose(running.turn)
@@ -114,10 +115,10 @@ def _answer(running: RunningTurn, on_close: OnClose | None) -> Iterator[TurnEven
         ended_by = running.settle()
         finished = _close_cut(running, ended_by, on_close)
         if ended_by is not StopReason.STOPPED or isinstance(error, GeneratorExit):
-            explained = _explained(error, running, model_request)
-            if explained is error:
+            client_error = _client_error(error, running, model_request)
+            if client_error is error:
                 raise
-            raise explained from error
+            raise client_error from error
     else:
         recording.log_spending(running.calls)
         answer = closing.close_turn(running, stop_reason, on_close=on_close)
@@ -126,7 +127,7 @@ def _answer(running: RunningTurn, on_close: OnClose | None) -> Iterator[TurnEven
 
 
 def _close_cut(running: RunningTurn, ended_by: StopReason | None, on_close: OnClose | None) -> Finished:
-    """Closes a turn whose model did not finish: with what it has said, if that is text, else without an answer."""
+    """Closes a turn whose model did not finish: with the answer so far if that has text, else without an answer."""
     if not running.answer.has_text():
         closing.close_failed(running)
         return Finished(None, tuple(running.calls))
@@ -137,8 +138,8 @@ def _close_cut(running: RunningTurn, ended_by: StopReason | None, on_close: OnCl
     return Finished(answer, tuple(running.calls))
 
 
-def _explained(error: BaseException, running: RunningTurn, model_request: ModelRequest) -> BaseException:
-    """The error as its client is to hear it, with the ids of the question that survives it."""
+def _client_error(error: BaseException, running: RunningTurn, model_request: ModelRequest) -> BaseException:
+    """The error that the client gets. An ApiError carries the ids of the question, which stays stored."""
     if isinstance(error, TooLong):
         error = context_window.explained(error, model_request)
     if running.settle() is StopReason.INTERRUPTED and isinstance(error, Exception):

@@ -1,4 +1,4 @@
-"""Opening a turn: where the question belongs, and its row with the lease, in one short transaction."""
+"""Opens a turn: decides where the question belongs, and writes its row with the lease, in one short transaction."""
 
 from datetime import datetime
 
@@ -22,10 +22,11 @@ from conversations.turn.types import ChatInput, OpenTurn
 
 
 def open_turn(chat: ChatInput, *, actor: Caller) -> OpenTurn | Answer:
-    """Stores the question, with a lease, or finds that it was answered before. One short transaction.
+    """Stores the question with a lease; returns the stored answer if the question was answered before.
 
-    Raises what `placement` raises, and BadRequest for what the model cannot see, before anything is written; Forbidden
-    where the caller was erased meanwhile, and ServiceUnavailable where files of the question were removed again.
+    All of it is one short transaction: if an error is raised, no row is written. Raises what `placement` raises, and
+    BadRequest for content that the model cannot read. Raises Forbidden if the caller's account was erased meanwhile,
+    and ServiceUnavailable if files of the question were removed meanwhile.
     """
     try:
         with transaction.atomic():
@@ -34,26 +35,27 @@ def open_turn(chat: ChatInput, *, actor: Caller) -> OpenTurn | Answer:
         if actor.user_id is not None and not User.objects.filter(pk=actor.user_id).exists():
             raise Forbidden("Your account is gone.") from None
         if storing.locate(chat.content.files).keys() != chat.content.files.keys():
-            late = "This message took so long that its files were removed meanwhile; send it again."
-            raise ServiceUnavailable(late, retry_after=1) from None
+            sentence = "This message took so long that its files were removed meanwhile; send it again."
+            raise ServiceUnavailable(sentence, retry_after=1) from None
         raise
 
 
 def _open_question(chat: ChatInput, actor: Caller) -> OpenTurn | Answer:
     """Opens the turn of an ordinary question.
 
-    1. The conversation's row is locked, or made.
+    1. The conversation's row is locked, or inserted if the id is new.
     2. `placement` decides by the tree where the question belongs.
-    3. A question that was answered before has its stored answer given again; nothing is written.
-    4. The branch is read, and refused where the model cannot read it.
-    5. The question is written, or its row takes the next attempt, with the outcome that is true if this process dies.
-    6. The conversation remembers whose turn was opened last.
+    3. If the question was answered before, its stored answer is returned, and nothing is written.
+    4. The branch is read, and refused if the model cannot read it.
+    5. The question's row is inserted, or takes the next attempt if it exists. Its outcome is the one that is true if
+       this process dies.
+    6. The conversation notes that the turn of this question was opened last.
     """
     now = database_now()
     new_external_id = chat.message_external_id or new_id()
     conversation, tree = _lock_or_make(chat, actor, new_external_id, now)
     digest = chat.content.digest
-    placed = placement.place(
+    decision = placement.place(
         chat.conversation_external_id,
         tree,
         tree.last_message(conversation.last_question),
@@ -61,7 +63,7 @@ def _open_question(chat: ChatInput, actor: Caller) -> OpenTurn | Answer:
         parent_external_id=chat.parent_external_id,
         content_digest=digest,
     )
-    match placed:
+    match decision:
         case placement.Replay(question, answer):
             row = Message.objects.get(pk=answer.pk)
             children = (child.external_id for child in tree.visible_children(answer.pk))
@@ -92,22 +94,31 @@ def _open_question(chat: ChatInput, actor: Caller) -> OpenTurn | Answer:
 
 
 def _open_continuation(chat: ChatInput, actor: Caller) -> OpenTurn:
-    """Opens a turn that extends an answer: its question takes the next attempt, and the answer is marked with it."""
+    """Opens a turn that extends an answer.
+
+    1. The conversation's row is locked.
+    2. `placement` finds the answer and its question, and refuses an answer that cannot be continued.
+    3. The branch is read, and refused if the model cannot read it, or if the answer has no text.
+    4. The question's row takes the next attempt, and the answer's row gets the same number.
+    5. The conversation notes that the turn of this question was opened last.
+
+    Raises NotFound for an unknown conversation.
+    """
     conversation = access.get_conversation(actor, chat.conversation_external_id, lock=True)
     tree = access.read_tree(conversation, database_now())
-    placed = placement.place_continuation(
+    decision = placement.place_continuation(
         chat.conversation_external_id,
         tree,
         tree.last_message(conversation.last_question),
         parent_external_id=chat.parent_external_id,
     )
-    question, answer = placed.question, placed.answer
+    question, answer = decision.question, decision.answer
     path = tree.path(answer)
     contents = _read_branch(chat, conversation, path)
     if not has_text(contents[answer.pk]):
         raise BadRequest("The answer holds no text to continue.")
     attempt = question.attempt + 1
-    # The outcome stays as it is: a continuation that dies before new text has changed nothing.
+    # The outcome stays: if this process dies before the model writes new text, nothing has changed.
     _write_attempt(question, attempt, tree.now, continues=answer.pk)
     compiled_sql.update(Message, {"pk": answer.pk}, attempt=attempt)
     _write_last(conversation, question.external_id, tree.now)
@@ -128,7 +139,7 @@ def _open_continuation(chat: ChatInput, actor: Caller) -> OpenTurn:
 def _lock_or_make(
     chat: ChatInput, actor: Caller, question_external_id: str, now: datetime
 ) -> tuple[Conversation, Tree]:
-    """The conversation's row, locked until the transaction ends, and its tree; an unknown id makes a conversation."""
+    """Locks the conversation's row until the transaction ends, and reads its tree. Inserts the row if the id is new."""
     conversation = access.find_conversation(actor, chat.conversation_external_id, lock=True)
     if conversation is None:
         new = Conversation(
@@ -142,15 +153,15 @@ def _lock_or_make(
         )
         if compiled_sql.insert_unless_taken(new, unique=(*ConversationQuerySet.owner(actor), "external_id")):
             return new, Tree.of((), now)
-        # Of two parallel first turns one makes the row; the other waits for it and joins.
+        # Another first turn has inserted the row meanwhile. This turn waits for it, and joins the conversation.
         conversation = access.get_conversation(actor, chat.conversation_external_id, lock=True)
     return conversation, access.read_tree(conversation, now)
 
 
 def _read_branch(chat: ChatInput, conversation: Conversation, path: list[Node]) -> dict[int, list[StoredBlock]]:
-    """The contents of the branch, once nothing says that the model cannot read them. Called before anything is written.
+    """The blocks of the branch's messages, by the messages' keys. Called before the question is written.
 
-    Raises BadRequest.
+    Raises BadRequest if the model cannot read them, or the new message, or if both together cannot fit its window.
     """
     contents = access.read_contents(path)
     blocks = [block for node in path for block in contents[node.pk]]
@@ -165,7 +176,7 @@ def _read_branch(chat: ChatInput, conversation: Conversation, path: list[Node]) 
 def _write_question(
     chat: ChatInput, conversation: Conversation, parent: Node | None, external_id: str, digest: str, now: datetime
 ) -> int:
-    """The new row's key."""
+    """Inserts the question's row and the references to its files. Returns the row's key."""
     question = Message(
         conversation=conversation,
         external_id=external_id,
@@ -185,12 +196,17 @@ def _write_question(
 
 
 def _write_attempt(question: Node, attempt: int, now: datetime, **columns: object) -> None:
+    """Gives the question's row its next attempt, with a new lease, and sets further columns."""
     lease = {"lease_holder": leases.HOLDER, "lease_expires_at": now + leases.duration()}
     compiled_sql.update(Message, {"pk": question.pk}, attempt=attempt, **lease, **columns)
 
 
 def _write_last(conversation: Conversation, question_external_id: str, now: datetime) -> None:
-    """Tells by `updated_at` that this turn may change something, also when its process dies before it can."""
-    if (conversation.last_question, conversation.updated_at) != (question_external_id, now):  # it was not made just now
+    """Notes whose turn was opened last.
+
+    `updated_at` is set here too, so that search looks at the conversation again even if this process dies before the
+    turn closes.
+    """
+    if (conversation.last_question, conversation.updated_at) != (question_external_id, now):  # else just inserted so
         columns = {"last_question": question_external_id, "updated_at": now}
         compiled_sql.update(Conversation, {"pk": conversation.pk}, **columns)

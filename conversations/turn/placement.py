@@ -1,4 +1,4 @@
-"""Where a POST belongs in its conversation: a pure decision over the tree, stored afterwards by `turn`."""
+"""Where a POST belongs in its conversation: a pure decision by the tree. `opening` then writes the rows."""
 
 from dataclasses import dataclass
 
@@ -23,7 +23,7 @@ class AskAgain:
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """The question was answered; its newest stored answer is given again without another call."""
+    """The question was answered before; its newest stored answer is returned, without another call."""
 
     question: Node
     answer: Node
@@ -54,56 +54,71 @@ def place(
     parent_external_id: str | None,
     content_digest: str,
 ) -> Ask | AskAgain | Replay:
-    """Decides for an ordinary POST. `last` is the node `lastMessageId` names.
+    """Decides where an ordinary POST belongs. `last` is the node that `lastMessageId` names.
 
-    Raises BadRequest for ids that mean nothing here, Conflict where a running turn or other content is in the way.
+    1. If the conversation has a message of that id already, the POST is a repeat (`_repeat`).
+    2. Otherwise its place is below its parent (`_parent`).
+    3. If it has no id, and the same question failed below that parent before, the failed one is asked again.
+
+    Raises BadRequest for ids that mean nothing here. Raises Conflict if a turn is running there, or if the message of
+    that id has other content.
     """
     if message_external_id is not None:
         if message_external_id in ROOT_IDS:
             raise BadRequest(f'message.messageId: "{message_external_id}" names the root of every conversation.')
-        if named := tree.by_external_id.get(message_external_id):
-            return _repeat(conversation_external_id, tree, named, content_digest)
+        if existing := tree.by_external_id.get(message_external_id):
+            return _repeat(conversation_external_id, tree, existing, content_digest)
     parent = _parent(conversation_external_id, tree, last, parent_external_id)
     if message_external_id is None and (twin := tree.failed_twin(parent, content_digest)):
         return AskAgain(twin)
     return Ask(parent)
 
 
-def _repeat(conversation_external_id: str, tree: Tree, named: Node, content_digest: str) -> AskAgain | Replay:
-    if not named.is_question:
+def _repeat(conversation_external_id: str, tree: Tree, existing: Node, content_digest: str) -> AskAgain | Replay:
+    """Decides for a POST whose message id the conversation has already: an answered question is not asked again."""
+    if not existing.is_question:
         raise BadRequest("message.messageId: it names an answer; only a question can be sent again.")
-    if named.content_digest != content_digest:
+    if existing.content_digest != content_digest:
         raise Conflict(
             "A message with this id and other content is already in the conversation.",
-            extra={"conversationId": conversation_external_id, "messageId": named.external_id},
+            extra={"conversationId": conversation_external_id, "messageId": existing.external_id},
         )
-    if tree.is_running(named):
-        raise being_answered(conversation_external_id, tree, named)
-    answer = tree.newest_answer(named)
-    if named.outcome == Outcome.ANSWERED and answer is not None:
-        return Replay(named, answer)
-    return AskAgain(named)
+    if tree.is_running(existing):
+        raise being_answered(conversation_external_id, tree, existing)
+    answer = tree.newest_answer(existing)
+    if existing.outcome == Outcome.ANSWERED and answer is not None:
+        return Replay(existing, answer)
+    return AskAgain(existing)
 
 
 def _parent(
     conversation_external_id: str, tree: Tree, last: Node | None, parent_external_id: str | None
 ) -> Node | None:
+    """The answer below which a new question goes; None: below `system`.
+
+    Without a parent id it is the last message. If the parent is a question, the new question goes beside it. An unknown
+    id counts as `system` as long as the conversation has no answer.
+    """
     if parent_external_id == "system":
         return None
-    named = tree.by_external_id.get(parent_external_id) if parent_external_id is not None else last
-    if named is not None and not named.is_question and (tree.is_unfinished(named) or tree.is_continued(named)):
-        raise being_answered(conversation_external_id, tree, tree.question_of(named))
-    if named is None and parent_external_id is not None and tree.holds_answer():
+    parent = tree.by_external_id.get(parent_external_id) if parent_external_id is not None else last
+    if parent is not None and not parent.is_question and (tree.is_unfinished(parent) or tree.is_continued(parent)):
+        raise being_answered(conversation_external_id, tree, tree.question_of(parent))
+    if parent is None and parent_external_id is not None and tree.holds_answer():
         raise BadRequest("message.parentMessageId: there is no such message in this conversation.")
-    if named is not None and named.is_question:
-        return tree.parent_of(named)
-    return named
+    if parent is not None and parent.is_question:
+        return tree.parent_of(parent)
+    return parent
 
 
 def place_continuation(
     conversation_external_id: str, tree: Tree, last: Node | None, *, parent_external_id: str | None
 ) -> Continue:
-    """Decides for a POST with `continueGenerate`. Whether the answer holds text is for the caller, who has its body."""
+    """Decides for a POST with `continueGenerate`. The caller checks whether the answer has text: nodes have no content.
+
+    Raises BadRequest if the id names no answer, or one that is complete or has messages below it. Raises Conflict if a
+    turn of its question is running.
+    """
     answer = tree.by_external_id.get(parent_external_id) if parent_external_id is not None else last
     if answer is None or answer.is_question:
         raise BadRequest("message.parentMessageId: to continue, name the answer that is to be extended.")

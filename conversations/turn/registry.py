@@ -1,4 +1,4 @@
-"""The turns that this process runs now. Whoever renews, checkpoints, stops or hears one finds it here."""
+"""The turns that this process runs now. Leases, checkpoints, stop requests and listeners find a turn here."""
 
 import threading
 from collections.abc import Iterator
@@ -12,11 +12,11 @@ from conversations.turn.types import OpenTurn
 
 
 class RunningTurn:
-    """A turn that runs: what its model has said so far, and the switch that ends it.
+    """A turn that runs: the answer so far, and the switch that ends the call to the model.
 
-    `listener` is whoever hears the words as they come; None: nobody does. Of a turn that is listened to the answer
-    comes in pieces, and its beginning is worth keeping. `writing` is held by whoever writes the answer's row; no
-    checkpoint is written once the turn is `closed`.
+    `listener` is the object that takes the answer as it is written; None if nobody listens. Only with a listener does
+    the answer come in pieces, so only then are there checkpoints of it. `writing` is the lock for writing the answer's
+    row. No checkpoint is written once the turn is `closed`.
     """
 
     def __init__(self, turn: OpenTurn, *, listener: object | None = None) -> None:
@@ -24,7 +24,7 @@ class RunningTurn:
         self.listener = listener
         self.answer = AnswerBuilder()
         self.calls: list[ModelCall] = []  # ledger rows, one for each round that has ended
-        self.documents: list[FoundDocument] = []  # what its tools have found
+        self.documents: list[FoundDocument] = []  # that its tools have found
         self.interrupt = Interruption()
         self.writing = threading.Lock()
         self.closed = False
@@ -36,23 +36,23 @@ class RunningTurn:
 
     @property
     def key(self) -> tuple[int, int]:
-        """The question's row and the attempt: what fences every write of this turn."""
+        """The key of the question's row, and the attempt. Every write of this turn is fenced by them."""
         return self.turn.question_pk, self.turn.attempt
 
-    def end(self, why: StopReason) -> None:
-        """Ends the call to the model at once, from any thread. Of several reasons the first one counts."""
+    def end(self, reason: StopReason) -> None:
+        """Ends the call to the model at once. Any thread may call this. Of several reasons the first one counts."""
         if not self._settled:
-            self._ended_by = self._ended_by or why
+            self._ended_by = self._ended_by or reason
         self.interrupt.request()
 
     def settle(self) -> StopReason | None:
-        """Why the turn was ended before its model had finished, for good: whoever wants to end it now is too late."""
+        """Why the turn was ended before its model had finished; None if nobody ended it. A later `end` is too late."""
         self._settled = True
         return self._ended_by
 
     @contextmanager
     def closing(self) -> Iterator[None]:
-        """Waits for a checkpoint that is being written, and lets none begin any more."""
+        """Waits for a checkpoint that is being written. No checkpoint of this turn begins afterwards."""
         with self.writing:
             self.closed = True
             yield
@@ -65,7 +65,7 @@ _ending = False
 
 @contextmanager
 def registered(running: RunningTurn) -> Iterator[None]:
-    """Keeps a turn findable while it runs."""
+    """Keeps a turn in the registry while it runs. If the process is about to end, the turn is interrupted at once."""
     with _lock:
         _turns[running.key] = running
         ending = _ending
@@ -88,7 +88,7 @@ def find(question_pk: int, attempt: int) -> RunningTurn | None:
 
 
 def stop(question_pk: int, attempt: int) -> bool:
-    """Stops a turn as its user wishes; says whether this process runs it."""
+    """Stops a turn because its user wants it stopped. Returns whether this process runs it."""
     running = find(question_pk, attempt)
     if running is not None:
         running.end(StopReason.STOPPED)
@@ -96,7 +96,7 @@ def stop(question_pk: int, attempt: int) -> bool:
 
 
 def interrupt_all() -> None:
-    """The process is about to end: every turn is cut short, and so is one that begins after this."""
+    """Interrupts every turn because the process is about to end. A turn that begins later is interrupted as well."""
     global _ending  # noqa: PLW0603  a process ends once
     with _lock:
         _ending = True

@@ -1,4 +1,4 @@
-"""Documents that the tools of a turn found: kept with its answer, for the reader to look at."""
+"""Stores the documents that the tools of a turn found, with the turn's answer, so that its reader can look at them."""
 
 import logging
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ LARGEST_PAGE = 2**31 - 1
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """Unsaved rows without their answer, and the blobs that they name, which are stored already."""
+    """Unsaved rows, still without their answer, and the blobs that they name. The blobs are stored already."""
 
     rows: list[RelatedDocument] = field(default_factory=list)
     shas: frozenset[str] = frozenset()
@@ -27,7 +27,7 @@ class Kept:
 def keep(turn: OpenTurn, documents: Sequence[FoundDocument]) -> Kept:
     """Puts the files of found documents into storage. Call it outside any transaction.
 
-    What cannot be kept is left out and logged: the answer that it belongs to was paid for, and must be stored.
+    A document that cannot be kept is left out and logged: its answer was paid for, and must be stored all the same.
     """
     rows: dict[str, RelatedDocument] = {}
     shas: set[str] = set()
@@ -41,12 +41,13 @@ def keep(turn: OpenTurn, documents: Sequence[FoundDocument]) -> Kept:
         except Exception:
             logger.exception("a tool's document is left out")
         else:
-            rows[row.source_id] = row  # of two with one id the later one counts
+            rows[row.source_id] = row  # if two documents have the same id, the later one counts
             shas.update(files)
     return Kept(list(rows.values()), frozenset(shas))
 
 
 def _row(turn: OpenTurn, document: FoundDocument, files: dict[str, bytes]) -> RelatedDocument:
+    """The unsaved row of a document. Its file, if it has one, is added to `files`. Raises Refused."""
     source_id = storable(document.source_id)
     if not 0 < len(source_id) <= SOURCE_ID_LENGTH:
         raise parsing.Refused("source_id", "The source id is empty or too long.")
@@ -62,9 +63,9 @@ def _row(turn: OpenTurn, document: FoundDocument, files: dict[str, bytes]) -> Re
 
 
 def write(turn: OpenTurn, answer_external_id: str, documents: Kept) -> None:
-    """Writes the rows, in the transaction that has just written the turn's answer.
+    """Writes the rows. Call it in the transaction that has just written the turn's answer.
 
-    Where the conversation holds a source id already, its row changes to what was found last.
+    If the conversation already has a row with the same source id, that row is overwritten.
     """
     if not documents.rows:
         return

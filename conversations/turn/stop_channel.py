@@ -1,6 +1,7 @@
-"""Requests to stop a turn, from process to process through Redis. The database holds the same wish, should one be lost.
+"""Sends requests to stop a turn from process to process through Redis.
 
-Each process hears the requests for its own turns on a channel of its own.
+The database has the same requests, in case one is lost. Each process listens on a channel of its own, for requests to
+stop its own turns.
 """
 
 import logging
@@ -20,11 +21,11 @@ logger = logging.getLogger(__name__)
 CHANNEL = "bedrock-chat:turns:stop"
 PAUSE_SECONDS = 1.0
 
-_heard = threading.Event()
+_connected = threading.Event()
 
 
 def request_stop(holder: str, question_pk: int, attempt: int) -> None:
-    """Asks the process that runs a turn to stop it; nothing where there is no Redis."""
+    """Asks the process `holder`, which runs a turn, to stop it. Does nothing without Redis."""
     if not settings.REDIS_URL:
         return
     try:
@@ -34,14 +35,14 @@ def request_stop(holder: str, question_pk: int, attempt: int) -> None:
 
 
 def listen() -> None:
-    """From now on this process hears requests to stop its turns. Only the first call changes anything."""
+    """Begins to listen for requests to stop this process's turns. Only the first call changes anything."""
     if settings.REDIS_URL:
         _listening()
 
 
 def is_listening() -> bool:
-    """Whether requests come this way just now; else somebody has to look them up."""
-    return _heard.is_set()
+    """Whether requests arrive through Redis right now. If not, they have to be looked up in the database."""
+    return _connected.is_set()
 
 
 @cache
@@ -52,18 +53,19 @@ def _listening() -> threading.Thread:
 
 
 def _listen() -> None:
+    """Stops the turns that messages name, until the process ends. After an error it pauses and connects again."""
     while True:
         try:
             client = redis_client.connect(health_check_interval=5)
             with client.pubsub(ignore_subscribe_messages=True) as channel:  # type: ignore[no-untyped-call]
                 channel.subscribe(f"{CHANNEL}:{HOLDER}")
                 while True:
-                    message = channel.get_message(timeout=1)  # which also asks whether anybody is there
-                    _heard.set()
+                    message = channel.get_message(timeout=1)  # this also checks the connection every 5 seconds
+                    _connected.set()
                     if message is not None:
                         question_pk, attempt = map(int, message["data"].split())
                         registry.stop(question_pk, attempt)
         except (RedisError, ValueError, OSError) as error:
-            _heard.clear()
+            _connected.clear()
             logger.warning("stop requests are looked up in the database for now: %s", type(error).__name__)
             time.sleep(PAUSE_SECONDS)

@@ -1,7 +1,8 @@
-"""Stopping a turn, from whichever process its user's request came to.
+"""Stops a turn, whichever process gets its user's request.
 
-The wish is a column of the question's row, for one attempt. The process that runs the turn ends it at once where it got
-the request itself, is told so through Redis where there is one, and otherwise finds the wish in the database.
+If the process that gets the request runs the turn, it ends the turn at once. Otherwise it writes the attempt to stop
+into the question's row, and also sends it through Redis if there is one. The process that runs the turn hears it from
+Redis, or finds it in the database.
 """
 
 from django.db.models import F
@@ -20,9 +21,9 @@ _polls_skipped = 0
 
 
 def stop(conversation_external_id: str, message_external_id: str, *, actor: Caller) -> None:
-    """Ends the turn at that question; what the model has said so far is kept. Nothing to do where it is over.
+    """Ends the turn of that question; the answer so far is kept. Does nothing if the turn is over.
 
-    Raises NotFound where the conversation is not the caller's, or the id names no question in it.
+    Raises NotFound if the conversation is not the caller's, or if the id names no question in it.
     """
     conversation = access.get_conversation(actor, conversation_external_id)
     question = access.get_question(conversation, message_external_id)
@@ -33,10 +34,14 @@ def stop(conversation_external_id: str, message_external_id: str, *, actor: Call
         stop_channel.request_stop(question.lease_holder, question.pk, question.attempt)
 
 
-def obey() -> None:
-    """Ends the turns of this process that somebody wants stopped. One query, and none while nothing runs.
+def apply_stop_requests() -> None:
+    """Ends the turns of this process that their users want stopped.
 
-    The heartbeat alone calls this, every POLL_SECONDS.
+    1. The process begins to listen for stop requests through Redis, if it does not listen already.
+    2. While Redis is up, only one call of POLLS_WITH_REDIS looks into the database.
+    3. One query finds the stop requests for turns that run here; there is none while no turn runs. Those turns end.
+
+    Only the heartbeat calls this, every POLL_SECONDS.
     """
     global _polls_skipped  # noqa: PLW0603  of this process
     stop_channel.listen()
@@ -44,9 +49,9 @@ def obey() -> None:
         _polls_skipped += 1
         return
     _polls_skipped = 0
-    questions = [running.turn.question_pk for running in registry.all_running()]
-    if not questions:
+    question_pks = [running.turn.question_pk for running in registry.all_running()]
+    if not question_pks:
         return
-    wanted = Message.objects.filter(pk__in=questions, stop_attempt=F("attempt")).values_list("pk", "attempt")
-    for question_pk, attempt in wanted:
+    requests = Message.objects.filter(pk__in=question_pks, stop_attempt=F("attempt")).values_list("pk", "attempt")
+    for question_pk, attempt in requests:
         registry.stop(question_pk, attempt)

@@ -28,16 +28,17 @@ class ChatInput:
 
 
 def wire_ids(conversation_external_id: str, question_external_id: str) -> dict[str, str]:
-    """What an error tells beside its sentence, so that the client finds the question again."""
+    """The ids that an error carries beside its sentence, so that the client finds the question again."""
     return {"conversationId": conversation_external_id, "messageId": question_external_id}
 
 
 @dataclass(frozen=True, slots=True)
 class OpenTurn:
-    """An open turn: everything the model is asked with, and what its close is fenced by.
+    """An open turn: everything that the model is asked with, and the fence of its writes.
 
-    `question_pk` and `attempt` are the fence. `path` is the branch that is sent, `contents` its messages' blocks by
-    their keys. `extends` is the answer that a continuation goes on from. `turn_id` is what the ledger calls the turn.
+    `question_pk` and `attempt` are the fence. `path` is the branch that is sent, and `contents` has the blocks of its
+    messages by the messages' keys. `extends` is the answer that a continuation extends. `turn_id` is the turn's id in
+    the ledger.
     """
 
     actor: Caller
@@ -61,7 +62,7 @@ class OpenTurn:
 class TurnOpened:
     """The question is stored and the model is about to be asked.
 
-    `continued_text`: the answer was there before with this text, and what the model says now joins it.
+    `continued_text` is the text of the answer that a continuation extends. The model's new text is appended to it.
     """
 
     conversation_external_id: str
@@ -74,9 +75,9 @@ class TurnOpened:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The rows exist. `answer` is None where the turn was stopped before the model had said anything.
+    """The last event: the rows are stored. `answer` is None if the turn was stopped before the model wrote any text.
 
-    `calls` are the ledger's rows, one for each round; none where a stored answer was found.
+    `calls` are the ledger's rows, one for each round. There are none if a stored answer was found.
     """
 
     answer: Answer | None

@@ -57,7 +57,7 @@ def turn_1000(subject: Subject, raw: Process) -> dict[str, Any]:
 
 
 def reads(subject: Subject) -> dict[str, Any]:
-    """Listing and opening, with many conversations there."""
+    """Listing and opening, in a database of many conversations."""
     say("listing and opening")
     empty = subject.health().cpu
     listed = len(subject.get("/conversations"))
@@ -67,7 +67,7 @@ def reads(subject: Subject) -> dict[str, Any]:
             "cpuMs": round(sample.cpu, 3),
             "bytes": sample.size,
             "ratioToHealth": round(sample.cpu / empty, 1),
-            **_p(sample.latencies),
+            **_percentiles(sample.latencies),
         }
     return figures
 
@@ -76,7 +76,7 @@ def _median(values: Iterable[float]) -> float:
     return round(statistics.median(values), 3)
 
 
-def _p(latencies: list[float]) -> dict[str, float]:
+def _percentiles(latencies: list[float]) -> dict[str, float]:
     return {f"p{share}Ms": round(load.percentile(latencies, share / 100), 2) for share in (50, 95)}
 
 
@@ -86,7 +86,7 @@ def _turn(rounds: list[Sample], floors: list[tuple[float, float]]) -> dict[str, 
     return {
         "cpuMs": _median(sample.cpu for sample in rounds),
         "cpuRatioToRaw": round(statistics.median(ratios), 2),
-        **_p(sorted(latency for sample in rounds for latency in sample.latencies)),
+        **_percentiles(sorted(latency for sample in rounds for latency in sample.latencies)),
     }
 
 
@@ -101,10 +101,10 @@ def main() -> int:
         subjects.serving(bedrock, size) as subject,
         Process("-m", "tests.bench.raw", bedrock, core=SERVER_CORE) as raw,
     ):
-        read = reads(subject)  # first: every turn below makes one more conversation to list
+        read_figures = reads(subject)  # first, because every turn below adds a conversation to the list
         subject.sample(16, 64, lambda c, n: subject.ask(c, f"warm-{n}"))
         floor(raw, 20, 1)
-        figures = {"turn": turns(subject, raw), "read": read, "turn1000": turn_1000(subject, raw)}
+        figures = {"turn": turns(subject, raw), "read": read_figures, "turn1000": turn_1000(subject, raw)}
     print(
         json.dumps({"machine": _machine(), "size": "quick" if size is subjects.QUICK else "full", **figures}, indent=1)
     )

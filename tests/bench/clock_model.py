@@ -1,11 +1,11 @@
 """A Bedrock for measuring streams: every delta of its answers says when it was written.
 
 The text of a delta is `time.monotonic_ns()` and a full stop; the clock is the machine's, so any process can tell how
-long the delta took. Nothing of a request is read but where it ends. Without a pace the deltas are prepared ones, their
-stamps tell only the order; each is a write of its own all the same, and streams take turns.
+long the delta took. Of a request, the model reads only where it ends. Without a pace the deltas are prepared once, so
+their stamps tell only the order. Each is still a write of its own, and streams take turns.
 
-    PUT /plan {"deltas": 300, "pace": 0.02}    how the next answers are
-    GET /lateness                              how late deltas were written since the last time, in ms: {"p50", …}
+    PUT /plan {"deltas": 300, "pace": 0.02}    sets what the next answers are
+    GET /lateness                              how late deltas were written since the last call, in ms: {"p50", …}
 """
 
 import asyncio
@@ -36,7 +36,7 @@ lateness: list[float] = []
 
 
 def delta() -> bytes:
-    """One delta with the time of its making."""
+    """One delta with the current time."""
     text = {"contentBlockIndex": 0, "delta": {"text": f"{time.monotonic_ns()}."}}
     return framing.chunk(framing.event("contentBlockDelta", text))
 
@@ -57,7 +57,7 @@ def burst(deltas: int) -> list[bytes]:
 
 
 class Model:
-    """The bench's hand on a running model."""
+    """Controls a running model from the bench."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -87,7 +87,7 @@ class Connection(asyncio.Protocol):
         self._due = self._pace = 0.0
         self._deltas = 0
 
-    def connection_made(self, transport: Any) -> None:  # uvloop's are no asyncio.Transport
+    def connection_made(self, transport: Any) -> None:  # uvloop's transports are no asyncio.Transport
         self._transport = transport
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -96,8 +96,8 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
-        head, found, body = self._buffer.partition(b"\r\n\r\n")
-        if not found:
+        head, separator, body = self._buffer.partition(b"\r\n\r\n")
+        if not separator:
             return
         size = next((int(line[15:]) for line in head.split(b"\r\n") if line[:15].lower() == b"content-length:"), 0)
         if len(body) < size:
@@ -111,15 +111,15 @@ class Connection(asyncio.Protocol):
         elif path == b"/plan":
             plan.update(json.loads(body))
             lateness.clear()
-            self._tell(plan)
+            self._respond(plan)
         elif path == b"/lateness":
             late = sorted(lateness) or [0.0]
             lateness.clear()
-            self._tell({f"p{share}": round(percentile(late, share / 100), 2) for share in (50, 95, 99)})
+            self._respond({f"p{share}": round(percentile(late, share / 100), 2) for share in (50, 95, 99)})
         else:
             raise ValueError(path)
 
-    def _tell(self, document: dict[str, Any]) -> None:
+    def _respond(self, document: dict[str, Any]) -> None:
         body = json.dumps(document).encode()
         self._transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
 
@@ -138,7 +138,7 @@ class Connection(asyncio.Protocol):
             self._loop.call_soon(self._burst, pieces)
 
     def _next(self) -> None:
-        """Writes a delta, and plans the next one by the plan, so that a late one does not put off the rest."""
+        """Writes a delta. The next one is due by the plan, so a late delta does not delay the rest."""
         lateness.append((time.monotonic() - self._due) * 1000)
         self._left -= 1
         if self._left:
@@ -154,7 +154,7 @@ async def main() -> None:
     server = await loop.create_server(lambda: Connection(loop), "127.0.0.1", 0, backlog=BACKLOG)
     host, port = server.sockets[0].getsockname()
     print(f"http://{host}:{port}", flush=True)
-    await asyncio.to_thread(sys.stdin.read)  # until the bench is gone, killed or not
+    await asyncio.to_thread(sys.stdin.read)  # returns when the bench has ended, even if it was killed
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ FIGURES: dict[str, Callable[[Sample], float]] = {
 }
 
 Rounds = dict[str, list[tuple[Sample, Sample]]]
-"""By leg: what the base and what this checkout took, side by side."""
+"""Leg → for each round the samples of the base and of this checkout."""
 
 
 def say(text: str) -> None:
@@ -57,7 +57,7 @@ def checkout(revision: str) -> Iterator[Path]:
 
 
 def measure(base: Subject, change: Subject, rounds: int) -> Rounds:
-    """Sends both through every leg. The first round only warms them up."""
+    """Sends both subjects through every leg. The first round only warms them up."""
     samples: Rounds = {name: [] for name in LEGS}
     for number in range(rounds + 1):
         say(f"round {number} of {rounds}" if number else "warming up")
@@ -72,7 +72,7 @@ def measure(base: Subject, change: Subject, rounds: int) -> Rounds:
 
 
 def compared(samples: Rounds) -> dict[str, dict[str, Any]]:
-    """For each figure the median over the rounds of ours / theirs, and between which quartiles it lay."""
+    """For each figure the ratio ours / theirs: its median over the rounds, and its quartiles."""
     return {
         name: {figure: _ratio(rounds, read) for figure, read in FIGURES.items()} for name, rounds in samples.items()
     }

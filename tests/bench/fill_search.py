@@ -1,6 +1,7 @@
 """Fills the search bench's database, in the server's environment: `fill_search USERS MESSAGES SAMPLED`.
 
-Prints one JSON line: of the sampled users, drawn by how much they have written, the language and a token.
+Prints one JSON line: the language and a token of each sampled user. The more a user has written, the more likely they
+are drawn.
 """
 
 import json
@@ -10,8 +11,6 @@ import time
 from collections.abc import Iterator
 
 import django
-
-from conversations import indexing
 
 django.setup()
 
@@ -24,16 +23,17 @@ from bedrock_chat.identity import local  # noqa: E402
 from bedrock_chat.identity.models import User  # noqa: E402
 from bedrock_chat.search import index, vocabulary  # noqa: E402
 from bedrock_chat.search.models import SearchDocument  # noqa: E402
+from conversations import indexing  # noqa: E402
 from conversations.models import Conversation, Message  # noqa: E402
 from tests import build  # noqa: E402
 from tests.bench.languages import Language, languages  # noqa: E402
 
-EACH = 20
-"""Messages of a conversation."""
+MESSAGES_EACH = 20
+"""Messages in each conversation."""
 BATCH = 250
 """Conversations written at once."""
-WORDS = 2_000_000
-"""Counts of words that are gathered before they are written."""
+GATHERED_WORDS = 2_000_000
+"""Word counts that are gathered before they are written."""
 GIN = "bedrock_chat_searchindex"
 
 
@@ -46,18 +46,18 @@ def main() -> None:
     prolific = [chance.lognormvariate(0, 1) for _ in people]
     definition = _drop_gin()
     written, started = 0, time.monotonic()
-    for batch in _batches(people, prolific, spoken, messages // EACH, chance):
+    for batch in _batches(people, prolific, spoken, messages // MESSAGES_EACH, chance):
         written += len(batch)
-        print(f"{written * EACH:,} messages, {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
+        print(f"{written * MESSAGES_EACH:,} messages, {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
     if definition:
         _make_gin(definition)
     Conversation.objects.update(indexed_at=F("updated_at"))
-    drawn = chance.choices(range(users), weights=prolific, k=sampled)
+    sample = chance.choices(range(users), weights=prolific, k=sampled)
     print(
         json.dumps(
             [
                 {"language": number % len(spoken), "token": local.issue_token(people[number].username)}
-                for number in dict.fromkeys(drawn)
+                for number in dict.fromkeys(sample)
             ]
         )
     )
@@ -66,13 +66,18 @@ def main() -> None:
 def _batches(
     people: list[User], prolific: list[float], spoken: list[Language], conversations: int, chance: random.Random
 ) -> Iterator[list[Conversation]]:
-    """Conversations in the order of time, so that everybody's are spread over the tables as they are in life."""
+    """Writes conversations with their messages and search documents, and yields them batch by batch.
+
+    1. Draw an author for each conversation, so that each user's rows are spread over the tables as in production.
+    2. Write the conversation, its messages, and the documents that indexing would make of them.
+    3. Write the word counts once enough are gathered, and at the end.
+    """
     now, key = timezone.now(), 1
     authors = chance.choices(range(len(people)), weights=prolific, k=conversations)
     change = vocabulary.Change()
     for start in range(0, conversations, BATCH):
-        made: list[Conversation] = []
-        rows: list[Message] = []
+        batch: list[Conversation] = []
+        messages: list[Message] = []
         documents: list[SearchDocument] = []
         for number in range(start, min(start + BATCH, conversations)):
             person, language = people[authors[number]], spoken[authors[number] % len(spoken)]
@@ -85,8 +90,8 @@ def _batches(
                 created_at=now,
                 updated_at=now,
             )
-            linear = build.linear(conversation, EACH, key)
-            key += EACH
+            linear = build.linear(conversation, MESSAGES_EACH, key)
+            key += MESSAGES_EACH
             for position, row in enumerate(linear):
                 words = max(2, int(chance.lognormvariate(4.7 if position % 2 else 2.8, 0.8)))
                 row.content = build.text(language.text(words, chance))
@@ -94,31 +99,34 @@ def _batches(
             group = index.Group(indexing.KIND, conversation.pk, scopes=(scope,), vocabulary=scope)
             texts = [index.Document(index.HEADING, conversation.title)]
             texts += [index.Document(row.pk, row.content[0]["body"]) for row in linear]
-            indexed = index._rows(group, texts)
-            for row in indexed:
+            indexed_documents = index._rows(group, texts)
+            for row in indexed_documents:
                 vocabulary.count(change, row.vocabulary, row.words, 1)
-            made.append(conversation)
-            rows += linear
-            documents += indexed
-        Conversation.objects.bulk_create(made)
-        Message.objects.bulk_create(rows, batch_size=2000)
+            batch.append(conversation)
+            messages += linear
+            documents += indexed_documents
+        Conversation.objects.bulk_create(batch)
+        Message.objects.bulk_create(messages, batch_size=2000)
         SearchDocument.objects.bulk_create(documents, batch_size=2000)
-        if len(change) > WORDS or start + BATCH >= conversations:
+        if len(change) > GATHERED_WORDS or start + BATCH >= conversations:
             vocabulary.apply(change)
             change.clear()
-        yield made
+        yield batch
     _reset_sequences(Conversation, Message)
 
 
 def _reset_sequences(*models: type[Model]) -> None:
-    """The rows named their own keys."""
+    """Moves the sequences past the keys that the rows brought."""
     with connection.cursor() as cursor:
         for statement in connection.ops.sequence_reset_sql(no_style(), models):
             cursor.execute(statement)
 
 
 def _drop_gin() -> str:
-    """PostgreSQL makes an index of a million texts in a third of the time that it takes to add to one."""
+    """Drops the search index on PostgreSQL. Returns its definition; "" on other databases.
+
+    PostgreSQL builds an index of a million texts in a third of the time that it takes to add them to one.
+    """
     if connection.vendor != "postgresql":
         return ""
     with connection.cursor() as cursor:

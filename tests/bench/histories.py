@@ -1,7 +1,7 @@
 """`python -m tests.bench.histories`: what opening a long conversation with images costs, as one JSON document.
 
-The same 2,000 messages without files, and with an image in every question, opened as the contract has it (bodies
-inline), by reference, and followed by the addresses of the first images. docs/PERFORMANCE.md says how to read it.
+Opens 2,000 messages without files, then with an image in every question: as in the contract (bodies inline), and by
+reference. Then fetches the addresses of the first images. docs/PERFORMANCE.md says how to read it.
 """
 
 import argparse
@@ -28,20 +28,21 @@ from bedrock_chat.identity import local
 from conversations.models import Message
 from tests import build
 exchanges, size = map(int, sys.argv[1:])
-made = build.long_conversation(local.local_user("alice"), exchanges, f"images-{size}")
+conversation = build.long_conversation(local.local_user("alice"), exchanges, f"images-{size}")
 if size:
-    questions = list(Message.objects.filter(conversation=made, role="user"))
+    questions = list(Message.objects.filter(conversation=conversation, role="user"))
     for question in questions:
         body = os.urandom(size)
         sha256 = storing.digest(body)
         storing.store({sha256: body})
-        storing.refer("conversation", made.pk, [sha256])
+        storing.refer("conversation", conversation.pk, [sha256])
         question.content.append({"contentType": "image", "mediaType": "image/png", "blob": sha256})
     Message.objects.bulk_update(questions, ["content"], batch_size=100)
 """
 
 
 def measure(server: Process, requests: int, paths: list[str], token: str) -> dict[str, Any]:
+    """Requests the paths in turn, one after the other. Returns what a request costs and the first answer's size."""
     sizes: list[int] = []
     send = lambda c, n: sizes.append(c.request("GET", paths[n % len(paths)], token=token))  # noqa: E731
     before = server.cpu
@@ -56,7 +57,7 @@ def measure(server: Process, requests: int, paths: list[str], token: str) -> dic
 
 
 def addresses(server: Process, conversation: str, token: str) -> list[str]:
-    """Paths of the images, as the server that prints its own address serves them."""
+    """Paths of the images on this server, from the addresses in the conversation."""
     request = urllib.request.Request(
         f"{server.url}/conversation/{conversation}?blobs=reference", headers={"Authorization": f"Bearer {token}"}
     )
@@ -75,26 +76,26 @@ def main() -> int:
         env = environment(Path(folder))
         manage(env, "migrate", "--verbosity", "0")
         token = manage(env, "issue_token", "alice")
-        for image in (0, *size["sizes"]):
-            print(f"writing {size['exchanges']} images of {image} bytes", file=sys.stderr, flush=True)
-            command = [sys.executable, "-c", FILL, str(size["exchanges"]), str(image)]
-            filled = {**env, "DJANGO_SETTINGS_MODULE": "bedrock_chat.settings"}
-            subprocess.run(command, cwd=ROOT, env=filled, check=True)
+        for image_bytes in (0, *size["sizes"]):
+            print(f"writing {size['exchanges']} images of {image_bytes} bytes", file=sys.stderr, flush=True)
+            command = [sys.executable, "-c", FILL, str(size["exchanges"]), str(image_bytes)]
+            django_environment = {**env, "DJANGO_SETTINGS_MODULE": "bedrock_chat.settings"}
+            subprocess.run(command, cwd=ROOT, env=django_environment, check=True)
         with Process("manage.py", "serve", core=SERVER_CORE, environment=env) as server:
             ready(server.url)
-            found: dict[str, Any] = {"messages": size["exchanges"] * 2}
+            figures: dict[str, Any] = {"messages": size["exchanges"] * 2}
             measure(server, 5, ["/conversation/images-0"], token)  # warm
-            found["text"] = measure(server, size["requests"], ["/conversation/images-0"], token)
-            for image in size["sizes"]:
-                name = f"images-{image}"
+            figures["text"] = measure(server, size["requests"], ["/conversation/images-0"], token)
+            for image_bytes in size["sizes"]:
+                name = f"images-{image_bytes}"
                 reference = measure(server, size["requests"], [f"/conversation/{name}?blobs=reference"], token)
-                reference["cpuRatioToText"] = round(reference["cpuMs"] / max(found["text"]["cpuMs"], 0.01), 2)
-                found[name] = {
+                reference["cpuRatioToText"] = round(reference["cpuMs"] / max(figures["text"]["cpuMs"], 0.01), 2)
+                figures[name] = {
                     "inline": measure(server, max(3, size["requests"] // 4), [f"/conversation/{name}"], token),
                     "reference": reference,
                     "file": measure(server, size["files"], addresses(server, name, token), ""),
                 }
-    print(json.dumps(found, indent=1))
+    print(json.dumps(figures, indent=1))
     return 0
 
 

@@ -32,12 +32,18 @@ def working(url: str, folder: Path) -> Iterator[tuple[Workshop, subprocess.Popen
 
 
 def measure(url: str, folder: Path, jobs: int, many: int) -> dict[str, Any]:
+    """All figures on one database.
+
+    1. Enqueue `jobs` at random moments, and read how long each waited for the idle worker.
+    2. Measure the CPU of an idle worker for five seconds.
+    3. Enqueue `many` at once, and measure until all are done.
+    """
     with working(url, folder) as (workshop, worker):
-        ask = (
+        enqueue = (
             f"import random, time\nfor _ in range({jobs}):\n    time.sleep(random.uniform(0.02, 0.12))\n"
             "    queue.enqueue('stamp', {'asked': time.time()})"
         )
-        workshop.run(ask)
+        workshop.run(enqueue)
         workshop.until(lambda: len(workshop.effects()) == jobs)
         waits = sorted(number / 1000 for number in workshop.effects())
         idle = cpu_seconds(worker.pid)
@@ -67,15 +73,15 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="small sizes: whether it runs, not how fast")
     jobs, many = (10, 50) if parser.parse_args().quick else (200, 2000)
     os.chdir(ROOT)
-    found: dict[str, Any] = {}
+    figures: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="bedrock-chat-bench-") as folder:
-        found["sqlite"] = measure(f"sqlite:///{folder}/jobs.sqlite3", Path(folder), jobs, many)
+        figures["sqlite"] = measure(f"sqlite:///{folder}/jobs.sqlite3", Path(folder), jobs, many)
         try:
             with postgresql() as url:
-                found["postgresql"] = measure(url, Path(folder), jobs, many)
+                figures["postgresql"] = measure(url, Path(folder), jobs, many)
         except ImportError as error:
-            found["postgresql"] = {"skipped": str(error)}
-    print(json.dumps(found, indent=1))
+            figures["postgresql"] = {"skipped": str(error)}
+    print(json.dumps(figures, indent=1))
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Made-up languages whose words are as unevenly used as those of real ones: what a search is measured on."""
+"""Made-up languages to measure searches on. Their words are used as unevenly as those of real languages."""
 
 import random
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ ACCENTS = str.maketrans("aou", "äöü")
 
 @dataclass(frozen=True)
 class Language:
-    """Words from the most to the least frequent, how often each comes (summed up), and what stands between them."""
+    """Words from the most to the least frequent, their cumulative weights, and what stands between two words."""
 
     name: str
     words: Sequence[str]
@@ -41,10 +41,10 @@ def languages() -> list[Language]:
 
 
 def _words(chance: random.Random, parts: Sequence[str], count: int, shortest: int, longest: int) -> list[str]:
-    found: dict[str, None] = {}
-    while len(found) < count:
-        found["".join(chance.choices(parts, k=chance.randint(shortest, longest)))] = None
-    return list(found)
+    words: dict[str, None] = {}
+    while len(words) < count:
+        words["".join(chance.choices(parts, k=chance.randint(shortest, longest)))] = None
+    return list(words)
 
 
 def _language(name: str, words: Sequence[str], blank: str) -> Language:

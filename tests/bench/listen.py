@@ -1,7 +1,7 @@
-"""The listeners of a benchmark: many streamed turns on one event loop, with as little work for each delta as can be.
+"""The listeners of a benchmark: many streamed turns on one event loop, with as little work for each delta as possible.
 
-A WebSocket and an SSE client of as many lines as the bench needs. They keep the stamps that they hear (see
-`clock_model`) and how old each was when it came; a frame of several deltas holds several stamps.
+The WebSocket client and the SSE client do only what the bench needs. They record the stamps that they receive (see
+`clock_model`) and the age of each stamp on arrival. A frame of several deltas holds several stamps.
 """
 
 import asyncio
@@ -21,12 +21,12 @@ import uvloop
 from tests.bench.load import percentile
 
 STAMP = re.compile(rb"(\d{9,})\.")
-MAY_TAKE_SECONDS = 90.0
+TIMEOUT_SECONDS = 90.0
 
 
 @dataclass
 class Question:
-    """One turn to be asked for. `leaves_after`: the client vanishes when it has heard so many deltas."""
+    """One turn to ask for. The client vanishes once it has received `leaves_after` deltas; 0: it stays to the end."""
 
     conversation: str
     leaves_after: int = 0
@@ -41,14 +41,14 @@ class Question:
 
 
 @dataclass
-class Heard:
-    """What came of a question."""
+class Transcript:
+    """What a client received for its question."""
 
     question: Question
     stamps: list[int] = field(default_factory=list)
-    lags: list[int] = field(default_factory=list)  # nanoseconds, beside the stamps
+    lags: list[int] = field(default_factory=list)  # nanoseconds, one for each stamp
     frames: int = 0
-    ended: bool = False  # the turn's last word came
+    ended: bool = False  # the turn's last event came
     failure: str = ""
 
     def is_whole(self, deltas: int) -> bool:
@@ -57,47 +57,55 @@ class Heard:
         return self.ended and not self.failure and len(self.stamps) == deltas and in_order
 
 
-def lags(heard: list[Heard], *, all_open: bool = False) -> dict[str, float]:
-    """Percentiles, in ms; `all_open`: of the deltas that were written while every stream was open."""
-    heard = [each for each in heard if each.stamps]
-    begun, ended = max(each.stamps[0] for each in heard), min(each.stamps[-1] for each in heard)
-    found = sorted(
+def lags(transcripts: list[Transcript], *, all_open: bool = False) -> dict[str, float]:
+    """Percentiles of the lags in ms. `all_open`: only of deltas that were written while every stream was open."""
+    transcripts = [transcript for transcript in transcripts if transcript.stamps]
+    begun = max(transcript.stamps[0] for transcript in transcripts)
+    ended = min(transcript.stamps[-1] for transcript in transcripts)
+    milliseconds = sorted(
         lag / 1e6
-        for each in heard
-        for stamp, lag in zip(each.stamps, each.lags, strict=True)
+        for transcript in transcripts
+        for stamp, lag in zip(transcript.stamps, transcript.lags, strict=True)
         if not all_open or begun <= stamp <= ended
     )
-    return {f"p{share}Ms": round(percentile(found, share / 100), 2) for share in (50, 95, 99)} if found else {}
+    if not milliseconds:
+        return {}
+    return {f"p{share}Ms": round(percentile(milliseconds, share / 100), 2) for share in (50, 95, 99)}
 
 
-def open_at_once(heard: list[Heard]) -> int:
+def open_at_once(transcripts: list[Transcript]) -> int:
     """The most streams that were between their first and their last delta at one time."""
-    steps = sorted(step for each in heard if each.stamps for step in ((each.stamps[0], 1), (each.stamps[-1], -1)))
+    steps = sorted(
+        step
+        for transcript in transcripts
+        if transcript.stamps
+        for step in ((transcript.stamps[0], 1), (transcript.stamps[-1], -1))
+    )
     return max(accumulate(change for _, change in steps))
 
 
 class Client(asyncio.Protocol):
-    """Asks one question over one connection; `done` is set when it needs no more of it."""
+    """Asks one question over one connection; `done` is set when it no longer needs the connection."""
 
     def __init__(self, question: Question, host: str, token: str, done: "asyncio.Future[None]") -> None:
-        self.heard = Heard(question)
+        self.transcript = Transcript(question)
         self._host, self._token, self._done = host, token, done
         self._transport: Any
         self._rest = b""
 
-    def connection_made(self, transport: Any) -> None:  # uvloop's are no asyncio.Transport
+    def connection_made(self, transport: Any) -> None:  # uvloop's transports are no asyncio.Transport
         self._transport = transport
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._fail(f"the connection closed: {exc}")
 
-    def _hear(self, piece: bytes, now: int) -> None:
+    def _record(self, piece: bytes, now: int) -> None:
         stamps = [int(stamp) for stamp in STAMP.findall(piece)]
-        heard = self.heard
-        heard.frames += 1
-        heard.stamps += stamps
-        heard.lags += [now - stamp for stamp in stamps]
-        if heard.question.leaves_after and len(heard.stamps) >= heard.question.leaves_after:
+        transcript = self.transcript
+        transcript.frames += 1
+        transcript.stamps += stamps
+        transcript.lags += [now - stamp for stamp in stamps]
+        if transcript.question.leaves_after and len(transcript.stamps) >= transcript.question.leaves_after:
             self._finish()
             self._transport.abort()
 
@@ -107,13 +115,13 @@ class Client(asyncio.Protocol):
 
     def _fail(self, reason: str) -> None:
         if not self._done.done():
-            self.heard.failure = reason
+            self.transcript.failure = reason
             self._done.set_result(None)
             self._transport.abort()
 
 
 class Socket(Client):
-    """Over `/ws`. A mask of zeros is a mask, and leaves the text as it is."""
+    """A client over `/ws`. It masks its frames with zeros: that is a valid mask and leaves the text as it is."""
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -157,13 +165,13 @@ class Socket(Client):
         elif kind != 0x81:
             self._fail(f"a frame of kind {kind:x}")
         elif payload.startswith(b'{"status":"STREAMING",'):
-            self._hear(payload, now)
+            self._record(payload, now)
         elif payload == b"Session started.":
-            self._send(json.dumps({"step": "BODY", "index": 0, "part": self.heard.question.body()}).encode())
+            self._send(json.dumps({"step": "BODY", "index": 0, "part": self.transcript.question.body()}).encode())
         elif payload == b"Message part received.":
             self._send(json.dumps({"step": "END", "token": self._token}).encode())
         elif payload.startswith(b'{"status":"STREAMING_END"'):
-            self.heard.ended = True
+            self.transcript.ended = True
         elif payload == b"Message sent.":
             self._finish()
             self._transport.close()
@@ -177,12 +185,12 @@ class Socket(Client):
 
 
 class EventStream(Client):
-    """Over SSE. Chunks' own lines stand between events and look like nothing in them, so they are not taken apart."""
+    """A client over SSE. It does not decode chunks: their own lines stand between events and look like none of them."""
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self._accepted = False
-        body = self.heard.question.body()
+        body = self.transcript.question.body()
         self._transport.write(
             f"POST /conversation HTTP/1.1\r\nHost: {self._host}\r\nAuthorization: Bearer {self._token}\r\n"
             "Accept: text/event-stream\r\nContent-Type: application/json\r\n"
@@ -205,11 +213,11 @@ class EventStream(Client):
         self._rest = data[whole:]
         events = data[:whole]
         if b"event: text\n" in events:
-            self._hear(events, now)
+            self._record(events, now)
         if b"event: error\n" in events:
             self._fail(events.decode())
         elif b"event: message_stop\n" in events:
-            self.heard.ended = True
+            self.transcript.ended = True
             self._finish()
             self._transport.close()
 
@@ -225,48 +233,48 @@ def run(
     over: str,
     opening_seconds: float = 0.0,
     meanwhile: Callable[[], object] | None = None,
-) -> list[Heard]:
-    """Asks all questions, the first one now and the last one in `opening_seconds`, and hears them out.
+) -> list[Transcript]:
+    """Asks all questions, spread evenly over `opening_seconds`, and receives each answer to its end.
 
     `meanwhile` is called four times a second.
     """
     parts = urlsplit(url)
 
-    async def ask(question: Question, after: float) -> Heard:
+    async def ask(question: Question, after: float) -> Transcript:
         await asyncio.sleep(after)
         loop = asyncio.get_running_loop()
         done = loop.create_future()
         make = lambda: KINDS[over](question, parts.netloc, token, done)  # noqa: E731
         _, client = await loop.create_connection(make, parts.hostname, parts.port)
         try:
-            async with asyncio.timeout(MAY_TAKE_SECONDS):
+            async with asyncio.timeout(TIMEOUT_SECONDS):
                 await done
         except TimeoutError:
-            client.heard.failure = "it did not end"
-        return client.heard
+            client.transcript.failure = "it did not end"
+        return client.transcript
 
-    async def look() -> None:
+    async def watch() -> None:
         while meanwhile is not None:
             meanwhile()
             await asyncio.sleep(0.25)
 
-    async def everybody() -> list[Heard]:
-        looking = asyncio.create_task(look())
+    async def ask_all() -> list[Transcript]:
+        watcher = asyncio.create_task(watch())
         gap = opening_seconds / len(questions)
-        heard = await asyncio.gather(*(ask(question, gap * index) for index, question in enumerate(questions)))
-        looking.cancel()
-        return heard
+        transcripts = await asyncio.gather(*(ask(question, gap * index) for index, question in enumerate(questions)))
+        watcher.cancel()
+        return transcripts
 
-    return uvloop.run(everybody())
+    return uvloop.run(ask_all())
 
 
-def stored(url: str, token: str, heard: list[Heard]) -> Iterator[list[int]]:
+def stored(url: str, token: str, transcripts: list[Transcript]) -> Iterator[list[int]]:
     """The stamps in the answers that the API gives for these questions."""
     with contextlib.closing(http.client.HTTPConnection(urlsplit(url).netloc)) as connection:
-        for each in heard:
-            path = f"/conversation/{each.question.conversation}"
+        for transcript in transcripts:
+            path = f"/conversation/{transcript.question.conversation}"
             connection.request("GET", path, headers={"Authorization": f"Bearer {token}"})
             messages = json.load(connection.getresponse())["messageMap"].values()
             answers = (message["content"] for message in messages if message["role"] == "assistant")
-            said = "".join(part["body"] for content in answers for part in content)
-            yield [int(stamp) for stamp in said.split(".")[:-1]]
+            text = "".join(part["body"] for content in answers for part in content)
+            yield [int(stamp) for stamp in text.split(".")[:-1]]

@@ -1,4 +1,4 @@
-"""The load generator: keep-alive HTTP on plain sockets, one thread a connection, as little work as can be."""
+"""The load generator: keep-alive HTTP on plain sockets, a thread for each connection, as little work as possible."""
 
 import socket
 import threading
@@ -18,7 +18,7 @@ class Connection:
         self._file = self._socket.makefile("rb", 1 << 16)
 
     def request(self, method: str, path: str, body: bytes = b"", token: str = "") -> int:
-        """Sends a request and reads the answer; gives its size. Anything but 200 is an error."""
+        """Sends a request and reads the answer. Returns its size. Raises RuntimeError for any status but 200."""
         head = (
             f"{method} {path} HTTP/1.1\r\nHost: {self._host}\r\nAuthorization: Bearer {token}\r\n"
             f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -41,7 +41,10 @@ class Connection:
 
 
 def run(url: str, connections: int, requests: int, send: Callable[[Connection, int], object]) -> list[float]:
-    """`send(connection, number)` for each number, over so many connections; gives the latencies in ms, sorted."""
+    """Calls `send(connection, number)` for each number, over so many connections. Returns sorted latencies in ms.
+
+    Raises the first error of a connection.
+    """
     numbers: Iterator[int] = iter(range(requests))
     lock, latencies, errors = threading.Lock(), list[float](), list[BaseException]()
 

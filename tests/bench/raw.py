@@ -1,6 +1,6 @@
-"""The floor: boto3's own `converse` in a loop, default client, as a process of its own.
+"""The floor: a loop of boto3's own `converse` with the default client, in a process of its own.
 
-Reads lines `REQUESTS MESSAGES` and answers each with the CPU seconds and the wall seconds it took.
+Reads lines `REQUESTS MESSAGES` and answers each with the CPU seconds and the wall seconds that the requests took.
 """
 
 import sys
@@ -12,14 +12,14 @@ import boto3
 
 def payload(messages: int) -> list[dict[str, Any]]:
     """What the server sends for such a conversation: short texts, and cache points in the last two questions."""
-    said: list[dict[str, Any]] = [
+    conversation: list[dict[str, Any]] = [
         {"role": ("user", "assistant")[index % 2], "content": [{"text": f"message {index}"}]}
         for index in range(messages - 1)
     ]
-    said.append({"role": "user", "content": [{"text": "message"}]})
-    for question in said[-1:-4:-2]:
+    conversation.append({"role": "user", "content": [{"text": "message"}]})
+    for question in conversation[-1:-4:-2]:
         question["content"].append({"cachePoint": {"type": "default"}})
-    return said
+    return conversation
 
 
 def main() -> None:
@@ -35,10 +35,10 @@ def main() -> None:
     print("raw", flush=True)
     for line in sys.stdin:
         requests, messages = map(int, line.split())
-        said = payload(messages)
+        conversation = payload(messages)
         cpu, wall = time.process_time(), time.perf_counter()
         for _ in range(requests):
-            client.converse(messages=said, **arguments)
+            client.converse(messages=conversation, **arguments)
         print(time.process_time() - cpu, time.perf_counter() - wall, flush=True)
 
 

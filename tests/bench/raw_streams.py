@@ -1,7 +1,7 @@
-"""The floor: boto3's own `converse_stream`, iterated, default client, as a process of its own.
+"""The floor: boto3's own `converse_stream`, iterated, with the default client, in a process of its own.
 
-Reads lines `STREAMS THREADS`: so many streams over so many threads, one after the other in each. Answers with the CPU
-seconds and the wall seconds it took, and the deltas that came.
+Reads lines `STREAMS THREADS`: it runs so many streams on so many threads, one after the other on each. It answers with
+the CPU seconds and the wall seconds that they took, and the number of deltas that came.
 """
 
 import sys
@@ -14,14 +14,14 @@ from botocore.config import Config
 
 
 def main() -> None:
-    most = int(sys.argv[2])
+    most_threads = int(sys.argv[2])
     client = boto3.client(
         "bedrock-runtime",
         "us-east-1",
         endpoint_url=sys.argv[1],
         aws_access_key_id="x",
         aws_secret_access_key="x",
-        config=Config(max_pool_connections=most),  # or connections beyond ten would be made anew
+        config=Config(max_pool_connections=most_threads),  # botocore keeps ten and makes others anew
     )
     arguments: dict[str, Any] = {
         "modelId": "us.anthropic.claude-3-7-sonnet-20250219-v1:0",

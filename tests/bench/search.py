@@ -47,18 +47,18 @@ def say(text: str) -> None:
 
 # ---- What is asked --------------------------------------------------------------------------------------------------
 
-Ask = Callable[[Language, random.Random], str]
+MakeQuery = Callable[[Language, random.Random], str]
 
 
-def _word(first: int, last: int, shortest: int = 1) -> Ask:
+def _word(first: int, last: int, shortest: int = 1) -> MakeQuery:
     """A word between two ranks of frequency."""
 
-    def ask(language: Language, chance: random.Random) -> str:
+    def make(language: Language, chance: random.Random) -> str:
         while len(word := language.words[chance.randrange(first, last)]) < shortest:
             pass
         return word
 
-    return ask
+    return make
 
 
 def _two(language: Language, chance: random.Random) -> str:
@@ -71,7 +71,7 @@ def _mistyped(language: Language, chance: random.Random) -> str:
     return word[:at] + word[at + 1] + word[at] + word[at + 2 :]
 
 
-KINDS: dict[str, tuple[str, Ask]] = {
+KINDS: dict[str, tuple[str, MakeQuery]] = {
     "word": ("*", _word(100, 3000)),
     "frequentWord": ("plain accented", _word(0, 5)),
     "twoWords": ("plain accented korean", _two),
@@ -89,35 +89,41 @@ KINDS: dict[str, tuple[str, Ask]] = {
 
 
 def queries(size: Size, server: Process, people: list[dict[str, Any]]) -> dict[str, Any]:
-    """Latency of one client, and the server's CPU, per kind of query and of all."""
+    """Latencies of one client and CPU of the server, for each kind of query; latencies also for all together."""
     spoken, chance = languages(), random.Random(9)
-    found: dict[str, Any] = {}
-    every: list[float] = []
-    for kind, (names, ask) in KINDS.items():
-        asking = [one for one in people if names == "*" or spoken[one["language"]].name in names.split()]
-        asked = [(one["token"], ask(spoken[one["language"]], chance)) for one in chance.choices(asking, k=size.queries)]
+    figures: dict[str, Any] = {}
+    all_latencies: list[float] = []
+    for kind, (names, make) in KINDS.items():
+        searchers = [person for person in people if names == "*" or spoken[person["language"]].name in names.split()]
+        requests = [
+            (person["token"], make(spoken[person["language"]], chance))
+            for person in chance.choices(searchers, k=size.queries)
+        ]
         sizes: list[int] = []
 
         def send(
-            connection: load.Connection, number: int, asked: list[tuple[str, str]] = asked, sizes: list[int] = sizes
+            connection: load.Connection,
+            number: int,
+            requests: list[tuple[str, str]] = requests,
+            sizes: list[int] = sizes,
         ) -> None:
-            token, query = asked[number]
+            token, query = requests[number]
             path = f"/conversations/search?query={urllib.parse.quote(query)}"
             sizes.append(connection.request("GET", path, token=token))
 
         before = server.cpu
         latencies = load.run(server.url, 1, size.queries, send)
-        every += latencies
-        found[kind] = {
-            **_p(latencies),
+        all_latencies += latencies
+        figures[kind] = {
+            **_percentiles(latencies),
             "cpuMs": round((server.cpu - before) / size.queries * 1000, 2),
-            "answered": round(sum(1 for one in sizes if one > len("[]")) / len(sizes), 2),
+            "answered": round(sum(1 for answer in sizes if answer > len("[]")) / len(sizes), 2),
         }
-    return {**found, "all": _p(sorted(every))}
+    return {**figures, "all": _percentiles(sorted(all_latencies))}
 
 
 def turns(size: Size, server: Process, token: str, name: str) -> dict[str, float]:
-    """What turns cost the server, one after the other."""
+    """What turns cost the server when they run one after the other."""
 
     def send(connection: load.Connection, number: int) -> None:
         body = json.dumps(_question(f"{name}-{number}", f"number {number} of")).encode()
@@ -126,14 +132,14 @@ def turns(size: Size, server: Process, token: str, name: str) -> dict[str, float
     before = server.cpu
     latencies = load.run(server.url, 1, size.turns * 25, send)
     cpu = (server.cpu - before) / (size.turns * 25) * 1000
-    return {**_p(latencies), "worstMs": round(latencies[-1], 2), "cpuMs": round(cpu, 2)}
+    return {**_percentiles(latencies), "worstMs": round(latencies[-1], 2), "cpuMs": round(cpu, 2)}
 
 
-def found_after(size: Size, server: Process, token: str) -> dict[str, float]:
-    """Seconds from a turn's answer until a search finds it, with one worker."""
+def seconds_until_found(size: Size, server: Process, token: str) -> dict[str, float]:
+    """Seconds from a turn's answer until a search finds it. One worker indexes."""
     seconds, chance = [], random.Random(5)
     for number in range(size.turns):
-        time.sleep(2 * chance.random())  # the turn before ended when the index had just followed
+        time.sleep(2 * chance.random())  # or each turn would begin just after the indexer had run
         word = f"unheard{number:06}"
         _call(server, token, "/conversation", _question(f"found-{number}", f"{word} of"))
         started = time.monotonic()
@@ -156,40 +162,49 @@ def _call(server: Process, token: str, path: str, body: Any = None) -> Any:
         return json.load(response)
 
 
-def _p(latencies: list[float]) -> dict[str, float]:
+def _percentiles(latencies: list[float]) -> dict[str, float]:
     return {f"p{share}Ms": round(load.percentile(latencies, share / 100), 2) for share in (50, 95, 99)}
 
 
 def leg(size: Size, name: str, bedrock: Process, url: str = "") -> dict[str, Any]:
+    """All figures on one database, which is new: SQLite, or PostgreSQL at `url`.
+
+    1. Fill the database with conversations, already indexed.
+    2. Start a server and search.
+    3. Measure what indexing costs, and turns without a worker.
+    4. Start a worker. Measure turns beside it, and how soon a search finds them.
+    """
     with tempfile.TemporaryDirectory(prefix="bedrock-chat-bench-") as folder:
         settings = {"AWS_ENDPOINT_URL_BEDROCK_RUNTIME": bedrock.url, **({"DATABASE_URL": url} if url else {})}
         env = environment(Path(folder), **settings)
         manage(env, "migrate", "--verbosity", "0")
-        inside = {**env, "DJANGO_SETTINGS_MODULE": "bedrock_chat.settings"}
+        django_environment = {**env, "DJANGO_SETTINGS_MODULE": "bedrock_chat.settings"}
         say(f"{name}: writing {size.messages:,} messages of {size.users:,} users")
         started = time.monotonic()
-        people = json.loads(_python(inside, "tests.bench.fill_search", size.users, size.messages, size.sampled))
-        filled = round(time.monotonic() - started)
+        people = json.loads(
+            _python(django_environment, "tests.bench.fill_search", size.users, size.messages, size.sampled)
+        )
+        fill_seconds = round(time.monotonic() - started)
         with Process("manage.py", "serve", core=SERVER_CORE, environment=env) as server:
             ready(server.url)
-            for person in people:  # tokens are verified, and what everybody shares is read for the first time
+            for person in people:  # warm-up: verifies the tokens, and reads what all share for the first time
                 _call(server, person["token"], "/conversations/search?query=x")
             say(f"{name}: searching")
-            searched = queries(size, server, people)
+            query_figures = queries(size, server, people)
             say(f"{name}: indexing")
-            cost = json.loads(_python(inside, "tests.bench.indexer", size.turns, size.long))
+            indexing_figures = json.loads(_python(django_environment, "tests.bench.indexer", size.turns, size.long))
             token = people[0]["token"]
-            alone = turns(size, server, token, "alone")
+            without_worker = turns(size, server, token, "alone")
             with Process("manage.py", "run_worker", core=LOAD_CORE, environment=env):
-                beside = turns(size, server, token, "beside")
-                after = found_after(size, server, token)
+                with_worker = turns(size, server, token, "beside")
+                until_found = seconds_until_found(size, server, token)
         return {
-            "fillS": filled,
-            "queries": searched,
-            "indexingOneMessage": cost,
-            "turn": {"withoutWorker": alone, "withWorker": beside},
-            "foundAfter": after,
-            "goal": {"p95Ms": GOAL_MS, "met": searched["all"]["p95Ms"] < GOAL_MS},
+            "fillS": fill_seconds,
+            "queries": query_figures,
+            "indexingOneMessage": indexing_figures,
+            "turn": {"withoutWorker": without_worker, "withWorker": with_worker},
+            "foundAfter": until_found,
+            "goal": {"p95Ms": GOAL_MS, "met": query_figures["all"]["p95Ms"] < GOAL_MS},
         }
 
 
@@ -204,21 +219,21 @@ def main() -> int:
     parser.add_argument("--only", choices=["sqlite", "postgresql"], help="one of the databases")
     arguments = parser.parse_args()
     size = QUICK if arguments.quick else FULL
-    found: dict[str, Any] = {}
+    figures: dict[str, Any] = {}
     emulator = ("-m", "bedrock_chat.bedrock.emulator", "--port", "0", "--exit-with-parent")
     with Process(*emulator, core=LOAD_CORE) as bedrock:
         if arguments.only != "postgresql":
-            found["sqlite"] = leg(size, "SQLite", bedrock)
+            figures["sqlite"] = leg(size, "SQLite", bedrock)
         if arguments.only != "sqlite":
-            with ExitStack() as after:
+            with ExitStack() as stack:
                 try:
-                    url = after.enter_context(postgresql())
+                    url = stack.enter_context(postgresql())
                 except Exception as error:
-                    found["postgresql"] = {"skipped": str(error)}
+                    figures["postgresql"] = {"skipped": str(error)}
                 else:
-                    found["postgresql"] = leg(size, "PostgreSQL", bedrock, url)
+                    figures["postgresql"] = leg(size, "PostgreSQL", bedrock, url)
     machine = {"python": platform.python_version(), "cores": os.cpu_count(), "system": platform.system()}
-    print(json.dumps({"machine": machine, "size": "quick" if size is QUICK else "full", **found}, indent=1))
+    print(json.dumps({"machine": machine, "size": "quick" if size is QUICK else "full", **figures}, indent=1))
     return 0
 
 

@@ -21,7 +21,7 @@ from typing import Any
 
 from tests.bench import listen
 from tests.bench.clock_model import Model
-from tests.bench.listen import Heard, Question
+from tests.bench.listen import Question, Transcript
 from tests.bench.processes import LOAD_CORE, SERVER_CORE, Process, environment, manage, postgresql, ready
 
 NEVER = "86400"  # seconds between checkpoints
@@ -29,13 +29,13 @@ NEVER = "86400"  # seconds between checkpoints
 
 @dataclass(frozen=True)
 class Kind:
-    """So many streams of so many deltas, one every `pace` seconds; their questions come over `opening` seconds."""
+    """So many streams of so many deltas, one every `pace` seconds. The questions are spread over `opening` seconds."""
 
     streams: int
     deltas: int
     pace: float = 0.0
     opening: float = 0.0
-    times: int = 1  # over, as one measurement: CPU is counted in hundredths of a second
+    times: int = 1  # runs that count as one measurement
 
 
 @dataclass(frozen=True)
@@ -74,23 +74,23 @@ class Server:
 
 
 class Leg:
-    """One measurement: what the clients heard, and what it cost the server."""
+    """One measurement: what the clients received, and what it cost the server."""
 
-    def __init__(self, kind: Kind, server: Server, heard: list[Heard], cpu: float, wall: float) -> None:
-        self.kind, self.server, self.heard, self.cpu, self.wall = kind, server, heard, cpu, wall
-        self.deltas = sum(len(each.stamps) for each in heard)
-        self.whole = sum(each.is_whole(kind.deltas) for each in heard)
-        for failure in {each.failure for each in heard if each.failure}:
+    def __init__(self, kind: Kind, server: Server, transcripts: list[Transcript], cpu: float, wall: float) -> None:
+        self.kind, self.server, self.transcripts, self.cpu, self.wall = kind, server, transcripts, cpu, wall
+        self.deltas = sum(len(transcript.stamps) for transcript in transcripts)
+        self.whole = sum(transcript.is_whole(kind.deltas) for transcript in transcripts)
+        for failure in {transcript.failure for transcript in transcripts if transcript.failure}:
             say(f"a stream failed: {failure}")
 
     @property
     def cost(self) -> float:
-        """Microseconds of CPU for a delta that arrived; turns are opened and closed for it."""
+        """Microseconds of CPU for each delta that arrived. They include the opening and closing of its turn."""
         return self.cpu / max(1, self.deltas) * 1e6
 
-    def told(self) -> dict[str, Any]:
-        lag = listen.lags(self.heard)
-        return {"complete": self.whole, "streams": len(self.heard), "deltas": self.deltas, "lag": lag}
+    def figures(self) -> dict[str, Any]:
+        lag = listen.lags(self.transcripts)
+        return {"complete": self.whole, "streams": len(self.transcripts), "deltas": self.deltas, "lag": lag}
 
 
 class Bench:
@@ -101,9 +101,9 @@ class Bench:
     def listen(
         self, server: Server, kind: Kind, over: str = "ws", *, leaving: int = 0, meanwhile: Any = None
     ) -> tuple[Leg, dict[str, float]]:
-        """The streams of a kind, and how late the model was. One client in `leaving` vanishes in mid-stream."""
+        """Runs the streams of a kind. Returns the leg, and how late the model was. One client in `leaving` vanishes."""
         self.model.plan(kind.deltas, kind.pace)
-        heard: list[Heard] = []
+        transcripts: list[Transcript] = []
         cpu, wall = server.process.cpu, time.perf_counter()
         for _ in range(kind.times):
             self._legs += 1
@@ -114,7 +114,7 @@ class Bench:
                 )
                 for number in range(kind.streams)
             ]
-            heard += listen.run(
+            transcripts += listen.run(
                 server.process.url,
                 server.token,
                 questions,
@@ -122,11 +122,11 @@ class Bench:
                 opening_seconds=kind.opening,
                 meanwhile=meanwhile,
             )
-        leg = Leg(kind, server, heard, server.process.cpu - cpu, time.perf_counter() - wall)
+        leg = Leg(kind, server, transcripts, server.process.cpu - cpu, time.perf_counter() - wall)
         return leg, self.model.lateness()
 
     def floor(self, kind: Kind, threads: int) -> float:
-        """Microseconds of boto3's CPU for a delta."""
+        """Microseconds of CPU that boto3 takes for a delta."""
         process = self.raw.process
         assert process.stdin is not None
         assert process.stdout is not None
@@ -137,7 +137,7 @@ class Bench:
         return cpu / deltas * 1e6
 
     def throughput(self, server: Server, name: str, kind: Kind, threads: int) -> dict[str, Any]:
-        """What a delta costs over the WebSocket and over SSE, round by round beside the floor."""
+        """What a delta costs over the WebSocket and over SSE. Each round also measures the floor."""
         floors: list[float] = []
         legs: dict[str, list[Leg]] = {"ws": [], "sse": []}
         late = []
@@ -145,66 +145,67 @@ class Bench:
             say(f"{name}: round {number + 1} of {self.size.rounds}")
             floors.append(self.floor(kind, threads))
             for over, rounds in legs.items():
-                leg, its_lateness = self.listen(server, kind, over)
+                leg, lateness = self.listen(server, kind, over)
                 rounds.append(leg)
-                late.append(its_lateness["p95Ms"])
-        found: dict[str, Any] = {"streams": kind.streams, "deltas": kind.deltas, "paceMs": kind.pace * 1000}
-        found["raw"] = _cost(statistics.median(floors))
+                late.append(lateness["p95Ms"])
+        figures: dict[str, Any] = {"streams": kind.streams, "deltas": kind.deltas, "paceMs": kind.pace * 1000}
+        figures["raw"] = _cost(statistics.median(floors))
         for over, rounds in legs.items():
-            deltas, frames = sum(leg.deltas for leg in rounds), sum(e.frames for leg in rounds for e in leg.heard)
-            found[over] = {  # no lags of a burst: its stamps tell the order only
+            transcripts = [transcript for leg in rounds for transcript in leg.transcripts]
+            deltas, frames = sum(leg.deltas for leg in rounds), sum(transcript.frames for transcript in transcripts)
+            figures[over] = {  # a burst has no lags: its stamps tell only the order
                 **_cost(statistics.median(leg.cost for leg in rounds)),
                 "cpuRatioToRaw": _ratio(leg.cost / floor for leg, floor in zip(rounds, floors, strict=True)),
                 "complete": sum(leg.whole for leg in rounds),
-                "streams": sum(len(leg.heard) for leg in rounds),
+                "streams": len(transcripts),
                 "deltasPerFrame": round(deltas / frames, 2),
-                **({"lag": listen.lags([each for leg in rounds for each in leg.heard])} if kind.pace else {}),
+                **({"lag": listen.lags(transcripts)} if kind.pace else {}),
             }
         if kind.pace:
-            found["modelLateP95Ms"] = max(late)
-        return found
+            figures["modelLateP95Ms"] = max(late)
+        return figures
 
     def fast(self, server: Server) -> dict[str, Any]:
-        """How late deltas are that come every 20 ms."""
+        """How late the deltas of fast streams arrive; in full size one is due every 20 ms."""
         say(f"{self.size.fast.streams} streams of a delta every {self.size.fast.pace * 1000:.0f} ms")
-        leg, late = self.listen(server, self.size.fast)
-        told = {**leg.told(), "lagWhileAllOpen": listen.lags(leg.heard, all_open=True)}
-        return {**told, "serverCoreShare": round(leg.cpu / leg.wall, 2), "modelLate": late}
+        leg, lateness = self.listen(server, self.size.fast)
+        figures = {**leg.figures(), "lagWhileAllOpen": listen.lags(leg.transcripts, all_open=True)}
+        return {**figures, "serverCoreShare": round(leg.cpu / leg.wall, 2), "modelLate": lateness}
 
     def many(self, server: Server, leaving: int = 0) -> dict[str, Any]:
-        """As many streams as a process takes: what it holds for each, and whether all are whole in the database."""
+        """As many streams as a process takes: the memory for each, and whether all answers are stored whole."""
         before, most = server.process.resident, [0]
         note = lambda: most.append(server.process.resident)  # noqa: E731
-        leg, late = self.listen(server, self.size.many, leaving=leaving, meanwhile=note)
+        leg, lateness = self.listen(server, self.size.many, leaving=leaving, meanwhile=note)
         note()
-        stayed = [each for each in leg.heard if not each.question.leaves_after]
+        staying = [transcript for transcript in leg.transcripts if not transcript.question.leaves_after]
         return {
-            **leg.told(),
-            "vanished": len(leg.heard) - len(stayed),
-            "openAtOnce": listen.open_at_once(leg.heard),
+            **leg.figures(),
+            "vanished": len(leg.transcripts) - len(staying),
+            "openAtOnce": listen.open_at_once(leg.transcripts),
             "storedWhole": _stored_whole(leg),
-            "memoryGrowthPerStreamKiB": round((max(most) - before) / 1024 / len(leg.heard), 1),
+            "memoryGrowthPerStreamKiB": round((max(most) - before) / 1024 / len(leg.transcripts), 1),
             "cpuUsPerDelta": round(leg.cost, 1),
             "serverCoreShare": round(leg.cpu / leg.wall, 2),
-            "modelLate": late,
+            "modelLate": lateness,
         }
 
     def checkpoints(self, often: Server, never: Server) -> dict[str, Any]:
-        """The same many streams with and without checkpoints, in turns; the first leg is told as `sqlite`."""
-        told: dict[str, Any] = {}
+        """The same many streams with and without checkpoints, alternately. The first leg's figures are `sqlite`."""
+        first_figures: dict[str, Any] = {}
         pairs: list[tuple[float, float]] = []
         for number in range(self.size.rounds):
             costs = {}
             for server in (often, never) if number % 2 == 0 else (never, often):
                 with_them = "with" if server is often else "without"
                 say(f"{self.size.many.streams} streams, {with_them} checkpoints: round {number + 1}")
-                found = self.many(server)
-                told = told or found
-                costs[with_them] = found["cpuUsPerDelta"]
+                figures = self.many(server)
+                first_figures = first_figures or figures
+                costs[with_them] = figures["cpuUsPerDelta"]
             pairs.append((costs["with"], costs["without"]))
         every, none = (statistics.median(costs) for costs in zip(*pairs, strict=True))
         return {
-            "sqlite": told,
+            "sqlite": first_figures,
             "checkpoints": {
                 "every2sCpuUsPerDelta": round(every, 1),
                 "neverCpuUsPerDelta": round(none, 1),
@@ -223,15 +224,15 @@ def _ratio(ratios: Any) -> float:
 
 
 def _stored_whole(leg: Leg) -> int:
-    """Answers in the database that have every delta, and begin with what their client heard."""
+    """The number of stored answers that have every delta and begin with what their client received."""
     whole = 0
-    for _ in range(3):  # nobody was told of the end of turns whose clients have left
-        found = listen.stored(leg.server.process.url, leg.server.token, leg.heard)
+    for _ in range(3):  # turns whose clients have left may still be running: nobody saw their end
+        stored = listen.stored(leg.server.process.url, leg.server.token, leg.transcripts)
         whole = sum(
-            len(stamps) == leg.kind.deltas and stamps[: len(each.stamps)] == each.stamps
-            for each, stamps in zip(leg.heard, found, strict=True)
+            len(stamps) == leg.kind.deltas and stamps[: len(transcript.stamps)] == transcript.stamps
+            for transcript, stamps in zip(leg.transcripts, stored, strict=True)
         )
-        if whole == len(leg.heard):
+        if whole == len(leg.transcripts):
             break
         time.sleep(1)
     return whole
@@ -239,7 +240,7 @@ def _stored_whole(leg: Leg) -> int:
 
 @contextlib.contextmanager
 def serving(model: Model, **settings: str) -> Iterator[Server]:
-    """A server with a folder and a database of its own, which has answered already."""
+    """A server with a folder and a database of its own, warmed up by a few turns."""
     with tempfile.TemporaryDirectory(prefix="bedrock-chat-bench-") as folder:
         env = environment(Path(folder), AWS_ENDPOINT_URL_BEDROCK_RUNTIME=model.url, **settings)
         manage(env, "migrate", "--verbosity", "0")
@@ -252,21 +253,21 @@ def serving(model: Model, **settings: str) -> Iterator[Server]:
             yield Server(process, token)
 
 
-def goals(found: dict[str, Any]) -> list[dict[str, Any]]:
-    """What was hoped for, and whether it is so."""
+def goals(figures: dict[str, Any]) -> list[dict[str, Any]]:
+    """The goals, with the measured values, and whether each is met."""
     rows: list[tuple[str, float, str, int]] = [
-        (f"deltas per second per core, {name}, {over}", found[name][over]["deltasPerCoreSecond"], ">=", least)
+        (f"deltas per second per core, {name}, {over}", figures[name][over]["deltasPerCoreSecond"], ">=", least)
         for name, least in (("paced", 5_000), ("burst", 20_000))
         for over in ("ws", "sse")
     ]
-    rows.append(("added lag of 20 ms tokens, p95 ms", found["fast"]["lag"]["p95Ms"], "<", 50))
-    for name, leg in found["many"].items():
+    rows.append(("added lag of 20 ms tokens, p95 ms", figures["fast"]["lag"]["p95Ms"], "<", 50))
+    for name, leg in figures["many"].items():
         if "skipped" in leg:
             continue
         listening = leg["streams"] - leg["vanished"]
         rows.append((f"many streams, {name}: complete for their clients", leg["complete"], "=", listening))
         rows.append((f"many streams, {name}: stored whole", leg["storedWhole"], "=", leg["streams"]))
-        if not leg["vanished"]:  # the others are a fresh process's
+        if not leg["vanished"]:  # the other legs run in a fresh process, where memory grows
             rows.append((f"many streams, {name}: memory each, KiB", leg["memoryGrowthPerStreamKiB"], "<", 1024))
     holds = {">=": operator.ge, "<": operator.lt, "=": operator.eq}
     return [
@@ -276,30 +277,36 @@ def goals(found: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def measure(size: Size, model: Model, raw: Process) -> dict[str, Any]:
+    """All figures of a run.
+
+    1. On SQLite, many streams with and without checkpoints, then again while a tenth of the clients vanish.
+    2. On SQLite, paced and burst streams beside the floor, and the lag of fast ones.
+    3. On PostgreSQL, many streams. Without a server they are skipped, but raise if TEST_DATABASE_URL is set.
+    """
     bench = Bench(size, model, raw)
-    found: dict[str, Any] = {}
+    figures: dict[str, Any] = {}
     with serving(model) as often, serving(model, CHECKPOINT_SECONDS=NEVER) as never:
-        told = bench.checkpoints(often, never)  # first: memory grows in a fresh process only
-        found["many"] = {"sqlite": told["sqlite"]}
+        checkpoints = bench.checkpoints(often, never)  # first, because memory grows only in a fresh process
+        figures["many"] = {"sqlite": checkpoints["sqlite"]}
         say("and a tenth of the clients vanishes")
-        found["many"]["vanishing"] = bench.many(often, leaving=10)
-        found["checkpoints"] = told["checkpoints"]
+        figures["many"]["vanishing"] = bench.many(often, leaving=10)
+        figures["checkpoints"] = checkpoints["checkpoints"]
         bench.floor(Kind(2, 10), 1)
-        found["paced"] = bench.throughput(often, "paced", size.paced, size.paced.streams)
-        found["burst"] = bench.throughput(often, "burst", size.burst, 1)
-        found["fast"] = bench.fast(often)
+        figures["paced"] = bench.throughput(often, "paced", size.paced, size.paced.streams)
+        figures["burst"] = bench.throughput(often, "burst", size.burst, 1)
+        figures["fast"] = bench.fast(often)
     with contextlib.ExitStack() as database:
         try:
             url = database.enter_context(postgresql())
         except Exception as error:
             if "TEST_DATABASE_URL" in os.environ:
                 raise
-            found["many"]["postgresql"] = {"skipped": f"no TEST_DATABASE_URL, and pip's server says: {error}"}
-            return found
+            figures["many"]["postgresql"] = {"skipped": f"no TEST_DATABASE_URL, and pip's server says: {error}"}
+            return figures
         say("many streams on PostgreSQL")
         with serving(model, DATABASE_URL=url) as server:
-            found["many"]["postgresql"] = bench.many(server)
-    return found
+            figures["many"]["postgresql"] = bench.many(server)
+    return figures
 
 
 def main() -> int:
@@ -307,15 +314,15 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="small sizes: whether it runs, not how fast")
     size = QUICK if parser.parse_args().quick else FULL
     os.sched_setaffinity(0, LOAD_CORE)
-    gc.disable()  # nothing of the load is garbage in circles, and a collection would look like lag
+    gc.disable()  # the load makes no reference cycles, and a collection would look like lag
     with (
         Process("-m", "tests.bench.clock_model", core=LOAD_CORE) as bedrock,
         Process("-m", "tests.bench.raw_streams", bedrock.url, str(size.paced.streams), core=SERVER_CORE) as raw,
     ):
-        found = measure(size, Model(bedrock.url), raw)
+        figures = measure(size, Model(bedrock.url), raw)
     machine = {"python": platform.python_version(), "cores": os.cpu_count(), "system": platform.system()}
     name = "quick" if size is QUICK else "full"
-    print(json.dumps({"machine": machine, "size": name, "goals": goals(found), **found}, indent=1))
+    print(json.dumps({"machine": machine, "size": name, "goals": goals(figures), **figures}, indent=1))
     return 0
 
 

@@ -1,6 +1,6 @@
-"""What is measured: the server of one checkout with a database of its own, and the legs it is sent through.
+"""The subject of a measurement: the server of one checkout with a database of its own, and the legs it is sent through.
 
-A checkout is this one or another revision of it, so what is run in it (`tests.bench.fill`, `tests.build`) is its own.
+The checkout is this one or another revision of it. It runs its own `tests.bench.fill` and `tests.build`.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from typing import Any
 from tests.bench import load
 from tests.bench.processes import LOAD_CORE, ROOT, SERVER_CORE, Process, environment, manage, ready
 
-LONG = 1_999  # messages before turn 1,000's question is asked
+LONG = 1_999  # messages that the model gets in turn 1,000, the question included
 _MAKE_LONG = (
     "import django; django.setup()\n"
     "from tests import build\n"
@@ -43,8 +43,8 @@ QUICK = Size(rounds=2, requests=200, long_requests=5, conversations=50, reads=10
 
 @dataclass(frozen=True)
 class Sample:
-    """One round of a leg: CPU of the server in ms a request, the client's latencies in ms, sorted, and the last
-    answer's bytes.
+    """One round of a leg: the server's CPU in ms for a request, the client's sorted latencies in ms, and the bytes of
+    the last answer.
     """
 
     cpu: float
@@ -69,14 +69,14 @@ class Subject:
         self._last_of_long: str | None = None
 
     def get(self, path: str) -> Any:
-        """The answer's JSON."""
+        """The JSON of the answer to a GET."""
         address = f"{self.server.url}{path}"
         request = urllib.request.Request(address, headers={"Authorization": f"Bearer {self.token}"})
         with urllib.request.urlopen(request) as response:
             return json.load(response)
 
     def ask(self, connection: load.Connection, conversation: str, parent: str | None = None) -> int:
-        """One turn; gives the answer's bytes."""
+        """Runs one turn. Returns the size of the answer in bytes."""
         message: dict[str, Any] = {
             "content": [{"contentType": "text", "body": "message"}],
             "model": "claude-v3.7-sonnet",
@@ -87,7 +87,7 @@ class Subject:
         return connection.request("POST", "/conversation", json.dumps(body).encode(), self.token)
 
     def sample(self, connections: int, requests: int, send: Callable[[load.Connection, int], int]) -> Sample:
-        """Sends so many requests over so many connections."""
+        """Sends so many requests over so many connections. `send` returns the size of an answer."""
         sizes = [0]
         before = self.server.cpu
         latencies = load.run(self.server.url, connections, requests, lambda c, n: sizes.append(send(c, n)))
@@ -109,7 +109,7 @@ class Subject:
         return self.sample(1, self.size.long_requests, lambda c, _: self.ask(c, "bench-long", last))
 
     def open(self) -> Sample:
-        """One of the conversations that the database was filled with, then another, far from it."""
+        """Opens conversations of the filled database, each far from the one before."""
         path = lambda n: f"/conversation/bench-{n * 7919 % self.size.conversations:06}"  # noqa: E731
         return self.sample(1, self.size.reads, lambda c, n: c.request("GET", path(n), token=self.token))
 
@@ -124,7 +124,7 @@ class Subject:
 
 
 def run(root: Path, env: dict[str, str], *arguments: str) -> None:
-    """Runs Python in a checkout."""
+    """Runs Python in a checkout. Raises CalledProcessError if it fails."""
     command: Any = [sys.executable, *arguments]
     subprocess.run(command, cwd=root, env=env, check=True)
 
@@ -136,16 +136,16 @@ def serving(bedrock: str, size: Size, root: Path = ROOT) -> Iterator[Subject]:
         env = environment(Path(folder), AWS_ENDPOINT_URL_BEDROCK_RUNTIME=bedrock)
         manage(env, "migrate", "--verbosity", "0", root=root)
         token = manage(env, "issue_token", "alice", root=root)
-        filled = {**env, "DJANGO_SETTINGS_MODULE": "bedrock_chat.settings"}
-        run(root, filled, "-m", "tests.bench.fill", "alice", str(size.conversations), "20")
+        django_environment = {**env, "DJANGO_SETTINGS_MODULE": "bedrock_chat.settings"}
+        run(root, django_environment, "-m", "tests.bench.fill", "alice", str(size.conversations), "20")
         with Process("manage.py", "serve", core=SERVER_CORE, environment=env, root=root) as server:
             ready(server.url)
-            yield Subject(server, token, size, root, filled)
+            yield Subject(server, token, size, root, django_environment)
 
 
 @contextlib.contextmanager
 def static_bedrock() -> Iterator[str]:
-    """The emulator on the load's core, answering everything at once with the same small answer; gives its address."""
+    """The emulator on the load's core. It gives the same small answer to everything, at once. Yields its address."""
     arguments = ("-m", "bedrock_chat.bedrock.emulator", "--port", "0", "--exit-with-parent")
     with Process(*arguments, core=LOAD_CORE) as bedrock:
         request = urllib.request.Request(f"{bedrock.url}/control/script", b'{"static": true}', method="POST")

@@ -1,8 +1,7 @@
 """Blobs: each is stored once, is whole or absent, and is forgotten with its owner."""
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,8 @@ from django.utils import timezone
 
 from bedrock_chat.blobs import local_storage, storing
 from bedrock_chat.blobs.models import Blob, BlobReference
-from bedrock_chat.database.connections import release_connection
 from tests import build
+from tests.together import at_once
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -67,20 +66,6 @@ def test_no_unfinished_files_stay_behind(monkeypatch: pytest.MonkeyPatch, tmp_pa
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
-def at_once(calls: Iterable[Callable[[], None]]) -> None:
-    """Makes every call in a thread of its own, and raises the error of any of them."""
-
-    def run(call: Callable[[], None]) -> None:
-        try:
-            call()
-        finally:
-            release_connection(final=True)
-
-    with ThreadPoolExecutor() as pool:
-        for future in [pool.submit(run, call) for call in calls]:
-            future.result(60)
-
-
 @pytest.mark.both
 def test_the_same_bytes_at_once_are_one_file_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     exists, save = local_storage.LocalFiles.exists, local_storage.LocalFiles._save
@@ -101,7 +86,7 @@ def test_the_same_bytes_at_once_are_one_file_too(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(local_storage.LocalFiles, "exists", both_look_before_either_writes)
     monkeypatch.setattr(local_storage.LocalFiles, "_save", saved)
-    at_once([lambda: storing.store({storing.digest(b"hello"): b"hello"})] * 2)
+    at_once(*[lambda: storing.store({storing.digest(b"hello"): b"hello"})] * 2)
     assert [str(path.relative_to(tmp_path / "blobs")) for path in tmp_path.rglob("*") if path.is_file()] == [
         build.file_of(storing.digest(b"hello"))
     ]
@@ -116,7 +101,7 @@ def test_the_same_files_in_another_order_do_not_block_each_other() -> None:
         for _ in range(50):
             storing.store(ordered)
 
-    at_once([lambda: store_often(bodies), lambda: store_often(dict(reversed(bodies.items())))])
+    at_once(lambda: store_often(bodies), lambda: store_often(dict(reversed(bodies.items()))))
 
 
 @pytest.mark.both

@@ -15,7 +15,7 @@ from bedrock_chat.bedrock.events import Retrying
 from bedrock_chat.bedrock.tools import FoundDocument, ToolResult
 from bedrock_chat.ledger.models import ModelCall
 from conversations.access import Answer
-from conversations.streaming.events import MessageStart, Waiting, joined, told_of
+from conversations.streaming.events import MessageStart, Waiting, joined, stream_event_of
 from conversations.streaming.websocket.frames import frames_of
 from conversations.turn.types import Finished, TurnOpened
 from tests.emulator import Emulator
@@ -211,7 +211,7 @@ def test_tools_and_documents_are_encoded_as_recorded(emulator: Emulator, name: s
     round_of_two = ModelCall(input_tokens=11, output_tokens=7, price=Decimal("0.000138"))
     answer = Answer("c", None, None, "a", "q", "claude-v3.7-sonnet", "end_turn", [])  # type: ignore[arg-type]
     events = [*turn_with_tools(emulator, sample), Finished(answer, (round_of_two, round_of_two))]
-    stream_events = [stream_event for event in events if (stream_event := told_of(event, opened)) is not None]
+    stream_events = [stream_event for event in events if (stream_event := stream_event_of(event, opened)) is not None]
     texts = [text for _, event in joined(0, stream_events) for text in frames_of(event)]
     assert texts[-1] == "Message sent."
     assert comparable([json.loads(text) for text in texts[:-1]]) == comparable(recorded_frames(sample))

@@ -1,4 +1,4 @@
-"""Saying things over the API in one line."""
+"""Short calls of the API: say something, read a conversation."""
 
 from typing import Any
 
@@ -36,5 +36,5 @@ def text_of(message: dict[str, Any]) -> str:
 
 
 def ids_by_text(conversation: dict[str, Any]) -> dict[str, str]:
-    """Text → message id, for walking a tree by what was said."""
+    """Text → message id, to find messages in a tree by their text."""
     return {text_of(message): key for key, message in conversation["messageMap"].items()}

@@ -1,7 +1,7 @@
-"""Runs turns and kills itself with SIGKILL at each step of them: before every SQL statement, and at every event.
+"""Runs turns in child processes that kill themselves with SIGKILL: before each SQL statement, and at each event.
 
-Plain turns, and turns that somebody listens to, with a checkpoint after each event. Started by `test_crash`, on the
-test's own database. Prints the steps as JSON: conversation id → where it died.
+There are plain turns, and turns with a listener, which get a checkpoint after each event. `test_crash` starts this
+program on its own database. It prints the steps as JSON: conversation id → the step at which the child died.
 """
 
 import itertools
@@ -28,13 +28,13 @@ def die() -> None:
 
 
 def run(user: str, conversation: str, *, listened: bool, statement: int | None, event: int | None) -> int:
-    """One turn in a child that dies at the given step; gives the number of steps where it lives."""
-    seen = 0
+    """Runs a turn, and kills this process at the given statement or event. Returns the number of SQL statements."""
+    statements = 0
 
     def before(execute, sql, params, many, context):
-        nonlocal seen
-        seen += 1
-        if seen == statement:
+        nonlocal statements
+        statements += 1
+        if statements == statement:
             die()
         return execute(sql, params, many, context)
 
@@ -52,13 +52,13 @@ def run(user: str, conversation: str, *, listened: bool, statement: int | None, 
                 checkpoints.write()
             if number == event:
                 die()
-    return seen
+    return statements
 
 
 def child(
     user: str, conversation: str, *, listened: bool, statement: int | None = None, event: int | None = None
 ) -> int:
-    """Runs a turn in a forked child; gives the child's wait status."""
+    """Runs a turn in a forked child. Returns the child's wait status."""
     pid = os.fork()
     if pid == 0:
         run(user, conversation, listened=listened, statement=statement, event=event)

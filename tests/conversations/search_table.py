@@ -1,6 +1,6 @@
-"""What Alice has talked about in six languages, and what each query is to find of it.
+"""Alice's conversations in six languages, and which of them each query must find.
 
-The first of the expected conversations comes first; the order of the others is free.
+The first expected conversation must be the first hit; the others may come in any order.
 """
 
 CONVERSATIONS: dict[str, tuple[str, str, str]] = {
@@ -227,4 +227,4 @@ QUERIES: dict[str, list[str]] = {
     "두부": ["ko-kimchi"],
     "김치": ["ko-kimchi"],
 }
-"""Query → the conversations it finds."""
+"""Query → the conversations that it must find."""

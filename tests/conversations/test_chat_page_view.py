@@ -13,15 +13,15 @@ from django.urls import clear_url_caches
 import bedrock_chat.urls
 import conversations.urls
 
-SERVED = {"images": True, "documents": True, "prefill": True, "reasoning": "optional"}
+CAPABILITIES = {"images": True, "documents": True, "prefill": True, "reasoning": "optional"}
 
 
-def offered(client: Client) -> dict[str, Any]:
+def page_config(client: Client) -> dict[str, Any]:
     response = client.get("/chat")
     assert response.status_code == 200
-    found = re.search(r'<script id="config" type="application/json">(.*?)</script>', response.content.decode())
-    assert found
-    config: dict[str, Any] = json.loads(found[1])
+    match = re.search(r'<script id="config" type="application/json">(.*?)</script>', response.content.decode())
+    assert match
+    config: dict[str, Any] = json.loads(match[1])
     return config
 
 
@@ -51,13 +51,13 @@ def test_it_runs_scripts_and_styles_of_this_server_alone_and_sends_nothing_elsew
 
 
 def test_it_offers_the_models_that_may_be_used_the_default_first(client: Client, settings: Any) -> None:
-    models = offered(client)["models"]
-    assert models[0] == {"key": settings.DEFAULT_MODEL, "name": "Claude Sonnet 4.5", **SERVED}
+    models = page_config(client)["models"]
+    assert models[0] == {"key": settings.DEFAULT_MODEL, "name": "Claude Sonnet 4.5", **CAPABILITIES}
     assert len(models) == len({model["key"] for model in models}) > 20
     settings.GLOBAL_AVAILABLE_MODELS = ["amazon-nova-micro", "gpt-oss-20b"]
     settings.DEFAULT_MODEL = "gpt-oss-20b"
-    assert offered(client)["models"] == [
-        # What a model can do with documents nobody knows: the page lets one try, as the API does.
+    assert page_config(client)["models"] == [
+        # Nobody knows whether this model reads documents, so the page lets users try, as the API does.
         {
             "key": "gpt-oss-20b",
             "name": "gpt-oss-20b",
@@ -66,15 +66,15 @@ def test_it_offers_the_models_that_may_be_used_the_default_first(client: Client,
             "prefill": False,
             "reasoning": "always",
         },
-        {"key": "amazon-nova-micro", "name": "Nova Micro", **SERVED, "images": False, "documents": False}
+        {"key": "amazon-nova-micro", "name": "Nova Micro", **CAPABILITIES, "images": False, "documents": False}
         | {"reasoning": "never"},
     ]
 
 
 def test_it_says_whether_an_emulator_answers(client: Client, settings: Any) -> None:
-    assert offered(client)["emulator"] is True
+    assert page_config(client)["emulator"] is True
     settings.BEDROCK = "aws"
-    assert offered(client)["emulator"] is False
+    assert page_config(client)["emulator"] is False
 
 
 def test_it_can_only_be_read(client: Client) -> None:

@@ -1,4 +1,4 @@
-"""A turn closes whole or not at all: its answer, its ledger rows, its lease, and what its caller adds to that."""
+"""A turn closes whole or not at all: its answer, its ledger rows, its lease, and the writes of its caller."""
 
 from collections.abc import Callable
 from typing import Any
@@ -26,7 +26,7 @@ ClientOf = Callable[..., APIClient]
 
 
 class Close:
-    """What a turn's caller does in its closing transaction: it counts itself, and raises that error."""
+    """What a turn's caller does in the closing transaction: it counts its calls, and raises `error` if there is one."""
 
     def __init__(self, error: Exception | None = None) -> None:
         self.calls, self._error = 0, error
@@ -42,13 +42,13 @@ def alice() -> Caller:
     return Caller(user_id=local.local_user("alice").pk)
 
 
-def asked(actor: Caller, on_close: Close) -> Any:
+def start_turn(actor: Caller, on_close: Close) -> Any:
     chat = ChatInput("c1", catalog.find(build.MODEL), Content(build.text("[[words:9]]"), {}), "q")
     return lifecycle.run(chat, actor=actor, on_close=on_close, listener=object())
 
 
 def advance(events: Any, texts: int) -> None:
-    """Lets the model say so many words."""
+    """Reads events until the model has sent this many texts."""
     for event in events:
         texts -= isinstance(event, TextDelta)
         if not texts:
@@ -61,7 +61,7 @@ def test_what_the_caller_raises_leaves_no_answer_and_every_call(
 ) -> None:
     on_close = Close(error)
     with pytest.raises(type(error)):
-        list(asked(alice, on_close))
+        list(start_turn(alice, on_close))
     assert on_close.calls == 1
     question = Message.objects.get()
     assert (question.outcome, question.lease_expires_at) == (Outcome.FAILED, None)
@@ -74,7 +74,7 @@ def test_what_the_caller_raises_after_a_checkpoint_leaves_the_answer_interrupted
     alice: Caller, emulator: Emulator, error: Exception
 ) -> None:
     on_close = Close(error)
-    events = asked(alice, on_close)
+    events = start_turn(alice, on_close)
     advance(events, 3)
     checkpoints.write()
     with pytest.raises(type(error)):
@@ -88,10 +88,10 @@ def test_what_the_caller_raises_after_a_checkpoint_leaves_the_answer_interrupted
 
 def test_an_answer_whose_id_was_taken_gets_another_one_and_is_closed_once(alice: Caller, emulator: Emulator) -> None:
     on_close = Close()
-    events = asked(alice, on_close)
+    events = start_turn(alice, on_close)
     advance(events, 3)
-    (this,) = registry.all_running()
-    taken = this.answer_external_id
+    (running,) = registry.all_running()
+    taken = running.answer_external_id
     build.question(Conversation.objects.get(), "mine", external_id=taken)
     finished = list(events)[-1]
     assert isinstance(finished, Finished)
@@ -105,8 +105,8 @@ def test_an_answer_says_of_its_conversation_what_the_stored_one_says(client_of: 
     alice = client_of("alice")
     say(alice, "c1", "hello")
     Conversation.objects.update(bot_id="bot-a")
-    answered = say(alice, "c1", "and now", message_id="q2").json()
-    assert answered["botId"] == read(alice, "c1")["botId"] == "bot-a"
+    answer = say(alice, "c1", "and now", message_id="q2").json()
+    assert answer["botId"] == read(alice, "c1")["botId"] == "bot-a"
     again = say(alice, "c1", "and now", message_id="q2").json()
-    assert again == answered
-    assert text_of(answered["message"]) == "Echo: and now"
+    assert again == answer
+    assert text_of(answer["message"]) == "Echo: and now"

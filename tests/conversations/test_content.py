@@ -1,4 +1,4 @@
-"""Content blocks: what is taken, what is refused and with which words, and what the model gets."""
+"""Content blocks: which are accepted, which are refused and with which message, and what the model gets."""
 
 import base64
 import io
@@ -61,7 +61,7 @@ def test_bodies_are_kept_once_and_apart_from_the_blocks() -> None:
 
 
 @pytest.mark.parametrize(
-    ("block", "said"),
+    ("block", "expected"),
     [
         (5, "content.0: Expected a content block (an object)."),
         ({}, "content.0.contentType: This field is required."),
@@ -87,13 +87,13 @@ def test_bodies_are_kept_once_and_apart_from_the_blocks() -> None:
         ({"content_type": "toolResult", "body": {"status": "maybe"}}, "content.0.status: Expected one of error"),
     ],
 )
-def test_a_refusal_names_the_field_and_the_rule(block: Any, said: str) -> None:
-    assert refusal([block])[0].startswith(said)
+def test_a_refusal_names_the_field_and_the_rule(block: Any, expected: str) -> None:
+    assert refusal([block])[0].startswith(expected)
 
 
 def test_every_faulty_block_is_named() -> None:
-    said = refusal([TEXT, {"content_type": "text"}, {}])
-    assert [sentence.partition(":")[0] for sentence in said] == ["content.1.body", "content.2.contentType"]
+    errors = refusal([TEXT, {"content_type": "text"}, {}])
+    assert [error.partition(":")[0] for error in errors] == ["content.1.body", "content.2.contentType"]
 
 
 def test_numbers_of_images_and_documents_are_bedrocks() -> None:
@@ -147,8 +147,8 @@ def test_an_answer_of_tools_or_blanks_goes_back_as_no_answer() -> None:
 
 
 def test_redacted_reasoning_survives_the_round_trip() -> None:
-    said = [{"reasoningContent": {"redactedContent": b"\x00\xff"}}, {"text": "so"}]
-    assert answer_to_converse(from_converse(said)) == said
+    blocks = [{"reasoningContent": {"redactedContent": b"\x00\xff"}}, {"text": "so"}]
+    assert answer_to_converse(from_converse(blocks)) == blocks
 
 
 def test_new_text_joins_the_last_text_where_the_model_went_on() -> None:

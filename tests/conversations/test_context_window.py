@@ -1,5 +1,7 @@
-"""A conversation that is too long for its model: refused before anything is stored where that is certain, else told as
-Bedrock tells it, with the estimate, the limit and what helps.
+"""A conversation that is too long for its model.
+
+Where that is certain, it is refused before anything is stored. Otherwise Bedrock refuses it, and its message is passed
+on with the estimate, the limit and what helps.
 """
 
 import base64
@@ -43,29 +45,29 @@ def refusal(response: Any) -> str:
     assert response.status_code == 400, response.content[:500]
     body = response.json()
     assert body["errors"] == [body["detail"]]
-    told: str = body["detail"]
-    assert NAME in told
-    assert "takes 32,000." in told
-    assert context_window.WAYS_OUT in told
-    return told
+    detail: str = body["detail"]
+    assert NAME in detail
+    assert "takes 32,000." in detail
+    assert context_window.WAYS_OUT in detail
+    return detail
 
 
 # ---- Certain --------------------------------------------------------------------------------------------------------
 
 
 def test_what_cannot_fit_is_refused_before_anything_is_stored(alice: APIClient, emulator: Emulator) -> None:
-    told = refusal(say(alice, "c1", CERTAIN, model=SMALL))
-    assert "at least 32,001 tokens" in told
+    detail = refusal(say(alice, "c1", CERTAIN, model=SMALL))
+    assert "at least 32,001 tokens" in detail
     assert not Conversation.objects.exists()
     assert emulator.requests() == []
     assert not ModelCall.objects.exists()
 
 
 def test_so_it_is_in_a_conversation_that_has_grown(alice: APIClient, emulator: Emulator) -> None:
-    made = build.conversation(local.local_user("alice"), "c1")
+    conversation = build.conversation(local.local_user("alice"), "c1")
     half = CERTAIN[: len(CERTAIN) // 2]
-    answer = build.exchange(made, half)
-    build.exchange(made, "short", under=answer)
+    answer = build.exchange(conversation, half)
+    build.exchange(conversation, "short", under=answer)
     before = read(alice, "c1")
     refusal(say(alice, "c1", "x", model=SMALL))
     assert read(alice, "c1") == before
@@ -74,9 +76,9 @@ def test_so_it_is_in_a_conversation_that_has_grown(alice: APIClient, emulator: E
 
 
 def test_a_branch_from_further_up_fits(alice: APIClient) -> None:
-    made = build.conversation(local.local_user("alice"), "c1")
-    first = build.exchange(made, "short")
-    build.exchange(made, CERTAIN, under=first)
+    conversation = build.conversation(local.local_user("alice"), "c1")
+    first = build.exchange(conversation, "short")
+    build.exchange(conversation, CERTAIN, under=first)
     refusal(say(alice, "c1", "and now?", model=SMALL))
     assert say(alice, "c1", "and now?", model=SMALL, parent=first.external_id).status_code == 200
     assert say(alice, "c1", "and now?", model=SMALL, parent="system").status_code == 200
@@ -92,8 +94,8 @@ def test_an_instruction_counts(alice: APIClient) -> None:
 
 
 def test_so_it_is_for_a_question_that_is_asked_again_and_an_answer_that_goes_on(alice: APIClient) -> None:
-    made = build.conversation(local.local_user("alice"), "c1")
-    build.question(made, CERTAIN, outcome=Outcome.FAILED, external_id="q1")
+    conversation = build.conversation(local.local_user("alice"), "c1")
+    build.question(conversation, CERTAIN, outcome=Outcome.FAILED, external_id="q1")
     refusal(say(alice, "c1", CERTAIN, model=SMALL, message_id="q1"))
     assert Message.objects.get().attempt == 1
     long = build.conversation(local.local_user("alice"), "c2")
@@ -103,8 +105,8 @@ def test_so_it_is_for_a_question_that_is_asked_again_and_an_answer_that_goes_on(
 
 
 def test_what_was_answered_is_told_again_however_long_it_is(alice: APIClient) -> None:
-    made = build.conversation(local.local_user("alice"), "c1")
-    build.answer(build.question(made, CERTAIN, external_id="q1"), "Echo")
+    conversation = build.conversation(local.local_user("alice"), "c1")
+    build.answer(build.question(conversation, CERTAIN, external_id="q1"), "Echo")
     assert say(alice, "c1", CERTAIN, model=SMALL, message_id="q1").status_code == 200
 
 
@@ -126,8 +128,8 @@ def test_plain_documents_of_the_message_count_and_others_do_not(alice: APIClient
 
 def test_no_estimate_is_made_for_an_ordinary_conversation(alice: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(estimates, "low_tokens", lambda _: pytest.fail("estimated"))
-    made = build.long_conversation(local.local_user("alice"), 200, "c1")
-    assert say(alice, made.external_id, "hello").status_code == 200
+    conversation = build.long_conversation(local.local_user("alice"), 200, "c1")
+    assert say(alice, conversation.external_id, "hello").status_code == 200
 
 
 # ---- Likely ---------------------------------------------------------------------------------------------------------
@@ -137,12 +139,12 @@ def test_bedrocks_refusal_is_told_with_the_estimate_and_its_question_survives(
     alice: APIClient, emulator: Emulator
 ) -> None:
     response = say(alice, "c1", LIKELY, model=SMALL, message_id="q1")
-    told = response.json()["detail"]
-    found = re.search(rf"about ([\d,]+) tokens, by our estimate; {re.escape(NAME)} takes 32,000\.", told)
-    assert found is not None, told
-    assert int(found[1].replace(",", "")) > WINDOW
-    assert context_window.WAYS_OUT in told
-    assert told.endswith("Bedrock says: Input is too long for requested model.")
+    detail = response.json()["detail"]
+    match = re.search(rf"about ([\d,]+) tokens, by our estimate; {re.escape(NAME)} takes 32,000\.", detail)
+    assert match is not None, detail
+    assert int(match[1].replace(",", "")) > WINDOW
+    assert context_window.WAYS_OUT in detail
+    assert detail.endswith("Bedrock says: Input is too long for requested model.")
     assert (response.json()["conversationId"], response.json()["messageId"]) == ("c1", "q1")
     assert (response.status_code, len(emulator.requests())) == (400, 1)
     assert read(alice, "c1")["lastMessageId"] == "q1"
@@ -177,13 +179,13 @@ def test_every_vendors_words_for_it_are_known(
     actor = Caller(user_id=local.local_user("alice").pk)
     with pytest.raises(BadRequest) as refused:
         lifecycle.drain(lifecycle.run(chat, actor=actor, listener=listener))
-    told = str(refused.value.detail)
-    assert told.startswith(f"The conversation is too long for {NAME}: it holds about ")
-    assert told.endswith(f"Bedrock says: {message}")
+    detail = str(refused.value.detail)
+    assert detail.startswith(f"The conversation is too long for {NAME}: it holds about ")
+    assert detail.endswith(f"Bedrock says: {message}")
     assert refused.value.extra["conversationId"] == "c1"
 
 
 def test_other_refusals_are_told_as_they_were(alice: APIClient, emulator: Emulator) -> None:
     emulator.script(fault="ValidationException", message="The value at messages.1 is invalid.")
-    told = say(alice, "c1", "hello", model=SMALL).json()["detail"]
-    assert told == "Bedrock refused the request: The value at messages.1 is invalid."
+    detail = say(alice, "c1", "hello", model=SMALL).json()["detail"]
+    assert detail == "Bedrock refused the request: The value at messages.1 is invalid."

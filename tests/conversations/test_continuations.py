@@ -70,9 +70,9 @@ def test_a_complete_answer_a_question_and_an_unknown_conversation_are_refused(
 def test_a_model_that_takes_no_prefill_is_refused_by_name(client_of: ClientOf, emulator: Emulator, model: str) -> None:
     alice = client_of("alice")
     answer = cut_short(alice)
-    asked = len(emulator.requests())
+    calls = len(emulator.requests())
     assert say(alice, "c1", "", parent=answer, continue_generate=True, model=model).status_code == 400
-    assert len(emulator.requests()) == asked
+    assert len(emulator.requests()) == calls
 
 
 def test_an_answer_without_text_cannot_be_continued(client_of: ClientOf, emulator: Emulator) -> None:

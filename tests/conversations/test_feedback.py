@@ -1,4 +1,4 @@
-"""Feedback: what a user thinks of a message stands on it until they think otherwise."""
+"""Feedback: a user's opinion of a message stays with it until they give another one."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -22,8 +22,8 @@ PRAISE = {"thumbsUp": True, "category": "", "comment": ""}
 @pytest.fixture
 def alice(client_of: ClientOf) -> APIClient:
     client = client_of("alice")
-    made = build.conversation(local.local_user("alice"), "c1")
-    build.answer(build.question(made, "hello", external_id="q1"), "Echo: hello", external_id="a1")
+    conversation = build.conversation(local.local_user("alice"), "c1")
+    build.answer(build.question(conversation, "hello", external_id="q1"), "Echo: hello", external_id="a1")
     return client
 
 
@@ -33,15 +33,15 @@ def give(client: APIClient, message: str, feedback: Any, conversation: str = "c1
 
 @pytest.mark.parametrize("message", ["a1", "q1", "system"])
 def test_it_stands_on_any_message_and_on_no_other(alice: APIClient, message: str) -> None:
-    given = {"thumbsUp": False, "category": "notHelpful", "comment": "bad"}
-    response = give(alice, message, given)
-    assert (response.status_code, response.json()) == (200, given)
-    shown = {key: each["feedback"] for key, each in read(alice, "c1")["messageMap"].items()}
-    assert shown == dict.fromkeys(("system", "q1", "a1")) | {message: given}
+    feedback = {"thumbsUp": False, "category": "notHelpful", "comment": "bad"}
+    response = give(alice, message, feedback)
+    assert (response.status_code, response.json()) == (200, feedback)
+    shown = {key: entry["feedback"] for key, entry in read(alice, "c1")["messageMap"].items()}
+    assert shown == dict.fromkeys(("system", "q1", "a1")) | {message: feedback}
 
 
 @pytest.mark.parametrize(
-    "given",
+    "feedback",
     [
         {"thumbsUp": True},
         {"thumbs_up": True},
@@ -49,12 +49,12 @@ def test_it_stands_on_any_message_and_on_no_other(alice: APIClient, message: str
         {"thumbsUp": True, "category": "", "comment": "", "unknown": 1},
     ],
 )
-def test_praise_needs_no_category(alice: APIClient, given: dict[str, Any]) -> None:
-    assert give(alice, "a1", given).json() == PRAISE
+def test_praise_needs_no_category(alice: APIClient, feedback: dict[str, Any]) -> None:
+    assert give(alice, "a1", feedback).json() == PRAISE
 
 
 @pytest.mark.parametrize(
-    ("given", "field"),
+    ("feedback", "field"),
     [
         ({}, "thumbsUp"),
         ({"thumbsUp": None}, "thumbsUp"),
@@ -69,9 +69,9 @@ def test_praise_needs_no_category(alice: APIClient, given: dict[str, Any]) -> No
         ([], ""),
     ],
 )
-def test_what_is_refused_leaves_what_was_there(alice: APIClient, given: Any, field: str) -> None:
+def test_what_is_refused_leaves_what_was_there(alice: APIClient, feedback: Any, field: str) -> None:
     give(alice, "a1", {"thumbsUp": True})
-    response = give(alice, "a1", given)
+    response = give(alice, "a1", feedback)
     assert response.status_code == 400
     assert response.json()["errors"][0].startswith(field)
     assert read(alice, "c1")["messageMap"]["a1"]["feedback"] == PRAISE
@@ -85,8 +85,8 @@ def test_a_later_opinion_takes_the_place_of_an_earlier_one(alice: APIClient) -> 
 
 def test_it_works_at_any_size(alice: APIClient) -> None:
     body = "x" * 2_000_000
-    made = build.conversation(local.local_user("alice"), "large")
-    build.answer(build.question(made, body), body, external_id="large")
+    conversation = build.conversation(local.local_user("alice"), "large")
+    build.answer(build.question(conversation, body), body, external_id="large")
     comment = "ü" * 100_000
     assert give(alice, "large", {"thumbsUp": True, "comment": comment}, "large").status_code == 200
     assert read(alice, "large")["messageMap"]["large"]["feedback"]["comment"] == comment
@@ -100,12 +100,14 @@ def test_what_is_not_there_or_not_yours_is_a_404(alice: APIClient, client_of: Cl
     for other in (bob, carol):
         for message in ("a1", "system"):
             assert give(other, message, {"thumbsUp": True}).status_code == 404
-    assert not any(each["feedback"] for each in read(alice, "c1")["messageMap"].values())
+    assert not any(entry["feedback"] for entry in read(alice, "c1")["messageMap"].values())
 
 
 def test_an_answer_takes_none_until_its_turn_has_ended(alice: APIClient) -> None:
-    made = build.conversation(local.local_user("alice"), "c2")
-    question = build.question(made, "slow", lease=timedelta(seconds=30), outcome=Outcome.INTERRUPTED, external_id="q2")
+    conversation = build.conversation(local.local_user("alice"), "c2")
+    question = build.question(
+        conversation, "slow", lease=timedelta(seconds=30), outcome=Outcome.INTERRUPTED, external_id="q2"
+    )
     build.answer(question, "so far", stop_reason="interrupted", external_id="a2")
     assert give(alice, "a2", {"thumbsUp": True}, "c2").status_code == 404
     assert give(alice, "q2", {"thumbsUp": True}, "c2").status_code == 200
@@ -114,11 +116,13 @@ def test_an_answer_takes_none_until_its_turn_has_ended(alice: APIClient) -> None
 
 
 def test_an_answer_that_is_being_continued_takes_it(alice: APIClient) -> None:
-    made = build.conversation(local.local_user("alice"), "c2")
-    question = build.question(made, "long", external_id="q2")
+    conversation = build.conversation(local.local_user("alice"), "c2")
+    question = build.question(conversation, "long", external_id="q2")
     answer = build.answer(question, "so far", stop_reason="max_tokens", external_id="a2")
     running = {"lease_holder": "another-process", "continues": answer.pk, "attempt": 2}
-    Message.objects.filter(pk=question.pk).update(lease_expires_at=made.created_at + timedelta(hours=1), **running)
+    Message.objects.filter(pk=question.pk).update(
+        lease_expires_at=conversation.created_at + timedelta(hours=1), **running
+    )
     Message.objects.filter(pk=answer.pk).update(attempt=2)
     assert give(alice, "a2", {"thumbsUp": True}, "c2").status_code == 200
     assert read(alice, "c2")["messageMap"]["a2"]["feedback"] == PRAISE

@@ -1,4 +1,4 @@
-"""Images and documents of a conversation: inline as the contract has them, or by addresses that serve them."""
+"""Images and documents of a conversation: inline, as in the contract, or as addresses to fetch them from."""
 
 import base64
 import logging
@@ -54,8 +54,8 @@ def alice(client_of: ClientOf, emulator: Emulator, blocks: list[dict[str, Any]])
 def content_of(client: APIClient, query: str = "") -> list[dict[str, Any]]:
     response = client.get(f"/conversation/c1{query}")
     assert response.status_code == 200, response.content
-    found: list[dict[str, Any]] = response.json()["messageMap"]["q1"]["content"]
-    return found
+    content: list[dict[str, Any]] = response.json()["messageMap"]["q1"]["content"]
+    return content
 
 
 def with_bodies(blocks: Any) -> Iterator[dict[str, Any]]:
@@ -65,8 +65,8 @@ def with_bodies(blocks: Any) -> Iterator[dict[str, Any]]:
         yield from (part for part in parts if {"mediaType", "fileName", "format"} & part.keys())
 
 
-def fetched(url: str) -> Any:
-    """What a browser without any token gets."""
+def fetch(url: str) -> Any:
+    """The response to a browser without a token."""
     parts = urlsplit(url)
     return Client().get(f"{parts.path}?{parts.query}")
 
@@ -86,12 +86,12 @@ def test_by_reference_every_body_is_an_address_instead(alice: APIClient, blocks:
     for file, original in zip(files, sent, strict=True):
         kind = next(kind for kind in ("image", "document", "body") if kind in original)
         assert file == {**original, kind: "", "url": file["url"]}
-        assert fetched(file["url"]).getvalue() == base64.b64decode(original[kind])
+        assert fetch(file["url"]).getvalue() == base64.b64decode(original[kind])
 
 
 def test_addresses_name_the_type_and_the_file(alice: APIClient) -> None:
-    told = [fetched(file["url"]) for file in with_bodies(content_of(alice, "?blobs=reference"))]
-    assert [(each["Content-Type"], each["Content-Disposition"]) for each in told] == [
+    responses = [fetch(file["url"]) for file in with_bodies(content_of(alice, "?blobs=reference"))]
+    assert [(response["Content-Type"], response["Content-Disposition"]) for response in responses] == [
         ("image/png", 'inline; filename="image.png"'),
         ("text/plain", 'attachment; filename="Notes.TXT"'),
         ("image/png", 'inline; filename="image.png"'),
@@ -119,48 +119,48 @@ def test_each_file_is_read_once(alice: APIClient, png: str, monkeypatch: pytest.
 def test_the_database_connection_is_let_go_before_a_file_is_read(
     alice: APIClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    held: list[bool] = []
+    connected: list[bool] = []
     unpatched = storing.StoredFiles.read
 
     def reading(files: storing.StoredFiles, sha256: str) -> bytes:
         body = unpatched(files, sha256)
-        held.append(connection.connection is not None)
+        connected.append(connection.connection is not None)
         return body
 
     monkeypatch.setattr(storing.StoredFiles, "read", reading)
     content_of(alice)
     build.related_document(
-        Message.objects.get(role="assistant"), "t@0", content={"format": "png", "blob": named(), "kind": "image"}
+        Message.objects.get(role="assistant"), "t@0", content={"format": "png", "blob": image_sha256(), "kind": "image"}
     )
     assert alice.get("/conversation/c1/related-documents").status_code == 200
     assert alice.get("/conversation/c1/related-documents/t@0").status_code == 200
-    assert len(held) == 5
-    assert connection.vendor == "sqlite" or not any(held)
+    assert len(connected) == 5
+    assert connection.vendor == "sqlite" or not any(connected)
 
 
-def named() -> str:
-    """The blob of the image."""
+def image_sha256() -> str:
+    """The name of the image's blob."""
     sha256: str = Message.objects.get(external_id="q1").content[1]["blob"]
     return sha256
 
 
 def test_a_lost_file_leaves_its_conversation_readable(alice: APIClient, caplog: pytest.LogCaptureFixture) -> None:
-    build.lose(named())
+    build.lose(image_sha256())
     with caplog.at_level(logging.ERROR):
         assert next(file.get("body", file.get("image")) for file in with_bodies(content_of(alice))) == ""
-    assert named() in caplog.text
+    assert image_sha256() in caplog.text
 
 
 def test_a_lost_file_leaves_its_conversation_open_to_questions(
     alice: APIClient, emulator: Emulator, caplog: pytest.LogCaptureFixture
 ) -> None:
-    build.lose(named())
+    build.lose(image_sha256())
     with caplog.at_level(logging.ERROR):
         assert say(alice, "c1", "What was in it?").status_code == 200
-    assert named() in caplog.text
-    asked = emulator.requests()[-1]["body"]["messages"][0]["content"]
-    assert [next(iter(block)) for block in asked[:3]] == ["text", "text", "document"]
-    assert asked[1] == {"text": "(image.png was here; the file has been lost.)"}
+    assert image_sha256() in caplog.text
+    sent = emulator.requests()[-1]["body"]["messages"][0]["content"]
+    assert [next(iter(block)) for block in sent[:3]] == ["text", "text", "document"]
+    assert sent[1] == {"text": "(image.png was here; the file has been lost.)"}
 
 
 def test_files_of_a_branch_cost_one_query_however_many_they_are(alice: APIClient, png: str) -> None:
@@ -193,20 +193,20 @@ def test_a_conversation_that_is_deleted_while_it_is_read_is_not_there(
 
 def test_related_documents_come_by_reference_too(alice: APIClient, png: str) -> None:
     build.related_document(
-        Message.objects.get(role="assistant"), "t@0", content={"format": "png", "blob": named(), "kind": "image"}
+        Message.objects.get(role="assistant"), "t@0", content={"format": "png", "blob": image_sha256(), "kind": "image"}
     )
     path = "/conversation/c1/related-documents"
-    assert [each["content"] for each in alice.get(path).json()] == [{"format": "png", "image": png}]
+    assert [document["content"] for document in alice.get(path).json()] == [{"format": "png", "image": png}]
     [listed] = alice.get(f"{path}?blobs=reference").json()
     assert listed == alice.get(f"{path}/t@0?blobs=reference").json()
     assert (listed["content"]["format"], listed["content"]["image"]) == ("png", "")
-    assert fetched(listed["content"]["url"]).getvalue() == base64.b64decode(png)
+    assert fetch(listed["content"]["url"]).getvalue() == base64.b64decode(png)
 
 
 @pytest.mark.parametrize("path", ["", "/related-documents", "/related-documents/t@0"])
 def test_there_are_no_other_ways(alice: APIClient, path: str) -> None:
-    for given in ("", "url", "Inline", "reference,inline"):
-        response = alice.get(f"/conversation/c1{path}", {"blobs": given})
+    for value in ("", "url", "Inline", "reference,inline"):
+        response = alice.get(f"/conversation/c1{path}", {"blobs": value})
         assert (response.status_code, response.json()["errors"]) == (
             400,
             ["blobs: expected inline or reference."],
@@ -216,7 +216,7 @@ def test_there_are_no_other_ways(alice: APIClient, path: str) -> None:
 def test_an_address_dies_with_the_conversation(alice: APIClient) -> None:
     urls = [file["url"] for file in with_bodies(content_of(alice, "?blobs=reference"))]
     assert alice.delete("/conversation/c1").status_code == 200
-    assert [fetched(url).status_code for url in urls] == [404] * 4
+    assert [fetch(url).status_code for url in urls] == [404] * 4
 
 
 def test_nobody_gets_an_address_of_somebody_elses_file(alice: APIClient, client_of: ClientOf, png: str) -> None:
@@ -235,4 +235,4 @@ def test_every_kind_of_document_has_its_type(alice: APIClient, form: str, conten
         message_id="q2",
     )
     [block] = alice.get("/conversation/c2?blobs=reference").json()["messageMap"]["q2"]["content"][1:]
-    assert fetched(block["url"])["Content-Type"] == content_type
+    assert fetch(block["url"])["Content-Type"] == content_type

@@ -1,4 +1,4 @@
-"""When what was said can be found, and that nothing can that was deleted."""
+"""When the search finds messages and titles, and when it no longer does."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -44,15 +44,15 @@ def actor(alice: User) -> Caller:
 
 
 @pytest.fixture
-def found(actor: Caller) -> Callable[[str], list[str]]:
+def find(actor: Caller) -> Callable[[str], list[str]]:
     return lambda query: [hit["id"] for hit in search.search(query, actor=actor)]
 
 
-Found = Callable[[str], list[str]]
+Find = Callable[[str], list[str]]
 
 
 def touch(conversation: Conversation, **columns: Any) -> None:
-    """What every turn does as it opens and as it closes."""
+    """Sets `updated_at`, as every turn does when it opens and when it closes."""
     Conversation.objects.filter(pk=conversation.pk).update(updated_at=database_now(), **columns)
 
 
@@ -60,25 +60,25 @@ def touch(conversation: Conversation, **columns: Any) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_turn_is_found_once_it_is_indexed(client_of: ClientOf, emulator: Emulator, found: Found) -> None:
+def test_a_turn_is_found_once_it_is_indexed(client_of: ClientOf, emulator: Emulator, find: Find) -> None:
     alice = client_of("alice")
     assert say(alice, "c1", "where is the lighthouse").status_code == 200
-    assert found("lighthouse") == []
+    assert find("lighthouse") == []
     assert indexing.index_what_is_new() == 1
-    assert found("lighthouse") == ["c1"]
+    assert find("lighthouse") == ["c1"]
     assert say(alice, "c1", "and the harbour").status_code == 200
     assert indexing.index_what_is_new() == 1
-    assert found("harbour") == found("echo") == ["c1"]
+    assert find("harbour") == find("echo") == ["c1"]
     assert indexing.index_what_is_new() == 0
 
 
 def test_what_was_indexed_is_not_indexed_again(alice: User) -> None:
-    made = build.conversation(alice, "c1")
-    build.exchange(made, "first")
+    conversation = build.conversation(alice, "c1")
+    build.exchange(conversation, "first")
     indexing.index_what_is_new()
     before = set(SearchDocument.objects.values_list("pk", flat=True))
-    build.exchange(made, "second")
-    touch(made)
+    build.exchange(conversation, "second")
+    touch(conversation)
     indexing.index_what_is_new()
     after = set(SearchDocument.objects.values_list("pk", flat=True))
     assert before < after
@@ -88,133 +88,133 @@ def test_what_was_indexed_is_not_indexed_again(alice: User) -> None:
 def test_a_turn_of_a_long_conversation_costs_what_one_of_a_short_one_does(alice: User) -> None:
     costs = {}
     for exchanges in (1, 200):
-        made = build.long_conversation(alice, exchanges)
+        conversation = build.long_conversation(alice, exchanges)
         while indexing.index_what_is_new():
             pass
-        build.exchange(Conversation.objects.get(pk=made.pk), "one more")
-        touch(made)
+        build.exchange(Conversation.objects.get(pk=conversation.pk), "one more")
+        touch(conversation)
         with CaptureQueriesContext(connection) as captured:
             assert indexing.index_what_is_new() == 1
-        read = [query["sql"] for query in captured.captured_queries if "SELECT" in query["sql"]]
-        costs[exchanges] = len(read)
-        assert SearchDocument.objects.filter(group_id=made.pk).count() == exchanges * 2 + 2
+        reads = [query["sql"] for query in captured.captured_queries if "SELECT" in query["sql"]]
+        costs[exchanges] = len(reads)
+        assert SearchDocument.objects.filter(group_id=conversation.pk).count() == exchanges * 2 + 2
     assert costs[1] == costs[200]
 
 
-def test_what_is_being_said_waits_until_the_turn_is_over(alice: User, found: Found) -> None:
-    made = build.conversation(alice, "c1")
-    asked = build.question(made, "where is the lighthouse", outcome=Outcome.INTERRUPTED, lease=RUNS)
-    build.answer(asked, "it is so far", stop_reason="interrupted")
+def test_what_is_being_said_waits_until_the_turn_is_over(alice: User, find: Find) -> None:
+    conversation = build.conversation(alice, "c1")
+    question = build.question(conversation, "where is the lighthouse", outcome=Outcome.INTERRUPTED, lease=RUNS)
+    build.answer(question, "it is so far", stop_reason="interrupted")
     assert indexing.index_what_is_new() == 0
-    Message.objects.filter(pk=asked.pk).update(lease_holder="", lease_expires_at=None)
+    Message.objects.filter(pk=question.pk).update(lease_holder="", lease_expires_at=None)
     assert indexing.index_what_is_new() == 1
-    assert found("lighthouse") == ["c1"]
+    assert find("lighthouse") == ["c1"]
 
 
-def test_what_a_killed_turn_has_left_is_found_when_its_lease_is_over(alice: User, found: Found) -> None:
-    asked = build.question(build.conversation(alice, "c1"), "where", outcome=Outcome.INTERRUPTED, lease=KILLED)
-    build.answer(asked, "the lighthouse is", stop_reason="interrupted")
+def test_what_a_killed_turn_has_left_is_found_when_its_lease_is_over(alice: User, find: Find) -> None:
+    question = build.question(build.conversation(alice, "c1"), "where", outcome=Outcome.INTERRUPTED, lease=KILLED)
+    build.answer(question, "the lighthouse is", stop_reason="interrupted")
     indexing.index_what_is_new()
-    assert found("lighthouse") == ["c1"]
+    assert find("lighthouse") == ["c1"]
 
 
-def test_a_process_that_slept_past_its_lease_and_closes_its_turn_is_indexed_again(alice: User, found: Found) -> None:
-    made = build.conversation(alice, "c1")
-    asked = build.question(made, "where", outcome=Outcome.INTERRUPTED, lease=KILLED)
-    answer = build.answer(asked, "partly lighthouse", stop_reason="interrupted")
-    build.exchange(made, "meanwhile", under=answer)
+def test_a_process_that_slept_past_its_lease_and_closes_its_turn_is_indexed_again(alice: User, find: Find) -> None:
+    conversation = build.conversation(alice, "c1")
+    question = build.question(conversation, "where", outcome=Outcome.INTERRUPTED, lease=KILLED)
+    answer = build.answer(question, "partly lighthouse", stop_reason="interrupted")
+    build.exchange(conversation, "meanwhile", under=answer)
     indexing.index_what_is_new()
     Message.objects.filter(pk=answer.pk).update(content=build.text("wholly harbour"), stop_reason="end_turn")
-    Message.objects.filter(pk=asked.pk).update(lease_holder="", lease_expires_at=None, outcome=Outcome.ANSWERED)
-    touch(made)
+    Message.objects.filter(pk=question.pk).update(lease_holder="", lease_expires_at=None, outcome=Outcome.ANSWERED)
+    touch(conversation)
     indexing.index_what_is_new()
-    assert found("harbour") == ["c1"]
-    assert found("lighthouse") == []
+    assert find("harbour") == ["c1"]
+    assert find("lighthouse") == []
     assert not SearchDocument.objects.filter(settled=False).exists()
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_continued_answer_is_found_as_a_whole(client_of: ClientOf, emulator: Emulator, found: Found) -> None:
+def test_a_continued_answer_is_found_as_a_whole(client_of: ClientOf, emulator: Emulator, find: Find) -> None:
     alice = client_of("alice")
     say(alice, "c1", "[[max_tokens]]")
     indexing.index_what_is_new()
-    assert found("this answer stops") == ["c1"]
+    assert find("this answer stops") == ["c1"]
     answer = ids_by_text(read(alice, "c1"))["This answer stops"]
     assert say(alice, "c1", "", parent=answer, continue_generate=True).status_code == 200
     indexing.index_what_is_new()
-    assert found("stops and the rest") == ["c1"]
+    assert find("stops and the rest") == ["c1"]
     assert SearchDocument.objects.count() == 2
 
 
 @pytest.mark.parametrize("again", ["continued", "asked again"])
 def test_a_turn_in_an_old_place_is_due_even_if_it_is_killed(alice: User, actor: Caller, again: str) -> None:
-    """Opening tells that something may change: who is killed cannot tell it any more."""
-    made = build.conversation(alice, "c1")
+    """Opening a turn already makes its conversation due, because a killed process cannot do so later."""
+    conversation = build.conversation(alice, "c1")
     outcome = Outcome.ANSWERED if again == "continued" else Outcome.FAILED
-    asked = build.question(made, "where", external_id="q1", outcome=outcome)
+    question = build.question(conversation, "where", external_id="q1", outcome=outcome)
     if again == "continued":
-        build.answer(asked, "it is", stop_reason="max_tokens", external_id="a1")
+        build.answer(question, "it is", stop_reason="max_tokens", external_id="a1")
     indexing.index_what_is_new()
     assert not Conversation.objects.to_be_indexed().exists()
-    what = (
+    fields = (
         {"content": Content([], {}), "parent_external_id": "a1", "continue_generate": True}
         if again == "continued"
         else {"content": Content(build.text("where"), {}), "message_external_id": "q1"}
     )
-    opening.open_turn(ChatInput("c1", catalog.find(build.MODEL), **what), actor=actor)
+    opening.open_turn(ChatInput("c1", catalog.find(build.MODEL), **fields), actor=actor)
     assert Conversation.objects.to_be_indexed().exists()
 
 
-def test_a_renamed_conversation_is_found_by_its_new_title_alone(alice: User, actor: Caller, found: Found) -> None:
-    made = build.conversation(alice, "c1", title="Lighthouses")
-    build.exchange(made, "a question")
+def test_a_renamed_conversation_is_found_by_its_new_title_alone(alice: User, actor: Caller, find: Find) -> None:
+    conversation = build.conversation(alice, "c1", title="Lighthouses")
+    build.exchange(conversation, "a question")
     indexing.index_what_is_new()
-    assert found("lighthouses") == ["c1"]
+    assert find("lighthouses") == ["c1"]
     editing.rename("c1", "Harbours", actor=actor)
     indexing.index_what_is_new()
-    assert found("harbours") == found("question") == ["c1"]
-    assert found("lighthouses") == []
+    assert find("harbours") == find("question") == ["c1"]
+    assert find("lighthouses") == []
     assert "lighthouses" not in SearchWord.objects.values_list("word", flat=True)
 
 
-def test_every_untitled_conversation_is_not_about_conversations(alice: User, found: Found) -> None:
+def test_every_untitled_conversation_is_not_about_conversations(alice: User, find: Find) -> None:
     build.exchange(build.conversation(alice, "c1"), "a question")
     indexing.index_what_is_new()
-    assert found("new conversation") == []
+    assert find("new conversation") == []
 
 
-def test_a_change_by_an_earlier_clock_is_a_change(alice: User, found: Found) -> None:
-    """Two writers that wait for one another have read the clock before either wrote."""
-    made = build.conversation(alice, "c1")
-    build.exchange(made, "first")
+def test_a_change_by_an_earlier_clock_is_a_change(alice: User, find: Find) -> None:
+    """One writer may wait for another after both have read the clock, so `updated_at` can go back."""
+    conversation = build.conversation(alice, "c1")
+    build.exchange(conversation, "first")
     indexing.index_what_is_new()
-    build.exchange(made, "second")
-    Conversation.objects.filter(pk=made.pk).update(updated_at=F("updated_at") - timedelta(milliseconds=3))
+    build.exchange(conversation, "second")
+    Conversation.objects.filter(pk=conversation.pk).update(updated_at=F("updated_at") - timedelta(milliseconds=3))
     indexing.index_what_is_new()
-    assert found("second") == ["c1"]
+    assert find("second") == ["c1"]
 
 
-def test_a_long_conversation_is_indexed_a_part_at_a_time(alice: User, found: Found) -> None:
-    made = build.long_conversation(alice, indexing.MESSAGES_AT_ONCE + 10)
+def test_a_long_conversation_is_indexed_a_part_at_a_time(alice: User, find: Find) -> None:
+    conversation = build.long_conversation(alice, indexing.MESSAGES_AT_ONCE + 10)
     assert indexing.index_what_is_new(limit=1) == 1
     assert SearchDocument.objects.count() == indexing.MESSAGES_AT_ONCE
     assert Conversation.objects.to_be_indexed().exists()
     assert indexing.index_what_is_new() == 2
-    assert SearchDocument.objects.count() == made.messages.count()
+    assert SearchDocument.objects.count() == conversation.messages.count()
     assert not Conversation.objects.to_be_indexed().exists()
-    assert found(f"message {indexing.MESSAGES_AT_ONCE * 2 + 19}")[0] == made.external_id
+    assert find(f"message {indexing.MESSAGES_AT_ONCE * 2 + 19}")[0] == conversation.external_id
 
 
-def test_the_oldest_are_indexed_first(alice: User, found: Found) -> None:
+def test_the_oldest_are_indexed_first(alice: User, find: Find) -> None:
     for age in (3, 1, 2):
-        made = build.conversation(alice, f"c{age}", updated_at=timezone.now() - timedelta(hours=age))
-        build.exchange(made, "lighthouse")
+        conversation = build.conversation(alice, f"c{age}", updated_at=timezone.now() - timedelta(hours=age))
+        build.exchange(conversation, "lighthouse")
     assert indexing.index_what_is_new(limit=2) == 2
-    assert set(found("lighthouse")) == {"c3", "c2"}
+    assert set(find("lighthouse")) == {"c3", "c2"}
 
 
 def test_what_cannot_be_indexed_costs_the_others_nothing(
-    alice: User, found: Found, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    alice: User, find: Find, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     for number in range(3):
         build.exchange(build.conversation(alice, f"c{number}"), "poison" if number == 1 else "lighthouse")
@@ -227,17 +227,17 @@ def test_what_cannot_be_indexed_costs_the_others_nothing(
     monkeypatch.setattr(indexing, "_set_back", {})
     monkeypatch.setattr(index, "write_anew", write)
     assert indexing.index_what_is_new() == 2
-    assert set(found("lighthouse")) == {"c0", "c2"}
+    assert set(find("lighthouse")) == {"c0", "c2"}
     assert "poison" not in caplog.text
     assert "could not be indexed" in caplog.text
     monkeypatch.setattr(index, "write_anew", index.write)
-    assert indexing.index_what_is_new() == 0  # not at once
+    assert indexing.index_what_is_new() == 0  # it waits before it tries again
     indexing._set_back.clear()
     assert indexing.index_what_is_new() == 1
-    assert found("poison") == ["c1"]
+    assert find("poison") == ["c1"]
 
 
-def test_what_cannot_be_indexed_takes_nobodys_turn(alice: User, found: Found, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_indexed_takes_nobodys_turn(alice: User, find: Find, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(3):
         build.exchange(build.conversation(alice, f"poison-{number}"), "poison")
     build.exchange(build.conversation(alice, "c1"), "lighthouse")
@@ -251,49 +251,54 @@ def test_what_cannot_be_indexed_takes_nobodys_turn(alice: User, found: Found, mo
     monkeypatch.setattr(index, "write_anew", write)
     for _ in range(2):
         indexing.index_what_is_new(limit=3)
-    assert found("lighthouse") == ["c1"]
+    assert find("lighthouse") == ["c1"]
 
 
-def test_messages_without_words_are_read_once(alice: User, found: Found, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_messages_without_words_are_read_once(alice: User, find: Find, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(indexing, "MESSAGES_AT_ONCE", 2)
-    made = build.conversation(alice, "c1")
+    conversation = build.conversation(alice, "c1")
     for _ in range(5):
-        build.answer(build.question(made, "👍"), "…")
-    build.answer(build.question(made, "lighthouse"), "harbour")
+        build.answer(build.question(conversation, "👍"), "…")
+    build.answer(build.question(conversation, "lighthouse"), "harbour")
     build.exchange(build.conversation(alice, "c2"), "lighthouse")
-    assert indexing.index_what_is_new() == 9  # twelve and two, by two, and of each once more to see that this is all
+    # 12 messages and 2, by twos; each conversation needs one more step to see that nothing is left
+    assert indexing.index_what_is_new() == 9
     assert indexing.index_what_is_new() == 0
-    assert set(found("lighthouse")) == {"c1", "c2"}
+    assert set(find("lighthouse")) == {"c1", "c2"}
 
 
-def test_an_answer_that_began_without_words_is_found_once_it_is_continued(alice: User, found: Found) -> None:
-    made = build.conversation(alice, "c1")
-    answer = build.answer(build.question(made, "where", outcome=Outcome.INTERRUPTED), "**", stop_reason="max_tokens")
-    build.exchange(made, "a question beside it")
+def test_an_answer_that_began_without_words_is_found_once_it_is_continued(alice: User, find: Find) -> None:
+    conversation = build.conversation(alice, "c1")
+    answer = build.answer(
+        build.question(conversation, "where", outcome=Outcome.INTERRUPTED), "**", stop_reason="max_tokens"
+    )
+    build.exchange(conversation, "a question beside it")
     indexing.index_what_is_new()
     Message.objects.filter(pk=answer.pk).update(content=build.text("**The harbour**"), stop_reason="end_turn")
-    touch(made)
+    touch(conversation)
     indexing.index_what_is_new()
-    assert found("harbour") == ["c1"]
+    assert find("harbour") == ["c1"]
 
 
-def test_long_messages_are_indexed_a_few_at_a_time(alice: User, found: Found, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_messages_are_indexed_a_few_at_a_time(alice: User, find: Find, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(indexing, "CHARACTERS_AT_ONCE", 30)
-    made = build.conversation(alice, "c1")
+    conversation = build.conversation(alice, "c1")
     for number in range(3):
-        build.answer(build.question(made, f"question{number} of twenty"), f"answer{number} longer than all of them")
+        build.answer(
+            build.question(conversation, f"question{number} of twenty"), f"answer{number} longer than all of them"
+        )
     assert indexing.index_what_is_new() == 6
     for number in range(3):
-        assert found(f"question{number}") == found(f"answer{number}") == ["c1"]
+        assert find(f"question{number}") == find(f"answer{number}") == ["c1"]
 
 
-def test_a_long_conversation_leaves_time_for_others(alice: User, found: Found, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_conversation_leaves_time_for_others(alice: User, find: Find, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(indexing, "MESSAGES_AT_ONCE", 2)
     monkeypatch.setattr(indexing, "MOST_OF_ONE", 2)
     build.long_conversation(alice, 10, "long")
     build.exchange(build.conversation(alice, "short"), "lighthouse")
     assert indexing.index_what_is_new(limit=3) == 3
-    assert found("lighthouse") == ["short"]
+    assert find("lighthouse") == ["short"]
     while indexing.index_what_is_new():
         pass
     assert not Conversation.objects.to_be_indexed().exists()

@@ -1,7 +1,6 @@
-"""What indexes and what deletes, also at once: nothing stays of what is gone, nothing is there twice."""
+"""Indexing and deleting, also at once: no trace of a deleted conversation stays, and nothing is indexed twice."""
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -9,7 +8,6 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
-from bedrock_chat.database.connections import release_connection
 from bedrock_chat.identity import local
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.identity.models import User
@@ -18,6 +16,7 @@ from bedrock_chat.search.models import SearchDocument, SearchWord
 from conversations import deleting, indexing, search
 from conversations.models import Conversation
 from tests import build
+from tests.together import at_once
 from tests.traces import anything_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both]
@@ -35,30 +34,19 @@ def actor(alice: User) -> Caller:
 
 
 @pytest.fixture
-def found(actor: Caller) -> Callable[[str], list[str]]:
+def find(actor: Caller) -> Callable[[str], list[str]]:
     return lambda query: [hit["id"] for hit in search.search(query, actor=actor)]
 
 
-Found = Callable[[str], list[str]]
+Find = Callable[[str], list[str]]
 
 
 # ---- Several at once ------------------------------------------------------------------------------------------------
 
 
-def at_once(*calls: Callable[[], Any]) -> list[Any]:
-    def alone(call: Callable[[], Any]) -> Any:
-        try:
-            return call()
-        finally:
-            release_connection(final=True)
-
-    with ThreadPoolExecutor(len(calls)) as pool:
-        return list(pool.map(alone, calls))
-
-
 @pytest.fixture
 def slowly(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Indexing takes its time, with the conversation's row locked."""
+    """Makes indexing slow while it locks the conversation's row."""
     import time
 
     def write(*arguments: Any, _write: Any = index.write_anew) -> None:
@@ -71,13 +59,13 @@ def slowly(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_workers_at_once_index_each_message_once(alice: User, slowly: None, found: Found) -> None:
+def test_two_workers_at_once_index_each_message_once(alice: User, slowly: None, find: Find) -> None:
     for number in range(4):
         build.exchange(build.conversation(alice, f"c{number}"), "lighthouse")
     done = at_once(indexing.index_what_is_new, indexing.index_what_is_new)
     assert sum(done) == 4
     assert SearchDocument.objects.count() == 8
-    assert len(found("lighthouse")) == 4
+    assert len(find("lighthouse")) == 4
 
 
 @pytest.mark.django_db(transaction=True)
@@ -118,8 +106,8 @@ def test_what_is_deleted_before_its_turn_comes_is_not_indexed(alice: User, actor
 def test_what_is_deleted_leaves_nothing_behind(client_of: ClientOf, alice: User, how: str) -> None:
     """No text, title, index or vocabulary entry, in any table."""
     bob = local.local_user("bob")
-    made = build.conversation(alice, "c1", title="secrettitle 秘密")
-    build.answer(build.question(made, "secretquestion 内緒"), "secretanswer")
+    conversation = build.conversation(alice, "c1", title="secrettitle 秘密")
+    build.answer(build.question(conversation, "secretquestion 内緒"), "secretanswer")
     build.exchange(build.conversation(bob, "his"), "innocent")
     indexing.index_what_is_new()
     client = client_of("alice")
@@ -148,5 +136,5 @@ def test_deleting_costs_a_constant_number_of_statements_more(alice: User, actor:
     indexing.index_what_is_new()
     with CaptureQueriesContext(connection) as captured:
         deleting.delete("c1", actor=actor)
-    ours = [query["sql"] for query in captured.captured_queries if "bedrock_chat_search" in query["sql"]]
-    assert len(ours) == 4, ours  # documents (twice: what they held), words (twice: fewer, and those of none)
+    of_search = [query["sql"] for query in captured.captured_queries if "bedrock_chat_search" in query["sql"]]
+    assert len(of_search) == 4, of_search  # documents: read, then delete; words: count down, then delete those of none

@@ -19,25 +19,25 @@ pytestmark = [pytest.mark.django_db, pytest.mark.both]
 ClientOf = Callable[..., APIClient]
 
 IDS = ["Z", "a", "b/c", "é", "中", "🦄", "01", "02", "_"]
-"""Their order by code point is no dictionary's."""
+"""Conversation ids. By code point they are ordered differently than in a dictionary."""
 
 
 @pytest.fixture
 def alice(client_of: ClientOf) -> APIClient:
     client = client_of("alice")
-    for made in IDS:
-        build.conversation(local.local_user("alice"), made)
+    for external_id in IDS:
+        build.conversation(local.local_user("alice"), external_id)
     build.conversation(local.local_user("bob"), "bobs")
     return client
 
 
 def ids(response: Any) -> list[str]:
     assert response.status_code == 200, response.content
-    return [each["id"] for each in response.json()]
+    return [row["id"] for row in response.json()]
 
 
 def next_page(response: Any) -> dict[str, str] | None:
-    """The query that a response's `Link` names."""
+    """The query of the next page, from the response's `Link` header. None: this is the last page."""
     link = response.headers.get("Link")
     if link is None:
         return None
@@ -70,10 +70,10 @@ def test_without_a_limit_the_list_is_whole_as_ever(alice: APIClient) -> None:
 
 @pytest.mark.parametrize("limit", [1, 2, 4, 8, 9, 10, 1000])
 def test_pages_make_the_list_whatever_their_size(alice: APIClient, limit: int) -> None:
-    found = list(pages(alice, limit=str(limit)))
-    assert [name for page in found for name in page] == sorted(IDS, reverse=True)
-    assert [len(page) for page in found[:-1]] == [limit] * (len(found) - 1)
-    assert 0 < len(found[-1]) <= limit
+    listed = list(pages(alice, limit=str(limit)))
+    assert [name for page in listed for name in page] == sorted(IDS, reverse=True)
+    assert [len(page) for page in listed[:-1]] == [limit] * (len(listed) - 1)
+    assert 0 < len(listed[-1]) <= limit
 
 
 def test_a_page_begins_behind_the_last_one_whatever_happened_meanwhile(alice: APIClient) -> None:
@@ -103,7 +103,7 @@ def test_a_limit_is_a_number_from_1_to_1000(alice: APIClient, limit: str) -> Non
 
 
 @pytest.mark.parametrize(
-    "given",
+    "text",
     [
         "",
         "x",
@@ -120,8 +120,8 @@ def test_a_limit_is_a_number_from_1_to_1000(alice: APIClient, limit: str) -> Non
         "A" * 100_000,
     ],
 )
-def test_what_is_no_cursor_is_refused(alice: APIClient, given: str) -> None:
-    response = alice.get("/conversations", {"cursor": given, "limit": "1"})
+def test_what_is_no_cursor_is_refused(alice: APIClient, text: str) -> None:
+    response = alice.get("/conversations", {"cursor": text, "limit": "1"})
     assert response.status_code == 400
     assert response.json()["errors"][0].startswith("cursor: ")
 
@@ -129,8 +129,8 @@ def test_what_is_no_cursor_is_refused(alice: APIClient, given: str) -> None:
 # ---- Deleting several -----------------------------------------------------------------------------------------------
 
 
-def delete(client: APIClient, named: Any) -> Any:
-    return client.post("/conversations/bulk-delete", {"conversationIds": named}, format="json")
+def delete(client: APIClient, external_ids: Any) -> Any:
+    return client.post("/conversations/bulk-delete", {"conversationIds": external_ids}, format="json")
 
 
 def test_those_that_are_there_are_deleted_and_the_others_told(alice: APIClient, client_of: ClientOf) -> None:
@@ -146,22 +146,22 @@ def test_messages_documents_and_references_leave_too(alice: APIClient) -> None:
     sha256 = storing.digest(b"file")
     storing.store({sha256: b"file"})
     for name in ("Z", "a"):
-        made = Conversation.objects.get(external_id=name)
-        build.related_document(build.exchange(made, "hello"), "t@0")
-        storing.refer("conversation", made.pk, [sha256])
+        conversation = Conversation.objects.get(external_id=name)
+        build.related_document(build.exchange(conversation, "hello"), "t@0")
+        storing.refer("conversation", conversation.pk, [sha256])
     delete(alice, ["Z"])
     kept = Conversation.objects.get(external_id="a")
     assert set(Message.objects.values_list("conversation", flat=True)) == {kept.pk}
     assert set(BlobReference.objects.values_list("owner_id", flat=True)) == {kept.pk}
-    assert [each.answer.conversation_id for each in kept.related_documents.all()] == [kept.pk]
+    assert [row.answer.conversation_id for row in kept.related_documents.all()] == [kept.pk]
 
 
 @pytest.mark.parametrize(
-    "named",
+    "external_ids",
     [[], None, "Z", {}, [5], [None], [""], ["x" * 257], ["Z"] * 101, [["Z"]]],
 )
-def test_1_to_100_ids_are_named(alice: APIClient, named: Any) -> None:
-    response = delete(alice, named)
+def test_1_to_100_ids_are_named(alice: APIClient, external_ids: Any) -> None:
+    response = delete(alice, external_ids)
     assert response.status_code == 400
     assert response.json()["errors"][0].startswith("conversationIds")
     assert len(ids(alice.get("/conversations"))) == len(IDS)

@@ -116,11 +116,11 @@ def test_the_partial_answer_of_a_killed_turn_is_an_ordinary_parent() -> None:
     assert post(tree, parent_external_id="a2") == Ask(tree.nodes[2])
 
 
-@pytest.mark.parametrize("named", ["system", "instruction", "a2"])
-def test_the_roots_and_answers_cannot_be_sent_again(named: str) -> None:
+@pytest.mark.parametrize("external_id", ["system", "instruction", "a2"])
+def test_the_roots_and_answers_cannot_be_sent_again(external_id: str) -> None:
     tree = tree_of(*TWO_TURNS)
     with pytest.raises(BadRequest):
-        post(tree, message_external_id=named)
+        post(tree, message_external_id=external_id)
 
 
 def test_the_same_question_answered_is_given_its_newest_answer() -> None:
@@ -201,16 +201,16 @@ def test_an_older_turn_that_ends_later_does_not_displace_an_edit() -> None:
 @pytest.mark.parametrize("stop_reason", ["max_tokens", "interrupted", "stopped"])
 def test_an_answer_that_was_cut_short_is_continued(stop_reason: str) -> None:
     tree = tree_of(question(1), answer(2, 1, stop_reason=stop_reason))
-    for named in ("a2", None):
-        placed = place_continuation("c", tree, tree.nodes[2], parent_external_id=named)
+    for external_id in ("a2", None):
+        placed = place_continuation("c", tree, tree.nodes[2], parent_external_id=external_id)
         assert placed == Continue(tree.nodes[1], tree.nodes[2])
 
 
-@pytest.mark.parametrize("named", ["q1", "system", "nope"])
-def test_only_an_answer_is_continued(named: str) -> None:
+@pytest.mark.parametrize("external_id", ["q1", "system", "nope"])
+def test_only_an_answer_is_continued(external_id: str) -> None:
     tree = tree_of(question(1), answer(2, 1, stop_reason="max_tokens"))
     with pytest.raises(BadRequest):
-        place_continuation("c", tree, tree.nodes[2], parent_external_id=named)
+        place_continuation("c", tree, tree.nodes[2], parent_external_id=external_id)
 
 
 def test_a_complete_answer_is_not_continued() -> None:

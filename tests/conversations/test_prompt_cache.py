@@ -1,4 +1,4 @@
-"""Prompt caching, by the books that the emulator keeps: what was sent before is read from the cache."""
+"""Prompt caching, as the emulator accounts for it: what was sent before is read from the cache."""
 
 from collections.abc import Callable
 from typing import Any
@@ -21,10 +21,10 @@ pytestmark = [pytest.mark.django_db(transaction=True)]
 ClientOf = Callable[..., APIClient]
 
 TOKENS = 4_500
-"""Of a question: more than the smallest prefix that any model caches."""
+"""Tokens of a question: more than the smallest prefix that any model caches."""
 FILLER = "x" * (4 * TOKENS - 40)
 ANSWER = 17
-"""Tokens of `Echo: ` and sixty characters."""
+"""Tokens of an answer: `Echo: ` and sixty characters."""
 INSTRUCTION = "You are a baker. " * 1_200
 CACHING = sorted(key for key, model in catalog.MODELS.items() if "messages" in model.caching.targets)
 MODEL = "claude-v4.5-sonnet"
@@ -44,7 +44,7 @@ def alice(client_of: ClientOf, emulator: Emulator) -> APIClient:
 
 
 def ask(client: APIClient, name: str, **fields: Any) -> ModelCall:
-    """The ledger's row of one more turn."""
+    """Runs one more turn. Returns its ledger row."""
     fields = {"model": MODEL, **fields}
     response = say(client, fields.pop("conversation", "c1"), question(name), **fields)
     assert response.status_code == 200, response.content[:500]
@@ -52,15 +52,15 @@ def ask(client: APIClient, name: str, **fields: Any) -> ModelCall:
 
 
 def read_of(call: ModelCall) -> int:
-    """All that a call had the model read."""
+    """All input tokens of a call: plain ones, those read from the cache, and those written to it."""
     return call.input_tokens + call.cache_read_tokens + call.cache_write_tokens
 
 
 def answer_to(client: APIClient, name: str) -> str:
     """The id of the answer to a question."""
     conversation = read(client, "c1")
-    [asked] = [key for text, key in ids_by_text(conversation).items() if text.startswith(f"{name:<40}")]
-    answer: str = conversation["messageMap"][asked]["children"][0]
+    [question_id] = [key for text, key in ids_by_text(conversation).items() if text.startswith(f"{name:<40}")]
+    answer: str = conversation["messageMap"][question_id]["children"][0]
     return answer
 
 
@@ -110,12 +110,12 @@ def test_it_is_the_same_for_who_listens(emulator: Emulator, listener: object | N
 
 
 def test_an_edit_reads_what_is_above_it(alice: APIClient) -> None:
-    one, two, _ = (ask(alice, name) for name in ("one", "two", "three"))
+    first, second, _ = (ask(alice, name) for name in ("one", "two", "three"))
     edited = ask(alice, "three, edited", parent=answer_to(alice, "two"))
-    assert edited.cache_read_tokens == read_of(two)
+    assert edited.cache_read_tokens == read_of(second)
     assert edited.input_tokens <= 10
     further_up = ask(alice, "two, edited", parent=answer_to(alice, "one"))
-    assert further_up.cache_read_tokens == read_of(one)
+    assert further_up.cache_read_tokens == read_of(first)
     assert further_up.input_tokens <= 10
 
 

@@ -1,4 +1,4 @@
-"""Query budgets: what a route may cost, and that it does not grow."""
+"""Query budgets: how many statements a route may cost, and that the number does not grow with the data."""
 
 import re
 from collections.abc import Callable
@@ -24,7 +24,7 @@ ClientOf = Callable[..., APIClient]
 
 
 def statements(captured: CaptureQueriesContext) -> list[str]:
-    """What was asked of the database, without the brackets of transactions and the question of the clock."""
+    """The SQL statements, without those that begin or end a transaction or read the clock."""
     return [
         query["sql"]
         for query in captured.captured_queries
@@ -44,9 +44,9 @@ def test_a_turn_costs_the_same_however_long_the_conversation_is(client_of: Clien
     user = alice_of(alice)
     costs = {}
     for exchanges in (1, 200):
-        made = build.long_conversation(user, exchanges)
+        conversation = build.long_conversation(user, exchanges)
         with CaptureQueriesContext(connection) as captured:
-            assert say(alice, made.external_id, "one more").status_code == 200
+            assert say(alice, conversation.external_id, "one more").status_code == 200
         costs[exchanges] = len(statements(captured))
     # user; conversation, tree, bodies, question, last question; conversation, lease, answer, ledger
     assert costs == {1: 10, 200: 10}
@@ -59,7 +59,7 @@ def test_a_first_turn_costs_less(client_of: ClientOf, emulator: Emulator) -> Non
     alice_of(alice)
     with CaptureQueriesContext(connection) as captured:
         assert say(alice, "c1", "hello").status_code == 200
-    # user; none, conversation, question; conversation, lease, answer, ledger
+    # user; no conversation yet, conversation, question; conversation, lease, answer, ledger
     assert len(statements(captured)) == 8
 
 
@@ -82,17 +82,17 @@ def test_a_turn_that_is_listened_to_costs_what_a_plain_one_does(client_of: Clien
 @pytest.mark.django_db(transaction=True)
 def test_no_body_off_the_path_is_read(client_of: ClientOf, emulator: Emulator) -> None:
     alice = client_of("alice")
-    made = build.conversation(alice_of(alice), "c1")
-    first = build.exchange(made, "on the path")
-    build.exchange(made, "another branch")
-    build.exchange(made, "off the path, too", under=first)
+    conversation = build.conversation(alice_of(alice), "c1")
+    first = build.exchange(conversation, "on the path")
+    build.exchange(conversation, "another branch")
+    build.exchange(conversation, "off the path, too", under=first)
     with CaptureQueriesContext(connection) as captured:
         assert say(alice, "c1", "next", parent=first.external_id).status_code == 200
     reads = [sql for sql in statements(captured) if sql.startswith("SELECT") and '"content"' in sql]
     assert len(reads) == 1
-    found = re.search(r"json_each\('\[([\d,]+)\]'\)|ANY\('\{([\d,]+)\}'", reads[0])
-    assert found is not None, reads[0]
-    assert {int(pk) for pk in (found[1] or found[2]).split(",")} == {first.pk, first.parent_id}
+    match = re.search(r"json_each\('\[([\d,]+)\]'\)|ANY\('\{([\d,]+)\}'", reads[0])
+    assert match is not None, reads[0]
+    assert {int(pk) for pk in (match[1] or match[2]).split(",")} == {first.pk, first.parent_id}
 
 
 @pytest.mark.django_db
@@ -118,17 +118,17 @@ def test_no_body_off_the_path_is_read(client_of: ClientOf, emulator: Emulator) -
         ("post", "/conversation/c1/{question}/stop", 3),
         ("get", "/health", 0),
         ("get", "/config/global", 0),
-        ("get", "/ready", 2),  # whether it answers, workers
+        ("get", "/ready", 2),  # a test query, workers
     ],
 )
 def test_every_route_keeps_its_budget(client_of: ClientOf, method: str, path: str, budget: int) -> None:
     alice = client_of("alice")
-    made = build.long_conversation(alice_of(alice), 20, "c1")
+    conversation = build.long_conversation(alice_of(alice), 20, "c1")
     indexing.index_what_is_new()
-    answer = made.messages.filter(role="assistant").latest("pk")
+    answer = conversation.messages.filter(role="assistant").latest("pk")
     for number in range(3):
         build.related_document(answer, f"t@{number}")
-    path = path.replace("{question}", made.last_question)
+    path = path.replace("{question}", conversation.last_question)
     body = None if method == "get" else {"newTitle": "x", "thumbsUp": True, "conversationIds": ["c1", "c2"]}
     with CaptureQueriesContext(connection) as captured:
         response = getattr(alice, method)(path, body, format="json")

@@ -1,11 +1,9 @@
-"""Two at once: every race here is really run, on threads, against a model that takes its time."""
+"""Races: requests that really run at once, on threads, against a slow model."""
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from django.db import connection
 from rest_framework.response import Response
 from rest_framework.test import APIClient
 
@@ -15,29 +13,10 @@ from conversations.models import Conversation, Message
 from conversations.turn import admission, leases
 from tests.conversations.chat import ids_by_text, read, say, text_of
 from tests.emulator import Emulator
+from tests.together import at_once, wait_for
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both]
 ClientOf = Callable[..., APIClient]
-
-
-def at_once(*calls: Callable[[], Response]) -> list[Response]:
-    def alone(call: Callable[[], Any]) -> Any:
-        try:
-            return call()
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(len(calls)) as pool:
-        return list(pool.map(alone, calls))
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    import time
-
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.01)
 
 
 def test_parallel_first_turns_become_siblings(client_of: ClientOf, emulator: Emulator) -> None:
@@ -151,7 +130,7 @@ def test_a_stopped_and_woken_process_does_not_write_after_its_successor(
     client_of: ClientOf, emulator: Emulator, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.TURN_LEASE_SECONDS = 1
-    monkeypatch.setattr(leases, "renew", lambda: None)  # the stopped process renews nothing
+    monkeypatch.setattr(leases, "renew", lambda: None)  # a stopped process renews no leases
     alice = client_of("alice")
     alice.get("/conversations")
     emulator.queue({"wait": 3, "text": "the sleeper's"}, {"text": "the successor's"})
@@ -185,8 +164,8 @@ def test_beyond_its_turns_a_server_says_503_and_recovers(
         wait_for(lambda: admission.count() == 2)
         return say(alice, "c3", "hello")
 
-    one, two, refused = at_once(lambda: say(alice, "c1", "hello"), lambda: say(alice, "c2", "hello"), third)
-    assert (one.status_code, two.status_code, refused.status_code) == (200, 200, 503)
+    first, second, refused = at_once(lambda: say(alice, "c1", "hello"), lambda: say(alice, "c2", "hello"), third)
+    assert (first.status_code, second.status_code, refused.status_code) == (200, 200, 503)
     assert refused["Retry-After"]
     assert alice.get("/conversation/c3").status_code == 404
     emulator.reset()

@@ -1,4 +1,4 @@
-"""`manage.py rebuild_search`: everything is indexed anew, and nobody waits for it."""
+"""`manage.py rebuild_search`: everything is indexed again, and searches go on meanwhile."""
 
 from collections.abc import Callable
 from io import StringIO
@@ -19,8 +19,8 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both]
 
 
 @pytest.fixture
-def found() -> Callable[[str], list[str]]:
-    """Alice has three conversations, all indexed."""
+def find() -> Callable[[str], list[str]]:
+    """Indexes three conversations of Alice. Returns her search: query → sorted conversation ids."""
     alice = local.local_user("alice")
     for number in range(3):
         build.exchange(build.conversation(alice, f"c{number}", title=f"Number {number}"), f"lighthouse {number}")
@@ -34,25 +34,25 @@ def rebuild(*arguments: str) -> str:
     return out.getvalue()
 
 
-def test_everything_is_indexed_anew(found: Callable[[str], list[str]]) -> None:
+def test_everything_is_indexed_anew(find: Callable[[str], list[str]]) -> None:
     SearchDocument.objects.filter(key__gt=0).update(words="whatever an older tokenizer made")
-    assert found("lighthouse") == []
+    assert find("lighthouse") == []
     assert "done: 3 conversations" in rebuild()
-    assert found("lighthouse") == ["c0", "c1", "c2"]
-    assert found("tokenizer") == []
+    assert find("lighthouse") == ["c0", "c1", "c2"]
+    assert find("tokenizer") == []
     assert SearchDocument.objects.count() == 9
     assert not Conversation.objects.to_be_indexed().exists()
 
 
-def test_searches_go_on_meanwhile(found: Callable[[str], list[str]]) -> None:
+def test_searches_go_on_meanwhile(find: Callable[[str], list[str]]) -> None:
     indexing.index_everything_anew()
-    assert found("lighthouse") == ["c0", "c1", "c2"]
+    assert find("lighthouse") == ["c0", "c1", "c2"]
     indexing.index_what_is_new(limit=1)
-    assert found("lighthouse") == ["c0", "c1", "c2"]
+    assert find("lighthouse") == ["c0", "c1", "c2"]
 
 
 def test_an_interrupted_rebuild_goes_on_where_it_was(
-    found: Callable[[str], list[str]], monkeypatch: pytest.MonkeyPatch
+    find: Callable[[str], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = set(SearchDocument.objects.values_list("pk", flat=True))
     calls: list[int] = []
@@ -67,23 +67,23 @@ def test_an_interrupted_rebuild_goes_on_where_it_was(
     with pytest.raises(CommandError, match="2 conversations are left"):
         rebuild()
     monkeypatch.undo()
-    anew = set(SearchDocument.objects.values_list("pk", flat=True)) - before
-    assert len(anew) == 3
+    new = set(SearchDocument.objects.values_list("pk", flat=True)) - before
+    assert len(new) == 3
     assert "2 conversations" in rebuild("--resume")
-    assert anew < set(SearchDocument.objects.values_list("pk", flat=True))
+    assert new < set(SearchDocument.objects.values_list("pk", flat=True))
     assert not before & set(SearchDocument.objects.values_list("pk", flat=True))
 
 
-def test_it_tells_how_far_it_is(found: Callable[[str], list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rebuild_search, "TOLD_EVERY", 0.0)
+def test_it_tells_how_far_it_is(find: Callable[[str], list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rebuild_search, "REPORT_EVERY", 0.0)
     monkeypatch.setattr(rebuild_search, "AT_ONCE", 1)
-    told = rebuild().splitlines()
-    assert told[0] == "3 conversations"
-    assert told[1].startswith("1 of 3, 33%, about 0 minutes left")
-    assert told[-1] == "done: 3 conversations"
+    lines = rebuild().splitlines()
+    assert lines[0] == "3 conversations"
+    assert lines[1].startswith("1 of 3, 33%, about 0 minutes left")
+    assert lines[-1] == "done: 3 conversations"
 
 
-def test_words_are_counted_anew_too(found: Callable[[str], list[str]]) -> None:
+def test_words_are_counted_anew_too(find: Callable[[str], list[str]]) -> None:
     rebuild()
     assert SearchWord.objects.get(word="lighthouse").documents == 6
-    assert found("lighthuose") == ["c0", "c1", "c2"]
+    assert find("lighthuose") == ["c0", "c1", "c2"]

@@ -1,4 +1,4 @@
-"""What tools find for an answer is kept with it, listed, opened, and gone with its conversation."""
+"""Documents that tools find are stored with their answer, listed, opened, and deleted with the conversation."""
 
 from collections.abc import Callable
 from typing import Any
@@ -29,20 +29,20 @@ PAGE = FoundDocument("t1", {"text": "Chunk two text"}, "t1@1", "https://example.
 RESULT = FoundDocument("t2", {"json": {"some_key": [1, {"otherKey": None}]}}, "t2")
 
 
-def asked(name: str, conversation: str, **fields: Any) -> RunningTurn:
-    """A turn of that user whose model is about to answer."""
+def open_turn(name: str, conversation: str, **fields: Any) -> RunningTurn:
+    """A running turn of the user `name`, before its model answers."""
     actor = Caller(user_id=local.local_user(name).pk)
     chat = ChatInput(conversation, catalog.find(build.MODEL), Content(build.text("What does it say?"), {}), **fields)
-    opened = opening.open_turn(chat, actor=actor)
-    assert isinstance(opened, OpenTurn)
-    return RunningTurn(opened)
+    turn = opening.open_turn(chat, actor=actor)
+    assert isinstance(turn, OpenTurn)
+    return RunningTurn(turn)
 
 
-def answered(
+def answer_with(
     *documents: FoundDocument, name: str = "alice", conversation: str = "c1", cut: bool = False, **fields: Any
 ) -> Answer:
-    """A turn whose tools have found these before its model answered, or before its answer was `cut` short."""
-    running = asked(name, conversation, **fields)
+    """The answer of a turn whose tools found these documents. With `cut`, the answer was interrupted."""
+    running = open_turn(name, conversation, **fields)
     running.documents += documents
     running.answer.feed(TextDelta("It says so."))
     if cut:
@@ -58,16 +58,16 @@ def alice(client_of: ClientOf) -> APIClient:
 def documents(client: APIClient, conversation: str = "c1") -> list[dict[str, Any]]:
     response = client.get(f"/conversation/{conversation}/related-documents")
     assert response.status_code == 200, response.content
-    found: list[dict[str, Any]] = response.json()
-    return found
+    listed: list[dict[str, Any]] = response.json()
+    return listed
 
 
 def ids(client: APIClient, conversation: str = "c1") -> list[str]:
-    return [each["sourceId"] for each in documents(client, conversation)]
+    return [document["sourceId"] for document in documents(client, conversation)]
 
 
 def test_a_turns_close_keeps_them_with_its_answer(alice: APIClient) -> None:
-    answered(CHUNK, PAGE, RESULT)
+    answer_with(CHUNK, PAGE, RESULT)
     assert documents(alice) == [
         {
             "content": {"json": {"some_key": [1, {"otherKey": None}]}},
@@ -92,7 +92,7 @@ def test_a_turns_close_keeps_them_with_its_answer(alice: APIClient) -> None:
         },
     ]
     answer = Message.objects.get(role="assistant")
-    assert {each.answer_id for each in RelatedDocument.objects.all()} == {answer.pk}
+    assert {row.answer_id for row in RelatedDocument.objects.all()} == {answer.pk}
 
 
 def test_each_opens_by_its_id_whatever_it_is(alice: APIClient) -> None:
@@ -121,8 +121,8 @@ def test_what_is_not_there_or_not_yours_is_a_404(alice: APIClient, client_of: Cl
 def test_bodies_are_files_and_leave_with_the_conversation(alice: APIClient, png: str) -> None:
     image = {"format": "png", "image": png}
     page = {"format": "txt", "document": "bm90ZXM=", "name": "notes"}
-    answered(FoundDocument("t1", image, "t1@0"), FoundDocument("t1", page, "t1@1"))
-    assert [each["content"] for each in documents(alice)] == [page, image]
+    answer_with(FoundDocument("t1", image, "t1@0"), FoundDocument("t1", page, "t1@1"))
+    assert [document["content"] for document in documents(alice)] == [page, image]
     assert [set(row.content) for row in RelatedDocument.objects.order_by("pk")] == [
         {"format", "blob", "kind"},
         {"format", "name", "blob", "kind"},
@@ -134,42 +134,42 @@ def test_bodies_are_files_and_leave_with_the_conversation(alice: APIClient, png:
 
 
 def test_a_source_that_is_found_again_is_told_as_it_was_found_last(alice: APIClient) -> None:
-    answered(CHUNK, PAGE)
-    answered(CHUNK, FoundDocument("t1", {"text": "Chunk one, revised"}, "t1@0"))
-    assert [each["content"]["text"] for each in documents(alice)] == ["Chunk two text", "Chunk one, revised"]
+    answer_with(CHUNK, PAGE)
+    answer_with(CHUNK, FoundDocument("t1", {"text": "Chunk one, revised"}, "t1@0"))
+    assert [document["content"]["text"] for document in documents(alice)] == ["Chunk two text", "Chunk one, revised"]
     last = read(alice, "c1")["lastMessageId"]
     assert RelatedDocument.objects.get(source_id="t1@0").answer.external_id == last
 
 
 def test_the_same_source_may_be_found_in_two_conversations(alice: APIClient) -> None:
     for name in ("c1", "c2"):
-        answered(CHUNK, conversation=name)
+        answer_with(CHUNK, conversation=name)
         assert ids(alice, name) == ["t1@0"]
 
 
 def test_an_answer_that_was_cut_short_has_what_was_found_until_then(alice: APIClient) -> None:
-    answered(CHUNK, cut=True)
+    answer_with(CHUNK, cut=True)
     last = read(alice, "c1")
     assert last["messageMap"][last["lastMessageId"]]["stopReason"] == "interrupted"
     assert ids(alice) == ["t1@0"]
 
 
 def test_a_turn_without_an_answer_leaves_none(alice: APIClient) -> None:
-    running = asked("alice", "c1")
+    running = open_turn("alice", "c1")
     running.documents.append(CHUNK)
     closing.close_failed(running)
     assert documents(alice) == []
 
 
 def test_a_continuation_adds_to_the_answer_it_extends(alice: APIClient) -> None:
-    made = build.conversation(local.local_user("alice"), "c1")
-    answer = build.exchange(made, "long", stop_reason="max_tokens")
-    answered(CHUNK, continue_generate=True)
+    conversation = build.conversation(local.local_user("alice"), "c1")
+    answer = build.exchange(conversation, "long", stop_reason="max_tokens")
+    answer_with(CHUNK, continue_generate=True)
     assert RelatedDocument.objects.get().answer_id == answer.pk
 
 
 @pytest.mark.parametrize(
-    "found",
+    "document",
     [
         FoundDocument("t1", {"text": 5}, "t1@0"),
         FoundDocument("t1", {}, "t1@0"),
@@ -178,8 +178,8 @@ def test_a_continuation_adds_to_the_answer_it_extends(alice: APIClient) -> None:
         FoundDocument("t1", {"text": "x"}, "x" * 513),
     ],
 )
-def test_what_cannot_be_kept_costs_no_answer(alice: APIClient, found: FoundDocument) -> None:
-    assert answered(found, PAGE).content == build.text("It says so.")
+def test_what_cannot_be_kept_costs_no_answer(alice: APIClient, document: FoundDocument) -> None:
+    assert answer_with(document, PAGE).content == build.text("It says so.")
     assert ids(alice) == ["t1@1"]
 
 
@@ -188,12 +188,12 @@ def test_a_storage_that_fails_costs_no_answer(alice: APIClient, png: str, monkey
         raise OSError("No space left on device")
 
     monkeypatch.setattr(local_storage.LocalFiles, "_save", full)
-    answered(FoundDocument("t1", {"format": "png", "image": png}, "t1@0"), PAGE)
+    answer_with(FoundDocument("t1", {"format": "png", "image": png}, "t1@0"), PAGE)
     assert ids(alice) == ["t1@1"]
 
 
 def test_words_that_a_database_cannot_keep_are_kept_as_well_as_can_be(alice: APIClient) -> None:
-    answered(FoundDocument("t1", {"text": "a\0b \ud800"}, "t1\0@0", "name\0", None, -5))
-    [found] = documents(alice)
-    assert (found["content"], found["sourceId"]) == ({"text": "a�b �"}, "t1�@0")
-    assert (found["sourceName"], found["pageNumber"]) == ("name�", None)
+    answer_with(FoundDocument("t1", {"text": "a\0b \ud800"}, "t1\0@0", "name\0", None, -5))
+    [document] = documents(alice)
+    assert (document["content"], document["sourceId"]) == ({"text": "a�b �"}, "t1�@0")
+    assert (document["sourceName"], document["pageNumber"]) == ("name�", None)

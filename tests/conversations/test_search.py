@@ -1,4 +1,4 @@
-"""`GET /conversations/search`: whose conversations are found, and how the answer reads."""
+"""`GET /conversations/search`: which conversations a user finds, and what the response looks like."""
 
 from collections.abc import Callable
 from typing import Any
@@ -32,10 +32,10 @@ def ids(client: APIClient, query: str, **parameters: Any) -> list[str]:
     return [hit["id"] for hit in ask(client, query, **parameters)]
 
 
-def talk(user: User, conversation_id: str, said: str, **columns: Any) -> Conversation:
-    made = build.conversation(user, conversation_id, **columns)
-    build.answer(build.question(made, said), "I see.")
-    return made
+def talk(user: User, conversation_id: str, text: str, **columns: Any) -> Conversation:
+    conversation = build.conversation(user, conversation_id, **columns)
+    build.answer(build.question(conversation, text), "I see.")
+    return conversation
 
 
 def test_everybody_finds_their_own_conversations_alone(client_of: ClientOf, users: dict[str, User]) -> None:
@@ -54,25 +54,25 @@ def test_a_strangers_words_are_never_found_or_suggested(
     talk(users["bob"], "his", "the codename is xanadu 秘密", title="xanadu 秘密")
     talk(users["alice"], "hers", "the weather in spring")
     indexing.index_what_is_new()
-    found = ask(client_of("alice"), query)
-    assert [hit["id"] for hit in found] == (["hers"] if "weather" in query else [])
-    assert "xanadu" not in str(found)
+    hits = ask(client_of("alice"), query)
+    assert [hit["id"] for hit in hits] == (["hers"] if "weather" in query else [])
+    assert "xanadu" not in str(hits)
 
 
 def test_what_the_index_says_is_confirmed_by_the_rows(client_of: ClientOf, users: dict[str, User]) -> None:
-    """Whatever went wrong in the index, nobody reads a conversation that is not theirs."""
-    his = talk(users["bob"], "his", "the codename is xanadu")
-    key = his.messages.first().pk
+    """Even if the index is wrong, nobody reads a conversation of somebody else."""
+    bobs = talk(users["bob"], "his", "the codename is xanadu")
+    key = bobs.messages.first().pk
     scope = f"user:{users['alice'].pk}"
-    index.write(index.Group(indexing.KIND, his.pk, (scope,), scope), [index.Document(key, "the codename is xanadu")])
-    hers = talk(users["alice"], "hers", "nothing of that kind")
-    index.write(index.Group(indexing.KIND, hers.pk, (scope,), scope), [index.Document(key, "the codename is xanadu")])
-    found = ask(client_of("alice"), "xanadu")
-    assert found == [
+    index.write(index.Group(indexing.KIND, bobs.pk, (scope,), scope), [index.Document(key, "the codename is xanadu")])
+    alices = talk(users["alice"], "hers", "nothing of that kind")
+    index.write(index.Group(indexing.KIND, alices.pk, (scope,), scope), [index.Document(key, "the codename is xanadu")])
+    hits = ask(client_of("alice"), "xanadu")
+    assert hits == [
         {
             "id": "hers",
             "title": "New conversation",
-            "lastUpdatedTime": found[0]["lastUpdatedTime"],
+            "lastUpdatedTime": hits[0]["lastUpdatedTime"],
             "botId": None,
             "highlights": None,
         }
@@ -80,15 +80,15 @@ def test_what_the_index_says_is_confirmed_by_the_rows(client_of: ClientOf, users
 
 
 def test_a_hit_reads_as_the_contract_says(client_of: ClientOf, users: dict[str, User]) -> None:
-    made = talk(users["alice"], "c1", "Who lives in a lighthouse by the river?", title="Lighthouses & keepers")
-    build.answer(build.question(made, "And the <b>lighthouse</b> at sea?"), "A lighthouse keeper.")
+    conversation = talk(users["alice"], "c1", "Who lives in a lighthouse by the river?", title="Lighthouses & keepers")
+    build.answer(build.question(conversation, "And the <b>lighthouse</b> at sea?"), "A lighthouse keeper.")
     indexing.index_what_is_new()
-    made.refresh_from_db()
+    conversation.refresh_from_db()
     assert ask(client_of("alice"), "lighthouse") == [
         {
             "id": "c1",
             "title": "Lighthouses & keepers",
-            "lastUpdatedTime": float(int(made.updated_at.timestamp() * 1000)),
+            "lastUpdatedTime": float(int(conversation.updated_at.timestamp() * 1000)),
             "botId": None,
             "highlights": [
                 {
@@ -118,9 +118,9 @@ def test_who_wants_snake_case_gets_it(client_of: ClientOf, users: dict[str, User
 
 
 def test_a_conversation_is_one_hit_however_often_it_answers(client_of: ClientOf, users: dict[str, User]) -> None:
-    made = talk(users["alice"], "c1", "about lighthouses", title="lighthouses")
+    conversation = talk(users["alice"], "c1", "about lighthouses", title="lighthouses")
     for number in range(5):
-        build.exchange(made, f"more about lighthouses, number {number}")
+        build.exchange(conversation, f"more about lighthouses, number {number}")
     indexing.index_what_is_new()
     (hit,) = ask(client_of("alice"), "lighthouses")
     (title, body) = hit["highlights"]
@@ -193,29 +193,29 @@ def test_no_query_is_a_fault_of_the_server(client_of: ClientOf, query: str) -> N
 
 
 def test_files_reasoning_and_tools_are_not_searched(client_of: ClientOf, users: dict[str, User]) -> None:
-    made = build.conversation(users["alice"], "c1")
+    conversation = build.conversation(users["alice"], "c1")
     blocks = [
         {"contentType": "reasoning", "text": "hidden", "signature": "", "redactedContent": ""},
         {"contentType": "toolUse", "body": {"toolUseId": "t", "name": "hidden", "input": {"q": "hidden"}}},
         {"contentType": "text", "body": "shown"},
     ]
-    build.answer(build.question(made, "a question"), "", content=blocks)
+    build.answer(build.question(conversation, "a question"), "", content=blocks)
     indexing.index_what_is_new()
     assert ids(client_of("alice"), "shown") == ["c1"]
     assert ids(client_of("alice"), "hidden") == []
 
 
 def test_every_branch_is_searched(client_of: ClientOf, users: dict[str, User]) -> None:
-    made = build.conversation(users["alice"], "c1")
-    build.exchange(made, "the first wording")
-    build.exchange(made, "the edited wording")
+    conversation = build.conversation(users["alice"], "c1")
+    build.exchange(conversation, "the first wording")
+    build.exchange(conversation, "the edited wording")
     indexing.index_what_is_new()
     assert ids(client_of("alice"), "first wording") == ids(client_of("alice"), "edited wording") == ["c1"]
 
 
 def test_what_a_publication_holds_is_not_indexed() -> None:
     user = local.local_user("alice")
-    made = build.conversation(user, "c1")
-    Conversation.objects.filter(pk=made.pk).update(user=None, publication_id="p1")
-    build.exchange(made, "said to a published bot")
+    conversation = build.conversation(user, "c1")
+    Conversation.objects.filter(pk=conversation.pk).update(user=None, publication_id="p1")
+    build.exchange(conversation, "said to a published bot")
     assert indexing.index_what_is_new() == 0

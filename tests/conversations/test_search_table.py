@@ -21,8 +21,8 @@ def alice(client_of: ClientOf) -> APIClient:
     alice.get("/conversations")
     user = User.objects.get(username="alice")
     for conversation_id, (title, question, answer) in CONVERSATIONS.items():
-        made = build.conversation(user, conversation_id, title=title)
-        build.answer(build.question(made, question), answer)
+        conversation = build.conversation(user, conversation_id, title=title)
+        build.answer(build.question(conversation, question), answer)
     indexing.index_what_is_new()
     return alice
 
@@ -30,21 +30,21 @@ def alice(client_of: ClientOf) -> APIClient:
 def test_every_query_finds_what_it_is_to_find(alice: APIClient) -> None:
     wrong = {}
     for query, expected in QUERIES.items():
-        found = [hit["id"] for hit in alice.get("/conversations/search", {"query": query}).json()]
-        if found[:1] != expected[:1] or set(found) != set(expected):
-            wrong[query] = found
+        ids = [hit["id"] for hit in alice.get("/conversations/search", {"query": query}).json()]
+        if ids[:1] != expected[:1] or set(ids) != set(expected):
+            wrong[query] = ids
     assert wrong == {}
 
 
 def test_every_hit_shows_where(alice: APIClient) -> None:
-    """Each fragment is a piece of what was written, with something between `<em>` and `</em>`."""
+    """Each fragment is a part of the title or of a message, with something between `<em>` and `</em>`."""
     for query, expected in QUERIES.items():
         for hit in alice.get("/conversations/search", {"query": query}).json():
-            title, *said = CONVERSATIONS[hit["id"]]
+            title, *bodies = CONVERSATIONS[hit["id"]]
             assert hit["highlights"], (query, expected)
             for highlight in hit["highlights"]:
-                written = [title] if highlight["fieldName"] == "Title" else said
+                texts = [title] if highlight["fieldName"] == "Title" else bodies
                 for fragment in highlight["fragments"]:
                     assert "<em>" in fragment
                     plain = unescape(fragment.replace("<em>", "").replace("</em>", ""))
-                    assert any(plain in one for one in written), fragment
+                    assert any(plain in text for text in texts), fragment

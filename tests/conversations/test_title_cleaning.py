@@ -1,4 +1,4 @@
-"""What makes a title of a model's answer, what does not, and where a long one is cut."""
+"""Which replies of a model make a title, which do not, and where a long title is cut."""
 
 import unicodedata
 
@@ -8,12 +8,12 @@ from conversations.titles.cleaning import beginning, cut, proposed, tidy
 from conversations.titles.proposing import INSTRUCTION
 
 
-def title(said: str) -> str:
-    return proposed(said, INSTRUCTION)
+def title(reply: str) -> str:
+    return proposed(reply, INSTRUCTION)
 
 
 @pytest.mark.parametrize(
-    "said",
+    "reply",
     [
         "Brot backen",
         "Brot backen.",
@@ -68,8 +68,8 @@ def title(said: str) -> str:
         "\u2067Brot backen\u2069",
     ],
 )
-def test_what_models_put_around_a_title_is_taken_away(said: str) -> None:
-    assert title(said).replace("back en", "backen") == "Brot backen"
+def test_what_models_put_around_a_title_is_taken_away(reply: str) -> None:
+    assert title(reply).replace("back en", "backen") == "Brot backen"
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_a_title_stays_as_it_is(kept: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "said",
+    "reply",
     [
         "",
         " \n\t ",
@@ -160,17 +160,21 @@ def test_a_title_stays_as_it_is(kept: str) -> None:
         "To bake bread you need flour, water, salt and yeast, and " + "patience, " * 20,
     ],
 )
-def test_nonsense_is_no_title(said: str) -> None:
-    assert title(said) == ""
+def test_nonsense_is_no_title(reply: str) -> None:
+    assert title(reply) == ""
 
 
 # ---- Cutting --------------------------------------------------------------------------------------------------------
 
 
 def columns(text: str) -> int:
+    """Columns that a text takes on a screen: two for a wide character, none for a combining one."""
     for whole in ("👩‍👩‍👧", "🇩🇪", "🇫🇷", "👍🏽"):
         text = text.replace(whole, "あ")
-    return sum(2 if unicodedata.east_asian_width(each) in "WF" else not unicodedata.combining(each) for each in text)
+    return sum(
+        2 if unicodedata.east_asian_width(character) in "WF" else not unicodedata.combining(character)
+        for character in text
+    )
 
 
 @pytest.mark.parametrize(
@@ -192,10 +196,10 @@ def columns(text: str) -> int:
     ],
 )
 def test_no_title_is_longer_than_a_hundred_characters_or_columns(line: str) -> None:
-    found = cut(tidy(line))
-    assert 1 < len(found) <= 100
-    assert columns(found) <= 100
-    assert found.endswith("…")
+    shortened = cut(tidy(line))
+    assert 1 < len(shortened) <= 100
+    assert columns(shortened) <= 100
+    assert shortened.endswith("…")
 
 
 def test_what_fits_is_not_cut() -> None:
@@ -221,8 +225,8 @@ def test_right_to_left_loses_its_end_in_reading_order() -> None:
 @pytest.mark.parametrize("whole", ["e\u0304\u0301", "👩‍👩‍👧", "🇩🇪", "👍🏽", "नि"])
 def test_nothing_that_is_seen_as_one_is_cut_in_two(whole: str) -> None:
     for before in range(90, 100):
-        found = cut("x" * before + whole * 20)
-        kept = found.removesuffix("…")[before:]
+        shortened = cut("x" * before + whole * 20)
+        kept = shortened.removesuffix("…")[before:]
         assert kept == whole * (len(kept) // len(whole))
 
 
@@ -230,7 +234,7 @@ def test_nothing_that_is_seen_as_one_is_cut_in_two(whole: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "found"),
+    ("text", "expected"),
     [
         ("Wie backe ich\n\n  Brot?", "Wie backe ich Brot?"),
         ("???", "???"),
@@ -241,8 +245,8 @@ def test_nothing_that_is_seen_as_one_is_cut_in_two(whole: str) -> None:
         ("\u200b\u200e\u3164\u2800\x00", ""),
     ],
 )
-def test_the_beginning_of_a_text_is_one_line_of_what_can_be_seen(text: str, found: str) -> None:
-    assert beginning(text) == found
+def test_the_beginning_of_a_text_is_one_line_of_what_can_be_seen(text: str, expected: str) -> None:
+    assert beginning(text) == expected
 
 
 def test_a_beginning_is_cut_like_a_title() -> None:

@@ -1,4 +1,4 @@
-"""Titles: proposed by a model, never stored unasked, and there even when the model is not."""
+"""Titles: a model proposes them, only the client stores them, and there is one even when the model fails."""
 
 from collections.abc import Callable
 from typing import Any
@@ -37,9 +37,9 @@ def test_the_title_model_is_asked_and_nothing_is_stored(alice: APIClient, emulat
     assert read(alice, "c1")["title"] == "New conversation"
     call = ModelCall.objects.get(purpose="title")
     assert (call.model, call.conversation_external_id) == (settings.TITLE_MODEL, "c1")
-    asked = emulator.requests()[-1]["body"]
-    assert [message["role"] for message in asked["messages"]] == ["user", "assistant", "user"]
-    assert "cachePoint" not in str(asked)
+    request = emulator.requests()[-1]["body"]
+    assert [message["role"] for message in request["messages"]] == ["user", "assistant", "user"]
+    assert "cachePoint" not in str(request)
 
 
 @pytest.mark.parametrize(
@@ -89,9 +89,9 @@ def test_the_title_is_asked_for_in_the_language_of_the_conversation(alice: APICl
     say(alice, "c2", "パンの焼き方を教えてください。")
     emulator.script(text="タイトル：「パンの焼き方」")
     assert proposed(alice, "c2") == "パンの焼き方"
-    *conversation, asked = emulator.requests()[-1]["body"]["messages"]
+    *conversation, instruction = emulator.requests()[-1]["body"]["messages"]
     assert conversation[0]["content"] == [{"text": "パンの焼き方を教えてください。"}]
-    assert "in the language of the conversation" in asked["content"][0]["text"]
+    assert "in the language of the conversation" in instruction["content"][0]["text"]
     emulator.script(fault="AccessDeniedException")
     assert proposed(alice, "c2") == "パンの焼き方を教えてください。"
 
@@ -117,8 +117,8 @@ def test_an_empty_conversation_has_its_title(alice: APIClient, emulator: Emulato
 
 
 def test_a_conversation_whose_only_question_failed_has_a_title_too(alice: APIClient, emulator: Emulator) -> None:
-    made = build.conversation(User.objects.get(username="alice"), "c2")
-    build.question(made, "Is anybody there?", outcome="failed")
+    conversation = build.conversation(User.objects.get(username="alice"), "c2")
+    build.question(conversation, "Is anybody there?", outcome="failed")
     emulator.script(text="Calling out")
     assert proposed(alice, "c2") == "Calling out"
 
@@ -126,5 +126,5 @@ def test_a_conversation_whose_only_question_failed_has_a_title_too(alice: APICli
 def test_a_client_gives_the_title(alice: APIClient) -> None:
     assert alice.patch("/conversation/c1/title", {"newTitle": "Brot"}, format="json").json() is None
     assert read(alice, "c1")["title"] == "Brot"
-    for refused in ({}, {"newTitle": ""}, {"newTitle": 5}, {"newTitle": "x" * 1001}):
-        assert alice.patch("/conversation/c1/title", refused, format="json").status_code == 400
+    for body in ({}, {"newTitle": ""}, {"newTitle": 5}, {"newTitle": "x" * 1001}):
+        assert alice.patch("/conversation/c1/title", body, format="json").status_code == 400

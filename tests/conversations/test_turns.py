@@ -1,4 +1,4 @@
-"""Turns over REST: what is asked, what is stored, what is told."""
+"""Turns over REST: the request to the model, what is stored, and the response."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -18,7 +18,7 @@ ClientOf = Callable[..., APIClient]
 
 
 def user(client: APIClient) -> User:
-    """The row behind a client; its first request makes it."""
+    """The row of a client's user. The client's first request creates it."""
     client.get("/conversations")
     return User.objects.latest("created_at")
 
@@ -129,8 +129,8 @@ def test_a_killed_turn_can_be_retried_once_its_lease_is_over(client_of: ClientOf
 def test_an_interrupted_answer_is_kept_and_the_retry_is_its_sibling(client_of: ClientOf, emulator: Emulator) -> None:
     alice = client_of("alice")
     conversation = build.conversation(user(alice), "c1")
-    asked = build.question(conversation, "hello", external_id="q1", outcome=Outcome.INTERRUPTED)
-    build.answer(asked, "Ech", stop_reason="interrupted", external_id="partial")
+    question = build.question(conversation, "hello", external_id="q1", outcome=Outcome.INTERRUPTED)
+    build.answer(question, "Ech", stop_reason="interrupted", external_id="partial")
     shown = read(alice, "c1")["messageMap"]["partial"]
     assert shown["stopReason"] == "interrupted"
     answered = say(alice, "c1", "hello", message_id="q1")
@@ -152,10 +152,10 @@ def test_an_interrupted_answer_is_an_ordinary_parent(client_of: ClientOf, emulat
 def test_an_answer_of_a_running_turn_is_not_in_the_map(client_of: ClientOf, emulator: Emulator) -> None:
     alice = client_of("alice")
     conversation = build.conversation(user(alice), "c1")
-    asked = build.question(
+    question = build.question(
         conversation, "hello", external_id="q1", outcome=Outcome.INTERRUPTED, lease=timedelta(seconds=60)
     )
-    build.answer(asked, "Ech", stop_reason="interrupted", external_id="partial")
+    build.answer(question, "Ech", stop_reason="interrupted", external_id="partial")
     assert set(read(alice, "c1")["messageMap"]) == {"system", "q1"}
     assert say(alice, "c1", "next", parent="partial").status_code == 409
 

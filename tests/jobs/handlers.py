@@ -6,8 +6,6 @@ from django.db import connection, transaction
 
 from bedrock_chat.jobs.queue import Claimed
 
-TABLE = "CREATE TABLE job_effects (number integer NOT NULL)"
-
 
 def _write(number: int) -> None:
     with connection.cursor() as cursor:

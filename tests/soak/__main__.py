@@ -1,8 +1,8 @@
-"""`make soak`: ten minutes of everything at once while processes are killed, and then: is what was told what is stored?
+"""`make soak`: ten minutes of everything at once while processes are killed, then a check of what is stored.
 
-Clients over REST, SSE and WebSocket hold conversations, edit in parallel, stop, delete and retry; the model throttles,
-breaks off and is slow; every few seconds a web process or a worker is killed with SIGKILL and started again. In the end
-nothing may be lost, nothing there twice, no lease left, no file without its owner or the other way round.
+Clients over REST, SSE and WebSocket hold conversations, edit in parallel, stop, delete and retry. The model throttles,
+breaks off and is slow. Every few seconds a web process or a worker is killed with SIGKILL and started again. In the end
+nothing may be lost or stored twice. No lease may be left, no file without an owner, and no owner without its file.
 """
 
 import argparse
@@ -42,30 +42,36 @@ def say(text: str) -> None:
 
 
 def live(person: Person, number: int, over: threading.Event) -> None:
-    """What one client does until it is over: conversations of a few turns, some of them shared between two hands."""
+    """What one client does until `over` is set: conversations of one to six turns.
+
+    1. Ask a question, below the last answer, over a random transport. Stop some of them. Before some of them,
+       send two edits at once.
+    2. Read the conversation to know the last answer. If there is none, go on below `null` or leave the conversation.
+    3. Delete some of the conversations.
+    """
     chance = person.random
-    made = 0
+    count = 0
     while not over.is_set():
-        made += 1
-        conversation = f"{person.name}-{number}-{made:05}"
+        count += 1
+        conversation = f"{person.name}-{number}-{count:05}"
         parent: str | None = None
         for turn in range(chance.randint(1, 6)):
             if over.is_set():
                 return
             prompt = chance.choices([text for text, _ in PROMPTS], [weight for _, weight in PROMPTS])[0]
             text = f"{conversation} turn {turn} {prompt}"
-            how = chance.choice(("rest", "sse", "sse", "ws"))
+            transport = chance.choice(("rest", "sse", "sse", "ws"))
             if chance.random() < 0.1:
                 edits = [
-                    threading.Thread(target=person.ask, args=(conversation, f"{text} edit {n}", parent, each))
-                    for n, each in enumerate(("rest", "sse"))
+                    threading.Thread(target=person.ask, args=(conversation, f"{text} edit {n}", parent, edit_transport))
+                    for n, edit_transport in enumerate(("rest", "sse"))
                 ]
                 for edit in edits:
                     edit.start()
                 for edit in edits:
                     edit.join()
-            options = {"stop_after": 20} if how == "sse" and "pace" in prompt and chance.random() < 0.2 else {}
-            person.ask(conversation, text, parent, how, **options)
+            options = {"stop_after": 20} if transport == "sse" and "pace" in prompt and chance.random() < 0.2 else {}
+            person.ask(conversation, text, parent, transport, **options)
             status, stored = person.call("GET", f"/conversation/{conversation}")
             if status != 200:
                 break
@@ -79,6 +85,12 @@ def live(person: Person, number: int, over: threading.Event) -> None:
 
 
 def run(minutes: float, url: str, folder: Path, seed: int) -> dict[str, Any]:
+    """The report of a run.
+
+    1. Start the deployment and a thread for each client.
+    2. Until the time is over, kill a process every 3 to 10 seconds.
+    3. Let the clients finish their questions, then check what is stored.
+    """
     record, over, chance = Record(), threading.Event(), random.Random(seed)
     with Emulator() as bedrock, Deployment(url, folder, bedrock.url) as deployment:
         tokens = {f"user{n}": deployment.issue_token(f"user{n}") for n in range(USERS)}
@@ -87,7 +99,7 @@ def run(minutes: float, url: str, folder: Path, seed: int) -> dict[str, Any]:
             for n, (name, token) in enumerate(tokens.items())
             for client in range(CLIENTS_EACH)
         ]
-        threads = [threading.Thread(target=live, args=(each, n, over)) for n, each in enumerate(people)]
+        threads = [threading.Thread(target=live, args=(person, n, over)) for n, person in enumerate(people)]
         for thread in threads:
             thread.start()
         killed: Counter[str] = Counter()
@@ -95,7 +107,7 @@ def run(minutes: float, url: str, folder: Path, seed: int) -> dict[str, Any]:
         while time.monotonic() < end:
             time.sleep(chance.uniform(3, 10))
             killed[deployment.kill_one(chance)] += 1
-            say(f"{len(record.told)} questions, killed {dict(killed)}")
+            say(f"{len(record.exchanges)} questions, killed {dict(killed)}")
         over.set()
         for thread in threads:
             thread.join()
@@ -110,13 +122,13 @@ def main() -> int:
     parser.add_argument("--database", choices=["sqlite", "postgresql"], default="sqlite")
     parser.add_argument("--seed", type=int, default=int(time.time()))
     arguments = parser.parse_args()
-    with contextlib.ExitStack() as after:
-        folder = Path(after.enter_context(tempfile.TemporaryDirectory(prefix="bedrock-chat-soak-")))
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bedrock-chat-soak-")))
         url = f"sqlite:///{folder}/soak.sqlite3"
         if arguments.database == "postgresql":
-            url = after.enter_context(postgresql())
-        found = run(arguments.minutes, url, folder, arguments.seed)
-    report = {"database": arguments.database, "seed": arguments.seed, "cores": os.cpu_count(), **found}
+            url = stack.enter_context(postgresql())
+        results = run(arguments.minutes, url, folder, arguments.seed)
+    report = {"database": arguments.database, "seed": arguments.seed, "cores": os.cpu_count(), **results}
     print(json.dumps(report, indent=1))
     return 1 if report["findings"] else 0
 

@@ -1,5 +1,5 @@
 """Clients of a server that is being killed: they ask, stop, edit and delete, retry as the documentation says, and
-remember what they were told.
+record what they received.
 """
 
 import base64
@@ -25,14 +25,14 @@ PATIENCE = 90.0
 
 
 @dataclass
-class Told:
-    """One question and what its client was told of it in the end."""
+class Exchange:
+    """One question and what its client received for it in the end."""
 
     user: str
     conversation: str
     question: str
     content: list[dict[str, Any]]
-    how: str
+    transport: str
     text: str | None = None  # None: there is no answer
     answer: str | None = None
     stop_reason: str = ""
@@ -42,26 +42,26 @@ class Told:
 
 @dataclass
 class Record:
-    """All that the clients of a run were told."""
+    """All that the clients of a run received, and the conversations that they deleted."""
 
-    told: list[Told] = field(default_factory=list)
+    exchanges: list[Exchange] = field(default_factory=list)
     deleted: set[tuple[str, str]] = field(default_factory=set)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def add(self, told: Told) -> None:
+    def add(self, exchange: Exchange) -> None:
         with self.lock:
-            self.told.append(told)
+            self.exchanges.append(exchange)
 
 
 class Again(Exception):
-    """Nothing was decided: ask again, under the same id, after so many seconds."""
+    """The question has no answer yet: ask again, under the same id, after so many seconds."""
 
     def __init__(self, seconds: float = 0.3) -> None:
         self.seconds = seconds
 
 
 class Person:
-    """Somebody with a token, who finds any of the servers that are up."""
+    """A client with a token. It picks one of the servers at random for each request."""
 
     def __init__(self, name: str, token: str, urls: list[str], record: Record, seed: int) -> None:
         self.name, self.token, self.urls, self.record = name, token, urls, record
@@ -73,7 +73,7 @@ class Person:
         return self.random.choice(self.urls)
 
     def call(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
-        """Until some server answers with less than a 500."""
+        """Tries until a server answers with a status below 500. Raises TimeoutError after PATIENCE seconds."""
         end = time.monotonic() + PATIENCE
         while time.monotonic() < end:
             try:
@@ -86,64 +86,71 @@ class Person:
             time.sleep(0.3)
         raise TimeoutError(f"{method} {path}")
 
-    def ask(self, conversation: str, text: str, parent: str | None, how: str, **options: Any) -> Told:
-        """Asks until there is an answer, or none and that is certain."""
+    def ask(self, conversation: str, text: str, parent: str | None, transport: str, **options: Any) -> Exchange:
+        """Asks until there is an answer, or until it is certain that there is none. Adds the exchange to the record."""
         content: list[dict[str, Any]] = [{"contentType": "text", "body": text}]
         if self.random.random() < 0.15:
             content.append({"contentType": "image", "mediaType": "image/png", "body": self._image()})
         question = f"q{self.random.getrandbits(64):016x}"
-        told = Told(self.name, conversation, question, content, how)
+        exchange = Exchange(self.name, conversation, question, content, transport)
         message = {"content": content, "model": MODEL, "messageId": question, "parentMessageId": parent}
         body = {"conversationId": conversation, "message": message}
         end = time.monotonic() + PATIENCE
-        attempt = {"rest": self._rest, "sse": self._sse, "ws": self._ws}[how]
+        attempt = {"rest": self._rest, "sse": self._sse, "ws": self._ws}[transport]
         while True:
-            told.tries += 1
+            exchange.tries += 1
             try:
-                attempt(body, told, **options)
+                attempt(body, exchange, **options)
                 break
             except Again as again:
                 time.sleep(again.seconds)
             except (httpx.HTTPError, WebSocketException, OSError):
                 time.sleep(0.3)
             if time.monotonic() > end:
-                told.problem = f"no end after {told.tries} tries"
+                exchange.problem = f"no end after {exchange.tries} tries"
                 break
-        self.record.add(told)
-        return told
+        self.record.add(exchange)
+        return exchange
 
     # ---- REST ----
 
-    def _rest(self, body: Any, told: Told, **_: Any) -> None:
+    def _rest(self, body: Any, exchange: Exchange, **_: Any) -> None:
         response = self.http.post(f"{self.url}/conversation", json=body)
         if response.status_code == 200:
             message = response.json()["message"]
-            told.text = "".join(part["body"] for part in message["content"] if part["contentType"] == "text")
-            told.stop_reason = message.get("stopReason", "end")
+            exchange.text = "".join(part["body"] for part in message["content"] if part["contentType"] == "text")
+            exchange.stop_reason = message.get("stopReason", "end")
             return
-        self._refused(response.status_code, response.json(), told, response.headers.get("Retry-After"))
+        self._refused(response.status_code, response.json(), exchange, response.headers.get("Retry-After"))
 
-    def _refused(self, status: int, body: Any, told: Told, after: str | None = None) -> None:
-        """What the documentation says to do about a status."""
+    def _refused(self, status: int, body: Any, exchange: Exchange, after: str | None = None) -> None:
+        """Does what the documentation says for a status. Raises Again where it says to retry."""
         if status in (409, 429, 502, 503, 504) and "stopped" not in body["detail"]:
             raise Again(min(2.0, float(after or 0.3)))
-        if status in (404, 409):  # deleted meanwhile, or stopped before any word
-            told.stop_reason = "none"
+        if status in (404, 409):  # deleted meanwhile, or stopped before the first word
+            exchange.stop_reason = "none"
             return
-        told.problem = f"{status}: {body['detail']}"
+        exchange.problem = f"{status}: {body['detail']}"
 
     # ---- Server-Sent Events ----
 
-    def _sse(self, body: Any, told: Told, *, stop_after: int = 0) -> None:
+    def _sse(self, body: Any, exchange: Exchange, *, stop_after: int = 0) -> None:
+        """Asks over SSE. With `stop_after`, stops the turn after so many characters.
+
+        1. Post the question and read the events, up to `message_stop`.
+        2. If the stream ends before, connect again, up to six times in all. Once an event has come, this reads the
+           question's stream from the last event's id on.
+        3. Raise Again after an `error` that is not to be resumed, and after the last connection.
+        """
         last, text, begun = "", "", False
-        stream = f"/conversation/{told.conversation}/{told.question}"
+        stream = f"/conversation/{exchange.conversation}/{exchange.question}"
         for _ in range(6):
             ways = ("GET", f"{stream}/stream", None) if begun else ("POST", "/conversation", body)
             headers = {"Accept": "text/event-stream", "Last-Event-ID": last}
             try:
                 with self.http.stream(ways[0], self.url + ways[1], json=ways[2], headers=headers) as response:
                     if response.status_code != 200:
-                        self._refused(response.status_code, json.loads(response.read()), told)
+                        self._refused(response.status_code, json.loads(response.read()), exchange)
                         return
                     for name, event_id, data in events(response):
                         last, begun = event_id or last, True
@@ -155,8 +162,8 @@ class Person:
                                 stop_after = 0
                                 self.http.post(f"{self.url}{stream}/stop")
                         elif name == "message_stop":
-                            told.text = text if data["answerId"] else None
-                            told.answer, told.stop_reason = data["answerId"], data["stopReason"]
+                            exchange.text = text if data["answerId"] else None
+                            exchange.answer, exchange.stop_reason = data["answerId"], data["stopReason"]
                             return
                         elif name == "error" and not data.get("resume"):
                             raise Again
@@ -166,7 +173,11 @@ class Person:
 
     # ---- The WebSocket ----
 
-    def _ws(self, body: Any, told: Told, **_: Any) -> None:
+    def _ws(self, body: Any, exchange: Exchange, **_: Any) -> None:
+        """Asks over the WebSocket: sends the body in parts, then reads frames to the end.
+
+        Raises Again after an ERROR, unless the conversation was deleted.
+        """
         text = ""
         raw = json.dumps(body)
         with connect(self.url.replace("http", "ws", 1) + "/ws", open_timeout=5) as opened:
@@ -178,22 +189,22 @@ class Person:
                 frame = opened.recv(60)
                 if not str(frame).startswith("{"):
                     continue
-                said = json.loads(frame)
-                if said["status"] == "STREAMING":
-                    text += said["completion"]
-                elif said["status"] == "STREAMING_END":
-                    told.text, told.stop_reason = text, said["stop_reason"]
-                    if told.stop_reason == "stopped" and not text:
-                        told.text = None
+                message = json.loads(frame)
+                if message["status"] == "STREAMING":
+                    text += message["completion"]
+                elif message["status"] == "STREAMING_END":
+                    exchange.text, exchange.stop_reason = text, message["stop_reason"]
+                    if exchange.stop_reason == "stopped" and not text:
+                        exchange.text = None
                     return
-                elif said["status"] == "ERROR":
-                    if "deleted" in said["reason"]:
-                        told.stop_reason = "none"
+                elif message["status"] == "ERROR":
+                    if "deleted" in message["reason"]:
+                        exchange.stop_reason = "none"
                         return
                     raise Again
 
     def _image(self) -> str:
-        """A small picture that few others have."""
+        """A small picture in base64 that few other messages have."""
         comment = b"tEXt" + b"soak\0%d" % self.random.getrandbits(16 if self.random.random() < 0.5 else 64)
         chunk = (len(comment) - 4).to_bytes(4) + comment + zlib.crc32(comment).to_bytes(4)
         return base64.b64encode(PNG[:-PNG_END] + chunk + PNG[-PNG_END:]).decode()

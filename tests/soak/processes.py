@@ -1,4 +1,4 @@
-"""Two web processes and two workers on one database, any of which may be killed and comes back."""
+"""Two web processes and two workers on one database. Any of them can be killed and is then started again."""
 
 import os
 import random
@@ -18,9 +18,11 @@ GRACE_SECONDS = 20
 
 
 class Deployment:
+    """The processes, and the folder that holds their data and their log. A context manager starts and ends them."""
+
     def __init__(self, database_url: str, folder: Path, bedrock_url: str) -> None:
-        ours = ("DATABASE_URL", "SECRET_KEY", "COGNITO_USER_POOL_ID", "REDIS_URL")
-        kept = {name: value for name, value in os.environ.items() if name not in ours}
+        removed = ("DATABASE_URL", "SECRET_KEY", "COGNITO_USER_POOL_ID", "REDIS_URL")
+        kept = {name: value for name, value in os.environ.items() if name not in removed}
         self.folder = folder
         self.environment = {
             **kept,

@@ -1,4 +1,4 @@
-"""Servers as processes, on the kind of database that this run of the tests is for."""
+"""Servers as processes, on the kind of database that this test run uses."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -22,7 +22,7 @@ def bedrock() -> Iterator[Emulator]:
 
 @pytest.fixture(scope="module")
 def serve(data: Path, database_url: str, bedrock: Emulator) -> Iterator[Serve]:
-    """Starts a server, `serve(TURNS="2")`; all of a module share one database. They end with the module."""
+    """Starts a server: `serve(TURNS="2")`. The servers of a test module share one database and end with the module."""
     with ExitStack() as stack:
         count = 0
 

@@ -1,4 +1,4 @@
-"""A process killed in mid-answer: the question and what was said are there, and the user goes on from them."""
+"""A process killed in mid-answer: the question and the partial answer are stored, and the user goes on from them."""
 
 import os
 import signal
@@ -53,19 +53,22 @@ def test_a_killed_process_leaves_question_and_partial_answer_to_go_on_from(
 ) -> None:
     doomed = serve()
     prompt = "[[words:9]] [[silence:30:after:4:times:1]]"
-    with socket(doomed) as opened, asking(doomed, alice, "early", "[[silence:30:times:1]] hi", message_id="q") as early:
+    with (
+        socket(doomed) as websocket,
+        asking(doomed, alice, "early", "[[silence:30:times:1]] hi", message_id="q") as early,
+    ):
         early.until("message_start")
         for number in range(3):
             with asking(doomed, alice, f"killed-{number}", f"{number} {prompt}", message_id="q") as listener:
                 listener.until("text")
-        send(opened, alice, {"conversationId": "socket", "message": _message(prompt)})
-        opened.recv(10)
+        send(websocket, alice, {"conversationId": "socket", "message": _message(prompt)})
+        websocket.recv(10)
         time.sleep(0.6)  # CHECKPOINT_SECONDS is 0.2 here
         running_now = open_(server, alice, "killed-0")
         assert running_now["lastMessageId"] == "q"  # its turn runs: the answer is not there yet
         kill(doomed)
     status, _ = server.call("POST", "/conversation", _body("killed-0", f"0 {prompt}", "q"), token=alice)
-    assert status == 409  # for others, the lease still lives
+    assert status == 409  # other processes see a lease that has not expired
     time.sleep(LEASE_SECONDS + 0.3)
     for conversation in ("killed-0", "killed-1", "killed-2", "socket"):
         last = last_of(open_(server, alice, conversation))
@@ -106,7 +109,7 @@ def alice_here(client_of: Callable[..., APIClient], transactional_db: None) -> A
 
 
 def listened(conversation: str, text: str, **fields: Any) -> Any:
-    """The events of a turn of this process, one by one."""
+    """The events of a turn that runs in this process and has a listener, one by one."""
     from bedrock_chat.bedrock import catalog
     from bedrock_chat.identity.caller import Caller
     from conversations.content.blocks import Content
@@ -122,7 +125,7 @@ def listened(conversation: str, text: str, **fields: Any) -> Any:
 
 
 def advance(events: Any, texts: int) -> None:
-    """Lets the model say so many words."""
+    """Reads events until the model has sent this many texts."""
     for event in events:
         texts -= isinstance(event, TextDelta)
         if not texts:
@@ -171,7 +174,7 @@ def test_fifty_turns_are_checkpointed_in_one_transaction(alice_here: APIClient, 
 def test_one_turn_that_cannot_be_checkpointed_costs_the_others_nothing(
     alice_here: APIClient, emulator: Emulator
 ) -> None:
-    """A client has given the id of an answer to a question of its own."""
+    """Here a client has given its own question the id that an answer was to have."""
     turns = [listened(f"c{number}", "[[words:9]]", message_external_id="q") for number in range(3)]
     for events in turns:
         advance(events, 3)
@@ -185,15 +188,15 @@ def test_one_turn_that_cannot_be_checkpointed_costs_the_others_nothing(
 
 
 def _answer_id(conversation: str) -> str:
-    (found,) = [each for each in registry.all_running() if each.turn.chat.conversation_external_id == conversation]
-    return found.answer_external_id
+    (running,) = [turn for turn in registry.all_running() if turn.turn.chat.conversation_external_id == conversation]
+    return running.answer_external_id
 
 
 def test_a_turn_waits_for_the_checkpoint_that_is_being_written(alice_here: APIClient, emulator: Emulator) -> None:
     events = listened("c1", "[[words:9]]")
     advance(events, 3)
-    (this,) = registry.all_running()
-    with ThreadPoolExecutor(1) as pool, this.writing:
+    (running,) = registry.all_running()
+    with ThreadPoolExecutor(1) as pool, running.writing:
         closing_ = pool.submit(lambda: [list(events), release_connection(final=True)])
         time.sleep(0.3)
         assert not closing_.done()

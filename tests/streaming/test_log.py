@@ -1,4 +1,4 @@
-"""The log of a turn: everybody gets everything in order, at their own pace, and nobody waits for anybody."""
+"""The log of a turn: every listener gets all events in order, at its own pace, and none waits for another."""
 
 import asyncio
 import itertools
@@ -23,12 +23,12 @@ def texts(count: int) -> list[Any]:
 
 
 async def read(log: Log, offset: int = 0, *, pause: float = 0.0) -> list[Any]:
-    found: list[Any] = []
+    events: list[Any] = []
     async for first, batch in log.follow(offset):
-        assert first == offset + len(found)
-        found += batch
+        assert first == offset + len(events)
+        events += batch
         await asyncio.sleep(pause)
-    return found
+    return events
 
 
 def filled(*events: StreamEvent) -> Log:
@@ -65,9 +65,9 @@ def test_fifty_listeners_hear_all_that_a_thread_tells_as_it_comes() -> None:
     async def listen() -> list[list[Any]]:
         teller = threading.Thread(target=tell)
         teller.start()
-        heard = await asyncio.gather(*(read(log, pause=0.0001 * (number % 5)) for number in range(50)))
+        event_lists = await asyncio.gather(*(read(log, pause=0.0001 * (number % 5)) for number in range(50)))
         await asyncio.to_thread(teller.join)
-        return heard
+        return event_lists
 
     assert asyncio.run(asyncio.wait_for(listen(), 30)) == [events] * 50
 
@@ -144,7 +144,7 @@ EVENTS = st.lists(
 )
 
 
-def said(events: list[Any], kind: type) -> str:
+def text_of(events: list[Any], kind: type) -> str:
     return "".join(event.text for event in events if isinstance(event, kind))
 
 
@@ -155,7 +155,7 @@ def test_joining_loses_nothing_and_keeps_the_order(events: list[Any], first: int
         event for event in events if not isinstance(event, JOINED)
     ]
     for kind in JOINED:
-        assert said(list(joint), kind) == said(events, kind)
+        assert text_of(list(joint), kind) == text_of(events, kind)
     assert all(type(a) is not type(b) for a, b in itertools.pairwise(joint) if isinstance(a, JOINED))
     assert list(positions) == sorted(set(positions))
     assert not positions or positions[-1] == first + len(events)

@@ -129,7 +129,7 @@ def test_a_redis_that_is_away_hinders_no_turn(serve: Serve, alice: str) -> None:
         assert other.call("POST", "/conversation/lonely-stop/q/stop", token=alice) == (200, None)
         begun = time.monotonic()
         assert list(listener)[-1].data["stopReason"] == "stopped"
-        assert time.monotonic() - begun < 1  # the database is asked as if there were no Redis
+        assert time.monotonic() - begun < 1  # it polls the database as often as without Redis
 
 
 def test_a_stream_in_redis_does_not_outlive_its_use(server: LiveServer, alice: str) -> None:
@@ -172,17 +172,17 @@ def test_a_relayed_stream_is_sent_away_when_its_process_leaves(serve: Serve, ser
 def test_a_redis_that_accepts_and_says_nothing_keeps_nobody_waiting(serve: Serve, alice: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as mute:
         address = f"redis://127.0.0.1:{mute.getsockname()[1]}/0"
-        one, two = serve(REDIS_URL=address), serve(REDIS_URL=address)
-        with asking(one, alice, "mute", SLOW, message_id="q") as listener:
+        first, second = serve(REDIS_URL=address), serve(REDIS_URL=address)
+        with asking(first, alice, "mute", SLOW, message_id="q") as listener:
             listener.until("text")
-            events = resume(two, alice, "mute", "q")
+            events = resume(second, alice, "mute", "q")
             list(listener)
     assert events[-1].name == "message_stop"
     assert len(text_of(events).split()) == WORDS
 
 
 def test_a_tool_input_that_few_can_read_does_not_end_the_relay(server: LiveServer, other: LiveServer) -> None:
-    """An integer of more than 64 bits is JSON, and one JSON library's limit is no reason to fall silent."""
+    """An integer of more than 64 bits is valid JSON. A JSON library that cannot write it must not end the relay."""
     code = (
         "import time\nfrom bedrock_chat.bedrock.events import ToolUse\nfrom bedrock_chat.process import redis_client\n"
         "from conversations.streaming import relay\nfrom conversations.streaming.events import Encoded\n"

@@ -1,4 +1,4 @@
-"""Coming back to a turn: to the rest of it, to all of it, from wherever one was."""
+"""Coming back to a turn: a client gets the rest of it, or all of it, from any position."""
 
 import time
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ def other(serve: Serve) -> LiveServer:
 def test_who_comes_back_gets_what_was_missed_and_the_rest(server: LiveServer, alice: str) -> None:
     with asking(server, alice, "missed", SLOW, message_id="q") as listener:
         seen = [*listener.until("message_start"), *listener.until("text")]
-    time.sleep(0.3)  # away, while the model goes on
+    time.sleep(0.3)  # the client is away, while the model goes on
     rest = resume(server, alice, "missed", "q", seen[-1].id)
     assert "message_start" not in names(rest)
     assert rest[-1].name == "message_stop"
@@ -58,9 +58,9 @@ def test_ten_who_come_back_at_different_moments_all_hear_the_same(server: LiveSe
 
     with asking(server, alice, "ten", SLOW, message_id="q") as listener, ThreadPoolExecutor(10) as pool:
         listener.until("message_start")
-        heard = list(pool.map(come, [0.15 * number for number in range(10)]))
+        texts = list(pool.map(come, [0.15 * number for number in range(10)]))
         own = text_of(list(listener))
-    assert set(heard) == {own}
+    assert set(texts) == {own}
 
 
 def test_a_finished_turn_is_told_as_one_sequence(server: LiveServer, alice: str) -> None:
@@ -100,11 +100,11 @@ def test_a_continuation_is_resumed_by_its_questions_id(server: LiveServer, alice
         seen = [*listener.until("message_start"), *listener.until("text")]
     time.sleep(0.5)  # CHECKPOINT_SECONDS is 0.2 here
     stored = server.call("GET", "/conversation/continued", token=alice)[1]
-    its_answer = stored["messageMap"][stored["lastMessageId"]]
-    assert its_answer["stopReason"] == "interrupted"  # so whoever comes back knows to ask for the stream
+    answer = stored["messageMap"][stored["lastMessageId"]]
+    assert answer["stopReason"] == "interrupted"  # so whoever comes back knows to ask for the stream
     with resuming(server, alice, "continued", "q") as listener:
         (start,) = listener.until("message_start")
-    assert its_answer["content"][0]["body"] > start.data["continuedText"] == "This answer stops"
+    assert answer["content"][0]["body"] > start.data["continuedText"] == "This answer stops"
     rest = resume(server, alice, "continued", "q", seen[-1].id)
     assert len(text_of(seen + rest).split()) == WORDS  # only what is new
     assert text_of(resume(server, alice, "continued", "q")).startswith("This answer stops")
@@ -142,8 +142,8 @@ def test_another_process_says_that_it_waits_and_then_tells_the_stored_end(
     with asking(server, alice, "elsewhere", SLOW, message_id="q") as listener:
         seen = listener.until("text")
         with resuming(other, alice, "elsewhere", "q", seen[-1].id) as waiting:
-            told = waiting.until("waiting")
-            assert "follows whole" in told[0].data["detail"]
+            events = waiting.until("waiting")
+            assert "follows whole" in events[0].data["detail"]
             own = list(listener)
             rest = list(waiting)
     assert names(rest) == ["message_start", "text", "message_stop"]
@@ -152,13 +152,13 @@ def test_another_process_says_that_it_waits_and_then_tells_the_stored_end(
 
 def test_a_plain_turn_can_be_waited_for_too(server: LiveServer, alice: str) -> None:
     with ThreadPoolExecutor() as pool:
-        asked = pool.submit(
+        response = pool.submit(
             server.call, "POST", "/conversation", payload("plain", "[[wait:1.5]] hello", message_id="q"), token=alice
         )
         while server.call("GET", "/conversation/plain", token=alice)[0] == 404:
             time.sleep(0.05)
         events = resume(server, alice, "plain", "q")
-        assert asked.result()[0] == 200
+        assert response.result()[0] == 200
     assert names(events) == ["waiting", "message_start", "text", "message_stop"]
 
 

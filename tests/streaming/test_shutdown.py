@@ -1,4 +1,4 @@
-"""The end of a process: running turns have their grace, then everybody gets a last word, and nothing said is lost."""
+"""The end of a process: running turns get a grace period, then every client gets a last message. No text is lost."""
 
 import json
 import signal
@@ -30,15 +30,15 @@ def wait_for_calls(bedrock: Emulator, calls: int) -> None:
         time.sleep(0.02)
 
 
-def last_words(opened: Any) -> list[Any]:
-    """What a socket says until it closes."""
-    said = []
+def last_words(websocket: Any) -> list[Any]:
+    """Everything that a socket receives until it closes."""
+    received = []
     try:
         while True:
-            text = opened.recv(30)
-            said.append(json.loads(text) if text.startswith("{") else text)
+            text = websocket.recv(30)
+            received.append(json.loads(text) if text.startswith("{") else text)
     except ConnectionClosed:
-        return said
+        return received
 
 
 def stored(server: LiveServer, token: str, conversation: str) -> dict[str, Any]:
@@ -48,9 +48,9 @@ def stored(server: LiveServer, token: str, conversation: str) -> dict[str, Any]:
 def test_turns_that_end_within_the_grace_are_whole(serve: Serve, alice: str, bedrock: Emulator) -> None:
     server = serve(SHUTDOWN_GRACE="20")
     slow = "[[words:30]] [[pace:0.05]]"
-    with ThreadPoolExecutor() as pool, socket(server) as opened:
+    with ThreadPoolExecutor() as pool, socket(server) as websocket:
         plain = pool.submit(server.call, "POST", "/conversation", payload("w-plain", slow), token=alice)
-        send(opened, alice, payload("w-socket", slow))
+        send(websocket, alice, payload("w-socket", slow))
         with asking(server, alice, "w-sse", slow, message_id="q") as listener:
             listener.until("text")
             wait_for_calls(bedrock, 3)
@@ -70,7 +70,7 @@ def test_turns_that_end_within_the_grace_are_whole(serve: Serve, alice: str, bed
                 assert len(text_of(list(again)).split()) == 30
             events = list(listener)
         assert events[-1].name == "message_stop"
-        assert [frame["status"] for frame in last_words(opened) if isinstance(frame, dict)][-1] == "STREAMING_END"
+        assert [frame["status"] for frame in last_words(websocket) if isinstance(frame, dict)][-1] == "STREAMING_END"
         status, answered = plain.result()
     assert status == 200
     assert len(answered["message"]["content"][0]["body"].split()) == 30
@@ -94,20 +94,20 @@ def test_when_the_grace_is_over_everybody_gets_a_last_word_and_nothing_is_lost(
         ):
             half.until("text")
             wait_for_calls(bedrock, 4)
-            asked = time.monotonic()
+            signalled = time.monotonic()
             leaving.process.send_signal(signal.SIGTERM)
             half_events, silent_events = list(half), list(silent)
         socket_words, begun_words, idle_words = map(last_words, (busy, begun_only, idle))
         assert leaving.process.wait(10) == 0
-        took = time.monotonic() - asked
-        status, told = plain.result()
+        took = time.monotonic() - signalled
+        status, refusal = plain.result()
     assert 1 <= took < 1 + 5
     for events in (half_events, silent_events):
         assert (events[-1].name, events[-1].data["status"]) == ("error", 503)
         assert events[-1].data["messageId"] == "q"
     assert socket_words[-1]["status"] == begun_words[-1]["status"] == idle_words[-1]["status"] == "ERROR"
     assert "shutting down" in socket_words[-1]["reason"]
-    assert (status, told.get("messageId")) == (503, "q")
+    assert (status, refusal.get("messageId")) == (503, "q")
     for conversation in ("sse", "socket"):
         last = stored(server, alice, conversation)
         answer = last["messageMap"][last["lastMessageId"]]
@@ -117,17 +117,17 @@ def test_when_the_grace_is_over_everybody_gets_a_last_word_and_nothing_is_lost(
 
 
 def test_sockets_that_open_as_the_process_leaves_get_a_last_word_or_none_at_all(serve: Serve, alice: str) -> None:
-    """Whoever gets in is told; whoever comes too late is refused the connection."""
+    """A socket that was accepted gets an ERROR; one that comes too late is refused the connection."""
     leaving = serve(SHUTDOWN_GRACE="1")
-    said: list[list[Any]] = []
+    last_frames: list[list[Any]] = []
     over = threading.Event()
 
     def knock() -> None:
         while not over.is_set():
             try:
-                with socket(leaving) as opened:
-                    opened.send(json.dumps({"step": "START", "token": alice}))
-                    said.append(last_words(opened))
+                with socket(leaving) as websocket:
+                    websocket.send(json.dumps({"step": "START", "token": alice}))
+                    last_frames.append(last_words(websocket))
             except (OSError, WebSocketException):
                 time.sleep(0.01)
 
@@ -139,14 +139,14 @@ def test_sockets_that_open_as_the_process_leaves_get_a_last_word_or_none_at_all(
         assert list(listener)[-1].name == "error"
         leaving.process.wait(10)
         over.set()
-    assert len(said) >= 12
-    without_end = [words for words in said if not words or not isinstance(words[-1], dict)]
+    assert len(last_frames) >= 12
+    without_end = [received for received in last_frames if not received or not isinstance(received[-1], dict)]
     assert without_end == []
-    assert {words[-1]["status"] for words in said} == {"ERROR"}
+    assert {received[-1]["status"] for received in last_frames} == {"ERROR"}
 
 
 def test_no_lease_is_left_behind(serve: Serve, server: LiveServer, alice: str, bedrock: Emulator) -> None:
-    """What was interrupted can be asked again at once: nobody waits for a lease to run out."""
+    """An interrupted question can be asked again at once, without waiting for its lease to run out."""
     leaving = serve(SHUTDOWN_GRACE="0.2", TURN_LEASE_SECONDS="60")
     with asking(leaving, alice, "leased", "[[silence:60:times:1]] hello", message_id="q") as listener:
         wait_for_calls(bedrock, 1)

@@ -1,4 +1,4 @@
-"""A client who does not read: the server's memory and the others' answers do not notice."""
+"""A client that does not read: it costs the server little memory and does not slow other clients."""
 
 import asyncio
 import json
@@ -20,13 +20,13 @@ WORDS = 4_000
 
 
 def memory(server: LiveServer) -> int:
-    """Bytes of the server that are in memory."""
+    """The server's resident memory in bytes."""
     fields = Path(f"/proc/{server.process.pid}/statm").read_text().split()
     return int(fields[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def deaf(server: LiveServer, token: str, conversation: str) -> sockets.socket:
-    """A client who asks for a long answer and never reads it."""
+    """A client that asks for a long answer and never reads it."""
     where = urlsplit(server.url)
     client = sockets.socket()
     client.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 4096)
@@ -41,7 +41,7 @@ def deaf(server: LiveServer, token: str, conversation: str) -> sockets.socket:
 
 
 def last_words(server: LiveServer, token: str, conversation: str) -> list[str]:
-    """What the stored answer says."""
+    """The words of the stored answer; none while there is no answer."""
     _, stored = server.call("GET", f"/conversation/{conversation}", token=token)
     last = stored.get("messageMap", {}).get(stored.get("lastMessageId"), {"role": "", "content": []})
     return last["content"][0]["body"].split() if last["role"] == "assistant" else []
@@ -55,8 +55,8 @@ def test_ten_deaf_clients_cost_no_more_than_their_answers_and_slow_nobody(server
     try:
         begun = time.monotonic()
         with ThreadPoolExecutor(5) as pool:
-            heard = list(pool.map(lambda n: text_of(ask(server, alice, f"reads-{n}", "hello")), range(20)))
-        assert heard == ["Echo: hello"] * 20
+            texts = list(pool.map(lambda n: text_of(ask(server, alice, f"reads-{n}", "hello")), range(20)))
+        assert texts == ["Echo: hello"] * 20
         assert time.monotonic() - begun < 20
         deadline = time.monotonic() + 60
         for number in range(10):
@@ -71,11 +71,11 @@ def test_ten_deaf_clients_cost_no_more_than_their_answers_and_slow_nobody(server
 
 
 def test_nothing_is_made_for_a_client_who_has_not_taken_what_came_before() -> None:
-    made = []
+    produced = []
 
     async def many():
         for number in range(100):
-            made.append(number)
+            produced.append(number)
             yield {"type": "http.response.body", "body": b"x", "more_body": True}
 
     async def scenario() -> int:
@@ -89,13 +89,13 @@ def test_nothing_is_made_for_a_client_who_has_not_taken_what_came_before() -> No
 
         task = asyncio.create_task(sending.pump(many(), never, send))
         await asyncio.sleep(0.1)
-        before = len(made)
+        before = len(produced)
         taken.set()
         assert await task is True
         return before
 
     assert asyncio.run(scenario()) == 1
-    assert len(made) == 100
+    assert len(produced) == 100
 
 
 def test_a_client_who_takes_nothing_for_a_minute_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -83,7 +83,7 @@ def test_a_continuation_tells_only_what_is_new(server: LiveServer, alice: str) -
     events = ask(server, alice, "longer", [], continue_generate=True)
     assert text_of(events) == " ...and the rest."
     assert events[0].data == {**question[0].data, "continues": True, "continuedText": "This answer stops"}
-    assert resume(server, alice, "longer", "q")[0].data["continues"] is False  # told from the stored answer, whole
+    assert resume(server, alice, "longer", "q")[0].data["continues"] is False  # the whole stored answer
     assert last_text(read(server, alice, "longer")) == "This answer stops ...and the rest."
 
 
@@ -95,7 +95,7 @@ def test_a_question_that_was_answered_is_answered_again_without_a_call(
     second = ask(server, alice, "again", "hello", message_id="q", enable_reasoning=True)
     assert bedrock.requests() == []
     assert (names(second), text_of(second)) == (names(first), text_of(first))
-    assert [event.id for event in second] == ["", "", "", "1-end"]  # told from what is stored, in no log's pieces
+    assert [event.id for event in second] == ["", "", "", "1-end"]  # a stored answer has no positions of a log
     assert second[-1].data == first[-1].data
 
 
@@ -118,10 +118,10 @@ def test_before_the_first_event_an_error_is_an_ordinary_answer(
     if body.get("message", {}).get("parentMessageId") == "nowhere":
         ask(server, alice, "refused", "first")
     with listening(server, alice if token else "no-token", "POST", "/conversation", body) as listener:
-        answered = json.loads(listener.response.read())
+        error = json.loads(listener.response.read())
     assert listener.response.status_code == status
     assert listener.response.headers["Content-Type"] == "application/json"
-    assert answered["errors"]
+    assert error["errors"]
 
 
 @pytest.mark.parametrize(
@@ -170,13 +170,13 @@ def test_throttling_without_end_ends_in_a_clear_error(server: LiveServer, alice:
 
 def test_plain_rest_is_as_it_was(server: LiveServer, alice: str) -> None:
     for accept in ("application/json", "*/*", "text/html", "text/event-stream;q=0.1, application/json"):
-        answered = httpx.post(
+        response = httpx.post(
             f"{server.url}/conversation",
             json=payload(f"plain-{accept[:3]}{len(accept)}", "hello"),
             headers={"Authorization": f"Bearer {alice}", "Accept": accept},
         )
-        assert answered.headers["Content-Type"] == "application/json"
-        assert answered.json()["message"]["content"][0]["body"] == "Echo: hello"
+        assert response.headers["Content-Type"] == "application/json"
+        assert response.json()["message"]["content"][0]["body"] == "Echo: hello"
 
 
 # ---- Vanishing ------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Stopping a turn: at once, from any process, and what was said is kept and paid for."""
+"""Stopping a turn: at once, from any process. The text so far is stored, and its cost is in the ledger."""
 
 import threading
 import time
@@ -56,7 +56,7 @@ def stored(server: LiveServer, token: str, conversation: str) -> dict[str, Any]:
 
 
 def ledger(server: LiveServer, conversation: str) -> list[str]:
-    """Input, output, estimated, stop reason and fault of a conversation's calls."""
+    """A line for each call of a conversation: input, output, estimated, stop reason, fault and price."""
     code = (
         "from bedrock_chat.ledger.models import ModelCall\n"
         f"for call in ModelCall.objects.filter(conversation_external_id={conversation!r}).order_by('pk'):\n"
@@ -109,13 +109,13 @@ def test_a_plain_turn_that_is_stopped_answers_409_with_both_ids(
     conversation = f"plain-{stopper is server}"
     with ThreadPoolExecutor() as pool:
         body = payload(conversation, MIDDLE, message_id="q")
-        asked = pool.submit(server.call, "POST", "/conversation", body, token=alice)
+        response = pool.submit(server.call, "POST", "/conversation", body, token=alice)
         wait_for_call(bedrock)
         assert stop(stopper, alice, conversation) == (200, None)
         assert seconds_until(lambda: bedrock.requests()[-1]["outcome"] == "left") < 1.2
-        status, told = asked.result()
+        status, refusal = response.result()
     assert status == 409
-    assert (told["conversationId"], told["messageId"]) == (conversation, "q")
+    assert (refusal["conversationId"], refusal["messageId"]) == (conversation, "q")
     assert stored(server, alice, conversation)["lastMessageId"] == "q"
     assert ledger(server, conversation)[0].split()[2:4] == ["True", "stopped"]
 
@@ -124,11 +124,11 @@ def test_on_the_socket_the_last_frame_is_an_end_that_says_stopped(
     server: LiveServer, stopper: LiveServer, alice: str
 ) -> None:
     conversation = f"socket-{stopper is server}"
-    with socket(server) as opened:
-        send(opened, alice, payload(conversation, MIDDLE, message_id="q"))
-        opened.recv(10)
+    with socket(server) as websocket:
+        send(websocket, alice, payload(conversation, MIDDLE, message_id="q"))
+        websocket.recv(10)
         assert stop(stopper, alice, conversation) == (200, None)
-        *_, end, sent = frames(opened)
+        *_, end, sent = frames(websocket)
     assert (end["status"], end["stop_reason"], sent) == ("STREAMING_END", "stopped", "Message sent.")
 
 
@@ -140,7 +140,7 @@ def test_a_stop_while_bedrock_throttles_ends_the_wait(server: LiveServer, alice:
     assert rest[-1].name == "message_stop"
     assert rest[-1].data["stopReason"] == "stopped"
     usage = rest[-1].data["usage"]
-    assert (usage["inputTokens"], usage["estimated"], rest[-1].data["price"]) == (0, False, None)  # no model worked
+    assert (usage["inputTokens"], usage["estimated"], rest[-1].data["price"]) == (0, False, None)  # no model has worked
 
 
 def test_closing_is_not_stopping(server: LiveServer, alice: str, bedrock: Emulator) -> None:
@@ -200,7 +200,7 @@ def test_stopping_what_is_over_is_nothing(server: LiveServer, alice: str) -> Non
 
 
 def test_an_old_wish_does_not_stop_a_new_attempt(server: LiveServer, other: LiveServer, alice: str) -> None:
-    prompt = "[[words:5]] [[pace:0.5]] [[cut:after:2:times:1]]"  # long enough to be looked at, twice
+    prompt = "[[words:5]] [[pace:0.5]] [[cut:after:2:times:1]]"  # long enough for two polls of the stop requests
     ask(server, alice, "old", prompt, message_id="q")
     mark = (
         "from conversations.models import Message\n"
@@ -219,8 +219,8 @@ def test_what_is_not_there_or_not_yours_is_404(
     server: LiveServer, alice: str, bob: str, conversation: str, question: str, who: str
 ) -> None:
     events = ask(server, alice, "over2", "hello", message_id="q")
-    named = question.replace("{answer}", str(events[-1].data["answerId"]))
-    assert stop(server, {"alice": alice, "bob": bob}[who], conversation, named)[0] == 404
+    message_id = question.replace("{answer}", str(events[-1].data["answerId"]))
+    assert stop(server, {"alice": alice, "bob": bob}[who], conversation, message_id)[0] == 404
 
 
 def test_twenty_turns_stopped_at_once_all_end(server: LiveServer, other: LiveServer, alice: str) -> None:
@@ -238,8 +238,8 @@ def test_twenty_turns_stopped_at_once_all_end(server: LiveServer, other: LiveSer
         ready.wait(20)
         begun = time.monotonic()
         stops = [pool.submit(stop, other, alice, f"many-{number}") for number in range(20)]
-        assert {each.result() for each in stops} == {(200, None)}
-        for each in listeners:
-            each.result(10)
+        assert {future.result() for future in stops} == {(200, None)}
+        for future in listeners:
+            future.result(10)
         assert time.monotonic() - begun < 5
     assert ended == ["stopped"] * 20

@@ -1,4 +1,4 @@
-"""The WebSocket's protocol: what it takes, what it refuses, and that it never ends without a last word."""
+"""The WebSocket's protocol: what it accepts, what it refuses, and that its last frame says how it ended."""
 
 import asyncio
 import json
@@ -26,24 +26,24 @@ def server(serve: Serve) -> LiveServer:
     return serve(CORS_ALLOW_ORIGINS="https://chat.example.com,http://localhost:5173", BODY_TIMEOUT="1", TURNS="2")
 
 
-def refusal(opened: Any, *messages: Any) -> str:
-    """The reason of the ERROR that these messages end in; the socket closes behind it."""
+def refusal(websocket: Any, *messages: Any) -> str:
+    """Sends messages that end in an ERROR. Returns its reason; the server closes the socket after it."""
     for message in messages:
-        opened.send(message if isinstance(message, str | bytes) else json.dumps(message))
-    while (frame := opened.recv(10)) in ("Session started.", "Message part received."):
+        websocket.send(message if isinstance(message, str | bytes) else json.dumps(message))
+    while (frame := websocket.recv(10)) in ("Session started.", "Message part received."):
         pass
-    told = json.loads(frame)
-    assert told["status"] == "ERROR"
+    error = json.loads(frame)
+    assert error["status"] == "ERROR"
     with pytest.raises(ConnectionClosed):
-        opened.recv(10)
-    return told["reason"]
+        websocket.recv(10)
+    return error["reason"]
 
 
 # ---- The body in parts ----------------------------------------------------------------------------------------------
 
 
 def cut(text: str, units: int) -> list[str]:
-    """As JavaScript's `slice` cuts: by UTF-16 units, also through the middle of a character."""
+    """Cuts as JavaScript's `slice` does: by UTF-16 units, also through the middle of a character."""
     data = text.encode("utf-16-le")
     return [data[at : at + 2 * units].decode("utf-16-le", "surrogatepass") for at in range(0, len(data), 2 * units)]
 
@@ -119,21 +119,23 @@ def test_a_boundary_may_split_an_emoji_and_parts_come_in_any_order(server: LiveS
     half = len(text[: text.index("😀")].encode("utf-16-le")) // 2 + 1
     units = text.encode("utf-16-le")
     first, second = units[: 2 * half], units[2 * half :]
-    with socket(server) as opened:
-        opened.send(json.dumps({"step": "START", "token": alice}))
-        assert opened.recv(10) == "Session started."
+    with socket(server) as websocket:
+        websocket.send(json.dumps({"step": "START", "token": alice}))
+        assert websocket.recv(10) == "Session started."
         for index, part in ((1, second), (0, first)):
-            opened.send(json.dumps({"step": "BODY", "index": index, "part": part.decode("utf-16-le", "surrogatepass")}))
-            assert opened.recv(10) == "Message part received."
-        opened.send(json.dumps({"step": "END", "token": alice}))
-        assert completion_of(frames(opened)) == "Echo: 😀 hello 日本"
+            websocket.send(
+                json.dumps({"step": "BODY", "index": index, "part": part.decode("utf-16-le", "surrogatepass")})
+            )
+            assert websocket.recv(10) == "Message part received."
+        websocket.send(json.dumps({"step": "END", "token": alice}))
+        assert completion_of(frames(websocket)) == "Echo: 😀 hello 日本"
 
 
 @pytest.mark.both
 def test_the_turn_is_stored_before_its_end_is_told(server: LiveServer, alice: str) -> None:
-    with socket(server) as opened:
-        send(opened, alice, payload("stored", "hello"))
-        while json.loads(opened.recv(10))["status"] != "STREAMING_END":
+    with socket(server) as websocket:
+        send(websocket, alice, payload("stored", "hello"))
+        while json.loads(websocket.recv(10))["status"] != "STREAMING_END":
             pass
         status, stored = server.call("GET", "/conversation/stored", token=alice)
     assert status == 200
@@ -141,27 +143,27 @@ def test_the_turn_is_stored_before_its_end_is_told(server: LiveServer, alice: st
 
 
 def test_a_second_message_may_follow_on_the_same_socket(server: LiveServer, alice: str) -> None:
-    with socket(server) as opened:
+    with socket(server) as websocket:
         for text in ("one", "two"):
-            send(opened, alice, payload("twice", text))
-            assert completion_of(frames(opened)) == f"Echo: {text}"
+            send(websocket, alice, payload("twice", text))
+            assert completion_of(frames(websocket)) == f"Echo: {text}"
 
 
 def test_the_next_message_may_begin_before_the_last_answer_has_ended(server: LiveServer, alice: str) -> None:
-    with socket(server) as opened:
-        send(opened, alice, payload("eager", "[[words:5]] [[pace:0.1]]"))
-        opened.send(json.dumps({"step": "START", "token": alice}))
-        assert len(completion_of(frames(opened)).split()) == 5
-        assert opened.recv(10) == "Session started."
+    with socket(server) as websocket:
+        send(websocket, alice, payload("eager", "[[words:5]] [[pace:0.1]]"))
+        websocket.send(json.dumps({"step": "START", "token": alice}))
+        assert len(completion_of(frames(websocket)).split()) == 5
+        assert websocket.recv(10) == "Session started."
 
 
 def test_who_does_not_wait_for_an_answer_at_all_is_refused_after_it(server: LiveServer, alice: str) -> None:
-    with socket(server) as opened:
-        send(opened, alice, payload("hasty", "[[words:5]] [[pace:0.1]]"))
+    with socket(server) as websocket:
+        send(websocket, alice, payload("hasty", "[[words:5]] [[pace:0.1]]"))
         for _ in range(10):
-            opened.send(json.dumps({"step": "START", "token": alice}))
-        assert len(completion_of(frames(opened)).split()) == 5
-        assert "Wait for an answer" in json.loads(opened.recv(10))["reason"]
+            websocket.send(json.dumps({"step": "START", "token": alice}))
+        assert len(completion_of(frames(websocket)).split()) == 5
+        assert "Wait for an answer" in json.loads(websocket.recv(10))["reason"]
 
 
 def test_a_stored_answer_is_told_again_without_a_call(server: LiveServer, alice: str, bedrock: Emulator) -> None:
@@ -172,18 +174,18 @@ def test_a_stored_answer_is_told_again_without_a_call(server: LiveServer, alice:
 
 
 def test_an_idle_socket_is_told_and_closed(server: LiveServer, alice: str) -> None:
-    with socket(server) as opened:
+    with socket(server) as websocket:
         begun = time.monotonic()
-        assert "Nothing came" in refusal(opened, {"step": "START", "token": alice})
+        assert "Nothing came" in refusal(websocket, {"step": "START", "token": alice})
         assert 0.9 < time.monotonic() - begun < 5
 
 
 def test_a_socket_that_had_its_last_word_is_closed_without_another(server: LiveServer, alice: str) -> None:
-    with socket(server) as opened:
-        send(opened, alice, payload("idle-after", "hello"))
-        frames(opened)
+    with socket(server) as websocket:
+        send(websocket, alice, payload("idle-after", "hello"))
+        frames(websocket)
         with pytest.raises(ConnectionClosed) as closed:
-            opened.recv(10)
+            websocket.recv(10)
     assert closed.value.rcvd is not None
     assert closed.value.rcvd.code == 1000
 
@@ -197,9 +199,9 @@ def test_a_page_of_elsewhere_gets_no_socket(server: LiveServer, origin: str) -> 
 
 @pytest.mark.parametrize("origin", ["https://chat.example.com", None])
 def test_the_frontends_pages_and_programs_get_one(server: LiveServer, alice: str, origin: str | None) -> None:
-    with socket(server, origin=origin) as opened:
-        opened.send(json.dumps({"step": "START", "token": alice}))
-        assert opened.recv(10) == "Session started."
+    with socket(server, origin=origin) as websocket:
+        websocket.send(json.dumps({"step": "START", "token": alice}))
+        assert websocket.recv(10) == "Session started."
 
 
 def test_another_path_is_no_socket(server: LiveServer) -> None:
@@ -230,8 +232,8 @@ class LiveServerAt:
     ],
 )
 def test_what_cannot_begin_is_refused_in_a_sentence(server: LiveServer, messages: list[Any], words: str) -> None:
-    with socket(server) as opened:
-        assert words in refusal(opened, *messages)
+    with socket(server) as websocket:
+        assert words in refusal(websocket, *messages)
 
 
 @pytest.mark.parametrize(
@@ -252,9 +254,9 @@ def test_what_cannot_begin_is_refused_in_a_sentence(server: LiveServer, messages
 def test_what_cannot_be_answered_is_refused_in_a_sentence(
     server: LiveServer, alice: str, parts: list[Any], end: str | None, words: str
 ) -> None:
-    with socket(server) as opened:
+    with socket(server) as websocket:
         reason = refusal(
-            opened,
+            websocket,
             {"step": "START", "token": alice},
             *({"step": "BODY", **part} for part in parts),
             {"step": "END", "token": alice if end is None else end},
@@ -265,50 +267,50 @@ def test_what_cannot_be_answered_is_refused_in_a_sentence(
 
 
 def test_who_ends_must_be_who_began(server: LiveServer, alice: str, bob: str) -> None:
-    with socket(server) as opened:
-        opened.send(json.dumps({"step": "START", "token": alice}))
+    with socket(server) as websocket:
+        websocket.send(json.dumps({"step": "START", "token": alice}))
         part = {"step": "BODY", "index": 0, "part": json.dumps(payload("c", "as bob"))}
-        assert "who said START" in refusal(opened, part, {"step": "END", "token": bob})
+        assert "who said START" in refusal(websocket, part, {"step": "END", "token": bob})
 
 
 def test_a_suspended_user_is_told_so(server: LiveServer) -> None:
     token = server.manage("issue_token", "mallory")
     suspend = "User.objects.filter(username='mallory').update(is_active=False)"
     server.manage("shell", "-c", f"from bedrock_chat.identity.models import User; {suspend}")
-    with socket(server) as opened:
-        assert "suspended" in refusal(opened, {"step": "START", "token": token})
+    with socket(server) as websocket:
+        assert "suspended" in refusal(websocket, {"step": "START", "token": token})
 
 
 def test_bad_tokens_are_counted_like_those_of_requests(serve: Serve) -> None:
     server = serve(FAILED_TOKENS_RATE="2/h")
     reasons = []
     for _ in range(3):
-        with socket(server) as opened:
-            reasons.append(refusal(opened, {"step": "START", "token": "x"}))
+        with socket(server) as websocket:
+            reasons.append(refusal(websocket, {"step": "START", "token": "x"}))
     assert ["Too many failed tokens" in reason for reason in reasons] == [False, False, True]
 
 
 @pytest.mark.both
 def test_a_full_server_says_so_on_both_ways_in(server: LiveServer, alice: str, bedrock: Emulator) -> None:
-    with socket(server) as one, socket(server) as two, socket(server) as three:
-        for number, opened in enumerate((one, two)):
-            send(opened, alice, payload(f"full-{number}", "[[silence:3]] hello"))
+    with socket(server) as first, socket(server) as second, socket(server) as third:
+        for number, websocket in enumerate((first, second)):
+            send(websocket, alice, payload(f"full-{number}", "[[silence:3]] hello"))
         while len(bedrock.requests()) < 2:
             time.sleep(0.05)
-        send(three, alice, payload("one-too-many", "hello"))
-        told = frames(three)
-        assert told[-1]["status"] == "ERROR"
-        assert "as many messages as it can" in told[-1]["reason"]
+        send(third, alice, payload("one-too-many", "hello"))
+        received = frames(third)
+        assert received[-1]["status"] == "ERROR"
+        assert "as many messages as it can" in received[-1]["reason"]
         status, _ = server.call("POST", "/conversation", payload("also-too-many", "hello"), token=alice)
         assert status == 503
-        assert [completion_of(frames(opened)) for opened in (one, two)] == ["Echo: [[silence:3]] hello"] * 2
+        assert [completion_of(frames(websocket)) for websocket in (first, second)] == ["Echo: [[silence:3]] hello"] * 2
 
 
 @pytest.mark.both
 def test_a_client_who_vanishes_loses_nothing(server: LiveServer, alice: str) -> None:
-    with socket(server) as opened:
-        send(opened, alice, payload("gone", "[[words:20]] [[pace:0.05]]", message_id="q"))
-        opened.recv(10)
+    with socket(server) as websocket:
+        send(websocket, alice, payload("gone", "[[words:20]] [[pace:0.05]]", message_id="q"))
+        websocket.recv(10)
     deadline = time.monotonic() + 10
     while (stored := server.call("GET", "/conversation/gone", token=alice)[1])["lastMessageId"] == "q":
         assert time.monotonic() < deadline
@@ -337,8 +339,8 @@ def test_a_socket_that_breaks_while_it_is_written_to_is_no_fault_of_ours() -> No
 def test_a_message_leaves_one_line_in_the_log_and_nothing_of_what_was_said(serve: Serve, alice: str) -> None:
     server = serve(LOG_FORMAT="json", LOG_LEVEL="DEBUG")
     ask_socket(server, alice, "logged", "a private word")
-    with socket(server) as opened:
-        refusal(opened, {"step": "START", "token": alice + "x"})
+    with socket(server) as websocket:
+        refusal(websocket, {"step": "START", "token": alice + "x"})
     time.sleep(0.2)
     logged = server.log.read_text()
     lines = [line for text in logged.splitlines() if (line := json.loads(text)).get("route") == "/ws"]

@@ -1,4 +1,4 @@
-"""`manage.py rebuild_search`: indexes everything anew, while searches go on with what was indexed before."""
+"""`manage.py rebuild_search`: indexes everything anew. Meanwhile searches use what was indexed before."""
 
 import time
 from typing import Any
@@ -10,7 +10,7 @@ from conversations import indexing
 from conversations.models import Conversation
 
 AT_ONCE = 50
-TOLD_EVERY = 2.0  # seconds
+REPORT_EVERY = 2.0  # seconds
 
 
 class Command(BaseCommand):
@@ -38,11 +38,11 @@ class Command(BaseCommand):
         self.stdout.write(f"done: {total - written:,} conversations{still}")
 
     def _index(self, total: int) -> None:
-        started = told = time.monotonic()
+        started = last_report = time.monotonic()
         while indexing.index_what_is_new(AT_ONCE):
             now = time.monotonic()
-            if now - told >= TOLD_EVERY:
-                told, left = now, self._left()
+            if now - last_report >= REPORT_EVERY:
+                last_report, left = now, self._left()
                 done = max(total - left, 1)
                 minutes = (now - started) / done * left / 60
                 self.stdout.write(f"{done:,} of {total:,}, {done / total:.0%}, about {minutes:.0f} minutes left")

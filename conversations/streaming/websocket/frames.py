@@ -1,4 +1,4 @@
-"""The frames that existing frontends read, made of the events of a turn."""
+"""Makes the frames that existing frontends read from the events of a turn."""
 
 from collections.abc import Iterator
 
@@ -11,7 +11,7 @@ MESSAGE_SENT = "Message sent."
 
 
 def frames_of(event: StreamEvent) -> Iterator[str]:
-    """What the frontend is sent of an event: nothing of what it does not know."""
+    """The frames that the frontend gets for an event; none for an event that it does not know."""
     match event:
         case TextDelta(text):
             yield _frame(status="STREAMING", completion=text)
@@ -47,7 +47,7 @@ def _streaming_end(event: MessageStop) -> str:
 
 
 def error(reason: str) -> str:
-    """The last word where there is no answer: one sentence."""
+    """The last frame if there is no answer. `reason` is one sentence."""
     return _frame(status="ERROR", reason=reason)
 
 

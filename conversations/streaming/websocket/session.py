@@ -1,8 +1,8 @@
 """`/ws`, the protocol that existing frontends speak: START, the body in parts, END, and then the answer's frames.
 
 The client sends `{"step": "START", "token"}`, then `{"step": "BODY", "index", "part"}` in any order, then
-`{"step": "END", "token"}`; the joined parts are the JSON body of `POST /conversation`. A socket that closes without
-STREAMING_END or ERROR is taken for success by its frontend, so one of them always comes, ERROR last of all.
+`{"step": "END", "token"}`; the joined parts are the JSON body of `POST /conversation`. A frontend takes a socket that
+closes without STREAMING_END or ERROR for a success. So one of them is always sent, and nothing follows an ERROR.
 """
 
 import asyncio
@@ -30,8 +30,8 @@ from conversations.streaming.websocket import frames
 from conversations.streaming.websocket.upload import Body
 
 LEAVING = "This server is shutting down; send the message again."
-MOST_EARLY = 4
-METHOD = "WEBSOCKET"  # in the log, where others have GET or POST
+MOST_EARLY = 4  # messages that a client may send before it has its answer
+METHOD = "WEBSOCKET"  # in the log, in place of GET or POST
 SESSION_STARTED = "Session started."
 PART_RECEIVED = "Message part received."
 NORMAL, POLICY_VIOLATION = 1000, 1008
@@ -42,7 +42,7 @@ class Gone(Exception):
 
 
 class Session:
-    """One socket. Nothing is kept of it but the parts of a message that is being sent."""
+    """One socket. Its state lives in this process alone: above all the parts of the message that is being sent."""
 
     def __init__(self, scope: Mapping[str, Any], environ: dict[str, Any], receive: Receive, send: Send) -> None:
         self._scope = scope
@@ -53,14 +53,24 @@ class Session:
         self._user_id: str | None = None
         self._body = Body()
         self._task: asyncio.Task[Any] | None = None
-        self._answered = False
-        self._logged = False
-        self._early: deque[AsgiMessage] = deque()
-        self._last: StreamEvent | None = None  # that was sent
+        self._answered = False  # the last message has its answer, and no new one has begun
+        self._logged = False  # `_answer` writes the log line of this message
+        self._early: deque[AsgiMessage] = deque()  # messages that came while an answer was sent
+        self._last: StreamEvent | None = None  # the last event that was sent
         self.answering = False
 
     async def run(self) -> None:
-        await self._receive()  # the connect
+        """Serves the socket, from its connect to its close.
+
+        1. The socket is accepted, or closed at once if its page's origin is not allowed.
+        2. The session joins `_sessions`, where a shutdown finds it, and serves messages (`_converse`). It gets an ERROR
+           instead if the shutdown has begun.
+        3. If the client leaves, or `_converse` has closed the socket (Gone), there is nothing more to send.
+        4. If a shutdown cancels the session, a client that has its answer gets a normal close. Any other gets an ERROR.
+        5. Any other error is logged, unless `_answer` has done so, and sent as an ERROR.
+        6. In the end the session leaves `_sessions`, and its parts are dropped.
+        """
+        await self._receive()  # the connect event
         if not _is_allowed(self._request.META.get("HTTP_ORIGIN")):
             await self._send({"type": "websocket.close", "code": POLICY_VIOLATION})
             return
@@ -74,11 +84,11 @@ class Session:
         except Gone:
             pass
         except asyncio.CancelledError:
-            if self._answered:  # it has had its last word
+            if self._answered:
                 await self._close(NORMAL)
             else:
                 await self._refuse(ServiceUnavailable(LEAVING))
-        except Exception as error:  # noqa: BLE001  the client is told, and what is our fault is recorded
+        except Exception as error:  # noqa: BLE001  the client gets an ERROR; it is logged if the fault is ours
             if not self._logged:
                 with logs.line(method=METHOD, route=self._scope["path"]) as log_status:
                     log_status(recorded(error).status_code)
@@ -88,11 +98,19 @@ class Session:
             self._body.close()
 
     def interrupt(self) -> None:
-        """Ends the session with an ERROR. To be called on its event loop."""
+        """Ends the session, with an ERROR unless its client has its answer. Call it on the session's event loop."""
         if self._task is not None:
             self._task.cancel()
 
     async def _converse(self) -> None:
+        """Serves the client's messages one after the other, until an error ends the session.
+
+        1. START signs the user in, and begins a message.
+        2. BODY, as often as needed, adds a part to the message. It is confirmed.
+        3. END begins the turn and sends the frames of its answer. After it the client may send START again.
+
+        Raises BadRequest for any other step, and for BODY or END without START. Raises Gone if the client leaves.
+        """
         while True:
             message = await self._next()
             match message.get("step"):
@@ -102,7 +120,7 @@ class Session:
                     raise BadRequest("Send START with a token first.")
                 case "BODY":
                     self._body.add(message.get("index"), message.get("part"))
-                    await self._tell(PART_RECEIVED)
+                    await self._send_text(PART_RECEIVED)
                 case "END" if self._user_id is None:
                     raise BadRequest("Send START with a token first.")
                 case "END":
@@ -111,7 +129,11 @@ class Session:
                     raise BadRequest("The step of a message is START, BODY or END.")
 
     async def _next(self) -> dict[str, Any]:
-        """The next message. Raises BadRequest for what is none, or where none came for BODY_TIMEOUT seconds."""
+        """The client's next message: one that came early, or else the next that comes.
+
+        Raises BadRequest if it is no JSON object, if too many came early, or if none came for BODY_TIMEOUT seconds. If
+        none came after an answer, the socket is closed normally. Raises Gone then, and if the client has left.
+        """
         try:
             async with asyncio.timeout(settings.BODY_TIMEOUT):
                 if len(self._early) > MOST_EARLY:
@@ -133,21 +155,30 @@ class Session:
         return message
 
     async def _start(self, token: Any) -> None:
+        """Signs the user in, and begins a message without parts."""
         caller = await thread_pool.shared().run(lambda: authentication.sign_in(self._request, _text(token)))
         self._user_id, self._answered = caller.user_id, False
         self._body.close()
         self._body = Body()
-        await self._tell(SESSION_STARTED)
+        await self._send_text(SESSION_STARTED)
 
     async def _answer(self, token: Any) -> None:
-        """Lets a turn begin and sends its frames. The session can begin anew after them."""
+        """Begins the turn and sends its frames.
+
+        1. A thread checks the token and begins the turn (`_begin`).
+        2. The frames are sent as they come, while `_receive_early` keeps what the client sends meanwhile.
+        3. The log line gets the status: 200, or that of the error. It is 200 if the client leaves: its turn goes on.
+        4. After an ERROR the socket is closed. Otherwise the session can begin anew.
+
+        Raises Gone if the client has left or the socket is closed, and ApiError if the turn could not begin.
+        """
         with logs.line(method=METHOD, route=self._scope["path"]) as log_status:
             self._logged = self.answering = True
             try:
                 subscription = await thread_pool.shared().run(lambda: self._begin(_text(token)))
                 self._body.close()
-                whole = await pump(
-                    self._frames(subscription), self._hear, self._send, disconnect="websocket.disconnect"
+                all_sent = await pump(
+                    self._frames(subscription), self._receive_early, self._send, disconnect="websocket.disconnect"
                 )
                 log_status(self._last.status if isinstance(self._last, Failed) else 200)
             except Gone:
@@ -159,7 +190,7 @@ class Session:
                 raise refusal from error
             finally:
                 self.answering = False
-        if not whole:
+        if not all_sent:
             raise Gone
         if isinstance(self._last, Failed):
             await self._close(POLICY_VIOLATION)
@@ -167,7 +198,7 @@ class Session:
         self._user_id, self._answered, self._logged = None, True, False
 
     async def _frames(self, subscription: Subscription) -> AsyncGenerator[AsgiMessage, None]:
-        """The frames of a turn, as ASGI sends them."""
+        """The frames of a turn, as messages of ASGI."""
         self._last = None
         async with contextlib.aclosing(subscription.batches) as batches:
             async for first, batch in batches:
@@ -176,35 +207,37 @@ class Session:
                     for text in frames.frames_of(event):
                         yield {"type": "websocket.send", "text": text}
 
-    async def _hear(self) -> AsgiMessage:
-        """What comes while the answer goes out: its client's leaving, or already its next message, which is kept."""
+    async def _receive_early(self) -> AsgiMessage:
+        """Receives while an answer is sent: the disconnect, or already the client's next message, which is kept."""
         event = await self._receive()
         if event["type"] == "websocket.receive" and len(self._early) <= MOST_EARLY:
             self._early.append(event)
         return event
 
     def _begin(self, token: str) -> Subscription:
-        """On a thread. The token of END decides, and must be of the user who said START."""
+        """Begins the turn. Runs on a thread. The caller is the user of END's token, who must be the user of START."""
         caller: Caller = authentication.sign_in(self._request, token)
         if caller.user_id != self._user_id:
             raise BadRequest("END must come from the user who said START.")
         return driver.begin(read_chat_input(parsers.parse(self._body.joined())), actor=caller)
 
     async def _refuse(self, error: Exception) -> None:
+        """Sends an ERROR and closes the socket."""
         with contextlib.suppress(Exception):  # the socket may be gone already
-            await self._tell(frames.error(str(recorded(error).detail)))
+            await self._send_text(frames.error(str(recorded(error).detail)))
             await self._close(POLICY_VIOLATION)
 
     async def _send(self, message: AsgiMessage) -> None:
+        """Sends an ASGI message. Raises Gone if the client has left."""
         try:
             await self._send_raw(message)
-        except OSError:  # uvicorn's way to say so, among others
+        except OSError:  # raised by uvicorn, among others, when the client has left
             raise Gone from None
 
     async def _close(self, code: int) -> None:
         await self._send({"type": "websocket.close", "code": code})
 
-    async def _tell(self, text: str) -> None:
+    async def _send_text(self, text: str) -> None:
         await self._send({"type": "websocket.send", "text": text})
 
 
@@ -215,7 +248,7 @@ def _text(token: Any) -> str:
 
 
 def _is_allowed(origin: str | None) -> bool:
-    """Browsers say where a page comes from; nobody else does, and then the token alone decides."""
+    """Whether pages of this origin may connect. Only browsers send one; for other clients the token alone decides."""
     if origin is None or settings.CORS_ALLOW_ALL_ORIGINS:
         return True
     return origin in settings.CORS_ALLOWED_ORIGINS or origin == settings.PUBLIC_BASE_URL
@@ -228,17 +261,17 @@ _interrupted = False
 
 
 async def serve(scope: Mapping[str, Any], environ: dict[str, Any], receive: Receive, send: Send) -> None:
-    """The ASGI application of `/ws`. `environ` is the opening request as WSGI has it."""
+    """The ASGI application of `/ws`. `environ` is the opening request in WSGI's form."""
     await Session(scope, environ, receive, send).run()
 
 
 def busy() -> int:
-    """Sessions that are owed an answer; once interrupted, all that are still there."""
+    """How many sessions the end of the process waits for: those that are answering; after `interrupt`, all of them."""
     return len(_sessions) if _interrupted else sum(session.answering for session in _sessions)
 
 
 def interrupt() -> None:
-    """Ends the sessions that wait for their client. Those that are answering end with their turn."""
+    """Ends the sessions that wait for their client. Those that are sending an answer end with their turn."""
     global _interrupted  # noqa: PLW0603  a process ends once
     _interrupted = True
     for session in list(_sessions):
@@ -247,5 +280,6 @@ def interrupt() -> None:
 
 
 def abandon() -> None:
+    """Ends all sessions that are still open."""
     for session in list(_sessions):
         session.interrupt()
