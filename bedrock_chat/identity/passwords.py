@@ -8,17 +8,22 @@ from typing import Any
 import structlog
 from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.hashers import PBKDF2PasswordHasher
+from django.db import connection
 from django.http import HttpRequest
 from django.utils.crypto import salted_hmac
 
+from bedrock_chat.database.connections import release_connection
 from bedrock_chat.identity import password_attempts
 from bedrock_chat.identity.addresses import client_address
 from bedrock_chat.identity.models import User
 from bedrock_chat.wire.errors import ServiceUnavailable
 
 AT_A_TIME = 2
-MOST_WAITING = 8
-PATIENCE_SECONDS = 5.0
+MOST_WAITING = 20
+"""One address gets at most twenty attempts at once (ten a minute, and one minute may end meanwhile). So it
+cannot take all places, and an operator at another address gets one.
+"""
+PATIENCE_SECONDS = 10.0  # twenty hashes, two at a time, and half a second each
 RETRY_SECONDS = 2.0
 
 logger = structlog.get_logger(__name__)
@@ -29,11 +34,16 @@ _admitted = threading.BoundedSemaphore(AT_A_TIME + MOST_WAITING)
 
 @contextmanager
 def _turn() -> Iterator[None]:
-    """Waits until one of the AT_A_TIME places is free. Raises ServiceUnavailable where that takes too long."""
+    """Waits until one of the AT_A_TIME places is free. Raises ServiceUnavailable where that takes too long.
+
+    The thread keeps no database connection meanwhile: as many as may wait would take the whole pool.
+    """
     busy = ServiceUnavailable("Too many passwords are being checked; try again.", retry_after=RETRY_SECONDS)
     if not _admitted.acquire(blocking=False):
         raise busy
     try:
+        if not connection.in_atomic_block:
+            release_connection()
         if not _running.acquire(timeout=PATIENCE_SECONDS):
             raise busy
         try:

@@ -160,6 +160,15 @@ def test_a_right_guess_and_a_wrong_one_get_the_same_answer(browser: Client) -> N
         assert answers[0].content == answers[1].content
 
 
+FOREIGN = ["password__regex=^p", "password__regex=(", "title__contains=D", "user__password__startswith=!", "x__y=%00"]
+
+
+def test_every_page_answers_a_foreign_lookup_with_400(browser: Client) -> None:
+    for page in pages():
+        answers = {query: browser.get(f"{address(page)}?{query}").status_code for query in FOREIGN}
+        assert answers == dict.fromkeys(FOREIGN, 400), page
+
+
 def test_a_refusal_is_a_page_that_names_the_parameter_and_leads_back(browser: Client) -> None:
     response = browser.get("/console/bedrock_chat/user/?<script>alert(1)</script>=1")
     assert response["Content-Type"].startswith("text/html")

@@ -1,7 +1,5 @@
 """At most two passwords are hashed at a time in a process, whoever asks, and nobody waits long for a turn."""
 
-import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -12,27 +10,10 @@ from django.contrib.auth.hashers import check_password, make_password
 
 from bedrock_chat.identity import passwords
 from bedrock_chat.wire.errors import ServiceUnavailable
+from tests.hashing import Hashing
+from tests.together import wait_for
 
 ENCODED = "pbkdf2_sha256$1$salt$AAAA"
-
-
-class Hashing:
-    """Stands for the computation of a hash: it counts who is in it, and lets nobody out before `done`."""
-
-    def __init__(self) -> None:
-        self.done = threading.Event()
-        self.running = self.most = self.calls = 0
-        self._lock = threading.Lock()
-
-    def __call__(self, *_: Any, **__: Any) -> bytes:
-        with self._lock:
-            self.calls += 1
-            self.running += 1
-            self.most = max(self.most, self.running)
-        self.done.wait(10)
-        with self._lock:
-            self.running -= 1
-        return b"hash"
 
 
 @pytest.fixture
@@ -41,13 +22,6 @@ def hashing(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hashing]:
     monkeypatch.setattr(hashers, "pbkdf2", hashing)
     yield hashing
     hashing.done.set()
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def everybody_waits() -> bool:
@@ -66,7 +40,7 @@ def test_two_hash_at_a_time_whoever_asks_and_the_others_wait(hashing: Hashing) -
     number = passwords.AT_A_TIME + passwords.MOST_WAITING
     with ThreadPoolExecutor(number) as pool:
         answers = [pool.submit(DOORS[index % len(DOORS)]) for index in range(number)]
-        wait_until(lambda: everybody_waits() and hashing.running == 2)
+        wait_for(lambda: everybody_waits() and hashing.running == 2)
         hashing.done.set()
         for answer in answers:
             answer.result(10)
@@ -78,7 +52,7 @@ def test_when_enough_wait_the_next_is_refused_at_once(hashing: Hashing) -> None:
     number = passwords.AT_A_TIME + passwords.MOST_WAITING
     with ThreadPoolExecutor(number) as pool:
         answers = [pool.submit(make_password, "secret") for _ in range(number)]
-        wait_until(everybody_waits)
+        wait_for(everybody_waits)
         with pytest.raises(ServiceUnavailable) as refusal:
             make_password("secret")
         assert int(refusal.value.headers["Retry-After"]) >= 1
@@ -91,7 +65,7 @@ def test_nobody_waits_beyond_the_patience(hashing: Hashing, monkeypatch: pytest.
     monkeypatch.setattr(passwords, "PATIENCE_SECONDS", 0.05)
     with ThreadPoolExecutor(2) as pool:
         answers = [pool.submit(make_password, "secret") for _ in range(2)]
-        wait_until(lambda: hashing.running == 2)
+        wait_for(lambda: hashing.running == 2)
         with pytest.raises(ServiceUnavailable):
             make_password("secret")
         hashing.done.set()
