@@ -230,6 +230,8 @@ CACHES = {
     "default": _CACHE | {"KEY_PREFIX": "bedrock-chat"},
     "ratelimit": _CACHE | {"KEY_PREFIX": "bedrock-chat-ratelimit"},
 }
+if not REDIS_URL:  # a store of its own: in Django's of 300 entries, failures from elsewhere would displace a count
+    CACHES["ratelimit"] |= {"LOCATION": "ratelimit", "OPTIONS": {"MAX_ENTRIES": 20_000}}
 RATELIMIT_USE_CACHE = "ratelimit"
 
 BLOB_BUCKET = env.text("BLOB_BUCKET", "")

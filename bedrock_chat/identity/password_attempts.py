@@ -6,6 +6,7 @@ address and a login together. There is none of a login alone: whoever knows a lo
 """
 
 import logging
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,18 +22,24 @@ PER_ADDRESS_AND_LOGIN = "5/m"
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Failures:
     """The failures under one key. django-ratelimit only counts up: they are attempts begun less those given back."""
 
     request: HttpRequest
     key: str
     rate: str
+    ends_at: float = 0
+    """When the minute ends that the attempt is counted in, in seconds since the epoch."""
 
     def begin(self) -> None:
         """Counts an attempt as failed until it is given back. Raises TooManyRequests beyond the rate."""
+        now = int(time.time())
         begun, given_back = self._usage("begun", increment=True), self._usage("given back", increment=False)
-        if begun is None or given_back is None or begun["count"] - given_back["count"] <= begun["limit"]:
+        if begun is None or given_back is None:
+            return
+        self.ends_at = now + begun["time_left"]
+        if begun["count"] - given_back["count"] <= begun["limit"]:
             return
         self.give_back()
         seconds = max(1, begun["time_left"])
@@ -40,7 +47,9 @@ class _Failures:
         raise TooManyRequests(f"Too many failed sign-ins; try again in {seconds} {unit}.", retry_after=seconds)
 
     def give_back(self) -> None:
-        self._usage("given back", increment=True)
+        """Takes the attempt out of its minute's count. In the next minute that would allow a failure more."""
+        if int(time.time()) <= self.ends_at:
+            self._usage("given back", increment=True)
 
     def _usage(self, count: str, *, increment: bool) -> dict[str, Any] | None:
         try:

@@ -13,7 +13,7 @@ from django.contrib.auth import hashers
 from django.db import connection
 
 from bedrock_chat.database.connections import release_connection
-from bedrock_chat.identity import passwords
+from bedrock_chat.identity import password_attempts, passwords
 from tests.console.operators import PASSWORD, make_operator, sign_in
 from tests.console.sign_ins import SignIns
 from tests.hashing import Hashing
@@ -36,7 +36,8 @@ def hashing(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator
     hashing.done.clear()
     hashing.calls = 0
     now = time.time()
-    monkeypatch.setattr(django_ratelimit.core, "time", SimpleNamespace(time=lambda: now))
+    for module in (django_ratelimit.core, password_attempts):
+        monkeypatch.setattr(module, "time", SimpleNamespace(time=lambda: now))
     yield hashing
     hashing.done.set()
 

@@ -5,17 +5,16 @@ import re
 import threading
 import time
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 from urllib.parse import unquote
 
 import django_ratelimit.core
 import pytest
 from django.contrib.auth import hashers
-from django.test import Client
+from django.test import Client, RequestFactory
 from django.urls import get_resolver
 
-from bedrock_chat.identity import passwords
+from bedrock_chat.identity import failed_tokens, password_attempts, passwords
 from bedrock_chat.identity.models import User
 from tests.console.operators import PASSWORD, make_operator, sign_in, text_of
 
@@ -23,11 +22,23 @@ pytestmark = pytest.mark.django_db
 NOWHERE = {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": "redis://127.0.0.1:1/0"}
 
 
+class Clock:
+    """Stands for the module `time` where failures are counted."""
+
+    def __init__(self) -> None:
+        self.now = time.time()
+
+    def time(self) -> float:
+        return self.now
+
+
 @pytest.fixture(autouse=True)
-def one_minute(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Holds the clock that failures are counted by, so that no minute ends during a test."""
-    now = time.time()
-    monkeypatch.setattr(django_ratelimit.core, "time", SimpleNamespace(time=lambda: now))
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Stands still, so that no minute ends during a test."""
+    clock = Clock()
+    monkeypatch.setattr(django_ratelimit.core, "time", clock)
+    monkeypatch.setattr(password_attempts, "time", clock)
+    return clock
 
 
 @pytest.fixture(autouse=True)
@@ -107,6 +118,28 @@ def test_a_success_resets_nothing() -> None:
 def test_a_refused_attempt_is_no_further_failure() -> None:
     statuses(8)
     assert [sign_in(f"login-{number}").status_code for number in range(6)] == [200] * 5 + [429]
+
+
+def test_a_minute_later_one_may_fail_again(clock: Clock) -> None:
+    assert statuses(6)[-1] == 429
+    clock.now += 61
+    assert statuses(6) == [200] * 5 + [429]
+
+
+def test_an_attempt_that_outlives_its_minute_allows_no_failure_more_in_the_next(clock: Clock) -> None:
+    attempts = [password_attempts.begin(RequestFactory().get("/"), "olga") for _ in range(5)]
+    clock.now += 61
+    for attempt in attempts:
+        attempt.give_back()
+    assert statuses(6) == [200] * 5 + [429]
+
+
+def test_failures_from_elsewhere_displace_no_count() -> None:
+    assert statuses(5) == [200] * 5
+    for number in range(400):
+        request = RequestFactory().get("/", REMOTE_ADDR=f"192.0.{number % 2}.{number // 2}")
+        failed_tokens.count(request)
+    assert statuses(1) == [429]
 
 
 def test_a_form_that_is_not_filled_in_is_no_attempt(hashes: list[int]) -> None:

@@ -13,6 +13,7 @@ from bedrock_chat.wire.errors import ServiceUnavailable
 from tests.hashing import Hashing
 from tests.together import wait_for
 
+pytestmark = pytest.mark.django_db  # who waits lets go of a connection, where there is one
 ENCODED = "pbkdf2_sha256$1$salt$AAAA"
 
 
