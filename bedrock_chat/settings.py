@@ -221,12 +221,12 @@ match DATABASES["default"]["ENGINE"]:
         raise ImproperlyConfigured("DATABASE_URL must start with sqlite:// or postgres://.")
 
 REDIS_URL = env.text("REDIS_URL", "")
-_CACHE = (
+_CACHE: dict[str, Any] = (
     {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}
     if REDIS_URL
     else {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
 )
-CACHES = {
+CACHES: dict[str, dict[str, Any]] = {
     "default": _CACHE | {"KEY_PREFIX": "bedrock-chat"},
     "ratelimit": _CACHE | {"KEY_PREFIX": "bedrock-chat-ratelimit"},
 }
