@@ -4,16 +4,15 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-import django_ratelimit.core
 import pytest
 from django.contrib.auth import hashers
 from django.db import connection
 
 from bedrock_chat.database.connections import release_connection
-from bedrock_chat.identity import password_attempts, passwords
+from bedrock_chat.identity import passwords
+from tests import minutes
 from tests.console.operators import PASSWORD, make_operator, sign_in
 from tests.console.sign_ins import SignIns
 from tests.hashing import Hashing
@@ -35,9 +34,7 @@ def hashing(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator
     make_operator("olga")
     hashing.done.clear()
     hashing.calls = 0
-    now = time.time()
-    for module in (django_ratelimit.core, password_attempts):
-        monkeypatch.setattr(module, "time", SimpleNamespace(time=lambda: now))
+    minutes.hold(monkeypatch)
     yield hashing
     hashing.done.set()
 

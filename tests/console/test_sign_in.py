@@ -3,12 +3,10 @@
 import ipaddress
 import re
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote
 
-import django_ratelimit.core
 import pytest
 from django.contrib.auth import hashers
 from django.test import Client, RequestFactory
@@ -16,29 +14,17 @@ from django.urls import get_resolver
 
 from bedrock_chat.identity import failed_tokens, password_attempts, passwords
 from bedrock_chat.identity.models import User
+from tests import minutes
 from tests.console.operators import PASSWORD, make_operator, sign_in, text_of
+from tests.minutes import Clock
 
 pytestmark = pytest.mark.django_db
 NOWHERE = {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": "redis://127.0.0.1:1/0"}
 
 
-class Clock:
-    """Stands for the module `time` where failures are counted."""
-
-    def __init__(self) -> None:
-        self.now = time.time()
-
-    def time(self) -> float:
-        return self.now
-
-
 @pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """Stands still, so that no minute ends during a test."""
-    clock = Clock()
-    monkeypatch.setattr(django_ratelimit.core, "time", clock)
-    monkeypatch.setattr(password_attempts, "time", clock)
-    return clock
+    return minutes.hold(monkeypatch)
 
 
 @pytest.fixture(autouse=True)

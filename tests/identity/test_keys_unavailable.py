@@ -16,6 +16,7 @@ from rest_framework.test import APIClient
 from bedrock_chat.identity import authentication, local, tokens
 from bedrock_chat.identity.models import SigningKey, User
 from bedrock_chat.wire.errors import ServiceUnavailable, TooManyRequests, Unauthenticated
+from tests import minutes
 from tests.emulator import Emulator
 from tests.listening import frames, send
 from tests.listening import socket as open_socket
@@ -36,12 +37,13 @@ def free_port() -> int:
 
 
 @pytest.fixture
-def pool(settings: Any, free_port: int) -> Iterator[JwksServer]:
+def pool(settings: Any, free_port: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[JwksServer]:
     """A deployment with a Cognito pool and with local identities. Nothing listens where the pool's keys should be."""
     settings.COGNITO_USER_POOL_ID, settings.COGNITO_CLIENT_IDS = "us-east-1_Test", [CLIENT]
     server = JwksServer(free_port, k1=KEY)
     settings.COGNITO_ISSUER, settings.COGNITO_JWKS_URL = ISSUER, server.url
     settings.FAILED_TOKENS_RATE = "3/m"
+    minutes.hold(monkeypatch)
     SigningKey.objects.create(kid=local.FIRST_KEY, private_key=private_key())
     tokens.reset()
     yield server

@@ -13,6 +13,7 @@ from rest_framework.test import APIClient
 
 from bedrock_chat.identity import tokens
 from bedrock_chat.identity.models import User
+from tests import minutes
 from tests.people import auth
 from tests.tokens import CLIENT, HOUR, ISSUER, JwksServer, make_key, make_token, sign
 
@@ -174,7 +175,10 @@ def test_the_memory_of_tokens_is_bounded(pool: JwksServer, monkeypatch: pytest.M
     assert len(tokens.verifier()._seen) == 3
 
 
-def test_failed_tokens_are_limited_per_address_and_a_valid_one_passes(pool: JwksServer, settings: Any) -> None:
+def test_failed_tokens_are_limited_per_address_and_a_valid_one_passes(
+    pool: JwksServer, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    minutes.hold(monkeypatch)
     settings.FAILED_TOKENS_RATE = "3/m"
     statuses = [get("Bearer bogus").status_code for _ in range(6)]
     assert statuses == [401, 401, 401, 429, 429, 429]
