@@ -21,6 +21,7 @@ class UserAdmin(ReadOnlyAdmin):
     list_display = ["username", "email", "id", "token_groups", "is_active", "is_staff", "created_at"]
     list_filter = ["is_active", "is_staff"]
     search_fields = ["id", "username", "email", "login"]
+    open_columns = frozenset({"token_groups"})  # names of groups
     ordering = ["-created_at"]
     fields = ["id", "username", "email", "token_groups", "login", "is_active", "is_staff", "created_at", "last_login"]
 
@@ -35,6 +36,7 @@ class JobAdmin(ReadOnlyAdmin):
     list_display = ["id", "kind", "shown_state", "due_at", "attempt", "worker", "reason", "created_at"]
     list_filter = ["state", "kind"]
     search_fields = ["=id", "=key", "kind"]
+    open_columns = frozenset({"reason"})  # the message of an error
     ordering = ["due_at"]
     fields = ["kind", "key", "state", "due_at", "attempt", "worker", "reason", "created_at"]
     actions = ["retry", "cancel"]
@@ -89,6 +91,7 @@ class ModelCallAdmin(ReadOnlyAdmin):
     search_fields = ["=user_id", "=conversation_external_id", "=publication_id"]
     date_hierarchy = "created_at"
     ordering = ["-pk"]
+    open_columns = frozenset({"first_token_ms"})  # a time
 
     @admin.display(description="price (USD)", empty_value="unpriced")
     def usd(self, row: ModelCall) -> str | None:

@@ -107,7 +107,7 @@ JOB_SCHEDULE: dict[str, float] = {"remove blobs": 600, "index conversations": 2,
 
 # ---- Django ---------------------------------------------------------------------------------------------------------
 INSTALLED_APPS = [
-    "unfold",
+    "unfold.apps.BasicAppConfig",  # its default one would put a site of its own in the place of ConsoleConfig's
     "bedrock_chat.apps.ConsoleConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -166,6 +166,7 @@ UNFOLD = {
     "SITE_TITLE": "Bedrock Chat console",
     "SITE_HEADER": "Bedrock Chat",
     "SITE_SYMBOL": "forum",
+    "SITE_URL": None,  # the product has no pages of its own to link to
     "SITE_FAVICONS": [
         {"rel": "icon", "type": "image/svg+xml", "href": lambda _request: "/static/bedrock_chat/favicon.svg"}
     ],
@@ -228,15 +229,17 @@ match DATABASES["default"]["ENGINE"]:
         raise ImproperlyConfigured("DATABASE_URL must start with sqlite:// or postgres://.")
 
 REDIS_URL = env.text("REDIS_URL", "")
-_CACHE = (
+_CACHE: dict[str, Any] = (
     {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}
     if REDIS_URL
     else {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
 )
-CACHES = {
+CACHES: dict[str, dict[str, Any]] = {
     "default": _CACHE | {"KEY_PREFIX": "bedrock-chat"},
     "ratelimit": _CACHE | {"KEY_PREFIX": "bedrock-chat-ratelimit"},
 }
+if not REDIS_URL:  # a store of its own: in Django's of 300 entries, failures from elsewhere would displace a count
+    CACHES["ratelimit"] |= {"LOCATION": "ratelimit", "OPTIONS": {"MAX_ENTRIES": 20_000}}
 RATELIMIT_USE_CACHE = "ratelimit"
 
 BLOB_BUCKET = env.text("BLOB_BUCKET", "")
@@ -260,11 +263,14 @@ WHITENOISE_USE_FINDERS = True  # served from the installed packages, so that nob
 WHITENOISE_AUTOREFRESH = False
 
 # ---- Security -------------------------------------------------------------------------------------------------------
-PASSWORD_HASHERS = ["django.contrib.auth.hashers.PBKDF2PasswordHasher"]
+AUTHENTICATION_BACKENDS = ["bedrock_chat.identity.passwords.OperatorBackend"]
+PASSWORD_HASHERS = ["bedrock_chat.identity.passwords.BoundedPasswordHasher"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
 ]
+LOGIN_URL = "admin:login"
+LOGIN_REDIRECT_URL = "admin:index"  # where a sign-in leads that came from no page, or from one of another host
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not DEBUG
 SESSION_COOKIE_NAME = "console_session"
 SESSION_COOKIE_PATH = CSRF_COOKIE_PATH = "/console"

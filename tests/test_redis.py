@@ -6,11 +6,13 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import redis
 
+from tests.console.sign_ins import SignIns
 from tests.live import LiveServer
 
 REDIS_URL = os.environ.get("TEST_REDIS_URL", "")
@@ -59,6 +61,23 @@ def test_failed_tokens_count_for_all_processes_together(redis_url: str, tmp_path
         statuses = [server.call("GET", "/conversations", token="bogus")[0] for server in (first, second) * 4]
         assert statuses == [401] * 4 + [429] * 4
         assert second.call("GET", "/conversations", token=second.manage("issue_token", "alice"))[0] == 200
+
+
+def test_a_hundred_wrong_passwords_at_two_processes_at_once_are_ten_hashes(redis_url: str, tmp_path: Path) -> None:
+    options = {"REDIS_URL": redis_url, "LOG_FORMAT": "json"}
+    (tmp_path / "second").mkdir()
+    with LiveServer(tmp_path, NOBODY, **options) as first, LiveServer(tmp_path / "second", NOBODY, **options) as second:
+        with SignIns(first) as one, SignIns(second) as other, ThreadPoolExecutor(100) as pool:
+            answers = [pool.submit((one, other)[number % 2].attempt, f"login-{number}") for number in range(100)]
+            for server in (first, second):
+                assert server.call("GET", "/health")[0] == 200
+            statuses = [answer.result() for answer in answers]
+        lines = [line for server in (first, second) for line in server.log.read_text().splitlines()]
+    failures = [line for line in lines if "sign-in failed" in line]
+    assert {429} < set(statuses) <= {200, 429, 503}  # 503 where hashes take long on a busy machine
+    assert len(failures) == statuses.count(200)
+    assert len(failures) <= 20  # ten, and ten more if a minute ends meanwhile
+    assert "login-" not in "".join(failures)
 
 
 def test_without_its_redis_a_server_is_alive_and_not_ready(tmp_path: Path) -> None:

@@ -53,10 +53,15 @@ def public_jwk(key: rsa.RSAPrivateKey, kid: str) -> dict[str, Any]:
 
 
 class JwksServer:
-    """A JWKS document over HTTP that can change, fail and stall. Counts how often it was fetched."""
+    """A JWKS document over HTTP that can change, fail and stall. Counts how often it was fetched.
 
-    def __init__(self, **keys: rsa.RSAPrivateKey) -> None:
+    With a port of its own its `url` is known before it listens, and after it has ended.
+    """
+
+    def __init__(self, port: int = 0, **keys: rsa.RSAPrivateKey) -> None:
         self.keys = keys
+        self.url = f"http://127.0.0.1:{port}/jwks.json"
+        self._port = port
         self.fetches = 0
         self.down = False
         self.delay = 0.0
@@ -77,7 +82,7 @@ class JwksServer:
             def log_message(self, *_: Any) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer(("127.0.0.1", self._port), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}/jwks.json"
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
         return self

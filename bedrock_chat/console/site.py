@@ -1,22 +1,186 @@
 """The operators' console: Django's admin, themed by django-unfold, at /console/."""
 
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial, wraps
+from http import HTTPStatus
 from typing import Any
 
-from django.http import HttpRequest
+from django.apps import AppConfig
+from django.contrib.auth import authenticate
+from django.contrib.auth.decorators import login_not_required
+from django.contrib.auth.views import PasswordChangeView
+from django.core.checks import CheckMessage, Error
+from django.core.exceptions import ValidationError
+from django.core.paginator import EmptyPage
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, URLResolver, reverse
+from django.utils.decorators import method_decorator
+from django.views.decorators.cache import never_cache
 from unfold.admin import ModelAdmin
+from unfold.forms import AdminOwnPasswordChangeForm
 from unfold.sites import UnfoldAdminSite
+
+from bedrock_chat.console import lookups, private_columns
+from bedrock_chat.wire.errors import ApiError, BadRequest, NotFound, as_api_error
+
+View = Callable[..., HttpResponseBase]
+
+
+class OwnPasswordForm(AdminOwnPasswordChangeForm):
+    """Changes the operator's own password. The old one is checked as in a sign-in: limited, counted and logged."""
+
+    def __init__(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.request = request
+
+    def clean_old_password(self) -> str:
+        old_password: str = self.cleaned_data["old_password"]
+        if authenticate(self.request, username=self.user.get_username(), password=old_password) is None:
+            raise ValidationError(self.error_messages["password_incorrect"], code="password_incorrect")
+        return old_password
 
 
 class Console(UnfoldAdminSite):
     """The one admin site. Signing in takes an operator's login and password, never a token."""
 
-    site_header = "Bedrock Chat"
-    site_title = "Bedrock Chat console"
     index_title = "Console"
-    site_url = None  # the product has no pages of its own to link to
+
+    @method_decorator([never_cache, login_not_required])
+    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponseBase:
+        return self._refusing_by_pages(super().login)(request, extra_context)
+
+    def admin_view(self, view: View, cacheable: bool = False) -> View:
+        wrapped: View = super().admin_view(self._refusing_by_pages(view), cacheable)
+        return wrapped
+
+    def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponseBase:
+        request.current_app = self.name
+        view = PasswordChangeView.as_view(
+            form_class=partial(OwnPasswordForm, request),
+            success_url=reverse("admin:password_change_done", current_app=self.name),
+            extra_context={**self.each_context(request), **(extra_context or {})},
+        )
+        return view(request)
+
+    def search(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponseBase:
+        lookups.take_only(request, {"s", "extended", "page"})
+        lookups.check_search(request.GET.get("s", ""))
+        lookups.check_page_number(request.GET.get("page", "1"))
+        try:
+            response: HttpResponseBase = super().search(request, extra_context)
+        except EmptyPage:
+            raise BadRequest("There are fewer pages.") from None
+        return response
+
+    def autocomplete_view(self, request: HttpRequest) -> HttpResponseBase:
+        """Completes the fields alone that a page of ours has. Django's completes every foreign key of every model."""
+        lookups.take_only(request, {"term", "page", "app_label", "model_name", "field_name"})
+        lookups.check_search(request.GET.get("term", ""))
+        lookups.check_page_number(request.GET.get("page", "1"))
+        field = tuple(request.GET.get(name, "") for name in ("app_label", "model_name", "field_name"))
+        if field not in set(self._completed_fields()):
+            raise NotFound
+        response: HttpResponseBase = super().autocomplete_view(request)
+        return response
+
+    def get_urls(self) -> list[URLPattern | URLResolver]:
+        """Without Django's view that leads to any row's own page: it tells of every table which rows there are."""
+        return [route for route in super().get_urls() if getattr(route, "name", None) != "view_on_site"]
+
+    def check(self, app_configs: Iterable[AppConfig] | None) -> list[CheckMessage]:
+        """Django's checks, and that every page takes its own parameters alone and leaves private columns alone."""
+        messages: list[CheckMessage] = super().check(app_configs)
+        for page in self._registry.values():
+            if not isinstance(page, ConsolePage):
+                messages.append(Error(f"{page} is no ConsolePage.", obj=type(page), id="bedrock_chat.E101"))
+            messages += [
+                Error(f"{page} uses a private column in {use}.", obj=type(page), id="bedrock_chat.E102")
+                for use in private_columns.uses(page)
+            ]
+        return messages
+
+    def _completed_fields(self) -> Iterator[tuple[str, str, str]]:
+        for page in self._registry.values():
+            for part in (page, *page.inlines):
+                meta = (part.model or page.model)._meta
+                yield from ((meta.app_label, meta.model_name, name) for name in part.autocomplete_fields)
+
+    def _refusing_by_pages(self, view: View) -> View:
+        """The view, whose refusals are pages for people. What is our own fault goes its usual way."""
+
+        @wraps(view)
+        def answered(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+            try:
+                return view(request, *args, **kwargs)
+            except Exception as error:
+                refusal = as_api_error(error)
+                if refusal is not error and refusal.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                    raise
+                return self._refusal_page(request, refusal)
+
+        return answered
+
+    def _refusal_page(self, request: HttpRequest, refusal: ApiError) -> HttpResponse:
+        context = {
+            **self.each_context(request),
+            "title": HTTPStatus(refusal.status_code).phrase,
+            "sentence": str(refusal.detail),
+            # A list without its parameters is there; what else was refused is left for the beginning.
+            "way_on": request.path if isinstance(refusal, BadRequest) else reverse("admin:index"),
+        }
+        return TemplateResponse(
+            request,
+            "bedrock_chat/console_refusal.html",
+            context,
+            status=refusal.status_code,
+            headers=refusal.headers,
+        )
 
 
-class ReadOnlyAdmin(ModelAdmin):
+class ConsolePage(ModelAdmin):
+    """The pages of a model. Everything registered in the console is one.
+
+    They take only the parameters that their own filters and links make (`lookups`), and neither show nor look into
+    private columns (`private_columns`). `open_columns` names those that are private by their name or type alone.
+    """
+
+    open_columns: frozenset[str] = frozenset()
+    view_on_site = False
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[lookups.OwnParametersChangeList]:
+        return lookups.OwnParametersChangeList
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        lookups.take_only(request, {lookups.PRESERVED_FILTERS})
+        response: HttpResponseBase = super().changeform_view(request, *args, **kwargs)
+        return response
+
+    def delete_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        lookups.take_only(request, {lookups.PRESERVED_FILTERS})
+        response: HttpResponseBase = super().delete_view(request, *args, **kwargs)
+        return response
+
+    def history_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        lookups.take_only(request, {lookups.PRESERVED_FILTERS, "p"})
+        lookups.check_page_number(request.GET.get("p", "1"))
+        response: HttpResponseBase = super().history_view(request, *args, **kwargs)
+        return response
+
+    def response_action(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponseBase | None:
+        """Django's, which runs an action on the rows that were selected. Raises BadRequest for what is no key."""
+        try:
+            for key in request.POST.getlist("_selected_action"):
+                self.opts.pk.clean(key, None)
+        except ValidationError:
+            raise BadRequest("What was selected is no row of this page.") from None
+        response: HttpResponseBase | None = super().response_action(request, queryset)
+        return response
+
+
+class ReadOnlyAdmin(ConsolePage):
     """A page to look things up: nothing can be added, changed or deleted here."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:

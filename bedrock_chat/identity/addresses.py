@@ -1,4 +1,4 @@
-"""The address of a client behind proxies."""
+"""The address of a client behind proxies, and the network that limits count it by."""
 
 import ipaddress
 
@@ -21,6 +21,16 @@ def client_address(request: HttpRequest) -> str:
             break
         address = hop
     return address
+
+
+def client_network(request: HttpRequest) -> str:
+    """The client's address, of an IPv6 one the /64 it lies in: the least that a provider gives to one customer."""
+    address = client_address(request)
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    return str(ipaddress.IPv6Network((int(parsed), 64), strict=False)) if parsed.version == 6 else address
 
 
 def _is_trusted(address: str) -> bool:

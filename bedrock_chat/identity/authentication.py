@@ -10,22 +10,26 @@ from rest_framework.request import Request
 from bedrock_chat import logs
 from bedrock_chat.identity import failed_tokens
 from bedrock_chat.identity.caller import Caller
+from bedrock_chat.identity.jwks import KeysUnavailable
 from bedrock_chat.identity.models import User
 from bedrock_chat.identity.tokens import InvalidToken, verifier
 from bedrock_chat.identity.users import user_of
-from bedrock_chat.wire.errors import Forbidden, Unauthenticated
+from bedrock_chat.wire.errors import Forbidden, ServiceUnavailable, Unauthenticated
 from bedrock_chat.wire.requests import CALLER
+
+RETRY_SECONDS = 1  # keys that come back are used at once
 
 
 def sign_in(request: HttpRequest, token: str) -> Caller:
-    """The caller behind a token that did not come in a header. Raises Unauthenticated, Forbidden, TooManyRequests."""
+    """The caller behind a token that did not come in a header. Raises what `_sign_in` raises."""
     return _sign_in(request, token)[1]
 
 
 def _sign_in(request: HttpRequest, token: str) -> tuple[User, Caller]:
-    """The user and the caller behind a token. Raises Unauthenticated, Forbidden, TooManyRequests.
+    """The user and the caller behind a token. Raises Unauthenticated, Forbidden, TooManyRequests, ServiceUnavailable.
 
-    1. The token is verified. If it fails, the failure counts against the client's address.
+    1. The token is verified. If it fails, the failure counts against the client's address. While its issuer's keys
+       cannot be loaded nobody knows whether it would fail, so nothing is counted.
     2. The user's row is read, or made for a new user.
     3. A suspended user is refused.
     """
@@ -38,6 +42,11 @@ def _sign_in(request: HttpRequest, token: str) -> tuple[User, Caller]:
         raise Unauthenticated(
             f"{error}.",
             headers={"WWW-Authenticate": f'Bearer error="invalid_token", error_description="{error}"'},
+        ) from None
+    except KeysUnavailable:
+        raise ServiceUnavailable(
+            "Tokens cannot be verified now, since their issuer's keys cannot be loaded; try again.",
+            retry_after=RETRY_SECONDS,
         ) from None
     user = user_of(claims)
     logs.bind(user_id=user.pk)

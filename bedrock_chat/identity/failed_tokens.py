@@ -6,7 +6,7 @@ from django.conf import settings
 from django.http import HttpRequest
 from django_ratelimit.core import get_usage
 
-from bedrock_chat.identity.addresses import client_address
+from bedrock_chat.identity.addresses import client_network
 from bedrock_chat.wire.errors import TooManyRequests
 
 logger = logging.getLogger(__name__)
@@ -18,7 +18,7 @@ def count(request: HttpRequest) -> None:
         usage = get_usage(
             request,
             group="failed tokens",
-            key=lambda _group, request: client_address(request),
+            key=lambda _group, request: client_network(request),
             rate=settings.FAILED_TOKENS_RATE,
             increment=True,
         )

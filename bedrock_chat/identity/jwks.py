@@ -18,10 +18,16 @@ FRESH_SECONDS = 3600.0
 COOL_DOWN_SECONDS = 30.0
 PATIENCE_SECONDS = 5.0
 LARGEST_DOCUMENT = 1_000_000  # bytes
+SECONDS_BETWEEN_LOADS = 0.1
+MOST_WAITING = 64
+
+
+class KeysUnavailable(Exception):
+    """No key is known, and none can be loaded now: no token of this issuer can be judged, good or bad."""
 
 
 class KeySource(Protocol):
-    """Finds the public key of a `kid`, or None where there is none."""
+    """Finds the public key of a `kid`, or None where there is none. Raises KeysUnavailable where nobody can tell."""
 
     def key(self, kid: str) -> jwt.PyJWK | None: ...
 
@@ -48,6 +54,8 @@ class CachedKeys:
     - An unknown `kid` causes one load, shared by all threads that wait for it, and none within the cool-down of the
       last. A thread waits at most `patience` (seconds) for the load of another: resolving a host name has no timeout.
     - While loading fails, the keys that were loaded last stay in use for `stale_seconds`.
+    - Without any keys in use every request causes a load, or shares the one under way, so that keys that come back are
+      used at once. Loads follow each other `SECONDS_BETWEEN_LOADS` apart, and at most `MOST_WAITING` threads wait.
     """
 
     def __init__(
@@ -67,27 +75,53 @@ class CachedKeys:
         self._patience = patience
         self._clock = clock
         self._lock = threading.Lock()
+        self._waiting = threading.BoundedSemaphore(MOST_WAITING)
         self._keys: dict[str, jwt.PyJWK] = {}
         self._loaded_at = float("-inf")
         self._tried_at = float("-inf")
+        self._finished_loads = 0
+        self._logged_at = float("-inf")
 
     def key(self, kid: str) -> jwt.PyJWK | None:
-        key = self._usable(kid)
+        if not self._are_usable():
+            self._load_first()
+            return self._keys.get(kid)
+        key = self._keys.get(kid)
         if key is None:
             if self._lock.acquire(timeout=self._patience):
                 try:
-                    key = self._usable(kid)  # another thread may have loaded it while this one waited
+                    key = self._keys.get(kid)  # another thread may have loaded it while this one waited
                     if key is None and self._may_try():
                         self._refresh()
-                        key = self._usable(kid)
+                        key = self._keys.get(kid)
                 finally:
                     self._lock.release()
         elif self._age() > self._fresh_seconds and self._may_try() and self._lock.acquire(blocking=False):
             self._refresh_behind()
         return key
 
-    def _usable(self, kid: str) -> jwt.PyJWK | None:
-        return self._keys.get(kid) if self._age() <= self._fresh_seconds + self._stale_seconds else None
+    def _load_first(self) -> None:
+        """Loads keys where none are in use, or waits for the load of another thread. Raises KeysUnavailable."""
+        loads_before = self._finished_loads
+        if not self._waiting.acquire(blocking=False):
+            raise KeysUnavailable
+        try:
+            if not self._lock.acquire(timeout=self._patience):
+                raise KeysUnavailable
+            try:
+                # A load that this thread has waited for is its own, also where it failed.
+                if self._finished_loads == loads_before:
+                    time.sleep(max(0.0, self._tried_at + SECONDS_BETWEEN_LOADS - self._clock()))
+                    self._refresh()
+                if not self._are_usable():
+                    raise KeysUnavailable
+            finally:
+                self._lock.release()
+        finally:
+            self._waiting.release()
+
+    def _are_usable(self) -> bool:
+        return self._age() <= self._fresh_seconds + self._stale_seconds
 
     def _age(self) -> float:
         return self._clock() - self._loaded_at
@@ -101,7 +135,12 @@ class CachedKeys:
             self._keys = self._load()
             self._loaded_at = self._clock()
         except Exception as error:  # noqa: BLE001  whatever the endpoint does, known keys stay in use
-            logger.error("JWKS cannot be loaded: %s; known keys serve on", type(error).__name__)  # noqa: TRY400
+            if self._clock() - self._logged_at >= self._cool_down:  # without keys, loads follow one another quickly
+                self._logged_at = self._clock()
+                known = "known keys serve on" if self._are_usable() else "without keys no token can be verified"
+                logger.error("JWKS cannot be loaded: %s; %s", type(error).__name__, known)  # noqa: TRY400
+        finally:
+            self._finished_loads += 1
 
     def _refresh_behind(self) -> None:
         """Refreshes in a new thread. The caller has taken the lock; the new thread releases it."""

@@ -56,7 +56,7 @@ class TokenVerifier:
         self._seen: OrderedDict[bytes, Claims] = OrderedDict()
 
     def verify(self, token: str) -> Claims:
-        """The claims of a token. Raises InvalidToken."""
+        """The claims of a token. Raises InvalidToken, KeysUnavailable."""
         digest = hashlib.sha256(token.encode("utf-8", "replace")).digest()
         with self._lock:
             claims = self._seen.get(digest)
@@ -75,11 +75,11 @@ class TokenVerifier:
         return claims
 
     def _verify(self, token: str) -> Claims:
-        """The claims of a token that is not in the cache. Raises InvalidToken.
+        """The claims of a token that is not in the cache. Raises InvalidToken, KeysUnavailable.
 
-        1. Header and claims are read unverified, to find the trusted issuer and its key.
-        2. PyJWT verifies the signature, the times, the audience and the issuer.
-        3. `_claims` checks the types of the claims.
+        1. Header and claims are read unverified, to find the trusted issuer.
+        2. All that needs no key is judged, so that an expired token is one even while no key can be loaded.
+        3. The key verifies the signature.
         """
         if len(token) > LONGEST_TOKEN:
             raise InvalidToken("The token is too long")
@@ -91,26 +91,17 @@ class TokenVerifier:
                 raise InvalidToken("The token is of an unknown issuer")
             if header.get("alg") != "RS256":
                 raise InvalidToken("The token is not signed with RS256")
-            key = trusted.keys.key(str(header.get("kid")))
+            if token.endswith("="):
+                # PyJWT takes a padded signature too (and nothing else that is not RFC 7515's base64url): the same token
+                # in another text, with an entry of its own in the cache of claims.
+                raise InvalidToken("The token's signature is padded")
+            claims = _claims(_decode(token, trusted))
+            kid = header.get("kid")
+            key = trusted.keys.key(kid) if _is_text(kid) else None
             if key is None:
                 raise InvalidToken("The token's key is unknown")
-            payload = jwt.decode(
-                token,
-                key,
-                algorithms=["RS256"],
-                audience=trusted.audiences,
-                issuer=trusted.issuer,
-                leeway=LEEWAY_SECONDS,
-                options={
-                    "require": REQUIRED,
-                    "verify_signature": True,
-                    "verify_exp": True,
-                    "verify_aud": True,
-                    "verify_iss": True,
-                    "verify_iat": True,
-                },
-            )
-        except InvalidToken:
+            _decode(token, trusted, key)
+        except (InvalidToken, jwks.KeysUnavailable):
             raise
         except jwt.ExpiredSignatureError:
             raise InvalidToken("The token has expired") from None
@@ -120,7 +111,35 @@ class TokenVerifier:
             raise InvalidToken(f"The token has no {error.claim}") from None
         except (jwt.PyJWTError, ValueError, TypeError, RecursionError, OverflowError, AttributeError):
             raise InvalidToken("The token cannot be verified") from None
-        return _claims(payload)
+        return claims
+
+
+def _decode(token: str, trusted: TrustedIssuer, key: jwt.PyJWK | None = None) -> dict[str, Any]:
+    """The token's payload, its times, audience and issuer checked; with a key its signature too.
+
+    Raises jwt.PyJWTError, and for odd payloads whatever PyJWT lets through: ValueError, TypeError, RecursionError …
+    """
+    payload: dict[str, Any] = jwt.decode(
+        token,
+        key or "",
+        algorithms=["RS256"],
+        audience=trusted.audiences,
+        issuer=trusted.issuer,
+        leeway=LEEWAY_SECONDS,
+        options={
+            "require": REQUIRED,
+            "verify_signature": key is not None,
+            # Without a signature to verify, PyJWT checks only what is named.
+            "verify_exp": True,
+            "verify_nbf": True,
+            "verify_iat": True,
+            "verify_aud": True,
+            "verify_iss": True,
+            "verify_sub": True,
+            "verify_jti": True,
+        },
+    )
+    return payload
 
 
 def _claims(payload: dict[str, Any]) -> Claims:

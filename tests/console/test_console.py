@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page
 
-from tests.console.conftest import MARKS, violations
+from tests.console.conftest import MARKS, OpenPage, violations
 from tests.emulator import Emulator
 from tests.live import LiveServer
 
@@ -17,6 +17,7 @@ PAGES = [
     "bedrock_chat/job/",
     "bedrock_chat/worker/",
     "conversations/conversation/",
+    "password_change/",
     "bedrock_chat/modelcall/",
 ]
 DEAD_JOB = (
@@ -61,7 +62,7 @@ def test_an_operator_reads_users_conversations_and_calls(page: Page, server: Liv
         assert response.status == 200
         assert "private word" not in page.content()
         assert violations(page) == [], path
-        page.screenshot(path=os.environ.get("SCREENSHOTS", str(tmp_path)) + f"/{path.replace('/', '-') or 'index'}.png")
+        page.screenshot(path=pictures(tmp_path) / f"{path.replace('/', '-') or 'index'}.png")
     assert "Claude" in page.content() or "claude-v4.5-sonnet" in page.content()
     assert page.locator("text=Add model call").count() == 0
 
@@ -83,7 +84,63 @@ def test_a_wrong_password_and_a_token_stay_outside(page: Page, server: LiveServe
     assert "/console/login/" in page.url
 
 
+def test_a_sign_in_from_nowhere_leads_to_the_index(page: Page, server: LiveServer) -> None:
+    page.goto(f"{server.url}/console/login/?next=https://evil.example.com/")
+    page.fill("input[name=username]", "olga")
+    page.fill("input[name=password]", "correct horse battery")
+    page.click("button[type=submit]")
+    page.wait_for_load_state()
+    assert page.url == f"{server.url}/console/"
+
+
+def test_a_bad_lookup_is_refused_by_a_page_that_leads_back(
+    page: Page, server: LiveServer, tmp_path: Path, faults: list[str]
+) -> None:
+    sign_in(page, server)
+    response = page.goto(f"{server.url}/console/bedrock_chat/user/?password__regex=^p")
+    assert response is not None
+    assert response.status == 400
+    assert page.locator("[role=alert]").inner_text() == "This page takes no parameter 'password__regex'."
+    assert violations(page) == []
+    page.screenshot(path=pictures(tmp_path) / "refused-lookup.png")
+    page.click("text=Back to the console")
+    page.wait_for_load_state()
+    assert page.url == f"{server.url}/console/bedrock_chat/user/"
+    assert page.locator("text=alice").first.is_visible()
+    assert_only_the_refusal(faults, "400")
+
+
 @pytest.mark.parametrize("path", ["/docs", "/docs/redoc"])
 def test_the_documentation_shows_from_local_assets(page: Page, server: LiveServer, path: str) -> None:
     page.goto(f"{server.url}{path}")
     page.locator("text=Send a message and get the answer").last.wait_for(timeout=20_000)
+
+
+def test_who_has_failed_too_often_reads_when_to_come_back(
+    open_page: OpenPage, server: LiveServer, tmp_path: Path, faults: list[str]
+) -> None:
+    """It comes last: for the rest of the minute nobody signs in from here."""
+    for options in ({}, {"color_scheme": "dark"}, {"width": 390, "height": 844}):
+        page = open_page(**options)
+        for _ in range(20):  # a minute may end meanwhile
+            sign_in(page, server, password="wrong")
+            if page.locator("[role=alert]").count():
+                break
+        assert "Too many failed sign-ins; try again in" in page.locator("[role=alert]").inner_text()
+        assert page.title().strip().startswith("Too Many Requests")
+        assert page.locator("input").count() == 0
+        assert violations(page) == []
+        page.screenshot(path=pictures(tmp_path) / f"too-many-sign-ins-{len(options)}-{options.get('width', '')}.png")
+    assert_only_the_refusal(faults, "429")
+
+
+def pictures(otherwise: Path) -> Path:
+    """Where screenshots go."""
+    return Path(os.environ.get("SCREENSHOTS", otherwise))
+
+
+def assert_only_the_refusal(faults: list[str], status: str) -> None:
+    """The browser writes the status of a refused page on its console, and nothing else went wrong."""
+    assert faults
+    assert all(status in fault for fault in faults)
+    faults.clear()

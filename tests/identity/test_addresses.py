@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.test import RequestFactory
 
-from bedrock_chat.identity.addresses import client_address
+from bedrock_chat.identity.addresses import client_address, client_network
 
 
 @pytest.mark.parametrize(
@@ -33,3 +33,21 @@ def test_the_walk_from_the_right(settings: Any, peer: str, forwarded: str, addre
     settings.TRUSTED_PROXIES = [ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("fd00::/8")]
     request = RequestFactory().get("/", REMOTE_ADDR=peer, HTTP_X_FORWARDED_FOR=forwarded)
     assert client_address(request) == address
+
+
+@pytest.mark.parametrize(
+    ("peer", "network"),
+    [
+        ("203.0.113.9", "203.0.113.9"),
+        ("::ffff:203.0.113.9", "203.0.113.9"),
+        ("2001:db8:0:1::7", "2001:db8:0:1::/64"),
+        ("2001:db8:0:1:ffff:ffff:ffff:ffff", "2001:db8:0:1::/64"),
+        ("2001:db8:0:2::7", "2001:db8:0:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("::1", "::/64"),
+        ("", ""),
+        ("a socket's path", "a socket's path"),
+    ],
+)
+def test_limits_count_an_ipv6_address_by_its_64(peer: str, network: str) -> None:
+    assert client_network(RequestFactory().get("/", REMOTE_ADDR=peer)) == network

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from django.db import connections
 
-from bedrock_chat.identity import local
-from bedrock_chat.identity.jwks import CachedKeys, fetch, parse
+from bedrock_chat.identity import jwks, local
+from bedrock_chat.identity.jwks import CachedKeys, KeysUnavailable, fetch, parse
 from tests.tokens import JwksServer, make_key, public_jwk
 
 KEY, OTHER = make_key(), make_key()
@@ -81,9 +81,9 @@ def test_known_keys_serve_for_hours_while_the_endpoint_is_down(server: JwksServe
     clock.now += 3000
     assert keys.key("k1")
     clock.now += 7200
-    assert keys.key("k1") is None
+    with pytest.raises(KeysUnavailable):
+        keys.key("k1")
     server.down = False
-    clock.now += 31
     assert keys.key("k1")
 
 
@@ -117,7 +117,8 @@ def test_a_thundering_herd_on_an_empty_cache_fetches_once(server: JwksServer) ->
 def test_a_fetch_does_not_wait_beyond_its_timeout(server: JwksServer) -> None:
     server.delay = 2.0
     started = time.monotonic()
-    assert cached(server, Clock(), timeout=0.2).key("k1") is None
+    with pytest.raises(KeysUnavailable):
+        cached(server, Clock(), timeout=0.2).key("k1")
     assert time.monotonic() - started < 1.5
 
 
@@ -157,10 +158,85 @@ def test_nobody_waits_long_for_somebody_elses_load() -> None:
     first.start()
     assert loading.wait(5)
     started = time.monotonic()
-    assert keys.key("k1") is None
+    with pytest.raises(KeysUnavailable):
+        keys.key("k1")
     assert time.monotonic() - started < 2
     done.set()
     first.join()
+
+
+@pytest.mark.parametrize("document", [{"down": True}, {"keys": {}}], ids=["down", "empty"])
+def test_keys_that_come_back_are_used_at_once(server: JwksServer, document: dict[str, Any]) -> None:
+    sound = {"down": False, "keys": server.keys}
+    vars(server).update(document)
+    keys = cached(server, Clock())  # whose time stands still: no cool-down ends
+    for _ in range(3):
+        with pytest.raises(KeysUnavailable):
+            keys.key("k1")
+    vars(server).update(sound)
+    assert keys.key("k1")
+    assert server.fetches == 4
+
+
+def test_without_keys_requests_share_the_load_that_fails(server: JwksServer) -> None:
+    server.down, server.delay = True, 0.5
+    keys = cached(server, Clock())
+    start = threading.Barrier(16)
+
+    def ask(_: int) -> bool:
+        start.wait()
+        try:
+            return keys.key("k1") is not None
+        except KeysUnavailable:
+            return False
+
+    with ThreadPoolExecutor(16) as pool:
+        assert not any(pool.map(ask, range(16)))
+    assert server.fetches == 1
+
+
+def test_without_keys_only_so_many_threads_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jwks, "MOST_WAITING", 3)
+    loading, done = threading.Event(), threading.Event()
+
+    def load() -> dict[str, Any]:
+        loading.set()
+        done.wait(10)
+        raise OSError
+
+    keys = CachedKeys(load, stale_seconds=1, patience=10)
+    refused = []
+
+    def ask() -> None:
+        try:
+            keys.key("k1")
+        except KeysUnavailable:
+            refused.append(done.is_set())
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    assert loading.wait(5)
+    deadline = time.monotonic() + 5
+    while len(refused) < 5:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    done.set()
+    for thread in threads:
+        thread.join()
+    assert sorted(refused) == [False] * 5 + [True] * 3
+
+
+def test_an_outage_without_keys_is_logged_now_and_then(server: JwksServer, caplog: pytest.LogCaptureFixture) -> None:
+    server.down = True
+    keys = cached(server, clock := Clock())
+    for seconds in (0, 0, 1, 30):
+        clock.now += seconds
+        with pytest.raises(KeysUnavailable):
+            keys.key("k1")
+    assert [record.getMessage() for record in caplog.records] == [
+        "JWKS cannot be loaded: HTTPError; without keys no token can be verified"
+    ] * 2
 
 
 def test_a_document_without_keys_displaces_nothing(server: JwksServer) -> None:

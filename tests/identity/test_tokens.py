@@ -13,6 +13,7 @@ from rest_framework.test import APIClient
 
 from bedrock_chat.identity import tokens
 from bedrock_chat.identity.models import User
+from tests import minutes
 from tests.people import auth
 from tests.tokens import CLIENT, HOUR, ISSUER, JwksServer, make_key, make_token, sign
 
@@ -174,7 +175,10 @@ def test_the_memory_of_tokens_is_bounded(pool: JwksServer, monkeypatch: pytest.M
     assert len(tokens.verifier()._seen) == 3
 
 
-def test_failed_tokens_are_limited_per_address_and_a_valid_one_passes(pool: JwksServer, settings: Any) -> None:
+def test_failed_tokens_are_limited_per_address_and_a_valid_one_passes(
+    pool: JwksServer, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    minutes.hold(monkeypatch)
     settings.FAILED_TOKENS_RATE = "3/m"
     statuses = [get("Bearer bogus").status_code for _ in range(6)]
     assert statuses == [401, 401, 401, 429, 429, 429]
@@ -183,6 +187,12 @@ def test_failed_tokens_are_limited_per_address_and_a_valid_one_passes(pool: Jwks
     assert get(f"Bearer {make_token(KEY)}").status_code == 200
     elsewhere = APIClient().get("/conversations", HTTP_AUTHORIZATION="Bearer bogus", REMOTE_ADDR="192.0.2.7")
     assert elsewhere.status_code == 401
+    neighbours = [f"2001:db8::{number}" for number in range(1, 6)]
+    statuses = [
+        APIClient().get("/conversations", HTTP_AUTHORIZATION="Bearer bogus", REMOTE_ADDR=address).status_code
+        for address in neighbours
+    ]
+    assert statuses == [401, 401, 401, 429, 429]
 
 
 def test_a_cache_that_is_down_makes_no_fault_of_a_bad_token(pool: JwksServer, settings: Any) -> None:
