@@ -105,3 +105,9 @@ def open_owned(sha256: str) -> File:
             opened: File = default_storage.open(name_of(sha256, generation))
             return opened
     raise NotFound("This file is not there any more.")
+
+
+def ask_storage() -> None:
+    """Asks a storage on another machine whether it is there. Raises whatever is wrong with it."""
+    if probe := getattr(default_storage, "probe", None):
+        probe()

@@ -24,6 +24,8 @@ from bedrock_chat.wire import errors
 from bedrock_chat.wire.requests import WireRequest
 
 CLOSE = (b"connection", b"close")
+RESERVED_THREADS = {"/health": 2, "/ready": 4}
+"""Path → threads of its own: they answer at once while every other thread waits for something that is away."""
 
 
 class Handler(WSGIHandler):
@@ -54,7 +56,11 @@ class Application:
 
     def __init__(self, threads: ThreadPool | None = None) -> None:
         self.threads = threads or shared()
-        self.bridge = Bridge(self.threads, Handler())
+        handler = Handler()
+        self.bridge = Bridge(self.threads, handler)
+        self._reserved = {
+            path: Bridge(ThreadPool(limit, name=path.strip("/")), handler) for path, limit in RESERVED_THREADS.items()
+        }
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         match scope["type"]:
@@ -76,6 +82,7 @@ class Application:
            a while.
         """
         environ = wsgi_environ(scope)
+        bridge = self._reserved.get(scope["path"], self.bridge)
         reason = None
         try:
             try:
@@ -86,7 +93,7 @@ class Application:
                 body, length = BytesIO(), 0
             environ["wsgi.input"] = body
             environ["CONTENT_LENGTH"] = str(length)
-            response = await self.bridge.handle(environ)
+            response = await bridge.handle(environ)
         except request_body.ClientGone:
             return
         except asyncio.CancelledError:
@@ -95,7 +102,7 @@ class Application:
             response.headers.append(CLOSE)
         if reason is not None:
             response.headers.append(CLOSE)
-        await self.bridge.send(
+        await bridge.send(
             response, receive, request_body.lingering(receive, send) if reason == request_body.TOO_LARGE else send
         )
 

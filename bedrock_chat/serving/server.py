@@ -14,6 +14,7 @@ from typing import NoReturn
 import uvicorn
 from django.conf import settings
 
+from bedrock_chat.database import waiting
 from bedrock_chat.process import limits, shutdown, startup
 from bedrock_chat.serving.application import Application
 from bedrock_chat.serving.sending import SEND_SECONDS
@@ -117,6 +118,7 @@ def run(
     """
     listener = listen(settings.HOST if host is None else host, settings.PORT if port is None else port)
     limits.raise_descriptor_limit(DESCRIPTORS_PER_THREAD * settings.THREADS)
+    waiting.enforce(settings.DATABASE_TIMEOUT)
     config = configuration(Application())
     server = Server(config, on_started)
 

@@ -22,6 +22,7 @@ THREADS = int(os.environ.get("THREADS", "16"))
 MAX_BODY_MB = 1
 BODY_TIMEOUT = 5.0
 SHUTDOWN_GRACE = float(os.environ.get("SHUTDOWN_GRACE", "5"))
+DATABASE_TIMEOUT = 10
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
