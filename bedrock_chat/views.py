@@ -21,10 +21,16 @@ class StatusSerializer(serializers.Serializer[Any]):
 
 class ReadinessSerializer(serializers.Serializer[Any]):
     status = serializers.ChoiceField(choices=["ok"])
-    database = serializers.ChoiceField(choices=["ok"])
+    database = serializers.ChoiceField(
+        choices=[State.OK, State.FULL], help_text="`full`: there is little room left for SQLite's file, or none."
+    )
     cache = serializers.ChoiceField(choices=list(State), help_text="Redis; each process counts for itself without it.")
     storage = serializers.ChoiceField(
-        choices=list(State), help_text="The bucket of images and documents; without it those alone are missing."
+        choices=list(State),
+        help_text="The bucket or folder of images and documents; without it those alone are missing.",
+    )
+    temporary = serializers.ChoiceField(
+        choices=list(State), help_text="The folder of temporary files, where large requests are kept as they arrive."
     )
     identity = serializers.ChoiceField(
         choices=list(State), help_text="The address of the tokens' keys, when it was last needed; known keys serve on."
@@ -77,7 +83,7 @@ class ReadinessViewSet(OpenViewSet):
             raise ServiceUnavailable("This process is shutting down.", retry_after=1)
         outcomes = readiness.states()
         states = {name: state.value for name, (state, _) in outcomes.items()}
-        if states["database"] != State.OK:
+        if states["database"] not in (State.OK, State.FULL):  # from a full one conversations are read all the same
             raise ServiceUnavailable(f"The database is away: {states['database']}.", retry_after=5, extra=states)
         _, workers = outcomes["database"]
         return Response({"status": "ok", **states, "worker": "ok" if workers else "absent"})

@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from bedrock_chat.resilience.dependencies import Check, Dependency, State
+from bedrock_chat.resilience.disk_space import require_room
 
 PATIENCE_SECONDS = 1.5
 
@@ -13,29 +15,50 @@ PATIENCE_SECONDS = 1.5
 class _Part:
     dependency: Dependency | None
     check: Check | None
-
-    @property
-    def is_to_be_asked(self) -> bool:
-        return self.check is not None and not (self.dependency is not None and self.dependency.is_away)
+    room: Check | None
 
     def begin(self) -> None:
-        if self.check is not None and self.is_to_be_asked:
-            self.check.begin()
+        for check in (self._check_to_ask(), self.room):
+            if check is not None:
+                check.begin()
 
     def outcome(self) -> tuple[State, Any]:
-        if self.check is not None and self.is_to_be_asked:
-            return self.check.ask()
-        return (State.OK if self.dependency is None else self.dependency.state), None
+        state, value = State.OK if self.dependency is None else self.dependency.state, None
+        if (check := self._check_to_ask()) is not None:
+            state, value = check.ask()
+        if state is State.OK and self.room is not None:
+            state, _ = self.room.ask()
+        return state, value
+
+    def _check_to_ask(self) -> Check | None:
+        """A dependency that is known to be away is not asked."""
+        return None if self.dependency is not None and self.dependency.is_away else self.check
 
 
 _parts: dict[str, _Part] = {}
 
 
-def register(name: str, *, dependency: Dependency | None = None, check: Callable[[], Any] | None = None) -> None:
+def register(
+    name: str,
+    *,
+    dependency: Dependency | None = None,
+    check: Callable[[], Any] | None = None,
+    folder: Callable[[], Path | None] | None = None,
+) -> None:
     """Has `/ready` tell of `name`: what its users have told `dependency`, or what `check` finds out, which raises
-    whatever is wrong. A dependency that is known to be away is not asked; what has neither is always there.
+    whatever is wrong; and whether there is room in `folder`, if it is on this machine. What has none of these is
+    always there.
     """
-    _parts[name] = _Part(dependency, check and Check(name.capitalize(), check, patience=PATIENCE_SECONDS))
+
+    def look_for_room() -> None:
+        if folder is not None and (path := folder()) is not None:
+            require_room(path)
+
+    _parts[name] = _Part(
+        dependency,
+        check and Check(name, check, patience=PATIENCE_SECONDS),
+        folder and Check(f"room for {name}", look_for_room, patience=PATIENCE_SECONDS),
+    )
 
 
 def states() -> dict[str, tuple[State, Any]]:

@@ -5,6 +5,7 @@ while such a one is away it is left alone (`refuse_while_away`), so that not eve
 thread asks it once a second until it answers again.
 """
 
+import errno
 import logging
 import threading
 import time
@@ -16,6 +17,7 @@ from typing import Any
 logger = logging.getLogger(__name__)
 
 PROBE_PAUSE_SECONDS = 1.0
+OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT)
 LOG_SECONDS = 60.0  # of a dependency that is away for longer, the log tells once in so many seconds
 
 
@@ -25,6 +27,7 @@ class State(StrEnum):
     OK = "ok"
     NO_ANSWER = "no answer"
     REFUSED = "refused"
+    FULL = "full"
     FAILING = "failing"
 
 
@@ -105,6 +108,10 @@ def reason(error: BaseException) -> State:
     words = f"{type(error).__name__} {error}".lower()
     if "refused" in words:
         return State.REFUSED
+    if (
+        isinstance(error, OSError) and error.errno in OUT_OF_SPACE
+    ) or "disk is full" in words:  # the latter is SQLite's
+        return State.FULL
     if isinstance(error, TimeoutError) or any(mark in words for mark in ("timeout", "timed out", "no answer", "away")):
         return State.NO_ANSWER
     return State.FAILING
@@ -127,6 +134,7 @@ class Check:
         self._lock = threading.Lock()
         self._running: Future[tuple[State, Any]] | None = None
         self._begun_at = 0.0
+        self._logged = State.OK
 
     def begin(self) -> None:
         """Starts a check, unless one is under way."""
@@ -156,5 +164,13 @@ class Check:
             outcome: tuple[State, Any] = State.OK, self._work()
         except Exception as error:  # noqa: BLE001  whatever is wrong with it, somebody waits for the outcome
             outcome = reason(error), None
-            logger.warning("%s did not pass its check: %s: %s", self._name, type(error).__name__, error)
+            self._log(outcome[0], f"{type(error).__name__}: {error}")
+        else:
+            self._log(State.OK, "it passed")
         running.set_result(outcome)
+
+    def _log(self, state: State, words: str) -> None:
+        """Once for each change: balancers ask every few seconds."""
+        if state is not self._logged:
+            self._logged = state
+            logger.warning("The check of %s: %s (%s)", self._name, state, words)
