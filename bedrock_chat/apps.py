@@ -1,3 +1,6 @@
+import tempfile
+from pathlib import Path
+
 from django.apps import AppConfig
 from django.contrib.admin.apps import AdminConfig
 
@@ -10,12 +13,30 @@ class BedrockChatConfig(AppConfig):
     verbose_name = "Bedrock Chat"
 
     def ready(self) -> None:
-        from bedrock_chat import checks  # noqa: F401  registers the system checks, which need loaded apps
-        from bedrock_chat.bedrock import clients
-        from bedrock_chat.identity import erasing, exporting
-        from bedrock_chat.ledger import persons
-        from bedrock_chat.process import startup
+        from django.conf import settings
 
+        from bedrock_chat import checks  # noqa: F401  registers the system checks, which need loaded apps
+        from bedrock_chat.bedrock import clients, runtime
+        from bedrock_chat.blobs import s3_storage, storing
+        from bedrock_chat.database import connections, waiting
+        from bedrock_chat.identity import erasing, exporting, jwks
+        from bedrock_chat.jobs import worker
+        from bedrock_chat.ledger import persons
+        from bedrock_chat.process import readiness, redis_client, startup
+
+        readiness.register(
+            "database", dependency=waiting.database, check=worker.workers_seen_once, folder=connections.database_folder
+        )
+        if settings.REDIS_URL:
+            readiness.register("cache", dependency=redis_client.REDIS, check=redis_client.ping)
+        else:
+            readiness.register("cache")
+        readiness.register(
+            "storage", dependency=s3_storage.STORAGE, check=storing.ask_storage, folder=storing.storage_folder
+        )
+        readiness.register("temporary", folder=lambda: Path(tempfile.gettempdir()))
+        readiness.register("identity", dependency=jwks.IDENTITY)
+        readiness.register("bedrock", dependency=runtime.BEDROCK)
         startup.register("The Bedrock client", clients.bedrock_runtime)
         exporting.register("ledger", persons.export)
         erasing.register("ledger", prepare=persons.prepare_erasing, finish=persons.finish_erasing)

@@ -84,6 +84,7 @@ INFERENCE_PROFILE_ARNS = env.mapping("INFERENCE_PROFILE_ARNS")
 MODEL_PRICES = env.mapping("MODEL_PRICES")
 MODEL_CONNECT_TIMEOUT = env.seconds("MODEL_CONNECT_TIMEOUT", 5, minimum=0.1)
 MODEL_READ_TIMEOUT = env.seconds("MODEL_READ_TIMEOUT", 3600, minimum=1)  # AWS: an answer may take 60 minutes
+MODEL_TOTAL_TIMEOUT = env.seconds("MODEL_TOTAL_TIMEOUT", 7200, minimum=1)
 MODEL_RETRY_SECONDS = env.seconds("MODEL_RETRY_SECONDS", 20)
 TURN_LEASE_SECONDS = env.seconds("TURN_LEASE_SECONDS", 15, minimum=1)
 CHECKPOINT_SECONDS = env.seconds("CHECKPOINT_SECONDS", 2, minimum=0.1)
@@ -203,6 +204,7 @@ SPECTACULAR_SETTINGS = {
 # ---- Data -----------------------------------------------------------------------------------------------------------
 DATABASE_URL = env.text("DATABASE_URL", f"sqlite:///{DATA_DIR / 'bedrock-chat.sqlite3'}")
 DATABASE_POOL_SIZE = env.integer("DATABASE_POOL_SIZE", 20, minimum=1)
+DATABASE_TIMEOUT = env.seconds("DATABASE_TIMEOUT", 10, minimum=0.1)
 try:
     DATABASES: dict[str, dict[str, Any]] = {"default": dict(dj_database_url.parse(DATABASE_URL))}
 except ValueError as error:
@@ -220,35 +222,57 @@ match DATABASES["default"]["ENGINE"]:
         }
     case "django.db.backends.postgresql":
         DATABASES["default"] |= {
+            "ENGINE": "bedrock_chat.database.postgresql",
             "CONN_MAX_AGE": 0,
             "CONN_HEALTH_CHECKS": False,  # the heartbeat checks the pool instead, once for all requests
-            "OPTIONS": DATABASES["default"].get("OPTIONS", {})
-            | {"pool": {"min_size": 1, "max_size": DATABASE_POOL_SIZE, "timeout": 10}},
+            "OPTIONS": {
+                "connect_timeout": 5,
+                "keepalives_idle": 30,  # these four find a machine that is gone without a word; the address may differ
+                "keepalives_interval": 10,
+                "keepalives_count": 3,
+                "tcp_user_timeout": 20_000,  # milliseconds
+                **DATABASES["default"].get("OPTIONS", {}),
+                "pool": {
+                    "min_size": 1,
+                    "max_size": DATABASE_POOL_SIZE,
+                    "timeout": DATABASE_TIMEOUT * 0.8,  # a connection and its first statement: below twice the time-out
+                    "reconnect_timeout": 2,  # after that the next request tries; else its pauses grow to minutes
+                },
+            },
         }
     case _:
         raise ImproperlyConfigured("DATABASE_URL must start with sqlite:// or postgres://.")
 
 REDIS_URL = env.text("REDIS_URL", "")
-_CACHE: dict[str, Any] = (
-    {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}
-    if REDIS_URL
-    else {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
-)
-CACHES: dict[str, dict[str, Any]] = {
-    "default": _CACHE | {"KEY_PREFIX": "bedrock-chat"},
-    "ratelimit": _CACHE | {"KEY_PREFIX": "bedrock-chat-ratelimit"},
-}
-if not REDIS_URL:  # a store of its own: in Django's of 300 entries, failures from elsewhere would displace a count
-    CACHES["ratelimit"] |= {"LOCATION": "ratelimit", "OPTIONS": {"MAX_ENTRIES": 20_000}}
+CACHES: dict[str, dict[str, Any]]
+if REDIS_URL:
+    _REDIS: dict[str, Any] = {
+        "LOCATION": REDIS_URL,
+        "OPTIONS": {"pool_class": "bedrock_chat.process.redis_client.Pool"},
+    }
+    CACHES = {
+        "default": _REDIS | {"BACKEND": "django.core.cache.backends.redis.RedisCache"},
+        "ratelimit": _REDIS | {"BACKEND": "bedrock_chat.process.redis_cache.SharedCounters"},
+    }
+else:
+    _MEMORY = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
+    # A store of its own: in Django's of 300 entries, failures from elsewhere would displace a count.
+    CACHES = {
+        "default": _MEMORY,
+        "ratelimit": _MEMORY | {"LOCATION": "ratelimit", "OPTIONS": {"MAX_ENTRIES": 20_000}},
+    }
+CACHES["default"]["KEY_PREFIX"] = "bedrock-chat"
+CACHES["ratelimit"]["KEY_PREFIX"] = "bedrock-chat-ratelimit"
 RATELIMIT_USE_CACHE = "ratelimit"
 
 BLOB_BUCKET = env.text("BLOB_BUCKET", "")
 BLOB_PREFIX = env.text("BLOB_PREFIX", "")
 BLOB_GRACE_SECONDS = env.seconds("BLOB_GRACE_SECONDS", 86_400, minimum=1)
+BLOB_TIMEOUT = env.seconds("BLOB_TIMEOUT", 15, minimum=0.1)
 _BLOBS: dict[str, Any] = (
     {
         "BACKEND": "bedrock_chat.blobs.s3_storage.S3Files",
-        "OPTIONS": {"bucket": BLOB_BUCKET, "prefix": BLOB_PREFIX, "region": AWS_REGION},
+        "OPTIONS": {"bucket": BLOB_BUCKET, "prefix": BLOB_PREFIX, "region": AWS_REGION, "timeout": BLOB_TIMEOUT},
     }
     if BLOB_BUCKET
     else {"BACKEND": "bedrock_chat.blobs.local_storage.LocalFiles", "OPTIONS": {"location": DATA_DIR / "blobs"}}

@@ -1,23 +1,18 @@
 """Routes that need no token: is the process alive, can it work, and what does a frontend show before sign-in?"""
 
-import logging
 from typing import Any
 
 from django.conf import settings
-from django.core.cache import cache
-from django.db import connection
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from bedrock_chat.jobs.worker import workers_seen
-from bedrock_chat.process import shutdown
+from bedrock_chat.process import readiness, shutdown
+from bedrock_chat.resilience.dependencies import State
 from bedrock_chat.wire.errors import ServiceUnavailable
 from bedrock_chat.wire.openapi import errors
 from bedrock_chat.wire.views import WireViewSet
-
-logger = logging.getLogger(__name__)
 
 
 class StatusSerializer(serializers.Serializer[Any]):
@@ -26,8 +21,21 @@ class StatusSerializer(serializers.Serializer[Any]):
 
 class ReadinessSerializer(serializers.Serializer[Any]):
     status = serializers.ChoiceField(choices=["ok"])
-    database = serializers.ChoiceField(choices=["ok"])
-    cache = serializers.ChoiceField(choices=["ok"])
+    database = serializers.ChoiceField(
+        choices=[State.OK, State.FULL], help_text="`full`: there is little room left for SQLite's file, or none."
+    )
+    cache = serializers.ChoiceField(choices=list(State), help_text="Redis; each process counts for itself without it.")
+    storage = serializers.ChoiceField(
+        choices=list(State),
+        help_text="The bucket or folder of images and documents; without it those alone are missing.",
+    )
+    temporary = serializers.ChoiceField(
+        choices=list(State), help_text="The folder of temporary files, where large requests are kept as they arrive."
+    )
+    identity = serializers.ChoiceField(
+        choices=list(State), help_text="The address of the tokens' keys, when it was last needed; known keys serve on."
+    )
+    bedrock = serializers.ChoiceField(choices=list(State), help_text="Bedrock, when it was last called.")
     worker = serializers.ChoiceField(
         choices=["ok", "absent"], help_text="Whether any worker was seen lately; without one, jobs wait."
     )
@@ -63,7 +71,9 @@ class ReadinessViewSet(OpenViewSet):
     @extend_schema(
         operation_id="ready",
         summary="Readiness",
-        description="Database and cache answer, and the process is not shutting down.",
+        description="The database answers, and the process is not shutting down. Of everything else that the server "
+        "uses it tells whether it answers, and if not, why; the server works without it, as far as it can. A 503 tells "
+        "the same beside its `detail`. The answer comes within two seconds, whatever is away.",
         tags=["operation"],
         auth=[],
         responses={200: ReadinessSerializer, **errors(503)},
@@ -71,25 +81,12 @@ class ReadinessViewSet(OpenViewSet):
     def retrieve(self, request: Request) -> Response:
         if shutdown.draining():
             raise ServiceUnavailable("This process is shutting down.", retry_after=1)
-        for name, check in (("database", _check_database), ("cache", _check_cache)):
-            try:
-                check()
-            except Exception:
-                logger.exception("not ready: %s", name)
-                raise ServiceUnavailable(f"The {name} does not answer.", retry_after=5) from None
-        worker = "ok" if workers_seen() else "absent"
-        return Response({"status": "ok", "database": "ok", "cache": "ok", "worker": worker})
-
-
-def _check_database() -> None:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT 1")
-
-
-def _check_cache() -> None:
-    cache.set("ready", "ok", 10)
-    if cache.get("ready") != "ok":
-        raise RuntimeError("the cache forgot")
+        outcomes = readiness.states()
+        states = {name: state.value for name, (state, _) in outcomes.items()}
+        if states["database"] not in (State.OK, State.FULL):  # from a full one conversations are read all the same
+            raise ServiceUnavailable(f"The database is away: {states['database']}.", retry_after=5, extra=states)
+        _, workers = outcomes["database"]
+        return Response({"status": "ok", **states, "worker": "ok" if workers else "absent"})
 
 
 class GlobalConfigViewSet(OpenViewSet):

@@ -17,6 +17,9 @@ from django.conf import settings
 from bedrock_chat.bedrock import faults, interruption
 
 USER_AGENT = "bedrock-chat"
+CREDENTIALS_TIMEOUTS = botocore.config.Config(
+    connect_timeout=3, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 2}
+)
 
 _lock = threading.Lock()
 _client: Any = None
@@ -61,7 +64,7 @@ def _make_client() -> Any:
         parameter_validation=False,
         **emulator_options,
     )
-    session = _emulator_session() if emulated else boto3.session.Session()
+    session = _emulator_session() if emulated else new_session()
     client = session.client(
         "bedrock-runtime",
         region_name=settings.BEDROCK_REGION,
@@ -70,6 +73,13 @@ def _make_client() -> Any:
     )
     interruption.install(client)
     return client
+
+
+def new_session() -> Any:
+    """A session of this machine's AWS configuration. What it asks by itself, STS for credentials, has time-outs too."""
+    core = botocore.session.get_session()
+    core.set_default_client_config(CREDENTIALS_TIMEOUTS)
+    return boto3.session.Session(botocore_session=core)
 
 
 @functools.cache

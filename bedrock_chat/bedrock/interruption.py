@@ -1,9 +1,10 @@
-"""Ends a call to a model from another thread, whether the call waits for its first byte or for the next one.
+"""Ends a call to AWS from another thread, whatever the call waits for: a connection, its first byte or the next one.
 
 Closing botocore's stream from another thread waits for the next byte (7 s were measured). Shutting down the socket ends
-the read at once. For this, every connection of our client remembers which call it serves.
+the read at once. For this, every connection of our clients remembers which call it serves.
 
-While a connection is being opened there is no socket to shut down. That takes MODEL_CONNECT_TIMEOUT at most.
+While a connection is being opened there is no socket to shut down, so it is opened on a thread of its own. For the same
+reason the connect time-out is one in total: resolving the host, all of its addresses, and TLS.
 """
 
 import contextlib
@@ -12,12 +13,15 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+import urllib3.exceptions
 from botocore.awsrequest import (
     AWSHTTPConnection,
     AWSHTTPConnectionPool,
     AWSHTTPSConnection,
     AWSHTTPSConnectionPool,
 )
+
+from bedrock_chat.resilience.deadlines import Errand
 
 _lock = threading.Lock()  # a connection may pass to another call, and then it must not be shut down for this one
 _this_thread = threading.local()
@@ -30,13 +34,16 @@ class Interrupted(Exception):
 class Interruption:
     """A switch that ends one call. It stays on: a later call with the same switch ends before it begins.
 
-    `asked` is True once the request was sent: the model may be at work, and its work is paid.
+    `asked` is True once the request was sent: the model may be at work, and its work is paid. `expired` is True if the
+    call was ended because it took too long.
     """
 
     def __init__(self) -> None:
         self.asked = False
+        self.expired = False
         self._requested = threading.Event()
         self._connection: Any = None
+        self._connecting: Errand[None] | None = None
 
     @property
     def requested(self) -> bool:
@@ -50,12 +57,19 @@ class Interruption:
         """Turns the switch on and ends the call. The calling thread gets the error that its socket raises then."""
         self._requested.set()
         with _lock:
+            if self._connecting is not None:
+                self._connecting.abandon()
             connection = self._connection
             if connection is None or connection.serves is not self or connection.open_socket is None:
                 return
             # Not SSLSocket's own `shutdown`: it discards TLS state that the reading thread still uses.
             with contextlib.suppress(OSError):
                 socket.socket.shutdown(connection.open_socket, socket.SHUT_RDWR)
+
+    def expire(self) -> None:
+        """Ends the call because it took too long."""
+        self.expired = True
+        self.request()
 
     @contextlib.contextmanager
     def of_this_thread(self) -> Iterator[None]:
@@ -96,10 +110,27 @@ class _Interruptible:
         return result
 
     def connect(self) -> None:
-        super().connect()  # type: ignore[misc]
+        """Raises ConnectTimeoutError after the connection's time-out in total, and Interrupted."""
+        seconds: float = self.timeout  # type: ignore[attr-defined]  # urllib3 sets it to the connect time-out
+        errand = Errand(super().connect, discard=lambda _: super(_Interruptible, self).close())  # type: ignore[misc]
+        interruption = self.serves
+        with _lock:
+            if interruption is not None:
+                interruption._connecting = errand
+        try:
+            if interruption is not None and interruption.requested:
+                errand.abandon()
+            errand.result(seconds)
+        except TimeoutError as error:
+            if interruption is not None and interruption.requested:
+                raise Interrupted from None
+            raise urllib3.exceptions.ConnectTimeoutError(self, str(error)) from error
+        finally:
+            if interruption is not None:
+                interruption._connecting = None
         with _lock:
             self.open_socket = getattr(self, "sock", None)
-        if self.serves is not None and self.serves.requested:
+        if interruption is not None and interruption.requested:
             raise Interrupted
 
 

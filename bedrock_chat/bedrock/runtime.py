@@ -15,12 +15,15 @@ from bedrock_chat.bedrock.catalog import Target
 from bedrock_chat.bedrock.events import Closed, Event, Retrying, Stop, Usage
 from bedrock_chat.bedrock.interruption import Interruption
 from bedrock_chat.bedrock.request import ModelRequest
+from bedrock_chat.resilience.deadlines import hang_up_after
+from bedrock_chat.resilience.dependencies import Dependency
 
 logger = logging.getLogger(__name__)
 
 FIRST_WAIT = 0.5
 LONGEST_WAIT = 8.0
 
+BEDROCK = Dependency("Bedrock")
 _not_caching: set[Target] = set()
 """What Bedrock has refused to cache prompts for, since this process started: at most the models of the catalogue."""
 
@@ -53,6 +56,7 @@ class _Progress:
     def closed(self) -> Closed:
         if self.stop_reason is None:
             raise faults.Incomplete
+        BEDROCK.answered()
         return Closed(self.usage, self.stop_reason, self.elapsed_ms(), self.first_token_ms)
 
 
@@ -70,12 +74,19 @@ def call(request: ModelRequest, *, stream: bool, interrupt: Interruption | None 
     5. If Bedrock refuses to cache, try again at once without cache points. The process remembers that.
 
     `interrupt` ends the call at once. If the connection was in use, the fault is that of a broken connection; during a
-    wait, it is the fault that caused the wait. Closing the generator closes the connection.
+    wait, it is the fault that caused the wait. After `MODEL_TOTAL_TIMEOUT` the call ends with TimedOut, however
+    steadily the model writes. Closing the generator closes the connection.
     """
-    started = time.monotonic()
     interrupt = interrupt or Interruption()
     if request.target in _not_caching:
         request = request.without_cache_points()
+    with hang_up_after(settings.MODEL_TOTAL_TIMEOUT, interrupt.expire):
+        yield from _call(request, interrupt, stream=stream)
+
+
+def _call(request: ModelRequest, interrupt: Interruption, *, stream: bool) -> Iterator[Event]:
+    """Tries, and tries again."""
+    started = time.monotonic()
     for attempt in itertools.count():
         progress = _Progress(started)
         try:
@@ -87,7 +98,7 @@ def call(request: ModelRequest, *, stream: bool, interrupt: Interruption | None 
             yield progress.closed()
             return
         except faults.ModelFault as fault:
-            if not interrupt.requested:
+            if not interrupt.requested or interrupt.expired:
                 _report(fault, request)
             if progress.stop_reason is not None:
                 break
@@ -121,8 +132,13 @@ def _wait(fault: faults.ModelFault, attempt: int) -> float | None:
 def _report(fault: faults.ModelFault, request: ModelRequest) -> None:
     """Logs a fault, as an error if only an operator can remove its cause. The prompt is never logged.
 
-    Neither is Bedrock's sentence, which may quote the prompt: the remedy says in our words what it was about.
+    Neither is Bedrock's sentence, which may quote the prompt: the remedy says in our words what it was about. `/ready`
+    tells of a Bedrock that was not to be reached, or was silent.
     """
+    if isinstance(fault, faults.Unreachable | faults.TimedOut | faults.ConnectionCut):
+        BEDROCK.failed(fault.__cause__ or fault)
+    else:
+        BEDROCK.answered()
     level = logging.ERROR if fault.for_operators else logging.WARNING
     target, remedy = request.target, f": {fault.remedy}" if fault.remedy else ""
     logger.log(level, "bedrock fault %s for %s in %s%s", fault.code, target.model_id, target.region, remedy)
@@ -149,7 +165,11 @@ def _once(request: ModelRequest, progress: _Progress, interrupt: Interruption, *
             yield from answers.read_whole(response)
     except Exception as error:
         fault = clients.fault_of(error)
-        if fault is None or fault is error:
+        if fault is None:
+            raise
+        if interrupt.expired:
+            raise faults.TimedOut(code="TotalTimeout") from TimeoutError("no answer in time")
+        if fault is error:
             raise
         raise fault from error
 

@@ -2,26 +2,52 @@
 
 import functools
 import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
-import boto3
 import botocore.config
 import botocore.exceptions
+import urllib3.exceptions
 from django.core.files.base import ContentFile, File
-from django.core.files.storage import Storage
+from django.core.files.storage import Storage, default_storage
+
+from bedrock_chat.bedrock import clients, interruption
+from bedrock_chat.bedrock.interruption import Interrupted, Interruption
+from bedrock_chat.resilience import deadlines
+from bedrock_chat.resilience.dependencies import Away, Dependency
+from bedrock_chat.wire.errors import ServiceUnavailable
 
 MISSING = frozenset({"404", "NoSuchKey", "NotFound"})
 AMAZONS_HOST = re.compile(r"s3[.-][a-z0-9-]+\.amazonaws\.com(\.cn)?")
+CONNECT_SECONDS = 3.0
+AT_ONCE = 64  # operations of this process; the others wait, so that a storage that hangs does not hold every thread
+QUEUE_SECONDS = 2.0
+PROBE_SECONDS = 3.0
+SERVERS_FAULT = 500
+
+
+class StorageUnavailable(ServiceUnavailable):
+    default_detail = "The storage of images and documents does not answer; try again."
+
+    def __init__(self) -> None:
+        super().__init__(retry_after=5)
 
 
 class S3Files(Storage):
     """Objects of a bucket, under a prefix. boto3 finds credentials, region and endpoint itself
     (`AWS_REGION`, `AWS_ENDPOINT_URL_S3`, a profile, a role).
+
+    An operation takes `timeout` seconds in total, retries and bodies included (a pause between retries, two seconds at
+    most, comes on top). One that takes longer, finds nobody or meets a fault of S3's own raises StorageUnavailable; so
+    do all others until S3 answers again.
     """
 
-    def __init__(self, bucket: str, prefix: str = "", region: str | None = None) -> None:
+    def __init__(self, bucket: str, prefix: str = "", region: str | None = None, timeout: float = 15.0) -> None:
         self._bucket, self._prefix, self._region = bucket, prefix.strip("/"), region
+        self._timeout = timeout
 
     @functools.cached_property
     def _client(self) -> Any:
@@ -33,17 +59,60 @@ class S3Files(Storage):
         """
         regional: Any = {"us_east_1_regional_endpoint": "regional"}
         config = botocore.config.Config(
-            retries={"mode": "standard", "total_max_attempts": 4},
-            max_pool_connections=64,
+            retries={"mode": "standard", "total_max_attempts": 3},
+            connect_timeout=min(CONNECT_SECONDS, self._timeout),
+            read_timeout=self._timeout,
+            max_pool_connections=AT_ONCE,
             signature_version="s3v4",
             s3=regional,
         )
-        make_client = functools.partial(boto3.session.Session().client, "s3", region_name=self._region)
+        make_client = functools.partial(clients.new_session().client, "s3", region_name=self._region)
         client = make_client(config=config)
         if AMAZONS_HOST.fullmatch(urlsplit(client.meta.endpoint_url).hostname or ""):
             regional["addressing_style"] = "virtual"
             client = make_client(config=config.merge(botocore.config.Config(s3=regional)))
+        interruption.install(client)
         return client
+
+    @contextmanager
+    def _bounded(self) -> Iterator[None]:
+        """Around each operation, to the last byte of a body."""
+        try:
+            STORAGE.refuse_while_away()
+        except Away:
+            raise StorageUnavailable from None
+        if not _places.acquire(timeout=QUEUE_SECONDS):
+            raise StorageUnavailable
+        try:
+            with self._in_time(self._timeout):
+                yield
+        except _UNREACHABLE as error:
+            STORAGE.failed(error)
+            raise StorageUnavailable from error
+        except botocore.exceptions.ClientError as error:
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] < SERVERS_FAULT:
+                raise
+            raise StorageUnavailable from error
+        finally:
+            _places.release()
+
+    @contextmanager
+    def _in_time(self, seconds: float) -> Iterator[None]:
+        """Ends what this thread asks of S3. Raises TimeoutError, and whatever S3 and the network cause."""
+        _ = self._client  # to make it takes a second on a busy machine, which is no fault of S3's
+        interrupt = Interruption()
+        with deadlines.hang_up_after(seconds, interrupt.expire), interrupt.of_this_thread():
+            try:
+                yield
+            except _UNREACHABLE as error:
+                if interrupt.expired:
+                    raise TimeoutError(f"no answer from S3 within {seconds:g} seconds") from error
+                raise
+
+    def probe(self) -> None:
+        """Asks S3 for a file that does not exist. Raises whatever is wrong."""
+        with self._in_time(PROBE_SECONDS):
+            self._ask_for_headers("probe")
 
     def _key(self, name: str) -> dict[str, str]:
         return {"Bucket": self._bucket, "Key": f"{self._prefix}/{name}" if self._prefix else name}
@@ -54,14 +123,16 @@ class S3Files(Storage):
 
     def _open(self, name: str, mode: str = "rb") -> File:
         """Raises FileNotFoundError."""
-        try:
-            response = self._client.get_object(**self._key(name))
-        except botocore.exceptions.ClientError as error:
-            raise _translated(error, name) from None
-        return ContentFile(response["Body"].read())
+        with self._bounded():
+            try:
+                response = self._client.get_object(**self._key(name))
+            except botocore.exceptions.ClientError as error:
+                raise _translated(error, name) from None
+            return ContentFile(response["Body"].read())
 
     def _save(self, name: str, content: File) -> str:
-        self._client.put_object(**self._key(name), Body=content.read())
+        with self._bounded():
+            self._client.put_object(**self._key(name), Body=content.read())
         return name
 
     def exists(self, name: str) -> bool:
@@ -76,9 +147,14 @@ class S3Files(Storage):
 
     def delete(self, name: str) -> None:
         """Deleting a file that does not exist is no error; nor is it for S3."""
-        self._client.delete_object(**self._key(name))
+        with self._bounded():
+            self._client.delete_object(**self._key(name))
 
     def _head(self, name: str) -> dict[str, Any] | None:
+        with self._bounded():
+            return self._ask_for_headers(name)
+
+    def _ask_for_headers(self, name: str) -> dict[str, Any] | None:
         try:
             headers: dict[str, Any] = self._client.head_object(**self._key(name))
         except botocore.exceptions.ClientError as error:
@@ -94,6 +170,25 @@ class S3Files(Storage):
             parameters["ResponseContentDisposition"] = content_disposition
         url: str = self._client.generate_presigned_url("get_object", Params=parameters, ExpiresIn=seconds)
         return url
+
+
+_UNREACHABLE = (
+    botocore.exceptions.HTTPClientError,
+    botocore.exceptions.ConnectionError,
+    botocore.exceptions.IncompleteReadError,
+    urllib3.exceptions.HTTPError,
+    Interrupted,
+    ConnectionError,
+    TimeoutError,
+)
+_places = threading.BoundedSemaphore(AT_ONCE)
+
+
+def _probe() -> None:
+    default_storage.probe()  # type: ignore[attr-defined]  # only S3Files tells that the storage has failed
+
+
+STORAGE = Dependency("The storage of files", _probe)
 
 
 def _translated(error: botocore.exceptions.ClientError, name: str) -> Exception:

@@ -11,6 +11,7 @@ may come late, and still deletes no other file than the one it was meant for.
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from pathlib import Path
 
 from django.core.files.base import ContentFile, File
 from django.core.files.storage import default_storage
@@ -117,3 +118,15 @@ def open_owned(sha256: str) -> File:
             opened: File = default_storage.open(name_of(sha256, generation))
             return opened
     raise NotFound("This file is not there any more.")
+
+
+def ask_storage() -> None:
+    """Asks a storage on another machine whether it is there. Raises whatever is wrong with it."""
+    if probe := getattr(default_storage, "probe", None):
+        probe()
+
+
+def storage_folder() -> Path | None:
+    """Where the files are on this machine. None for a storage on another one."""
+    location = getattr(default_storage, "location", None)
+    return None if location is None else Path(location)

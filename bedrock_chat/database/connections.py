@@ -1,9 +1,10 @@
-"""Releases a thread's database connection and SQLite's lock, and reads the clock that all processes share."""
+"""A thread's database connection, SQLite's lock and file, and the clock that all processes share."""
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from pathlib import Path
 
 from django.db import connection, connections
 from django.utils import timezone
@@ -50,6 +51,11 @@ def truncate_log() -> None:
     if connection.vendor == "sqlite":
         with connection.cursor() as cursor:
             cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def database_folder() -> Path | None:
+    """Where SQLite's file is. None for a database on another machine."""
+    return Path(connection.settings_dict["NAME"]).parent if connection.vendor == "sqlite" else None
 
 
 def database_now() -> datetime:

@@ -1,7 +1,10 @@
 """Where verification keys come from: a JWKS document over HTTP, cached so that its outage locks nobody out."""
 
+import contextlib
+import http.client
 import json
 import logging
+import socket
 import threading
 import time
 import urllib.request
@@ -11,6 +14,8 @@ from typing import Any, Protocol
 import jwt
 
 from bedrock_chat.database.connections import release_connection
+from bedrock_chat.resilience.deadlines import hang_up_after, within
+from bedrock_chat.resilience.dependencies import Dependency
 
 logger = logging.getLogger(__name__)
 
@@ -158,20 +163,74 @@ class CachedKeys:
             release_connection(final=True)  # local keys come from the database
 
 
+# ---- Over HTTP ------------------------------------------------------------------------------------------------------
+
+IDENTITY = Dependency("The address of the tokens' keys")
+
+
 def fetch(url: str, *, timeout: float) -> dict[str, jwt.PyJWK]:
-    """Loads a JWKS document over HTTP. `timeout` is in seconds, for connecting, for each read, and for the whole body.
+    """Loads a JWKS document over HTTP within `timeout` seconds in total, whatever of it is slow.
 
     Raises OSError and ValueError; the latter also for a document without a usable key. It would lock everybody out,
     and the known keys serve better.
     """
-    deadline = time.monotonic() + timeout
-    body = bytearray()
-    with urllib.request.urlopen(url, timeout=timeout) as response:  # noqa: S310  the operator's own setting
-        while part := response.read1(65_536):
-            body += part
-            if len(body) > LARGEST_DOCUMENT or time.monotonic() > deadline:
-                raise TimeoutError("The JWKS document is too long or too slow.")
-    keys = parse(json.loads(body))
-    if not keys:
-        raise ValueError("The JWKS document holds no key for RS256.")
+    try:
+        # On a thread of its own, since resolving a host name has no time-out.
+        keys = parse(json.loads(within(timeout, lambda: _download(url, timeout))))
+        if not keys:
+            raise ValueError("The JWKS document holds no key for RS256.")
+    except Exception as error:
+        IDENTITY.failed(error)
+        raise
+    IDENTITY.answered()
     return keys
+
+
+def _download(url: str, timeout: float) -> bytes:
+    """The document. Raises OSError, and TimeoutError within twice the time-out once the host's name is resolved."""
+    deadline = time.monotonic() + timeout
+    handler = _Handler()
+    body = bytearray()
+    try:
+        with hang_up_after(timeout, handler.hang_up):
+            response = urllib.request.build_opener(handler).open(url, timeout=timeout)
+        with response:
+            while part := response.read1(65_536):
+                body += part
+                if len(body) > LARGEST_DOCUMENT or time.monotonic() >= deadline:
+                    break
+    except (OSError, http.client.HTTPException) as error:
+        if time.monotonic() < deadline:
+            raise OSError(str(error)) from error
+    # A head that was cut off may look like a whole one.
+    if len(body) > LARGEST_DOCUMENT or time.monotonic() >= deadline:
+        raise TimeoutError("The JWKS document is too long or too slow.")
+    return bytes(body)
+
+
+class _Handler(urllib.request.HTTPHandler, urllib.request.HTTPSHandler):
+    """urllib's own way, which remembers its connections, so that a head that drips in can be cut off."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._connections: list[http.client.HTTPConnection] = []
+
+    def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(self._remembered(http.client.HTTPConnection), req)
+
+    def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(self._remembered(http.client.HTTPSConnection), req)
+
+    def hang_up(self) -> None:
+        for connection in self._connections:
+            if (opened := connection.sock) is not None:
+                with contextlib.suppress(OSError):
+                    socket.socket.shutdown(opened, socket.SHUT_RDWR)
+
+    def _remembered(self, kind: type[http.client.HTTPConnection]) -> Any:
+        def make(*args: Any, **options: Any) -> http.client.HTTPConnection:
+            connection = kind(*args, **options)
+            self._connections.append(connection)
+            return connection
+
+        return make

@@ -18,12 +18,14 @@ from typing import Any
 import psycopg
 from django.db import connection
 
+from bedrock_chat.database.postgresql.connection import BoundedConnection
 from bedrock_chat.jobs.queue import CHANNEL
 
 logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.02
 PAUSE_SECONDS = 1.0
+SILENCE_SECONDS = 60.0
 
 
 class ReentrantEvent:
@@ -67,17 +69,22 @@ def _for_ever(listen: Callable[[Callable[[], object]], None], wake: Callable[[],
 
 
 def _listen(wake: Callable[[], object]) -> None:
-    """Listens on a connection of its own: Django's go back to a pool, and then no longer listen."""
+    """Listens on a connection of its own: Django's go back to a pool, and then no longer listen.
+
+    A server that stands still says nothing either, so after a while of silence it is asked whether it is there.
+    """
     parameters: dict[str, Any] = {
         name: value
         for name, value in connection.get_connection_params().items()
         if name not in ("pool", "context", "cursor_factory", "prepare_threshold")
     }
-    with psycopg.connect(**parameters, autocommit=True) as listener:
+    with BoundedConnection.connect(**parameters, autocommit=True) as listener:
         listener.execute(f"LISTEN {CHANNEL}")
         wake()  # for jobs that were added before this connection listened
-        for _ in listener.notifies():
-            wake()
+        while True:
+            for _ in listener.notifies(timeout=SILENCE_SECONDS):
+                wake()
+            listener.execute("SELECT 1")
 
 
 def _watch(wake: Callable[[], object]) -> None:

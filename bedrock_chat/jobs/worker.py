@@ -12,8 +12,9 @@ from functools import partial
 from types import FrameType
 
 from django.conf import settings
-from django.db import transaction
+from django.db import DatabaseError, transaction
 
+from bedrock_chat.database import waiting
 from bedrock_chat.database.connections import database_now, release_connection
 from bedrock_chat.jobs import queue, waking
 from bedrock_chat.jobs.models import Worker
@@ -30,6 +31,8 @@ SEEN_SECONDS = 5.0
 SCHEDULE_SECONDS = 60.0
 MISSED = 3  # a worker that has not reported for so many SEEN_SECONDS counts as gone
 FORGOTTEN = timedelta(days=1)
+JOBS_PATIENCE = 6  # a job may wait so many times DATABASE_TIMEOUT for a statement: nobody waits for the job
+LEAVE_SECONDS = 2.0
 
 
 class JobRunner:
@@ -75,11 +78,12 @@ class JobRunner:
         if free <= 0:
             return LOOK_SECONDS  # nothing can begin before a job ends, and that wakes this thread
         try:
-            due = queue.next_due()
-            wait = LOOK_SECONDS if due is None else (due - database_now()).total_seconds()
-            if wait > 0:
-                return min(LOOK_SECONDS, wait)
-            claimed = queue.claim(self.id, free)
+            with waiting.at_most(settings.DATABASE_TIMEOUT):
+                due = queue.next_due()
+                wait = LOOK_SECONDS if due is None else (due - database_now()).total_seconds()
+                if wait > 0:
+                    return min(LOOK_SECONDS, wait)
+                claimed = queue.claim(self.id, free)
         except Exception:
             # If the database is away, it comes back. Until then there is nothing to do.
             logger.exception("jobs cannot be claimed for now")
@@ -142,7 +146,10 @@ class JobRunner:
         Worker.objects.filter(seen_at__lt=now - FORGOTTEN).delete()
 
     def _leave(self) -> None:
-        """Waits for running jobs, SHUTDOWN_GRACE at most, gives the rest back, and removes this worker's row."""
+        """Waits for running jobs, SHUTDOWN_GRACE at most, gives the rest back, and removes this worker's row.
+
+        Where the database is away, the leases of those jobs run out by themselves.
+        """
         end = time.monotonic() + settings.SHUTDOWN_GRACE
         while self._running and time.monotonic() < end:
             self._changed.clear()
@@ -152,9 +159,13 @@ class JobRunner:
         heartbeat.unregister("job schedule")
         with self._lock:
             unfinished = list(self._running)
-        for job in unfinished:
-            queue.give_back(job)
-        Worker.objects.filter(id=self.id).delete()
+        try:
+            with waiting.at_most(LEAVE_SECONDS):
+                for job in unfinished:
+                    queue.give_back(job)
+                Worker.objects.filter(id=self.id).delete()
+        except DatabaseError:
+            logger.exception("the worker could not give its jobs back; their leases will run out")
         release_connection()
 
 
@@ -179,6 +190,7 @@ def run(concurrency: int, *, on_started: Callable[[], object], heed_interrupt: b
 
     Without `heed_interrupt` it ignores SIGINT: Ctrl-C reaches all processes of a terminal, and another one acts on it.
     """
+    waiting.enforce(settings.DATABASE_TIMEOUT * JOBS_PATIENCE)
     worker = JobRunner(concurrency)
     signalled: list[int] = []
 
@@ -197,3 +209,12 @@ def workers_seen() -> int:
     """The number of workers that are alive just now, in any process on this database."""
     since = database_now() - timedelta(seconds=SEEN_SECONDS * MISSED)
     return Worker.objects.filter(seen_at__gte=since).count()
+
+
+def workers_seen_once() -> int:
+    """The same, for a thread of its own, which keeps no connection."""
+    try:
+        with waiting.at_most(waiting.PROBE_SECONDS):
+            return workers_seen()
+    finally:
+        release_connection(final=True)

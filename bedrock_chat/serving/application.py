@@ -28,6 +28,8 @@ from bedrock_chat.wire.requests import CALLER, WireRequest
 CLOSE = (b"connection", b"close")
 REFUSAL = "bedrock_chat.refusal"
 """The environ's key for the ApiError with which a body was refused."""
+RESERVED_THREADS = {"/health": 2, "/ready": 4}
+"""Path → threads of its own: they answer at once while every other thread waits for something that is away."""
 
 
 class Handler(WSGIHandler):
@@ -50,7 +52,11 @@ class Application:
 
     def __init__(self, threads: ThreadPool | None = None) -> None:
         self.threads = threads or shared()
-        self.bridge = Bridge(self.threads, Handler())
+        handler = Handler()
+        self.bridge = Bridge(self.threads, handler)
+        self._reserved = {
+            path: Bridge(ThreadPool(limit, name=path.strip("/")), handler) for path, limit in RESERVED_THREADS.items()
+        }
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         match scope["type"]:
@@ -72,6 +78,7 @@ class Application:
            for a while.
         """
         environ = wsgi_environ(scope)
+        bridge = self._reserved.get(scope["path"], self.bridge)
         refused: request_body.BodyRefused | None = None
         try:
             try:
@@ -82,7 +89,7 @@ class Application:
                 body, length = BytesIO(), 0
             environ["wsgi.input"] = body
             environ["CONTENT_LENGTH"] = str(length)
-            response = await self.bridge.handle(environ)
+            response = await bridge.handle(environ)
         except request_body.ClientGone:
             return
         except asyncio.CancelledError:
@@ -92,7 +99,7 @@ class Application:
         if refused is not None:
             response.headers.append(CLOSE)
         is_coming = refused is not None and refused.is_coming
-        await self.bridge.send(
+        await bridge.send(
             response,
             receive,
             request_body.lingering(receive, send) if is_coming else send,

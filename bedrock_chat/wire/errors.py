@@ -3,6 +3,7 @@
 import errno
 import logging
 import math
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from http import HTTPStatus
 from itertools import islice
@@ -17,6 +18,7 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.settings import api_settings
 
+from bedrock_chat.database import waiting
 from bedrock_chat.wire.names import camel
 from bedrock_chat.wire.renderers import WireRenderer
 
@@ -142,8 +144,13 @@ def body_of(error: ApiError) -> dict[str, Any]:
 
 
 def recorded(exc: Exception) -> ApiError:
-    """The exception as an ApiError. If it was none and becomes a 5xx, it is logged with its traceback."""
+    """The exception as an ApiError. If it was none and becomes a 5xx, it is logged with its traceback.
+
+    Of a database that is away, the log tells once and not for every request.
+    """
     error = as_api_error(exc)
+    if isinstance(exc, OperationalError) and waiting.database.is_away:
+        return error
     if error is not exc and error.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
         logger.error("unhandled %s", type(exc).__name__, exc_info=exc)
     return error
@@ -239,4 +246,6 @@ def permission_denied(request: HttpRequest, exception: Exception | None = None) 
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    return json_error(ApiError())
+    """Django's `handler500`, for errors of middleware too: a database that is away is one that saves no session."""
+    error = sys.exception()
+    return json_error(as_api_error(error) if isinstance(error, Exception) else ApiError())

@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
 from bedrock_chat.database.text import is_storable
-from bedrock_chat.wire.errors import ApiError, BadRequest, json_error, recorded
+from bedrock_chat.wire.errors import ApiError, BadRequest, as_api_error, json_error, recorded
 
 CONSOLE = "/console/"
 
@@ -81,8 +81,13 @@ class WireMiddleware:
         return response
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponseBase | None:
-        """Handles errors of views outside DRF; DRF handles those of its own. The console keeps Django's pages."""
-        return None if request.path.startswith(CONSOLE) else json_error(recorded(exception))
+        """Handles errors of views outside DRF; DRF handles those of its own. The console keeps Django's pages, which
+        know nothing of a database that is away.
+        """
+        error = as_api_error(exception)
+        if request.path.startswith(CONSOLE) and error.status_code != HTTPStatus.SERVICE_UNAVAILABLE:
+            return None
+        return json_error(recorded(exception))
 
 
 def _policy(path: str) -> str:

@@ -1,9 +1,6 @@
 """Has a model propose a title. It is not stored: the client sends the title that it wants."""
 
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from django.conf import settings
 
@@ -15,6 +12,7 @@ from bedrock_chat.database.connections import database_now, release_connection
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.ledger import recording
 from bedrock_chat.ledger.models import Purpose
+from bedrock_chat.resilience.deadlines import hang_up_after
 from conversations import access
 from conversations.content.blocks import StoredBlock, texts
 from conversations.models import UNTITLED
@@ -72,7 +70,8 @@ def _ask(external_id: str, path: list[Node], contents: dict[int, list[StoredBloc
     )
     answer, closed, fault = events.AnswerBuilder(), None, ""
     started = time.monotonic()
-    with _ended_after(LONGEST_WAIT) as interrupt:
+    interrupt = Interruption()
+    with hang_up_after(LONGEST_WAIT, interrupt.request):
         try:
             for event in runtime.call(model_request, stream=False, interrupt=interrupt):
                 answer.feed(event)
@@ -92,19 +91,6 @@ def _ask(external_id: str, path: list[Node], contents: dict[int, list[StoredBloc
     recording.log_spending([call])
     words = "".join(block["text"] for block in answer.blocks() if "text" in block)
     return "" if fault else cleaning.proposed(words, INSTRUCTION)
-
-
-@contextmanager
-def _ended_after(seconds: float) -> Iterator[Interruption]:
-    """Ends the call to a model if it takes longer than `seconds`."""
-    interrupt = Interruption()
-    timer = threading.Timer(seconds, interrupt.request)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield interrupt
-    finally:
-        timer.cancel()
 
 
 def _messages(path: list[Node], contents: dict[int, list[StoredBlock]]) -> list[ConverseMessage]:

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from django.db import DatabaseError, transaction
 
-from bedrock_chat.database import compiled_sql
+from bedrock_chat.database import compiled_sql, waiting
 from bedrock_chat.database.connections import database_now
 from bedrock_chat.ledger import recording
 from bedrock_chat.wire.errors import Conflict, NotFound
@@ -34,7 +34,8 @@ def close_turn(
 
     1. The files of those documents are put into storage, outside of any transaction.
     2. If a checkpoint is being written, the turn waits for it. No other one begins afterwards.
-    3. One short transaction, fenced by the attempt, writes everything, and calls `on_close` at its end (`_close`).
+    3. One short transaction, fenced by the attempt, writes everything, and calls `on_close` at its end (`_close`). If
+       the database is away, it waits as long as any statement may: the answer was paid for.
     4. If it was rolled back, the ledger rows are written all the same, since the money was spent (`_close_late`).
 
     Raises NotFound if the conversation was deleted meanwhile, Conflict if another attempt has taken over, and whatever
@@ -43,7 +44,8 @@ def close_turn(
     documents = related_documents.keep(running.turn, running.documents)
     with running.closing():
         try:
-            return _close(running, documents, stop_reason, outcome, on_close)
+            with waiting.patiently():
+                return _close(running, documents, stop_reason, outcome, on_close)
         except BaseException:
             _close_late(running)
             raise

@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 
 CHANNEL = "bedrock-chat:turns:stop"
 PAUSE_SECONDS = 1.0
+PING_SECONDS = 2
+MOST_UNANSWERED = 2  # pings; once one is due, another follows every second
 
 _connected = threading.Event()
 
@@ -56,13 +58,17 @@ def _listen() -> None:
     """Stops the turns that messages name, until the process ends. After an error it pauses and connects again."""
     while True:
         try:
-            client = redis_client.connect(health_check_interval=5)
-            with client.pubsub(ignore_subscribe_messages=True) as channel:  # type: ignore[no-untyped-call]
+            client = redis_client.connect(health_check_interval=PING_SECONDS)
+            with client.pubsub() as channel:  # type: ignore[no-untyped-call]
                 channel.subscribe(f"{CHANNEL}:{HOLDER}")
                 while True:
-                    message = channel.get_message(timeout=1)  # this also checks the connection every 5 seconds
-                    _connected.set()
-                    if message is not None:
+                    message = channel.get_message(timeout=1)  # this also sends the pings
+                    if channel.health_check_response_counter > MOST_UNANSWERED:
+                        raise RedisError("Redis does not answer.")
+                    if message is None:
+                        continue
+                    _connected.set()  # the subscription was confirmed, or a request has come
+                    if message["type"] == "message":
                         question_pk, attempt = map(int, message["data"].split())
                         registry.stop(question_pk, attempt)
         except (RedisError, ValueError, OSError) as error:

@@ -28,6 +28,7 @@ BODY_JUDGES = ["tests.serving.urls.anybody"]
 CORS_ALLOW_ALL_ORIGINS = True
 BODY_TIMEOUT = 5.0
 SHUTDOWN_GRACE = float(os.environ.get("SHUTDOWN_GRACE", "5"))
+DATABASE_TIMEOUT = 10
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,

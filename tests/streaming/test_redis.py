@@ -5,12 +5,15 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import redis
 
 from tests.listening import ask, asking, names, resume, resuming, text_of
 from tests.live import LiveServer
+from tests.servers import redis_server
+from tests.stalling import FAULTS, STOPPED, Proxy
 from tests.streaming.conftest import Serve
 
 WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
@@ -26,6 +29,7 @@ pytestmark = [
 
 SLOW = "[[words:40]] [[pace:0.05]]"
 WORDS = 40
+NOTICED_SECONDS = 8.0  # a ping after two, and three without an answer
 
 
 @pytest.fixture(scope="module")
@@ -176,6 +180,49 @@ def test_a_redis_that_accepts_and_says_nothing_keeps_nobody_waiting(serve: Serve
         with asking(first, alice, "mute", SLOW, message_id="q") as listener:
             listener.until("text")
             events = resume(second, alice, "mute", "q")
+            list(listener)
+    assert events[-1].name == "message_stop"
+    assert len(text_of(events).split()) == WORDS
+
+
+@pytest.fixture(scope="module")
+def stalling(data: Path) -> Iterator[Proxy]:
+    """A Redis that can be made to stall, without harm to those who test with the other one."""
+    with redis_server(data) as server, Proxy(server) as proxy:
+        yield proxy
+
+
+@pytest.fixture(scope="module")
+def pair(serve: Serve, stalling: Proxy) -> tuple[LiveServer, LiveServer]:
+    return serve(REDIS_URL=stalling.url), serve(REDIS_URL=stalling.url)
+
+
+@pytest.mark.slow
+def test_a_redis_that_stands_still_delays_a_stop_only_until_it_is_noticed(
+    pair: tuple[LiveServer, LiveServer], alice: str, stalling: Proxy
+) -> None:
+    """From then on the database is asked twice a second, as if there were no Redis."""
+    one, two = pair
+    with asking(one, alice, "still", "[[words:9]] [[silence:60:after:4]]", message_id="q") as listener:
+        listener.until("text")
+        with stalling.having(STOPPED):
+            time.sleep(NOTICED_SECONDS)
+            begun = time.monotonic()
+            assert two.call("POST", "/conversation/still/q/stop", token=alice) == (200, None)
+            assert list(listener)[-1].data["stopReason"] == "stopped"
+            assert time.monotonic() - begun < 3.5  # of which two are those of the one who tries to tell Redis
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", FAULTS)
+def test_who_comes_back_hears_the_end_whatever_redis_does(
+    pair: tuple[LiveServer, LiveServer], alice: str, stalling: Proxy, fault: str
+) -> None:
+    one, two = pair
+    with asking(one, alice, f"back {fault}", SLOW, message_id="q") as listener:
+        listener.until("text")
+        with stalling.having(fault):
+            events = resume(two, alice, f"back {fault}", "q")
             list(listener)
     assert events[-1].name == "message_stop"
     assert len(text_of(events).split()) == WORDS

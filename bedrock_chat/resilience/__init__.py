@@ -1,0 +1,1 @@
+"""How this process waits for others: deadlines, and dependencies that may be away."""
