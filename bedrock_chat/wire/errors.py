@@ -28,7 +28,8 @@ INTERNAL = "The server failed to answer; the fault has been recorded."
 MOST_ERRORS: Final = 100
 LONGEST_ERROR: Final = 500
 """Entries of `errors`, and characters of each. Messages quote the request, and a response must not grow with it."""
-FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+OUT_OF_SPACE: Final = (errno.ENOSPC, errno.EDQUOT)
+POSTGRESQL_DISK_FULL: Final = "53100"
 FULL_SECONDS: Final = 60
 
 
@@ -122,6 +123,21 @@ class ServiceUnavailable(ApiError):
     default_detail = "The service is busy; try again."
 
 
+class StorageFull(ServiceUnavailable):
+    """A disk of this server, of its database, or a quota is used up."""
+
+    default_detail = "A storage of this server is full; try again later."
+
+
+class InsufficientStorage(ApiError):
+    """Nothing can be deleted either: a database first writes down what it is about to do."""
+
+    status_code = HTTPStatus.INSUFFICIENT_STORAGE
+    default_detail = (
+        "A storage of this server is full, so that not even a deletion can be written; an operator must make room."
+    )
+
+
 class GatewayTimeout(ApiError):
     status_code = HTTPStatus.GATEWAY_TIMEOUT
     default_detail = "The model took too long to answer."
@@ -134,6 +150,8 @@ def exception_handler(exc: Exception, context: Mapping[str, Any]) -> Response:
         # An error before an event stream's first event is ordinary JSON.
         request.accepted_renderer, request.accepted_media_type = WireRenderer(), WireRenderer.media_type
     error = recorded(exc)
+    if isinstance(error, StorageFull) and request is not None and request.method == "DELETE":
+        error = InsufficientStorage()  # "try again later" would promise a client that it helps to wait
     return Response(
         body_of(error), status=error.status_code, headers=error.headers, content_type=WireRenderer.media_type
     )
@@ -183,12 +201,18 @@ def as_api_error(exc: Exception) -> ApiError:
             return PayloadTooLarge()
         case django_exceptions.SuspiciousOperation() | django_exceptions.BadRequest() | UnreadablePostError():
             return BadRequest()
+        case OperationalError() | OSError() if _is_out_of_space(exc):
+            return StorageFull(retry_after=FULL_SECONDS)
         case OperationalError() | InterfaceError():
             # Locked, lost, restarting, or the pool has no free connection. It is temporary, which a 500 would not say.
             return ServiceUnavailable("The database does not answer; try again.", retry_after=1)
-        case OSError() if exc.errno in FULL:
-            return ServiceUnavailable("A storage of this server is full; try again later.", retry_after=FULL_SECONDS)
     return ApiError()
+
+
+def _is_out_of_space(exc: Exception) -> bool:
+    if isinstance(exc, OSError):
+        return exc.errno in OUT_OF_SPACE
+    return "disk is full" in str(exc) or getattr(exc.__cause__, "sqlstate", None) == POSTGRESQL_DISK_FULL
 
 
 def _invalid(sentences: Iterator[str]) -> BadRequest:

@@ -17,6 +17,7 @@ VOID = {"type": "null", "description": "Nothing to say: the body is `null`."}
 ALWAYS = (405, 500)
 WITH_TOKEN = (401, 403, 429)
 WITH_BODY = (400, 413, 415)
+OF_DELETE = (507,)
 
 REASONS = {
     400: "The request is not valid; `errors` names each field.",
@@ -32,6 +33,7 @@ REASONS = {
     502: "The model failed, or the server may not use it.",
     503: "Bedrock is throttling or the server is full; try again after `Retry-After` seconds.",
     504: "The model took too long.",
+    507: "The disk of the server's database is full.",
 }
 
 EXAMPLES = {
@@ -48,6 +50,7 @@ EXAMPLES = {
     502: "The model failed while answering. Try again.",
     503: "Bedrock has no capacity for this model right now. Try again in a moment, or choose another model.",
     504: "The model took too long to answer. Try again, or ask for less.",
+    507: "A storage of this server is full, so that not even a deletion can be written; an operator must make room.",
 }
 
 _RETRY_AFTER = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait before the next try."}}
@@ -120,6 +123,7 @@ class WireSchema(AutoSchema):
             *ALWAYS,
             *(WITH_TOKEN if operation.get("security") else ()),
             *(WITH_BODY if "requestBody" in operation else ()),
+            *(OF_DELETE if self.method == "DELETE" else ()),
         }
         responses = operation["responses"]
         for status in statuses:

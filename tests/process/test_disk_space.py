@@ -15,6 +15,7 @@ from rest_framework.test import APIClient
 from bedrock_chat.resilience import disk_space
 from bedrock_chat.resilience.dependencies import State, reason
 from bedrock_chat.resilience.disk_space import require_room
+from tests.conversations.chat import payload
 from tests.live import LiveServer
 from tests.serving.conftest import eventually
 from tests.stalling import once
@@ -105,18 +106,35 @@ def test_readiness_names_the_storage_that_is_full(mount: Mount, settings: Any, m
     assert states() == ("ok", "ok", "full")
 
 
+def assert_nothing_is_written(server: LiveServer, token: str) -> None:
+    file = {"contentType": "attachment", "fileName": "notes.txt", "body": "bm90ZXM="}
+    for method, path, body, status in (
+        ("POST", "/conversation", payload("c1", "hello " * 2000), 503),
+        ("POST", "/conversation", payload("c1", [file, {"contentType": "text", "body": "hello"}]), 503),
+        ("DELETE", "/conversation/c0", None, 507),
+        ("DELETE", "/conversations", None, 507),
+    ):
+        answer = server.call(method, path, body, token=token)
+        assert (answer[0], "A storage of this server is full" in answer[1]["detail"]) == (status, True), answer
+
+
 @once
 @pytest.mark.slow
 def test_a_server_whose_database_has_no_room_says_so_and_is_left_in_the_balancer(mount: Mount, tmp_path: Path) -> None:
     disk = mount("database", size="64m")
-    with LiveServer(tmp_path, "http://127.0.0.1:9", DATABASE_URL=f"sqlite:///{disk / 'chat.sqlite3'}") as server:
+    variables = {"DATABASE_URL": f"sqlite:///{disk / 'chat.sqlite3'}", "MODEL_RETRY_SECONDS": "1"}
+    with LiveServer(tmp_path, "http://127.0.0.1:9", **variables) as server:
         token = server.manage("issue_token", "alice")
-        assert server.call("GET", "/conversations", token=token) == (200, [])
+        server.call("POST", "/conversation", payload("c0", "hello"), token=token)  # stored, and not answered
+        _, stored = server.call("GET", "/conversation/c0", token=token)
         for free in (disk_space.RESERVE_BYTES - MEGABYTE, 0):
             large = fill(disk, free)
             status, body = server.call("GET", "/ready")
             assert (status, body["database"], body["storage"]) == (200, "full", "ok")
             assert server.call("GET", "/health")[0] == 200
-            assert server.call("GET", "/conversations", token=token) == (200, [])  # what only reads goes on
+            assert server.call("GET", "/conversation/c0", token=token) == (200, stored)  # what only reads goes on
+            if not free:
+                assert_nothing_is_written(server, token)
             large.unlink()
             assert eventually(lambda: server.call("GET", "/ready")[1]["database"] == "ok")
+        assert server.call("DELETE", "/conversation/c0", token=token)[0] == 200

@@ -12,6 +12,7 @@ from tests.wire.urls import SECRET
 
 INTERNAL = errors.INTERNAL
 BUSY = "The database does not answer; try again."
+FULL = "A storage of this server is full; try again later."
 
 FAILURES: list[tuple[str, int, str]] = [
     ("conflict", 409, "It is being answered."),
@@ -29,6 +30,10 @@ FAILURES: list[tuple[str, int, str]] = [
     ("django-too-big", 413, "The request is too large."),
     ("django-validation", 400, "The request is not valid: The name is taken."),
     ("database", 503, BUSY),
+    ("sqlite-full", 503, FULL),
+    ("postgresql-full", 503, FULL),
+    ("disk-full", 503, FULL),
+    ("quota-full", 503, FULL),
     ("crash", 500, INTERNAL),
 ]
 
@@ -54,6 +59,7 @@ def test_every_failure_of_a_view_is_told_in_one_shape(
         ("conflict", "Retry-After", "3"),
         ("drf-throttled", "Retry-After", "7"),
         ("database", "Retry-After", "1"),
+        ("sqlite-full", "Retry-After", "60"),
         ("unauthenticated", "WWW-Authenticate", "Bearer"),
         ("drf-not-authenticated", "WWW-Authenticate", "Bearer"),
         ("drf-authentication-failed", "WWW-Authenticate", "Bearer"),
@@ -63,6 +69,14 @@ def test_what_a_client_needs_to_act_on_an_error_is_in_its_headers(
     client: Client, how: str, header: str, value: str
 ) -> None:
     assert client.get(f"/fails/{how}")[header] == value
+
+
+@pytest.mark.parametrize("how", ["sqlite-full", "postgresql-full", "disk-full", "quota-full"])
+def test_a_deletion_that_no_disk_has_room_for_is_told_that_waiting_does_not_help(client: Client, how: str) -> None:
+    response = client.delete(f"/fails/{how}")
+    assert response.status_code == 507
+    assert "an operator must make room" in response.json()["detail"]
+    assert "Retry-After" not in response.headers
 
 
 def test_the_ids_of_a_failed_turn_stand_beside_its_detail(client: Client) -> None:

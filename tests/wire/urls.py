@@ -1,8 +1,10 @@
 """Small views that fail, echo and stream, to show what the wire does around every view."""
 
+import errno
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import psycopg.errors
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.core.exceptions import ValidationError as ModelValidationError
 from django.db import OperationalError
@@ -37,8 +39,18 @@ FAILURES: dict[str, Callable[[], Exception]] = {
     "django-too-big": lambda: RequestDataTooBig(SECRET),
     "django-validation": lambda: ModelValidationError("The name is taken."),
     "database": lambda: OperationalError(SECRET),
+    "sqlite-full": lambda: OperationalError("database or disk is full"),
+    "postgresql-full": lambda: full_postgresql(),
+    "disk-full": lambda: OSError(errno.ENOSPC, SECRET),
+    "quota-full": lambda: OSError(errno.EDQUOT, SECRET),
     "crash": lambda: RuntimeError(SECRET),
 }
+
+
+def full_postgresql() -> OperationalError:
+    error = OperationalError(SECRET)
+    error.__cause__ = psycopg.errors.DiskFull(SECRET)
+    return error
 
 
 class Events(BaseRenderer):
@@ -60,6 +72,8 @@ class Fails(Open):
     def get(self, request: Request, how: str) -> Response:
         make = FAILURES[how]
         raise make()
+
+    delete = get
 
 
 def fails_plainly(request: HttpRequest, how: str) -> HttpResponse:
