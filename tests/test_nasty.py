@@ -1,6 +1,7 @@
 """Requests that no sound client sends: each is refused in the shape of every error, and none causes a 5xx."""
 
 import base64
+import gzip
 import json
 from collections.abc import Callable
 from typing import Any
@@ -184,6 +185,23 @@ def test_a_body_that_is_not_declared_as_json_is_a_415(send: Callable[..., Any], 
     must_be_refused(send("POST", "/conversation", turn(), kind=kind), 415)
 
 
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/conversation"),
+        ("PATCH", "/conversation/c1/title"),
+        ("PUT", "/conversation/c1/system/feedback"),
+        ("POST", "/conversations/bulk-delete"),
+        ("POST", "/conversation/c1/q1/stop"),
+        ("POST", "/console/login/"),
+    ],
+)
+def test_a_compressed_body_is_a_415_on_every_route(send: Callable[..., Any], method: str, path: str) -> None:
+    answer = send(method, path, gzip.compress(b"{}"), HTTP_CONTENT_ENCODING="gzip")
+    assert answer.status_code == 415
+    assert "gzip" in answer.json()["detail"]
+
+
 @pytest.mark.parametrize("parameter", ["charset=utf-16", "charset=nonsense", ";;"])
 def test_the_charset_of_json_is_utf_8_whatever_is_said(send: Callable[..., Any], parameter: str) -> None:
     must_be_refused(send("POST", "/conversation", b"{}", kind=f"application/json; {parameter}"), 400)
@@ -226,12 +244,27 @@ def test_an_authorization_that_is_none_is_a_401(send: Callable[..., Any], header
 
 @pytest.mark.parametrize("host", ["evil host", "a_b/c", "[::1", "host:port", "\xff"])
 def test_a_host_that_is_none_is_refused(send: Callable[..., Any], host: str) -> None:
-    must_be_refused(send("GET", "/health", HTTP_HOST=host), 400)
+    must_be_refused(send("GET", "/conversations", HTTP_HOST=host), 400)
 
 
-def test_a_host_of_somebody_else_is_refused(send: Callable[..., Any], settings: Any) -> None:
+ELSEWHERE = ["/conversations", "/conversation/health", "/health/", "/healthy", "/config/global", "/docs"]
+
+
+@pytest.mark.parametrize("path", ELSEWHERE)
+def test_a_host_of_somebody_else_is_refused(send: Callable[..., Any], settings: Any, path: str) -> None:
     settings.ALLOWED_HOSTS = ["chat.example.com"]
-    must_be_refused(send("GET", "/health", HTTP_HOST="evil.example.com"), 400)
+    must_be_refused(send("GET", path, HTTP_HOST="evil.example.com"), 400)
+
+
+@pytest.mark.parametrize("host", ["10.0.3.7", "10.0.3.7:8000", "[fd00::7]:8000", "evil.example.com", "a_b/c", "[::1"])
+@pytest.mark.parametrize("path", ["/health", "/ready"])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_probes_are_answered_whatever_the_host(
+    send: Callable[..., Any], settings: Any, method: str, path: str, host: str
+) -> None:
+    """A load balancer or a kubelet asks by the address of this process."""
+    settings.ALLOWED_HOSTS = ["chat.example.com"]
+    assert send(method, path, HTTP_HOST=host).status_code == 200
 
 
 @pytest.mark.parametrize("method", ["TRACE", "CONNECT", "PROPFIND", "PUT", "X" * 1000])
