@@ -43,8 +43,8 @@ def close_turn(
     3. One short transaction, fenced by the attempt, writes everything, and calls `on_close` at its end (`_close`).
     4. If it was rolled back, the ledger rows are written all the same, since the money was spent (`_close_late`).
 
-    Raises NotFound if the conversation was deleted meanwhile, TakenOver if another attempt owns the question by now, and
-    whatever `on_close` raises.
+    Raises NotFound if the conversation was deleted meanwhile, TakenOver if another attempt owns the question by now,
+    and whatever `on_close` raises.
     """
     documents = related_documents.keep(running.turn, running.documents)
     with running.closing():

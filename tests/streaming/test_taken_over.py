@@ -1,4 +1,4 @@
-"""A process that slept past its lease: its client gets the answer of the turn that has taken over, where there is one."""
+"""A process that slept past its lease: its client gets the stored answer of the turn that has taken over."""
 
 import os
 import signal
