@@ -1,10 +1,12 @@
-"""Routes of conversations. Ids are the client's and may hold anything, slashes too; so the longer routes come first.
+"""Routes of conversations. Ids are the client's and may hold slashes; so the longer routes come first.
 
-A related document's id is a tool's and may end like any route, so its route comes before all of them.
+A related document's id is a tool's and may end like any route, so its route comes before all of them. `naming` knows
+which ids the routes below cannot tell apart. Change the two together: a test compares them.
 """
 
 from django.conf import settings
-from django.urls import path
+from django.urls import path, register_converter
+from django.urls.converters import PathConverter
 
 from conversations.views import (
     ConversationListViewSet,
@@ -15,8 +17,17 @@ from conversations.views import (
     TurnViewSet,
 )
 
+
+class ShortestPath(PathConverter):
+    """As little of the path as will do: a source's id may hold `/related-documents/`, a conversation's may not."""
+
+    regex = ".+?"
+
+
+register_converter(ShortestPath, "shortest")
+
 MESSAGE = "conversation/<path:conversation_id>/<str:message_id>"
-RELATED = "conversation/<path:conversation_id>/related-documents"
+RELATED = "conversation/<shortest:conversation_id>/related-documents"
 
 urlpatterns = [
     path("conversation", TurnViewSet.as_view({"post": "create"})),

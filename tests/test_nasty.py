@@ -94,6 +94,17 @@ BODIES: dict[str, bytes] = {
     "a model that is a list": turn(model=[]),  # type: ignore[arg-type]
     "a role that is no user's": turn().replace(b'"user"', b'"assistant"'),
     "switches that are no switches": turn(continue_generate="perhaps", enable_reasoning={}),
+    "a conversation id that is a dot": turn(conversation="."),
+    "a conversation id that is two dots": turn(conversation=".."),
+    "a conversation id with a line break": turn(conversation="a\nb"),
+    "a conversation id with an escape character": turn(conversation="a\x1bb"),
+    "a conversation id with a control character of C1": turn(conversation="a\x85b"),
+    "a conversation id that ends like a longer route": turn(conversation="a/title"),
+    "a conversation id that holds a longer route": turn(conversation="a/related-documents/b"),
+    "a message id that is two dots": turn(message_id=".."),
+    "a message id with a tab": turn(message_id="a\tb"),
+    "a message id with a slash": turn(message_id="a/b"),
+    "a message id that reads like a route": turn(message_id="related-documents"),
     "an endless name": b'{"' + b"x" * 1_000_000 + b'": 1}',
 }
 
@@ -105,6 +116,11 @@ TITLES: dict[str, bytes] = {
     "NUL": b'{"newTitle": "a\\u0000"}',
     "a lone surrogate": b'{"newTitle": "\\ud800"}',
     "too long": json.dumps({"newTitle": "x" * 1001}).encode(),
+    "without a character": b'{"newTitle": ""}',
+    "a blank": b'{"newTitle": " "}',
+    "blanks of all kinds": json.dumps({"newTitle": "\t\n\r\u00a0\u2003\u3000\u2028"}).encode(),
+    "invisible": json.dumps({"newTitle": "\u200b\u200d\ufeff\u2060\u00ad"}).encode(),
+    "letters that show nothing": json.dumps({"newTitle": "\u3164\u115f\u2800"}).encode(),
 }
 
 PATHS = {
@@ -159,6 +175,12 @@ def test_a_turn_that_cannot_be_is_refused(send: Callable[..., Any], name: str) -
 @pytest.mark.parametrize("name", TITLES)
 def test_a_title_that_cannot_be_is_refused(send: Callable[..., Any], name: str) -> None:
     must_be_refused(send("PATCH", "/conversation/c1/title", TITLES[name]), 400)
+
+
+@pytest.mark.parametrize("title", ["x", " x ", ".", "👍", "|", "0", "　あ　", "\u200bx", "x" * 1000])
+def test_a_title_that_shows_anything_is_kept_as_it_is(send: Callable[..., Any], title: str) -> None:
+    assert send("PATCH", "/conversation/c1/title", json.dumps({"newTitle": title}).encode()).status_code == 200
+    assert send("GET", "/conversation/c1").json()["title"] == title
 
 
 @pytest.mark.parametrize("name", PATHS)
@@ -306,7 +328,7 @@ def test_options_needs_no_token(db: None, path: str) -> None:
     "conversation",
     [
         "a/b//c",
-        "a/title",
+        "title/a",
         "../..",
         "привет",
         "🦄",
@@ -315,7 +337,7 @@ def test_options_needs_no_token(db: None, path: str) -> None:
         "a?b#c",
         " ",
         "'; DROP TABLE x --",
-        "a\nb",
+        "\u2028\u202e\ufeff",
     ],
 )
 def test_an_id_may_hold_anything_else(emulator: Any, send: Callable[..., Any], conversation: str) -> None:
