@@ -136,6 +136,8 @@ TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en"
 USE_I18N = True
 
+# Django's CommonMiddleware is left out: it judges the Host once more, which is WireMiddleware's to do, and nothing else
+# that it does is wanted here.
 MIDDLEWARE = [
     "bedrock_chat.logs.AccessLogMiddleware",
     "corsheaders.middleware.CorsMiddleware",
@@ -143,7 +145,6 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
-    "django.middleware.common.CommonMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
@@ -198,6 +199,7 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
+    "PATH_CONVERTER_OVERRIDES": {"shortest": str},
     "POSTPROCESSING_HOOKS": ["bedrock_chat.wire.openapi.camelize"],
 }
 
@@ -312,7 +314,8 @@ SILENCED_SYSTEM_CHECKS = [
 CORS_ALLOW_ALL_ORIGINS = "*" in CORS_ALLOW_ORIGINS
 CORS_ALLOWED_ORIGINS = [origin for origin in CORS_ALLOW_ORIGINS if origin != "*"]
 CORS_ALLOW_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
-CORS_ALLOW_HEADERS = ["authorization", "content-type", "accept", "last-event-id", "x-request-id"]
+_TRACING = ["traceparent", "tracestate", "baggage", "sentry-trace"]  # which OpenTelemetry and Sentry add in browsers
+CORS_ALLOW_HEADERS = ["authorization", "content-type", "accept", "last-event-id", "x-request-id", *_TRACING]
 CORS_EXPOSE_HEADERS = ["Link", "Retry-After", "X-Request-ID"]
 CORS_PREFLIGHT_MAX_AGE = 86_400
 CORS_URLS_REGEX = r"^/(?!console/).*$"

@@ -109,6 +109,15 @@ def read_contents(nodes: Sequence[Node]) -> dict[int, list[StoredBlock]]:
     return compiled_sql.documents(Message, "content", [node.pk for node in nodes])
 
 
+def read_answer(conversation: Conversation, tree: Tree, answer: Node) -> Answer:
+    """An answer of the tree, with the messages below it. Raises NotFound if the conversation was deleted meanwhile."""
+    row = Message.objects.filter(pk=answer.pk).first()
+    if row is None:
+        raise NotFound(f"No conversation found with id: {conversation.external_id}")
+    children = (child.external_id for child in tree.visible_children(answer.pk))
+    return stored_answer(conversation, tree.question_of(answer).external_id, row, children)
+
+
 def stored_answer(
     conversation: Conversation, question_external_id: str, row: Message, children: Iterable[str] = ()
 ) -> Answer:

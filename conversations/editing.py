@@ -7,10 +7,14 @@ from bedrock_chat.identity.caller import Caller
 from bedrock_chat.wire.errors import BadRequest
 from conversations import access
 from conversations.models import Conversation, Message
+from conversations.titles import cleaning
 
 
 def rename(external_id: str, title: str, *, actor: Caller) -> None:
-    """Gives a conversation a new title. Raises NotFound."""
+    """Gives a conversation a new title. Raises BadRequest for a blank one, and NotFound."""
+    if cleaning.is_blank(title):
+        sentence = "newTitle: A title must not be blank."
+        raise BadRequest(f"The request is not valid: {sentence}", errors=[sentence])
     conversation = access.get_conversation(actor, external_id)
     # `updated_at` is set too, so that search indexes the new title.
     Conversation.objects.filter(pk=conversation.pk).update(title=title, updated_at=database_now())

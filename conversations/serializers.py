@@ -4,15 +4,17 @@ Names are in snake_case here. Requests arrive in it, whatever case they were sen
 wire's camelCase. `turn` decides what fields mean together, above all in `placement`.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from drf_spectacular.utils import OpenApiParameter, PolymorphicProxySerializer, extend_schema_field
 from rest_framework import serializers
+from rest_framework.fields import empty
 
 from bedrock_chat.bedrock import catalog
 from bedrock_chat.wire.fields import BoundedListField, ChoiceField, TextField
 from bedrock_chat.wire.ids import ID_LENGTH
-from conversations import rendering, search
+from conversations import naming, rendering, search
 from conversations.content.blocks import Content
 from conversations.content.files import INLINE, REFERENCE
 from conversations.content.parsing import DOCUMENT_FORMATS, IMAGE_FORMATS, TOOL_STATUSES, parse
@@ -30,6 +32,20 @@ MODEL_KEYS = sorted(catalog.MODELS)
 LONGEST_CATEGORY = 256
 LONGEST_COMMENT = 100_000
 MOST_IN_BULK = 100
+
+
+class IdField(TextField):
+    """An id that the client chooses. One that no URL can name is refused, with the sentence that `refusal` gives."""
+
+    def __init__(self, refusal: Callable[[str], str | None], **options: Any) -> None:
+        super().__init__(max_length=ID_LENGTH, **options)
+        self._refusal = refusal
+
+    def run_validation(self, data: Any = empty) -> Any:
+        external_id = super().run_validation(data)
+        if isinstance(external_id, str) and (sentence := self._refusal(external_id)):
+            raise serializers.ValidationError(sentence)
+        return external_id
 
 
 # ---- Content blocks -------------------------------------------------------------------------------------------------
@@ -166,8 +182,8 @@ class MessageInputSerializer(serializers.Serializer[Any]):
     role = ChoiceField(choices=["user"], default="user")
     content = ContentField()
     model = ChoiceField(choices=MODEL_KEYS)
-    message_id = TextField(
-        required=False, allow_null=True, max_length=ID_LENGTH, help_text="Names this message; a repeat is a retry."
+    message_id = IdField(
+        naming.message_refusal, required=False, allow_null=True, help_text="Names this message; a repeat is a retry."
     )
     parent_message_id = TextField(
         required=False,
@@ -179,7 +195,7 @@ class MessageInputSerializer(serializers.Serializer[Any]):
 
 
 class ChatInputSerializer(serializers.Serializer[Any]):
-    conversation_id = TextField(max_length=ID_LENGTH, help_text="Chosen by the client; an unknown one is new.")
+    conversation_id = IdField(naming.conversation_refusal, help_text="Chosen by the client; an unknown one is new.")
     message = MessageInputSerializer()
     bot_id = TextField(required=False, allow_null=True, allow_blank=True, max_length=ID_LENGTH)
     continue_generate = serializers.BooleanField(

@@ -93,6 +93,11 @@ class Tree:
     def holds_answer(self) -> bool:
         return any(not node.is_question for node in self.visible())
 
+    def answer_of_newest_turn(self, question: Node) -> Node | None:
+        """The answer that the question's newest turn has written or extended; None if there is none, or none yet."""
+        below = self.visible_children(question.pk)
+        return next((node for node in below if node.attempt == question.attempt), None)
+
     def newest_answer(self, question: Node) -> Node | None:
         return next((n for n in reversed(self.children.get(question.pk, ())) if self.is_visible(n)), None)
 
@@ -113,8 +118,7 @@ class Tree:
         question = self.by_external_id.get(last_question)
         if question is None:
             return None
-        below = self.visible_children(question.pk)
-        if answer := next((node for node in below if node.attempt == question.attempt), None):
+        if answer := self.answer_of_newest_turn(question):
             return answer
         newest, pending = question, [question]
         while pending:

@@ -1,11 +1,13 @@
-"""Routes of conversations. Ids are the client's and may hold anything, slashes too; so the longer routes come first.
+"""Routes of conversations. Ids are the client's and may hold slashes; so the longer routes come first.
 
-A related document's id is a tool's and may end like any route, so its route comes before all of them.
+A related document's id is a tool's and may end like any route, so its route comes before all of them. `naming` knows
+which ids the routes below cannot tell apart. Change the two together: a test compares them.
 """
 
 from django.conf import settings
 from django.urls import path
 
+from conversations import path_converters as path_converters
 from conversations.views import (
     ConversationListViewSet,
     ConversationViewSet,
@@ -16,7 +18,7 @@ from conversations.views import (
 )
 
 MESSAGE = "conversation/<path:conversation_id>/<str:message_id>"
-RELATED = "conversation/<path:conversation_id>/related-documents"
+RELATED = "conversation/<shortest:conversation_id>/related-documents"
 
 urlpatterns = [
     path("conversation", TurnViewSet.as_view({"post": "create"})),

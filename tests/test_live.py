@@ -29,7 +29,7 @@ def bedrock() -> Iterator[Emulator]:
 def test_with_every_turn_blocked_short_requests_answer(bedrock: Emulator, tmp_path: Path) -> None:
     bedrock.reset()
     bedrock.script(wait=25 if SLOW else 8)
-    limits = {"THREADS": str(TURNS * 8 // 7 + 1), "TURNS": str(TURNS)}
+    limits = {"THREADS": str(TURNS * 8 // 7 + 1), "TURNS": str(TURNS), "TURNS_PER_USER": str(TURNS)}
     with LiveServer(tmp_path, bedrock.url, **limits) as server, ThreadPoolExecutor(TURNS) as pool:
         token = server.manage("issue_token", "alice")
         turns = [

@@ -1,6 +1,7 @@
 """Requests that no sound client sends: each is refused in the shape of every error, and none causes a 5xx."""
 
 import base64
+import gzip
 import json
 from collections.abc import Callable
 from typing import Any
@@ -94,6 +95,17 @@ BODIES: dict[str, bytes] = {
     "a model that is a list": turn(model=[]),  # type: ignore[arg-type]
     "a role that is no user's": turn().replace(b'"user"', b'"assistant"'),
     "switches that are no switches": turn(continue_generate="perhaps", enable_reasoning={}),
+    "a conversation id that is a dot": turn(conversation="."),
+    "a conversation id that is two dots": turn(conversation=".."),
+    "a conversation id with a line break": turn(conversation="a\nb"),
+    "a conversation id with an escape character": turn(conversation="a\x1bb"),
+    "a conversation id with a control character of C1": turn(conversation="a\x85b"),
+    "a conversation id that ends like a longer route": turn(conversation="a/title"),
+    "a conversation id that holds a longer route": turn(conversation="a/related-documents/b"),
+    "a message id that is two dots": turn(message_id=".."),
+    "a message id with a tab": turn(message_id="a\tb"),
+    "a message id with a slash": turn(message_id="a/b"),
+    "a message id that reads like a route": turn(message_id="related-documents"),
     "an endless name": b'{"' + b"x" * 1_000_000 + b'": 1}',
 }
 
@@ -105,6 +117,11 @@ TITLES: dict[str, bytes] = {
     "NUL": b'{"newTitle": "a\\u0000"}',
     "a lone surrogate": b'{"newTitle": "\\ud800"}',
     "too long": json.dumps({"newTitle": "x" * 1001}).encode(),
+    "without a character": b'{"newTitle": ""}',
+    "a blank": b'{"newTitle": " "}',
+    "blanks of all kinds": json.dumps({"newTitle": "\t\n\r\u00a0\u2003\u3000\u2028"}).encode(),
+    "invisible": json.dumps({"newTitle": "\u200b\u200d\ufeff\u2060\u00ad"}).encode(),
+    "letters that show nothing": json.dumps({"newTitle": "\u3164\u115f\u2800"}).encode(),
 }
 
 PATHS = {
@@ -161,6 +178,12 @@ def test_a_title_that_cannot_be_is_refused(send: Callable[..., Any], name: str) 
     must_be_refused(send("PATCH", "/conversation/c1/title", TITLES[name]), 400)
 
 
+@pytest.mark.parametrize("title", ["x", " x ", ".", "👍", "|", "0", "　あ　", "\u200bx", "x" * 1000])
+def test_a_title_that_shows_anything_is_kept_as_it_is(send: Callable[..., Any], title: str) -> None:
+    assert send("PATCH", "/conversation/c1/title", json.dumps({"newTitle": title}).encode()).status_code == 200
+    assert send("GET", "/conversation/c1").json()["title"] == title
+
+
 @pytest.mark.parametrize("name", PATHS)
 @pytest.mark.both
 def test_a_strange_address_is_refused(send: Callable[..., Any], name: str) -> None:
@@ -183,6 +206,23 @@ def test_a_strange_address_is_refused(send: Callable[..., Any], name: str) -> No
 )
 def test_a_body_that_is_not_declared_as_json_is_a_415(send: Callable[..., Any], kind: str) -> None:
     must_be_refused(send("POST", "/conversation", turn(), kind=kind), 415)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/conversation"),
+        ("PATCH", "/conversation/c1/title"),
+        ("PUT", "/conversation/c1/system/feedback"),
+        ("POST", "/conversations/bulk-delete"),
+        ("POST", "/conversation/c1/q1/stop"),
+        ("POST", "/console/login/"),
+    ],
+)
+def test_a_compressed_body_is_a_415_on_every_route(send: Callable[..., Any], method: str, path: str) -> None:
+    answer = send(method, path, gzip.compress(b"{}"), HTTP_CONTENT_ENCODING="gzip")
+    assert answer.status_code == 415
+    assert "gzip" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize("parameter", ["charset=utf-16", "charset=nonsense", ";;"])
@@ -227,12 +267,27 @@ def test_an_authorization_that_is_none_is_a_401(send: Callable[..., Any], header
 
 @pytest.mark.parametrize("host", ["evil host", "a_b/c", "[::1", "host:port", "\xff"])
 def test_a_host_that_is_none_is_refused(send: Callable[..., Any], host: str) -> None:
-    must_be_refused(send("GET", "/health", HTTP_HOST=host), 400)
+    must_be_refused(send("GET", "/conversations", HTTP_HOST=host), 400)
 
 
-def test_a_host_of_somebody_else_is_refused(send: Callable[..., Any], settings: Any) -> None:
+ELSEWHERE = ["/conversations", "/conversation/health", "/health/", "/healthy", "/config/global", "/docs"]
+
+
+@pytest.mark.parametrize("path", ELSEWHERE)
+def test_a_host_of_somebody_else_is_refused(send: Callable[..., Any], settings: Any, path: str) -> None:
     settings.ALLOWED_HOSTS = ["chat.example.com"]
-    must_be_refused(send("GET", "/health", HTTP_HOST="evil.example.com"), 400)
+    must_be_refused(send("GET", path, HTTP_HOST="evil.example.com"), 400)
+
+
+@pytest.mark.parametrize("host", ["10.0.3.7", "10.0.3.7:8000", "[fd00::7]:8000", "evil.example.com", "a_b/c", "[::1"])
+@pytest.mark.parametrize("path", ["/health", "/ready"])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_probes_are_answered_whatever_the_host(
+    send: Callable[..., Any], settings: Any, method: str, path: str, host: str
+) -> None:
+    """A load balancer or a kubelet asks by the address of this process."""
+    settings.ALLOWED_HOSTS = ["chat.example.com"]
+    assert send(method, path, HTTP_HOST=host).status_code == 200
 
 
 @pytest.mark.parametrize("method", ["TRACE", "CONNECT", "PROPFIND", "PUT", "X" * 1000])
@@ -274,7 +329,7 @@ def test_options_needs_no_token(db: None, path: str) -> None:
     "conversation",
     [
         "a/b//c",
-        "a/title",
+        "title/a",
         "../..",
         "привет",
         "🦄",
@@ -283,7 +338,7 @@ def test_options_needs_no_token(db: None, path: str) -> None:
         "a?b#c",
         " ",
         "'; DROP TABLE x --",
-        "a\nb",
+        "\u2028\u202e\ufeff",
     ],
 )
 def test_an_id_may_hold_anything_else(emulator: Any, send: Callable[..., Any], conversation: str) -> None:

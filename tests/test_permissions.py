@@ -50,8 +50,8 @@ TABLE: dict[str, tuple[str, Any, tuple[int, ...]]] = {
         {"thumbsUp": True},
         OWN,
     ),
-    "GET conversation/<path:conversation_id>/related-documents": ("/conversation/c1/related-documents", None, OWN),
-    "GET conversation/<path:conversation_id>/related-documents/<path:source_id>": (
+    "GET conversation/<shortest:conversation_id>/related-documents": ("/conversation/c1/related-documents", None, OWN),
+    "GET conversation/<shortest:conversation_id>/related-documents/<path:source_id>": (
         "/conversation/c1/related-documents/t@0",
         None,
         OWN,

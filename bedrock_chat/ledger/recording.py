@@ -111,17 +111,20 @@ def erased_id() -> str:
 
 
 def calls_of_newest_turn(actor: Caller, conversation_external_id: str, question_external_id: str) -> list[ModelCall]:
-    """The calls of the newest turn of a question, in their order. One query."""
+    """The calls of the newest turn of a question, in their order. One query.
+
+    The newest is the one that was opened last: a turn that another one has taken over writes its rows after that one.
+    """
     where = {
         "conversation_external_id": conversation_external_id,
         "message_external_id": question_external_id,
         "purpose": Purpose.TURN,
     }
     rows = ModelCall.objects.filter(user_id=actor.user_id, publication_id=actor.publication_id, **where)
-    calls = list(rows.order_by("-pk"))
+    calls = list(rows.order_by("pk"))
+    newest_turn = max((call.turn_id for call in calls if call.turn_id), default=None)  # such ids order by time
     # A row without a turn's id is older than those ids, and stands for a turn of its own.
-    newest = [call for call in calls if call.turn_id == calls[0].turn_id] if calls and calls[0].turn_id else calls[:1]
-    return newest[::-1]
+    return [call for call in calls if call.turn_id == newest_turn] if newest_turn else calls[-1:]
 
 
 @dataclass(frozen=True, slots=True)

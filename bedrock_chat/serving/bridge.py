@@ -214,7 +214,7 @@ class Bridge:
             is_stream = is_file or response.streaming
             body = b""
             if status in BODILESS:
-                # CommonMiddleware adds the length of a body that is not sent, which HTTP forbids.
+                # A middleware may have added the length of a body that is not sent, which HTTP forbids.
                 headers = [header for header in headers if header[0] != b"content-length"]
             elif not is_stream:
                 body = b"".join(response)

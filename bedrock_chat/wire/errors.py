@@ -103,6 +103,11 @@ class HeadTooLarge(ApiError):
     default_detail = "The head of the request is too large."
 
 
+class UnsupportedMediaType(ApiError):
+    status_code = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+    default_detail = "The body is not JSON."
+
+
 class TooManyRequests(ApiError):
     status_code = HTTPStatus.TOO_MANY_REQUESTS
     default_detail = "Too many requests; try again later."

@@ -19,13 +19,13 @@ def event(name: str, data: Any, event_id: str | None = None) -> bytes:
 
 
 class EventStreamResponse(StreamingHttpResponse):
-    """A response that no proxy may buffer or cache."""
+    """A response that no proxy may buffer, keep, or change. Compressing gathers events before it sends any."""
 
     def __init__(self, events: AsyncIterator[bytes]) -> None:
         super().__init__(
             events,
             content_type=EVENT_STREAM,
-            headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
+            headers={"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"},
         )
 
 

@@ -9,9 +9,14 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
 from bedrock_chat.database.text import is_storable
-from bedrock_chat.wire.errors import ApiError, BadRequest, as_api_error, json_error, recorded
+from bedrock_chat.wire.errors import ApiError, BadRequest, UnsupportedMediaType, as_api_error, json_error, recorded
 
 CONSOLE = "/console/"
+PROBES = frozenset({"/health", "/ready"})
+"""Paths that are answered whatever the Host: load balancers and kubelets ask by an address of their own choice."""
+
+BODILESS = frozenset({"GET", "HEAD", "OPTIONS"})
+"""Methods whose bodies nobody reads."""
 
 POLICIES = {
     # The console's theme (Alpine) evaluates expressions and sets styles; everything else comes from this server.
@@ -45,13 +50,17 @@ class WireMiddleware:
         return response
 
     def _refusal(self, request: HttpRequest) -> HttpResponseBase | None:
-        try:
-            request.get_host()
-        except DisallowedHost:
-            return json_error(BadRequest("The Host header names no host of this server (see ALLOWED_HOSTS)."))
+        if request.path not in PROBES:
+            try:
+                request.get_host()
+            except DisallowedHost:
+                return json_error(BadRequest("The Host header names no host of this server (see ALLOWED_HOSTS)."))
         # No id or text that we store holds a NUL.
         if not is_storable(request.path) or "%00" in request.META.get("QUERY_STRING", ""):
             return json_error(BadRequest("The address holds a NUL character."))
+        if request.method not in BODILESS and (coding := _coding(request)):
+            sentence = f"The Content-Encoding {coding} is not supported; send the body without one."
+            return json_error(UnsupportedMediaType(sentence, headers={"Accept-Encoding": "identity"}))
         return None
 
     def _in_our_shape(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
@@ -88,6 +97,13 @@ class WireMiddleware:
         if request.path.startswith(CONSOLE) and error.status_code != HTTPStatus.SERVICE_UNAVAILABLE:
             return None
         return json_error(recorded(exception))
+
+
+def _coding(request: HttpRequest) -> str:
+    """How the body is coded, as the client names it; empty where it is sent as it is (`identity`)."""
+    named: str = request.META.get("HTTP_CONTENT_ENCODING", "")
+    codings = {coding.strip().lower() for coding in named.split(",")} - {"", "identity"}
+    return named.strip() if codings else ""
 
 
 def _policy(path: str) -> str:

@@ -27,7 +27,7 @@ REASONS = {
     405: "The method is not for this route.",
     409: "The state of things does not allow this now; `Retry-After` where waiting helps.",
     413: "The body is larger than MAX_BODY_MB.",
-    415: "The body is not JSON.",
+    415: "The body is not JSON, or it is compressed.",
     429: "Too many requests or failed tokens; try again after `Retry-After` seconds.",
     500: "A fault of the server; it was recorded.",
     502: "The model failed, or the server may not use it.",

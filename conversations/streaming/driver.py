@@ -29,7 +29,7 @@ def begin(chat: ChatInput, *, actor: Caller) -> Subscription:
             ids = opened.conversation_external_id, opened.question_external_id, opened.answer_external_id
             log.append(MessageStart(*ids, opened.continued_text))
             context = contextvars.copy_context()  # what the turn binds is to appear in the log line of the request
-            thread_pool.shared().submit(lambda: context.run(_drive, events, opened, log))
+            thread_pool.shared().submit(lambda: context.run(_drive, events, opened, log, actor))
             return Subscription(opened.attempt, log.follow())
         case Finished(answer) if answer is not None:
             events.close()
@@ -52,12 +52,18 @@ def abandon() -> None:
             running.listener.append(Failed.of(ServiceUnavailable(sentence, retry_after=1, extra=running.turn.ids)))
 
 
-def _drive(events: Iterator[TurnEvent], opened: TurnOpened, log: Log) -> None:
-    """Runs a turn to its end, and appends its events to the log."""
+def _drive(events: Iterator[TurnEvent], opened: TurnOpened, log: Log, actor: Caller) -> None:
+    """Runs a turn to its end, and appends its events to the log.
+
+    If it ends with the answer of another turn, that answer is told from its beginning, `message_start` included.
+    """
     append = log.append
     try:
         for event in events:
-            if (stream_event := stream_event_of(event, opened)) is not None:
+            if isinstance(event, Finished) and event.is_another and event.answer is not None:
+                for retold in replay.events_of_answer(actor, event.answer):
+                    append(retold)
+            elif (stream_event := stream_event_of(event, opened)) is not None:
                 append(stream_event)
     except Exception as error:  # noqa: BLE001  listeners get it as an event; it is logged if the fault is ours
         append(Failed.of(recorded(error)))

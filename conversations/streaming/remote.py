@@ -103,7 +103,7 @@ async def _watch(actor: Caller, question: Message) -> list[StreamEvent]:
 
 
 def _end_if_over(actor: Caller, question: Message) -> list[StreamEvent] | None:
-    """All events of a turn that is over, or the error that ends its stream; None while the turn runs.
+    """All events of a question's newest turn, or the error that ends its stream; None while that turn runs.
 
     The error says that this process is about to end, or that the conversation was deleted.
     """
@@ -112,7 +112,7 @@ def _end_if_over(actor: Caller, question: Message) -> list[StreamEvent] | None:
     row = Message.objects.select_related("conversation").filter(pk=question.pk).defer("content").first()
     if row is None:
         return [Failed.of(NotFound("The conversation was deleted meanwhile."))]
-    if row.attempt == question.attempt and lease_lives(row.lease_expires_at, database_now()):
+    if lease_lives(row.lease_expires_at, database_now()):  # perhaps of another turn, which has taken this one over
         return None
     return replay.events_of_newest_turn(actor, row.conversation, row)
 

@@ -33,6 +33,11 @@ def beginning(text: str) -> str:
     return cut(line) if _is_visible(line) else ""
 
 
+def is_blank(title: str) -> bool:
+    """Whether a reader would see nothing of it: blanks, and characters that are invisible."""
+    return not _is_visible(tidy(title))
+
+
 def tidy(text: str) -> str:
     """The text on one line, without control and formatting characters."""
     return " ".join("".join(map(_plain, unicodedata.normalize("NFC", text))).split())

@@ -23,6 +23,12 @@ from conversations.turn.types import OpenTurn
 logger = logging.getLogger(__name__)
 
 
+class TakenOver(Conflict):
+    """Another attempt owns the question by now: the lease had run out, and the question was asked again."""
+
+    default_detail = "Another attempt has taken over this message, and has not answered it; send it again."
+
+
 def close_turn(
     running: RunningTurn,
     stop_reason: str,
@@ -38,8 +44,8 @@ def close_turn(
        the database is away, it waits as long as any statement may: the answer was paid for.
     4. If it was rolled back, the ledger rows are written all the same, since the money was spent (`_close_late`).
 
-    Raises NotFound if the conversation was deleted meanwhile, Conflict if another attempt has taken over, and whatever
-    `on_close` raises.
+    Raises NotFound if the conversation was deleted meanwhile, TakenOver if another attempt owns the question by now,
+    and whatever `on_close` raises.
     """
     documents = related_documents.keep(running.turn, running.documents)
     with running.closing():
@@ -62,7 +68,7 @@ def _close(
     """The transaction that closes a turn.
 
     1. The conversation's row gets a new `updated_at` and size, which also locks it. NotFound if the row is gone.
-    2. The question's row gets its outcome and gives the lease back. Conflict if another attempt owns the row.
+    2. The question's row gets its outcome and gives the lease back. TakenOver if another attempt owns the row.
     3. The answer, its documents and the ledger rows are written.
     4. `on_close` is called. If it raises, everything is rolled back.
     """
@@ -70,9 +76,9 @@ def _close(
     grown_by = size_of(blocks) + documents.size
     # A deletion locks the conversation first too, so no answer can be inserted between its statements.
     if not compiled_sql.update(Conversation, {"pk": turn.conversation.pk}, {"size": grown_by}, updated_at=now):
-        raise _gone(turn)
+        raise gone(turn)
     if not _give_back(turn, outcome=outcome):
-        raise Conflict("Another attempt has taken over this message.", extra=turn.ids)
+        raise TakenOver(extra=turn.ids)
     answer = write_answer(running, stop_reason, now)
     related_documents.write(turn, answer.external_id, documents)
     recording.insert(running.calls)
@@ -95,7 +101,7 @@ def _close_late(running: RunningTurn) -> None:
         logger.exception("the ledger lost the calls of turn %s: %s", running.turn.turn_id, spent)
 
 
-def _gone(turn: OpenTurn) -> NotFound:
+def gone(turn: OpenTurn) -> NotFound:
     return NotFound(f"Conversation {turn.conversation.external_id} was deleted meanwhile.", extra=turn.ids)
 
 
@@ -103,16 +109,19 @@ def close_failed(running: RunningTurn) -> None:
     """Closes a turn without an answer: gives the lease back at once, and writes the ledger rows.
 
     The outcome is not written again: since the opening, the question's row has the one that is true without an answer.
-    Raises NotFound if the conversation was deleted meanwhile.
+    Raises NotFound if the conversation was deleted meanwhile, and TakenOver.
     """
     turn = running.turn
     with running.closing(), transaction.atomic():
-        conversation_exists = _give_back(turn) or Conversation.objects.filter(pk=turn.conversation.pk).exists()
+        given_back = _give_back(turn)
+        conversation_exists = given_back or Conversation.objects.filter(pk=turn.conversation.pk).exists()
         if conversation_exists:
             recording.insert(running.calls)
     if not conversation_exists:
         recording.insert_late(running.calls)
-        raise _gone(turn)
+        raise gone(turn)
+    if not given_back:
+        raise TakenOver(extra=turn.ids)
 
 
 def _give_back(turn: OpenTurn, **columns: object) -> bool:

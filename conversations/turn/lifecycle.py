@@ -16,15 +16,17 @@ from bedrock_chat.bedrock.events import StopReason
 from bedrock_chat.bedrock.faults import TooLong
 from bedrock_chat.bedrock.request import ModelRequest
 from bedrock_chat.blobs import storing
+from bedrock_chat.database.connections import database_now
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.ledger import recording
 from bedrock_chat.wire.errors import ApiError, BadRequest, Conflict, NotFound, ServiceUnavailable
+from conversations import access
 from conversations.access import Answer
 from conversations.content.blocks import text_to_extend
 from conversations.models import Outcome
-from conversations.turn import admission, asking, closing, context_window, file_limits, opening
+from conversations.turn import admission, asking, closing, context_window, file_limits, opening, placement
 from conversations.turn.registry import RunningTurn, registered
-from conversations.turn.types import ChatInput, Finished, TurnEvent, TurnOpened, wire_ids
+from conversations.turn.types import ChatInput, Finished, OpenTurn, TurnEvent, TurnOpened, wire_ids
 
 OnClose = Callable[[], None]
 
@@ -40,6 +42,8 @@ def run(
        refuses the question, or finds that it was answered before.
     4. `opening` stores the question. If it was answered before, the stored answer is the only event.
     5. The model is asked and the answer stored (`_answer`). Meanwhile others find the turn in `registry`.
+    6. If another process has taken the turn over, because this one slept past its lease, that turn's answer is the last
+       event (`_answer_of_successor`).
 
     `listener` is the object that takes the answer as it is written; None if nobody listens. `on_close` runs inside the
     closing transaction and may raise LeaseLost. Raises the errors of `placement`, NotFound, ServiceUnavailable and
@@ -64,7 +68,15 @@ def run(
                 turn.attempt,
                 continued_text=text_to_extend(turn.contents[turn.extends.pk]) if turn.extends else None,
             )
-            yield from _answer(running, on_close)
+            try:
+                yield from _answer(running, on_close)
+            except closing.TakenOver as taken_over:
+                if isinstance(taken_over.__context__, GeneratorExit):  # nobody takes a further event
+                    raise
+                successor = _answer_of_successor(turn, taken_over)
+            else:
+                return
+            yield Finished(successor, is_another=True)
 
 
 def drain(turn_events: Iterator[TurnEvent]) -> Answer:
@@ -137,6 +149,24 @@ def _close_cut(running: RunningTurn, ended_by: StopReason | None, on_close: OnCl
     else:
         answer = closing.close_turn(running, StopReason.INTERRUPTED, outcome=Outcome.INTERRUPTED)
     return Finished(answer, tuple(running.calls))
+
+
+def _answer_of_successor(turn: OpenTurn, taken_over: closing.TakenOver) -> Answer:
+    """The stored answer of the turn that has taken this one over, as a repeat of the question would get it.
+
+    Raises Conflict with `Retry-After` while that turn runs, `taken_over` if it has no answer, and NotFound if the
+    conversation was deleted.
+    """
+    tree = access.read_tree(turn.conversation, database_now())
+    question = tree.nodes.get(turn.question_pk)
+    if question is None:
+        raise closing.gone(turn)
+    if tree.is_running(question):
+        raise placement.being_answered(turn.conversation.external_id, tree, question)
+    answer = tree.answer_of_newest_turn(question)
+    if answer is None:
+        raise taken_over
+    return access.read_answer(turn.conversation, tree, answer)
 
 
 def _client_error(error: BaseException, running: RunningTurn, model_request: ModelRequest) -> BaseException:

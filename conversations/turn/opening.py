@@ -65,10 +65,8 @@ def _open_question(chat: ChatInput, actor: Caller) -> OpenTurn | Answer:
         content_digest=digest,
     )
     match decision:
-        case placement.Replay(question, answer):
-            row = Message.objects.get(pk=answer.pk)
-            children = (child.external_id for child in tree.visible_children(answer.pk))
-            return access.stored_answer(conversation, question.external_id, row, children)
+        case placement.Replay(answer=answer):
+            return access.read_answer(conversation, tree, answer)
         case placement.AskAgain(question):
             added = 0
             capacity.refuse_more_bytes(conversation)

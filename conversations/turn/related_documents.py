@@ -9,6 +9,7 @@ import orjson
 from bedrock_chat.bedrock.tools import FoundDocument
 from bedrock_chat.blobs import storing
 from bedrock_chat.database.text import storable
+from conversations import naming
 from conversations.content import parsing
 from conversations.models import BLOB_OWNER, SOURCE_ID_LENGTH, Message, RelatedDocument
 from conversations.turn.types import OpenTurn
@@ -56,7 +57,7 @@ def keep(turn: OpenTurn, documents: Sequence[FoundDocument]) -> Kept:
 
 def _row(turn: OpenTurn, document: FoundDocument, files: dict[str, bytes]) -> RelatedDocument:
     """The unsaved row of a document. Its file, if it has one, is added to `files`. Raises Refused."""
-    source_id = storable(document.source_id)
+    source_id = naming.nameable_source(storable(document.source_id))
     if not 0 < len(source_id) <= SOURCE_ID_LENGTH:
         raise parsing.Refused("source_id", "The source id is empty or too long.")
     page = document.page_number

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from rest_framework.test import APIClient
@@ -98,6 +99,7 @@ def test_a_turns_close_keeps_them_with_its_answer(alice: APIClient) -> None:
 def test_each_opens_by_its_id_whatever_it_is(alice: APIClient) -> None:
     answer = build.exchange(build.conversation(local.local_user("alice"), "c1"), "hello")
     names = ["t@0", "a/b@1", "x/title", "x/feedback", "related-documents", "ü ?#%&+", "🦄"]
+    names += ["related-documents/x", "x/related-documents", "https://example.com/related-documents/related-documents/1"]
     for name in names:
         build.related_document(answer, name)
     for name in names:
@@ -105,6 +107,13 @@ def test_each_opens_by_its_id_whatever_it_is(alice: APIClient) -> None:
         response = alice.get(f"/conversation/c1/related-documents/{quoted}")
         assert (response.status_code, response.json()["sourceId"]) == (200, name)
     assert ids(alice) == sorted(names, reverse=True)
+
+
+@pytest.mark.parametrize(("source_id", "kept"), [("a\nb", "a�b"), (".", ".@"), ("..", "..@"), ("\x7f", "�")])
+def test_an_id_that_no_url_can_name_is_made_one_that_it_can(alice: APIClient, source_id: str, kept: str) -> None:
+    answer_with(FoundDocument("t1", {"text": "x"}, source_id))
+    assert ids(alice) == [kept]
+    assert alice.get(f"/conversation/c1/related-documents/{quote(kept)}").json()["sourceId"] == kept
 
 
 def test_what_is_not_there_or_not_yours_is_a_404(alice: APIClient, client_of: ClientOf) -> None:

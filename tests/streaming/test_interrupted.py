@@ -269,8 +269,7 @@ def test_a_zombie_does_not_write_over_its_successor(alice_here: APIClient, emula
     assert say(alice_here, "c1", "[[words:9]]", message_id="q").status_code == 200
     checkpoints.write()
     assert Message.objects.filter(stop_reason="interrupted").count() == 0
-    with pytest.raises(Exception, match="taken over"):
-        list(events)
+    assert list(events)[-1].is_another
     last = last_of(read(alice_here, "c1"))
     assert len(text_of(last).split()) == 9
 

@@ -59,14 +59,18 @@ def test_a_turn_is_told_with_ids_usage_and_price_and_stored_before_its_end(serve
     assert (events[0].id, events[-1].id) == ("1-1", "1-end")
 
 
-def test_nobody_on_the_way_may_gather_or_keep_the_events(server: LiveServer, alice: str) -> None:
-    with asking(server, alice, "headers", "hello") as listener:
-        headers = listener.response.headers
+def test_nobody_on_the_way_may_gather_keep_or_compress_the_events(server: LiveServer, alice: str) -> None:
+    with asking(server, alice, "headers", "hello", message_id="q") as listener:
+        asked = listener.response.headers
         list(listener)
-    assert headers["Content-Type"] == "text/event-stream"
-    assert headers["Cache-Control"] == "no-cache"
-    assert headers["X-Accel-Buffering"] == "no"
-    assert "Accept" in headers["Vary"]
+    with listening(server, alice, "GET", "/conversation/headers/q/stream") as listener:
+        resumed = listener.response.headers
+        list(listener)
+    for headers in (asked, resumed):
+        assert headers["Content-Type"] == "text/event-stream"
+        assert headers["Cache-Control"] == "no-cache, no-transform"
+        assert headers["X-Accel-Buffering"] == "no"
+    assert "Accept" in asked["Vary"]
 
 
 def test_reasoning_comes_apart_from_the_text(server: LiveServer, alice: str) -> None:

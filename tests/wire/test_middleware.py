@@ -69,23 +69,69 @@ def test_the_console_alone_shows_djangos_pages_under_debug(client: Client, setti
 
 @pytest.mark.parametrize(
     ("address", "allowed"),
-    [("/items/1", "DELETE, GET, HEAD, OPTIONS"), ("/echo", "OPTIONS, POST"), ("/fails/crash", "GET, HEAD, OPTIONS")],
+    [
+        ("/items/1", "DELETE, GET, HEAD, OPTIONS"),
+        ("/echo", "OPTIONS, POST"),
+        ("/fails/crash", "DELETE, GET, HEAD, OPTIONS"),
+    ],
 )
 def test_options_needs_no_token_and_names_the_methods(client: Client, address: str, allowed: str) -> None:
     response = client.options(address)
     assert (response.status_code, response["Allow"]) == (204, allowed)
 
 
-def test_a_preflight_allows_what_the_frontend_sends(client: Client) -> None:
+@pytest.mark.parametrize(
+    "names",
+    [
+        {"authorization", "content-type"},
+        {"authorization", "content-type", "traceparent", "tracestate"},  # a page with OpenTelemetry
+        {"authorization", "content-type", "sentry-trace", "baggage"},  # a page with Sentry
+    ],
+)
+def test_a_preflight_allows_what_frontends_and_their_tracing_send(client: Client, names: set[str]) -> None:
     preflight = {
         "Access-Control-Request-Method": "PATCH",
-        "Access-Control-Request-Headers": "authorization,content-type",
+        "Access-Control-Request-Headers": ",".join(sorted(names)),
     }
     response = client.options("/items/1", headers={**ORIGIN, **preflight})
     assert response.status_code == 200
     assert {"GET", "POST", "PUT", "PATCH", "DELETE"} <= set(response["Access-Control-Allow-Methods"].split(", "))
-    assert {"authorization", "content-type"} <= set(response["Access-Control-Allow-Headers"].split(", "))
+    assert names <= set(response["Access-Control-Allow-Headers"].split(", "))
     assert int(response["Access-Control-Max-Age"]) > 0
+
+
+def test_a_preflight_allows_no_header_that_nobody_named(client: Client) -> None:
+    preflight = {"Access-Control-Request-Method": "GET", "Access-Control-Request-Headers": "x-anything"}
+    response = client.options("/items/1", headers={**ORIGIN, **preflight})
+    assert "x-anything" not in response["Access-Control-Allow-Headers"].split(", ")
+
+
+@pytest.mark.parametrize(
+    "coding", ["gzip", "GZIP", "x-gzip", "deflate", "br", "zstd", "compress", "aes128gcm", "identity, gzip", "nonsense"]
+)
+def test_a_coding_of_the_body_is_a_415_that_names_it(client: Client, coding: str) -> None:
+    response = client.post("/echo", b"\x1f\x8b", content_type="application/json", headers={"Content-Encoding": coding})
+    assert response.status_code == 415
+    assert f"Content-Encoding {coding} " in response.json()["detail"]
+    assert response["Accept-Encoding"] == "identity"
+
+
+@pytest.mark.parametrize("coding", ["identity", "Identity", " identity ", "identity, identity", "", " ", ","])
+def test_a_body_that_is_sent_as_it_is_is_read(client: Client, coding: str) -> None:
+    response = client.post("/echo", b"{}", content_type="application/json", headers={"Content-Encoding": coding})
+    assert response.status_code == 200
+
+
+def test_a_coding_of_a_body_that_nobody_reads_is_nothing(client: Client) -> None:
+    for method in (client.get, client.head, client.options):
+        assert method("/items/1", headers={"Content-Encoding": "gzip"}).status_code in (200, 204)
+
+
+def test_a_very_long_coding_makes_no_long_answer(client: Client) -> None:
+    headers = {"Content-Encoding": "x" * 50_000}
+    response = client.post("/echo", b"{}", content_type="application/json", headers=headers)
+    assert response.status_code == 415
+    assert len(response.content) < 2_000
 
 
 @pytest.mark.django_db  # the end of a request looks after the connection

@@ -27,7 +27,7 @@ from bedrock_chat.wire import parsers
 from bedrock_chat.wire.errors import BadRequest, RequestTimeout, ServiceUnavailable, recorded
 from conversations.serializers import read_chat_input
 from conversations.streaming import driver
-from conversations.streaming.events import Failed, StreamEvent, joined
+from conversations.streaming.events import Failed, MessageStart, StreamEvent, is_last, joined
 from conversations.streaming.log import Subscription
 from conversations.streaming.websocket import frames
 from conversations.streaming.websocket.upload import Body
@@ -217,12 +217,20 @@ class Session:
         self._user_id, self._answered, self._logged = None, True, False
 
     async def _frames(self, subscription: Subscription) -> AsyncGenerator[AsgiMessage, None]:
-        """The frames of a turn, as messages of ASGI."""
+        """The frames of a turn, as messages of ASGI.
+
+        No frame makes a frontend forget what it shows. So where an answer is told anew, only its end is sent: at the
+        end frontends read the conversation.
+        """
         self._last = None
+        starts_anew = False
         async with contextlib.aclosing(subscription.batches) as batches:
             async for first, batch in batches:
                 for _, event in joined(first, batch):
+                    starts_anew = starts_anew or (isinstance(event, MessageStart) and self._last is not None)
                     self._last = event
+                    if starts_anew and not is_last(event):
+                        continue
                     for text in frames.frames_of(event):
                         yield {"type": "websocket.send", "text": text}
 
