@@ -7,7 +7,7 @@ which ids the routes below cannot tell apart. Change the two together: a test co
 from django.conf import settings
 from django.urls import path
 
-from conversations import path_converters as path_converters
+import conversations.path_converters  # noqa: F401  registers them
 from conversations.views import (
     ConversationListViewSet,
     ConversationViewSet,
