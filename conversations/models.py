@@ -1,6 +1,6 @@
 """Conversations as trees of messages."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Self
 
 from django.conf import settings
@@ -102,15 +102,23 @@ class Outcome(models.TextChoices):
     FAILED = "failed"
 
 
+def lease_length() -> timedelta:
+    return timedelta(seconds=settings.TURN_LEASE_SECONDS)
+
+
 def lease_lives(expires_at: datetime | None, now: datetime) -> bool:
-    """Whether a turn runs, by the lease on its question and the clock of the database."""
-    return expires_at is not None and expires_at > now
+    """Whether a turn runs, by the lease on its question and the clock of the database.
+
+    No lease has two of its lengths left, unless the clock was set back since it was given: then it counts as over. Less
+    would not do, because `now` was read before its reader waited for locks, and the lease perhaps renewed meanwhile.
+    """
+    return expires_at is not None and now < expires_at < now + 2 * lease_length()
 
 
 class MessageQuerySet(models.QuerySet["Message"]):
     def running(self, now: datetime) -> Self:
         """Questions whose turn runs: the same rule as `lease_lives`."""
-        return self.filter(lease_expires_at__gt=now)
+        return self.filter(lease_expires_at__gt=now, lease_expires_at__lt=now + 2 * lease_length())
 
 
 class Message(models.Model):

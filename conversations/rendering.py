@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from bedrock_chat.bedrock import catalog
 from bedrock_chat.bedrock.events import StopReason
 from bedrock_chat.wire.errors import NotFound
 from conversations import access
@@ -17,6 +16,7 @@ from conversations.content.blocks import blob_shas, part_shas
 from conversations.content.files import ShowFile
 from conversations.content.wire import WireBlock, part_to_wire, to_wire
 from conversations.models import Conversation, Message, RelatedDocument, Role
+from conversations.turn import continuing
 
 Wire = dict[str, Any]
 SHOWN_STOP_REASONS = frozenset({StopReason.INTERRUPTED, StopReason.STOPPED})
@@ -116,7 +116,7 @@ def conversation_output(conversation: Conversation, now: datetime, show: ShowFil
         "botId": conversation.bot_id,
         "shouldContinue": last is not None
         and last.stop_reason == StopReason.MAX_TOKENS
-        and catalog.find(rows[last.pk][0]).prefill is True,
+        and continuing.is_possible(conversation, tree, last, rows[last.pk][1]),
     }
 
 

@@ -10,10 +10,19 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from bedrock_chat.bedrock.events import StopReason
-from conversations.models import Outcome, Role, lease_lives
+from bedrock_chat.wire.ids import derived_id
+from conversations.models import Outcome, Role, lease_length, lease_lives
 
 CONTINUABLE = frozenset({StopReason.MAX_TOKENS, StopReason.INTERRUPTED, StopReason.STOPPED})
 """Stop reasons of answers that were cut short."""
+
+
+def new_answer_id(question_pk: int, attempt: int) -> str:
+    """The id of the answer that an attempt at a question writes. Clients learn it when the turn opens.
+
+    It is derived, so that every process knows it as long as the answer has no row.
+    """
+    return derived_id("answer", question_pk, attempt)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +67,26 @@ class Tree:
         return lease_lives(question.lease_expires_at, self.now)
 
     def lease_left(self, question: Node) -> float:
-        """Seconds until the question's lease is over; at least 1, so that clients do not retry without a pause."""
+        """Seconds until the question's lease is over; at least 1, so that clients do not retry without a pause, and at
+        most its length, whatever the clock did since it was given.
+        """
         if question.lease_expires_at is None:
             return 1.0
-        return max(1.0, (question.lease_expires_at - self.now).total_seconds())
+        left = min(question.lease_expires_at - self.now, lease_length())
+        return max(1.0, left.total_seconds())
+
+    def question_that_will_have(self, answer_external_id: str) -> Node | None:
+        """The running question whose answer has this id already, although perhaps no row yet."""
+        return next(
+            (
+                node
+                for node in self.nodes.values()
+                if node.is_question
+                and self.is_running(node)
+                and new_answer_id(node.pk, node.attempt) == answer_external_id
+            ),
+            None,
+        )
 
     def is_unfinished(self, answer: Node) -> bool:
         """Whether the turn that writes this answer still runs; such an answer is not in the map."""

@@ -24,7 +24,7 @@ from conversations import access
 from conversations.access import Answer
 from conversations.content.blocks import text_to_extend
 from conversations.models import Outcome
-from conversations.turn import admission, asking, closing, context_window, file_limits, opening, placement
+from conversations.turn import admission, asking, closing, context_window, continuing, file_limits, opening, placement
 from conversations.turn.registry import RunningTurn, registered
 from conversations.turn.types import ChatInput, Finished, OpenTurn, TurnEvent, TurnOpened, wire_ids
 
@@ -101,7 +101,7 @@ def _refuse_at_once(chat: ChatInput) -> None:
     if not offering.is_offered(chat.model):
         raise BadRequest(f"message.model: {chat.model.key} is not available here.")
     if chat.continue_generate:
-        if chat.model.prefill is not True:
+        if not continuing.takes_prefill(chat.model):
             raise BadRequest(f"message.model: {chat.model.display_name} cannot continue an answer.")
     elif not chat.content.says_something():
         raise BadRequest("message.content: a message needs text, an image or a document.")

@@ -15,8 +15,8 @@ from bedrock_chat.wire.ids import new_id
 from conversations import access
 from conversations.access import Answer
 from conversations.content.blocks import StoredBlock, has_text, texts
-from conversations.models import BLOB_OWNER, Conversation, ConversationQuerySet, Message, Outcome, Role
-from conversations.tree import Node, Tree
+from conversations.models import BLOB_OWNER, Conversation, ConversationQuerySet, Message, Outcome, Role, lease_length
+from conversations.tree import Node, Tree, new_answer_id
 from conversations.turn import capacity, context_window, file_limits, leases, placement
 from conversations.turn.types import ChatInput, OpenTurn
 
@@ -93,7 +93,7 @@ def _open_question(chat: ChatInput, actor: Caller) -> OpenTurn | Answer:
         attempt=attempt,
         path=tuple(path),
         contents=contents,
-        answer_external_id=new_id(),
+        answer_external_id=new_answer_id(question_pk, attempt),
     )
 
 
@@ -192,7 +192,7 @@ def _write_question(
         role=Role.USER,
         outcome=Outcome.FAILED,
         lease_holder=leases.HOLDER,
-        lease_expires_at=now + leases.duration(),
+        lease_expires_at=now + lease_length(),
         model=chat.model.key,
         created_at=now,
         content_digest=digest,
@@ -205,7 +205,7 @@ def _write_question(
 
 def _write_attempt(question: Node, attempt: int, now: datetime, **columns: object) -> None:
     """Gives the question's row its next attempt, with a new lease, and sets further columns."""
-    lease = {"lease_holder": leases.HOLDER, "lease_expires_at": now + leases.duration()}
+    lease = {"lease_holder": leases.HOLDER, "lease_expires_at": now + lease_length()}
     compiled_sql.update(Message, {"pk": question.pk}, attempt=attempt, **lease, **columns)
 
 

@@ -101,7 +101,7 @@ def _parent(
     """
     if parent_external_id == "system":
         return None
-    parent = tree.by_external_id.get(parent_external_id) if parent_external_id is not None else last
+    parent = _named(conversation_external_id, tree, last, parent_external_id)
     if parent is not None and not parent.is_question and (tree.is_unfinished(parent) or tree.is_continued(parent)):
         raise being_answered(conversation_external_id, tree, tree.question_of(parent))
     if parent is None and parent_external_id is not None and tree.holds_answer():
@@ -119,7 +119,7 @@ def place_continuation(
     Raises BadRequest if the id names no answer, or one that is complete or has messages below it. Raises Conflict if a
     turn of its question is running.
     """
-    answer = tree.by_external_id.get(parent_external_id) if parent_external_id is not None else last
+    answer = _named(conversation_external_id, tree, last, parent_external_id)
     if answer is None or answer.is_question:
         raise BadRequest("message.parentMessageId: to continue, name the answer that is to be extended.")
     question = tree.question_of(answer)
@@ -130,3 +130,16 @@ def place_continuation(
     if answer.stop_reason not in CONTINUABLE:
         raise BadRequest("The answer is complete; only one that was cut short can be continued.")
     return Continue(question, answer)
+
+
+def _named(conversation_external_id: str, tree: Tree, last: Node | None, external_id: str | None) -> Node | None:
+    """The message of that id, `last` for no id; None for an unknown one.
+
+    Raises Conflict for the id of an answer that is being written and has no row yet.
+    """
+    if external_id is None:
+        return last
+    node = tree.by_external_id.get(external_id)
+    if node is None and (question := tree.question_that_will_have(external_id)):
+        raise being_answered(conversation_external_id, tree, question)
+    return node

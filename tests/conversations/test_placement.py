@@ -4,10 +4,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given, strategies
+from ulid import ULID
 
 from bedrock_chat.wire.errors import BadRequest, Conflict
 from conversations.models import Outcome
-from conversations.tree import Node, Tree
+from conversations.tree import Node, Tree, new_answer_id
 from conversations.turn.placement import Ask, AskAgain, Continue, Replay, place, place_continuation
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -51,6 +53,10 @@ def tree_of(*nodes: Node) -> Tree:
 def post(tree: Tree, *, last: Node | None = None, **ids: Any) -> Any:
     ids = {"message_external_id": None, "parent_external_id": None, "content_digest": "new", **ids}
     return place("c", tree, last, **ids)
+
+
+def post_continuation(tree: Tree, *, last: Node | None = None, parent_external_id: str | None = None) -> Any:
+    return place_continuation("c", tree, last, parent_external_id=parent_external_id)
 
 
 TWO_TURNS = (question(1), answer(2, 1), question(3, 2), answer(4, 3))
@@ -112,6 +118,41 @@ def test_an_answer_being_continued_cannot_be_a_parent_meanwhile() -> None:
             post(tree, last=tree.nodes[2], **ids)
 
 
+def test_the_answer_that_a_running_turn_will_write_is_no_unknown_parent() -> None:
+    """Its id was told at the opening, and no checkpoint has written its row yet."""
+    running = question(3, 2, lease_expires_at=ALIVE, outcome="failed", attempt=2)
+    tree = tree_of(*TWO_TURNS[:2], running)
+    told = new_answer_id(3, 2)
+    for decide in (post, post_continuation):
+        with pytest.raises(Conflict) as refused:
+            decide(tree, last=running, parent_external_id=told)
+        assert refused.value.headers["Retry-After"] == "10"
+        assert refused.value.extra == {"conversationId": "c", "messageId": "q3"}
+
+
+@pytest.mark.parametrize(
+    ("running", "parent"),
+    [
+        (question(3, 2, lease_expires_at=ALIVE, attempt=2), new_answer_id(3, 1)),
+        (question(3, 2, lease_expires_at=ALIVE, attempt=2), new_answer_id(4, 2)),
+        (question(3, 2, lease_expires_at=ALIVE, attempt=2), "01JQZZZZZZZZZZZZZZZZZZZZZZ"),
+        (question(3, 2, lease_expires_at=EXPIRED, attempt=2), new_answer_id(3, 2)),
+        (question(3, 2, attempt=2), new_answer_id(3, 2)),
+    ],
+)
+def test_the_answer_of_another_attempt_or_of_a_killed_turn_is_unknown(running: Node, parent: str) -> None:
+    tree = tree_of(*TWO_TURNS[:2], running)
+    with pytest.raises(BadRequest):
+        post(tree, last=running, parent_external_id=parent)
+
+
+@given(strategies.integers(1, 2**40), strategies.integers(1, 100))
+def test_ids_of_answers_are_unlike_and_have_the_form_of_all_others(pk: int, attempt: int) -> None:
+    ids = {new_answer_id(pk, attempt), new_answer_id(pk, attempt + 1), new_answer_id(pk + 1, attempt)}
+    assert len(ids) == 3
+    assert all(str(ULID.from_str(external_id)) == external_id for external_id in ids)
+
+
 def test_the_partial_answer_of_a_killed_turn_is_an_ordinary_parent() -> None:
     killed = question(1, lease_expires_at=EXPIRED, outcome="interrupted")
     tree = tree_of(killed, answer(2, 1, stop_reason="interrupted"))
@@ -147,6 +188,21 @@ def test_a_running_question_is_a_conflict_for_the_seconds_left() -> None:
     with pytest.raises(Conflict) as refused:
         post(tree, message_external_id="q1", content_digest="d1")
     assert refused.value.headers["Retry-After"] == "10"
+
+
+@pytest.mark.parametrize(("left", "asks"), [(0.1, 1), (15, 15), (16, 15), (29, 15)])
+def test_nobody_is_asked_to_wait_longer_than_a_lease(left: float, asks: int) -> None:
+    """More is left than was given where the clock was set back meanwhile."""
+    tree = tree_of(question(1, lease_expires_at=NOW + timedelta(seconds=left), outcome="failed"))
+    with pytest.raises(Conflict) as refused:
+        post(tree, message_external_id="q1", content_digest="d1")
+    assert refused.value.headers["Retry-After"] == str(asks)
+
+
+@pytest.mark.parametrize("left", [30, 31, 3566, 10**8])
+def test_a_lease_of_a_time_before_the_clock_was_set_back_is_over(left: float) -> None:
+    tree = tree_of(question(1, lease_expires_at=NOW + timedelta(seconds=left), outcome="failed"))
+    assert post(tree, message_external_id="q1", content_digest="d1") == AskAgain(tree.nodes[1])
 
 
 @pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.INTERRUPTED])

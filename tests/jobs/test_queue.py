@@ -372,3 +372,13 @@ def test_the_index_serves_the_claim() -> None:
         cursor.execute(f"{explain} {queue._claim_sql(connection.vendor)}", ["w", until, due, kinds, 1])
         plan = json.dumps(cursor.fetchall(), default=str)
     assert "jobs_that_fall_due" in plan
+
+
+@pytest.mark.parametrize(("left", "is_due"), [(0.5, False), (1.5, False), (2.5, True), (240, True)])
+def test_a_job_whose_worker_was_killed_before_the_clock_was_set_back_is_due(left: float, is_due: bool) -> None:
+    """`left` is in lengths of a lease."""
+    queue.enqueue("note")
+    claim_one()
+    Job.objects.update(due_at=timezone.now() + left * queue.lease())
+    queue.follow_schedule()
+    assert bool(queue.claim("another", 1)) == is_due

@@ -246,3 +246,18 @@ def test_a_question_may_take_the_id_that_the_answer_was_to_have(server: LiveServ
     stored = read(server, alice, "taken")["messageMap"]
     assert len(stored[end.data["answerId"]]["content"][0]["body"].split()) == 20
     assert stored[start["answerId"]]["role"] == "user"
+
+
+def test_the_answer_that_is_being_written_is_a_parent_to_wait_for_from_the_first_event_on(
+    server: LiveServer, alice: str
+) -> None:
+    """Before its first word, and so before any checkpoint."""
+    with asking(server, alice, "ahead", "[[silence:1]] hello") as listener:
+        (start,) = listener.until("message_start")
+        below = payload("ahead", "and then?", parent=start.data["answerId"])
+        status, refusal = server.call("POST", "/conversation", below, token=alice)
+        assert (status, refusal["messageId"]) == (409, start.data["messageId"])
+        unknown = payload("ahead", "and then?", parent="nowhere")
+        list(listener)
+    assert server.call("POST", "/conversation", unknown, token=alice)[0] == 400
+    assert server.call("POST", "/conversation", below, token=alice)[0] == 200
