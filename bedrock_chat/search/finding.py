@@ -13,7 +13,7 @@ from bedrock_chat.search import lookup, query, ranking, typos
 from bedrock_chat.search import vocabulary as vocabularies
 from bedrock_chat.search.query import Phrase, Term
 from bedrock_chat.search.ranking import Hit
-from bedrock_chat.search.tokenizer import is_spaceless
+from bedrock_chat.search.tokenizer import is_word
 
 MOST_GUESSED: Final = 8
 """Words of a query that may be completed, and words that may be corrected."""
@@ -54,7 +54,7 @@ def _guessed(terms: tuple[Term, ...], vocabulary: int) -> tuple[Term, ...]:
     4. In each phrase the last word gets all its options as alternatives, every other word the likeliest one.
     """
     phrases = [term.alternatives[0] for term in terms]
-    words = {token for phrase in phrases for token in phrase.tokens if not is_spaceless(token)}
+    words = {token for phrase in phrases for token in phrase.tokens if is_word(token)}
     known = vocabularies.known(vocabulary, words)
     last = [phrase.tokens[-1] for phrase in phrases if phrase.tokens[-1] in words]
     completions = {token: vocabularies.completions(vocabulary, token) for token in last[:MOST_GUESSED]}

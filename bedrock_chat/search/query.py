@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
-from bedrock_chat.search.tokenizer import Token, tokens
+from bedrock_chat.search.tokenizer import Token, is_symbol, tokens
 
 MOST_TOKENS: Final = 64
 """Tokens of a query that count, from its beginning."""
@@ -43,14 +43,15 @@ def parse(query: str) -> tuple[Term, ...]:
 
 
 def single_tokens(terms: tuple[Term, ...]) -> tuple[Term, ...]:
-    """The same query with each token as a term of its own."""
+    """The same query with each token as a term of its own; without symbols, unless it has nothing else."""
     single: dict[Term, None] = {}
     for term in terms:
         if len(term.alternatives[0].tokens) == 1:
             single[term] = None
         else:
             single |= dict.fromkeys(Term((Phrase((token,)),)) for token in term.alternatives[0].tokens)
-    return tuple(single)
+    words = tuple(term for term in single if not is_symbol(term.alternatives[0].tokens[0]))
+    return words or tuple(single)
 
 
 def _phrases(query: str) -> Iterator[Phrase]:

@@ -5,6 +5,8 @@ between words (Han, kana, Hangul, Thai, …) are cut into overlapping pairs inst
 character and the next one, or the last character alone. So one token finds two characters, tokens that follow one
 another find three or more, and any token that begins with a character finds that single character.
 
+A symbol (Unicode's category S: currency, mathematics, emoji, …) is a token of its own. Punctuation is none.
+
 PostgreSQL and SQLite would cut text differently, and both leave a Japanese sentence in one piece. So both are given
 these tokens.
 """
@@ -39,23 +41,29 @@ class Token(NamedTuple):
 
 
 def tokens(text: str) -> Iterator[Token]:
-    """The tokens of a text in its order. No token holds a blank or ASCII punctuation."""
+    """The tokens of a text in its order. No token holds a blank, or of ASCII anything but letters and digits."""
     if text.isascii():
-        for match in _ASCII_WORD.finditer(text):
+        for match in _ASCII_TOKEN.finditer(text):
             start, end = match.span()
-            yield Token(match[0][:LONGEST_TOKEN].lower(), start, end)
+            yield Token(_WIDE.get(match[0]) or match[0][:LONGEST_TOKEN].lower(), start, end)
         return
     for match in _RUN.finditer(text.translate(_CLASSES)):
         start, end = match.span()
         if match[0][0] == _SPACELESS:
             yield from _pairs(text, match[0], start)
+        elif match[0][0] == _SYMBOL:
+            yield Token(_symbol(text[start]), start, end)
         elif folded := _folded(text[start : min(end, start + MOST_FOLDED)])[:LONGEST_TOKEN]:
             yield Token(folded, start, end)
 
 
-def is_spaceless(token: str) -> bool:
-    """Whether a token is of a script without blanks between words. Only there may a token begin with a mark (ำ)."""
-    return _CLASSES[ord(token[0])] != _WORD
+def is_word(token: str) -> bool:
+    """Whether a token is a word: no symbol, and of a script with blanks. No word begins with a mark (ำ)."""
+    return _CLASSES[ord(token[0])] == _WORD
+
+
+def is_symbol(token: str) -> bool:
+    return _CLASSES[ord(token[0])] == _SYMBOL
 
 
 def _pairs(text: str, classes: str, start: int) -> Iterator[Token]:
@@ -127,15 +135,32 @@ def _folded(word: str) -> str:
     word = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", word).casefold())
     word = unicodedata.normalize("NFD", word).translate(_ACCENTS).translate(_STROKES)
     word = unicodedata.normalize("NFC", word)
-    # NFKC turns a few letters into whole phrases, or into fractions.
-    return word if " " not in word.translate(_CLASSES) else "".join(c for c in word if _CLASSES[ord(c)] != " ")
+    # NFKC turns a few letters into whole phrases, or into fractions (1⁄2).
+    between = {_GAP, _SYMBOL}
+    return (
+        word
+        if between.isdisjoint(word.translate(_CLASSES))
+        else "".join(c for c in word if _CLASSES[ord(c)] not in between)
+    )
+
+
+# SQLite's index takes ASCII's symbols for blanks, and both databases' queries for operators. Their wide forms are none.
+_WIDE: Final = {symbol: chr(ord(symbol) + 0xFEE0) for symbol in "$+<=>^`|~"}
+
+
+def _symbol(character: str) -> str:
+    """The token of a symbol: its plain form, if that is one symbol (⁺ is +), and the wide one of ASCII's."""
+    plain = unicodedata.normalize("NFKC", character)
+    if len(plain) != 1 or unicodedata.category(plain)[0] != "S":
+        plain = character
+    return _WIDE.get(plain, plain)
 
 
 # ---- Classes of characters ------------------------------------------------------------------------------------------
 
-_WORD, _SPACELESS, _MARK, _GAP = "w", "c", "m", " "
-_ASCII_WORD: Final = re.compile(r"[0-9A-Za-z]+")
-_RUN: Final = re.compile(f"{_WORD}[{_WORD}{_MARK}]*|{_SPACELESS}[{_SPACELESS}{_MARK}]*")
+_WORD, _SPACELESS, _SYMBOL, _MARK, _GAP = "w", "c", "s", "m", " "
+_ASCII_TOKEN: Final = re.compile(r"[0-9A-Za-z]+|[$+<=>^`|~]")
+_RUN: Final = re.compile(f"{_WORD}[{_WORD}{_MARK}]*|{_SPACELESS}[{_SPACELESS}{_MARK}]*|{_SYMBOL}")
 _CHARACTER: Final = re.compile(f"{_SPACELESS}{_MARK}*")
 
 _SPACELESS_SCRIPTS = (
@@ -180,7 +205,9 @@ def _class_of(code: int) -> str:
         return _MARK
     if _within(code, _SPACELESS_SCRIPTS) and (character.isalnum() or code < 0x2FE0):
         return _SPACELESS
-    return _WORD if character.isalnum() else _GAP
+    if character.isalnum():
+        return _WORD
+    return _SYMBOL if unicodedata.category(character)[0] == "S" else _GAP
 
 
 class _Classes(dict[int, str]):

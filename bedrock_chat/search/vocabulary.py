@@ -12,7 +12,7 @@ from django.db.models.functions import Length
 
 from bedrock_chat.search import typos
 from bedrock_chat.search.models import SearchWord
-from bedrock_chat.search.tokenizer import is_spaceless
+from bedrock_chat.search.tokenizer import is_word
 
 MOST_ENDINGS: Final = 20
 LAST_CHARACTER: Final = "\U0010ffff"
@@ -30,9 +30,9 @@ def number(name: str) -> int:
 
 
 def count(change: Change, vocabulary: int, words: str, by: int) -> None:
-    """Counts a document's words in a change, `by` 1 or -1: only words, no numbers and no pairs of characters."""
+    """Counts a document's words in a change, `by` 1 or -1: only words, no numbers, symbols and pairs of characters."""
     for word in set(words.split(" ")):
-        if len(word) >= typos.SHORTEST and not word.isdigit() and not is_spaceless(word):
+        if len(word) >= typos.SHORTEST and not word.isdigit() and is_word(word):
             change[vocabulary, word] += by
 
 

@@ -1,14 +1,20 @@
 """`GET /conversations/search`: which conversations a user finds, and what the response looks like."""
 
+import unicodedata
 from collections.abc import Callable
+from html import escape
+from importlib import import_module
 from typing import Any
 
 import pytest
+from django.apps import apps
+from django.db import connection
 from rest_framework.test import APIClient
 
 from bedrock_chat.identity import local
 from bedrock_chat.identity.models import User
 from bedrock_chat.search import index
+from bedrock_chat.search.models import SearchDocument
 from conversations import indexing, search
 from conversations.models import Conversation
 from tests import build
@@ -219,3 +225,59 @@ def test_what_a_publication_holds_is_not_indexed() -> None:
     Conversation.objects.filter(pk=conversation.pk).update(user=None, publication_id="p1")
     build.exchange(conversation, "said to a published bot")
     assert indexing.index_what_is_new() == 0
+
+
+# ---- Any of its own words -------------------------------------------------------------------------------------------
+
+TEXTS = [
+    "Bread: 5 € + 3 $ = ~8 £ | <b>crust</b> `yeast` ^2",
+    "🦄 and 👍🏽, 👩\u200d💻 ❤\ufe0f 1\ufe0f\u20e3 🇫🇷",
+    "∀x ∈ ℝ: x² ≥ 0 → ½ ⁺ ＋ ﹢ ´ ¨ ℃ №7 ™",
+    "東京タワー→2026年★ 서울♥ สวัสดี☺",
+    "C++ & F# and a.b->c(); x != y; 100% §5 «quoted» — “so”…",
+]
+
+
+def own_words(text: str) -> set[str]:
+    """Runs of letters, digits and their marks, and each symbol."""
+    plain = "".join(letter if unicodedata.category(letter)[0] in "LNM" else " " for letter in text)
+    return set(plain.split()) - {"\ufe0f"} | {letter for letter in text if unicodedata.category(letter)[0] == "S"}
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_a_text_is_found_by_any_of_its_own_words_and_symbols(
+    client_of: ClientOf, users: dict[str, User], text: str
+) -> None:
+    talk(users["alice"], "c1", text, title=text)
+    talk(users["alice"], "c2", "something else")
+    indexing.index_what_is_new()
+    alice = client_of("alice")
+    for word in sorted(own_words(text)):
+        (hit, *others) = ask(alice, word)
+        assert hit["id"] == "c1", word
+        assert not others or not word.isalnum(), word
+        assert {highlight["fieldName"] for highlight in hit["highlights"]} == {"Title", "MessageBody"}, word
+        assert f"<em>{escape(word, quote=False)}" in hit["highlights"][0]["fragments"][0], word
+
+
+@pytest.mark.parametrize("punctuation", ["%", "§", "…", "«", "—", "“", "(", ";", "_", "\u200d", "\ufe0f"])
+def test_nothing_is_found_by_punctuation(client_of: ClientOf, users: dict[str, User], punctuation: str) -> None:
+    talk(users["alice"], "c1", " ".join(TEXTS))
+    indexing.index_what_is_new()
+    assert ids(client_of("alice"), punctuation) == []
+
+
+def test_texts_that_were_indexed_without_their_symbols_are_indexed_anew(
+    client_of: ClientOf, users: dict[str, User]
+) -> None:
+    """As the migration marks them."""
+    conversation = talk(users["alice"], "c1", "5 € a loaf 🦄")
+    indexing.index_what_is_new()
+    documents = SearchDocument.objects.filter(group_id=conversation.pk)
+    for document in documents:
+        words = " ".join(word for word in document.words.split() if word.isalnum())
+        SearchDocument.objects.filter(pk=document.pk).update(words=words)
+    assert ids(client_of("alice"), "🦄") == []
+    import_module("conversations.migrations.0009_index_symbols").index_anew(apps, connection.schema_editor())
+    indexing.index_what_is_new()
+    assert ids(client_of("alice"), "🦄") == ids(client_of("alice"), "€") == ["c1"]

@@ -1,8 +1,11 @@
 """The text of a query, as terms."""
 
+import string
+
 import pytest
 
 from bedrock_chat.search.query import MOST_TOKENS, Phrase, parse, single_tokens
+from bedrock_chat.search.tokenizer import is_symbol
 
 
 def phrases(query: str) -> list[Phrase]:
@@ -48,7 +51,9 @@ def test_a_single_character_may_begin_any_pair(query: str) -> None:
     ],
 )
 def test_nothing_in_a_query_is_an_operator(query: str) -> None:
-    assert all(token.isalnum() for phrase in phrases(query) for token in phrase.tokens)
+    tokens = [token for phrase in phrases(query) for token in phrase.tokens]
+    assert all(token.isalnum() or is_symbol(token) for token in tokens)
+    assert not set("".join(tokens)) & set(string.punctuation)
 
 
 @pytest.mark.parametrize("query", ["word " * 10_000, "東" * 10_000, "a.b-" * 10_000, " ".join(map(str, range(10_000)))])

@@ -1,6 +1,7 @@
 """How text becomes tokens: what a reader would call the same word is the same token."""
 
 import string
+import unicodedata
 
 import pytest
 from hypothesis import given, settings
@@ -27,9 +28,10 @@ def texts(text: str) -> list[str]:
         ("مُحَمَّد محمد", "محمد محمد"),
         ("हिन्दी में", "हिन्दी में"),
         ("ＡＢＣ ﬁle Ⅷ", "abc file viii"),
-        ("user_id, e-mail; v3.7 C++", "user id e mail v3 7 c"),
+        ("user_id, e-mail; v3.7 C++", "user id e mail v3 7 c ＋ ＋"),
         ("so\u00adft hy\u200dphen", "soft hyphen"),
-        ("👍🏽 ok 🦄", "ok"),
+        ("👍🏽 ok 🦄 ❤\ufe0f", "👍 🏽 ok 🦄 ❤"),
+        ("$5 < 6€ ＋ ⁺ ﹢ ´ ℃", "＄ 5 ＜ 6 € ＋ ＋ ＋ ´ ℃"),
         ("½ ﷺ", "12 صلىاللهعليهوسلم"),
         ("\x00\ud800 a\udfff \x7f", "a"),
         ("", ""),
@@ -99,3 +101,24 @@ def test_case_accents_and_width_change_nothing(text: str) -> None:
     assert texts(unicodedata.normalize("NFD", text)) == texts(text)
     assert texts(unicodedata.normalize("NFKC", text)) == texts(text)
     assert texts(text.upper()) == texts(text)
+
+
+SYMBOLS = st.characters(categories=["S"])
+WORDS = st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=6)
+
+
+@given(st.lists(SYMBOLS | WORDS | st.text(max_size=4), max_size=8))
+@settings(max_examples=300)
+def test_every_symbol_of_a_text_is_a_token_and_no_punctuation_is(parts: list[str]) -> None:
+    found = texts(" ".join(parts))
+    for part in parts:
+        if len(part) == 1 and unicodedata.category(part)[0] == "S":
+            assert texts(part)[0] in found
+    assert not [token for token in found if unicodedata.category(token[0])[0] in "PZC"]
+
+
+def test_every_symbol_that_unicode_has_is_a_token_by_itself() -> None:
+    symbols = [character for character in map(chr, range(0x110000)) if unicodedata.category(character)[0] == "S"]
+    assert len(symbols) > 7000
+    assert {len(texts(symbol)) for symbol in symbols} == {1}
+    assert [symbol for symbol in symbols if texts(f"a{symbol}b") != ["a", *texts(symbol), "b"]] == []
