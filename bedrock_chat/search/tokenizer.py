@@ -136,12 +136,9 @@ def _folded(word: str) -> str:
     word = unicodedata.normalize("NFD", word).translate(_ACCENTS).translate(_STROKES)
     word = unicodedata.normalize("NFC", word)
     # NFKC turns a few letters into whole phrases, or into fractions (1⁄2).
-    between = {_GAP, _SYMBOL}
-    return (
-        word
-        if between.isdisjoint(word.translate(_CLASSES))
-        else "".join(c for c in word if _CLASSES[ord(c)] not in between)
-    )
+    if _BETWEEN_WORDS.isdisjoint(word.translate(_CLASSES)):
+        return word
+    return "".join(character for character in word if _CLASSES[ord(character)] not in _BETWEEN_WORDS)
 
 
 # SQLite's index takes ASCII's symbols for blanks, and both databases' queries for operators. Their wide forms are none.
@@ -159,6 +156,7 @@ def _symbol(character: str) -> str:
 # ---- Classes of characters ------------------------------------------------------------------------------------------
 
 _WORD, _SPACELESS, _SYMBOL, _MARK, _GAP = "w", "c", "s", "m", " "
+_BETWEEN_WORDS: Final = frozenset({_SYMBOL, _GAP})
 _ASCII_TOKEN: Final = re.compile(r"[0-9A-Za-z]+|[$+<=>^`|~]")
 _RUN: Final = re.compile(f"{_WORD}[{_WORD}{_MARK}]*|{_SPACELESS}[{_SPACELESS}{_MARK}]*|{_SYMBOL}")
 _CHARACTER: Final = re.compile(f"{_SPACELESS}{_MARK}*")
