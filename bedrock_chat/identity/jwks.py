@@ -201,6 +201,8 @@ def _download(url: str, timeout: float) -> bytes:
                     break
     except (OSError, http.client.HTTPException) as error:
         if time.monotonic() < deadline:
+            if isinstance(error, OSError):
+                raise
             raise OSError(str(error)) from error
     # A head that was cut off may look like a whole one.
     if len(body) > LARGEST_DOCUMENT or time.monotonic() >= deadline:
