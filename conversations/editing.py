@@ -4,17 +4,18 @@ from typing import Any
 
 from bedrock_chat.database.connections import database_now
 from bedrock_chat.identity.caller import Caller
-from bedrock_chat.wire.errors import BadRequest
+from bedrock_chat.wire.errors import invalid
+from bedrock_chat.wire.renderers import dumps
 from conversations import access
 from conversations.models import Conversation, Message
 from conversations.titles import cleaning
+from conversations.turn import capacity
 
 
 def rename(external_id: str, title: str, *, actor: Caller) -> None:
     """Gives a conversation a new title. Raises BadRequest for a blank one, and NotFound."""
     if cleaning.is_blank(title):
-        sentence = "newTitle: A title must not be blank."
-        raise BadRequest(f"The request is not valid: {sentence}", errors=[sentence])
+        raise invalid("newTitle: A title must not be blank.")
     conversation = access.get_conversation(actor, external_id)
     # `updated_at` is set too, so that search indexes the new title.
     Conversation.objects.filter(pk=conversation.pk).update(title=title, updated_at=database_now())
@@ -31,14 +32,14 @@ def give_feedback(
 ) -> dict[str, Any]:
     """Stores the user's feedback on a message, in place of earlier feedback. `system` and questions may have it too.
 
-    Returns the feedback as it is stored and sent. Raises BadRequest if `thumbs_up` is false and there is no category,
-    and NotFound.
+    Returns the feedback as it is stored and sent. Raises NotFound, and BadRequest if `thumbs_up` is false and there is
+    no category, or if the conversation has no room for long feedback.
     """
     if not thumbs_up and not category.strip():
-        sentence = "category: A category is required where thumbsUp is false."
-        raise BadRequest(f"The request is not valid: {sentence}", errors=[sentence])
+        raise invalid("category: A category is required where thumbsUp is false.")
     feedback = {"thumbsUp": thumbs_up, "category": category, "comment": comment}
     conversation = access.get_conversation(actor, conversation_external_id)
+    capacity.count_feedback(conversation, dumps(feedback))
     if message_external_id == "system":
         Conversation.objects.filter(pk=conversation.pk).update(feedback=feedback)
     else:

@@ -9,13 +9,15 @@ from datetime import datetime
 from typing import Any
 
 from bedrock_chat.bedrock.events import StopReason
+from bedrock_chat.blobs import storing
+from bedrock_chat.serving import answers
 from bedrock_chat.wire.errors import NotFound
 from conversations import access
 from conversations.access import Answer
 from conversations.content.blocks import blob_shas, part_shas
 from conversations.content.files import ShowFile
 from conversations.content.wire import WireBlock, part_to_wire, to_wire
-from conversations.models import Conversation, Message, RelatedDocument, Role
+from conversations.models import BLOB_OWNER, Conversation, Message, RelatedDocument, Role
 from conversations.turn import continuing
 
 Wire = dict[str, Any]
@@ -116,8 +118,17 @@ def conversation_output(conversation: Conversation, now: datetime, show: ShowFil
         "botId": conversation.bot_id,
         "shouldContinue": last is not None
         and last.stop_reason == StopReason.MAX_TOKENS
-        and continuing.is_possible(conversation, tree, last, rows[last.pk][1]),
+        and continuing.is_possible(conversation, tree, last, {pk: row[1] for pk, row in rows.items()}),
     }
+
+
+def size_of(conversation: Conversation, *, with_files: bool) -> int:
+    """About how many bytes the response to `GET /conversation/{id}` has. Files go as base64, or not at all."""
+    size = conversation.size or 0
+    if size <= answers.LARGE:
+        return size
+    of_files = storing.size_of(BLOB_OWNER, conversation.pk)
+    return max(0, size + of_files // 3 if with_files else size - of_files)
 
 
 def conversation_metas(rows: Any) -> list[Wire]:

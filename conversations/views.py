@@ -202,7 +202,7 @@ class ConversationViewSet(WireViewSet):
     def retrieve(self, request: Request, conversation_id: str) -> Response:
         actor, show = caller_of(request), _show_files(request)
         conversation = access.get_conversation(actor, conversation_id)
-        size = conversation.size or 0
+        size = rendering.size_of(conversation, with_files=isinstance(show, files.Inline))
         return answers.make(
             actor.account, size, lambda: Response(rendering.conversation_output(conversation, database_now(), show))
         )

@@ -253,7 +253,7 @@ _USE_A_PROFILE = (
 )
 OPERATORS_WORDS: tuple[tuple[str, type[ModelFault], str], ...] = (
     ("did not allow prompt caching", CachingRefused, CachingRefused.remedy),
-    ("on-demand throughput isn", UnknownModel, _USE_A_PROFILE),
+    ("on-demand throughput", UnknownModel, _USE_A_PROFILE),
     ("inference profile", UnknownModel, _USE_A_PROFILE),
     ("model identifier is invalid", UnknownModel, "The model is not in this region, or its id is wrong."),
     ("marked by provider as legacy", Retired, "The model is legacy, and this account has not used it lately."),
@@ -277,6 +277,8 @@ about the request.
 """
 OPERATORS_CODES = frozenset({"ValidationException", "AccessDeniedException", "ResourceNotFoundException"})
 OF_THE_MODEL = "the model returned the following errors"
+OF_THE_REQUEST = "failed to satisfy constraint"
+"""AWS's refusal of a field, which it quotes: its words are then the client's."""
 PER_DAY = "per day"
 TOO_LONG_WORDS = (
     "input is too long",
@@ -314,7 +316,7 @@ def of(
     """
     code = (code[:1].upper() + code[1:])[:64]
     words = message.lower()
-    if code in OPERATORS_CODES and OF_THE_MODEL not in words:
+    if code in OPERATORS_CODES and OF_THE_MODEL not in words and OF_THE_REQUEST not in words:
         for phrase, fault, remedy in OPERATORS_WORDS:
             if phrase in words:
                 return fault(code=code, remedy=remedy)

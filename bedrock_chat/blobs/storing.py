@@ -16,7 +16,7 @@ from pathlib import Path
 from django.core.files.base import ContentFile, File
 from django.core.files.storage import default_storage
 from django.db import transaction
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, Sum
 
 from bedrock_chat.blobs.models import Blob, BlobReference
 from bedrock_chat.wire.errors import NotFound
@@ -74,6 +74,13 @@ def refer(owner_kind: str, owner_id: int, shas: Iterable[str]) -> None:
 def forget(owner_kind: str, owner_ids: Iterable[int]) -> None:
     """Drops the references of owners that are being deleted, in the same transaction."""
     BlobReference.objects.filter(owner_kind=owner_kind, owner_id__in=list(owner_ids)).delete()
+
+
+def size_of(owner_kind: str, owner_id: int) -> int:
+    """Bytes of the files that an owner refers to, each once."""
+    references = BlobReference.objects.filter(owner_kind=owner_kind, owner_id=owner_id)
+    total: int = references.aggregate(total=Sum("blob__size", default=0))["total"]
+    return total
 
 
 class StoredFiles:

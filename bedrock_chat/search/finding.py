@@ -2,7 +2,8 @@
 
 1. The query is looked up as it stands.
 2. If nothing matches, its words may also be beginnings of words, and words that are not in the vocabulary may be typos.
-3. If that matches nothing either, some of the words are enough.
+3. If that matches nothing either, symbols between its words are left out.
+4. If even that matches nothing, some of the words are enough.
 """
 
 from collections.abc import Sequence
@@ -37,7 +38,10 @@ def find(kind: str, scopes: Sequence[str], vocabulary: str, text: str) -> Search
     guessed = _guessed(terms, vocabularies.number(vocabulary))
     if guessed != terms and (hits := _search(kind, scopes, guessed, every=True)):
         return SearchResult(hits, guessed)
-    single = query.single_tokens(guessed)
+    worded = query.without_symbols(guessed)
+    if worded != guessed and (hits := _search(kind, scopes, worded, every=True)):
+        return SearchResult(hits, worded)
+    single = query.single_tokens(worded)
     return SearchResult(_search(kind, scopes, single, every=False), single)
 
 

@@ -42,6 +42,11 @@ def parse(query: str) -> tuple[Term, ...]:
     return tuple(Term((phrase,)) for phrase in dict.fromkeys(_phrases(query)))
 
 
+def without_symbols(terms: tuple[Term, ...]) -> tuple[Term, ...]:
+    """The terms that hold words; all terms where none does."""
+    return tuple(term for term in terms if not all(map(is_symbol, term.alternatives[0].tokens))) or terms
+
+
 def single_tokens(terms: tuple[Term, ...]) -> tuple[Term, ...]:
     """The same query with each token as a term of its own; without symbols, unless it has nothing else."""
     single: dict[Term, None] = {}
@@ -50,8 +55,7 @@ def single_tokens(terms: tuple[Term, ...]) -> tuple[Term, ...]:
             single[term] = None
         else:
             single |= dict.fromkeys(Term((Phrase((token,)),)) for token in term.alternatives[0].tokens)
-    words = tuple(term for term in single if not is_symbol(term.alternatives[0].tokens[0]))
-    return words or tuple(single)
+    return without_symbols(tuple(single))
 
 
 def _phrases(query: str) -> Iterator[Phrase]:

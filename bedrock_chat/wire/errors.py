@@ -185,9 +185,9 @@ def as_api_error(exc: Exception) -> ApiError:
         case ApiError():
             return exc
         case exceptions.ValidationError():
-            return _invalid(field_errors(exc.detail))
+            return invalid(*_few(field_errors(exc.detail)))
         case django_exceptions.ValidationError():
-            return _invalid(iter(exc.messages))
+            return invalid(*_few(iter(exc.messages)))
         case exceptions.NotAuthenticated():
             return Unauthenticated()
         case exceptions.AuthenticationFailed():
@@ -220,14 +220,20 @@ def _is_out_of_space(exc: Exception) -> bool:
     return "disk is full" in str(exc) or getattr(exc.__cause__, "sqlstate", None) == POSTGRESQL_DISK_FULL
 
 
-def _invalid(sentences: Iterator[str]) -> BadRequest:
-    errors = [_shortened(sentence) for sentence in islice(sentences, MOST_ERRORS)]
-    if any(True for _ in sentences):
-        errors.append(f"There are more than these {MOST_ERRORS}.")
-    if not errors:
+def invalid(*sentences: str) -> BadRequest:
+    """The error for fields that are not valid: a sentence `"field.path: message"` for each."""
+    if not sentences:
         return BadRequest()
-    others = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-    return BadRequest(f"The request is not valid: {errors[0]}{others}", errors=errors)
+    others = f" (and {len(sentences) - 1} more)" if len(sentences) > 1 else ""
+    return BadRequest(f"The request is not valid: {sentences[0]}{others}", errors=sentences)
+
+
+def _few(sentences: Iterator[str]) -> list[str]:
+    """The first of the sentences, and one more that says so where there are others."""
+    few = [_shortened(sentence) for sentence in islice(sentences, MOST_ERRORS)]
+    if any(True for _ in sentences):
+        few.append(f"There are more than these {MOST_ERRORS}.")
+    return few
 
 
 def _shortened(sentence: str) -> str:

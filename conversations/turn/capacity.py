@@ -1,5 +1,6 @@
 """How much one conversation may hold."""
 
+from bedrock_chat.database import compiled_sql
 from bedrock_chat.wire.errors import BadRequest
 from conversations.models import Conversation
 from conversations.tree import Tree
@@ -7,12 +8,25 @@ from conversations.tree import Tree
 MOST_MESSAGES = 10_000
 MEGABYTE = 1024 * 1024
 MOST_BYTES = 500 * MEGABYTE
+SMALL_FEEDBACK = 8_000
+"""Bytes of feedback that are not counted: on every message of a conversation they are 80 MB."""
 
 
-def refuse_more_messages(tree: Tree) -> None:
-    """Refuses a new question if there is no room for it and its answer. Raises BadRequest."""
-    if len(tree.nodes) + 2 > MOST_MESSAGES:
+def refuse_more_messages(tree: Tree, more: int) -> None:
+    """Refuses `more` messages if there is no room for them: a question and its answer, or another answer.
+
+    Raises BadRequest.
+    """
+    if len(tree.nodes) + more > MOST_MESSAGES:
         raise BadRequest(f"A conversation holds at most {MOST_MESSAGES:,} messages. Begin a new one.")
+
+
+def count_feedback(conversation: Conversation, feedback: bytes) -> None:
+    """Counts feedback that is not small, each time it is given. Raises BadRequest if there is no room for it."""
+    if len(feedback) <= SMALL_FEEDBACK:
+        return
+    refuse_more_bytes(conversation, len(feedback))
+    compiled_sql.update(Conversation, {"pk": conversation.pk}, {"size": len(feedback)})
 
 
 def refuse_more_bytes(conversation: Conversation, size: int = 0) -> None:

@@ -22,11 +22,19 @@ def refuse_what_cannot_fit(chat: ChatInput, instruction: str, blocks: Iterable[S
 
     Only the documents of the message itself are counted. Earlier ones would have to be read from storage first.
     """
-    window = chat.model.context_window
+    documents = [] if chat.continue_generate else _documents(chat)
+    _refuse(chat.model, [instruction, *texts(blocks)], documents)
+
+
+def refuse_continuation_that_cannot_fit(model: Model, instruction: str, blocks: Iterable[StoredBlock]) -> None:
+    """Raises BadRequest as above, where the branch is all that is sent."""
+    _refuse(model, [instruction, *texts(blocks)], [])
+
+
+def _refuse(model: Model, all_texts: list[str], documents: list[tuple[str, bytes]]) -> None:
+    window = model.context_window
     if window is None:
         return
-    all_texts = [instruction, *texts(blocks)]
-    documents = [] if chat.continue_generate else _documents(chat)
     # A cheap upper bound of the estimate comes first: it is below the window for nearly all conversations.
     bound = sum(map(len, all_texts)) // estimates.LOW_OTHERS_PER_TOKEN
     bound += sum(len(body) for _, body in documents) // estimates.LOW_ASCII_PER_TOKEN
@@ -35,7 +43,7 @@ def refuse_what_cannot_fit(chat: ChatInput, instruction: str, blocks: Iterable[S
     low = sum(map(estimates.low_tokens, all_texts))
     low += sum(estimates.low_document_tokens(form, body) for form, body in documents)
     if low > window:
-        raise BadRequest(_sentence(chat.model, f"at least {low:,} tokens, by a low estimate"))
+        raise BadRequest(_sentence(model, f"at least {low:,} tokens, by a low estimate"))
 
 
 def explained(error: faults.TooLong, model_request: ModelRequest) -> faults.TooLong:

@@ -1,14 +1,14 @@
-"""Whether an answer can be continued now: what `shouldContinue` promises, `POST /conversation` keeps."""
+"""Whether an answer can be continued: what `shouldContinue` promises, `POST /conversation` keeps."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from bedrock_chat.bedrock import catalog, offering
 from bedrock_chat.bedrock.catalog import Model
-from bedrock_chat.wire.errors import ApiError
+from bedrock_chat.wire.errors import BadRequest, Conflict
 from conversations.content.blocks import StoredBlock, has_text
 from conversations.models import Conversation
 from conversations.tree import Node, Tree
-from conversations.turn import capacity, placement
+from conversations.turn import capacity, context_window, placement
 
 
 def takes_prefill(model: Model) -> bool:
@@ -16,15 +16,22 @@ def takes_prefill(model: Model) -> bool:
     return model.prefill is True
 
 
-def is_possible(conversation: Conversation, tree: Tree, answer: Node, blocks: Sequence[StoredBlock]) -> bool:
-    """Whether a POST with `continueGenerate` would be accepted for this answer and the model that wrote it.
+def is_possible(
+    conversation: Conversation, tree: Tree, answer: Node, contents: Mapping[int, Sequence[StoredBlock]]
+) -> bool:
+    """Whether a POST with `continueGenerate` is accepted for this answer and the model that wrote it.
 
-    `blocks` are the answer's content. Whether the branch still fits the model's window is not looked at.
+    While the answer is being continued, or its question is asked again, that POST is told to wait: it is possible then,
+    too, and who asks for the running turn's stream gets it. `contents` are the blocks of the messages by their keys.
     """
-    try:
-        placement.place_continuation(conversation.external_id, tree, answer, parent_external_id=None)
-        capacity.refuse_more_bytes(conversation)
-    except ApiError:
-        return False
     model = catalog.find(answer.model)
-    return has_text(blocks) and takes_prefill(model) and offering.is_offered(model)
+    branch = [block for node in tree.path(answer) for block in contents[node.pk]]
+    try:
+        capacity.refuse_more_bytes(conversation)
+        context_window.refuse_continuation_that_cannot_fit(model, conversation.instruction, branch)
+        placement.place_continuation(conversation.external_id, tree, answer, parent_external_id=None)
+    except Conflict:
+        pass
+    except BadRequest:
+        return False
+    return has_text(contents[answer.pk]) and takes_prefill(model) and offering.is_offered(model)

@@ -69,6 +69,7 @@ def _open_question(chat: ChatInput, actor: Caller) -> OpenTurn | Answer:
             return access.read_answer(conversation, tree, answer)
         case placement.AskAgain(question):
             added = 0
+            capacity.refuse_more_messages(tree, 1)
             capacity.refuse_more_bytes(conversation)
             path = tree.path(tree.parent_of(question))
             contents = _read_branch(chat, conversation, path)
@@ -77,7 +78,7 @@ def _open_question(chat: ChatInput, actor: Caller) -> OpenTurn | Answer:
             question_pk, question_external_id = question.pk, question.external_id
         case placement.Ask(parent):
             added = size if tree.nodes else 0  # the row of a new conversation has been inserted with it
-            capacity.refuse_more_messages(tree)
+            capacity.refuse_more_messages(tree, 2)
             capacity.refuse_more_bytes(conversation, added)
             path = tree.path(parent)
             contents = _read_branch(chat, conversation, path)

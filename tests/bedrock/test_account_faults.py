@@ -24,6 +24,7 @@ MARKETPLACE = (
 )
 ACCOUNT_FAULTS = [
     # AWS's sentence, our class, what the log advises
+    ("The provided model doesn't support on-demand throughput.", faults.UnknownModel, "inference profile"),
     (
         "Invocation of model ID amazon.nova-lite-v1:0 with on-demand throughput isn’t supported. Retry your request "
         "with the ID or ARN of an inference profile that contains this model.",
@@ -261,3 +262,11 @@ def test_a_refusal_of_a_call_without_cache_points_is_raised(bedrock: ScriptedBed
     with pytest.raises(faults.CachingRefused):
         ask(marked_request(), stream=False)
     assert len(bedrock.requests) == 3
+
+
+@pytest.mark.parametrize("phrase", [phrase for phrase, _, _ in faults.OPERATORS_WORDS])
+def test_a_field_that_aws_quotes_is_the_clients_whatever_it_says(phrase: str) -> None:
+    message = (
+        f"1 validation error detected: Value '{phrase}' at 'toolConfig.tools' failed to satisfy constraint: Member"
+    )
+    assert faults.of("ValidationException", message).status_code == 400

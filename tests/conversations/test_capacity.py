@@ -8,10 +8,12 @@ import orjson
 import pytest
 from rest_framework.test import APIClient
 
+from bedrock_chat.blobs.models import Blob
 from bedrock_chat.identity.models import User
 from bedrock_chat.process.budget import Budget
 from bedrock_chat.serving import answers
-from conversations.models import Conversation, Message
+from conversations import rendering
+from conversations.models import Conversation, Message, Outcome
 from conversations.turn import capacity
 from tests import build
 from tests.conversations.chat import payload, say
@@ -60,6 +62,50 @@ def test_it_holds_ten_thousand_messages(client_of: ClientOf, emulator: Emulator)
     assert refused.status_code == 400
     assert refused.json()["detail"] == "A conversation holds at most 10,000 messages. Begin a new one."
     assert Message.objects.count() == capacity.MOST_MESSAGES == 10_000
+
+
+def test_questions_that_are_asked_again_find_no_more_room(client_of: ClientOf, emulator: Emulator) -> None:
+    alice = client_of("alice")
+    alice.get("/conversations")
+    conversation = build.long_conversation(User.objects.get(username="alice"), 4_999, "long")
+    for number in range(2):
+        build.question(conversation, "hello", external_id=f"failed-{number}", outcome=Outcome.FAILED)
+    for number in range(2):
+        refused = say(alice, "long", "hello", message_id=f"failed-{number}")
+        assert refused.status_code == 400
+        assert "10,000 messages" in refused.json()["detail"]
+    Message.objects.filter(external_id="failed-1").delete()
+    assert say(alice, "long", "hello", message_id="failed-0").status_code == 200
+    assert Message.objects.count() == capacity.MOST_MESSAGES
+
+
+def test_long_feedback_counts_and_finds_no_room_in_a_full_conversation(client_of: ClientOf, emulator: Emulator) -> None:
+    alice = client_of("alice")
+    say(alice, "c1", "hello", message_id="q1")
+    for message_id in ("q1", "system"):
+        path = f"/conversation/c1/{message_id}/feedback"
+        for comment, grown in (("x" * 2000, 0), ("x" * 9000, 9000), ("語" * 9000, 27_000)):
+            before = size_of("c1")
+            assert alice.put(path, {"thumbsUp": True, "comment": comment}, format="json").status_code == 200
+            assert 0 <= size_of("c1") - before - grown < 100
+        Conversation.objects.update(size=capacity.MOST_BYTES)
+        refused = alice.put(path, {"thumbsUp": True, "comment": "語" * 9000}, format="json")
+        assert (refused.status_code, "500 MB" in refused.json()["detail"]) == (400, True)
+        assert alice.put(path, {"thumbsUp": True, "comment": "short"}, format="json").status_code == 200
+        Conversation.objects.update(size=1000)
+
+
+def test_an_answer_by_reference_is_not_charged_with_its_files(
+    client_of: ClientOf, emulator: Emulator, png: str
+) -> None:
+    alice = client_of("alice")
+    image = {"contentType": "image", "mediaType": "image/png", "body": png}
+    say(alice, "c1", [image, {"contentType": "text", "body": "what is this?"}])
+    Blob.objects.update(size=200 * MEGABYTE)
+    Conversation.objects.update(size=200 * MEGABYTE + 1000)
+    conversation = Conversation.objects.get()
+    assert rendering.size_of(conversation, with_files=False) == 1000
+    assert rendering.size_of(conversation, with_files=True) == 200 * MEGABYTE * 4 // 3 + 1000
 
 
 def test_it_holds_500_mb(client_of: ClientOf, emulator: Emulator) -> None:

@@ -281,3 +281,16 @@ def test_texts_that_were_indexed_without_their_symbols_are_indexed_anew(
     import_module("conversations.migrations.0009_index_symbols").index_anew(apps, connection.schema_editor())
     indexing.index_what_is_new()
     assert ids(client_of("alice"), "🦄") == ids(client_of("alice"), "€") == ["c1"]
+
+
+@pytest.mark.parametrize(
+    "query", ["lighthouse | tower", "> lighthouse tower", "lighthouse + tower =", "$ tower lighthouse"]
+)
+def test_symbols_between_words_are_left_out_where_no_text_has_them(
+    client_of: ClientOf, users: dict[str, User], query: str
+) -> None:
+    talk(users["alice"], "both", "the lighthouse has a tower")
+    talk(users["alice"], "one", "the lighthouse has none")
+    talk(users["alice"], "two", "a tower of books")
+    indexing.index_what_is_new()
+    assert ids(client_of("alice"), query) == ["both"]
