@@ -109,8 +109,8 @@ def lease_length() -> timedelta:
 def lease_lives(expires_at: datetime | None, now: datetime) -> bool:
     """Whether a turn runs, by the lease on its question and the clock of the database.
 
-    No lease has two of its lengths left, unless the clock was set back since it was given: then it counts as over. Less
-    would not do, because `now` was read before its reader waited for locks, and the lease perhaps renewed meanwhile.
+    No lease has two of its lengths left, unless the clock was set back since it was given: then it counts as over. One
+    length is too strict: a reader takes `now`, then may wait for a lock, and meanwhile the lease may be renewed.
     """
     return expires_at is not None and now < expires_at < now + 2 * lease_length()
 

@@ -13,26 +13,28 @@ class Budget:
         self._total = total
         self._per_caller = per_caller
         self._lock = threading.Lock()
-        self._held: defaultdict[str, int] = defaultdict(int)
-        self.held = 0
+        self._bytes_by_caller: defaultdict[str, int] = defaultdict(int)
+        self.bytes_in_use = 0
         """Bytes of all callers."""
 
     def take(self, caller: str, size: int) -> bool:
         """Count `size` more bytes for a caller. False, and nothing is counted, where that is too much."""
         with self._lock:
-            own = self._held.get(caller, 0)
-            if (own and own + size > self._per_caller) or (self.held and self.held + size > self._total):
+            own = self._bytes_by_caller.get(caller, 0)
+            if (own and own + size > self._per_caller) or (
+                self.bytes_in_use and self.bytes_in_use + size > self._total
+            ):
                 return False
-            self.held += size
-            self._held[caller] += size
+            self.bytes_in_use += size
+            self._bytes_by_caller[caller] += size
             return True
 
     def give_back(self, caller: str, size: int) -> None:
         with self._lock:
-            self.held -= size
-            self._held[caller] -= size
-            if not self._held[caller]:
-                del self._held[caller]
+            self.bytes_in_use -= size
+            self._bytes_by_caller[caller] -= size
+            if not self._bytes_by_caller[caller]:
+                del self._bytes_by_caller[caller]
 
     @contextmanager
     def holding(self, caller: str, size: int) -> Iterator[bool]:

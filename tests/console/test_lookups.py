@@ -186,8 +186,8 @@ def test_the_searches_of_pages_find_nothing_private(browser: Client) -> None:
         for word in ("Divorce", "kind", "private", "pbkdf2", "disk"):
             response: Any = browser.get(f"{address(page)}?q={word}")
             assert (response.status_code, response.context["cl"].result_count) == (200, 0), (page, word)
-    found: Any = browser.get("/console/bedrock_chat/user/?q=alice")
-    assert found.context["cl"].result_count == 1
+    page: Any = browser.get("/console/bedrock_chat/user/?q=alice")
+    assert page.context["cl"].result_count == 1
 
 
 BAD = [

@@ -148,4 +148,4 @@ def test_few_large_answers_are_made_at_once(
     budget.give_back(account, 600 * 1024)
     assert alice.get("/conversation/c1").status_code == 200
     assert alice.get("/conversation/c1?blobs=nonsense").status_code == 400
-    assert budget.held == 0
+    assert budget.bytes_in_use == 0

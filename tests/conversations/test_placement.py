@@ -122,10 +122,10 @@ def test_the_answer_that_a_running_turn_will_write_is_no_unknown_parent() -> Non
     """Its id was told at the opening, and no checkpoint has written its row yet."""
     running = question(3, 2, lease_expires_at=ALIVE, outcome="failed", attempt=2)
     tree = tree_of(*TWO_TURNS[:2], running)
-    told = new_answer_id(3, 2)
+    answer_id = new_answer_id(3, 2)
     for decide in (post, post_continuation):
         with pytest.raises(Conflict) as refused:
-            decide(tree, last=running, parent_external_id=told)
+            decide(tree, last=running, parent_external_id=answer_id)
         assert refused.value.headers["Retry-After"] == "10"
         assert refused.value.extra == {"conversationId": "c", "messageId": "q3"}
 

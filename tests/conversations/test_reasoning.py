@@ -26,8 +26,8 @@ def alice(client_of: ClientOf, emulator: Emulator) -> APIClient:
 
 def answered_by(model: str, *blocks: dict[str, Any], **columns: Any) -> None:
     """A conversation whose only answer is this model's."""
-    made = build.conversation(local.local_user("alice"), "c1")
-    answer = build.answer(build.question(made, "why?"), "", content=[*blocks, *build.text("So.")], **columns)
+    conversation = build.conversation(local.local_user("alice"), "c1")
+    answer = build.answer(build.question(conversation, "why?"), "", content=[*blocks, *build.text("So.")], **columns)
     type(answer).objects.filter(pk=answer.pk).update(model=model)
 
 
@@ -66,8 +66,8 @@ def test_unsigned_reasoning_goes_back_to_nobody(alice: APIClient, emulator: Emul
 
 
 def test_an_answer_of_another_models_reasoning_alone_is_no_empty_message(alice: APIClient, emulator: Emulator) -> None:
-    made = build.conversation(local.local_user("alice"), "c1")
-    build.answer(build.question(made, "why?"), "", content=[THOUGHT])
+    conversation = build.conversation(local.local_user("alice"), "c1")
+    build.answer(build.question(conversation, "why?"), "", content=[THOUGHT])
     assert say(alice, "c1", "and?", model="claude-v4.5-haiku").status_code == 200
     assert emulator.requests()[-1]["body"]["messages"][1]["content"] == [{"text": "(no answer)"}]
 

@@ -203,11 +203,11 @@ def test_an_answer_to_anybody_says_that_it_is_there(monkeypatch: pytest.MonkeyPa
 
 def test_the_probe_asks_on_a_connection_of_its_own() -> None:
     release_connection()
-    taken = [connection.pool.getconn() for _ in range(connection.pool.max_size)]
+    connections = [connection.pool.getconn() for _ in range(connection.pool.max_size)]
     try:
         waiting.database._probe()  # type: ignore[misc]
     finally:
-        for pooled in taken:
+        for pooled in connections:
             connection.pool.putconn(pooled)
 
 

@@ -117,13 +117,13 @@ def test_a_result_is_either_taken_or_discarded() -> None:
         errand = Errand(lambda: 1, discarded.append)
         threading.Thread(target=errand.abandon).start()
         try:
-            taken = [errand.result(5)]
+            results = [errand.result(5)]
         except TimeoutError:
-            taken = []
+            results = []
             deadline = time.monotonic() + 5
             while not discarded and time.monotonic() < deadline:
                 time.sleep(0.001)
-        assert taken + discarded == [1]
+        assert results + discarded == [1]
 
 
 def test_errands_are_bounded_in_number(monkeypatch: pytest.MonkeyPatch) -> None:

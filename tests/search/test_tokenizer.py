@@ -110,11 +110,11 @@ WORDS = st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=6)
 @given(st.lists(SYMBOLS | WORDS | st.text(max_size=4), max_size=8))
 @settings(max_examples=300)
 def test_every_symbol_of_a_text_is_a_token_and_no_punctuation_is(parts: list[str]) -> None:
-    found = texts(" ".join(parts))
+    token_texts = texts(" ".join(parts))
     for part in parts:
         if len(part) == 1 and unicodedata.category(part)[0] == "S":
-            assert texts(part)[0] in found
-    assert not [token for token in found if unicodedata.category(token[0])[0] in "PZC"]
+            assert texts(part)[0] in token_texts
+    assert not [token for token in token_texts if unicodedata.category(token[0])[0] in "PZC"]
 
 
 def test_every_symbol_that_unicode_has_is_a_token_by_itself() -> None:

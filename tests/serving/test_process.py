@@ -156,9 +156,9 @@ def test_too_few_descriptors_are_said(tmp_path: Path, started: list[Process]) ->
     started.append(Process(tmp_path, before=before, THREADS="1000"))
     started[0].port()
     started[0].process.send_signal(signal.SIGTERM)
-    said = started[0].end()[1]
-    assert "CONNECTIONS is lowered from 4096 to 64: with THREADS=1000 it needs 7224 open files" in said
-    assert "the system allows 64" in said
+    log = started[0].end()[1]
+    assert "CONNECTIONS is lowered from 4096 to 64: with THREADS=1000 it needs 7224 open files" in log
+    assert "the system allows 64" in log
 
 
 def test_descriptors_are_raised_where_the_system_allows(tmp_path: Path, started: list[Process]) -> None:

@@ -88,11 +88,11 @@ def test_a_model_that_is_slow_is_no_slow_reader(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_nothing_is_made_for_a_client_that_has_not_taken_what_came_before() -> None:
-    made = []
+    numbers_made = []
 
     async def many() -> AsyncGenerator[dict[str, Any], None]:
         for number in range(100):
-            made.append(number)
+            numbers_made.append(number)
             yield {"type": "http.response.body", "body": b"x", "more_body": True}
 
     async def scenario() -> int:
@@ -103,13 +103,13 @@ def test_nothing_is_made_for_a_client_that_has_not_taken_what_came_before() -> N
 
         task = asyncio.create_task(sending.pump(many(), never, send, outflow=NoOutflow()))
         await asyncio.sleep(0.1)
-        before = len(made)
+        before = len(numbers_made)
         taken.set()
         assert await task is True
         return before
 
     assert asyncio.run(scenario()) == 1
-    assert len(made) == 100
+    assert len(numbers_made) == 100
 
 
 # ---- Real sockets ---------------------------------------------------------------------------------------------------
@@ -130,7 +130,7 @@ def test_a_deaf_client_is_let_go_and_what_waited_for_it_is_freed(
     before = memory_of_this_process()
     clients = [ask(server, path) for _ in range(3)]
     assert eventually(lambda: not server.server.server_state.tasks, 10)
-    assert answers.budget().held == 0
+    assert answers.budget().bytes_in_use == 0
     assert memory_of_this_process() - before < 16 * MEGABYTE
     for client in clients:
         client.close()
@@ -153,7 +153,7 @@ def test_what_waits_for_one_caller_is_bounded_and_others_are_served(
     budget = Budget(100 * MEGABYTE, 12 * MEGABYTE)
     monkeypatch.setattr(answers, "budget", lambda: budget)
     slow = [ask(server, "/whole?size=8000000")]
-    assert eventually(lambda: budget.held == 8_000_000)
+    assert eventually(lambda: budget.bytes_in_use == 8_000_000)
     refused = server.request("GET", "/whole?size=8000000", X_Caller="alice", Origin="http://a.example")
     assert (refused.status, refused.headers["Retry-After"]) == (503, "5")
     assert b"Too many answers wait" in refused.read()
@@ -161,7 +161,7 @@ def test_what_waits_for_one_caller_is_bounded_and_others_are_served(
     assert len(server.request("GET", "/whole?size=100000", X_Caller="alice").read()) == 100_000  # small ones go
     assert len(server.request("GET", "/whole?size=8000000", X_Caller="bob").read()) == 8_000_000
     assert len(read_to_end(slow[0])) > 8_000_000
-    assert eventually(lambda: budget.held == 0)
+    assert eventually(lambda: budget.bytes_in_use == 0)
     assert len(server.request("GET", "/whole?size=8000000", X_Caller="alice").read()) == 8_000_000
 
 
@@ -169,10 +169,10 @@ def test_what_waits_for_all_together_is_bounded(server: Live, monkeypatch: pytes
     budget = Budget(12 * MEGABYTE, 12 * MEGABYTE)
     monkeypatch.setattr(answers, "budget", lambda: budget)
     slow = ask(server, "/whole?size=8000000")
-    assert eventually(lambda: budget.held == 8_000_000)
+    assert eventually(lambda: budget.bytes_in_use == 8_000_000)
     assert server.request("GET", "/whole?size=8000000", X_Caller="bob").status == 503
     slow.close()
-    assert eventually(lambda: budget.held == 0)
+    assert eventually(lambda: budget.bytes_in_use == 0)
     assert server.request("GET", "/whole?size=8000000", X_Caller="bob").status == 200
 
 

@@ -32,7 +32,7 @@ def status_of(answer: bytes) -> int:
 @pytest.fixture(autouse=True)
 def nothing_is_held() -> Iterator[None]:
     yield
-    assert eventually(lambda: request_body.uploads().held == 0)
+    assert eventually(lambda: request_body.uploads().bytes_in_use == 0)
 
 
 def test_a_stranger_may_send_64_kb(server: Live) -> None:
@@ -156,16 +156,16 @@ def test_what_one_caller_uploads_at_once_is_bounded(
     budget = Budget(10 * MEGABYTE, MEGABYTE)
     monkeypatch.setattr(request_body, "uploads", lambda: budget)
     begun = upload(server, 600_000, "alice")
-    assert eventually(lambda: budget.held == 600_000)
+    assert eventually(lambda: budget.bytes_in_use == 600_000)
     refused = server.raw(head(600_000, "alice"))
     assert status_of(refused) == 503
     assert b"\r\nretry-after: 5\r\n" in refused.lower()
     assert b"Too much is being uploaded" in refused
     assert server.json("POST", "/echo", bytes(600_000), X_Caller="bob")["length"] == 600_000
     begun.close()
-    assert eventually(lambda: budget.held == 0)
+    assert eventually(lambda: budget.bytes_in_use == 0)
     assert server.json("POST", "/echo", bytes(600_000), X_Caller="alice")["length"] == 600_000
-    assert eventually(lambda: budget.held == 0)
+    assert eventually(lambda: budget.bytes_in_use == 0)
 
 
 @pytest.mark.parametrize("is_chunked", [False, True])
@@ -176,7 +176,7 @@ def test_what_all_upload_at_once_is_bounded(
     budget = Budget(MEGABYTE, MEGABYTE)
     monkeypatch.setattr(request_body, "uploads", lambda: budget)
     begun = upload(server, 900_000, "alice")
-    assert eventually(lambda: budget.held == 900_000)
+    assert eventually(lambda: budget.bytes_in_use == 900_000)
     with server.connect() as client:
         if is_chunked:
             client.sendall(head(None, "bob") + (b"8000\r\n" + bytes(32768) + b"\r\n") * 9 + b"0\r\n\r\n")
@@ -184,7 +184,7 @@ def test_what_all_upload_at_once_is_bounded(
             client.sendall(head(200_000, "bob"))
         assert status_of(read_to_end(client)) == 503
     begun.close()
-    assert eventually(lambda: budget.held == 0)
+    assert eventually(lambda: budget.bytes_in_use == 0)
 
 
 def test_a_full_disk_is_503_in_our_shape(server: Live, monkeypatch: pytest.MonkeyPatch) -> None:

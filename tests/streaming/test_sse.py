@@ -61,16 +61,16 @@ def test_a_turn_is_told_with_ids_usage_and_price_and_stored_before_its_end(serve
 
 def test_nobody_on_the_way_may_gather_keep_or_compress_the_events(server: LiveServer, alice: str) -> None:
     with asking(server, alice, "headers", "hello", message_id="q") as listener:
-        asked = listener.response.headers
+        headers_of_post = listener.response.headers
         list(listener)
     with listening(server, alice, "GET", "/conversation/headers/q/stream") as listener:
-        resumed = listener.response.headers
+        headers_of_get = listener.response.headers
         list(listener)
-    for headers in (asked, resumed):
+    for headers in (headers_of_post, headers_of_get):
         assert headers["Content-Type"] == "text/event-stream"
         assert headers["Cache-Control"] == "no-cache, no-transform"
         assert headers["X-Accel-Buffering"] == "no"
-    assert "Accept" in asked["Vary"]
+    assert "Accept" in headers_of_post["Vary"]
 
 
 def test_reasoning_comes_apart_from_the_text(server: LiveServer, alice: str) -> None:

@@ -200,16 +200,16 @@ def test_a_process_that_wakes_up_answers_with_what_the_other_one_has_stored(
         finally:
             os.kill(stopped.process.pid, signal.SIGCONT)
         status, answered = plain.result(20)
-        told = list(listener)
+        events = list(listener)
         received = frames(websocket)
     assert (status, answered["message"]["content"]) == (200, build.text("the stored answer"))
     assert names(early) == ["message_start", "text"]
-    anew = [event.name for event in told].index("message_start")
-    assert text_heard(told[anew:]) == "the stored answer"
-    assert names(told[anew:]) == ["message_start", "text", "message_stop"]
+    anew = [event.name for event in events].index("message_start")
+    assert text_heard(events[anew:]) == "the stored answer"
+    assert names(events[anew:]) == ["message_start", "text", "message_stop"]
     stored = server.call("GET", "/conversation/sse", token=alice)[1]
-    assert told[anew].data["answerId"] == told[-1].data["answerId"] == stored["lastMessageId"]
-    assert told[-1].data["usage"]["outputTokens"] > 0
+    assert events[anew].data["answerId"] == events[-1].data["answerId"] == stored["lastMessageId"]
+    assert events[-1].data["usage"]["outputTokens"] > 0
     assert [frame["status"] for frame in received[-2:-1]] == ["STREAMING_END"]
     assert "the stored answer" not in completion_of(received)  # the frontend appends, and reads the rows at the end
     for name in ("rest", "sse", "socket"):
