@@ -8,8 +8,8 @@ import pytest
 
 from bedrock_chat.bedrock import attachments, catalog
 from bedrock_chat.bedrock.attachments import Attachment
-from bedrock_chat.bedrock.request import ModelRequest
 from bedrock_chat.wire.errors import BadRequest
+from tests.bedrock.fates import fates
 from tests.bedrock.test_request import ask, assistant, check, user
 from tests.pictures import document_block, image_block, picture
 
@@ -24,18 +24,6 @@ def conversation(*bodies: Any, question: Any = "and now?") -> list[dict[str, Any
         block = image_block(body) if isinstance(body, bytes) else body
         messages += [user(block, "look"), assistant("I see.")]
     return [*messages, question if isinstance(question, dict) else user(question)]
-
-
-def fates(request: ModelRequest) -> str:
-    """What became of each file, oldest first: `s` it is sent, `-` a note stands in its place."""
-    letters = ""
-    for message in request.body["messages"]:
-        for block in message["content"]:
-            if "image" in block or "document" in block:
-                letters += "s"
-            elif "no longer sent" in block.get("text", ""):
-                letters += "-"
-    return letters
 
 
 def heavy(form: str, megabytes: float) -> dict[str, Any]:
@@ -61,7 +49,7 @@ def heavy(form: str, megabytes: float) -> dict[str, Any]:
 def test_the_newest_images_are_sent_as_many_as_the_model_takes(key: str, images: int, sent: int) -> None:
     request = ask(key, *conversation(*[SMALL] * images))
     check(request)
-    assert fates(request) == "-" * (images - sent) + "s" * sent
+    assert fates(request.body) == "-" * (images - sent) + "s" * sent
 
 
 def test_a_note_stands_where_the_image_stood() -> None:
@@ -74,14 +62,14 @@ def test_a_note_stands_where_the_image_stood() -> None:
 def test_a_new_image_takes_the_place_of_the_older_one() -> None:
     request = ask(LLAMA, *conversation(SMALL, SMALL, question=user(image_block(), "this?")))
     check(request)
-    assert fates(request) == "--s"
+    assert fates(request.body) == "--s"
 
 
 def test_images_and_documents_are_counted_apart() -> None:
     blocks = [document_block(), image_block()] * 6
     request = ask(LLAMA, *conversation(*blocks))
     check(request)
-    assert fates(request) == "--" + "s-" * 4 + "ss"
+    assert fates(request.body) == "--" + "s-" * 4 + "ss"
 
 
 def test_files_of_tool_results_count_and_give_way_too() -> None:
@@ -113,27 +101,27 @@ def test_files_of_tool_results_count_and_give_way_too() -> None:
 def test_of_more_than_twenty_images_none_is_large(images: list[bytes], expected: str) -> None:
     request = ask("claude-v4.5-sonnet", *conversation(*images))
     check(request)
-    assert fates(request) == expected
+    assert fates(request.body) == expected
 
 
 def test_a_large_image_in_the_question_leaves_the_newest_nineteen_others() -> None:
     question = user(image_block(LARGE), "this?")
     request = ask("claude-v4.6-opus", *conversation(*[SMALL] * 25, question=question))
     check(request)
-    assert fates(request) == "-" * 6 + "s" * 20
+    assert fates(request.body) == "-" * 6 + "s" * 20
 
 
 def test_an_earlier_image_that_is_too_large_for_another_model_gives_way() -> None:
     request = ask(LLAMA, *conversation(TALL))
     check(request)
-    assert fates(request) == "-"
+    assert fates(request.body) == "-"
 
 
 def test_no_image_is_opened_where_its_pixels_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attachments.images, "read_header", lambda _: pytest.fail("opened"))
     for key in ("claude-v4.5-sonnet", "claude-v3.7-sonnet", "amazon-nova-pro"):
-        assert fates(ask(key, *conversation(*[SMALL] * 20))) == "s" * 20
-    assert fates(ask("amazon-nova-pro", *conversation(*[SMALL] * 30))).count("s") == 20
+        assert fates(ask(key, *conversation(*[SMALL] * 20)).body) == "s" * 20
+    assert fates(ask("amazon-nova-pro", *conversation(*[SMALL] * 30)).body).count("s") == 20
 
 
 # ---- Bytes ----------------------------------------------------------------------------------------------------------
@@ -156,17 +144,19 @@ def test_the_oldest_files_give_way_where_a_request_would_be_too_large(
     key: str, sizes: list[float], expected: str
 ) -> None:
     request = ask(key, *conversation(*(heavy("pdf", size) for size in sizes)))
-    assert fates(request) == expected
+    assert fates(request.body) == expected
     sent = attachments.of_messages(request.body["messages"])
     assert sum(file.request_bytes for file in sent) <= attachments.most_request_bytes(request.model)
 
 
 def test_the_text_of_a_conversation_counts_as_it_is_written_in_json() -> None:
     files = [heavy("pdf", 8), heavy("pdf", 15.6)]
-    assert fates(ask("claude-v4.5-sonnet", *conversation(*files))) == "ss"
-    assert fates(ask("claude-v4.5-sonnet", *conversation(*files, question="x" * 700_000))) == "-s"
-    assert fates(ask("claude-v4.5-sonnet", *conversation(*files, question="語" * 120_000))) == "-s"  # six bytes each
-    assert fates(ask("claude-v4.5-sonnet", *conversation(*files), instruction="x" * 700_000)) == "-s"
+    assert fates(ask("claude-v4.5-sonnet", *conversation(*files)).body) == "ss"
+    assert fates(ask("claude-v4.5-sonnet", *conversation(*files, question="x" * 700_000)).body) == "-s"
+    assert (
+        fates(ask("claude-v4.5-sonnet", *conversation(*files, question="語" * 120_000)).body) == "-s"
+    )  # six bytes each
+    assert fates(ask("claude-v4.5-sonnet", *conversation(*files), instruction="x" * 700_000).body) == "-s"
 
 
 # ---- What a question holds ------------------------------------------------------------------------------------------
@@ -223,5 +213,5 @@ def test_composing_refuses_it_too() -> None:
 def test_a_continuation_asks_nothing_so_all_its_files_may_give_way() -> None:
     history = [user(image_block(), image_block(), "which?"), assistant("The sec")]
     request = ask("amazon-nova-pro", *history)
-    assert fates(request) == "ss"
+    assert fates(request.body) == "ss"
     assert not any(file.in_question for file in attachments.of_messages(history))

@@ -14,6 +14,7 @@ from bedrock_chat.blobs.models import Blob
 from bedrock_chat.identity import local
 from conversations.models import Conversation, Message
 from tests import build
+from tests.bedrock.fates import fates
 from tests.conversations.chat import read, say
 from tests.emulator import Emulator
 from tests.pictures import b64, phone_picture, picture
@@ -63,15 +64,8 @@ def history(*files: tuple[str, bytes], model: str = SONNET_45) -> None:
 
 
 def sent(emulator: Emulator) -> str:
-    """What became of each file in the newest request, oldest first: `s` it was sent, `-` a note stood in its place."""
-    letters = ""
-    for message in emulator.requests()[-1]["body"]["messages"]:
-        for block in message["content"]:
-            if "image" in block or "document" in block:
-                letters += "s"
-            elif "no longer sent" in block.get("text", ""):
-                letters += "-"
-    return letters
+    """What became of each file in the newest request, as `fates` says."""
+    return fates(emulator.requests()[-1]["body"])
 
 
 def refusal(client: APIClient, content: list[dict[str, Any]], emulator: Emulator, **fields: Any) -> str:

@@ -61,15 +61,19 @@ def test_known_keys_serve_on_and_unknown_ones_are_refused_in_time(proxy: Proxy, 
     assert jwks.IDENTITY.state == State.OK
 
 
-@pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\nX: "], ids=["before a status", "in a header"])
-def test_a_head_that_drips_is_cut_off_and_leaves_no_thread_behind(head: bytes) -> None:
+@pytest.mark.parametrize(
+    "beginning",
+    [b"", b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"],
+    ids=["before a status", "in a header", "in the body"],
+)
+def test_an_answer_that_drips_is_cut_off_and_leaves_no_thread_behind(beginning: bytes) -> None:
     done, left = threading.Event(), threading.Event()
 
     def drip(listener: socket.socket) -> None:
         peer, _ = listener.accept()
         with peer:
             peer.recv(65_536)
-            peer.sendall(head)
+            peer.sendall(beginning)
             with contextlib.suppress(OSError):
                 while not done.wait(0.05):
                     peer.sendall(b"H")
