@@ -153,9 +153,8 @@ def test_the_text_of_a_conversation_counts_as_it_is_written_in_json() -> None:
     files = [heavy("pdf", 8), heavy("pdf", 15.6)]
     assert fates(ask("claude-v4.5-sonnet", *conversation(*files)).body) == "ss"
     assert fates(ask("claude-v4.5-sonnet", *conversation(*files, question="x" * 700_000)).body) == "-s"
-    assert (
-        fates(ask("claude-v4.5-sonnet", *conversation(*files, question="語" * 120_000)).body) == "-s"
-    )  # six bytes each
+    six_bytes_each = "語" * 120_000
+    assert fates(ask("claude-v4.5-sonnet", *conversation(*files, question=six_bytes_each)).body) == "-s"
     assert fates(ask("claude-v4.5-sonnet", *conversation(*files), instruction="x" * 700_000).body) == "-s"
 
 
