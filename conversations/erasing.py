@@ -9,6 +9,7 @@ from bedrock_chat.database.connections import database_now
 from bedrock_chat.search import index
 from conversations import deleting
 from conversations.models import Conversation, Message
+from conversations.turn import leases
 
 LOOK_SECONDS = 0.2
 
@@ -37,6 +38,7 @@ def _stop_turns(user_id: str) -> int:
     """Stops the user's turns, and waits until they are over. The turns of a dead process are over with their leases."""
     leased = Message.objects.filter(conversation__user_id=user_id, lease_expires_at__isnull=False)
     stopped = leased.update(stop_attempt=F("attempt"))
+    leases.shorten()
     while leased.running(database_now()).exists():
         time.sleep(LOOK_SECONDS)
     return stopped

@@ -25,6 +25,7 @@ from bedrock_chat.search.ranking import HEADING
 from conversations.content.blocks import texts
 from conversations.models import UNTITLED, Conversation, Message, Role
 from conversations.tree import CONTINUABLE
+from conversations.turn import leases
 
 logger = logging.getLogger(__name__)
 
@@ -68,6 +69,7 @@ def index_what_is_new(limit: int = 100) -> int:
 
 def index_new(_: Claimed) -> None:
     """The periodic job. If there is very much to index, the rest waits for the next run: a worker may have to end."""
+    leases.shorten()  # what is being written waits for its lease
     index_what_is_new(MOST_IN_A_RUN)
 
 

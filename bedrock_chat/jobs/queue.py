@@ -221,7 +221,7 @@ def schedule() -> dict[str | None, float]:
 def follow_schedule() -> None:
     """Makes the periodic jobs that are missing, revives dead ones, and removes those that are no longer periodic.
 
-    A running job whose lease has two of its lengths left, because the clock was set back, is due at once.
+    A running job whose lease has more than its length left, because the clock was set back, is left just that.
 
     Jobs of kinds that the settings do not name stay: during an upgrade they belong to the other version.
     """
@@ -231,14 +231,14 @@ def follow_schedule() -> None:
     missing = [Job(kind=scheduled[key], key=key, due_at=now, created_at=now) for key in scheduled.keys() - rows.keys()]
     dead = [key for key, row in rows.items() if key in scheduled and row.state == State.DEAD]
     obsolete = [key for key, row in rows.items() if key not in scheduled and row.kind in settings.JOBS]
-    far_ahead = Job.objects.filter(state=State.RUNNING, due_at__gt=now + 2 * lease())
+    too_long = Job.objects.filter(state=State.RUNNING, due_at__gt=now + lease())
     # Write only if there is something to change, which is rare: on SQLite every write waits for the one write lock.
     if missing:
         Job.objects.bulk_create(missing, ignore_conflicts=True)
     if dead:
         Job.objects.filter(key__in=dead, state=State.DEAD).update(state=State.READY, attempt=0, due_at=now)
-    if far_ahead.exists():
-        far_ahead.update(due_at=now)
+    if too_long.exists():
+        too_long.update(due_at=now + lease())
     if obsolete:  # one that runs just now is deleted when it is done
         Job.objects.filter(key__in=obsolete).exclude(state=State.RUNNING).delete()
 

@@ -13,8 +13,7 @@ HOLDER = new_id()  # the id of this process. A forked child would share it, but 
 def renew() -> None:
     """Renews the leases of this process's running turns, in one statement for all of them.
 
-    A lease that has run out is not renewed: others may have read meanwhile that the turn is over. One that a clock set
-    back has made too long is renewed, since its turn runs here.
+    A lease that has run out is not renewed: others may have read meanwhile that the turn is over.
     """
     keys = [running.key for running in registry.all_running()]
     if not keys:
@@ -23,5 +22,17 @@ def renew() -> None:
     running_here = Q()
     for attempt in {attempt for _, attempt in keys}:
         running_here |= Q(attempt=attempt, pk__in=[pk for pk, turn_attempt in keys if turn_attempt == attempt])
-    own = Message.objects.filter(running_here, lease_holder=HOLDER, lease_expires_at__gt=now)
-    own.update(lease_expires_at=now + lease_length())
+    running = Message.objects.running(now).filter(running_here, lease_holder=HOLDER)
+    running.update(lease_expires_at=now + lease_length())
+
+
+def shorten() -> None:
+    """Gives leases that have more than their length left just that. The clock was set back since they were given.
+
+    Nobody else would end the lease of a process that was killed before. Who waits for a lease calls this. A turn that
+    does run loses nothing: its process renews the lease.
+    """
+    longest = database_now() + lease_length()
+    too_long = Message.objects.filter(lease_expires_at__gt=longest)
+    if too_long.exists():
+        too_long.update(lease_expires_at=longest)

@@ -10,7 +10,7 @@ from bedrock_chat.database import compiled_sql
 from bedrock_chat.database.connections import database_now
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.identity.models import User
-from bedrock_chat.wire.errors import BadRequest, Forbidden, ServiceUnavailable
+from bedrock_chat.wire.errors import BadRequest, Conflict, Forbidden, ServiceUnavailable
 from bedrock_chat.wire.ids import new_id
 from conversations import access
 from conversations.access import Answer
@@ -31,6 +31,9 @@ def open_turn(chat: ChatInput, *, actor: Caller) -> OpenTurn | Answer:
     try:
         with transaction.atomic():
             return _open_continuation(chat, actor) if chat.continue_generate else _open_question(chat, actor)
+    except Conflict:
+        leases.shorten()
+        raise
     except IntegrityError:
         if actor.user_id is not None and not User.objects.filter(pk=actor.user_id).exists():
             raise Forbidden("Your account is gone.") from None

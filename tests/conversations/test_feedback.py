@@ -106,7 +106,7 @@ def test_what_is_not_there_or_not_yours_is_a_404(alice: APIClient, client_of: Cl
 def test_an_answer_takes_none_until_its_turn_has_ended(alice: APIClient) -> None:
     conversation = build.conversation(local.local_user("alice"), "c2")
     question = build.question(
-        conversation, "slow", lease=timedelta(seconds=20), outcome=Outcome.INTERRUPTED, external_id="q2"
+        conversation, "slow", lease=timedelta(seconds=30), outcome=Outcome.INTERRUPTED, external_id="q2"
     )
     build.answer(question, "so far", stop_reason="interrupted", external_id="a2")
     assert give(alice, "a2", {"thumbsUp": True}, "c2").status_code == 404
@@ -121,7 +121,7 @@ def test_an_answer_that_is_being_continued_takes_it(alice: APIClient) -> None:
     answer = build.answer(question, "so far", stop_reason="max_tokens", external_id="a2")
     running = {"lease_holder": "another-process", "continues": answer.pk, "attempt": 2}
     Message.objects.filter(pk=question.pk).update(
-        lease_expires_at=conversation.created_at + timedelta(seconds=20), **running
+        lease_expires_at=conversation.created_at + timedelta(hours=1), **running
     )
     Message.objects.filter(pk=answer.pk).update(attempt=2)
     assert give(alice, "a2", {"thumbsUp": True}, "c2").status_code == 200

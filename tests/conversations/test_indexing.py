@@ -30,7 +30,7 @@ from tests.emulator import Emulator
 pytestmark = [pytest.mark.django_db, pytest.mark.both]
 ClientOf = Callable[..., APIClient]
 KILLED = timedelta(seconds=-1)
-RUNS = timedelta(seconds=20)
+RUNS = timedelta(minutes=1)
 
 
 @pytest.fixture

@@ -190,19 +190,13 @@ def test_a_running_question_is_a_conflict_for_the_seconds_left() -> None:
     assert refused.value.headers["Retry-After"] == "10"
 
 
-@pytest.mark.parametrize(("left", "asks"), [(0.1, 1), (15, 15), (16, 15), (29, 15)])
+@pytest.mark.parametrize(("left", "asks"), [(0.1, 1), (15, 15), (16, 15), (3566, 15), (10**8, 15)])
 def test_nobody_is_asked_to_wait_longer_than_a_lease(left: float, asks: int) -> None:
     """More is left than was given where the clock was set back meanwhile."""
     tree = tree_of(question(1, lease_expires_at=NOW + timedelta(seconds=left), outcome="failed"))
     with pytest.raises(Conflict) as refused:
         post(tree, message_external_id="q1", content_digest="d1")
     assert refused.value.headers["Retry-After"] == str(asks)
-
-
-@pytest.mark.parametrize("left", [30, 31, 3566, 10**8])
-def test_a_lease_of_a_time_before_the_clock_was_set_back_is_over(left: float) -> None:
-    tree = tree_of(question(1, lease_expires_at=NOW + timedelta(seconds=left), outcome="failed"))
-    assert post(tree, message_external_id="q1", content_digest="d1") == AskAgain(tree.nodes[1])
 
 
 @pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.INTERRUPTED])

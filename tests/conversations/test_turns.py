@@ -153,7 +153,7 @@ def test_an_answer_of_a_running_turn_is_not_in_the_map(client_of: ClientOf, emul
     alice = client_of("alice")
     conversation = build.conversation(user(alice), "c1")
     question = build.question(
-        conversation, "hello", external_id="q1", outcome=Outcome.INTERRUPTED, lease=timedelta(seconds=20)
+        conversation, "hello", external_id="q1", outcome=Outcome.INTERRUPTED, lease=timedelta(seconds=60)
     )
     build.answer(question, "Ech", stop_reason="interrupted", external_id="partial")
     assert set(read(alice, "c1")["messageMap"]) == {"system", "q1"}
