@@ -18,14 +18,18 @@ class BedrockChatConfig(AppConfig):
         from bedrock_chat import checks  # noqa: F401  registers the system checks, which need loaded apps
         from bedrock_chat.bedrock import clients, runtime
         from bedrock_chat.blobs import s3_storage, storing
-        from bedrock_chat.database import connections, waiting
+        from bedrock_chat.database import connections, migrated, waiting
         from bedrock_chat.identity import erasing, exporting, jwks
         from bedrock_chat.jobs import worker
         from bedrock_chat.ledger import persons
         from bedrock_chat.process import readiness, redis_client, startup
 
+        def ask_database() -> int:
+            migrated.require_migrations()
+            return worker.workers_seen_once()
+
         readiness.register(
-            "database", dependency=waiting.database, check=worker.workers_seen_once, folder=connections.database_folder
+            "database", dependency=waiting.database, check=ask_database, folder=connections.database_folder
         )
         if settings.REDIS_URL:
             readiness.register("cache", dependency=redis_client.REDIS, check=redis_client.ping)

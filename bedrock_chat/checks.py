@@ -8,7 +8,7 @@ from django.core.checks import CheckMessage, Error, Tags, register
 from django.core.checks import Warning as CheckWarning
 from django.db import connection
 
-from bedrock_chat.bedrock import catalog, offering
+from bedrock_chat.bedrock import catalog, offering, pricing
 from bedrock_chat.jobs import queue
 
 OLDEST_SQLITE = (3, 35)  # it brought UPDATE … RETURNING
@@ -33,6 +33,15 @@ def models_exist(**_: Any) -> list[CheckMessage]:
         for setting, keys in named.items()
         for key in keys
         if key not in catalog.MODELS
+    ]
+    messages += [
+        Error(
+            f"MODEL_PRICES of {key!r}: {error}.",
+            hint='{"claude-v4.5-sonnet": {"input": 0.003, "output": 0.015}}, in USD per 1,000 tokens.',
+            id="bedrock_chat.E003",
+        )
+        for key, overrides in settings.MODEL_PRICES.items()
+        if (error := pricing.override_error(overrides))
     ]
     default = catalog.MODELS.get(settings.DEFAULT_MODEL)
     if default is not None and not offering.is_offered(default):

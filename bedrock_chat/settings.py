@@ -20,7 +20,10 @@ SECRET_KEY = env.text(
     "SECRET_KEY", "insecure-development-key-that-signs-nothing-outside-this-machine" if DEBUG else None
 )
 DATA_DIR = Path(env.text("DATA_DIR", str(BASE_DIR / "var")))
-DATA_DIR.mkdir(parents=True, exist_ok=True)
+try:
+    DATA_DIR.mkdir(parents=True, exist_ok=True)
+except OSError as error:
+    raise ImproperlyConfigured(f"DATA_DIR must be a folder that can be made and written: {error}.") from None
 
 HOST = env.text("HOST", "127.0.0.1")
 PORT = env.integer("PORT", 8000, maximum=65535)
@@ -246,6 +249,8 @@ match DATABASES["default"]["ENGINE"]:
         raise ImproperlyConfigured("DATABASE_URL must start with sqlite:// or postgres://.")
 
 REDIS_URL = env.text("REDIS_URL", "")
+if REDIS_URL and not REDIS_URL.startswith(("redis://", "rediss://", "unix://")):
+    raise ImproperlyConfigured("REDIS_URL must start with redis://, rediss:// or unix://.")
 CACHES: dict[str, dict[str, Any]]
 if REDIS_URL:
     _REDIS: dict[str, Any] = {

@@ -59,7 +59,7 @@ class HealthViewSet(OpenViewSet):
         operation_id="health",
         summary="Liveness",
         description="The process answers. Reads no database.",
-        tags=["conversation"],
+        tags=["operation"],
         auth=[],
         responses={200: StatusSerializer, **errors()},
     )
@@ -84,7 +84,10 @@ class ReadinessViewSet(OpenViewSet):
         outcomes = readiness.states()
         states = {name: state.value for name, (state, _) in outcomes.items()}
         if states["database"] not in (State.OK, State.FULL):  # from a full one conversations are read all the same
-            raise ServiceUnavailable(f"The database is away: {states['database']}.", retry_after=5, extra=states)
+            sentence = f"The database is away: {states['database']}."
+            if states["database"] == State.NOT_MIGRATED:
+                sentence = "The database has not the tables of this version: run manage.py migrate."
+            raise ServiceUnavailable(sentence, retry_after=5, extra=states)
         _, workers = outcomes["database"]
         return Response({"status": "ok", **states, "worker": "ok" if workers else "absent"})
 

@@ -161,7 +161,7 @@ class ConversationListViewSet(WireViewSet):
         operation_id="delete_conversations",
         summary="Delete all your conversations",
         tags=TAG,
-        responses={200: VOID, **errors()},
+        responses={200: VOID, **errors(507)},
     )
     def destroy_all(self, request: Request) -> Response:
         deleting.delete_all(actor=caller_of(request))
@@ -211,7 +211,7 @@ class ConversationViewSet(WireViewSet):
         operation_id="delete_conversation",
         summary="Delete a conversation",
         tags=TAG,
-        responses={200: VOID, **errors(404)},
+        responses={200: VOID, **errors(404, 507)},
     )
     def destroy(self, request: Request, conversation_id: str) -> Response:
         deleting.delete(conversation_id, actor=caller_of(request))

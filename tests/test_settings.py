@@ -58,6 +58,8 @@ def check(data_dir: Path, **environment: str) -> subprocess.CompletedProcess[str
         {"TRUSTED_PROXIES": "everybody"},
         {"INFERENCE_PROFILE_ARNS": "[]"},
         {"MODEL_PRICES": "{"},
+        {"REDIS_URL": "foo"},
+        {"DATA_DIR": "/proc/nothing"},
         {"DATABASE_URL": "mysql://localhost/x", "SECRET_KEY": "x"},
         {"DATABASE_URL": "nonsense", "SECRET_KEY": "x"},
         {"TURN_LEASE_SECONDS": "nan"},
@@ -84,6 +86,26 @@ def test_check_names_a_model_that_does_not_exist(settings: Any, setting: str) ->
     setattr(settings, setting, ["gpt-4"] if isinstance(getattr(settings, setting), list) else "gpt-4")
     assert "bedrock_chat.E001" in [message.id for message in checks.models_exist()]
     assert setting in checks.models_exist()[0].msg
+
+
+@pytest.mark.parametrize(
+    "prices",
+    [
+        {"input": "x"},
+        {"input": True},
+        {"input": -1},
+        {"input": 1e9},
+        {"output": [1]},
+        {"inputs": 1},
+        [],
+        3,
+    ],
+)
+def test_check_names_prices_that_no_call_could_be_given(settings: Any, prices: Any) -> None:
+    settings.MODEL_PRICES = {"claude-v4.5-sonnet": prices}
+    assert "bedrock_chat.E003" in [message.id for message in checks.models_exist()]
+    settings.MODEL_PRICES = {"claude-v4.5-sonnet": {"input": "0.003", "output": 0.015, "cacheRead": None}}
+    assert checks.models_exist() == []
 
 
 def test_check_wants_the_default_model_to_be_available(settings: Any) -> None:

@@ -1,7 +1,7 @@
 """What a call costs: Bedrock's usage times the catalogue's list prices, or the operator's own prices."""
 
 from collections.abc import Mapping
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from bedrock_chat.bedrock.catalog import Model, PriceRow, Target
@@ -34,6 +34,20 @@ def prices(model: Model, target: Target, overrides: Mapping[str, Mapping[str, An
         if name in OVERRIDES and value is not None:
             row_prices[OVERRIDES[name]] = Decimal(str(value))
     return PriceRow(**row_prices)
+
+
+def override_error(overrides: object) -> str | None:
+    """What is wrong with an operator's prices of one model; None if they can be used."""
+    if not isinstance(overrides, Mapping) or not overrides.keys() <= OVERRIDES.keys():
+        return f"expected an object of {', '.join(OVERRIDES)}"
+    for name, value in overrides.items():
+        try:
+            is_price = value is None or 0 <= Decimal(str(value)) < 1000
+        except InvalidOperation:  # a text, or true
+            is_price = False
+        if not is_price:
+            return f"{name} must be a number of USD, not {value!r}"
+    return None
 
 
 def price(usage: Usage, row: PriceRow) -> Decimal | None:

@@ -41,8 +41,8 @@ class S3Files(Storage):
     (`AWS_REGION`, `AWS_ENDPOINT_URL_S3`, a profile, a role).
 
     An operation takes `timeout` seconds in total, retries and bodies included (a pause between retries, two seconds at
-    most, comes on top). One that takes longer, finds nobody or meets a fault of S3's own raises StorageUnavailable; so
-    do all others until S3 answers again.
+    most, comes on top). One that takes longer, finds nobody or meets a fault of S3's own raises StorageUnavailable.
+    After one of the first two, so do all others until S3 answers again.
     """
 
     def __init__(self, bucket: str, prefix: str = "", region: str | None = None, timeout: float = 15.0) -> None:

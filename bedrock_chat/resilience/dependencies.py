@@ -5,7 +5,6 @@ while such a one is away it is left alone (`refuse_while_away`), so that not eve
 thread asks it once a second until it answers again.
 """
 
-import errno
 import logging
 import threading
 import time
@@ -14,10 +13,11 @@ from concurrent.futures import Future
 from enum import StrEnum
 from typing import Any
 
+from bedrock_chat.resilience.disk_space import is_out_of_space
+
 logger = logging.getLogger(__name__)
 
 PROBE_PAUSE_SECONDS = 1.0
-OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT)
 LOG_SECONDS = 60.0  # of a dependency that is away for longer, the log tells once in so many seconds
 
 
@@ -28,6 +28,7 @@ class State(StrEnum):
     NO_ANSWER = "no answer"
     REFUSED = "refused"
     FULL = "full"
+    NOT_MIGRATED = "not migrated"
     FAILING = "failing"
 
 
@@ -106,11 +107,11 @@ class Dependency:
 def reason(error: BaseException) -> State:
     """The reason in one word, from the words of an exception: each library has classes of its own."""
     words = f"{type(error).__name__} {error}".lower()
+    if "not migrated" in words:
+        return State.NOT_MIGRATED
     if "refused" in words:
         return State.REFUSED
-    if (
-        isinstance(error, OSError) and error.errno in OUT_OF_SPACE
-    ) or "disk is full" in words:  # the latter is SQLite's
+    if is_out_of_space(error):
         return State.FULL
     if isinstance(error, TimeoutError) or any(mark in words for mark in ("timeout", "timed out", "no answer", "away")):
         return State.NO_ANSWER

@@ -9,6 +9,18 @@ from pathlib import Path
 RESERVE_BYTES = 16 * 1024 * 1024
 
 
+OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT)
+POSTGRESQL_DISK_FULL = "53100"
+
+
+def is_out_of_space(error: BaseException) -> bool:
+    """Whether this error of a file or a database says that a disk, or a quota, is used up."""
+    if isinstance(error, OSError):
+        return error.errno in OUT_OF_SPACE
+    # SQLite has a sentence for it, and psycopg's error stands behind Django's.
+    return "disk is full" in str(error) or getattr(error.__cause__, "sqlstate", None) == POSTGRESQL_DISK_FULL
+
+
 def require_room(folder: Path) -> None:
     """Raises OSError: ENOSPC where less than RESERVE_BYTES is free, else what writing there causes.
 

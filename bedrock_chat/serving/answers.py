@@ -1,5 +1,6 @@
 """Large answers: how many bytes of them this process holds while they are made, and until their clients took them."""
 
+import weakref
 from collections.abc import Callable
 from functools import cache
 from typing import TypeVar
@@ -44,6 +45,7 @@ def make(account: str, size: int, respond: Callable[[], Response]) -> Response:
     except BaseException:
         budget().give_back(account, size)
         raise
-    # Django has no public hook for the end of a response.
-    response._resource_closers.append(lambda: budget().give_back(account, size))  # type: ignore[attr-defined]
+    # Once: when the response is closed, or when it is gone, since one that cannot be rendered is never closed.
+    end = weakref.finalize(response, budget().give_back, account, size)
+    response._resource_closers.append(end)  # type: ignore[attr-defined]  # Django has no public hook for this
     return response

@@ -4,7 +4,7 @@ Bodies are read on the event loop, so that an upload that stalls costs a socket 
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from io import BytesIO
 from typing import Any
 
@@ -20,6 +20,7 @@ from bedrock_chat.serving import request_body
 from bedrock_chat.serving.bridge import Bridge, Environ, raw_error
 from bedrock_chat.serving.callers import caller_of
 from bedrock_chat.serving.environ import wsgi_environ
+from bedrock_chat.serving.http_connection import BEGIN
 from bedrock_chat.serving.outflow import OUTFLOW
 from bedrock_chat.serving.sending import Receive, Send
 from bedrock_chat.wire import errors
@@ -54,9 +55,9 @@ class Application:
         self.threads = threads or shared()
         handler = Handler()
         self.bridge = Bridge(self.threads, handler)
-        self._reserved = {
-            path: Bridge(ThreadPool(limit, name=path.strip("/")), handler) for path, limit in RESERVED_THREADS.items()
-        }
+        pools = {path: ThreadPool(limit, name=path.strip("/")) for path, limit in RESERVED_THREADS.items()}
+        self._reserved_threads = pools.values()
+        self._reserved = {path: Bridge(pool, handler) for path, pool in pools.items()}
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         match scope["type"]:
@@ -78,15 +79,23 @@ class Application:
            for a while.
         """
         environ = wsgi_environ(scope)
+        begin: Callable[[], None] = scope["extensions"].get(BEGIN, bool)
+
+        async def judge(environ: Environ) -> str:
+            caller = await self.threads.run(lambda: caller_of(environ))
+            begin()
+            return caller
+
         bridge = self._reserved.get(scope["path"], self.bridge)
         refused: request_body.BodyRefused | None = None
         try:
             try:
-                body, length = await request_body.read(environ, receive, self._judge)
+                body, length = await request_body.read(environ, receive, judge)
             except request_body.BodyRefused as refusal:
                 refused = refusal
                 environ[REFUSAL] = refusal.error
                 body, length = BytesIO(), 0
+            begin()
             environ["wsgi.input"] = body
             environ["CONTENT_LENGTH"] = str(length)
             response = await bridge.handle(environ)
@@ -107,9 +116,6 @@ class Application:
             caller=environ.get(CALLER) or environ["REMOTE_ADDR"],
         )
 
-    async def _judge(self, environ: Environ) -> str:
-        return await self.threads.run(lambda: caller_of(environ))
-
     async def _websocket(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         handler = getattr(settings, "WEBSOCKETS", {}).get(scope["path"])
         if handler is None:
@@ -125,6 +131,7 @@ class Application:
                     await send({"type": "lifespan.startup.complete"})
                 case "lifespan.shutdown":
                     await asyncio.to_thread(heartbeat.stop, 0.5)
-                    self.threads.stop()
+                    for threads in (self.threads, *self._reserved_threads):
+                        threads.stop()
                     await send({"type": "lifespan.shutdown.complete"})
                     return

@@ -224,7 +224,10 @@ class Bridge:
                 inbox = None if is_file or response.is_async else SimpleQueue[Task | None]()
                 if inbox is None:
                     release_connection()
-                return RawResponse(status, headers, stream=Stream(response, self._threads, inbox, close, context))
+                environ["wsgi.input"].close()  # a long stream must not keep what was uploaded before it
+                return RawResponse(
+                    status, headers, stream=Stream(response, self._threads, inbox, response.close, context)
+                )
         except BaseException:
             close()
             raise

@@ -7,6 +7,7 @@ rule is answered in our error shape, as far as HTTP allows an answer, and the co
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -24,6 +25,11 @@ from bedrock_chat.wire.errors import ApiError
 
 LARGEST_HEAD = 64 * 1024
 MOST_FIELDS = 100
+MOST_PIPELINED = 8
+"""Requests that wait behind the one that is being answered. One read brings in thousands of small ones."""
+BEGIN = "bedrock_chat.begin"
+"""The key of a scope's `extensions` that holds a function: the request is whole, or its caller known. Before, its
+connection may give way to others like a silent one."""
 SLICE = 16 * 1024
 """Bytes that are parsed at once, so that a field that does not end is noticed soon."""
 LINGER_SECONDS = 2.0
@@ -59,6 +65,7 @@ class HttpConnection(HttpToolsProtocol):
         self._origin: bytes | None = None
         self._in_reserve = False
         self._refusing = False
+        self._late_refusal: ApiError | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     # ---- The life of a connection -----------------------------------------------------------------------------------
@@ -115,6 +122,8 @@ class HttpConnection(HttpToolsProtocol):
     # ---- The parser's callbacks -------------------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
+        if len(self.pipeline) >= MOST_PIPELINED:
+            raise _Refused(errors.ServiceUnavailable())
         super().on_message_begin()
         self._in_head = True
         self._head_bytes = self._unparsed_bytes = 0
@@ -150,9 +159,15 @@ class HttpConnection(HttpToolsProtocol):
         if self._in_reserve and self.registry.is_full() and self.url.partition(b"?")[0] not in OPEN_TO_ALL:
             self.registry.refusals.count(self.registry.limit)
             raise _Refused(errors.ServiceUnavailable("This process has too many connections.", retry_after=1))
-        extensions: dict[str, Any] = {OUTFLOW: Outflow(self.transport)}
+        has_body = any(name in (b"content-length", b"transfer-encoding") for name, _ in self.headers)
+        is_websocket = self.parser.should_upgrade() and self._should_upgrade()
+        if is_websocket and (has_body or self.parser.get_method() != b"GET"):
+            raise _Refused(errors.BadRequest("A WebSocket begins with a GET request that has no body."))
+        begin = partial(self.registry.begin, self.transport)
+        extensions: dict[str, Any] = {OUTFLOW: Outflow(self.transport), BEGIN: begin}
         self.scope["extensions"] = extensions
-        self.registry.begin(self.transport)
+        if not has_body:
+            begin()
         super().on_headers_complete()
         if any(name == b"content-length" and int(value) > LARGEST_HEAD for name, value in self.headers):
             self.flow.pause_reading()  # the application asks for the body; until then the system keeps it
@@ -183,10 +198,16 @@ class HttpConnection(HttpToolsProtocol):
         super()._start_asgi_task(cycle, _without_chunks(cycle, app) if cycle.scope["http_version"] == "1.0" else app)
 
     def on_response_complete(self) -> None:
+        goes_on = bool(self.pipeline)
         super().on_response_complete()
+        if self._late_refusal is not None and not goes_on:
+            self._say_refusal(self._late_refusal)
+            return
+        if self._is_answering():
+            return
         if self._timer is not None:
             self.registry.await_head(self.transport)
-        elif not self._is_answering():
+        else:
             self.registry.rest(self.transport)
 
     def _is_answering(self) -> bool:
@@ -205,8 +226,8 @@ class HttpConnection(HttpToolsProtocol):
         self._refuse(errors.BadRequest(msg))
 
     def _refuse(self, error: ApiError) -> None:
-        """Answer with an error and close the connection. Where the fault is in a request behind one that is still being
-        answered, that one is answered to its end, and then the connection is closed.
+        """Answer with an error and close the connection. Where the fault is in a request behind others that are still
+        being answered, those are answered to their end first.
         """
         if self._refusing:
             return
@@ -219,11 +240,19 @@ class HttpConnection(HttpToolsProtocol):
                 return
             cycle.disconnected = True
             cycle.message_event.set()
-            if cycle.response_started or self.pipeline:
+            if self.pipeline:
+                self.pipeline.popleft()
+                cycle.response_complete = True
+                self._late_refusal = error
+                return
+            if cycle.response_started:
                 self.transport.close()
                 return
+        self._say_refusal(error)
+
+    def _say_refusal(self, error: ApiError) -> None:
         self.flow.resume_reading()
-        self.transport.write(_refusal(error, self._origin))
+        self.transport.write(refusal(error, self._origin))
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self._timer = self.loop.call_later(LINGER_SECONDS, self.transport.abort)
@@ -253,7 +282,7 @@ def _head_too_large() -> ApiError:
     return errors.HeadTooLarge(f"A request's head has at most {LARGEST_HEAD // 1024} KB and {MOST_FIELDS} fields.")
 
 
-def _refusal(error: ApiError, origin: bytes | None) -> bytes:
+def refusal(error: ApiError, origin: bytes | None) -> bytes:
     """The bytes of an error's response, which a page of an allowed origin may read."""
     raw = raw_error(error)
     headers = [*raw.headers, (b"connection", b"close")]

@@ -75,15 +75,17 @@ class SlowReader:
         self._loop = asyncio.get_running_loop()
         self._floor = Floor()
         self.written = 0
+        self._written_before = 0  # at the last look
         self._timer = self._loop.call_later(FLOOR_SECONDS / LOOKS, self._look)
 
     def _look(self) -> None:
-        unsent = self._outflow.unsent()
-        if not unsent:
+        taken = self.written - self._outflow.unsent()
+        if taken >= self._written_before:  # what waited at the last look is taken; the rest is on its way
             self._floor.rest()
-        elif self._floor.is_below(self._loop.time(), self.written - unsent):
+        elif self._floor.is_below(self._loop.time(), taken):
             self._let_go()
             return
+        self._written_before = self.written
         self._timer = self._loop.call_later(FLOOR_SECONDS / LOOKS, self._look)
 
     def end(self) -> None:

@@ -81,7 +81,9 @@ class Body(tempfile.SpooledTemporaryFile[bytes]):
         self._counted = length
 
     def close(self) -> None:
-        super().close()
+        # On a full disk the file cannot write out its last bytes, which nobody reads any more.
+        with contextlib.suppress(OSError):
+            super().close()
         if self.caller is not None and self._counted:
             uploads().give_back(self.caller, self._counted)
             self._counted = 0
@@ -101,12 +103,16 @@ async def read(environ: Environ, receive: Receive, judge: Judge) -> tuple[IO[byt
     body = Body()
     try:
         await _read_into(body, length, environ, receive, judge)
-    except BaseException as error:
+        body.seek(0)  # writes out what is buffered
+    except (BodyRefused, ClientGone):
         body.close()
-        if isinstance(error, ApiError):
-            raise BodyRefused(error) from None
         raise
-    body.seek(0)
+    except Exception as error:  # noqa: BLE001  a full disk, or a judge without its database: the client is told
+        body.close()
+        raise BodyRefused(errors.recorded(error)) from None
+    except BaseException:
+        body.close()
+        raise
     return body, body.length
 
 
@@ -127,6 +133,7 @@ async def _read_into(body: Body, declared: int, environ: Environ, receive: Recei
             body.caller = await judge(environ)
             body.count(declared)
             silent_until = loop.time() + settings.BODY_TIMEOUT
+            floor.rest()  # the client had to wait for the judge
         try:
             async with asyncio.timeout_at(silent_until if body.caller else min(silent_until, small_until)):
                 message = await receive()

@@ -39,7 +39,7 @@ async def pump(
     async def forward() -> None:
         async with contextlib.aclosing(messages):
             async for message in messages:
-                reader.written += len(message.get("body") or message.get("text") or b"")
+                reader.written += len(message.get("body") or message.get("text", "").encode())
                 await send(message)
 
     listening = loop.create_task(listen())

@@ -1,6 +1,5 @@
 """Errors as every client reads them: `{"detail": "<one sentence>", "errors": ["<sentence>", …]}` and a status."""
 
-import errno
 import logging
 import math
 import sys
@@ -19,6 +18,7 @@ from rest_framework.response import Response
 from rest_framework.settings import api_settings
 
 from bedrock_chat.database import waiting
+from bedrock_chat.resilience.disk_space import is_out_of_space
 from bedrock_chat.wire.names import camel
 from bedrock_chat.wire.renderers import WireRenderer
 
@@ -28,8 +28,6 @@ INTERNAL = "The server failed to answer; the fault has been recorded."
 MOST_ERRORS: Final = 100
 LONGEST_ERROR: Final = 500
 """Entries of `errors`, and characters of each. Messages quote the request, and a response must not grow with it."""
-OUT_OF_SPACE: Final = (errno.ENOSPC, errno.EDQUOT)
-POSTGRESQL_DISK_FULL: Final = "53100"
 FULL_SECONDS: Final = 60
 
 
@@ -206,18 +204,12 @@ def as_api_error(exc: Exception) -> ApiError:
             return PayloadTooLarge()
         case django_exceptions.SuspiciousOperation() | django_exceptions.BadRequest() | UnreadablePostError():
             return BadRequest()
-        case OperationalError() | OSError() if _is_out_of_space(exc):
+        case OperationalError() | OSError() if is_out_of_space(exc):
             return StorageFull(retry_after=FULL_SECONDS)
         case OperationalError() | InterfaceError():
             # Locked, lost, restarting, or the pool has no free connection. It is temporary, which a 500 would not say.
             return ServiceUnavailable("The database does not answer; try again.", retry_after=1)
     return ApiError()
-
-
-def _is_out_of_space(exc: Exception) -> bool:
-    if isinstance(exc, OSError):
-        return exc.errno in OUT_OF_SPACE
-    return "disk is full" in str(exc) or getattr(exc.__cause__, "sqlstate", None) == POSTGRESQL_DISK_FULL
 
 
 def invalid(*sentences: str) -> BadRequest:

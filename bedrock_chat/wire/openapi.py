@@ -17,7 +17,6 @@ VOID = {"type": "null", "description": "Nothing to say: the body is `null`."}
 ALWAYS = (405, 500)
 WITH_TOKEN = (401, 403, 429)
 WITH_BODY = (400, 413, 415)
-OF_DELETE = (507,)
 
 REASONS = {
     400: "The request is not valid; `errors` names each field.",
@@ -123,7 +122,6 @@ class WireSchema(AutoSchema):
             *ALWAYS,
             *(WITH_TOKEN if operation.get("security") else ()),
             *(WITH_BODY if "requestBody" in operation else ()),
-            *(OF_DELETE if self.method == "DELETE" else ()),
         }
         responses = operation["responses"]
         for status in statuses:

@@ -33,7 +33,10 @@ class WireParser(BaseParser):
     def parse(
         self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
     ) -> Any:
-        return parse(stream.read())
+        raw = stream.read()
+        if (body := getattr(stream, "META", {}).get("wsgi.input")) is not None:
+            body.close()  # a turn may take an hour, and must not keep what was uploaded for it
+        return parse(raw)
 
 
 def parse(raw: bytes) -> Any:

@@ -41,7 +41,7 @@ def admitted(actor: Caller) -> Iterator[None]:
             sentence = "This server is answering as many messages as it can; try again."
             raise ServiceUnavailable(sentence, retry_after=RETRY_SECONDS)
         if actor.user_id is not None and _running[account] >= settings.TURNS_PER_USER:
-            sentence = f"{_running[account]} of your messages are being answered, as many as may be; try again."
+            sentence = f"At most {settings.TURNS_PER_USER} of your messages are answered at a time; try again."
             raise TooManyRequests(sentence, retry_after=RETRY_SECONDS)
         _running[account] += 1
     try:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.serving.conftest import Live, eventually, memory_of_this_process, read_to_end, read_until, serving
+from tests.serving.urls import stage
 
 KILOBYTE = 1024
 MEGABYTE = 1024 * 1024
@@ -281,3 +282,46 @@ def test_a_refused_client_that_goes_on_sending_is_let_go(server: Live) -> None:
 
         assert eventually(is_closed, 5)
         assert time.monotonic() - started > 1
+
+
+# ---- Requests behind others -----------------------------------------------------------------------------------------
+
+
+def test_requests_behind_one_that_is_being_answered_are_few() -> None:
+    """One read brings in thousands of them."""
+    with serving(4) as live:
+        with contextlib.ExitStack() as stack:
+            clients = [stack.enter_context(live.connect()) for _ in range(16)]
+            before = memory_of_this_process()
+            for client in clients:
+                client.sendall(b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n" + b"GET / HTTP/1.1\r\nHost:a\r\n\r\n" * 9000)
+            time.sleep(1)
+            assert memory_of_this_process() - before < 16 * 2 * MEGABYTE
+        stage.gate.set()
+
+
+def test_eight_requests_may_wait_behind_another(server: Live) -> None:
+    nine = b"GET /nap HTTP/1.1\r\nHost: x\r\n\r\n" * 8 + b"GET /nap HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    assert server.raw(nine).count(b"HTTP/1.1 200 ") == 9
+
+
+def test_a_faulty_request_cuts_off_no_answer_before_it() -> None:
+    with serving(4) as live, live.connect() as client:
+        client.sendall(b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert eventually(lambda: "waiting" in stage.happened)
+        client.sendall(b"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n")
+        time.sleep(0.2)
+        stage.gate.set()
+        answer = read_to_end(client)
+    assert answer.index(b"done") < answer.index(b"HTTP/1.1 400 ")
+
+
+def test_a_connection_that_answers_is_not_taken_for_a_silent_one() -> None:
+    with serving(4) as live, live.connect() as client:
+        registry = live.server.config.http.keywords["registry"]  # type: ignore[union-attr]
+        nap, wait = (f"GET /{name} HTTP/1.1\r\nHost: x\r\n\r\n".encode() for name in ("nap", "wait"))
+        client.sendall(nap + wait + nap[:10])
+        assert eventually(lambda: "waiting" in stage.happened)
+        time.sleep(0.1)
+        assert not registry._headless
+        stage.gate.set()

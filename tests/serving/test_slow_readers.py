@@ -7,9 +7,11 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
+from rest_framework.response import Response
 
 from bedrock_chat.process.budget import Budget
 from bedrock_chat.serving import answers, outflow, sending
+from bedrock_chat.wire.views import WireViewSet
 from tests.serving.conftest import Live, NoOutflow, eventually, memory_of_this_process, read_to_end
 from tests.serving.urls import stage
 
@@ -196,3 +198,60 @@ def test_a_client_that_never_takes_its_last_bytes_does_not_keep_its_connection(
     assert eventually(lambda: not server.server.server_state.connections, 10)
     assert stage.happened == []
     client.close()
+
+
+@pytest.mark.parametrize("round_trip", [0.0, 0.06])
+def test_a_model_that_writes_slowly_to_a_client_far_away_is_no_slow_client(
+    monkeypatch: pytest.MonkeyPatch, round_trip: float
+) -> None:
+    """900 bytes a second, each event acknowledged one round trip later: something is always on its way."""
+    monkeypatch.setattr(outflow, "FLOOR_SECONDS", 1.0)
+    on_the_way: list[tuple[float, int]] = []
+
+    class Far(NoOutflow):
+        def unsent(self) -> int:
+            now = time.monotonic()
+            return sum(size for sent_at, size in on_the_way if now - sent_at < round_trip)
+
+    async def send(message: dict[str, Any]) -> None:
+        on_the_way.append((time.monotonic(), len(message["body"])))
+
+    async def model() -> AsyncGenerator[dict[str, Any], None]:
+        for _ in range(60):
+            yield {"type": "http.response.body", "body": bytes(36), "more_body": True}
+            await asyncio.sleep(0.04)
+
+    client = Far()
+    assert asyncio.run(sending.pump(model(), never, send, outflow=client)) is True
+    assert not client.aborted
+
+
+@pytest.mark.parametrize("letter", ["a", "é", "漢", "😀"])
+def test_text_is_counted_in_bytes(monkeypatch: pytest.MonkeyPatch, letter: str) -> None:
+    """1,800 bytes a second are above the floor, whatever the letters, while others wait."""
+    monkeypatch.setattr(outflow, "FLOOR_SECONDS", 0.6)
+
+    async def send(message: dict[str, Any]) -> None:
+        await asyncio.sleep(len(message["text"].encode()) / 1800)
+
+    async def model() -> AsyncGenerator[dict[str, Any], None]:
+        for _ in range(30):
+            yield {"type": "websocket.send", "text": letter * (84 // len(letter.encode()))}
+
+    assert asyncio.run(sending.pump(model(), never, send, outflow=NoOutflow(unsent=30_000))) is True
+
+
+def test_an_answer_that_cannot_be_rendered_is_not_counted_for_ever(monkeypatch: pytest.MonkeyPatch, rf: Any) -> None:
+    budget = Budget(4 * MEGABYTE, MEGABYTE)
+    monkeypatch.setattr(answers, "budget", lambda: budget)
+
+    class Broken(WireViewSet):
+        authentication_classes = ()
+        permission_classes = ()
+
+        def retrieve(self, request: Any) -> Response:
+            return answers.make("alice", MEGABYTE, lambda: Response({"a": object()}))
+
+    with pytest.raises(TypeError):
+        Broken.as_view({"get": "retrieve"})(rf.get("/x")).render()
+    assert budget.bytes_in_use == 0

@@ -1,18 +1,21 @@
 """Large bodies: whose they are is asked before they are read, and how much is held is bounded."""
 
+import asyncio
 import errno
 import json
 import socket
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import OperationalError
 
 from bedrock_chat.process.budget import Budget
 from bedrock_chat.serving import outflow, request_body
-from tests.serving.conftest import Live, eventually, memory_of_this_process, read_to_end, read_until
+from tests.serving.conftest import Live, eventually, memory_of_this_process, read_to_end, read_until, serving
 
 KILOBYTE = 1024
 MEGABYTE = 1024 * 1024
@@ -44,7 +47,7 @@ def test_a_strangers_larger_body_is_401_before_it_is_read(server: Live) -> None:
     """The response comes at once, and is not lost although the client is still sending."""
     answer = server.raw(head(900_000) + bytes(1000))
     assert status_of(answer) == 401
-    assert b"\r\nwww-authenticate: Bearer\r\n" in answer.lower().replace(b"bearer", b"Bearer")
+    assert b"\r\nwww-authenticate: bearer\r\n" in answer.lower()
     assert b"connection: close" in answer.lower()
     assert json.loads(answer.split(b"\r\n\r\n")[1])["detail"] == "A request body over 64 KB needs a valid token."
     with server.connect() as client:
@@ -212,3 +215,61 @@ def test_a_client_is_heard_out_after_401(server: Live) -> None:
         assert b" 401 " in read_until(client, b"\r\n\r\n")
         client.sendall(bytes(900_000))
         assert json.loads(read_to_end(client) or b"{}") is not None
+
+
+def test_small_last_pieces_that_find_the_disk_full_are_503_and_counted_no_longer(
+    small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file keeps the last bytes in memory, and writes them when it is rewound or closed."""
+    monkeypatch.setattr(tempfile, "tempdir", str(small_disk))
+    monkeypatch.setattr(request_body, "SPOOL_BYTES", 100_000)
+    room = 100_000 // 4096 * 4096 + 8192
+    (small_disk / "fill").write_bytes(bytes(2 * MEGABYTE - room))
+    length = room + 3000
+    with serving(4, MAX_BODY_MB=4) as live, live.connect() as client:
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        client.sendall(head(length, "alice", Connection="close") + bytes(length - 6000))
+        for _ in range(12):
+            time.sleep(0.02)
+            client.sendall(bytes(500))
+        answer = read_to_end(client)
+    assert status_of(answer) == 503
+    assert "storage of this server is full" in json.loads(answer.split(b"\r\n\r\n")[1])["detail"]
+
+
+def judge_without_a_database(_: Any) -> str:
+    raise OperationalError("the database is away")
+
+
+def test_a_judge_that_cannot_ask_the_database_is_503() -> None:
+    judges = [f"{__name__}.{judge_without_a_database.__name__}"]
+    with serving(4, BODY_JUDGES=judges) as live:
+        answer = live.raw(head(100_000) + bytes(1000))
+    assert status_of(answer) == 503
+    assert json.loads(answer.split(b"\r\n\r\n")[1])["detail"] == "The database does not answer; try again."
+
+
+def test_the_time_that_the_judge_takes_is_not_the_clients(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """15 KB/s are far above the floor."""
+    monkeypatch.setattr(request_body, "FLOOR_SECONDS", 0.4)
+    monkeypatch.setattr(outflow, "FLOOR_SECONDS", 0.4)
+    pieces = iter([True] * 299 + [False])
+
+    async def receive() -> dict[str, Any]:
+        await asyncio.sleep(0.005)
+        return {"type": "http.request", "body": bytes(300), "more_body": next(pieces)}
+
+    async def judge(_: Any) -> str:
+        await asyncio.sleep(0.6)
+        return "alice"
+
+    body, length = asyncio.run(request_body.read({"CONTENT_LENGTH": "90000"}, receive, judge))
+    body.close()
+    assert length == 90_000
+
+
+def test_what_was_uploaded_is_let_go_before_a_long_answer_begins(server: Live) -> None:
+    with server.connect() as client:
+        client.sendall(head(900_000, "alice").replace(b"/echo", b"/events") + bytes(900_000))
+        read_until(client, b"first")
+        assert request_body.uploads().bytes_in_use == 0

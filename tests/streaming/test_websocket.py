@@ -153,7 +153,7 @@ def test_one_user_takes_a_share_of_the_turns_and_others_go_on(
         while len(bedrock.requests()) < 2:
             time.sleep(0.05)
         send(third, alice, payload("over-the-share", "hello"))
-        assert "2 of your messages are being answered" in frames(third)[-1]["reason"]
+        assert "At most 2 of your messages are answered at a time" in frames(third)[-1]["reason"]
         status, _ = server.call("POST", "/conversation", payload("over-too", "hello"), token=alice)
         assert status == 429
         send(bobs, bob, payload("share", "hello"))
