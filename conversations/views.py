@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.http.response import HttpResponseBase
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -54,6 +54,16 @@ def _show_files(request: Request) -> files.ShowFile:
     return files.shown_as(request.query_params.get("blobs", files.INLINE))
 
 
+FIRST_QUESTION = OpenApiExample(
+    "A first question",
+    request_only=True,
+    value={
+        "conversationId": "first",
+        "message": {"content": [{"contentType": "text", "body": "Hello!"}], "model": "claude-v4.5-sonnet"},
+    },
+)
+
+
 class TurnViewSet(WireViewSet):
     """A question and its answer."""
 
@@ -76,6 +86,7 @@ class TurnViewSet(WireViewSet):
             stop_message=_ASKED,
         ),
         request=ChatInputSerializer,
+        examples=[FIRST_QUESTION],
         responses={
             (200, "application/json"): ChatOutputSerializer,
             **event_stream(),
