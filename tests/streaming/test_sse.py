@@ -235,9 +235,8 @@ def test_ids_lead_on_from_where_they_stand(server: LiveServer, alice: str) -> No
 
 
 def test_a_question_may_take_the_id_that_the_answer_was_to_have(server: LiveServer, alice: str) -> None:
-    with asking(server, alice, "taken", "[[words:20]] [[pace:0.05]]", message_id="q") as listener:
+    with asking(server, alice, "taken", "[[silence:1]] [[words:20]]", message_id="q") as listener:
         start = listener.until("message_start")[0].data
-        listener.until("text")
         thief = payload("taken", "mine", message_id=start["answerId"])
         assert server.call("POST", "/conversation", thief, token=alice)[0] == 200
         end = list(listener)[-1]
