@@ -205,7 +205,7 @@ def test_a_model_that_writes_slowly_to_a_client_far_away_is_no_slow_client(
     monkeypatch: pytest.MonkeyPatch, round_trip: float
 ) -> None:
     """900 bytes a second, each event acknowledged one round trip later: something is always on its way."""
-    monkeypatch.setattr(outflow, "FLOOR_SECONDS", 1.0)
+    monkeypatch.setattr(outflow, "FLOOR_SECONDS", 0.5)
     on_the_way: list[tuple[float, int]] = []
 
     class Far(NoOutflow):
@@ -217,7 +217,7 @@ def test_a_model_that_writes_slowly_to_a_client_far_away_is_no_slow_client(
         on_the_way.append((time.monotonic(), len(message["body"])))
 
     async def model() -> AsyncGenerator[dict[str, Any], None]:
-        for _ in range(60):
+        for _ in range(30):
             yield {"type": "http.response.body", "body": bytes(36), "more_body": True}
             await asyncio.sleep(0.04)
 
