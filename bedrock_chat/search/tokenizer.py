@@ -49,10 +49,10 @@ def tokens(text: str) -> Iterator[Token]:
         return
     for match in _RUN.finditer(text.translate(_CLASSES)):
         start, end = match.span()
-        if match[0][0] == _SPACELESS:
-            yield from _pairs(text, match[0], start)
-        elif match[0][0] == _SYMBOL:
+        if match[0][0] == _SYMBOL:
             yield Token(_symbol(text[start]), start, end)
+        elif match[0][0] != _WORD:
+            yield from _pairs(text, match[0], start)
         elif folded := _folded(text[start : min(end, start + MOST_FOLDED)])[:LONGEST_TOKEN]:
             yield Token(folded, start, end)
 
@@ -72,7 +72,7 @@ def _pairs(text: str, classes: str, start: int) -> Iterator[Token]:
     Where nothing in the run needs folding, its characters are taken as they are, which is faster.
     """
     last = start + len(classes) - 1
-    if _MARK not in classes and unicodedata.is_normalized("NFKC", text[start : last + 1]):
+    if _ATTACHED.isdisjoint(classes) and unicodedata.is_normalized("NFKC", text[start : last + 1]):
         for index in range(start, last):
             yield Token(text[index : index + 2], index, index + 2, text[index], index + 1)
         yield Token(text[last], last, last + 1, text[last], last + 1)
@@ -92,7 +92,7 @@ def _units(text: str, classes: str, start: int) -> Iterator[tuple[str, int, int]
         folded = _folded(text[begin : min(end, begin + MOST_FOLDED)])  # a character may drag a megabyte of marks
         first = 0
         for index in range(1, len(folded) + 1):
-            if index == len(folded) or _CLASSES[ord(folded[index])] != _MARK:
+            if index == len(folded) or _CLASSES[ord(folded[index])] not in _ATTACHED:
                 if first < index:
                     yield folded[first : min(index, first + LONGEST_UNIT)], begin, end
                 first = index
@@ -155,18 +155,26 @@ def _symbol(character: str) -> str:
 
 # ---- Classes of characters ------------------------------------------------------------------------------------------
 
-_WORD, _SPACELESS, _SYMBOL, _MARK, _GAP = "w", "c", "s", "m", " "
+_WORD, _SPACELESS, _RADICAL, _SYMBOL, _MARK, _JOINED, _GAP = "w", "c", "r", "s", "m", "j", " "
+_ATTACHED: Final = frozenset({_MARK, _JOINED})
 _BETWEEN_WORDS: Final = frozenset({_SYMBOL, _GAP})
 _ASCII_TOKEN: Final = re.compile(r"[0-9A-Za-z]+|[$+<=>^`|~]")
-_RUN: Final = re.compile(f"{_WORD}[{_WORD}{_MARK}]*|{_SPACELESS}[{_SPACELESS}{_MARK}]*|{_SYMBOL}")
-_CHARACTER: Final = re.compile(f"{_SPACELESS}{_MARK}*")
+_RUN: Final = re.compile(
+    f"{_WORD}[{_WORD}{_JOINED}{_MARK}]*"
+    f"|[{_SPACELESS}{_RADICAL}{_JOINED}][{_SPACELESS}{_RADICAL}{_JOINED}{_MARK}]*"
+    f"|{_SYMBOL}"
+)
+# A joined letter that follows no character stands by itself. A radical is a symbol, which takes no marks.
+_CHARACTER: Final = re.compile(f"[{_SPACELESS}{_JOINED}][{_JOINED}{_MARK}]*|{_RADICAL}")
+
+_RADICALS: Final = (0x2E80, 0x2FDF)
+"""Parts of Han characters. Unicode calls them symbols; but texts from PDFs have them for the characters."""
 
 _SPACELESS_SCRIPTS = (
     (0x0E00, 0x0EFF),  # Thai, Lao
     (0x1000, 0x109F),  # Myanmar
     (0x1100, 0x11FF),  # Hangul
     (0x1780, 0x17FF),  # Khmer
-    (0x2E80, 0x2FDF),  # Han radicals
     (0x3005, 0x3007),
     (0x3021, 0x3035),
     (0x303B, 0x303B),
@@ -182,13 +190,16 @@ _SPACELESS_SCRIPTS = (
     (0x1AFF0, 0x1B16F),
     (0x20000, 0x3FFFD),  # Han
 )
-# Belong to the character before them: Hangul vowels and finals, half-width voicing marks, invisible joiners.
-_JOINED = (
-    (0x00AD, 0x00AD),
+# Letters that belong to the character before them: Hangul vowels and finals.
+_JOINED_LETTERS = (
     (0x1160, 0x11FF),
+    (0xD7B0, 0xD7FF),
+)
+# What is a mark although Unicode calls it otherwise: the soft hyphen, joiners, half-width voicing marks.
+_MARKS = (
+    (0x00AD, 0x00AD),
     (0x200C, 0x200D),
     (0x2060, 0x2060),
-    (0xD7B0, 0xD7FF),
     (0xFF9E, 0xFF9F),
 )
 
@@ -199,13 +210,16 @@ def _within(code: int, ranges: tuple[tuple[int, int], ...]) -> bool:
 
 def _class_of(code: int) -> str:
     character = chr(code)
-    if _within(code, _JOINED) or unicodedata.category(character)[0] == "M":
+    category = unicodedata.category(character)[0]
+    if _within(code, _MARKS) or category == "M":
         return _MARK
-    if _within(code, _SPACELESS_SCRIPTS) and (character.isalnum() or code < 0x2FE0):
-        return _SPACELESS
-    if character.isalnum():
-        return _WORD
-    return _SYMBOL if unicodedata.category(character)[0] == "S" else _GAP
+    if category == "S":
+        return _RADICAL if _within(code, (_RADICALS,)) else _SYMBOL
+    if not character.isalnum():
+        return _GAP
+    if _within(code, _JOINED_LETTERS):
+        return _JOINED
+    return _SPACELESS if _within(code, _SPACELESS_SCRIPTS) else _WORD
 
 
 class _Classes(dict[int, str]):

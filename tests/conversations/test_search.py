@@ -4,6 +4,7 @@ import unicodedata
 from collections.abc import Callable
 from html import escape
 from importlib import import_module
+from random import Random
 from typing import Any
 
 import pytest
@@ -234,6 +235,7 @@ TEXTS = [
     "🦄 and 👍🏽, 👩\u200d💻 ❤\ufe0f 1\ufe0f\u20e3 🇫🇷",
     "∀x ∈ ℝ: x² ≥ 0 → ½ ⁺ ＋ ﹢ ´ ¨ ℃ №7 ™",
     "東京タワー→2026年★ 서울♥ สวัสดี☺",
+    "ราคา ฿500 ៛ ⼂ と ⽇本, 한 ᆨ",
     "C++ & F# and a.b->c(); x != y; 100% §5 «quoted» — “so”…",
 ]
 
@@ -260,9 +262,39 @@ def test_a_text_is_found_by_any_of_its_own_words_and_symbols(
         assert f"<em>{escape(word, quote=False)}" in hit["highlights"][0]["fragments"][0], word
 
 
-@pytest.mark.parametrize("punctuation", ["%", "§", "…", "«", "—", "“", "(", ";", "_", "\u200d", "\ufe0f"])
+SCRIPTS = [
+    (0x20, 0x7E), (0xA0, 0x24F), (0x300, 0x36F), (0x370, 0x3FF), (0x400, 0x4FF), (0x5D0, 0x5EA), (0x620, 0x6FF),
+    (0x900, 0x97F), (0xE00, 0xEFF), (0x1000, 0x109F), (0x1100, 0x11FF), (0x1780, 0x17FF), (0x2000, 0x2BFF),
+    (0x2E80, 0x2FDF), (0x3000, 0x33FF), (0x4E00, 0x4EFF), (0xAC00, 0xACFF), (0xFF00, 0xFFEF), (0x10000, 0x103FF),
+    (0x1D400, 0x1D7FF), (0x1F300, 0x1FAFF),
+]  # fmt: skip
+
+
+def odd_text(random: Random) -> str:
+    """Pieces of any scripts, with something between them or nothing; symbols, marks and punctuation stand anywhere."""
+    pieces = []
+    for _ in range(random.randint(1, 12)):
+        scripts = [random.choice(SCRIPTS)] * random.randint(1, 5) + [random.choice(SCRIPTS)]
+        pieces.append("".join(chr(random.randint(*script)) for script in scripts))
+    return random.choice([" ", " ", "", "-", "\n"]).join(pieces)
+
+
+def test_any_text_is_found_by_any_of_its_own_words_and_symbols(client_of: ClientOf, users: dict[str, User]) -> None:
+    random = Random(17)
+    texts = {f"c{number}": odd_text(random) for number in range(25)}
+    for name, text in texts.items():
+        talk(users["alice"], name, text)
+    indexing.index_what_is_new()
+    alice = client_of("alice")
+    for name, text in texts.items():
+        for word in own_words(text):
+            if any(unicodedata.category(letter)[0] in "LNS" and letter not in "ﾞﾟ" for letter in word):
+                assert name in ids(alice, word, limit=100), (text, word)
+
+
+@pytest.mark.parametrize("punctuation", list("%§…«—“(;_\u200d\ufe0f") + list("၊။។៚๏๚๛〜〽"))
 def test_nothing_is_found_by_punctuation(client_of: ClientOf, users: dict[str, User], punctuation: str) -> None:
-    talk(users["alice"], "c1", " ".join(TEXTS))
+    talk(users["alice"], "c1", f"{' '.join(TEXTS)} သွားမယ်။ ទៅ។ ๏ ไป๚ 行く〜")
     indexing.index_what_is_new()
     assert ids(client_of("alice"), punctuation) == []
 
