@@ -221,7 +221,8 @@ def schedule() -> dict[str | None, float]:
 def follow_schedule() -> None:
     """Makes the periodic jobs that are missing, revives dead ones, and removes those that are no longer periodic.
 
-    A running job whose lease has more than its length left, because the clock was set back, is left just that.
+    If the clock was set back, a running job whose lease has more than its length left is left just that, and a periodic
+    one that would wait longer than it ever does is due at once.
 
     Jobs of kinds that the settings do not name stay: during an upgrade they belong to the other version.
     """
@@ -230,6 +231,7 @@ def follow_schedule() -> None:
     rows = {row.key: row for row in Job.objects.filter(key__startswith="every:")}
     missing = [Job(kind=scheduled[key], key=key, due_at=now, created_at=now) for key in scheduled.keys() - rows.keys()]
     dead = [key for key, row in rows.items() if key in scheduled and row.state == State.DEAD]
+    late = [key for key, row in rows.items() if key in scheduled and row.due_at > now + _longest_wait(row.kind)]
     obsolete = [key for key, row in rows.items() if key not in scheduled and row.kind in settings.JOBS]
     too_long = Job.objects.filter(state=State.RUNNING, due_at__gt=now + lease())
     # Write only if there is something to change, which is rare: on SQLite every write waits for the one write lock.
@@ -237,10 +239,21 @@ def follow_schedule() -> None:
         Job.objects.bulk_create(missing, ignore_conflicts=True)
     if dead:
         Job.objects.filter(key__in=dead, state=State.DEAD).update(state=State.READY, attempt=0, due_at=now)
+    if late:
+        Job.objects.filter(key__in=late, state=State.READY).update(due_at=now)
     if too_long.exists():
         too_long.update(due_at=now + lease())
     if obsolete:  # one that runs just now is deleted when it is done
         Job.objects.filter(key__in=obsolete).exclude(state=State.RUNNING).delete()
+
+
+def _longest_wait(kind: str) -> timedelta:
+    """The longest that a periodic job waits: for its interval, or after its last failure.
+
+    A lease is added, since rows may be written while they are read.
+    """
+    last_backoff = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2.0 ** (MOST_ATTEMPTS - 1))
+    return timedelta(seconds=max(settings.JOB_SCHEDULE[kind], last_backoff)) + lease()
 
 
 # ---- SQL ------------------------------------------------------------------------------------------------------------

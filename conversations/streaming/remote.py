@@ -16,10 +16,11 @@ from bedrock_chat.database.connections import database_now
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.process import shutdown, thread_pool
 from bedrock_chat.wire.errors import NotFound, ServiceUnavailable, recorded
-from conversations.models import Message, lease_lives
+from conversations.models import Message, lease_length, lease_lives
 from conversations.streaming import relay, replay
 from conversations.streaming.events import Failed, StreamEvent, Waiting
 from conversations.streaming.log import NOWHERE, Batch
+from conversations.turn import leases
 
 POLL_SECONDS = 1.0
 QUIET_SECONDS = 15.0
@@ -112,7 +113,11 @@ def _end_if_over(actor: Caller, question: Message) -> list[StreamEvent] | None:
     row = Message.objects.select_related("conversation").filter(pk=question.pk).defer("content").first()
     if row is None:
         return [Failed.of(NotFound("The conversation was deleted meanwhile."))]
-    if lease_lives(row.lease_expires_at, database_now()):  # perhaps of another turn, which has taken this one over
+    expires_at, now = row.lease_expires_at, database_now()
+    # The lease is perhaps another turn's, which has taken this one over.
+    if expires_at is not None and lease_lives(expires_at, now):
+        if expires_at > now + lease_length():
+            leases.shorten()
         return None
     return replay.events_of_newest_turn(actor, row.conversation, row)
 

@@ -1,5 +1,6 @@
 """Leases of turns, when the clock was set."""
 
+import asyncio
 import time
 from collections.abc import Callable
 from datetime import timedelta
@@ -9,8 +10,10 @@ import pytest
 from django.utils import timezone
 from rest_framework.test import APIClient
 
+from bedrock_chat.identity.caller import Caller
 from conversations import indexing
 from conversations.models import Message, Outcome, lease_length
+from conversations.streaming import remote
 from conversations.turn import leases, registry
 from tests import build
 from tests.conversations.chat import say
@@ -54,6 +57,21 @@ def test_a_turn_that_was_killed_before_the_clock_was_set_back_is_over_with_the_l
     assert left(question) <= 1
     time.sleep(1)
     assert ask().status_code == 200
+
+
+def test_who_listens_to_a_turn_that_was_killed_before_the_clock_was_set_back_hears_its_end(
+    client_of: ClientOf, settings: Any
+) -> None:
+    settings.TURN_LEASE_SECONDS = 1
+    alice = user(client_of("alice"))
+    question = build.question(build.conversation(alice, "c1"), "hello", lease=HOUR, outcome=Outcome.FAILED)
+
+    async def listen() -> list[str]:
+        async with asyncio.timeout(20):
+            batches = remote.follow(Caller(user_id=alice.pk), question, 0)
+            return [type(event).__name__ async for _, batch in batches for event in batch]
+
+    assert asyncio.run(listen()) == ["Waiting", "MessageStart", "Failed"]
 
 
 def test_what_waits_for_no_client_shortens_leases_too(client_of: ClientOf) -> None:

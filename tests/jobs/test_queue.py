@@ -374,6 +374,20 @@ def test_the_index_serves_the_claim() -> None:
     assert "jobs_that_fall_due" in plan
 
 
+@pytest.mark.parametrize(
+    ("interval", "wait", "is_due"), [(5, 200, False), (5, 3600, True), (3600, 3599, False), (3600, 7200, True)]
+)
+def test_a_periodic_job_does_not_wait_for_a_clock_that_was_set_back(
+    settings: Any, interval: float, wait: float, is_due: bool
+) -> None:
+    settings.JOB_SCHEDULE = {"tick": interval}
+    queue.follow_schedule()
+    queue.enqueue("note", delay=wait)  # which somebody wanted so
+    Job.objects.update(due_at=timezone.now() + timedelta(seconds=wait))
+    queue.follow_schedule()
+    assert [job.kind for job in queue.claim("worker-1", 2)] == (["tick"] if is_due else [])
+
+
 @pytest.mark.parametrize(("left", "shortened"), [(0.5, 0.5), (1.5, 1), (240, 1)])
 def test_the_lease_of_a_job_is_never_longer_than_its_length_although_the_clock_was_set_back(
     left: float, shortened: float
