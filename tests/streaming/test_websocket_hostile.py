@@ -95,8 +95,8 @@ def test_who_waits_with_a_body_gives_way_to_others(server: LiveServer) -> None:
     [
         frame(PONG),
         frame(PING),
-        frame(PING, bytes(125)),
-        frame(CONTINUATION, is_last=False),
+        pytest.param(frame(PING, bytes(125)), marks=pytest.mark.slow),
+        pytest.param(frame(CONTINUATION, is_last=False), marks=pytest.mark.slow),
     ],
     ids=["pongs", "pings", "long pings", "fragments"],
 )
@@ -136,6 +136,7 @@ def test_a_message_in_many_fragments_is_none(server: LiveServer) -> None:
         assert "START" in str(client.recv(10))
 
 
+@pytest.mark.slow
 def test_a_handshake_that_failed_is_no_fault_at_the_end(serve: Serve) -> None:
     server = serve()
     clients = [
