@@ -3,14 +3,16 @@
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -27,6 +29,19 @@ once = pytest.mark.skipif(
     reason="needs no database of the test run: the run on SQLite has it",
 )
 """Marks slow tests that would do the same on both databases."""
+
+
+@contextmanager
+def unresolved_names() -> Iterator[None]:
+    """Inside the block, this process waits for the address of a host for longer than for anything else, in vain."""
+
+    def never(*_: Any, **__: Any) -> Any:
+        time.sleep(5)
+        raise socket.gaierror
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(socket, "getaddrinfo", never)
+        yield
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -17,7 +16,7 @@ from bedrock_chat.identity.tokens import InvalidToken, TokenVerifier, TrustedIss
 from bedrock_chat.resilience.dependencies import State
 from tests import servers
 from tests.identity.test_jwks import Clock
-from tests.stalling import BLACK_HOLE, SLOW_DRIP, STOPPED, Proxy, once
+from tests.stalling import BLACK_HOLE, SLOW_DRIP, STOPPED, Proxy, once, unresolved_names
 from tests.tokens import CLIENT, ISSUER, make_key, make_token
 
 KEY = make_key()
@@ -91,13 +90,8 @@ def test_an_answer_that_drips_is_cut_off_and_leaves_no_thread_behind(beginning: 
         server.join()
 
 
-def test_a_host_name_that_is_not_resolved_is_waited_for_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
-    def never(*_: Any, **__: Any) -> Any:
-        time.sleep(3)
-        raise socket.gaierror
-
-    with monkeypatch.context() as patched:
-        patched.setattr(socket, "getaddrinfo", never)
+def test_a_host_name_that_is_not_resolved_is_waited_for_no_longer() -> None:
+    with unresolved_names():
         started = time.monotonic()
         with pytest.raises(TimeoutError):
             fetch("https://keys.example/", timeout=0.3)

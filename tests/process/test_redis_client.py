@@ -1,6 +1,5 @@
 """Redis: every wait is bounded in total, and while it is away nobody waits for it."""
 
-import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +15,7 @@ from bedrock_chat.process.redis_client import REDIS
 from bedrock_chat.resilience.dependencies import State
 from tests.servers import HAVE_REDIS, redis_server
 from tests.serving.conftest import eventually
-from tests.stalling import FAULTS, STOPPED, Proxy, once
+from tests.stalling import FAULTS, STOPPED, Proxy, once, unresolved_names
 
 pytestmark = pytest.mark.skipif(not HAVE_REDIS, reason="no Redis here; TEST_REDIS_URL names one")
 
@@ -115,12 +114,7 @@ def test_nobody_there_is_told_at_once_and_as_such(settings: Any, tmp_path: Path)
     assert REDIS.state == State.REFUSED
 
 
-def test_a_host_name_that_is_not_resolved_is_waited_for_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
-    def never(*_: Any, **__: Any) -> Any:
-        time.sleep(5)
-        raise socket.gaierror
-
-    with monkeypatch.context() as patched:
-        patched.setattr(socket, "getaddrinfo", never)
+def test_a_host_name_that_is_not_resolved_is_waited_for_no_longer() -> None:
+    with unresolved_names():
         assert seconds_of(lambda: redis_client.connect().ping()) < 4
     assert REDIS.state == State.NO_ANSWER
