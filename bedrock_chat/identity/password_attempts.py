@@ -34,12 +34,16 @@ class _Failures:
 
     def begin(self) -> None:
         """Counts an attempt as failed until it is given back. Raises TooManyRequests beyond the rate."""
+        # What is given back is read first: read last, it would hold attempts that began after this one, whose own
+        # beginning is not in `begun`, and one too many would pass.
+        given_back = self._usage("given back", increment=False)
         now = int(time.time())
-        begun, given_back = self._usage("begun", increment=True), self._usage("given back", increment=False)
+        begun = self._usage("begun", increment=True)
         if begun is None or given_back is None:
             return
         self.ends_at = now + begun["time_left"]
-        if begun["count"] - given_back["count"] <= begun["limit"]:
+        in_one_minute = begun["time_left"] <= given_back["time_left"]
+        if begun["count"] - (given_back["count"] if in_one_minute else 0) <= begun["limit"]:
             return
         self.give_back()
         seconds = max(1, begun["time_left"])

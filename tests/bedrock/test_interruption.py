@@ -6,6 +6,8 @@ import ssl
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,47 +24,63 @@ from bedrock_chat.bedrock.events import TextDelta
 from bedrock_chat.bedrock.interruption import Interruption
 from tests.bedrock.asking import ask, request_to_model
 from tests.emulator import Emulator
+from tests.together import wait_for
 
 BOTH = pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
 
 
-def ended_after(interrupt: Interruption, seconds: float, call: Callable[[], Any]) -> float:
-    """Seconds that the call went on after it was interrupted."""
+AT_ONCE = 2
+"""Seconds: far below the time-outs of the calls below, and enough for a busy machine."""
+
+
+def after(seconds: float) -> Callable[[], bool]:
+    """A condition that holds once so much time has gone by."""
+    holds_at = time.monotonic() + seconds
+    return lambda: time.monotonic() >= holds_at
+
+
+def ended_after(interrupt: Interruption, condition: Callable[[], object], call: Callable[[], Any]) -> float:
+    """Seconds that the call went on after it was interrupted, which is done when the condition holds."""
     interrupted_at: list[float] = []
 
     def end() -> None:
-        interrupted_at.append(time.monotonic())
-        interrupt.request()
+        try:
+            wait_for(condition)
+        finally:
+            interrupted_at.append(time.monotonic())
+            interrupt.request()
 
-    timer = threading.Timer(seconds, end)
-    timer.start()
-    with pytest.raises(faults.ModelFault):
-        call()
-    ended = time.monotonic()
-    timer.join()
-    return ended - interrupted_at[0]
+    with ThreadPoolExecutor(1) as pool:
+        ending = pool.submit(end)
+        with pytest.raises(faults.ModelFault):
+            call()
+        ended_at = time.monotonic()
+        ending.result()
+    return ended_at - interrupted_at[0]
 
 
 @BOTH
 def test_a_model_silent_before_its_first_byte_is_left_at_once(emulator: Emulator, stream: bool) -> None:
     interrupt = Interruption()
     request = request_to_model("[[silence]]")
-    assert ended_after(interrupt, 0.3, lambda: list(runtime.call(request, stream=stream, interrupt=interrupt))) < 0.5
-    deadline = time.monotonic() + 5
-    while emulator.requests()[-1]["outcome"] != "left":
-        assert time.monotonic() < deadline
+    call = partial(runtime.call, request, stream=stream, interrupt=interrupt)
+    assert ended_after(interrupt, emulator.requests, lambda: list(call())) < AT_ONCE
+    wait_for(lambda: emulator.requests()[-1]["outcome"] == "left")
 
 
 def test_a_model_silent_in_mid_answer_is_left_at_once_and_what_it_said_is_kept(emulator: Emulator) -> None:
     interrupt, seen = Interruption(), list[Any]()
     request = request_to_model("[[words:20]] [[silence:after:5]]")
 
+    def texts() -> list[Any]:
+        return [event for event in seen if isinstance(event, TextDelta)]
+
     def listen() -> None:
         for event in runtime.call(request, stream=True, interrupt=interrupt):
             seen.append(event)
 
-    assert ended_after(interrupt, 0.3, listen) < 0.5
-    assert sum(isinstance(event, TextDelta) for event in seen) == 5
+    assert ended_after(interrupt, lambda: len(texts()) == 5, listen) < AT_ONCE
+    assert len(texts()) == 5
 
 
 @BOTH
@@ -161,4 +179,5 @@ def test_a_silent_tls_connection_is_left_at_once_too(silent_tls: int, monkeypatc
     monkeypatch.setattr(clients, "bedrock_runtime", lambda: client)
     interrupt = Interruption()
     request = request_to_model()
-    assert ended_after(interrupt, 0.5, lambda: list(runtime.call(request, stream=True, interrupt=interrupt))) < 0.5
+    call = partial(runtime.call, request, stream=True, interrupt=interrupt)
+    assert ended_after(interrupt, after(0.5), lambda: list(call())) < AT_ONCE

@@ -13,7 +13,7 @@ from bedrock_chat.bedrock.events import TextDelta
 from bedrock_chat.bedrock.interruption import Interruption
 from bedrock_chat.resilience.dependencies import State
 from tests.bedrock.asking import request_to_model
-from tests.bedrock.test_interruption import BOTH, ended_after
+from tests.bedrock.test_interruption import AT_ONCE, BOTH, after, ended_after
 from tests.emulator import Emulator
 from tests.stalling import BLACK_HOLE, SLOW_DRIP, STOPPED, Proxy, Service, once
 
@@ -80,8 +80,10 @@ def test_a_stop_while_the_connection_is_made_is_heeded_at_once(proxy: Proxy, set
     interrupt = Interruption()
     request = request_to_model()
     with proxy.having(BLACK_HOLE):
-        ended = ended_after(interrupt, 0.2, lambda: list(runtime.call(request, stream=stream, interrupt=interrupt)))
-    assert ended < 0.5
+        ended = ended_after(
+            interrupt, after(0.2), lambda: list(runtime.call(request, stream=stream, interrupt=interrupt))
+        )
+    assert ended < AT_ONCE
 
 
 def test_all_addresses_of_a_host_together_have_the_connect_timeout(

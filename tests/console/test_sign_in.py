@@ -106,6 +106,21 @@ def test_a_refused_attempt_is_no_further_failure() -> None:
     assert [sign_in(f"login-{number}").status_code for number in range(6)] == [200] * 5 + [429]
 
 
+def test_attempts_that_begin_and_are_refused_meanwhile_let_no_other_one_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert statuses(5) == [200] * 5
+    get_usage = password_attempts.get_usage
+
+    def interrupted(*args: Any, **options: Any) -> Any:
+        usage = get_usage(*args, **options)
+        with monkeypatch.context() as patched:
+            patched.setattr(password_attempts, "get_usage", get_usage)
+            assert sign_in().status_code == 429
+        return usage
+
+    monkeypatch.setattr(password_attempts, "get_usage", interrupted)
+    assert sign_in().status_code == 429
+
+
 def test_a_minute_later_one_may_fail_again(clock: Clock) -> None:
     assert statuses(6)[-1] == 429
     clock.now += 61
