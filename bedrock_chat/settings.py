@@ -217,12 +217,14 @@ except ValueError as error:
 match DATABASES["default"]["ENGINE"]:
     case "django.db.backends.sqlite3":
         DATABASES["default"] |= {
+            "ENGINE": "bedrock_chat.database.sqlite",
             "TEST": {"NAME": str(DATA_DIR / "test.sqlite3")},  # with a database in memory, threads would fail
             "CONN_MAX_AGE": None,  # opening a connection costs 1.7 ms per request
             "OPTIONS": {
                 "transaction_mode": "IMMEDIATE",  # without it, WAL gave thousands of "database is locked"
                 "timeout": 20,
-                "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA secure_delete=ON;",
+                "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA secure_delete=ON; "
+                "PRAGMA journal_size_limit=67108864;",
             },
         }
     case "django.db.backends.postgresql":

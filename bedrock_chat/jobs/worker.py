@@ -14,7 +14,7 @@ from types import FrameType
 from django.conf import settings
 from django.db import DatabaseError, transaction
 
-from bedrock_chat.database import waiting
+from bedrock_chat.database import service, waiting
 from bedrock_chat.database.connections import database_now, release_connection
 from bedrock_chat.jobs import queue, waking
 from bedrock_chat.jobs.models import Worker
@@ -190,7 +190,7 @@ def run(concurrency: int, *, on_started: Callable[[], object], heed_interrupt: b
 
     Without `heed_interrupt` it ignores SIGINT: Ctrl-C reaches all processes of a terminal, and another one acts on it.
     """
-    waiting.enforce(settings.DATABASE_TIMEOUT * JOBS_PATIENCE)
+    service.begin(settings.DATABASE_TIMEOUT * JOBS_PATIENCE)
     worker = JobRunner(concurrency)
     signalled: list[int] = []
 

@@ -15,7 +15,7 @@ from typing import NoReturn
 import uvicorn
 from django.conf import settings
 
-from bedrock_chat.database import waiting
+from bedrock_chat.database import service
 from bedrock_chat.process import limits, shutdown, startup
 from bedrock_chat.serving.application import Application
 from bedrock_chat.serving.connections import RESERVE, Connections
@@ -122,7 +122,7 @@ def run(
     `http://127.0.0.1:8000`, once requests are answered. Running requests have SHUTDOWN_GRACE seconds to finish.
     """
     listener = listen(settings.HOST if host is None else host, settings.PORT if port is None else port)
-    waiting.enforce(settings.DATABASE_TIMEOUT)
+    service.begin(settings.DATABASE_TIMEOUT)
     config = configuration(Application(), connections=_connections_that_fit())
     server = Server(config, on_started)
 
