@@ -38,7 +38,7 @@ def _stop_turns(user_id: str) -> int:
     """Stops the user's turns, and waits until they are over. The turns of a dead process are over with their leases."""
     leased = Message.objects.filter(conversation__user_id=user_id, lease_expires_at__isnull=False)
     stopped = leased.update(stop_attempt=F("attempt"))
-    leases.shorten()
+    leases.shorten(leased)
     while leased.running(database_now()).exists():
         time.sleep(LOOK_SECONDS)
     return stopped

@@ -69,7 +69,8 @@ def index_what_is_new(limit: int = 100) -> int:
 
 def index_new(_: Claimed) -> None:
     """The periodic job. If there is very much to index, the rest waits for the next run: a worker may have to end."""
-    leases.shorten()  # what is being written waits for its lease
+    waiting = Conversation.objects.to_be_indexed().order_by("updated_at").values_list("pk", flat=True)[:MOST_IN_A_RUN]
+    leases.shorten(Message.objects.filter(conversation__in=list(waiting)))  # they may wait for a lease to end
     index_what_is_new(MOST_IN_A_RUN)
 
 
@@ -92,8 +93,8 @@ def forget(keys: Sequence[int]) -> None:
 
 def _due() -> QuerySet[Conversation]:
     """Conversations to be indexed in which no turn runs, without those that wait for their next try."""
-    running = Message.objects.running(database_now()).values("conversation")
-    due = Conversation.objects.to_be_indexed().exclude(pk__in=running)
+    running = Message.objects.running(database_now()).filter(conversation=OuterRef("pk"))
+    due = Conversation.objects.to_be_indexed().exclude(Exists(running))
     for pk, until in list(_set_back.items()):
         if until <= time.monotonic():
             _set_back.pop(pk, None)

@@ -47,9 +47,10 @@ class Conversation(models.Model):
     """
 
     external_id = CodePointCharField(max_length=ID_LENGTH)
-    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, null=True, blank=True)
-    publication_id = models.CharField(max_length=ID_LENGTH, null=True, blank=True, db_index=True)
-    bot_id = models.CharField(max_length=ID_LENGTH, null=True, blank=True, db_index=True)
+    # The unique constraints below serve as the indexes of owners: each index is a page more that a turn writes.
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, null=True, blank=True, db_index=False)
+    publication_id = models.CharField(max_length=ID_LENGTH, null=True, blank=True)
+    bot_id = models.CharField(max_length=ID_LENGTH, null=True, blank=True)
     title = models.CharField(max_length=1000, default=UNTITLED)
     model = models.CharField(max_length=64, help_text="The model of the first turn.")
     instruction = models.TextField(blank=True, default="")
@@ -68,7 +69,10 @@ class Conversation(models.Model):
     objects = ConversationQuerySet.as_manager()
 
     class Meta:
-        indexes = [models.Index(fields=["updated_at"], condition=NOT_INDEXED, name="conversations_to_be_indexed")]
+        indexes = [
+            models.Index(fields=["updated_at"], condition=NOT_INDEXED, name="conversations_to_be_indexed"),
+            models.Index(fields=["bot_id"], condition=Q(bot_id__isnull=False), name="conversations_of_a_bot"),
+        ]
         constraints = [
             models.CheckConstraint(
                 condition=Q(user__isnull=False, publication_id__isnull=True)
@@ -76,9 +80,15 @@ class Conversation(models.Model):
                 name="conversation_has_one_owner",
             ),
             models.CheckConstraint(condition=~Q(external_id=""), name="conversation_id_not_blank"),
-            models.UniqueConstraint(fields=["user", "external_id"], name="conversation_id_unique_per_user"),
             models.UniqueConstraint(
-                fields=["publication_id", "external_id"], name="conversation_id_unique_per_publication"
+                fields=["user", "external_id"],
+                condition=Q(user__isnull=False),
+                name="conversation_id_unique_per_user",
+            ),
+            models.UniqueConstraint(
+                fields=["publication_id", "external_id"],
+                condition=Q(publication_id__isnull=False),
+                name="conversation_id_unique_per_publication",
             ),
         ]
 
@@ -134,15 +144,19 @@ class Message(models.Model):
     pages. `feedback` is the wire's object too. It is read only together with the content.
     """
 
-    conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE, related_name="messages")
+    # The unique constraint below serves as the index of a conversation's messages.
+    conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE, related_name="messages", db_index=False)
     external_id = CodePointCharField(max_length=ID_LENGTH)
     # Messages are only deleted with their conversation, in one statement. The database checks this key at the commit.
-    parent = models.ForeignKey("self", on_delete=models.DO_NOTHING, null=True, blank=True, related_name="children")
+    parent = models.ForeignKey(
+        "self", on_delete=models.DO_NOTHING, null=True, blank=True, related_name="children", db_index=False
+    )
     role = models.CharField(max_length=9, choices=Role)
     attempt = models.PositiveIntegerField(default=1)
     outcome = models.CharField(max_length=11, choices=Outcome, blank=True, default="")
     lease_holder = models.CharField(max_length=26, blank=True, default="", help_text="The process that runs the turn.")
-    lease_expires_at = models.DateTimeField(null=True, blank=True, db_index=True)
+    # Without an index, which each turn would write twice: who looks for running turns knows their conversations.
+    lease_expires_at = models.DateTimeField(null=True, blank=True)
     continues = models.BigIntegerField(null=True, blank=True)
     stop_attempt = models.PositiveIntegerField(null=True, blank=True)
     stop_reason = models.CharField(max_length=64, blank=True, default="")
@@ -155,6 +169,7 @@ class Message(models.Model):
     objects = MessageQuerySet.as_manager()
 
     class Meta:
+        indexes = [models.Index(fields=["parent"], condition=Q(parent__isnull=False), name="messages_below_a_message")]
         constraints = [
             models.UniqueConstraint(fields=["conversation", "external_id"], name="message_id_unique_per_conversation"),
             models.CheckConstraint(
@@ -193,7 +208,9 @@ class RelatedDocument(models.Model):
     `content` is a part of a tool's result in its stored form: a file's body is a blob.
     """
 
-    conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE, related_name="related_documents")
+    conversation = models.ForeignKey(
+        Conversation, on_delete=models.CASCADE, related_name="related_documents", db_index=False
+    )
     # Answers and these rows are only deleted with their conversation. A cascade by answer would read them all first.
     answer = models.ForeignKey(Message, on_delete=models.DO_NOTHING, related_name="related_documents")
     source_id = CodePointCharField(max_length=SOURCE_ID_LENGTH)

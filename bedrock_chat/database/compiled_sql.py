@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import orjson
 from django.db import DEFAULT_DB_ALIAS, connection, models
 from django.db.models.expressions import Col
+from django.db.models.sql import Query
 
 Row = TypeVar("Row", bound=models.Model)
 Fields = tuple[Any, ...]  # of a model; Django's Field takes no type arguments when it runs
@@ -119,9 +120,23 @@ def _insert(vendor: str, model: type[models.Model], unique: tuple[str, ...]) -> 
     fields = tuple(field for field in model._meta.concrete_fields if not field.primary_key)
     table, key = connection.ops.quote_name(model._meta.db_table), _quoted(_fields(model, ("pk",)))[0]
     marks = ", ".join(["%s"] * len(fields))
-    on_conflict = f" ON CONFLICT ({', '.join(_quoted(_fields(model, unique)))}) DO NOTHING" if unique else ""
+    on_conflict = f" ON CONFLICT {_target(model, unique)} DO NOTHING" if unique else ""
     sql = f"INSERT INTO {table} ({', '.join(_quoted(fields))}) VALUES ({marks}){on_conflict} RETURNING {key}"  # noqa: S608
     return sql, fields
+
+
+def _target(model: type[models.Model], unique: tuple[str, ...]) -> str:
+    """The unique constraint over these columns, as ON CONFLICT names it: a partial one with its condition."""
+    fields = _fields(model, unique)
+    names = tuple(field.name for field in fields)
+    constraints = [rule for rule in model._meta.constraints if isinstance(rule, models.UniqueConstraint)]
+    condition = next(rule.condition for rule in constraints if tuple(rule.fields) == names)
+    target = f"({', '.join(_quoted(fields))})"
+    if condition is None:
+        return target
+    query = Query(model, alias_cols=False)
+    sql, _ = query.build_where(condition).as_sql(query.get_compiler(connection=connection), connection)
+    return f"{target} WHERE {sql}"
 
 
 @lru_cache(maxsize=64)

@@ -23,13 +23,13 @@ class ModelCall(models.Model):
     (unpriced, which is not free). `estimated` marks usage that Bedrock never reported.
     """
 
-    created_at = models.DateTimeField(db_index=True)
+    created_at = models.DateTimeField()
     purpose = models.CharField(max_length=32, choices=Purpose)
-    user_id = models.CharField(max_length=128, null=True, blank=True, db_index=True)
+    user_id = models.CharField(max_length=128, null=True, blank=True)
     payer_id = models.CharField(max_length=128, null=True, blank=True)
-    publication_id = models.CharField(max_length=ID_LENGTH, null=True, blank=True, db_index=True)
-    key_id = models.CharField(max_length=64, null=True, blank=True, db_index=True)
-    bot_id = models.CharField(max_length=ID_LENGTH, null=True, blank=True, db_index=True)
+    publication_id = models.CharField(max_length=ID_LENGTH, null=True, blank=True)
+    key_id = models.CharField(max_length=64, null=True, blank=True)
+    bot_id = models.CharField(max_length=ID_LENGTH, null=True, blank=True)
     conversation_external_id = models.CharField(max_length=ID_LENGTH)
     message_external_id = models.CharField(max_length=ID_LENGTH, blank=True, default="", help_text="The question's.")
     turn_id = models.CharField(max_length=26, null=True, blank=True)
@@ -53,7 +53,21 @@ class ModelCall(models.Model):
 
     class Meta:
         db_table = "conversations_modelcall"  # the name in existing databases
-        indexes = [models.Index(fields=["conversation_external_id", "message_external_id"], name="call_of_a_question")]
+        # Each index is a page more that every turn writes, so there is none by time: later calls have higher keys.
+        indexes = [
+            models.Index(
+                fields=["user_id", "conversation_external_id", "message_external_id"],
+                condition=Q(user_id__isnull=False),
+                name="calls_of_a_user",
+            ),
+            models.Index(
+                fields=["publication_id", "conversation_external_id", "message_external_id"],
+                condition=Q(publication_id__isnull=False),
+                name="calls_of_a_publication",
+            ),
+            models.Index(fields=["key_id"], condition=Q(key_id__isnull=False), name="calls_of_a_key"),
+            models.Index(fields=["bot_id"], condition=Q(bot_id__isnull=False), name="calls_of_a_bot"),
+        ]
         constraints = [
             models.CheckConstraint(
                 condition=Q(user_id__isnull=True, publication_id__isnull=False, key_id__isnull=False)

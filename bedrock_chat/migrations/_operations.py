@@ -10,3 +10,22 @@ def rename_column(table: str, old: str, new: str) -> migrations.RunSQL:
     """
     statement = 'ALTER TABLE "{}" RENAME COLUMN "{}" TO "{}"'
     return migrations.RunSQL(statement.format(table, old, new), statement.format(table, new, old))
+
+
+def drop_indexes(table: str, *columns: str) -> migrations.RunPython:
+    """Drops the indexes of these columns, each of one column alone. Copies nothing.
+
+    Django's AlterField to `db_index=False` remakes a table of SQLite. On PostgreSQL a text has two indexes, one of them
+    for LIKE.
+    """
+
+    def drop(apps, schema_editor):
+        connection = schema_editor.connection
+        with connection.cursor() as cursor:
+            constraints = connection.introspection.get_constraints(cursor, table)
+        for name, constraint in constraints.items():
+            is_plain = constraint['index'] and not constraint['unique'] and not constraint['primary_key']
+            if is_plain and constraint['columns'] in [[column] for column in columns]:
+                schema_editor.execute(f'DROP INDEX {connection.ops.quote_name(name)}')
+
+    return migrations.RunPython(drop, migrations.RunPython.noop)

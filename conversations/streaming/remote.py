@@ -117,7 +117,7 @@ def _end_if_over(actor: Caller, question: Message) -> list[StreamEvent] | None:
     # The lease is perhaps another turn's, which has taken this one over.
     if expires_at is not None and lease_lives(expires_at, now):
         if expires_at > now + lease_length():
-            leases.shorten()
+            leases.shorten(Message.objects.filter(pk=question.pk))
         return None
     return replay.events_of_newest_turn(actor, row.conversation, row)
 

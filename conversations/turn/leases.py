@@ -4,7 +4,7 @@ from django.db.models import Q
 
 from bedrock_chat.database.connections import database_now
 from bedrock_chat.wire.ids import new_id
-from conversations.models import Message, lease_length
+from conversations.models import Message, MessageQuerySet, lease_length
 from conversations.turn import registry
 
 HOLDER = new_id()  # the id of this process. A forked child would share it, but the server never forks.
@@ -26,13 +26,14 @@ def renew() -> None:
     running.update(lease_expires_at=now + lease_length())
 
 
-def shorten() -> None:
+def shorten(messages: MessageQuerySet | None = None) -> None:
     """Gives leases that have more than their length left just that. The clock was set back since they were given.
 
-    Nobody else would end the lease of a process that was killed before. Who waits for a lease calls this. A turn that
-    does run loses nothing: its process renews the lease.
+    Nobody else would end the lease of a process that was killed before. Who waits for a lease calls this, for the
+    messages among which it is; without them all messages are looked at. A turn that does run loses nothing: its process
+    renews the lease.
     """
     longest = database_now() + lease_length()
-    too_long = Message.objects.filter(lease_expires_at__gt=longest)
+    too_long = (Message.objects.all() if messages is None else messages).filter(lease_expires_at__gt=longest)
     if too_long.exists():
         too_long.update(lease_expires_at=longest)

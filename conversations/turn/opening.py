@@ -32,7 +32,8 @@ def open_turn(chat: ChatInput, *, actor: Caller) -> OpenTurn | Answer:
         with transaction.atomic():
             return _open_continuation(chat, actor) if chat.continue_generate else _open_question(chat, actor)
     except Conflict:
-        leases.shorten()
+        conversations = Conversation.objects.visible_to(actor).filter(external_id=chat.conversation_external_id)
+        leases.shorten(Message.objects.filter(conversation__in=conversations))
         raise
     except IntegrityError:
         if actor.user_id is not None and not User.objects.filter(pk=actor.user_id).exists():
