@@ -21,6 +21,7 @@ from typing import Any
 
 from tests.bench import subjects
 from tests.bench.processes import LOAD_CORE, ROOT, postgresql
+from tests.bench.progress import say
 from tests.bench.subjects import Sample, Subject
 
 LEGS: dict[str, Callable[[Subject, int], Sample]] = {
@@ -32,6 +33,9 @@ LEGS: dict[str, Callable[[Subject, int], Sample]] = {
     "turn c16": lambda subject, number: subject.turn(number, 16),
     "sse c16": lambda subject, number: subject.sse(number, 16),
 }
+
+READING = {"open", "list"}
+"""The legs whose cost depends on how many conversations there are."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +57,6 @@ FIGURES = {
 
 Rounds = dict[str, list[tuple[Sample, Sample]]]
 """Leg → for each round the samples of the base and of this checkout."""
-
-
-def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager
@@ -137,6 +137,8 @@ def main() -> int:
     parser.add_argument("--postgresql", action="store_true", help="both on PostgreSQL, each in a database of its own")
     options = parser.parse_args()
     size = subjects.QUICK if options.quick else replace(subjects.FULL, rounds=options.rounds)
+    if not READING.intersection(options.legs):
+        size = subjects.with_few_conversations(size)
     os.sched_setaffinity(0, LOAD_CORE)
     database = "postgresql" if options.postgresql else "sqlite"
     with contextlib.ExitStack() as stack:

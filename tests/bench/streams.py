@@ -23,6 +23,7 @@ from tests.bench.clock_model import Model
 from tests.bench.goals import Goal, judged
 from tests.bench.listen import Question, Transcript
 from tests.bench.processes import LOAD_CORE, SERVER_CORE, Process, environment, manage, postgresql_or_reason, ready
+from tests.bench.progress import say
 
 NEVER = "86400"  # seconds between checkpoints
 
@@ -61,10 +62,6 @@ QUICK = Size(
     fast=Kind(10, 50, 0.02, 0.1),
     many=Kind(20, 20, 0.1, 0.2),
 )
-
-
-def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 @dataclass

@@ -11,7 +11,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,17 +42,26 @@ _SETTLE_POSTGRESQL = (
 
 @dataclass(frozen=True)
 class Size:
-    """Rounds of each leg, requests of a round, and what the database holds."""
+    """Rounds of each leg, requests of a round, and what the database holds. `proxied` are a round's requests to
+    LiteLLM's proxy, `counted` the turns whose pages and system calls are counted.
+    """
 
     rounds: int
     requests: int
     long_requests: int
     conversations: int
     reads: int
+    proxied: int
+    counted: int
 
 
-FULL = Size(rounds=5, requests=400, long_requests=15, conversations=10_000, reads=200)
-QUICK = Size(rounds=2, requests=64, long_requests=5, conversations=50, reads=10)
+FULL = Size(rounds=5, requests=400, long_requests=15, conversations=10_000, reads=200, proxied=100, counted=200)
+QUICK = Size(rounds=2, requests=64, long_requests=5, conversations=50, reads=10, proxied=16, counted=32)
+
+
+def with_few_conversations(size: Size) -> Size:
+    """For legs that only add conversations: to write ten times as many first would take longer than they do."""
+    return replace(size, conversations=size.conversations // 10)
 
 
 @dataclass(frozen=True)
