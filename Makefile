@@ -34,10 +34,10 @@ check: $(VENV)/.dev ## Lint, types, layers, migrations, OpenAPI, deployment sett
 openapi: $(VENV)/.run ## Prints the OpenAPI document as JSON
 	@$(BIN)/python manage.py spectacular --format openapi-json
 
-bench: $(VENV)/.dev ## Prints ratios measured in one run, as JSON
-	@$(BIN)/python -m tests.bench
+bench: $(VENV)/.dev ## Prints ratios measured in one run, as JSON (BENCH="--litellm /path/to/litellm")
+	@$(BIN)/python -m tests.bench $(BENCH)
 
-bench-compare: $(VENV)/.dev ## Prints this checkout's figures against another revision's (BASE=rev COMPARE="--rounds 20")
+bench-compare: $(VENV)/.dev ## Prints this checkout's figures against another revision's (BASE=rev COMPARE="--rounds 20 --postgresql")
 	@test -n "$(BASE)" || { echo "BASE names the revision to compare with: make bench-compare BASE=HEAD~1"; exit 1; }
 	@$(BIN)/python -m tests.bench.compare $(BASE) $(COMPARE)
 

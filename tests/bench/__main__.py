@@ -1,48 +1,18 @@
 """`make bench`: ratios measured in one run, as one JSON document on stdout. docs/PERFORMANCE.md says how to read it."""
 
 import argparse
+import contextlib
 import json
 import os
 import platform
-import statistics
 import sys
-from collections.abc import Iterable
 from typing import Any
 
-from tests.bench import load, subjects
-from tests.bench.processes import LOAD_CORE, SERVER_CORE, Process
-from tests.bench.subjects import Sample, Subject
-
-
-def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
-def floor(raw: Process, requests: int, messages: int) -> tuple[float, float]:
-    """CPU and wall ms of one raw `converse`."""
-    process = raw.process
-    assert process.stdin is not None
-    assert process.stdout is not None
-    process.stdin.write(f"{requests} {messages}\n")
-    process.stdin.flush()
-    cpu, wall = map(float, process.stdout.readline().split())
-    return cpu / requests * 1000, wall / requests * 1000
-
-
-def turns(subject: Subject, raw: Process) -> dict[str, Any]:
-    """New conversations of one turn, at 1 and 16 connections, interleaved with the floor."""
-    size = subject.size
-    floors: list[tuple[float, float]] = []
-    samples: dict[int, list[Sample]] = {1: [], 16: []}
-    for number in range(size.rounds):
-        say(f"turns: round {number + 1} of {size.rounds}")
-        floors.append(floor(raw, size.requests, 1))
-        for connections, rounds in samples.items():
-            rounds.append(subject.turn(number, connections))
-    return {
-        "raw": {"cpuMs": _median(cpu for cpu, _ in floors), "wallMs": _median(wall for _, wall in floors)},
-        **{f"c{connections}": _turn(rounds, floors) for connections, rounds in samples.items()},
-    }
+from tests.bench import litellm_proxy, pages, subjects, system_calls, turns
+from tests.bench.goals import Goal, judged
+from tests.bench.processes import LOAD_CORE, SERVER_CORE, Process, postgresql_or_reason
+from tests.bench.progress import say
+from tests.bench.subjects import Size, Subject
 
 
 def turn_1000(subject: Subject, raw: Process) -> dict[str, Any]:
@@ -51,9 +21,9 @@ def turn_1000(subject: Subject, raw: Process) -> dict[str, Any]:
     floors, rounds = [], []
     for number in range(size.rounds):
         say(f"turn 1,000: round {number + 1} of {size.rounds}")
-        floors.append(floor(raw, size.long_requests, subjects.LONG))
+        floors.append(turns.floor(raw, size.long_requests, subjects.LONG)[0])
         rounds.append(subject.turn_1000())
-    return {"raw": {"cpuMs": _median(cpu for cpu, _ in floors)}, "c1": _turn(rounds, floors)}
+    return {"raw": {"cpuMs": turns.median(floors)}, "c1": turns.turn(rounds, floors)}
 
 
 def reads(subject: Subject) -> dict[str, Any]:
@@ -67,47 +37,75 @@ def reads(subject: Subject) -> dict[str, Any]:
             "cpuMs": round(sample.cpu, 3),
             "bytes": sample.size,
             "ratioToHealth": round(sample.cpu / empty, 1),
-            **_percentiles(sample.latencies),
+            **turns.percentiles(sample.latencies),
         }
     return figures
 
 
-def _median(values: Iterable[float]) -> float:
-    return round(statistics.median(values), 3)
+def goals(figures: dict[str, Any]) -> list[dict[str, Any]]:
+    """The goals of what was measured, and whether each is met."""
+    turn, postgresql, litellm = figures["turn"], figures["postgresql"], figures["litellm"]
+    rows: list[Goal] = []
+    for leg, name, most in (
+        ("c1", "turn, 1 connection", 3.0),
+        ("c16", "turn, 16 connections", 3.2),
+        ("sseC16", "turn over SSE, 16 connections", 4.0),
+    ):
+        rows.append((f"{name}: CPU / raw converse", turn[leg]["cpuRatioToRaw"], "<=", most))
+        if leg != "c1":
+            rows.append((f"{name}: p95 / p50", turn[leg]["p95OverP50"], "<=", 2.5))
+    if "skipped" not in postgresql:
+        for leg, name in (("c1", "1 connection"), ("c16", "16 connections")):
+            rows.append(
+                (f"turn on PostgreSQL, {name}: CPU / raw converse", postgresql[leg]["cpuRatioToRaw"], "<=", 4.0)
+            )
+    if "skipped" not in litellm:
+        rows.append(("requests per second / LiteLLM's", litellm["oursPerSecondRatio"], ">=", 5.5))
+    rows.append(("pages in SQLite's log for a turn", figures["pages"]["walPagesPerTurn"], "<=", 15))
+    return judged(rows)
 
 
-def _percentiles(latencies: list[float]) -> dict[str, float]:
-    return {f"p{share}Ms": round(load.percentile(latencies, share / 100), 2) for share in (50, 95)}
-
-
-def _turn(rounds: list[Sample], floors: list[tuple[float, float]]) -> dict[str, float]:
-    """Medians over rounds; the ratio is taken round by round, against the floor measured beside it."""
-    ratios = [sample.cpu / cpu for sample, (cpu, _) in zip(rounds, floors, strict=True)]
-    return {
-        "cpuMs": _median(sample.cpu for sample in rounds),
-        "cpuRatioToRaw": round(statistics.median(ratios), 2),
-        **_percentiles(sorted(latency for sample in rounds for latency in sample.latencies)),
-    }
+def measure(size: Size, bedrock: str, litellm: str) -> dict[str, Any]:
+    """All figures of a run. PostgreSQL is skipped if there is no server, LiteLLM's proxy if `litellm` names none."""
+    with contextlib.ExitStack() as stack:
+        floors = [
+            stack.enter_context(Process("-m", f"tests.bench.{module}", bedrock, *arguments, core=SERVER_CORE))
+            for module, arguments in (("raw", ()), ("raw_streams", ("1",)))
+        ]
+        say(f"writing {size.conversations} conversations")
+        sqlite = stack.enter_context(subjects.serving(bedrock, size))
+        read = reads(sqlite)  # first, because every turn below adds a conversation to the list
+        servers = {"sqlite": sqlite}
+        url, reason = stack.enter_context(postgresql_or_reason())
+        if url is not None:
+            fewer = subjects.with_few_conversations(size)
+            say(f"writing {fewer.conversations} conversations on PostgreSQL")
+            servers["postgresql"] = stack.enter_context(subjects.serving(bedrock, fewer, database_url=url))
+        proxy = stack.enter_context(litellm_proxy.running(litellm, bedrock)) if litellm else None
+        figures = turns.measure(servers, turns.Floors(bedrock, *floors), proxy, size)
+        say("pages and system calls")
+        return {
+            "turn": {"raw": figures["raw"], "rawStream": figures["rawStream"], **figures["sqlite"]},
+            "postgresql": figures.get("postgresql", {"skipped": reason}),
+            "litellm": figures.get("litellm", {"skipped": "--litellm names no proxy"}),
+            "pages": pages.measure(sqlite, size.counted),
+            "systemCalls": system_calls.measure(sqlite, size.counted),
+            "read": read,
+            "turn1000": turn_1000(sqlite, floors[0]),
+        }
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small sizes: whether it runs, not how fast")
-    size = subjects.QUICK if parser.parse_args().quick else subjects.FULL
+    parser.add_argument("--litellm", default="", help="the executable of LiteLLM's proxy, to be measured too")
+    options = parser.parse_args()
+    size = subjects.QUICK if options.quick else subjects.FULL
     os.sched_setaffinity(0, LOAD_CORE)
-    say(f"writing {size.conversations} conversations")
-    with (
-        subjects.static_bedrock() as bedrock,
-        subjects.serving(bedrock, size) as subject,
-        Process("-m", "tests.bench.raw", bedrock, core=SERVER_CORE) as raw,
-    ):
-        read_figures = reads(subject)  # first, because every turn below adds a conversation to the list
-        subject.sample(16, 64, lambda c, n: subject.ask(c, f"warm-{n}"))
-        floor(raw, 20, 1)
-        figures = {"turn": turns(subject, raw), "read": read_figures, "turn1000": turn_1000(subject, raw)}
-    print(
-        json.dumps({"machine": _machine(), "size": "quick" if size is subjects.QUICK else "full", **figures}, indent=1)
-    )
+    with subjects.static_bedrock() as bedrock:
+        figures = measure(size, bedrock, options.litellm)
+    name = "quick" if size is subjects.QUICK else "full"
+    print(json.dumps({"machine": _machine(), "size": name, "goals": goals(figures), **figures}, indent=1))
     return 0
 
 

