@@ -20,6 +20,8 @@ from django.utils import timezone  # noqa: E402
 
 BEFORE = [("conversations", "0004_indexed_at"), ("bedrock_chat", "0005_blob_generations")]
 """The newest migrations of the first server."""
+HOT = ("conversations_conversation", "conversations_message", "conversations_modelcall")
+"""The tables that a turn writes."""
 
 
 def fill(apps: Any) -> None:
@@ -50,8 +52,29 @@ def fill(apps: Any) -> None:
     users.objects.get(pk="alice").user_permissions.add(view.pk)
 
 
+def delete_one(apps: Any) -> int:
+    """Makes a conversation and deletes it. Returns its key, which no other one may ever get."""
+    now = timezone.now()
+    columns = {"user_id": "alice", "model": "x", "created_at": now, "updated_at": now}
+    row = apps.get_model("conversations", "Conversation").objects.create(conversation_id="deleted", **columns)
+    key: int = row.pk
+    row.delete()
+    return key
+
+
+def indexes() -> dict[str, list[list[str]]]:
+    """Table → the columns of each index that serves no constraint. Each is a page more that a turn writes."""
+    columns = {}
+    with connection.cursor() as cursor:
+        for model in HOT:
+            constraints = connection.introspection.get_constraints(cursor, model)
+            plain = [rule for rule in constraints.values() if rule["index"] and not rule["unique"]]
+            columns[model] = sorted(rule["columns"] for rule in plain if not rule["primary_key"])
+    return columns
+
+
 def schema() -> dict[str, list[str]]:
-    """Names of the tables, their columns, and their indexes and constraints."""
+    """Names of the tables, their columns, and their constraints, with those indexes that serve one."""
     with connection.cursor() as cursor:
         tables = [name for name in connection.introspection.table_names(cursor) if "search" not in name]
         return {
@@ -59,8 +82,9 @@ def schema() -> dict[str, list[str]]:
                 [column.name for column in connection.introspection.get_table_description(cursor, table)]
                 + [
                     name
-                    for name in connection.introspection.get_constraints(cursor, table)
+                    for name, rule in connection.introspection.get_constraints(cursor, table).items()
                     if not name.startswith("__unnamed") and not name.endswith("_check")  # the database chose the name
+                    if not rule["index"] or rule["unique"]
                 ]
             )
             for table in tables
@@ -107,15 +131,20 @@ def refusals(model: type[models.Model], broken: list[dict[str, Any]]) -> list[bo
 
 def main() -> None:
     executor = MigrationExecutor(connection)
-    fill(executor.migrate(BEFORE).apps)
+    old_apps = executor.migrate(BEFORE).apps
+    fill(old_apps)
+    deleted_key = delete_one(old_apps)
     schema_before, places_before = schema(), places()
     call_command("migrate", verbosity=0)
-    schema_after, places_after = schema(), places()
+    schema_after, indexes_after, places_after = schema(), indexes(), places()
 
     from bedrock_chat.identity.models import User
     from bedrock_chat.ledger.models import ModelCall
     from conversations.models import Conversation, Message
 
+    columns = {"model": "x", "created_at": timezone.now(), "updated_at": timezone.now()}
+    reuses_keys = Conversation.objects.create(external_id="new", user_id="alice", **columns).pk <= deleted_key
+    Conversation.objects.filter(external_id="new").delete()
     for model in (Conversation, Message, ModelCall):
         remake(model)
     report = {
@@ -126,7 +155,9 @@ def main() -> None:
             table: sorted(set(schema_after.get(table, [])) - set(names)) for table, names in schema_before.items()
         },
         "copied": [table for table, place in places_before.items() if places_after[table] != place],
-        "remade": schema_after == schema(),
+        "remade": (schema_after, indexes_after) == (schema(), indexes()),
+        "indexes": indexes_after,
+        "reusesKeys": reuses_keys,
         "sized": [0 < (row.size or 0) < 300 for row in Conversation.objects.order_by("pk")],
         "payers": list(ModelCall.objects.order_by("pk").values_list("payer_id", flat=True)),
         "mayView": User.objects.get(pk="alice").has_perm("bedrock_chat.view_modelcall"),
