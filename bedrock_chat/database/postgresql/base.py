@@ -8,10 +8,11 @@ from django.db.backends.postgresql import base
 
 from bedrock_chat.database import waiting
 from bedrock_chat.database.postgresql.connection import BoundedConnection, NoAnswer
+from bedrock_chat.database.query_log import WithoutQueryLog
 from bedrock_chat.resilience.dependencies import Away
 
 
-class DatabaseWrapper(base.DatabaseWrapper):
+class DatabaseWrapper(WithoutQueryLog, base.DatabaseWrapper):
     """Django's, with bounded connections, which asks for none while the database is away."""
 
     def __init__(self, settings_dict: dict[str, Any], alias: str = "default") -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.db.backends.sqlite3 import base
 
+from bedrock_chat.database.query_log import WithoutQueryLog
 from bedrock_chat.database.sqlite import readers
 from bedrock_chat.database.sqlite.writer_queue import WriterQueue
 
@@ -113,7 +114,7 @@ class Cursor(base.SQLiteCursorWrapper):
         return converted
 
 
-class DatabaseWrapper(base.DatabaseWrapper):
+class DatabaseWrapper(WithoutQueryLog, base.DatabaseWrapper):
     """Django's, whose transactions queue for their beginning, and in a service run on the shared connection."""
 
     def __init__(self, settings_dict: dict[str, Any], alias: str = "default") -> None:
