@@ -4,6 +4,7 @@ Names are in snake_case here. Requests arrive in it, whatever case they were sen
 wire's camelCase. `turn` decides what fields mean together, above all in `placement`.
 """
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,7 @@ from conversations import naming, rendering, search
 from conversations.content.blocks import Content
 from conversations.content.files import INLINE, REFERENCE
 from conversations.content.parsing import DOCUMENT_FORMATS, IMAGE_FORMATS, TOOL_STATUSES, parse
+from conversations.turn import reading
 from conversations.turn.types import ChatInput
 
 BLOBS_PARAMETER = OpenApiParameter(
@@ -210,9 +212,17 @@ _CHAT_INPUT = ChatInputSerializer()
 def read_chat_input(data: Any) -> ChatInput:
     """A request body, validated for `lifecycle.run`. Raises DRF's ValidationError.
 
-    One serializer validates all requests, since it keeps nothing of a request. To copy its fields for each request took
-    a fifth of the CPU time for which a turn holds the interpreter (sampled, 16 connections).
+    What is plainly valid is read directly, in a tenth of the serializer's time. The serializer reads everything else:
+    it coerces, and words the refusals. One serializer validates all requests, since it keeps nothing of a request.
     """
+    with contextlib.suppress(serializers.ValidationError):
+        if chat := reading.read(data):
+            return chat
+    return validated(data)
+
+
+def validated(data: Any) -> ChatInput:
+    """A request body as the serializer reads it. Raises DRF's ValidationError."""
     valid: dict[str, Any] = _CHAT_INPUT.run_validation(data)
     message = valid["message"]
     return ChatInput(

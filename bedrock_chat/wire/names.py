@@ -13,6 +13,8 @@ OPAQUE = frozenset({"input", "json"})
 LONGEST = 64
 """Characters. No name of ours is longer. A longer one from a client stays as it is, and never fills the caches."""
 
+_NESTED = (dict, list)
+
 _HUMP = re.compile(r"(?<=[a-z0-9])[A-Z]")
 _SCORE = re.compile(r"(?<=[A-Za-z0-9])_([a-z0-9])")
 
@@ -43,7 +45,7 @@ def to_snake(data: Any) -> Any:
     Recurses once per level: the parser has bounded the depth of what clients send.
     """
     if isinstance(data, list):
-        return [to_snake(item) if isinstance(item, dict | list) else item for item in data]
+        return [to_snake(item) if isinstance(item, _NESTED) else item for item in data]
     if not isinstance(data, dict):
         return data
     renamed: dict[str, Any] = {}
@@ -51,12 +53,13 @@ def to_snake(data: Any) -> Any:
         name = snake(key)
         if name in renamed and name == key:
             continue  # this is the snake_case spelling of a name that is there already
-        renamed[name] = _value(key, value)
+        renamed[name] = _value(key, value) if isinstance(value, _NESTED) else value
     return renamed
 
 
 def _value(key: str, value: Any) -> Any:
-    if not isinstance(value, dict | list) or key in OPAQUE:
+    """An object or a list with its names in snake_case, unless they are data."""
+    if key in OPAQUE:
         return value
     if key in KEYED_BY_DATA and isinstance(value, dict):
         return {name: to_snake(inner) for name, inner in value.items()}

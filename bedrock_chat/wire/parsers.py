@@ -23,6 +23,8 @@ MOST_BACKSLASHES = 16 * 1024 * 1024
 LONGEST_UNICODE = 16 * 1024 * 1024
 """Bytes of a string that is not plain ASCII. One emoji makes Python use four bytes for each of its characters."""
 PIECE = 1024 * 1024
+FEW = 1000
+"""As many of one byte are looked for one by one: beyond, counting them all is faster."""
 
 
 class WireParser(BaseParser):
@@ -48,9 +50,11 @@ def parse(raw: bytes) -> Any:
         data = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
         raise BadRequest(f"The body is not valid JSON: {error}.") from None
-    _refuse_depth(data)
-    # Databases and models accept no NUL. In JSON it must be escaped, so only a body with this escape is searched.
-    if b"\\u0000" in raw and not _is_storable(data):
+    if _count(raw, b"[") + _count(raw, b"{") > DEEPEST:
+        _refuse_depth(data)
+    # Databases and models accept no NUL. In JSON it must be escaped, so only a body with this escape is searched. One
+    # byte is found so much faster than six that a body of files is asked for the backslash first.
+    if b"\\" in raw and b"\\u0000" in raw and not _is_storable(data):
         raise BadRequest("The body holds a NUL character.")
     return to_snake(data)
 
@@ -58,13 +62,15 @@ def parse(raw: bytes) -> Any:
 def _refuse_structure(raw: bytes) -> None:
     """Raises BadRequest for too many values, or a string of text that is too long. Nothing is parsed yet.
 
-    1. Few structural bytes in the whole body, strings included, and few bytes at all: nothing can be too much.
+    1. Few bytes, or few structural bytes in the whole body, strings included: nothing can be too much.
     2. Else the body is read piece by piece, so that no call holds the interpreter's lock for long. The escapes that
        could hide a string's end are left out, and the piece is split at its quotes. Every second part is then outside
        of strings, up to the first error in the JSON, where the parser stops too. That takes some 10 ms per MB, so that
        a file of CSV or JSON in a text block passes.
     """
-    if raw.count(b"\\") > MOST_BACKSLASHES:
+    if len(raw) <= MOST_STRUCTURE:
+        return
+    if len(raw) > MOST_BACKSLASHES and _count(raw, b"\\") > MOST_BACKSLASHES:
         raise BadRequest(f"The body has more than {MOST_BACKSLASHES} backslashes.")
     if _structure(raw) <= MOST_STRUCTURE and (len(raw) <= LONGEST_UNICODE or _is_plain(raw)):
         return
@@ -101,7 +107,18 @@ def _pieces(raw: bytes) -> Iterator[bytes]:
 
 
 def _structure(piece: bytes) -> int:
-    return piece.count(b"[") + piece.count(b"{") + piece.count(b",")
+    return _count(piece, b"[") + _count(piece, b"{") + _count(piece, b",")
+
+
+def _count(piece: bytes, byte: bytes) -> int:
+    """How often a byte stands in a piece. Where it is rare, as in a body of files, `find` is 30 times as fast."""
+    if len(piece) < PIECE:
+        return piece.count(byte)
+    number, place = 0, piece.find(byte)
+    while place >= 0 and number < FEW:
+        number += 1
+        place = piece.find(byte, place + 1)
+    return number + piece.count(byte, place) if place >= 0 else number
 
 
 def _is_plain(piece: bytes) -> bool:

@@ -80,6 +80,13 @@ def parse(blocks: Any) -> Content:
 
 def _refuse_excess(blocks: Sequence[StoredBlock]) -> None:
     """Raises ValidationError for more than one message may hold. Files of tools' results count like the others."""
+    if any(block["contentType"] != "text" for block in blocks):
+        _refuse_excess_beside_text(blocks)
+    if sum(len(text.encode()) for text in texts(blocks)) > MAX_TEXT_BYTES:
+        raise ValidationError(["The text of a message holds at most 8 MB."])
+
+
+def _refuse_excess_beside_text(blocks: Sequence[StoredBlock]) -> None:
     kinds: Counter[str] = Counter(block["contentType"] for block in blocks)
     tool_bytes = 0
     for block in blocks:
@@ -94,8 +101,6 @@ def _refuse_excess(blocks: Sequence[StoredBlock]) -> None:
         raise ValidationError([f"A message holds at most {MAX_DOCUMENTS} documents."])
     if tool_bytes > MAX_TOOL_BYTES:
         raise ValidationError(["What tools were given and returned holds at most 1 MB in a message."])
-    if sum(len(text.encode()) for text in texts(blocks)) > MAX_TEXT_BYTES:
-        raise ValidationError(["The text of a message holds at most 8 MB."])
 
 
 def _parse_block(block: Any, files: dict[str, bytes]) -> StoredBlock:

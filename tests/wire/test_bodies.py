@@ -177,3 +177,11 @@ def test_what_stands_in_strings_does_not_count_wherever_pieces_are_cut(value: An
         assert is_accepted(orjson.dumps(value))
         patch.setattr(parsers, "MOST_STRUCTURE", count - 1)
         assert not is_accepted(orjson.dumps(value))
+
+
+@given(strategies.binary(max_size=40).map(lambda raw: bytes(b",a["[byte % 3] for byte in raw)))
+def test_a_byte_is_counted_alike_whether_it_is_rare_or_common(raw: bytes) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parsers, "PIECE", 0)
+        patch.setattr(parsers, "FEW", 3)
+        assert parsers._count(raw, b",") == raw.count(b",")
