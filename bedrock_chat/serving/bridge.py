@@ -168,6 +168,7 @@ class Bridge:
 
     async def _send_small(self, raw: RawResponse, receive: Receive, send: Send, outflow: Outflow) -> None:
         if outflow.is_free():  # neither of these waits
+            outflow.join()
             await send(_head(raw))
             await send({"type": "http.response.body", "body": raw.body})
         else:  # behind responses that the client has not taken
