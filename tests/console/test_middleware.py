@@ -11,7 +11,17 @@ from bedrock_chat import checks
 from bedrock_chat.console import middleware
 
 PAGES = ["/console/", "/console/login/", "/console/no/such/", "/static/no-such.css"]
-OTHERS = ["/health", "/config/global", "/conversations", "/chat", "/docs", "/no/such", "/console", "/staticfiles"]
+OTHERS = [
+    "/health",
+    "/config/global",
+    "/conversations",
+    "/chat",
+    "/docs",
+    "/docs?script",
+    "/no/such",
+    "/console",
+    "/staticfiles",
+]
 ATTRIBUTES = ("session", "user", "_messages")
 
 
