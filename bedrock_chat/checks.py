@@ -7,6 +7,8 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.core.checks import Warning as CheckWarning
 from django.db import connection
+from django.middleware.csrf import CsrfViewMiddleware
+from django.utils.module_loading import import_string
 
 from bedrock_chat.bedrock import catalog, offering, pricing
 from bedrock_chat.jobs import queue
@@ -125,3 +127,28 @@ def identities_are_real(**_: Any) -> list[CheckMessage]:
             "Nobody can sign in: neither COGNITO_USER_POOL_ID nor LOCAL_IDENTITIES is set.", id="bedrock_chat.W001"
         )
     ]
+
+
+@register(Tags.security, deploy=True)
+def console_is_protected(**_: Any) -> list[CheckMessage]:
+    """The console refuses forged forms, and its cookies travel over HTTPS alone.
+
+    Django's own checks (security.W003, W010 to W012 and W016) look for its middleware by name. Ours are subclasses.
+    """
+    messages: list[CheckMessage] = []
+    if not any(issubclass(import_string(path), CsrfViewMiddleware) for path in settings.MIDDLEWARE):
+        messages.append(
+            CheckWarning("MIDDLEWARE has no CSRF middleware: the console takes forged forms.", id="bedrock_chat.W003")
+        )
+    messages += [
+        CheckWarning(f"{setting} is not set: the console's cookie travels without HTTPS.", id="bedrock_chat.W004")
+        for setting in ("SESSION_COOKIE_SECURE", "CSRF_COOKIE_SECURE")
+        if not getattr(settings, setting)
+    ]
+    if not settings.SESSION_COOKIE_HTTPONLY:
+        messages.append(
+            CheckWarning(
+                "SESSION_COOKIE_HTTPONLY is not set: scripts can read the console's session.", id="bedrock_chat.W005"
+            )
+        )
+    return messages

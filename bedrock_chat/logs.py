@@ -23,6 +23,7 @@ from django.http.response import HttpResponseBase
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from bedrock_chat.wire.ids import new_id
+from bedrock_chat.wire.requests import AFTER_RESPONSE
 
 LONGEST_MESSAGE = 300
 
@@ -30,7 +31,7 @@ _SOUND_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _SECRET = re.compile(r"\beyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)*|(?i:\bbearer\s+)[A-Za-z0-9._~+/=-]{8,}")
 _PARAMETER = re.compile(r"<(?:\w+:)?(\w+)>")
 
-logger = structlog.get_logger("bedrock_chat.request")
+logger = logging.getLogger("bedrock_chat.request")
 
 # One dictionary per request, not one context variable per fact: the threads and tasks that work on a request share it.
 # So a stream's line, which is written when the stream ends, contains what was bound meanwhile.
@@ -82,6 +83,24 @@ def _as_json(event: MutableMapping[str, Any], default: Callable[[Any], Any]) -> 
     return orjson.dumps(event, default=default, option=orjson.OPT_NON_STR_KEYS).decode()
 
 
+class CompleteEvent(dict[str, Any]):
+    """An event that has all its fields, in the order in which they are written."""
+
+
+class EventFormatter(structlog.stdlib.ProcessorFormatter):
+    """structlog's formatter, with a short way for complete events.
+
+    For every record structlog copies it and walks its chain of processors. That takes longer than all the rest of a
+    request's line, which needs none of it.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        if isinstance(record.msg, CompleteEvent):
+            render = self.processors[-1]
+            return str(render(None, record.levelname.lower(), dict(record.msg)))
+        return super().format(record)
+
+
 class Tracebacks(logging.Filter):
     """Passes only records with a traceback. Django's other lines about requests repeat ours, with raw paths."""
 
@@ -89,12 +108,14 @@ class Tracebacks(logging.Filter):
         return bool(record.exc_info)
 
 
+_stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
+
 _SHARED: list[Processor] = [
     _with_facts,
     structlog.stdlib.add_logger_name,
     structlog.stdlib.add_log_level,
     structlog.stdlib.PositionalArgumentsFormatter(),
-    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    _stamp,
 ]
 
 
@@ -112,7 +133,7 @@ def configure(*, as_json: bool, level: str) -> dict[str, Any]:
         else structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
     )
     formatter = {
-        "()": structlog.stdlib.ProcessorFormatter,
+        "()": EventFormatter,
         "foreign_pre_chain": _SHARED,
         "processors": [
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
@@ -169,18 +190,22 @@ class AccessLogMiddleware:
         _facts.set(facts)
         response = self.get_response(request)
         response.headers["X-Request-ID"] = request_id
-
-        def write() -> None:
-            match = request.resolver_match
-            route = _template(match.route) if match and match.route else None
-            _write_line(facts, request.method, route, response.status_code, started)
-
+        match = request.resolver_match
+        route = _template(match.route) if match and match.route else None
+        method, status = request.method, response.status_code
         if response.streaming:
             # Django has no public hook for the end of a stream. Facts that are bound until then are logged.
-            response._resource_closers.append(write)  # type: ignore[attr-defined]
+            response._resource_closers.append(  # type: ignore[attr-defined]
+                lambda: _write_line(facts, method, route, status, time.perf_counter() - started)
+            )
+            return response
+        seconds = time.perf_counter() - started
+        _facts.set(None)
+        after_response: list[Callable[[], object]] | None = request.META.get(AFTER_RESPONSE)
+        if after_response is None:
+            _write_line(facts, method, route, status, seconds)
         else:
-            write()
-            _facts.set(None)
+            after_response.append(lambda: _write_line(facts, method, route, status, seconds))
         return response
 
 
@@ -193,18 +218,27 @@ def line(*, method: str, route: str) -> Iterator[Callable[[int], None]]:
     try:
         yield statuses.append
     finally:
-        _write_line(facts, method, route, statuses[-1], started)
+        _write_line(facts, method, route, statuses[-1], time.perf_counter() - started)
         _facts.reset(before)
 
 
-def _write_line(facts: dict[str, Any], method: str | None, route: str | None, status: int, started: float) -> None:
-    line = {
-        "method": method,
-        "route": route,
-        "status": status,
-        "duration_ms": round((time.perf_counter() - started) * 1000, 1),
-    }
-    logger.log(logging.WARNING if status >= 500 else logging.INFO, "request", **(facts | line))
+def _write_line(facts: dict[str, Any], method: str | None, route: str | None, status: int, seconds: float) -> None:
+    level = logging.WARNING if status >= 500 else logging.INFO
+    if not logger.isEnabledFor(level):
+        return
+    event = CompleteEvent(
+        facts,
+        method=method,
+        route=route,
+        status=status,
+        duration_ms=round(seconds * 1000, 1),
+        event="request",
+        logger=logger.name,
+        level="warning" if level == logging.WARNING else "info",
+    )
+    # A record is made here, since logging would look for the calling line in the stack, which nobody reads.
+    record = logging.LogRecord(logger.name, level, __file__, 0, _stamp(logger, "", event), None, None)
+    logger.handle(record)
 
 
 @lru_cache(maxsize=512)

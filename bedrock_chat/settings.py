@@ -146,11 +146,11 @@ MIDDLEWARE = [
     "corsheaders.middleware.CorsMiddleware",
     "bedrock_chat.wire.middleware.WireMiddleware",
     "django.middleware.security.SecurityMiddleware",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
-    "django.contrib.sessions.middleware.SessionMiddleware",
-    "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "django.middleware.csrf.CsrfViewMiddleware",
-    "django.contrib.messages.middleware.MessageMiddleware",
+    "bedrock_chat.console.middleware.PagesStatic",
+    "bedrock_chat.console.middleware.PagesSession",
+    "bedrock_chat.console.middleware.PagesAuthentication",
+    "bedrock_chat.console.middleware.PagesCsrf",
+    "bedrock_chat.console.middleware.PagesMessages",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 TEMPLATES = [
@@ -313,6 +313,7 @@ SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TRUSTED_PROXIES
 X_FRAME_OPTIONS = "DENY"
 CSRF_TRUSTED_ORIGINS = [PUBLIC_BASE_URL]
 SILENCED_SYSTEM_CHECKS = [
+    "security.W003",  # it knows the CSRF middleware by its name alone; bedrock_chat.W003 knows ours too
     "security.W008",  # the proxy terminates TLS, and the contract forbids redirects
     "django_ratelimit.E003",  # a cache per process admits too many; it backs coarse limits, never a quota
     "django_ratelimit.W001",

@@ -29,6 +29,7 @@ from bedrock_chat.wire.requests import CALLER, WireRequest
 CLOSE = (b"connection", b"close")
 REFUSAL = "bedrock_chat.refusal"
 """The environ's key for the ApiError with which a body was refused."""
+FINISH_SECONDS = 0.5
 RESERVED_THREADS = {"/health": 2, "/ready": 4}
 """Path → threads of its own: they answer at once while every other thread waits for something that is away."""
 
@@ -131,6 +132,8 @@ class Application:
                     await send({"type": "lifespan.startup.complete"})
                 case "lifespan.shutdown":
                     await asyncio.to_thread(heartbeat.stop, 0.5)
+                    for bridge in (self.bridge, *self._reserved.values()):
+                        await bridge.finish(FINISH_SECONDS)  # the last requests' log lines
                     for threads in (self.threads, *self._reserved_threads):
                         threads.stop()
                     await send({"type": "lifespan.shutdown.complete"})

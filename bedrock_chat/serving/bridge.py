@@ -20,6 +20,7 @@ from bedrock_chat.serving import answers
 from bedrock_chat.serving.outflow import Outflow
 from bedrock_chat.serving.sending import AsgiMessage, Receive, Send, pump
 from bedrock_chat.wire.errors import ApiError, body_of
+from bedrock_chat.wire.requests import AFTER_RESPONSE
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +31,7 @@ FILE_BLOCK = 256 * 1024
 PIECE = 64 * 1024
 KEPT_HEADERS = (b"access-control-", b"vary", b"x-request-id")
 BODILESS = frozenset({204, 304})
+LOOK_SECONDS = 0.01
 
 
 class FileBlocks:
@@ -119,6 +121,7 @@ class Bridge:
     def __init__(self, threads: ThreadPool, handler: WSGIHandler) -> None:
         self._threads = threads
         self._handler = handler
+        self._finishing = set[int]()  # the threads with something to do after a response
 
     async def handle(self, environ: Environ) -> RawResponse:
         """Have Django answer a request. Cancelling this loses the response but not the work: a turn is still stored."""
@@ -156,8 +159,16 @@ class Bridge:
                 return
         await self._send_small(_in_place_of(raw, answers.too_many()), receive, send, outflow)
 
+    async def finish(self, seconds: float) -> None:
+        """Waits, at most so long, until nothing is left to do after the responses that are sent."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + seconds
+        while self._finishing and loop.time() < end:  # noqa: ASYNC110  threads change the set
+            await asyncio.sleep(LOOK_SECONDS)
+
     async def _send_small(self, raw: RawResponse, receive: Receive, send: Send, outflow: Outflow) -> None:
         if outflow.is_free():  # neither of these waits
+            outflow.join()
             await send(_head(raw))
             await send({"type": "http.response.body", "body": raw.body})
         else:  # behind responses that the client has not taken
@@ -167,17 +178,27 @@ class Bridge:
         """On a thread: answer one request, and then, if this thread stays with its stream, run the stream's tasks."""
         # A thread serves many requests: what one of them binds (log fields, a language) must not reach the next.
         context = contextvars.Context()
+        environ[AFTER_RESPONSE] = []
         try:
             raw = context.run(self._respond, environ, context)
         except BaseException:  # SystemExit too: without a response the client would wait for ever
             logger.exception("A request failed outside of Django's own error handling.")
             environ["wsgi.input"].close()
             raw = raw_error(ApiError())
+        thread = threading.get_ident()
+        self._finishing.add(thread)
         try:
-            deliver(raw)
-        except RuntimeError:  # the loop has ended meanwhile
-            if raw.stream is not None:
-                raw.stream.close()
+            try:
+                deliver(raw)
+            except RuntimeError:  # the loop has ended meanwhile
+                if raw.stream is not None:
+                    raw.stream.close()
+            for task in environ[AFTER_RESPONSE]:
+                task()
+        except Exception:
+            logger.exception("What was left to do after a response failed.")
+        finally:
+            self._finishing.discard(thread)
         if raw.stream is not None:
             raw.stream.serve()
 

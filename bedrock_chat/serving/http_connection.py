@@ -164,7 +164,8 @@ class HttpConnection(HttpToolsProtocol):
         if is_websocket and (has_body or self.parser.get_method() != b"GET"):
             raise _Refused(errors.BadRequest("A WebSocket begins with a GET request that has no body."))
         begin = partial(self.registry.begin, self.transport)
-        extensions: dict[str, Any] = {OUTFLOW: Outflow(self.transport), BEGIN: begin}
+        outflow = Outflow(self.transport, has_body=self.parser.get_method() != b"HEAD")
+        extensions: dict[str, Any] = {OUTFLOW: outflow, BEGIN: begin}
         self.scope["extensions"] = extensions
         if not has_body:
             begin()
@@ -195,6 +196,8 @@ class HttpConnection(HttpToolsProtocol):
     # ---- Responses --------------------------------------------------------------------------------------------------
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: App) -> None:
+        extensions: Any = cycle.scope["extensions"]
+        cycle.transport = extensions[OUTFLOW]
         super()._start_asgi_task(cycle, _without_chunks(cycle, app) if cycle.scope["http_version"] == "1.0" else app)
 
     def on_response_complete(self) -> None:

@@ -19,10 +19,40 @@ LOOKS = 6
 
 
 class Outflow:
-    """The sending half of a connection."""
+    """The sending half of a connection, while one request is answered. Uvicorn writes to it as to a transport."""
 
-    def __init__(self, transport: asyncio.Transport) -> None:
+    _has_body = True
+    _joins = False
+    _head = b""
+
+    def __init__(self, transport: asyncio.Transport, *, has_body: bool = True) -> None:
         self._transport = transport
+        self._has_body = has_body
+
+    def join(self) -> None:
+        """Have the next two writes, the head of a response and its body, go out as one: one system call, one packet.
+
+        The answer to HEAD has one write alone, which goes out by itself.
+        """
+        self._joins = self._has_body
+
+    def write(self, data: bytes | memoryview) -> None:
+        if self._joins:
+            self._joins, self._head = False, bytes(data)
+        elif self._head:
+            head, self._head = self._head, b""
+            self._transport.writelines((head, data))
+        else:
+            self._transport.write(data)
+
+    def close(self) -> None:
+        """Close the connection once all is sent. A head whose body failed goes out alone."""
+        if self._head:
+            self.write(b"")
+        self._transport.close()
+
+    def is_closing(self) -> bool:
+        return self._transport.is_closing()
 
     def is_free(self) -> bool:
         """Whether nothing waits in this process, so that the next bytes go out at once."""

@@ -8,6 +8,10 @@ from django.utils.http import parse_header_parameters
 CALLER = "bedrock_chat.caller"
 """The key of a request's META for whom it comes from, once that is known. What the server holds is counted by it."""
 
+AFTER_RESPONSE = "bedrock_chat.after_response"
+"""The key of a request's META for a list of functions that are called once the client has its response: work that it
+need not wait for. A server that cannot do so sets no list. An open stream has its end for such work."""
+
 
 class WireRequest(WSGIRequest):
     """A request whose text is UTF-8, whatever `charset` its Content-Type claims.

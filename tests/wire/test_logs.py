@@ -2,10 +2,12 @@
 
 import json
 import logging
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import structlog
 from django.test import Client
 
 from bedrock_chat import logs
@@ -157,6 +159,38 @@ def test_debugging_does_not_write_out_what_others_send(name: str) -> None:
     assert logs.configure(as_json=True, level="DEBUG")["loggers"][name]["level"] == "INFO"
     assert logs.configure(as_json=True, level="ERROR")["loggers"][name]["level"] == "ERROR"
     logs.configure(as_json=True, level="INFO")
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+@pytest.mark.parametrize("status", [200, 503])
+def test_the_line_of_a_request_looks_like_any_other_event(as_json: bool, status: int) -> None:
+    """It takes a way of its own to the log, past structlog's processors."""
+    records: list[logging.LogRecord] = []
+    handler = logging.Handler()
+    handler.emit = records.append  # type: ignore[method-assign]
+    facts = {"request_id": "r-1", "user_id": f"Bearer {TOKEN}", "model": "claude", "price": 0.001}
+    line = {"method": "GET", "route": None, "status": status, "duration_ms": 12.3}
+    logging.getLogger().addHandler(handler)
+    try:
+        logs._write_line(facts, "GET", None, status, 0.01234)
+        level = logging.WARNING if status == 503 else logging.INFO
+        structlog.get_logger("bedrock_chat.request").log(level, "request", **facts, **line)
+    finally:
+        logging.getLogger().removeHandler(handler)
+    texts = [re.sub(r"[-0-9]+T[0-9:.]+Z", "TIME", formatter(as_json=as_json).format(record)) for record in records]
+    assert texts[0] == texts[1]
+    assert "TIME" in texts[0]
+    assert "[token]" in texts[0]
+
+
+def test_a_line_below_the_level_is_not_written(written: Lines) -> None:
+    logs.logger.setLevel(logging.WARNING)
+    try:
+        logs._write_line({}, "GET", None, 200, 0.01)
+        logs._write_line({}, "GET", None, 500, 0.01)
+    finally:
+        logs.logger.setLevel(logging.NOTSET)
+    assert [line["status"] for line in written.requests()] == [500]
 
 
 def test_of_djangos_own_lines_about_requests_only_tracebacks_pass() -> None:
