@@ -80,11 +80,7 @@ class Conversation(models.Model):
                 name="conversation_has_one_owner",
             ),
             models.CheckConstraint(condition=~Q(external_id=""), name="conversation_id_not_blank"),
-            models.UniqueConstraint(
-                fields=["user", "external_id"],
-                condition=Q(user__isnull=False),
-                name="conversation_id_unique_per_user",
-            ),
+            models.UniqueConstraint(fields=["user", "external_id"], name="conversation_id_unique_per_user"),
             models.UniqueConstraint(
                 fields=["publication_id", "external_id"],
                 condition=Q(publication_id__isnull=False),

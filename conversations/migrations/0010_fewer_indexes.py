@@ -101,7 +101,6 @@ class Migration(migrations.Migration):
             ],
         ),
         migrations.RunPython(note_last_key, migrations.RunPython.noop),
-        migrations.RemoveConstraint(model_name='conversation', name='conversation_id_unique_per_user'),
         migrations.RemoveConstraint(model_name='conversation', name='conversation_id_unique_per_publication'),
         migrations.RunPython(restore_last_key, migrations.RunPython.noop),
         migrations.AddIndex(
@@ -111,14 +110,6 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name='message',
             index=models.Index(condition=Q(parent__isnull=False), fields=['parent'], name='messages_below_a_message'),
-        ),
-        migrations.AddConstraint(
-            model_name='conversation',
-            constraint=models.UniqueConstraint(
-                condition=Q(user__isnull=False),
-                fields=('user', 'external_id'),
-                name='conversation_id_unique_per_user',
-            ),
         ),
         migrations.AddConstraint(
             model_name='conversation',
