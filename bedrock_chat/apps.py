@@ -1,8 +1,11 @@
 import tempfile
+from importlib import import_module
 from pathlib import Path
 
 from django.apps import AppConfig
 from django.contrib.admin.apps import AdminConfig
+
+from bedrock_chat import optional
 
 
 class BedrockChatConfig(AppConfig):
@@ -50,3 +53,10 @@ class ConsoleConfig(AdminConfig):
     """Django's admin with our site, so that `@admin.register` in every app lands in the console."""
 
     default_site = "bedrock_chat.console.site.Console"
+
+    def ready(self) -> None:
+        # For fields and a test client that nothing here has. With them comes psycopg, also where SQLite is used.
+        with optional.left_out("django.contrib.postgres", "markdown", "pygments", "requests", "yaml"):
+            import_module("rest_framework.compat")
+            import_module("unfold.overrides")
+        super().ready()

@@ -79,13 +79,18 @@ def compared(samples: Rounds) -> dict[str, dict[str, Any]]:
 
 
 def _ratio(rounds: list[tuple[Sample, Sample]], read: Callable[[Sample], float]) -> dict[str, Any]:
-    ratios = [read(ours) / read(theirs) for theirs, ours in rounds]
-    low, middle, high = statistics.quantiles(ratios, n=4, method="inclusive")
+    row = ratio([(read(theirs), read(ours)) for theirs, ours in rounds])
+    return {"ratio": row["ratio"], "spread": row["spread"], "baseMs": row["base"], "changeMs": row["change"]}
+
+
+def ratio(rounds: list[tuple[float, float]]) -> dict[str, Any]:
+    """The ratio ours / theirs: its median over the rounds, its quartiles, and the medians of both sides."""
+    low, middle, high = statistics.quantiles([ours / theirs for theirs, ours in rounds], n=4, method="inclusive")
     return {
         "ratio": round(middle, 3),
         "spread": [round(low, 3), round(high, 3)],
-        "baseMs": round(statistics.median(read(theirs) for theirs, _ in rounds), 3),
-        "changeMs": round(statistics.median(read(ours) for _, ours in rounds), 3),
+        "base": round(statistics.median(theirs for theirs, _ in rounds), 3),
+        "change": round(statistics.median(ours for _, ours in rounds), 3),
     }
 
 
