@@ -58,7 +58,7 @@ class ConsoleConfig(AdminConfig):
 
     def ready(self) -> None:
         # For fields and a test client that nothing here has. With them comes psycopg, also where SQLite is used.
-        with optional.left_out("django.contrib.postgres", "markdown", "pygments", "requests", "yaml"):
-            import_module("rest_framework.compat")
-            import_module("unfold.overrides")
+        with optional.left_out("django.contrib.postgres", "jinja2", "markdown", "pygments", "requests", "yaml"):
+            for library in ("rest_framework.compat", "unfold.overrides", "drf_spectacular.plumbing"):
+                import_module(library)
         super().ready()

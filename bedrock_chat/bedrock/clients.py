@@ -1,11 +1,10 @@
-"""boto3's client of Bedrock, and the mapping of its exceptions to our faults. Every call to Bedrock needs both."""
+"""botocore's client of Bedrock, and the mapping of its exceptions to our faults. Every call to Bedrock needs both."""
 
 import functools
 import os
 import threading
 from typing import Any
 
-import boto3
 import botocore.config
 import botocore.eventstream
 import botocore.exceptions
@@ -65,7 +64,7 @@ def _make_client() -> Any:
         **emulator_options,
     )
     session = _emulator_session() if emulated else new_session()
-    client = session.client(
+    client = session.create_client(
         "bedrock-runtime",
         region_name=settings.BEDROCK_REGION,
         endpoint_url=settings.BEDROCK_ENDPOINT_URL,
@@ -75,21 +74,25 @@ def _make_client() -> Any:
     return client
 
 
-def new_session() -> Any:
-    """A session of this machine's AWS configuration. What it asks by itself, STS for credentials, has time-outs too."""
-    core = botocore.session.get_session()
-    core.set_default_client_config(CREDENTIALS_TIMEOUTS)
-    return boto3.session.Session(botocore_session=core)
+def new_session() -> botocore.session.Session:
+    """A session of this machine's AWS configuration. What it asks by itself, STS for credentials, has time-outs too.
+
+    botocore's own: boto3's makes the same clients, and costs 50 ms and 5 MB for what it can do beside that.
+    """
+    session = botocore.session.get_session()
+    session.set_default_client_config(CREDENTIALS_TIMEOUTS)
+    return session
 
 
 @functools.cache
-def _emulator_session() -> Any:
+def _emulator_session() -> botocore.session.Session:
     """A session that reads nothing of this machine's AWS configuration: no credentials, no profile, no files."""
     no_file = (None, None, os.devnull, None)
-    core = botocore.session.Session(
+    session = botocore.session.Session(
         session_vars={"profile": (None, None, None, None), "config_file": no_file, "credentials_file": no_file}
     )
-    return boto3.session.Session("emulator", "emulator", botocore_session=core)
+    session.set_credentials("emulator", "emulator")
+    return session
 
 
 # ---- Faults ---------------------------------------------------------------------------------------------------------
@@ -108,7 +111,7 @@ _CREDENTIALS = (
 
 
 def fault_of(error: Exception) -> faults.ModelFault | None:
-    """The fault for an exception of boto3, botocore or urllib3. While a stream is read, urllib3's arrive unwrapped.
+    """The fault for an exception of botocore or urllib3. While a stream is read, urllib3's arrive unwrapped.
 
     None for every other exception: it is a mistake in our own code and must not be reported as a fault of Bedrock.
     """

@@ -164,7 +164,7 @@ class SecureConnectionPool(_Releasing, AWSHTTPSConnectionPool):
 
 
 def install(client: Any) -> None:
-    """Makes a boto3 client use connections that can be interrupted.
+    """Makes a client of botocore use connections that can be interrupted.
 
     botocore has no public interface to its connections, so this uses a private one. The requirements pin botocore's
     version, and tests interrupt real calls.

@@ -147,7 +147,7 @@ def _report(fault: faults.ModelFault, request: ModelRequest) -> None:
 def _once(request: ModelRequest, progress: _Progress, interrupt: Interruption, *, stream: bool) -> Generator[Event]:
     """One try: sends the request and yields the events of its answer, without `Closed`.
 
-    Exceptions of boto3, botocore and urllib3 become faults; mistakes of our own code are raised as they are. A stream
+    Exceptions of botocore and urllib3 become faults; mistakes of our own code are raised as they are. A stream
     is closed however the try ends.
     """
     try:

@@ -1,4 +1,4 @@
-"""Blobs in an S3 bucket, through boto3: the operations that `blobs` needs of a storage, and URLs that expire."""
+"""Blobs in an S3 bucket, through botocore: the operations that `blobs` needs of a storage, and URLs that expire."""
 
 import functools
 import re
@@ -37,7 +37,7 @@ class StorageUnavailable(ServiceUnavailable):
 
 
 class S3Files(Storage):
-    """Objects of a bucket, under a prefix. boto3 finds credentials, region and endpoint itself
+    """Objects of a bucket, under a prefix. botocore finds credentials, region and endpoint itself
     (`AWS_REGION`, `AWS_ENDPOINT_URL_S3`, a profile, a role).
 
     An operation takes `timeout` seconds in total, retries and bodies included (a pause between retries, two seconds at
@@ -53,8 +53,8 @@ class S3Files(Storage):
     def _client(self) -> Any:
         """Made at first use, and thread-safe from then on.
 
-        By default boto3 signs addresses the old way in some regions, and names S3's global host in nearly all. S3
-        refuses or redirects such an address. For a host that is not Amazon's, boto3 and its profile decide, and the
+        By default botocore signs addresses the old way in some regions, and names S3's global host in nearly all. S3
+        refuses or redirects such an address. For a host that is not Amazon's, botocore and its profile decide, and the
         bucket is part of the path, since few of those hosts resolve a bucket's name.
         """
         regional: Any = {"us_east_1_regional_endpoint": "regional"}
@@ -66,7 +66,7 @@ class S3Files(Storage):
             signature_version="s3v4",
             s3=regional,
         )
-        make_client = functools.partial(clients.new_session().client, "s3", region_name=self._region)
+        make_client = functools.partial(clients.new_session().create_client, "s3", region_name=self._region)
         client = make_client(config=config)
         if AMAZONS_HOST.fullmatch(urlsplit(client.meta.endpoint_url).hostname or ""):
             regional["addressing_style"] = "virtual"

@@ -128,6 +128,6 @@ def test_a_fault_of_s3_is_a_503_and_a_wrong_permission_is_not(
 def test_what_asks_for_credentials_has_time_outs_too() -> None:
     from bedrock_chat.bedrock import clients
 
-    config = clients.new_session().client("sts", region_name="us-east-1").meta.config
+    config = clients.new_session().create_client("sts", region_name="us-east-1").meta.config
     assert config.connect_timeout + config.read_timeout < 10
     assert config.retries["total_max_attempts"] == 2
