@@ -10,7 +10,7 @@ def main() -> None:
     try:
         from django.core.exceptions import ImproperlyConfigured
 
-        from bedrock_chat import commands
+        from bedrock_chat.start import commands
     except ImportError:
         sys.exit("Django is not installed here: run `make run` once, or `pip install -r requirements.txt`.")
     try:

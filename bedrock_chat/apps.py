@@ -5,7 +5,7 @@ from pathlib import Path
 from django.apps import AppConfig
 from django.contrib.admin.apps import AdminConfig
 
-from bedrock_chat import optional
+from bedrock_chat.start import optional
 
 
 class BedrockChatConfig(AppConfig):
@@ -35,7 +35,7 @@ class BedrockChatConfig(AppConfig):
             "database", dependency=waiting.database, check=ask_database, folder=connections.database_folder
         )
         if settings.REDIS_URL:
-            from bedrock_chat.process import redis_client  # 50 ms, 4 MB
+            from bedrock_chat.process import redis_client  # it takes 4 MB
 
             readiness.register("cache", dependency=redis_client.REDIS, check=redis_client.ping)
         else:

@@ -20,7 +20,7 @@ import orjson
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from bedrock_chat import optional
+from bedrock_chat.start import optional
 from bedrock_chat.wire.ids import new_id
 
 with optional.left_out("rich", "better_exceptions"):  # for coloured tracebacks, which no log has: 60 ms and 4 MB

@@ -5,6 +5,7 @@ import os
 import threading
 from typing import Any
 
+import botocore
 import botocore.config
 import botocore.eventstream
 import botocore.exceptions
@@ -15,7 +16,7 @@ from django.conf import settings
 
 from bedrock_chat.bedrock import faults, interruption
 
-USER_AGENT = "bedrock-chat"
+USER_AGENT = f"bedrock-chat Botocore/{botocore.__version__}"
 CREDENTIALS_TIMEOUTS = botocore.config.Config(
     connect_timeout=3, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 2}
 )

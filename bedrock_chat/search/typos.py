@@ -27,8 +27,8 @@ def corrections(word: str, vocabulary: Collection[str]) -> list[str]:
     near = [other for other in vocabulary if abs(len(other) - len(word)) <= allowed]
     if not allowed or not near:
         return []
-    from rapidfuzz import process  # 10 ms, 2.5 MB
-    from rapidfuzz.distance import OSA
+    from rapidfuzz import process  # noqa: PLC0415  it takes 2.4 MB
+    from rapidfuzz.distance import OSA  # noqa: PLC0415
 
     matches = process.extract(word, near, scorer=OSA.distance, score_cutoff=allowed, limit=None)
     words = [

@@ -41,6 +41,16 @@ def test_the_comparison_of_revisions_prints_a_ratio_and_its_spread_for_each_figu
 
 
 @pytest.mark.slow
+def test_the_benchmark_of_starts_prints_cpu_and_memory_against_another_revision() -> None:
+    figures = quick("tests.bench.start", "HEAD")["figures"]
+    assert figures.keys() == {"serveCpuMs", "checkCpuMs", "residentMB"}
+    for figure in figures.values():
+        low, high = figure["spread"]
+        assert 0.05 < low <= figure["ratio"] <= high < 20
+        assert figure["base"] > 10
+
+
+@pytest.mark.slow
 def test_the_benchmark_of_streams_prints_its_ratios() -> None:
     figures = quick("tests.bench.streams")
     assert figures["size"] == "quick"
