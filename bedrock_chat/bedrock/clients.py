@@ -14,7 +14,7 @@ import botocore.session
 import urllib3.exceptions
 from django.conf import settings
 
-from bedrock_chat.bedrock import faults, interruption
+from bedrock_chat.bedrock import faults, interruption, service_models
 
 USER_AGENT = f"bedrock-chat Botocore/{botocore.__version__}"
 CREDENTIALS_TIMEOUTS = botocore.config.Config(
@@ -81,6 +81,7 @@ def new_session() -> botocore.session.Session:
     botocore's own: boto3's makes the same clients, and costs 50 ms and 5 MB for what it can do beside that.
     """
     session = botocore.session.get_session()
+    service_models.install(session)
     session.set_default_client_config(CREDENTIALS_TIMEOUTS)
     return session
 
@@ -92,6 +93,7 @@ def _emulator_session() -> botocore.session.Session:
     session = botocore.session.Session(
         session_vars={"profile": (None, None, None, None), "config_file": no_file, "credentials_file": no_file}
     )
+    service_models.install(session)
     session.set_credentials("emulator", "emulator")
     return session
 

@@ -21,6 +21,7 @@ UNUSED_AT_START = {
     "PIL",  # with the first image
     "bedrock_chat.bedrock.emulator",  # in a process of its own
     "boto3",  # never: botocore makes the clients
+    "cryptography",  # with the first token
     "django.contrib.postgres",  # never: only unfold and DRF look for it
     "jinja2",  # never: only Django's test client looks for it
     "psycopg",  # on PostgreSQL
