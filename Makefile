@@ -6,7 +6,7 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python; d
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help run test test-slow check openapi bench bench-compare bench-stream bench-jobs bench-histories bench-search soak requirements clean
+.PHONY: help run test test-slow check openapi bench bench-compare bench-start bench-stream bench-jobs bench-histories bench-search soak requirements clean
 
 help: ## Says what each target does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -40,6 +40,10 @@ bench: $(VENV)/.dev ## Prints ratios measured in one run, as JSON (BENCH="--lite
 bench-compare: $(VENV)/.dev ## Prints this checkout's figures against another revision's (BASE=rev COMPARE="--rounds 20 --postgresql")
 	@test -n "$(BASE)" || { echo "BASE names the revision to compare with: make bench-compare BASE=HEAD~1"; exit 1; }
 	@$(BIN)/python -m tests.bench.compare $(BASE) $(COMPARE)
+
+bench-start: $(VENV)/.dev ## Prints what a start costs against another revision, as JSON (BASE=rev)
+	@test -n "$(BASE)" || { echo "BASE names the revision to compare with: make bench-start BASE=HEAD~1"; exit 1; }
+	@$(BIN)/python -m tests.bench.start $(BASE)
 
 bench-stream: $(VENV)/.dev ## Prints what streams cost, measured in one run, as JSON
 	@$(BIN)/python -m tests.bench.streams

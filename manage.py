@@ -9,11 +9,12 @@ def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "bedrock_chat.settings")
     try:
         from django.core.exceptions import ImproperlyConfigured
-        from django.core.management import execute_from_command_line
+
+        from bedrock_chat.start import commands
     except ImportError:
         sys.exit("Django is not installed here: run `make run` once, or `pip install -r requirements.txt`.")
     try:
-        execute_from_command_line(sys.argv)
+        commands.execute(sys.argv)
     except ImproperlyConfigured as error:
         sys.exit(f"Configuration: {error}")
 

@@ -1,8 +1,11 @@
 import tempfile
+from importlib import import_module
 from pathlib import Path
 
 from django.apps import AppConfig
 from django.contrib.admin.apps import AdminConfig
+
+from bedrock_chat.start import optional
 
 
 class BedrockChatConfig(AppConfig):
@@ -22,7 +25,7 @@ class BedrockChatConfig(AppConfig):
         from bedrock_chat.identity import erasing, exporting, jwks
         from bedrock_chat.jobs import worker
         from bedrock_chat.ledger import persons
-        from bedrock_chat.process import readiness, redis_client, startup
+        from bedrock_chat.process import readiness, startup
 
         def ask_database() -> int:
             migrated.require_migrations()
@@ -32,6 +35,8 @@ class BedrockChatConfig(AppConfig):
             "database", dependency=waiting.database, check=ask_database, folder=connections.database_folder
         )
         if settings.REDIS_URL:
+            from bedrock_chat.process import redis_client  # it takes 4 MB
+
             readiness.register("cache", dependency=redis_client.REDIS, check=redis_client.ping)
         else:
             readiness.register("cache")
@@ -50,3 +55,10 @@ class ConsoleConfig(AdminConfig):
     """Django's admin with our site, so that `@admin.register` in every app lands in the console."""
 
     default_site = "bedrock_chat.console.site.Console"
+
+    def ready(self) -> None:
+        # For fields and a test client that nothing here has. With them comes psycopg, also where SQLite is used.
+        with optional.left_out("django.contrib.postgres", "jinja2", "markdown", "pygments", "requests", "yaml"):
+            for library in ("rest_framework.compat", "unfold.overrides", "drf_spectacular.plumbing"):
+                import_module(library)
+        super().ready()

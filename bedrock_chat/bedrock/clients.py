@@ -14,7 +14,7 @@ import botocore.session
 import urllib3.exceptions
 from django.conf import settings
 
-from bedrock_chat.bedrock import faults, interruption
+from bedrock_chat.bedrock import faults, interruption, service_models
 
 USER_AGENT = "bedrock-chat"
 CREDENTIALS_TIMEOUTS = botocore.config.Config(
@@ -78,6 +78,7 @@ def _make_client() -> Any:
 def new_session() -> Any:
     """A session of this machine's AWS configuration. What it asks by itself, STS for credentials, has time-outs too."""
     core = botocore.session.get_session()
+    service_models.install(core)
     core.set_default_client_config(CREDENTIALS_TIMEOUTS)
     return boto3.session.Session(botocore_session=core)
 
@@ -89,6 +90,7 @@ def _emulator_session() -> Any:
     core = botocore.session.Session(
         session_vars={"profile": (None, None, None, None), "config_file": no_file, "credentials_file": no_file}
     )
+    service_models.install(core)
     return boto3.session.Session("emulator", "emulator", botocore_session=core)
 
 

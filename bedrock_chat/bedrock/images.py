@@ -1,14 +1,13 @@
 """What an image is: its true format and its size in pixels, by its bytes. Only the header is read."""
 
+import functools
 import io
 import struct
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from PIL import Image, ImageFile
-from PIL.GifImagePlugin import GifImageFile
-from PIL.JpegImagePlugin import JpegImageFile
-from PIL.PngImagePlugin import PngImageFile
-from PIL.WebPImagePlugin import WebPImageFile
+if TYPE_CHECKING:
+    from PIL.ImageFile import ImageFile
 
 FORMATS = ("gif", "jpeg", "png", "webp")
 """Converse's formats of images."""
@@ -38,10 +37,11 @@ def read_header(body: bytes) -> Header:
     by another name than a JPEG, and warns of images that are too large to be decoded, which nobody does here.
     """
     form = _form(body)
+    readers, damages = _pillow()
     try:
-        with _READERS[form](io.BytesIO(body)) as image:
+        with readers[form](io.BytesIO(body)) as image:
             return Header(form, *image.size)
-    except _DAMAGES:
+    except damages:
         raise NotAnImage(f"The header of this {form} is damaged.") from None
 
 
@@ -57,23 +57,34 @@ def _form(body: bytes) -> str:
     raise NotAnImage("This is no image of a known format.")
 
 
-_DAMAGES = (
-    OSError,
-    EOFError,
-    IndexError,
-    KeyError,
-    OverflowError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-    struct.error,
-    Image.DecompressionBombError,  # of a GIF whose first frame is beyond all measure
-)
-"""What Pillow's readers raise over a damaged header."""
+@functools.cache
+def _pillow() -> tuple[dict[str, type["ImageFile"]], tuple[type[Exception], ...]]:
+    """Pillow's readers by format, and what they raise over a damaged header.
 
-_READERS: dict[str, type[ImageFile.ImageFile]] = {
-    "gif": GifImageFile,
-    "jpeg": JpegImageFile,
-    "png": PngImageFile,
-    "webp": WebPImageFile,
-}
+    They are imported with the first image: Pillow takes 3 MB.
+    """
+    from PIL.GifImagePlugin import GifImageFile  # noqa: PLC0415
+    from PIL.Image import DecompressionBombError  # noqa: PLC0415
+    from PIL.JpegImagePlugin import JpegImageFile  # noqa: PLC0415
+    from PIL.PngImagePlugin import PngImageFile  # noqa: PLC0415
+    from PIL.WebPImagePlugin import WebPImageFile  # noqa: PLC0415
+
+    readers: dict[str, type[ImageFile]] = {
+        "gif": GifImageFile,
+        "jpeg": JpegImageFile,
+        "png": PngImageFile,
+        "webp": WebPImageFile,
+    }
+    damages = (
+        OSError,
+        EOFError,
+        IndexError,
+        KeyError,
+        OverflowError,
+        SyntaxError,
+        TypeError,
+        ValueError,
+        struct.error,
+        DecompressionBombError,  # of a GIF whose first frame is beyond all measure
+    )
+    return readers, damages

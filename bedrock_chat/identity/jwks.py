@@ -9,13 +9,14 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
-
-import jwt
+from typing import TYPE_CHECKING, Any, Protocol
 
 from bedrock_chat.database.connections import release_connection
 from bedrock_chat.resilience.deadlines import hang_up_after, within
 from bedrock_chat.resilience.dependencies import Dependency
+
+if TYPE_CHECKING:
+    import jwt
 
 logger = logging.getLogger(__name__)
 
@@ -34,11 +35,13 @@ class KeysUnavailable(Exception):
 class KeySource(Protocol):
     """Finds the public key of a `kid`, or None where there is none. Raises KeysUnavailable where nobody can tell."""
 
-    def key(self, kid: str) -> jwt.PyJWK | None: ...
+    def key(self, kid: str) -> "jwt.PyJWK | None": ...
 
 
-def parse(document: Mapping[str, Any]) -> dict[str, jwt.PyJWK]:
+def parse(document: Mapping[str, Any]) -> "dict[str, jwt.PyJWK]":
     """The RS256 signing keys of a JWKS document by `kid`; each key of another kind is left out."""
+    import jwt  # noqa: PLC0415  cryptography comes with it: 8 MB
+
     keys: dict[str, jwt.PyJWK] = {}
     for entry in document["keys"]:
         if not isinstance(entry, dict) or not isinstance(entry.get("kid"), str):
@@ -65,7 +68,7 @@ class CachedKeys:
 
     def __init__(
         self,
-        load: Callable[[], dict[str, jwt.PyJWK]],
+        load: "Callable[[], dict[str, jwt.PyJWK]]",
         *,
         stale_seconds: float,
         fresh_seconds: float = FRESH_SECONDS,
@@ -87,7 +90,7 @@ class CachedKeys:
         self._finished_loads = 0
         self._logged_at = float("-inf")
 
-    def key(self, kid: str) -> jwt.PyJWK | None:
+    def key(self, kid: str) -> "jwt.PyJWK | None":
         if not self._are_usable():
             self._load_first()
             return self._keys.get(kid)
@@ -168,7 +171,7 @@ class CachedKeys:
 IDENTITY = Dependency("The address of the tokens' keys")
 
 
-def fetch(url: str, *, timeout: float) -> dict[str, jwt.PyJWK]:
+def fetch(url: str, *, timeout: float) -> "dict[str, jwt.PyJWK]":
     """Loads a JWKS document over HTTP within `timeout` seconds in total, whatever of it is slow.
 
     Raises OSError and ValueError; the latter also for a document without a usable key. It would lock everybody out,

@@ -7,16 +7,8 @@ import json
 import secrets
 import time
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jwt
-from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    load_pem_private_key,
-)
 from django.conf import settings
 from django.core.management.base import CommandError
 from django.db import IntegrityError, transaction
@@ -30,6 +22,9 @@ from bedrock_chat.identity.caller import ADMIN, CREATING_BOT_ALLOWED, PUBLISH_AL
 from bedrock_chat.identity.models import SigningKey, User
 from bedrock_chat.wire import errors
 from bedrock_chat.wire.ids import new_id
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric import rsa
 
 FIRST_KEY = "local-1"
 OPERATOR = "operator"
@@ -49,12 +44,22 @@ def signing_key() -> SigningKey:
 
 def new_key() -> SigningKey:
     """A first key, not stored yet."""
+    from cryptography.hazmat.primitives.asymmetric import rsa  # noqa: PLC0415  cryptography takes 8 MB
+    from cryptography.hazmat.primitives.serialization import (  # noqa: PLC0415
+        Encoding,
+        NoEncryption,
+        PrivateFormat,
+    )
+
     private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
     return SigningKey(kid=FIRST_KEY, private_key=pem)
 
 
-def _private_key(key: SigningKey) -> rsa.RSAPrivateKey:
+def _private_key(key: SigningKey) -> "rsa.RSAPrivateKey":
+    from cryptography.hazmat.primitives.asymmetric import rsa  # noqa: PLC0415  cryptography takes 8 MB
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key  # noqa: PLC0415
+
     # Our own key needs no validation, which takes a thousand times as long as loading it.
     loaded = load_pem_private_key(key.private_key.encode(), password=None, unsafe_skip_rsa_key_validation=True)
     assert isinstance(loaded, rsa.RSAPrivateKey)
@@ -63,6 +68,8 @@ def _private_key(key: SigningKey) -> rsa.RSAPrivateKey:
 
 def jwks_document() -> dict[str, list[dict[str, Any]]]:
     """The public keys, as a JWKS document."""
+    import jwt  # noqa: PLC0415  cryptography comes with it: 8 MB
+
     keys = []
     for key in SigningKey.objects.all():
         public = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(_private_key(key).public_key()))
@@ -126,6 +133,8 @@ def issue_token(username: str, groups: Iterable[str] = (), *, days: float = 30, 
     }
     if groups:
         claims["cognito:groups"] = groups
+    import jwt  # noqa: PLC0415  cryptography comes with it: 8 MB
+
     return jwt.encode(claims, _private_key(key), algorithm="RS256", headers={"kid": key.kid})
 
 

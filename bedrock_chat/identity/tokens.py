@@ -9,13 +9,15 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard
 
-import jwt
 from django.conf import settings
 
 from bedrock_chat.database.text import is_storable
 from bedrock_chat.identity import jwks, local
+
+if TYPE_CHECKING:
+    import jwt
 
 LEEWAY_SECONDS = 10  # the clocks of the pool and of this server differ; the cache of claims allows as much
 LONGEST_TOKEN = 16_384  # characters
@@ -81,6 +83,8 @@ class TokenVerifier:
         2. All that needs no key is judged, so that an expired token is one even while no key can be loaded.
         3. The key verifies the signature.
         """
+        import jwt  # noqa: PLC0415  cryptography comes with it: 8 MB
+
         if len(token) > LONGEST_TOKEN:
             raise InvalidToken("The token is too long")
         try:
@@ -114,11 +118,13 @@ class TokenVerifier:
         return claims
 
 
-def _decode(token: str, trusted: TrustedIssuer, key: jwt.PyJWK | None = None) -> dict[str, Any]:
+def _decode(token: str, trusted: TrustedIssuer, key: "jwt.PyJWK | None" = None) -> dict[str, Any]:
     """The token's payload, its times, audience and issuer checked; with a key its signature too.
 
     Raises jwt.PyJWTError, and for odd payloads whatever PyJWT lets through: ValueError, TypeError, RecursionError …
     """
+    import jwt  # noqa: PLC0415
+
     payload: dict[str, Any] = jwt.decode(
         token,
         key or "",

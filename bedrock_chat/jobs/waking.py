@@ -15,10 +15,8 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
-import psycopg
 from django.db import connection
 
-from bedrock_chat.database.postgresql.connection import BoundedConnection
 from bedrock_chat.jobs.queue import CHANNEL
 
 logger = logging.getLogger(__name__)
@@ -62,7 +60,7 @@ def _for_ever(listen: Callable[[Callable[[], object]], None], wake: Callable[[],
     while True:
         try:
             listen(wake)
-        except (psycopg.Error, sqlite3.Error, OSError) as error:
+        except (connection.Database.Error, OSError) as error:  # type: ignore[attr-defined]  # psycopg or sqlite3
             logger.warning("jobs are looked for every second for now: %s", type(error).__name__)
         time.sleep(PAUSE_SECONDS)
         wake()
@@ -73,6 +71,8 @@ def _listen(wake: Callable[[], object]) -> None:
 
     A server that stands still says nothing either, so after a while of silence it is asked whether it is there.
     """
+    from bedrock_chat.database.postgresql.connection import BoundedConnection  # noqa: PLC0415  psycopg takes 10 MB
+
     parameters: dict[str, Any] = {
         name: value
         for name, value in connection.get_connection_params().items()

@@ -4,9 +4,6 @@ import re
 from collections.abc import Collection
 from typing import Final
 
-from rapidfuzz import process
-from rapidfuzz.distance import OSA
-
 SHORTEST: Final = 3
 LONG: Final = 6
 MOST_CORRECTIONS: Final = 5
@@ -30,6 +27,9 @@ def corrections(word: str, vocabulary: Collection[str]) -> list[str]:
     near = [other for other in vocabulary if abs(len(other) - len(word)) <= allowed]
     if not allowed or not near:
         return []
+    from rapidfuzz import process  # noqa: PLC0415  it takes 2.4 MB
+    from rapidfuzz.distance import OSA  # noqa: PLC0415
+
     matches = process.extract(word, near, scorer=OSA.distance, score_cutoff=allowed, limit=None)
     words = [
         (int(distance), other[:1] != word[:1], other) for other, distance, _ in matches if not _DIGIT.search(other)

@@ -11,16 +11,17 @@ import threading
 import time
 from collections.abc import AsyncGenerator, Callable
 from functools import cache, partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import redis.asyncio
 from django.conf import settings
 
-from bedrock_chat.process import redis_client
 from bedrock_chat.wire.renderers import dumps
 from conversations.streaming.events import decoded, encoded
 from conversations.streaming.log import Batch, Log
 from conversations.turn.leases import HOLDER
+
+if TYPE_CHECKING:
+    import redis.asyncio
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +55,8 @@ async def follow(holder: str, question_pk: int, attempt: int, offset: int) -> As
 
     Raises Gap if events are missing or `offset` is beyond the end, and RedisError.
     """
+    from bedrock_chat.process import redis_client  # noqa: PLC0415  redis-py takes 4 MB
+
     name, last_id = _stream(holder, question_pk, attempt), "0"
     async with redis_client.connect_async() as client:
         await _wait_for_stream(client, name)
@@ -76,7 +79,7 @@ async def follow(holder: str, question_pk: int, attempt: int, offset: int) -> As
                     return
 
 
-async def _wait_for_stream(client: redis.asyncio.Redis, name: str) -> None:
+async def _wait_for_stream(client: "redis.asyncio.Redis", name: str) -> None:
     """Waits until a stream is there: a turn that has just begun is in Redis a moment later.
 
     Raises Gap if it does not appear, because then nobody listened to the turn.
@@ -142,6 +145,8 @@ class Publisher:
         """
         published: dict[str, int] = {}
         ended: list[str] = []
+        from bedrock_chat.process import redis_client  # noqa: PLC0415  redis-py takes 4 MB
+
         with redis_client.shared().pipeline(transaction=False) as pipeline:
             for name, log in news.items():
                 is_over = log.ended  # read before the events, so that none is missed once it is true

@@ -10,7 +10,6 @@ from collections.abc import AsyncGenerator
 from functools import partial
 
 from django.conf import settings
-from redis.exceptions import RedisError
 
 from bedrock_chat.database.connections import database_now
 from bedrock_chat.identity.caller import Caller
@@ -49,6 +48,8 @@ async def _follow(actor: Caller, question: Message, offset: int) -> AsyncGenerat
     """
     end = _end_of(actor, question)
     if settings.REDIS_URL:
+        from redis.exceptions import RedisError  # noqa: PLC0415  redis-py takes 4 MB
+
         with contextlib.suppress(relay.Gap, RedisError):
             async for batch in _relayed(end, question, offset):
                 yield batch

@@ -10,9 +10,7 @@ import time
 from functools import cache
 
 from django.conf import settings
-from redis.exceptions import RedisError
 
-from bedrock_chat.process import redis_client
 from conversations.turn import registry
 from conversations.turn.leases import HOLDER
 
@@ -30,6 +28,10 @@ def request_stop(holder: str, question_pk: int, attempt: int) -> None:
     """Asks the process `holder`, which runs a turn, to stop it. Does nothing without Redis."""
     if not settings.REDIS_URL:
         return
+    from redis.exceptions import RedisError  # noqa: PLC0415  redis-py takes 4 MB
+
+    from bedrock_chat.process import redis_client  # noqa: PLC0415
+
     try:
         redis_client.shared().publish(f"{CHANNEL}:{holder}", f"{question_pk} {attempt}")
     except RedisError as error:
@@ -56,6 +58,10 @@ def _listening() -> threading.Thread:
 
 def _listen() -> None:
     """Stops the turns that messages name, until the process ends. After an error it pauses and connects again."""
+    from redis.exceptions import RedisError  # noqa: PLC0415  redis-py takes 4 MB
+
+    from bedrock_chat.process import redis_client  # noqa: PLC0415
+
     while True:
         try:
             client = redis_client.connect(health_check_interval=PING_SECONDS)

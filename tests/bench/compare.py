@@ -100,12 +100,23 @@ def _ratio(rounds: list[tuple[Sample, Sample]], figure: Figure) -> dict[str, Any
     pairs = [(theirs, ours) for theirs, ours in values if theirs is not None and ours is not None]
     if len(pairs) < len(rounds):
         return {}
-    low, middle, high = statistics.quantiles([ours / theirs for theirs, ours in pairs], n=4, method="inclusive")
+    row = ratio(pairs)
+    return {
+        "ratio": row["ratio"],
+        "spread": row["spread"],
+        f"base{figure.unit}": row["base"],
+        f"change{figure.unit}": row["change"],
+    }
+
+
+def ratio(rounds: list[tuple[float, float]]) -> dict[str, Any]:
+    """The ratio ours / theirs: its median over the rounds, its quartiles, and the medians of both sides."""
+    low, middle, high = statistics.quantiles([ours / theirs for theirs, ours in rounds], n=4, method="inclusive")
     return {
         "ratio": round(middle, 3),
         "spread": [round(low, 3), round(high, 3)],
-        f"base{figure.unit}": round(statistics.median(theirs for theirs, _ in pairs), 3),
-        f"change{figure.unit}": round(statistics.median(ours for _, ours in pairs), 3),
+        "base": round(statistics.median(theirs for theirs, _ in rounds), 3),
+        "change": round(statistics.median(ours for _, ours in rounds), 3),
     }
 
 

@@ -84,6 +84,16 @@ def test_a_comparison_in_a_leg_that_does_not_exist_is_refused() -> None:
 
 
 @pytest.mark.slow
+def test_the_benchmark_of_starts_prints_cpu_and_memory_against_another_revision() -> None:
+    figures = quick("tests.bench.start", "HEAD")["figures"]
+    assert figures.keys() == {"serveCpuMs", "checkCpuMs", "residentMB"}
+    for figure in figures.values():
+        low, high = figure["spread"]
+        assert 0.05 < low <= figure["ratio"] <= high < 20
+        assert figure["base"] > 10
+
+
+@pytest.mark.slow
 def test_the_benchmark_of_streams_prints_its_ratios() -> None:
     figures = quick("tests.bench.streams")
     assert figures["size"] == "quick"
