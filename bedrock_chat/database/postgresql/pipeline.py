@@ -1,0 +1,98 @@
+"""Several statements in one round trip to PostgreSQL, on libpq itself.
+
+psycopg has a pipeline mode of its own, which talks to the server after each statement: four statements in it took 70 µs
+of CPU each, a statement alone 110 and, sent from here, 40. Four together take 12 µs each from here. The statements are
+not prepared, so a pooler between this process and the server may give each transaction another connection.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import psycopg
+from psycopg import abc, pq
+from psycopg.adapt import PyFormat, Transformer
+from psycopg.waiting import Ready, Wait
+
+Statement = tuple[bytes, Sequence[Any]]
+"""SQL with `$1`, `$2` and so on, and the values that these stand for."""
+Outcome = tuple[list[tuple[Any, ...]], int]
+"""The rows that a statement returns, and how many rows it has written or read."""
+
+BEGIN: Statement = (b"BEGIN", ())
+
+
+def is_possible() -> bool:
+    """Whether libpq is new enough: 14 or later."""
+    return psycopg.capabilities.has_pipeline()
+
+
+@lru_cache(maxsize=256)
+def numbered(sql: str) -> bytes:
+    """SQL with `$1`, `$2` and so on in place of each `%s`."""
+    first, *others = sql.split("%s")
+    return "".join([first, *(f"${number}{text}" for number, text in enumerate(others, 1))]).encode()
+
+
+def run(connection: psycopg.Connection[Any], statements: Sequence[Statement]) -> list[Outcome]:
+    """Runs the statements one after the other on the server, and waits once, for all of them.
+
+    If one fails, the server skips those after it, and its error is raised. Without a transaction around them they are
+    one of their own. The bound on every wait holds for all together (`BoundedConnection.wait`).
+    """
+    with connection.lock:
+        pgconn = connection.pgconn
+        begins = not connection.autocommit and pgconn.transaction_status == pq.TransactionStatus.IDLE
+        sent = [BEGIN, *statements] if begins else statements
+        transformer = Transformer(connection)
+        dumped = [_dumped(values, transformer) for _, values in sent]
+        pgconn.enter_pipeline_mode()
+        try:
+            for (sql, _), (values, types, formats) in zip(sent, dumped, strict=True):
+                pgconn.send_query_params(sql, values, param_types=types, param_formats=formats)
+            pgconn.pipeline_sync()
+            results = connection.wait(_exchange(pgconn))
+            pgconn.exit_pipeline_mode()
+        except BaseException:
+            pgconn.finish()  # answers may still come, and nobody would know which statement they belong to
+            raise
+        for result in results:
+            if result.status == pq.ExecStatus.FATAL_ERROR:
+                raise psycopg.errors.error_from_result(result, encoding=connection.info.encoding)
+        return [_outcome(result, transformer) for result in results[len(sent) - len(statements) :]]
+
+
+def _dumped(values: Sequence[Any], transformer: abc.Transformer) -> tuple[Any, Any, Any]:
+    """The values as libpq takes them, their types and their formats. Raises DataError."""
+    if not values:
+        return None, None, None
+    dumped = transformer.dump_sequence(values, [PyFormat.AUTO] * len(values))
+    return dumped, transformer.types, transformer.formats
+
+
+def _exchange(pgconn: pq.abc.PGconn) -> abc.PQGen[list[pq.abc.PGresult]]:
+    """Sends what is queued, and takes the results, one for each statement. psycopg waits for what this yields."""
+    while pgconn.flush():  # the server may have to be heard before it takes more
+        if (yield Wait.RW) & Ready.R:
+            pgconn.consume_input()
+    results: list[pq.abc.PGresult] = []
+    while True:
+        while pgconn.is_busy():
+            yield Wait.R
+            pgconn.consume_input()
+        result = pgconn.get_result()
+        if result is None:  # after each statement's result
+            if pgconn.status == pq.ConnStatus.BAD:
+                raise psycopg.OperationalError("the connection is lost")
+        elif result.status == pq.ExecStatus.PIPELINE_SYNC:
+            return results
+        else:
+            results.append(result)
+
+
+def _outcome(result: pq.abc.PGresult, transformer: abc.Transformer) -> Outcome:
+    rows: list[tuple[Any, ...]] = []
+    if result.nfields:
+        transformer.set_pgresult(result)
+        rows = transformer.load_rows(0, result.ntuples, tuple)
+    return rows, result.command_tuples or 0
