@@ -163,6 +163,29 @@ def test_text_that_cannot_be_sent_harms_nobody_else(pipelines: None, alice: User
     assert run_together(("SELECT username FROM bedrock_chat_user WHERE id = %s", ["alice"]))[0][0] == [("alice",)]
 
 
+def test_statements_are_prepared_once_for_a_connection_and_only_if_asked(
+    pipelines: None, alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def prepared() -> int:
+        return run_together(("SELECT count(*) FROM pg_prepared_statements WHERE name LIKE %s", ["batch%"]))[0][0][0][0]
+
+    release_connection()
+    assert prepared() == 0
+    run_together(rename("a"))
+    assert prepared() == 0
+    monkeypatch.setattr(connection.connection, "prepare_threshold", 5)
+    prepared()
+    for name in ("b", "c"):
+        with transaction.atomic():
+            run_together(rename(name), rename(name), ("SELECT 1", []))
+    with pytest.raises(IntegrityError):
+        run_together(("SELECT 2", []), (rename("")[0], [None]), ("SELECT 3", []))
+    run_together(("SELECT 2", []), ("SELECT 3", []), rename("d"))
+    assert prepared() == 5  # of this module, the count itself included
+    alice.refresh_from_db()
+    assert alice.username == "d"
+
+
 # ---- A server that stalls or dies in the midst ----------------------------------------------------------------------
 
 
