@@ -43,7 +43,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
         self.validate_thread_sharing()
         self.validate_no_broken_transaction()
         self.ensure_connection()
-        texts = [self.ops.compose_sql(sql, values) for sql, values in statements] if self.queries_logged else []
+        # While somebody looks at the queries. DEBUG alone has Django keep them too, for nobody.
+        texts = [self.ops.compose_sql(sql, values) for sql, values in statements] if self.force_debug_cursor else []
         started = time.monotonic()
         try:
             with self.wrap_database_errors:
