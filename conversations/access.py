@@ -47,6 +47,19 @@ def find_conversation(actor: Caller, external_id: str, *, lock: bool = False) ->
     return compiled_sql.get(Conversation, where, lock=lock)
 
 
+def lock_conversation(actor: Caller, external_id: str) -> tuple[Conversation | None, Tree]:
+    """The caller's conversation of that id, or None, and its tree, which is empty then.
+
+    The row is locked until the transaction ends. The tree and its clock are read when the lock has been given.
+    """
+    where = {**ConversationQuerySet.owner(actor), "external_id": external_id}
+    with compiled_sql.Batch() as batch:
+        conversation = batch.get(Conversation, where, lock=True)
+        rows = batch.select_of(conversation, Message, NODE_COLUMNS, "conversation_id")
+        now = batch.now()
+    return conversation.result, Tree.of((Node(*row) for row in rows.result), now.result)
+
+
 def get_conversation(actor: Caller, external_id: str, *, lock: bool = False) -> Conversation:
     """The caller's conversation of that id. Raises NotFound, also if the id is another owner's.
 
@@ -54,8 +67,12 @@ def get_conversation(actor: Caller, external_id: str, *, lock: bool = False) -> 
     """
     conversation = find_conversation(actor, external_id, lock=lock)
     if conversation is None:
-        raise NotFound(f"No conversation found with id: {external_id}")
+        raise no_conversation(external_id)
     return conversation
+
+
+def no_conversation(external_id: str) -> NotFound:
+    return NotFound(f"No conversation found with id: {external_id}")
 
 
 def get_question(conversation: Conversation, external_id: str) -> Message:
@@ -111,9 +128,9 @@ def read_contents(nodes: Sequence[Node]) -> dict[int, list[StoredBlock]]:
 
 def read_answer(conversation: Conversation, tree: Tree, answer: Node) -> Answer:
     """An answer of the tree, with the messages below it. Raises NotFound if the conversation was deleted meanwhile."""
-    row = Message.objects.filter(pk=answer.pk).first()
+    row = compiled_sql.get(Message, {"pk": answer.pk})
     if row is None:
-        raise NotFound(f"No conversation found with id: {conversation.external_id}")
+        raise no_conversation(conversation.external_id)
     children = (child.external_id for child in tree.visible_children(answer.pk))
     return stored_answer(conversation, tree.question_of(answer).external_id, row, children)
 

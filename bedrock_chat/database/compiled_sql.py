@@ -3,22 +3,236 @@
 Django composes SQL anew for every query, which costs more than SQLite takes to run it: a turn's statements took 2.2 ms
 of CPU through querysets and take 0.8 this way (measured in one process, SQLite). Columns, names and conversions are the
 models' own, so a migration changes nothing here. Use querysets everywhere else.
+
+The functions run a statement each. A `Batch` runs several: on PostgreSQL in one round trip.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
-from types import MappingProxyType
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from enum import Enum
+from types import MappingProxyType, TracebackType
+from typing import Any, Generic, Self, TypeVar
 
 import orjson
-from django.db import DEFAULT_DB_ALIAS, connection, models
-from django.db.models.expressions import Col
-from django.db.models.sql import Query
+from django.db import DEFAULT_DB_ALIAS, connections, models
+from django.utils import timezone
+
+from bedrock_chat.database import composing
+from bedrock_chat.database.composing import Converters, Parameters
 
 Row = TypeVar("Row", bound=models.Model)
-Fields = tuple[Any, ...]  # of a model; Django's Field takes no type arguments when it runs
-Converter = Callable[[Any, Any, Any], Any]
+Result = TypeVar("Result")
+Rows = list[tuple[Any, ...]]
 NOTHING: Mapping[str, int] = MappingProxyType({})
+
+
+class Clock(Enum):
+    """Stands for a time that is written: that of the clock that all processes share, when the statement runs."""
+
+    NOW = "now"
+
+
+NOW = Clock.NOW
+
+
+class Statement(Generic[Result]):
+    """A statement of a batch. `result` may be read when the batch has run."""
+
+    __slots__ = ("_read", "result", "sql", "values")
+    result: Result
+
+    def __init__(self, sql: str, values: Sequence[Any], read: Callable[[Rows, int], Result]) -> None:
+        self.sql = sql
+        self.values = values
+        self._read = read
+
+    def finish(self, rows: Rows, count: int) -> None:
+        self.result = self._read(rows, count)
+
+
+class Selected(Statement[Row | None]):
+    """A statement that gets one row of `model`: the one that equals `where`."""
+
+    __slots__ = ("model", "where")
+
+    def __init__(
+        self,
+        sql: str,
+        values: Sequence[Any],
+        read: Callable[[Rows, int], Row | None],
+        model: type[Row],
+        where: Mapping[str, Any],
+    ) -> None:
+        super().__init__(sql, values, read)
+        self.model, self.where = model, where
+
+
+class Batch:
+    """Statements none of which needs another's result: `with Batch() as batch`, then read the results after the block.
+
+    On PostgreSQL the block's end sends them together and waits once. The server runs them in their order. If one fails,
+    those after it are not run, and its error is raised. On SQLite, which is no network away, each runs at once.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: list[Statement[Any]] = []
+        self._connection: Any = connections[DEFAULT_DB_ALIAS]  # looked up once: Django's proxy does it for each access
+        self._pipelines = getattr(self._connection, "pipelines", False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if kind is None and self._waiting:
+            outcomes = self._connection.execute_together(
+                [(statement.sql, statement.values) for statement in self._waiting]
+            )
+            for statement, (rows, count) in zip(self._waiting, outcomes, strict=True):
+                statement.finish(rows, count)
+
+    def _add(self, statement: Statement[Any]) -> None:
+        if self._pipelines:
+            self._waiting.append(statement)
+            return
+        with self._connection.cursor() as cursor:
+            cursor.execute(statement.sql, statement.values)
+            statement.finish(cursor.fetchall() if cursor.description else [], cursor.rowcount)
+
+    def insert(self, row: models.Model) -> None:
+        """As the function."""
+        self.insert_unless_taken(row)
+
+    def insert_unless_taken(self, row: models.Model, unique: tuple[str, ...] = (), **values: Any) -> Statement[bool]:
+        """As the function. `values` are written in place of the row's own, which keep what they are."""
+        model: type[models.Model] = type(row)
+        clocks, values = _clocks(values, self._connection.vendor)
+        sql, parameters = composing.insert(self._connection.vendor, model, unique, clocks)
+        own = row.__dict__
+        written = [values[name] if (name := field.attname) in values else own[name] for field, _ in parameters]
+
+        def read(rows: Rows, _: int) -> bool:
+            if rows:
+                row.pk = rows[0][0]
+            return bool(rows)
+
+        statement = Statement(sql, self._prepared(parameters, written), read)
+        self._add(statement)
+        return statement
+
+    def update(
+        self, model: type[models.Model], where: Mapping[str, Any], plus: Mapping[str, int] = NOTHING, /, **values: Any
+    ) -> Statement[int]:
+        """As the function."""
+        sql, prepared, _ = self._updating(model, where, plus, (), values)
+        statement = Statement(sql, prepared, lambda _, count: count)
+        self._add(statement)
+        return statement
+
+    def update_and_select(
+        self,
+        model: type[models.Model],
+        columns: tuple[str, ...],
+        where: Mapping[str, Any],
+        plus: Mapping[str, int] = NOTHING,
+        /,
+        **values: Any,
+    ) -> Statement[Rows]:
+        """As `update`. The result is these columns of the updated rows."""
+        sql, prepared, converters = self._updating(model, where, plus, columns, values)
+        statement = Statement(sql, prepared, self._reading(converters))
+        self._add(statement)
+        return statement
+
+    def _updating(
+        self,
+        model: type[models.Model],
+        where: Mapping[str, Any],
+        plus: Mapping[str, int],
+        columns: tuple[str, ...],
+        values: dict[str, Any],
+    ) -> tuple[str, list[Any], Converters]:
+        names = tuple(values)
+        clocks, values = _clocks(values, self._connection.vendor)
+        sql, parameters, converters = composing.update(
+            self._connection.vendor, model, tuple(where), tuple(plus), names, clocks, columns
+        )
+        return sql, self._prepared(parameters, [*plus.values(), *values.values(), *where.values()]), converters
+
+    def select(
+        self, model: type[models.Model], columns: tuple[str, ...], where: Mapping[str, Any], *, lock: bool = False
+    ) -> Statement[Rows]:
+        """As the function."""
+        sql, parameters, converters = composing.select(self._connection.vendor, model, columns, tuple(where), lock)
+        statement = Statement(sql, self._prepared(parameters, where.values()), self._reading(converters))
+        self._add(statement)
+        return statement
+
+    def get(self, model: type[Row], where: Mapping[str, Any], *, lock: bool = False) -> Selected[Row]:
+        """As the function."""
+        names = tuple(field.attname for field in model._meta.concrete_fields)
+        sql, parameters, converters = composing.select(self._connection.vendor, model, names, tuple(where), lock)
+
+        def read(rows: Rows, _: int) -> Row | None:
+            return (
+                model.from_db(DEFAULT_DB_ALIAS, names, _converted(rows[:1], converters, self._connection)[0])
+                if rows
+                else None
+            )
+
+        statement = Selected(sql, self._prepared(parameters, where.values()), read, model, where)
+        self._add(statement)
+        return statement
+
+    def select_of(
+        self, parent: Selected[Any], model: type[models.Model], columns: tuple[str, ...], foreign_key: str
+    ) -> Statement[Rows]:
+        """The columns of the rows that refer to the row that `parent` gets, ordered by key. Without that row, none."""
+        if not self._pipelines:
+            if parent.result is not None:
+                return self.select(model, columns, {foreign_key: parent.result.pk})
+            nothing = Statement("", (), lambda rows, _: rows)
+            nothing.finish([], 0)
+            return nothing
+        of: type[models.Model] = parent.model
+        sql, parameters, converters = composing.select_of(
+            self._connection.vendor, model, columns, foreign_key, of, tuple(parent.where)
+        )
+        values = self._prepared(parameters, parent.where.values())
+        statement = Statement(sql, values, self._reading(converters))
+        self._add(statement)
+        return statement
+
+    def documents(self, model: type[models.Model], column: str, keys: Sequence[int]) -> Statement[dict[int, Any]]:
+        """As the function, for one key or more."""
+        parameter = list(keys) if self._connection.vendor == "postgresql" else orjson.dumps(keys).decode()
+
+        def read(rows: Rows, _: int) -> dict[int, Any]:
+            parsed = orjson.loads(f"[{','.join(text for _, text in rows)}]")
+            return {key: document for (key, _), document in zip(rows, parsed, strict=True)}
+
+        statement = Statement(composing.documents(self._connection.vendor, model, column), [parameter], read)
+        self._add(statement)
+        return statement
+
+    def now(self) -> Statement[datetime]:
+        """The time of the clock that all processes share (`connections.database_now`)."""
+        if self._connection.vendor == "postgresql":
+            statement = Statement("SELECT clock_timestamp()", (), _first_value)
+            self._add(statement)
+        else:
+            statement = Statement("", (), _first_value)
+            statement.result = timezone.now()
+        return statement
+
+    def _reading(self, converters: Converters) -> Callable[[Rows, int], Rows]:
+        return lambda rows, _: _converted(rows, converters, self._connection)
+
+    def _prepared(self, parameters: Parameters, values: Iterable[Any]) -> list[Any]:
+        """The values as the database takes them. Most are already, and need none of Django's five calls for each."""
+        return [
+            value if value is None or type(value) is plain else field.get_db_prep_save(value, self._connection)
+            for (field, plain), value in zip(parameters, values, strict=True)
+        ]
 
 
 def insert(row: models.Model) -> None:
@@ -31,14 +245,9 @@ def insert_unless_taken(row: models.Model, unique: tuple[str, ...] = ()) -> bool
 
     `unique` names the columns of one unique constraint. Raises IntegrityError for every other constraint.
     """
-    sql, fields = _insert(connection.vendor, type(row), unique)
-    with connection.cursor() as cursor:
-        cursor.execute(sql, _prepared(fields, [getattr(row, field.attname) for field in fields]))
-        inserted = cursor.fetchone()
-    if inserted is None:
-        return False
-    row.pk = inserted[0]
-    return True
+    with Batch() as batch:
+        inserted = batch.insert_unless_taken(row, unique)
+    return inserted.result
 
 
 def update(
@@ -48,29 +257,25 @@ def update(
 
     Returns the number of rows.
     """
-    sql, fields = _update(connection.vendor, model, tuple(where), tuple(plus), tuple(values))
-    with connection.cursor() as cursor:
-        cursor.execute(sql, _prepared(fields, [*plus.values(), *values.values(), *where.values()]))
-        count: int = cursor.rowcount
-        return count
+    with Batch() as batch:
+        count = batch.update(model, where, plus, **values)
+    return count.result
 
 
 def select(
     model: type[models.Model], columns: tuple[str, ...], where: Mapping[str, Any], *, lock: bool = False
-) -> list[tuple[Any, ...]]:
+) -> Rows:
     """The columns of the rows that equal `where`, ordered by key. `lock` locks them until the transaction ends."""
-    sql, fields, converters = _select(connection.vendor, model, columns, tuple(where), lock)
-    with connection.cursor() as cursor:
-        cursor.execute(sql, _prepared(fields, where.values()))
-        rows: list[tuple[Any, ...]] = cursor.fetchall()
-    return [_converted(row, converters) for row in rows] if converters else rows
+    with Batch() as batch:
+        rows = batch.select(model, columns, where, lock=lock)
+    return rows.result
 
 
 def get(model: type[Row], where: Mapping[str, Any], *, lock: bool = False) -> Row | None:
     """The first row that equals `where`, or None."""
-    names = tuple(field.attname for field in model._meta.concrete_fields)
-    rows = select(model, names, where, lock=lock)
-    return model.from_db(DEFAULT_DB_ALIAS, names, rows[0]) if rows else None
+    with Batch() as batch:
+        row = batch.get(model, where, lock=lock)
+    return row.result
 
 
 def documents(model: type[models.Model], column: str, keys: Sequence[int]) -> dict[int, Any]:
@@ -81,19 +286,31 @@ def documents(model: type[models.Model], column: str, keys: Sequence[int]) -> di
     """
     if not keys:
         return {}
-    sql = _documents(connection.vendor, model, column)
-    with connection.cursor() as cursor:
-        cursor.execute(sql, [list(keys) if connection.vendor == "postgresql" else orjson.dumps(keys).decode()])
-        rows = cursor.fetchall()
-    parsed = orjson.loads(f"[{','.join(text for _, text in rows)}]")
-    return {key: document for (key, _), document in zip(rows, parsed, strict=True)}
+    with Batch() as batch:
+        by_key = batch.documents(model, column, keys)
+    return by_key.result
 
 
-def _prepared(fields: Fields, values: Any) -> list[Any]:
-    return [field.get_db_prep_save(value, connection) for field, value in zip(fields, values, strict=True)]
+def _first_value(rows: Rows, _: int) -> Any:
+    return rows[0][0]
 
 
-def _converted(row: tuple[Any, ...], converters: tuple[tuple[int, Any, tuple[Converter, ...]], ...]) -> tuple[Any, ...]:
+def _clocks(values: dict[str, Any], vendor: str) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """The names of those values that the database's clock gives, and all others. SQLite has no such clock."""
+    clocks = tuple(name for name, value in values.items() if value is NOW)
+    if not clocks:
+        return clocks, values
+    if vendor != "postgresql":
+        now = timezone.now()
+        return (), {name: now if value is NOW else value for name, value in values.items()}
+    return clocks, {name: value for name, value in values.items() if value is not NOW}
+
+
+def _converted(rows: Rows, converters: Converters, connection: Any) -> Rows:
+    return [_converted_row(row, converters, connection) for row in rows] if converters else rows
+
+
+def _converted_row(row: tuple[Any, ...], converters: Converters, connection: Any) -> tuple[Any, ...]:
     if all(row[index] is None for index, _, _ in converters):
         return row
     values = list(row)
@@ -101,76 +318,3 @@ def _converted(row: tuple[Any, ...], converters: tuple[tuple[int, Any, tuple[Con
         for step in steps:
             values[index] = step(values[index], expression, connection)
     return tuple(values)
-
-
-# ---- Composed once. `vendor` is part of the caches' keys, since quoting and conversions differ -----------------------
-
-
-def _fields(model: type[models.Model], names: tuple[str, ...]) -> Fields:
-    by_column = {field.attname: field for field in model._meta.concrete_fields}
-    return tuple(model._meta.pk if name == "pk" else by_column[name] for name in names)
-
-
-def _quoted(fields: Fields) -> list[str]:
-    return [connection.ops.quote_name(field.column) for field in fields]
-
-
-@lru_cache(maxsize=64)
-def _insert(vendor: str, model: type[models.Model], unique: tuple[str, ...]) -> tuple[str, tuple[Any, ...]]:
-    fields = tuple(field for field in model._meta.concrete_fields if not field.primary_key)
-    table, key = connection.ops.quote_name(model._meta.db_table), _quoted(_fields(model, ("pk",)))[0]
-    marks = ", ".join(["%s"] * len(fields))
-    on_conflict = f" ON CONFLICT {_target(model, unique)} DO NOTHING" if unique else ""
-    sql = f"INSERT INTO {table} ({', '.join(_quoted(fields))}) VALUES ({marks}){on_conflict} RETURNING {key}"  # noqa: S608
-    return sql, fields
-
-
-def _target(model: type[models.Model], unique: tuple[str, ...]) -> str:
-    """The unique constraint over these columns, as ON CONFLICT names it: a partial one with its condition."""
-    fields = _fields(model, unique)
-    names = tuple(field.name for field in fields)
-    constraints = [rule for rule in model._meta.constraints if isinstance(rule, models.UniqueConstraint)]
-    condition = next(rule.condition for rule in constraints if tuple(rule.fields) == names)
-    target = f"({', '.join(_quoted(fields))})"
-    if condition is None:
-        return target
-    query = Query(model, alias_cols=False)
-    sql, _ = query.build_where(condition).as_sql(query.get_compiler(connection=connection), connection)
-    return f"{target} WHERE {sql}"
-
-
-@lru_cache(maxsize=64)
-def _update(
-    vendor: str, model: type[models.Model], where: tuple[str, ...], plus: tuple[str, ...], names: tuple[str, ...]
-) -> tuple[str, tuple[Any, ...]]:
-    plus_fields, set_fields, where_fields = _fields(model, plus), _fields(model, names), _fields(model, where)
-    table = connection.ops.quote_name(model._meta.db_table)
-    added = [f"{column} = COALESCE({column}, 0) + %s" for column in _quoted(plus_fields)]
-    assignments = ", ".join([*added, *(f"{column} = %s" for column in _quoted(set_fields))])
-    conditions = " AND ".join(f"{column} = %s" for column in _quoted(where_fields))
-    return f"UPDATE {table} SET {assignments} WHERE {conditions}", (*plus_fields, *set_fields, *where_fields)  # noqa: S608
-
-
-@lru_cache(maxsize=64)
-def _select(
-    vendor: str, model: type[models.Model], columns: tuple[str, ...], where: tuple[str, ...], lock: bool
-) -> tuple[str, tuple[Any, ...], tuple[tuple[int, Any, tuple[Converter, ...]], ...]]:
-    read_fields, where_fields = _fields(model, columns), _fields(model, where)
-    table, key = connection.ops.quote_name(model._meta.db_table), _quoted(_fields(model, ("pk",)))[0]
-    conditions = " AND ".join(f"{column} = %s" for column in _quoted(where_fields))
-    ending = " FOR UPDATE" if lock and connection.features.has_select_for_update else ""
-    sql = f"SELECT {', '.join(_quoted(read_fields))} FROM {table} WHERE {conditions} ORDER BY {key}{ending}"  # noqa: S608
-    converters = []
-    for index, field in enumerate(read_fields):
-        expression = Col(model._meta.db_table, field)
-        steps = (*connection.ops.get_db_converters(expression), *field.get_db_converters(connection))
-        if steps:
-            converters.append((index, expression, steps))
-    return sql, where_fields, tuple(converters)
-
-
-@lru_cache(maxsize=8)
-def _documents(vendor: str, model: type[models.Model], column: str) -> str:
-    table, (key, document) = connection.ops.quote_name(model._meta.db_table), _quoted(_fields(model, ("pk", column)))
-    condition = "= ANY(%s)" if vendor == "postgresql" else "IN (SELECT value FROM json_each(%s))"
-    return f"SELECT {key}, {document} FROM {table} WHERE {key} {condition}"  # noqa: S608

@@ -14,7 +14,7 @@ from bedrock_chat.bedrock import estimates, pricing
 from bedrock_chat.bedrock.events import Closed
 from bedrock_chat.bedrock.request import ModelRequest
 from bedrock_chat.bedrock.shapes import ConverseBlock
-from bedrock_chat.database import compiled_sql
+from bedrock_chat.database.compiled_sql import Batch
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.identity.models import User
 from bedrock_chat.ledger.models import ModelCall, Purpose
@@ -79,10 +79,10 @@ def build_call(
     return call
 
 
-def insert(calls: Sequence[ModelCall]) -> None:
+def insert(batch: Batch, calls: Sequence[ModelCall]) -> None:
     """Inserts the rows of calls in the caller's transaction, normally the one that closes their turn."""
     for call in calls:
-        compiled_sql.insert(call)
+        batch.insert(call)
 
 
 def insert_late(calls: Sequence[ModelCall]) -> None:
@@ -97,7 +97,8 @@ def insert_late(calls: Sequence[ModelCall]) -> None:
             user = User.objects.select_for_update().filter(pk=call.user_id).values_list("pk")
             if call.user_id is not None and not list(user):
                 call.user_id = call.payer_id = erased_id()
-        insert(calls)
+        with Batch() as batch:
+            insert(batch, calls)
 
 
 def _is_stored(call: ModelCall) -> bool:

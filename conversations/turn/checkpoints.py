@@ -12,7 +12,7 @@ from itertools import islice
 from django.db import transaction
 
 from bedrock_chat.bedrock.events import StopReason
-from bedrock_chat.database.connections import database_now
+from bedrock_chat.database.compiled_sql import Batch
 from conversations.models import Conversation, Outcome
 from conversations.turn import closing, registry
 from conversations.turn.registry import RunningTurn
@@ -52,25 +52,28 @@ def _has_news(running: RunningTurn) -> bool:
     return has_listener and running.answer.revision > running.stored_revision and running.answer.has_text()
 
 
-def _write(batch: list[RunningTurn]) -> None:
-    """Writes the partial answers of a batch in one transaction.
+def _write(due: list[RunningTurn]) -> None:
+    """Writes the partial answers of some turns in one transaction.
 
     1. The conversations' rows are locked, in the order of their keys. Rows that are gone or locked are left out.
     2. Each question's outcome becomes `interrupted`. If another attempt owns the question, its turn is left out.
     3. The answer's row is inserted or updated.
     4. After the commit, each turn notes that its answer has a row, and which revision of it is stored.
     """
-    written: list[tuple[RunningTurn, int]] = []
     with transaction.atomic():
-        rows = Conversation.objects.filter(pk__in={running.turn.conversation.pk for running in batch}).order_by("pk")
+        rows = Conversation.objects.filter(pk__in={running.turn.conversation.pk for running in due}).order_by("pk")
         # A conversation that is being deleted, or is locked for long, must not hold up the heartbeat's other work.
         locked = set(rows.select_for_update(skip_locked=True).values_list("pk", flat=True))
-        now = database_now()
-        for running in batch:
-            turn, revision = running.turn, running.answer.revision
-            if turn.conversation.pk not in locked or not closing.write_question(turn, outcome=Outcome.INTERRUPTED):
-                continue
-            closing.write_answer(running, StopReason.INTERRUPTED, now)
-            written.append((running, revision))
-    for running, revision in written:
+        writable = [running for running in due if running.turn.conversation.pk in locked]
+        with Batch() as batch:
+            questions = [
+                closing.write_question(batch, running.turn, outcome=Outcome.INTERRUPTED) for running in writable
+            ]
+        owned = [running for running, question in zip(writable, questions, strict=True) if question.result]
+        revisions = [running.answer.revision for running in owned]
+        with Batch() as batch:
+            answers = [closing.write_answer(batch, running, StopReason.INTERRUPTED) for running in owned]
+        for running, answer in zip(owned, answers, strict=True):
+            closing.take_free_id(running, *answer)
+    for running, revision in zip(owned, revisions, strict=True):
         running.stored, running.stored_revision = True, revision

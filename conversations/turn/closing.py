@@ -7,7 +7,7 @@ from datetime import datetime
 from django.db import DatabaseError, transaction
 
 from bedrock_chat.database import compiled_sql, waiting
-from bedrock_chat.database.connections import database_now
+from bedrock_chat.database.compiled_sql import NOW, Batch, Statement
 from bedrock_chat.ledger import recording
 from bedrock_chat.wire.errors import Conflict, NotFound
 from bedrock_chat.wire.ids import new_id
@@ -67,24 +67,44 @@ def _close(
 ) -> Answer:
     """The transaction that closes a turn.
 
-    1. The conversation's row gets a new `updated_at` and size, which also locks it. NotFound if the row is gone.
-    2. The question's row gets its outcome and gives the lease back. TakenOver if another attempt owns the row.
-    3. The answer, its documents and the ledger rows are written.
-    4. `on_close` is called. If it raises, everything is rolled back.
+    1. The conversation's row gets a new size, which also locks it.
+    2. The question's row gets its outcome and gives the lease back.
+    3. The answer and the ledger rows are written.
+    4. NotFound if the conversation's row is gone. TakenOver if another attempt owns the question's row.
+    5. If search has indexed the conversation since the turn was opened, it is marked to be indexed again.
+    6. The documents are written, and `on_close` is called.
+
+    The first three are one round trip. Whatever raises, everything is rolled back.
     """
-    turn, now, blocks = running.turn, database_now(), from_converse(running.answer.blocks())
+    turn, blocks = running.turn, from_converse(running.answer.blocks())
     grown_by = size_of(blocks) + documents.size
-    # A deletion locks the conversation first too, so no answer can be inserted between its statements.
-    if not compiled_sql.update(Conversation, {"pk": turn.conversation.pk}, {"size": grown_by}, updated_at=now):
+    with Batch() as batch:
+        # A deletion locks the conversation first too, so no answer can be inserted between its statements.
+        times = ("updated_at", "indexed_at")
+        conversations = batch.update_and_select(Conversation, times, {"pk": turn.conversation.pk}, {"size": grown_by})
+        questions = _give_back(batch, turn, outcome=outcome)
+        row, is_free = write_answer(batch, running, stop_reason)
+        recording.insert(batch, running.calls)
+    if not conversations.result:
         raise gone(turn)
-    if not _give_back(turn, outcome=outcome):
+    if not questions.result:
         raise TakenOver(extra=turn.ids)
-    answer = write_answer(running, stop_reason, now)
-    related_documents.write(turn, answer.external_id, documents)
-    recording.insert(running.calls)
+    take_free_id(running, row, is_free)
+    _have_indexed_again(turn, *conversations.result[0])
+    related_documents.write(turn, row.external_id, documents)
     if on_close is not None:
         on_close()
-    return answer
+    return access.stored_answer(turn.conversation, turn.question_external_id, row)
+
+
+def _have_indexed_again(turn: OpenTurn, updated_at: datetime, indexed_at: datetime | None) -> None:
+    """Search waits for the lease, so it has indexed the conversation only where the lease had run out meanwhile.
+
+    Otherwise the conversation is still due since the turn was opened. Setting `updated_at` each time would write a page
+    of its index more.
+    """
+    if updated_at == indexed_at:
+        compiled_sql.update(Conversation, {"pk": turn.conversation.pk}, updated_at=NOW)
 
 
 def _close_late(running: RunningTurn) -> None:
@@ -94,7 +114,8 @@ def _close_late(running: RunningTurn) -> None:
     """
     try:
         with transaction.atomic():
-            _give_back(running.turn)
+            with Batch() as batch:
+                _give_back(batch, running.turn)
             recording.insert_late(running.calls)
     except DatabaseError:
         spent = [(call.model_id, call.input_tokens, call.output_tokens, str(call.price)) for call in running.calls]
@@ -113,33 +134,35 @@ def close_failed(running: RunningTurn) -> None:
     """
     turn = running.turn
     with running.closing(), transaction.atomic():
-        given_back = _give_back(turn)
-        conversation_exists = given_back or Conversation.objects.filter(pk=turn.conversation.pk).exists()
+        with Batch() as batch:
+            questions = _give_back(batch, turn)
+        conversation_exists = questions.result or Conversation.objects.filter(pk=turn.conversation.pk).exists()
         if conversation_exists:
-            recording.insert(running.calls)
+            with Batch() as batch:
+                recording.insert(batch, running.calls)
     if not conversation_exists:
         recording.insert_late(running.calls)
         raise gone(turn)
-    if not given_back:
+    if not questions.result:
         raise TakenOver(extra=turn.ids)
 
 
-def _give_back(turn: OpenTurn, **columns: object) -> bool:
-    """Gives the lease back and sets further columns. Returns False if another attempt owns the question by now."""
-    return write_question(turn, lease_holder="", lease_expires_at=None, continues=None, **columns)
+def _give_back(batch: Batch, turn: OpenTurn, **columns: object) -> Statement[int]:
+    """Gives the lease back and sets further columns. The result is 0 if another attempt owns the question by now."""
+    return write_question(batch, turn, lease_holder="", lease_expires_at=None, continues=None, **columns)
 
 
-def write_question(turn: OpenTurn, **columns: object) -> bool:
-    """Sets columns of the question's row. Returns False if another attempt owns it by now."""
+def write_question(batch: Batch, turn: OpenTurn, **columns: object) -> Statement[int]:
+    """Sets columns of the question's row. The result is 0 if another attempt owns the question by now."""
     fence = {"pk": turn.question_pk, "attempt": turn.attempt, "lease_holder": leases.HOLDER}
-    return bool(compiled_sql.update(Message, fence, **columns))
+    return batch.update(Message, fence, **columns)
 
 
-def write_answer(running: RunningTurn, stop_reason: str, now: datetime) -> Answer:
-    """Writes the answer, the whole of it or as much as there is so far.
+def write_answer(batch: Batch, running: RunningTurn, stop_reason: str) -> tuple[Message, Statement[bool] | None]:
+    """Writes the answer, the whole of it or as much as there is so far. When the batch has run, call `take_free_id`.
 
     A continuation is added to the answer that it extends. If a checkpoint has written the answer's row, that row is
-    updated. Otherwise the row is inserted.
+    updated. Otherwise the row is inserted. Returns the row, and of an insertion whether its id was free.
     """
     turn, blocks = running.turn, from_converse(running.answer.blocks())
     row = Message(
@@ -150,18 +173,30 @@ def write_answer(running: RunningTurn, stop_reason: str, now: datetime) -> Answe
         attempt=turn.attempt,
         stop_reason=stop_reason,
         model=turn.chat.model.key,
-        created_at=now,
         content_digest="",
         content=blocks,
     )
     if turn.extends:
         row.content = extend(turn.contents[turn.extends.pk], blocks)
-        compiled_sql.update(Message, {"pk": turn.extends.pk}, content=row.content, stop_reason=stop_reason)
+        batch.update(Message, {"pk": turn.extends.pk}, content=row.content, stop_reason=stop_reason)
     elif running.stored:
         where = {"conversation_id": row.conversation_id, "external_id": row.external_id}
-        compiled_sql.update(Message, where, content=blocks, stop_reason=stop_reason)
+        batch.update(Message, where, content=blocks, stop_reason=stop_reason)
     else:
-        # The client may have sent a question with the id that was meant for this answer.
-        while not compiled_sql.insert_unless_taken(row, unique=("conversation_id", "external_id")):
-            row.external_id = running.answer_external_id = new_id()
-    return access.stored_answer(turn.conversation, turn.question_external_id, row)
+        return row, _insert_answer(batch, row)
+    return row, None
+
+
+def take_free_id(running: RunningTurn, row: Message, is_free: Statement[bool] | None) -> None:
+    """Inserts the answer under a new id if its id was not free.
+
+    The client may have sent a question with the id that was meant for this answer.
+    """
+    while is_free is not None and not is_free.result:
+        row.external_id = running.answer_external_id = new_id()
+        with Batch() as batch:
+            is_free = _insert_answer(batch, row)
+
+
+def _insert_answer(batch: Batch, row: Message) -> Statement[bool]:
+    return batch.insert_unless_taken(row, unique=("conversation_id", "external_id"), created_at=NOW)

@@ -7,7 +7,7 @@ from django.db import IntegrityError, transaction
 from bedrock_chat.bedrock import offering
 from bedrock_chat.blobs import storing
 from bedrock_chat.database import compiled_sql
-from bedrock_chat.database.connections import database_now
+from bedrock_chat.database.compiled_sql import Batch
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.identity.models import User
 from bedrock_chat.wire.errors import BadRequest, Conflict, Forbidden, ServiceUnavailable
@@ -55,11 +55,10 @@ def _open_question(chat: ChatInput, actor: Caller) -> OpenTurn | Answer:
        this process dies.
     6. The conversation notes that the turn of this question was opened last.
     """
-    now = database_now()
     new_external_id = chat.message_external_id or new_id()
     size = chat.content.size
-    conversation, tree = _lock_or_make(chat, actor, new_external_id, size, now)
-    digest = chat.content.digest
+    conversation, tree = _lock_or_make(chat, actor, new_external_id, size)
+    now, digest = tree.now, chat.content.digest
     decision = placement.place(
         chat.conversation_external_id,
         tree,
@@ -72,14 +71,14 @@ def _open_question(chat: ChatInput, actor: Caller) -> OpenTurn | Answer:
         case placement.Replay(answer=answer):
             return access.read_answer(conversation, tree, answer)
         case placement.AskAgain(question):
-            added = 0
             capacity.refuse_more_messages(tree, 1)
             capacity.refuse_more_bytes(conversation)
             path = tree.path(tree.parent_of(question))
             contents = _read_branch(chat, conversation, path)
-            attempt = question.attempt + 1
-            _write_attempt(question, attempt, now, outcome=Outcome.FAILED, model=chat.model.key)
-            question_pk, question_external_id = question.pk, question.external_id
+            attempt, question_pk, question_external_id = question.attempt + 1, question.pk, question.external_id
+            with Batch() as batch:
+                _write_attempt(batch, question, attempt, now, outcome=Outcome.FAILED, model=chat.model.key)
+                _write_last(batch, conversation, question_external_id, now)
         case placement.Ask(parent):
             added = size if tree.nodes else 0  # the row of a new conversation has been inserted with it
             capacity.refuse_more_messages(tree, 2)
@@ -87,8 +86,11 @@ def _open_question(chat: ChatInput, actor: Caller) -> OpenTurn | Answer:
             path = tree.path(parent)
             contents = _read_branch(chat, conversation, path)
             attempt, question_external_id = 1, new_external_id
-            question_pk = _write_question(chat, conversation, parent, question_external_id, digest, now)
-    _write_last(conversation, question_external_id, now, added)
+            with Batch() as batch:
+                row = _write_question(batch, chat, conversation, parent, question_external_id, digest, now)
+                _write_last(batch, conversation, question_external_id, now, added)
+            storing.refer(BLOB_OWNER, conversation.pk, chat.content.files)
+            question_pk = row.pk
     return OpenTurn(
         actor=actor,
         chat=chat,
@@ -113,8 +115,9 @@ def _open_continuation(chat: ChatInput, actor: Caller) -> OpenTurn:
 
     Raises NotFound for an unknown conversation.
     """
-    conversation = access.get_conversation(actor, chat.conversation_external_id, lock=True)
-    tree = access.read_tree(conversation, database_now())
+    conversation, tree = access.lock_conversation(actor, chat.conversation_external_id)
+    if conversation is None:
+        raise access.no_conversation(chat.conversation_external_id)
     decision = placement.place_continuation(
         chat.conversation_external_id,
         tree,
@@ -129,9 +132,10 @@ def _open_continuation(chat: ChatInput, actor: Caller) -> OpenTurn:
         raise BadRequest("The answer holds no text to continue.")
     attempt = question.attempt + 1
     # The outcome stays: if this process dies before the model writes new text, nothing has changed.
-    _write_attempt(question, attempt, tree.now, continues=answer.pk)
-    compiled_sql.update(Message, {"pk": answer.pk}, attempt=attempt)
-    _write_last(conversation, question.external_id, tree.now)
+    with Batch() as batch:
+        _write_attempt(batch, question, attempt, tree.now, continues=answer.pk)
+        batch.update(Message, {"pk": answer.pk}, attempt=attempt)
+        _write_last(batch, conversation, question.external_id, tree.now)
     return OpenTurn(
         actor=actor,
         chat=chat,
@@ -146,27 +150,28 @@ def _open_continuation(chat: ChatInput, actor: Caller) -> OpenTurn:
     )
 
 
-def _lock_or_make(
-    chat: ChatInput, actor: Caller, question_external_id: str, size: int, now: datetime
-) -> tuple[Conversation, Tree]:
+def _lock_or_make(chat: ChatInput, actor: Caller, question_external_id: str, size: int) -> tuple[Conversation, Tree]:
     """Locks the conversation's row until the transaction ends, and reads its tree. Inserts the row if the id is new."""
-    conversation = access.find_conversation(actor, chat.conversation_external_id, lock=True)
+    conversation, tree = access.lock_conversation(actor, chat.conversation_external_id)
+    if conversation is not None:
+        return conversation, tree
+    new = Conversation(
+        external_id=chat.conversation_external_id,
+        user_id=actor.user_id,
+        publication_id=actor.publication_id,
+        model=chat.model.key,
+        last_question=question_external_id,
+        created_at=tree.now,
+        updated_at=tree.now,
+        size=size,
+    )
+    if compiled_sql.insert_unless_taken(new, unique=(*ConversationQuerySet.owner(actor), "external_id")):
+        return new, tree
+    # Another first turn has inserted the row meanwhile. This turn has waited for it, and joins the conversation.
+    conversation, tree = access.lock_conversation(actor, chat.conversation_external_id)
     if conversation is None:
-        new = Conversation(
-            external_id=chat.conversation_external_id,
-            user_id=actor.user_id,
-            publication_id=actor.publication_id,
-            model=chat.model.key,
-            last_question=question_external_id,
-            created_at=now,
-            updated_at=now,
-            size=size,
-        )
-        if compiled_sql.insert_unless_taken(new, unique=(*ConversationQuerySet.owner(actor), "external_id")):
-            return new, Tree.of((), now)
-        # Another first turn has inserted the row meanwhile. This turn waits for it, and joins the conversation.
-        conversation = access.get_conversation(actor, chat.conversation_external_id, lock=True)
-    return conversation, access.read_tree(conversation, now)
+        raise access.no_conversation(chat.conversation_external_id)
+    return conversation, tree
 
 
 def _read_branch(chat: ChatInput, conversation: Conversation, path: list[Node]) -> dict[int, list[StoredBlock]]:
@@ -187,9 +192,15 @@ def _read_branch(chat: ChatInput, conversation: Conversation, path: list[Node]) 
 
 
 def _write_question(
-    chat: ChatInput, conversation: Conversation, parent: Node | None, external_id: str, digest: str, now: datetime
-) -> int:
-    """Inserts the question's row and the references to its files. Returns the row's key."""
+    batch: Batch,
+    chat: ChatInput,
+    conversation: Conversation,
+    parent: Node | None,
+    external_id: str,
+    digest: str,
+    now: datetime,
+) -> Message:
+    """Inserts the question's row, which has its key when the batch has run."""
     question = Message(
         conversation=conversation,
         external_id=external_id,
@@ -203,18 +214,19 @@ def _write_question(
         content_digest=digest,
         content=chat.content.blocks,
     )
-    compiled_sql.insert(question)
-    storing.refer(BLOB_OWNER, conversation.pk, chat.content.files)
-    return question.pk
+    batch.insert(question)
+    return question
 
 
-def _write_attempt(question: Node, attempt: int, now: datetime, **columns: object) -> None:
+def _write_attempt(batch: Batch, question: Node, attempt: int, now: datetime, **columns: object) -> None:
     """Gives the question's row its next attempt, with a new lease, and sets further columns."""
     lease = {"lease_holder": leases.HOLDER, "lease_expires_at": now + lease_length()}
-    compiled_sql.update(Message, {"pk": question.pk}, attempt=attempt, **lease, **columns)
+    batch.update(Message, {"pk": question.pk}, attempt=attempt, **lease, **columns)
 
 
-def _write_last(conversation: Conversation, question_external_id: str, now: datetime, added: int = 0) -> None:
+def _write_last(
+    batch: Batch, conversation: Conversation, question_external_id: str, now: datetime, added: int = 0
+) -> None:
     """Notes whose turn was opened last, and that the conversation has grown by `added` bytes.
 
     `updated_at` is set here too, so that search looks at the conversation again even if this process dies before the
@@ -222,4 +234,4 @@ def _write_last(conversation: Conversation, question_external_id: str, now: date
     """
     if (conversation.last_question, conversation.updated_at) != (question_external_id, now):  # else just inserted so
         columns = {"last_question": question_external_id, "updated_at": now}
-        compiled_sql.update(Conversation, {"pk": conversation.pk}, {"size": added}, **columns)
+        batch.update(Conversation, {"pk": conversation.pk}, {"size": added}, **columns)

@@ -1,5 +1,7 @@
 """The backend's wrapper, which Django loads by the name of this module."""
 
+import time
+from collections.abc import Sequence
 from typing import Any
 
 import psycopg
@@ -7,6 +9,7 @@ import psycopg_pool
 from django.db.backends.postgresql import base
 
 from bedrock_chat.database import waiting
+from bedrock_chat.database.postgresql import pipeline
 from bedrock_chat.database.postgresql.connection import BoundedConnection, NoAnswer
 from bedrock_chat.database.query_log import WithoutQueryLog
 from bedrock_chat.resilience.dependencies import Away
@@ -29,3 +32,24 @@ class DatabaseWrapper(WithoutQueryLog, base.DatabaseWrapper):
         except (psycopg_pool.PoolTimeout, psycopg.errors.ConnectionTimeout) as error:
             waiting.note_silence(error)
             raise
+
+    @property
+    def pipelines(self) -> bool:
+        """Whether `execute_together` may be called now. Not where Django's own way of executing is looked after."""
+        isolates = "isolation_level" in self.settings_dict["OPTIONS"]  # then BEGIN is not all that begins a transaction
+        return pipeline.is_possible() and not self.execute_wrappers and not isolates
+
+    def execute_together(self, statements: Sequence[tuple[str, Sequence[Any]]]) -> list[pipeline.Outcome]:
+        """Runs statements in one round trip. Their marks are Django's, `%s`. Raises Django's exceptions."""
+        self.validate_thread_sharing()
+        self.validate_no_broken_transaction()
+        self.ensure_connection()
+        # While somebody looks at the queries. DEBUG alone has Django keep them too, for nobody.
+        texts = [self.ops.compose_sql(sql, values) for sql, values in statements] if self.force_debug_cursor else []
+        started = time.monotonic()
+        try:
+            with self.wrap_database_errors:
+                return pipeline.run(self.connection, [(pipeline.numbered(sql), values) for sql, values in statements])
+        finally:
+            seconds = time.monotonic() - started  # of all together
+            self.queries_log.extend({"sql": text, "time": f"{seconds:.3f}"} for text in texts)

@@ -1,5 +1,6 @@
 """psycopg's connection, with a bound on every wait."""
 
+from functools import cached_property
 from typing import Any
 
 import psycopg
@@ -15,6 +16,11 @@ class NoAnswer(psycopg.OperationalError):
 
 class BoundedConnection(psycopg.Connection[Any]):
     """A connection whose statements take as long as `waiting` allows, however slowly the bytes of an answer drip in."""
+
+    @cached_property
+    def prepared(self) -> dict[bytes, bytes]:
+        """SQL that `pipeline` has prepared on this connection → its name."""
+        return {}
 
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
         """Everything that psycopg waits for goes through here, apart from connecting, which has a time-out.

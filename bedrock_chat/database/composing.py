@@ -1,0 +1,148 @@
+"""SQL of plain statements on one table, composed once for a model and a shape, with `%s` for each value.
+
+`vendor` is part of the caches' keys, since quoting and conversions differ. `clocks` names the columns that get the time
+of the database's clock, where it has one.
+"""
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+from django.db import connection, models
+from django.db.models.expressions import Col
+from django.db.models.sql import Query
+
+Fields = tuple[Any, ...]  # of a model; Django's Field takes no type arguments when it runs
+Parameters = tuple[tuple[Any, type | None], ...]  # field of each `%s`, and the type of values that need no conversion
+Converter = Callable[[Any, Any, Any], Any]
+Converters = tuple[tuple[int, Any, tuple[Converter, ...]], ...]  # index of the column, expression, steps
+PLAIN = {"CharField": str, "TextField": str, "BooleanField": bool}
+PLAIN |= dict.fromkeys(["BigAutoField", "BigIntegerField", "PositiveIntegerField", "PositiveBigIntegerField"], int)
+"""The type that values of a field have in Python and in the database alike."""
+
+
+def _fields(model: type[models.Model], names: tuple[str, ...]) -> Fields:
+    by_column = {field.attname: field for field in model._meta.concrete_fields}
+    return tuple(model._meta.pk if name == "pk" else by_column[name] for name in names)
+
+
+def _parameters(fields: Fields) -> Parameters:
+    return tuple((field, _plain_type(field.target_field if field.is_relation else field)) for field in fields)
+
+
+def _plain_type(field: Any) -> type | None:
+    """The type of values that Django would not change. None for a field with conversions of its own."""
+    prepares = (type(field).get_prep_value, type(field).get_db_prep_value, type(field).get_db_prep_save)
+    is_djangos = all(method.__module__.startswith("django.") for method in prepares)
+    return PLAIN.get(field.get_internal_type()) if is_djangos else None
+
+
+def _quoted(fields: Fields) -> list[str]:
+    return [connection.ops.quote_name(field.column) for field in fields]
+
+
+def _mark(field: Any, clocks: tuple[str, ...]) -> str:
+    """What stands for the value of a field in a statement."""
+    return "clock_timestamp()" if field.attname in clocks else "%s"
+
+
+@lru_cache(maxsize=64)
+def insert(
+    vendor: str, model: type[models.Model], unique: tuple[str, ...], clocks: tuple[str, ...]
+) -> tuple[str, Parameters]:
+    fields = tuple(field for field in model._meta.concrete_fields if not field.primary_key)
+    table, key = connection.ops.quote_name(model._meta.db_table), _quoted(_fields(model, ("pk",)))[0]
+    marks = ", ".join(_mark(field, clocks) for field in fields)
+    on_conflict = f" ON CONFLICT {_target(model, unique)} DO NOTHING" if unique else ""
+    sql = f"INSERT INTO {table} ({', '.join(_quoted(fields))}) VALUES ({marks}){on_conflict} RETURNING {key}"  # noqa: S608
+    return sql, _parameters(tuple(field for field in fields if field.attname not in clocks))
+
+
+def _target(model: type[models.Model], unique: tuple[str, ...]) -> str:
+    """The unique constraint over these columns, as ON CONFLICT names it: a partial one with its condition."""
+    fields = _fields(model, unique)
+    names = tuple(field.name for field in fields)
+    constraints = [rule for rule in model._meta.constraints if isinstance(rule, models.UniqueConstraint)]
+    condition = next(rule.condition for rule in constraints if tuple(rule.fields) == names)
+    target = f"({', '.join(_quoted(fields))})"
+    if condition is None:
+        return target
+    query = Query(model, alias_cols=False)
+    sql, _ = query.build_where(condition).as_sql(query.get_compiler(connection=connection), connection)
+    return f"{target} WHERE {sql}"
+
+
+@lru_cache(maxsize=64)
+def update(
+    vendor: str,
+    model: type[models.Model],
+    where: tuple[str, ...],
+    plus: tuple[str, ...],
+    names: tuple[str, ...],
+    clocks: tuple[str, ...],
+    returned: tuple[str, ...],
+) -> tuple[str, Parameters, Converters]:
+    plus_fields, set_fields, where_fields = _fields(model, plus), _fields(model, names), _fields(model, where)
+    table = connection.ops.quote_name(model._meta.db_table)
+    added = [f"{column} = COALESCE({column}, 0) + %s" for column in _quoted(plus_fields)]
+    written = zip(_quoted(set_fields), set_fields, strict=True)
+    assignments = ", ".join([*added, *(f"{column} = {_mark(field, clocks)}" for column, field in written)])
+    conditions = " AND ".join(f"{column} = %s" for column in _quoted(where_fields))
+    set_fields = tuple(field for field in set_fields if field.attname not in clocks)
+    returned_fields = _fields(model, returned)
+    returning = f" RETURNING {', '.join(_quoted(returned_fields))}" if returned else ""
+    sql = f"UPDATE {table} SET {assignments} WHERE {conditions}{returning}"  # noqa: S608
+    return sql, _parameters((*plus_fields, *set_fields, *where_fields)), _converters(model, returned_fields)
+
+
+@lru_cache(maxsize=64)
+def select(
+    vendor: str, model: type[models.Model], columns: tuple[str, ...], where: tuple[str, ...], lock: bool
+) -> tuple[str, Parameters, Converters]:
+    where_fields = _fields(model, where)
+    conditions = " AND ".join(f"{column} = %s" for column in _quoted(where_fields))
+    ending = " FOR UPDATE" if lock and connection.features.has_select_for_update else ""
+    sql, converters = _selecting(model, columns, conditions)
+    return sql + ending, _parameters(where_fields), converters
+
+
+@lru_cache(maxsize=8)
+def select_of(
+    vendor: str,
+    model: type[models.Model],
+    columns: tuple[str, ...],
+    foreign_key: str,
+    parent: type[models.Model],
+    where: tuple[str, ...],
+) -> tuple[str, Parameters, Converters]:
+    where_fields = _fields(parent, where)
+    table, key = connection.ops.quote_name(parent._meta.db_table), _quoted(_fields(parent, ("pk",)))[0]
+    conditions = " AND ".join(f"{column} = %s" for column in _quoted(where_fields))
+    parents = f"SELECT {key} FROM {table} WHERE {conditions}"  # noqa: S608
+    sql, converters = _selecting(model, columns, f"{_quoted(_fields(model, (foreign_key,)))[0]} = ({parents})")
+    return sql, _parameters(where_fields), converters
+
+
+def _selecting(model: type[models.Model], columns: tuple[str, ...], conditions: str) -> tuple[str, Converters]:
+    """A SELECT ordered by key, and what makes Python's values of its columns."""
+    fields = _fields(model, columns)
+    table, key = connection.ops.quote_name(model._meta.db_table), _quoted(_fields(model, ("pk",)))[0]
+    sql = f"SELECT {', '.join(_quoted(fields))} FROM {table} WHERE {conditions} ORDER BY {key}"  # noqa: S608
+    return sql, _converters(model, fields)
+
+
+def _converters(model: type[models.Model], fields: Fields) -> Converters:
+    converters = []
+    for index, field in enumerate(fields):
+        expression = Col(model._meta.db_table, field)
+        steps = (*connection.ops.get_db_converters(expression), *field.get_db_converters(connection))
+        if steps:
+            converters.append((index, expression, steps))
+    return tuple(converters)
+
+
+@lru_cache(maxsize=8)
+def documents(vendor: str, model: type[models.Model], column: str) -> str:
+    table, (key, document) = connection.ops.quote_name(model._meta.db_table), _quoted(_fields(model, ("pk", column)))
+    condition = "= ANY(%s)" if vendor == "postgresql" else "IN (SELECT value FROM json_each(%s))"
+    return f"SELECT {key}, {document} FROM {table} WHERE {key} {condition}"  # noqa: S608
