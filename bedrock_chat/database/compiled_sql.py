@@ -94,9 +94,7 @@ class Batch:
         if self._pipelines:
             self._waiting.append(statement)
             return
-        with self._connection.cursor() as cursor:
-            cursor.execute(statement.sql, statement.values)
-            statement.finish(cursor.fetchall() if cursor.description else [], cursor.rowcount)
+        statement.finish(*self._connection.execute_directly(statement.sql, statement.values))
 
     def insert(self, row: models.Model) -> None:
         """As the function."""

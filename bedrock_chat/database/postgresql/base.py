@@ -39,6 +39,12 @@ class DatabaseWrapper(WithoutQueryLog, base.DatabaseWrapper):
         isolates = "isolation_level" in self.settings_dict["OPTIONS"]  # then BEGIN is not all that begins a transaction
         return pipeline.is_possible() and not self.execute_wrappers and not isolates
 
+    def execute_directly(self, sql: str, values: Sequence[Any]) -> pipeline.Outcome:
+        """Runs a statement by Django's own cursor, where `pipelines` is false. Its marks are `%s`."""
+        with self.cursor() as cursor:
+            cursor.execute(sql, values)
+            return cursor.fetchall() if cursor.description else [], cursor.rowcount
+
     def execute_together(self, statements: Sequence[tuple[str, Sequence[Any]]]) -> list[pipeline.Outcome]:
         """Runs statements in one round trip. Their marks are Django's, `%s`. Raises Django's exceptions."""
         self.validate_thread_sharing()

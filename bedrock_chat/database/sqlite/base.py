@@ -1,7 +1,7 @@
 """The backend's wrapper, which Django loads by the name of this module."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import islice
 from typing import Any
@@ -145,6 +145,23 @@ class DatabaseWrapper(WithoutQueryLog, base.DatabaseWrapper):
         if self._own is not None:
             self._cursors.append(cursor)
         return cursor
+
+    def execute_directly(self, sql: str, values: Sequence[Any]) -> tuple[list[tuple[Any, ...]], int]:
+        """Runs a statement, and returns its rows and how many it has written. Its marks are Django's, `%s`.
+
+        It goes past Django's cursors, which take as much CPU as SQLite itself: not where somebody looks at them, and
+        not for a write without a transaction, which has to queue. Raises Django's exceptions.
+        """
+        self.ensure_connection()
+        connection = self.connection
+        if self.execute_wrappers or self.force_debug_cursor or not (connection.in_transaction or sql[:6] == "SELECT"):
+            with self.cursor() as cursor:
+                cursor.execute(sql, values)
+                return cursor.fetchall() if cursor.description else [], cursor.rowcount
+        self.validate_no_broken_transaction()
+        with self.wrap_database_errors:
+            cursor = connection.execute(_with_question_marks(sql), values)
+            return cursor.fetchall(), cursor.rowcount
 
     def _start_transaction_under_autocommit(self) -> None:
         self.writers.queue.acquire()
