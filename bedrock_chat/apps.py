@@ -22,6 +22,7 @@ class BedrockChatConfig(AppConfig):
         from bedrock_chat.bedrock import clients, runtime
         from bedrock_chat.blobs import s3_storage, storing
         from bedrock_chat.database import connections, migrated, waiting
+        from bedrock_chat.encryption import keys
         from bedrock_chat.identity import erasing, exporting, jwks
         from bedrock_chat.jobs import worker
         from bedrock_chat.ledger import persons
@@ -29,6 +30,7 @@ class BedrockChatConfig(AppConfig):
 
         def ask_database() -> int:
             migrated.require_migrations()
+            keys.require_for_stored_secrets_once()
             return worker.workers_seen_once()
 
         readiness.register(

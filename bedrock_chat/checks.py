@@ -7,10 +7,13 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.core.checks import Warning as CheckWarning
 from django.db import connection
+from django.db.utils import Error as DatabaseFault
 from django.middleware.csrf import CsrfViewMiddleware
 from django.utils.module_loading import import_string
 
 from bedrock_chat.bedrock import catalog, offering, pricing
+from bedrock_chat.encryption import keys
+from bedrock_chat.encryption.errors import EncryptionError
 from bedrock_chat.jobs import queue
 
 OLDEST_SQLITE = (3, 35)  # it brought UPDATE … RETURNING
@@ -152,3 +155,32 @@ def console_is_protected(**_: Any) -> list[CheckMessage]:
             )
         )
     return messages
+
+
+@register(Tags.security, deploy=True)
+def secrets_can_be_stored(**_: Any) -> list[CheckMessage]:
+    """A deployment has a key for secrets. On SQLite it makes one itself."""
+    if settings.ENCRYPTION_KEYS or connection.vendor == "sqlite":
+        return []
+    return [
+        CheckWarning(
+            "ENCRYPTION_KEYS is not set: whatever would store a secret is refused.",
+            hint="Make a key as docs/OPERATING.md says, and give it to every process.",
+            id="bedrock_chat.W006",
+        )
+    ]
+
+
+@register(Tags.database)
+def stored_secrets_can_be_read(**_: Any) -> list[CheckMessage]:
+    """`manage.py check --database default`: the keys of stored secrets are there. Else no server and no worker starts.
+
+    A warning, since `migrate` runs it too, and giving secrets up may need new tables.
+    """
+    try:
+        keys.require_for_stored_secrets()
+    except EncryptionError as error:
+        return [CheckWarning(str(error), id="bedrock_chat.W007")]
+    except DatabaseFault:  # away, or without tables yet: that is for others to say
+        pass
+    return []

@@ -1,5 +1,6 @@
 """Strict readers of environment variables: a wrong or missing value stops the start and names its variable."""
 
+import base64
 import ipaddress
 import json
 import os
@@ -116,3 +117,25 @@ def mapping(name: str) -> dict[str, Any]:
     if not isinstance(parsed, dict):
         raise ImproperlyConfigured(f"{name} must be a JSON object.")
     return parsed
+
+
+def is_encryption_key(value: str) -> bool:
+    """Whether this is a key of Fernet: 32 bytes in base64's alphabet for URLs, written the one way that is right."""
+    if not re.fullmatch(r"[A-Za-z0-9_-]{43}=", value):
+        return False
+    return base64.urlsafe_b64encode(base64.urlsafe_b64decode(value)).decode() == value
+
+
+def encryption_keys(name: str) -> list[str]:
+    """Keys of Fernet, separated by commas. No error shows anything of a key."""
+    keys = words(name)
+    if is_set(name) and not keys:
+        raise ImproperlyConfigured(f"{name} is set and lists no key.")
+    for position, key in enumerate(keys, 1):
+        if not is_encryption_key(key):
+            raise ImproperlyConfigured(
+                f"{name} must list keys of 32 bytes in URL-safe base64, separated by commas; number {position} is none."
+            )
+        if key in keys[: position - 1]:
+            raise ImproperlyConfigured(f"{name} lists a key twice: number {position}.")
+    return keys

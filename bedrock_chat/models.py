@@ -1,6 +1,7 @@
 """The kernel's models, gathered from its parts."""
 
 from bedrock_chat.blobs.models import Blob, BlobReference, BlobRemoval
+from bedrock_chat.encryption.models import EncryptionKey
 from bedrock_chat.identity.models import SigningKey, User
 from bedrock_chat.jobs.models import Job, Worker
 from bedrock_chat.ledger.models import ModelCall
@@ -10,6 +11,7 @@ __all__ = [
     "Blob",
     "BlobReference",
     "BlobRemoval",
+    "EncryptionKey",
     "Job",
     "ModelCall",
     "SearchDocument",

@@ -296,6 +296,8 @@ WHITENOISE_USE_FINDERS = True  # served from the installed packages, so that nob
 WHITENOISE_AUTOREFRESH = False
 
 # ---- Security -------------------------------------------------------------------------------------------------------
+ENCRYPTION_KEYS = env.encryption_keys("ENCRYPTION_KEYS")
+"""The first encrypts, all decrypt. Empty: see `encryption.keys`."""
 AUTHENTICATION_BACKENDS = ["bedrock_chat.identity.passwords.OperatorBackend"]
 PASSWORD_HASHERS = ["bedrock_chat.identity.passwords.BoundedPasswordHasher"]
 AUTH_PASSWORD_VALIDATORS = [

@@ -19,7 +19,7 @@ from bedrock_chat.database.connections import database_now, release_connection
 from bedrock_chat.jobs import queue, waking
 from bedrock_chat.jobs.models import Worker
 from bedrock_chat.jobs.queue import Claimed, LeaseLost
-from bedrock_chat.process import heartbeat
+from bedrock_chat.process import heartbeat, startup
 from bedrock_chat.process.thread_pool import ThreadPool
 from bedrock_chat.wire.ids import new_id
 
@@ -191,6 +191,7 @@ def run(concurrency: int, *, on_started: Callable[[], object], heed_interrupt: b
     Without `heed_interrupt` it ignores SIGINT: Ctrl-C reaches all processes of a terminal, and another one acts on it.
     """
     service.begin(settings.DATABASE_TIMEOUT * JOBS_PATIENCE)
+    startup.require_encryption_keys()
     worker = JobRunner(concurrency)
     signalled: list[int] = []
 

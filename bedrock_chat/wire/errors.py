@@ -18,6 +18,7 @@ from rest_framework.response import Response
 from rest_framework.settings import api_settings
 
 from bedrock_chat.database import waiting
+from bedrock_chat.encryption.errors import EncryptionError, NoKey
 from bedrock_chat.resilience.disk_space import is_out_of_space
 from bedrock_chat.wire.names import camel
 from bedrock_chat.wire.renderers import WireRenderer
@@ -204,6 +205,12 @@ def as_api_error(exc: Exception) -> ApiError:
             return PayloadTooLarge()
         case django_exceptions.SuspiciousOperation() | django_exceptions.BadRequest() | UnreadablePostError():
             return BadRequest()
+        case NoKey():
+            return ServiceUnavailable(str(exc), retry_after=60)
+        case EncryptionError():
+            return ServiceUnavailable(
+                "Secrets cannot be opened just now; an operator must look at ENCRYPTION_KEYS.", retry_after=60
+            )
         case OperationalError() | OSError() if is_out_of_space(exc):
             return StorageFull(retry_after=FULL_SECONDS)
         case OperationalError() | InterfaceError():
