@@ -19,10 +19,7 @@ from tests.live import LiveServer
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SECRET = "fc-alices-firecrawl-key"
-STORE = (
-    "import django; django.setup(); from tests.encryption import vault; vault.store('alice', 'fc-alices-firecrawl-key')"
-)
-both = [pytest.mark.both, pytest.mark.django_db(transaction=True)]
+VAULT = "import sys, django; django.setup(); from tests.encryption import vault; "
 
 
 # ---- The setting ----------------------------------------------------------------------------------------------------
