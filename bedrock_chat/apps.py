@@ -49,6 +49,7 @@ class BedrockChatConfig(AppConfig):
         readiness.register("identity", dependency=jwks.IDENTITY)
         readiness.register("bedrock", dependency=runtime.BEDROCK)
         startup.register("The Bedrock client", clients.bedrock_runtime)
+        startup.require("encryption keys", keys.lack)
         exporting.register("ledger", persons.export)
         erasing.register("ledger", prepare=persons.prepare_erasing, finish=persons.finish_erasing)
 

@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db import connection, transaction
 
 from bedrock_chat.encryption import key_file
-from bedrock_chat.encryption.errors import KeyFileUnusable, KeyMissing, NoKey
+from bedrock_chat.encryption.errors import EncryptionError, KeyFileUnusable, KeyMissing, NoKey
 from bedrock_chat.encryption.models import EncryptionKey
 
 _found_complete = threading.Event()
@@ -92,6 +92,15 @@ def require_for_stored_secrets_once() -> None:
     if not _found_complete.is_set():
         require_for_stored_secrets()
         _found_complete.set()
+
+
+def lack() -> str | None:
+    """What keeps this server from reading stored secrets, in one sentence. Raises database errors."""
+    try:
+        require_for_stored_secrets_once()
+    except EncryptionError as error:
+        return str(error)
+    return None
 
 
 def _sentence(missing: list[str]) -> str:

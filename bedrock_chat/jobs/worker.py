@@ -191,7 +191,7 @@ def run(concurrency: int, *, on_started: Callable[[], object], heed_interrupt: b
     Without `heed_interrupt` it ignores SIGINT: Ctrl-C reaches all processes of a terminal, and another one acts on it.
     """
     service.begin(settings.DATABASE_TIMEOUT * JOBS_PATIENCE)
-    startup.require_encryption_keys()
+    startup.refuse_what_lacks()
     worker = JobRunner(concurrency)
     signalled: list[int] = []
 

@@ -5,20 +5,20 @@ And what a server or a worker cannot start without.
 
 import logging
 from collections.abc import Callable
+from functools import partial
 
 from django.core.exceptions import ImproperlyConfigured
 
 from bedrock_chat.database import waiting
 from bedrock_chat.database.connections import release_connection
-from bedrock_chat.encryption import keys
-from bedrock_chat.encryption.errors import EncryptionError
 from bedrock_chat.resilience.dependencies import Check
 
 logger = logging.getLogger(__name__)
 
-KEYS_PATIENCE_SECONDS = 3.0
+PATIENCE_SECONDS = 3.0
 
 _steps: dict[str, Callable[[], object]] = {}
+_requirements: dict[str, Callable[[], str | None]] = {}
 
 
 def register(name: str, step: Callable[[], object]) -> None:
@@ -35,25 +35,29 @@ def prepare() -> None:
             logger.error("%s cannot be made: %s", name, error)  # noqa: TRY400  the message says it all
 
 
-def require_encryption_keys() -> None:
-    """Raises ImproperlyConfigured where this process lacks a key that stored secrets need.
+def require(name: str, lack: Callable[[], str | None]) -> None:
+    """Have servers and workers start only where `lack` finds nothing; else it returns what is wrong, as a sentence."""
+    _requirements[name] = lack
 
-    Where the database is away, or has no tables yet, nobody can tell. Then the start goes on, and `/ready` asks again.
+
+def refuse_what_lacks() -> None:
+    """Raises ImproperlyConfigured, with the sentence of the first requirement that is not met.
+
+    Where nobody can tell, since the database is away or has no tables yet, the start goes on.
     """
-    check = Check("encryption keys", _missing_keys, patience=KEYS_PATIENCE_SECONDS)
-    check.begin()
-    _, sentence = check.ask()
-    if sentence is not None:
-        raise ImproperlyConfigured(sentence)
+    checks = [Check(name, partial(_ask, lack), patience=PATIENCE_SECONDS) for name, lack in _requirements.items()]
+    for check in checks:
+        check.begin()
+    for check in checks:
+        _, sentence = check.ask()
+        if sentence is not None:
+            raise ImproperlyConfigured(sentence)
 
 
-def _missing_keys() -> str | None:
-    """On a thread of its own: what is wrong with the keys, in one sentence."""
+def _ask(lack: Callable[[], str | None]) -> str | None:
+    """On a thread of its own, which keeps no connection."""
     try:
         with waiting.at_most(waiting.PROBE_SECONDS):
-            keys.require_for_stored_secrets_once()
-    except EncryptionError as error:
-        return str(error)
+            return lack()
     finally:
         release_connection(final=True)
-    return None

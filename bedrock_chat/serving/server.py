@@ -123,7 +123,7 @@ def run(
     """
     listener = listen(settings.HOST if host is None else host, settings.PORT if port is None else port)
     service.begin(settings.DATABASE_TIMEOUT)
-    startup.require_encryption_keys()
+    startup.refuse_what_lacks()
     config = configuration(Application(), connections=_connections_that_fit())
     server = Server(config, on_started)
 
