@@ -34,6 +34,7 @@ OWN_FILTERS = {
         *("estimated__exact", "estimated__isnull", "created_at__year", "created_at__month", "created_at__day"),
     },
     Conversation: {"model", "model__isnull"},
+    AuditEntry: {"verb", "target", "days", "actor_kind__exact", "actor_kind__isnull"},
 }
 """What the filters and date hierarchies of the pages make, as one reads it in their links."""
 
