@@ -19,6 +19,7 @@ class BedrockChatConfig(AppConfig):
         from django.conf import settings
 
         from bedrock_chat import checks  # noqa: F401  registers the system checks, which need loaded apps
+        from bedrock_chat.audit import persons as audited_persons
         from bedrock_chat.bedrock import clients, runtime
         from bedrock_chat.blobs import s3_storage, storing
         from bedrock_chat.database import connections, migrated, waiting
@@ -48,7 +49,9 @@ class BedrockChatConfig(AppConfig):
         readiness.register("bedrock", dependency=runtime.BEDROCK)
         startup.register("The Bedrock client", clients.bedrock_runtime)
         exporting.register("ledger", persons.export)
+        exporting.register("audit", audited_persons.export)
         erasing.register("ledger", prepare=persons.prepare_erasing, finish=persons.finish_erasing)
+        erasing.register("audit", prepare=audited_persons.prepare_erasing, finish=audited_persons.finish_erasing)
 
 
 class ConsoleConfig(AdminConfig):
