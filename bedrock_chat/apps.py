@@ -29,8 +29,12 @@ class BedrockChatConfig(AppConfig):
         from bedrock_chat.process import readiness, startup
 
         def ask_database() -> int:
-            migrated.require_migrations()
-            return worker.workers_seen_once()
+            try:
+                with waiting.at_most(waiting.PROBE_SECONDS):
+                    migrated.require_migrations()
+                    return worker.workers_seen()
+            finally:
+                connections.release_connection(final=True)  # the check runs on a thread of its own
 
         readiness.register(
             "database", dependency=waiting.database, check=ask_database, folder=connections.database_folder
