@@ -1,13 +1,23 @@
 """Console pages of the kernel's models."""
 
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
 from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.auth.models import Group
-from django.db.models import QuerySet
+from django.db import transaction
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
 
+from bedrock_chat.audit import verbs
+from bedrock_chat.audit.models import AuditEntry
+from bedrock_chat.audit.recording import record
 from bedrock_chat.console.site import ReadOnlyAdmin
+from bedrock_chat.database.connections import database_now
+from bedrock_chat.identity.caller import operator_of
 from bedrock_chat.identity.models import User
 from bedrock_chat.jobs import queue
 from bedrock_chat.jobs.models import Job, State, Worker
@@ -51,19 +61,30 @@ class JobAdmin(ReadOnlyAdmin):
 
     @admin.action(description="Retry: begin now, as if it had never failed", permissions=["operate"])
     def retry(self, request: HttpRequest, rows: QuerySet[Job]) -> None:
-        keys = list(rows.values_list("pk", flat=True))
-        retried = sum(queue.retry(pk) for pk in keys)
-        self.message_user(request, f"{retried} of {len(keys)} jobs begin now; those that run already do not.")
+        kinds = dict(rows.values_list("pk", "kind"))
+        retried = sum(_recorded(request, verbs.RETRY_JOB, pk, kind, queue.retry) for pk, kind in kinds.items())
+        self.message_user(request, f"{retried} of {len(kinds)} jobs begin now; those that run already do not.")
 
     @admin.action(
         description="Cancel: take away, also from a worker that runs it; a periodic job skips this run",
         permissions=["operate"],
     )
     def cancel(self, request: HttpRequest, rows: QuerySet[Job]) -> None:
-        cancelled = sum(queue.cancel(pk) for pk in list(rows.values_list("pk", flat=True)))
+        kinds = dict(rows.values_list("pk", "kind"))
+        cancelled = sum(_recorded(request, verbs.CANCEL_JOB, pk, kind, queue.cancel) for pk, kind in kinds.items())
         self.message_user(
             request, f"{cancelled} jobs were cancelled; periodic ones come again with their schedule.", messages.WARNING
         )
+
+
+def _recorded(request: HttpRequest, verb: verbs.Verb, pk: int, kind: str, write: Callable[[int], bool]) -> bool:
+    """Does something to a job, and records it if there was something to do. Returns whether there was."""
+    with transaction.atomic():
+        is_done = write(pk)
+        if is_done:
+            values = {"kind": kind} if kind in settings.JOBS else {}  # another version's kind may be any text
+            record(verb, str(pk), actor=operator_of(request), values=values)
+    return is_done
 
 
 @admin.register(Worker)
@@ -96,3 +117,77 @@ class ModelCallAdmin(ReadOnlyAdmin):
     @admin.display(description="price (USD)", empty_value="unpriced")
     def usd(self, row: ModelCall) -> str | None:
         return None if row.price is None else f"{row.price:.6f}"
+
+
+class VerbFilter(admin.SimpleListFilter):
+    """The verbs that the code knows. To ask the table which ones it holds would read all of it."""
+
+    title = "verb"
+    parameter_name = "verb"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(name, name) for name in sorted({verb.name for verb in verbs.registered()})]
+
+    def queryset(self, request: HttpRequest, rows: QuerySet[AuditEntry]) -> QuerySet[AuditEntry]:
+        return rows.filter(verb=self.value()) if self.value() else rows
+
+
+class TargetFilter(admin.SimpleListFilter):
+    """The kinds of targets that the code knows."""
+
+    title = "target"
+    parameter_name = "target"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(kind, kind) for kind in sorted({verb.target for verb in verbs.registered()})]
+
+    def queryset(self, request: HttpRequest, rows: QuerySet[AuditEntry]) -> QuerySet[AuditEntry]:
+        return rows.filter(target_kind=self.value()) if self.value() else rows
+
+
+class DaysFilter(admin.SimpleListFilter):
+    """The entries of the last days."""
+
+    title = "time"
+    parameter_name = "days"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("1", "past 24 hours"), ("7", "past 7 days"), ("30", "past 30 days"), ("90", "past 90 days")]
+
+    def queryset(self, request: HttpRequest, rows: QuerySet[AuditEntry]) -> QuerySet[AuditEntry]:
+        if self.value() not in dict(self.lookup_choices):
+            return rows
+        return rows & AuditEntry.objects.since(database_now() - timedelta(days=int(str(self.value()))))
+
+
+@admin.register(AuditEntry)
+class AuditEntryAdmin(ReadOnlyAdmin):
+    """Who did what. One searches for the whole id of a target or of whoever acted."""
+
+    list_display = [
+        "at",
+        "verb",
+        "target_kind",
+        "target_id",
+        "actor_kind",
+        "actor_id",
+        "fields",
+        "values",
+        "network",
+    ]
+    list_filter = [VerbFilter, TargetFilter, "actor_kind", DaysFilter]
+    search_fields = ["=target_id", "=actor_id"]
+    search_help_text = "The id of a target, or of whoever acted."
+    ordering = ["-pk"]
+    sortable_by = ()  # entries are in the order of time, and no column has an index to sort by
+    show_full_result_count = False
+    open_columns = frozenset({"fields", "values"})  # names, and what a verb lets be kept
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[AuditEntry], search_term: str
+    ) -> tuple[QuerySet[AuditEntry], bool]:
+        """Django's would look for an id without regard to case, which no index answers."""
+        if not search_term:
+            return queryset, False
+        kept = verbs.kept_id(search_term)
+        return queryset.filter(Q(target_id=kept) | Q(actor_id=kept)), False

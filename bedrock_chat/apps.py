@@ -19,6 +19,7 @@ class BedrockChatConfig(AppConfig):
         from django.conf import settings
 
         from bedrock_chat import checks  # noqa: F401  registers the system checks, which need loaded apps
+        from bedrock_chat.audit import persons as audited_persons
         from bedrock_chat.bedrock import clients, runtime
         from bedrock_chat.blobs import s3_storage, storing
         from bedrock_chat.database import connections, migrated, waiting
@@ -29,9 +30,13 @@ class BedrockChatConfig(AppConfig):
         from bedrock_chat.process import readiness, startup
 
         def ask_database() -> int:
-            migrated.require_migrations()
-            keys.require_for_stored_secrets_once()
-            return worker.workers_seen_once()
+            try:
+                with waiting.at_most(waiting.PROBE_SECONDS):
+                    migrated.require_migrations()
+                    keys.require_for_stored_secrets_once()
+                    return worker.workers_seen()
+            finally:
+                connections.release_connection(final=True)  # the check runs on a thread of its own
 
         readiness.register(
             "database", dependency=waiting.database, check=ask_database, folder=connections.database_folder
@@ -51,7 +56,9 @@ class BedrockChatConfig(AppConfig):
         startup.register("The Bedrock client", clients.bedrock_runtime)
         startup.require("encryption keys", keys.lack)
         exporting.register("ledger", persons.export)
+        exporting.register("audit", audited_persons.export)
         erasing.register("ledger", prepare=persons.prepare_erasing, finish=persons.finish_erasing)
+        erasing.register("audit", prepare=audited_persons.prepare_erasing, finish=audited_persons.finish_erasing)
 
 
 class ConsoleConfig(AdminConfig):

@@ -48,6 +48,11 @@ def bind(**facts: Any) -> None:
         current.update((name, fact) for name, fact in facts.items() if fact is not None)
 
 
+def request_id() -> str:
+    """The id of the running request, empty outside of one."""
+    return str((_facts.get() or {}).get("request_id", ""))
+
+
 # ---- How events are written -----------------------------------------------------------------------------------------
 
 

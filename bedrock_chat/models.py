@@ -1,5 +1,6 @@
 """The kernel's models, gathered from its parts."""
 
+from bedrock_chat.audit.models import AuditEntry
 from bedrock_chat.blobs.models import Blob, BlobReference, BlobRemoval
 from bedrock_chat.encryption.models import EncryptionKey
 from bedrock_chat.identity.models import SigningKey, User
@@ -8,6 +9,7 @@ from bedrock_chat.ledger.models import ModelCall
 from bedrock_chat.search.models import SearchDocument, SearchWord
 
 __all__ = [
+    "AuditEntry",
     "Blob",
     "BlobReference",
     "BlobRemoval",

@@ -1,5 +1,6 @@
 """A thread's database connection, SQLite's lock and file, and the clock that all processes share."""
 
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,6 +9,12 @@ from pathlib import Path
 
 from django.db import connection, connections
 from django.utils import timezone
+
+logger = logging.getLogger(__name__)
+
+TRUNCATE_SECONDS = 1.0
+"""How long SQLite's writers may be kept out by one attempt to empty the log, and the pause after it."""
+TRUNCATE_ATTEMPTS = 10
 
 
 class TransactionOpen(RuntimeError):
@@ -47,10 +54,27 @@ def yield_sqlite_lock(pauses: float = 3.0) -> Iterator[None]:
 
 
 def truncate_log() -> None:
-    """Moves SQLite's write-ahead log into the database file and empties it, so that neither contains deleted data."""
-    if connection.vendor == "sqlite":
-        with connection.cursor() as cursor:
-            cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    """Moves SQLite's write-ahead log into the database file and empties it, so that neither contains deleted data.
+
+    SQLite keeps all writers out while it waits for those who still read the log. So it waits shortly, and again after
+    a pause. If somebody reads all the time, the log stays as it is, and the application's log says so.
+    """
+    if connection.vendor != "sqlite":
+        return
+    with connection.cursor() as cursor:
+        cursor.execute("PRAGMA busy_timeout")
+        (usual,) = cursor.fetchone()
+        cursor.execute(f"PRAGMA busy_timeout = {round(TRUNCATE_SECONDS * 1000)}")
+        try:
+            for _ in range(TRUNCATE_ATTEMPTS):
+                cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                (is_busy, _, _) = cursor.fetchone()
+                if not is_busy:
+                    return
+                time.sleep(TRUNCATE_SECONDS)
+        finally:
+            cursor.execute(f"PRAGMA busy_timeout = {usual}")
+    logger.warning("The write-ahead log may hold deleted data for now, since somebody reads it.")
 
 
 def database_folder() -> Path | None:

@@ -7,14 +7,28 @@ from django.http import HttpRequest
 
 
 def client_address(request: HttpRequest) -> str:
+    """The address of the client that sent a request."""
+    return address_behind_proxies(*claimed_by(request))
+
+
+def client_network(request: HttpRequest) -> str:
+    """The network of the client that sent a request."""
+    return network_of(client_address(request))
+
+
+def claimed_by(request: HttpRequest) -> tuple[str, str]:
+    """The peer of a request's connection, and its header `X-Forwarded-For`."""
+    return str(request.META.get("REMOTE_ADDR", "")), str(request.META.get("HTTP_X_FORWARDED_FOR", ""))
+
+
+def address_behind_proxies(peer: str, forwarded_for: str) -> str:
     """The right-most hop of `X-Forwarded-For` that `TRUSTED_PROXIES` does not name.
 
     The walk begins at the peer of the connection; a client can put whatever it likes to the left of what our own
     proxies append. Something that is no address ends the walk at the hop before it.
     """
-    peer = str(request.META.get("REMOTE_ADDR", ""))
     address = _address(peer) or peer
-    hops = str(request.META.get("HTTP_X_FORWARDED_FOR", "")).split(",")
+    hops = forwarded_for.split(",")
     while hops and _is_trusted(address):
         hop = _address(hops.pop())
         if hop is None:
@@ -23,9 +37,8 @@ def client_address(request: HttpRequest) -> str:
     return address
 
 
-def client_network(request: HttpRequest) -> str:
-    """The client's address, of an IPv6 one the /64 it lies in: the least that a provider gives to one customer."""
-    address = client_address(request)
+def network_of(address: str) -> str:
+    """The address itself, of an IPv6 one the /64 it lies in: the least that a provider gives to one customer."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:

@@ -12,6 +12,7 @@ from bedrock_chat.identity import failed_tokens
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.identity.jwks import KeysUnavailable
 from bedrock_chat.identity.models import User
+from bedrock_chat.identity.origin import origin_of
 from bedrock_chat.identity.tokens import InvalidToken, verifier
 from bedrock_chat.identity.users import user_of
 from bedrock_chat.wire.errors import Forbidden, ServiceUnavailable, Unauthenticated
@@ -52,7 +53,7 @@ def _sign_in(request: HttpRequest, token: str) -> tuple[User, Caller]:
     logs.bind(user_id=user.pk)
     if not user.is_active:
         raise Forbidden("Your account is suspended.")
-    caller = Caller(user_id=user.pk, groups=frozenset(claims.groups))
+    caller = Caller(user_id=user.pk, groups=frozenset(claims.groups), origin=origin_of(request))
     request.META[CALLER] = caller.account
     return user, caller
 

@@ -1,8 +1,12 @@
 """Who makes a request: a user, or a key of a publication."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from django.http import HttpRequest
 from rest_framework.request import Request
+
+from bedrock_chat.identity.models import User
+from bedrock_chat.identity.origin import NOWHERE, Origin, origin_of
 
 ADMIN = "Admin"
 CREATING_BOT_ALLOWED = "CreatingBotAllowed"
@@ -13,13 +17,17 @@ PUBLISH_ALLOWED = "PublishAllowed"
 class Caller:
     """The verified origin of a request, made by authentication and handed to every domain function as `actor`.
 
-    Either `user_id` is set, or `publication_id` and `key_id` are. `groups` are the token's.
+    Either `user_id` is set, or `publication_id` and `key_id` are. `groups` are the token's. An operator is a user who
+    signed in to the console with a password. `origin` says from where the request came; two callers who differ in
+    nothing else are the same caller.
     """
 
     user_id: str | None
     publication_id: str | None = None
     key_id: str | None = None
     groups: frozenset[str] = frozenset()
+    is_operator: bool = False
+    origin: Origin = field(default=NOWHERE, compare=False)
 
     def __post_init__(self) -> None:
         if (self.user_id is None) == (self.publication_id is None):
@@ -39,3 +47,9 @@ def caller_of(request: Request) -> Caller:
     """The verified caller of an authenticated request."""
     assert isinstance(request.auth, Caller)
     return request.auth
+
+
+def operator_of(request: HttpRequest) -> Caller:
+    """The operator who sent a request to the console. The page has checked what they may do, so no group is needed."""
+    assert isinstance(request.user, User)
+    return Caller(user_id=request.user.pk, is_operator=True, origin=origin_of(request))

@@ -33,8 +33,10 @@ def register(app: str, *, prepare: Callable[[str], Iterator[str]], finish: Calla
     _parts[app] = Part(prepare, finish)
 
 
-def erase(user_id: str) -> Iterator[str]:
+def erase(user_id: str, *, on_finish: Callable[[], None] | None = None) -> Iterator[str]:
     """Erases a user; yields a sentence for each step as it is done. Raises NotFound.
+
+    `on_finish` runs at the end of the last transaction: it records who erased them.
 
     1. The user is suspended, so that no new request is let in.
     2. Each app prepares.
@@ -53,6 +55,8 @@ def erase(user_id: str) -> Iterator[str]:
         list(User.objects.select_for_update().filter(pk=user_id).values_list("pk"))
         sentences = [sentence for part in _parts.values() for sentence in part.finish(user_id)]
         User.objects.filter(pk=user_id).delete()
+        if on_finish:
+            on_finish()
     yield from sentences
     truncate_log()
     yield "The user is gone."

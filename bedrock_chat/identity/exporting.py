@@ -21,10 +21,11 @@ def register(app: str, export: Export) -> None:
     _exports[app] = export
 
 
-def export(user_id: str, folder: Path) -> Iterator[str]:
+def export(user_id: str, folder: Path, *, on_begin: Callable[[], None] | None = None) -> Iterator[str]:
     """Writes all that is stored of a user into an empty folder; yields a sentence now and then.
 
-    Raises NotFound, and FileExistsError where the folder is not empty.
+    `on_begin` is called before the first file is written: it records who takes them. Raises NotFound, and
+    FileExistsError where the folder is not empty.
     """
     user = User.objects.filter(pk=user_id).first()
     if user is None:
@@ -32,6 +33,8 @@ def export(user_id: str, folder: Path) -> Iterator[str]:
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
         raise FileExistsError(f"{folder} is not empty.")
+    if on_begin:
+        on_begin()
     facts = {
         "id": user.pk,
         "username": user.username,

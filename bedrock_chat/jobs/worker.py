@@ -210,12 +210,3 @@ def workers_seen() -> int:
     """The number of workers that are alive just now, in any process on this database."""
     since = database_now() - timedelta(seconds=SEEN_SECONDS * MISSED)
     return Worker.objects.filter(seen_at__gte=since).count()
-
-
-def workers_seen_once() -> int:
-    """The same, for a thread of its own, which keeps no connection."""
-    try:
-        with waiting.at_most(waiting.PROBE_SECONDS):
-            return workers_seen()
-    finally:
-        release_connection(final=True)

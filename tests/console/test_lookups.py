@@ -15,6 +15,9 @@ from django.contrib.sessions.models import Session
 from django.db import transaction
 from django.test import Client, RequestFactory
 
+from bedrock_chat.audit import verbs
+from bedrock_chat.audit.models import AuditEntry
+from bedrock_chat.audit.recording import Program, record
 from bedrock_chat.identity.models import User
 from bedrock_chat.jobs.models import Job, State, Worker
 from bedrock_chat.ledger.models import ModelCall, Purpose
@@ -34,6 +37,7 @@ OWN_FILTERS = {
         *("estimated__exact", "estimated__isnull", "created_at__year", "created_at__month", "created_at__day"),
     },
     Conversation: {"model", "model__isnull"},
+    AuditEntry: {"verb", "target", "days", "actor_kind__exact", "actor_kind__isnull"},
 }
 """What the filters and date hierarchies of the pages make, as one reads it in their links."""
 
@@ -43,7 +47,7 @@ NOW = datetime(2026, 3, 15, tzinfo=UTC)
 @pytest.fixture(autouse=True)
 def vera(db: None, settings: Any) -> User:
     """She may look at everything. There are Alice's conversation with a private title, Bob's, Olga's password, jobs,
-    a worker, and calls in three months.
+    a worker, calls in three months, and an entry of the audit.
     """
     settings.PASSWORD_HASHERS = ["tests.console.operators.FastHasher"]
     alice, bob = (User.objects.create(id=name, username=name, password="!") for name in ("alice", "bob"))
@@ -67,6 +71,7 @@ def vera(db: None, settings: Any) -> User:
             latency_ms=1,
             fault="ThrottlingException" if days else "",
         )
+    record(verbs.EXPORT_USER, "alice", actor=Program.command("export_user"))
     return make_viewer()
 
 

@@ -9,6 +9,7 @@ from django.contrib.admin import TabularInline
 from django.core.checks import run_checks
 from django.db.models import F
 
+from bedrock_chat.audit.models import AuditEntry
 from bedrock_chat.console import private_columns
 from bedrock_chat.console.site import Console, ConsolePage, ReadOnlyAdmin
 from bedrock_chat.identity.models import User
@@ -34,7 +35,12 @@ PUBLIC = {
     "conversations.Message": {"conversation", "external_id", "role", "model", "outcome", "stop_reason"},
 }
 
-OPEN = {User: {"token_groups"}, Job: {"reason"}, ModelCall: {"first_token_ms"}}
+OPEN = {
+    User: {"token_groups"},
+    Job: {"reason"},
+    ModelCall: {"first_token_ms"},
+    AuditEntry: {"fields", "values"},
+}
 """Page → columns that are private by the rule and harmless. Whoever adds one says here that it is."""
 
 

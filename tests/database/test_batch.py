@@ -8,6 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 from django.db import DataError, IntegrityError, OperationalError, connection, transaction
+from django.db.backends.postgresql.base import Cursor, ServerBindingCursor
 
 from bedrock_chat.database import compiled_sql, waiting
 from bedrock_chat.database.compiled_sql import NOW, Batch
@@ -184,6 +185,24 @@ def test_statements_are_prepared_once_for_a_connection_and_only_if_asked(
     assert prepared() == 5  # of this module, the count itself included
     alice.refresh_from_db()
     assert alice.username == "d"
+
+
+@pytest.mark.parametrize("is_binding", [False, True], ids=["client", "server"])
+def test_statements_stay_prepared_after_a_rollback(
+    pipelines: None, alice: User, monkeypatch: pytest.MonkeyPatch, is_binding: bool
+) -> None:
+    """With Django's `server_side_binding` psycopg prepares as well, and has the server forget all of it."""
+    connection.ensure_connection()
+    factory = ServerBindingCursor if is_binding else Cursor
+    monkeypatch.setattr(connection.connection, "cursor_factory", factory)
+    monkeypatch.setattr(connection.connection, "prepare_threshold", 0)
+    with transaction.atomic():
+        list(User.objects.filter(pk="alice"))
+        run_together(rename("bob"))
+        transaction.set_rollback(True)
+    run_together(rename("carol"))
+    alice.refresh_from_db()
+    assert alice.username == "carol"
 
 
 # ---- A server that stalls or dies in the midst ----------------------------------------------------------------------

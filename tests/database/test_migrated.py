@@ -32,6 +32,20 @@ def test_readiness_says_that_migrations_are_missing_until_they_are_applied() -> 
     assert eventually(lambda: APIClient().get("/ready").status_code == 200)
 
 
+@pytest.mark.usefixtures("_unasked")
+def test_however_often_it_is_asked_meanwhile_no_connection_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    if connection.vendor != "postgresql":
+        pytest.skip("a file has no pool")
+
+    def require() -> None:
+        connection.ensure_connection()
+        raise migrated.NotMigrated("not migrated: 1 migration of this version is missing")
+
+    monkeypatch.setattr(migrated, "require_migrations", require)
+    for _ in range(connection.pool.max_size + 1):  # type: ignore[attr-defined]  # PostgreSQL's has one
+        assert APIClient().get("/ready").json()["database"] == "not migrated"
+
+
 def test_a_database_that_was_found_migrated_is_not_asked_again(django_assert_num_queries: object) -> None:
     migrated.require_migrations()
     with django_assert_num_queries(0):  # type: ignore[operator]

@@ -44,7 +44,7 @@ def run(connection: psycopg.Connection[Any], statements: Sequence[Statement]) ->
         pgconn, transformer = connection.pgconn, Transformer(connection)
         dumped = [_dumped(values, transformer) for _, values in statements]
         begins = not connection.autocommit and pgconn.transaction_status == pq.TransactionStatus.IDLE
-        names = getattr(connection, "prepared", None) if connection.prepare_threshold is not None else None
+        names = getattr(connection, "prepared", None) if _may_prepare(connection) else None
         new = {} if names is None else _new_names(names, statements)
         pgconn.enter_pipeline_mode()
         try:
@@ -70,6 +70,13 @@ def run(connection: psycopg.Connection[Any], statements: Sequence[Statement]) ->
             if result.status == pq.ExecStatus.FATAL_ERROR:
                 raise psycopg.errors.error_from_result(result, encoding=connection.info.encoding)
         return [_outcome(result, transformer) for result in results[begins + len(new) :]]
+
+
+def _may_prepare(connection: psycopg.Connection[Any]) -> bool:
+    """Whether the operator asks for it. Not where psycopg prepares too (Django's `server_side_binding`): after each
+    rollback it has the server forget all prepared statements of the connection, these included.
+    """
+    return connection.prepare_threshold is not None and issubclass(connection.cursor_factory, psycopg.ClientCursor)
 
 
 def _new_names(names: Mapping[bytes, bytes], statements: Sequence[Statement]) -> dict[bytes, bytes]:

@@ -7,6 +7,7 @@ from itertools import islice
 from typing import Any
 
 from django.db.backends.sqlite3 import base
+from django.db.utils import OperationalError
 
 from bedrock_chat.database.query_log import WithoutQueryLog
 from bedrock_chat.database.sqlite import readers
@@ -18,6 +19,8 @@ LONGEST_CACHED = 2_000
 
 PATIENCE_SECONDS = 20.0
 """How long a thread waits until it may write, unless the settings' `timeout` says otherwise."""
+
+LOST_TRANSACTION = "SQLite has rolled this transaction back: the disk is full or fails."
 
 _is_service = False
 
@@ -76,6 +79,7 @@ class Cursor(base.SQLiteCursorWrapper):
         if self.connection.in_transaction or not query.startswith(WRITES):
             self._rows = None
             return super().execute(query, params)
+        self._refuse_in_lost_transaction()
         with self.connection.queue.turn():
             super().execute(query, params)
             self._rows = iter(super().fetchall()) if self.description else None
@@ -85,8 +89,17 @@ class Cursor(base.SQLiteCursorWrapper):
         self._rows = None
         if self.connection.in_transaction:
             return super().executemany(query, param_list)
+        self._refuse_in_lost_transaction()
         with self.connection.queue.turn():
             return super().executemany(query, param_list)
+
+    def _refuse_in_lost_transaction(self) -> None:
+        """Raises OperationalError where the thread may write already: it would wait for itself, and nobody could write.
+
+        SQLite rolls a transaction back by itself when the disk is full or fails. The rest must not be stored alone.
+        """
+        if self.connection.queue.is_mine():
+            raise OperationalError(LOST_TRANSACTION)
 
     def fetchone(self) -> Any:
         return super().fetchone() if self._rows is None else next(self._rows, None)
@@ -171,23 +184,28 @@ class DatabaseWrapper(WithoutQueryLog, base.DatabaseWrapper):
                 self._own, self.connection = self.connection, self._shared_connection()
             super()._start_transaction_under_autocommit()  # type: ignore[misc]  # the stubs leave it out
         except BaseException:
-            self._stop_writing()
+            self._stop_writing(is_broken=True)
             raise
 
     def _shared_connection(self) -> Connection:
         """The process's connection for transactions, without one that a thread has left open when it died."""
         writers = self.writers
-        if writers.connection is None:
-            with self.wrap_database_errors:
+        with self.wrap_database_errors:
+            if writers.connection is None:
                 writers.connection = self.get_new_connection(self.get_connection_params())
                 writers.connection.isolation_level = None  # BEGIN and COMMIT are sent by Django
-        elif writers.connection.in_transaction:
-            writers.connection.rollback()
-        return writers.connection
+            elif writers.connection.in_transaction:
+                writers.connection.rollback()
+            return writers.connection
 
     def _commit(self) -> None:
-        super()._commit()  # type: ignore[misc]  # the stubs leave it out
-        self._stop_writing()
+        """Whatever goes wrong, the next thread may write: Django rolls back after errors of the database alone."""
+        try:
+            if self._is_writing and not self.connection.in_transaction:
+                raise OperationalError(LOST_TRANSACTION)  # COMMIT would do nothing, and seem to have worked
+            super()._commit()  # type: ignore[misc]  # the stubs leave it out
+        finally:
+            self._stop_writing()
 
     def _rollback(self) -> None:
         try:
@@ -199,8 +217,11 @@ class DatabaseWrapper(WithoutQueryLog, base.DatabaseWrapper):
         self._stop_writing()
         super()._close()  # type: ignore[misc]  # the stubs leave it out
 
-    def _stop_writing(self) -> None:
-        """Gives the shared connection back, without a cursor that still reads, and lets the next thread write."""
+    def _stop_writing(self, *, is_broken: bool = False) -> None:
+        """Gives the shared connection back, without a cursor that still reads, and lets the next thread write.
+
+        The next one opens a new connection if this one may be broken, or could not end its transaction.
+        """
         if not self._is_writing:
             return
         self._is_writing = False
@@ -209,9 +230,10 @@ class DatabaseWrapper(WithoutQueryLog, base.DatabaseWrapper):
         try:
             if own is not None:
                 shared, self.connection = self.connection, own
+                is_broken = is_broken or shared.in_transaction
                 for cursor in cursors:
                     cursor.close()
-                if shared.in_transaction:
-                    self.writers.discard()
+            if is_broken:
+                self.writers.discard()
         finally:
             self.writers.queue.release()

@@ -27,8 +27,10 @@ RESTART_BYTES = 32 * 1024 * 1024
 LARGEST_BYTES = 64 * 1024 * 1024
 """The file of the log is cut to this size when it was larger."""
 RESTART_SECONDS = 1.0
-"""How long writers may be kept out by one attempt to begin the log anew. After a vain one there is a pause."""
+"""How long writers may be kept out by one attempt to begin the log anew."""
 PAUSE_SECONDS = 5.0
+"""After a vain attempt there is a pause, and after each further one it is twice as long. After an error as well."""
+LONGEST_PAUSE_SECONDS = 60.0
 LONG_READ_SECONDS = 10.0
 
 
@@ -38,6 +40,7 @@ class Checkpointer:
         self._log = database.with_name(f"{database.name}-wal")
         self._changed_at = 0  # the file's time of change when the last checkpoint was begun
         self._due = self._restart_due = 0.0  # on the monotonic clock
+        self._pause = PAUSE_SECONDS  # after the next vain attempt
         self._connection: sqlite3.Connection | None = None
         self._held_up_since: float | None = None
         self._stopping = threading.Event()
@@ -49,12 +52,15 @@ class Checkpointer:
         self._stopping.set()
 
     def _run(self) -> None:
-        while not self._stopping.wait(LOOK_SECONDS):
+        pause = LOOK_SECONDS
+        while not self._stopping.wait(pause):
+            pause = LOOK_SECONDS
             try:
                 self.look()
             except Exception:
                 logger.exception("The write-ahead log could not be moved into the database; it is tried again.")
                 self._forget_connection()
+                pause = PAUSE_SECONDS  # a full disk stays full for a while, and each error is a traceback in the log
 
     def look(self) -> None:
         """Does what is due now."""
@@ -71,7 +77,7 @@ class Checkpointer:
         # All was moved: the next look waits for a change. Else there is a reader, and nothing else may change.
         self._changed_at = status.st_mtime_ns if moved >= pages else 0
         if pages * self._page_size() < RESTART_BYTES:
-            self._held_up_since = None
+            self._is_held_up_no_more()
         elif now >= self._restart_due:
             self._restart(now)
 
@@ -80,14 +86,18 @@ class Checkpointer:
         with self._queue.turn():
             _, moved = self._checkpoint("RESTART")
         if moved >= 0:
-            self._held_up_since = None
+            self._is_held_up_no_more()
             return
-        self._restart_due = now + PAUSE_SECONDS
+        self._restart_due = now + self._pause
+        self._pause = min(self._pause * 2, LONGEST_PAUSE_SECONDS)
         self._held_up_since = self._held_up_since or now
         if now - self._held_up_since >= LONG_READ_SECONDS:
             names = "; ".join(names_of_readers(self._database)) or "a reader that cannot be named"
             size = self._log.stat().st_size // (1024 * 1024)
             logger.warning("The write-ahead log has grown to %d MB, since somebody reads for long: %s", size, names)
+
+    def _is_held_up_no_more(self) -> None:
+        self._held_up_since, self._pause = None, PAUSE_SECONDS
 
     def _checkpoint(self, mode: str) -> tuple[int, int]:
         """Returns the pages of the log and how many are moved; -1 for both if it had to be left."""

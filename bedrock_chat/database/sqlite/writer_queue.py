@@ -46,11 +46,22 @@ class WriterQueue:
             waiter = _Waiter(thread, threading.Lock())
             waiter.turn.acquire()
             self._waiters.append(waiter)
+        try:
+            may_write = self._wait(waiter)
+        except BaseException:  # a signal's: nobody else would end the turn of one who has gone
+            self._leave(waiter)
+            raise
+        if not may_write:
+            raise OperationalError("database is locked")
+
+    def _wait(self, waiter: _Waiter) -> bool:
+        """Returns whether the turn came in time."""
         patience_ends = time.monotonic() + self._patience_seconds
         while not waiter.turn.acquire(timeout=min(LOOK_SECONDS, self._patience_seconds)):
             self._pass_on_if_dead()
-            if time.monotonic() >= patience_ends and self._leave(waiter):
-                raise OperationalError("database is locked")
+            if time.monotonic() >= patience_ends and self._give_up(waiter):
+                return False
+        return True
 
     def release(self) -> None:
         """Lets the next thread write."""
@@ -90,7 +101,15 @@ class WriterQueue:
             self._pass_on()
         logger.error("Thread %s ended in the middle of a transaction, which is rolled back.", writer.name)
 
-    def _leave(self, waiter: _Waiter) -> bool:
+    def _leave(self, waiter: _Waiter) -> None:
+        """Waits no longer, and passes the turn on if it has come meanwhile."""
+        with self._mutex:
+            if waiter in self._waiters:
+                self._waiters.remove(waiter)
+            elif self._writer is waiter.thread:
+                self._pass_on()
+
+    def _give_up(self, waiter: _Waiter) -> bool:
         """Gives up waiting, and logs what the writing thread does. Returns False if it is this one's turn by now."""
         with self._mutex:
             if waiter not in self._waiters:

@@ -5,6 +5,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from bedrock_chat.audit import verbs
+from bedrock_chat.audit.recording import Program, record
 from bedrock_chat.identity import erasing
 from bedrock_chat.wire.errors import NotFound
 
@@ -19,8 +21,12 @@ class Command(BaseCommand):
     def handle(self, *args: Any, sub: str, yes: bool, **options: Any) -> None:
         if not yes and input(f"This cannot be undone. Type {sub} to erase them: ") != sub:
             raise CommandError("Nothing was done.")
+
+        def record_it() -> None:
+            record(verbs.ERASE_USER, sub, actor=Program.command("erase_user"))
+
         try:
-            for step in erasing.erase(sub):
+            for step in erasing.erase(sub, on_finish=record_it):
                 self.stdout.write(step)
         except NotFound as error:
             raise CommandError(str(error.detail)) from None

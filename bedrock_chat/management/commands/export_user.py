@@ -5,7 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import transaction
 
+from bedrock_chat.audit import verbs
+from bedrock_chat.audit.recording import Program, record
 from bedrock_chat.identity import exporting
 from bedrock_chat.wire.errors import NotFound
 
@@ -19,8 +22,13 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, sub: str, to: Path | None, **options: Any) -> None:
         folder = to or Path(f"export-{sub.replace(':', '-')}")
+
+        def record_it() -> None:
+            with transaction.atomic():
+                record(verbs.EXPORT_USER, sub, actor=Program.command("export_user"))
+
         try:
-            for step in exporting.export(sub, folder):
+            for step in exporting.export(sub, folder, on_begin=record_it):
                 self.stdout.write(step)
         except NotFound as error:
             raise CommandError(str(error.detail)) from None

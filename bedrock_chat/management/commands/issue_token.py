@@ -3,8 +3,10 @@
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import OperationalError, ProgrammingError
+from django.db import OperationalError, ProgrammingError, transaction
 
+from bedrock_chat.audit import verbs
+from bedrock_chat.audit.recording import Program, record
 from bedrock_chat.identity import local
 
 
@@ -21,6 +23,9 @@ class Command(BaseCommand):
         username, groups, days, email = (options[name] for name in ("username", "group", "days", "email"))
         try:
             token = local.issue_token(username, groups, days=days, email=email)
+            user_id, values = local.local_user(username).pk, {"groups": set(groups), "days": days}
+            with transaction.atomic():
+                record(verbs.ISSUE_TOKEN, user_id, actor=Program.command("issue_token"), values=values)
         except (OperationalError, ProgrammingError) as error:
             reason = str(error).partition("\n")[0]
             raise CommandError(f"The database is not ready ({reason}); `manage.py migrate` makes its tables.") from None

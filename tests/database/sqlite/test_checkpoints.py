@@ -164,7 +164,7 @@ def test_a_thread_of_this_process_that_reads_for_long_is_named(writer: DatabaseW
 def test_the_thread_goes_on_after_an_error(
     writer: DatabaseWrapper, database: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for name, seconds in (("LOOK_SECONDS", 0.01), ("SECONDS_BETWEEN", 0.01)):
+    for name, seconds in (("LOOK_SECONDS", 0.01), ("SECONDS_BETWEEN", 0.01), ("PAUSE_SECONDS", 0.01)):
         monkeypatch.setattr(checkpoints, name, seconds)
     checkpointer = Checkpointer(database, writer.writers.queue)
     checkpoint = checkpointer._checkpoint
@@ -186,3 +186,66 @@ def test_the_thread_goes_on_after_an_error(
     finally:
         checkpointer.stop()
     assert "it is tried again" in caplog.text
+
+
+def test_while_the_disk_is_full_the_log_is_not_filled_with_tracebacks(
+    writer: DatabaseWrapper, database: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(checkpoints, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(checkpoints, "CHECKPOINT_BYTES", 0)  # it is due at each look
+    checkpointer = Checkpointer(database, writer.writers.queue)
+
+    def fail(mode: str) -> tuple[int, int]:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(checkpointer, "_checkpoint", fail)
+    write(writer, "x")
+    checkpointer.start()
+    try:
+        wait_for(lambda: len(caplog.records) > 0)
+        time.sleep(0.2)
+    finally:
+        checkpointer.stop()
+    assert len(caplog.records) == 1
+
+
+def test_writers_are_kept_out_ever_more_seldom_by_one_who_reads_for_long(
+    writer: DatabaseWrapper, checkpointer: Checkpointer, database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoints, "PAUSE_SECONDS", 5.0)
+    monkeypatch.setattr(checkpoints, "RESTART_SECONDS", 0.01)
+    checkpointer = Checkpointer(database, writer.writers.queue)
+    attempts: list[int] = []
+    clock = Clock()
+    monkeypatch.setattr(checkpoints, "time", clock)
+    restart = checkpointer._restart
+
+    def attempt(now: float) -> None:
+        attempts.append(round(now))
+        restart(now)
+
+    monkeypatch.setattr(checkpointer, "_restart", attempt)
+    with reading(database):
+        grow(writer, 3)
+        for second in range(100, 250):
+            clock.now = second
+            checkpointer.look()
+    assert attempts == [100, 105, 115, 135, 175, 235]
+    clock.now = 300
+    checkpointer.look()
+    assert attempts[6:] == [300]
+    with reading(database):
+        grow(writer, 3)
+        for second in range(301, 320):
+            clock.now = second
+            checkpointer.look()
+    assert attempts[7:] == [301, 306, 316]  # the log was begun anew meanwhile, and the pauses with it
+
+
+class Clock:
+    """Stands for the module `time`."""
+
+    now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now

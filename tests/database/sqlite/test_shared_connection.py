@@ -3,6 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from django.db.utils import ProgrammingError
 
 from tests.database.sqlite.conftest import Connect
 from tests.database.sqlite.test_writer_queue import begin, end, texts, write
@@ -77,3 +78,18 @@ def test_a_process_that_is_no_service_keeps_to_the_connections_of_its_threads(
     begin(alice)
     assert alice.connection is own
     end(alice)
+
+
+def test_a_connection_on_which_no_transaction_begins_any_more_is_replaced(connect: Connect) -> None:
+    alice = connect()
+    begin(alice)
+    end(alice)
+    broken = alice.writers.connection
+    assert broken is not None
+    broken.close()
+    with pytest.raises(ProgrammingError):
+        begin(alice)
+    begin(alice)
+    write(alice, "alice")
+    end(alice)
+    assert texts(alice) == ["alice"]

@@ -1,5 +1,6 @@
 """SQLite: one thread of a process writes at a time, first come, first served, and readers never wait."""
 
+import signal
 import sqlite3
 import threading
 import time
@@ -7,8 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.utils import OperationalError
 
+from bedrock_chat.database.sqlite import base
 from bedrock_chat.database.sqlite.base import DatabaseWrapper
 from bedrock_chat.database.sqlite.writer_queue import WriterQueue
 from tests.database.sqlite.conftest import PATIENCE_SECONDS, Connect
@@ -175,3 +178,66 @@ def test_who_gives_up_does_not_stand_in_the_way_of_those_behind() -> None:
     with queue.turn():
         assert queue.is_mine()
     assert not queue.is_mine()
+
+
+def test_one_who_is_interrupted_while_waiting_does_not_stand_in_the_way_of_those_behind() -> None:
+    queue, main = WriterQueue(5.0), threading.main_thread()
+    begun, released = threading.Event(), threading.Event()
+
+    def write_meanwhile() -> None:
+        with queue.turn():
+            begun.set()
+            wait_for(lambda: any(waiter.thread is main for waiter in queue._waiters))
+            signal.raise_signal(signal.SIGINT)  # Python has the main thread raise KeyboardInterrupt
+            released.wait(5)
+
+    writer = threading.Thread(target=write_meanwhile)
+    writer.start()
+    begun.wait(5)
+    with pytest.raises(KeyboardInterrupt):
+        queue.acquire()
+    released.set()
+    writer.join()
+    with queue.turn():
+        assert queue.is_mine()
+    assert not queue.is_mine()
+
+
+@pytest.mark.parametrize("is_service", [False, True], ids=["command", "service"])
+def test_after_sqlite_has_rolled_back_by_itself_the_rest_of_the_transaction_is_refused_at_once(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch, is_service: bool
+) -> None:
+    monkeypatch.setattr(base, "_is_service", is_service)
+    alice, bob = connect(), connect()
+    begin(alice)
+    write(alice, "first")
+    alice.connection.execute("ROLLBACK")  # as SQLite does for a full disk
+    started = time.monotonic()
+    with pytest.raises(OperationalError, match="rolled this transaction back"):
+        write(alice, "rest")
+    assert time.monotonic() - started < PATIENCE_SECONDS
+    with pytest.raises(OperationalError, match="rolled this transaction back"):
+        alice.commit()
+    end(alice, commit=False)
+    write(bob, "bob")
+    assert texts(bob) == ["bob"]
+
+
+@pytest.mark.parametrize("is_service", [False, True], ids=["command", "service"])
+def test_an_interrupted_commit_lets_the_next_one_write(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch, is_service: bool
+) -> None:
+    monkeypatch.setattr(base, "_is_service", is_service)
+    alice, bob = connect(), connect()
+    begin(alice)
+
+    def interrupt(_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(BaseDatabaseWrapper, "_commit", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            alice.commit()
+    alice.set_autocommit(True)  # all that Django does: it rolls back after errors of the database alone
+    write(bob, "bob")
+    assert texts(bob) == ["bob"]

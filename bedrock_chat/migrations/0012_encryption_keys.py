@@ -4,7 +4,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('bedrock_chat', '0010_fewer_indexes'),
+        ('bedrock_chat', '0011_audit'),
     ]
 
     operations = [
