@@ -81,19 +81,19 @@ def objects_in(value: Any) -> Iterator[dict[str, Any]]:
 @st.composite
 def nearly_valid(draw: st.DrawFn) -> Any:
     """A body with up to three faults: fields that are odd, missing, spelled in snake_case or twice, or not known."""
-    body = copy.deepcopy(draw(VALID))  # blocks are shared between examples
+    body = copy.deepcopy(draw(VALID))  # what is drawn is shared between examples, and changed below
     for _ in range(draw(st.integers(0, 3))):
         target = draw(st.sampled_from(list(objects_in(body))))
         name = draw(st.sampled_from([*target, *UNKNOWN]))
         match draw(st.sampled_from(["odd", "missing", "snake_case", "twice", "again and again"])):
             case "odd":
-                target[name] = draw(ODD)
+                target[name] = copy.deepcopy(draw(ODD))
             case "missing":
                 target.pop(name, None)
             case "snake_case" if name in target:
                 target[snake(name)] = target.pop(name)
             case "twice":
-                target[snake(name)] = draw(ODD)
+                target[snake(name)] = copy.deepcopy(draw(ODD))
             case "again and again" if isinstance(target.get(name), list):
                 target[name] = target[name] * draw(st.sampled_from([6, 21, 65]))
     return draw(ODD) if draw(st.integers(0, 49)) == 0 else body

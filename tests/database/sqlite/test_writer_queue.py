@@ -4,6 +4,7 @@ import signal
 import sqlite3
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -180,6 +181,15 @@ def test_who_gives_up_does_not_stand_in_the_way_of_those_behind() -> None:
     assert not queue.is_mine()
 
 
+@pytest.fixture
+def _interruptible() -> Iterator[None]:
+    """Has SIGUSR1 raise KeyboardInterrupt in the main thread, as SIGINT does where nobody ignores it."""
+    before = signal.signal(signal.SIGUSR1, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGUSR1, before)
+
+
+@pytest.mark.usefixtures("_interruptible")
 def test_one_who_is_interrupted_while_waiting_does_not_stand_in_the_way_of_those_behind() -> None:
     queue, main = WriterQueue(5.0), threading.main_thread()
     begun, released = threading.Event(), threading.Event()
@@ -188,7 +198,8 @@ def test_one_who_is_interrupted_while_waiting_does_not_stand_in_the_way_of_those
         with queue.turn():
             begun.set()
             wait_for(lambda: any(waiter.thread is main for waiter in queue._waiters))
-            signal.raise_signal(signal.SIGINT)  # Python has the main thread raise KeyboardInterrupt
+            assert main.ident is not None
+            signal.pthread_kill(main.ident, signal.SIGUSR1)
             released.wait(5)
 
     writer = threading.Thread(target=write_meanwhile)
