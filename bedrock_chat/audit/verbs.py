@@ -120,4 +120,6 @@ ISSUE_TOKEN = register("issue token", target="user", values={"groups": ids, "day
 CHANGE_PASSWORD = register("change password", target="user")
 RETRY_JOB = register("retry", target="job", values={"kind": one_of(lambda: settings.JOBS)})
 CANCEL_JOB = register("cancel", target="job", values={"kind": one_of(lambda: settings.JOBS)})
+ROTATE_ENCRYPTION = register("rotate", target="encryption key")
+GIVE_UP_ENCRYPTION = register("give up", target="encryption key")
 EXPIRE_AUDIT = register("expire", target="audit", values={"days": number})

@@ -16,6 +16,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection, models, transaction
 from django.test.utils import isolate_apps
 
+from bedrock_chat.audit.models import AuditEntry
 from bedrock_chat.encryption import encrypting, keys, rotating
 from bedrock_chat.encryption.models import EncryptionKey
 from bedrock_chat.identity.models import SigningKey
@@ -55,6 +56,18 @@ def test_every_secret_gets_under_the_first_key_and_the_old_one_can_go(settings: 
     assert SigningKey.objects.get(kid="nobody").private_key == ""
     assert keys.in_use() == [keys.fingerprint(NEW)]
     keys.require_for_stored_secrets()
+
+
+def test_the_audit_names_the_key_and_what_was_done_with_it(settings: Any) -> None:
+    store_under(OLD, settings, alice="hers")
+    settings.ENCRYPTION_KEYS = [NEW]
+    rotate("--give-up", keys.fingerprint(OLD), "--yes")
+    rotate()
+    entries = AuditEntry.objects.order_by("pk").values_list("verb", "target_kind", "target_id")
+    assert list(entries) == [
+        ("give up", "encryption key", keys.fingerprint(OLD)),
+        ("rotate", "encryption key", keys.fingerprint(NEW)),
+    ]
 
 
 def test_called_again_it_touches_nothing(settings: Any) -> None:

@@ -4,9 +4,12 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import transaction
 
+from bedrock_chat.audit import verbs
+from bedrock_chat.audit.recording import Program, record
 from bedrock_chat.database.connections import yield_sqlite_lock
-from bedrock_chat.encryption import rotating
+from bedrock_chat.encryption import keys, rotating
 from bedrock_chat.encryption.errors import EncryptionError
 
 
@@ -27,6 +30,7 @@ class Command(BaseCommand):
             raise CommandError("Nothing was done.")
         steps = rotating.give_up(give_up) if give_up else rotating.rotate()
         try:
+            self._record(give_up)
             while True:
                 with yield_sqlite_lock():
                     sentence = next(steps, None)
@@ -36,3 +40,10 @@ class Command(BaseCommand):
         except EncryptionError as error:
             raise CommandError(str(error)) from None
         self.stdout.write("Done.")
+
+    def _record(self, given_up: str | None) -> None:
+        """Before the first of many transactions: a command that is interrupted has changed secrets too."""
+        verb = verbs.GIVE_UP_ENCRYPTION if given_up else verbs.ROTATE_ENCRYPTION
+        fingerprint = given_up or keys.fingerprint(keys.first())
+        with transaction.atomic():
+            record(verb, fingerprint, actor=Program.command("rotate_encryption"))
