@@ -49,6 +49,7 @@ def test_it_is_made_once_and_for_its_owner_alone(tmp_path: Path) -> None:
     assert (tmp_path / "encryption.key").stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.slow
 def test_processes_that_make_it_at_once_all_get_the_same_one(tmp_path: Path) -> None:
     for number in range(20):
         folder = tmp_path / str(number)

@@ -84,6 +84,7 @@ def deployment(data: Path, database_url: str) -> Deployment:
 
 
 @pytest.mark.both
+@pytest.mark.slow
 def test_server_and_worker_name_the_key_that_is_missing_and_start_with_it(deployment: Deployment) -> None:
     old, new = new_key(), new_key()
     assert deployment.run("-c", f"{VAULT} vault.store('alice', '{SECRET}')", keys=old).returncode == 0
@@ -105,6 +106,7 @@ def test_server_and_worker_name_the_key_that_is_missing_and_start_with_it(deploy
     assert keys.fingerprint(old) not in deployment.run("manage.py", "check", "--database", "default", keys=old).stderr
 
 
+@pytest.mark.slow
 def test_on_sqlite_two_processes_that_store_a_first_secret_at_once_share_a_key(tmp_path: Path) -> None:
     deployment = Deployment(tmp_path, f"sqlite:///{tmp_path / 'own.sqlite3'}")
     assert deployment.run("manage.py", "migrate", "--verbosity", "0").returncode == 0
