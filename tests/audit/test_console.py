@@ -20,7 +20,7 @@ from bedrock_chat.jobs.models import Job
 from tests.audit.test_expiring import date
 from tests.console.operators import PASSWORD, make_operator, make_viewer
 
-pytestmark = [pytest.mark.both, pytest.mark.django_db]
+pytestmark = pytest.mark.django_db
 PAGE = "/console/bedrock_chat/auditentry/"
 
 

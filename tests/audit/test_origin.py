@@ -13,7 +13,7 @@ from bedrock_chat.identity.models import User
 from bedrock_chat.identity.origin import Origin
 from tests.people import auth, token_for
 
-pytestmark = [pytest.mark.both, pytest.mark.django_db]
+pytestmark = pytest.mark.django_db
 
 
 def test_a_request_gives_its_id_and_the_clients_network(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
