@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from operator import attrgetter
 from typing import Any
 
 from django.conf import settings
@@ -119,30 +120,28 @@ class ModelCallAdmin(ReadOnlyAdmin):
         return None if row.price is None else f"{row.price:.6f}"
 
 
-class VerbFilter(admin.SimpleListFilter):
-    """The verbs that the code knows. To ask the table which ones it holds would read all of it."""
+class _KnownFilter(admin.SimpleListFilter):
+    """Filters by what the code's verbs name. To ask the table which ones it holds would read all of it."""
 
-    title = "verb"
-    parameter_name = "verb"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(name, name) for name in sorted({verb.name for verb in verbs.registered()})]
-
-    def queryset(self, request: HttpRequest, rows: QuerySet[AuditEntry]) -> QuerySet[AuditEntry]:
-        return rows.filter(verb=self.value()) if self.value() else rows
-
-
-class TargetFilter(admin.SimpleListFilter):
-    """The kinds of targets that the code knows."""
-
-    title = "target"
-    parameter_name = "target"
+    column: str
+    known: Callable[[verbs.Verb], str]
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(kind, kind) for kind in sorted({verb.target for verb in verbs.registered()})]
+        return [(name, name) for name in sorted({type(self).known(verb) for verb in verbs.registered()})]
 
     def queryset(self, request: HttpRequest, rows: QuerySet[AuditEntry]) -> QuerySet[AuditEntry]:
-        return rows.filter(target_kind=self.value()) if self.value() else rows
+        return rows.filter(**{self.column: self.value()}) if self.value() else rows
+
+
+class VerbFilter(_KnownFilter):
+    title = parameter_name = column = "verb"
+    known = attrgetter("name")
+
+
+class TargetFilter(_KnownFilter):
+    title = parameter_name = "target"
+    column = "target_kind"
+    known = attrgetter("target")
 
 
 class DaysFilter(admin.SimpleListFilter):

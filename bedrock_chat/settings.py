@@ -223,8 +223,7 @@ match DATABASES["default"]["ENGINE"]:
             "OPTIONS": {
                 "transaction_mode": "IMMEDIATE",  # without it, WAL gave thousands of "database is locked"
                 "timeout": 20,
-                "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA secure_delete=ON; "
-                "PRAGMA journal_size_limit=67108864;",
+                "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA secure_delete=ON;",
             },
         }
     case "django.db.backends.postgresql":

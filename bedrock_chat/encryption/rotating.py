@@ -115,14 +115,19 @@ def _strike_out_if_unused(fingerprint: str) -> bool:
         return True
 
 
-def give_up(fingerprint: str) -> Iterator[str]:
-    """Empties the secrets under a key that is lost, so that a server starts without it; yields a sentence for each
-    short transaction. Raises NothingGivenUp.
-    """
+def require_lost(fingerprint: str) -> None:
+    """Raises NothingGivenUp unless secrets are under this key, and this server does not have it."""
     if fingerprint not in keys.in_use():
         raise NothingGivenUp(f"No stored secret is under a key with the fingerprint {fingerprint}.")
     if fingerprint in map(keys.fingerprint, keys.usable()):
         raise NothingGivenUp(f"This server has the key with the fingerprint {fingerprint}; nothing was given up.")
+
+
+def give_up(fingerprint: str) -> Iterator[str]:
+    """Empties the secrets under a key that is lost, so that a server starts without it; yields a sentence for each
+    short transaction. Raises NothingGivenUp.
+    """
+    require_lost(fingerprint)
     for column in _columns.values():
         while True:
             with transaction.atomic():

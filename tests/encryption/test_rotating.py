@@ -231,6 +231,7 @@ def test_nothing_is_given_up_that_could_be_read_or_by_a_slip(settings: Any, monk
         rotate("--give-up", keys.fingerprint(NEW))
     settings.ENCRYPTION_KEYS = [NEW]
     assert read("alice") == "hers"
+    assert not AuditEntry.objects.exists()
 
 
 def test_without_a_key_it_says_so(settings: Any) -> None:

@@ -11,6 +11,7 @@ from django.db.utils import OperationalError
 
 from bedrock_chat.database.query_log import WithoutQueryLog
 from bedrock_chat.database.sqlite import readers
+from bedrock_chat.database.sqlite.checkpoints import LARGEST_BYTES
 from bedrock_chat.database.sqlite.writer_queue import WriterQueue
 
 WRITES = ("INSERT", "UPDATE", "DELETE", "REPLACE", "CREATE", "DROP", "ALTER", "WITH")
@@ -149,6 +150,7 @@ class DatabaseWrapper(WithoutQueryLog, base.DatabaseWrapper):
     def get_new_connection(self, conn_params: dict[str, Any]) -> Connection:
         connection: Connection = super().get_new_connection(conn_params)
         connection.queue = self.writers.queue
+        connection.execute(f"PRAGMA journal_size_limit={LARGEST_BYTES}")
         if _is_service:
             connection.execute("PRAGMA wal_autocheckpoint=0")  # a thread does it (`checkpoints`)
         return connection

@@ -74,6 +74,8 @@ class Checkpointer:
             return
         self._due = now + SECONDS_BETWEEN
         pages, moved = self._checkpoint("PASSIVE")
+        if pages < 0:  # another process does one just now
+            return
         # All was moved: the next look waits for a change. Else there is a reader, and nothing else may change.
         self._changed_at = status.st_mtime_ns if moved >= pages else 0
         if pages * self._page_size() < RESTART_BYTES:

@@ -42,7 +42,12 @@ class Command(BaseCommand):
         self.stdout.write("Done.")
 
     def _record(self, given_up: str | None) -> None:
-        """Before the first of many transactions: a command that is interrupted has changed secrets too."""
+        """Before the first of many transactions: a command that is interrupted has changed secrets too.
+
+        Raises NothingGivenUp where there is nothing to give up.
+        """
+        if given_up:
+            rotating.require_lost(given_up)
         verb = verbs.GIVE_UP_ENCRYPTION if given_up else verbs.ROTATE_ENCRYPTION
         fingerprint = given_up or keys.fingerprint(keys.first())
         with transaction.atomic():

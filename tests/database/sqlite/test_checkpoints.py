@@ -87,6 +87,19 @@ def test_nothing_is_done_while_nothing_is_written(
     assert modes == ["PASSIVE"]
 
 
+def test_what_another_process_moves_just_now_is_looked_at_again(
+    writer: DatabaseWrapper, checkpointer: Checkpointer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outcomes = [(3, 3), (-1, -1)]
+    monkeypatch.setattr(checkpointer, "_checkpoint", lambda _: outcomes.pop())
+    monkeypatch.setattr(checkpointer, "_page_size", lambda: 4096)
+    write(writer, "x")
+    checkpointer.look()
+    checkpointer.look()
+    assert outcomes == []
+    checkpointer.look()  # nothing is left to be done
+
+
 def test_under_constant_short_readers_the_log_stays_short(
     writer: DatabaseWrapper, checkpointer: Checkpointer, database: Path
 ) -> None:
