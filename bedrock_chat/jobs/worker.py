@@ -49,8 +49,8 @@ class JobRunner:
 
     def run(self, on_started: Callable[[], object]) -> None:
         """Works until it is stopped. Then waits for running jobs, SHUTDOWN_GRACE at most, and gives the rest back."""
-        queue.follow_schedule()
-        self._report_presence()
+        if not self._arrive():
+            return
         on_started()
         heartbeat.register("worker", SEEN_SECONDS, self._report_presence)
         heartbeat.register("job leases", settings.JOB_LEASE_SECONDS / 3, self._renew)
@@ -64,6 +64,20 @@ class JobRunner:
                     self._changed.wait(pause)
         finally:
             self._leave()
+
+    def _arrive(self) -> bool:
+        """Writes the schedule and this worker's row, however long the database is away. False: stopped before that."""
+        while not self._stopping:
+            try:
+                queue.follow_schedule()
+                self._report_presence()
+                return True
+            except DatabaseError as error:  # it is away or locked, or `migrate` has not run yet
+                logger.warning("the worker cannot begin for now: %s", str(error).strip())
+                self._changed.wait(LOOK_SECONDS)
+            finally:
+                release_connection()
+        return False
 
     def stop(self, *_: object) -> None:
         """Ends the worker gently. Signal handlers may call it."""

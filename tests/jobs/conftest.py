@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +60,27 @@ class Workshop:
             f"        queue.enqueue('note', {{'number': n, 'seconds': {seconds}}})"
         )
 
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """No worker's row can be written for as long as this lasts."""
+        url = self.environment["DATABASE_URL"]
+        if url.startswith("sqlite"):
+            with closing(sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)) as database:
+                database.execute("BEGIN IMMEDIATE")
+                yield
+        else:
+            with psycopg.connect(url) as server:
+                server.execute("LOCK TABLE bedrock_chat_worker")
+                yield
+
     def work(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+        """Starts a worker, and returns when it works."""
+        worker = self.begin_to_work(*arguments, **environment)
+        assert worker.stdout is not None
+        assert "Working" in worker.stdout.readline(), self.log.read_text()
+        return worker
+
+    def begin_to_work(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
         with self.log.open("a") as log:
             worker = subprocess.Popen(
                 [sys.executable, "manage.py", "run_worker", *arguments],
@@ -70,10 +90,24 @@ class Workshop:
                 stderr=log,
                 text=True,
             )
-        assert worker.stdout is not None
-        assert "Working" in worker.stdout.readline(), self.log.read_text()
         self.workers.append(worker)
         return worker
+
+    def stop(self, worker: subprocess.Popen[str]) -> None:
+        """Stops a worker with SIGSTOP, at a moment when it does not hold SQLite's one lock, which would stop all."""
+        url = self.environment["DATABASE_URL"]
+        worker.send_signal(signal.SIGSTOP)
+        while url.startswith("sqlite"):
+            with closing(
+                sqlite3.connect(url.removeprefix("sqlite:///"), timeout=0.3, isolation_level=None)
+            ) as database:
+                try:
+                    database.execute("BEGIN IMMEDIATE")
+                    return
+                except sqlite3.OperationalError:
+                    worker.send_signal(signal.SIGCONT)
+                    time.sleep(0.01)
+                    worker.send_signal(signal.SIGSTOP)
 
     def effects(self) -> list[int]:
         return sorted(number for (number,) in self.sql("SELECT number FROM job_effects"))

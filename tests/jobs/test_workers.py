@@ -22,7 +22,7 @@ def test_every_job_takes_effect_once_though_a_worker_is_killed_and_one_sleeps_pa
     doomed, sleepy = workshop.work("--concurrency", "12"), workshop.work("--concurrency", "12")
     workshop.until(lambda: len(workshop.effects()) >= 20)
     doomed.kill()
-    sleepy.send_signal(signal.SIGSTOP)
+    workshop.stop(sleepy)
     third = workshop.work("--concurrency", "12")
     time.sleep(LEASE + 1)
     sleepy.send_signal(signal.SIGCONT)
@@ -41,7 +41,7 @@ def test_five_rounds_of_killing_and_stopping_lose_and_double_nothing(workshop: W
         killed, stopped = workshop.work("--concurrency", "16"), workshop.work("--concurrency", "16")
         time.sleep(1 + 0.3 * number)
         killed.kill()
-        stopped.send_signal(signal.SIGSTOP)
+        workshop.stop(stopped)
     for worker in workshop.workers:
         if worker.poll() is None:
             worker.send_signal(signal.SIGCONT)
@@ -105,6 +105,18 @@ def test_a_worker_is_seen_while_it_is_there(workshop: Workshop) -> None:
     workshop.work("--concurrency", "3")
     assert workshop.sql("SELECT concurrency FROM bedrock_chat_worker") == [(3,)]
     assert workshop.run("from bedrock_chat.jobs.worker import workers_seen; print(workers_seen())") == "1"
+
+
+def test_a_worker_that_finds_the_database_locked_begins_when_it_is_free(workshop: Workshop) -> None:
+    with workshop.locked():
+        late = workshop.begin_to_work(DATABASE_TIMEOUT="0.2")
+        workshop.until(lambda: "cannot begin for now" in workshop.log.read_text())
+        stopped = workshop.begin_to_work(DATABASE_TIMEOUT="0.2")
+        workshop.until(lambda: workshop.log.read_text().count("cannot begin for now") >= 4)
+        stopped.terminate()
+        assert stopped.wait(10) == 0
+    assert late.stdout is not None
+    assert "Working" in late.stdout.readline()
 
 
 def test_a_second_signal_means_now(workshop: Workshop) -> None:
