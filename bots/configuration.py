@@ -1,0 +1,155 @@
+"""What a bot is configured with, as versions store it: plain JSON with snake_case names, complete, without secrets."""
+
+from typing import Any, Final, Literal, NotRequired, TypedDict
+
+from bedrock_chat.bedrock import catalog
+from bedrock_chat.bedrock.catalog import Model
+from bedrock_chat.wire.names import camel, snake
+
+Json = dict[str, Any]
+
+
+class ReasoningParams(TypedDict):
+    budget_tokens: int
+
+
+class GenerationParams(TypedDict):
+    max_tokens: int
+    top_k: int
+    top_p: float
+    temperature: float
+    stop_sequences: list[str]
+    reasoning_params: ReasoningParams
+
+
+class FirecrawlConfig(TypedDict):
+    """`api_key` is among the secrets."""
+
+    max_results: int
+
+
+class BedrockAgentConfig(TypedDict):
+    agent_id: str
+    alias_id: str
+
+
+class Tool(TypedDict):
+    """A tool. `firecrawl_config` and `search_engine` belong to the type `internet`, the last one to `bedrock_agent`."""
+
+    tool_type: Literal["plain", "internet", "bedrock_agent"]
+    name: str
+    description: str
+    search_engine: NotRequired[str]
+    firecrawl_config: NotRequired[FirecrawlConfig | None]
+    bedrock_agent_config: NotRequired[BedrockAgentConfig | None]
+
+
+class Knowledge(TypedDict):
+    source_urls: list[str]
+    sitemap_urls: list[str]
+    filenames: list[str]
+    s3_urls: list[str]
+
+
+class Guardrails(TypedDict):
+    is_guardrail_enabled: bool
+    hate_threshold: int
+    insults_threshold: int
+    sexual_threshold: int
+    violence_threshold: int
+    misconduct_threshold: int
+    grounding_threshold: float
+    relevance_threshold: float
+    guardrail_arn: str
+    guardrail_version: str
+
+
+class QuickStarter(TypedDict):
+    title: str
+    example: str
+
+
+class Configuration(TypedDict):
+    """`generation_params` None: each model's own defaults. `inactive_models` are keys of the catalogue.
+
+    `bedrock_knowledge_base` is what the client sent: clients read it back whole.
+    """
+
+    generation_params: GenerationParams | None
+    tools: list[Tool]
+    knowledge: Knowledge
+    bedrock_knowledge_base: Json | None
+    bedrock_guardrails: Guardrails | None
+    quick_starters: list[QuickStarter]
+    inactive_models: list[str]
+    prompt_caching_enabled: bool
+    display_retrieved_chunks: bool
+
+
+DEFAULT_GENERATION_PARAMS: Final[GenerationParams] = {
+    "max_tokens": 4096,
+    "top_k": 250,
+    "top_p": 0.999,
+    "temperature": 1.0,
+    "stop_sequences": [],
+    "reasoning_params": {"budget_tokens": 1024},
+}
+"""What clients read of a bot without parameters of its own."""
+
+NO_KNOWLEDGE: Final[Knowledge] = {"source_urls": [], "sitemap_urls": [], "filenames": [], "s3_urls": []}
+
+CONTENT_THRESHOLDS: Final = (
+    "hate_threshold",
+    "insults_threshold",
+    "sexual_threshold",
+    "violence_threshold",
+    "misconduct_threshold",
+)
+GROUNDING_THRESHOLDS: Final = ("grounding_threshold", "relevance_threshold")
+
+
+def has_knowledge(configuration: Configuration) -> bool:
+    """Whether the bot has any source, or a knowledge base that exists already."""
+    return any(configuration["knowledge"].values()) or existing_knowledge_base(configuration) is not None
+
+
+def existing_knowledge_base(configuration: Configuration) -> str | None:
+    """The id of the Bedrock knowledge base that the bot asks, which somebody else maintains."""
+    base = configuration["bedrock_knowledge_base"]
+    return (base.get("exist_knowledge_base_id") or None) if base else None
+
+
+def has_guardrail(configuration: Configuration) -> bool:
+    """Whether answers are to be guarded: a guardrail is enabled, and has an ARN or any threshold."""
+    guardrails = configuration["bedrock_guardrails"]
+    if guardrails is None or not guardrails["is_guardrail_enabled"]:
+        return False
+    thresholds = (*CONTENT_THRESHOLDS, *GROUNDING_THRESHOLDS)
+    return bool(guardrails["guardrail_arn"]) or any(guardrails[name] for name in thresholds)  # type: ignore[literal-required]
+
+
+# ---- Active models --------------------------------------------------------------------------------------------------
+
+
+def wire_key(model_key: str) -> str:
+    """`claude-v4.5-sonnet` → `claudeV45Sonnet`, as `activeModels` names it."""
+    return camel(model_key.replace("-", "_").replace(".", "_"))
+
+
+WIRE_KEYS: Final = {key: wire_key(key) for key in sorted(catalog.MODELS)}
+SPELLINGS: Final = {
+    spelling: key
+    for key, name in WIRE_KEYS.items()
+    for spelling in (name, snake(name), key.replace("-", "_").replace(".", "_"))
+}
+"""Every spelling of a model in a request's `active_models` → its key."""
+
+
+def active_models(configuration: Configuration) -> dict[str, bool]:
+    """`activeModels` as clients read it: every model of the catalogue. One that came after the bot is active."""
+    inactive = frozenset(configuration["inactive_models"])
+    return {name: key not in inactive for key, name in WIRE_KEYS.items()}
+
+
+def is_active(configuration: Configuration, model: Model) -> bool:
+    return model.key not in configuration["inactive_models"]

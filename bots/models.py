@@ -1,0 +1,224 @@
+"""Bots, their versions, with whom they are shared, and what each person has to do with them."""
+
+from typing import TYPE_CHECKING, ClassVar, Self
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Exists, F, OuterRef, Q
+
+from bedrock_chat.database.fields import CodePointCharField
+from bedrock_chat.identity.caller import ADMIN, Caller
+
+BOT_ID_LENGTH = 64
+LONGEST_TITLE = 1000
+LAST_PIN = 999
+GRANTEE_LENGTH = 128
+USER_ID_LENGTH = 128
+
+
+class Scope(models.TextChoices):
+    """With whom a bot is shared: with nobody, with those whom its grants name, with everybody who is signed in."""
+
+    PRIVATE = "private"
+    PARTIAL = "partial"
+    ALL = "all"
+
+
+class SyncStatus(models.TextChoices):
+    """How far the bot's knowledge and its guardrail are."""
+
+    QUEUED = "QUEUED"
+    RUNNING = "RUNNING"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+
+
+class TakenBotId(models.Model):
+    """An id that was once given to a bot. It stays when the bot is gone: a link to that bot never shows another one."""
+
+    id = CodePointCharField(primary_key=True, max_length=BOT_ID_LENGTH)
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return self.id
+
+
+class BotContent(models.Model):
+    """What an edit changes and a version keeps.
+
+    `encrypted_secrets` is a token of the JSON of all secrets by the names of their tools, or empty. `configuration` has
+    everything else that chatting needs, without secrets.
+    """
+
+    title = models.CharField(max_length=LONGEST_TITLE)
+    description = models.TextField(blank=True, default="")
+    instruction = models.TextField(blank=True, default="")
+    configuration = models.JSONField(help_text="A `configuration.Configuration`.")
+    encrypted_secrets = models.TextField(blank=True, default="")
+
+    class Meta:
+        abstract = True
+
+
+class BotQuerySet(models.QuerySet["Bot"]):
+    """`access` has the same two rules for one bot. A test compares them."""
+
+    def usable_by(self, actor: Caller) -> Self:
+        """The bots that somebody may chat with: Admin every one, others what `listed_for` shows them."""
+        return self.all() if actor.user_id is not None and actor.is_in(ADMIN) else self.listed_for(actor)
+
+    def listed_for(self, actor: Caller) -> Self:
+        """The bots that lists show somebody: their own, and what is shared with them. A key of a publication has none.
+
+        Admin sees no more than others here: they did not ask for everybody's bots.
+        """
+        if actor.user_id is None:
+            return self.none()
+        granted = Exists(BotGrant.objects.to(actor).filter(bot=OuterRef("pk")))
+        return self.filter(Q(owner=actor.user_id) | Q(scope=Scope.ALL) | (Q(scope=Scope.PARTIAL) & granted))
+
+
+class Bot(BotContent):
+    """A bot as it is now. `version` is the number of its newest version, whose content is this row's.
+
+    `pinned_order` is its place among the bots that the console pins for everybody. `published_at` says since when it is
+    a published API. Both need the scope `all`.
+    """
+
+    id = CodePointCharField(primary_key=True, max_length=BOT_ID_LENGTH)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="bots")
+    version = models.PositiveIntegerField(default=1)
+    scope = models.CharField(max_length=7, choices=Scope, default=Scope.PRIVATE)
+    pinned_order = models.PositiveSmallIntegerField("pinned", null=True, blank=True)
+    published_at = models.DateTimeField(null=True, blank=True)
+    sync_status = models.CharField(max_length=9, choices=SyncStatus, default=SyncStatus.SUCCEEDED)
+    sync_status_reason = models.TextField(blank=True, default="")
+    created_at = models.DateTimeField()
+    updated_at = models.DateTimeField()
+
+    objects: ClassVar[BotQuerySet] = BotQuerySet.as_manager()  # type: ignore[assignment]  # a manager with its methods
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["pinned_order"], condition=Q(pinned_order__isnull=False), name="bots_pinned"),
+            models.Index(fields=["-created_at"], condition=Q(scope=Scope.ALL), name="bots_of_everybody"),
+        ]
+        constraints = [
+            models.CheckConstraint(condition=Q(scope__in=Scope.values), name="bot_has_a_scope"),
+            models.CheckConstraint(condition=Q(sync_status__in=SyncStatus.values), name="bot_has_a_sync_status"),
+            models.CheckConstraint(condition=Q(version__gte=1), name="bot_has_a_version"),
+            models.CheckConstraint(
+                condition=Q(pinned_order__isnull=True) | Q(pinned_order__lte=LAST_PIN, scope=Scope.ALL),
+                name="pinned_bot_is_everybodys",
+            ),
+            models.CheckConstraint(
+                condition=Q(published_at__isnull=True) | Q(scope=Scope.ALL), name="published_bot_is_everybodys"
+            ),
+        ]
+
+    if TYPE_CHECKING:
+        owner_id: str
+
+    def __str__(self) -> str:
+        return self.id
+
+
+class BotVersion(BotContent):
+    """The bot as an edit left it. Versions count from 1, and the oldest ones go (`versions.prune`)."""
+
+    bot = models.ForeignKey(Bot, on_delete=models.CASCADE, related_name="versions", db_index=False)
+    number = models.PositiveIntegerField()
+    author_id = models.CharField(max_length=USER_ID_LENGTH, help_text="By value: who made it may be gone.")
+    changed = models.JSONField(default=list, help_text="The fields that differ from the version before.")
+    created_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["bot", "number"], name="version_number_unique_per_bot")]
+
+    if TYPE_CHECKING:
+        bot_id: str
+
+    def __str__(self) -> str:
+        return f"{self.bot_id}, version {self.number}"
+
+
+class Grantee(models.TextChoices):
+    USER = "user"
+    GROUP = "group"
+
+
+class BotGrantQuerySet(models.QuerySet["BotGrant"]):
+    def to(self, actor: Caller) -> Self:
+        """The grants that name a person, or a group of their token."""
+        to_user = Q(kind=Grantee.USER, grantee=actor.user_id)
+        to_groups = Q(kind=Grantee.GROUP, grantee__in=sorted(actor.groups)) if actor.groups else Q()
+        return self.filter(to_user | to_groups)
+
+
+class BotGrant(models.Model):
+    """With whom a bot of the scope `partial` is shared: a user or a group, by value. Keys ascend as they were sent."""
+
+    bot = models.ForeignKey(Bot, on_delete=models.CASCADE, related_name="grants", db_index=False)
+    kind = models.CharField(max_length=5, choices=Grantee)
+    grantee = models.CharField(max_length=GRANTEE_LENGTH)
+
+    objects: ClassVar[BotGrantQuerySet] = BotGrantQuerySet.as_manager()  # type: ignore[assignment]
+
+    class Meta:
+        default_permissions = ("view",)
+        indexes = [models.Index(fields=["kind", "grantee"], name="grants_to_somebody")]
+        constraints = [
+            models.UniqueConstraint(fields=["bot", "kind", "grantee"], name="grant_unique_per_bot"),
+            models.CheckConstraint(condition=Q(kind__in=Grantee.values), name="grant_names_a_user_or_a_group"),
+        ]
+
+    if TYPE_CHECKING:
+        bot_id: str
+
+    def __str__(self) -> str:
+        return f"{self.bot_id} to {self.kind} {self.grantee}"
+
+
+class BotAlias(models.Model):
+    """What a person has to do with a bot, their own or another's: the star, the last turn, how often they used it.
+
+    It outlives the bot and the person's access to it. `title` and `description` are the bot's when the row was last
+    written: the person has seen these.
+    """
+
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="bot_aliases", db_index=False
+    )
+    # By value, with Django's joins: NULL is never stored, but makes them outer ones.
+    bot = models.ForeignKey(
+        Bot, on_delete=models.DO_NOTHING, db_constraint=False, null=True, related_name="aliases", db_index=False
+    )
+    title = models.CharField(max_length=LONGEST_TITLE)
+    description = models.TextField(blank=True, default="")
+    is_starred = models.BooleanField("starred", default=False)
+    last_used_at = models.DateTimeField(null=True, blank=True)
+    uses = models.PositiveIntegerField(default=0)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        verbose_name_plural = "bot aliases"
+        indexes = [
+            models.Index(
+                F("user"), F("last_used_at").desc(), condition=Q(last_used_at__isnull=False), name="aliases_by_last_use"
+            ),
+            models.Index(fields=["user"], condition=Q(is_starred=True), name="aliases_starred"),
+            models.Index(fields=["bot"], name="aliases_of_a_bot"),
+        ]
+        constraints = [
+            models.UniqueConstraint(fields=["user", "bot"], name="alias_unique_per_user_and_bot"),
+            models.CheckConstraint(condition=Q(bot__isnull=False), name="alias_names_a_bot"),
+        ]
+
+    if TYPE_CHECKING:
+        user_id: str
+        bot_id: str
+
+    def __str__(self) -> str:
+        return f"{self.bot_id} of {self.user_id}"
