@@ -12,20 +12,12 @@ from tests.contract.check_contract import Checker, Document
 CONTRACT = Path(__file__).with_name("contract-main.json")
 
 NOT_BUILT = {
-    "DELETE /bot/{bot_id}",
     "DELETE /bot/{bot_id}/publication",
     "DELETE /bot/{bot_id}/publication/api-key/{api_key_id}",
-    "DELETE /bot/{bot_id}/recently-used",
     "DELETE /bot/{bot_id}/uploaded-file",
-    "GET /admin/bot/public/{bot_id}",
     "GET /admin/public-bots",
     "GET /admin/published-bots",
     "GET /admin/users",
-    "GET /bot",
-    "GET /bot/pinned",
-    "GET /bot/private/{bot_id}",
-    "GET /bot/summary/{bot_id}",
-    "GET /bot/{bot_id}/agent/available-tools",
     "GET /bot/{bot_id}/presigned-url",
     "GET /bot/{bot_id}/publication",
     "GET /bot/{bot_id}/publication/api-key/{api_key_id}",
@@ -35,11 +27,6 @@ NOT_BUILT = {
     "GET /user/group/search",
     "GET /user/search",
     "GET /user/{user_id}",
-    "PATCH /admin/bot/{bot_id}/pushed",
-    "PATCH /bot/{bot_id}",
-    "PATCH /bot/{bot_id}/starred",
-    "PATCH /bot/{bot_id}/visibility",
-    "POST /bot",
     "POST /bot/{bot_id}/publication",
     "POST /bot/{bot_id}/publication/api-key",
 }
