@@ -11,11 +11,14 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.test import Client
 from rest_framework.test import APIClient
 
+from bedrock_chat.identity import local, tokens
+from tests.contract.exceptions import STATUSES
 from tests.contract.tokens import bad_authorizations, known_key
-from tests.people import token_for
+from tests.tokens import make_token
 
 Sample = dict[str, Any]
 
@@ -27,6 +30,12 @@ GROUPS = {
     "dave": ("CreatingBotAllowed", "PublishAllowed"),
     "erin": (),
 }
+IDS = {
+    "alice": "32676be9-f566-40f1-96c1-15c6abc7dcd9",
+    "bob": "ae34c21b-6777-4ce5-995c-cb18645cbdba",
+    "dave": "6931d9a5-5023-418d-b526-7b6b22212855",
+}
+"""By which the recording names its people. Here too they are the subjects of their tokens, and their user names."""
 MADE_ID = re.compile(r"01M8[0-9A-Z]{22}")
 BY_TYPE = {"createTime", "lastUsedTime", "price", "input", "output"}
 REPEATED = re.compile(r"<'(.)' \* (\d+)>")
@@ -61,7 +70,7 @@ class Comparison:
 
         Raises Differs for any other answer.
         """
-        expected = sample.get("expect", {}).get("status") or [sample["status"]]
+        expected = sample.get("expect", {}).get("status") or [STATUSES.get(sample["name"], sample["status"])]
         if response.status_code not in expected:
             raise Differs(f"status {response.status_code}, not {expected}: {response.content[:200]!r}")
         self._headers(sample, response)
@@ -161,8 +170,8 @@ class Replay(Comparison):
     def __init__(self) -> None:
         super().__init__()
         known_key()
-        self.tokens = {name: token_for(name, *groups) for name, groups in GROUPS.items()}
-        self.bad = bad_authorizations("alice")
+        self.tokens = {name: _token(name, groups) for name, groups in GROUPS.items()}
+        self.bad = bad_authorizations("mallory")
         self.client = Client(raise_request_exception=False)
 
     def api_client(self, username: str) -> APIClient:
@@ -196,6 +205,20 @@ class Replay(Comparison):
         if value == "<see note>":
             return next(header for fault, header in self.bad.items() if fault in sample["name"])
         return re.sub(r"<id-token:(\w+)>", lambda match: self.tokens[match[1]], value)
+
+
+def _token(name: str, groups: tuple[str, ...]) -> str:
+    tokens.reset()  # the test before may have had another key
+    key, subject = local.signing_key(), IDS.get(name, name)
+    return make_token(
+        local._private_key(key),
+        key.kid,
+        iss=settings.LOCAL_ISSUER,
+        aud=settings.LOCAL_CLIENT_ID,
+        sub=subject,
+        email=f"{name}@example.com",
+        **{"cognito:username": subject, "cognito:groups": list(groups) or None},
+    )
 
 
 def _conversation_id(body: Any) -> Any:
