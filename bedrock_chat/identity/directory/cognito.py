@@ -63,7 +63,7 @@ class Pool:
         with _asking(self.id):
             for _ in range(MOST_PAGES):
                 page = self.client.list_groups(UserPoolId=self.id, Limit=PAGE, **following)
-                groups = [Group(group["GroupName"], group.get("Description", "")) for group in page.get("Groups", [])]
+                groups = [Group(group["GroupName"], group.get("Description", "")) for group in _part(page, "Groups")]
                 found += [group for group in groups if group.begins_with(prefix)]
                 if len(found) >= MOST_GROUPS or not page.get("NextToken"):
                     return found[:MOST_GROUPS]
@@ -91,7 +91,7 @@ class Pool:
             if _code(error) in (_NO_USER, _INVALID):
                 return []
             raise
-        return [_person(answer["Username"], answer.get("UserAttributes", []))]
+        return [_person(_part(answer, "Username"), _part(answer, "UserAttributes"))]
 
     def _list(self, condition: str) -> list[Person]:
         try:
@@ -101,7 +101,7 @@ class Pool:
                 raise
             logger.warning("The pool does not take every search: %s.", _INVALID)
             return []
-        return [_person(user["Username"], user.get("Attributes", [])) for user in answer.get("Users", [])]
+        return [_person(user["Username"], user.get("Attributes", [])) for user in _part(answer, "Users")]
 
 
 _NO_USER: Final = "UserNotFoundException"
@@ -112,6 +112,13 @@ _SUBJECT: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 def _code(error: botocore.exceptions.ClientError) -> str:
     return error.response.get("Error", {}).get("Code", "")
+
+
+def _part(answer: dict[str, Any], name: str) -> Any:
+    """What every answer of Cognito has. botocore takes any other JSON for an empty one."""
+    if name not in answer:
+        raise botocore.parsers.ResponseParserError(f"There is no {name} in the answer.")
+    return answer[name]
 
 
 def _quoted(value: str) -> str:
