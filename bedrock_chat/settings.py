@@ -106,10 +106,14 @@ JOBS: dict[str, str] = {
     "remove blobs": "bedrock_chat.blobs.removal.remove_unreferenced",
     "index conversations": "conversations.indexing.index_new",
     "compact search": "bedrock_chat.search.index.compact",
+    "sync bot": "bots.syncing.sync",
 }
 """Kind of job → its handler, a function that takes the claimed job."""
 JOB_SCHEDULE: dict[str, float] = {"remove blobs": 600, "index conversations": 2, "compact search": 86_400}
 """Kind of job → seconds between its runs."""
+
+# ---- Bots -----------------------------------------------------------------------------------------------------------
+BOT_VERSIONS = env.integer("BOT_VERSIONS", 50, minimum=1)
 
 # ---- Django ---------------------------------------------------------------------------------------------------------
 INSTALLED_APPS = [

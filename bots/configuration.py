@@ -4,6 +4,7 @@ from typing import Any, Final, Literal, NotRequired, TypedDict
 
 from bedrock_chat.bedrock import catalog
 from bedrock_chat.bedrock.catalog import Model
+from bedrock_chat.bedrock.request import NO_PARAMETERS, Parameters
 from bedrock_chat.wire.names import camel, snake
 
 Json = dict[str, Any]
@@ -95,6 +96,21 @@ DEFAULT_GENERATION_PARAMS: Final[GenerationParams] = {
     "reasoning_params": {"budget_tokens": 1024},
 }
 """What clients read of a bot without parameters of its own."""
+
+
+def parameters_of(chosen: GenerationParams | None) -> Parameters:
+    """What the bot's owner chose, for requests to a model."""
+    if chosen is None:
+        return NO_PARAMETERS
+    return Parameters(
+        max_tokens=chosen["max_tokens"],
+        temperature=chosen["temperature"],
+        top_p=chosen["top_p"],
+        top_k=chosen["top_k"],
+        stop_sequences=tuple(chosen["stop_sequences"]),
+        reasoning_budget=chosen["reasoning_params"]["budget_tokens"],
+    )
+
 
 NO_KNOWLEDGE: Final[Knowledge] = {"source_urls": [], "sitemap_urls": [], "filenames": [], "s3_urls": []}
 

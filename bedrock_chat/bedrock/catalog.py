@@ -88,6 +88,17 @@ class Defaults:
 
 
 @dataclass(frozen=True, slots=True)
+class Range:
+    """The values of a parameter that a model takes. None: no bound is known."""
+
+    lowest: float | None
+    highest: float | None
+
+    def holds(self, value: float) -> bool:
+        return (self.lowest is None or value >= self.lowest) and (self.highest is None or value <= self.highest)
+
+
+@dataclass(frozen=True, slots=True)
 class PriceRow:
     """USD per 1,000 tokens. None means that the price is not known."""
 
@@ -128,6 +139,8 @@ class Model:
     top_p: bool
     stop_sequences: bool
     top_k_path: tuple[str, ...] | None
+    ranges: Mapping[str, "Range"]
+    most_stop_sequences: int | None
     restrictions: frozenset[str]
     in_region: frozenset[str]
     profiles: Mapping[str, str]
@@ -183,6 +196,12 @@ def _model(key: str, facts: Mapping[str, Any]) -> Model:
         top_p=parameters["topP"]["supported"] is True,
         stop_sequences=parameters["stopSequences"]["supported"] is True,
         top_k_path=_path(parameters["topK"].get("field")),
+        ranges={
+            name: Range(parameters[name].get("min"), parameters[name].get("max"))
+            for name in ("temperature", "topP", "topK")
+            if parameters[name]["supported"]
+        },
+        most_stop_sequences=parameters["stopSequences"].get("max"),
         restrictions=frozenset(parameters["restrictions"]),
         in_region=frozenset(facts["inRegion"]["regions"]),
         profiles=profiles["ids"],

@@ -246,12 +246,30 @@ def _parameters(model: Model, chosen: Parameters, *, thinks: bool) -> tuple[dict
     max_tokens = _at_most(allowance + room, model.max_output_tokens)
     config: dict[str, Any] = {"maxTokens": max_tokens, **_sampling(model, chosen, thinks=thinks)}
     stops = chosen.stop_sequences if chosen.stop_sequences is not None else model.defaults.stop_sequences
-    if stops is not None and model.stop_sequences:
+    most_stops = model.most_stop_sequences
+    if stops is not None and model.stop_sequences and (most_stops is None or len(stops) <= most_stops):
         config["stopSequences"] = list(stops)
     top_k = chosen.top_k if chosen.top_k is not None else model.defaults.top_k
-    if top_k is not None and model.top_k_path and not (thinks and "reasoning-no-topK" in model.restrictions):
+    takes_top_k = model.top_k_path and not (thinks and "reasoning-no-topK" in model.restrictions)
+    if top_k is not None and takes_top_k and model.top_k_path and model.ranges["topK"].holds(top_k):
         _put(additional, model.top_k_path, top_k)
     return config, additional
+
+
+def left_out(model: Model, chosen: Parameters, *, thinks: bool = False) -> list[str]:
+    """The wire's names of those chosen parameters that a request to this model does not have as they were chosen."""
+    config, additional = _parameters(model, chosen, thinks=thinks)
+    top_k: Any = additional
+    for name in model.top_k_path or ("top_k",):
+        top_k = top_k.get(name, {})
+    sent = {
+        "maxTokens": (chosen.max_tokens, _at_most(chosen.max_tokens or 0, model.max_output_tokens)),
+        "temperature": (chosen.temperature, config.get("temperature")),
+        "topP": (chosen.top_p, config.get("topP")),
+        "topK": (chosen.top_k, top_k),
+        "stopSequences": (chosen.stop_sequences or None, tuple(config.get("stopSequences", ()))),
+    }
+    return [name for name, (wanted, has) in sent.items() if wanted is not None and wanted != has]
 
 
 def _sampling(model: Model, chosen: Parameters, *, thinks: bool) -> dict[str, Any]:
@@ -269,9 +287,9 @@ def _sampling(model: Model, chosen: Parameters, *, thinks: bool) -> dict[str, An
     if thinks and top_p is not None and "reasoning-topP-095-to-1" in model.restrictions:
         top_p = max(LOWEST_REASONING_TOP_P, top_p)
     sampling = {}
-    if temperature is not None and model.temperature:
+    if temperature is not None and model.temperature and model.ranges["temperature"].holds(temperature):
         sampling["temperature"] = temperature
-    if top_p is not None and model.top_p:
+    if top_p is not None and model.top_p and model.ranges["topP"].holds(top_p):
         sampling["topP"] = top_p
     return sampling
 

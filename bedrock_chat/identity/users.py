@@ -1,8 +1,10 @@
 """The user behind a token."""
 
 from bedrock_chat.database import compiled_sql
+from bedrock_chat.identity.caller import Caller
 from bedrock_chat.identity.models import User
 from bedrock_chat.identity.tokens import Claims
+from bedrock_chat.wire.errors import Forbidden
 
 
 def user_of(claims: Claims) -> User:
@@ -19,3 +21,9 @@ def user_of(claims: Claims) -> User:
         for name, value in columns.items():
             setattr(user, name, value)
     return user
+
+
+def refuse_erased(actor: Caller) -> None:
+    """For who got an IntegrityError: raises Forbidden if the caller was erased meanwhile."""
+    if actor.user_id is not None and not User.objects.filter(pk=actor.user_id).exists():
+        raise Forbidden("Your account is gone.") from None

@@ -8,9 +8,9 @@ from bedrock_chat.bedrock import offering
 from bedrock_chat.blobs import storing
 from bedrock_chat.database import compiled_sql
 from bedrock_chat.database.compiled_sql import Batch
+from bedrock_chat.identity import users
 from bedrock_chat.identity.caller import Caller
-from bedrock_chat.identity.models import User
-from bedrock_chat.wire.errors import BadRequest, Conflict, Forbidden, ServiceUnavailable
+from bedrock_chat.wire.errors import BadRequest, Conflict, ServiceUnavailable
 from bedrock_chat.wire.ids import new_id
 from conversations import access
 from conversations.access import Answer
@@ -36,8 +36,7 @@ def open_turn(chat: ChatInput, *, actor: Caller) -> OpenTurn | Answer:
         leases.shorten(Message.objects.filter(conversation__in=conversations))
         raise
     except IntegrityError:
-        if actor.user_id is not None and not User.objects.filter(pk=actor.user_id).exists():
-            raise Forbidden("Your account is gone.") from None
+        users.refuse_erased(actor)
         if storing.locate(chat.content.files).keys() != chat.content.files.keys():
             sentence = "This message took so long that its files were removed meanwhile; send it again."
             raise ServiceUnavailable(sentence, retry_after=1) from None

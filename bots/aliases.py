@@ -1,0 +1,51 @@
+"""A person's own relation to a bot: the star, and the place among the bots that they used recently."""
+
+from django.db import IntegrityError
+
+from bedrock_chat.database.connections import database_now
+from bedrock_chat.identity import users
+from bedrock_chat.identity.caller import Caller
+from bots import access
+from bots.models import BotAlias
+
+
+def set_star(bot_id: str, *, starred: bool, actor: Caller) -> None:
+    """Raises NotFound, and Forbidden for a bot that is not the caller's to use."""
+    bot = access.get_usable(actor, bot_id).bot
+    if not starred:
+        BotAlias.objects.filter(user=actor.user_id, bot=bot).update(is_starred=False)
+        return
+    alias = BotAlias(
+        user_id=access.person(actor),
+        bot=bot,
+        title=bot.title,
+        description=bot.description,
+        is_starred=True,
+        created_at=database_now(),
+    )
+    try:
+        BotAlias.objects.bulk_create(
+            [alias],
+            update_conflicts=True,
+            unique_fields=["user", "bot"],
+            update_fields=["is_starred", "title", "description"],
+        )
+    except IntegrityError:
+        users.refuse_erased(actor)
+        raise
+
+
+def forget_use(bot_id: str, *, actor: Caller) -> None:
+    """Takes a bot from the recently used ones. One that is not available any more leaves all lists of the caller.
+
+    Raises NotFound where there is neither such a bot nor a row of the caller's, and Forbidden for another's bot without
+    such a row.
+    """
+    found = access.find(actor, bot_id)
+    rows = BotAlias.objects.filter(user=actor.user_id, bot=bot_id)
+    if found is not None and access.may_use(actor, found.bot, is_granted=found.is_granted):
+        rows.update(last_used_at=None)
+        return
+    deleted, _ = rows.delete()
+    if not deleted:
+        raise access.no_bot(bot_id) if found is None else access.not_yours(bot_id)

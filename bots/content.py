@@ -1,0 +1,173 @@
+"""What an edit makes of a bot: pure functions over a bot's content, with its secrets in the open."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, cast
+
+import orjson
+
+from bedrock_chat.encryption import encrypting
+from bedrock_chat.wire.errors import BadRequest, NotFound
+from bots.configuration import (
+    NO_KNOWLEDGE,
+    SPELLINGS,
+    WIRE_KEYS,
+    Configuration,
+    GenerationParams,
+    Json,
+    Knowledge,
+    Tool,
+)
+from bots.models import BotContent
+
+MASK: Final = "********"
+"""What clients read in place of a secret. Sent back, it means the secret that is stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a version keeps. `secrets` has the key of each tool that has one, by the tool's name."""
+
+    title: str = ""
+    description: str = ""
+    instruction: str = ""
+    configuration: Configuration = field(
+        default_factory=lambda: Configuration(
+            generation_params=None,
+            tools=[],
+            knowledge=NO_KNOWLEDGE,
+            bedrock_knowledge_base=None,
+            bedrock_guardrails=None,
+            quick_starters=[],
+            inactive_models=[],
+            prompt_caching_enabled=True,
+            display_retrieved_chunks=False,
+        )
+    )
+    secrets: Mapping[str, str] = field(default_factory=dict)
+
+
+def read(row: BotContent) -> Content:
+    """The content of a bot or of a version. Raises EncryptionError if it has secrets that cannot be read."""
+    secrets: dict[str, str] = {}
+    if row.encrypted_secrets:
+        secrets = orjson.loads(encrypting.decrypt(row.encrypted_secrets))
+    return Content(row.title, row.description, row.instruction, row.configuration, secrets)
+
+
+def write(content: Content, row: BotContent) -> None:
+    """Sets the columns of a row that the transaction around this will store. Raises EncryptionError."""
+    row.title, row.description, row.instruction = content.title, content.description, content.instruction
+    row.configuration = content.configuration
+    # Encrypted anew for each row: a copied token could outlive its key.
+    row.encrypted_secrets = encrypting.encrypt(orjson.dumps(dict(content.secrets)).decode()) if content.secrets else ""
+
+
+def edited(before: Content, sent: Mapping[str, Any]) -> Content:
+    """The content after an edit. `sent` has the fields that the client sent, validated; an absent one keeps its value.
+
+    Null keeps the knowledge, the knowledge base and the guardrails; it gives all others what a new bot has.
+
+    Raises BadRequest for a mask where no secret is stored, for tools of the same name, and if no model is left active;
+    NotFound for a file that was not uploaded.
+    """
+    configuration = before.configuration.copy()
+    secrets = before.secrets
+    if "generation_params" in sent:
+        configuration["generation_params"] = cast(GenerationParams | None, sent["generation_params"])
+    if "agent" in sent:
+        configuration["tools"], secrets = _tools((sent["agent"] or {}).get("tools") or [], before.secrets)
+    if sent.get("knowledge") is not None:
+        configuration["knowledge"] = _knowledge(before.configuration["knowledge"], sent["knowledge"])
+    if sent.get("bedrock_knowledge_base") is not None:
+        configuration["bedrock_knowledge_base"] = sent["bedrock_knowledge_base"]
+    if sent.get("bedrock_guardrails") is not None:
+        configuration["bedrock_guardrails"] = sent["bedrock_guardrails"]
+    if "conversation_quick_starters" in sent:
+        configuration["quick_starters"] = sent["conversation_quick_starters"] or []
+    if "active_models" in sent:
+        configuration["inactive_models"] = _inactive_models(sent["active_models"])
+    for flag in ("prompt_caching_enabled", "display_retrieved_chunks"):
+        if flag in sent:
+            configuration[flag] = sent[flag]
+    return Content(
+        title=sent.get("title", before.title),
+        description=(sent["description"] or "") if "description" in sent else before.description,
+        instruction=sent.get("instruction", before.instruction),
+        configuration=configuration,
+        secrets=secrets,
+    )
+
+
+def restored(version: Content, today: Content) -> tuple[Content, list[str]]:
+    """A version's content with today's secrets, and the names of the tools that have lost theirs.
+
+    A tool whose key is not stored today keeps its place without one: a key that was taken out never comes back.
+    """
+    tools = version.configuration["tools"]
+    secrets = {tool["name"]: today.secrets[tool["name"]] for tool in tools if tool["name"] in today.secrets}
+    lost = [name for name in version.secrets if name not in secrets]
+    return replace(version, secrets=secrets), lost
+
+
+def changed_fields(before: Content, after: Content) -> list[str]:
+    """The names of the fields that differ, as the wire has them in snake_case, and `secrets`."""
+    names = [name for name in ("title", "description", "instruction") if getattr(before, name) != getattr(after, name)]
+    configurations = before.configuration, after.configuration
+    names += [name for name in after.configuration if configurations[0].get(name) != configurations[1].get(name)]
+    if before.secrets != after.secrets:
+        names.append("secrets")
+    return names
+
+
+def _tools(sent: Sequence[Json], stored: Mapping[str, str]) -> tuple[list[Tool], dict[str, str]]:
+    """The tools as they are stored, and the secrets among them."""
+    tools: list[Tool] = []
+    secrets: dict[str, str] = {}
+    names = set()
+    for position, tool in enumerate(sent):
+        name = tool["name"]
+        if name in names:
+            raise BadRequest(f"agent.tools.{position}.name: the bot has another tool with this name.")
+        names.add(name)
+        config = tool.get("firecrawl_config")
+        if config is not None:
+            key = config["api_key"]
+            if key == MASK and name not in stored:
+                raise BadRequest(
+                    f"agent.tools.{position}.firecrawlConfig.apiKey: no key is stored; send the key itself."
+                )
+            secrets[name] = stored[name] if key == MASK else key
+            config = {"max_results": config["max_results"]}
+        tools.append(cast(Tool, {**tool, "firecrawl_config": config} if "firecrawl_config" in tool else tool))
+    return tools, secrets
+
+
+def _knowledge(before: Knowledge, sent: Json) -> Knowledge:
+    """The sources after an edit: addresses as they were sent, and of the files those that are kept.
+
+    A creation sends `filenames`. An edit sends `unchanged_filenames`, without which all files are kept, and those that
+    are added and deleted.
+    """
+    kept = sent.get("unchanged_filenames")
+    if kept is None:
+        kept = [name for name in before["filenames"] if name not in (sent.get("deleted_filenames") or [])]
+    wanted = [*(sent.get("filenames") or []), *kept, *(sent.get("added_filenames") or [])]
+    filenames = list(dict.fromkeys(wanted))
+    for name in filenames:
+        if name not in before["filenames"]:
+            raise NotFound(f"The file {name} has not been uploaded.")
+    return {
+        "source_urls": sent.get("source_urls") or [],
+        "sitemap_urls": sent.get("sitemap_urls") or [],
+        "filenames": filenames,
+        "s3_urls": sent.get("s3_urls") or [],
+    }
+
+
+def _inactive_models(sent: Mapping[str, bool]) -> list[str]:
+    """The keys of the models that are switched off. Unknown names are ignored."""
+    inactive = {SPELLINGS[name] for name, active in sent.items() if name in SPELLINGS and not active}
+    if len(inactive) == len(WIRE_KEYS):
+        raise BadRequest("activeModels: a bot needs a model; leave at least one active.")
+    return sorted(inactive)

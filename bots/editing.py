@@ -1,0 +1,95 @@
+"""Making, changing and deleting bots: one function for each write, each with its entry of the audit."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.db import IntegrityError, transaction
+
+from bedrock_chat.audit import recording
+from bedrock_chat.database.connections import database_now
+from bedrock_chat.identity import users
+from bedrock_chat.identity.caller import Caller
+from bedrock_chat.wire.errors import BadRequest, Conflict
+from bots import access, content, syncing, verbs, versions
+from bots.content import Content
+from bots.models import Bot, BotAlias, TakenBotId
+
+
+def create(bot_id: str, sent: Mapping[str, Any], *, actor: Caller) -> Bot:
+    """Makes a bot of the caller's own, private, with its version 1. `sent` as for `content.edited`.
+
+    Raises Forbidden for callers without the group CreatingBotAllowed, Conflict for an id that was ever taken, and what
+    `content.edited` and `content.write` raise.
+    """
+    access.refuse_creating(actor)
+    first = content.edited(Content(), sent)
+    try:
+        with transaction.atomic():
+            now = database_now()
+            _take(bot_id)
+            bot = Bot(id=bot_id, owner_id=access.person(actor), created_at=now, updated_at=now)
+            content.write(first, bot)
+            syncing.begin(bot, content.changed_fields(Content(), first))
+            bot.save(force_insert=True)
+            versions.add(bot, first, [], now, actor=actor)
+            recording.record(verbs.CREATE, bot_id, actor=actor, version_after=bot.version)
+    except IntegrityError:
+        users.refuse_erased(actor)
+        raise
+    return bot
+
+
+def modify(bot_id: str, sent: Mapping[str, Any], *, base_version: int | None = None, actor: Caller) -> Bot:
+    """Changes a bot, for its owner or Admin. What changes something makes a version. `sent` as for `content.edited`.
+
+    Raises NotFound, Forbidden, Conflict for a `base_version` that is not the newest one, and what `content` raises.
+    """
+    with transaction.atomic():
+        bot = access.get_editable(actor, bot_id, lock=True)
+        if base_version is not None and base_version != bot.version:
+            sentence = (
+                f"The bot was changed meanwhile: it has version {bot.version}, and this is based on {base_version}."
+            )
+            raise Conflict(sentence, extra={"version": bot.version})
+        before = content.read(bot)
+        versions.save(bot, before, content.edited(before, sent), verbs.EDIT, actor=actor)
+    return bot
+
+
+def restore(bot_id: str, number: int, *, actor: Caller) -> tuple[Bot, list[str]]:
+    """Makes an older version's content the newest version, for the bot's owner or Admin.
+
+    Secrets, scope and people stay as they are today. Also returns the tools that have no key any more. Raises NotFound,
+    Forbidden, and what `content` raises.
+    """
+    with transaction.atomic():
+        bot = access.get_editable(actor, bot_id, lock=True)
+        version = access.get_version(bot, number)
+        today = content.read(bot)
+        restored, lost = content.restored(content.read(version), today)
+        versions.save(bot, today, restored, verbs.RESTORE, {"version": number}, actor=actor)
+    return bot, lost
+
+
+def delete(bot_id: str, *, actor: Caller) -> None:
+    """Deletes a bot with its versions and grants, for its owner or Admin. Conversations with it stay.
+
+    Others' rows of it stay too: their lists show it as not available. Raises NotFound, Forbidden, and BadRequest for a
+    pinned bot.
+    """
+    with transaction.atomic():
+        bot = access.get_editable(actor, bot_id, lock=True)
+        if bot.pinned_order is not None:
+            raise BadRequest("An administrator has pinned this bot; it cannot be deleted before it is unpinned.")
+        BotAlias.objects.filter(bot=bot, user=bot.owner_id).delete()
+        recording.record(verbs.DELETE, bot_id, actor=actor, version_before=bot.version)
+        bot.delete()
+
+
+def _take(bot_id: str) -> None:
+    """Takes an id for ever. Raises Conflict if any bot has it or had it."""
+    try:
+        with transaction.atomic():
+            TakenBotId(id=bot_id).save(force_insert=True)
+    except IntegrityError:
+        raise Conflict(f"The id {bot_id} is taken; choose another one.") from None

@@ -1,0 +1,201 @@
+"""Builds the JSON of bots that clients read. `serializers` only documents these shapes."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from bedrock_chat.wire.names import camel
+from bots import warnings
+from bots.access import Found
+from bots.configuration import DEFAULT_GENERATION_PARAMS, Configuration, Tool, active_models, has_knowledge
+from bots.content import MASK
+from bots.listing import Entry
+from bots.models import Bot, BotContent, BotVersion, Scope, SyncStatus
+from bots.sharing import People
+
+Wire = dict[str, Any]
+
+PARTS = {
+    "generation_params": "generationParams",
+    "tools": "agent",
+    "knowledge": "knowledge",
+    "bedrock_knowledge_base": "bedrockKnowledgeBase",
+    "bedrock_guardrails": "bedrockGuardrails",
+    "quick_starters": "conversationQuickStarters",
+    "inactive_models": "activeModels",
+    "prompt_caching_enabled": "promptCachingEnabled",
+    "display_retrieved_chunks": "displayRetrievedChunks",
+}
+"""Part of a configuration → its field on the wire."""
+
+
+def milliseconds(moment: datetime) -> float:
+    """Epoch milliseconds, as a float, because the contract has floats for the times of bots."""
+    return float(int(moment.timestamp() * 1000))
+
+
+def bot_output(bot: Bot, people: People, last_used_at: datetime | None) -> Wire:
+    """The whole bot, for its owner."""
+    return {
+        "id": bot.pk,
+        **_content(bot),
+        **_administration(bot, people, last_used_at),
+        "isPublication": bot.published_at is not None,
+        "version": bot.version,
+        "warnings": warnings.of_bot(bot.configuration),
+    }
+
+
+def modify_output(bot: Bot, *, nulls: Iterable[str] = (), lost_secrets: Sequence[str] = ()) -> Wire:
+    """The response to an edit. As recorded, the knowledge base and the guardrails are null where null was sent."""
+    told = {camel(name): None for name in nulls if name in ("bedrock_knowledge_base", "bedrock_guardrails")}
+    return {
+        "id": bot.pk,
+        **_content(bot),
+        **told,
+        "version": bot.version,
+        "warnings": warnings.of_bot(bot.configuration) + warnings.of_lost_secrets(lost_secrets),
+    }
+
+
+def admin_output(bot: Bot, people: People, last_used_at: datetime | None) -> Wire:
+    """Anybody's bot, for Admin."""
+    content = _content(bot)
+    return {
+        "id": bot.pk,
+        **{name: content[name] for name in ("title", "description", "instruction", "knowledge")},
+        **_administration(bot, people, last_used_at),
+    }
+
+
+def summary(found: Found, *, is_owned: bool) -> Wire:
+    """A bot, for somebody who is about to chat with it."""
+    bot, alias = found.bot, found.alias
+    return {
+        "id": bot.pk,
+        "title": bot.title,
+        "description": bot.description,
+        "createTime": milliseconds(bot.created_at),
+        "lastUsedTime": milliseconds((alias and alias.last_used_at) or bot.created_at),
+        "isStarred": alias is not None and alias.is_starred,
+        "hasAgent": bool(bot.configuration["tools"]),
+        "owned": is_owned,
+        "syncStatus": bot.sync_status,
+        "hasKnowledge": has_knowledge(bot.configuration),
+        "conversationQuickStarters": bot.configuration["quick_starters"],
+        "activeModels": active_models(bot.configuration),
+        "sharedScope": bot.scope,
+        "sharedStatus": _shared_status(bot),
+        "warnings": warnings.of_bot(bot.configuration),
+    }
+
+
+def metas(entries: Iterable[Entry]) -> list[Wire]:
+    """A list of bots, in the order of the entries."""
+    return [_meta(entry) for entry in entries]
+
+
+def version_metas(versions: Iterable[BotVersion]) -> list[Wire]:
+    return [{"version": version.number, "title": version.title, **_authorship(version)} for version in versions]
+
+
+def version_output(version: BotVersion, before: BotVersion | None) -> Wire:
+    """A version, with what it changed in the version before."""
+    content = _content(version)
+    changes = None
+    if before is not None or version.number == 1:
+        earlier = _content(before) if before is not None else {}
+        names = [PARTS.get(name, name) for name in version.changed]
+        changes = {
+            name: None if name == "secrets" else {"before": earlier.get(name), "after": content[name]} for name in names
+        }
+    return {
+        "id": version.bot_id,
+        **content,
+        "version": version.number,
+        **_authorship(version),
+        "changes": changes,
+        "warnings": warnings.of_bot(version.configuration),
+    }
+
+
+def _authorship(version: BotVersion) -> Wire:
+    return {
+        "createTime": milliseconds(version.created_at),
+        "authorUserId": version.author_id,
+        "changed": [PARTS.get(name, name) for name in version.changed],
+    }
+
+
+def _meta(entry: Entry) -> Wire:
+    bot = entry.bot
+    return {
+        "id": entry.bot_id,
+        "title": entry.title,
+        "description": entry.description,
+        "createTime": milliseconds(entry.created_at),
+        "lastUsedTime": milliseconds(entry.last_used_at),
+        "isStarred": entry.is_starred,
+        "owned": entry.is_owned,
+        "available": bot is not None,
+        "syncStatus": bot.sync_status if bot else SyncStatus.SUCCEEDED,
+        "sharedScope": bot.scope if bot else Scope.PRIVATE,
+        "sharedStatus": _shared_status(bot) if bot else "unshared",
+    }
+
+
+def _shared_status(bot: Bot) -> str:
+    if bot.pinned_order is not None:
+        return f"pinned@{bot.pinned_order:03}"
+    return "unshared" if bot.scope == Scope.PRIVATE else "shared"
+
+
+def _administration(bot: Bot, people: People, last_used_at: datetime | None) -> Wire:
+    return {
+        "createTime": milliseconds(bot.created_at),
+        "lastUsedTime": milliseconds(last_used_at or bot.created_at),
+        "sharedScope": bot.scope,
+        "sharedStatus": _shared_status(bot),
+        "allowedCognitoGroups": list(people.groups),
+        "allowedCognitoUsers": list(people.users),
+        "ownerUserId": bot.owner_id,
+        "syncStatus": bot.sync_status,
+        "syncStatusReason": bot.sync_status_reason,
+        "syncLastExecId": "",
+    }
+
+
+def _content(row: BotContent) -> Wire:
+    """What an edit may change, with a mask for each secret."""
+    configuration: Configuration = row.configuration
+    base = configuration["bedrock_knowledge_base"]
+    return {
+        "title": row.title,
+        "description": row.description,
+        "instruction": row.instruction,
+        "generationParams": _camelized(configuration["generation_params"] or DEFAULT_GENERATION_PARAMS),
+        "agent": {"tools": [_tool(tool) for tool in configuration["tools"]]},
+        "knowledge": _camelized(configuration["knowledge"]),
+        "promptCachingEnabled": configuration["prompt_caching_enabled"],
+        "displayRetrievedChunks": configuration["display_retrieved_chunks"],
+        "conversationQuickStarters": configuration["quick_starters"],
+        "bedrockKnowledgeBase": None if base is None else _camelized({**base, "data_source_ids": None}),
+        "bedrockGuardrails": _camelized(configuration["bedrock_guardrails"]),
+        "activeModels": active_models(configuration),
+    }
+
+
+def _tool(tool: Tool) -> Wire:
+    wire: Wire = _camelized(tool)
+    if config := wire.get("firecrawlConfig"):
+        wire["firecrawlConfig"] = {"apiKey": MASK, **config}
+    return wire
+
+
+def _camelized(value: Any) -> Any:
+    """JSON with the wire's names. No key in a configuration is data."""
+    if isinstance(value, list):
+        return [_camelized(item) for item in value]
+    if isinstance(value, dict):
+        return {camel(name): _camelized(inner) for name, inner in value.items()}
+    return value

@@ -1,0 +1,367 @@
+"""Shapes of a bot's parts on the wire, and the validation of single fields. `content` decides what they mean together.
+
+Names are in snake_case here, as requests arrive.
+"""
+
+import re
+from typing import Any
+from urllib.parse import urlsplit
+
+from drf_spectacular.utils import PolymorphicProxySerializer, extend_schema_field
+from rest_framework import serializers
+from rest_framework.fields import empty
+
+from bedrock_chat.bedrock import catalog
+from bedrock_chat.wire.fields import BoundedListField, ChoiceField, TextField
+from bots.configuration import WIRE_KEYS
+
+LONGEST_NAME = 256
+LONGEST_TEXT = 10_000
+LONGEST_URL = 2048
+MOST_TOOLS = 50
+MOST_SOURCES = 500
+MOST_PATTERNS = 100
+MOST_STARTERS = 50
+MOST_STOP_SEQUENCES = 2500  # Converse's
+LONGEST_STOP_SEQUENCE = 1000
+LARGEST_SIZE = 1_000_000
+SMALLEST_BUDGET = 1024
+
+_S3_PREFIX = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]?/(?:.*/)?", re.DOTALL)
+_S3_WORD = "expected s3://bucket/prefix/ with a slash at its end."
+
+
+def _widest(name: str) -> tuple[float, float]:
+    """The lowest and the highest value of a parameter that any model of the catalogue takes."""
+    ranges = [model.ranges[name] for model in catalog.MODELS.values() if name in model.ranges]
+    lowest = min(found.lowest for found in ranges if found.lowest is not None)
+    return lowest, max(found.highest for found in ranges if found.highest is not None)
+
+
+MOST_TOKENS = max(model.max_output_tokens or 0 for model in catalog.MODELS.values())
+
+
+class NumberField(serializers.FloatField):
+    """A finite JSON number: no text is turned into one, no boolean is one."""
+
+    def to_internal_value(self, data: Any) -> float:
+        if isinstance(data, bool) or not isinstance(data, int | float) or data != data or abs(data) == float("inf"):  # noqa: PLR0124  NaN
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class WholeField(serializers.IntegerField):
+    """A whole JSON number: no text is turned into one, no boolean is one."""
+
+    def to_internal_value(self, data: Any) -> int:
+        if isinstance(data, bool) or not isinstance(data, int | float) or data != data or data % 1:  # noqa: PLR0124  NaN
+            self.fail("invalid")
+        return super().to_internal_value(int(data) if abs(data) < LARGEST_SIZE**2 else data)
+
+
+# ---- Generation -----------------------------------------------------------------------------------------------------
+
+
+class ReasoningParamsSerializer(serializers.Serializer[Any]):
+    budget_tokens = WholeField(min_value=SMALLEST_BUDGET, max_value=MOST_TOKENS)
+
+
+class GenerationParamsSerializer(serializers.Serializer[Any]):
+    """Bounds are those of the most generous model. What one model does not take is left out of its requests."""
+
+    max_tokens = WholeField(min_value=1, max_value=MOST_TOKENS)
+    top_k = WholeField(min_value=int(_widest("topK")[0]), max_value=int(_widest("topK")[1]))
+    top_p = NumberField(min_value=_widest("topP")[0], max_value=_widest("topP")[1])
+    temperature = NumberField(min_value=_widest("temperature")[0], max_value=_widest("temperature")[1])
+    stop_sequences = BoundedListField(child=TextField(max_length=LONGEST_STOP_SEQUENCE), max_length=MOST_STOP_SEQUENCES)
+    reasoning_params = ReasoningParamsSerializer()
+
+
+def _model_flags() -> type[serializers.Serializer[Any]]:
+    flags = {name: serializers.BooleanField(required=False, default=True) for name in WIRE_KEYS.values()}
+    return type("ActiveModelsSerializer", (serializers.Serializer,), flags)
+
+
+ActiveModelsSerializer = _model_flags()
+
+
+@extend_schema_field(ActiveModelsSerializer)
+class ActiveModelsField(serializers.Field[Any, Any, Any, Any]):
+    """Names of models, in any spelling, each with a boolean. Names that nobody knows are kept for `content`."""
+
+    default_error_messages = {"invalid": "Expected an object of names and booleans.", "many": "Too many names."}
+
+    def to_internal_value(self, data: Any) -> dict[str, bool]:
+        if not isinstance(data, dict):
+            self.fail("invalid")
+        if len(data) > len(WIRE_KEYS) * 4:
+            self.fail("many")
+        if not all(isinstance(active, bool) for active in data.values()):
+            self.fail("invalid")
+        return data
+
+    def to_representation(self, value: Any) -> Any:
+        return value
+
+
+# ---- Tools ----------------------------------------------------------------------------------------------------------
+
+
+class PlainToolSerializer(serializers.Serializer[Any]):
+    tool_type = ChoiceField(choices=["plain"], default="plain")
+    name = TextField(max_length=LONGEST_NAME)
+    description = TextField(max_length=LONGEST_TEXT, allow_blank=True)
+
+
+class FirecrawlConfigSerializer(serializers.Serializer[Any]):
+    api_key = TextField(max_length=LONGEST_NAME * 4, help_text="Answered as `********`, which keeps the stored one.")
+    max_results = WholeField(min_value=1, max_value=100, default=10)
+
+
+class InternetToolSerializer(serializers.Serializer[Any]):
+    tool_type = ChoiceField(choices=["internet"])
+    name = TextField(max_length=LONGEST_NAME)
+    description = TextField(max_length=LONGEST_TEXT, allow_blank=True)
+    search_engine = ChoiceField(choices=["duckduckgo", "firecrawl"], allow_null=True)
+    firecrawl_config = FirecrawlConfigSerializer(required=False, allow_null=True, default=None)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if attrs["search_engine"] == "firecrawl" and attrs["firecrawl_config"] is None:
+            raise serializers.ValidationError({"firecrawl_config": "Firecrawl needs its configuration."})
+        return attrs
+
+
+class BedrockAgentConfigSerializer(serializers.Serializer[Any]):
+    agent_id = TextField(max_length=LONGEST_NAME, allow_blank=True)
+    alias_id = TextField(max_length=LONGEST_NAME, allow_blank=True)
+
+
+class BedrockAgentToolSerializer(serializers.Serializer[Any]):
+    tool_type = ChoiceField(choices=["bedrock_agent"])
+    name = TextField(max_length=LONGEST_NAME)
+    description = TextField(max_length=LONGEST_TEXT, allow_blank=True)
+    bedrock_agent_config = BedrockAgentConfigSerializer(required=False, allow_null=True, default=None)
+
+
+Shapes = dict[str, type[serializers.Serializer[Any]]]
+
+TOOLS: Shapes = {
+    "plain": PlainToolSerializer,
+    "internet": InternetToolSerializer,
+    "bedrock_agent": BedrockAgentToolSerializer,
+}
+
+
+def tool_shapes(*, many: bool = False) -> PolymorphicProxySerializer:
+    """For the OpenAPI document: a tool of any type, or a list of them."""
+    return PolymorphicProxySerializer(
+        component_name="Tool", serializers=dict(TOOLS), resource_type_field_name="tool_type", many=many
+    )
+
+
+@extend_schema_field(tool_shapes())
+class ToolField(serializers.Field[Any, Any, Any, Any]):
+    """A tool of any type. Without a type it is plain."""
+
+    default_error_messages = {"invalid": "Expected a tool: an object whose toolType is one of {types}."}
+
+    def to_internal_value(self, data: Any) -> Any:
+        kind = data.get("tool_type", "plain") if isinstance(data, dict) else None
+        serializer = TOOLS.get(kind) if isinstance(kind, str) else None
+        if serializer is None:
+            self.fail("invalid", types=", ".join(TOOLS))
+        return serializer().run_validation(data)
+
+    def to_representation(self, value: Any) -> Any:
+        return value
+
+
+class AgentSerializer(serializers.Serializer[Any]):
+    tools = BoundedListField(child=ToolField(), max_length=MOST_TOOLS)
+
+
+# ---- Knowledge ------------------------------------------------------------------------------------------------------
+
+
+class UrlField(TextField):
+    """An http or https address."""
+
+    def run_validation(self, data: Any = empty) -> Any:
+        url = super().run_validation(data)
+        try:
+            parts = urlsplit(url)
+            is_address = parts.scheme in ("http", "https") and bool(parts.hostname)
+        except ValueError:
+            is_address = False
+        if not is_address:
+            raise serializers.ValidationError("Expected an http or https address.")
+        return url
+
+
+class S3UrlField(TextField):
+    """A prefix in a bucket."""
+
+    def run_validation(self, data: Any = empty) -> Any:
+        url = super().run_validation(data)
+        if not _S3_PREFIX.fullmatch(url):
+            raise serializers.ValidationError(f"Invalid S3 address: {_S3_WORD}")
+        return url
+
+
+def _addresses(child: TextField, **options: Any) -> BoundedListField:
+    return BoundedListField(child=child, max_length=MOST_SOURCES, **options)
+
+
+def _file_names(**options: Any) -> BoundedListField:
+    return BoundedListField(child=TextField(max_length=1024), max_length=MOST_SOURCES, **options)
+
+
+class KnowledgeSerializer(serializers.Serializer[Any]):
+    source_urls = _addresses(UrlField(max_length=LONGEST_URL))
+    sitemap_urls = _addresses(UrlField(max_length=LONGEST_URL))
+    filenames = _file_names()
+    s3_urls = _addresses(S3UrlField(max_length=LONGEST_URL))
+
+
+class KnowledgeDiffSerializer(serializers.Serializer[Any]):
+    """Addresses as they shall be. Of the files those that stay, come and go."""
+
+    source_urls = _addresses(UrlField(max_length=LONGEST_URL))
+    sitemap_urls = _addresses(UrlField(max_length=LONGEST_URL))
+    s3_urls = _addresses(S3UrlField(max_length=LONGEST_URL))
+    added_filenames = _file_names()
+    deleted_filenames = _file_names()
+    unchanged_filenames = _file_names()
+
+
+class AnalyzerSerializer(serializers.Serializer[Any]):
+    character_filters = BoundedListField(child=ChoiceField(choices=["icu_normalizer"]), max_length=10)
+    tokenizer = ChoiceField(choices=["kuromoji_tokenizer", "icu_tokenizer"])
+    token_filters = BoundedListField(
+        child=ChoiceField(
+            choices=[
+                "kuromoji_baseform",
+                "kuromoji_part_of_speech",
+                "kuromoji_stemmer",
+                "cjk_width",
+                "ja_stop",
+                "lowercase",
+                "icu_folding",
+            ]
+        ),
+        max_length=20,
+    )
+
+
+class OpenSearchSerializer(serializers.Serializer[Any]):
+    analyzer = AnalyzerSerializer(allow_null=True)
+
+
+class SearchParamsSerializer(serializers.Serializer[Any]):
+    max_results = WholeField(min_value=1, max_value=100)
+    search_type = ChoiceField(choices=["hybrid", "semantic"])
+
+
+STRATEGIES = ["default", "fixed_size", "hierarchical", "semantic", "none"]
+
+
+def _size() -> WholeField:
+    return WholeField(required=False, allow_null=True, min_value=0, max_value=LARGEST_SIZE)
+
+
+def _chunking(strategy: str, *sizes: str) -> type[serializers.Serializer[Any]]:
+    """The serializer of one strategy: its name and the sizes that it takes."""
+    fields: dict[str, Any] = {"chunking_strategy": ChoiceField(choices=STRATEGIES, required=False, default=strategy)}
+    fields |= {size: _size() for size in sizes}
+    name = "".join(word.title() for word in strategy.split("_"))
+    return type(f"{name}ChunkingSerializer", (serializers.Serializer,), fields)
+
+
+CHUNKING: Shapes = {
+    "default": _chunking("default"),
+    "fixed_size": _chunking("fixed_size", "max_tokens", "overlap_percentage"),
+    "hierarchical": _chunking("hierarchical", "overlap_tokens", "max_parent_token_size", "max_child_token_size"),
+    "semantic": _chunking("semantic", "max_tokens", "buffer_size", "breakpoint_percentile_threshold"),
+    "none": _chunking("none"),
+}
+
+
+@extend_schema_field(
+    PolymorphicProxySerializer(
+        component_name="Chunking", serializers=list(CHUNKING.values()), resource_type_field_name=None
+    )
+)
+class ChunkingField(serializers.Field[Any, Any, Any, Any]):
+    """How documents are cut. The strategy says which sizes belong to it."""
+
+    default_error_messages = {"invalid": "Expected an object whose chunkingStrategy is one of {strategies}."}
+
+    def to_internal_value(self, data: Any) -> Any:
+        strategy = data.get("chunking_strategy", "default") if isinstance(data, dict) else None
+        serializer = CHUNKING.get(strategy) if isinstance(strategy, str) else None
+        if serializer is None:
+            self.fail("invalid", strategies=", ".join(CHUNKING))
+        return serializer().run_validation(data)
+
+    def to_representation(self, value: Any) -> Any:
+        return value
+
+
+class WebCrawlingFiltersSerializer(serializers.Serializer[Any]):
+    exclude_patterns = BoundedListField(
+        child=TextField(max_length=LONGEST_URL), max_length=MOST_PATTERNS, required=False, default=list
+    )
+    include_patterns = BoundedListField(
+        child=TextField(max_length=LONGEST_URL), max_length=MOST_PATTERNS, required=False, default=list
+    )
+
+
+def _no_filters() -> dict[str, list[str]]:
+    return {"exclude_patterns": [], "include_patterns": []}
+
+
+def _base_id() -> TextField:
+    return TextField(max_length=LONGEST_NAME, required=False, allow_null=True, allow_blank=True, default=None)
+
+
+class KnowledgeBaseSerializer(serializers.Serializer[Any]):
+    type = ChoiceField(choices=["dedicated", "shared"], required=False, allow_null=True, default=None)
+    embeddings_model = ChoiceField(choices=["titan_v2", "cohere_multilingual_v3"])
+    open_search = OpenSearchSerializer()
+    chunking_configuration = ChunkingField()
+    search_params = SearchParamsSerializer()
+    knowledge_base_id = _base_id()
+    exist_knowledge_base_id = _base_id()
+    parsing_model = ChoiceField(
+        choices=[
+            "anthropic.claude-3-5-sonnet-v1",
+            "anthropic.claude-3-haiku-v1",
+            "anthropic.claude-3-sonnet-v1",
+            "disabled",
+        ],
+        required=False,
+        default="disabled",
+    )
+    web_crawling_scope = ChoiceField(choices=["DEFAULT", "HOST_ONLY", "SUBDOMAINS"], required=False, default="DEFAULT")
+    web_crawling_filters = WebCrawlingFiltersSerializer(required=False, default=_no_filters)
+
+
+# ---- Guardrails and the rest ----------------------------------------------------------------------------------------
+
+
+class GuardrailsSerializer(serializers.Serializer[Any]):
+    is_guardrail_enabled = serializers.BooleanField()
+    hate_threshold = WholeField(min_value=0, max_value=3)
+    insults_threshold = WholeField(min_value=0, max_value=3)
+    sexual_threshold = WholeField(min_value=0, max_value=3)
+    violence_threshold = WholeField(min_value=0, max_value=3)
+    misconduct_threshold = WholeField(min_value=0, max_value=3)
+    grounding_threshold = NumberField(min_value=0, max_value=0.99)
+    relevance_threshold = NumberField(min_value=0, max_value=0.99)
+    guardrail_arn = TextField(max_length=LONGEST_URL, allow_blank=True)
+    guardrail_version = TextField(max_length=LONGEST_NAME, allow_blank=True)
+
+
+class QuickStarterSerializer(serializers.Serializer[Any]):
+    title = TextField(max_length=LONGEST_NAME * 4, allow_blank=True)
+    example = TextField(max_length=LONGEST_TEXT, allow_blank=True)

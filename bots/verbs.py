@@ -1,0 +1,12 @@
+"""What the audit records of bots. Stars, recent lists and uses are not recorded."""
+
+from bedrock_chat.audit.verbs import ids, number, one_of, register
+from bots.models import Scope
+
+CREATE = register("create", target="bot")
+EDIT = register("edit", target="bot")
+RESTORE = register("restore", target="bot", values={"version": number})
+DELETE = register("delete", target="bot")
+SHARE = register("share", target="bot", values={"scope": one_of(lambda: Scope.values), "users": ids, "groups": ids})
+PIN = register("pin", target="bot", values={"order": number})
+UNPIN = register("unpin", target="bot", values={"order": number})

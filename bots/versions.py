@@ -1,0 +1,80 @@
+"""Versions of a bot: each change makes one, and the newest ones are kept."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from django.conf import settings
+from django.db.models import QuerySet
+
+from bedrock_chat.audit import recording
+from bedrock_chat.audit.verbs import Verb
+from bedrock_chat.database.connections import database_now
+from bedrock_chat.identity.caller import Caller
+from bots import access, content, syncing
+from bots.content import Content
+from bots.models import Bot, BotVersion
+
+
+def save(
+    bot: Bot,
+    before: Content,
+    after: Content,
+    verb: Verb,
+    values: Mapping[str, Any] = recording.NO_VALUES,
+    *,
+    actor: Caller,
+) -> None:
+    """Makes `after` the content of a locked bot, as its next version, with an entry of the audit.
+
+    If nothing changes, nothing is written.
+
+    Raises EncryptionError for secrets that cannot be stored.
+    """
+    changed = content.changed_fields(before, after)
+    if not changed:
+        return
+    now = database_now()
+    bot.version += 1
+    bot.updated_at = now
+    content.write(after, bot)
+    syncing.begin(bot, changed)
+    bot.save()
+    add(bot, after, changed, now, actor=actor)
+    _prune(bot)
+    recording.record(
+        verb,
+        bot.pk,
+        actor=actor,
+        fields=changed,
+        version_before=bot.version - 1,
+        version_after=bot.version,
+        values=values,
+    )
+
+
+def add(bot: Bot, kept: Content, changed: Sequence[str], now: datetime, *, actor: Caller) -> None:
+    """Keeps a content as the version that the bot's row has the number of."""
+    version = BotVersion(
+        bot=bot, number=bot.version, author_id=access.person(actor), changed=list(changed), created_at=now
+    )
+    content.write(kept, version)
+    version.save(force_insert=True)
+
+
+def of(bot_id: str, *, actor: Caller) -> QuerySet[BotVersion]:
+    """The versions that are kept, the newest first, for the bot's owner or Admin. Raises NotFound and Forbidden."""
+    bot = access.get_editable(actor, bot_id)
+    unread = ("description", "instruction", "configuration", "encrypted_secrets")
+    return BotVersion.objects.filter(bot=bot).order_by("-number").defer(*unread)
+
+
+def get(bot_id: str, number: int, *, actor: Caller) -> tuple[BotVersion, BotVersion | None]:
+    """A version and the one before it, if that is kept. Raises NotFound and Forbidden."""
+    bot = access.get_editable(actor, bot_id)
+    version = access.get_version(bot, number)
+    return version, BotVersion.objects.filter(bot=bot, number=number - 1).first()
+
+
+def _prune(bot: Bot) -> None:
+    BotVersion.objects.filter(bot=bot, number__lte=bot.version - settings.BOT_VERSIONS).delete()

@@ -1,0 +1,73 @@
+"""What a bot's settings ask for and does not happen, as sentences for its owner and for who chats with it."""
+
+from collections.abc import Iterable, Sequence
+
+from bedrock_chat.bedrock import offering, request
+from bedrock_chat.bedrock.catalog import Model
+from bots.configuration import (
+    DEFAULT_GENERATION_PARAMS,
+    Configuration,
+    has_guardrail,
+    has_knowledge,
+    is_active,
+    parameters_of,
+)
+
+NO_TOOLS = "The bot's tools cannot be used yet: it answers without them."
+NO_KNOWLEDGE = "The bot's knowledge cannot be searched yet: it answers without it."
+NO_THRESHOLDS = "The bot's guardrail is enabled and has no threshold: answers are not guarded."
+MOST_NAMED = 5
+
+
+def of_bot(configuration: Configuration) -> list[str]:
+    """For who edits a bot or opens it: about all models that may be chosen for it."""
+    names_of: dict[str, list[str]] = {}
+    for model in offering.offered():
+        if is_active(configuration, model):
+            for parameter in _left_out(configuration, model):
+                names_of.setdefault(parameter, []).append(model.display_name)
+    sentences = [f"{parameter} is not sent as chosen to {_listed(names)}." for parameter, names in names_of.items()]
+    return [*sentences, *_of_parts(configuration)]
+
+
+def of_turn(configuration: Configuration, model: Model, *, thinks: bool) -> list[str]:
+    """For who chats: about the model that answers."""
+    sentences = [
+        f"{parameter} is not sent as chosen: {model.display_name} does not take it."
+        for parameter in _left_out(configuration, model, thinks=thinks)
+    ]
+    return [*sentences, *_of_parts(configuration)]
+
+
+def of_lost_secrets(tools: Iterable[str]) -> list[str]:
+    """For who restores a version whose keys are not stored any more."""
+    return [f"The tool {name} has no key: send it again." for name in tools]
+
+
+def _left_out(configuration: Configuration, model: Model, *, thinks: bool = False) -> Sequence[str]:
+    """The parameters that a model does not get. Nobody is told of a default, which clients send unasked."""
+    chosen, usual = parameters_of(configuration["generation_params"]), parameters_of(DEFAULT_GENERATION_PARAMS)
+    names = {
+        "maxTokens": chosen.max_tokens != usual.max_tokens,
+        "temperature": chosen.temperature != usual.temperature,
+        "topP": chosen.top_p != usual.top_p,
+        "topK": chosen.top_k != usual.top_k,
+        "stopSequences": chosen.stop_sequences != usual.stop_sequences,
+    }
+    return [name for name in request.left_out(model, chosen, thinks=thinks) if names[name]]
+
+
+def _of_parts(configuration: Configuration) -> list[str]:
+    """About the parts of a bot that do not work."""
+    guardrails = configuration["bedrock_guardrails"]
+    enabled = guardrails is not None and guardrails["is_guardrail_enabled"]
+    return [
+        *([NO_TOOLS] if configuration["tools"] else []),
+        *([NO_KNOWLEDGE] if has_knowledge(configuration) else []),
+        *([NO_THRESHOLDS] if enabled and not has_guardrail(configuration) else []),
+    ]
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:MOST_NAMED])
+    return shown if len(names) <= MOST_NAMED else f"{shown} and {len(names) - MOST_NAMED} more models"
