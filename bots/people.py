@@ -2,7 +2,6 @@
 
 from django.conf import settings
 
-from bedrock_chat.database.text import is_storable
 from bedrock_chat.identity import rates
 from bedrock_chat.identity.caller import CREATING_BOT_ALLOWED, Caller
 from bedrock_chat.identity.directory import finding
@@ -45,8 +44,6 @@ def _may_search(actor: Caller) -> bool:
 
 def _share_a_bot(actor: Caller, person_id: str) -> bool:
     """Whether the person owns a bot that the caller may use, or the caller one that is shared with the person by id."""
-    if not is_storable(person_id):
-        return False
     if Bot.objects.usable_by(actor).filter(owner=person_id).exists():
         return True
     grants = BotGrant.objects.filter(kind=Grantee.USER, grantee=person_id)

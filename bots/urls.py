@@ -1,4 +1,6 @@
-"""Routes of bots and of people. Words that stand in the place of an id come first: no bot has such an id (`RESERVED_IDS`)."""
+"""Routes of bots and of people. Words that stand in the place of an id come first: no bot has such an id
+(`RESERVED_IDS`), and nobody who signs in.
+"""
 
 from django.urls import path
 
