@@ -1,6 +1,6 @@
 """Routes of people and groups."""
 
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import OpenApiExample, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -11,6 +11,11 @@ from bots import people
 from bots.serializers.people import GroupSerializer, PersonSerializer, PrefixSerializer
 
 TAG = ["user"]
+_ALICE = {"id": "32676be9-f566-40f1-96c1-15c6abc7dcd9", "name": "alice", "email": "alice@example.com"}
+ONE_PERSON = OpenApiExample("Alice", value=_ALICE, response_only=True, status_codes=["200"])
+ONE_GROUP = OpenApiExample(
+    "Sales", value={"name": "sales", "description": "Those who sell"}, response_only=True, status_codes=["200"]
+)
 
 
 class PeopleViewSet(WireViewSet):
@@ -22,6 +27,7 @@ class PeopleViewSet(WireViewSet):
         description="By the beginning of their name or address, ten at most. For callers who may create bots.",
         tags=TAG,
         parameters=[PrefixSerializer],
+        examples=[ONE_PERSON],
         responses={200: PersonSerializer(many=True), **errors(400, 503)},
     )
     def search(self, request: Request) -> Response:
@@ -34,6 +40,7 @@ class PeopleViewSet(WireViewSet):
         description="By the beginning of their name, in any case. For callers who may create bots.",
         tags=TAG,
         parameters=[PrefixSerializer],
+        examples=[ONE_GROUP],
         responses={200: GroupSerializer(many=True), **errors(400, 503)},
     )
     def search_groups(self, request: Request) -> Response:
@@ -46,6 +53,7 @@ class PeopleViewSet(WireViewSet):
         description="A caller who may not create bots learns only of the owners of bots that they may use, and of "
         "people with whom they share a bot of their own; everybody else is a 404.",
         tags=TAG,
+        examples=[ONE_PERSON],
         responses={200: PersonSerializer, **errors(404, 503)},
     )
     def retrieve(self, request: Request, user_id: str) -> Response:
