@@ -22,9 +22,10 @@ QUESTIONS: dict[str, Callable[[], object]] = {
     "groups": lambda: finding.groups("al"),
     "person": lambda: finding.person("alice"),
 }
-TIMEOUT = 1.0
+TIMEOUT = 1.5
+PATIENCE = 30.0  # for what a busy machine does in its own time
 LONGEST = TIMEOUT + 4  # a pause between two tries, and the rest for a busy machine
-AT_ONCE = 0.9  # less than TIMEOUT
+AT_ONCE = 1.2  # seconds that a busy machine may take for what waits for nothing; less than TIMEOUT
 
 
 def seconds_until_refused(ask: Callable[[], object]) -> float:
@@ -91,9 +92,10 @@ def test_an_answer_that_is_none_is_told_as_away(scripted: ScriptedPool) -> None:
 @pytest.fixture
 def proxy(scripted: ScriptedPool, settings: Any) -> Iterator[Proxy]:
     """Before the scripted pool. It is this process, so the proxy stands still in its place."""
-    settings.DIRECTORY_TIMEOUT = TIMEOUT
+    settings.DIRECTORY_TIMEOUT = PATIENCE
     with Proxy(Service(scripted.service.url)) as proxy, searched(proxy.url, scripted.id, settings):
         finding.people("al")  # the client is made
+        settings.DIRECTORY_TIMEOUT = TIMEOUT
         yield proxy
         assert eventually(lambda: not DIRECTORY.is_away, 10)
 
@@ -103,7 +105,7 @@ def proxy(scripted: ScriptedPool, settings: Any) -> Iterator[Proxy]:
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("question", QUESTIONS)
 def test_a_question_is_ended_in_time_and_the_pool_left_alone_until_it_answers(
-    proxy: Proxy, question: str, fault: str
+    proxy: Proxy, settings: Any, question: str, fault: str
 ) -> None:
     with proxy.having(fault):
         assert seconds_until_refused(QUESTIONS[question]) < LONGEST
@@ -111,6 +113,7 @@ def test_a_question_is_ended_in_time_and_the_pool_left_alone_until_it_answers(
         for ask in QUESTIONS.values():
             assert seconds_until_refused(ask) < AT_ONCE
     assert eventually(lambda: not DIRECTORY.is_away, 10)
+    settings.DIRECTORY_TIMEOUT = PATIENCE
     assert finding.people("al") == []
 
 
@@ -123,7 +126,7 @@ def test_the_pages_of_groups_have_one_time_out_together(scripted: ScriptedPool, 
     settings.DIRECTORY_TIMEOUT = TIMEOUT
 
     def slowly(*_: Any) -> Any:
-        time.sleep(0.3)
+        time.sleep(0.5)
         return 200, {"Groups": [], "NextToken": "more"}
 
     scripted.answer = slowly
