@@ -1,19 +1,19 @@
 """The recorded run of the API, replayed: stateful, in order, with the exceptions that are written down."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from bedrock_chat.database.connections import release_connection
-from bedrock_chat.identity import local
 from conversations.models import Conversation, Message, Role
 from tests import build
 from tests.contract.exceptions import DECIDED, NOT_BUILT
-from tests.contract.replay import SAMPLES, Differs, Replay
+from tests.contract.replay import SAMPLES, SUBJECTS, Differs, Replay
 from tests.conversations.chat import read, say, text_of
 from tests.encryption.vault import new_key
+from tests.pool import UserPool, moto, searched
 
 DECISIONS = {name: why for why, names in DECIDED.items() for name in names}
 UNBUILT = {name: part for part, names in NOT_BUILT.items() for name in names}
@@ -58,8 +58,7 @@ def make_related_documents(conversation_id: str, username: str, sample_name: str
 
     def make(replay: Replay) -> None:
         [documents] = [sample["response"] for sample in SAMPLES if sample["name"] == sample_name]
-        owner = local.local_user(username)
-        conversation = Conversation.objects.get(user=owner, external_id=conversation_id)
+        conversation = Conversation.objects.get(user=SUBJECTS[username], external_id=conversation_id)
         answer = Message.objects.filter(conversation=conversation, role=Role.ASSISTANT).latest("pk")
         for document in reversed(documents):
             build.related_document(
@@ -105,8 +104,20 @@ INSTEAD: dict[str, Callable[[dict[str, Any]], bool]] = {
 """Sample whose recorded body is a bug → what must be true of our body instead."""
 
 
+@pytest.fixture
+def groups_of_the_pool(settings: Any) -> Iterator[None]:
+    """The recorded pool's groups. Its people are known by their tokens."""
+    with moto() as url:
+        pool = UserPool.made_at(url)
+        pool.add_group("sales-team", "sales-team group")
+        pool.add_group("sales-emea")
+        with searched(url, pool.id, settings):
+            yield
+
+
 @pytest.mark.both
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("groups_of_the_pool")
 def test_recorded_requests_are_answered_as_recorded(emulator: Any, settings: Any) -> None:
     settings.ENCRYPTION_KEYS = [new_key()]
     replay = Replay()
