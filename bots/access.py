@@ -53,7 +53,7 @@ def refuse_creating(actor: Caller) -> None:
 
 
 def get_usable(actor: Caller, bot_id: str) -> Found:
-    """A bot that the caller may chat with, in one query. Raises NotFound for an unknown id, else Forbidden."""
+    """A bot that the caller may chat with, in two queries. Raises NotFound for an unknown id, else Forbidden."""
     found = find(actor, bot_id)
     if found is None:
         raise no_bot(bot_id)

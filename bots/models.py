@@ -83,7 +83,7 @@ class BotQuerySet(models.QuerySet["Bot"]):
 class Bot(BotContent):
     """A bot as it is now. `version` is the number of its newest version, whose content is this row's.
 
-    `pinned_order` is its place among the bots that the console pins for everybody. `published_at` says since when it is
+    `pinned_order` is its place among the bots that Admin has pinned for everybody. `published_at` says since when it is
     a published API. Both need the scope `all`.
     """
 
@@ -131,7 +131,7 @@ class Bot(BotContent):
 
 
 class BotVersion(BotContent):
-    """The bot as an edit left it. Versions count from 1, and the oldest ones go (`versions.prune`)."""
+    """The bot as an edit left it. Versions count from 1, and the oldest ones go (`versions.save`)."""
 
     bot = models.ForeignKey(Bot, on_delete=models.CASCADE, related_name="versions", db_index=False)
     number = models.PositiveIntegerField()
