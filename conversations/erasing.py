@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from django.db.models import F
 
 from bedrock_chat.database.connections import database_now
+from bedrock_chat.identity.caller import Actor
 from bedrock_chat.search import index
 from conversations import deleting
 from conversations.models import Conversation, Message
@@ -14,7 +15,7 @@ from conversations.turn import leases
 LOOK_SECONDS = 0.2
 
 
-def prepare(user_id: str) -> Iterator[str]:
+def prepare(user_id: str, *, actor: Actor) -> Iterator[str]:
     """Stops the user's turns and waits for them, then deletes the user's conversations. Yields sentences on progress.
 
     Because of the wait, no turn writes ledger rows under the user's name afterwards.
@@ -27,7 +28,7 @@ def prepare(user_id: str) -> Iterator[str]:
     yield "The index of searches is compacted."
 
 
-def finish(user_id: str) -> Iterator[str]:
+def finish(user_id: str, *, actor: Actor) -> Iterator[str]:
     """Deletes the conversations that were begun since by requests that were still under way."""
     rows = Conversation.objects.filter(user_id=user_id)
     deleting.delete_rows(list(rows.select_for_update().values_list("pk", flat=True)))

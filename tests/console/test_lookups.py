@@ -17,7 +17,8 @@ from django.test import Client, RequestFactory
 
 from bedrock_chat.audit import verbs
 from bedrock_chat.audit.models import AuditEntry
-from bedrock_chat.audit.recording import Program, record
+from bedrock_chat.audit.recording import record
+from bedrock_chat.identity.caller import Program
 from bedrock_chat.identity.models import User
 from bedrock_chat.jobs.models import Job, State, Worker
 from bedrock_chat.ledger.models import ModelCall, Purpose
