@@ -11,16 +11,11 @@ from bedrock_chat.identity.caller import Caller
 from bots import access
 from bots.models import Bot, BotAlias, BotGrant
 
-BOT_COLUMNS = (
-    "id",
-    "title",
-    "description",
-    "owner_id",
-    "scope",
-    "pinned_order",
-    "sync_status",
-    "created_at",
+BOT_COLUMNS = Bot.in_order(
+    "id", "title", "description", "owner_id", "scope", "pinned_order", "sync_status", "created_at"
 )
+SCOPE = BOT_COLUMNS.index("scope")
+"""The column that is NULL only where an outer join has found no bot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +96,7 @@ def _entries_of_aliases(actor: Caller, aliases: QuerySet[BotAlias]) -> Iterator[
     for is_granted, bot_id, title, description, created_at, used_at, is_starred, *columns in aliases.annotate(
         is_granted=granted
     ).values_list("is_granted", *of_alias, *of_bot):
-        bot = None if columns[-1] is None else _bot([bot_id, *columns[1:]])
+        bot = None if columns[SCOPE] is None else _bot(columns)
         if bot is None or not access.may_use(actor, bot, is_granted=is_granted):
             yield Entry(bot_id, None, title, description, created_at, used_at or created_at, is_starred, False)
         else:
