@@ -13,7 +13,10 @@ from bedrock_chat.identity.models import User
 from bedrock_chat.wire.errors import Forbidden, NotFound
 from bots import aliases, editing, sharing
 from bots.models import Bot, BotAlias, BotGrant, BotVersion, Scope, TakenBotId
-from tests.bots.bot import edit, firecrawl, ids, make, payload, pin, read, share, star
+from conversations.models import Conversation
+from tests.bots.bot import body, edit, firecrawl, ids, make, payload, pin, read, share, star
+from tests.conversations.chat import say
+from tests.emulator import Emulator
 from tests.traces import anything_of
 
 pytestmark = [pytest.mark.both, pytest.mark.django_db(transaction=True)]
@@ -60,6 +63,25 @@ def test_nothing_that_a_person_wrote_is_left_and_their_ids_stay_taken(
     for bot_id in ("pinned-bot", "private-bot", "deleted-bot"):
         assert TakenBotId.objects.filter(pk=bot_id).exists()
         assert carol.post("/bot", payload(bot_id), format="json").status_code == 409
+
+
+def test_conversations_of_others_stay_and_forget_the_instruction(
+    alice: APIClient, bob: APIClient, carol: APIClient, emulator: Emulator
+) -> None:
+    make(carol, "carols", instruction="Carol's.")
+    for bot_id in ("alices", "deleted"):
+        make(alice, bot_id, instruction=f"{WORD} of {bot_id}")
+        share(alice, bot_id, "all")
+    for client, bot_id in ((bob, "alices"), (bob, "deleted"), (carol, "carols")):
+        assert say(client, f"with-{bot_id}", "hello", bot_id=bot_id).status_code == 200
+    alice.delete("/bot/deleted")
+    erase("alice")
+    assert anything_of(WORD) == []
+    assert set(Conversation.objects.values_list("instruction", flat=True)) == {"", "Carol's."}
+    opened = body(bob.get("/conversation/with-alices"))
+    assert (opened["botId"], opened["botAvailable"], len(opened["messageMap"])) == ("alices", False, 3)
+    assert say(bob, "with-alices", "again").status_code == 404
+    assert ids(bob.get("/bot?kind=mixed&limit=10")) == []
 
 
 def test_a_person_leaves_the_lists_of_others_and_nobody_else_does(alice: APIClient, bob: APIClient) -> None:
