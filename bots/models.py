@@ -21,7 +21,7 @@ class Scope(models.TextChoices):
 
     PRIVATE = "private"
     PARTIAL = "partial"
-    ALL = "all"
+    ALL = "all", "Everybody"
 
 
 class SyncStatus(models.TextChoices):

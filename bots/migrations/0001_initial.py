@@ -34,7 +34,7 @@ class Migration(migrations.Migration):
                 ('encrypted_secrets', models.TextField(blank=True, default='')),
                 ('id', bedrock_chat.database.fields.CodePointCharField(max_length=64, primary_key=True, serialize=False)),
                 ('version', models.PositiveIntegerField(default=1)),
-                ('scope', models.CharField(choices=[('private', 'Private'), ('partial', 'Partial'), ('all', 'All')], default='private', max_length=7)),
+                ('scope', models.CharField(choices=[('private', 'Private'), ('partial', 'Partial'), ('all', 'Everybody')], default='private', max_length=7)),
                 ('pinned_order', models.PositiveSmallIntegerField(blank=True, null=True, verbose_name='pinned')),
                 ('published_at', models.DateTimeField(blank=True, null=True)),
                 ('sync_status', models.CharField(choices=[('QUEUED', 'Queued'), ('RUNNING', 'Running'), ('SUCCEEDED', 'Succeeded'), ('FAILED', 'Failed')], default='SUCCEEDED', max_length=9)),
