@@ -7,7 +7,7 @@ from django.db import models
 from django.db.models import Exists, F, OuterRef, Q
 
 from bedrock_chat.database.fields import CodePointCharField
-from bedrock_chat.identity.caller import ADMIN, Caller
+from bedrock_chat.identity.caller import Caller
 
 BOT_ID_LENGTH = 64
 LONGEST_TITLE = 1000
@@ -67,7 +67,7 @@ class BotQuerySet(models.QuerySet["Bot"]):
 
     def usable_by(self, actor: Caller) -> Self:
         """The bots that somebody may chat with: Admin every one, others what `listed_for` shows them."""
-        return self.all() if actor.user_id is not None and actor.is_in(ADMIN) else self.listed_for(actor)
+        return self.all() if actor.is_admin else self.listed_for(actor)
 
     def listed_for(self, actor: Caller) -> Self:
         """The bots that lists show somebody: their own, and what is shared with them. A key of a publication has none.
