@@ -1,11 +1,14 @@
 """Short calls of the API: make a bot, share it, read it."""
 
+from datetime import datetime
 from typing import Any
 
+from django.utils import timezone
 from rest_framework.response import Response
 from rest_framework.test import APIClient
 
 from bedrock_chat.identity import local
+from bots.models import Bot, BotAlias
 
 THRESHOLDS = {
     "hateThreshold": 0,
@@ -69,6 +72,22 @@ def pin(client: APIClient, bot_id: str, order: int | None) -> Response:
     """Pins a bot; with the order None it unpins it."""
     wanted = {"toPinned": False} if order is None else {"toPinned": True, "order": order}
     return client.patch(f"/admin/bot/{bot_id}/pushed", wanted, format="json")
+
+
+def use(name: str, bot_id: str, at: datetime | None = None) -> None:
+    """A local person's last turn with a bot, written without asking a model."""
+    bot, now = Bot.objects.get(pk=bot_id), at or timezone.now()
+    BotAlias.objects.update_or_create(
+        user=local.local_user(name),
+        bot=bot,
+        defaults={"title": bot.title, "description": bot.description, "last_used_at": now},
+        create_defaults={
+            "title": bot.title,
+            "description": bot.description,
+            "last_used_at": now,
+            "created_at": now,
+        },
+    )
 
 
 def read(client: APIClient, bot_id: str) -> dict[str, Any]:
