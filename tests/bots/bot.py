@@ -19,6 +19,7 @@ THRESHOLDS = {
     "groundingThreshold": 0,
     "relevanceThreshold": 0,
 }
+KNOWLEDGE: dict[str, list[str]] = {"sourceUrls": [], "sitemapUrls": [], "filenames": [], "s3Urls": []}
 PARAMETERS = {
     "maxTokens": 2000,
     "topK": 100,
@@ -117,3 +118,13 @@ def firecrawl(key: str, *, name: str = "internet_search") -> dict[str, Any]:
             }
         ]
     }
+
+
+def refused(client: APIClient, field: str, value: Any) -> list[str]:
+    """Sends the field with a creation and with an edit, each of which must be refused. Returns the sentences."""
+    created = client.post("/bot", {**payload("refused"), field: value}, format="json")
+    edited = edit(client, "b", **{field: value})
+    assert (created.status_code, edited.status_code) == (400, 400), (value, created.content, edited.content)
+    errors: list[str] = edited.json()["errors"]
+    assert all(error.startswith(field) for error in errors), errors
+    return errors
