@@ -25,6 +25,7 @@ class BedrockChatConfig(AppConfig):
         from bedrock_chat.database import connections, migrated, waiting
         from bedrock_chat.encryption import keys
         from bedrock_chat.identity import erasing, exporting, jwks
+        from bedrock_chat.identity.directory import cognito
         from bedrock_chat.jobs import worker
         from bedrock_chat.ledger import persons
         from bedrock_chat.process import readiness, startup
@@ -52,6 +53,7 @@ class BedrockChatConfig(AppConfig):
         )
         readiness.register("temporary", folder=lambda: Path(tempfile.gettempdir()))
         readiness.register("identity", dependency=jwks.IDENTITY)
+        readiness.register("directory", dependency=cognito.DIRECTORY)
         readiness.register("bedrock", dependency=runtime.BEDROCK)
         startup.register("The Bedrock client", clients.bedrock_runtime)
         startup.require("encryption keys", keys.lack)

@@ -35,6 +35,9 @@ class ReadinessSerializer(serializers.Serializer[Any]):
     identity = serializers.ChoiceField(
         choices=list(State), help_text="The address of the tokens' keys, when it was last needed; known keys serve on."
     )
+    directory = serializers.ChoiceField(
+        choices=list(State), help_text="The Cognito pool, when people or groups were last looked for."
+    )
     bedrock = serializers.ChoiceField(choices=list(State), help_text="Bedrock, when it was last called.")
     worker = serializers.ChoiceField(
         choices=["ok", "absent"], help_text="Whether any worker was seen lately; without one, jobs wait."

@@ -11,10 +11,11 @@ from bedrock_chat.identity.caller import Caller
 from bots import access
 from bots.models import Bot, BotAlias, BotGrant
 
-_READ = {"id", "title", "description", "owner_id", "scope", "pinned_order", "sync_status", "created_at"}
-BOT_COLUMNS = tuple(field.attname for field in Bot._meta.concrete_fields if field.attname in _READ)
-"""In the model's order, in which `from_db` takes them."""
-_CREATED_AT = BOT_COLUMNS.index("created_at")
+BOT_COLUMNS = Bot.in_order(
+    "id", "title", "description", "owner_id", "scope", "pinned_order", "sync_status", "created_at"
+)
+SCOPE = BOT_COLUMNS.index("scope")
+"""The column that is NULL only where an outer join has found no bot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,7 @@ def _entries_of_aliases(actor: Caller, aliases: QuerySet[BotAlias]) -> Iterator[
     for is_granted, bot_id, title, description, created_at, used_at, is_starred, *columns in aliases.annotate(
         is_granted=granted
     ).values_list("is_granted", *of_alias, *of_bot):
-        bot = None if columns[_CREATED_AT] is None else _bot(columns)
+        bot = None if columns[SCOPE] is None else _bot(columns)
         if bot is None or not access.may_use(actor, bot, is_granted=is_granted):
             yield Entry(bot_id, None, title, description, created_at, used_at or created_at, is_starred, False)
         else:

@@ -124,6 +124,11 @@ class Bot(BotContent):
     def __str__(self) -> str:
         return self.id
 
+    @classmethod
+    def in_order(cls, *names: str) -> tuple[str, ...]:
+        """These columns in the order in which `from_db` takes them."""
+        return tuple(field.attname for field in cls._meta.concrete_fields if field.attname in names)
+
 
 class BotVersion(BotContent):
     """The bot as an edit left it. Versions count from 1, and the oldest ones go (`versions.prune`)."""

@@ -1,8 +1,11 @@
-"""Routes of bots. Words that stand in the place of an id come first: no bot has such an id (`RESERVED_IDS`)."""
+"""Routes of bots and of people. Words that stand in the place of an id come first: no bot has such an id
+(`RESERVED_IDS`), and nobody who signs in.
+"""
 
 from django.urls import path
 
 from bots.views.bots import AdminBotViewSet, BotListViewSet, BotViewSet, UsableBotViewSet
+from bots.views.people import PeopleViewSet
 from bots.views.versions import VersionViewSet
 
 BOT = "bot/<str:bot_id>"
@@ -23,4 +26,7 @@ urlpatterns = [
     path(f"{VERSION}/restore", VersionViewSet.as_view({"post": "restore"})),
     path("admin/bot/public/<str:bot_id>", AdminBotViewSet.as_view({"get": "retrieve"})),
     path("admin/bot/<str:bot_id>/pushed", AdminBotViewSet.as_view({"patch": "push"})),
+    path("user/search", PeopleViewSet.as_view({"get": "search"})),
+    path("user/group/search", PeopleViewSet.as_view({"get": "search_groups"})),
+    path("user/<str:user_id>", PeopleViewSet.as_view({"get": "retrieve"})),
 ]

@@ -10,6 +10,8 @@ from bedrock_chat.database import compiled_sql
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.wire.errors import NotFound
 from bedrock_chat.wire.paging import ALL, Page
+from bots import chatting
+from bots.chatting import ChattingBot
 from conversations.content.blocks import StoredBlock
 from conversations.models import Conversation, ConversationQuerySet, Message, RelatedDocument, Role, lease_lives
 from conversations.tree import Node, Tree
@@ -19,7 +21,10 @@ NODE_COLUMNS = tuple(field.name for field in fields(Node))
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A stored answer, with all that clients get of it. `children` are the external ids of the messages below it."""
+    """A stored answer, with all that clients get of it. `children` are the external ids of the messages below it.
+
+    `warnings` are those of the turn that has just written it. They are not stored.
+    """
 
     conversation_external_id: str
     created_at: datetime
@@ -31,6 +36,7 @@ class Answer:
     content: list[StoredBlock]
     children: tuple[str, ...] = ()
     attempt: int = 0
+    warnings: tuple[str, ...] = ()
 
 
 def visible_conversations(actor: Caller, page: Page = ALL) -> QuerySet[Conversation]:
@@ -69,6 +75,11 @@ def get_conversation(actor: Caller, external_id: str, *, lock: bool = False) -> 
     if conversation is None:
         raise no_conversation(external_id)
     return conversation
+
+
+def bot_of(conversation: Conversation, actor: Caller) -> ChattingBot | None:
+    """The bot of a conversation, if it has one that the caller may use now."""
+    return None if conversation.bot_id is None else chatting.find(conversation.bot_id, actor=actor)
 
 
 def no_conversation(external_id: str) -> NotFound:
@@ -136,7 +147,11 @@ def read_answer(conversation: Conversation, tree: Tree, answer: Node) -> Answer:
 
 
 def stored_answer(
-    conversation: Conversation, question_external_id: str, row: Message, children: Iterable[str] = ()
+    conversation: Conversation,
+    question_external_id: str,
+    row: Message,
+    children: Iterable[str] = (),
+    warnings: tuple[str, ...] = (),
 ) -> Answer:
     """The Answer of a message's row. `children` are the external ids of the messages below it."""
     return Answer(
@@ -150,4 +165,5 @@ def stored_answer(
         content=row.content,
         children=tuple(children),
         attempt=row.attempt,
+        warnings=warnings,
     )

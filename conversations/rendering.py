@@ -12,6 +12,7 @@ from bedrock_chat.bedrock.events import StopReason
 from bedrock_chat.blobs import storing
 from bedrock_chat.serving import answers
 from bedrock_chat.wire.errors import NotFound
+from bots.chatting import ChattingBot
 from conversations import access
 from conversations.access import Answer
 from conversations.content.blocks import blob_shas, part_shas
@@ -69,11 +70,16 @@ def chat_output(answer: Answer, show: ShowFile) -> Wire:
         "message": _with_stop_reason(message, answer.stop_reason),
         "botId": answer.bot_id,
         "createTime": milliseconds(answer.created_at),
+        "warnings": list(answer.warnings),
     }
 
 
-def conversation_output(conversation: Conversation, now: datetime, show: ShowFile) -> Wire:
+def conversation_output(
+    conversation: Conversation, now: datetime, show: ShowFile, bot: ChattingBot | None = None
+) -> Wire:
     """The response to `GET /conversation/{id}`: two queries, and then what `show` does for images and documents.
+
+    `bot` is the conversation's, if the caller may use it.
 
     1. One query reads the tree, the other one the messages' contents. Raises NotFound if the conversation was deleted
        between the two: all its messages are deleted at once.
@@ -88,7 +94,8 @@ def conversation_output(conversation: Conversation, now: datetime, show: ShowFil
     show.expect(sha256 for node in tree.visible() for sha256 in blob_shas(rows[node.pk][1]))
     root = _message(
         "system",
-        [WireBlock({"contentType": "text", "body": conversation.instruction})],
+        # As recorded, without the bot's instruction, which is its owner's.
+        [WireBlock({"contentType": "text", "body": ""})],
         conversation.model,
         None,
         [node.external_id for node in tree.visible_children(None)],
@@ -116,9 +123,10 @@ def conversation_output(conversation: Conversation, now: datetime, show: ShowFil
         "messageMap": message_map,
         "lastMessageId": last.external_id if last else "system",
         "botId": conversation.bot_id,
+        "botAvailable": None if conversation.bot_id is None else bot is not None,
         "shouldContinue": last is not None
         and last.stop_reason == StopReason.MAX_TOKENS
-        and continuing.is_possible(conversation, tree, last, {pk: row[1] for pk, row in rows.items()}),
+        and continuing.is_possible(conversation, tree, last, {pk: row[1] for pk, row in rows.items()}, bot),
     }
 
 

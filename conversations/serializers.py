@@ -304,6 +304,9 @@ class ChatOutputSerializer(serializers.Serializer[Any]):
     message = MessageOutputSerializer()
     bot_id = serializers.CharField(allow_null=True)
     create_time = serializers.FloatField(help_text="Epoch milliseconds.")
+    warnings = serializers.ListField(
+        child=serializers.CharField(), help_text="What the bot's settings ask for and this turn did not do."
+    )
 
 
 class ConversationSerializer(serializers.Serializer[Any]):
@@ -315,6 +318,9 @@ class ConversationSerializer(serializers.Serializer[Any]):
     )
     last_message_id = serializers.CharField()
     bot_id = serializers.CharField(allow_null=True)
+    bot_available = serializers.BooleanField(
+        allow_null=True, help_text="Whether you may use its bot now; null without a bot."
+    )
     should_continue = serializers.BooleanField(help_text="Whether the last answer was cut short and can be continued.")
 
 

@@ -213,10 +213,13 @@ class ConversationViewSet(WireViewSet):
     def retrieve(self, request: Request, conversation_id: str) -> Response:
         actor, show = caller_of(request), _show_files(request)
         conversation = access.get_conversation(actor, conversation_id)
+        bot = access.bot_of(conversation, actor)
         size = rendering.size_of(conversation, with_files=isinstance(show, files.Inline))
-        return answers.make(
-            actor.account, size, lambda: Response(rendering.conversation_output(conversation, database_now(), show))
-        )
+
+        def render() -> Response:
+            return Response(rendering.conversation_output(conversation, database_now(), show, bot))
+
+        return answers.make(actor.account, size, render)
 
     @extend_schema(
         operation_id="delete_conversation",

@@ -30,6 +30,7 @@ SETTINGS = {
     "DATABASE_TIMEOUT": "2",
     "JWKS_TIMEOUT": "1",
     "BLOB_TIMEOUT": "2",
+    "DIRECTORY_TIMEOUT": "2",
     "MODEL_CONNECT_TIMEOUT": "1",
     "MODEL_READ_TIMEOUT": "2",
     "MODEL_TOTAL_TIMEOUT": "3",
@@ -69,10 +70,16 @@ DEPENDENCIES = {
     "identity": Dependency(
         lambda folder: servers.keys(folder, k1=KEY),
         lambda url: {
-            "COGNITO_USER_POOL_ID": "us-east-1_Test",
             "COGNITO_CLIENT_ID": CLIENT,
             "COGNITO_ISSUER": ISSUER,
             "COGNITO_JWKS_URL": url,
+        },
+    ),
+    "directory": Dependency(
+        lambda _: servers.cognito(),
+        lambda url: {
+            "COGNITO_USER_POOL_ID": url.rpartition("/")[2],
+            "AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER": url.rpartition("/")[0],
         },
     ),
     "bedrock": Dependency(_emulator, lambda url: {"AWS_ENDPOINT_URL_BEDROCK_RUNTIME": url}),
@@ -90,7 +97,9 @@ class Answer:
 
 @dataclass
 class Proxied:
-    """The server, and a proxy for each of its dependencies. Everybody calls as Alice, who is in a Cognito pool."""
+    """The server, and a proxy for each of its dependencies. Everybody calls as Alice, who is in a Cognito pool
+    and may create bots.
+    """
 
     server: LiveServer
     proxies: dict[str, Proxy]
@@ -155,4 +164,4 @@ def proxied(folder: Path, **environment: str) -> Iterator[Proxied]:
             environment |= dependency.settings(proxies[name].url)
         bedrock = environment.pop("AWS_ENDPOINT_URL_BEDROCK_RUNTIME")
         server = stack.enter_context(LiveServer(folder, bedrock, **{**SETTINGS, **environment}))
-        yield Proxied(server, proxies, folder, make_token(KEY))
+        yield Proxied(server, proxies, folder, make_token(KEY, **{"cognito:groups": ["CreatingBotAllowed"]}))

@@ -10,13 +10,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
 import boto3
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from tests.pool import UserPool
 from tests.stalling import Service
 from tests.tokens import public_jwk
 
@@ -138,14 +140,27 @@ def _postgresql_of_pip() -> Iterator[Service]:
             server.cleanup()
 
 
-# ---- S3 and keys ----------------------------------------------------------------------------------------------------
+# ---- AWS and keys ----------------------------------------------------------------------------------------------------
+
+
+def _moto() -> AbstractContextManager[Service]:
+    port = _free_port()
+    return _running([sys.executable, "-m", "moto.server", "-p", str(port)], "http", port)
+
+
+@contextmanager
+def cognito() -> Iterator[Service]:
+    """Moto's Cognito, with one pool, in which Alice is. The path of its URL is the pool's id."""
+    with _moto() as service:
+        pool = UserPool.made_at(service.url)
+        pool.add("alice")
+        yield replace(service, url=f"{service.url}/{pool.id}")
 
 
 @contextmanager
 def s3() -> Iterator[Service]:
     """Moto's S3, with one bucket."""
-    port = _free_port()
-    with _running([sys.executable, "-m", "moto.server", "-p", str(port)], "http", port) as service:
+    with _moto() as service:
         credentials = {"aws_access_key_id": "x", "aws_secret_access_key": "x"}
         client = boto3.client("s3", region_name="us-east-1", endpoint_url=service.url, **credentials)
         client.create_bucket(Bucket=BUCKET)

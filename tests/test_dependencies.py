@@ -128,6 +128,17 @@ def without_the_keys(world: Proxied) -> None:
     assert_alive(world)
 
 
+def without_the_directory(world: Proxied) -> None:
+    for answer in at_the_same_time(4, lambda _: world.call("GET", "/user/search?prefix=al")):
+        assert_unavailable(answer)
+    for path in ("/user/search?prefix=al", "/user/group/search?prefix=al", "/user/alice"):
+        again = world.call("GET", path)
+        assert_unavailable(again)
+        assert again.seconds < AT_ONCE  # nobody waits for it any more
+    assert world.say("unsought").status == 200
+    assert_alive(world, directory="no answer")
+
+
 def without_the_database(world: Proxied) -> None:
     """Every route that needs it is refused, while more clients ask than there are threads."""
     console = ("GET", "/console/", None)
@@ -158,6 +169,7 @@ CHECKS: dict[str, Callable[[Proxied], None]] = {
     "cache": without_the_cache,
     "storage": without_the_storage,
     "identity": without_the_keys,
+    "directory": without_the_directory,
     "bedrock": without_bedrock,
 }
 
@@ -183,7 +195,7 @@ def test_every_dependency_that_readiness_names_is_made_to_stall_here(world: Prox
 
 def test_the_server_goes_on_with_all_but_its_database_stopped(world: Proxied) -> None:
     with ExitStack() as stopped:
-        for name in ("bedrock", "cache", "identity", "storage"):
+        for name in ("bedrock", "cache", "directory", "identity", "storage"):
             stopped.enter_context(world.proxies[name].having(STOPPED))
         with ThreadPoolExecutor(4) as pool:
             image = pool.submit(world.call, "GET", "/conversation/seen")

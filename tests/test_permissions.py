@@ -25,6 +25,8 @@ OPEN = (200,) * 6
 OWN = (200, 404, 404, 403, 401, 401)
 EVERYBODYS_OWN = (200, 200, 200, 403, 401, 401)
 
+FOR_CREATORS = (403, 403, 200, 403, 401, 401)
+
 CONTINUE = {**payload("c1", [], continue_generate=True)}
 """A turn that is refused since the answer is complete. Only the owner learns why (400)."""
 
@@ -83,6 +85,10 @@ TABLE: dict[str, tuple[str, Any, tuple[int, ...]]] = {
     "POST bot/<str:bot_id>/versions/<int:version>/restore": ("/bot/b1/versions/1/restore", None, BOTS_EDITORS),
     "GET admin/bot/public/<str:bot_id>": ("/admin/bot/public/b1", None, (403, 403, 200, 403, 401, 401)),
     "PATCH admin/bot/<str:bot_id>/pushed": ("/admin/bot/b1/pushed", {"toPinned": True, "order": 1}, PIN),
+    "GET user/search": ("/user/search?prefix=al", None, FOR_CREATORS),
+    "GET user/group/search": ("/user/group/search?prefix=al", None, FOR_CREATORS),
+    # Who may learn of whom: tests/bots/test_people.py.
+    "GET user/<str:user_id>": ("/user/somebody", None, (404, 404, 404, 403, 401, 401)),
 }
 """Route → an address of Alice's, a body, and the status for each of PEOPLE."""
 

@@ -3,30 +3,24 @@
 import functools
 import re
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
 from urllib.parse import urlsplit
 
 import botocore.config
 import botocore.exceptions
-import urllib3.exceptions
 from django.core.files.base import ContentFile, File
 from django.core.files.storage import Storage, default_storage
 
 from bedrock_chat.bedrock import clients, interruption
-from bedrock_chat.bedrock.interruption import Interrupted, Interruption
-from bedrock_chat.resilience import deadlines
-from bedrock_chat.resilience.dependencies import Away, Dependency
+from bedrock_chat.bedrock.bounded_calls import CONNECT_SECONDS, PROBE_SECONDS, bounded, in_time
+from bedrock_chat.resilience.dependencies import Dependency
 from bedrock_chat.wire.errors import ServiceUnavailable
 
 MISSING = frozenset({"404", "NoSuchKey", "NotFound"})
 AMAZONS_HOST = re.compile(r"s3[.-][a-z0-9-]+\.amazonaws\.com(\.cn)?")
-CONNECT_SECONDS = 3.0
 AT_ONCE = 64  # operations of this process; the others wait, so that a storage that hangs does not hold every thread
 QUEUE_SECONDS = 2.0
-PROBE_SECONDS = 3.0
-SERVERS_FAULT = 500
 
 
 class StorageUnavailable(ServiceUnavailable):
@@ -74,44 +68,21 @@ class S3Files(Storage):
         interruption.install(client)
         return client
 
-    @contextmanager
-    def _bounded(self) -> Iterator[None]:
+    def _bounded(self) -> AbstractContextManager[None]:
         """Around each operation, to the last byte of a body."""
-        try:
-            STORAGE.refuse_while_away()
-        except Away:
-            raise StorageUnavailable from None
-        if not _places.acquire(timeout=QUEUE_SECONDS):
-            raise StorageUnavailable
-        try:
-            with self._in_time(self._timeout):
-                yield
-        except _UNREACHABLE as error:
-            STORAGE.failed(error)
-            raise StorageUnavailable from error
-        except botocore.exceptions.ClientError as error:
-            if error.response["ResponseMetadata"]["HTTPStatusCode"] < SERVERS_FAULT:
-                raise
-            raise StorageUnavailable from error
-        finally:
-            _places.release()
-
-    @contextmanager
-    def _in_time(self, seconds: float) -> Iterator[None]:
-        """Ends what this thread asks of S3. Raises TimeoutError, and whatever S3 and the network cause."""
-        _ = self._client  # to make it takes a second on a busy machine, which is no fault of S3's
-        interrupt = Interruption()
-        with deadlines.hang_up_after(seconds, interrupt.expire), interrupt.of_this_thread():
-            try:
-                yield
-            except _UNREACHABLE as error:
-                if interrupt.expired:
-                    raise TimeoutError(f"no answer from S3 within {seconds:g} seconds") from error
-                raise
+        _ = self._client
+        return bounded(
+            STORAGE,
+            seconds=self._timeout,
+            places=_places,
+            queue_seconds=QUEUE_SECONDS,
+            refusal=StorageUnavailable,
+        )
 
     def probe(self) -> None:
         """Asks S3 for a file that does not exist. Raises whatever is wrong."""
-        with self._in_time(PROBE_SECONDS):
+        _ = self._client
+        with in_time(PROBE_SECONDS, STORAGE):
             self._ask_for_headers("probe")
 
     def _key(self, name: str) -> dict[str, str]:
@@ -172,15 +143,6 @@ class S3Files(Storage):
         return url
 
 
-_UNREACHABLE = (
-    botocore.exceptions.HTTPClientError,
-    botocore.exceptions.ConnectionError,
-    botocore.exceptions.IncompleteReadError,
-    urllib3.exceptions.HTTPError,
-    Interrupted,
-    ConnectionError,
-    TimeoutError,
-)
 _places = threading.BoundedSemaphore(AT_ONCE)
 
 

@@ -18,7 +18,7 @@ from django.db import DEFAULT_DB_ALIAS, connections, models
 from django.utils import timezone
 
 from bedrock_chat.database import composing
-from bedrock_chat.database.composing import Converters, Parameters
+from bedrock_chat.database.composing import Converters, Parameters, Slot
 
 Row = TypeVar("Row", bound=models.Model)
 Result = TypeVar("Result")
@@ -114,6 +114,31 @@ class Batch:
             return bool(rows)
 
         statement = Statement(sql, self._prepared(parameters, written), read)
+        self._add(statement)
+        return statement
+
+    def upsert(
+        self, row: models.Model, unique: tuple[str, ...], *, replaced: tuple[str, ...], plus: tuple[str, ...] = ()
+    ) -> None:
+        """Inserts a row, whose key stays unknown, or writes these columns of the one that has the same `unique` ones.
+
+        That row gets the values of `replaced`, and those of `plus` added to its own.
+        """
+        sql, parameters = composing.upsert(self._connection.vendor, type(row), unique, replaced, plus)
+        own = row.__dict__
+        values = self._prepared(parameters, [own[field.attname] for field, _ in parameters])
+        self._add(Statement(sql, values, lambda rows, _: None))
+
+    def queryset(
+        self, build: Callable[..., "models.QuerySet[Any, Any]"], shape: tuple[Any, ...], values: Mapping[str, str]
+    ) -> Statement[Rows]:
+        """The rows of `build(*shape)`, a queryset with `values_list`, composed once for each shape.
+
+        `build` puts a Slot wherever a text comes from `values`.
+        """
+        sql, parameters, converters = composing.queryset(self._connection.vendor, build, shape)
+        filled = [values[value] if isinstance(value, Slot) else value for value in parameters]
+        statement = Statement(sql, filled, self._reading(converters))
         self._add(statement)
         return statement
 

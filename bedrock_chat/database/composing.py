@@ -58,6 +58,40 @@ def insert(
     return sql, _parameters(tuple(field for field in fields if field.attname not in clocks))
 
 
+@lru_cache(maxsize=8)
+def upsert(
+    vendor: str, model: type[models.Model], unique: tuple[str, ...], replaced: tuple[str, ...], plus: tuple[str, ...]
+) -> tuple[str, Parameters]:
+    fields = tuple(field for field in model._meta.concrete_fields if not field.primary_key)
+    table = connection.ops.quote_name(model._meta.db_table)
+    written = [f"{column} = excluded.{column}" for column in _quoted(_fields(model, replaced))]
+    added = [f"{column} = {table}.{column} + excluded.{column}" for column in _quoted(_fields(model, plus))]
+    sql = f"INSERT INTO {table} ({', '.join(_quoted(fields))}) VALUES ({', '.join('%s' for _ in fields)})"  # noqa: S608
+    sql += f" ON CONFLICT {_target(model, unique)} DO UPDATE SET {', '.join([*written, *added])}"
+    return sql, _parameters(fields)
+
+
+class Slot(str):
+    """Stands, in a queryset that is composed once, for a text that each execution brings under this name."""
+
+    __slots__ = ()
+
+
+@lru_cache(maxsize=64)
+def queryset(
+    vendor: str, build: Callable[..., "models.QuerySet[Any, Any]"], shape: tuple[Any, ...]
+) -> tuple[str, tuple[Any, ...], Converters]:
+    """The SQL of `build(*shape)`, a queryset with `values_list`, and its parameters: Slots, and values as they are."""
+    query = build(*shape).query
+    compiler = query.get_compiler(connection=connection)
+    sql, parameters = compiler.as_sql()
+    selected = [column for column, _, _ in compiler.select]
+    converters = tuple(
+        (index, expression, tuple(steps)) for index, (steps, expression) in compiler.get_converters(selected).items()
+    )
+    return sql, parameters, converters
+
+
 def _target(model: type[models.Model], unique: tuple[str, ...]) -> str:
     """The unique constraint over these columns, as ON CONFLICT names it: a partial one with its condition."""
     fields = _fields(model, unique)

@@ -155,7 +155,9 @@ class SharedSerializer(serializers.Serializer[Any]):
     shared_status = serializers.CharField(help_text="unshared, shared, or `pinned@` and three digits.")
 
 
-class BotMetaSerializer(SharedSerializer):
+class BotOfCallerSerializer(SharedSerializer):
+    """A bot, with what the caller has to do with it."""
+
     id = serializers.CharField()
     title = serializers.CharField()
     description = serializers.CharField()
@@ -163,20 +165,15 @@ class BotMetaSerializer(SharedSerializer):
     last_used_time = _moment()
     is_starred = serializers.BooleanField()
     owned = serializers.BooleanField()
+    sync_status = serializers.ChoiceField(choices=SyncStatus.values)
+
+
+class BotMetaSerializer(BotOfCallerSerializer):
     available = serializers.BooleanField(help_text="False where the bot is gone or not yours to use any more.")
-    sync_status = serializers.ChoiceField(choices=SyncStatus.values)
 
 
-class BotSummarySerializer(SharedSerializer):
-    id = serializers.CharField()
-    title = serializers.CharField()
-    description = serializers.CharField()
-    create_time = _moment()
-    last_used_time = _moment()
-    is_starred = serializers.BooleanField()
+class BotSummarySerializer(BotOfCallerSerializer):
     has_agent = serializers.BooleanField()
-    owned = serializers.BooleanField()
-    sync_status = serializers.ChoiceField(choices=SyncStatus.values)
     has_knowledge = serializers.BooleanField()
     conversation_quick_starters = parts.QuickStarterSerializer(many=True)
     active_models = parts.ActiveModelsField()

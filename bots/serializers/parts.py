@@ -27,7 +27,7 @@ LONGEST_STOP_SEQUENCE = 1000
 LARGEST_SIZE = 1_000_000
 SMALLEST_BUDGET = 1024
 
-_S3_PREFIX = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]?/(?:.*/)?", re.DOTALL)
+_S3_PREFIX = re.compile(r"s3://[a-z0-9][a-z0-9.-]{0,62}/(?:.*/)?", re.DOTALL)
 _NO_URL = re.compile(r"[\s\x00-\x1f\x7f]")  # `urlsplit` leaves some of these out before it looks
 _S3_WORD = "expected s3://bucket/prefix/ with a slash at its end."
 

@@ -47,6 +47,7 @@ class MessageStop:
     answer_external_id: str | None
     stop_reason: str
     spent: Spent | None
+    warnings: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -58,6 +59,7 @@ class MessageStop:
             answer.external_id if answer else None,
             answer.stop_reason if answer else StopReason.STOPPED,
             Spent.of(calls),
+            answer.warnings if answer else (),
         )
 
 
@@ -217,6 +219,7 @@ def _message_stop(event: MessageStop) -> dict[str, Any]:
         "stopReason": event.stop_reason,
         "usage": usage,
         "price": None if spent is None or spent.price is None else float(spent.price),
+        **({"warnings": list(event.warnings)} if event.warnings else {}),
     }
 
 

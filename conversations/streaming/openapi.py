@@ -77,6 +77,11 @@ class MessageStopSerializer(Shape):
     stop_reason = serializers.CharField(help_text="Bedrock's, or `stopped`, or `interrupted`.")
     usage = UsageSerializer(allow_null=True)
     price = serializers.FloatField(allow_null=True, help_text="USD; null is unpriced.")
+    warnings = serializers.ListField(
+        child=serializers.CharField(),
+        required=False,
+        help_text="What the bot's settings ask for and this turn did not do.",
+    )
 
 
 class TurnErrorSerializer(ErrorSerializer):

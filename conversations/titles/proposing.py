@@ -15,7 +15,7 @@ from bedrock_chat.ledger.models import Purpose
 from bedrock_chat.resilience.deadlines import hang_up_after
 from conversations import access
 from conversations.content.blocks import StoredBlock, texts
-from conversations.models import UNTITLED
+from conversations.models import UNTITLED, Conversation
 from conversations.titles import cleaning
 from conversations.tree import Node
 from conversations.turn import admission
@@ -47,12 +47,12 @@ def propose(external_id: str, *, actor: Caller) -> str:
     contents = access.read_contents(path)
     release_connection()
     with admission.admitted(actor):
-        proposed = _ask(external_id, path, contents, actor) if path else ""
+        proposed = _ask(conversation, path, contents, actor) if path else ""
     beginnings = map(cleaning.beginning, (*(_text(contents[node.pk]) for node in path), conversation.title))
     return proposed or next(filter(None, beginnings), UNTITLED)
 
 
-def _ask(external_id: str, path: list[Node], contents: dict[int, list[StoredBlock]], actor: Caller) -> str:
+def _ask(conversation: Conversation, path: list[Node], contents: dict[int, list[StoredBlock]], actor: Caller) -> str:
     """The title that the model proposes; empty if its answer is none.
 
     1. The request is composed, with a limit of MOST_TOKENS.
@@ -82,7 +82,8 @@ def _ask(external_id: str, path: list[Node], contents: dict[int, list[StoredBloc
         actor,
         model_request,
         purpose=Purpose.TITLE,
-        conversation_external_id=external_id,
+        conversation_external_id=conversation.external_id,
+        bot_id=conversation.bot_id,
         closed=closed,
         latency_ms=int((time.monotonic() - started) * 1000),
         fault=fault,

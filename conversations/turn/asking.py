@@ -44,7 +44,9 @@ def compose(turn: OpenTurn) -> ModelRequest:
         offering.route(chat.model),
         messages,
         instruction=turn.conversation.instruction,
-        reasoning=chat.enable_reasoning and not turn.extends,
+        parameters=turn.bot.parameters if turn.bot else request.NO_PARAMETERS,
+        reasoning=turn.thinks,
+        prompt_caching=turn.bot is None or turn.bot.prompt_caching,
     )
 
 
@@ -83,6 +85,7 @@ def call(running: RunningTurn, model_request: ModelRequest) -> Generator[TurnEve
             conversation_external_id=turn.conversation.external_id,
             message_external_id=turn.question_external_id,
             turn_id=turn.turn_id,
+            bot_id=turn.conversation.bot_id,
             closed=None if fault or stop_reason else closed,
             latency_ms=int((time.monotonic() - started) * 1000),
             fault=fault,

@@ -94,7 +94,7 @@ def _close(
     related_documents.write(turn, row.external_id, documents)
     if on_close is not None:
         on_close()
-    return access.stored_answer(turn.conversation, turn.question_external_id, row)
+    return access.stored_answer(turn.conversation, turn.question_external_id, row, warnings=turn.warnings)
 
 
 def _have_indexed_again(turn: OpenTurn, updated_at: datetime, indexed_at: datetime | None) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from bedrock_chat.bedrock import catalog, offering
 from bedrock_chat.bedrock.catalog import Model
 from bedrock_chat.wire.errors import BadRequest, Conflict
+from bots.chatting import ChattingBot
 from conversations.content.blocks import StoredBlock, has_text
 from conversations.models import Conversation
 from conversations.tree import Node, Tree
@@ -17,16 +18,25 @@ def takes_prefill(model: Model) -> bool:
 
 
 def is_possible(
-    conversation: Conversation, tree: Tree, answer: Node, contents: Mapping[int, Sequence[StoredBlock]]
+    conversation: Conversation,
+    tree: Tree,
+    answer: Node,
+    contents: Mapping[int, Sequence[StoredBlock]],
+    bot: ChattingBot | None,
 ) -> bool:
     """Whether a POST with `continueGenerate` is accepted for this answer and the model that wrote it.
 
     While the answer is being continued, or its question is asked again, that POST is told to wait: it is possible then,
     too, and who asks for the running turn's stream gets it. `contents` are the blocks of the messages by their keys.
+    `bot` is the conversation's, if the caller may use it.
     """
+    if conversation.bot_id is not None and bot is None:
+        return False
     model = catalog.find(answer.model)
     branch = [block for node in tree.path(answer) for block in contents[node.pk]]
     try:
+        if bot is not None:
+            bot.refuse(model)
         capacity.refuse_more_bytes(conversation)
         context_window.refuse_continuation_that_cannot_fit(model, conversation.instruction, branch)
         placement.place_continuation(conversation.external_id, tree, answer, parent_external_id=None)

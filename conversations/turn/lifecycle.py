@@ -19,7 +19,7 @@ from bedrock_chat.blobs import storing
 from bedrock_chat.database.connections import database_now
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.ledger import recording
-from bedrock_chat.wire.errors import ApiError, BadRequest, Conflict, NotFound, ServiceUnavailable
+from bedrock_chat.wire.errors import ApiError, BadRequest, Conflict, ServiceUnavailable
 from conversations import access
 from conversations.access import Answer
 from conversations.content.blocks import text_to_extend
@@ -96,8 +96,6 @@ def drain(turn_events: Iterator[TurnEvent]) -> Answer:
 
 def _refuse_at_once(chat: ChatInput) -> None:
     """Refuses the requests that can be refused without looking at the conversation."""
-    if chat.bot_id:
-        raise NotFound(f"No bot found with id: {chat.bot_id}")
     if not offering.is_offered(chat.model):
         raise BadRequest(f"message.model: {chat.model.key} is not available here.")
     if chat.continue_generate:

@@ -12,6 +12,8 @@ from bedrock_chat.identity import users
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.wire.errors import BadRequest, Conflict, ServiceUnavailable
 from bedrock_chat.wire.ids import new_id
+from bots import chatting
+from bots.chatting import ChattingBot
 from conversations import access
 from conversations.access import Answer
 from conversations.content.blocks import StoredBlock, has_text, texts
@@ -46,17 +48,18 @@ def open_turn(chat: ChatInput, *, actor: Caller) -> OpenTurn | Answer:
 def _open_question(chat: ChatInput, actor: Caller) -> OpenTurn | Answer:
     """Opens the turn of an ordinary question.
 
-    1. The conversation's row is locked, or inserted if the id is new.
+    1. The conversation's row is locked, or inserted if the id is new. A new one takes its bot's instruction.
     2. `placement` decides by the tree where the question belongs.
     3. If the question was answered before, its stored answer is returned, and nothing is written.
-    4. The branch is read, and refused if the model cannot read it.
-    5. The question's row is inserted, or takes the next attempt if it exists. Its outcome is the one that is true if
+    4. The conversation's bot is read, and refused if the caller may not use it any more.
+    5. The branch is read, and refused if the model cannot read it.
+    6. The question's row is inserted, or takes the next attempt if it exists. Its outcome is the one that is true if
        this process dies.
-    6. The conversation notes that the turn of this question was opened last.
+    7. The conversation notes that the turn of this question was opened last, and the bot's alias that it was used.
     """
     new_external_id = chat.message_external_id or new_id()
     size = chat.content.size
-    conversation, tree = _lock_or_make(chat, actor, new_external_id, size)
+    conversation, tree, bot = _lock_or_make(chat, actor, new_external_id, size)
     now, digest = tree.now, chat.content.digest
     decision = placement.place(
         chat.conversation_external_id,
@@ -70,6 +73,7 @@ def _open_question(chat: ChatInput, actor: Caller) -> OpenTurn | Answer:
         case placement.Replay(answer=answer):
             return access.read_answer(conversation, tree, answer)
         case placement.AskAgain(question):
+            bot = bot or _bot_of(chat, conversation.bot_id, actor)
             capacity.refuse_more_messages(tree, 1)
             capacity.refuse_more_bytes(conversation)
             path = tree.path(tree.parent_of(question))
@@ -78,7 +82,9 @@ def _open_question(chat: ChatInput, actor: Caller) -> OpenTurn | Answer:
             with Batch() as batch:
                 _write_attempt(batch, question, attempt, now, outcome=Outcome.FAILED, model=chat.model.key)
                 _write_last(batch, conversation, question_external_id, now)
+                _note_turn(batch, bot, now, actor, is_use=False)
         case placement.Ask(parent):
+            bot = bot or _bot_of(chat, conversation.bot_id, actor)
             added = size if tree.nodes else 0  # the row of a new conversation has been inserted with it
             capacity.refuse_more_messages(tree, 2)
             capacity.refuse_more_bytes(conversation, added)
@@ -88,6 +94,7 @@ def _open_question(chat: ChatInput, actor: Caller) -> OpenTurn | Answer:
             with Batch() as batch:
                 row = _write_question(batch, chat, conversation, parent, question_external_id, digest, now)
                 _write_last(batch, conversation, question_external_id, now, added)
+                _note_turn(batch, bot, now, actor, is_use=True)
             storing.refer(BLOB_OWNER, conversation.pk, chat.content.files)
             question_pk = row.pk
     return OpenTurn(
@@ -100,6 +107,7 @@ def _open_question(chat: ChatInput, actor: Caller) -> OpenTurn | Answer:
         path=tuple(path),
         contents=contents,
         answer_external_id=new_answer_id(question_pk, attempt),
+        bot=bot,
     )
 
 
@@ -108,15 +116,17 @@ def _open_continuation(chat: ChatInput, actor: Caller) -> OpenTurn:
 
     1. The conversation's row is locked.
     2. `placement` finds the answer and its question, and refuses an answer that cannot be continued.
-    3. The branch is read, and refused if the model cannot read it, or if the answer has no text.
-    4. The question's row takes the next attempt, and the answer's row gets the same number.
-    5. The conversation notes that the turn of this question was opened last.
+    3. The conversation's bot is read, and refused if the caller may not use it any more.
+    4. The branch is read, and refused if the model cannot read it, or if the answer has no text.
+    5. The question's row takes the next attempt, and the answer's row gets the same number.
+    6. The conversation notes that the turn of this question was opened last, and the bot's alias that it was used.
 
     Raises NotFound for an unknown conversation.
     """
     conversation, tree = access.lock_conversation(actor, chat.conversation_external_id)
     if conversation is None:
         raise access.no_conversation(chat.conversation_external_id)
+    _refuse_other_bot(chat, conversation)
     decision = placement.place_continuation(
         chat.conversation_external_id,
         tree,
@@ -124,6 +134,7 @@ def _open_continuation(chat: ChatInput, actor: Caller) -> OpenTurn:
         parent_external_id=chat.parent_external_id,
     )
     question, answer = decision.question, decision.answer
+    bot = _bot_of(chat, conversation.bot_id, actor)
     path = tree.path(answer)
     capacity.refuse_more_bytes(conversation)
     contents = _read_branch(chat, conversation, path)
@@ -135,6 +146,7 @@ def _open_continuation(chat: ChatInput, actor: Caller) -> OpenTurn:
         _write_attempt(batch, question, attempt, tree.now, continues=answer.pk)
         batch.update(Message, {"pk": answer.pk}, attempt=attempt)
         _write_last(batch, conversation, question.external_id, tree.now)
+        _note_turn(batch, bot, tree.now, actor, is_use=False)
     return OpenTurn(
         actor=actor,
         chat=chat,
@@ -146,31 +158,66 @@ def _open_continuation(chat: ChatInput, actor: Caller) -> OpenTurn:
         contents=contents,
         answer_external_id=answer.external_id,
         extends=answer,
+        bot=bot,
     )
 
 
-def _lock_or_make(chat: ChatInput, actor: Caller, question_external_id: str, size: int) -> tuple[Conversation, Tree]:
-    """Locks the conversation's row until the transaction ends, and reads its tree. Inserts the row if the id is new."""
+def _lock_or_make(
+    chat: ChatInput, actor: Caller, question_external_id: str, size: int
+) -> tuple[Conversation, Tree, ChattingBot | None]:
+    """Locks the conversation's row until the transaction ends, and reads its tree. Inserts the row if the id is new.
+
+    The bot is that of a new conversation, whose instruction it takes for good. Others' is not read yet.
+    """
     conversation, tree = access.lock_conversation(actor, chat.conversation_external_id)
     if conversation is not None:
-        return conversation, tree
+        _refuse_other_bot(chat, conversation)
+        return conversation, tree, None
+    bot = _bot_of(chat, chat.bot_id, actor)
     new = Conversation(
         external_id=chat.conversation_external_id,
         user_id=actor.user_id,
         publication_id=actor.publication_id,
+        bot_id=chat.bot_id,
         model=chat.model.key,
+        instruction=bot.instruction if bot else "",
         last_question=question_external_id,
         created_at=tree.now,
         updated_at=tree.now,
         size=size,
     )
     if compiled_sql.insert_unless_taken(new, unique=(*ConversationQuerySet.owner(actor), "external_id")):
-        return new, tree
+        return new, tree, bot
     # Another first turn has inserted the row meanwhile. This turn has waited for it, and joins the conversation.
     conversation, tree = access.lock_conversation(actor, chat.conversation_external_id)
     if conversation is None:
         raise access.no_conversation(chat.conversation_external_id)
-    return conversation, tree
+    _refuse_other_bot(chat, conversation)
+    return conversation, tree, bot
+
+
+def _refuse_other_bot(chat: ChatInput, conversation: Conversation) -> None:
+    """Raises BadRequest for a bot that is not the conversation's. A request without a bot means that one."""
+    if chat.bot_id is not None and chat.bot_id != conversation.bot_id:
+        whose = "has no bot" if conversation.bot_id is None else "has another bot"
+        raise BadRequest(f"botId: this conversation {whose}; begin a new one with this bot.")
+
+
+def _bot_of(chat: ChatInput, bot_id: str | None, actor: Caller) -> ChattingBot | None:
+    """The bot that a turn is with, in one query.
+
+    Raises NotFound, also for one that is not the caller's to use any more, and what `ChattingBot.refuse` raises.
+    """
+    if bot_id is None:
+        return None
+    bot = chatting.get(bot_id, actor=actor)
+    bot.refuse(chat.model)
+    return bot
+
+
+def _note_turn(batch: Batch, bot: ChattingBot | None, now: datetime, actor: Caller, *, is_use: bool) -> None:
+    if bot is not None:
+        chatting.note_turn(batch, bot, now, is_use=is_use, actor=actor)
 
 
 def _read_branch(chat: ChatInput, conversation: Conversation, path: list[Node]) -> dict[int, list[StoredBlock]]:

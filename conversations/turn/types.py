@@ -7,6 +7,7 @@ from bedrock_chat.bedrock.tools import FoundDocument, ToolResult
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.ledger.models import ModelCall
 from bedrock_chat.wire.ids import new_id
+from bots.chatting import ChattingBot
 from conversations.access import Answer
 from conversations.content.blocks import Content, StoredBlock
 from conversations.models import Conversation
@@ -37,8 +38,8 @@ class OpenTurn:
     """An open turn: everything that the model is asked with, and the fence of its writes.
 
     `question_pk` and `attempt` are the fence. `path` is the branch that is sent, and `contents` has the blocks of its
-    messages by the messages' keys. `extends` is the answer that a continuation extends. `turn_id` is the turn's id in
-    the ledger.
+    messages by the messages' keys. `extends` is the answer that a continuation extends. `bot` is the conversation's, as
+    it is now. `turn_id` is the turn's id in the ledger.
     """
 
     actor: Caller
@@ -51,7 +52,18 @@ class OpenTurn:
     contents: dict[int, list[StoredBlock]]
     answer_external_id: str
     extends: Node | None = None
+    bot: ChattingBot | None = None
     turn_id: str = field(default_factory=new_id)
+
+    @property
+    def thinks(self) -> bool:
+        """Whether the model is asked to think."""
+        return self.chat.enable_reasoning and not self.extends
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the bot's settings ask for and this turn does not do."""
+        return () if self.bot is None else tuple(self.bot.warnings(self.chat.model, thinks=self.thinks))
 
     @property
     def ids(self) -> dict[str, str]:

@@ -8,7 +8,7 @@ import platform
 import sys
 from typing import Any
 
-from tests.bench import litellm_proxy, pages, subjects, system_calls, turns
+from tests.bench import bots, litellm_proxy, pages, subjects, system_calls, turns
 from tests.bench.goals import Goal, judged
 from tests.bench.processes import LOAD_CORE, SERVER_CORE, Process, postgresql_or_reason
 from tests.bench.progress import say
@@ -62,6 +62,9 @@ def goals(figures: dict[str, Any]) -> list[dict[str, Any]]:
     if "skipped" not in litellm:
         rows.append(("requests per second / LiteLLM's", litellm["oursPerSecondRatio"], ">=", 5.5))
     rows.append(("pages in SQLite's log for a turn", figures["pages"]["walPagesPerTurn"], "<=", 15))
+    of_bots = figures["bots"]
+    rows.append(("turn with a bot / turn without: CPU", of_bots["turn"]["ratioToWithout"], "<=", 1.1))
+    rows.append(("30 of many bots / 30 conversations, listed: CPU", of_bots["list"]["ratioToConversations"], "<=", 3))
     return judged(rows)
 
 
@@ -84,14 +87,18 @@ def measure(size: Size, bedrock: str, litellm: str) -> dict[str, Any]:
         proxy = stack.enter_context(litellm_proxy.running(litellm, bedrock)) if litellm else None
         figures = turns.measure(servers, turns.Floors(bedrock, *floors), proxy, size)
         say("pages and system calls")
+        counted = {
+            "pages": pages.measure(sqlite, size.counted),
+            "systemCalls": system_calls.measure(sqlite, size.counted),
+        }
         return {
             "turn": {"raw": figures["raw"], "rawStream": figures["rawStream"], **figures["sqlite"]},
             "postgresql": figures.get("postgresql", {"skipped": reason}),
             "litellm": figures.get("litellm", {"skipped": "--litellm names no proxy"}),
-            "pages": pages.measure(sqlite, size.counted),
-            "systemCalls": system_calls.measure(sqlite, size.counted),
+            **counted,
             "read": read,
             "turn1000": turn_1000(sqlite, floors[0]),
+            "bots": bots.measure(sqlite),
         }
 
 

@@ -126,9 +126,15 @@ class Subject:
         with urllib.request.urlopen(request) as response:
             return json.load(response)
 
-    def ask(self, connection: load.Connection, conversation: str, parent: str | None = None) -> int:
+    def run(self, *arguments: str) -> None:
+        """Runs Python in the subject's checkout and environment. Raises CalledProcessError if it fails."""
+        run(self._root, self._environment, *arguments)
+
+    def ask(
+        self, connection: load.Connection, conversation: str, parent: str | None = None, bot: str | None = None
+    ) -> int:
         """Runs one turn. Returns the size of the answer in bytes."""
-        return connection.request("POST", "/conversation", _question(conversation, parent), self.token)
+        return connection.request("POST", "/conversation", _question(conversation, parent, bot), self.token)
 
     def listen(self, connection: load.Connection, conversation: str) -> int:
         """Runs one turn over SSE. Returns the size of its events in bytes. Raises RuntimeError if it was not whole."""
@@ -150,10 +156,10 @@ class Subject:
 
     # ---- Legs: `number` is the round's ----
 
-    def turn(self, number: int, connections: int) -> Sample:
-        """New conversations of one turn."""
-        name = f"turn-{number}-{connections}"
-        return self.sample(connections, self.size.requests, lambda c, n: self.ask(c, f"{name}-{n}"))
+    def turn(self, number: int, connections: int, *, name: str = "turn", bot: str | None = None) -> Sample:
+        """New conversations of one turn, with a bot or without."""
+        name = f"{name}-{number}-{connections}"
+        return self.sample(connections, self.size.requests, lambda c, n: self.ask(c, f"{name}-{n}", bot=bot))
 
     def sse(self, number: int, connections: int) -> Sample:
         """New conversations of one turn over SSE. The model writes all deltas at once."""
@@ -164,7 +170,7 @@ class Subject:
     def turn_1000(self) -> Sample:
         """Questions under the same last answer, so that each sends the same two thousand messages."""
         if self._last_of_long is None:
-            run(self._root, self._environment, "-c", _MAKE_LONG)
+            self.run("-c", _MAKE_LONG)
             self._last_of_long = self.get("/conversation/bench-long")["lastMessageId"]
         last = self._last_of_long
         return self.sample(1, self.size.long_requests, lambda c, _: self.ask(c, "bench-long", last))
@@ -184,11 +190,12 @@ class Subject:
         return self.sample(1, self.size.reads * 5, lambda c, _: c.request("GET", "/health"))
 
 
-def _question(conversation: str, parent: str | None = None) -> bytes:
+def _question(conversation: str, parent: str | None = None, bot: str | None = None) -> bytes:
     message: dict[str, Any] = {"content": [{"contentType": "text", "body": "message"}], "model": "claude-v3.7-sonnet"}
     if parent is not None:
         message["parentMessageId"] = parent
-    return json.dumps({"conversationId": conversation, "message": message}).encode()
+    of_bot = {} if bot is None else {"botId": bot}
+    return json.dumps({"conversationId": conversation, "message": message, **of_bot}).encode()
 
 
 def run(root: Path, env: dict[str, str], *arguments: str) -> None:

@@ -151,7 +151,7 @@ NO_PREFIXES: list[Any] = [
     "s3://bucket/key",
     "S3://bucket/",
     "s3://B/",
-    "s3://b/",
+    "s3:///",
     "https://b/",
     None,
     5,

@@ -24,9 +24,6 @@ NOT_BUILT = {
     "GET /store/pickup",
     "GET /store/popular",
     "GET /store/search",
-    "GET /user/group/search",
-    "GET /user/search",
-    "GET /user/{user_id}",
     "POST /bot/{bot_id}/publication",
     "POST /bot/{bot_id}/publication/api-key",
 }

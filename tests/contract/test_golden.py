@@ -1,17 +1,19 @@
 """The recorded run of the API, replayed: stateful, in order, with the exceptions that are written down."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from bedrock_chat.database.connections import release_connection
-from bedrock_chat.identity import local
+from conversations.models import Conversation, Message, Role
 from tests import build
 from tests.contract.exceptions import DECIDED, NOT_BUILT
-from tests.contract.replay import SAMPLES, Differs, Replay
+from tests.contract.replay import SAMPLES, SUBJECTS, Differs, Replay
 from tests.conversations.chat import read, say, text_of
+from tests.encryption.vault import new_key
+from tests.pool import UserPool, moto, searched
 
 DECISIONS = {name: why for why, names in DECIDED.items() for name in names}
 UNBUILT = {name: part for part, names in NOT_BUILT.items() for name in names}
@@ -56,8 +58,8 @@ def make_related_documents(conversation_id: str, username: str, sample_name: str
 
     def make(replay: Replay) -> None:
         [documents] = [sample["response"] for sample in SAMPLES if sample["name"] == sample_name]
-        conversation = build.conversation(local.local_user(username), conversation_id)
-        answer = build.exchange(conversation, "What is it about?")
+        conversation = Conversation.objects.get(user=SUBJECTS[username], external_id=conversation_id)
+        answer = Message.objects.filter(conversation=conversation, role=Role.ASSISTANT).latest("pk")
         for document in reversed(documents):
             build.related_document(
                 answer,
@@ -71,10 +73,15 @@ def make_related_documents(conversation_id: str, username: str, sample_name: str
     return make
 
 
+def patch_without_agent(replay: Replay) -> None:
+    replay.api_client("alice").patch("/bot/bot-a", {"title": "Patched without agent"}, format="json")
+
+
 UNRECORDED: dict[str, Callable[[Replay], None]] = {
     "conv-continue-generate-with-reasoning": make_answer_to_continue,
     "conv-parallel-turns-lost-update": make_parallel_turns,
     "conv-large-feedback": read_large_conversation,
+    "bot-patch-without-agent-effect": patch_without_agent,
     "related-docs": make_related_documents("01JZZZZZZZZZZZZZZZZZZZZK01", "alice", "related-docs"),
     "related-docs-rag": make_related_documents("01JZZZZZZZZZZZZZZZZZZZZK02", "alice", "related-docs-rag"),
     "related-docs-agent": make_related_documents("01JZZZZZZZZZZZZZZZZZZZZK03", "dave", "related-docs-agent"),
@@ -97,9 +104,22 @@ INSTEAD: dict[str, Callable[[dict[str, Any]], bool]] = {
 """Sample whose recorded body is a bug → what must be true of our body instead."""
 
 
+@pytest.fixture
+def groups_of_the_pool(settings: Any) -> Iterator[None]:
+    """The recorded pool's groups. Its people are known by their tokens."""
+    with moto() as url:
+        pool = UserPool.made_at(url)
+        pool.add_group("sales-team", "sales-team group")
+        pool.add_group("sales-emea")
+        with searched(url, pool.id, settings):
+            yield
+
+
 @pytest.mark.both
 @pytest.mark.django_db(transaction=True)
-def test_recorded_requests_are_answered_as_recorded(emulator: Any) -> None:
+@pytest.mark.usefixtures("groups_of_the_pool")
+def test_recorded_requests_are_answered_as_recorded(emulator: Any, settings: Any) -> None:
+    settings.ENCRYPTION_KEYS = [new_key()]
     replay = Replay()
     differing: dict[str, str] = {}
     needless: list[str] = []

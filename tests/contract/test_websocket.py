@@ -18,6 +18,7 @@ from conversations.access import Answer
 from conversations.streaming.events import MessageStart, Waiting, joined, stream_event_of
 from conversations.streaming.websocket.frames import frames_of
 from conversations.turn.types import Finished, TurnOpened
+from tests.bots.bot import payload
 from tests.emulator import Emulator
 from tests.listening import ask_socket, socket
 from tests.live import LiveServer
@@ -38,8 +39,10 @@ DECIDED = {
 """Recorded bugs. Here each ends with an ERROR in one sentence, which never holds the token or a traceback."""
 
 WITH_BOTS = {"error-shared-bot-without-alias"}
+"""Recorded with an ERROR after the whole answer. Here a shared bot works at once."""
+
 TOOLS = {"agent-tool-use", "agent-tool-error", "agent-knowledge-tool"}
-"""Below, their frames are encoded from the events of a model call; their whole timelines need bots, which follow."""
+"""Below, their frames are encoded from the events of a model call; their whole timelines need tools, which follow."""
 
 EXACT = [name for name in BY_NAME if name not in DECIDED.keys() | WITH_BOTS | TOOLS]
 UNRECORDED_LENGTH = 70_000
@@ -53,7 +56,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
 
 @pytest.fixture(scope="module")
 def tokens(server: LiveServer) -> dict[str, str]:
-    return {name: server.manage("issue_token", name) for name in ("alice", "bob")}
+    return {name: server.manage("issue_token", name) for name in ("alice", "bob", "erin")}
 
 
 def test_every_sample_is_replayed_or_named() -> None:
@@ -225,3 +228,16 @@ def test_what_the_frontend_does_not_know_is_not_sent() -> None:
 def test_a_throttled_answer_shows_nothing_but_the_answer(server: LiveServer, tokens: dict[str, str]) -> None:
     frames = ask_socket(server, tokens["alice"], "throttled", "[[throttle:1]] hello")
     assert {frame["status"] for frame in frames[:-1]} == {"STREAMING", "STREAMING_END"}
+
+
+def test_a_shared_bot_works_at_once(server: LiveServer, tokens: dict[str, str]) -> None:
+    dave = server.manage("issue_token", "dave", "--group", "CreatingBotAllowed")
+    status, _ = server.call("POST", "/bot", payload("ws-agent"), token=dave)
+    assert status == 200
+    status, _ = server.call("PATCH", "/bot/ws-agent/visibility", {"targetSharedScope": "all"}, token=dave)
+    assert status == 200
+    [name] = WITH_BOTS
+    with socket(server) as connection:
+        frames = replay(connection, BY_NAME[name], tokens, None)
+    recorded = [step["message"] for step in BY_NAME[name]["timeline"] if step["from"] == "server"]
+    assert comparable(frames) == [*comparable(recorded)[:-1], "Message sent."]

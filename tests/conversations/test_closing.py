@@ -18,6 +18,7 @@ from conversations.models import Conversation, Message, Outcome
 from conversations.turn import checkpoints, lifecycle, registry
 from conversations.turn.types import ChatInput, Finished
 from tests import build
+from tests.bots.bot import make
 from tests.conversations.chat import read, say, text_of
 from tests.emulator import Emulator
 
@@ -102,9 +103,9 @@ def test_an_answer_whose_id_was_taken_gets_another_one_and_is_closed_once(alice:
 
 
 def test_an_answer_says_of_its_conversation_what_the_stored_one_says(client_of: ClientOf, emulator: Emulator) -> None:
-    alice = client_of("alice")
-    say(alice, "c1", "hello")
-    Conversation.objects.update(bot_id="bot-a")
+    alice = client_of("alice", "CreatingBotAllowed")
+    make(alice, "bot-a")
+    say(alice, "c1", "hello", bot_id="bot-a")
     answer = say(alice, "c1", "and now", message_id="q2").json()
     assert answer["botId"] == read(alice, "c1")["botId"] == "bot-a"
     again = say(alice, "c1", "and now", message_id="q2").json()

@@ -112,7 +112,7 @@ def test_a_question_that_was_answered_is_answered_again_without_a_call(
         ({}, True, 400),
         (payload("refused", "x", parent="nowhere"), True, 400),
         (payload("nothing-here", [], continue_generate=True), True, 404),
-        (payload("refused", "x", bot_id="no-bot"), True, 404),
+        (payload("with-a-bot", "x", bot_id="no-bot"), True, 404),
         (payload("refused", "x"), False, 401),
     ],
 )
