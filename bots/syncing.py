@@ -11,13 +11,17 @@ from bots.models import Bot, SyncStatus
 
 KIND = "sync bot"
 SYNCED = frozenset({"knowledge", "bedrock_knowledge_base", "bedrock_guardrails"})
+UNDONE = frozenset({SyncStatus.QUEUED, SyncStatus.RUNNING})
 NOT_INGESTED = "Not ingested yet."
 NOT_MADE = "Its guardrail is not made yet."
 
 
 def begin(bot: Bot, changed: Iterable[str]) -> None:
-    """Before a bot's row is stored: sets its status, and asks for the job, if a change concerns what is synced."""
-    if SYNCED.isdisjoint(changed):
+    """Before a bot's row is stored: sets its status, and asks for the job, if a change concerns what is synced.
+
+    While the job of an earlier version is not done, any change asks for another one: that one will do nothing.
+    """
+    if SYNCED.isdisjoint(changed) and bot.sync_status not in UNDONE:
         return
     bot.sync_status_reason = ""
     if has_knowledge(bot.configuration) or has_guardrail(bot.configuration):
