@@ -18,6 +18,7 @@ def set_star(bot_id: str, *, starred: bool, actor: Caller) -> None:
     alias = BotAlias(
         user_id=access.person(actor),
         bot=bot,
+        bot_owner_id=bot.owner_id,
         title=bot.title,
         description=bot.description,
         is_starred=True,

@@ -8,9 +8,14 @@ class BotsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Registers the columns of secrets, which a rotation of keys puts under another key."""
+        """Registers the columns of secrets, which a rotation of keys puts under another key, and a person's data."""
         from bedrock_chat.encryption import rotating
+        from bedrock_chat.identity import erasing as persons_erasing
+        from bedrock_chat.identity import exporting as persons_exporting
+        from bots import erasing, exporting
         from bots.models import Bot, BotVersion
 
         rotating.register(Bot, "encrypted_secrets")
         rotating.register(BotVersion, "encrypted_secrets")
+        persons_exporting.register("bots", exporting.export)
+        persons_erasing.register("bots", prepare=erasing.prepare, finish=erasing.finish)

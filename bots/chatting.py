@@ -23,6 +23,7 @@ class ChattingBot:
     """A bot as somebody chats with it."""
 
     id: str
+    owner_id: str
     version: int
     title: str
     description: str
@@ -60,7 +61,8 @@ def find(bot_id: str, *, actor: Caller) -> ChattingBot | None:
     bot = Bot.from_db(None, COLUMNS, columns)
     if not access.may_use(actor, bot, is_granted=is_granted):
         return None
-    return ChattingBot(bot.pk, bot.version, bot.title, bot.description, bot.instruction, bot.configuration)
+    texts = (bot.title, bot.description, bot.instruction)
+    return ChattingBot(bot.pk, bot.owner_id, bot.version, *texts, bot.configuration)
 
 
 def get(bot_id: str, *, actor: Caller) -> ChattingBot:
@@ -76,6 +78,7 @@ def note_turn(batch: Batch, bot: ChattingBot, now: datetime, *, is_use: bool, ac
     alias = BotAlias(
         user_id=access.person(actor),
         bot_id=bot.id,
+        bot_owner_id=bot.owner_id,
         title=bot.title,
         description=bot.description,
         last_used_at=now,

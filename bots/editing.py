@@ -8,7 +8,7 @@ from django.db import IntegrityError, transaction
 from bedrock_chat.audit import recording
 from bedrock_chat.database.connections import database_now
 from bedrock_chat.identity import users
-from bedrock_chat.identity.caller import Caller
+from bedrock_chat.identity.caller import Actor, Caller
 from bedrock_chat.wire.errors import BadRequest, Conflict
 from bots import access, content, syncing, verbs, versions
 from bots.content import Content
@@ -82,8 +82,13 @@ def delete(bot_id: str, *, actor: Caller) -> None:
         if bot.pinned_order is not None:
             raise BadRequest("An administrator has pinned this bot; it cannot be deleted before it is unpinned.")
         BotAlias.objects.filter(bot=bot, user=bot.owner_id).delete()
-        recording.record(verbs.DELETE, bot_id, actor=actor, version_before=bot.version)
-        bot.delete()
+        remove(bot, actor=actor)
+
+
+def remove(bot: Bot, *, actor: Actor) -> None:
+    """Deletes a locked bot with its versions and grants, whoever may do so."""
+    recording.record(verbs.DELETE, bot.pk, actor=actor, version_before=bot.version)
+    bot.delete()
 
 
 def _take(bot_id: str) -> None:

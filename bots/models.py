@@ -21,7 +21,7 @@ class Scope(models.TextChoices):
 
     PRIVATE = "private"
     PARTIAL = "partial"
-    ALL = "all"
+    ALL = "all", "Everybody"
 
 
 class SyncStatus(models.TextChoices):
@@ -135,11 +135,14 @@ class BotVersion(BotContent):
 
     bot = models.ForeignKey(Bot, on_delete=models.CASCADE, related_name="versions", db_index=False)
     number = models.PositiveIntegerField()
-    author_id = models.CharField(max_length=USER_ID_LENGTH, help_text="By value: who made it may be gone.")
+    author_id = models.CharField(
+        max_length=USER_ID_LENGTH, help_text="By value: who made it may be gone. Of erased people `erased:…`."
+    )
     changed = models.JSONField(default=list, help_text="The fields that differ from the version before.")
     created_at = models.DateTimeField()
 
     class Meta:
+        indexes = [models.Index(fields=["author_id"], name="versions_by_author")]
         constraints = [models.UniqueConstraint(fields=["bot", "number"], name="version_number_unique_per_bot")]
 
     if TYPE_CHECKING:
@@ -190,7 +193,7 @@ class BotAlias(models.Model):
     """What a person has to do with a bot, their own or another's: the star, the last turn, how often they used it.
 
     It outlives the bot and the person's access to it. `title` and `description` are the bot's when the row was last
-    written: the person has seen these.
+    written: the person has seen these. They are texts of the bot's owner, and go when the owner is erased.
     """
 
     user = models.ForeignKey(
@@ -200,6 +203,7 @@ class BotAlias(models.Model):
     bot = models.ForeignKey(
         Bot, on_delete=models.DO_NOTHING, db_constraint=False, null=True, related_name="aliases", db_index=False
     )
+    bot_owner_id = models.CharField(max_length=USER_ID_LENGTH, help_text="By value: the bot may be gone.")
     title = models.CharField(max_length=LONGEST_TITLE)
     description = models.TextField(blank=True, default="")
     is_starred = models.BooleanField("starred", default=False)
@@ -215,10 +219,12 @@ class BotAlias(models.Model):
             ),
             models.Index(fields=["user"], condition=Q(is_starred=True), name="aliases_starred"),
             models.Index(fields=["bot"], name="aliases_of_a_bot"),
+            models.Index(fields=["bot_owner_id"], name="aliases_by_bot_owner"),
         ]
         constraints = [
             models.UniqueConstraint(fields=["user", "bot"], name="alias_unique_per_user_and_bot"),
             models.CheckConstraint(condition=Q(bot__isnull=False), name="alias_names_a_bot"),
+            models.CheckConstraint(condition=~Q(bot_owner_id=""), name="alias_names_the_bots_owner"),
         ]
 
     if TYPE_CHECKING:

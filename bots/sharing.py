@@ -7,7 +7,7 @@ from django.db import transaction
 
 from bedrock_chat.audit import recording
 from bedrock_chat.audit.recording import Change
-from bedrock_chat.identity.caller import Caller
+from bedrock_chat.identity.caller import Actor, Caller
 from bedrock_chat.wire.errors import BadRequest
 from bots import access, verbs
 from bots.models import Bot, BotGrant, Grantee, Scope
@@ -55,6 +55,22 @@ def share(bot_id: str, scope: Scope, users: Sequence[str] = (), groups: Sequence
         recording.record(verbs.SHARE, bot_id, actor=actor, fields=changed, values=changed)
 
 
+def forget_person(user_id: str, *, actor: Actor) -> int:
+    """Takes a person who is being erased from the lists of all bots. Returns of how many.
+
+    The entries of the audit do not tell the people before and after: that would write down the person's id once more.
+    """
+    grants = BotGrant.objects.filter(kind=Grantee.USER, grantee=user_id)
+    forgotten = 0
+    for bot_id in list(grants.values_list("bot_id", flat=True)):
+        with transaction.atomic():
+            deleted, _ = grants.filter(bot=bot_id).delete()
+            if deleted:
+                recording.record(verbs.SHARE, bot_id, actor=actor, fields=["users"])
+                forgotten += 1
+    return forgotten
+
+
 def pin(bot_id: str, order: int, *, actor: Caller) -> None:
     """Pins a bot, by Admin. Raises Forbidden, NotFound, and BadRequest for a bot that is not everybody's."""
     with transaction.atomic():
@@ -62,7 +78,7 @@ def pin(bot_id: str, order: int, *, actor: Caller) -> None:
         if bot.scope != Scope.ALL:
             raise BadRequest(f"The bot {bot_id} is not shared with everybody; only such bots are pinned.")
         if bot.pinned_order != order:
-            _set_pinned_order(bot, order, actor=actor)
+            set_pinned_order(bot, order, actor=actor)
 
 
 def unpin(bot_id: str, *, actor: Caller) -> None:
@@ -72,10 +88,11 @@ def unpin(bot_id: str, *, actor: Caller) -> None:
         if bot.scope == Scope.PRIVATE:
             raise BadRequest(f"The bot {bot_id} is private; such bots are not pinned.")
         if bot.pinned_order is not None:
-            _set_pinned_order(bot, None, actor=actor)
+            set_pinned_order(bot, None, actor=actor)
 
 
-def _set_pinned_order(bot: Bot, order: int | None, *, actor: Caller) -> None:
+def set_pinned_order(bot: Bot, order: int | None, *, actor: Actor) -> None:
+    """Pins a locked bot, or unpins it, whoever may do so."""
     change = Change(bot.pinned_order, order)
     bot.pinned_order = order
     bot.save(update_fields=["pinned_order"])

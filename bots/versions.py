@@ -10,6 +10,7 @@ from django.db.models import QuerySet
 from bedrock_chat.audit import recording
 from bedrock_chat.audit.verbs import Verb
 from bedrock_chat.database.connections import database_now
+from bedrock_chat.identity import users
 from bedrock_chat.identity.caller import Caller
 from bots import access, content, syncing
 from bots.content import Content
@@ -54,7 +55,9 @@ def save(
 
 
 def add(bot: Bot, kept: Content, changed: Sequence[str], now: datetime, *, actor: Caller) -> None:
-    """Keeps a content as the version that the bot's row has the number of."""
+    """Keeps a content as the version that the bot's row has the number of. Raises Forbidden for an erased caller."""
+    if not access.owns(actor, bot):  # an owner's row is held by the bot's
+        users.hold(actor)
     version = BotVersion(
         bot=bot, number=bot.version, author_id=access.person(actor), changed=list(changed), created_at=now
     )

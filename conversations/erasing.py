@@ -3,18 +3,21 @@
 import time
 from collections.abc import Iterator
 
-from django.db.models import F
+from django.db.models import Exists, F, OuterRef
 
 from bedrock_chat.database.connections import database_now
+from bedrock_chat.identity.caller import Actor
 from bedrock_chat.search import index
+from bots.models import Bot
 from conversations import deleting
 from conversations.models import Conversation, Message
 from conversations.turn import leases
 
 LOOK_SECONDS = 0.2
+BATCH = 200
 
 
-def prepare(user_id: str) -> Iterator[str]:
+def prepare(user_id: str, *, actor: Actor) -> Iterator[str]:
     """Stops the user's turns and waits for them, then deletes the user's conversations. Yields sentences on progress.
 
     Because of the wait, no turn writes ledger rows under the user's name afterwards.
@@ -23,15 +26,31 @@ def prepare(user_id: str) -> Iterator[str]:
     yield f"{stopped} running turns were stopped."
     for deleted in deleting.delete_in_batches(Conversation.objects.filter(user_id=user_id)):
         yield f"{deleted} conversations are deleted."
+    forgotten = _forget_instructions()
+    yield f"{forgotten} conversations forget the instruction of a bot that is gone."
     index.compact()
     yield "The index of searches is compacted."
 
 
-def finish(user_id: str) -> Iterator[str]:
-    """Deletes the conversations that were begun since by requests that were still under way."""
+def finish(user_id: str, *, actor: Actor) -> Iterator[str]:
+    """Deletes what was begun since by requests that were still under way, with their bots as well."""
     rows = Conversation.objects.filter(user_id=user_id)
     deleting.delete_rows(list(rows.select_for_update().values_list("pk", flat=True)))
+    _forget_instructions()
     yield from ()
+
+
+def _forget_instructions() -> int:
+    """Empties the instructions that conversations have taken over from bots that are gone. Returns how many.
+
+    No turn sends them any more. Those of the user's bots are among them: their bots are deleted before.
+    """
+    gone = ~Exists(Bot.objects.filter(pk=OuterRef("bot_id")))
+    rows = Conversation.objects.filter(gone, bot_id__isnull=False).exclude(instruction="")
+    forgotten = 0
+    while keys := list(rows.values_list("pk", flat=True)[:BATCH]):
+        forgotten += Conversation.objects.filter(pk__in=keys).update(instruction="")
+    return forgotten
 
 
 def _stop_turns(user_id: str) -> int:

@@ -122,3 +122,39 @@ def test_the_readmes_program_runs(server: LiveServer, token: str) -> None:
         [sys.executable, "-c", source], env=environment, capture_output=True, text=True, timeout=60, check=False
     )
     assert done.stdout.splitlines() == ["Echo: Hello!", "Echo: And again."], done.stderr
+
+
+def commands_of(text: str) -> list[tuple[str, str]]:
+    """The commands of a page's console blocks, each with the output that the page shows."""
+    lines = [line for block in re.findall(r"```console\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
+    commands: list[tuple[str, str]] = []
+    for line in lines:
+        if line.startswith("$ "):
+            commands.append((line.removeprefix("$ "), ""))
+        else:
+            command, shown = commands.pop()
+            commands.append((command, shown + line))
+    return commands
+
+
+def test_the_commands_about_bots_answer_what_the_page_shows(server: LiveServer) -> None:
+    """They run in one shell, one after the other. `…` stands for anything."""
+    commands = commands_of((ROOT / "docs" / "BOTS.md").read_text())
+    assert len(commands) > 20
+    end = "-- end of output --"
+    script = "\n".join(f"{command}\necho '{end}'" for command, _ in commands)
+    script = script.replace("http://localhost:8000", server.url).replace(".venv/bin/python", sys.executable)
+    done = subprocess.run(
+        ["bash", "-c", script],
+        cwd=ROOT,
+        env=server.environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.stderr == ""
+    for (command, shown), output in zip(commands, done.stdout.split(end), strict=False):
+        pattern = ".*".join(map(re.escape, shown.split("…")))
+        assert re.fullmatch(pattern, output.strip(), re.DOTALL), (command, output)
+    assert done.stdout.count(end) == len(commands)

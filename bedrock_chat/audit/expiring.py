@@ -6,9 +6,10 @@ from datetime import timedelta
 from django.db import connection, transaction
 
 from bedrock_chat.audit.models import AuditEntry
-from bedrock_chat.audit.recording import Actor, record
+from bedrock_chat.audit.recording import record
 from bedrock_chat.audit.verbs import EXPIRE_AUDIT
 from bedrock_chat.database.connections import database_now, truncate_log, yield_sqlite_lock
+from bedrock_chat.identity.caller import Actor
 
 AT_A_TIME = 500
 

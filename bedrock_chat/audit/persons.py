@@ -9,6 +9,7 @@ from django.forms.models import model_to_dict
 
 from bedrock_chat.audit.models import ActorKind, AuditEntry
 from bedrock_chat.audit.verbs import kept_id
+from bedrock_chat.identity.caller import Actor
 
 CHUNK = 200
 
@@ -30,11 +31,11 @@ def export(user_id: str, folder: Path) -> Iterator[str]:
     yield f"{written} entries of the audit"
 
 
-def prepare_erasing(user_id: str) -> Iterator[str]:
+def prepare_erasing(user_id: str, *, actor: Actor) -> Iterator[str]:
     """Does nothing: the entries stay."""
     yield from ()
 
 
-def finish_erasing(user_id: str) -> Iterator[str]:
+def finish_erasing(user_id: str, *, actor: Actor) -> Iterator[str]:
     """Says how many entries stay. They hold ids, and no name or text."""
     yield f"{entries_of(user_id).count()} entries of the audit stay until they expire."

@@ -10,7 +10,7 @@ from django.db import connection
 from bedrock_chat.audit.models import ActorKind, AuditEntry
 from bedrock_chat.audit.verbs import Check, UnfitForAudit, Verb, check_name, kept_id
 from bedrock_chat.database.compiled_sql import NOW, Batch
-from bedrock_chat.identity.caller import Caller
+from bedrock_chat.identity.caller import Actor, Caller, Program
 from bedrock_chat.identity.origin import NOWHERE
 
 NO_VALUES: Mapping[str, Any] = MappingProxyType({})
@@ -18,28 +18,6 @@ NO_VALUES: Mapping[str, Any] = MappingProxyType({})
 
 class NoTransaction(RuntimeError):
     """An entry was to be recorded outside the transaction of its write."""
-
-
-@dataclass(frozen=True, slots=True)
-class Program:
-    """What acts where no person does: a command (`erase_user`), or a job of some kind.
-
-    A job that goes on with what a person began makes a Caller again, of the user's id in its payload.
-    """
-
-    kind: ActorKind
-    name: str
-
-    @classmethod
-    def command(cls, name: str) -> "Program":
-        return cls(ActorKind.COMMAND, name)
-
-    @classmethod
-    def job(cls, kind: str) -> "Program":
-        return cls(ActorKind.JOB, kind)
-
-
-Actor = Caller | Program
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +72,7 @@ def record(
 
 def _kind_and_id(actor: Actor) -> tuple[ActorKind, str]:
     if isinstance(actor, Program):
-        return actor.kind, check_name(actor.name)
+        return ActorKind(actor.kind), check_name(actor.name)
     if actor.user_id is None:
         return ActorKind.KEY, kept_id(str(actor.key_id))
     return ActorKind.OPERATOR if actor.is_operator else ActorKind.USER, kept_id(actor.user_id)

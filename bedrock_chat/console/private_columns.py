@@ -33,14 +33,14 @@ def is_private(column: models.Field) -> bool:
 
 
 def uses(page: ModelAdmin) -> list[str]:
-    """`option: path` of every private column that a page or an inline of it uses, and that it does not declare open."""
+    """`option: path` of every private column that a page or an inline uses, and does not declare open itself."""
     inlines = [inline(page.model, page.admin_site) for inline in page.inlines]
     return [
         f"{option}: {path}"
         for part in (page, *inlines)
         for option, path in _paths(part)
         if any(is_private(column) for column in _columns(part.model, path))
-        and path not in getattr(page, "open_columns", ())
+        and path not in getattr(part, "open_columns", ())
     ]
 
 

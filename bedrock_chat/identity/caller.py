@@ -1,6 +1,7 @@
-"""Who makes a request: a user, or a key of a publication."""
+"""Who acts: a user, a key of a publication, or a program."""
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from django.http import HttpRequest
 from rest_framework.request import Request
@@ -41,6 +42,28 @@ class Caller:
     def is_in(self, group: str) -> bool:
         """Membership as the contract counts it: Admin implies every group."""
         return group in self.groups or ADMIN in self.groups
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What acts where no person does: a command (`erase_user`), or a job of some kind.
+
+    A job that goes on with what a person began makes a Caller again, of the user's id in its payload.
+    """
+
+    kind: Literal["command", "job"]
+    name: str
+
+    @classmethod
+    def command(cls, name: str) -> "Program":
+        return cls("command", name)
+
+    @classmethod
+    def job(cls, kind: str) -> "Program":
+        return cls("job", kind)
+
+
+Actor = Caller | Program
 
 
 def caller_of(request: Request) -> Caller:

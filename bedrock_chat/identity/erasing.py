@@ -5,35 +5,43 @@ The kernel knows only the user's row. Each app registers its part in `apps.ready
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 from django.db import transaction
 
 from bedrock_chat.database.connections import truncate_log
+from bedrock_chat.identity.caller import Actor
 from bedrock_chat.identity.models import User
 from bedrock_chat.wire.errors import NotFound
 
 
+class Step(Protocol):
+    """Erases something of a user, and yields a sentence for each thing done. `actor`, for the audit, is who erases."""
+
+    def __call__(self, user_id: str, *, actor: Actor) -> Iterator[str]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What one app erases of a user. Both functions take the user's id, and yield a sentence for each thing done.
+    """What one app erases of a user.
 
     `prepare` does the slow work, in as many transactions as it likes. `finish` runs inside the last transaction, with
     the user's row locked. Requests under way may have written something after `prepare`; now they no longer can.
     """
 
-    prepare: Callable[[str], Iterator[str]]
-    finish: Callable[[str], Iterator[str]]
+    prepare: Step
+    finish: Step
 
 
 _parts: dict[str, Part] = {}
 
 
-def register(app: str, *, prepare: Callable[[str], Iterator[str]], finish: Callable[[str], Iterator[str]]) -> None:
+def register(app: str, *, prepare: Step, finish: Step) -> None:
     """Adds an app's part. Parts run in the order of registration."""
     _parts[app] = Part(prepare, finish)
 
 
-def erase(user_id: str, *, on_finish: Callable[[], None] | None = None) -> Iterator[str]:
+def erase(user_id: str, *, on_finish: Callable[[], None] | None = None, actor: Actor) -> Iterator[str]:
     """Erases a user; yields a sentence for each step as it is done. Raises NotFound.
 
     `on_finish` runs at the end of the last transaction: it records who erased them.
@@ -50,10 +58,10 @@ def erase(user_id: str, *, on_finish: Callable[[], None] | None = None) -> Itera
         raise NotFound(f"No user found with id: {user_id}")
     yield "Suspended."
     for part in _parts.values():
-        yield from part.prepare(user_id)
+        yield from part.prepare(user_id, actor=actor)
     with transaction.atomic():
         list(User.objects.select_for_update().filter(pk=user_id).values_list("pk"))
-        sentences = [sentence for part in _parts.values() for sentence in part.finish(user_id)]
+        sentences = [sentence for part in _parts.values() for sentence in part.finish(user_id, actor=actor)]
         User.objects.filter(pk=user_id).delete()
         if on_finish:
             on_finish()

@@ -23,6 +23,16 @@ def user_of(claims: Claims) -> User:
     return user
 
 
+def hold(actor: Caller) -> None:
+    """Locks the caller's row until the transaction ends, so that they are not erased meanwhile.
+
+    For who stores the caller's id where no foreign key holds it. Raises Forbidden if the caller was erased.
+    """
+    row = User.objects.select_for_update(no_key=True).filter(pk=actor.user_id)
+    if not list(row.values_list("pk")):
+        raise Forbidden("Your account is gone.")
+
+
 def refuse_erased(actor: Caller) -> None:
     """For who got an IntegrityError: raises Forbidden if the caller was erased meanwhile."""
     if actor.user_id is not None and not User.objects.filter(pk=actor.user_id).exists():

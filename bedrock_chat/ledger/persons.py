@@ -6,6 +6,7 @@ from pathlib import Path
 
 from django.forms.models import model_to_dict
 
+from bedrock_chat.identity.caller import Actor
 from bedrock_chat.ledger.models import ModelCall
 from bedrock_chat.ledger.recording import erased_id
 
@@ -25,12 +26,12 @@ def export(user_id: str, folder: Path) -> Iterator[str]:
     yield f"{written} calls to models"
 
 
-def prepare_erasing(user_id: str) -> Iterator[str]:
+def prepare_erasing(user_id: str, *, actor: Actor) -> Iterator[str]:
     """Does nothing: `finish_erasing` needs one statement for all rows."""
     yield from ()
 
 
-def finish_erasing(user_id: str) -> Iterator[str]:
+def finish_erasing(user_id: str, *, actor: Actor) -> Iterator[str]:
     """Puts an id that names nobody in place of the user's. The rows stay, so the sums stay right."""
     nameless = erased_id()
     kept = ModelCall.objects.filter(user_id=user_id).update(user_id=nameless, payer_id=nameless)

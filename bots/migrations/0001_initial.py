@@ -34,7 +34,7 @@ class Migration(migrations.Migration):
                 ('encrypted_secrets', models.TextField(blank=True, default='')),
                 ('id', bedrock_chat.database.fields.CodePointCharField(max_length=64, primary_key=True, serialize=False)),
                 ('version', models.PositiveIntegerField(default=1)),
-                ('scope', models.CharField(choices=[('private', 'Private'), ('partial', 'Partial'), ('all', 'All')], default='private', max_length=7)),
+                ('scope', models.CharField(choices=[('private', 'Private'), ('partial', 'Partial'), ('all', 'Everybody')], default='private', max_length=7)),
                 ('pinned_order', models.PositiveSmallIntegerField(blank=True, null=True, verbose_name='pinned')),
                 ('published_at', models.DateTimeField(blank=True, null=True)),
                 ('sync_status', models.CharField(choices=[('QUEUED', 'Queued'), ('RUNNING', 'Running'), ('SUCCEEDED', 'Succeeded'), ('FAILED', 'Failed')], default='SUCCEEDED', max_length=9)),
@@ -48,6 +48,7 @@ class Migration(migrations.Migration):
             name='BotAlias',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('bot_owner_id', models.CharField(help_text='By value: the bot may be gone.', max_length=128)),
                 ('title', models.CharField(max_length=1000)),
                 ('description', models.TextField(blank=True, default='')),
                 ('is_starred', models.BooleanField(default=False, verbose_name='starred')),
@@ -83,7 +84,7 @@ class Migration(migrations.Migration):
                 ('configuration', models.JSONField(help_text='A `configuration.Configuration`.')),
                 ('encrypted_secrets', models.TextField(blank=True, default='')),
                 ('number', models.PositiveIntegerField()),
-                ('author_id', models.CharField(help_text='By value: who made it may be gone.', max_length=128)),
+                ('author_id', models.CharField(help_text='By value: who made it may be gone. Of erased people `erased:…`.', max_length=128)),
                 ('changed', models.JSONField(default=list, help_text='The fields that differ from the version before.')),
                 ('created_at', models.DateTimeField()),
                 ('bot', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='versions', to='bots.bot')),
@@ -129,6 +130,10 @@ class Migration(migrations.Migration):
             model_name='botalias',
             index=models.Index(fields=['bot'], name='aliases_of_a_bot'),
         ),
+        migrations.AddIndex(
+            model_name='botalias',
+            index=models.Index(fields=['bot_owner_id'], name='aliases_by_bot_owner'),
+        ),
         migrations.AddConstraint(
             model_name='botalias',
             constraint=models.UniqueConstraint(fields=('user', 'bot'), name='alias_unique_per_user_and_bot'),
@@ -136,6 +141,10 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='botalias',
             constraint=models.CheckConstraint(condition=models.Q(('bot__isnull', False)), name='alias_names_a_bot'),
+        ),
+        migrations.AddConstraint(
+            model_name='botalias',
+            constraint=models.CheckConstraint(condition=models.Q(('bot_owner_id', ''), _negated=True), name='alias_names_the_bots_owner'),
         ),
         migrations.AddIndex(
             model_name='botgrant',
@@ -148,6 +157,10 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='botgrant',
             constraint=models.CheckConstraint(condition=models.Q(('kind__in', ['user', 'group'])), name='grant_names_a_user_or_a_group'),
+        ),
+        migrations.AddIndex(
+            model_name='botversion',
+            index=models.Index(fields=['author_id'], name='versions_by_author'),
         ),
         migrations.AddConstraint(
             model_name='botversion',

@@ -11,9 +11,9 @@ from django.utils import timezone
 
 from bedrock_chat.audit import verbs
 from bedrock_chat.audit.models import ActorKind, AuditEntry
-from bedrock_chat.audit.recording import Program, record
+from bedrock_chat.audit.recording import record
 from bedrock_chat.database.connections import database_now
-from bedrock_chat.identity.caller import Caller
+from bedrock_chat.identity.caller import Caller, Program
 from bedrock_chat.identity.models import User
 from bedrock_chat.jobs import queue
 from bedrock_chat.jobs.models import Job

@@ -12,10 +12,10 @@ from rest_framework.test import APIClient
 
 from bedrock_chat.audit import expiring, verbs
 from bedrock_chat.audit.models import ActorKind, AuditEntry
-from bedrock_chat.audit.recording import Program, record
+from bedrock_chat.audit.recording import record
 from bedrock_chat.database.connections import database_now
 from bedrock_chat.identity import local
-from bedrock_chat.identity.caller import Caller
+from bedrock_chat.identity.caller import Caller, Program
 from bedrock_chat.identity.models import User
 from tests.traces import anything_of
 

@@ -8,11 +8,11 @@ from django.test.utils import CaptureQueriesContext
 
 from bedrock_chat.audit import verbs
 from bedrock_chat.audit.models import ActorKind, AppendOnly, AuditEntry
-from bedrock_chat.audit.recording import Change, NoTransaction, Program, record
+from bedrock_chat.audit.recording import Change, NoTransaction, record
 from bedrock_chat.audit.verbs import UnfitForAudit, Verb
 from bedrock_chat.database.compiled_sql import Batch
 from bedrock_chat.database.connections import database_now
-from bedrock_chat.identity.caller import Caller
+from bedrock_chat.identity.caller import Caller, Program
 from bedrock_chat.identity.models import User
 from bedrock_chat.identity.origin import Origin
 

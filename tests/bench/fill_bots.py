@@ -38,6 +38,7 @@ def main() -> None:
             BotAlias(
                 user=user,
                 bot_id=f"bench-{number}",
+                bot_owner_id=owner.pk,
                 created_at=now,
                 last_used_at=now - timedelta(minutes=number),
                 **texts[number],

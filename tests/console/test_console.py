@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page
 
+from tests.bots.bot import firecrawl, payload
 from tests.console.conftest import MARKS, OpenPage, violations
 from tests.emulator import Emulator
 from tests.live import LiveServer
@@ -17,6 +18,7 @@ PAGES = [
     "bedrock_chat/job/",
     "bedrock_chat/worker/",
     "conversations/conversation/",
+    "bots/bot/",
     "password_change/",
     "bedrock_chat/modelcall/",
 ]
@@ -41,6 +43,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
         token = server.manage("issue_token", "alice")
         message = {"content": [{"contentType": "text", "body": "a private word"}], "model": "claude-v4.5-sonnet"}
         assert server.call("POST", "/conversation", {"conversationId": "c1", "message": message}, token=token)[0] == 200
+        maker = server.manage("issue_token", "alice", "--group", "CreatingBotAllowed")
+        bot = payload("b1", instruction="Line one.\nLine two.", agent=firecrawl("fc-a-private-word"))
+        assert server.call("POST", "/bot", bot, token=maker)[0] == 200
         yield server
 
 
@@ -73,6 +78,17 @@ def test_what_was_said_is_not_in_a_conversations_page(page: Page, server: LiveSe
     assert "c1" in page.content()
     assert "private word" not in page.content()
     assert violations(page) == []
+
+
+def test_a_bots_page_shows_all_but_its_secrets(page: Page, server: LiveServer, tmp_path: Path) -> None:
+    sign_in(page, server)
+    page.goto(f"{server.url}/console/bots/bot/b1/change/")
+    shown = page.locator("#content, main").first.inner_text()
+    assert "Line one.\nLine two." in shown
+    assert '"search_engine": "firecrawl"' in shown
+    assert "private-word" not in page.content()
+    assert violations(page) == []
+    page.screenshot(path=pictures(tmp_path) / "bot.png", full_page=True)
 
 
 def test_a_wrong_password_and_a_token_stay_outside(page: Page, server: LiveServer) -> None:

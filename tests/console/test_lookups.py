@@ -17,11 +17,13 @@ from django.test import Client, RequestFactory
 
 from bedrock_chat.audit import verbs
 from bedrock_chat.audit.models import AuditEntry
-from bedrock_chat.audit.recording import Program, record
+from bedrock_chat.audit.recording import record
+from bedrock_chat.identity.caller import Program
 from bedrock_chat.identity.models import User
 from bedrock_chat.jobs.models import Job, State, Worker
 from bedrock_chat.ledger.models import ModelCall, Purpose
 from bedrock_chat.wire.errors import BadRequest
+from bots.models import Bot
 from conversations.models import Conversation
 from tests import build
 from tests.console.operators import make_operator, make_viewer
@@ -36,6 +38,7 @@ OWN_FILTERS = {
         *("purpose__exact", "purpose__isnull", "model", "model__isnull", "fault", "fault__isnull"),
         *("estimated__exact", "estimated__isnull", "created_at__year", "created_at__month", "created_at__day"),
     },
+    Bot: {"scope__exact", "scope__isnull", "pinned", "published", "sync_status__exact", "sync_status__isnull"},
     Conversation: {"model", "model__isnull"},
     AuditEntry: {"verb", "target", "days", "actor_kind__exact", "actor_kind__isnull"},
 }
@@ -154,6 +157,8 @@ GUESSES = [
     ("conversations/conversation", "messages__content__icontains=private", "messages__content__icontains=x"),
     ("conversations/conversation", "user__password__startswith=!", "user__password__startswith=x"),
     ("conversations/conversation", "feedback__isnull=1", "feedback__isnull=0"),
+    ("bots/bot", "encrypted_secrets__startswith=g", "encrypted_secrets__startswith=x"),
+    ("bots/bot", "versions__encrypted_secrets__contains=g", "versions__encrypted_secrets__contains=x"),
     ("bedrock_chat/job", "payload__has_key=x", "payload__has_key=y"),
 ]
 

@@ -22,13 +22,26 @@ class Cost:
     lock: float
 
 
-def allowed(size: int) -> Cost:
-    """What a request of a signed-in user may cost, by its size in bytes, on an idle core."""
+USUAL = 0.12
+"""Seconds of CPU that `slowness` takes on the machine that the bounds were found on."""
+
+
+def slowness() -> float:
+    """How much slower than that machine this one is just now, which shares its cores and caches; at least 1."""
+    before = time.process_time()
+    total = 0
+    for number in range(1_000_000):
+        total += number % 7
+    return max(1.0, (time.process_time() - before) / USUAL)
+
+
+def allowed(size: int, slower: float) -> Cost:
+    """What a request of a signed-in user may cost, by its size in bytes, on a core that is so many times slower."""
     megabytes = size / MEGABYTE
     return Cost(
-        cpu=0.5 + 0.025 * megabytes,
+        cpu=(0.5 + 0.025 * megabytes) * slower,
         memory=64 * MEGABYTE + 4 * size,
-        lock=0.2 if megabytes <= 32 else 0.2 + 0.006 * (megabytes - 32),
+        lock=(0.2 if megabytes <= 32 else 0.2 + 0.006 * (megabytes - 32)) * slower,
     )
 
 

@@ -13,12 +13,17 @@ from drf_spectacular.generators import SchemaGenerator
 from tests.hostile import bodies
 from tests.hostile.bodies import Attack
 
+NAMED = {"{conversation_id}": "c1", "{message_id}": "q1", "{bot_id}": "b1", "{version}": "1"}
+"""Parameters of paths, each with a value."""
+
 
 def attacks(size: int) -> Iterator[Attack]:
     """Attacks on every route of the OpenAPI document that takes a body."""
     hostile = list(bodies.values(size))
     for method, path, schema in _routes():
-        where = path.replace("{conversation_id}", "c1").replace("{message_id}", "q1")
+        where = path
+        for name, value in NAMED.items():
+            where = where.replace(name, value)
         assert "{" not in where, f"Name a value for the parameters of {path} here."
         for name, body in bodies.whole(size):
             yield Attack(f"{method} {path}: {name}", method, where, body)
@@ -28,23 +33,34 @@ def attacks(size: int) -> Iterator[Attack]:
 
 
 def _routes() -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Method, path and body schema of the routes that take a body."""
+    """Method, path and body schema of the routes that take a body, once for each shape that the body may have."""
     document: dict[str, Any] = SchemaGenerator().get_schema(request=None, public=True)
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             content = operation.get("requestBody", {}).get("content", {})
             if content:
-                reference: str = content["application/json"]["schema"]["$ref"]
-                yield method.upper(), path, _resolved(document, reference)
+                whole = _dereferenced(document, content["application/json"]["schema"])
+                for shape in whole.get("oneOf", [whole]):
+                    yield method.upper(), path, _resolved(document, shape)
 
 
-def _resolved(document: dict[str, Any], reference: str) -> dict[str, Any]:
-    """The schema of that name, with the schemas of its properties in their places, one level deep."""
-    schema: dict[str, Any] = copy.deepcopy(document["components"]["schemas"][reference.rpartition("/")[2]])
-    for name, inner in schema.get("properties", {}).items():
-        if "$ref" in inner:
-            schema["properties"][name] = _resolved(document, inner["$ref"])
-    return schema
+def _dereferenced(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema that a reference names, alone or as the one of `allOf`; any other schema as it is."""
+    inner = schema["allOf"][0] if len(schema.get("allOf", ())) == 1 else schema
+    if "$ref" not in inner:
+        return inner
+    named: dict[str, Any] = document["components"]["schemas"][inner["$ref"].rpartition("/")[2]]
+    return named
+
+
+def _resolved(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema with those of its properties in their places. Of several shapes a property gets the first."""
+    resolved = copy.deepcopy(_dereferenced(document, schema))
+    if "oneOf" in resolved:
+        return _resolved(document, resolved["oneOf"][0])
+    for name, inner in resolved.get("properties", {}).items():
+        resolved["properties"][name] = _resolved(document, inner)
+    return resolved
 
 
 VALID: dict[str, Any] = {"content": [{"contentType": "text", "body": "hello"}], "botId": "nowhere"}

@@ -15,7 +15,7 @@ from rest_framework.test import APIClient
 from bedrock_chat.blobs.models import BlobReference
 from bedrock_chat.database.connections import release_connection
 from bedrock_chat.identity import erasing, local
-from bedrock_chat.identity.caller import Caller
+from bedrock_chat.identity.caller import Caller, Program
 from bedrock_chat.identity.models import User
 from bedrock_chat.ledger.models import ModelCall
 from bedrock_chat.wire.errors import Forbidden, NotFound
@@ -32,6 +32,7 @@ from tests.traces import anything_of
 pytestmark = [pytest.mark.both, pytest.mark.django_db(transaction=True)]
 ClientOf = Callable[..., APIClient]
 WORD = "Rumpelstilzchen"
+COMMAND = Program.command("erase_user")
 
 
 def erase(name: str) -> str:
@@ -102,7 +103,7 @@ def late_turn(user: User, png: str) -> Generator[TurnEvent, None, None]:
 def test_a_turn_that_begins_while_its_user_is_erased_leaves_nothing(emulator: Emulator, png: str, step: str) -> None:
     alice = local.local_user("alice")
     late = late_turn(alice, png)
-    for sentence in erasing.erase(alice.pk):
+    for sentence in erasing.erase(alice.pk, actor=COMMAND):
         if sentence == step:
             next(late)  # the question is stored
             Message.objects.update(lease_expires_at=F("created_at"))  # nobody waits for a turn that stands still
@@ -116,7 +117,7 @@ def test_a_turn_that_begins_while_its_user_is_erased_leaves_nothing(emulator: Em
 def test_a_turn_that_begins_when_its_user_is_gone_is_refused(emulator: Emulator, png: str) -> None:
     alice = local.local_user("alice")
     late = late_turn(alice, png)
-    list(erasing.erase(alice.pk))
+    list(erasing.erase(alice.pk, actor=COMMAND))
     with pytest.raises(Forbidden, match="gone"):
         next(late)
     assert anything_of(alice.pk) == anything_of(WORD) == []
@@ -132,7 +133,7 @@ def test_a_title_that_is_proposed_meanwhile_names_nobody(client_of: ClientOf, em
 
     def erase_when_asked() -> None:
         wait_for(lambda: len(emulator.requests()) == 1)
-        list(erasing.erase(sub))
+        list(erasing.erase(sub, actor=COMMAND))
 
     proposal, _ = at_once(lambda: alice.get("/conversation/c1/proposed-title"), erase_when_asked)
     assert proposal.status_code == 200
@@ -175,7 +176,7 @@ def test_it_may_be_repeated_after_it_was_cut_short(
 
 def test_every_table_with_a_persons_id_is_thought_of() -> None:
     """A new column must be erased or renamed too; add it here once that is done."""
-    pattern = re.compile(r"^(user|user_id|payer_id|owner.*)$")
+    pattern = re.compile(r"^(user|user_id|payer_id|.*owner.*|author.*|grantee)$")
     columns = {
         f"{model._meta.label}.{field.name}"
         for model in apps.get_models()
@@ -186,6 +187,11 @@ def test_every_table_with_a_persons_id_is_thought_of() -> None:
     assert columns == {
         "bedrock_chat.BlobReference.owner_kind",  # an owner is a conversation, which goes
         "bedrock_chat.BlobReference.owner_id",
+        "bots.Bot.owner",
+        "bots.BotAlias.user",
+        "bots.BotAlias.bot_owner_id",
+        "bots.BotGrant.grantee",
+        "bots.BotVersion.author_id",
         "conversations.Conversation.user",
         "bedrock_chat.ModelCall.user_id",
         "bedrock_chat.ModelCall.payer_id",

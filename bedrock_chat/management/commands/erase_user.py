@@ -6,8 +6,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from bedrock_chat.audit import verbs
-from bedrock_chat.audit.recording import Program, record
+from bedrock_chat.audit.recording import record
 from bedrock_chat.identity import erasing
+from bedrock_chat.identity.caller import Program
 from bedrock_chat.wire.errors import NotFound
 
 
@@ -22,11 +23,13 @@ class Command(BaseCommand):
         if not yes and input(f"This cannot be undone. Type {sub} to erase them: ") != sub:
             raise CommandError("Nothing was done.")
 
+        actor = Program.command("erase_user")
+
         def record_it() -> None:
-            record(verbs.ERASE_USER, sub, actor=Program.command("erase_user"))
+            record(verbs.ERASE_USER, sub, actor=actor)
 
         try:
-            for step in erasing.erase(sub, on_finish=record_it):
+            for step in erasing.erase(sub, on_finish=record_it, actor=actor):
                 self.stdout.write(step)
         except NotFound as error:
             raise CommandError(str(error.detail)) from None

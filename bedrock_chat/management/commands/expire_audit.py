@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from bedrock_chat.audit import expiring
-from bedrock_chat.audit.recording import Program
+from bedrock_chat.identity.caller import Program
 
 MOST_DAYS = 36_500
 

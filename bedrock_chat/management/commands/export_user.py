@@ -8,8 +8,9 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 
 from bedrock_chat.audit import verbs
-from bedrock_chat.audit.recording import Program, record
+from bedrock_chat.audit.recording import record
 from bedrock_chat.identity import exporting
+from bedrock_chat.identity.caller import Program
 from bedrock_chat.wire.errors import NotFound
 
 

@@ -6,8 +6,9 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import OperationalError, ProgrammingError, transaction
 
 from bedrock_chat.audit import verbs
-from bedrock_chat.audit.recording import Program, record
+from bedrock_chat.audit.recording import record
 from bedrock_chat.identity import local
+from bedrock_chat.identity.caller import Program
 
 
 class Command(BaseCommand):

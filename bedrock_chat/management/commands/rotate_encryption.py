@@ -7,10 +7,11 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 
 from bedrock_chat.audit import verbs
-from bedrock_chat.audit.recording import Program, record
+from bedrock_chat.audit.recording import record
 from bedrock_chat.database.connections import yield_sqlite_lock
 from bedrock_chat.encryption import keys, rotating
 from bedrock_chat.encryption.errors import EncryptionError
+from bedrock_chat.identity.caller import Program
 
 
 class Command(BaseCommand):

@@ -1,0 +1,163 @@
+"""Console pages of bots: operators manage bots, so they read all of one but its secrets.
+
+Which person uses which bot is on no page; the page of a bot counts them.
+"""
+
+import json
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Count, Max, Q, QuerySet, Sum
+from django.http import HttpRequest
+from django.template.defaultfilters import linebreaksbr
+from django.utils.html import format_html
+from django.utils.text import Truncator
+
+from bedrock_chat.console.site import ReadOnlyAdmin, ReadOnlyRows
+from bots.models import Bot, BotAlias, BotGrant, BotVersion
+
+LONGEST_SHOWN_TITLE = 80
+
+
+class _SetFilter(admin.SimpleListFilter):
+    """Filters by whether a column has a value."""
+
+    column: str
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("yes", "Yes"), ("no", "No")]
+
+    def queryset(self, request: HttpRequest, rows: QuerySet[Bot]) -> QuerySet[Bot]:
+        if self.value() not in ("yes", "no"):
+            return rows
+        return rows.filter(**{f"{self.column}__isnull": self.value() == "no"})
+
+
+class PinnedFilter(_SetFilter):
+    title = parameter_name = "pinned"
+    column = "pinned_order"
+
+
+class PublishedFilter(_SetFilter):
+    title = parameter_name = "published"
+    column = "published_at"
+
+
+class VersionRows(ReadOnlyRows):
+    """Who changed what, and when. What a version holds, its bot's owner and Admin read over the API."""
+
+    model = BotVersion
+    verbose_name_plural = "versions that are kept"
+    fields = ["number", "author_id", "fields_changed", "created_at"]
+    readonly_fields = ["fields_changed"]
+    ordering = ["-number"]
+    open_columns = frozenset({"changed"})  # names of fields
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[BotVersion]:
+        rows: QuerySet[BotVersion] = super().get_queryset(request)
+        return rows.only("bot_id", "number", "author_id", "changed", "created_at")
+
+    @admin.display(description="changed", ordering="changed")
+    def fields_changed(self, row: BotVersion) -> str:
+        return ", ".join(row.changed)
+
+
+class GrantRows(ReadOnlyRows):
+    model = BotGrant
+    verbose_name_plural = "shared with (while the scope is partial)"
+    fields = ["kind", "grantee"]
+    ordering = ["pk"]
+
+
+@admin.register(Bot)
+class BotAdmin(ReadOnlyAdmin):
+    list_display = [
+        "id",
+        "shown_title",
+        "owner",
+        "scope",
+        "version",
+        "pinned_order",
+        "published_at",
+        "sync_status",
+        "created_at",
+    ]
+    list_filter = ["scope", PinnedFilter, PublishedFilter, "sync_status"]
+    list_select_related = ["owner"]
+    search_fields = ["id__exact", "owner__id__exact", "owner__username__exact"]
+    search_help_text = "The id of a bot, or the id or name of an owner."
+    ordering = ["-created_at", "pk"]
+    open_columns = frozenset({"title", "description", "instruction", "configuration", "sync_status_reason"})
+    fieldsets = [
+        (
+            None,
+            {
+                "fields": [
+                    "id",
+                    "owner",
+                    "title",
+                    "description",
+                    "scope",
+                    "pinned_order",
+                    "published_at",
+                    "sync_status",
+                    "sync_status_reason",
+                    "created_at",
+                    "updated_at",
+                ]
+            },
+        ),
+        ("Use", {"fields": ["people", "stars", "uses", "last_used"]}),
+        ("Content", {"fields": ["version", "shown_instruction", "shown_configuration"]}),
+    ]
+    readonly_fields = ["people", "stars", "uses", "last_used", "shown_instruction", "shown_configuration"]
+    inlines = [GrantRows, VersionRows]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Bot]:
+        """Without what no list shows. The page of one bot reads it when it comes to it."""
+        rows: QuerySet[Bot] = super().get_queryset(request)
+        return rows.defer("description", "instruction", "configuration", "encrypted_secrets")
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Bot | None:
+        bot: Bot | None = super().get_object(request, object_id, from_field)
+        if bot is not None:
+            used = Q(last_used_at__isnull=False)
+            bot.use = BotAlias.objects.filter(bot=bot).aggregate(  # type: ignore[attr-defined]  # for this page
+                people=Count("pk", filter=used),
+                stars=Count("pk", filter=Q(is_starred=True)),
+                uses=Sum("uses", default=0),
+                last_used=Max("last_used_at"),
+            )
+        return bot
+
+    @admin.display(description="title", ordering="title")
+    def shown_title(self, row: Bot) -> str:
+        return Truncator(row.title).chars(LONGEST_SHOWN_TITLE)
+
+    @admin.display(description="instruction", ordering="instruction")
+    def shown_instruction(self, row: Bot) -> str:
+        return linebreaksbr(row.instruction)
+
+    @admin.display(description="configuration", ordering="configuration")
+    def shown_configuration(self, row: Bot) -> str:
+        shown = json.dumps(row.configuration, ensure_ascii=False, indent=2)
+        return format_html('<pre class="overflow-x-auto" tabindex="0">{}</pre>', shown)
+
+    @admin.display(description="people among whose recently used bots it is")
+    def people(self, row: Bot) -> Any:
+        return self._use(row, "people")
+
+    @admin.display(description="people who starred it")
+    def stars(self, row: Bot) -> Any:
+        return self._use(row, "stars")
+
+    @admin.display(description="questions")
+    def uses(self, row: Bot) -> Any:
+        return self._use(row, "uses")
+
+    @admin.display(description="last question")
+    def last_used(self, row: Bot) -> Any:
+        return self._use(row, "last_used")
+
+    def _use(self, row: Bot, name: str) -> Any:
+        return row.use[name]  # type: ignore[attr-defined]

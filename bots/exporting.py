@@ -1,0 +1,81 @@
+"""Exports a person's bots as files that they can take away (`bedrock_chat/identity/exporting.py`).
+
+bots.jsonl            one bot of their own a line, whole, in the JSON of `GET /bot/private/{id}`
+bot-versions.jsonl    one version of those bots a line, in the JSON of `GET /bot/{id}/versions/{n}`, without `changes`
+bot-stars.jsonl       what they had to do with a bot, their own or another's: the star, the last use, how many uses
+bot-grants.jsonl      the bots of others that name them among the people they are shared with
+
+Secrets are masks there too.
+"""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+from django.db.models import Model, QuerySet
+
+from bedrock_chat.identity.caller import Caller
+from bedrock_chat.wire.renderers import dumps
+from bots import listing, rendering, sharing
+from bots.models import Bot, BotAlias, BotGrant, BotVersion
+
+CHUNK = 200
+
+Row = TypeVar("Row", bound=Model)
+
+
+def export(user_id: str, folder: Path) -> Iterator[str]:
+    """Writes the user's bots. Yields sentences on progress. Only one version at a time is in memory."""
+    person = Caller(user_id=user_id)
+    yield f"{_write(folder / 'bots.jsonl', _bots(person))} bots"
+    yield f"{_write(folder / 'bot-versions.jsonl', _versions(person))} versions of bots"
+    yield f"{_write(folder / 'bot-stars.jsonl', _stars(person))} bots starred or used"
+    yield f"{_write(folder / 'bot-grants.jsonl', _grants(person))} bots shared by others"
+
+
+def _bots(person: Caller) -> Iterator[dict[str, Any]]:
+    for bot in _one_by_one(Bot.objects.filter(owner=person.user_id).order_by("pk")):
+        yield rendering.bot_output(bot, sharing.people_of(bot), listing.last_use(person, bot))
+
+
+def _versions(person: Caller) -> Iterator[dict[str, Any]]:
+    for version in _one_by_one(BotVersion.objects.filter(bot__owner=person.user_id).order_by("bot_id", "number")):
+        exported = rendering.version_output(version, None)
+        del exported["changes"]
+        yield exported
+
+
+def _stars(person: Caller) -> Iterator[dict[str, Any]]:
+    for alias in BotAlias.objects.filter(user=person.user_id).order_by("bot_id").iterator(chunk_size=CHUNK):
+        last_used_at = alias.last_used_at
+        yield {
+            "botId": alias.bot_id,
+            "title": alias.title,
+            "description": alias.description,
+            "isStarred": alias.is_starred,
+            "lastUsedTime": None if last_used_at is None else rendering.milliseconds(last_used_at),
+            "uses": alias.uses,
+            "createTime": rendering.milliseconds(alias.created_at),
+        }
+
+
+def _grants(person: Caller) -> Iterator[dict[str, Any]]:
+    named = BotGrant.objects.to(person).order_by("bot_id").values_list("bot_id", flat=True)
+    for bot_id in named.iterator(chunk_size=CHUNK):
+        yield {"botId": bot_id}
+
+
+def _one_by_one(rows: QuerySet[Row]) -> Iterator[Row]:
+    """The rows, a query each: they may be large. What is deleted meanwhile is left out."""
+    for key in list(rows.values_list("pk", flat=True)):
+        yield from rows.filter(pk=key)
+
+
+def _write(path: Path, entries: Iterable[dict[str, Any]]) -> int:
+    """Writes a line for each entry. Returns how many."""
+    written = 0
+    with path.open("wb") as lines:
+        for entry in entries:
+            lines.write(dumps(entry) + b"\n")
+            written += 1
+    return written
