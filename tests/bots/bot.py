@@ -3,12 +3,15 @@
 from datetime import datetime
 from typing import Any
 
+from django.db import transaction
 from django.utils import timezone
 from rest_framework.response import Response
 from rest_framework.test import APIClient
 
+from bedrock_chat.database.compiled_sql import Batch
 from bedrock_chat.identity import local
-from bots.models import Bot, BotAlias
+from bedrock_chat.identity.caller import Caller
+from bots import chatting
 
 THRESHOLDS = {
     "hateThreshold": 0,
@@ -76,19 +79,11 @@ def pin(client: APIClient, bot_id: str, order: int | None) -> Response:
 
 
 def use(name: str, bot_id: str, at: datetime | None = None) -> None:
-    """A local person's last turn with a bot, written without asking a model."""
-    bot, now = Bot.objects.get(pk=bot_id), at or timezone.now()
-    BotAlias.objects.update_or_create(
-        user=local.local_user(name),
-        bot=bot,
-        defaults={"title": bot.title, "description": bot.description, "last_used_at": now},
-        create_defaults={
-            "title": bot.title,
-            "description": bot.description,
-            "last_used_at": now,
-            "created_at": now,
-        },
-    )
+    """What a local person's turn writes of a bot, without asking a model. Raises NotFound where it is not theirs."""
+    actor = Caller(user_id=local.local_user(name).pk)
+    bot = chatting.get(bot_id, actor=actor)
+    with transaction.atomic(), Batch() as batch:
+        chatting.note_turn(batch, bot, at or timezone.now(), is_use=True, actor=actor)
 
 
 def read(client: APIClient, bot_id: str) -> dict[str, Any]:

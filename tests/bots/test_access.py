@@ -38,7 +38,7 @@ CALLERS = st.lists(
 
 
 @settings(
-    max_examples=500 if SLOW else 25,
+    max_examples=500 if SLOW else 15,
     derandomize=not SLOW,
     deadline=None,
     database=None,

@@ -91,13 +91,18 @@ EDIT = {
 VISIBILITY = {"targetSharedScope": "partial", "targetAllowedUserIds": ["x", "y"], "targetAllowedGroupIds": ["g"]}
 PUSHED = {"toPinned": True, "order": 7}
 
-quickly = settings(
-    max_examples=500 if SLOW else 40,
-    derandomize=not SLOW,
-    deadline=None,
-    database=None,
-    suppress_health_check=list(HealthCheck),
-)
+
+def examples(number: int) -> settings:
+    """So many examples, and many more with the slow tests."""
+    return settings(
+        max_examples=number * 12 if SLOW else number,
+        derandomize=not SLOW,
+        deadline=None,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+
+
 fresh_ids = (f"bot-{number}" for number in itertools.count())
 
 
@@ -164,7 +169,7 @@ def is_echoed(sent: Any, got: Any) -> bool:
     return bool(sent == got) and isinstance(sent, bool) is isinstance(got, bool)
 
 
-@quickly
+@examples(40)
 @given(sent=changed({"id": "placeholder", **CREATION}))
 def test_any_creation_is_stored_whole_or_refused(alice: APIClient, sent: Any) -> None:
     bot_id = next(fresh_ids)
@@ -177,7 +182,7 @@ def test_any_creation_is_stored_whole_or_refused(alice: APIClient, sent: Any) ->
         assert Bot.objects.count() == before
 
 
-@quickly
+@examples(40)
 @given(sent=changed(EDIT))
 def test_any_edit_is_stored_whole_or_refused(alice: APIClient, sent: Any) -> None:
     if not Bot.objects.exists():
@@ -191,7 +196,7 @@ def test_any_edit_is_stored_whole_or_refused(alice: APIClient, sent: Any) -> Non
         assert read(alice, "b") == before
 
 
-@quickly
+@examples(20)
 @given(sent=changed(VISIBILITY))
 def test_any_visibility_is_stored_whole_or_refused(alice: APIClient, sent: Any) -> None:
     if not Bot.objects.exists():
@@ -210,7 +215,7 @@ def test_any_visibility_is_stored_whole_or_refused(alice: APIClient, sent: Any) 
     assert groups == (list(dict.fromkeys(names["targetAllowedGroupIds"])) if is_partial else [])
 
 
-@quickly
+@examples(20)
 @given(sent=changed(PUSHED))
 def test_any_pin_is_stored_whole_or_refused(alice: APIClient, carol: APIClient, sent: Any) -> None:
     if not Bot.objects.exists():
@@ -226,7 +231,7 @@ def test_any_pin_is_stored_whole_or_refused(alice: APIClient, carol: APIClient, 
         assert order is None
 
 
-@quickly
+@examples(8)
 @given(sent=VALUES, bot_id=st.sampled_from(["nope", "new", "%00", "%ff", "a%2Fb", "..", "%F0%9F%98%80", "x" * 300]))
 def test_no_id_in_an_address_is_a_fault(alice: APIClient, carol: APIClient, sent: Any, bot_id: str) -> None:
     for method, path in (

@@ -15,7 +15,7 @@ from tests.together import at_once
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both]
 
-ROUNDS = 5
+ROUNDS = 3
 """Each with a bot of its own, since two calls need not overlap."""
 
 FIELDS = {"title": "A bot", "instruction": "Be kind."}

@@ -60,25 +60,25 @@ def test_every_combination_of_kind_starred_and_limit(bots: None, bob: APIClient,
             assert ids(response) == (["a2"] if limit else ["a1"]), query
 
 
-@pytest.mark.parametrize(
-    "limit", ["101", "-1", "x", "1.5", "1e1", "+1", " 1", "1_0", "１", "٣", "0x1", "9" * 5000, "null", "²"]
-)
-def test_a_limit_is_a_number_up_to_100(alice: APIClient, limit: str) -> None:
-    for kind in ("private", "mixed"):
+NO_LIMITS = ("101", "-1", "x", "1.5", "1e1", "+1", " 1", "1_0", "１", "٣", "0x1", "9" * 5000, "null", "²")
+
+
+def test_a_limit_is_a_number_up_to_100(alice: APIClient) -> None:
+    for limit, kind in product(NO_LIMITS, ("private", "mixed")):
         response = alice.get("/bot", {"kind": kind, "limit": limit})
-        assert response.status_code == 400
+        assert response.status_code == 400, limit
         assert response.json()["errors"][0].startswith("limit: ")
 
 
-@pytest.mark.parametrize("query", ["kind=", "limit=", "starred=", "limit=0", "unknown=1", "limit=5&limit=6", ""])
-def test_a_query_that_says_nothing_asks_for_ones_own(alice: APIClient, query: str) -> None:
+def test_a_query_that_says_nothing_asks_for_ones_own(alice: APIClient) -> None:
     make(alice, "b")
-    assert ids(alice.get(f"/bot?{query}")) == ["b"]
+    for query in ("kind=", "limit=", "starred=", "limit=0", "unknown=1", "limit=5&limit=6", ""):
+        assert ids(alice.get(f"/bot?{query}")) == ["b"], query
 
 
-@pytest.mark.parametrize("query", ["kind=all", "kind=Mixed", "starred=perhaps", "kind=mixed", "limit=5&limit=x"])
-def test_a_query_that_is_none_is_refused(alice: APIClient, query: str) -> None:
-    assert alice.get(f"/bot?{query}").status_code == 400
+def test_a_query_that_is_none_is_refused(alice: APIClient) -> None:
+    for query in ("kind=all", "kind=Mixed", "starred=perhaps", "kind=mixed", "limit=5&limit=x"):
+        assert alice.get(f"/bot?{query}").status_code == 400, query
 
 
 def test_an_entry_has_what_the_contract_names(alice: APIClient, bob: APIClient) -> None:

@@ -7,7 +7,7 @@ from rest_framework.test import APIClient
 
 from tests.bots.bot import KNOWLEDGE, THRESHOLDS, body, edit, firecrawl, make, payload, read, refused
 
-pytestmark = [pytest.mark.django_db, pytest.mark.both]
+pytestmark = pytest.mark.django_db
 
 GUARDRAILS = {"isGuardrailEnabled": True, **THRESHOLDS, "guardrailArn": "", "guardrailVersion": ""}
 BASE: dict[str, Any] = {
@@ -47,6 +47,7 @@ DUCKDUCKGO = {
 # ---- Tools ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.both
 def test_every_kind_of_tool_comes_back_as_it_was_sent(alice: APIClient) -> None:
     tools = [PLAIN, AGENT, DUCKDUCKGO, {**AGENT, "name": "other", "bedrockAgentConfig": None}]
     assert make(alice, "b", agent={"tools": tools})["agent"] == {"tools": tools}
@@ -93,6 +94,7 @@ def test_two_tools_of_one_name_are_refused(untouched: None, alice: APIClient) ->
     assert errors == ["agent.tools.2.name: the bot has another tool with this name."]
 
 
+@pytest.mark.both
 def test_each_of_many_secrets_is_its_tools_own(alice: APIClient) -> None:
     def agent(*keys: str) -> dict[str, Any]:
         return {"tools": [firecrawl(key, name=f"search {n}")["tools"][0] for n, key in enumerate(keys)]}
@@ -112,6 +114,7 @@ def test_each_of_many_secrets_is_its_tools_own(alice: APIClient) -> None:
 # ---- Knowledge ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.both
 def test_addresses_come_back_as_they_were_sent(alice: APIClient) -> None:
     knowledge = {
         **KNOWLEDGE,
@@ -184,6 +187,7 @@ def test_a_file_that_was_not_uploaded_is_not_found(untouched: None, alice: APICl
     assert edit(alice, "b", knowledge={**KNOWLEDGE, **gone}).status_code == 200
 
 
+@pytest.mark.both
 def test_a_knowledge_base_comes_back_whole(alice: APIClient) -> None:
     strategies: list[dict[str, Any]] = [
         {"chunkingStrategy": "default"},
@@ -227,6 +231,7 @@ def test_a_knowledge_base_that_is_none_is_refused(untouched: None, alice: APICli
             refused(alice, "bedrockKnowledgeBase", {**BASE, name: value})
 
 
+@pytest.mark.both
 def test_null_keeps_what_is_stored_and_is_echoed(alice: APIClient) -> None:
     knowledge = {**KNOWLEDGE, "sourceUrls": ["https://example.com/"]}
     make(alice, "b", bedrockKnowledgeBase=BASE, bedrockGuardrails=GUARDRAILS, knowledge=knowledge)
@@ -243,6 +248,7 @@ def test_null_keeps_what_is_stored_and_is_echoed(alice: APIClient) -> None:
 # ---- Guardrails and quick starters ----------------------------------------------------------------------------------
 
 
+@pytest.mark.both
 def test_thresholds_are_answered_as_numbers(alice: APIClient) -> None:
     guardrails = {**GUARDRAILS, "hateThreshold": 3, "groundingThreshold": 0.99, "relevanceThreshold": 0.5}
     assert make(alice, "b", bedrockGuardrails=guardrails)["bedrockGuardrails"] == guardrails
@@ -264,6 +270,7 @@ def test_quick_starters_have_bounds(untouched: None, alice: APIClient) -> None:
         refused(alice, "conversationQuickStarters", value)
 
 
+@pytest.mark.both
 def test_quick_starters_come_back_as_they_were_sent(alice: APIClient) -> None:
     starters = [{"title": "", "example": ""}, {"title": "語", "example": "x\ny"}] * 25
     assert make(alice, "b", conversationQuickStarters=starters)["conversationQuickStarters"] == starters

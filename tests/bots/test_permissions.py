@@ -1,4 +1,7 @@
-"""Who may do what with a bot: every route, every kind of person, every scope, and the status they get."""
+"""Who may do what with a bot: every route, every kind of person, every scope, and the status they get.
+
+The queries behind it are tried on both databases by test_access.py.
+"""
 
 import json
 from collections.abc import Iterator
@@ -19,7 +22,7 @@ from tests.bots.bot import payload
 from tests.people import auth
 from tests.test_permissions import routes
 
-pytestmark = [pytest.mark.django_db, pytest.mark.both]
+pytestmark = pytest.mark.django_db
 
 PEOPLE = {
     "owner": ("alice", "CreatingBotAllowed"),

@@ -50,7 +50,15 @@ def many(owner: User, number: int, *, others: User) -> None:
     Bot.objects.bulk_create(bots)
     BotGrant.objects.bulk_create(BotGrant(bot=bot, kind=Grantee.USER, grantee=others.pk) for bot in bots)
     BotAlias.objects.bulk_create(
-        BotAlias(user=user, bot=bot, title=bot.title, is_starred=True, last_used_at=now, created_at=now)
+        BotAlias(
+            user=user,
+            bot=bot,
+            bot_owner_id=owner.pk,
+            title=bot.title,
+            is_starred=True,
+            last_used_at=now,
+            created_at=now,
+        )
         for bot in bots
         for user in (owner, others)
     )
@@ -69,13 +77,14 @@ def test_a_list_costs_two_statements_at_any_number_of_bots(alice: APIClient, bob
 
 @pytest.fixture
 def bot(alice: APIClient, bob: APIClient, carol: APIClient) -> str:
-    """Alice's bot with a secret, 500 grants and some versions, used and starred by all."""
+    """Alice's bot with a secret, 500 grants and some versions, starred by all and used by two."""
     make(alice, "b", agent=firecrawl("fc-key"))
     for number in range(3):
         edit(alice, "b", title=f"Title {number}")
     share(alice, "b", "partial", ["bob"], *(f"group {number}" for number in range(499)))
-    for name, client in (("alice", alice), ("bob", bob), ("carol", carol)):
+    for client in (alice, bob, carol):
         star(client, "b")
+    for name in ("alice", "bob"):
         use(name, "b")
     return "b"
 

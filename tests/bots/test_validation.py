@@ -9,7 +9,7 @@ from bedrock_chat.bedrock import catalog
 from bots.configuration import SPELLINGS, WIRE_KEYS, wire_key
 from tests.bots.bot import KNOWLEDGE, PARAMETERS, body, edit, make, payload, read, refused
 
-pytestmark = [pytest.mark.django_db, pytest.mark.both]
+pytestmark = pytest.mark.django_db
 
 
 # ---- Texts and flags ------------------------------------------------------------------------------------------------
@@ -24,6 +24,7 @@ def test_texts_have_bounds(untouched: None, alice: APIClient) -> None:
     refused(alice, "title", "")
 
 
+@pytest.mark.both
 def test_texts_come_back_as_they_were_sent(alice: APIClient) -> None:
     texts = {"title": "𝒯" * 1000, "description": " \t\n two  spaces ", "instruction": "<b>\u202e\ufeff\r\n語</b>\x01"}
     make(alice, "b", **texts)
@@ -39,6 +40,7 @@ def test_a_creation_needs_a_title_and_an_instruction_alone(alice: APIClient) -> 
         assert (response.status_code, response.json()["errors"]) == (400, [f"{missing}: This field is required."])
 
 
+@pytest.mark.both
 def test_null_is_taken_where_the_contract_says_so(alice: APIClient) -> None:
     nullable = (
         "description",
@@ -112,6 +114,7 @@ def test_what_no_model_takes_is_refused(untouched: None, alice: APIClient) -> No
         refused(alice, "generationParams", {key: value for key, value in PARAMETERS.items() if key != name})
 
 
+@pytest.mark.both
 def test_what_some_model_takes_is_stored_as_it_was_sent(alice: APIClient) -> None:
     most_tokens = max(model.max_output_tokens or 0 for model in catalog.MODELS.values())
     make(alice, "b")
@@ -129,6 +132,7 @@ def test_what_some_model_takes_is_stored_as_it_was_sent(alice: APIClient) -> Non
 # ---- Models ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.both
 def test_a_model_is_known_in_every_spelling(alice: APIClient) -> None:
     make(alice, "b")
     for key in catalog.MODELS:
