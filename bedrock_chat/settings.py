@@ -116,6 +116,20 @@ JOB_SCHEDULE: dict[str, float] = {"remove blobs": 600, "index conversations": 2,
 BOT_VERSIONS = env.integer("BOT_VERSIONS", 50, minimum=1)
 BOTS_PER_USER = env.integer("BOTS_PER_USER", 1000, minimum=1)
 
+# ---- Published APIs -------------------------------------------------------------------------------------------------
+QUOTA_WEEK_STARTS = ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday").index(
+    env.choice(
+        "QUOTA_WEEK_STARTS",
+        "sunday",
+        ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"),
+    )
+)
+MAX_KEYS_PER_PUBLICATION = env.integer("MAX_KEYS_PER_PUBLICATION", 20, minimum=1)
+API_KEY_REVEAL = env.choice("API_KEY_REVEAL", "always", ("always", "once"))
+PUBLISHED_NETWORKS = env.networks("PUBLISHED_NETWORKS")
+POLLS_COUNT = env.boolean("POLLS_COUNT", False)
+FAILED_KEYS_RATE = env.rate("FAILED_KEYS_RATE", "60/m")
+
 # ---- Django ---------------------------------------------------------------------------------------------------------
 INSTALLED_APPS = [
     "unfold.apps.BasicAppConfig",  # its default one would put a site of its own in the place of ConsoleConfig's

@@ -1,0 +1,178 @@
+"""Throttle and quota: how many requests are admitted, when the next one is, and when a period begins anew."""
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from django.conf import LazySettings
+from django.db import connection
+
+from publication import limits
+from publication.limits import Limits
+from publication.models import Gate, Period
+
+pytestmark = [pytest.mark.django_db, pytest.mark.both]
+
+MONDAY = datetime(2026, 11, 30, 12, tzinfo=UTC)
+SetClock = Callable[[datetime | float], None]
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[SetClock]:
+    """Sets the clock of the statement to a literal."""
+
+    def set_clock(moment: datetime | float) -> None:
+        seconds = moment.timestamp() if isinstance(moment, datetime) else moment
+        literal = f"{seconds:.6f}" if connection.vendor == "sqlite" else f"{seconds:.6f}::double precision"
+        monkeypatch.setitem(limits.CLOCK, connection.vendor, literal)
+
+    set_clock(MONDAY)
+    return set_clock
+
+
+def account(**wanted: Any) -> Limits:
+    """Limits with an account of their own."""
+    Gate.objects.create(account="k", publication_id="p")
+    columns: dict[str, Any] = {"rate": None, "burst": None, "quota": None, "period": None, **wanted}
+    return Limits("k", "p", **columns)
+
+
+def admitted(of: Limits, requests: int) -> int:
+    return sum(limits.admit(of).refused_by is None for _ in range(requests))
+
+
+def test_without_limits_everything_is_admitted() -> None:
+    assert admitted(account(), 30) == 30
+
+
+def test_a_bucket_is_full_at_first_and_fills_with_its_rate(clock: SetClock) -> None:
+    of, start = account(rate=5.0, burst=10), MONDAY.timestamp()
+    assert admitted(of, 12) == 10
+    refused = limits.admit(of)
+    assert (refused.refused_by, round(refused.retry_in, 3)) == ("throttle", 0.2)
+    assert refused.headers["Retry-After"] == "1"
+    clock(start + 0.199)
+    assert admitted(of, 1) == 0
+    clock(start + 0.2)
+    assert admitted(of, 2) == 1
+    clock(start + 2.2)
+    assert admitted(of, 12) == 10
+
+
+def test_retry_after_is_exact(clock: SetClock) -> None:
+    of, start = account(rate=0.25, burst=1), MONDAY.timestamp()
+    assert admitted(of, 1) == 1
+    clock(start + 0.5)
+    assert limits.admit(of).headers["Retry-After"] == "4"
+    clock(start + 3.999)
+    assert admitted(of, 1) == 0
+    clock(start + 4)
+    assert admitted(of, 1) == 1
+
+
+def test_a_quota_is_a_quota(clock: SetClock) -> None:
+    of = account(quota=3, period=Period.DAY)
+    assert admitted(of, 5) == 3
+    refused = limits.admit(of)
+    assert (refused.refused_by, refused.resets_in) == ("quota", 12 * 3600)
+    assert refused.headers == {
+        "RateLimit-Policy": '"quota";q=3;w=86400',
+        "RateLimit": '"quota";r=0;t=43200',
+        "Retry-After": "43200",
+    }
+
+
+def test_a_quota_of_zero_admits_nothing(clock: SetClock) -> None:
+    assert admitted(account(quota=0, period=Period.DAY), 2) == 0
+
+
+@pytest.mark.parametrize(
+    ("period", "last", "first"),
+    [
+        (Period.DAY, datetime(2026, 11, 30, 23, 59, 59, 999_000, UTC), datetime(2026, 12, 1, tzinfo=UTC)),
+        (Period.WEEK, datetime(2026, 12, 5, 23, 59, 59, 999_000, UTC), datetime(2026, 12, 6, tzinfo=UTC)),
+        (Period.MONTH, datetime(2026, 11, 30, 23, 59, 59, 999_000, UTC), datetime(2026, 12, 1, tzinfo=UTC)),
+        (Period.MONTH, datetime(2027, 2, 28, 23, 59, 59, 999_000, UTC), datetime(2027, 3, 1, tzinfo=UTC)),
+    ],
+)
+def test_a_period_ends_at_its_edge(clock: SetClock, period: Period, last: datetime, first: datetime) -> None:
+    of = account(quota=2, period=period)
+    clock(last)
+    assert admitted(of, 3) == 2
+    assert limits.admit(of).headers["Retry-After"] == "1"
+    clock(first)
+    assert admitted(of, 3) == 2
+
+
+def test_a_week_begins_when_the_setting_says(clock: SetClock, settings: LazySettings) -> None:
+    settings.QUOTA_WEEK_STARTS = 1
+    of = account(quota=1, period=Period.WEEK)
+    clock(datetime(2026, 12, 6, 23, tzinfo=UTC))  # a Sunday
+    assert admitted(of, 2) == 1
+    assert limits.admit(of).resets_in == 3600
+    clock(datetime(2026, 12, 7, tzinfo=UTC))
+    assert admitted(of, 2) == 1
+
+
+def test_the_offset_counts_in_the_first_period_alone(clock: SetClock) -> None:
+    of = account(quota=5, period=Period.DAY, offset=3, first_key_at=MONDAY)
+    assert admitted(of, 6) == 2
+    clock(datetime(2026, 12, 1, tzinfo=UTC))
+    assert admitted(of, 6) == 5
+
+
+def test_a_refused_request_takes_nothing(clock: SetClock) -> None:
+    of, start = account(rate=1.0, burst=1, quota=2, period=Period.DAY), MONDAY.timestamp()
+    assert admitted(of, 9) == 1
+    clock(start + 1)
+    assert admitted(of, 9) == 1
+    clock(start + 2)
+    refused = limits.admit(of)
+    assert (refused.refused_by, refused.tokens) == ("quota", 1)
+
+
+def test_a_clock_that_is_set_back_opens_nothing_and_blocks_nobody_for_long(clock: SetClock) -> None:
+    of, start = account(rate=1.0, burst=5, quota=100, period=Period.DAY), MONDAY.timestamp()
+    assert admitted(of, 9) == 5
+    clock(start - 86_400)
+    assert admitted(of, 9) == 1
+    assert limits.standing(of).requests == 94
+    clock(start - 86_400 + 1)
+    assert admitted(of, 9) == 1
+
+
+def test_a_top_up_adds_to_the_present_period(clock: SetClock) -> None:
+    of = account(quota=1, period=Period.DAY)
+    assert admitted(of, 2) == 1
+    limits.top_up(of, 2)
+    assert admitted(of, 3) == 2
+    clock(datetime(2026, 12, 1, tzinfo=UTC))
+    assert admitted(of, 3) == 1
+
+
+def test_a_lowered_limit_counts_what_was_used_and_a_raised_one_lets_in_at_once(clock: SetClock) -> None:
+    of = account(quota=3, period=Period.DAY)
+    assert admitted(of, 3) == 3
+    lowered = Limits("k", "p", None, None, 2, Period.DAY)
+    assert limits.admit(lowered).requests == -1
+    raised = Limits("k", "p", None, None, 5, Period.DAY)
+    assert admitted(raised, 5) == 2
+
+
+def test_what_was_taken_back_can_be_used_again(clock: SetClock) -> None:
+    of = account(rate=1.0, burst=1, quota=1, period=Period.DAY)
+    limits.give_back(of, limits.admit(of))
+    assert admitted(of, 2) == 1
+
+
+@pytest.mark.parametrize("period", [Period.DAY, Period.WEEK, Period.MONTH])
+def test_python_and_the_database_name_a_period_alike(clock: SetClock, period: Period) -> None:
+    of = account(quota=10**6, period=period)
+    moment = datetime(2024, 2, 27, tzinfo=UTC).timestamp()
+    for hours in range(0, 24 * 40, 7):
+        clock(moment + hours * 3600)
+        assert limits.admit(of).period == Gate.objects.get().period
+        label = limits.label_of(period, datetime.fromtimestamp(moment + hours * 3600, UTC))
+        assert Gate.objects.get().period == label
+        assert limits.ends_at(period, label) > moment + hours * 3600
