@@ -51,7 +51,11 @@ MAX_BODY_MB = env.integer("MAX_BODY_MB", 136, minimum=1)  # twenty images and fi
 BODY_TIMEOUT = env.seconds("BODY_TIMEOUT", 60, minimum=1)
 UPLOADS_MB = env.integer("UPLOADS_MB", 1024, minimum=1)
 ANSWERS_MB = env.integer("ANSWERS_MB", 512, minimum=1)
-BODY_JUDGES = ["bedrock_chat.identity.authentication.caller_of", "bedrock_chat.console.sessions.caller_of"]
+BODY_JUDGES = [
+    "publication.authentication.caller_of",
+    "bedrock_chat.identity.authentication.caller_of",
+    "bedrock_chat.console.sessions.caller_of",
+]
 """One for each way of authentication: who sends a request, by its head alone (see `serving.callers`)."""
 SHUTDOWN_GRACE = env.seconds("SHUTDOWN_GRACE", 10)
 
@@ -107,6 +111,7 @@ JOBS: dict[str, str] = {
     "index conversations": "conversations.indexing.index_new",
     "compact search": "bedrock_chat.search.index.compact",
     "sync bot": "bots.syncing.sync",
+    "published turn": "publication.running.run",
 }
 """Kind of job → its handler, a function that takes the claimed job."""
 JOB_SCHEDULE: dict[str, float] = {"remove blobs": 600, "index conversations": 2, "compact search": 86_400}
@@ -124,6 +129,7 @@ QUOTA_WEEK_STARTS = ("sunday", "monday", "tuesday", "wednesday", "thursday", "fr
         ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"),
     )
 )
+PUBLISHED_BACKLOG = env.integer("PUBLISHED_BACKLOG", 10_000, minimum=1)
 MAX_KEYS_PER_PUBLICATION = env.integer("MAX_KEYS_PER_PUBLICATION", 20, minimum=1)
 API_KEY_REVEAL = env.choice("API_KEY_REVEAL", "always", ("always", "once"))
 PUBLISHED_NETWORKS = env.networks("PUBLISHED_NETWORKS")
@@ -165,6 +171,7 @@ USE_I18N = True
 MIDDLEWARE = [
     "bedrock_chat.logs.AccessLogMiddleware",
     "corsheaders.middleware.CorsMiddleware",
+    "publication.cors.PublishedCors",
     "bedrock_chat.wire.middleware.WireMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "bedrock_chat.console.middleware.PagesStatic",
@@ -348,7 +355,7 @@ _TRACING = ["traceparent", "tracestate", "baggage", "sentry-trace"]  # which Ope
 CORS_ALLOW_HEADERS = ["authorization", "content-type", "accept", "last-event-id", "x-request-id", *_TRACING]
 CORS_EXPOSE_HEADERS = ["Link", "Retry-After", "X-Request-ID"]
 CORS_PREFLIGHT_MAX_AGE = 86_400
-CORS_URLS_REGEX = r"^/(?!console/).*$"
+CORS_URLS_REGEX = r"^/(?!console/|published/).*$"  # published APIs have origins of their own
 
 # ---- Logs -----------------------------------------------------------------------------------------------------------
 LOG_FORMAT = env.choice("LOG_FORMAT", "text" if DEBUG else "json", ("text", "json"))

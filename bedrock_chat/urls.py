@@ -15,6 +15,7 @@ urlpatterns = [
     path("ready", ReadinessViewSet.as_view({"get": "retrieve"})),
     path("config/global", GlobalConfigViewSet.as_view({"get": "retrieve"})),
     path("blobs/<str:sha256>", BlobViewSet.as_view({"get": "retrieve"})),
+    path("", include("publication.urls")),
     path("", include("bots.urls")),
     path("console/", admin.site.urls),
     path("schema", SchemaView.as_view(), name="schema"),

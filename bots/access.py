@@ -99,11 +99,11 @@ def get_owned(actor: Caller, bot_id: str) -> Bot:
 
 def get_as_admin(actor: Caller, bot_id: str, *, lock: bool = False) -> Bot:
     """Anybody's bot, for Admin. Raises Forbidden for everybody else, whatever the id, and NotFound."""
-    _refuse_all_but_admin(actor)
+    refuse_all_but_admin(actor)
     return _get(bot_id, lock=lock)
 
 
-def _refuse_all_but_admin(actor: Caller) -> None:
+def refuse_all_but_admin(actor: Caller) -> None:
     if not actor.is_admin:
         raise Forbidden("Only Admin may do this.")
 

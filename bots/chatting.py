@@ -9,11 +9,11 @@ from bedrock_chat.bedrock.catalog import Model
 from bedrock_chat.bedrock.request import Parameters
 from bedrock_chat.database.compiled_sql import Batch
 from bedrock_chat.database.composing import Slot
-from bedrock_chat.identity.caller import Caller
+from bedrock_chat.identity.caller import Caller, Published
 from bedrock_chat.wire.errors import BadRequest, Conflict
 from bots import access, configuration, warnings
 from bots.configuration import Configuration
-from bots.models import Bot, BotAlias, BotGrant
+from bots.models import Bot, BotAlias, BotContent, BotGrant, BotVersion
 
 COLUMNS = Bot.in_order("id", "owner_id", "scope", "title", "description", "instruction", "configuration")
 
@@ -57,7 +57,9 @@ class ChattingBot:
 
 
 def find(bot_id: str, *, actor: Caller) -> ChattingBot | None:
-    """The bot of that id if the caller may use it, else None, in one query."""
+    """The bot of that id if the caller may use it, else None, in one query (two for a pinned version)."""
+    if actor.published is not None:
+        return _published(actor.published) if actor.published.bot_id == bot_id else None
     groups = sorted(actor.groups)
     values = {"bot": bot_id, "user": actor.user_id or "", **{_group(index): name for index, name in enumerate(groups)}}
     with Batch() as batch:
@@ -72,6 +74,17 @@ def find(bot_id: str, *, actor: Caller) -> ChattingBot | None:
     return ChattingBot(bot.pk, bot.owner_id, *texts, bot.configuration)
 
 
+def _published(published: Published) -> ChattingBot | None:
+    """The bot that a key reaches, with the content of the version that it is pinned to."""
+    bot = Bot.objects.filter(pk=published.bot_id).first()
+    row: BotContent | None = bot
+    if published.bot_version is not None:
+        row = BotVersion.objects.filter(bot=published.bot_id, number=published.bot_version).first()
+    if bot is None or row is None:
+        return None
+    return ChattingBot(bot.pk, bot.owner_id, row.title, row.description, row.instruction, row.configuration)
+
+
 def get(bot_id: str, *, actor: Caller) -> ChattingBot:
     """As `find`. Raises NotFound: chatting does not tell who may use which bot."""
     bot = find(bot_id, actor=actor)
@@ -81,9 +94,11 @@ def get(bot_id: str, *, actor: Caller) -> ChattingBot:
 
 
 def note_turn(batch: Batch, bot: ChattingBot, now: datetime, *, is_use: bool, actor: Caller) -> None:
-    """Writes the caller's row of the bot: their last turn with it, and one use more if `is_use`."""
+    """Writes the caller's row of the bot: their last turn with it, and one use more if `is_use`. A key has no row."""
+    if actor.user_id is None:
+        return
     alias = BotAlias(
-        user_id=access.person(actor),
+        user_id=actor.user_id,
         bot_id=bot.id,
         bot_owner_id=bot.owner_id,
         title=bot.title,

@@ -1,6 +1,6 @@
 """Making, changing and deleting bots: one function for each write, each with its entry of the audit."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -85,8 +85,21 @@ def delete(bot_id: str, *, actor: Caller) -> None:
         remove(bot, actor=actor)
 
 
+Ending = Callable[[Bot, Actor], None]
+"""Ends what another app has of a bot that is about to be deleted, in the same transaction."""
+
+_endings: list[Ending] = []
+
+
+def before_removal(ending: Ending) -> None:
+    """Registers an ending. Apps that build on bots call it in `apps.ready`."""
+    _endings.append(ending)
+
+
 def remove(bot: Bot, *, actor: Actor) -> None:
-    """Deletes a locked bot with its versions and grants, whoever may do so."""
+    """Deletes a locked bot with its versions and grants, whoever may do so, and ends what others have of it."""
+    for end in _endings:
+        end(bot, actor)
     recording.record(verbs.DELETE, bot.pk, actor=actor, version_before=bot.version)
     bot.delete()
 

@@ -85,7 +85,7 @@ def summary(found: Found, *, is_owned: bool) -> Wire:
         "conversationQuickStarters": bot.configuration["quick_starters"],
         "activeModels": active_models(bot.configuration),
         "sharedScope": bot.scope,
-        "sharedStatus": _shared_status(bot),
+        "sharedStatus": shared_status(bot),
         "warnings": warnings.of_bot(configuration_of(bot)),
     }
 
@@ -140,11 +140,11 @@ def _meta(entry: Entry) -> Wire:
         "available": bot is not None,
         "syncStatus": bot.sync_status if bot else SyncStatus.SUCCEEDED,
         "sharedScope": bot.scope if bot else Scope.PRIVATE,
-        "sharedStatus": _shared_status(bot) if bot else "unshared",
+        "sharedStatus": shared_status(bot) if bot else "unshared",
     }
 
 
-def _shared_status(bot: Bot) -> str:
+def shared_status(bot: Bot) -> str:
     if bot.pinned_order is not None:
         return f"pinned@{bot.pinned_order:03}"
     return "unshared" if bot.scope == Scope.PRIVATE else "shared"
@@ -155,7 +155,7 @@ def _administration(bot: Bot, people: People, last_used_at: datetime | None) -> 
         "createTime": milliseconds(bot.created_at),
         "lastUsedTime": milliseconds(last_used_at or bot.created_at),
         "sharedScope": bot.scope,
-        "sharedStatus": _shared_status(bot),
+        "sharedStatus": shared_status(bot),
         "allowedCognitoGroups": list(people.groups),
         "allowedCognitoUsers": list(people.users),
         "ownerUserId": bot.owner_id,

@@ -170,7 +170,9 @@ class TurnRequest(models.Model):
         ]
         constraints = [
             models.UniqueConstraint(
-                fields=["publication_id", "conversation_id", "message_id"], name="turn_request_unique_per_question"
+                fields=["publication_id", "conversation_id", "message_id"],
+                condition=Q(continue_generate=False),
+                name="turn_request_unique_per_question",
             )
         ]
 

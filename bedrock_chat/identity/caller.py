@@ -15,12 +15,24 @@ PUBLISH_ALLOWED = "PublishAllowed"
 
 
 @dataclass(frozen=True, slots=True)
+class Published:
+    """What a key of a publication reaches: one bot, pinned to a version or as it is now (None). `payer_id` is the user
+    who pays. `user_label` is the integrator's own name for who asks; it permits nothing.
+    """
+
+    bot_id: str
+    bot_version: int | None
+    payer_id: str
+    user_label: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Caller:
     """The verified origin of a request, made by authentication and handed to every domain function as `actor`.
 
-    Either `user_id` is set, or `publication_id` and `key_id` are. `groups` are the token's. An operator is a user who
-    signed in to the console with a password. `origin` says from where the request came; two callers who differ in
-    nothing else are the same caller.
+    Either `user_id` is set, or `publication_id` and `key_id` are, and `published` where a turn is asked for. `groups`
+    are the token's. An operator is a user who signed in to the console with a password. `origin` says from where the
+    request came; two callers who differ in nothing else are the same caller.
     """
 
     user_id: str | None
@@ -28,6 +40,7 @@ class Caller:
     key_id: str | None = None
     groups: frozenset[str] = frozenset()
     is_operator: bool = False
+    published: Published | None = None
     origin: Origin = field(default=NOWHERE, compare=False)
 
     def __post_init__(self) -> None:
@@ -38,6 +51,11 @@ class Caller:
     def account(self) -> str:
         """Whom things are counted for: `user:<id>` or `publication:<id>`."""
         return f"publication:{self.publication_id}" if self.user_id is None else f"user:{self.user_id}"
+
+    @property
+    def payer_id(self) -> str | None:
+        """Who pays for what the caller asks: themselves, or the owner of the bot that a key reaches."""
+        return self.user_id if self.published is None else self.published.payer_id
 
     @property
     def is_admin(self) -> bool:

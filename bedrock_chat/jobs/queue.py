@@ -168,6 +168,13 @@ def give_back(job: Claimed) -> None:
     compiled_sql.update(Job, job.fence, state=State.READY, worker="", due_at=now, attempt=max(0, job.attempt - 1))
 
 
+def postpone(job: Claimed, seconds: float) -> None:
+    """The job cannot be done now, which is no failure: it is due again after so many seconds."""
+    due = database_now() + timedelta(seconds=seconds)
+    compiled_sql.update(Job, job.fence, state=State.READY, worker="", due_at=due, attempt=max(0, job.attempt - 1))
+    job.finished = True
+
+
 def backoff(attempt: int) -> float:
     """Seconds before the next attempt, doubled each time. Jitter spreads jobs that failed together."""
     longest = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2.0 ** min(attempt - 1, 20))

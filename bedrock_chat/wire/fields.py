@@ -6,6 +6,8 @@ from rest_framework import serializers
 from rest_framework.validators import ProhibitSurrogateCharactersValidator
 
 LONGEST_CHOICE = 256
+LARGEST_WHOLE = 10**15
+"""A JSON number beyond this is not exactly the whole number that it is written as."""
 
 
 class TextField(serializers.CharField):
@@ -58,3 +60,21 @@ class BoundedListField(serializers.ListField):
             self.fail("max_length", max_length=self.max_length)
         items: list[Any] = super().to_internal_value(data)
         return items
+
+
+class NumberField(serializers.FloatField):
+    """A finite JSON number: no text is turned into one, no boolean is one."""
+
+    def to_internal_value(self, data: Any) -> float:
+        if isinstance(data, bool) or not isinstance(data, int | float) or data != data or abs(data) == float("inf"):  # noqa: PLR0124  NaN
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class WholeField(serializers.IntegerField):
+    """A whole JSON number: no text is turned into one, no boolean is one."""
+
+    def to_internal_value(self, data: Any) -> int:
+        if isinstance(data, bool) or not isinstance(data, int | float) or data != data or data % 1:  # noqa: PLR0124  NaN
+            self.fail("invalid")
+        return super().to_internal_value(int(data) if abs(data) < LARGEST_WHOLE else data)

@@ -6,10 +6,9 @@ from typing import Any
 from drf_spectacular.utils import PolymorphicProxySerializer
 from rest_framework import serializers
 
-from bedrock_chat.wire.fields import BoundedListField, ChoiceField, DigitsField, TextField
+from bedrock_chat.wire.fields import BoundedListField, ChoiceField, DigitsField, TextField, WholeField
 from bots.models import BOT_ID_LENGTH, GRANTEE_LENGTH, LAST_PIN, LONGEST_TITLE, Scope, SyncStatus
 from bots.serializers import parts
-from bots.serializers.parts import WholeField
 
 LONGEST_DESCRIPTION = 10_000
 LONGEST_INSTRUCTION = 1_000_000

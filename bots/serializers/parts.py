@@ -12,7 +12,7 @@ from rest_framework import serializers
 from rest_framework.fields import empty
 
 from bedrock_chat.bedrock import catalog
-from bedrock_chat.wire.fields import BoundedListField, ChoiceField, TextField
+from bedrock_chat.wire.fields import BoundedListField, ChoiceField, NumberField, TextField, WholeField
 from bots.configuration import WIRE_KEYS
 
 LONGEST_NAME = 256
@@ -40,24 +40,6 @@ def _widest(name: str) -> tuple[float, float]:
 
 
 MOST_TOKENS = max(model.max_output_tokens or 0 for model in catalog.MODELS.values())
-
-
-class NumberField(serializers.FloatField):
-    """A finite JSON number: no text is turned into one, no boolean is one."""
-
-    def to_internal_value(self, data: Any) -> float:
-        if isinstance(data, bool) or not isinstance(data, int | float) or data != data or abs(data) == float("inf"):  # noqa: PLR0124  NaN
-            self.fail("invalid")
-        return super().to_internal_value(data)
-
-
-class WholeField(serializers.IntegerField):
-    """A whole JSON number: no text is turned into one, no boolean is one."""
-
-    def to_internal_value(self, data: Any) -> int:
-        if isinstance(data, bool) or not isinstance(data, int | float) or data != data or data % 1:  # noqa: PLR0124  NaN
-            self.fail("invalid")
-        return super().to_internal_value(int(data) if abs(data) < LARGEST_SIZE**2 else data)
 
 
 # ---- Generation -----------------------------------------------------------------------------------------------------

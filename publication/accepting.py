@@ -1,0 +1,95 @@
+"""Accepting a question over a published API: it is stored with its job, and answered later."""
+
+from dataclasses import dataclass
+
+from django.conf import settings
+from django.db import transaction
+
+from bedrock_chat.bedrock import catalog, offering
+from bedrock_chat.blobs import storing
+from bedrock_chat.database.connections import database_now, release_connection
+from bedrock_chat.identity.caller import Caller
+from bedrock_chat.wire.errors import BadRequest, ServiceUnavailable
+from bedrock_chat.wire.ids import new_id
+from bots import chatting
+from conversations.content.blocks import Content
+from conversations.turn import continuing
+from publication import running
+from publication.models import TurnRequest
+
+RETRY_SECONDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A validated POST of a published API."""
+
+    model: catalog.Model
+    content: Content
+    conversation_id: str | None = None
+    continue_generate: bool = False
+    enable_reasoning: bool = False
+    user_label: str = ""
+
+
+def accept(asked: Asked, *, actor: Caller) -> TurnRequest:
+    """Stores a question and asks for its turn, in one transaction.
+
+    1. What can be refused without the conversation is refused at once.
+    2. The question's files are stored, outside of any transaction.
+    3. The question gets the id of its message. A continuation has that of the question whose answer grows.
+
+    Raises BadRequest, and ServiceUnavailable where as many turns wait as may.
+    """
+    assert actor.published is not None
+    assert actor.publication_id is not None
+    assert actor.key_id is not None
+    bot = chatting.get(actor.published.bot_id, actor=actor)
+    _refuse_at_once(asked, bot)
+    release_connection()
+    files = {} if asked.continue_generate else asked.content.files
+    if files:
+        storing.store(files)
+    with transaction.atomic():
+        waiting = TurnRequest.objects.filter(publication_id=actor.publication_id, done_at__isnull=True)
+        if waiting.count() >= settings.PUBLISHED_BACKLOG:
+            raise ServiceUnavailable("As many questions wait here as may; try again later.", retry_after=RETRY_SECONDS)
+        turn = TurnRequest(
+            message_id=_continued(asked, actor) if asked.continue_generate else new_id(),
+            publication_id=actor.publication_id,
+            key_id=actor.key_id,
+            conversation_id=asked.conversation_id or new_id(),
+            model=asked.model.key,
+            content=[] if asked.continue_generate else asked.content.blocks,
+            continue_generate=asked.continue_generate,
+            enable_reasoning=asked.enable_reasoning,
+            user_label=asked.user_label,
+            accepted_at=database_now(),
+        )
+        turn.save(force_insert=True)
+        storing.refer(running.BLOB_OWNER, turn.pk, files)
+        running.enqueue(turn)
+    return turn
+
+
+def _refuse_at_once(asked: Asked, bot: chatting.ChattingBot) -> None:
+    """Raises BadRequest for a model that is not offered or not active, and for a message that says nothing."""
+    if not offering.is_offered(asked.model):
+        raise BadRequest(f"message.model: {asked.model.key} is not available here.")
+    bot.refuse(asked.model)
+    if asked.continue_generate:
+        if asked.conversation_id is None:
+            raise BadRequest("conversationId: to continue, name the conversation.")
+        if not continuing.takes_prefill(asked.model):
+            raise BadRequest(f"message.model: {asked.model.display_name} cannot continue an answer.")
+    elif not asked.content.says_something():
+        raise BadRequest("message.content: a message needs text, an image or a document.")
+
+
+def _continued(asked: Asked, actor: Caller) -> str:
+    """The id of the newest question of the conversation. Raises BadRequest where there is none."""
+    of_conversation = {"publication_id": actor.publication_id, "conversation_id": asked.conversation_id}
+    newest = TurnRequest.objects.filter(**of_conversation).order_by("-pk").values_list("message_id", flat=True).first()
+    if newest is None:
+        raise BadRequest("conversationId: there is no such conversation to continue.")
+    return newest

@@ -1,0 +1,155 @@
+"""Turns an API key into its caller, and refuses every other one alike, as API Gateway does."""
+
+import ipaddress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.models import AnonymousUser
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.request import Request
+
+from bedrock_chat import logs
+from bedrock_chat.database.compiled_sql import Batch
+from bedrock_chat.database.composing import Slot
+from bedrock_chat.database.connections import database_now
+from bedrock_chat.identity import rates
+from bedrock_chat.identity.addresses import client_address, client_network
+from bedrock_chat.identity.caller import Caller, Published
+from bedrock_chat.identity.origin import origin_of
+from bedrock_chat.wire.errors import Forbidden, TooManyRequests
+from bedrock_chat.wire.requests import CALLER
+from publication import keys
+from publication.models import ApiKey, Publication
+
+PREFIX = "/published/"
+HEADER = "x-api-key"
+FOUND = "publication.found"
+"""The key of a request's META for the Found that its key belongs to."""
+
+KEY_COLUMNS = ("id", "lineage", "is_enabled", "created_at", "expires_at", "last_used_at")
+PUBLICATION_COLUMNS = tuple(field.attname for field in Publication._meta.concrete_fields)
+
+
+class KeyRefused(Forbidden):
+    """A missing, unknown, disabled or expired key, one of another API or stage, or an address that may not call."""
+
+    def __init__(self) -> None:
+        headers = {"x-amzn-ErrorType": "ForbiddenException"}
+        super().__init__("Forbidden", headers=headers, extra={"message": "Forbidden"})
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A valid key, its publication, and who calls with it."""
+
+    key: ApiKey
+    publication: Publication
+    caller: Caller
+
+
+def find(request: HttpRequest) -> Found:
+    """The key of a request to a published API, in one query. Raises KeyRefused, and TooManyRequests (`rates`)."""
+    found = request.META.get(FOUND)
+    if isinstance(found, Found):
+        return found
+    found = _find(request, request.headers.get(HEADER, ""))
+    if found is None:
+        try:
+            rates.count(
+                "failed keys",
+                by=client_network(request),
+                rate=settings.FAILED_KEYS_RATE,
+                refusal="Too many refused keys from this address.",
+            )
+        except TooManyRequests as refusal:
+            refusal.headers["x-amzn-ErrorType"] = "TooManyRequestsException"
+            refusal.extra = {"message": "Too Many Requests"}
+            raise
+        raise KeyRefused
+    request.META[FOUND] = found
+    request.META[CALLER] = found.caller.account
+    logs.bind(publication_id=found.publication.pk, key_id=found.key.pk)
+    return found
+
+
+def caller_of(request: HttpRequest) -> str | None:
+    """One of the settings' BODY_JUDGES: the publication whose key a request to a published API has."""
+    return find(request).caller.account if request.path.startswith(PREFIX) else None
+
+
+def _find(request: HttpRequest, value: str) -> Found | None:
+    """The key if it opens the API that the path names; None whatever is wrong."""
+    bot_id, _, rest = request.path.removeprefix(PREFIX).partition("/")
+    stage = rest.partition("/")[0]
+    if not value or len(value) > keys.VALUE_LENGTH * 4:
+        return None
+    with Batch() as batch:
+        rows = batch.queryset(_key_of_digest, (), {"digest": keys.digest_of(value)})
+    if not rows.result:
+        return None
+    owner_id, is_active, *columns = rows.result[0]
+    key = ApiKey.from_db(None, KEY_COLUMNS, columns[: len(KEY_COLUMNS)])
+    publication = Publication.from_db(None, PUBLICATION_COLUMNS, columns[len(KEY_COLUMNS) :])
+    is_open = (
+        key.is_enabled
+        and is_active
+        and (key.expires_at is None or key.expires_at > database_now())
+        and (publication.bot_id, publication.stage) == (bot_id, stage)
+        and _is_allowed(client_address(request), publication)
+    )
+    if not is_open:
+        return None
+    published = Published(bot_id=publication.bot_id, bot_version=publication.bot_version, payer_id=owner_id)
+    caller = Caller(
+        user_id=None,
+        publication_id=publication.pk,
+        key_id=key.pk,
+        published=published,
+        origin=origin_of(request),
+    )
+    return Found(key, publication, caller)
+
+
+def _key_of_digest() -> "QuerySet[ApiKey, tuple[object, ...]]":
+    of_publication = [f"publication__{column}" for column in PUBLICATION_COLUMNS]
+    columns = ("publication__bot__owner_id", "publication__bot__owner__is_active", *KEY_COLUMNS, *of_publication)
+    return ApiKey.objects.filter(digest=Slot("digest")).values_list(*columns)
+
+
+def _is_allowed(address: str, publication: Publication) -> bool:
+    """Whether an address may call: it lies in the server's networks, if there are any, and in the publication's."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return not settings.PUBLISHED_NETWORKS and not publication.allowed_networks
+    if settings.PUBLISHED_NETWORKS and not any(parsed in network for network in settings.PUBLISHED_NETWORKS):
+        return False
+    own = [ipaddress.ip_network(network) for network in publication.allowed_networks]
+    return not own or any(parsed in network for network in own)
+
+
+class ApiKeyAuthentication(BaseAuthentication):
+    """`x-api-key`. `request.auth` is the frozen Caller. `Authorization` is not looked at, as recorded."""
+
+    def authenticate(self, request: Request) -> tuple[AnonymousUser, Caller]:
+        return AnonymousUser(), find(request._request).caller
+
+
+class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # registers itself
+    """How the OpenAPI document describes the key."""
+
+    target_class = ApiKeyAuthentication
+    name = "apiKey"
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
+        return {"type": "apiKey", "in": "header", "name": HEADER, "description": "A key of the published API."}
+
+
+def note_use(key: ApiKey, address: str, agent: str, now: datetime) -> None:
+    """Notes the last use of a key, once the client has its response."""
+    ApiKey.objects.filter(pk=key.pk).update(last_used_at=now, last_used_address=address[:64], last_used_agent=agent)

@@ -1,0 +1,172 @@
+"""Keys of published APIs: made, shown, changed, rotated and revoked. One function for each write."""
+
+import hashlib
+import secrets
+import string
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+
+from bedrock_chat.audit import recording
+from bedrock_chat.database.connections import database_now
+from bedrock_chat.encryption import encrypting
+from bedrock_chat.identity.caller import Actor, Caller
+from bedrock_chat.wire.errors import Conflict
+from bots import access as bots_access
+from publication import access, limits, verbs
+from publication.models import KEY_ID_LENGTH, ApiKey, Gate, Publication
+
+VALUE_LENGTH = 40
+FIRST_DESCRIPTION = "Default api key"
+_OF_VALUES = string.ascii_letters + string.digits
+_OF_IDS = string.ascii_lowercase + string.digits
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A key with its value, which is empty where no copy was kept."""
+
+    key: ApiKey
+    value: str
+
+
+def digest_of(value: str) -> str:
+    """What finds a key. A plain hash will do: nobody guesses 40 random characters, and it outlives SECRET_KEY."""
+    return hashlib.sha256(value.encode(errors="surrogatepass")).hexdigest()
+
+
+def create(bot_id: str, description: str, expires_at: datetime | None = None, *, actor: Caller) -> Shown:
+    """Makes a key, for the bot's owner. Raises what `access` raises, Conflict for one too many, EncryptionError."""
+    with transaction.atomic():
+        publication = access.get_publication(actor, bot_id, lock=True)
+        access.refuse_all_but_owner(actor, publication.bot)
+        _refuse_more(publication)
+        return add(publication, description, expires_at, actor=actor)
+
+
+def add(
+    publication: Publication,
+    description: str,
+    expires_at: datetime | None = None,
+    *,
+    replaced: ApiKey | None = None,
+    actor: Actor,
+) -> Shown:
+    """Makes a key, of `replaced`'s lineage if any, in the transaction of the caller, who has locked the bot."""
+    value = "".join(secrets.choice(_OF_VALUES) for _ in range(VALUE_LENGTH))
+    key_id = "".join(secrets.choice(_OF_IDS) for _ in range(KEY_ID_LENGTH))
+    key = ApiKey(
+        id=key_id,
+        publication=publication,
+        lineage=replaced.lineage if replaced else key_id,
+        description=description,
+        digest=digest_of(value),
+        encrypted_value="" if settings.API_KEY_REVEAL == "once" else encrypting.encrypt(value),
+        created_at=database_now(),
+        expires_at=expires_at,
+    )
+    key.save(force_insert=True)
+    Gate.objects.bulk_create(limits.accounts_of(publication.pk, key.lineage), ignore_conflicts=True)
+    if replaced is None:
+        recording.record(verbs.CREATE_KEY, key.pk, actor=actor)
+    return Shown(key, value)
+
+
+def show(bot_id: str, key_id: str, *, actor: Caller) -> Shown:
+    """A key with its value. Raises what `access` raises, and EncryptionError."""
+    return reveal(access.get_key(access.get_publication(actor, bot_id), key_id))
+
+
+def reveal(key: ApiKey) -> Shown:
+    return Shown(key, encrypting.decrypt(key.encrypted_value) if key.encrypted_value else "")
+
+
+def of(bot_id: str, *, actor: Caller) -> list[ApiKey]:
+    """All keys of a bot's publication, the oldest first. Raises what `access` raises."""
+    return list(access.get_publication(actor, bot_id).keys.order_by("created_at", "pk"))
+
+
+def change(bot_id: str, key_id: str, columns: Mapping[str, Any], *, actor: Caller) -> ApiKey:
+    """Changes `description`, `is_enabled` and `expires_at`, as far as given. Raises what `access` raises."""
+    with transaction.atomic():
+        key = access.get_key(access.get_publication(actor, bot_id, lock=True), key_id)
+        changed = {name: value for name, value in columns.items() if value != getattr(key, name)}
+        if changed:
+            for name, value in changed.items():
+                setattr(key, name, value)
+            key.save(update_fields=list(changed))
+            values = {"is_enabled": key.is_enabled} if "is_enabled" in changed else {}
+            recording.record(verbs.CHANGE_KEY, key.pk, actor=actor, fields=changed, values=values)
+    return key
+
+
+def rotate(bot_id: str, key_id: str, overlap: timedelta, *, actor: Caller) -> Shown:
+    """Makes a key in the place of another, which ends after the overlap. Raises what `access` raises."""
+    with transaction.atomic():
+        publication = access.get_publication(actor, bot_id, lock=True)
+        return replace(access.get_key(publication, key_id), overlap, actor=actor)
+
+
+def replace(key: ApiKey, overlap: timedelta, *, actor: Actor) -> Shown:
+    """Makes a key of the same lineage, in the caller's transaction. The old one ends after the overlap at most."""
+    ends_at = database_now() + overlap
+    shown = add(key.publication, key.description, key.expires_at, replaced=key, actor=actor)
+    key.expires_at = ends_at if key.expires_at is None else min(key.expires_at, ends_at)
+    key.save(update_fields=["expires_at"])
+    hours = round(overlap.total_seconds() / 3600, 3)
+    recording.record(verbs.ROTATE_KEY, key.pk, actor=actor, values={"overlap_hours": hours})
+    return shown
+
+
+def revoke(bot_id: str, key_id: str, *, actor: Caller) -> None:
+    """Deletes a key: the next request with it is refused. Raises what `access` raises."""
+    with transaction.atomic():
+        delete(access.get_key(access.get_publication(actor, bot_id, lock=True), key_id), actor=actor)
+
+
+def delete(key: ApiKey, *, actor: Actor) -> None:
+    """Deletes a key, in the transaction of the caller. What was used of its limits stays."""
+    recording.record(verbs.REVOKE_KEY, key.pk, actor=actor)
+    key.delete()
+
+
+def top_up(bot_id: str, key_id: str, requests: int, *, actor: Caller) -> None:
+    """Adds requests to the quota of the present period, by Admin. Raises what `access` raises, and Conflict."""
+    with transaction.atomic():
+        publication = access.get_publication(actor, bot_id, lock=True)
+        bots_access.refuse_all_but_admin(actor)
+        key = access.get_key(publication, key_id)
+        if publication.quota_limit is None:
+            raise Conflict("This API has no quota.")
+        limits.top_up(limits.of_requests(publication, key.lineage, key.created_at), requests)
+        recording.record(verbs.TOP_UP, key.pk, actor=actor, values={"requests": requests})
+
+
+def _refuse_more(publication: Publication) -> None:
+    """Raises Conflict where the publication has as many lineages as it may have in a period.
+
+    A deleted one counts as long as its period runs, so that nobody empties a counter by making keys.
+    """
+    lineages = set(publication.keys.values_list("lineage", flat=True))
+    most = settings.MAX_KEYS_PER_PUBLICATION
+    present = limits.of_requests(publication, "", publication.created_at)
+    label = limits.label_of(present.period, database_now())
+    retry_after = None
+    if label and len(lineages) < most:
+        used = Gate.objects.filter(publication_id=publication.pk, period=label, used__gt=0)
+        own = {publication.pk, *(account for account in _polls(publication, lineages))}
+        lineages |= set(used.values_list("account", flat=True)) - own
+        assert present.period is not None
+        retry_after = limits.ends_at(present.period, label) - database_now().timestamp()
+    if len(lineages) >= most:
+        sentence = f"This API has {most} keys, as many as it may have"
+        when = " in this period; the next one may be made when it ends." if retry_after else "; revoke one first."
+        raise Conflict(sentence + when, retry_after=retry_after)
+
+
+def _polls(publication: Publication, lineages: Iterable[str]) -> Iterable[str]:
+    yield from (account + limits.POLLS for account in (publication.pk, *lineages))

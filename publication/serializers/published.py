@@ -1,0 +1,69 @@
+"""Shapes of the published API."""
+
+from typing import Any
+
+from rest_framework import serializers
+
+from bedrock_chat.bedrock import catalog
+from bedrock_chat.wire.fields import ChoiceField, TextField
+from conversations import naming
+from conversations.content.blocks import Content
+from conversations.serializers import MODEL_KEYS, ContentField, ConversationSerializer, IdField, MessageOutputSerializer
+from publication.accepting import Asked
+from publication.models import LABEL_LENGTH
+
+NOTHING = Content([], {})
+
+
+class PublishedMessageSerializer(serializers.Serializer[Any]):
+    content = ContentField()
+    model = ChoiceField(choices=MODEL_KEYS)
+
+
+class AskInputSerializer(serializers.Serializer[Any]):
+    conversation_id = IdField(
+        naming.message_refusal,  # no slash: the id of a message may follow in the address
+        required=False,
+        allow_null=True,
+        help_text="Absent: a new conversation, whose id is in the answer.",
+    )
+    message = PublishedMessageSerializer()
+    continue_generate = serializers.BooleanField(required=False, default=False)
+    enable_reasoning = serializers.BooleanField(required=False, default=False)
+    user_label = TextField(
+        max_length=LABEL_LENGTH,
+        required=False,
+        allow_null=True,
+        allow_blank=True,
+        help_text="Your own name for who asks; it is kept with the usage, and permits nothing.",
+    )
+
+
+def read_asked(data: Any) -> Asked:
+    """A request body, validated. Raises DRF's ValidationError."""
+    serializer = AskInputSerializer(data=data)
+    serializer.is_valid(raise_exception=True)
+    valid: dict[str, Any] = serializer.validated_data
+    return Asked(
+        model=catalog.find(valid["message"]["model"]),
+        content=valid["message"]["content"],
+        conversation_id=valid.get("conversation_id"),
+        continue_generate=valid["continue_generate"],
+        enable_reasoning=valid["enable_reasoning"],
+        user_label=valid.get("user_label") or "",
+    )
+
+
+class AcceptedSerializer(serializers.Serializer[Any]):
+    conversation_id = serializers.CharField()
+    message_id = serializers.CharField(help_text="Names the question; its answer is asked for by this id.")
+
+
+class PublishedAnswerSerializer(serializers.Serializer[Any]):
+    conversation_id = serializers.CharField()
+    message = MessageOutputSerializer()
+    create_time = serializers.FloatField(help_text="Epoch milliseconds.")
+
+
+class PublishedConversationSerializer(ConversationSerializer):
+    """As the main API shows a conversation."""

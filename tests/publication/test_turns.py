@@ -1,0 +1,100 @@
+"""Published turns: accepted at once, answered by a job, told truthfully."""
+
+from typing import Any
+
+import pytest
+from rest_framework.test import APIClient
+
+from bedrock_chat.ledger.models import ModelCall
+from publication.models import TurnRequest
+from tests.bots.bot import body, edit
+from tests.conversations.chat import text_of
+from tests.emulator import Emulator
+from tests.publication.api import Api, question, work
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both]
+
+
+def test_a_question_is_accepted_at_once_and_answered_later(api: Api) -> None:
+    conversation, message = api.ask("hello api")
+    waiting = api.answer(conversation, message)
+    assert (waiting.status_code, waiting.headers["X-Turn-Status"]) == (404, "pending")
+    assert waiting.headers["Retry-After"] == "1"
+    assert api.get(f"/conversation/{conversation}").status_code == 404
+    assert work() == 1
+    answered = api.answer(conversation, message)
+    assert (answered.status_code, answered.headers["X-Turn-Status"]) == (200, "done")
+    told = answered.json()
+    assert text_of(told["message"]) == "Echo: hello api"
+    assert (told["conversationId"], told["message"]["parent"]) == (conversation, message)
+    shown = body(api.get(f"/conversation/{conversation}"))
+    assert (shown["botId"], shown["botAvailable"], len(shown["messageMap"])) == ("helper", True, 3)
+
+
+def test_turns_of_a_conversation_run_in_the_order_accepted(api: Api) -> None:
+    conversation, _ = api.ask("one")
+    for text in ("two", "three"):
+        api.ask(text, conversationId=conversation)
+    for _ in range(20):
+        work()
+        TurnRequest.objects.filter(done_at=None).exists() or None
+        from bedrock_chat.database.connections import database_now
+        from bedrock_chat.jobs.models import Job
+
+        Job.objects.filter(kind="published turn").update(due_at=database_now())
+    shown = body(api.get(f"/conversation/{conversation}"))["messageMap"]
+    path, node = [], "system"
+    while shown[node]["children"]:
+        [node] = shown[node]["children"]
+        path.append(text_of(shown[node]))
+    assert path == ["one", "Echo: one", "two", "Echo: two", "three", "Echo: three"]
+
+
+def test_a_turn_that_failed_says_why(api: Api) -> None:
+    conversation, message = api.ask("[[validation]]")
+    work()
+    failed = api.answer(conversation, message)
+    assert (failed.status_code, failed.headers["X-Turn-Status"]) == (409, "failed")
+    assert "Bedrock" in failed.json()["detail"] or failed.json()["detail"]
+
+
+def test_the_owner_pays_and_the_label_is_kept(api: Api, dave: APIClient) -> None:
+    api.ask("hello", userLabel="customer 4711")
+    work()
+    call = ModelCall.objects.get()
+    assert (call.user_id, call.user_label, call.bot_id) == (None, "customer 4711", "helper")
+    assert call.payer_id == body(dave.get("/bot/private/helper"))["ownerUserId"]
+
+
+def test_a_pinned_version_answers_as_it_was(api: Api, dave: APIClient, emulator: Emulator) -> None:
+    edit(dave, "helper", instruction="You are new.")
+    for version, said in ((None, "You are new."), (1, "You are helper.")):
+        body(dave.patch("/bot/helper/publication", {"botVersion": version}, format="json"))
+        api.ask()
+        work()
+        assert emulator.requests()[-1]["body"]["system"][0] == {"text": said}
+
+
+def test_an_api_that_is_withdrawn_is_gone_with_its_keys_and_waiting_turns(api: Api, dave: APIClient) -> None:
+    api.ask()
+    assert body(dave.delete("/bot/helper/publication")) is None
+    assert api.post(question()).status_code == 403
+    assert work() == 0
+    assert TurnRequest.objects.get().reason == "This API was withdrawn."
+
+
+@pytest.mark.parametrize("wrong", ["", "nope", "x" * 40])
+def test_a_wrong_key_is_refused_as_api_gateway_does(api: Api, wrong: str) -> None:
+    refused = api.get("/health", key=wrong)
+    assert refused.status_code == 403
+    assert refused.headers["x-amzn-ErrorType"] == "ForbiddenException"
+    assert refused.json() == {"message": "Forbidden", "detail": "Forbidden", "errors": ["Forbidden"]}
+
+
+def test_images_are_answered_too(api: Api, png: str) -> None:
+    sent: dict[str, Any] = question()
+    sent["message"]["content"].insert(0, {"contentType": "image", "mediaType": "image/png", "body": png})
+    accepted = body(api.post(sent))
+    work()
+    answered = api.answer(accepted["conversationId"], accepted["messageId"])
+    assert text_of(answered.json()["message"]) == "I see an image."
