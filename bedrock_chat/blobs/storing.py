@@ -19,6 +19,7 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, Sum
 
 from bedrock_chat.blobs.models import Blob, BlobReference
+from bedrock_chat.blobs.waiting_files import WaitingFile
 from bedrock_chat.wire.errors import NotFound
 
 AT_A_TIME = 10_000  # a statement on SQLite surely takes so many parameters
@@ -40,14 +41,30 @@ def store(bodies: Mapping[str, bytes]) -> None:
     """
     if not bodies:
         return
-    # Sorted: two uploads of the same files in different orders would wait for each other's rows.
-    rows = [Blob(sha256=sha256, size=len(bodies[sha256])) for sha256 in sorted(bodies)]
-    with transaction.atomic():
-        Blob.objects.bulk_create(rows, update_conflicts=True, update_fields=["stored_at"], unique_fields=["sha256"])
-        names = locate(bodies)  # a row that existed has kept its generation
-    for sha256, name in names.items():
+    for sha256, name in _begin({sha256: len(body) for sha256, body in bodies.items()}).items():
         if not default_storage.exists(name):
             default_storage.save(name, ContentFile(bodies[sha256]))
+
+
+def store_waiting(waiting: WaitingFile) -> str:
+    """Makes a blob of a file that waits, which stays there. Returns its SHA-256. Call it outside any transaction.
+
+    Raises FileNotFoundError if the file is gone, or was replaced meanwhile.
+    """
+    sha256: str = default_storage.sha256(waiting)  # type: ignore[attr-defined]  # our storages have it
+    name = _begin({sha256: waiting.size})[sha256]
+    if not default_storage.exists(name):
+        default_storage.copy(waiting, name)  # type: ignore[attr-defined]
+    return sha256
+
+
+def _begin(sizes: Mapping[str, int]) -> dict[str, str]:
+    """Makes the rows of blobs (SHA-256 → bytes) whose files are about to be written. Returns the files' names."""
+    # Sorted: two uploads of the same files in different orders would wait for each other's rows.
+    rows = [Blob(sha256=sha256, size=sizes[sha256]) for sha256 in sorted(sizes)]
+    with transaction.atomic():
+        Blob.objects.bulk_create(rows, update_conflicts=True, update_fields=["stored_at"], unique_fields=["sha256"])
+        return locate(sizes)  # a row that existed has kept its generation
 
 
 def locate(shas: Iterable[str]) -> dict[str, str]:

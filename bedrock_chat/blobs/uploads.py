@@ -1,0 +1,89 @@
+"""Files that were uploaded and that nothing keeps yet: each waits in its owner's place, for a day at most.
+
+1. An upload puts a file there, over an earlier one of the same name (`upload_links`).
+2. `keep` makes a blob of it. Only then a transaction refers to that blob.
+3. `discard` removes it from the place once that transaction is committed.
+
+A process may be killed between any of these: what waits can be kept again, a blob that nothing refers to is garbage,
+and what is still in the place after a day is removed by a job. Names in storage are digests: nothing that a client
+sends is part of a path.
+"""
+
+import hashlib
+from contextlib import suppress
+from datetime import timedelta
+
+import orjson
+from django.conf import settings
+from django.core.files.storage import default_storage
+
+from bedrock_chat.blobs import storing
+from bedrock_chat.blobs.models import UsedUploadLink
+from bedrock_chat.blobs.waiting_files import WaitingFile
+from bedrock_chat.database.connections import database_now, release_connection
+from bedrock_chat.jobs.queue import Claimed
+from bedrock_chat.wire.errors import Conflict, PayloadTooLarge, ServiceUnavailable
+
+FOLDER = "uploads"
+KEPT = timedelta(days=1)
+MEGABYTE = 1024 * 1024
+
+
+def name_of(account: str, *labels: str) -> str:
+    """The name in storage of what an account uploads under these labels."""
+    return f"{_prefix(account)}{hashlib.sha256(orjson.dumps(labels)).hexdigest()}"
+
+
+def find(name: str) -> WaitingFile | None:
+    """What waits under this name. Raises StorageUnavailable."""
+    waiting: WaitingFile | None = default_storage.look(name)  # type: ignore[attr-defined]  # our storages have it
+    return waiting
+
+
+def keep(waiting: WaitingFile) -> str:
+    """Makes a blob of what waits, and leaves it where it is. Returns its SHA-256. Call it outside any transaction.
+
+    Raises PayloadTooLarge, and Conflict if another file has taken its place meanwhile.
+    """
+    if waiting.size > settings.UPLOAD_MB * MEGABYTE:
+        raise PayloadTooLarge(f"The file is larger than {settings.UPLOAD_MB} MB.")
+    try:
+        return storing.store_waiting(waiting)
+    except FileNotFoundError:
+        raise Conflict("The file was uploaded again meanwhile; try again.") from None
+
+
+def discard(waiting: WaitingFile) -> None:
+    """Removes what was kept, and not what was uploaded since. What cannot be removed now is removed by the job."""
+    with suppress(ServiceUnavailable, OSError):
+        if find(waiting.name) == waiting:
+            default_storage.delete(waiting.name)
+
+
+def remove(name: str) -> None:
+    """Removes what waits under this name, if anything does. Raises StorageUnavailable."""
+    default_storage.delete(name)
+
+
+def remove_all(account: str) -> int:
+    """Removes what an account has uploaded and not kept. Returns how many files. Raises StorageUnavailable."""
+    names = [name for name, _ in default_storage.waiting(_prefix(account))]  # type: ignore[attr-defined]
+    for name in names:
+        default_storage.delete(name)
+    return len(names)
+
+
+def remove_unclaimed(job: Claimed) -> None:
+    """The periodic job: removes what nobody kept within a day. Raises LeaseLost."""
+    cutoff = database_now() - KEPT
+    UsedUploadLink.objects.filter(used_at__lt=cutoff).delete()
+    release_connection()  # storage may be a network away
+    for name, uploaded_at in default_storage.waiting(f"{FOLDER}/"):  # type: ignore[attr-defined]
+        if uploaded_at < cutoff:
+            job.check()
+            release_connection()
+            default_storage.delete(name)
+
+
+def _prefix(account: str) -> str:
+    return f"{FOLDER}/{hashlib.sha256(account.encode()).hexdigest()[:32]}-"
