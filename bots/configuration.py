@@ -70,10 +70,16 @@ class QuickStarter(TypedDict):
     example: str
 
 
+class FileEntry(TypedDict):
+    sha256: str
+    size: int
+
+
 class Configuration(TypedDict):
     """`generation_params` None: each model's own defaults. `inactive_models` are keys of the catalogue.
 
-    `bedrock_knowledge_base` is what the client sent: clients read it back whole.
+    `bedrock_knowledge_base` is what the client sent: clients read it back whole. `files` has an entry for each of the
+    knowledge's `filenames`.
     """
 
     generation_params: GenerationParams | None
@@ -85,6 +91,7 @@ class Configuration(TypedDict):
     inactive_models: list[str]
     prompt_caching_enabled: bool
     display_retrieved_chunks: bool
+    files: NotRequired[dict[str, FileEntry]]
 
 
 DEFAULT_GENERATION_PARAMS: Final[GenerationParams] = {
@@ -122,6 +129,11 @@ CONTENT_THRESHOLDS: Final = (
     "misconduct_threshold",
 )
 GROUNDING_THRESHOLDS: Final = ("grounding_threshold", "relevance_threshold")
+
+
+def files_of(configuration: Configuration) -> dict[str, FileEntry]:
+    """The bot's files by name. Versions from before there were any have no such part."""
+    return configuration.get("files", {})
 
 
 def has_knowledge(configuration: Configuration) -> bool:

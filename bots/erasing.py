@@ -7,14 +7,21 @@ from collections.abc import Iterator
 
 from django.db import transaction
 
-from bedrock_chat.identity.caller import Actor
+from bedrock_chat.blobs import uploads
+from bedrock_chat.identity.caller import Actor, Caller
 from bedrock_chat.ledger.recording import erased_id
 from bots import editing, sharing
 from bots.models import Bot, BotAlias, BotVersion
 
 
 def prepare(user_id: str, *, actor: Actor) -> Iterator[str]:
-    """Deletes the user's bots, each in a transaction of its own, and takes the user from the lists of others' bots."""
+    """Deletes the user's bots, each in a transaction of its own, and takes the user from the lists of others' bots.
+
+    No upload of theirs arrives any more where this server takes it. What a bucket takes until its addresses expire goes
+    after a day, as everything that waits.
+    """
+    removed = uploads.remove_all(Caller(user_id=user_id).account)
+    yield f"{removed} uploaded files that no bot has are removed."
     deleted = _delete_bots(user_id, actor)
     yield f"{deleted} bots are deleted."
     forgotten = sharing.forget_person(user_id, actor=actor)

@@ -152,6 +152,30 @@ class BotVersion(BotContent):
         return f"{self.bot_id}, version {self.number}"
 
 
+class BotFile(models.Model):
+    """Bytes that a bot or any of its versions names, under whatever names: the owner of the blob.
+
+    The names are in the configurations. The key owns the reference.
+    """
+
+    bot = models.ForeignKey(Bot, on_delete=models.CASCADE, related_name="files", db_index=False)
+    sha256 = models.CharField(max_length=64)
+    size = models.PositiveBigIntegerField(help_text="Bytes.")
+
+    class Meta:
+        default_permissions = ()
+        constraints = [
+            models.CheckConstraint(condition=Q(sha256__regex=r"^[0-9a-f]{64}$"), name="bot_file_has_a_digest"),
+            models.UniqueConstraint(fields=["bot", "sha256"], name="file_unique_per_bot"),
+        ]
+
+    if TYPE_CHECKING:
+        bot_id: str
+
+    def __str__(self) -> str:
+        return f"{self.bot_id}: {self.sha256}"
+
+
 class Grantee(models.TextChoices):
     USER = "user"
     GROUP = "group"

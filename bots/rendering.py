@@ -5,9 +5,9 @@ from datetime import datetime
 from typing import Any
 
 from bedrock_chat.wire.names import camel
-from bots import warnings
+from bots import files, warnings
 from bots.access import Found
-from bots.configuration import DEFAULT_GENERATION_PARAMS, Configuration, Tool, active_models, has_knowledge
+from bots.configuration import DEFAULT_GENERATION_PARAMS, Configuration, Tool, active_models, files_of, has_knowledge
 from bots.content import MASK
 from bots.listing import Entry
 from bots.models import Bot, BotContent, BotVersion, Scope, SyncStatus
@@ -176,6 +176,7 @@ def _content(row: BotContent) -> Wire:
         "generationParams": _camelized(configuration["generation_params"] or DEFAULT_GENERATION_PARAMS),
         "agent": {"tools": [_tool(tool) for tool in configuration["tools"]]},
         "knowledge": _camelized(configuration["knowledge"]),
+        "files": _files(configuration),
         "promptCachingEnabled": configuration["prompt_caching_enabled"],
         "displayRetrievedChunks": configuration["display_retrieved_chunks"],
         "conversationQuickStarters": configuration["quick_starters"],
@@ -183,6 +184,20 @@ def _content(row: BotContent) -> Wire:
         "bedrockGuardrails": _camelized(configuration["bedrock_guardrails"]),
         "activeModels": active_models(configuration),
     }
+
+
+def _files(configuration: Configuration) -> list[Wire]:
+    """The files in the order of the knowledge's `filenames`."""
+    entries = files_of(configuration)
+    return [
+        {
+            "filename": name,
+            "digest": entries[name]["sha256"],
+            "size": entries[name]["size"],
+            "contentType": files.media_type(name),
+        }
+        for name in configuration["knowledge"]["filenames"]
+    ]
 
 
 def _tool(tool: Tool) -> Wire:

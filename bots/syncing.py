@@ -10,7 +10,7 @@ from bots.configuration import Configuration, has_guardrail, has_knowledge
 from bots.models import Bot, SyncStatus
 
 KIND = "sync bot"
-SYNCED = frozenset({"knowledge", "bedrock_knowledge_base", "bedrock_guardrails"})
+SYNCED = frozenset({"knowledge", "files", "bedrock_knowledge_base", "bedrock_guardrails"})
 NOT_INGESTED = "Not ingested yet."
 NOT_MADE = "Its guardrail is not made yet."
 

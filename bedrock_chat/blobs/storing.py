@@ -20,6 +20,7 @@ from django.db.models import Exists, OuterRef, Sum
 
 from bedrock_chat.blobs.models import Blob, BlobReference
 from bedrock_chat.blobs.waiting_files import WaitingFile
+from bedrock_chat.database.connections import release_connection
 from bedrock_chat.wire.errors import NotFound
 
 AT_A_TIME = 10_000  # a statement on SQLite surely takes so many parameters
@@ -51,8 +52,10 @@ def store_waiting(waiting: WaitingFile) -> str:
 
     Raises FileNotFoundError if the file is gone, or was replaced meanwhile.
     """
+    let_go_of_database()
     sha256: str = default_storage.sha256(waiting)  # type: ignore[attr-defined]  # our storages have it
     name = _begin({sha256: waiting.size})[sha256]
+    let_go_of_database()
     if not default_storage.exists(name):
         default_storage.copy(waiting, name)  # type: ignore[attr-defined]
     return sha256
@@ -86,6 +89,12 @@ def refer(owner_kind: str, owner_id: int, shas: Iterable[str]) -> None:
     rows = [BlobReference(blob_id=sha256, owner_kind=owner_kind, owner_id=owner_id) for sha256 in shas]
     if rows:
         BlobReference.objects.bulk_create(rows, ignore_conflicts=True)
+
+
+def refer_each(owner_kind: str, owners: Mapping[int, str]) -> None:
+    """As `refer`, for many owners of one blob each."""
+    rows = [BlobReference(blob_id=sha256, owner_kind=owner_kind, owner_id=pk) for pk, sha256 in owners.items()]
+    BlobReference.objects.bulk_create(rows)
 
 
 def forget(owner_kind: str, owner_ids: Iterable[int]) -> None:
@@ -142,6 +151,12 @@ def open_owned(sha256: str) -> File:
             opened: File = default_storage.open(name_of(sha256, generation))
             return opened
     raise NotFound("This file is not there any more.")
+
+
+def let_go_of_database() -> None:
+    """Before storage is asked: one on another machine may be slow, and no connection is held meanwhile."""
+    if storage_folder() is None:
+        release_connection()
 
 
 def ask_storage() -> None:

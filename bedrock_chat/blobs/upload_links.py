@@ -49,6 +49,7 @@ class UploadLink:
 def url(user_id: str, name: str, content_type: str) -> str:
     """An address that takes this file for an hour. Give it only to that user. An empty content type allows any."""
     if hasattr(default_storage, "signed_upload"):
+        storing.let_go_of_database()  # boto3 may have to ask for credentials
         address: str = default_storage.signed_upload(name, seconds=SECONDS, content_type=content_type)
         return address
     signed = signing.dumps([secrets.token_hex(16), user_id, name, content_type], salt=SALT)

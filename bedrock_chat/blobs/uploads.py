@@ -20,7 +20,7 @@ from django.core.files.storage import default_storage
 from bedrock_chat.blobs import storing
 from bedrock_chat.blobs.models import UsedUploadLink
 from bedrock_chat.blobs.waiting_files import WaitingFile
-from bedrock_chat.database.connections import database_now, release_connection
+from bedrock_chat.database.connections import database_now
 from bedrock_chat.jobs.queue import Claimed
 from bedrock_chat.wire.errors import Conflict, PayloadTooLarge, ServiceUnavailable
 
@@ -36,6 +36,7 @@ def name_of(account: str, *labels: str) -> str:
 
 def find(name: str) -> WaitingFile | None:
     """What waits under this name. Raises StorageUnavailable."""
+    storing.let_go_of_database()
     waiting: WaitingFile | None = default_storage.look(name)  # type: ignore[attr-defined]  # our storages have it
     return waiting
 
@@ -62,11 +63,13 @@ def discard(waiting: WaitingFile) -> None:
 
 def remove(name: str) -> None:
     """Removes what waits under this name, if anything does. Raises StorageUnavailable."""
+    storing.let_go_of_database()
     default_storage.delete(name)
 
 
 def remove_all(account: str) -> int:
     """Removes what an account has uploaded and not kept. Returns how many files. Raises StorageUnavailable."""
+    storing.let_go_of_database()
     names = [name for name, _ in default_storage.waiting(_prefix(account))]  # type: ignore[attr-defined]
     for name in names:
         default_storage.delete(name)
@@ -77,11 +80,11 @@ def remove_unclaimed(job: Claimed) -> None:
     """The periodic job: removes what nobody kept within a day. Raises LeaseLost."""
     cutoff = database_now() - KEPT
     UsedUploadLink.objects.filter(used_at__lt=cutoff).delete()
-    release_connection()  # storage may be a network away
+    storing.let_go_of_database()
     for name, uploaded_at in default_storage.waiting(f"{FOLDER}/"):  # type: ignore[attr-defined]
         if uploaded_at < cutoff:
             job.check()
-            release_connection()
+            storing.let_go_of_database()
             default_storage.delete(name)
 
 

@@ -31,6 +31,6 @@ def caller_of(environ: Environ) -> str:
 
 
 def uploader_of(environ: Environ, path: str) -> tuple[str, Path]:
-    """Whose an upload is, and the folder for its file, as one of the settings' UPLOADS says. Raises what that raises."""
+    """Whose an upload is, and the folder for its file: one of the settings' UPLOADS says so, or raises."""
     admit: Admit = import_string(path)
     return admit(WireRequest({**environ, "wsgi.input": BytesIO()}))

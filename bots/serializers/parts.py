@@ -234,6 +234,27 @@ class KnowledgeDiffSerializer(serializers.Serializer[Any]):
     unchanged_filenames = _file_names()
 
 
+class FileSerializer(serializers.Serializer[Any]):
+    filename = serializers.CharField()
+    digest = serializers.CharField(help_text="SHA-256 of its bytes.")
+    size = serializers.IntegerField(help_text="Bytes.")
+    content_type = serializers.CharField()
+
+
+class UploadQuerySerializer(serializers.Serializer[Any]):
+    """The query of a request about an upload."""
+
+    filename = TextField(max_length=1024)
+
+
+class UploadUrlQuerySerializer(UploadQuerySerializer):
+    content_type = TextField(max_length=1024, allow_blank=True)
+
+
+class UploadUrlSerializer(serializers.Serializer[Any]):
+    url = serializers.CharField(help_text="Takes one PUT of the file, with that Content-Type, within an hour.")
+
+
 class AnalyzerSerializer(serializers.Serializer[Any]):
     character_filters = BoundedListField(child=ChoiceField(choices=["icu_normalizer"]), max_length=10)
     tokenizer = ChoiceField(choices=["kuromoji_tokenizer", "icu_tokenizer"])

@@ -66,7 +66,7 @@ SHARED_WITH_SOME = OpenApiExample(
 )
 
 
-def _validated(serializer_class: type[serializers.Serializer[Any]], data: Any) -> Any:
+def validated(serializer_class: type[serializers.Serializer[Any]], data: Any) -> Any:
     """The validated fields. Raises DRF's ValidationError."""
     serializer = serializer_class(data=data)
     serializer.is_valid(raise_exception=True)
@@ -87,7 +87,7 @@ class BotListViewSet(WireViewSet):
         responses={200: BotMetaSerializer(many=True), **errors(400)},
     )
     def list(self, request: Request) -> Response:
-        query = _validated(ListQuerySerializer, request.query_params)
+        query = validated(ListQuerySerializer, request.query_params)
         return Response(rendering.metas(listing.chosen(actor=caller_of(request), **query)))
 
     @extend_schema(
@@ -108,7 +108,7 @@ class BotListViewSet(WireViewSet):
         responses={200: BotSerializer, **errors(400, 404, 409, 413, 415, 503)},
     )
     def create(self, request: Request) -> Response:
-        sent = _validated(BotInputSerializer, request.data)
+        sent = validated(BotInputSerializer, request.data)
         bot = editing.create(sent.pop("id"), sent, actor=caller_of(request))
         return Response(rendering.bot_output(bot, sharing.People(), None))
 
@@ -146,7 +146,7 @@ class BotViewSet(WireViewSet):
         responses={200: BotModifyOutputSerializer, **errors(400, 404, 409, 413, 415, 503)},
     )
     def update(self, request: Request, bot_id: str) -> Response:
-        sent = _validated(BotModifyInputSerializer, request.data)
+        sent = validated(BotModifyInputSerializer, request.data)
         base_version = sent.pop("base_version", None)
         bot = editing.modify(bot_id, sent, base_version=base_version, actor=caller_of(request))
         nulls = [name for name, value in sent.items() if value is None]
@@ -176,7 +176,7 @@ class BotViewSet(WireViewSet):
         scope = request.data.get("target_shared_scope") if isinstance(request.data, dict) else None
         if not isinstance(scope, str) or scope not in VISIBILITIES:
             raise BadRequest(f"targetSharedScope: expected one of {', '.join(VISIBILITIES)}.")
-        sent = _validated(VISIBILITIES[scope], request.data)
+        sent = validated(VISIBILITIES[scope], request.data)
         users, groups = sent.get("target_allowed_user_ids", ()), sent.get("target_allowed_group_ids", ())
         sharing.share(bot_id, Scope(scope), users, groups, actor=caller_of(request))
         return Response(None)
@@ -204,7 +204,7 @@ class UsableBotViewSet(WireViewSet):
         responses={200: VOID, **errors(400, 404, 413, 415)},
     )
     def star(self, request: Request, bot_id: str) -> Response:
-        starred = _validated(StarredInputSerializer, request.data)["starred"]
+        starred = validated(StarredInputSerializer, request.data)["starred"]
         aliases.set_star(bot_id, starred=starred, actor=caller_of(request))
         return Response(None)
 
@@ -254,8 +254,8 @@ class AdminBotViewSet(WireViewSet):
     )
     def push(self, request: Request, bot_id: str) -> Response:
         actor = caller_of(request)
-        if _validated(UnpinInputSerializer, request.data)["to_pinned"]:
-            sharing.pin(bot_id, _validated(PinInputSerializer, request.data)["order"], actor=actor)
+        if validated(UnpinInputSerializer, request.data)["to_pinned"]:
+            sharing.pin(bot_id, validated(PinInputSerializer, request.data)["order"], actor=actor)
         else:
             sharing.unpin(bot_id, actor=actor)
         return Response(None)
