@@ -45,6 +45,14 @@ class ChattingBot:
         if configuration.has_guardrail(self.configuration):
             raise Conflict("This bot's answers are to be guarded, and this server has no guardrails yet.")
 
+    def answers_with(self, model: Model) -> bool:
+        """Whether `refuse` lets a turn with this model pass."""
+        try:
+            self.refuse(model)
+        except (BadRequest, Conflict):
+            return False
+        return True
+
     def warnings(self, model: Model, *, thinks: bool) -> list[str]:
         return warnings.of_turn(self.configuration, model, thinks=thinks)
 

@@ -28,6 +28,11 @@ NOTHING_UPLOADED: Final[Mapping[str, FileEntry]] = MappingProxyType({})
 MASK: Final = "********"
 """What clients read in place of a secret. Sent back, it means the secret that is stored."""
 
+MOST_BYTES: Final = 2_000_000
+"""Of a configuration as JSON. Each turn with the bot reads it, in its transaction, and each version keeps all of it: so
+lists that are each within their bounds must not all be full.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Content:
@@ -76,8 +81,8 @@ def edited(before: Content, sent: Mapping[str, Any], uploaded: Mapping[str, File
     Null keeps the knowledge, the knowledge base and the guardrails; it gives all others what a new bot has. `uploaded`
     are the files, by name, that were uploaded for this edit.
 
-    Raises BadRequest for a mask where no secret is stored, for tools of the same name, and if no model is left active;
-    NotFound for a file that was not uploaded.
+    Raises BadRequest for a mask where no secret is stored, for tools of the same name, if no model is left active, and
+    for a configuration of more than MOST_BYTES; NotFound for a file that was not uploaded.
     """
     configuration = before.configuration.copy()
     secrets = before.secrets
@@ -101,6 +106,8 @@ def edited(before: Content, sent: Mapping[str, Any], uploaded: Mapping[str, File
     for flag in ("prompt_caching_enabled", "display_retrieved_chunks"):
         if flag in sent:
             configuration[flag] = sent[flag]
+    if len(orjson.dumps(configuration)) > MOST_BYTES:
+        raise BadRequest(f"Tools, knowledge and all else beside the instruction are more than {MOST_BYTES:,} bytes.")
     return Content(
         title=sent.get("title", before.title),
         description=(sent["description"] or "") if "description" in sent else before.description,

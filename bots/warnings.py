@@ -53,6 +53,7 @@ def _left_out(configuration: Configuration, model: Model, *, thinks: bool = Fals
         "topP": chosen.top_p != usual.top_p,
         "topK": chosen.top_k != usual.top_k,
         "stopSequences": chosen.stop_sequences != usual.stop_sequences,
+        "budgetTokens": chosen.reasoning_budget != usual.reasoning_budget,
     }
     return [name for name in request.left_out(model, chosen, thinks=thinks) if names[name]]
 

@@ -28,6 +28,7 @@ LARGEST_SIZE = 1_000_000
 SMALLEST_BUDGET = 1024
 
 _S3_PREFIX = re.compile(r"s3://[a-z0-9][a-z0-9.-]{0,62}/(?:.*/)?", re.DOTALL)
+_NO_URL = re.compile(r"[\s\x00-\x1f\x7f]")  # `urlsplit` leaves some of these out before it looks
 _S3_WORD = "expected s3://bucket/prefix/ with a slash at its end."
 
 
@@ -190,10 +191,10 @@ class UrlField(TextField):
         url = super().run_validation(data)
         try:
             parts = urlsplit(url)
-            is_address = parts.scheme in ("http", "https") and bool(parts.hostname)
+            is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
         except ValueError:
             is_address = False
-        if not is_address:
+        if not is_address or _NO_URL.search(url):
             raise serializers.ValidationError("Expected an http or https address.")
         return url
 

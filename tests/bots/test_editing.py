@@ -67,6 +67,18 @@ def test_an_edit_of_an_older_version_is_refused_if_it_says_so(alice: APIClient) 
     assert edit(alice, "b", title="Third").status_code == 200
 
 
+def test_lists_that_are_all_full_are_refused_together(alice: APIClient) -> None:
+    long = ["https://example.com/" + "x" * 2000] * 400
+    knowledge = {"sourceUrls": long, "sitemapUrls": long, "s3Urls": [], "filenames": []}
+    make(alice, "b", knowledge=knowledge)
+    refused = edit(alice, "b", generationParams={**PARAMETERS, "stopSequences": ["x" * 1000] * 500})
+    assert refused.status_code == 400
+    assert "2,000,000 bytes" in refused.json()["detail"]
+    assert read(alice, "b")["version"] == 1
+    fewer = {**knowledge, "sitemapUrls": [], "addedFilenames": [], "deletedFilenames": [], "unchangedFilenames": []}
+    assert edit(alice, "b", knowledge=fewer).status_code == 200
+
+
 def test_versions_say_what_changed_and_can_be_restored(alice: APIClient, bob: APIClient, carol: APIClient) -> None:
     make(alice, "b")
     edit(carol, "b", title="Two", instruction="Be brief.")
