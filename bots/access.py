@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 
+from django.conf import settings
 from django.db.models import Exists, OuterRef
 
 from bedrock_chat.identity.caller import CREATING_BOT_ALLOWED, Caller
-from bedrock_chat.wire.errors import Forbidden, NotFound
+from bedrock_chat.wire.errors import BadRequest, Forbidden, NotFound
 from bots.models import Bot, BotAlias, BotGrant, BotVersion, Scope
 
 
@@ -50,6 +51,12 @@ def refuse_creating(actor: Caller) -> None:
     """Raises Forbidden for somebody who may not make bots."""
     if not actor.is_in(CREATING_BOT_ALLOWED):
         raise Forbidden("You may not create bots: that takes the group CreatingBotAllowed.")
+
+
+def refuse_more_bots(actor: Caller) -> None:
+    """Raises BadRequest for somebody who has as many bots as one may have."""
+    if Bot.objects.filter(owner=actor.user_id).count() >= settings.BOTS_PER_USER:
+        raise BadRequest(f"You have {settings.BOTS_PER_USER} bots, as many as one may have; delete one first.")
 
 
 def get_usable(actor: Caller, bot_id: str) -> Found:

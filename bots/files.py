@@ -132,10 +132,12 @@ def uploads_named_in(sent: Mapping[str, Any]) -> list[str]:
 
 def settle(bot: Bot) -> None:
     """Holds what the bot and its versions name, and lets go of the rest. Call it in the transaction that saves them."""
+    held = dict(BotFile.objects.filter(bot=bot).values_list("sha256", "pk"))
+    if not held and not files_of(bot.configuration):
+        return  # a version names no file that is not held
     named: dict[str, FileEntry] = {}
     for configuration in _configurations(bot):
         named |= {entry["sha256"]: entry for entry in files_of(configuration).values()}
-    held = dict(BotFile.objects.filter(bot=bot).values_list("sha256", "pk"))
     new = [BotFile(bot=bot, sha256=sha256, size=named[sha256]["size"]) for sha256 in named if sha256 not in held]
     BotFile.objects.bulk_create(new)
     storing.refer_each(BLOB_OWNER, {file.pk: file.sha256 for file in new})

@@ -115,7 +115,11 @@ class PlainToolSerializer(serializers.Serializer[Any]):
 
 
 class FirecrawlConfigSerializer(serializers.Serializer[Any]):
-    api_key = TextField(max_length=LONGEST_NAME * 4, help_text="Answered as `********`, which keeps the stored one.")
+    api_key = TextField(
+        max_length=LONGEST_NAME * 4,
+        allow_blank=True,
+        help_text="Answered as `********`, which keeps the stored one, or empty, where none is stored any more.",
+    )
     max_results = WholeField(min_value=1, max_value=100, default=10)
 
 
@@ -230,9 +234,9 @@ class KnowledgeDiffSerializer(serializers.Serializer[Any]):
     source_urls = _addresses(UrlField(max_length=LONGEST_URL))
     sitemap_urls = _addresses(UrlField(max_length=LONGEST_URL))
     s3_urls = _addresses(S3UrlField(max_length=LONGEST_URL))
-    added_filenames = _file_names()
-    deleted_filenames = _file_names()
-    unchanged_filenames = _file_names()
+    added_filenames = _file_names(required=False, allow_null=True)
+    deleted_filenames = _file_names(required=False, allow_null=True)
+    unchanged_filenames = _file_names(required=False, allow_null=True, help_text="Absent: all that are not deleted.")
 
 
 class FileSerializer(serializers.Serializer[Any]):

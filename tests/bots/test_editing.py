@@ -131,8 +131,26 @@ def test_a_restored_version_has_todays_secrets(alice: APIClient) -> None:
     make(alice, "b", agent=firecrawl("fc-old"))
     edit(alice, "b", agent={"tools": []})
     restored = body(alice.post("/bot/b/versions/1/restore"))
-    assert restored["warnings"][-1] == "The tool internet_search has no key: send it again."
+    assert restored["warnings"][0] == "The tool internet_search has no key: send it again."
     assert Bot.objects.get().encrypted_secrets == ""
+    shown = read(alice, "b")
+    assert shown["agent"]["tools"][0]["firecrawlConfig"] == {"apiKey": "", "maxResults": 5}
+    assert shown["warnings"][0] == "The tool internet_search has no key: send it again."
+    answer = body(edit(alice, "b", agent=shown["agent"], title="Saved as it was read"))
+    assert answer["agent"] == shown["agent"]
+    answer = body(edit(alice, "b", agent=firecrawl("fc-new")))
+    assert answer["agent"]["tools"][0]["firecrawlConfig"]["apiKey"] == "********"
+    assert edit(alice, "b", agent=firecrawl("")).status_code == 400
+
+
+def test_a_person_has_a_bounded_number_of_bots(alice: APIClient, settings: LazySettings) -> None:
+    settings.BOTS_PER_USER = 1
+    make(alice, "a")
+    refused = alice.post("/bot", payload("b"), format="json")
+    assert refused.status_code == 400
+    assert "delete one first" in refused.json()["detail"]
+    alice.delete("/bot/a")
+    make(alice, "b")  # the id of what was refused is free
 
 
 def test_a_deleted_bot_is_gone_with_its_versions(alice: APIClient, bob: APIClient, carol: APIClient) -> None:

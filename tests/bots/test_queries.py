@@ -106,10 +106,10 @@ def test_stars_and_recent_bots(bot: str, bob: APIClient) -> None:
 
 def test_creating_a_bot(alice: APIClient) -> None:
     make(alice, "a", agent=firecrawl("fc-key"))
-    # user; id, bot, version, audit
-    assert cost(lambda: alice.post("/bot", payload("b"), format="json")) == 5
+    # user; how many there are, id, bot, version, audit
+    assert cost(lambda: alice.post("/bot", payload("b"), format="json")) == 6
     # and the key of the secret is held for each of the two tokens
-    assert cost(lambda: alice.post("/bot", payload("c", agent=firecrawl("fc-key")), format="json")) == 7
+    assert cost(lambda: alice.post("/bot", payload("c", agent=firecrawl("fc-key")), format="json")) == 8
 
 
 def test_editing_a_bot(bot: str, alice: APIClient) -> None:
@@ -132,7 +132,7 @@ def test_sharing_and_pinning_a_bot(bot: str, alice: APIClient, carol: APIClient)
 def test_deleting_a_bot_costs_the_same_however_many_have_to_do_with_it(bot: str, alice: APIClient) -> None:
     make(alice, "lonely")
     costs = {bot_id: cost(lambda bot_id=bot_id: alice.delete(f"/bot/{bot_id}")) for bot_id in ("lonely", "b")}
-    assert costs["lonely"] == costs["b"] <= 8
+    assert costs["lonely"] == costs["b"] <= 9
     assert not BotVersion.objects.exists()
     assert not BotGrant.objects.exists()
     assert TakenBotId.objects.count() == 2

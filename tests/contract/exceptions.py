@@ -49,6 +49,8 @@ DECIDED: dict[str, list[str]] = {
         "bot-create-422-missing",
         "bot-create-budget-too-small",
         "bot-create-s3url-no-slash",
+        "presigned-url-422",
+        "uploaded-file-delete-422",
         "bot-star-422",
         "bot-list-limit-not-int",
         "bot-visibility-partial-missing-lists",
