@@ -9,12 +9,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from django.conf import settings
-
 from bedrock_chat.blobs import storing, upload_links, uploads
 from bedrock_chat.blobs.waiting_files import WaitingFile
 from bedrock_chat.identity.caller import Caller
-from bedrock_chat.wire.errors import BadRequest, PayloadTooLarge
+from bedrock_chat.wire.errors import BadRequest, Conflict
 from bots import access
 from bots.configuration import Configuration, FileEntry, files_of
 from bots.models import Bot, BotFile, BotVersion
@@ -114,14 +112,25 @@ def collect(bot_id: str, sent: Mapping[str, Any], *, actor: Caller) -> Collected
     entries: dict[str, FileEntry] = {}
     kept: list[WaitingFile] = []
     for name in names:
-        waiting = uploads.find(_place(bot_id, name, actor))
-        if waiting is None:
-            continue
-        if waiting.size > settings.UPLOAD_MB * uploads.MEGABYTE:
-            raise PayloadTooLarge(f"The file {name} is larger than {settings.UPLOAD_MB} MB.")
-        entries[name] = {"sha256": uploads.keep(waiting), "size": waiting.size}
-        kept.append(waiting)
+        if (found := _keep(_place(bot_id, name, actor))) is not None:
+            waiting, sha256 = found
+            entries[name] = {"sha256": sha256, "size": waiting.size}
+            kept.append(waiting)
     return Collected(entries, kept)
+
+
+def _keep(place: str) -> tuple[WaitingFile, str] | None:
+    """Makes a blob of what waits there. Another edit may have kept it just now, and another upload replaced it."""
+    for is_last in (False, False, True):
+        waiting = uploads.find(place)
+        if waiting is None:
+            return None
+        try:
+            return waiting, uploads.keep(waiting)
+        except Conflict:
+            if is_last:
+                raise
+    return None
 
 
 def uploads_named_in(sent: Mapping[str, Any]) -> list[str]:
