@@ -3,6 +3,7 @@
 import os
 import time
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.utils import timezone
 
-from bedrock_chat.blobs import storing, uploads
+from bedrock_chat.blobs import local_storage, storing, uploads
 from bedrock_chat.blobs.models import Blob, UsedUploadLink
 from bedrock_chat.identity import local
 from bedrock_chat.jobs import queue
@@ -87,3 +88,17 @@ def test_what_nobody_keeps_goes_after_a_day_and_nothing_else() -> None:
     uploads.remove_unclaimed(*queue.claim("worker-1", 1))
     assert (uploads.find(old), waiting()) == (None, b"hello")
     assert [row.pk for row in UsedUploadLink.objects.all()] == ["0"]
+
+
+def test_a_half_file_of_a_killed_process_goes_after_a_day() -> None:
+    folder = Path(default_storage.path(uploads.FOLDER))
+    folder.mkdir(parents=True)
+    half = Path(local_storage.unfinished_file(folder).name)
+    queue.enqueue("remove uploads")
+    (job,) = queue.claim("worker-1", 1)
+    uploads.remove_unclaimed(job)
+    assert half.exists()
+    two_days_ago = time.time() - 2 * 86_400
+    os.utime(half, (two_days_ago, two_days_ago))
+    uploads.remove_unclaimed(job)
+    assert not half.exists()
