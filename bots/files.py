@@ -108,29 +108,27 @@ def collect(bot_id: str, sent: Mapping[str, Any], *, actor: Caller) -> Collected
     What was not uploaded is left out: the bot may have it already. `sent` is as for `content.edited`. Raises
     PayloadTooLarge, Conflict and StorageUnavailable.
     """
-    names = uploads_named_in(sent)
+    places = {name: _place(bot_id, name, actor) for name in uploads_named_in(sent)}
+    if not places:
+        return Collected({}, ())
+    found = uploads.find_all(actor.account, places.values())
     entries: dict[str, FileEntry] = {}
     kept: list[WaitingFile] = []
-    for name in names:
-        if (found := _keep(_place(bot_id, name, actor))) is not None:
-            waiting, sha256 = found
+    for name, place in places.items():
+        if place in found and (keeping := _keep(found[place])) is not None:
+            waiting, sha256 = keeping
             entries[name] = {"sha256": sha256, "size": waiting.size}
             kept.append(waiting)
     return Collected(entries, kept)
 
 
-def _keep(place: str) -> tuple[WaitingFile, str] | None:
-    """Makes a blob of what waits there. Another edit may have kept it just now, and another upload replaced it."""
-    for is_last in (False, False, True):
-        waiting = uploads.find(place)
-        if waiting is None:
-            return None
-        try:
-            return waiting, uploads.keep(waiting)
-        except Conflict:
-            if is_last:
-                raise
-    return None
+def _keep(found: WaitingFile) -> tuple[WaitingFile, str] | None:
+    """Makes a blob of it. Another edit may have taken it just now, or another upload replaced it: it looks once more."""
+    try:
+        return found, uploads.keep(found)
+    except Conflict:
+        waiting = uploads.find(found.name)
+    return None if waiting is None else (waiting, uploads.keep(waiting))
 
 
 def uploads_named_in(sent: Mapping[str, Any]) -> list[str]:
