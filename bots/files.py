@@ -123,7 +123,7 @@ def collect(bot_id: str, sent: Mapping[str, Any], *, actor: Caller) -> Collected
 
 
 def _keep(found: WaitingFile) -> tuple[WaitingFile, str] | None:
-    """Makes a blob of it. Another edit may have taken it just now, or another upload replaced it: it looks once more."""
+    """Makes a blob of it. Looks once more where another edit has taken it just now, or an upload replaced it."""
     try:
         return found, uploads.keep(found)
     except Conflict:
