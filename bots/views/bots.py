@@ -89,8 +89,8 @@ class BotListViewSet(WireViewSet):
     )
     def list(self, request: Request) -> Response:
         actor = caller_of(request)
-        entries = listing.chosen(actor=actor, **_validated(ListQuerySerializer, request.query_params))
-        return answers.make(actor.account, listing.size_of(entries), lambda: Response(rendering.metas(entries)))
+        found = listing.chosen(actor=actor, **_validated(ListQuerySerializer, request.query_params))
+        return answers.make(actor.account, found.size, lambda: Response(rendering.metas(found.read())))
 
     @extend_schema(
         operation_id="post_bot",
@@ -121,7 +121,9 @@ class BotListViewSet(WireViewSet):
         responses={200: BotMetaSerializer(many=True), **errors()},
     )
     def list_pinned(self, request: Request) -> Response:
-        return Response(rendering.metas(listing.pinned(caller_of(request))))
+        actor = caller_of(request)
+        found = listing.pinned_for(actor)
+        return answers.make(actor.account, found.size, lambda: Response(rendering.metas(found.read())))
 
 
 class BotViewSet(WireViewSet):
