@@ -138,7 +138,9 @@ class BotViewSet(WireViewSet):
     def retrieve(self, request: Request, bot_id: str) -> Response:
         actor = caller_of(request)
         bot = access.get_owned(actor, bot_id)
-        return Response(rendering.bot_output(bot, sharing.people_of(bot), listing.last_use(actor, bot)))
+        people, last_use = sharing.people_of(bot), listing.last_use(actor, bot)
+        size = rendering.size_of(bot)
+        return answers.make(actor.account, size, lambda: Response(rendering.bot_output(bot, people, last_use)))
 
     @extend_schema(
         operation_id="patch_bot",
@@ -247,11 +249,14 @@ class AdminBotViewSet(WireViewSet):
     def retrieve(self, request: Request, bot_id: str) -> Response:
         actor = caller_of(request)
         bot = access.get_as_admin(actor, bot_id)
-        return Response(rendering.admin_output(bot, sharing.people_of(bot), listing.last_use(actor, bot)))
+        people, last_use = sharing.people_of(bot), listing.last_use(actor, bot)
+        size = rendering.size_of(bot)
+        return answers.make(actor.account, size, lambda: Response(rendering.admin_output(bot, people, last_use)))
 
     @extend_schema(
         operation_id="patch_bot_pushed",
         summary="Pin a bot for everybody, or unpin it",
+        description="For Admin. Only a bot of the scope `all` is pinned; `order` is its place among the pinned ones.",
         tags=ADMIN_TAG,
         request=PUSHED,
         responses={200: VOID, **errors(400, 404, 413, 415)},

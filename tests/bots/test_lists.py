@@ -14,7 +14,7 @@ from bedrock_chat.process.budget import Budget
 from bedrock_chat.serving import answers
 from bots import listing
 from bots.models import Bot, BotAlias
-from tests.bots.bot import body, ids, make, pin, share, star, use
+from tests.bots.bot import body, edit, ids, make, pin, share, star, use
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both]
 
@@ -184,6 +184,24 @@ def test_a_large_list_is_read_only_where_there_is_room_for_it(
     assert (refused.status_code, refused["Retry-After"]) == (503, "5")
     budget.give_back(account, 9 * LARGE)
     assert ids(alice.get(path)) == ["a"]
+    assert budget.bytes_in_use == 0
+
+
+@pytest.mark.parametrize("path", ["/bot/private/a", "/bot/a/versions/2", "/admin/bot/public/a"])
+def test_few_large_bots_are_shown_at_once(
+    path: str, alice: APIClient, carol: APIClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(alice, "a")
+    edit(alice, "a", instruction="x" * LARGE)
+    budget = Budget(20 * LARGE, 20 * LARGE)
+    monkeypatch.setattr(answers, "budget", lambda: budget)
+    client, name = (carol, "carol") if "admin" in path else (alice, "alice")
+    account = f"user:{User.objects.get(username=name).pk}"
+    assert budget.take(account, 19 * LARGE)
+    refused: Any = client.get(path)
+    assert (refused.status_code, refused["Retry-After"]) == (503, "5")
+    budget.give_back(account, 19 * LARGE)
+    assert body(client.get(path))["instruction"] == "x" * LARGE
     assert budget.bytes_in_use == 0
 
 
