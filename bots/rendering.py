@@ -50,7 +50,7 @@ def bot_output(bot: Bot, people: People, last_used_at: datetime | None) -> Wire:
         **_administration(bot, people, last_used_at),
         "isPublication": bot.published_at is not None,
         "version": bot.version,
-        "warnings": warnings.of_bot(configuration_of(bot)),
+        "warnings": _warnings(bot),
     }
 
 
@@ -62,7 +62,7 @@ def modify_output(bot: Bot, *, nulls: Iterable[str] = ()) -> Wire:
         **_content(bot),
         **told,
         "version": bot.version,
-        "warnings": warnings.of_bot(configuration_of(bot)),
+        "warnings": _warnings(bot),
     }
 
 
@@ -94,7 +94,7 @@ def summary(found: Found, *, is_owned: bool) -> Wire:
         "activeModels": active_models(bot.configuration),
         "sharedScope": bot.scope,
         "sharedStatus": _shared_status(bot),
-        "warnings": warnings.of_bot(configuration_of(bot)),
+        "warnings": _warnings(bot),
     }
 
 
@@ -123,7 +123,7 @@ def version_output(version: BotVersion, before: BotVersion | None) -> Wire:
         "version": version.number,
         **_authorship(version),
         "changes": changes,
-        "warnings": warnings.of_bot(configuration_of(version)),
+        "warnings": _warnings(version),
     }
 
 
@@ -171,6 +171,10 @@ def _administration(bot: Bot, people: People, last_used_at: datetime | None) -> 
         "syncStatusReason": bot.sync_status_reason,
         "syncLastExecId": "",
     }
+
+
+def _warnings(row: BotContent) -> list[str]:
+    return warnings.of_bot(configuration_of(row), row.instruction)
 
 
 def _content(row: BotContent) -> Wire:
