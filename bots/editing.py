@@ -10,7 +10,7 @@ from bedrock_chat.database.connections import database_now
 from bedrock_chat.identity import users
 from bedrock_chat.identity.caller import Actor, Caller
 from bedrock_chat.wire.errors import BadRequest, Conflict
-from bots import access, content, syncing, verbs, versions
+from bots import access, content, guarding, syncing, verbs, versions
 from bots.content import Content
 from bots.models import Bot, BotAlias, TakenBotId
 
@@ -52,6 +52,8 @@ def modify(bot_id: str, sent: Mapping[str, Any], *, base_version: int | None = N
             )
             raise Conflict(sentence, extra={"version": bot.version})
         before = content.read(bot)
+        if sent.get("bedrock_guardrails") is not None:
+            sent = {**sent, "bedrock_guardrails": guarding.without_own(sent["bedrock_guardrails"], bot_id)}
         versions.save(bot, before, content.edited(before, sent), verbs.EDIT, actor=actor)
     return bot
 
@@ -88,6 +90,7 @@ def delete(bot_id: str, *, actor: Caller) -> None:
 def remove(bot: Bot, *, actor: Actor) -> None:
     """Deletes a locked bot with its versions and grants, whoever may do so."""
     recording.record(verbs.DELETE, bot.pk, actor=actor, version_before=bot.version)
+    syncing.end(bot)
     bot.delete()
 
 

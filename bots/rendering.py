@@ -7,7 +7,14 @@ from typing import Any
 from bedrock_chat.wire.names import camel
 from bots import warnings
 from bots.access import Found
-from bots.configuration import DEFAULT_GENERATION_PARAMS, Configuration, Tool, active_models, has_knowledge
+from bots.configuration import (
+    DEFAULT_GENERATION_PARAMS,
+    Configuration,
+    Guardrails,
+    Tool,
+    active_models,
+    has_knowledge,
+)
 from bots.content import MASK
 from bots.listing import Entry
 from bots.models import Bot, BotContent, BotVersion, Scope, SyncStatus
@@ -34,11 +41,13 @@ def milliseconds(moment: datetime) -> float:
     return float(int(moment.timestamp() * 1000))
 
 
-def bot_output(bot: Bot, people: People, last_used_at: datetime | None) -> Wire:
-    """The whole bot, for its owner."""
+def bot_output(
+    bot: Bot, people: People, last_used_at: datetime | None, *, guardrails: Guardrails | None = None
+) -> Wire:
+    """The whole bot, for its owner. `guardrails`: as the owner reads them (`guarding.shown`), else as they are set."""
     return {
         "id": bot.pk,
-        **_content(bot),
+        **_content(bot, guardrails),
         **_administration(bot, people, last_used_at),
         "isPublication": bot.published_at is not None,
         "version": bot.version,
@@ -46,12 +55,14 @@ def bot_output(bot: Bot, people: People, last_used_at: datetime | None) -> Wire:
     }
 
 
-def modify_output(bot: Bot, *, nulls: Iterable[str] = (), lost_secrets: Sequence[str] = ()) -> Wire:
+def modify_output(
+    bot: Bot, *, guardrails: Guardrails | None, nulls: Iterable[str] = (), lost_secrets: Sequence[str] = ()
+) -> Wire:
     """The response to an edit. As recorded, the knowledge base and the guardrails are null where null was sent."""
     told = {camel(name): None for name in nulls if name in ("bedrock_knowledge_base", "bedrock_guardrails")}
     return {
         "id": bot.pk,
-        **_content(bot),
+        **_content(bot, guardrails),
         **told,
         "version": bot.version,
         "warnings": warnings.of_bot(bot.configuration) + warnings.of_lost_secrets(lost_secrets),
@@ -165,7 +176,7 @@ def _administration(bot: Bot, people: People, last_used_at: datetime | None) -> 
     }
 
 
-def _content(row: BotContent) -> Wire:
+def _content(row: BotContent, guardrails: Guardrails | None = None) -> Wire:
     """What an edit may change, with a mask for each secret."""
     configuration: Configuration = row.configuration
     base = configuration["bedrock_knowledge_base"]
@@ -180,7 +191,7 @@ def _content(row: BotContent) -> Wire:
         "displayRetrievedChunks": configuration["display_retrieved_chunks"],
         "conversationQuickStarters": configuration["quick_starters"],
         "bedrockKnowledgeBase": None if base is None else _camelized({**base, "data_source_ids": None}),
-        "bedrockGuardrails": _camelized(configuration["bedrock_guardrails"]),
+        "bedrockGuardrails": _camelized(guardrails or configuration["bedrock_guardrails"]),
         "activeModels": active_models(configuration),
     }
 

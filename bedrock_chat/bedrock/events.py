@@ -12,6 +12,8 @@ class StopReason(StrEnum):
 
     MAX_TOKENS = "max_tokens"
     TOOL_USE = "tool_use"
+    GUARDRAIL_INTERVENED = "guardrail_intervened"
+    """A guardrail blocked the question or the answer; its sentence stands in the answer's place."""
     STOPPED = "stopped"
     """Ours: the user stopped the answer."""
     INTERRUPTED = "interrupted"

@@ -169,6 +169,8 @@ def _once(request: ModelRequest, progress: _Progress, interrupt: Interruption, *
             raise
         if interrupt.expired:
             raise faults.TimedOut(code="TotalTimeout") from TimeoutError("no answer in time")
+        if isinstance(fault, faults.GuardrailMissing) and (guardrail := request.guardrail):
+            raise faults.GuardrailMissing.named(guardrail.identifier, guardrail.version, fault.code) from error
         if fault is error:
             raise
         raise fault from error

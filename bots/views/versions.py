@@ -8,7 +8,7 @@ from rest_framework.response import Response
 from bedrock_chat.identity.caller import caller_of
 from bedrock_chat.wire.openapi import errors, links
 from bedrock_chat.wire.views import WireViewSet
-from bots import editing, rendering, versions
+from bots import editing, guarding, rendering, versions
 from bots.serializers.bots import BotModifyOutputSerializer, VersionMetaSerializer, VersionSerializer
 from bots.views.bots import TAG
 
@@ -51,4 +51,4 @@ class VersionViewSet(WireViewSet):
     )
     def restore(self, request: Request, bot_id: str, version: int) -> Response:
         bot, lost_secrets = editing.restore(bot_id, version, actor=caller_of(request))
-        return Response(rendering.modify_output(bot, lost_secrets=lost_secrets))
+        return Response(rendering.modify_output(bot, guardrails=guarding.shown(bot), lost_secrets=lost_secrets))
