@@ -10,13 +10,15 @@ from django.db import transaction
 from bedrock_chat.identity.caller import Actor
 from bedrock_chat.ledger.recording import erased_id
 from bots import editing, sharing
-from bots.models import Bot, BotAlias, BotVersion
+from bots.models import Bot, BotAlias, BotGuardrail, BotVersion
 
 
 def prepare(user_id: str, *, actor: Actor) -> Iterator[str]:
     """Deletes the user's bots, each in a transaction of its own, and takes the user from the lists of others' bots."""
+    guarded = BotGuardrail.objects.filter(bot__owner=user_id).count()
     deleted = _delete_bots(user_id, actor)
     yield f"{deleted} bots are deleted."
+    yield f"{guarded} guardrails of theirs are deleted in Bedrock when no turn can use them any more."
     forgotten = sharing.forget_person(user_id, actor=actor)
     yield f"{forgotten} bots of others are not shared with the user any more."
 

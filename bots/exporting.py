@@ -5,7 +5,7 @@ bot-versions.jsonl    one version of those bots a line, in the JSON of `GET /bot
 bot-stars.jsonl       what they had to do with a bot, their own or another's: the star, the last use, how many uses
 bot-grants.jsonl      the bots of others that name them among the people they are shared with
 
-Secrets are masks there too.
+Secrets are masks there too. Guardrails are there with their thresholds, and without what was made of them in Bedrock.
 """
 
 from collections.abc import Iterable, Iterator

@@ -135,7 +135,7 @@ class GuardrailMissing(ModelFault, BadGateway):
         """The fault of a request with that guardrail. Of an ARN, which has the account's number, the name is told."""
         name = identifier.rpartition("/")[2]
         sentence = f"Bedrock does not have version {version} of the guardrail {name}, which guards this bot's answers."
-        return cls(f"{sentence} Tell the bot's owner.", code=code)
+        return cls(f"{sentence} Tell the bot's owner.", code=code, remedy=f"Guardrail {name}: {cls.remedy}")
 
 
 class CachingRefused(AccessDenied):
