@@ -10,14 +10,12 @@ from bedrock_chat.bedrock.request import Guardrail, Parameters
 from bedrock_chat.database.compiled_sql import Batch
 from bedrock_chat.database.composing import Slot
 from bedrock_chat.identity.caller import Caller
-from bedrock_chat.wire.errors import BadRequest
+from bedrock_chat.wire.errors import BadRequest, Conflict
 from bots import access, configuration, guarding, warnings
 from bots.configuration import Configuration
 from bots.models import Bot, BotAlias, BotGrant
 
-COLUMNS = Bot.in_order(
-    "id", "owner_id", "scope", "version", "title", "description", "instruction", "configuration", "sync_status"
-)
+COLUMNS = Bot.in_order("id", "owner_id", "scope", "title", "description", "instruction", "configuration", "sync_status")
 GUARDRAIL = ("guardrail__arn", "guardrail__version")
 
 
@@ -27,7 +25,6 @@ class ChattingBot:
 
     id: str
     owner_id: str
-    version: int
     title: str
     description: str
     instruction: str
@@ -54,6 +51,14 @@ class ChattingBot:
         """Whether a model may not be asked now: what it says would have to be guarded."""
         return guarding.is_lacking(self.configuration, self.guardrail)
 
+    def answers_with(self, model: Model) -> bool:
+        """Whether `refuse` lets a turn with this model pass."""
+        try:
+            self.refuse(model)
+        except (BadRequest, Conflict):
+            return False
+        return True
+
     def warnings(self, model: Model, *, thinks: bool) -> list[str]:
         return warnings.of_turn(self.configuration, model, thinks=thinks)
 
@@ -72,7 +77,7 @@ def find(bot_id: str, *, actor: Caller) -> ChattingBot | None:
         return None
     texts = (bot.title, bot.description, bot.instruction)
     guardrail = guarding.guardrail_of(bot.configuration, arn, guardrail_version)
-    return ChattingBot(bot.pk, bot.owner_id, bot.version, *texts, bot.configuration, bot.sync_status, guardrail)
+    return ChattingBot(bot.pk, bot.owner_id, *texts, bot.configuration, bot.sync_status, guardrail)
 
 
 def get(bot_id: str, *, actor: Caller) -> ChattingBot:

@@ -1,21 +1,14 @@
 """Builds the JSON of bots that clients read. `serializers` only documents these shapes."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
 from bedrock_chat.wire.names import camel
 from bots import warnings
 from bots.access import Found
-from bots.configuration import (
-    DEFAULT_GENERATION_PARAMS,
-    Configuration,
-    Guardrails,
-    Tool,
-    active_models,
-    has_knowledge,
-)
-from bots.content import MASK
+from bots.configuration import DEFAULT_GENERATION_PARAMS, Guardrails, Tool, active_models, has_knowledge
+from bots.content import MASK, configuration_of
 from bots.listing import Entry
 from bots.models import Bot, BotContent, BotVersion, Scope, SyncStatus
 from bots.sharing import People
@@ -51,13 +44,11 @@ def bot_output(
         **_administration(bot, people, last_used_at),
         "isPublication": bot.published_at is not None,
         "version": bot.version,
-        "warnings": warnings.of_bot(bot.configuration),
+        "warnings": warnings.of_bot(configuration_of(bot)),
     }
 
 
-def modify_output(
-    bot: Bot, *, guardrails: Guardrails | None, nulls: Iterable[str] = (), lost_secrets: Sequence[str] = ()
-) -> Wire:
+def modify_output(bot: Bot, *, guardrails: Guardrails | None, nulls: Iterable[str] = ()) -> Wire:
     """The response to an edit. As recorded, the knowledge base and the guardrails are null where null was sent."""
     told = {camel(name): None for name in nulls if name in ("bedrock_knowledge_base", "bedrock_guardrails")}
     return {
@@ -65,7 +56,7 @@ def modify_output(
         **_content(bot, guardrails),
         **told,
         "version": bot.version,
-        "warnings": warnings.of_bot(bot.configuration) + warnings.of_lost_secrets(lost_secrets),
+        "warnings": warnings.of_bot(configuration_of(bot)),
     }
 
 
@@ -97,7 +88,7 @@ def summary(found: Found, *, is_owned: bool) -> Wire:
         "activeModels": active_models(bot.configuration),
         "sharedScope": bot.scope,
         "sharedStatus": _shared_status(bot),
-        "warnings": warnings.of_bot(bot.configuration),
+        "warnings": warnings.of_bot(configuration_of(bot)),
     }
 
 
@@ -126,7 +117,7 @@ def version_output(version: BotVersion, before: BotVersion | None) -> Wire:
         "version": version.number,
         **_authorship(version),
         "changes": changes,
-        "warnings": warnings.of_bot(version.configuration),
+        "warnings": warnings.of_bot(configuration_of(version)),
     }
 
 
@@ -178,7 +169,7 @@ def _administration(bot: Bot, people: People, last_used_at: datetime | None) -> 
 
 def _content(row: BotContent, guardrails: Guardrails | None = None) -> Wire:
     """What an edit may change, with a mask for each secret."""
-    configuration: Configuration = row.configuration
+    configuration = configuration_of(row)
     base = configuration["bedrock_knowledge_base"]
     return {
         "title": row.title,
@@ -199,7 +190,7 @@ def _content(row: BotContent, guardrails: Guardrails | None = None) -> Wire:
 def _tool(tool: Tool) -> Wire:
     wire: Wire = _camelized(tool)
     if config := wire.get("firecrawlConfig"):
-        wire["firecrawlConfig"] = {"apiKey": MASK, **config}
+        wire["firecrawlConfig"] = {"apiKey": MASK if config["hasKey"] else "", "maxResults": config["maxResults"]}
     return wire
 
 

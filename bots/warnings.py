@@ -1,6 +1,6 @@
 """What a bot's settings ask for and does not happen, as sentences for its owner and for who chats with it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from bedrock_chat.bedrock import offering, request
 from bedrock_chat.bedrock.catalog import Model
@@ -13,6 +13,7 @@ from bots.configuration import (
     is_active,
     left_out_grounding,
     parameters_of,
+    tools_without_key,
 )
 
 NO_TOOLS = "The bot's tools cannot be used yet: it answers without them."
@@ -42,11 +43,6 @@ def of_turn(configuration: Configuration, model: Model, *, thinks: bool) -> list
     return [*sentences, *_of_parts(configuration)]
 
 
-def of_lost_secrets(tools: Iterable[str]) -> list[str]:
-    """For who restores a version whose keys are not stored any more."""
-    return [f"The tool {name} has no key: send it again." for name in tools]
-
-
 def _left_out(configuration: Configuration, model: Model, *, thinks: bool = False) -> Sequence[str]:
     """The parameters that a model does not get. Nobody is told of a default, which clients send unasked."""
     chosen, usual = parameters_of(configuration["generation_params"]), parameters_of(DEFAULT_GENERATION_PARAMS)
@@ -56,6 +52,7 @@ def _left_out(configuration: Configuration, model: Model, *, thinks: bool = Fals
         "topP": chosen.top_p != usual.top_p,
         "topK": chosen.top_k != usual.top_k,
         "stopSequences": chosen.stop_sequences != usual.stop_sequences,
+        "budgetTokens": chosen.reasoning_budget != usual.reasoning_budget,
     }
     return [name for name in request.left_out(model, chosen, thinks=thinks) if names[name]]
 
@@ -64,6 +61,7 @@ def _of_parts(configuration: Configuration) -> list[str]:
     """About the parts of a bot that do not work."""
     enabled = enabled_guardrails(configuration) is not None
     return [
+        *(f"The tool {name} has no key: send it again." for name in tools_without_key(configuration)),
         *([NO_TOOLS] if configuration["tools"] else []),
         *([NO_KNOWLEDGE] if has_knowledge(configuration) else []),
         *([NO_GROUNDING] if left_out_grounding(configuration) else []),

@@ -12,6 +12,7 @@ from bedrock_chat.ledger.models import ModelCall
 from bots.models import BotAlias
 from conversations.models import Conversation, Message
 from tests.bots.bot import PARAMETERS, body, edit, firecrawl, ids, make, pin, share, star
+from tests.bots.guarding import guarded
 from tests.conversations.chat import read, say, text_of
 from tests.conversations.test_queries import statements
 from tests.emulator import Emulator
@@ -90,6 +91,26 @@ def test_what_a_model_does_not_take_is_left_out_and_told(alice: APIClient, emula
     assert "topK" not in str(sent(emulator).get("additionalModelRequestFields"))
 
 
+@pytest.mark.parametrize(
+    ("model", "budget", "is_told"),
+    [
+        ("claude-v3.7-sonnet", 2048, False),
+        ("claude-v3.7-sonnet", 64_000, True),  # it does not fit beside the answer
+        ("claude-v4.6-sonnet", 2048, True),  # the model decides itself
+        ("claude-v4.6-sonnet", 1024, False),  # what clients send unasked
+        ("claude-v3-haiku", 2048, False),  # it does not think
+    ],
+)
+def test_a_budget_for_thinking_that_is_not_sent_as_chosen_is_told(
+    alice: APIClient, model: str, budget: int, is_told: bool
+) -> None:
+    make(alice, "b", generationParams={**PARAMETERS, "topP": 0.999, "reasoningParams": {"budgetTokens": budget}})
+    warnings = asked(alice, "c", bot_id="b", model=model, enable_reasoning=True)["warnings"]
+    assert any(sentence.startswith("budgetTokens ") for sentence in warnings) is is_told
+    warnings = asked(alice, "d", bot_id="b", model=model)["warnings"]
+    assert not any(sentence.startswith("budgetTokens ") for sentence in warnings)
+
+
 def test_only_active_models_answer(alice: APIClient, emulator: Emulator) -> None:
     make(alice, "b", activeModels={"claudeV37Sonnet": False})
     assert say(alice, "c", "hello", bot_id="b").status_code == 400
@@ -97,6 +118,15 @@ def test_only_active_models_answer(alice: APIClient, emulator: Emulator) -> None
     assert not Conversation.objects.exists()
     asked(alice, "c", bot_id="b", model="claude-v3-haiku")
     assert say(alice, "c", "again").status_code == 400
+
+
+def test_an_answer_of_a_bot_that_is_to_be_guarded_by_now_promises_no_continuation(alice: APIClient) -> None:
+    make(alice, "b")
+    asked(alice, "c", "write long [[max_tokens]]", bot_id="b")
+    assert read(alice, "c")["shouldContinue"] is True
+    edit(alice, "b", bedrockGuardrails=guarded())
+    assert read(alice, "c")["shouldContinue"] is False
+    assert say(alice, "c", "", continue_generate=True).status_code == 409
 
 
 def test_tools_and_knowledge_are_left_out_and_told(alice: APIClient, emulator: Emulator) -> None:
