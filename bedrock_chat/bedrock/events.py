@@ -85,6 +85,14 @@ class Stop:
 
 
 @dataclass(frozen=True, slots=True)
+class Intervened:
+    """A guardrail blocked the `question` or the `answer` (`of`), because of such content. The runtime logs it."""
+
+    of: str
+    kinds: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Retrying:
     """Bedrock refused for now. The next try comes after so many seconds."""
 
@@ -114,6 +122,7 @@ Event = (
     | ToolUse
     | Usage
     | Stop
+    | Intervened
     | Retrying
     | Closed
 )

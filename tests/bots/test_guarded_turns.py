@@ -44,8 +44,10 @@ def sent(emulator: Emulator) -> dict[str, Any]:
     ("question", "sentence"),
     [("[[blocked]] words", BLOCKED_QUESTION), ("harmless [[blocked:answer]]", BLOCKED_ANSWER)],
 )
-def test_an_intervention_shows_as_such(alice: APIClient, emulator: Emulator, question: str, sentence: str) -> None:
-    make_guarded(alice, emulator)
+def test_an_intervention_shows_as_such(
+    alice: APIClient, emulator: Emulator, caplog: pytest.LogCaptureFixture, question: str, sentence: str
+) -> None:
+    guardrail = make_guarded(alice, emulator)
     message = body(say(alice, "c", question, bot_id="b"))["message"]
     assert (text_of(message), message["stopReason"]) == (sentence, "guardrail_intervened")
     shown = read(alice, "c")
@@ -54,6 +56,9 @@ def test_an_intervention_shows_as_such(alice: APIClient, emulator: Emulator, que
     assert shown["shouldContinue"] is False
     call = ModelCall.objects.get()
     assert (call.stop_reason, call.fault) == ("guardrail_intervened", "")
+    side = "question" if sentence == BLOCKED_QUESTION else "answer"
+    assert f"guardrail {guardrail['id']} blocked the {side}: HATE" in caplog.messages
+    assert question not in caplog.text
     assert say(alice, "c", [], continue_generate=True).status_code == 400
 
 
