@@ -137,6 +137,7 @@ class BotAdmin(ReadOnlyAdmin):
                 uses=Sum("uses", default=0),
                 last_used=Max("last_used_at"),
             )
+            bot.made = BotGuardrail.objects.filter(pk=bot.pk).exclude(arn="").first()  # type: ignore[attr-defined]
         return bot
 
     @admin.display(description="title", ordering="title")
@@ -154,8 +155,8 @@ class BotAdmin(ReadOnlyAdmin):
 
     @admin.display(description="guardrail of its own in Bedrock")
     def own_guardrail(self, row: Bot) -> str | None:
-        made = BotGuardrail.objects.filter(pk=row.pk).exclude(arn="").first()
-        return made and f"{made.arn}, version {made.version or 'none yet'}"
+        made: BotGuardrail | None = row.made  # type: ignore[attr-defined]
+        return f"{made.arn}, version {made.version or 'none yet'}" if made else None
 
     @admin.display(description="people among whose recently used bots it is")
     def people(self, row: Bot) -> Any:
