@@ -24,18 +24,18 @@ ORPHAN_SECONDS: Final = 3600.0
 def sweep(job: Claimed) -> None:
     """The job. If Bedrock does not answer, or may not be asked, the next one does it.
 
+    Where no bot has a guardrail of its own, Bedrock is not asked: whatever is asked for has a row before.
+
     1. The guardrails of this deployment, by their tags, that no bot has are deleted.
     2. Bots whose guardrail is not in Bedrock any more get another one.
     3. Bots whose guardrail failed, or waits without a job, are tried again; what is not wanted any more, too.
     """
     job.check()
-    try:
-        there = _in_bedrock()
-    except faults.ModelFault as fault:
-        is_used = BotGuardrail.objects.exists()
-        logger.log(logging.WARNING if is_used else logging.INFO, "guardrails are not swept now: %s", fault.code)
-        return
-    _renew_missing(there)
+    if BotGuardrail.objects.exists():
+        try:
+            _renew_missing(_in_bedrock())
+        except faults.ModelFault as fault:
+            logger.warning("guardrails are not swept now: %s", fault.code)
     _try_again()
 
 

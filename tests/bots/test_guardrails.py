@@ -523,6 +523,12 @@ def test_a_guardrail_deleted_in_aws_is_made_again_by_a_change(alice: APIClient, 
     assert status(alice) == ("SUCCEEDED", "")
 
 
+def test_where_no_bot_has_a_guardrail_bedrock_is_not_asked(alice: APIClient, emulator: Emulator) -> None:
+    make(alice, "b")
+    sweep()
+    assert operations(emulator) == []
+
+
 def test_without_the_permission_to_list_nothing_is_swept_and_nothing_fails(
     alice: APIClient, emulator: Emulator
 ) -> None:
