@@ -10,7 +10,7 @@ from bedrock_chat.database.connections import database_now
 from bedrock_chat.identity import users
 from bedrock_chat.identity.caller import Actor, Caller
 from bedrock_chat.wire.errors import BadRequest, Conflict, NotFound
-from bots import access, content, files, syncing, verbs, versions
+from bots import access, content, files, guarding, syncing, verbs, versions
 from bots.content import Content
 from bots.models import Bot, BotAlias, BotFile, BotVersion, TakenBotId
 
@@ -61,6 +61,8 @@ def modify(bot_id: str, sent: Mapping[str, Any], *, base_version: int | None = N
             )
             raise Conflict(sentence, extra={"version": bot.version})
         before = content.read(bot)
+        if sent.get("bedrock_guardrails") is not None:
+            sent = {**sent, "bedrock_guardrails": guarding.without_own(sent["bedrock_guardrails"], bot_id)}
         versions.save(bot, before, content.edited(before, sent, collected.entries), verbs.EDIT, actor=actor)
     collected.discard()
     return bot
@@ -123,6 +125,7 @@ def remove(bot: Bot, *, actor: Actor) -> None:
     """Deletes a locked bot with its versions, files and grants, whoever may do so."""
     recording.record(verbs.DELETE, bot.pk, actor=actor, version_before=bot.version)
     files.forget(bot)
+    syncing.end(bot)
     bot.delete()
 
 
