@@ -1,6 +1,6 @@
-"""Shapes of a bot's parts on the wire but its knowledge, and the validation of single fields. `content` decides what they mean together.
+"""Shapes of a bot's parts on the wire but its knowledge, and the validation of single fields.
 
-Names are in snake_case here, as requests arrive.
+`content` decides what they mean together. Names are in snake_case here, as requests arrive.
 """
 
 import re
