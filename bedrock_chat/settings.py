@@ -107,13 +107,23 @@ JOBS: dict[str, str] = {
     "index conversations": "conversations.indexing.index_new",
     "compact search": "bedrock_chat.search.index.compact",
     "sync bot": "bots.syncing.sync",
+    "index bots": "store.indexing.index_new",
+    "forget bot": "store.indexing.forget_one",
+    "rank bots": "store.ranking.refresh",
 }
 """Kind of job → its handler, a function that takes the claimed job."""
-JOB_SCHEDULE: dict[str, float] = {"remove blobs": 600, "index conversations": 2, "compact search": 86_400}
+JOB_SCHEDULE: dict[str, float] = {
+    "remove blobs": 600,
+    "index conversations": 2,
+    "compact search": 86_400,
+    "index bots": 2,
+    "rank bots": 600,
+}
 """Kind of job → seconds between its runs."""
 
 # ---- Bots -----------------------------------------------------------------------------------------------------------
 BOT_VERSIONS = env.integer("BOT_VERSIONS", 50, minimum=1)
+BOT_STORE = env.boolean("BOT_STORE", True)
 
 # ---- Django ---------------------------------------------------------------------------------------------------------
 INSTALLED_APPS = [

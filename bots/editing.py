@@ -9,10 +9,14 @@ from bedrock_chat.audit import recording
 from bedrock_chat.database.connections import database_now
 from bedrock_chat.identity import users
 from bedrock_chat.identity.caller import Actor, Caller
+from bedrock_chat.jobs import queue
 from bedrock_chat.wire.errors import BadRequest, Conflict
 from bots import access, content, syncing, verbs, versions
 from bots.content import Content
 from bots.models import Bot, BotAlias, TakenBotId
+
+FORGET = "forget bot"
+"""The job that follows a deletion."""
 
 
 def create(bot_id: str, sent: Mapping[str, Any], *, actor: Caller) -> Bot:
@@ -86,7 +90,8 @@ def delete(bot_id: str, *, actor: Caller) -> None:
 
 
 def remove(bot: Bot, *, actor: Actor) -> None:
-    """Deletes a locked bot with its versions and grants, whoever may do so."""
+    """Deletes a locked bot with its versions and grants, whoever may do so. A job takes it from the store's index."""
+    queue.enqueue(FORGET, {"bot": bot.pk})
     recording.record(verbs.DELETE, bot.pk, actor=actor, version_before=bot.version)
     bot.delete()
 

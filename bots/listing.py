@@ -1,9 +1,10 @@
 """Lists of bots: one query each, at any number of bots."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from django.conf import settings
 from django.db.models import Exists, FilteredRelation, OuterRef, Q, QuerySet
 from django.db.models.functions import Coalesce
 
@@ -57,7 +58,12 @@ def own(actor: Caller, limit: int | None = None) -> list[Entry]:
 
 
 def pinned(actor: Caller) -> list[Entry]:
-    """The bots that are pinned for everybody, in their order. As recorded, they are nobody's own."""
+    """The bots that are pinned for everybody, in their order. As recorded, they are nobody's own.
+
+    None where the setting BOT_STORE is off.
+    """
+    if not settings.BOT_STORE:
+        return []
     bots = _with_alias(Bot.objects.listed_for(actor).filter(pinned_order__isnull=False), actor)
     bots = bots.annotate(last_used_at=Coalesce("alias__last_used_at", "created_at"))
     return list(_entries_of_bots(actor, bots.order_by("pinned_order", "title", "pk"), owned=False))
@@ -74,6 +80,14 @@ def with_star(actor: Caller) -> list[Entry]:
     aliases = BotAlias.objects.filter(user=actor.user_id, is_starred=True)
     entries = _entries_of_aliases(actor, aliases)
     return sorted(entries, key=lambda entry: (-entry.last_used_at.timestamp(), entry.bot_id))
+
+
+def in_order(bots: QuerySet[Bot], bot_ids: Sequence[str], actor: Caller) -> list[Entry]:
+    """Those of the bots that have these ids, in the order of the ids."""
+    wanted = _with_alias(bots.filter(pk__in=bot_ids), actor)
+    wanted = wanted.annotate(last_used_at=Coalesce("alias__last_used_at", "created_at"))
+    by_id = {entry.bot_id: entry for entry in _entries_of_bots(actor, wanted)}
+    return [by_id[bot_id] for bot_id in bot_ids if bot_id in by_id]
 
 
 def _with_alias(bots: QuerySet[Bot], actor: Caller) -> QuerySet[Bot]:

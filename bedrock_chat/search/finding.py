@@ -6,7 +6,7 @@
 4. If even that matches nothing, some of the words are enough.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -28,25 +28,31 @@ class SearchResult:
     terms: tuple[Term, ...]
 
 
-def find(kind: str, scopes: Sequence[str], vocabulary: str, text: str) -> SearchResult:
-    """The groups within the scopes that match a query. Words are corrected only to those of the vocabulary."""
+def find(
+    kind: str, scopes: Sequence[str], vocabulary: str, text: str, weights: Mapping[int, float] = ranking.WEIGHTS
+) -> SearchResult:
+    """The groups within the scopes that match a query. Words are corrected only to those of the vocabulary.
+
+    `weights` are those of documents, by key.
+    """
+
+    def search(terms: tuple[Term, ...], *, every: bool) -> list[Hit]:
+        candidates = lookup.candidates(kind, scopes, terms, every=every)
+        return ranking.rank(candidates, terms, every=every, weights=weights)
+
     terms = query.parse(text)
     if not terms:
         return SearchResult([], ())
-    if hits := _search(kind, scopes, terms, every=True):
+    if hits := search(terms, every=True):
         return SearchResult(hits, terms)
     guessed = _guessed(terms, vocabularies.number(vocabulary))
-    if guessed != terms and (hits := _search(kind, scopes, guessed, every=True)):
+    if guessed != terms and (hits := search(guessed, every=True)):
         return SearchResult(hits, guessed)
     worded = query.without_symbols(guessed)
-    if worded != guessed and (hits := _search(kind, scopes, worded, every=True)):
+    if worded != guessed and (hits := search(worded, every=True)):
         return SearchResult(hits, worded)
     single = query.single_tokens(worded)
-    return SearchResult(_search(kind, scopes, single, every=False), single)
-
-
-def _search(kind: str, scopes: Sequence[str], terms: tuple[Term, ...], *, every: bool) -> list[Hit]:
-    return ranking.rank(lookup.candidates(kind, scopes, terms, every=every), terms, every=every)
+    return SearchResult(search(single, every=False), single)
 
 
 def _guessed(terms: tuple[Term, ...], vocabulary: int) -> tuple[Term, ...]:
