@@ -7,7 +7,7 @@ bot is the caller's to see, `search` asks its row each time. So whoever loses ac
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Final
 
 from django.db import transaction
@@ -18,19 +18,23 @@ from bedrock_chat.identity.caller import ADMIN, Caller
 from bedrock_chat.jobs.queue import Claimed
 from bedrock_chat.search import index
 from bedrock_chat.search.index import Document, Group
-from bedrock_chat.search.ranking import HEADING
+from bedrock_chat.search.models import SearchDocument
+from bedrock_chat.search.ranking import HEADING, Candidate
 from bots.models import Bot, BotGrant, Scope
 from store.models import Listing, lot_of
 
 logger = logging.getLogger(__name__)
 
 KIND: Final = "bot"
+"""What everybody may read who may use the bot: title and description."""
+INSTRUCTION_KIND: Final = "bot instruction"
+"""What its owner and Admin may read besides."""
 VOCABULARY: Final = "store"
 """The words of titles and descriptions that everybody may read anyway: typos are corrected to them."""
 DESCRIPTION: Final = 1
 INSTRUCTION: Final = 2
 """Keys of a bot's documents; the title is its heading. Each has the texts of those before it, too, so that one document
-holds all words of a query that stand in several of them."""
+holds all words of a query, wherever they stand."""
 
 EVERYBODY: Final = "everybody"
 SHARED: Final = "shared"
@@ -47,10 +51,24 @@ _set_back: dict[str, float] = {}
 """Bots that this process could not index → when it tries again, by `time.monotonic`."""
 
 
-def scopes_of(actor: Caller) -> list[str]:
-    """The scopes of what a person may find."""
-    scopes = [EVERYBODY, _user(actor.user_id), *map(_group, sorted(actor.groups))]
-    return [*scopes, SHARED] if actor.is_in(ADMIN) else scopes
+def scopes_of(actor: Caller, *, granted: bool) -> list[str]:
+    """The scopes of the bots that a person may find. Without `granted`, of those that are their own or everybody's."""
+    if actor.is_in(ADMIN):
+        return instruction_scopes_of(actor)
+    scopes = [EVERYBODY, _user(actor.user_id)]
+    return [*scopes, *map(_group, sorted(actor.groups))] if granted else scopes
+
+
+def instruction_scopes_of(actor: Caller) -> list[str]:
+    """The scopes of the instructions that a person may read."""
+    return [_user(actor.user_id), *([SHARED] if actor.is_in(ADMIN) else [])]
+
+
+def granted_documents(actor: Caller, most: int) -> list[Candidate]:
+    """The documents of the bots that grants share with a person, at most so many, whatever words they hold."""
+    granted = Listing.objects.granted_to(actor).values("pk")
+    documents = SearchDocument.objects.filter(kind=KIND, group_id__in=granted)
+    return [Candidate(*row) for row in documents.values_list("pk", "group_id", "key", "words")[:most]]
 
 
 def index_new(_: Claimed) -> None:
@@ -110,6 +128,7 @@ def _forget(listings: QuerySet[Listing]) -> int:
     keys = list(listings.select_for_update().values_list("pk", flat=True)[:AT_ONCE])
     if keys:
         Listing.objects.filter(pk__in=keys).delete()
+        index.forget(INSTRUCTION_KIND, keys)
         index.forget(KIND, keys)
     return len(keys)
 
@@ -143,25 +162,26 @@ def _index(bot_id: str) -> bool:
             create_defaults={"is_everybodys": bot.scope == Scope.ALL, "lot": lot_of(bot.pk)},
         )
         Bot.objects.filter(pk=bot_id).update(is_indexed=True)
-        index.write_anew(group_of(listing.pk, bot), documents_of(bot))
+        for group, documents in groups_of(listing.pk, bot):
+            index.write_anew(group, documents)
         return True
 
 
-def group_of(number: int, bot: Bot) -> Group:
-    """The bot as a group of the index. `number` is the key of its listing."""
-    vocabulary = VOCABULARY if bot.scope == Scope.ALL else None
-    return Group(KIND, number, scopes=tuple(_scopes(bot)), vocabulary=vocabulary)
-
-
-def documents_of(bot: Bot) -> Sequence[Document]:
-    """Title and description for everybody who may see the bot, the instruction for its owner and Admin."""
+def groups_of(number: int, bot: Bot) -> list[tuple[Group, list[Document]]]:
+    """The bot as groups of the index, with their documents. `number` is the key of its listing."""
     described = f"{bot.title}\n{bot.description}"
     readers = (_user(bot.owner_id),) if bot.scope == Scope.PRIVATE else (_user(bot.owner_id), SHARED)
-    return (
-        Document(HEADING, bot.title),
-        Document(DESCRIPTION, described),
-        Document(INSTRUCTION, f"{described}\n{bot.instruction}", only_for=readers),
-    )
+    vocabulary = VOCABULARY if bot.scope == Scope.ALL else None
+    return [
+        (
+            Group(KIND, number, scopes=tuple(_scopes(bot)), vocabulary=vocabulary),
+            [Document(HEADING, bot.title), Document(DESCRIPTION, described)],
+        ),
+        (
+            Group(INSTRUCTION_KIND, number, scopes=readers, vocabulary=None),
+            [Document(INSTRUCTION, f"{described}\n{bot.instruction}")],
+        ),
+    ]
 
 
 def _scopes(bot: Bot) -> Iterator[str]:

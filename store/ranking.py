@@ -17,7 +17,7 @@ from bedrock_chat.identity.caller import Caller
 from bedrock_chat.jobs.queue import Claimed
 from bots import listing, popularity
 from bots.listing import Entry
-from bots.models import Bot, BotAlias, BotGrant, Scope
+from bots.models import Bot, BotAlias
 from store.models import LOTS, NEVER, Listing
 
 AT_ONCE: Final = 500
@@ -53,18 +53,8 @@ def pickup(*, limit: int, actor: Caller) -> list[Entry]:
 
 
 def _parts(actor: Caller) -> Sequence[QuerySet[Listing]]:
-    """What `BotQuerySet.listed_for` shows the caller, in three parts, each of which an index of its own finds.
-
-    One condition for all three would have the database look at every bot.
-    """
-    if actor.user_id is None or not settings.BOT_STORE:
-        return ()
-    granted = BotGrant.objects.to(actor).values("bot")
-    return (
-        Listing.objects.filter(is_everybodys=True, bot__scope=Scope.ALL),
-        Listing.objects.filter(bot__owner=actor.user_id),
-        Listing.objects.filter(bot__scope=Scope.PARTIAL, bot__in=granted),
-    )
+    """What the caller may see, in parts. None where the setting BOT_STORE is off."""
+    return Listing.objects.parts_for(actor) if settings.BOT_STORE else ()
 
 
 def _entries(bot_ids: Iterable[str], limit: int, actor: Caller) -> list[Entry]:

@@ -13,8 +13,10 @@ from bots.listing import Entry
 from bots.models import Bot
 from store import indexing
 
-WEIGHTS: Final = MappingProxyType({HEADING: 3.0, indexing.DESCRIPTION: 1.0, indexing.INSTRUCTION: 0.4})
-"""Title, description, instruction."""
+WEIGHTS: Final = MappingProxyType({HEADING: 3.0, indexing.DESCRIPTION: 1.0})
+"""Title and description. What only an instruction holds comes after all these."""
+MOST_READ: Final = 2_000
+"""Documents that are read as a whole, of what is shared with a caller by name."""
 
 
 def search(query: str, *, limit: int, actor: Caller) -> list[Entry]:
@@ -26,18 +28,35 @@ def search(query: str, *, limit: int, actor: Caller) -> list[Entry]:
     """
     if actor.user_id is None or not settings.BOT_STORE:
         return []
-    result = finding.find(indexing.KIND, indexing.scopes_of(actor), indexing.VOCABULARY, query, WEIGHTS)
+    hits, of_instructions = _hits(query, limit, actor)
     findable = Bot.objects.findable_by(actor)
-    found = findable.filter(listing__in=[hit.group for hit in result.hits])
+    found = findable.filter(listing__in=[hit.group for hit in [*hits, *of_instructions]])
     bots = {number: (bot_id, owner_id) for number, bot_id, owner_id in found.values_list("listing", "pk", "owner_id")}
-    ids = []
-    for hit in result.hits:
-        bot_id, owner_id = bots.get(hit.group, ("", ""))
-        if bot_id and _may_know(actor, hit, owner_id):
-            ids.append(bot_id)
-    return listing.in_order(findable, ids[:limit], actor)
+    ids = [bots[hit.group][0] for hit in hits if hit.group in bots]
+    ids += [bots[hit.group][0] for hit in of_instructions if hit.group in bots and _may_read(actor, bots[hit.group][1])]
+    return listing.in_order(findable, list(dict.fromkeys(ids))[:limit], actor)
 
 
-def _may_know(actor: Caller, hit: Hit, owner_id: str) -> bool:
-    """Whether the caller may be told of a hit: one that only the instruction makes is for the owner and Admin."""
-    return hit.keys != (indexing.INSTRUCTION,) or actor.user_id == owner_id or actor.is_in(ADMIN)
+def _hits(query: str, limit: int, actor: Caller) -> tuple[list[Hit], list[Hit]]:
+    """The hits of titles and descriptions, and those of instructions where the others are too few.
+
+    Somebody may be in hundreds of groups, and the index would be asked for each of them, for every word. So what is
+    shared with the caller by name is read as a whole, as long as that is little.
+    """
+    granted = [] if actor.is_in(ADMIN) else indexing.granted_documents(actor, MOST_READ + 1)
+    are_few = len(granted) <= MOST_READ
+    scopes = indexing.scopes_of(actor, granted=not are_few)
+    for reading in finding.readings(query, indexing.VOCABULARY):
+        hits = finding.search(indexing.KIND, scopes, reading, weights=WEIGHTS, also=granted if are_few else ())
+        of_instructions: list[Hit] = []
+        if reading.every and len(hits) < limit:
+            readable = indexing.instruction_scopes_of(actor)
+            of_instructions = finding.search(indexing.INSTRUCTION_KIND, readable, reading)
+        if hits or of_instructions:
+            return hits, of_instructions
+    return [], []
+
+
+def _may_read(actor: Caller, owner_id: str) -> bool:
+    """Whether the caller may know the instruction of a bot that they may find."""
+    return actor.user_id == owner_id or actor.is_in(ADMIN)

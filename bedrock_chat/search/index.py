@@ -46,14 +46,12 @@ class Group:
 class Document:
     """A text of a group. One without words has a row too, so that `known` has its key; only a heading then has none.
 
-    `settled` is false while the text may still change, so that the app that indexes it looks again. `only_for` takes
-    the place of the group's scopes for this document alone, whose words then serve nobody else: no vocabulary has them.
+    `settled` is false while the text may still change, so that the app that indexes it looks again.
     """
 
     key: int
     text: str
     settled: bool = True
-    only_for: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,11 +144,11 @@ def _rows(group: Group, documents: Iterable[Document]) -> list[SearchDocument]:
             kind=group.kind,
             group_id=group.id,
             key=document.key,
-            vocabulary=vocabulary.number(group.vocabulary if document.only_for is None else None),
+            vocabulary=vocabulary.number(group.vocabulary),
             settled=document.settled,
             terms=" ".join(
                 [
-                    *(lookup.scope_mark(group.kind, scope) for scope in _scopes(group, document)),
+                    *(lookup.scope_mark(group.kind, scope) for scope in group.scopes),
                     *([lookup.HEADING_MARK] if document.key == HEADING else ()),
                     *sorted({token.first for token in document_tokens if token.first}),
                 ]
@@ -160,10 +158,6 @@ def _rows(group: Group, documents: Iterable[Document]) -> list[SearchDocument]:
         for document in documents
         if (document_tokens := _tokens(document.text)) or document.key != HEADING
     ]
-
-
-def _scopes(group: Group, document: Document) -> tuple[str, ...]:
-    return group.scopes if document.only_for is None else document.only_for
 
 
 def _exchange(

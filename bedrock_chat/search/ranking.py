@@ -106,9 +106,18 @@ def _count(candidates: Sequence[Candidate], terms: Sequence[Term], *, every: boo
     matching = []
     for candidate in candidates:
         words = f" {candidate.words} "
-        counts = [sum(words.count(needle) * weight for needle, weight in term) for term in needles]
-        if all(counts) if every else any(counts):
-            matching.append(_Counted(candidate, counts, whole_query in words))
+        counts = []
+        for term in needles:
+            count = 0.0
+            for needle, weight in term:
+                if needle in words:  # most do not hold it, and `count` is slower to say so
+                    count += words.count(needle) * weight
+            if every and not count:
+                break
+            counts.append(count)
+        else:
+            if any(counts):
+                matching.append(_Counted(candidate, counts, whole_query in words))
     return matching
 
 

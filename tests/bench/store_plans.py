@@ -32,7 +32,7 @@ def main() -> None:
     print(json.dumps(plans))
 
 
-WORDS = ("SELECT id", "SELECT \"")
+WORDS = ("SELECT id", 'SELECT "')
 
 
 def _plan(sql: str) -> list[str]:

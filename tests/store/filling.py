@@ -15,10 +15,11 @@ def write(listings: Sequence[Listing]) -> None:
     change = vocabulary.Change()
     documents: list[SearchDocument] = []
     for listing in listings:
-        rows = index._rows(indexing.group_of(listing.pk, listing.bot), indexing.documents_of(listing.bot))
-        for row in rows:
-            vocabulary.count(change, row.vocabulary, row.words, 1)
-        documents += rows
+        for group, texts in indexing.groups_of(listing.pk, listing.bot):
+            rows = index._rows(group, texts)
+            for row in rows:
+                vocabulary.count(change, row.vocabulary, row.words, 1)
+            documents += rows
     SearchDocument.objects.bulk_create(documents, batch_size=2_000)
     vocabulary.apply(change)
     Bot.objects.filter(pk__in=[listing.bot_id for listing in listings]).update(is_indexed=True)
