@@ -124,6 +124,7 @@ JOB_SCHEDULE: dict[str, float] = {
 # ---- Bots -----------------------------------------------------------------------------------------------------------
 BOT_VERSIONS = env.integer("BOT_VERSIONS", 50, minimum=1)
 BOT_STORE = env.boolean("BOT_STORE", True)
+BOTS_PER_USER = env.integer("BOTS_PER_USER", 1000, minimum=1)
 
 # ---- Django ---------------------------------------------------------------------------------------------------------
 INSTALLED_APPS = [
