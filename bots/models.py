@@ -81,7 +81,7 @@ class BotQuerySet(models.QuerySet["Bot"]):
 
     def findable_by(self, actor: Caller) -> Self:
         """The bots that a search shows somebody: Admin finds everything that is shared with anybody, too."""
-        if actor.user_id is None or not actor.is_in(ADMIN):
+        if not actor.is_admin:
             return self.listed_for(actor)
         return self.filter(Q(owner=actor.user_id) | ~Q(scope=Scope.PRIVATE))
 

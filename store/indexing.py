@@ -14,7 +14,7 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
 from bedrock_chat.database.connections import yield_sqlite_lock
-from bedrock_chat.identity.caller import ADMIN, Caller
+from bedrock_chat.identity.caller import Caller
 from bedrock_chat.jobs.queue import Claimed
 from bedrock_chat.search import index
 from bedrock_chat.search.index import Document, Group
@@ -53,7 +53,7 @@ _set_back: dict[str, float] = {}
 
 def scopes_of(actor: Caller, *, granted: bool) -> list[str]:
     """The scopes of the bots that a person may find. Without `granted`, of those that are their own or everybody's."""
-    if actor.is_in(ADMIN):
+    if actor.is_admin:
         return instruction_scopes_of(actor)
     scopes = [EVERYBODY, _user(actor.user_id)]
     return [*scopes, *map(_group, sorted(actor.groups))] if granted else scopes
@@ -61,7 +61,7 @@ def scopes_of(actor: Caller, *, granted: bool) -> list[str]:
 
 def instruction_scopes_of(actor: Caller) -> list[str]:
     """The scopes of the instructions that a person may read."""
-    return [_user(actor.user_id), *([SHARED] if actor.is_in(ADMIN) else [])]
+    return [_user(actor.user_id), *([SHARED] if actor.is_admin else [])]
 
 
 def granted_documents(actor: Caller, most: int) -> list[Candidate]:

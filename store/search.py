@@ -5,7 +5,7 @@ from typing import Final
 
 from django.conf import settings
 
-from bedrock_chat.identity.caller import ADMIN, Caller
+from bedrock_chat.identity.caller import Caller
 from bedrock_chat.search import finding
 from bedrock_chat.search.ranking import HEADING, Hit
 from bots import listing
@@ -43,7 +43,7 @@ def _hits(query: str, limit: int, actor: Caller) -> tuple[list[Hit], list[Hit]]:
     Somebody may be in hundreds of groups, and the index would be asked for each of them, for every word. So what is
     shared with the caller by name is read as a whole, as long as that is little.
     """
-    granted = [] if actor.is_in(ADMIN) else indexing.granted_documents(actor, MOST_READ + 1)
+    granted = [] if actor.is_admin else indexing.granted_documents(actor, MOST_READ + 1)
     are_few = len(granted) <= MOST_READ
     scopes = indexing.scopes_of(actor, granted=not are_few)
     for reading in finding.readings(query, indexing.VOCABULARY):
@@ -59,4 +59,4 @@ def _hits(query: str, limit: int, actor: Caller) -> tuple[list[Hit], list[Hit]]:
 
 def _may_read(actor: Caller, owner_id: str) -> bool:
     """Whether the caller may know the instruction of a bot that they may find."""
-    return actor.user_id == owner_id or actor.is_in(ADMIN)
+    return actor.user_id == owner_id or actor.is_admin

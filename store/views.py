@@ -6,10 +6,12 @@ from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schem
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from bedrock_chat.identity.caller import caller_of
+from bedrock_chat.identity.caller import Caller, caller_of
+from bedrock_chat.serving import answers
 from bedrock_chat.wire.openapi import errors, links
 from bedrock_chat.wire.views import WireViewSet
-from bots import rendering
+from bots import listing, rendering
+from bots.listing import Entry
 from bots.serializers.bots import BotMetaSerializer
 from store import ranking, search
 from store.serializers import StoreQuerySerializer, StoreSearchSerializer
@@ -39,6 +41,10 @@ FOUND = OpenApiExample(
 )
 
 
+def _answer(actor: Caller, entries: list[Entry]) -> Response:
+    return answers.make(actor.account, listing.size_of(entries), lambda: Response(rendering.metas(entries)))
+
+
 class StoreViewSet(WireViewSet):
     """Bots that the caller may use, whoever made them."""
 
@@ -63,7 +69,8 @@ class StoreViewSet(WireViewSet):
     def search(self, request: Request) -> Response:
         query = StoreSearchSerializer(data=request.query_params)
         query.is_valid(raise_exception=True)
-        return Response(rendering.metas(search.search(**query.validated_data, actor=caller_of(request))))
+        actor = caller_of(request)
+        return _answer(actor, search.search(**query.validated_data, actor=actor))
 
     @extend_schema(
         operation_id="get_popular_bots",
@@ -79,7 +86,8 @@ class StoreViewSet(WireViewSet):
     def list_popular(self, request: Request) -> Response:
         query = StoreQuerySerializer(data=request.query_params)
         query.is_valid(raise_exception=True)
-        return Response(rendering.metas(ranking.popular(**query.validated_data, actor=caller_of(request))))
+        actor = caller_of(request)
+        return _answer(actor, ranking.popular(**query.validated_data, actor=actor))
 
     @extend_schema(
         operation_id="get_picked_bots",
@@ -94,4 +102,5 @@ class StoreViewSet(WireViewSet):
     def list_picked(self, request: Request) -> Response:
         query = StoreQuerySerializer(data=request.query_params)
         query.is_valid(raise_exception=True)
-        return Response(rendering.metas(ranking.pickup(**query.validated_data, actor=caller_of(request))))
+        actor = caller_of(request)
+        return _answer(actor, ranking.pickup(**query.validated_data, actor=actor))

@@ -19,7 +19,7 @@ from tests.store import filling
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both]
 
-TABLE: dict[str, Any] = json.loads(Path(__file__).with_name("queries.json").read_text())
+TABLE: dict[str, Any] = json.loads(Path(__file__).with_name("search_table.json").read_text())
 """`bots` are one by one; of each language there is a bot of each topic and role besides."""
 
 
