@@ -6,7 +6,7 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python; d
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help run test test-slow check openapi bench bench-compare bench-start bench-stream bench-jobs bench-histories bench-search soak requirements clean
+.PHONY: help run test test-slow check openapi bench bench-compare bench-start bench-stream bench-jobs bench-histories bench-search bench-store soak requirements clean
 
 help: ## Says what each target does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -59,6 +59,9 @@ bench-histories: $(VENV)/.dev ## Prints what opening a long conversation with im
 
 bench-search: $(VENV)/.dev ## Prints how fast a million messages are searched, as JSON (SEARCH="--quick")
 	@$(BIN)/python -m tests.bench.search $(SEARCH)
+
+bench-store: $(VENV)/.dev ## Prints how fast a store of 100,000 bots answers, as JSON (STORE="--quick")
+	@$(BIN)/python -m tests.bench.store $(STORE)
 
 requirements: $(VENV)/.dev ## Pins the requirements anew
 	@$(BIN)/python -m uv --version >/dev/null 2>&1 || $(BIN)/python -m pip install --quiet uv

@@ -34,7 +34,7 @@ GROUPS = 200
 OTHER_GROUPS = 500
 LANGUAGES = languages()
 PEOPLE = {"plain": (), "grouped": range(GROUPS), "admin": range(GROUPS), "prolific": range(GROUPS)}
-"""Caller → the numbers of their groups. `admin` is in the group Admin besides; `prolific` owns every 50th bot."""
+"""Caller → the numbers of their groups. `admin` is in the group Admin besides; `prolific` owns every 100th bot."""
 
 
 def main() -> None:
@@ -47,7 +47,7 @@ def main() -> None:
     for start in range(0, count, BATCH):
         numbers = range(start, min(start + BATCH, count))
         owner_of = {
-            number: callers["prolific"].pk if number % 50 == 0 else chance.choice(owners).pk for number in numbers
+            number: callers["prolific"].pk if number % 100 == 0 else chance.choice(owners).pk for number in numbers
         }
         _fill(numbers, owner_of, callers["grouped"], chance)
         say(f"{numbers.stop:,} bots")

@@ -21,9 +21,6 @@ NOT_BUILT = {
     "GET /bot/{bot_id}/presigned-url",
     "GET /bot/{bot_id}/publication",
     "GET /bot/{bot_id}/publication/api-key/{api_key_id}",
-    "GET /store/pickup",
-    "GET /store/popular",
-    "GET /store/search",
     "POST /bot/{bot_id}/publication",
     "POST /bot/{bot_id}/publication/api-key",
 }

@@ -140,7 +140,7 @@ def test_each_bot_has_its_turn(bots: list[str], bob: APIClient, at: Callable[[da
 def test_everybody_is_shown_what_lists_show_them_and_admin_no_more(
     alice: APIClient, carol: APIClient, client_of: ClientOf
 ) -> None:
-    make(alice, "private", title="Bot")
+    make(alice, "own", title="Bot")
     for bot_id, users, groups in (("bobs", ["bob"], ()), ("sales", [], ("sales",)), ("old", ["bob"], ())):
         make(alice, bot_id, title="Bot")
         share(alice, bot_id, "partial", users, *groups)
@@ -151,7 +151,7 @@ def test_everybody_is_shown_what_lists_show_them_and_admin_no_more(
     refresh()
     share(alice, "was-all", "private")  # and nothing is indexed since
     people = {
-        ("alice",): {"private", "bobs", "sales", "old", "all", "was-all"},
+        ("alice",): {"own", "bobs", "sales", "old", "all", "was-all"},
         ("bob",): {"bobs", "all"},
         ("dan", "sales"): {"sales", "all"},
         ("bob", "sales", "others"): {"bobs", "sales", "all"},

@@ -22,12 +22,12 @@ def test_everybody_finds_what_they_may_use_and_nothing_else(
     alice: APIClient, bob: APIClient, client_of: ClientOf
 ) -> None:
     dan = client_of("dan", "sales")
-    for scope in ("private", "partial", "all"):
+    for scope in ("own", "partial", "all"):
         make(alice, scope, title=f"Baker {scope}", description="Bakes bread.")
     share(alice, "partial", "partial", ["bob"], "sales")
     share(alice, "all", "all")
     refresh()
-    assert set(found(alice, "baker")) == {"private", "partial", "all"}
+    assert set(found(alice, "baker")) == {"own", "partial", "all"}
     assert set(found(bob, "bread")) == {"partial", "all"}
     assert set(found(dan, "bread")) == {"partial", "all"}
     assert found(client_of("eve", "Sales"), "baker") == ["all"]
@@ -36,7 +36,7 @@ def test_everybody_finds_what_they_may_use_and_nothing_else(
 def test_admin_finds_what_is_shared_with_anybody_too_but_nobody_elses_private_bots(
     alice: APIClient, carol: APIClient
 ) -> None:
-    for scope in ("private", "partial", "all"):
+    for scope in ("own", "partial", "all"):
         make(alice, scope, title=f"Baker {scope}")
     share(alice, "partial", "partial", ["bob"])
     share(alice, "all", "all")
