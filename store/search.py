@@ -1,5 +1,6 @@
 """Searches the store. `indexing` decides what can be found."""
 
+from collections.abc import Collection, Iterator, Sequence
 from types import MappingProxyType
 from typing import Final
 
@@ -12,6 +13,7 @@ from bots import listing
 from bots.listing import Entry
 from bots.models import Bot
 from store import indexing
+from store.models import Listing
 
 WEIGHTS: Final = MappingProxyType({HEADING: 3.0, indexing.DESCRIPTION: 1.0})
 """Title and description. What only an instruction holds comes after all these."""
@@ -23,18 +25,32 @@ def search(query: str, *, limit: int, actor: Caller) -> list[Entry]:
     """The bots that match and that the caller may see, the best first.
 
     1. The index gives the hits, among what the caller could see when it was indexed.
-    2. Of these, the rows say which ones the caller may see now.
-    3. The best of them are read.
+    2. The best of them are read, if their rows say that the caller may see them now.
+    3. If that leaves too few, the others are read, too.
     """
     if actor.user_id is None or not settings.BOT_STORE:
         return []
     hits, of_instructions = _hits(query, limit, actor)
-    findable = Bot.objects.findable_by(actor)
-    found = findable.filter(listing__in=[hit.group for hit in [*hits, *of_instructions]])
-    bots = {number: (bot_id, owner_id) for number, bot_id, owner_id in found.values_list("listing", "pk", "owner_id")}
-    ids = [bots[hit.group][0] for hit in hits if hit.group in bots]
-    ids += [bots[hit.group][0] for hit in of_instructions if hit.group in bots and _may_read(actor, bots[hit.group][1])]
-    return listing.in_order(findable, list(dict.fromkeys(ids))[:limit], actor)
+    best = list(dict.fromkeys(hit.group for hit in [*hits, *of_instructions]))
+    only_instructed = {hit.group for hit in of_instructions} - {hit.group for hit in hits}
+    entries: list[Entry] = []
+    for numbers in (best[: 2 * limit], best[2 * limit :]):
+        if numbers and len(entries) < limit:
+            entries += _readable(numbers, only_instructed, actor)
+    return entries[:limit]
+
+
+def _readable(numbers: Sequence[int], only_instructed: Collection[int], actor: Caller) -> Iterator[Entry]:
+    """The bots of these listings that the caller may see, in their order.
+
+    Those that match by their instruction alone are for the owner and Admin.
+    """
+    ids = dict(Listing.objects.filter(pk__in=numbers).values_list("pk", "bot_id"))
+    instructed = {ids[number] for number in only_instructed if number in ids}
+    wanted = [ids[number] for number in numbers if number in ids]
+    for entry in listing.in_order(Bot.objects.findable_by(actor), wanted, actor):
+        if entry.bot_id not in instructed or entry.is_owned or actor.is_admin:
+            yield entry
 
 
 def _hits(query: str, limit: int, actor: Caller) -> tuple[list[Hit], list[Hit]]:
@@ -55,8 +71,3 @@ def _hits(query: str, limit: int, actor: Caller) -> tuple[list[Hit], list[Hit]]:
         if hits or of_instructions:
             return hits, of_instructions
     return [], []
-
-
-def _may_read(actor: Caller, owner_id: str) -> bool:
-    """Whether the caller may know the instruction of a bot that they may find."""
-    return actor.user_id == owner_id or actor.is_admin
