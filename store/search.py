@@ -17,6 +17,8 @@ from store.models import Listing
 
 WEIGHTS: Final = MappingProxyType({HEADING: 3.0, indexing.DESCRIPTION: 1.0})
 """Title and description. What only an instruction holds comes after all these."""
+MOST_TOKENS: Final = 32
+"""Words of a query that count, or characters of a script without blanks: a bot is no conversation."""
 MOST_READ: Final = 2_000
 """Documents that are read as a whole, of what is shared with a caller by name."""
 
@@ -62,7 +64,7 @@ def _hits(query: str, limit: int, actor: Caller) -> tuple[list[Hit], list[Hit]]:
     granted = [] if actor.is_admin else indexing.granted_documents(actor, MOST_READ + 1)
     are_few = len(granted) <= MOST_READ
     scopes = indexing.scopes_of(actor, granted=not are_few)
-    for reading in finding.readings(query, indexing.VOCABULARY):
+    for reading in finding.readings(query, indexing.VOCABULARY, MOST_TOKENS):
         hits = finding.search(indexing.KIND, scopes, reading, weights=WEIGHTS, also=granted if are_few else ())
         of_instructions: list[Hit] = []
         if reading.every and len(hits) < limit:

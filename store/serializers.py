@@ -20,5 +20,5 @@ class StoreSearchSerializer(StoreQuerySerializer):
     query = serializers.CharField(
         allow_blank=True,
         max_length=LONGEST_QUERY,
-        help_text="Words; no character is an operator. The first 64 words count. Without a word, nothing is found.",
+        help_text="Words; no character is an operator. The first 32 words count. Without a word, nothing is found.",
     )

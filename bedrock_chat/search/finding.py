@@ -46,12 +46,12 @@ def find(kind: str, scopes: Sequence[str], vocabulary: str, text: str) -> Search
     return SearchResult([], terms)
 
 
-def readings(text: str, vocabulary: str) -> Iterator[Reading]:
-    """What a query may mean, the likeliest first; nothing where it holds no word.
+def readings(text: str, vocabulary: str, most: int = query.MOST_TOKENS) -> Iterator[Reading]:
+    """What a query may mean, the likeliest first; nothing where it holds no word. At most so many tokens of it count.
 
     Each is worked out when it is asked for: take the next one where the last one has found nothing.
     """
-    terms = query.parse(text)
+    terms = query.parse(text, most)
     if not terms:
         return
     yield Reading(terms)

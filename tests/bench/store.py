@@ -34,7 +34,7 @@ class Size:
 FULL = Size(bots=100_000, requests=200)
 QUICK = Size(bots=2_000, requests=5)
 
-LONGEST_QUERY = 64
+LONGEST_QUERY = 32
 """Words that count."""
 
 
@@ -52,7 +52,7 @@ def _long(chance: random.Random) -> str:
 
 
 languages_by_name = {language.name: language for language in languages()}
-LONGEST = "sixtyFourWords"
+LONGEST = "thirtyTwoWords"
 """A kind of query that shows the worst case, and counts for no goal."""
 SEARCHES: dict[str, MakeQuery] = {**{kind: _asked(kind) for kind in KINDS}, LONGEST: _long}
 LISTS = ("popular", "pickup")
