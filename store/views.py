@@ -42,7 +42,8 @@ FOUND = OpenApiExample(
 
 
 def _answer(actor: Caller, entries: list[Entry]) -> Response:
-    return answers.make(actor.account, listing.size_of(entries), lambda: Response(rendering.metas(entries)))
+    found = listing.already_read(entries)
+    return answers.make(actor.account, found.size, lambda: Response(rendering.metas(found.read())))
 
 
 class StoreViewSet(WireViewSet):
