@@ -33,7 +33,7 @@ def test_the_popular_bots_come_first(vera: Client, alice: APIClient) -> None:
     rows = [(row.bot_id, row.bot.is_indexed) for row in response.context["cl"].result_list]
     assert rows == [("loved", True), ("quiet", False)]
     page = response.content.decode()
-    assert "2.0" in page
+    assert "2.0" in page or "1.9" in page  # if a day has ended meanwhile
     assert "Another title" in page
 
 

@@ -4,11 +4,13 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.db import transaction
 from rest_framework.test import APIClient
 
+from bedrock_chat.database.compiled_sql import Batch
 from bedrock_chat.identity import local
 from bedrock_chat.identity.caller import Caller
-from bots import popularity
+from bots import chatting, popularity
 from bots.models import Bot, BotAlias
 from store import ranking
 from store.models import Listing
@@ -78,6 +80,18 @@ def test_a_day_ends_at_midnight_utc_and_no_day_counts_twice(bots: list[str]) -> 
     assert alias.last_use_day == day
     assert alias.popularity == pytest.approx(popularity.of_day(day) + popularity.of_day(day - 1))
     assert Listing.objects.get(bot="a").popularity == pytest.approx(alias.popularity)
+
+
+def test_a_turn_that_is_no_use_counts_for_no_day(bots: list[str]) -> None:
+    actor = Caller(user_id=local.local_user("bob").pk)
+    bot = chatting.get("a", actor=actor)
+    for is_use, days in ((False, 0), (True, 1), (False, 2), (True, 2)):
+        with transaction.atomic(), Batch() as batch:
+            chatting.note_turn(batch, bot, NOON + days * DAY, is_use=is_use, actor=actor)
+    refresh()
+    first = popularity.day_of(NOON + DAY)
+    counted = popularity.of_day(first) + popularity.of_day(first + 1)
+    assert Listing.objects.get(bot="a").popularity == pytest.approx(counted)
 
 
 def test_only_what_has_changed_is_written(
