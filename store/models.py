@@ -27,12 +27,12 @@ class ListingQuerySet(models.QuerySet["Listing"]):
     def parts_for(self, actor: Caller) -> tuple[Self, ...]:
         """What `BotQuerySet.listed_for` shows somebody, in parts, each of which an index of its own finds.
 
-        One condition for all of them would have the database look at every bot. A test compares the two.
+        One condition for all of them would have the database look at every bot. The first part is as old as the index,
+        and may have bots that are not everybody's any more: whoever shows a part asks the rows.
         """
         if actor.user_id is None:
             return ()
-        everybodys = self.filter(is_everybodys=True, bot__scope=Scope.ALL)
-        return everybodys, self.filter(bot__owner=actor.user_id), self.granted_to(actor)
+        return self.filter(is_everybodys=True), self.filter(bot__owner=actor.user_id), self.granted_to(actor)
 
     def granted_to(self, actor: Caller) -> Self:
         """What is shared with somebody by name, or with one of their groups. Reads their grants.

@@ -22,6 +22,8 @@ from store.models import LOTS, NEVER, Listing
 
 AT_ONCE: Final = 500
 """Listings that are written in one transaction: on SQLite every other writer waits for it."""
+SPARE: Final = 2
+"""So many times as many are looked at as are shown: some may have been narrowed since they were indexed."""
 ALIKE: Final = 1e-9
 """Sums of the same days may differ by so much, relatively, because they are added in another order."""
 
@@ -35,7 +37,7 @@ def popular(*, limit: int, actor: Caller) -> list[Entry]:
     rows = [
         row
         for part in _parts(actor)
-        for row in part.order_by(*order).values_list("popularity", "last_used_at", "bot_id")[:limit]
+        for row in part.order_by(*order).values_list("popularity", "last_used_at", "bot_id")[: SPARE * limit]
     ]
     rows.sort(key=lambda row: (-row[0], -row[1].timestamp(), row[2]))
     return _entries((bot_id for _, _, bot_id in rows), limit, actor)
@@ -47,7 +49,9 @@ def pickup(*, limit: int, actor: Caller) -> list[Entry]:
     rows = [
         row
         for part in _parts(actor)
-        for row in part.annotate(drawn=drawn).order_by("drawn", "bot_id").values_list("drawn", "bot_id")[:limit]
+        for row in part.annotate(drawn=drawn)
+        .order_by("drawn", "bot_id")
+        .values_list("drawn", "bot_id")[: SPARE * limit]
     ]
     return _entries(map(itemgetter(1), sorted(rows)), limit, actor)
 
@@ -58,8 +62,9 @@ def _parts(actor: Caller) -> Sequence[QuerySet[Listing]]:
 
 
 def _entries(bot_ids: Iterable[str], limit: int, actor: Caller) -> list[Entry]:
-    """The bots in this order, each once."""
-    return listing.in_order(Bot.objects.listed_for(actor), list(dict.fromkeys(bot_ids))[:limit], actor)
+    """The bots in this order, each once, if their rows say that the caller may see them now."""
+    best = list(dict.fromkeys(bot_ids))[: SPARE * limit]
+    return listing.in_order(Bot.objects.listed_for(actor), best, actor)[:limit]
 
 
 def _draw(now: datetime) -> Combinable:
