@@ -10,7 +10,7 @@ class Migration(migrations.Migration):
     initial = True
 
     dependencies = [
-        ('bots', '0002_store'),
+        ('bots', '0004_store'),
     ]
 
     operations = [

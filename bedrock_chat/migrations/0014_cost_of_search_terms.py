@@ -19,7 +19,7 @@ def take_back(apps, schema_editor):
 class Migration(migrations.Migration):
 
     dependencies = [
-        ("bedrock_chat", "0012_encryption_keys"),
+        ("bedrock_chat", "0013_upload_links"),
     ]
 
     operations = [

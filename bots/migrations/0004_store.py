@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('bots', '0001_initial'),
+        ('bots', '0003_guardrails'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
