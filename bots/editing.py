@@ -126,7 +126,10 @@ def delete(bot_id: str, *, actor: Caller) -> None:
 
 
 def remove(bot: Bot, *, actor: Actor) -> None:
-    """Deletes a locked bot with its versions, files and grants, whoever may do so. A job takes it from the store's index."""
+    """Deletes a locked bot with its versions, files and grants, whoever may do so.
+
+    A job takes it from the index of the store.
+    """
     queue.enqueue(FORGET, {"bot": bot.pk})
     recording.record(verbs.DELETE, bot.pk, actor=actor, version_before=bot.version)
     files.forget(bot)
