@@ -13,6 +13,15 @@ export function el(name, properties, ...children) {
   return made;
 }
 
+/** Replaces what an element contains. What is there already is not moved, for that would cost its layout. */
+export function replace(parent, children) {
+  const kept = new Set(children);
+  [...parent.childNodes].filter((child) => !kept.has(child)).forEach((child) => child.remove());
+  children.forEach((child, at) => {
+    if (parent.childNodes[at] !== child) parent.insertBefore(child, parent.childNodes[at] ?? null);
+  });
+}
+
 export function icon(name) {
   const svg = document.createElementNS(SVG, "svg");
   svg.setAttribute("aria-hidden", "true");

@@ -69,12 +69,13 @@ function sections(popular, failure) {
 
 /** Some of a list, and a button for all of it. */
 function section(title, list, count) {
-  const cards = el("ul.cards", {}, ...list.slice(0, count).map(card));
+  const cardOf = (bot) => card(bot, list !== bots.lists.own);
+  const cards = el("ul.cards", {}, ...list.slice(0, count).map(cardOf));
   const made = el("section", {}, el("h2", {}, title), cards);
   if (list.length > count) {
     const all = el("button.wide", { type: "button" }, words.showAll(list.length));
     all.onclick = () => {
-      cards.append(...list.slice(count).map(card));
+      cards.append(...list.slice(count).map(cardOf));
       all.remove();
       cards.children[count].querySelector("a, button")?.focus();
     };
@@ -83,10 +84,11 @@ function section(title, list, count) {
   return made;
 }
 
-function card(bot) {
+/** `marksOwn` where others' bots are listed too. */
+function card(bot, marksOwn) {
   const { id, title, description, available, owned } = bot;
   const text = [el("strong", {}, title), el("span", {}, available ? description : words.unavailable)];
-  const name = owned ? [...text, el("small", {}, words.yours)] : text;
+  const name = owned && marksOwn ? [...text, el("small", {}, words.yours)] : text;
   const main = available ? el("a", { href: addressOfBot(id) }, ...name) : el("div.gone", {}, ...name);
   return el("li", {}, main, available || bot.isStarred ? starButton(bot, onChange) : null);
 }

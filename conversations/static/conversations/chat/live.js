@@ -8,20 +8,21 @@ import { words } from "./words.js";
 const REST = 3;
 
 export class LiveAnswer {
-  body = el("div");
+  prose = new Markdown();
   status = el("p.status", {}, words.answering);
 
   /** `base` is what the answer held before, where this turn continues one. */
   constructor(modelName, base) {
     this.base = base;
-    this.element = el("article.answer", { ariaBusy: "true" }, el("h2.name", {}, modelName), this.body, this.status);
+    this.element = el("article.answer", { ariaBusy: "true" }, el("h2.name", {}, modelName), this.prose.element, this.status);
     this.begin();
   }
 
   /** The answer is told anew, whatever was told before: all of it, or what joins the answer before. */
   begin(continues = true, base = this.base) {
-    Object.assign(this, { continues, base, text: "", thought: "", prose: new Markdown(), reasoning: null });
-    this.body.replaceChildren(this.prose.element);
+    this.reasoning?.remove();
+    this.prose.begin("");
+    Object.assign(this, { continues, base, text: "", thought: "", reasoning: null });
     this.paintSoon();
   }
 
@@ -59,7 +60,7 @@ export class LiveAnswer {
     this.isDue = false;
     const { thought, whole } = this;
     if (thought) {
-      if (!this.reasoning) this.body.prepend((this.reasoning = reasoning("", true)));
+      if (!this.reasoning) this.prose.element.before((this.reasoning = reasoning("", true)));
       const shown = this.reasoning.lastChild.firstChild;
       shown.appendData(thought.slice(shown.length));
       if (whole && !this.prose.source) this.reasoning.open = false;

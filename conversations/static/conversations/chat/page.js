@@ -242,7 +242,7 @@ function finish(open, { question, continued, model, message }, { answerId, stopR
   const told = { model, stopReason, usage, price, warnings, content };
   tree.put(open.map, answerId, { role: "assistant", parent: question, ...told });
   message.paint(true);
-  keep(open.map[answerId], message.prose.element);
+  keep(open.map[answerId], message.element, message.prose.element);
   open.leaf = answerId;
   if (message.whole !== message.base) byId("said").textContent = words.done;
   if (open.isUnnamed) giveTitle(open);

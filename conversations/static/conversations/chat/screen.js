@@ -2,7 +2,7 @@
 
 import { addressOfBot } from "./address.js";
 import * as composer from "./composer.js";
-import { byId, el, failureNote, icon, iconButton, wideButton } from "./elements.js";
+import { byId, el, failureNote, icon, iconButton, replace, wideButton } from "./elements.js";
 import { starButton } from "./finder.js";
 import * as tree from "./tree.js";
 import { answer, question, warnings } from "./view.js";
@@ -29,7 +29,7 @@ export function draw({ open, live, editing, failure }, acts) {
   const isUnanswered = canAsk && tree.isQuestion(open.map, open.leaf);
   if (live) shown.push(live.message.element);
   if (failure) shown.push(failureNote(failure, words.retry, failure.retry ?? (isUnanswered ? acts.retry : null)));
-  byId("messages").replaceChildren(...shown);
+  replace(byId("messages"), shown);
   byId("send").hidden = live !== null;
   byId("stop").hidden = live === null;
   byId("editing").hidden = editing === null;
@@ -114,7 +114,7 @@ function introduction(bot, { ask, starred }) {
   return el(
     "div.greeting",
     {},
-    el("div.name", {}, el("h2", {}, title), starButton(bot, starred)),
+    el("div.head", {}, el("h2", {}, title), starButton(bot, starred)),
     el("p.about", {}, description),
     ...warnings(bot.warnings),
     examples(starters.map(({ title, example }) => [title, example]), ask),

@@ -33,15 +33,17 @@ export function show() {
 }
 
 export function showBots() {
-  const shown = bots.first(BOTS).map((bot) => {
-    const mark = icon(bot.isStarred ? "star" : "bot");
-    if (!bot.available) return el("li", {}, el("span.gone", { title: words.unavailable }, mark, bot.title));
-    const ariaCurrent = bot.id === named("bot") ? "page" : null;
-    return el("li", {}, el("a", { href: addressOfBot(bot.id), title: bot.title, ariaCurrent, onclick: closeDrawer }, mark, el("span", {}, bot.title)));
+  const shown = bots.first(BOTS).map(({ id, title, isStarred, available }) => {
+    const parts = [icon(isStarred ? "star" : "bot"), el("span", {}, title)];
+    const ariaCurrent = id === named("bot") ? "page" : null;
+    const link = () => el("a", { href: addressOfBot(id), title, ariaCurrent, onclick: closeDrawer }, ...parts);
+    return el(isStarred ? "li.starred" : "li", {}, available ? link() : gone(parts));
   });
   byId("bots").replaceChildren(el("ul", {}, ...shown));
   byId("all-bots").ariaCurrent = named("bots") === null ? null : "page";
 }
+
+const gone = (parts) => el("span.gone", { title: words.unavailable }, ...parts, el("span.unseen", {}, words.unavailable));
 
 function entry({ id, title, botId }) {
   const name = title === "New conversation" ? words.untitled : title;

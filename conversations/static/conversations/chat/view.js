@@ -1,6 +1,6 @@
 /** Messages as elements. */
 
-import { el, icon } from "./elements.js";
+import { el, icon, replace } from "./elements.js";
 import { Markdown } from "./markdown/markdown.js";
 import { textOf } from "./tree.js";
 import { words } from "./words.js";
@@ -9,12 +9,12 @@ const FENCED = /^```[^`\n]*\n([^]*?)(?:\n```[^\S\n]*(?:\n|$)|$(?![^]))/m;
 
 let written = new WeakMap();
 
-/** What an answer says is made into elements once. `keep` tells of some that are there already. */
-export const keep = (message, prose) => written.set(message, prose);
+/** An answer is made into elements once. `keep` tells of those that are there already. */
+export const keep = (message, article, prose) => written.set(message, { article, prose });
 export const forget = () => (written = new WeakMap());
 
-function proseOf(message) {
-  if (!written.has(message)) keep(message, new Markdown().show(textOf(message), true).element);
+function elementsOf(message) {
+  if (!written.has(message)) keep(message, el("article.answer"), new Markdown().show(textOf(message), true).element);
   return written.get(message);
 }
 
@@ -52,16 +52,17 @@ export function question(message, actions, isEdited) {
 export function answer(message, modelName, actions) {
   const thoughts = message.content.filter((block) => block.contentType === "reasoning" && block.text);
   const end = { stopped: words.stopped, interrupted: words.interrupted }[message.stopReason];
-  return el(
-    "article.answer",
-    {},
+  const { article, prose } = elementsOf(message);
+  replace(article, [
     el("h2.name", {}, modelName),
     ...thoughts.map((block) => reasoning(block.text, false)),
-    proseOf(message),
-    end ? el("p.note", {}, end) : null,
+    prose,
+    ...(end ? [el("p.note", {}, end)] : []),
     ...warnings(message.warnings),
     actions,
-  );
+  ]);
+  article.ariaBusy = null;
+  return article;
 }
 
 /** What was asked for and does not happen, in sentences of the server. */

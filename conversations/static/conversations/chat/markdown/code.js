@@ -9,7 +9,7 @@ const LONGEST_COLOURED = 50_000;
 const ALWAYS_COLOURED = 2000;
 const GROWTH = 1.1;
 
-/** What the highlighter finds becomes nodes, and never a text of markup. */
+/** What the highlighter finds becomes nodes, and never a text of markup. It calls these methods by either name. */
 class Scopes {
   root = [];
   stack = [this.root];
@@ -27,8 +27,16 @@ class Scopes {
     this.stack.push(made.children);
   }
 
+  openNode(name) {
+    this.startScope(name);
+  }
+
   endScope() {
     this.stack.pop();
+  }
+
+  closeNode() {
+    this.endScope();
   }
 
   __addSublanguage({ root }) {
@@ -63,8 +71,8 @@ export class CodeBlock {
     const isDue = !isOpen || data.length < ALWAYS_COLOURED || data.length > this.colouredLength * GROWTH;
     if (!data.startsWith(this.data)) Object.assign(this, { coloured: [], colouredLength: 0 });
     if (this.isKnown && isDue && data.length <= LONGEST_COLOURED) {
-      const { root } = highlighter.highlight(data, { language: this.language, ignoreIllegals: true })._emitter;
-      Object.assign(this, { coloured: root, colouredLength: data.length });
+      const found = highlighter.highlight(data, { language: this.language, ignoreIllegals: true });
+      Object.assign(this, { coloured: found.errorRaised ? [text(data)] : found._emitter.root, colouredLength: data.length });
     }
     const rest = data.slice(this.colouredLength);
     const nodes = [...this.coloured, ...(rest ? [text(rest)] : [])];

@@ -1,4 +1,4 @@
-/** Formulas. The library that sets them is large, so it comes with the first of them. */
+/** Formulas. The library that sets them is large, so it comes when the page has nothing else to do. */
 
 import { LONGEST_FORMULA } from "./math.js";
 
@@ -16,12 +16,15 @@ export function fill(shown, { tex, source, isDisplayed, isOpen }) {
   if (isOpen || tex.length > LONGEST_FORMULA) return;
   const set = () => typeset(shown, tex, source, isDisplayed);
   if (katex) set();
-  else (loading ??= load()).then(set, () => {});
+  else load().then(set, () => {});
 }
 
-async function load() {
-  katex = (await import("../libraries/katex.js")).default;
+function load() {
+  loading ??= import("../libraries/katex.js").then((library) => (katex = library.default));
+  return loading;
 }
+
+(window.requestIdleCallback ?? setTimeout)(() => load().catch(() => {}));
 
 function typeset(shown, tex, source, displayMode) {
   try {

@@ -2,6 +2,8 @@
 
 export const LONGEST_FORMULA = 2000;
 
+/** In one paragraph. Each is a hundred elements. */
+const MOST_FORMULAS = 300;
 const BACKSLASH = "\\";
 const BLOCKS = { $$: "$$", "\\[": "\\]" };
 const INLINE = { "\\(": ["\\)", false], "\\[": ["\\]", true], $$: ["$$", true], $: ["$", false] };
@@ -47,25 +49,32 @@ function inline(state, silent) {
   if (!opening) return false;
   const [closing, isDisplayed] = INLINE[opening];
   const begin = pos + opening.length;
-  const end = endOf(src.slice(begin, Math.min(state.posMax, begin + LONGEST_FORMULA)), closing);
+  const end = (state.formulas ?? 0) < MOST_FORMULAS ? endOf(state, begin, closing) : -1;
   if (end < 0) return false;
   if (!silent) {
+    state.formulas = (state.formulas ?? 0) + 1;
     const token = state.push("formula", "", 0);
-    Object.assign(token, { content: src.slice(begin, begin + end).trim(), markup: opening });
+    Object.assign(token, { content: src.slice(begin, end).trim(), markup: opening });
     token.meta = { isDisplayed, isOpen: false, closing };
   }
-  state.pos = begin + end + closing.length;
+  state.pos = end + closing.length;
   return true;
 }
 
 /** Where a formula ends, or -1. A single dollar is also money: no space inside of the marks, and no digit after them. */
-function endOf(text, closing) {
+function endOf(state, begin, closing) {
+  const { src, posMax } = state;
   const isDollar = closing === "$";
-  if (isDollar && !/^[^\s$]/.test(text)) return -1;
-  for (let at = text.indexOf(closing, 1); at > 0; at = text.indexOf(closing, at + 1)) {
-    const isEscaped = text[at - 1] === BACKSLASH && closing.startsWith("$");
-    const isMoney = isDollar && (/\s/.test(text[at - 1]) || /\d/.test(text[at + 1] ?? ""));
-    if (!isEscaped && !isMoney && text.slice(0, at).trim()) return at;
+  if (isDollar && !/[^\s$]/.test(src[begin] ?? "$")) return -1;
+  const limit = Math.min(posMax, begin + LONGEST_FORMULA);
+  // Where none was found for a mark before, there is none for this one either, and long texts are searched once.
+  const searched = (state.searched ??= {});
+  const from = Math.max(begin + 1, searched[closing] ?? 0);
+  for (let at = src.indexOf(closing, from); at >= 0 && at < limit; at = src.indexOf(closing, at + 1)) {
+    const isEscaped = src[at - 1] === BACKSLASH && closing.startsWith("$");
+    const isMoney = isDollar && (/\s/.test(src[at - 1]) || /\d/.test(src[at + 1] ?? ""));
+    if (!isEscaped && !isMoney && src.slice(begin, at).trim()) return at;
   }
+  searched[closing] = limit;
   return -1;
 }
