@@ -114,6 +114,7 @@ JOB_SCHEDULE: dict[str, float] = {"remove blobs": 600, "index conversations": 2,
 
 # ---- Bots -----------------------------------------------------------------------------------------------------------
 BOT_VERSIONS = env.integer("BOT_VERSIONS", 50, minimum=1)
+BOTS_PER_USER = env.integer("BOTS_PER_USER", 1000, minimum=1)
 
 # ---- Django ---------------------------------------------------------------------------------------------------------
 INSTALLED_APPS = [

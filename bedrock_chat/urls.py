@@ -10,12 +10,12 @@ from bedrock_chat.wire import errors
 from bedrock_chat.wire.documentation import RedocView, SchemaView, SwaggerView
 
 urlpatterns = [
+    path("", include("conversations.urls")),  # first, since a route costs what those before it do
     path("health", HealthViewSet.as_view({"get": "retrieve"})),
     path("ready", ReadinessViewSet.as_view({"get": "retrieve"})),
     path("config/global", GlobalConfigViewSet.as_view({"get": "retrieve"})),
     path("blobs/<str:sha256>", BlobViewSet.as_view({"get": "retrieve"})),
     path("", include("bots.urls")),
-    path("", include("conversations.urls")),
     path("console/", admin.site.urls),
     path("schema", SchemaView.as_view(), name="schema"),
     path("docs", SwaggerView.as_view(url_name="schema")),

@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 
+from django.conf import settings
 from django.db.models import Exists, OuterRef
 
-from bedrock_chat.identity.caller import ADMIN, CREATING_BOT_ALLOWED, Caller
-from bedrock_chat.wire.errors import Forbidden, NotFound
+from bedrock_chat.identity.caller import CREATING_BOT_ALLOWED, Caller
+from bedrock_chat.wire.errors import BadRequest, Forbidden, NotFound
 from bots.models import Bot, BotAlias, BotGrant, BotVersion, Scope
 
 
@@ -20,7 +21,7 @@ class Found:
 
 def may_use(actor: Caller, bot: Bot, *, is_granted: bool) -> bool:
     """The rule of `BotQuerySet.usable_by`. `is_granted`: a grant of this bot names the caller, or a group of theirs."""
-    return (actor.user_id is not None and actor.is_in(ADMIN)) or is_listed(actor, bot, is_granted=is_granted)
+    return actor.is_admin or is_listed(actor, bot, is_granted=is_granted)
 
 
 def is_listed(actor: Caller, bot: Bot, *, is_granted: bool) -> bool:
@@ -43,7 +44,7 @@ def owns(actor: Caller, bot: Bot) -> bool:
 
 def may_edit(actor: Caller, bot: Bot) -> bool:
     """The owner and Admin."""
-    return owns(actor, bot) or (actor.user_id is not None and actor.is_in(ADMIN))
+    return owns(actor, bot) or actor.is_admin
 
 
 def refuse_creating(actor: Caller) -> None:
@@ -52,8 +53,14 @@ def refuse_creating(actor: Caller) -> None:
         raise Forbidden("You may not create bots: that takes the group CreatingBotAllowed.")
 
 
+def refuse_more_bots(actor: Caller) -> None:
+    """Raises BadRequest for somebody who has as many bots as one may have."""
+    if Bot.objects.filter(owner=actor.user_id).count() >= settings.BOTS_PER_USER:
+        raise BadRequest(f"You have {settings.BOTS_PER_USER} bots, as many as one may have; delete one first.")
+
+
 def get_usable(actor: Caller, bot_id: str) -> Found:
-    """A bot that the caller may chat with, in one query. Raises NotFound for an unknown id, else Forbidden."""
+    """A bot that the caller may chat with, in two queries. Raises NotFound for an unknown id, else Forbidden."""
     found = find(actor, bot_id)
     if found is None:
         raise no_bot(bot_id)
@@ -92,12 +99,12 @@ def get_owned(actor: Caller, bot_id: str) -> Bot:
 
 def get_as_admin(actor: Caller, bot_id: str, *, lock: bool = False) -> Bot:
     """Anybody's bot, for Admin. Raises Forbidden for everybody else, whatever the id, and NotFound."""
-    refuse_all_but_admin(actor)
+    _refuse_all_but_admin(actor)
     return _get(bot_id, lock=lock)
 
 
-def refuse_all_but_admin(actor: Caller) -> None:
-    if actor.user_id is None or not actor.is_in(ADMIN):
+def _refuse_all_but_admin(actor: Caller) -> None:
+    if not actor.is_admin:
         raise Forbidden("Only Admin may do this.")
 
 

@@ -15,7 +15,7 @@ from bots import access, configuration, warnings
 from bots.configuration import Configuration
 from bots.models import Bot, BotAlias, BotGrant
 
-COLUMNS = Bot.in_order("id", "owner_id", "scope", "version", "title", "description", "instruction", "configuration")
+COLUMNS = Bot.in_order("id", "owner_id", "scope", "title", "description", "instruction", "configuration")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,6 @@ class ChattingBot:
 
     id: str
     owner_id: str
-    version: int
     title: str
     description: str
     instruction: str
@@ -45,6 +44,14 @@ class ChattingBot:
         if configuration.has_guardrail(self.configuration):
             raise Conflict("This bot's answers are to be guarded, and this server has no guardrails yet.")
 
+    def answers_with(self, model: Model) -> bool:
+        """Whether `refuse` lets a turn with this model pass."""
+        try:
+            self.refuse(model)
+        except (BadRequest, Conflict):
+            return False
+        return True
+
     def warnings(self, model: Model, *, thinks: bool) -> list[str]:
         return warnings.of_turn(self.configuration, model, thinks=thinks)
 
@@ -62,7 +69,7 @@ def find(bot_id: str, *, actor: Caller) -> ChattingBot | None:
     if not access.may_use(actor, bot, is_granted=is_granted):
         return None
     texts = (bot.title, bot.description, bot.instruction)
-    return ChattingBot(bot.pk, bot.owner_id, bot.version, *texts, bot.configuration)
+    return ChattingBot(bot.pk, bot.owner_id, *texts, bot.configuration)
 
 
 def get(bot_id: str, *, actor: Caller) -> ChattingBot:

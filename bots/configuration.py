@@ -24,9 +24,10 @@ class GenerationParams(TypedDict):
 
 
 class FirecrawlConfig(TypedDict):
-    """`api_key` is among the secrets."""
+    """The key itself is among the secrets. A tool whose key was taken out keeps its place without one."""
 
     max_results: int
+    has_key: bool
 
 
 class BedrockAgentConfig(TypedDict):
@@ -127,6 +128,12 @@ GROUNDING_THRESHOLDS: Final = ("grounding_threshold", "relevance_threshold")
 def has_knowledge(configuration: Configuration) -> bool:
     """Whether the bot has any source, or a knowledge base that exists already."""
     return any(configuration["knowledge"].values()) or existing_knowledge_base(configuration) is not None
+
+
+def tools_without_key(configuration: Configuration) -> list[str]:
+    """The names of the tools that need a key and have none."""
+    configs = ((tool["name"], tool.get("firecrawl_config")) for tool in configuration["tools"])
+    return [name for name, config in configs if config is not None and not config["has_key"]]
 
 
 def existing_knowledge_base(configuration: Configuration) -> str | None:

@@ -17,11 +17,17 @@ from bots.configuration import (
     Json,
     Knowledge,
     Tool,
+    tools_without_key,
 )
 from bots.models import BotContent
 
 MASK: Final = "********"
 """What clients read in place of a secret. Sent back, it means the secret that is stored."""
+
+MOST_BYTES: Final = 2_000_000
+"""Of a configuration as JSON. Each turn with the bot reads it, in its transaction, and each version keeps all of it: so
+lists that are each within their bounds must not all be full.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +58,15 @@ def read(row: BotContent) -> Content:
     secrets: dict[str, str] = {}
     if row.encrypted_secrets:
         secrets = orjson.loads(encrypting.decrypt(row.encrypted_secrets))
-    return Content(row.title, row.description, row.instruction, row.configuration, secrets)
+    return Content(row.title, row.description, row.instruction, configuration_of(row), secrets)
+
+
+def configuration_of(row: BotContent) -> Configuration:
+    """A row's configuration. Secrets that an operator gave up are gone, so no tool has its key then."""
+    configuration: Configuration = row.configuration
+    if row.encrypted_secrets or not configuration["tools"]:
+        return configuration
+    return {**configuration, "tools": _with_keys(configuration["tools"], {})}
 
 
 def write(content: Content, row: BotContent) -> None:
@@ -68,15 +82,15 @@ def edited(before: Content, sent: Mapping[str, Any]) -> Content:
 
     Null keeps the knowledge, the knowledge base and the guardrails; it gives all others what a new bot has.
 
-    Raises BadRequest for a mask where no secret is stored, for tools of the same name, and if no model is left active;
-    NotFound for a file that was not uploaded.
+    Raises BadRequest for a mask where no secret is stored, for tools of the same name, if no model is left active, and
+    for a configuration of more than MOST_BYTES; NotFound for a file that was not uploaded.
     """
     configuration = before.configuration.copy()
     secrets = before.secrets
     if "generation_params" in sent:
         configuration["generation_params"] = cast(GenerationParams | None, sent["generation_params"])
     if "agent" in sent:
-        configuration["tools"], secrets = _tools((sent["agent"] or {}).get("tools") or [], before.secrets)
+        configuration["tools"], secrets = _tools((sent["agent"] or {}).get("tools") or [], before)
     if sent.get("knowledge") is not None:
         configuration["knowledge"] = _knowledge(before.configuration["knowledge"], sent["knowledge"])
     if sent.get("bedrock_knowledge_base") is not None:
@@ -90,6 +104,8 @@ def edited(before: Content, sent: Mapping[str, Any]) -> Content:
     for flag in ("prompt_caching_enabled", "display_retrieved_chunks"):
         if flag in sent:
             configuration[flag] = sent[flag]
+    if len(orjson.dumps(configuration)) > MOST_BYTES:
+        raise BadRequest(f"Tools, knowledge and all else beside the instruction are more than {MOST_BYTES:,} bytes.")
     return Content(
         title=sent.get("title", before.title),
         description=(sent["description"] or "") if "description" in sent else before.description,
@@ -99,15 +115,16 @@ def edited(before: Content, sent: Mapping[str, Any]) -> Content:
     )
 
 
-def restored(version: Content, today: Content) -> tuple[Content, list[str]]:
-    """A version's content with today's secrets, and the names of the tools that have lost theirs.
+def restored(version: Content, today: Content) -> Content:
+    """A version's content with today's secrets.
 
     A tool whose key is not stored today keeps its place without one: a key that was taken out never comes back.
     """
     tools = version.configuration["tools"]
     secrets = {tool["name"]: today.secrets[tool["name"]] for tool in tools if tool["name"] in today.secrets}
-    lost = [name for name in version.secrets if name not in secrets]
-    return replace(version, secrets=secrets), lost
+    configuration = version.configuration.copy()
+    configuration["tools"] = _with_keys(tools, secrets)
+    return replace(version, configuration=configuration, secrets=secrets)
 
 
 def changed_fields(before: Content, after: Content) -> list[str]:
@@ -120,27 +137,39 @@ def changed_fields(before: Content, after: Content) -> list[str]:
     return names
 
 
-def _tools(sent: Sequence[Json], stored: Mapping[str, str]) -> tuple[list[Tool], dict[str, str]]:
+def _tools(sent: Sequence[Json], before: Content) -> tuple[list[Tool], dict[str, str]]:
     """The tools as they are stored, and the secrets among them."""
-    tools: list[Tool] = []
     secrets: dict[str, str] = {}
-    names = set()
+    names: set[str] = set()
+    keyless = set(tools_without_key(before.configuration))
     for position, tool in enumerate(sent):
         name = tool["name"]
         if name in names:
             raise BadRequest(f"agent.tools.{position}.name: the bot has another tool with this name.")
         names.add(name)
+        if (config := tool.get("firecrawl_config")) is None:
+            continue
+        key, where = config["api_key"], f"agent.tools.{position}.firecrawlConfig.apiKey"
+        if key == MASK and name not in before.secrets:
+            raise BadRequest(f"{where}: no key is stored; send the key itself.")
+        if not key and name not in keyless:
+            raise BadRequest(f"{where}: Firecrawl needs a key.")
+        if key:
+            secrets[name] = before.secrets[name] if key == MASK else key
+    return _with_keys(cast(Sequence[Tool], sent), secrets), secrets
+
+
+def _with_keys(tools: Sequence[Tool], secrets: Mapping[str, str]) -> list[Tool]:
+    """The tools, each of which says whether it has its key, and none of which holds it."""
+    stored: list[Tool] = []
+    for tool in tools:
         config = tool.get("firecrawl_config")
         if config is not None:
-            key = config["api_key"]
-            if key == MASK and name not in stored:
-                raise BadRequest(
-                    f"agent.tools.{position}.firecrawlConfig.apiKey: no key is stored; send the key itself."
-                )
-            secrets[name] = stored[name] if key == MASK else key
-            config = {"max_results": config["max_results"]}
-        tools.append(cast(Tool, {**tool, "firecrawl_config": config} if "firecrawl_config" in tool else tool))
-    return tools, secrets
+            has_key = tool["name"] in secrets
+            stored.append({**tool, "firecrawl_config": {"max_results": config["max_results"], "has_key": has_key}})
+        else:
+            stored.append(tool)
+    return stored
 
 
 def _knowledge(before: Knowledge, sent: Json) -> Knowledge:

@@ -18,13 +18,14 @@ from bots.models import Bot, BotAlias, TakenBotId
 def create(bot_id: str, sent: Mapping[str, Any], *, actor: Caller) -> Bot:
     """Makes a bot of the caller's own, private, with its version 1. `sent` as for `content.edited`.
 
-    Raises Forbidden for callers without the group CreatingBotAllowed, Conflict for an id that was ever taken, and what
-    `content.edited` and `content.write` raise.
+    Raises Forbidden for callers without the group CreatingBotAllowed, BadRequest for one bot too many, Conflict for an
+    id that was ever taken, and what `content.edited` and `content.write` raise.
     """
     access.refuse_creating(actor)
     first = content.edited(Content(), sent)
     try:
         with transaction.atomic():
+            access.refuse_more_bots(actor)
             now = database_now()
             _take(bot_id)
             bot = Bot(id=bot_id, owner_id=access.person(actor), created_at=now, updated_at=now)
@@ -56,19 +57,18 @@ def modify(bot_id: str, sent: Mapping[str, Any], *, base_version: int | None = N
     return bot
 
 
-def restore(bot_id: str, number: int, *, actor: Caller) -> tuple[Bot, list[str]]:
+def restore(bot_id: str, number: int, *, actor: Caller) -> Bot:
     """Makes an older version's content the newest version, for the bot's owner or Admin.
 
-    Secrets, scope and people stay as they are today. Also returns the tools that have no key any more. Raises NotFound,
-    Forbidden, and what `content` raises.
+    Secrets, scope and people stay as they are today. Raises NotFound, Forbidden, and what `content` raises.
     """
     with transaction.atomic():
         bot = access.get_editable(actor, bot_id, lock=True)
         version = access.get_version(bot, number)
         today = content.read(bot)
-        restored, lost = content.restored(content.read(version), today)
+        restored = content.restored(content.read(version), today)
         versions.save(bot, today, restored, verbs.RESTORE, {"version": number}, actor=actor)
-    return bot, lost
+    return bot
 
 
 def delete(bot_id: str, *, actor: Caller) -> None:

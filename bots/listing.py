@@ -1,6 +1,6 @@
 """Lists of bots: one query each, at any number of bots."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -14,6 +14,7 @@ from bots.models import Bot, BotAlias, BotGrant
 BOT_COLUMNS = Bot.in_order(
     "id", "title", "description", "owner_id", "scope", "pinned_order", "sync_status", "created_at"
 )
+MOST_STARS = 1000
 SCOPE = BOT_COLUMNS.index("scope")
 """The column that is NULL only where an outer join has found no bot."""
 
@@ -70,10 +71,15 @@ def recently_used(actor: Caller, limit: int) -> list[Entry]:
 
 
 def with_star(actor: Caller) -> list[Entry]:
-    """The caller's stars, by their last use, also those that are not available any more."""
-    aliases = BotAlias.objects.filter(user=actor.user_id, is_starred=True)
+    """The caller's stars, by their last use, also those that are not available any more. MOST_STARS at most."""
+    aliases = BotAlias.objects.filter(user=actor.user_id, is_starred=True).order_by("-pk")[:MOST_STARS]
     entries = _entries_of_aliases(actor, aliases)
     return sorted(entries, key=lambda entry: (-entry.last_used_at.timestamp(), entry.bot_id))
+
+
+def size_of(entries: Iterable[Entry]) -> int:
+    """About how many bytes a list is on the wire."""
+    return sum(400 + len(entry.title) + len(entry.description) for entry in entries)
 
 
 def _with_alias(bots: QuerySet[Bot], actor: Caller) -> QuerySet[Bot]:

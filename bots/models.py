@@ -7,7 +7,7 @@ from django.db import models
 from django.db.models import Exists, F, OuterRef, Q
 
 from bedrock_chat.database.fields import CodePointCharField
-from bedrock_chat.identity.caller import ADMIN, Caller
+from bedrock_chat.identity.caller import Caller
 
 BOT_ID_LENGTH = 64
 LONGEST_TITLE = 1000
@@ -67,7 +67,7 @@ class BotQuerySet(models.QuerySet["Bot"]):
 
     def usable_by(self, actor: Caller) -> Self:
         """The bots that somebody may chat with: Admin every one, others what `listed_for` shows them."""
-        return self.all() if actor.user_id is not None and actor.is_in(ADMIN) else self.listed_for(actor)
+        return self.all() if actor.is_admin else self.listed_for(actor)
 
     def listed_for(self, actor: Caller) -> Self:
         """The bots that lists show somebody: their own, and what is shared with them. A key of a publication has none.
@@ -83,7 +83,7 @@ class BotQuerySet(models.QuerySet["Bot"]):
 class Bot(BotContent):
     """A bot as it is now. `version` is the number of its newest version, whose content is this row's.
 
-    `pinned_order` is its place among the bots that the console pins for everybody. `published_at` says since when it is
+    `pinned_order` is its place among the bots that Admin has pinned for everybody. `published_at` says since when it is
     a published API. Both need the scope `all`.
     """
 
@@ -131,7 +131,7 @@ class Bot(BotContent):
 
 
 class BotVersion(BotContent):
-    """The bot as an edit left it. Versions count from 1, and the oldest ones go (`versions.prune`)."""
+    """The bot as an edit left it. Versions count from 1, and the oldest ones go (`versions.save`)."""
 
     bot = models.ForeignKey(Bot, on_delete=models.CASCADE, related_name="versions", db_index=False)
     number = models.PositiveIntegerField()

@@ -1,14 +1,14 @@
 """Builds the JSON of bots that clients read. `serializers` only documents these shapes."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
 from bedrock_chat.wire.names import camel
 from bots import warnings
 from bots.access import Found
-from bots.configuration import DEFAULT_GENERATION_PARAMS, Configuration, Tool, active_models, has_knowledge
-from bots.content import MASK
+from bots.configuration import DEFAULT_GENERATION_PARAMS, Tool, active_models, has_knowledge
+from bots.content import MASK, configuration_of
 from bots.listing import Entry
 from bots.models import Bot, BotContent, BotVersion, Scope, SyncStatus
 from bots.sharing import People
@@ -42,11 +42,11 @@ def bot_output(bot: Bot, people: People, last_used_at: datetime | None) -> Wire:
         **_administration(bot, people, last_used_at),
         "isPublication": bot.published_at is not None,
         "version": bot.version,
-        "warnings": warnings.of_bot(bot.configuration),
+        "warnings": warnings.of_bot(configuration_of(bot)),
     }
 
 
-def modify_output(bot: Bot, *, nulls: Iterable[str] = (), lost_secrets: Sequence[str] = ()) -> Wire:
+def modify_output(bot: Bot, *, nulls: Iterable[str] = ()) -> Wire:
     """The response to an edit. As recorded, the knowledge base and the guardrails are null where null was sent."""
     told = {camel(name): None for name in nulls if name in ("bedrock_knowledge_base", "bedrock_guardrails")}
     return {
@@ -54,7 +54,7 @@ def modify_output(bot: Bot, *, nulls: Iterable[str] = (), lost_secrets: Sequence
         **_content(bot),
         **told,
         "version": bot.version,
-        "warnings": warnings.of_bot(bot.configuration) + warnings.of_lost_secrets(lost_secrets),
+        "warnings": warnings.of_bot(configuration_of(bot)),
     }
 
 
@@ -86,7 +86,7 @@ def summary(found: Found, *, is_owned: bool) -> Wire:
         "activeModels": active_models(bot.configuration),
         "sharedScope": bot.scope,
         "sharedStatus": _shared_status(bot),
-        "warnings": warnings.of_bot(bot.configuration),
+        "warnings": warnings.of_bot(configuration_of(bot)),
     }
 
 
@@ -115,7 +115,7 @@ def version_output(version: BotVersion, before: BotVersion | None) -> Wire:
         "version": version.number,
         **_authorship(version),
         "changes": changes,
-        "warnings": warnings.of_bot(version.configuration),
+        "warnings": warnings.of_bot(configuration_of(version)),
     }
 
 
@@ -167,7 +167,7 @@ def _administration(bot: Bot, people: People, last_used_at: datetime | None) -> 
 
 def _content(row: BotContent) -> Wire:
     """What an edit may change, with a mask for each secret."""
-    configuration: Configuration = row.configuration
+    configuration = configuration_of(row)
     base = configuration["bedrock_knowledge_base"]
     return {
         "title": row.title,
@@ -188,7 +188,7 @@ def _content(row: BotContent) -> Wire:
 def _tool(tool: Tool) -> Wire:
     wire: Wire = _camelized(tool)
     if config := wire.get("firecrawlConfig"):
-        wire["firecrawlConfig"] = {"apiKey": MASK, **config}
+        wire["firecrawlConfig"] = {"apiKey": MASK if config["hasKey"] else "", "maxResults": config["maxResults"]}
     return wire
 
 

@@ -22,15 +22,18 @@ def begin(bot: Bot, changed: Iterable[str]) -> None:
     bot.sync_status_reason = ""
     if has_knowledge(bot.configuration) or has_guardrail(bot.configuration):
         bot.sync_status = SyncStatus.QUEUED
-        queue.enqueue(KIND, {"bot": bot.pk, "version": bot.version})
+        queue.enqueue(KIND, {"bot": bot.pk})
     else:
         bot.sync_status = SyncStatus.SUCCEEDED
 
 
 def sync(job: Claimed) -> None:
-    """The job. It does nothing for a bot that is gone, or that a later version's job is for."""
+    """The job. It looks at the bot as it is by now: later edits that concern nothing of this ask for no job of theirs.
+
+    It does nothing for a bot that is gone.
+    """
     with transaction.atomic():
-        bot = Bot.objects.select_for_update().filter(pk=job.payload["bot"], version=job.payload["version"]).first()
+        bot = Bot.objects.select_for_update().filter(pk=job.payload["bot"]).first()
         if bot is not None:
             bot.sync_status, bot.sync_status_reason = _reached(bot.configuration)
             bot.save(update_fields=["sync_status", "sync_status_reason"])

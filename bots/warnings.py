@@ -1,6 +1,6 @@
 """What a bot's settings ask for and does not happen, as sentences for its owner and for who chats with it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from bedrock_chat.bedrock import offering, request
 from bedrock_chat.bedrock.catalog import Model
@@ -11,6 +11,7 @@ from bots.configuration import (
     has_knowledge,
     is_active,
     parameters_of,
+    tools_without_key,
 )
 
 NO_TOOLS = "The bot's tools cannot be used yet: it answers without them."
@@ -39,11 +40,6 @@ def of_turn(configuration: Configuration, model: Model, *, thinks: bool) -> list
     return [*sentences, *_of_parts(configuration)]
 
 
-def of_lost_secrets(tools: Iterable[str]) -> list[str]:
-    """For who restores a version whose keys are not stored any more."""
-    return [f"The tool {name} has no key: send it again." for name in tools]
-
-
 def _left_out(configuration: Configuration, model: Model, *, thinks: bool = False) -> Sequence[str]:
     """The parameters that a model does not get. Nobody is told of a default, which clients send unasked."""
     chosen, usual = parameters_of(configuration["generation_params"]), parameters_of(DEFAULT_GENERATION_PARAMS)
@@ -53,6 +49,7 @@ def _left_out(configuration: Configuration, model: Model, *, thinks: bool = Fals
         "topP": chosen.top_p != usual.top_p,
         "topK": chosen.top_k != usual.top_k,
         "stopSequences": chosen.stop_sequences != usual.stop_sequences,
+        "budgetTokens": chosen.reasoning_budget != usual.reasoning_budget,
     }
     return [name for name in request.left_out(model, chosen, thinks=thinks) if names[name]]
 
@@ -62,6 +59,7 @@ def _of_parts(configuration: Configuration) -> list[str]:
     guardrails = configuration["bedrock_guardrails"]
     enabled = guardrails is not None and guardrails["is_guardrail_enabled"]
     return [
+        *(f"The tool {name} has no key: send it again." for name in tools_without_key(configuration)),
         *([NO_TOOLS] if configuration["tools"] else []),
         *([NO_KNOWLEDGE] if has_knowledge(configuration) else []),
         *([NO_THRESHOLDS] if enabled and not has_guardrail(configuration) else []),

@@ -11,9 +11,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from bedrock_chat.database.connections import database_now
+from bedrock_chat.identity.caller import Caller
+from bedrock_chat.identity.models import User
 from bedrock_chat.wire.errors import NotFound
 from bedrock_chat.wire.renderers import dumps
-from conversations import rendering
+from conversations import access, rendering
 from conversations.content.files import Copies
 from conversations.models import Conversation
 
@@ -25,12 +27,14 @@ def export(user_id: str, folder: Path) -> Iterator[str]:
     """Writes the user's conversations. Yields sentences on progress. Only one conversation at a time is in memory."""
     (folder / FILES).mkdir()
     rows = Conversation.objects.filter(user_id=user_id).order_by("external_id")
+    person = Caller(user_id=user_id, groups=frozenset(User.objects.get(pk=user_id).token_groups))
     total, done = rows.count(), 0
     with (folder / "conversations.jsonl").open("wb") as lines:
         for conversation in rows.iterator(chunk_size=CHUNK):
             show = Copies(folder / FILES)
             with suppress(NotFound):  # deleted meanwhile
-                exported = rendering.conversation_output(conversation, database_now(), show)
+                bot = access.bot_of(conversation, person)
+                exported = rendering.conversation_output(conversation, database_now(), show, bot)
                 documents = conversation.related_documents.order_by("pk")
                 exported["relatedDocuments"] = rendering.related_documents(documents, show)
                 lines.write(dumps(exported) + b"\n")

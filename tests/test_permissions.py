@@ -9,8 +9,11 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from bedrock_chat.identity import local
+from bedrock_chat.identity.caller import CREATING_BOT_ALLOWED, Caller
 from bedrock_chat.identity.models import User
+from bots import editing
 from tests import build
+from tests.bots import bot as bots
 from tests.contract.tokens import forged, known_key
 from tests.conversations.chat import payload
 from tests.people import auth
@@ -26,6 +29,11 @@ FOR_CREATORS = (403, 403, 200, 403, 401, 401)
 
 CONTINUE = {**payload("c1", [], continue_generate=True)}
 """A turn that is refused since the answer is complete. Only the owner learns why (400)."""
+
+BOTS_OWN = (200, 403, 403, 403, 401, 401)
+BOTS_EDITORS = (200, 403, 200, 403, 401, 401)
+PIN = (403, 403, 400, 403, 401, 401)
+"""Of a private bot, which is not pinned. Only Admin learns why."""
 
 TABLE: dict[str, tuple[str, Any, tuple[int, ...]]] = {
     "GET health": ("/health", None, OPEN),
@@ -60,6 +68,23 @@ TABLE: dict[str, tuple[str, Any, tuple[int, ...]]] = {
     ),
     "PATCH conversation/<path:conversation_id>/title": ("/conversation/c1/title", {"newTitle": "New"}, OWN),
     "GET conversation/<path:conversation_id>/proposed-title": ("/conversation/empty/proposed-title", None, OWN),
+    # Alice's bot is private. tests/bots/test_permissions.py has those with whom one is shared.
+    "GET bot": ("/bot", None, EVERYBODYS_OWN),
+    "POST bot": ("/bot", bots.payload("b2"), (403, 403, 200, 403, 401, 401)),
+    "GET bot/pinned": ("/bot/pinned", None, EVERYBODYS_OWN),
+    "GET bot/private/<str:bot_id>": ("/bot/private/b1", None, BOTS_OWN),
+    "GET bot/summary/<str:bot_id>": ("/bot/summary/b1", None, BOTS_EDITORS),
+    "PATCH bot/<str:bot_id>": ("/bot/b1", {"title": "New"}, BOTS_EDITORS),
+    "DELETE bot/<str:bot_id>": ("/bot/b1", None, BOTS_EDITORS),
+    "PATCH bot/<str:bot_id>/visibility": ("/bot/b1/visibility", {"targetSharedScope": "all"}, BOTS_EDITORS),
+    "PATCH bot/<str:bot_id>/starred": ("/bot/b1/starred", {"starred": True}, BOTS_EDITORS),
+    "DELETE bot/<str:bot_id>/recently-used": ("/bot/b1/recently-used", None, BOTS_EDITORS),
+    "GET bot/<str:bot_id>/agent/available-tools": ("/bot/b1/agent/available-tools", None, EVERYBODYS_OWN),
+    "GET bot/<str:bot_id>/versions": ("/bot/b1/versions", None, BOTS_EDITORS),
+    "GET bot/<str:bot_id>/versions/<int:version>": ("/bot/b1/versions/1", None, BOTS_EDITORS),
+    "POST bot/<str:bot_id>/versions/<int:version>/restore": ("/bot/b1/versions/1/restore", None, BOTS_EDITORS),
+    "GET admin/bot/public/<str:bot_id>": ("/admin/bot/public/b1", None, (403, 403, 200, 403, 401, 401)),
+    "PATCH admin/bot/<str:bot_id>/pushed": ("/admin/bot/b1/pushed", {"toPinned": True, "order": 1}, PIN),
     "GET user/search": ("/user/search?prefix=al", None, FOR_CREATORS),
     "GET user/group/search": ("/user/group/search?prefix=al", None, FOR_CREATORS),
     # Who may learn of whom: tests/bots/test_people.py.
@@ -104,12 +129,14 @@ HEADERS: dict[str, Callable[[], dict[str, str]]] = {
 
 @pytest.fixture
 def headers_of(db: None) -> Callable[[str], dict[str, str]]:
-    """The Authorization header of a person. Alice has two conversations, of which one is empty."""
+    """The Authorization header of a person. Alice has two conversations, of which one is empty, and a private bot."""
     known_key()
     alice = local.local_user("alice")
     question = build.question(build.conversation(alice, "c1"), "hello", external_id="q1")
     build.related_document(build.answer(question, "Echo: hello"), "t@0")
     build.conversation(alice, "empty")
+    maker = Caller(user_id=alice.pk, groups=frozenset({CREATING_BOT_ALLOWED}))
+    editing.create("b1", {"title": "A bot", "instruction": "Be kind."}, actor=maker)
     local.local_user("mallory")
     User.objects.filter(username="mallory").update(is_active=False)
     return lambda person: HEADERS[person]()

@@ -257,7 +257,11 @@ def _parameters(model: Model, chosen: Parameters, *, thinks: bool) -> tuple[dict
 
 
 def left_out(model: Model, chosen: Parameters, *, thinks: bool = False) -> list[str]:
-    """The wire's names of those chosen parameters that a request to this model does not have as they were chosen."""
+    """The wire's names of those chosen parameters that a request to this model does not have as they were chosen.
+
+    `thinks` is ignored as `compose` ignores `reasoning`.
+    """
+    thinks = thinks and model.reasoning.fields is not None
     config, additional = _parameters(model, chosen, thinks=thinks)
     top_k: Any = additional
     for name in model.top_k_path or ("top_k",):
@@ -269,6 +273,8 @@ def left_out(model: Model, chosen: Parameters, *, thinks: bool = False) -> list[
         "topK": (chosen.top_k, top_k),
         "stopSequences": (chosen.stop_sequences or None, tuple(config.get("stopSequences", ()))),
     }
+    if thinks:
+        sent["budgetTokens"] = (chosen.reasoning_budget, additional.get("thinking", {}).get("budget_tokens"))
     return [name for name, (wanted, has) in sent.items() if wanted is not None and wanted != has]
 
 

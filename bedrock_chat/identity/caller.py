@@ -39,6 +39,11 @@ class Caller:
         """Whom things are counted for: `user:<id>` or `publication:<id>`."""
         return f"publication:{self.publication_id}" if self.user_id is None else f"user:{self.user_id}"
 
+    @property
+    def is_admin(self) -> bool:
+        """A person of the group Admin. A key is nobody's, whatever its publication's owner may do."""
+        return self.user_id is not None and ADMIN in self.groups
+
     def is_in(self, group: str) -> bool:
         """Membership as the contract counts it: Admin implies every group."""
         return group in self.groups or ADMIN in self.groups

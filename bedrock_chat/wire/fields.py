@@ -38,6 +38,15 @@ class ChoiceField(serializers.ChoiceField):
         return super().to_internal_value(data)
 
 
+class DigitsField(serializers.IntegerField):
+    """A number in a query: ASCII digits alone. DRF's takes signs, `1_0` and the digits of other scripts, too."""
+
+    def to_internal_value(self, data: Any) -> int:
+        if not isinstance(data, str) or not data.isascii() or not data.isdecimal():
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
 class BoundedListField(serializers.ListField):
     """A list whose length is checked before its items: DRF's looks at each item first, and keeps an error for each."""
 

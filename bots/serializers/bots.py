@@ -6,7 +6,7 @@ from typing import Any
 from drf_spectacular.utils import PolymorphicProxySerializer
 from rest_framework import serializers
 
-from bedrock_chat.wire.fields import BoundedListField, ChoiceField, TextField
+from bedrock_chat.wire.fields import BoundedListField, ChoiceField, DigitsField, TextField
 from bots.models import BOT_ID_LENGTH, GRANTEE_LENGTH, LAST_PIN, LONGEST_TITLE, Scope, SyncStatus
 from bots.serializers import parts
 from bots.serializers.parts import WholeField
@@ -129,9 +129,7 @@ PUSHED = PolymorphicProxySerializer(
 class ListQuerySerializer(serializers.Serializer[Any]):
     kind = ChoiceField(choices=["private", "mixed"], required=False, default="private")
     starred = serializers.BooleanField(required=False, default=False)
-    limit = serializers.IntegerField(
-        required=False, default=0, min_value=0, max_value=MOST_LISTED, help_text="0 counts as absent."
-    )
+    limit = DigitsField(required=False, default=0, min_value=0, max_value=MOST_LISTED, help_text="0 counts as absent.")
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if attrs["kind"] == "mixed" and bool(attrs["limit"]) == attrs["starred"]:

@@ -28,6 +28,7 @@ LARGEST_SIZE = 1_000_000
 SMALLEST_BUDGET = 1024
 
 _S3_PREFIX = re.compile(r"s3://[a-z0-9][a-z0-9.-]{0,62}/(?:.*/)?", re.DOTALL)
+_NO_URL = re.compile(r"[\s\x00-\x1f\x7f]")  # `urlsplit` leaves some of these out before it looks
 _S3_WORD = "expected s3://bucket/prefix/ with a slash at its end."
 
 
@@ -114,7 +115,11 @@ class PlainToolSerializer(serializers.Serializer[Any]):
 
 
 class FirecrawlConfigSerializer(serializers.Serializer[Any]):
-    api_key = TextField(max_length=LONGEST_NAME * 4, help_text="Answered as `********`, which keeps the stored one.")
+    api_key = TextField(
+        max_length=LONGEST_NAME * 4,
+        allow_blank=True,
+        help_text="Answered as `********`, which keeps the stored one, or empty, where none is stored any more.",
+    )
     max_results = WholeField(min_value=1, max_value=100, default=10)
 
 
@@ -190,10 +195,10 @@ class UrlField(TextField):
         url = super().run_validation(data)
         try:
             parts = urlsplit(url)
-            is_address = parts.scheme in ("http", "https") and bool(parts.hostname)
+            is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
         except ValueError:
             is_address = False
-        if not is_address:
+        if not is_address or _NO_URL.search(url):
             raise serializers.ValidationError("Expected an http or https address.")
         return url
 
@@ -229,9 +234,9 @@ class KnowledgeDiffSerializer(serializers.Serializer[Any]):
     source_urls = _addresses(UrlField(max_length=LONGEST_URL))
     sitemap_urls = _addresses(UrlField(max_length=LONGEST_URL))
     s3_urls = _addresses(S3UrlField(max_length=LONGEST_URL))
-    added_filenames = _file_names()
-    deleted_filenames = _file_names()
-    unchanged_filenames = _file_names()
+    added_filenames = _file_names(required=False, allow_null=True)
+    deleted_filenames = _file_names(required=False, allow_null=True)
+    unchanged_filenames = _file_names(required=False, allow_null=True, help_text="Absent: all that are not deleted.")
 
 
 class AnalyzerSerializer(serializers.Serializer[Any]):

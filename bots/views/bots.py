@@ -8,6 +8,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from bedrock_chat.identity.caller import caller_of
+from bedrock_chat.serving import answers
 from bedrock_chat.wire.errors import BadRequest
 from bedrock_chat.wire.openapi import VOID, errors, links
 from bedrock_chat.wire.views import WireViewSet
@@ -87,8 +88,9 @@ class BotListViewSet(WireViewSet):
         responses={200: BotMetaSerializer(many=True), **errors(400)},
     )
     def list(self, request: Request) -> Response:
-        query = _validated(ListQuerySerializer, request.query_params)
-        return Response(rendering.metas(listing.chosen(actor=caller_of(request), **query)))
+        actor = caller_of(request)
+        entries = listing.chosen(actor=actor, **_validated(ListQuerySerializer, request.query_params))
+        return answers.make(actor.account, listing.size_of(entries), lambda: Response(rendering.metas(entries)))
 
     @extend_schema(
         operation_id="post_bot",

@@ -50,5 +50,5 @@ class VersionViewSet(WireViewSet):
         responses={200: BotModifyOutputSerializer, **errors(404, 503)},
     )
     def restore(self, request: Request, bot_id: str, version: int) -> Response:
-        bot, lost_secrets = editing.restore(bot_id, version, actor=caller_of(request))
-        return Response(rendering.modify_output(bot, lost_secrets=lost_secrets))
+        bot = editing.restore(bot_id, version, actor=caller_of(request))
+        return Response(rendering.modify_output(bot))

@@ -35,8 +35,8 @@ def is_possible(
     model = catalog.find(answer.model)
     branch = [block for node in tree.path(answer) for block in contents[node.pk]]
     try:
-        if bot is not None:
-            bot.refuse(model)
+        if bot is not None and not bot.answers_with(model):
+            return False
         capacity.refuse_more_bytes(conversation)
         context_window.refuse_continuation_that_cannot_fit(model, conversation.instruction, branch)
         placement.place_continuation(conversation.external_id, tree, answer, parent_external_id=None)

@@ -184,7 +184,7 @@ def _lock_or_make(
         last_question=question_external_id,
         created_at=tree.now,
         updated_at=tree.now,
-        size=size,
+        size=size + (len(bot.instruction.encode()) if bot else 0),
     )
     if compiled_sql.insert_unless_taken(new, unique=(*ConversationQuerySet.owner(actor), "external_id")):
         return new, tree, bot

@@ -1,11 +1,17 @@
 """Short calls of the API: make a bot, share it, read it."""
 
+from datetime import datetime
 from typing import Any
 
+from django.db import transaction
+from django.utils import timezone
 from rest_framework.response import Response
 from rest_framework.test import APIClient
 
+from bedrock_chat.database.compiled_sql import Batch
 from bedrock_chat.identity import local
+from bedrock_chat.identity.caller import Caller
+from bots import chatting
 
 THRESHOLDS = {
     "hateThreshold": 0,
@@ -16,6 +22,7 @@ THRESHOLDS = {
     "groundingThreshold": 0,
     "relevanceThreshold": 0,
 }
+KNOWLEDGE: dict[str, list[str]] = {"sourceUrls": [], "sitemapUrls": [], "filenames": [], "s3Urls": []}
 PARAMETERS = {
     "maxTokens": 2000,
     "topK": 100,
@@ -71,6 +78,14 @@ def pin(client: APIClient, bot_id: str, order: int | None) -> Response:
     return client.patch(f"/admin/bot/{bot_id}/pushed", wanted, format="json")
 
 
+def use(name: str, bot_id: str, at: datetime | None = None) -> None:
+    """What a local person's turn writes of a bot, without asking a model. Raises NotFound where it is not theirs."""
+    actor = Caller(user_id=local.local_user(name).pk)
+    bot = chatting.get(bot_id, actor=actor)
+    with transaction.atomic(), Batch() as batch:
+        chatting.note_turn(batch, bot, at or timezone.now(), is_use=True, actor=actor)
+
+
 def read(client: APIClient, bot_id: str) -> dict[str, Any]:
     """The bot as its owner opens it."""
     return body(client.get(f"/bot/private/{bot_id}"))
@@ -98,3 +113,13 @@ def firecrawl(key: str, *, name: str = "internet_search") -> dict[str, Any]:
             }
         ]
     }
+
+
+def refused(client: APIClient, field: str, value: Any) -> list[str]:
+    """Sends the field with a creation and with an edit, each of which must be refused. Returns the sentences."""
+    created = client.post("/bot", {**payload("refused"), field: value}, format="json")
+    edited = edit(client, "b", **{field: value})
+    assert (created.status_code, edited.status_code) == (400, 400), (value, created.content, edited.content)
+    errors: list[str] = edited.json()["errors"]
+    assert all(error.startswith(field) for error in errors), errors
+    return errors

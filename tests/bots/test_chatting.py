@@ -91,6 +91,26 @@ def test_what_a_model_does_not_take_is_left_out_and_told(alice: APIClient, emula
     assert "topK" not in str(sent(emulator).get("additionalModelRequestFields"))
 
 
+@pytest.mark.parametrize(
+    ("model", "budget", "is_told"),
+    [
+        ("claude-v3.7-sonnet", 2048, False),
+        ("claude-v3.7-sonnet", 64_000, True),  # it does not fit beside the answer
+        ("claude-v4.6-sonnet", 2048, True),  # the model decides itself
+        ("claude-v4.6-sonnet", 1024, False),  # what clients send unasked
+        ("claude-v3-haiku", 2048, False),  # it does not think
+    ],
+)
+def test_a_budget_for_thinking_that_is_not_sent_as_chosen_is_told(
+    alice: APIClient, model: str, budget: int, is_told: bool
+) -> None:
+    make(alice, "b", generationParams={**PARAMETERS, "topP": 0.999, "reasoningParams": {"budgetTokens": budget}})
+    warnings = asked(alice, "c", bot_id="b", model=model, enable_reasoning=True)["warnings"]
+    assert any(sentence.startswith("budgetTokens ") for sentence in warnings) is is_told
+    warnings = asked(alice, "d", bot_id="b", model=model)["warnings"]
+    assert not any(sentence.startswith("budgetTokens ") for sentence in warnings)
+
+
 def test_only_active_models_answer(alice: APIClient, emulator: Emulator) -> None:
     make(alice, "b", activeModels={"claudeV37Sonnet": False})
     assert say(alice, "c", "hello", bot_id="b").status_code == 400
@@ -111,6 +131,15 @@ def test_nobody_is_answered_unguarded(alice: APIClient, emulator: Emulator) -> N
     assert "not guarded" in asked(alice, "c", bot_id="zero")["warnings"][0]
     make(alice, "off", bedrockGuardrails={**UNGUARDED, "isGuardrailEnabled": False, "hateThreshold": 3})
     assert asked(alice, "d", bot_id="off")["warnings"] == []
+
+
+def test_an_answer_of_a_bot_that_is_to_be_guarded_by_now_promises_no_continuation(alice: APIClient) -> None:
+    make(alice, "b")
+    asked(alice, "c", "write long [[max_tokens]]", bot_id="b")
+    assert read(alice, "c")["shouldContinue"] is True
+    edit(alice, "b", bedrockGuardrails={**UNGUARDED, "hateThreshold": 1})
+    assert read(alice, "c")["shouldContinue"] is False
+    assert say(alice, "c", "", continue_generate=True).status_code == 409
 
 
 def test_tools_and_knowledge_are_left_out_and_told(alice: APIClient, emulator: Emulator) -> None:

@@ -67,6 +67,18 @@ def test_an_edit_of_an_older_version_is_refused_if_it_says_so(alice: APIClient) 
     assert edit(alice, "b", title="Third").status_code == 200
 
 
+def test_lists_that_are_all_full_are_refused_together(alice: APIClient) -> None:
+    long = ["https://example.com/" + "x" * 2000] * 400
+    knowledge = {"sourceUrls": long, "sitemapUrls": long, "s3Urls": [], "filenames": []}
+    make(alice, "b", knowledge=knowledge)
+    refused = edit(alice, "b", generationParams={**PARAMETERS, "stopSequences": ["x" * 1000] * 500})
+    assert refused.status_code == 400
+    assert "2,000,000 bytes" in refused.json()["detail"]
+    assert read(alice, "b")["version"] == 1
+    fewer = {**knowledge, "sitemapUrls": [], "addedFilenames": [], "deletedFilenames": [], "unchangedFilenames": []}
+    assert edit(alice, "b", knowledge=fewer).status_code == 200
+
+
 def test_versions_say_what_changed_and_can_be_restored(alice: APIClient, bob: APIClient, carol: APIClient) -> None:
     make(alice, "b")
     edit(carol, "b", title="Two", instruction="Be brief.")
@@ -119,8 +131,26 @@ def test_a_restored_version_has_todays_secrets(alice: APIClient) -> None:
     make(alice, "b", agent=firecrawl("fc-old"))
     edit(alice, "b", agent={"tools": []})
     restored = body(alice.post("/bot/b/versions/1/restore"))
-    assert restored["warnings"][-1] == "The tool internet_search has no key: send it again."
+    assert restored["warnings"][0] == "The tool internet_search has no key: send it again."
     assert Bot.objects.get().encrypted_secrets == ""
+    shown = read(alice, "b")
+    assert shown["agent"]["tools"][0]["firecrawlConfig"] == {"apiKey": "", "maxResults": 5}
+    assert shown["warnings"][0] == "The tool internet_search has no key: send it again."
+    answer = body(edit(alice, "b", agent=shown["agent"], title="Saved as it was read"))
+    assert answer["agent"] == shown["agent"]
+    answer = body(edit(alice, "b", agent=firecrawl("fc-new")))
+    assert answer["agent"]["tools"][0]["firecrawlConfig"]["apiKey"] == "********"
+    assert edit(alice, "b", agent=firecrawl("")).status_code == 400
+
+
+def test_a_person_has_a_bounded_number_of_bots(alice: APIClient, settings: LazySettings) -> None:
+    settings.BOTS_PER_USER = 1
+    make(alice, "a")
+    refused = alice.post("/bot", payload("b"), format="json")
+    assert refused.status_code == 400
+    assert "delete one first" in refused.json()["detail"]
+    alice.delete("/bot/a")
+    make(alice, "b")  # the id of what was refused is free
 
 
 def test_a_deleted_bot_is_gone_with_its_versions(alice: APIClient, bob: APIClient, carol: APIClient) -> None:

@@ -11,6 +11,8 @@ from rest_framework.test import APIClient
 from bedrock_chat.identity.models import User
 from bots import exporting
 from tests.bots.bot import edit, firecrawl, make, read, share, star
+from tests.conversations.chat import say
+from tests.emulator import Emulator
 
 pytestmark = [pytest.mark.both, pytest.mark.django_db(transaction=True)]
 
@@ -74,3 +76,17 @@ def test_a_bot_that_is_deleted_meanwhile_is_left_out(alice: APIClient, tmp_path:
     alice.delete("/bot/one")
     assert next(steps) == "1 versions of bots"
     assert len(list(steps)) == 2
+
+
+def test_an_exported_conversation_says_whether_its_bot_can_be_used(
+    alice: APIClient, bob: APIClient, emulator: Emulator, tmp_path: Path
+) -> None:
+    for bot_id in ("kept", "taken"):
+        make(alice, bot_id)
+        share(alice, bot_id, "all")
+        say(bob, bot_id, "hello", bot_id=bot_id)
+    share(alice, "taken", "private")
+    export("bob", tmp_path / "export")
+    lines = (tmp_path / "export" / "conversations.jsonl").read_text().splitlines()
+    available = {(exported := json.loads(line))["id"]: exported["botAvailable"] for line in lines}
+    assert available == {"kept": True, "taken": False}
