@@ -19,7 +19,7 @@ export function fill(shown, { tex, source, isDisplayed, isOpen }) {
   else load().then(set, () => {});
 }
 
-function load() {
+export function load() {
   loading ??= import("../libraries/katex.js").then((library) => (katex = library.default));
   return loading;
 }

@@ -60,7 +60,7 @@ function container(token) {
 function leaf(token) {
   const { type, content } = token;
   if (type === "text") return text(content);
-  if (type === "softbreak" || type === "hardbreak") return element("br", {}, []);
+  if (type === "softbreak" || type === "hardbreak") return text("\n");
   if (type === "hr") return element("hr", {}, []);
   if (type === "code_inline") return element("code", {}, [text(content)]);
   if (type === "fence" || type === "code_block") return code(token);
