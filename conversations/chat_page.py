@@ -14,7 +14,8 @@ from bots.configuration import WIRE_KEYS
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; img-src 'self' data: blob:; "
-    "connect-src 'self'; require-trusted-types-for 'script'; trusted-types 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "connect-src 'self'; require-trusted-types-for 'script'; trusted-types 'none'; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'"
 )
 """No text becomes markup or a script: where a browser knows trusted types, the page has none, so that it refuses."""
 REASONING = {"none": "never", "always-on": "always"}

@@ -1,7 +1,7 @@
 """The libraries that the chat page ships: `python -m tests.libraries` fetches what `libraries.json` pins.
 
-`--update` pins the newest releases instead, and prints what has changed: then look at the page, and run its tests. npm fetches them, and its registry's digest of a
-package is compared with the pinned one, so nothing of a package that was replaced gets in.
+`--update` pins the newest releases instead and prints what has changed: then look at the page, and run its tests. npm
+fetches the packages. Each one's digest is compared with the pinned one, so nothing that was replaced gets in.
 """
 
 import argparse

@@ -28,8 +28,8 @@ INSPECT = """
 () => {
   const wrong = [];
   const links = ["http:", "https:", "mailto:"];
-  const allowed = new Set(("p h3 h4 h5 h6 ul ol li blockquote table thead tbody tr th td strong em s hr a code pre div " +
-    "span button").split(" "));
+  const prose = "p h3 h4 h5 h6 ul ol li blockquote table thead tbody tr th td strong em s hr a code pre";
+  const allowed = new Set(`${prose} div span button`.split(" "));
   for (const element of document.querySelectorAll("#messages .prose *")) {
     if (element.closest(".katex")) {
       if (element.matches("a, img, script, [href], [src], [id]")) wrong.push(element.outerHTML);
