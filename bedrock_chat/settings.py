@@ -72,7 +72,7 @@ LOCAL_ISSUER = env.text("LOCAL_ISSUER", "bedrock-chat:local")
 LOCAL_CLIENT_ID = env.text("LOCAL_CLIENT_ID", "bedrock-chat")
 FAILED_TOKENS_RATE = env.rate("FAILED_TOKENS_RATE", "30/m")
 DIRECTORY_TIMEOUT = env.seconds("DIRECTORY_TIMEOUT", 5, minimum=0.1)
-DIRECTORY_RATE = env.rate("DIRECTORY_RATE", "300/m")  # a bot's page asks for each person whom it is shared with
+DIRECTORY_RATE = env.rate("DIRECTORY_RATE", "600/m")  # a bot's page asks for each person whom it is shared with
 
 # ---- Bedrock --------------------------------------------------------------------------------------------------------
 BEDROCK = env.choice("BEDROCK", "emulator", ("emulator", "aws"))

@@ -4,12 +4,14 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
+import orjson
+
 from bedrock_chat.wire.names import camel
 from bots import warnings
 from bots.access import Found
 from bots.configuration import DEFAULT_GENERATION_PARAMS, Tool, active_models, has_knowledge
 from bots.content import MASK, configuration_of
-from bots.listing import Entry
+from bots.listing import BYTES_PER_CHARACTER, Entry
 from bots.models import Bot, BotContent, BotVersion, Scope, SyncStatus
 from bots.sharing import People
 
@@ -29,6 +31,12 @@ PARTS = {
 """Part of a configuration → its field on the wire."""
 
 
+def size_of(row: BotContent) -> int:
+    """About how many bytes the content of a bot or of a version takes on the wire, at most."""
+    characters = len(row.title) + len(row.description) + len(row.instruction)
+    return characters * BYTES_PER_CHARACTER + len(orjson.dumps(row.configuration))
+
+
 def milliseconds(moment: datetime) -> float:
     """Epoch milliseconds, as a float, because the contract has floats for the times of bots."""
     return float(int(moment.timestamp() * 1000))
@@ -42,7 +50,7 @@ def bot_output(bot: Bot, people: People, last_used_at: datetime | None) -> Wire:
         **_administration(bot, people, last_used_at),
         "isPublication": bot.published_at is not None,
         "version": bot.version,
-        "warnings": warnings.of_bot(configuration_of(bot)),
+        "warnings": _warnings(bot),
     }
 
 
@@ -54,7 +62,7 @@ def modify_output(bot: Bot, *, nulls: Iterable[str] = ()) -> Wire:
         **_content(bot),
         **told,
         "version": bot.version,
-        "warnings": warnings.of_bot(configuration_of(bot)),
+        "warnings": _warnings(bot),
     }
 
 
@@ -86,7 +94,7 @@ def summary(found: Found, *, is_owned: bool) -> Wire:
         "activeModels": active_models(bot.configuration),
         "sharedScope": bot.scope,
         "sharedStatus": _shared_status(bot),
-        "warnings": warnings.of_bot(configuration_of(bot)),
+        "warnings": _warnings(bot),
     }
 
 
@@ -115,7 +123,7 @@ def version_output(version: BotVersion, before: BotVersion | None) -> Wire:
         "version": version.number,
         **_authorship(version),
         "changes": changes,
-        "warnings": warnings.of_bot(configuration_of(version)),
+        "warnings": _warnings(version),
     }
 
 
@@ -163,6 +171,10 @@ def _administration(bot: Bot, people: People, last_used_at: datetime | None) -> 
         "syncStatusReason": bot.sync_status_reason,
         "syncLastExecId": "",
     }
+
+
+def _warnings(row: BotContent) -> list[str]:
+    return warnings.of_bot(configuration_of(row), row.instruction)
 
 
 def _content(row: BotContent) -> Wire:
