@@ -255,3 +255,35 @@ def test_nobody_is_shut_out_of_an_answer(
     expect(answers(page).locator(".katex")).to_have_count(3)
     assert violations(page) == []
     assert page.evaluate("document.documentElement.scrollWidth") == width
+
+
+def test_a_long_conversation_is_written_from_its_end_and_whole_in_the_end(chat: Page, server: LiveServer) -> None:
+    def body(number: int, role: str) -> dict[str, Any]:
+        return {
+            "role": role,
+            "content": [{"contentType": "text", "body": f"**{role} {number}**"}],
+            "model": "claude-v4.5-sonnet",
+            "children": [f"m{number + 1}"] if number < 199 else [],
+            "parent": f"m{number - 1}" if number else "system",
+            "feedback": None,
+            "usedChunks": None,
+            "thinkingLog": None,
+        }
+
+    system = {"role": "system", "content": [], "model": "claude-v4.5-sonnet", "children": ["m0"], "parent": None}
+    messages = {f"m{number}": body(number, ("user", "assistant")[number % 2]) for number in range(200)}
+    conversation = {
+        "id": "long",
+        "title": "Long",
+        "createTime": 1.0,
+        "messageMap": {"system": system, **messages},
+        "lastMessageId": "m199",
+        "botId": None,
+        "botAvailable": None,
+        "shouldContinue": False,
+    }
+    chat.route("**/conversation/long", lambda route: route.fulfill(json=conversation))
+    chat.goto(f"{server.url}/chat#c=long")
+    expect(answers(chat).last).to_have_text("assistant 199")
+    expect(answers(chat).locator("strong")).to_have_count(100)
+    expect(answers(chat).first).to_have_text("assistant 1")

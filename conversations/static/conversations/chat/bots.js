@@ -11,9 +11,17 @@ const KINDS = {
 
 export const lists = { starred: [], recent: [], own: [] };
 const titles = new Map();
+let reading = null;
 
-/** Reads the lists anew. Those that cannot be read stay as they are; why is thrown at the end. */
-export async function refresh() {
+/** Reads the lists anew, once for all who ask meanwhile. Those that cannot be read stay; why is thrown at the end. */
+export function refresh() {
+  const read = (reading ??= readLists().finally(() => {
+    if (reading === read) reading = null;
+  }));
+  return read;
+}
+
+async function readLists() {
   const read = async ([name, query]) => {
     lists[name] = await api.bots(query);
     lists[name].forEach(learn);
@@ -29,6 +37,12 @@ export function learn({ id, title }) {
 
 /** The title of a bot, as far as it is known here. */
 export const titleOf = (id) => titles.get(id) ?? null;
+
+/** The title of a bot that may not be read: lists tell how it was called when it was seen last. */
+async function lastTitleOf(id) {
+  if (!titles.has(id)) await refresh().catch(() => {});
+  return titleOf(id);
+}
 
 /** Starred ones first, then those used last. */
 export function first(count) {
@@ -56,12 +70,17 @@ export async function open(id) {
     return { ...bot, available: true };
   } catch (error) {
     if (![400, 403, 404].includes(error.status)) throw error;
-    return { id, title: titleOf(id), available: false };
+    return missing(id);
   }
+}
+
+export async function missing(id) {
+  return { id, title: await lastTitleOf(id), available: false };
 }
 
 export async function star(bot, starred) {
   await api.star(bot.id, starred);
   bot.isStarred = starred;
+  reading = null; // it may have begun before
   await refresh();
 }

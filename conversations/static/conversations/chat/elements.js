@@ -4,6 +4,8 @@ const SVG = "http://www.w3.org/2000/svg";
 
 export const byId = (id) => document.getElementById(id);
 
+export const whenIdle = window.requestIdleCallback ?? setTimeout;
+
 /** `el("p.note", {title: "…"}, child, …)`; children that are null are left out. */
 export function el(name, properties, ...children) {
   const [tag, ...classes] = name.split(".");

@@ -37,7 +37,7 @@ export async function refresh() {
   const { signal } = (search = new AbortController());
   const query = byId("query").value.trim();
   byId("finder").ariaBusy = "true";
-  const [lists, store] = await Promise.allSettled([bots.refresh(), api.store(query, signal)]);
+  const [lists, store] = await Promise.allSettled([query ? null : bots.refresh(), api.store(query, signal)]);
   if (signal.aborted) return;
   byId("finder").ariaBusy = "false";
   const found = store.value ?? [];

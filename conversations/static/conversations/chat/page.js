@@ -56,7 +56,7 @@ function showBots() {
   screen.showTitle(state.open, words.bots);
   sidebar.show();
   byId("remove").hidden = true;
-  byId("query").focus();
+  focusBox();
   return finder.refresh();
 }
 
@@ -76,8 +76,8 @@ async function load(open, id) {
 
 /** The bot of a conversation. That its description cannot be read now is no reason not to show the conversation. */
 async function botOf(id, available) {
-  const unknown = { id, title: bots.titleOf(id), available };
-  return available ? bots.open(id).catch(() => unknown) : unknown;
+  if (!available) return bots.missing(id);
+  return bots.open(id).catch(async () => ({ ...(await bots.missing(id)), available }));
 }
 
 /** What is not complete may be running, here or elsewhere: a question's stream says so, or how it ended. */
@@ -277,8 +277,14 @@ function onKey(event) {
     else if (state.editing) edit(null);
   } else if ((event.key === "/" && !isTyping) || (event.key === "k" && (event.ctrlKey || event.metaKey))) {
     event.preventDefault();
-    composer.focus(true);
+    focusBox();
   }
+}
+
+/** Where one writes: a message, or what to search for. */
+function focusBox() {
+  if (named("bots") === null) composer.focus(true);
+  else byId("query").focus();
 }
 
 function onEnter(event) {
@@ -334,6 +340,6 @@ byId("menu").onclick = sidebar.openDrawer;
 byId("close").onclick = byId("shade").onclick = sidebar.closeDrawer;
 byId("theme").onclick = switchTheme;
 byId("language").onclick = speakOther;
-byId("skip").onclick = () => composer.focus(true);
+byId("skip").onclick = focusBox;
 document.onkeydown = onKey;
 guard(() => [sidebar.refresh(), route()], leave);

@@ -5,7 +5,7 @@ import * as composer from "./composer.js";
 import { byId, el, failureNote, icon, iconButton, replace, wideButton } from "./elements.js";
 import { starButton } from "./finder.js";
 import * as tree from "./tree.js";
-import { answer, question, warnings } from "./view.js";
+import { answer, question, warnings, write } from "./view.js";
 import { words } from "./words.js";
 
 let following = true;
@@ -29,6 +29,7 @@ export function draw({ open, live, editing, failure }, acts) {
   const isUnanswered = canAsk && tree.isQuestion(open.map, open.leaf);
   if (live) shown.push(live.message.element);
   if (failure) shown.push(failureNote(failure, words.retry, failure.retry ?? (isUnanswered ? acts.retry : null)));
+  write();
   replace(byId("messages"), shown);
   byId("send").hidden = live !== null;
   byId("stop").hidden = live === null;

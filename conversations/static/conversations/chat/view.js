@@ -1,21 +1,40 @@
 /** Messages as elements. */
 
-import { el, icon, replace } from "./elements.js";
+import { el, icon, replace, whenIdle } from "./elements.js";
 import { Markdown } from "./markdown/markdown.js";
 import { textOf } from "./tree.js";
 import { words } from "./words.js";
 
 const FENCED = /^```[^`\n]*\n([^]*?)(?:\n```[^\S\n]*(?:\n|$)|$(?![^]))/m;
 
+const MOST_AT_ONCE = 20;
+
 let written = new WeakMap();
+let unwritten = [];
+let isWriting = false;
 
 /** An answer is made into elements once. `keep` tells of those that are there already. */
 export const keep = (message, article, prose) => written.set(message, { article, prose });
 export const forget = () => (written = new WeakMap());
 
 function elementsOf(message) {
-  if (!written.has(message)) keep(message, el("article.answer"), new Markdown().show(textOf(message), true).element);
+  if (!written.has(message)) {
+    const markdown = new Markdown();
+    keep(message, el("article.answer"), markdown.element);
+    unwritten.push(() => markdown.show(textOf(message), true));
+  }
   return written.get(message);
+}
+
+/** Writes the newest of the answers that were made, and those before, out of sight, when there is nothing else to do. */
+export function write() {
+  unwritten.splice(-MOST_AT_ONCE).forEach((writeOne) => writeOne());
+  if (!isWriting) writeRest();
+}
+
+function writeRest() {
+  isWriting = unwritten.length > 0;
+  if (isWriting) whenIdle(() => [unwritten.pop()?.(), writeRest()]);
 }
 
 /** What a user wrote stays as it was typed; code between fences stands apart. */

@@ -1,5 +1,6 @@
 /** Formulas. The library that sets them is large, so it comes when the page has nothing else to do. */
 
+import { whenIdle } from "../elements.js";
 import { LONGEST_FORMULA } from "./math.js";
 
 /** Two commands whose output has inline styles in attributes, which the page's policy refuses, are set as their kin. */
@@ -19,12 +20,13 @@ export function fill(shown, { tex, source, isDisplayed, isOpen }) {
   else load().then(set, () => {});
 }
 
+/** Loads the library, once. */
 export function load() {
   loading ??= import("../libraries/katex.js").then((library) => (katex = library.default));
   return loading;
 }
 
-(window.requestIdleCallback ?? setTimeout)(() => load().catch(() => {}));
+whenIdle(() => load().catch(() => {}));
 
 function typeset(shown, tex, source, displayMode) {
   try {
