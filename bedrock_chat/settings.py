@@ -50,9 +50,12 @@ HEAD_TIMEOUT = env.seconds("HEAD_TIMEOUT", 10, minimum=0.1)
 MAX_BODY_MB = env.integer("MAX_BODY_MB", 136, minimum=1)  # twenty images and five documents in base64
 BODY_TIMEOUT = env.seconds("BODY_TIMEOUT", 60, minimum=1)
 UPLOADS_MB = env.integer("UPLOADS_MB", 1024, minimum=1)
+UPLOAD_MB = env.integer("UPLOAD_MB", 50, minimum=1)
 ANSWERS_MB = env.integer("ANSWERS_MB", 512, minimum=1)
 BODY_JUDGES = ["bedrock_chat.identity.authentication.caller_of", "bedrock_chat.console.sessions.caller_of"]
 """One for each way of authentication: who sends a request, by its head alone (see `serving.callers`)."""
+UPLOADS = {"/uploads": "bedrock_chat.blobs.upload_links.admit"}
+"""Path whose PUT takes a file → who says by the head alone whose it is, and the folder to write it into."""
 SHUTDOWN_GRACE = env.seconds("SHUTDOWN_GRACE", 10)
 
 # ---- Identity -------------------------------------------------------------------------------------------------------
@@ -83,6 +86,12 @@ if env.is_set("AWS_ENDPOINT_URL_BEDROCK_RUNTIME"):
     BEDROCK_ENDPOINT_URL = env.http_url("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", "")
 else:
     BEDROCK_ENDPOINT_URL = f"http://127.0.0.1:{EMULATOR_PORT}" if BEDROCK == "emulator" else None
+BEDROCK_CONTROL_ENDPOINT_URL: str | None
+"""Where guardrails are made."""
+if env.is_set("AWS_ENDPOINT_URL_BEDROCK"):
+    BEDROCK_CONTROL_ENDPOINT_URL = env.http_url("AWS_ENDPOINT_URL_BEDROCK", "")
+else:
+    BEDROCK_CONTROL_ENDPOINT_URL = BEDROCK_ENDPOINT_URL if BEDROCK == "emulator" else None
 CROSS_REGION_INFERENCE = env.boolean("CROSS_REGION_INFERENCE", True)
 GLOBAL_INFERENCE = env.boolean("GLOBAL_INFERENCE", False)
 INFERENCE_PROFILE_ARNS = env.mapping("INFERENCE_PROFILE_ARNS")
@@ -104,12 +113,20 @@ JOB_LEASE_SECONDS = env.seconds("JOB_LEASE_SECONDS", 15, minimum=1)
 WORKER_CONCURRENCY = env.integer("WORKER_CONCURRENCY", 8, minimum=1)
 JOBS: dict[str, str] = {
     "remove blobs": "bedrock_chat.blobs.removal.remove_unreferenced",
+    "remove uploads": "bedrock_chat.blobs.uploads.remove_unclaimed",
     "index conversations": "conversations.indexing.index_new",
     "compact search": "bedrock_chat.search.index.compact",
     "sync bot": "bots.syncing.sync",
+    "sweep guardrails": "bots.guardrail_sweep.sweep",
 }
 """Kind of job → its handler, a function that takes the claimed job."""
-JOB_SCHEDULE: dict[str, float] = {"remove blobs": 600, "index conversations": 2, "compact search": 86_400}
+JOB_SCHEDULE: dict[str, float] = {
+    "remove blobs": 600,
+    "remove uploads": 3600,
+    "index conversations": 2,
+    "compact search": 86_400,
+    "sweep guardrails": 3600,
+}
 """Kind of job → seconds between its runs."""
 
 # ---- Bots -----------------------------------------------------------------------------------------------------------

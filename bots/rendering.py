@@ -7,9 +7,17 @@ from typing import Any
 import orjson
 
 from bedrock_chat.wire.names import camel
-from bots import warnings
+from bots import files, warnings
 from bots.access import Found
-from bots.configuration import DEFAULT_GENERATION_PARAMS, Tool, active_models, has_knowledge
+from bots.configuration import (
+    DEFAULT_GENERATION_PARAMS,
+    Configuration,
+    Guardrails,
+    Tool,
+    active_models,
+    files_of,
+    has_knowledge,
+)
 from bots.content import MASK, configuration_of
 from bots.listing import BYTES_PER_CHARACTER, Entry
 from bots.models import Bot, BotContent, BotVersion, Scope, SyncStatus
@@ -42,11 +50,13 @@ def milliseconds(moment: datetime) -> float:
     return float(int(moment.timestamp() * 1000))
 
 
-def bot_output(bot: Bot, people: People, last_used_at: datetime | None) -> Wire:
-    """The whole bot, for its owner."""
+def bot_output(
+    bot: Bot, people: People, last_used_at: datetime | None, *, guardrails: Guardrails | None = None
+) -> Wire:
+    """The whole bot, for its owner. `guardrails`: as the owner reads them (`guarding.shown`), else as they are set."""
     return {
         "id": bot.pk,
-        **_content(bot),
+        **_content(bot, guardrails),
         **_administration(bot, people, last_used_at),
         "isPublication": bot.published_at is not None,
         "version": bot.version,
@@ -54,12 +64,12 @@ def bot_output(bot: Bot, people: People, last_used_at: datetime | None) -> Wire:
     }
 
 
-def modify_output(bot: Bot, *, nulls: Iterable[str] = ()) -> Wire:
+def modify_output(bot: Bot, *, guardrails: Guardrails | None, nulls: Iterable[str] = ()) -> Wire:
     """The response to an edit. As recorded, the knowledge base and the guardrails are null where null was sent."""
     told = {camel(name): None for name in nulls if name in ("bedrock_knowledge_base", "bedrock_guardrails")}
     return {
         "id": bot.pk,
-        **_content(bot),
+        **_content(bot, guardrails),
         **told,
         "version": bot.version,
         "warnings": _warnings(bot),
@@ -177,7 +187,7 @@ def _warnings(row: BotContent) -> list[str]:
     return warnings.of_bot(configuration_of(row), row.instruction)
 
 
-def _content(row: BotContent) -> Wire:
+def _content(row: BotContent, guardrails: Guardrails | None = None) -> Wire:
     """What an edit may change, with a mask for each secret."""
     configuration = configuration_of(row)
     base = configuration["bedrock_knowledge_base"]
@@ -188,13 +198,29 @@ def _content(row: BotContent) -> Wire:
         "generationParams": _camelized(configuration["generation_params"] or DEFAULT_GENERATION_PARAMS),
         "agent": {"tools": [_tool(tool) for tool in configuration["tools"]]},
         "knowledge": _camelized(configuration["knowledge"]),
+        "files": _files(configuration),
         "promptCachingEnabled": configuration["prompt_caching_enabled"],
         "displayRetrievedChunks": configuration["display_retrieved_chunks"],
         "conversationQuickStarters": configuration["quick_starters"],
         "bedrockKnowledgeBase": None if base is None else _camelized({**base, "data_source_ids": None}),
-        "bedrockGuardrails": _camelized(configuration["bedrock_guardrails"]),
+        "bedrockGuardrails": _camelized(guardrails or configuration["bedrock_guardrails"]),
         "activeModels": active_models(configuration),
     }
+
+
+def _files(configuration: Configuration) -> list[Wire]:
+    """The files in the order of the knowledge's `filenames`."""
+    entries = files_of(configuration)
+    return [
+        {
+            "filename": name,
+            "digest": entries[name]["sha256"],
+            "size": entries[name]["size"],
+            "contentType": files.media_type(name),
+        }
+        for name in configuration["knowledge"]["filenames"]
+        if name in entries
+    ]
 
 
 def _tool(tool: Tool) -> Wire:

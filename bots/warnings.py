@@ -7,15 +7,18 @@ from bedrock_chat.bedrock.catalog import Model
 from bots.configuration import (
     DEFAULT_GENERATION_PARAMS,
     Configuration,
+    enabled_guardrails,
     has_guardrail,
     has_knowledge,
     is_active,
+    left_out_grounding,
     parameters_of,
     tools_without_key,
 )
 
 NO_TOOLS = "The bot's tools cannot be used yet: it answers without them."
 NO_KNOWLEDGE = "The bot's knowledge cannot be searched yet: it answers without it."
+NO_GROUNDING = "The bot's answers are not checked for grounding and relevance yet: there is no knowledge to check by."
 NO_THRESHOLDS = "The bot's guardrail is enabled and has no threshold: answers are not guarded."
 MOST_NAMED = 5
 SMALL_INSTRUCTION = 8_000
@@ -64,12 +67,12 @@ def _left_out(configuration: Configuration, model: Model, *, thinks: bool = Fals
 
 def _of_parts(configuration: Configuration) -> list[str]:
     """About the parts of a bot that do not work."""
-    guardrails = configuration["bedrock_guardrails"]
-    enabled = guardrails is not None and guardrails["is_guardrail_enabled"]
+    enabled = enabled_guardrails(configuration) is not None
     return [
         *(f"The tool {name} has no key: send it again." for name in tools_without_key(configuration)),
         *([NO_TOOLS] if configuration["tools"] else []),
         *([NO_KNOWLEDGE] if has_knowledge(configuration) else []),
+        *([NO_GROUNDING] if left_out_grounding(configuration) else []),
         *([NO_THRESHOLDS] if enabled and not has_guardrail(configuration) else []),
     ]
 

@@ -192,6 +192,7 @@ class BotModifyOutputSerializer(serializers.Serializer[Any]):
     generation_params = parts.GenerationParamsSerializer()
     agent = parts.AgentSerializer()
     knowledge = parts.KnowledgeSerializer()
+    files = parts.FileSerializer(many=True)
     prompt_caching_enabled = serializers.BooleanField()
     display_retrieved_chunks = serializers.BooleanField()
     conversation_quick_starters = parts.QuickStarterSerializer(many=True)

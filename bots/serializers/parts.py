@@ -239,6 +239,27 @@ class KnowledgeDiffSerializer(serializers.Serializer[Any]):
     unchanged_filenames = _file_names(required=False, allow_null=True, help_text="Absent: all that are not deleted.")
 
 
+class FileSerializer(serializers.Serializer[Any]):
+    filename = serializers.CharField()
+    digest = serializers.CharField(help_text="SHA-256 of its bytes.")
+    size = serializers.IntegerField(help_text="Bytes.")
+    content_type = serializers.CharField()
+
+
+class UploadQuerySerializer(serializers.Serializer[Any]):
+    """The query of a request about an upload."""
+
+    filename = TextField(max_length=1024)
+
+
+class UploadUrlQuerySerializer(UploadQuerySerializer):
+    content_type = TextField(max_length=1024, allow_blank=True)
+
+
+class UploadUrlSerializer(serializers.Serializer[Any]):
+    url = serializers.CharField(help_text="Takes one PUT of the file, with that Content-Type, within an hour.")
+
+
 class AnalyzerSerializer(serializers.Serializer[Any]):
     character_filters = BoundedListField(child=ChoiceField(choices=["icu_normalizer"]), max_length=10)
     tokenizer = ChoiceField(choices=["kuromoji_tokenizer", "icu_tokenizer"])
@@ -354,6 +375,24 @@ class KnowledgeBaseSerializer(serializers.Serializer[Any]):
 # ---- Guardrails and the rest ----------------------------------------------------------------------------------------
 
 
+_GUARDRAIL = re.compile(r"[a-z0-9]+|arn:aws(-[^:]+)?:bedrock:[a-z0-9-]{1,20}:[0-9]{12}:guardrail/[a-z0-9]+")
+_GUARDRAIL_VERSION = re.compile(r"[1-9][0-9]{0,7}|DRAFT")
+
+
+class NamedField(TextField):
+    """A name of Bedrock's, or nothing."""
+
+    def __init__(self, form: re.Pattern[str], expected: str, **options: Any) -> None:
+        super().__init__(allow_blank=True, **options)
+        self._form, self._expected = form, expected
+
+    def run_validation(self, data: Any = empty) -> Any:
+        name = super().run_validation(data)
+        if name and not self._form.fullmatch(name):
+            raise serializers.ValidationError(f"Expected {self._expected}, or nothing.")
+        return name
+
+
 class GuardrailsSerializer(serializers.Serializer[Any]):
     is_guardrail_enabled = serializers.BooleanField()
     hate_threshold = WholeField(min_value=0, max_value=3)
@@ -363,8 +402,12 @@ class GuardrailsSerializer(serializers.Serializer[Any]):
     misconduct_threshold = WholeField(min_value=0, max_value=3)
     grounding_threshold = NumberField(min_value=0, max_value=0.99)
     relevance_threshold = NumberField(min_value=0, max_value=0.99)
-    guardrail_arn = TextField(max_length=LONGEST_URL, allow_blank=True)
-    guardrail_version = TextField(max_length=LONGEST_NAME, allow_blank=True)
+    guardrail_arn = NamedField(
+        _GUARDRAIL, "the ARN or the id of a guardrail", max_length=LONGEST_URL, help_text="Empty: the bot has its own."
+    )
+    guardrail_version = NamedField(
+        _GUARDRAIL_VERSION, "the number of a version or DRAFT", max_length=LONGEST_NAME, help_text="Empty: the draft."
+    )
 
 
 class QuickStarterSerializer(serializers.Serializer[Any]):
