@@ -44,5 +44,6 @@ export function wideButton(label, onclick) {
 
 /** What went wrong, in a sentence, with a button that tries again where that is of use. */
 export function failureNote({ detail }, label, retry) {
-  return el("div.failure", { role: "alert" }, icon("failure"), el("span", {}, detail), retry && wideButton(label, retry));
+  const button = retry && wideButton(label, retry);
+  return el("div.failure", { role: "alert" }, icon("failure"), el("span", {}, detail), button);
 }

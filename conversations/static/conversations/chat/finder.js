@@ -3,7 +3,7 @@
 import { addressOfBot } from "./address.js";
 import * as api from "./api.js";
 import * as bots from "./bots.js";
-import { byId, el, failureNote, icon, iconButton } from "./elements.js";
+import { byId, el, failureNote, iconButton } from "./elements.js";
 import { words } from "./words.js";
 
 const PAUSE = 200;

@@ -14,7 +14,8 @@ export class LiveAnswer {
   /** `base` is what the answer held before, where this turn continues one. */
   constructor(modelName, base) {
     this.base = base;
-    this.element = el("article.answer", { ariaBusy: "true" }, el("h2.name", {}, modelName), this.prose.element, this.status);
+    const name = el("h2.name", {}, modelName);
+    this.element = el("article.answer", { ariaBusy: "true" }, name, this.prose.element, this.status);
     this.begin();
   }
 

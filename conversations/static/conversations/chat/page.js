@@ -24,7 +24,8 @@ function nothing() {
 }
 
 function render() {
-  screen.draw(state, { show, edit, again, proceed, ask: askExample, retry: () => retry(state.open.leaf), starred: sidebar.showBots });
+  const acts = { show, edit, again, proceed, ask: askExample, starred: sidebar.showBots };
+  screen.draw(state, { ...acts, retry: () => retry(state.open.leaf) });
 }
 
 // ---- Opening --------------------------------------------------------------------------------------------------------

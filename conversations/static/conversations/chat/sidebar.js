@@ -43,7 +43,9 @@ export function showBots() {
   byId("all-bots").ariaCurrent = named("bots") === null ? null : "page";
 }
 
-const gone = (parts) => el("span.gone", { title: words.unavailable }, ...parts, el("span.unseen", {}, words.unavailable));
+function gone(parts) {
+  return el("span.gone", { title: words.unavailable }, ...parts, el("span.unseen", {}, words.unavailable));
+}
 
 function entry({ id, title, botId }) {
   const name = title === "New conversation" ? words.untitled : title;

@@ -26,7 +26,7 @@ function elementsOf(message) {
   return written.get(message);
 }
 
-/** Writes the newest of the answers that were made, and those before, out of sight, when there is nothing else to do. */
+/** Writes the newest answers, and those before them, which are out of sight, when there is nothing else to do. */
 export function write() {
   unwritten.splice(-MOST_AT_ONCE).forEach((writeOne) => writeOne());
   if (!isWriting) writeRest();

@@ -72,7 +72,8 @@ export class CodeBlock {
     if (!data.startsWith(this.data)) Object.assign(this, { coloured: [], colouredLength: 0 });
     if (this.isKnown && isDue && data.length <= LONGEST_COLOURED) {
       const found = highlighter.highlight(data, { language: this.language, ignoreIllegals: true });
-      Object.assign(this, { coloured: found.errorRaised ? [text(data)] : found._emitter.root, colouredLength: data.length });
+      this.coloured = found.errorRaised ? [text(data)] : found._emitter.root;
+      this.colouredLength = data.length;
     }
     const rest = data.slice(this.colouredLength);
     const nodes = [...this.coloured, ...(rest ? [text(rest)] : [])];

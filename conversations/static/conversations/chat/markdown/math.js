@@ -61,7 +61,7 @@ function inline(state, silent) {
   return true;
 }
 
-/** Where a formula ends, or -1. A single dollar is also money: no space inside of the marks, and no digit after them. */
+/** Where a formula ends, or -1. A dollar is also money: there is no space inside of the marks, and no digit after. */
 function endOf(state, begin, closing) {
   const { src, posMax } = state;
   const isDollar = closing === "$";
