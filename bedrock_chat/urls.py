@@ -18,6 +18,7 @@ urlpatterns = [
     path("", include("publication.urls")),
     path("uploads", UploadViewSet.as_view({"put": "update"})),
     path("", include("bots.urls")),
+    path("", include("store.urls")),
     path("console/", admin.site.urls),
     path("schema", SchemaView.as_view(), name="schema"),
     path("docs", SwaggerView.as_view(url_name="schema")),

@@ -9,10 +9,14 @@ from bedrock_chat.audit import recording
 from bedrock_chat.database.connections import database_now
 from bedrock_chat.identity import users
 from bedrock_chat.identity.caller import Actor, Caller
+from bedrock_chat.jobs import queue
 from bedrock_chat.wire.errors import BadRequest, Conflict, NotFound
 from bots import access, content, files, guarding, syncing, verbs, versions
 from bots.content import Content
 from bots.models import Bot, BotAlias, BotFile, BotVersion, TakenBotId
+
+FORGET = "forget bot"
+"""The job that follows a deletion."""
 
 
 def create(bot_id: str, sent: Mapping[str, Any], *, actor: Caller) -> Bot:
@@ -133,9 +137,13 @@ def before_removal(ending: Ending) -> None:
 
 
 def remove(bot: Bot, *, actor: Actor) -> None:
-    """Deletes a locked bot with its versions, files and grants, whoever may do so, and ends what others have of it."""
+    """Deletes a locked bot with its versions, files and grants, whoever may do so, and ends what others have of it.
+
+    A job takes it from the index of the store.
+    """
     for end in _endings:
         end(bot, actor)
+    queue.enqueue(FORGET, {"bot": bot.pk})
     recording.record(verbs.DELETE, bot.pk, actor=actor, version_before=bot.version)
     files.forget(bot)
     syncing.end(bot)

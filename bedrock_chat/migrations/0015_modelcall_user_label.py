@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('bedrock_chat', '0013_upload_links'),
+        ('bedrock_chat', '0014_cost_of_search_terms'),
     ]
 
     operations = [
