@@ -1,10 +1,9 @@
 """Console pages of published APIs, for looking things up. No page shows a key's value, or what was asked."""
 
-from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from django.contrib import admin
-from django.db.models import Count, F, OuterRef, Q, QuerySet, Subquery, Sum
+from django.db.models import Case, CharField, Count, F, Model, OuterRef, Q, QuerySet, Subquery, Sum, Value, When
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.text import Truncator
@@ -14,23 +13,21 @@ from publication import limits, operating
 from publication.models import ApiKey, Gate, LimitsScope, Period, Publication, TurnRequest
 from publication.operating import KeyState
 
+Row = TypeVar("Row", bound=Model)
+
 LONGEST_SHOWN = 80
 NO_LIMIT = "none"
 
 
-def _present(now: datetime) -> Q:
-    """Accounts whose counter is that of the present period of their quota's `kind`."""
-    present = Q()
-    for kind in Period:
-        present |= Q(period=limits.label_of(kind, now)) & Q(kind=kind)
-    return present
-
-
-def _used(of_account: dict[str, Any], period: str, now: datetime) -> Subquery:
-    """What was used of the quota in the present period; `period` leads to its kind."""
-    rows = Gate.objects.filter(**of_account).exclude(account__endswith=limits.POLLS)
-    present = rows.annotate(kind=OuterRef(period)).filter(_present(now))
-    return Subquery(present.order_by().values("publication_id").annotate(sum=Sum("used")).values("sum"))
+def _with_used(rows: "QuerySet[Row]", of_account: dict[str, Any], period: str) -> "QuerySet[Row]":
+    """The rows with what was used of their quota in the present period, whose kind `period` leads to."""
+    now = timezone.now()
+    labels = [When(**{period: kind}, then=Value(limits.label_of(kind, now))) for kind in Period]
+    accounts = Gate.objects.filter(**of_account, period=OuterRef("present")).exclude(account__endswith=limits.POLLS)
+    used = accounts.order_by().values("publication_id").annotate(sum=Sum("used")).values("sum")
+    present = Case(*labels, output_field=CharField())
+    annotated: QuerySet[Row] = rows.annotate(present=present).annotate(used_total=Subquery(used))
+    return annotated
 
 
 class KeyRows(ReadOnlyRows):
@@ -52,7 +49,7 @@ class KeyRows(ReadOnlyRows):
 @admin.register(Publication)
 class PublicationAdmin(ReadOnlyAdmin):
     list_display = [
-        "bot_link",
+        "bot",
         "stage",
         "owner",
         "quota",
@@ -78,8 +75,7 @@ class PublicationAdmin(ReadOnlyAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Publication]:
         rows: QuerySet[Publication] = super().get_queryset(request)
-        used = _used({"publication_id": OuterRef("pk")}, "quota_period", timezone.now())
-        return rows.annotate(keys_total=Count("keys"), used_total=used)
+        return _with_used(rows.annotate(keys_total=Count("keys")), {"publication_id": OuterRef("pk")}, "quota_period")
 
     @admin.display(description="owner", ordering="bot__owner__username")
     def owner(self, row: Publication) -> str:
@@ -148,8 +144,8 @@ class ApiKeyAdmin(ReadOnlyAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ApiKey]:
         rows: QuerySet[ApiKey] = super().get_queryset(request)
-        used = _used({"account": OuterRef("lineage")}, "publication__quota_period", timezone.now())
-        return rows.defer("digest", "encrypted_value").annotate(used_total=used)
+        rows = rows.defer("digest", "encrypted_value")
+        return _with_used(rows, {"account": OuterRef("lineage")}, "publication__quota_period")
 
     @admin.display(description="bot", ordering="publication__bot")
     def bot(self, row: ApiKey) -> str:
