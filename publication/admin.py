@@ -66,11 +66,11 @@ class PublicationAdmin(ReadOnlyAdmin):
     ordering = ["-created_at", "pk"]
     open_columns = frozenset({"allowed_origins", "allowed_networks"})
     fieldsets = [
-        (None, {"fields": ["id", "bot", "owner", "stage", "bot_version", "created_at"]}),
+        (None, {"fields": ["id", "bot", "owner", "stage", "version", "created_at"]}),
         ("Limits", {"fields": ["quota", "used", "throttle", "limits_scope"]}),
         ("From where", {"fields": ["allowed_origins", "allowed_networks"]}),
     ]
-    readonly_fields = ["owner", "quota", "used", "throttle"]
+    readonly_fields = ["owner", "version", "quota", "used", "throttle"]
     inlines = [KeyRows]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Publication]:
@@ -80,6 +80,10 @@ class PublicationAdmin(ReadOnlyAdmin):
     @admin.display(description="owner", ordering="bot__owner__username")
     def owner(self, row: Publication) -> str:
         return str(row.bot.owner)
+
+    @admin.display(description="version of the bot", ordering="bot_version")
+    def version(self, row: Publication) -> str:
+        return "as the bot is now" if row.bot_version is None else f"{row.bot_version}, pinned"
 
     @admin.display(description="quota", ordering="quota_limit")
     def quota(self, row: Publication) -> str:
@@ -159,7 +163,7 @@ class ApiKeyAdmin(ReadOnlyAdmin):
     def state(self, row: ApiKey) -> str:
         return str(operating.state_of(row, timezone.now()))
 
-    @admin.display(description="used of the quota in this period, with its lineage", ordering="used_total")
+    @admin.display(description="used in this period", ordering="used_total")
     def used(self, row: ApiKey) -> str:
         if row.publication.quota_limit is None:
             return NO_LIMIT

@@ -5,6 +5,7 @@ class PublicationConfig(AppConfig):
     """Bots published as rate-limited APIs with keys."""
 
     name = "publication"
+    verbose_name = "Published APIs"
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:

@@ -112,6 +112,7 @@ class ApiKey(models.Model):
     last_used_agent = models.CharField(max_length=LONGEST_AGENT, blank=True, default="")
 
     class Meta:
+        verbose_name = "API key"
         constraints = [models.CheckConstraint(condition=~Q(lineage=""), name="key_has_a_lineage")]
 
     if TYPE_CHECKING:

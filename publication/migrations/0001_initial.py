@@ -76,6 +76,9 @@ class Migration(migrations.Migration):
                 ('last_used_agent', models.CharField(blank=True, default='', max_length=256)),
                 ('publication', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='keys', to='publication.publication')),
             ],
+            options={
+                'verbose_name': 'API key',
+            },
         ),
         migrations.CreateModel(
             name='TurnRequest',
