@@ -212,7 +212,7 @@ def test_the_values_of_keys_get_under_a_new_encryption_key(api: Api, dave: APICl
 def test_rotating_neither_doubles_a_quota_nor_counts_its_offset_twice(dave: APIClient, emulator: Any) -> None:
     make(dave, "limited")
     share(dave, "limited", "all")
-    sent = limits(quota=5)
+    sent = limits(quota=5, period="MONTH")
     sent["quota"]["offset"] = 2
     api = publish(dave, "limited", sent)
     last_month = timezone.now() - timedelta(days=40)
