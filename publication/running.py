@@ -60,7 +60,7 @@ def run(job: Claimed) -> None:
         if PublicationOwner.objects.filter(pk=turn.publication_id).exists():
             _finish(job, turn, WITHDRAWN)
         else:
-            _remove(job, turn)
+            _remove(job, turn.publication_id)
         return
     if not publication.bot.owner.is_active:
         queue.postpone(job, OWNER_PAUSE)
@@ -150,10 +150,12 @@ def _finish(job: Claimed, turn: TurnRequest, reason: str) -> None:
         job.finish()
 
 
-def _remove(job: Claimed, turn: TurnRequest) -> None:
+def _remove(job: Claimed, publication_id: str) -> None:
+    """Deletes what came to an API after its owner was erased: requests that had been let in before."""
     with transaction.atomic():
-        storing.forget(BLOB_OWNER, [turn.pk])
-        turn.delete()
+        turns = list(TurnRequest.objects.filter(publication_id=publication_id).values_list("pk", flat=True))
+        storing.forget(BLOB_OWNER, turns)
+        TurnRequest.objects.filter(pk__in=turns).delete()
         job.finish()
 
 

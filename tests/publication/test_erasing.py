@@ -99,7 +99,7 @@ def test_a_question_that_was_let_in_before_is_removed_by_its_job(used: Api) -> N
     turn = TurnRequest.objects.filter(done_at=None).exclude(content=[]).earliest("pk")
     erase("dave")
     turn.save(force_insert=True)
-    running.enqueue(turn)
+    queue.enqueue(running.KIND, {"turn": turn.pk}, key=running.job_key(turn.pk))
     work()
     assert anything_of(WORD) == []
     assert not queue.claim("worker", 10)
