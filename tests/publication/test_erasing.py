@@ -16,6 +16,7 @@ from bedrock_chat.identity.caller import Program
 from bedrock_chat.identity.models import User
 from bedrock_chat.jobs import queue
 from bedrock_chat.jobs.models import Job
+from bedrock_chat.ledger import recording
 from bedrock_chat.ledger.models import ModelCall
 from conversations.models import Conversation
 from publication import running
@@ -80,6 +81,17 @@ def test_what_was_paid_stays_and_names_nobody(used: Api) -> None:
     payers = set(ModelCall.objects.values_list("payer_id", "user_label"))
     assert len(payers) == 1
     assert all(payer.startswith("erased:") and label == "" for payer, label in payers)
+
+
+def test_a_call_that_ends_when_its_payer_is_gone_names_nobody(used: Api) -> None:
+    call = ModelCall.objects.filter(payer_id=id_of("dave")).exclude(user_label="").get()
+    erase("dave")
+    call.pk, call.turn_id = None, None
+    recording.insert_late([call])
+    stored = ModelCall.objects.latest("pk")
+    assert stored.pk == call.pk
+    assert (stored.payer_id or "").startswith("erased:")
+    assert (stored.user_id, stored.user_label) == (None, "")
 
 
 def test_the_end_of_each_api_and_key_is_recorded(used: Api) -> None:
