@@ -1,7 +1,7 @@
 """What the commands about keys take: lengths of time, moments, and descriptions."""
 
 import re
-from argparse import ArgumentTypeError
+from argparse import ArgumentParser, ArgumentTypeError
 from datetime import UTC, datetime, timedelta
 
 from bedrock_chat.database.text import is_storable
@@ -25,6 +25,16 @@ def overlap(text: str) -> timedelta:
     if length > timedelta(days=365):
         raise ArgumentTypeError("365d at most")
     return length
+
+
+def add_overlap(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--overlap",
+        type=overlap,
+        default=timedelta(hours=24),
+        metavar="TIME",
+        help="how long an old key goes on working: 30m, 24h, 7d (default: 24h; 0h: not at all)",
+    )
 
 
 def later(text: str) -> datetime:

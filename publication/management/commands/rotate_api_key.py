@@ -7,7 +7,7 @@ from django.core.management.base import CommandParser
 
 from bedrock_chat.identity.caller import Program
 from publication import operating
-from publication.management.arguments import overlap
+from publication.management.arguments import add_overlap
 from publication.management.printing import KeyCommand, shown_document, value_sentence
 
 
@@ -20,13 +20,7 @@ class Command(KeyCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
         parser.add_argument("key", help="the id of the old key, as list_api_keys shows it")
-        parser.add_argument(
-            "--overlap",
-            type=overlap,
-            default=timedelta(hours=24),
-            metavar="TIME",
-            help="how long the old one goes on working: 30m, 24h, 7d (default: 24h; 0h: not at all)",
-        )
+        add_overlap(parser)
 
     def handle(self, *args: Any, key: str, overlap: timedelta, json: bool, **options: Any) -> None:
         made = operating.rotate(key, overlap, actor=Program.command("rotate_api_key"))

@@ -7,7 +7,7 @@ from django.core.management.base import CommandError, CommandParser
 
 from bedrock_chat.identity.caller import Program
 from publication import operating
-from publication.management.arguments import length_of_time, overlap
+from publication.management.arguments import add_overlap, length_of_time
 from publication.management.printing import KeyCommand, day_and_time, key_document, shown_document
 from publication.operating import Rotated
 
@@ -24,13 +24,7 @@ class Command(KeyCommand):
         super().add_arguments(parser)
         parser.add_argument("--older-than", type=length_of_time, required=True, metavar="TIME", help="such as 90d")
         parser.add_argument("--bot", metavar="BOT", action="append", default=[], help="of this bot; may be repeated")
-        parser.add_argument(
-            "--overlap",
-            type=overlap,
-            default=timedelta(hours=24),
-            metavar="TIME",
-            help="how long the old ones go on working (default: 24h)",
-        )
+        add_overlap(parser)
         parser.add_argument("--dry-run", action="store_true", help="only say which")
 
     def handle(
