@@ -49,6 +49,8 @@ DECIDED: dict[str, list[str]] = {
         "bot-create-422-missing",
         "bot-create-budget-too-small",
         "bot-create-s3url-no-slash",
+        "presigned-url-422",
+        "uploaded-file-delete-422",
         "bot-star-422",
         "bot-list-limit-not-int",
         "bot-visibility-partial-missing-lists",
@@ -133,15 +135,6 @@ STATUSES: dict[str, int] = {"user-get-by-plain-user": 404}
 """Sample of DECIDED → its status here, where the recording does not say which it may be."""
 
 NOT_BUILT: dict[str, list[str]] = {
-    "files": [
-        "presigned-url-422",
-        "bot-create-with-uploaded-file",
-        "bot-patch-keep-file",
-        "bot-patch-added-file-missing",
-        "uploaded-file-delete",
-        "uploaded-file-delete-missing",
-        "uploaded-file-delete-422",
-    ],
     "tools": [
         "conv-kb-bot-tool",
         "conv-kb-bot-tool-get",

@@ -14,11 +14,9 @@ CONTRACT = Path(__file__).with_name("contract-main.json")
 NOT_BUILT = {
     "DELETE /bot/{bot_id}/publication",
     "DELETE /bot/{bot_id}/publication/api-key/{api_key_id}",
-    "DELETE /bot/{bot_id}/uploaded-file",
     "GET /admin/public-bots",
     "GET /admin/published-bots",
     "GET /admin/users",
-    "GET /bot/{bot_id}/presigned-url",
     "GET /bot/{bot_id}/publication",
     "GET /bot/{bot_id}/publication/api-key/{api_key_id}",
     "GET /store/pickup",

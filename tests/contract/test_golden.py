@@ -9,6 +9,7 @@ import pytest
 from bedrock_chat.database.connections import release_connection
 from conversations.models import Conversation, Message, Role
 from tests import build
+from tests.bots import upload
 from tests.contract.exceptions import DECIDED, NOT_BUILT
 from tests.contract.replay import SAMPLES, SUBJECTS, Differs, Replay
 from tests.conversations.chat import read, say, text_of
@@ -77,11 +78,16 @@ def patch_without_agent(replay: Replay) -> None:
     replay.api_client("alice").patch("/bot/bot-a", {"title": "Patched without agent"}, format="json")
 
 
+def upload_a_file(replay: Replay) -> None:
+    upload.upload(replay.api_client("alice"), "bot-file", "f.txt", b"hello")
+
+
 UNRECORDED: dict[str, Callable[[Replay], None]] = {
     "conv-continue-generate-with-reasoning": make_answer_to_continue,
     "conv-parallel-turns-lost-update": make_parallel_turns,
     "conv-large-feedback": read_large_conversation,
     "bot-patch-without-agent-effect": patch_without_agent,
+    "bot-create-with-uploaded-file": upload_a_file,
     "related-docs": make_related_documents("01JZZZZZZZZZZZZZZZZZZZZK01", "alice", "related-docs"),
     "related-docs-rag": make_related_documents("01JZZZZZZZZZZZZZZZZZZZZK02", "alice", "related-docs-rag"),
     "related-docs-agent": make_related_documents("01JZZZZZZZZZZZZZZZZZZZZK03", "dave", "related-docs-agent"),

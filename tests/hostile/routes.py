@@ -13,7 +13,7 @@ from drf_spectacular.generators import SchemaGenerator
 from tests.hostile import bodies
 from tests.hostile.bodies import Attack
 
-NAMED = {"{conversation_id}": "c1", "{message_id}": "q1", "{bot_id}": "b1", "{version}": "1"}
+NAMED = {"{conversation_id}": "c1", "{message_id}": "q1", "{bot_id}": "b1", "{version}": "1", "{digest}": "0"}
 """Parameters of paths, each with a value."""
 
 
@@ -38,7 +38,7 @@ def _routes() -> Iterator[tuple[str, str, dict[str, Any]]]:
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             content = operation.get("requestBody", {}).get("content", {})
-            if content:
+            if "application/json" in content:  # else it is a file
                 whole = _dereferenced(document, content["application/json"]["schema"])
                 for shape in whole.get("oneOf", [whole]):
                     yield method.upper(), path, _resolved(document, shape)

@@ -4,7 +4,7 @@ from bedrock_chat.migrations._operations import add_text
 
 
 class Migration(migrations.Migration):
-    dependencies = [('bedrock_chat', '0012_encryption_keys')]
+    dependencies = [('bedrock_chat', '0013_upload_links')]
 
     operations = [
         migrations.SeparateDatabaseAndState(
