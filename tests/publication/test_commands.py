@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from django.conf import LazySettings
-from django.core.management import CommandError, call_command
+from django.core.management import CommandError, call_command, get_commands, load_command_class
 from django.utils import timezone
 from rest_framework.test import APIClient
 
@@ -88,15 +88,17 @@ def test_the_list_says_who_still_uses_an_old_key(api: Api, emulator: Any) -> Non
     new = told("rotate_api_key", old.pk)
     body(api.post(question(userLabel="customer 4711"), HTTP_USER_AGENT="shop/1"))
     work()
-    ApiKey.objects.filter(pk=old.pk).update(last_used_at=timezone.now(), last_used_address="192.0.2.7")
+    ApiKey.objects.filter(pk=old.pk).update(
+        last_used_at=timezone.now(), last_used_address="192.0.2.7", last_used_agent="\x1b[2J"
+    )
     rows = {row["id"]: row for row in told("list_api_keys", "--bot", "helper")}
     assert rows[old.pk]["state"] == "replaced"
     assert rows[old.pk]["sinceReplaced"] == {"calls": ModelCall.objects.count(), "userLabels": ["customer 4711"]}
     assert (rows[new["id"]]["state"], rows[new["id"]]["sinceReplaced"]) == ("active", None)
     text = "\n".join(said("list_api_keys", "--replaced"))
     assert f"{old.pk}  replaced by {new['id']}" in text
-    assert "from 192.0.2.7" in text
-    assert "since it was replaced for customer 4711" in text
+    assert r"from 192.0.2.7, '\x1b[2J'" in text
+    assert "since it was replaced for 'customer 4711'" in text
     assert new["id"] + "  active" not in text
     for value in (api.key, new["value"]):
         assert value not in text + json.dumps(list(rows.values()))
@@ -143,6 +145,15 @@ def test_a_key_that_cannot_be_rotated_stops_no_other(
     assert "1 keys could not be rotated" in refusal_of("rotate_api_keys", "--older-than", "0d")
     assert ApiKey.objects.get(pk=second).replaced_by
     assert not ApiKey.objects.get(pk=first).replaced_by
+
+
+def test_each_command_explains_itself_and_prints_json_if_asked() -> None:
+    commands = [name for name, app in get_commands().items() if app == "publication"]
+    assert len(commands) == 6
+    for name in (*commands, "rotate_encryption_key", "rotate_encryption"):
+        help_text = load_command_class(get_commands()[name], name).create_parser("manage.py", name).format_help()
+        assert "--json" in help_text
+        assert len(help_text.partition("options:")[0]) > 200, name
 
 
 def test_a_revoked_key_is_refused_and_revoking_it_again_is_no_error(api: Api) -> None:

@@ -36,16 +36,17 @@ def _document(row: Listed) -> dict[str, Any]:
 
 
 def _sentences(row: Listed) -> list[str]:
+    """Texts of others are quoted: a terminal obeys what stands in them."""
     key = row.key
     end = "" if key.expires_at is None else f", ends {day_and_time(key.expires_at)}"
     successor = f" by {key.replaced_by}" if row.state == KeyState.REPLACED else ""
-    by = f" from {key.last_used_address}, {key.last_used_agent or 'no agent'}" if key.last_used_at else ""
+    by = f" from {key.last_used_address}, {key.last_used_agent!r}" if key.last_used_at else ""
     sentences = [
         f"{key.pk}  {row.state}{successor}  {key.publication}  made {day_and_time(key.created_at)}{end}  "
         f"{key.description!r}",
         f"            last used {day_and_time(key.last_used_at)}{by}",
     ]
     if (used := row.still_used) is not None:
-        labels = f" for {', '.join(used.labels)}" if used.labels else ""
+        labels = f" for {', '.join(map(repr, used.labels))}" if used.labels else ""
         sentences.append(f"            {used.calls} calls to models with it since it was replaced{labels}")
     return sentences
