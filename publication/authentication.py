@@ -31,7 +31,7 @@ HEADER = "x-api-key"
 FOUND = "publication.found"
 """The key of a request's META for the Found that its key belongs to."""
 
-KEY_COLUMNS = ("id", "lineage", "is_enabled", "created_at", "expires_at", "last_used_at")
+KEY_COLUMNS = ("id", "lineage", "begun_at", "is_enabled", "expires_at", "last_used_at")
 PUBLICATION_COLUMNS = tuple(field.attname for field in Publication._meta.concrete_fields)
 
 

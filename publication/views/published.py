@@ -71,7 +71,7 @@ class PublishedViewSet(WireViewSet):
         found = authentication.find(request._request)
         self._note_use(request, found)
         if request.method == "POST" or (settings.POLLS_COUNT and self.action != "health"):
-            wanted = limits.of_requests(found.publication, found.key.lineage, found.key.created_at)
+            wanted = limits.of_requests(found.publication, found.key.lineage, found.key.begun_at)
         elif self.action == "health":
             return
         else:

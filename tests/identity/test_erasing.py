@@ -196,4 +196,5 @@ def test_every_table_with_a_persons_id_is_thought_of() -> None:
         "conversations.Conversation.user",
         "bedrock_chat.ModelCall.user_id",
         "bedrock_chat.ModelCall.payer_id",
+        "publication.PublicationOwner.user_id",
     }
