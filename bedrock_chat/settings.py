@@ -112,9 +112,15 @@ JOBS: dict[str, str] = {
     "compact search": "bedrock_chat.search.index.compact",
     "sync bot": "bots.syncing.sync",
     "published turn": "publication.running.run",
+    "end lost turns": "publication.running.end_lost",
 }
 """Kind of job → its handler, a function that takes the claimed job."""
-JOB_SCHEDULE: dict[str, float] = {"remove blobs": 600, "index conversations": 2, "compact search": 86_400}
+JOB_SCHEDULE: dict[str, float] = {
+    "remove blobs": 600,
+    "index conversations": 2,
+    "compact search": 86_400,
+    "end lost turns": 30,
+}
 """Kind of job → seconds between its runs."""
 
 # ---- Bots -----------------------------------------------------------------------------------------------------------

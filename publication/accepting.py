@@ -51,6 +51,8 @@ def accept(asked: Asked, *, actor: Caller) -> TurnRequest:
     if files:
         storing.store(files)
     with transaction.atomic():
+        if asked.conversation_id is not None:
+            running.lock(actor.publication_id, asked.conversation_id)
         waiting = TurnRequest.objects.filter(publication_id=actor.publication_id, done_at__isnull=True)
         if waiting.count() >= settings.PUBLISHED_BACKLOG:
             raise ServiceUnavailable("As many questions wait here as may; try again later.", retry_after=RETRY_SECONDS)
@@ -68,7 +70,7 @@ def accept(asked: Asked, *, actor: Caller) -> TurnRequest:
         )
         turn.save(force_insert=True)
         storing.refer(running.BLOB_OWNER, turn.pk, files)
-        running.enqueue(turn)
+        running.enqueue(turn, is_new_conversation=asked.conversation_id is None)
     return turn
 
 

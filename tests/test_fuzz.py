@@ -57,9 +57,7 @@ schema.config.generation.update(with_security_parameters=False)  # tests/test_pe
 
 
 @pytest.fixture
-def alice(
-    transactional_db: None, emulator: Any, monkeypatch: pytest.MonkeyPatch
-) -> tuple[User, dict[str, str]]:
+def alice(transactional_db: None, emulator: Any, monkeypatch: pytest.MonkeyPatch) -> tuple[User, dict[str, str]]:
     monkeypatch.setattr(django_settings, "ENCRYPTION_KEYS", [new_key()])
     known_key()
     authorization = auth("alice", "Admin")["HTTP_AUTHORIZATION"]

@@ -8,9 +8,9 @@ import pytest
 
 from tests.bots import bot as bots
 from tests.emulator import Emulator
+from tests.encryption.vault import new_key
 from tests.hostile import bodies
 from tests.hostile.costs import Meter
-from tests.encryption.vault import new_key
 from tests.live import LiveServer
 from tests.publication.api import UNLIMITED
 
