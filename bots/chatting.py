@@ -76,11 +76,17 @@ def find(bot_id: str, *, actor: Caller) -> ChattingBot | None:
 
 def _published(published: Published) -> ChattingBot | None:
     """The bot that a key reaches, with the content of the version that it is pinned to."""
-    bot = Bot.objects.filter(pk=published.bot_id).first()
-    row: BotContent | None = bot
-    if published.bot_version is not None:
-        row = BotVersion.objects.filter(bot=published.bot_id, number=published.bot_version).first()
-    if bot is None or row is None:
+    pinned = published.bot_version
+    with Batch() as batch:
+        bots = batch.select(Bot, COLUMNS, {"id": published.bot_id})
+        versions = None
+        if pinned is not None:
+            versions = batch.get(BotVersion, {"bot_id": published.bot_id, "number": pinned})
+    if not bots.result:
+        return None
+    bot = Bot.from_db(None, COLUMNS, bots.result[0])
+    row: BotContent | None = bot if versions is None else versions.result
+    if row is None:
         return None
     return ChattingBot(bot.pk, bot.owner_id, row.title, row.description, row.instruction, row.configuration)
 
