@@ -6,7 +6,7 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python; d
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help run test test-slow check openapi bench bench-compare bench-start bench-stream bench-jobs bench-histories bench-search bench-store bench-answers soak requirements libraries clean
+.PHONY: help run test test-slow check openapi bench bench-compare bench-start bench-stream bench-jobs bench-histories bench-search bench-store bench-answers bench-published soak requirements libraries clean
 
 help: ## Says what each target does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -50,6 +50,9 @@ bench-stream: $(VENV)/.dev ## Prints what streams cost, measured in one run, as 
 
 bench-jobs: $(VENV)/.dev ## Prints how soon and how fast jobs are done, as JSON
 	@$(BIN)/python -m tests.bench.jobs
+
+bench-published: $(VENV)/.dev ## Prints what a published API costs against an empty view, as JSON
+	@$(BIN)/python -m tests.bench.published
 
 soak: $(VENV)/.dev ## Ten minutes of everything while processes are killed, then compares (SOAK="--minutes 1")
 	@$(BIN)/python -m tests.soak $(SOAK)

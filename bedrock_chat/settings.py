@@ -126,6 +126,7 @@ JOBS: dict[str, str] = {
     "forget bot": "store.indexing.forget_one",
     "rank bots": "store.ranking.refresh",
     "sweep guardrails": "bots.guardrail_sweep.sweep",
+    "end lost turns": "publication.running.end_lost",
 }
 """Kind of job → its handler, a function that takes the claimed job."""
 JOB_SCHEDULE: dict[str, float] = {
@@ -136,6 +137,7 @@ JOB_SCHEDULE: dict[str, float] = {
     "sweep guardrails": 3600,
     "index bots": 2,
     "rank bots": 600,
+    "end lost turns": 30,
 }
 """Kind of job → seconds between its runs."""
 

@@ -4,10 +4,13 @@ from dataclasses import dataclass
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import QuerySet
 
 from bedrock_chat.bedrock import catalog, offering
 from bedrock_chat.blobs import storing
-from bedrock_chat.database.connections import database_now, release_connection
+from bedrock_chat.database.compiled_sql import NOW, Batch
+from bedrock_chat.database.composing import Slot
+from bedrock_chat.database.connections import release_connection
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.wire.errors import BadRequest, ServiceUnavailable
 from bedrock_chat.wire.ids import new_id
@@ -51,9 +54,8 @@ def accept(asked: Asked, *, actor: Caller) -> TurnRequest:
     if files:
         storing.store(files)
     with transaction.atomic():
-        waiting = TurnRequest.objects.filter(publication_id=actor.publication_id, done_at__isnull=True)
-        if waiting.count() >= settings.PUBLISHED_BACKLOG:
-            raise ServiceUnavailable("As many questions wait here as may; try again later.", retry_after=RETRY_SECONDS)
+        if asked.conversation_id is not None:
+            running.lock(actor.publication_id, asked.conversation_id)
         turn = TurnRequest(
             message_id=_continued(asked, actor) if asked.continue_generate else new_id(),
             publication_id=actor.publication_id,
@@ -64,12 +66,23 @@ def accept(asked: Asked, *, actor: Caller) -> TurnRequest:
             continue_generate=asked.continue_generate,
             enable_reasoning=asked.enable_reasoning,
             user_label=asked.user_label,
-            accepted_at=database_now(),
         )
-        turn.save(force_insert=True)
+        with Batch() as batch:
+            last = batch.queryset(
+                _last_that_may_wait, (settings.PUBLISHED_BACKLOG,), {"publication": actor.publication_id}
+            )
+            batch.insert_unless_taken(turn, accepted_at=NOW)
+        if last.result:
+            raise ServiceUnavailable("As many questions wait here as may; try again later.", retry_after=RETRY_SECONDS)
         storing.refer(running.BLOB_OWNER, turn.pk, files)
-        running.enqueue(turn)
+        running.enqueue(turn, is_new_conversation=asked.conversation_id is None)
     return turn
+
+
+def _last_that_may_wait(backlog: int) -> "QuerySet[TurnRequest, tuple[int]]":
+    """The question that fills the backlog of a publication, if as many wait."""
+    waiting = TurnRequest.objects.filter(publication_id=Slot("publication"), done_at__isnull=True)
+    return waiting.order_by("conversation_id", "pk").values_list("pk")[backlog - 1 : backlog]
 
 
 def _refuse_at_once(asked: Asked, bot: chatting.ChattingBot) -> None:

@@ -2,12 +2,13 @@
 
 import ipaddress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
-from django.db.models import QuerySet
+from django.db.models import BooleanField, ExpressionWrapper, Q, QuerySet
+from django.db.models.functions import Now
 from django.http import HttpRequest
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication
@@ -16,7 +17,6 @@ from rest_framework.request import Request
 from bedrock_chat import logs
 from bedrock_chat.database.compiled_sql import Batch
 from bedrock_chat.database.composing import Slot
-from bedrock_chat.database.connections import database_now
 from bedrock_chat.identity import rates
 from bedrock_chat.identity.addresses import client_address, client_network
 from bedrock_chat.identity.caller import Caller, Published
@@ -30,6 +30,9 @@ PREFIX = "/published/"
 HEADER = "x-api-key"
 FOUND = "publication.found"
 """The key of a request's META for the Found that its key belongs to."""
+
+USE_PAUSE = timedelta(minutes=1)
+"""The last use of a key is written at most once in so long."""
 
 KEY_COLUMNS = ("id", "lineage", "begun_at", "is_enabled", "expires_at", "last_used_at")
 PUBLICATION_COLUMNS = tuple(field.attname for field in Publication._meta.concrete_fields)
@@ -92,13 +95,13 @@ def _find(request: HttpRequest, value: str) -> Found | None:
         rows = batch.queryset(_key_of_digest, (), {"digest": keys.digest_of(value)})
     if not rows.result:
         return None
-    owner_id, is_active, *columns = rows.result[0]
+    owner_id, is_active, is_expired, *columns = rows.result[0]
     key = ApiKey.from_db(None, KEY_COLUMNS, columns[: len(KEY_COLUMNS)])
     publication = Publication.from_db(None, PUBLICATION_COLUMNS, columns[len(KEY_COLUMNS) :])
     is_open = (
         key.is_enabled
         and is_active
-        and (key.expires_at is None or key.expires_at > database_now())
+        and not is_expired
         and (publication.bot_id, publication.stage) == (bot_id, stage)
         and _is_allowed(client_address(request), publication)
     )
@@ -117,8 +120,10 @@ def _find(request: HttpRequest, value: str) -> Found | None:
 
 def _key_of_digest() -> "QuerySet[ApiKey, tuple[object, ...]]":
     of_publication = [f"publication__{column}" for column in PUBLICATION_COLUMNS]
-    columns = ("publication__bot__owner_id", "publication__bot__owner__is_active", *KEY_COLUMNS, *of_publication)
-    return ApiKey.objects.filter(digest=Slot("digest")).values_list(*columns)
+    columns = ("publication__bot__owner_id", "publication__bot__owner__is_active", "is_expired")
+    expired = ExpressionWrapper(Q(expires_at__isnull=False, expires_at__lte=Now()), BooleanField())
+    found = ApiKey.objects.filter(digest=Slot("digest")).annotate(is_expired=expired)
+    return found.values_list(*columns, *KEY_COLUMNS, *of_publication)
 
 
 def _is_allowed(address: str, publication: Publication) -> bool:
@@ -151,5 +156,7 @@ class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
 
 
 def note_use(key: ApiKey, address: str, agent: str, now: datetime) -> None:
-    """Notes the last use of a key, once the client has its response."""
-    ApiKey.objects.filter(pk=key.pk).update(last_used_at=now, last_used_address=address[:64], last_used_agent=agent)
+    """Notes the last use of a key, unless another request has noted one within USE_PAUSE."""
+    is_due = Q(last_used_at__isnull=True) | Q(last_used_at__lte=now - USE_PAUSE)
+    used = {"last_used_at": now, "last_used_address": address[:64], "last_used_agent": agent}
+    ApiKey.objects.filter(is_due, pk=key.pk).update(**used)

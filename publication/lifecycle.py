@@ -8,6 +8,7 @@ from django.db import transaction
 
 from bedrock_chat.audit import recording
 from bedrock_chat.audit.recording import Change
+from bedrock_chat.blobs import storing
 from bedrock_chat.database.connections import database_now
 from bedrock_chat.identity.caller import Actor, Caller
 from bedrock_chat.jobs.models import Job
@@ -89,9 +90,11 @@ def end(publication: Publication, *, actor: Actor) -> None:
     for key in ApiKey.objects.filter(publication=publication).order_by("created_at", "pk"):
         keys.delete(key, actor=actor)
     waiting = TurnRequest.objects.filter(publication_id=publication.pk, done_at__isnull=True)
-    job_keys = [running.job_key(pk) for pk in waiting.values_list("pk", flat=True)]
-    Job.objects.filter(key__in=job_keys).delete()
-    waiting.update(done_at=database_now(), reason=running.WITHDRAWN)
+    pks = list(waiting.values_list("pk", flat=True))
+    # The end of a turn locks these rows in the same order: the request's, then the job's.
+    waiting.update(done_at=database_now(), reason=running.WITHDRAWN, content=[])
+    Job.objects.filter(key__in=[running.job_key(pk) for pk in pks]).delete()
+    storing.forget(running.BLOB_OWNER, pks)
     running.stop_all(publication.pk)
     recording.record(verbs.WITHDRAW, publication.bot_id, actor=actor)
     publication.delete()

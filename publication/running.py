@@ -1,15 +1,23 @@
-"""The job of a published turn: it runs a question that was accepted, and finishes in the transaction of its answer."""
+"""The job of a published turn: it runs a question that was accepted, and finishes in the transaction of its answer.
+
+Of a conversation's turns that are not done, only the first has a job. Whatever ends it asks for the next one, in the
+same transaction. Who accepts or ends a turn holds the conversation's lock (`lock`), so that none is forgotten.
+"""
 
 from collections.abc import Callable
 
-from django.db import transaction
-from django.db.models import F
+from django.db import connection, transaction
+from django.db.models import CharField, Exists, F, OuterRef, QuerySet, Value
+from django.db.models.functions import Cast, Concat
 
 from bedrock_chat.bedrock import catalog
 from bedrock_chat.blobs import storing
+from bedrock_chat.database import compiled_sql
+from bedrock_chat.database.compiled_sql import NOW
 from bedrock_chat.database.connections import database_now, release_connection
 from bedrock_chat.identity.caller import Caller, Published
 from bedrock_chat.jobs import queue
+from bedrock_chat.jobs.models import Job, State
 from bedrock_chat.jobs.queue import Claimed
 from bedrock_chat.wire.errors import ApiError, Conflict, TooManyRequests
 from conversations.content.blocks import Content, blob_shas
@@ -22,30 +30,42 @@ KIND = "published turn"
 BLOB_OWNER = "published turn"
 """The kind of owner that refers to the files of a question until its turn is done."""
 
-TURN_PAUSE = 0.2
-"""Seconds before a turn looks again whether the one before it in its conversation is done."""
+TURN_PAUSE = 1.0
+"""Seconds before a turn looks again whether this process has room for it, where it was not told when."""
 OWNER_PAUSE = 60.0
 """Seconds before a turn looks again whether its owner is still suspended."""
 WITHDRAWN = "This API was withdrawn."
+CANCELLED = "An operator cancelled this turn."
+GIVEN_UP = "This turn was given up after several attempts."
+MOST_LOST = 100
 RETRIED = frozenset({502, 503, 504, 429})
 """Statuses of faults that another attempt may not meet."""
 
 
-def job_key(turn_request_pk: int) -> str:
+def job_key(turn_request_pk: int | str) -> str:
     """The key of a turn's job: there is one at a time."""
     return f"{KIND}:{turn_request_pk}"
 
 
-def enqueue(turn: TurnRequest) -> None:
-    """Asks for the turn, in the transaction that accepts it."""
-    queue.enqueue(KIND, {"turn": turn.pk}, key=job_key(turn.pk))
+def lock(publication_id: str, conversation_id: str) -> None:
+    """Locks the order of a conversation's turns until the transaction ends. SQLite has one writer as it is."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            name = f"{publication_id}/{conversation_id}"
+            cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [name])
+
+
+def enqueue(turn: TurnRequest, *, is_new_conversation: bool) -> None:
+    """Asks for the turn, in the transaction that accepts it, unless one before it in its conversation is not done."""
+    if is_new_conversation or not _of_conversation(turn).filter(pk__lt=turn.pk).exists():
+        _add_job(turn.pk)
 
 
 def run(job: Claimed) -> None:
     """The job.
 
     1. A turn that is done, or whose API was withdrawn, is not run. Where its owner was erased, nothing of it is left.
-    2. It waits for the turn before it in its conversation, and while the bot's owner is suspended.
+    2. It waits while the bot's owner is suspended.
     3. The model is asked. The answer, the ledger's rows and the end of this job are one transaction (`_finish`).
     4. A fault that may pass lets the job fail, so that it is tried again; after the last attempt, and at any other
        refusal, the turn has failed, and says why.
@@ -64,9 +84,6 @@ def run(job: Claimed) -> None:
         return
     if not publication.bot.owner.is_active:
         queue.postpone(job, OWNER_PAUSE)
-        return
-    if _is_before(turn):
-        queue.postpone(job, TURN_PAUSE)
         return
     try:
         chat = _chat(turn, publication.bot_id)
@@ -113,10 +130,33 @@ def stop_all(publication_id: str) -> None:
     running.update(stop_attempt=F("attempt"))
 
 
-def _is_before(turn: TurnRequest) -> bool:
-    """Whether a turn that was accepted earlier in the same conversation is not done yet."""
+def end_lost(_: Claimed) -> None:
+    """A periodic job: ends the turns whose job an operator cancelled, or which no worker has survived."""
+    for turn in _lost()[:MOST_LOST]:
+        with transaction.atomic():
+            lock(turn.publication_id, turn.conversation_id)
+            if _lost().filter(pk=turn.pk).exists():
+                dead = Job.objects.filter(key=job_key(turn.pk), state=State.DEAD).delete()[0]
+                _mark_done(turn, GIVEN_UP if dead else CANCELLED)
+
+
+def _lost() -> "QuerySet[TurnRequest]":
+    """Turns that are not done, are the first of their conversation, and have no job that a worker would take."""
+    key = Concat(Value(job_key("")), Cast(OuterRef("pk"), CharField()))
+    job = Job.objects.filter(key=key).exclude(state=State.DEAD)
+    same = {name: OuterRef(name) for name in ("publication_id", "conversation_id")}
+    before = TurnRequest.objects.filter(**same, done_at__isnull=True, pk__lt=OuterRef("pk"))
+    return TurnRequest.objects.filter(~Exists(job), ~Exists(before), done_at__isnull=True).order_by("pk")
+
+
+def _of_conversation(turn: TurnRequest) -> "QuerySet[TurnRequest]":
+    """The turns of the same conversation that are not done."""
     of_conversation = {"publication_id": turn.publication_id, "conversation_id": turn.conversation_id}
-    return TurnRequest.objects.filter(**of_conversation, done_at__isnull=True, pk__lt=turn.pk).exists()
+    return TurnRequest.objects.filter(**of_conversation, done_at__isnull=True)
+
+
+def _add_job(turn_pk: int) -> None:
+    queue.enqueue(KIND, {"turn": turn_pk}, key=job_key(turn_pk))
 
 
 def _chat(turn: TurnRequest, bot_id: str) -> ChatInput:
@@ -160,5 +200,10 @@ def _remove(job: Claimed, publication_id: str) -> None:
 
 
 def _mark_done(turn: TurnRequest, reason: str) -> None:
-    TurnRequest.objects.filter(pk=turn.pk).update(done_at=database_now(), reason=reason, content=[])
+    """Ends a turn, and asks for the next one of its conversation."""
+    lock(turn.publication_id, turn.conversation_id)
+    compiled_sql.update(TurnRequest, {"pk": turn.pk}, done_at=NOW, reason=reason, content=[])
     storing.forget(BLOB_OWNER, [turn.pk])
+    following = _of_conversation(turn).filter(pk__gt=turn.pk).order_by("pk").values_list("pk", flat=True).first()
+    if following is not None:
+        _add_job(following)

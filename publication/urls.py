@@ -23,5 +23,5 @@ urlpatterns = [
     path(KEY, KeyViewSet.as_view({"get": "retrieve", "patch": "update", "delete": "destroy"})),
     path(f"{KEY}/rotate", KeyViewSet.as_view({"post": "rotate"})),
     path(f"{KEY}/top-up", KeyViewSet.as_view({"post": "top_up"})),
-    path("admin/published-bots", PublishedBotsViewSet.as_view({"get": "list"})),
+    path("admin/published-bots", PublishedBotsViewSet.as_view({"get": "retrieve"})),
 ]

@@ -6,17 +6,24 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 import schemathesis
+from django.conf import settings as django_settings
 from django.core.wsgi import get_wsgi_application
 from hypothesis import HealthCheck, Phase, settings
+from rest_framework.test import APIClient
 from schemathesis import checks
 
 from bedrock_chat.blobs import links, storing
+from bedrock_chat.encryption import encrypting
 from bedrock_chat.identity.models import User
 from bedrock_chat.wire.ids import new_id
 from conversations.models import Conversation
+from publication.models import ApiKey, Publication
 from tests import build
+from tests.bots import bot as bots
 from tests.contract.tokens import known_key
+from tests.encryption.vault import new_key
 from tests.people import auth
+from tests.publication.api import publish
 
 SLOW = bool(os.environ.get("SLOW"))
 EXAMPLES = 100 if SLOW else 10
@@ -50,7 +57,8 @@ schema.config.generation.update(with_security_parameters=False)  # tests/test_pe
 
 
 @pytest.fixture
-def alice(transactional_db: None, emulator: Any) -> tuple[User, dict[str, str]]:
+def alice(transactional_db: None, emulator: Any, monkeypatch: pytest.MonkeyPatch) -> tuple[User, dict[str, str]]:
+    monkeypatch.setattr(django_settings, "ENCRYPTION_KEYS", [new_key()])
     known_key()
     authorization = auth("alice", "Admin")["HTTP_AUTHORIZATION"]
     return User.objects.get(username="alice"), {"Authorization": authorization}
@@ -76,11 +84,34 @@ def steer(case: schemathesis.Case, user: User) -> None:
         case.query = dict(parse_qsl(urlsplit(link.url()).query))
     if isinstance((case.path_parameters or {}).get("message_id"), str):
         case.path_parameters["message_id"] = "q1"
+    if case.path.startswith("/published/") or (
+        "/publication" in case.path and len(str((case.path_parameters or {})["bot_id"])) % 2
+    ):
+        steer_to_publication(case)
     message = case.body.get("message") if isinstance(case.body, dict) else None
     if isinstance(message, dict) and len(repr(message)) % 2:
         message |= {"role": "user", "content": build.text(repr(message.get("content"))), "parentMessageId": None}
         case.body |= {"botId": None, "continueGenerate": False}
         case.headers["Accept"] = ("application/json", "text/event-stream")[len(repr(message)) // 2 % 2]
+
+
+def steer_to_publication(case: schemathesis.Case) -> None:
+    """Has a bot published, and the case name it and its key: any other bot or key is only refused."""
+    client = APIClient()
+    client.credentials(**auth("alice", "Admin"))
+    if not ApiKey.objects.exists():
+        bot_id = new_id()  # one that was given once cannot be given again
+        Publication.objects.all().delete()
+        bots.make(client, bot_id)
+        bots.share(client, bot_id, "all")
+        publish(client, bot_id)
+    key = ApiKey.objects.select_related("publication").latest("created_at")
+    case.path_parameters["bot_id"] = key.publication.bot_id
+    case.headers["x-api-key"] = encrypting.decrypt(key.encrypted_value)
+    if "stage" in case.path_parameters:
+        case.path_parameters["stage"] = key.publication.stage
+    if "api_key_id" in case.path_parameters:
+        case.path_parameters["api_key_id"] = key.pk
 
 
 @schema.parametrize()

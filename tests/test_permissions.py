@@ -17,6 +17,7 @@ from tests.bots import bot as bots
 from tests.contract.tokens import forged, known_key
 from tests.conversations.chat import payload
 from tests.people import auth
+from tests.publication.api import UNLIMITED
 
 PEOPLE = ("owner", "stranger", "admin", "suspended", "nobody", "forger")
 """Alice, the owner; Bob; Carol of the group Admin; Mallory, suspended; no token; a token for another audience."""
@@ -36,6 +37,13 @@ PIN = (403, 403, 400, 403, 401, 401)
 """Of a private bot, which is not pinned. Only Admin learns why."""
 
 UPLOAD = "filename=a.txt"
+NOT_PUBLISHED = (403, 403, 400, 403, 401, 401)
+"""Of a bot that is not published. Only who may publish learns it: tests/publication/test_permissions.py."""
+NO_KEY = (403,) * 6
+"""Of a published API: a token opens nothing there."""
+
+KEY = "/bot/b1/publication/api-key/k1"
+API = "/published/b1/api"
 
 TABLE: dict[str, tuple[str, Any, tuple[int, ...]]] = {
     "GET health": ("/health", None, OPEN),
@@ -100,6 +108,34 @@ TABLE: dict[str, tuple[str, Any, tuple[int, ...]]] = {
     "GET user/group/search": ("/user/group/search?prefix=al", None, FOR_CREATORS),
     # Who may learn of whom: tests/bots/test_people.py.
     "GET user/<str:user_id>": ("/user/somebody", None, (404, 404, 404, 403, 401, 401)),
+    "POST bot/<str:bot_id>/publication": ("/bot/b1/publication", UNLIMITED, (403, 403, 403, 403, 401, 401)),
+    "GET bot/<str:bot_id>/publication": ("/bot/b1/publication", None, NOT_PUBLISHED),
+    "PATCH bot/<str:bot_id>/publication": ("/bot/b1/publication", {"stage": "dev"}, NOT_PUBLISHED),
+    "DELETE bot/<str:bot_id>/publication": ("/bot/b1/publication", None, NOT_PUBLISHED),
+    "GET bot/<str:bot_id>/publication/api-key": ("/bot/b1/publication/api-key", None, NOT_PUBLISHED),
+    "POST bot/<str:bot_id>/publication/api-key": ("/bot/b1/publication/api-key", {"description": "k"}, NOT_PUBLISHED),
+    "GET bot/<str:bot_id>/publication/api-key/<str:api_key_id>": (KEY, None, NOT_PUBLISHED),
+    "PATCH bot/<str:bot_id>/publication/api-key/<str:api_key_id>": (KEY, {"enabled": False}, NOT_PUBLISHED),
+    "DELETE bot/<str:bot_id>/publication/api-key/<str:api_key_id>": (KEY, None, NOT_PUBLISHED),
+    "POST bot/<str:bot_id>/publication/api-key/<str:api_key_id>/rotate": (f"{KEY}/rotate", {}, NOT_PUBLISHED),
+    "POST bot/<str:bot_id>/publication/api-key/<str:api_key_id>/top-up": (
+        f"{KEY}/top-up",
+        {"requests": 1},
+        NOT_PUBLISHED,
+    ),
+    "GET admin/published-bots": ("/admin/published-bots", None, (403, 403, 200, 403, 401, 401)),
+    "POST published/<str:bot_id>/<str:stage>/conversation": (f"{API}/conversation", {}, NO_KEY),
+    "GET published/<str:bot_id>/<str:stage>/conversation/<str:conversation_id>": (
+        f"{API}/conversation/c1",
+        None,
+        NO_KEY,
+    ),
+    "GET published/<str:bot_id>/<str:stage>/conversation/<str:conversation_id>/<str:message_id>": (
+        f"{API}/conversation/c1/q1",
+        None,
+        NO_KEY,
+    ),
+    "GET published/<str:bot_id>/<str:stage>/health": (f"{API}/health", None, NO_KEY),
 }
 """Route → an address of Alice's, a body, and the status for each of PEOPLE."""
 

@@ -107,7 +107,8 @@ def _target(model: type[models.Model], unique: tuple[str, ...]) -> str:
     fields = _fields(model, unique)
     names = tuple(field.name for field in fields)
     constraints = [rule for rule in model._meta.constraints if isinstance(rule, models.UniqueConstraint)]
-    condition = next(rule.condition for rule in constraints if tuple(rule.fields) == names)
+    is_alone = len(fields) == 1 and fields[0].unique
+    condition = None if is_alone else next(rule.condition for rule in constraints if tuple(rule.fields) == names)
     target = f"({', '.join(_quoted(fields))})"
     if condition is None:
         return target

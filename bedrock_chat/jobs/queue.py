@@ -91,7 +91,7 @@ def enqueue(kind: str, payload: Mapping[str, Any] | None = None, *, delay: float
     if key is None:
         compiled_sql.insert(job)
     else:
-        Job.objects.bulk_create([job], ignore_conflicts=True)
+        compiled_sql.insert_unless_taken(job, unique=("key",))
     if not delay:
         wake()
 

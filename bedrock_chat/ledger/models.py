@@ -23,6 +23,9 @@ class ModelCall(models.Model):
     (unpriced, which is not free). `estimated` marks usage that Bedrock never reported.
     """
 
+    is_begun = False
+    """Whether the row was written when the call began (`recording.begin`), so that its end only updates it."""
+
     created_at = models.DateTimeField()
     purpose = models.CharField(max_length=32, choices=Purpose)
     user_id = models.CharField(max_length=128, null=True, blank=True)

@@ -1,4 +1,7 @@
-"""Writing the ledger: the row of a call is built when the call ends, and inserted when its turn is closed."""
+"""Writing the ledger: the row of a call is built when the call ends, and inserted when its turn is closed.
+
+A call that is made again when its process dies has its row before it begins (`begin`): each attempt was paid.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +17,7 @@ from bedrock_chat.bedrock import estimates, pricing
 from bedrock_chat.bedrock.events import Closed
 from bedrock_chat.bedrock.request import ModelRequest
 from bedrock_chat.bedrock.shapes import ConverseBlock
+from bedrock_chat.database import compiled_sql
 from bedrock_chat.database.compiled_sql import Batch
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.identity.models import User
@@ -80,10 +84,36 @@ def build_call(
     return call
 
 
+PROCESS_LOST = "ProcessLost"
+"""The fault of a call whose process did not live to its end, or which has not ended yet."""
+
+
+def begin(call: ModelCall) -> int:
+    """Inserts the row of a call that is about to be made, and which stays like that if this process dies.
+
+    Returns its key, for `ended`.
+    """
+    compiled_sql.insert(call)
+    return int(call.pk)
+
+
+def ended(call: ModelCall, begun: int) -> None:
+    """The call is the one whose row was inserted when it began; `insert` will update that row."""
+    call.pk, call.is_begun = begun, True
+
+
 def insert(batch: Batch, calls: Sequence[ModelCall]) -> None:
-    """Inserts the rows of calls in the caller's transaction, normally the one that closes their turn."""
+    """Inserts the rows of calls in the caller's transaction, normally the one that closes their turn.
+
+    Rows that were inserted when their calls began are updated.
+    """
     for call in calls:
-        batch.insert(call)
+        if call.is_begun:
+            columns = {field.attname: getattr(call, field.attname) for field in call._meta.concrete_fields}
+            del columns["id"], columns["created_at"]
+            batch.update(ModelCall, {"id": call.pk}, **columns)
+        else:
+            batch.insert(call)
 
 
 def insert_late(calls: Sequence[ModelCall]) -> None:
@@ -104,7 +134,7 @@ def insert_late(calls: Sequence[ModelCall]) -> None:
 
 
 def _is_stored(call: ModelCall) -> bool:
-    was_tried = call.pk is not None and call.turn_id is not None
+    was_tried = call.pk is not None and call.turn_id is not None and not call.is_begun
     return was_tried and ModelCall.objects.filter(pk=call.pk, turn_id=call.turn_id).exists()
 
 

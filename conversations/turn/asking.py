@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Generator
+from typing import Any
 
 from bedrock_chat.bedrock import events, offering, request, runtime
 from bedrock_chat.bedrock.events import StopReason
@@ -9,7 +10,7 @@ from bedrock_chat.bedrock.faults import ModelFault
 from bedrock_chat.bedrock.request import ModelRequest
 from bedrock_chat.database.connections import release_connection
 from bedrock_chat.ledger import recording
-from bedrock_chat.ledger.models import Purpose
+from bedrock_chat.ledger.models import ModelCall, Purpose
 from conversations.content import converse
 from conversations.content.blocks import blob_shas
 from conversations.content.files import FileReader
@@ -62,6 +63,7 @@ def call(running: RunningTurn, model_request: ModelRequest) -> Generator[TurnEve
     started, blocks_before = time.monotonic(), len(running.answer.blocks())
     closed: events.Closed | None = None
     fault, stop_reason = "", ""
+    begun = _begin(running, model_request)
     try:
         for event in runtime.call(model_request, stream=running.listener is not None, interrupt=running.interrupt):
             running.answer.feed(event)
@@ -77,22 +79,49 @@ def call(running: RunningTurn, model_request: ModelRequest) -> Generator[TurnEve
                 fault = error.code if isinstance(error, ModelFault) else type(error).__name__
         raise
     finally:
-        turn, blocks = running.turn, running.answer.blocks()[blocks_before:]
+        blocks = running.answer.blocks()[blocks_before:]
         generated = closed or blocks or (stop_reason and running.interrupt.asked)
-        row = recording.build_call(
-            turn.actor,
+        row = _build_call(
+            running.turn,
             model_request,
-            purpose=Purpose.TURN,
-            conversation_external_id=turn.conversation.external_id,
-            message_external_id=turn.question_external_id,
-            turn_id=turn.turn_id,
-            bot_id=turn.conversation.bot_id,
             closed=None if fault or stop_reason else closed,
             latency_ms=int((time.monotonic() - started) * 1000),
             fault=fault,
             stop_reason=stop_reason,
             generated=blocks if generated else None,
         )
+        if begun is not None:
+            recording.ended(row, begun)
         running.calls.append(row)
     assert closed is not None  # the last event of every call that did not raise
     return closed.stop_reason
+
+
+def _begin(running: RunningTurn, model_request: ModelRequest) -> int | None:
+    """For a turn that a job runs, writes the ledger row of the call before it is made.
+
+    If this process is killed, the job makes the call once more, and both were paid. Returns the row's key.
+    """
+    if running.turn.actor.published is None:
+        return None
+    row = _build_call(
+        running.turn, model_request, closed=None, latency_ms=0, fault=recording.PROCESS_LOST, generated=()
+    )
+    try:
+        return recording.begin(row)
+    finally:
+        release_connection()
+
+
+def _build_call(turn: OpenTurn, model_request: ModelRequest, **columns: Any) -> ModelCall:
+    """The row of a call of this turn; `columns` say how it went."""
+    return recording.build_call(
+        turn.actor,
+        model_request,
+        purpose=Purpose.TURN,
+        conversation_external_id=turn.conversation.external_id,
+        message_external_id=turn.question_external_id,
+        turn_id=turn.turn_id,
+        bot_id=turn.conversation.bot_id,
+        **columns,
+    )

@@ -218,7 +218,7 @@ class PublishedBotsViewSet(WireViewSet):
         parameters=[PublishedBotsQuerySerializer],
         responses={200: PublishedBotsSerializer, **errors(400)},
     )
-    def list(self, request: Request) -> Response:
+    def retrieve(self, request: Request) -> Response:
         query = _validated(PublishedBotsQuerySerializer, request.query_params)
         page = listing.published_bots(query["limit"], query["next_token"], actor=caller_of(request))
         bots = [rendering.published_bot(bot) for bot in page.bots]

@@ -34,9 +34,6 @@ from publication.serializers.published import (
 )
 
 TAG = ["published"]
-USE_SECONDS = 60.0
-"""The last use of a key is written at most once in so many seconds."""
-
 A_QUESTION = OpenApiExample(
     "A question",
     request_only=True,
@@ -69,10 +66,10 @@ class PublishedViewSet(WireViewSet):
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
         found = authentication.find(request._request)
-        self._note_use(request, found)
         if request.method == "POST" or (settings.POLLS_COUNT and self.action != "health"):
             wanted = limits.of_requests(found.publication, found.key.lineage, found.key.begun_at)
         elif self.action == "health":
+            self._note_use(request, found)
             return
         else:
             wanted = limits.of_polls(found.publication, found.key.lineage)
@@ -80,6 +77,7 @@ class PublishedViewSet(WireViewSet):
         if standing.refused_by is not None:
             raise OverLimit(standing)
         self.admitted = wanted, standing
+        self._note_use(request, found)
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
         finalized = super().finalize_response(request, response, *args, **kwargs)
@@ -89,9 +87,10 @@ class PublishedViewSet(WireViewSet):
         return finalized
 
     def _note_use(self, request: Request, found: Found) -> None:
+        """Has the last use of the key noted, once the client has its response. A refused request is no use."""
         now, last = timezone.now(), found.key.last_used_at
         later = request.META.get(AFTER_RESPONSE)
-        if later is not None and (last is None or (now - last).total_seconds() >= USE_SECONDS):
+        if later is not None and (last is None or now - last >= authentication.USE_PAUSE):
             address = client_address(request._request)
             agent = request.META.get("HTTP_USER_AGENT", "").replace("\0", "")[:LONGEST_AGENT]
             later.append(lambda: authentication.note_use(found.key, address, agent, now))

@@ -63,7 +63,13 @@ class Connection:
         self._socket.close()
 
 
-def run(url: str, connections: int, requests: int, send: Callable[[Connection, int], object]) -> list[float]:
+def run(
+    url: str,
+    connections: int,
+    requests: int,
+    send: Callable[[Connection, int], object],
+    kind: type[Connection] = Connection,
+) -> list[float]:
     """Calls `send(connection, number)` for each number, over so many connections. Returns sorted latencies in ms.
 
     Raises the first error of a connection.
@@ -72,7 +78,7 @@ def run(url: str, connections: int, requests: int, send: Callable[[Connection, i
     lock, latencies, errors = threading.Lock(), list[float](), list[BaseException]()
 
     def work() -> None:
-        connection = Connection(url)
+        connection = kind(url)
         try:
             while True:
                 with lock:

@@ -55,6 +55,18 @@ DECIDED: dict[str, list[str]] = {
         "bot-list-limit-not-int",
         "bot-visibility-partial-missing-lists",
         "bot-read-after-4-digit-pin",
+        "pub-422-quota-limit-zero",
+        "pub-422-quota-bad-period",
+        "pub-quota-limit-string",
+        "pub-throttle-rate-without-burst",
+        "pub-throttle-negative",
+        "pub-origin-invalid",
+        "pub-origin-invalid-snake",
+        "pub-bypass-negative-throttle-bad-origin-accepted",
+        "pub-apikey-create-422",
+        "admin-published-bots-bad-token",
+        "admin-published-bots-limit-0",
+        "published-422-model",
     ],
     "A secret is answered as a mask.": [
         "bot-create-firecrawl",
@@ -72,6 +84,7 @@ DECIDED: dict[str, list[str]] = {
     "A star is answered with null, and not with what a database says.": [
         "bot-star",
         "bot-star-alias",
+        "bot-star-alias-2",
     ],
     "`isStarred` is the caller's own star, everywhere.": [
         "bot-list-pinned",
@@ -103,6 +116,7 @@ DECIDED: dict[str, list[str]] = {
     ): [
         "conv-empty-content-list",
         "conv-422-missing-parent",
+        "published-empty-content-accepted",
     ],
     ("A model's fault is a 502, and the question survives it: the conversation is there and can be asked again."): [
         "conv-bedrock-access-denied",
@@ -130,11 +144,32 @@ DECIDED: dict[str, list[str]] = {
     "Who may create no bots learns only of people that a bot has brought them together with.": [
         "user-get-by-plain-user",
     ],
+    "The bot's owner alone publishes it: 403 for Admin.": [
+        "pub-create-by-admin-not-owner",
+    ],
+    "Publishing makes a first key.": [
+        "pub-get",
+        "pub-get-with-key",
+    ],
+    "A page of published bots holds published bots.": [
+        "admin-published-bots-limit-1",
+    ],
+    "The id of a message names a question, and `system` is none: 404.": [
+        "published-get-message-system",
+    ],
+    "A published turn that failed is a 409 with the reason, and not a 404 for ever.": [
+        "published-get-message-after-failed-turn",
+    ],
 }
 """Decision → samples whose recorded status or body it replaces."""
 
-STATUSES: dict[str, int] = {"user-get-by-plain-user": 404}
-"""Sample of DECIDED → its status here, where the recording does not say which it may be."""
+STATUSES: dict[str, int] = {
+    "user-get-by-plain-user": 404,
+    "pub-create-by-admin-not-owner": 403,
+    "published-get-message-system": 404,
+    "published-get-message-after-failed-turn": 409,
+}
+"""Sample of DECIDED → its status here, where several would be sound."""
 
 NOT_BUILT: dict[str, list[str]] = {
     "tools": [
@@ -144,55 +179,7 @@ NOT_BUILT: dict[str, list[str]] = {
         "conv-agent-bot-get",
         "conv-agent-unknown-tool",
     ],
-    "publication": [
-        "bot-private-read-published",
-        "bot-star-alias-2",
-        "pub-create-forbidden",
-        "pub-create-not-shared",
-        "pub-422-quota-limit-zero",
-        "pub-422-quota-bad-period",
-        "pub-quota-limit-string",
-        "pub-throttle-rate-without-burst",
-        "pub-throttle-negative",
-        "pub-origin-invalid",
-        "pub-origin-invalid-snake",
-        "pub-get-not-published",
-        "pub-delete-not-published",
-        "pub-create-by-admin-not-owner",
-        "pub-create",
-        "pub-get",
-        "pub-apikey-get",
-        "pub-apikey-get-unknown",
-        "pub-apikey-create-422",
-        "pub-get-with-key",
-        "pub-delete",
-        "pub-delete-again",
-        "pub-bypass-negative-throttle-bad-origin-accepted",
-        "pub-create-null-quota-throttle",
-        "published-health",
-        "published-main-route-absent",
-        "published-post-new",
-        "published-get-conversation-before-consumer",
-        "published-get-message-system",
-        "published-get-message-404",
-        "published-post-continue",
-        "published-get-message-second-turn",
-        "published-post-reasoning",
-        "published-422-model",
-        "published-empty-content-accepted",
-        "published-authorization-ignored",
-        "published-post-failing-turn",
-        "published-get-message-after-failed-turn",
-        "published-post-image",
-        "published-get-image-message",
-    ],
-    "users": [],
     "administration": [
-        "auth-admin-missing-token",
-        "admin-published-bots",
-        "admin-published-bots-limit-1",
-        "admin-published-bots-bad-token",
-        "admin-published-bots-limit-0",
         "admin-public-bots-forbidden",
         "admin-users-forbidden",
         "admin-public-bots-limit-too-big",

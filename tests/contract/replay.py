@@ -19,6 +19,7 @@ from rest_framework.test import APIClient
 from bedrock_chat.identity import local, tokens
 from tests.contract.exceptions import STATUSES
 from tests.contract.tokens import bad_authorizations, known_key
+from tests.publication.api import Api
 from tests.tokens import make_token
 
 Sample = dict[str, Any]
@@ -37,8 +38,13 @@ SUBJECTS = {
     "dave": "6931d9a5-5023-418d-b526-7b6b22212855",
 }
 """The ids that people have in the recording. Here too they are their tokens' subjects, and their user names."""
-MADE_ID = re.compile(r"01M8[0-9A-Z]{22}")
-BY_TYPE = {"createTime", "lastUsedTime", "price", "input", "output"}
+KEY_ID = "s49icuszwv"
+"""The recorded key, which was made by a request that is not compared."""
+MADE_ID = re.compile(rf"01M8[0-9A-Z]{{22}}|{KEY_ID}")
+BY_TYPE = {
+    *("createTime", "lastUsedTime", "createdDate", "publishedDatetime"),
+    *("price", "input", "output", "value", "endpoint", "codebuildId"),
+}
 REPEATED = re.compile(r"<'(.)' \* (\d+)>")
 
 
@@ -50,10 +56,17 @@ def _first_bot_a_without_the_refused(recorded: list[Sample]) -> list[Sample]:
     return [*kept[:place], bot_a, *kept[place:]]
 
 
+def _with_first_key(recorded: Sample) -> Sample:
+    return {**recorded, "apiKeyIds": ["01M80000000000000FIRST0KEY", *recorded["apiKeyIds"]]}
+
+
 DECIDED_BODIES: dict[str, Callable[[Any], Any]] = {
     "bot-summary-owner": lambda recorded: {**recorded, "title": "Title bot-a"},
     "bot-list-private-starred-ignored": _first_bot_a_without_the_refused,
     "bot-list-pinned": lambda recorded: [{**entry, "isStarred": False} for entry in recorded],
+    "pub-get": _with_first_key,
+    "pub-get-with-key": _with_first_key,
+    "admin-published-bots-limit-1": lambda recorded: {"bots": [{"id": "bot-full"}], "nextToken": None},
 }
 """Sample → what its recorded body is here, by a decision."""
 
@@ -87,7 +100,9 @@ class Comparison:
 
         Raises Differs for any other answer.
         """
-        expected = sample.get("expect", {}).get("status") or [STATUSES.get(sample["name"], sample["status"])]
+        expected = sample.get("expect", {}).get("status") or [sample["status"]]
+        if sample["name"] in STATUSES:
+            expected = [STATUSES[sample["name"]]]
         if response.status_code not in expected:
             raise Differs(f"status {response.status_code}, not {expected}: {response.content[:200]!r}")
         self._headers(sample, response)
@@ -192,6 +207,8 @@ class Replay(Comparison):
         self.tokens = {name: _token(name, groups) for name, groups in GROUPS.items()}
         self.bad = bad_authorizations("mallory")
         self.client = Client(raise_request_exception=False)
+        self.published: Api | None = None
+        """The published API that samples are sent to."""
 
     def api_client(self, username: str) -> APIClient:
         """A client for requests that are not in the recording."""
@@ -202,6 +219,10 @@ class Replay(Comparison):
     def send(self, sample: Sample) -> Any:
         request = sample["request"]
         headers = {name: self._header(sample, name, value) for name, value in request["headers"].items()}
+        base = ""
+        if sample["target"] == "published":
+            assert self.published is not None
+            base, headers["x-api-key"] = self.published.path, self.published.key
         content_type = headers.pop("content-type", "")
         body = b""
         if "json" in request:
@@ -210,19 +231,22 @@ class Replay(Comparison):
             body = request["rawBody"].encode("latin-1")  # one character a byte
         response = self.client.generic(
             request["method"],
-            self._ours(request["path"]),
+            base + self._ours(request["path"]),
             body,
             content_type=content_type,
             query_params=request.get("query"),
             headers=headers,
         )
-        if request["method"] == "POST" and request["path"] == "/conversation" and "json" in request:
+        if request["method"] == "POST" and request["path"].endswith("/api-key") and response.status_code == 200:
+            self.bindings[KEY_ID] = response.json()["id"]
+        if not base and request["method"] == "POST" and request["path"] == "/conversation" and "json" in request:
             self.answered[str(_conversation_id(request["json"]))].add(response.status_code)
         return response
 
     def _header(self, sample: Sample, name: str, value: str) -> str:
         if value == "<see note>":
-            return next(header for fault, header in self.bad.items() if fault in sample["name"])
+            fault = next((fault for fault in self.bad if fault in sample["name"]), "malformed-token")
+            return self.bad[fault]
         return re.sub(r"<id-token:(\w+)>", lambda match: self.tokens[match[1]], value)
 
 

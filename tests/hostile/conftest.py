@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.bots import bot as bots
 from tests.emulator import Emulator
+from tests.encryption.vault import new_key
 from tests.hostile import bodies
 from tests.hostile.costs import Meter
 from tests.live import LiveServer
+from tests.publication.api import UNLIMITED
 
 
 @pytest.fixture(scope="session")
@@ -37,6 +40,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, lock_meter: Path) -> Iterat
             bedrock.url,
             DJANGO_SETTINGS_MODULE="tests.hostile.metered",
             LOCK_METER=str(lock_meter),
+            ENCRYPTION_KEYS=new_key(),
         ) as live,
     ):
         yield live
@@ -55,3 +59,18 @@ def alice(server: LiveServer) -> str:
 @pytest.fixture
 def meter(server: LiveServer, lock_meter: Path) -> Meter:
     return Meter(server, lock_meter)
+
+
+@pytest.fixture(scope="module")
+def key(server: LiveServer) -> str:
+    """A key of Dave's bot b1, which is published without limits."""
+    dave = server.manage("issue_token", "dave", "--group", "CreatingBotAllowed", "--group", "PublishAllowed")
+    publication = "/bot/b1/publication"
+    for method, path, body in (
+        ("POST", "/bot", bots.payload("b1")),
+        ("PATCH", "/bot/b1/visibility", {"targetSharedScope": "all"}),
+        ("POST", publication, UNLIMITED),
+    ):
+        assert server.call(method, path, body, token=dave)[0] == 200
+    [key_id] = server.call("GET", publication, token=dave)[1]["apiKeyIds"]
+    return str(server.call("GET", f"{publication}/api-key/{key_id}", token=dave)[1]["value"])

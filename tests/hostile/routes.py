@@ -13,7 +13,15 @@ from drf_spectacular.generators import SchemaGenerator
 from tests.hostile import bodies
 from tests.hostile.bodies import Attack
 
-NAMED = {"{conversation_id}": "c1", "{message_id}": "q1", "{bot_id}": "b1", "{version}": "1", "{digest}": "0"}
+NAMED = {
+    "{conversation_id}": "c1",
+    "{message_id}": "q1",
+    "{bot_id}": "b1",
+    "{version}": "1",
+    "{stage}": "api",
+    "{api_key_id}": "k1",
+    "{digest}": "0",
+}
 """Parameters of paths, each with a value."""
 
 

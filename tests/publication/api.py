@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from django.db.models import Model
 from rest_framework.test import APIClient
 
 from bedrock_chat.jobs import queue
@@ -76,3 +77,8 @@ def work(limit: int = 100) -> int:
         except Exception as error:
             queue.fail(job, str(error))
     return len(claimed)
+
+
+def stored(*kinds: type[Model]) -> list[Any]:
+    """The rows of tables, to be compared with what they are later."""
+    return [list(kind._default_manager.order_by("pk").values()) for kind in kinds]

@@ -1,0 +1,177 @@
+"""`make bench-published`: what a published API's requests cost against an empty view, and how soon a worker begins.
+
+One JSON document on stdout. The server has one core, the load generator and the worker the other.
+"""
+
+import argparse
+import base64
+import json
+import os
+import random
+import statistics
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from tests.bench import load
+from tests.bench.goals import Goal, judged
+from tests.bench.processes import LOAD_CORE, ROOT, SERVER_CORE, Process, environment, postgresql_or_reason
+from tests.emulator import Emulator
+from tests.jobs.conftest import Workshop
+from tests.publication.seed import PUBLISH
+
+CONNECTIONS = (16, 256)
+QUESTION = {"message": {"content": [{"contentType": "text", "body": "hello"}], "model": "claude-v3.7-sonnet"}}
+BODY = json.dumps(QUESTION).encode()
+POST = "/published/helper/api/conversation"
+KEYS = """
+from bedrock_chat.encryption import encrypting
+from publication import keys
+published()
+open_key = ApiKey.objects.get()
+with transaction.atomic():
+    Publication.objects.update(quota_limit=10**9, quota_period="DAY", rate_limit=1e6, burst_limit=10**6)
+    shut = keys.add(Publication.objects.get(), "shut", actor=owner())
+from publication.models import Gate
+from publication.limits import label_of
+from bedrock_chat.database.connections import database_now
+Gate.objects.filter(account=shut.key.lineage).update(used=10**9, period=label_of("DAY", database_now()))
+print(json.dumps([encrypting.decrypt(open_key.encrypted_value), shut.value]))
+"""
+WAITS = """
+from conversations.models import Message
+opened = dict(Message.objects.filter(role="user").values_list("external_id", "created_at"))
+rows = TurnRequest.objects.exclude(done_at=None).values_list("message_id", "accepted_at")
+print(json.dumps([(opened[message] - at).total_seconds() * 1000 for message, at in rows]))
+"""
+CLEAR = ("publication_turnrequest", "bedrock_chat_job")
+
+
+class ApiConnection(load.Connection):
+    """A connection that brings a key, and takes any answer that is expected."""
+
+    def post(self, path: str, key: str, expected: bytes) -> None:
+        self._send("POST", path, BODY, "", f"x-api-key: {key}\r\n")
+        status, length = self._head()
+        answer = self._file.read(length)
+        if expected not in status:
+            raise RuntimeError(f"{status!r} {answer[:200]!r}")
+
+
+def costs(server: Process, workshop: Workshop, connections: int, requests: int, rounds: int, keys: list[str]) -> Any:
+    """CPU of the server for each kind of request, the median of rounds that take turns."""
+    open_key, shut_key = keys
+    legs = {
+        "empty": ("/empty", "", b" 200 "),
+        "accepted": (POST, open_key, b" 200 "),
+        "refused": (POST, shut_key, b" 429 "),
+    }
+    cpu: dict[str, list[float]] = {name: [] for name in legs}
+    latencies: dict[str, list[float]] = {name: [] for name in legs}
+    for number in range(rounds + 1):
+        for name, (path, key, expected) in legs.items():
+            begun = server.cpu
+
+            def send(connection: load.Connection, _: int, leg: tuple[str, str, bytes] = (path, key, expected)) -> None:
+                assert isinstance(connection, ApiConnection)
+                connection.post(*leg)
+
+            took = load.run(server.url, connections, requests, send, ApiConnection)
+            if number:  # the first round loads what is loaded once
+                cpu[name].append((server.cpu - begun) / requests * 1000)
+                latencies[name] += took
+            for table in CLEAR:
+                workshop.sql(f"DELETE FROM {table}")
+    median = {name: statistics.median(values) for name, values in cpu.items()}
+    return {
+        name: {
+            "cpuMs": round(median[name], 3),
+            "ratioToEmpty": round(median[name] / median["empty"], 2),
+            "p50Ms": round(statistics.median(latencies[name]), 1),
+            "p95Ms": round(load.percentile(sorted(latencies[name]), 0.95), 1),
+        }
+        for name in legs
+    }
+
+
+def pick_up(server: Process, workshop: Workshop, key: str, turns: int) -> dict[str, float]:
+    """Milliseconds between the acceptance of a question and the opening of its turn by an idle worker."""
+    worker = workshop.work("--concurrency", "8")
+    os.sched_setaffinity(worker.pid, LOAD_CORE)
+    connection = ApiConnection(server.url)
+    chance = random.Random(1)
+    for _ in range(turns):
+        time.sleep(chance.uniform(0.02, 0.12))
+        connection.post(POST, key, b" 200 ")
+    connection.close()
+    done = "SELECT count(*) FROM publication_turnrequest WHERE done_at IS NOT NULL"
+    workshop.until(lambda: workshop.sql(done)[0][0] == turns)
+    waits = sorted(json.loads(workshop.run(PUBLISH + WAITS)))
+    return {
+        "p50Ms": round(statistics.median(waits), 1),
+        "p95Ms": round(load.percentile(waits, 0.95), 1),
+        "worstMs": round(waits[-1], 1),
+    }
+
+
+def measure(url: str, folder: Path, requests: int, rounds: int, turns: int) -> dict[str, Any]:
+    with ExitStack() as stack:
+        emulator = stack.enter_context(Emulator())
+        workshop = Workshop(url, folder)
+        stack.callback(workshop.end)
+        workshop.environment = environment(
+            folder,
+            DATABASE_URL=url,
+            DJANGO_SETTINGS_MODULE="tests.bench.published_settings",
+            AWS_ENDPOINT_URL_BEDROCK_RUNTIME=emulator.url,
+            ENCRYPTION_KEYS=base64.urlsafe_b64encode(os.urandom(32)).decode(),
+            SECRET_KEY="x" * 60,
+            PUBLISHED_BACKLOG="1000000",
+        )
+        workshop.run("from django.core.management import call_command; call_command('migrate', verbosity=0)")
+        keys = json.loads(workshop.run(PUBLISH + KEYS))
+        server = stack.enter_context(Process("manage.py", "serve", core=SERVER_CORE, environment=workshop.environment))
+        figures: dict[str, Any] = {
+            f"c{connections}": costs(server, workshop, connections, requests, rounds, keys)
+            for connections in CONNECTIONS
+        }
+        figures["pickUp"] = pick_up(server, workshop, keys[0], turns)
+    return figures
+
+
+def goals(name: str, figures: dict[str, Any]) -> list[Goal]:
+    found: list[Goal] = []
+    for connections in CONNECTIONS:
+        legs, where = figures[f"c{connections}"], f"{name}, {connections} connections"
+        found.append((f"accepted / empty, {where}", legs["accepted"]["ratioToEmpty"], "<=", 3))
+        found.append((f"refused / empty, {where}", legs["refused"]["ratioToEmpty"], "<=", 1.5))
+    found.append((f"pick-up p95 ms, {name}", figures["pickUp"]["p95Ms"], "<", 100))
+    return found
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="small sizes: whether it runs, not how fast")
+    requests, rounds, turns = (300, 1, 10) if parser.parse_args().quick else (2000, 5, 200)
+    os.chdir(ROOT)
+    os.sched_setaffinity(0, LOAD_CORE)
+    document: dict[str, Any] = {}
+    wanted: list[Goal] = []
+    with tempfile.TemporaryDirectory(prefix="bedrock-chat-bench-") as name, postgresql_or_reason() as (url, reason):
+        for database, address in (("sqlite", f"sqlite:///{name}/published.sqlite3"), ("postgresql", url)):
+            if address is None:
+                document[database] = {"skipped": reason}
+                continue
+            folder = Path(name) / database
+            folder.mkdir()
+            document[database] = measure(address, folder, requests, rounds, turns)
+            wanted += goals(database, document[database])
+    print(json.dumps({**document, "goals": judged(wanted)}, indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
