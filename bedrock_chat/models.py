@@ -1,7 +1,7 @@
 """The kernel's models, gathered from its parts."""
 
 from bedrock_chat.audit.models import AuditEntry
-from bedrock_chat.blobs.models import Blob, BlobReference, BlobRemoval
+from bedrock_chat.blobs.models import Blob, BlobReference, BlobRemoval, UsedUploadLink
 from bedrock_chat.encryption.models import EncryptionKey
 from bedrock_chat.identity.models import SigningKey, User
 from bedrock_chat.jobs.models import Job, Worker
@@ -19,6 +19,7 @@ __all__ = [
     "SearchDocument",
     "SearchWord",
     "SigningKey",
+    "UsedUploadLink",
     "User",
     "Worker",
 ]

@@ -50,6 +50,7 @@ HEAD_TIMEOUT = env.seconds("HEAD_TIMEOUT", 10, minimum=0.1)
 MAX_BODY_MB = env.integer("MAX_BODY_MB", 136, minimum=1)  # twenty images and five documents in base64
 BODY_TIMEOUT = env.seconds("BODY_TIMEOUT", 60, minimum=1)
 UPLOADS_MB = env.integer("UPLOADS_MB", 1024, minimum=1)
+UPLOAD_MB = env.integer("UPLOAD_MB", 50, minimum=1)
 ANSWERS_MB = env.integer("ANSWERS_MB", 512, minimum=1)
 BODY_JUDGES = [
     "publication.authentication.caller_of",
@@ -57,6 +58,8 @@ BODY_JUDGES = [
     "bedrock_chat.console.sessions.caller_of",
 ]
 """One for each way of authentication: who sends a request, by its head alone (see `serving.callers`)."""
+UPLOADS = {"/uploads": "bedrock_chat.blobs.upload_links.admit"}
+"""Path whose PUT takes a file → who says by the head alone whose it is, and the folder to write it into."""
 SHUTDOWN_GRACE = env.seconds("SHUTDOWN_GRACE", 10)
 
 # ---- Identity -------------------------------------------------------------------------------------------------------
@@ -76,7 +79,7 @@ LOCAL_ISSUER = env.text("LOCAL_ISSUER", "bedrock-chat:local")
 LOCAL_CLIENT_ID = env.text("LOCAL_CLIENT_ID", "bedrock-chat")
 FAILED_TOKENS_RATE = env.rate("FAILED_TOKENS_RATE", "30/m")
 DIRECTORY_TIMEOUT = env.seconds("DIRECTORY_TIMEOUT", 5, minimum=0.1)
-DIRECTORY_RATE = env.rate("DIRECTORY_RATE", "300/m")  # a bot's page asks for each person whom it is shared with
+DIRECTORY_RATE = env.rate("DIRECTORY_RATE", "600/m")  # a bot's page asks for each person whom it is shared with
 
 # ---- Bedrock --------------------------------------------------------------------------------------------------------
 BEDROCK = env.choice("BEDROCK", "emulator", ("emulator", "aws"))
@@ -87,6 +90,12 @@ if env.is_set("AWS_ENDPOINT_URL_BEDROCK_RUNTIME"):
     BEDROCK_ENDPOINT_URL = env.http_url("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", "")
 else:
     BEDROCK_ENDPOINT_URL = f"http://127.0.0.1:{EMULATOR_PORT}" if BEDROCK == "emulator" else None
+BEDROCK_CONTROL_ENDPOINT_URL: str | None
+"""Where guardrails are made."""
+if env.is_set("AWS_ENDPOINT_URL_BEDROCK"):
+    BEDROCK_CONTROL_ENDPOINT_URL = env.http_url("AWS_ENDPOINT_URL_BEDROCK", "")
+else:
+    BEDROCK_CONTROL_ENDPOINT_URL = BEDROCK_ENDPOINT_URL if BEDROCK == "emulator" else None
 CROSS_REGION_INFERENCE = env.boolean("CROSS_REGION_INFERENCE", True)
 GLOBAL_INFERENCE = env.boolean("GLOBAL_INFERENCE", False)
 INFERENCE_PROFILE_ARNS = env.mapping("INFERENCE_PROFILE_ARNS")
@@ -108,23 +117,33 @@ JOB_LEASE_SECONDS = env.seconds("JOB_LEASE_SECONDS", 15, minimum=1)
 WORKER_CONCURRENCY = env.integer("WORKER_CONCURRENCY", 8, minimum=1)
 JOBS: dict[str, str] = {
     "remove blobs": "bedrock_chat.blobs.removal.remove_unreferenced",
+    "remove uploads": "bedrock_chat.blobs.uploads.remove_unclaimed",
     "index conversations": "conversations.indexing.index_new",
     "compact search": "bedrock_chat.search.index.compact",
     "sync bot": "bots.syncing.sync",
     "published turn": "publication.running.run",
     "end lost turns": "publication.running.end_lost",
+    "index bots": "store.indexing.index_new",
+    "forget bot": "store.indexing.forget_one",
+    "rank bots": "store.ranking.refresh",
+    "sweep guardrails": "bots.guardrail_sweep.sweep",
 }
 """Kind of job → its handler, a function that takes the claimed job."""
 JOB_SCHEDULE: dict[str, float] = {
     "remove blobs": 600,
+    "remove uploads": 3600,
     "index conversations": 2,
     "compact search": 86_400,
+    "sweep guardrails": 3600,
+    "index bots": 2,
+    "rank bots": 600,
     "end lost turns": 30,
 }
 """Kind of job → seconds between its runs."""
 
 # ---- Bots -----------------------------------------------------------------------------------------------------------
 BOT_VERSIONS = env.integer("BOT_VERSIONS", 50, minimum=1)
+BOT_STORE = env.boolean("BOT_STORE", True)
 BOTS_PER_USER = env.integer("BOTS_PER_USER", 1000, minimum=1)
 
 # ---- Published APIs -------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from django.conf import settings
 from django.contrib import admin
 from django.urls import include, path, re_path
 
-from bedrock_chat.blobs.views import BlobViewSet
+from bedrock_chat.blobs.views import BlobViewSet, UploadViewSet
 from bedrock_chat.views import GlobalConfigViewSet, HealthViewSet, ReadinessViewSet
 from bedrock_chat.wire import errors
 from bedrock_chat.wire.documentation import RedocView, SchemaView, SwaggerView
@@ -16,7 +16,9 @@ urlpatterns = [
     path("config/global", GlobalConfigViewSet.as_view({"get": "retrieve"})),
     path("blobs/<str:sha256>", BlobViewSet.as_view({"get": "retrieve"})),
     path("", include("publication.urls")),
+    path("uploads", UploadViewSet.as_view({"put": "update"})),
     path("", include("bots.urls")),
+    path("", include("store.urls")),
     path("console/", admin.site.urls),
     path("schema", SchemaView.as_view(), name="schema"),
     path("docs", SwaggerView.as_view(url_name="schema")),

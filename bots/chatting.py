@@ -6,21 +6,22 @@ from datetime import datetime
 from django.db.models import Exists, OuterRef, QuerySet
 
 from bedrock_chat.bedrock.catalog import Model
-from bedrock_chat.bedrock.request import Parameters
+from bedrock_chat.bedrock.request import Guardrail, Parameters
 from bedrock_chat.database.compiled_sql import Batch
 from bedrock_chat.database.composing import Slot
-from bedrock_chat.identity.caller import Caller, Published
+from bedrock_chat.identity.caller import Caller
 from bedrock_chat.wire.errors import BadRequest, Conflict
-from bots import access, configuration, warnings
+from bots import access, configuration, guarding, popularity, warnings
 from bots.configuration import Configuration
 from bots.models import Bot, BotAlias, BotContent, BotGrant, BotVersion
 
-COLUMNS = Bot.in_order("id", "owner_id", "scope", "title", "description", "instruction", "configuration")
+COLUMNS = Bot.in_order("id", "owner_id", "scope", "title", "description", "instruction", "configuration", "sync_status")
+GUARDRAIL = ("guardrail__arn", "guardrail__version")
 
 
 @dataclass(frozen=True, slots=True)
 class ChattingBot:
-    """A bot as somebody chats with it."""
+    """A bot as somebody chats with it. `guardrail` is the one that its answers are under just now."""
 
     id: str
     owner_id: str
@@ -28,6 +29,8 @@ class ChattingBot:
     description: str
     instruction: str
     configuration: Configuration
+    sync_status: str
+    guardrail: Guardrail | None
 
     @property
     def parameters(self) -> Parameters:
@@ -38,11 +41,15 @@ class ChattingBot:
         return self.configuration["prompt_caching_enabled"]
 
     def refuse(self, model: Model) -> None:
-        """Raises BadRequest for a model that is not active, and Conflict where answers would have to be guarded."""
+        """Raises BadRequest for a model that is not active, and Conflict where the bot's guardrail is not there yet."""
         if not configuration.is_active(self.configuration, model):
             raise BadRequest(f"message.model: {model.display_name} is not active for this bot.")
-        if configuration.has_guardrail(self.configuration):
-            raise Conflict("This bot's answers are to be guarded, and this server has no guardrails yet.")
+        guarding.refuse_unguarded(self.configuration, self.guardrail, self.sync_status)
+
+    @property
+    def lacks_guardrail(self) -> bool:
+        """Whether a model may not be asked now: what it says would have to be guarded."""
+        return guarding.is_lacking(self.configuration, self.guardrail)
 
     def answers_with(self, model: Model) -> bool:
         """Whether `refuse` lets a turn with this model pass."""
@@ -57,38 +64,35 @@ class ChattingBot:
 
 
 def find(bot_id: str, *, actor: Caller) -> ChattingBot | None:
-    """The bot of that id if the caller may use it, else None, in one query (two for a pinned version)."""
-    if actor.published is not None:
-        return _published(actor.published) if actor.published.bot_id == bot_id else None
+    """The bot of that id if the caller may use it, else None, in one query (two for a pinned version).
+
+    A key may use the bot of its publication, whoever else may.
+    """
     groups = sorted(actor.groups)
     values = {"bot": bot_id, "user": actor.user_id or "", **{_group(index): name for index, name in enumerate(groups)}}
     with Batch() as batch:
         rows = batch.queryset(_bot_with_access, (len(groups),), values)
     if not rows.result:
         return None
-    *columns, is_granted = rows.result[0]
+    *columns, is_granted, arn, guardrail_version = rows.result[0]
     bot = Bot.from_db(None, COLUMNS, columns)
-    if not access.may_use(actor, bot, is_granted=is_granted):
+    row: BotContent = bot
+    if actor.published is None:
+        if not access.may_use(actor, bot, is_granted=is_granted):
+            return None
+    elif actor.published.bot_id != bot_id:
         return None
-    texts = (bot.title, bot.description, bot.instruction)
-    return ChattingBot(bot.pk, bot.owner_id, *texts, bot.configuration)
-
-
-def _published(published: Published) -> ChattingBot | None:
-    """The bot that a key reaches, with the content of the version that it is pinned to."""
-    pinned = published.bot_version
-    with Batch() as batch:
-        bots = batch.select(Bot, COLUMNS, {"id": published.bot_id})
-        versions = None
-        if pinned is not None:
-            versions = batch.get(BotVersion, {"bot_id": published.bot_id, "number": pinned})
-    if not bots.result:
-        return None
-    bot = Bot.from_db(None, COLUMNS, bots.result[0])
-    row: BotContent | None = bot if versions is None else versions.result
-    if row is None:
-        return None
-    return ChattingBot(bot.pk, bot.owner_id, row.title, row.description, row.instruction, row.configuration)
+    elif actor.published.bot_version is not None:
+        version = BotVersion.objects.filter(bot=bot_id, number=actor.published.bot_version).first()
+        if version is None:
+            return None
+        row = version
+    # The guardrail that was made is today's: a version that was guarded otherwise is not answered unguarded.
+    is_todays = row.configuration["bedrock_guardrails"] == bot.configuration["bedrock_guardrails"]
+    made = (arn, guardrail_version) if is_todays else (None, None)
+    guardrail = guarding.guardrail_of(row.configuration, *made)
+    texts = (row.title, row.description, row.instruction)
+    return ChattingBot(bot.pk, bot.owner_id, *texts, row.configuration, bot.sync_status, guardrail)
 
 
 def get(bot_id: str, *, actor: Caller) -> ChattingBot:
@@ -100,9 +104,13 @@ def get(bot_id: str, *, actor: Caller) -> ChattingBot:
 
 
 def note_turn(batch: Batch, bot: ChattingBot, now: datetime, *, is_use: bool, actor: Caller) -> None:
-    """Writes the caller's row of the bot: their last turn with it, and one use more if `is_use`. A key has no row."""
+    """Writes the caller's row of the bot: their last turn with it, and one use more if `is_use`. A key has no row.
+
+    The first use of a day counts for the bot's popularity.
+    """
     if actor.user_id is None:
         return
+    day = popularity.day_of(now)
     alias = BotAlias(
         user_id=actor.user_id,
         bot_id=bot.id,
@@ -111,16 +119,26 @@ def note_turn(batch: Batch, bot: ChattingBot, now: datetime, *, is_use: bool, ac
         description=bot.description,
         last_used_at=now,
         uses=int(is_use),
+        popularity=popularity.of_day(day) if is_use else 0.0,
+        last_use_day=day if is_use else 0,
         created_at=now,
     )
-    batch.upsert(alias, ("user_id", "bot_id"), replaced=("title", "description", "last_used_at"), plus=("uses",))
+    batch.upsert(
+        alias,
+        ("user_id", "bot_id"),
+        replaced=("title", "description", "last_used_at"),
+        plus=("uses",),
+        plus_if_later=("popularity", "last_use_day"),
+    )
 
 
 def _bot_with_access(groups: int) -> "QuerySet[Bot, tuple[object, ...]]":
-    """The bot's columns, and whether a grant names the caller or one of so many groups of theirs."""
+    """The bot's columns, whether a grant names the caller or one of so many groups of theirs, and its own guardrail."""
     caller = Caller(user_id=Slot("user"), groups=frozenset(Slot(_group(index)) for index in range(groups)))
     granted = Exists(BotGrant.objects.to(caller).filter(bot=OuterRef("pk")))
-    return Bot.objects.filter(pk=Slot("bot")).annotate(is_granted=granted).values_list(*COLUMNS, "is_granted")
+    return (
+        Bot.objects.filter(pk=Slot("bot")).annotate(is_granted=granted).values_list(*COLUMNS, "is_granted", *GUARDRAIL)
+    )
 
 
 def _group(index: int) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any, Final, cast
 
 import orjson
@@ -13,14 +14,18 @@ from bots.configuration import (
     SPELLINGS,
     WIRE_KEYS,
     Configuration,
+    FileEntry,
     GenerationParams,
     Json,
     Knowledge,
     Tool,
+    files_of,
     tools_without_key,
 )
 from bots.models import BotContent
 
+MOST_FILES: Final = 500
+NOTHING_UPLOADED: Final[Mapping[str, FileEntry]] = MappingProxyType({})
 MASK: Final = "********"
 """What clients read in place of a secret. Sent back, it means the secret that is stored."""
 
@@ -48,6 +53,7 @@ class Content:
             inactive_models=[],
             prompt_caching_enabled=True,
             display_retrieved_chunks=False,
+            files={},
         )
     )
     secrets: Mapping[str, str] = field(default_factory=dict)
@@ -62,8 +68,12 @@ def read(row: BotContent) -> Content:
 
 
 def configuration_of(row: BotContent) -> Configuration:
-    """A row's configuration. Secrets that an operator gave up are gone, so no tool has its key then."""
-    configuration: Configuration = row.configuration
+    """A row's configuration, complete: the oldest ones have no `files`.
+
+    Secrets that an operator gave up are gone, so no tool has its key then.
+    """
+    stored: Configuration = row.configuration
+    configuration: Configuration = {**stored, "files": files_of(stored)}
     if row.encrypted_secrets or not configuration["tools"]:
         return configuration
     return {**configuration, "tools": _with_keys(configuration["tools"], {})}
@@ -77,10 +87,11 @@ def write(content: Content, row: BotContent) -> None:
     row.encrypted_secrets = encrypting.encrypt(orjson.dumps(dict(content.secrets)).decode()) if content.secrets else ""
 
 
-def edited(before: Content, sent: Mapping[str, Any]) -> Content:
+def edited(before: Content, sent: Mapping[str, Any], uploaded: Mapping[str, FileEntry] = NOTHING_UPLOADED) -> Content:
     """The content after an edit. `sent` has the fields that the client sent, validated; an absent one keeps its value.
 
-    Null keeps the knowledge, the knowledge base and the guardrails; it gives all others what a new bot has.
+    Null keeps the knowledge, the knowledge base and the guardrails; it gives all others what a new bot has. `uploaded`
+    are the files, by name, that were uploaded for this edit.
 
     Raises BadRequest for a mask where no secret is stored, for tools of the same name, if no model is left active, and
     for a configuration of more than MOST_BYTES; NotFound for a file that was not uploaded.
@@ -92,9 +103,12 @@ def edited(before: Content, sent: Mapping[str, Any]) -> Content:
     if "agent" in sent:
         configuration["tools"], secrets = _tools((sent["agent"] or {}).get("tools") or [], before)
     if sent.get("knowledge") is not None:
-        configuration["knowledge"] = _knowledge(before.configuration["knowledge"], sent["knowledge"])
+        knowledge, files = _knowledge(before.configuration, sent["knowledge"], uploaded)
+        configuration["knowledge"], configuration["files"] = knowledge, files
     if sent.get("bedrock_knowledge_base") is not None:
-        configuration["bedrock_knowledge_base"] = sent["bedrock_knowledge_base"]
+        configuration["bedrock_knowledge_base"] = _knowledge_base(
+            before.configuration["bedrock_knowledge_base"], sent["bedrock_knowledge_base"]
+        )
     if sent.get("bedrock_guardrails") is not None:
         configuration["bedrock_guardrails"] = sent["bedrock_guardrails"]
     if "conversation_quick_starters" in sent:
@@ -172,26 +186,57 @@ def _with_keys(tools: Sequence[Tool], secrets: Mapping[str, str]) -> list[Tool]:
     return stored
 
 
-def _knowledge(before: Knowledge, sent: Json) -> Knowledge:
-    """The sources after an edit: addresses as they were sent, and of the files those that are kept.
+def _knowledge(
+    before: Configuration, sent: Json, uploaded: Mapping[str, FileEntry]
+) -> tuple[Knowledge, dict[str, FileEntry]]:
+    """The sources after an edit: addresses as they were sent, and of the files those that are kept or were uploaded.
 
     A creation sends `filenames`. An edit sends `unchanged_filenames`, without which all files are kept, and those that
-    are added and deleted.
+    are added and deleted. An added one replaces the file of the same name; if it was not uploaded (again), the bot's
+    own stays.
     """
+    own = files_of(before)
     kept = sent.get("unchanged_filenames")
     if kept is None:
-        kept = [name for name in before["filenames"] if name not in (sent.get("deleted_filenames") or [])]
-    wanted = [*(sent.get("filenames") or []), *kept, *(sent.get("added_filenames") or [])]
-    filenames = list(dict.fromkeys(wanted))
-    for name in filenames:
-        if name not in before["filenames"]:
+        kept = [name for name in before["knowledge"]["filenames"] if name not in (sent.get("deleted_filenames") or [])]
+    added = dict.fromkeys([*(sent.get("filenames") or []), *(sent.get("added_filenames") or [])])
+    files: dict[str, FileEntry] = {}
+    for name in (*kept, *added):
+        entry = (uploaded.get(name) if name in added else None) or own.get(name)
+        if entry is None:
             raise NotFound(f"The file {name} has not been uploaded.")
-    return {
+        files[name] = entry
+    if len(files) > MOST_FILES:
+        raise BadRequest(f"knowledge: a bot has at most {MOST_FILES} files.")
+    knowledge: Knowledge = {
         "source_urls": sent.get("source_urls") or [],
         "sitemap_urls": sent.get("sitemap_urls") or [],
-        "filenames": filenames,
+        "filenames": list(files),
         "s3_urls": sent.get("s3_urls") or [],
     }
+    return knowledge, files
+
+
+def _knowledge_base(before: Json | None, sent: Json) -> Json:
+    """The knowledge base as it was sent. An id that is not sent again stays: it names what the bot has learnt."""
+    own_id = before and before.get("knowledge_base_id")
+    return {**sent, "knowledge_base_id": sent.get("knowledge_base_id") or own_id or None}
+
+
+def without_file(content: Content, sha256: str) -> Content:
+    """The content without any file of these bytes; the same object if it has none."""
+    configuration = configuration_without_file(content.configuration, sha256)
+    return content if configuration is content.configuration else replace(content, configuration=configuration)
+
+
+def configuration_without_file(before: Configuration, sha256: str) -> Configuration:
+    """The configuration without any file of these bytes; the same object if it has none."""
+    files = {name: entry for name, entry in files_of(before).items() if entry["sha256"] != sha256}
+    if len(files) == len(files_of(before)):
+        return before
+    names = [name for name in before["knowledge"]["filenames"] if name in files]
+    knowledge: Knowledge = {**before["knowledge"], "filenames": names}
+    return {**before, "knowledge": knowledge, "files": files}
 
 
 def _inactive_models(sent: Mapping[str, bool]) -> list[str]:

@@ -9,10 +9,14 @@ from bedrock_chat.audit import recording
 from bedrock_chat.database.connections import database_now
 from bedrock_chat.identity import users
 from bedrock_chat.identity.caller import Actor, Caller
-from bedrock_chat.wire.errors import BadRequest, Conflict
-from bots import access, content, syncing, verbs, versions
+from bedrock_chat.jobs import queue
+from bedrock_chat.wire.errors import BadRequest, Conflict, NotFound
+from bots import access, content, files, guarding, syncing, verbs, versions
 from bots.content import Content
-from bots.models import Bot, BotAlias, TakenBotId
+from bots.models import Bot, BotAlias, BotFile, BotVersion, TakenBotId
+
+FORGET = "forget bot"
+"""The job that follows a deletion."""
 
 
 def create(bot_id: str, sent: Mapping[str, Any], *, actor: Caller) -> Bot:
@@ -22,7 +26,8 @@ def create(bot_id: str, sent: Mapping[str, Any], *, actor: Caller) -> Bot:
     id that was ever taken, and what `content.edited` and `content.write` raise.
     """
     access.refuse_creating(actor)
-    first = content.edited(Content(), sent)
+    collected = files.collect(bot_id, sent, actor=actor)
+    first = content.edited(Content(), sent, collected.entries)
     try:
         with transaction.atomic():
             access.refuse_more_bots(actor)
@@ -33,18 +38,25 @@ def create(bot_id: str, sent: Mapping[str, Any], *, actor: Caller) -> Bot:
             syncing.begin(bot, content.changed_fields(Content(), first))
             bot.save(force_insert=True)
             versions.add(bot, first, [], now, actor=actor)
+            if collected.entries:
+                files.settle(bot)
             recording.record(verbs.CREATE, bot_id, actor=actor, version_after=bot.version)
     except IntegrityError:
         users.refuse_erased(actor)
         raise
+    collected.discard()
     return bot
 
 
 def modify(bot_id: str, sent: Mapping[str, Any], *, base_version: int | None = None, actor: Caller) -> Bot:
     """Changes a bot, for its owner or Admin. What changes something makes a version. `sent` as for `content.edited`.
 
-    Raises NotFound, Forbidden, Conflict for a `base_version` that is not the newest one, and what `content` raises.
+    Raises NotFound, Forbidden, Conflict for a `base_version` that is not the newest one, and what `content` and
+    `files.collect` raise.
     """
+    if files.uploads_named_in(sent):
+        access.get_editable(actor, bot_id)  # files of others' bots are not even looked for
+    collected = files.collect(bot_id, sent, actor=actor)
     with transaction.atomic():
         bot = access.get_editable(actor, bot_id, lock=True)
         if base_version is not None and base_version != bot.version:
@@ -53,7 +65,10 @@ def modify(bot_id: str, sent: Mapping[str, Any], *, base_version: int | None = N
             )
             raise Conflict(sentence, extra={"version": bot.version})
         before = content.read(bot)
-        versions.save(bot, before, content.edited(before, sent), verbs.EDIT, actor=actor)
+        if sent.get("bedrock_guardrails") is not None:
+            sent = {**sent, "bedrock_guardrails": guarding.without_own(sent["bedrock_guardrails"], bot_id)}
+        versions.save(bot, before, content.edited(before, sent, collected.entries), verbs.EDIT, actor=actor)
+    collected.discard()
     return bot
 
 
@@ -69,6 +84,31 @@ def restore(bot_id: str, number: int, *, actor: Caller) -> Bot:
         restored = content.restored(content.read(version), today)
         versions.save(bot, today, restored, verbs.RESTORE, {"version": number}, actor=actor)
     return bot
+
+
+def remove_file(bot_id: str, digest: str, *, actor: Caller) -> None:
+    """Removes a file from a bot and from all of its versions, for its owner or Admin.
+
+    Where the bot has it today, that makes a version. Older versions stay, without the file. Raises NotFound and
+    Forbidden.
+    """
+    with transaction.atomic():
+        bot = access.get_editable(actor, bot_id, lock=True)
+        if not BotFile.objects.filter(bot=bot, sha256=digest).exists():
+            raise NotFound("The bot has no such file.")
+        values = {"digests": [digest]}
+        today = content.read(bot)
+        after = content.without_file(today, digest)
+        if after is today:
+            recording.record(verbs.REMOVE_FILE, bot_id, actor=actor, fields=["files"], values=values)
+        else:
+            versions.save(bot, today, after, verbs.REMOVE_FILE, values, actor=actor)
+        for version in BotVersion.objects.filter(bot=bot).only("bot", "number", "configuration"):
+            before = version.configuration
+            version.configuration = content.configuration_without_file(before, digest)
+            if version.configuration is not before:
+                version.save(update_fields=["configuration"])
+        files.settle(bot)
 
 
 def delete(bot_id: str, *, actor: Caller) -> None:
@@ -97,10 +137,16 @@ def before_removal(ending: Ending) -> None:
 
 
 def remove(bot: Bot, *, actor: Actor) -> None:
-    """Deletes a locked bot with its versions and grants, whoever may do so, and ends what others have of it."""
+    """Deletes a locked bot with its versions, files and grants, whoever may do so, and ends what others have of it.
+
+    A job takes it from the index of the store.
+    """
     for end in _endings:
         end(bot, actor)
+    queue.enqueue(FORGET, {"bot": bot.pk})
     recording.record(verbs.DELETE, bot.pk, actor=actor, version_before=bot.version)
+    files.forget(bot)
+    syncing.end(bot)
     bot.delete()
 
 

@@ -2,23 +2,26 @@
 
 bots.jsonl            one bot of their own a line, whole, in the JSON of `GET /bot/private/{id}`
 bot-versions.jsonl    one version of those bots a line, in the JSON of `GET /bot/{id}/versions/{n}`, without `changes`
+bot-files/SHA256      the files of those bots and versions, whose `files` name them by digest
 bot-stars.jsonl       what they had to do with a bot, their own or another's: the star, the last use, how many uses
 bot-grants.jsonl      the bots of others that name them among the people they are shared with
 
-Secrets are masks there too.
+Secrets are masks there too. Guardrails are there with their thresholds, and without what was made of them in Bedrock.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 from django.db.models import Model, QuerySet
 
+from bedrock_chat.blobs import storing
 from bedrock_chat.identity.caller import Caller
-from bedrock_chat.wire.renderers import dumps
+from bedrock_chat.identity.exporting import write_lines
 from bots import listing, rendering, sharing
-from bots.models import Bot, BotAlias, BotGrant, BotVersion
+from bots.models import Bot, BotAlias, BotFile, BotGrant, BotVersion
 
+FILES = "bot-files"
 CHUNK = 200
 
 Row = TypeVar("Row", bound=Model)
@@ -27,10 +30,11 @@ Row = TypeVar("Row", bound=Model)
 def export(user_id: str, folder: Path) -> Iterator[str]:
     """Writes the user's bots. Yields sentences on progress. Only one version at a time is in memory."""
     person = Caller(user_id=user_id)
-    yield f"{_write(folder / 'bots.jsonl', _bots(person))} bots"
-    yield f"{_write(folder / 'bot-versions.jsonl', _versions(person))} versions of bots"
-    yield f"{_write(folder / 'bot-stars.jsonl', _stars(person))} bots starred or used"
-    yield f"{_write(folder / 'bot-grants.jsonl', _grants(person))} bots shared by others"
+    yield f"{write_lines(folder / 'bots.jsonl', _bots(person))} bots"
+    yield f"{write_lines(folder / 'bot-versions.jsonl', _versions(person))} versions of bots"
+    yield from _files(person, folder / FILES)
+    yield f"{write_lines(folder / 'bot-stars.jsonl', _stars(person))} bots starred or used"
+    yield f"{write_lines(folder / 'bot-grants.jsonl', _grants(person))} bots shared by others"
 
 
 def _bots(person: Caller) -> Iterator[dict[str, Any]]:
@@ -43,6 +47,22 @@ def _versions(person: Caller) -> Iterator[dict[str, Any]]:
         exported = rendering.version_output(version, None)
         del exported["changes"]
         yield exported
+
+
+def _files(person: Caller, folder: Path) -> Iterator[str]:
+    """Writes the files, each once. A lost one is left out, and the person gets the rest all the same."""
+    folder.mkdir()
+    digests = list(BotFile.objects.filter(bot__owner=person.user_id).values_list("sha256", flat=True).distinct())
+    stored = storing.StoredFiles()
+    stored.expect(digests)
+    written = 0
+    for sha256 in digests:
+        try:
+            (folder / sha256).write_bytes(stored.read(sha256))
+            written += 1
+        except FileNotFoundError:
+            yield f"The file {sha256} of a bot is lost"
+    yield f"{written} files of bots"
 
 
 def _stars(person: Caller) -> Iterator[dict[str, Any]]:
@@ -69,13 +89,3 @@ def _one_by_one(rows: QuerySet[Row]) -> Iterator[Row]:
     """The rows, a query each: they may be large. What is deleted meanwhile is left out."""
     for key in list(rows.values_list("pk", flat=True)):
         yield from rows.filter(pk=key)
-
-
-def _write(path: Path, entries: Iterable[dict[str, Any]]) -> int:
-    """Writes a line for each entry. Returns how many."""
-    written = 0
-    with path.open("wb") as lines:
-        for entry in entries:
-            lines.write(dumps(entry) + b"\n")
-            written += 1
-    return written

@@ -79,12 +79,19 @@ class BotQuerySet(models.QuerySet["Bot"]):
         granted = Exists(BotGrant.objects.to(actor).filter(bot=OuterRef("pk")))
         return self.filter(Q(owner=actor.user_id) | Q(scope=Scope.ALL) | (Q(scope=Scope.PARTIAL) & granted))
 
+    def findable_by(self, actor: Caller) -> Self:
+        """The bots that a search shows somebody: Admin finds everything that is shared with anybody, too."""
+        if not actor.is_admin:
+            return self.listed_for(actor)
+        return self.filter(Q(owner=actor.user_id) | ~Q(scope=Scope.PRIVATE))
+
 
 class Bot(BotContent):
     """A bot as it is now. `version` is the number of its newest version, whose content is this row's.
 
     `pinned_order` is its place among the bots that Admin has pinned for everybody. `published_at` says since when it is
-    a published API. Both need the scope `all`.
+    a published API. Both need the scope `all`. `is_indexed` is false from every change of its texts, its owner or its
+    sharing until the store knows of it.
     """
 
     id = CodePointCharField(primary_key=True, max_length=BOT_ID_LENGTH)
@@ -95,6 +102,7 @@ class Bot(BotContent):
     published_at = models.DateTimeField(null=True, blank=True)
     sync_status = models.CharField(max_length=9, choices=SyncStatus, default=SyncStatus.SUCCEEDED)
     sync_status_reason = models.TextField(blank=True, default="")
+    is_indexed = models.BooleanField(default=False, help_text="Whether the store knows it as it is.")
     created_at = models.DateTimeField()
     updated_at = models.DateTimeField()
 
@@ -104,6 +112,7 @@ class Bot(BotContent):
         indexes = [
             models.Index(fields=["pinned_order"], condition=Q(pinned_order__isnull=False), name="bots_pinned"),
             models.Index(fields=["-created_at"], condition=Q(scope=Scope.ALL), name="bots_of_everybody"),
+            models.Index(fields=["updated_at"], condition=Q(is_indexed=False), name="bots_to_be_indexed"),
         ]
         constraints = [
             models.CheckConstraint(condition=Q(scope__in=Scope.values), name="bot_has_a_scope"),
@@ -152,6 +161,30 @@ class BotVersion(BotContent):
         return f"{self.bot_id}, version {self.number}"
 
 
+class BotFile(models.Model):
+    """Bytes that a bot or any of its versions names, under whatever names: the owner of the blob.
+
+    The names are in the configurations. The key owns the reference.
+    """
+
+    bot = models.ForeignKey(Bot, on_delete=models.CASCADE, related_name="files", db_index=False)
+    sha256 = models.CharField(max_length=64)
+    size = models.PositiveBigIntegerField(help_text="Bytes.")
+
+    class Meta:
+        default_permissions = ()
+        constraints = [
+            models.CheckConstraint(condition=Q(sha256__regex=r"^[0-9a-f]{64}$"), name="bot_file_has_a_digest"),
+            models.UniqueConstraint(fields=["bot", "sha256"], name="file_unique_per_bot"),
+        ]
+
+    if TYPE_CHECKING:
+        bot_id: str
+
+    def __str__(self) -> str:
+        return f"{self.bot_id}: {self.sha256}"
+
+
 class Grantee(models.TextChoices):
     USER = "user"
     GROUP = "group"
@@ -189,11 +222,54 @@ class BotGrant(models.Model):
         return f"{self.bot_id} to {self.kind} {self.grantee}"
 
 
+class BotGuardrail(models.Model):
+    """The guardrail in Bedrock that a bot's thresholds have made: at most one, whatever happens.
+
+    The row is there before Bedrock is asked for a guardrail, and stays until there is none any more. So it outlives its
+    bot. `arn` is empty while there is none, or while `is_asked_for`: then Bedrock may have one that is not known yet.
+
+    Turns use `version`, which was made for `filters`. It is empty until the first one is ready.
+    """
+
+    # By value, like `BotAlias.bot`.
+    bot = models.OneToOneField(
+        Bot, primary_key=True, on_delete=models.DO_NOTHING, db_constraint=False, related_name="guardrail"
+    )
+    arn = models.CharField("ARN", max_length=2048, blank=True, default="")
+    version = models.CharField(max_length=8, blank=True, default="")
+    filters = models.JSONField(null=True, help_text="What `version` blocks: kinds of content and how strictly.")
+    is_asked_for = models.BooleanField(default=False)
+    former_arns = models.JSONField(default=list, help_text="Those that are gone. Clients may still send them back.")
+    replaced_at = models.DateTimeField(null=True, help_text="Since when it may have versions that no new turn uses.")
+    unused_since = models.DateTimeField(null=True, help_text="Since when the bot does not want it any more.")
+
+    class Meta:
+        default_permissions = ("view",)
+        constraints = [
+            models.UniqueConstraint(fields=["arn"], condition=~Q(arn=""), name="guardrail_of_one_bot"),
+            models.CheckConstraint(condition=Q(version="") | ~Q(arn=""), name="guardrail_version_has_a_guardrail"),
+            models.CheckConstraint(
+                condition=Q(version="", filters__isnull=True) | (~Q(version="") & Q(filters__isnull=False)),
+                name="guardrail_version_has_filters",
+            ),
+            models.CheckConstraint(condition=Q(arn="") | Q(is_asked_for=False), name="guardrail_is_known_or_asked_for"),
+        ]
+
+    if TYPE_CHECKING:
+        bot_id: str
+
+    def __str__(self) -> str:
+        return f"{self.arn or 'none yet'} of {self.bot_id}"
+
+
 class BotAlias(models.Model):
     """What a person has to do with a bot, their own or another's: the star, the last turn, how often they used it.
 
     It outlives the bot and the person's access to it. `title` and `description` are the bot's when the row was last
     written: the person has seen these. They are texts of the bot's owner, and go when the owner is erased.
+
+    `popularity` is the sum of the days on which the person used the bot, each as `popularity.of_day` weighs it, and
+    `last_use_day` is the last of them.
     """
 
     user = models.ForeignKey(
@@ -209,6 +285,8 @@ class BotAlias(models.Model):
     is_starred = models.BooleanField("starred", default=False)
     last_used_at = models.DateTimeField(null=True, blank=True)
     uses = models.PositiveIntegerField(default=0)
+    popularity = models.FloatField(default=0.0)
+    last_use_day = models.PositiveIntegerField(default=0, help_text="In days since 1970 UTC; 0: no use is counted.")
     created_at = models.DateTimeField()
 
     class Meta:

@@ -4,12 +4,22 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
+import orjson
+
 from bedrock_chat.wire.names import camel
-from bots import warnings
+from bots import files, warnings
 from bots.access import Found
-from bots.configuration import DEFAULT_GENERATION_PARAMS, Tool, active_models, has_knowledge
+from bots.configuration import (
+    DEFAULT_GENERATION_PARAMS,
+    Configuration,
+    Guardrails,
+    Tool,
+    active_models,
+    files_of,
+    has_knowledge,
+)
 from bots.content import MASK, configuration_of
-from bots.listing import Entry
+from bots.listing import BYTES_PER_CHARACTER, Entry
 from bots.models import Bot, BotContent, BotVersion, Scope, SyncStatus
 from bots.sharing import People
 
@@ -29,32 +39,40 @@ PARTS = {
 """Part of a configuration → its field on the wire."""
 
 
+def size_of(row: BotContent) -> int:
+    """About how many bytes the content of a bot or of a version takes on the wire, at most."""
+    characters = len(row.title) + len(row.description) + len(row.instruction)
+    return characters * BYTES_PER_CHARACTER + len(orjson.dumps(row.configuration))
+
+
 def milliseconds(moment: datetime) -> float:
     """Epoch milliseconds, as a float, because the contract has floats for the times of bots."""
     return float(int(moment.timestamp() * 1000))
 
 
-def bot_output(bot: Bot, people: People, last_used_at: datetime | None) -> Wire:
-    """The whole bot, for its owner."""
+def bot_output(
+    bot: Bot, people: People, last_used_at: datetime | None, *, guardrails: Guardrails | None = None
+) -> Wire:
+    """The whole bot, for its owner. `guardrails`: as the owner reads them (`guarding.shown`), else as they are set."""
     return {
         "id": bot.pk,
-        **_content(bot),
+        **_content(bot, guardrails),
         **_administration(bot, people, last_used_at),
         "isPublication": bot.published_at is not None,
         "version": bot.version,
-        "warnings": warnings.of_bot(configuration_of(bot)),
+        "warnings": _warnings(bot),
     }
 
 
-def modify_output(bot: Bot, *, nulls: Iterable[str] = ()) -> Wire:
+def modify_output(bot: Bot, *, guardrails: Guardrails | None, nulls: Iterable[str] = ()) -> Wire:
     """The response to an edit. As recorded, the knowledge base and the guardrails are null where null was sent."""
     told = {camel(name): None for name in nulls if name in ("bedrock_knowledge_base", "bedrock_guardrails")}
     return {
         "id": bot.pk,
-        **_content(bot),
+        **_content(bot, guardrails),
         **told,
         "version": bot.version,
-        "warnings": warnings.of_bot(configuration_of(bot)),
+        "warnings": _warnings(bot),
     }
 
 
@@ -86,7 +104,7 @@ def summary(found: Found, *, is_owned: bool) -> Wire:
         "activeModels": active_models(bot.configuration),
         "sharedScope": bot.scope,
         "sharedStatus": shared_status(bot),
-        "warnings": warnings.of_bot(configuration_of(bot)),
+        "warnings": _warnings(bot),
     }
 
 
@@ -115,7 +133,7 @@ def version_output(version: BotVersion, before: BotVersion | None) -> Wire:
         "version": version.number,
         **_authorship(version),
         "changes": changes,
-        "warnings": warnings.of_bot(configuration_of(version)),
+        "warnings": _warnings(version),
     }
 
 
@@ -165,7 +183,11 @@ def _administration(bot: Bot, people: People, last_used_at: datetime | None) -> 
     }
 
 
-def _content(row: BotContent) -> Wire:
+def _warnings(row: BotContent) -> list[str]:
+    return warnings.of_bot(configuration_of(row), row.instruction)
+
+
+def _content(row: BotContent, guardrails: Guardrails | None = None) -> Wire:
     """What an edit may change, with a mask for each secret."""
     configuration = configuration_of(row)
     base = configuration["bedrock_knowledge_base"]
@@ -176,13 +198,29 @@ def _content(row: BotContent) -> Wire:
         "generationParams": _camelized(configuration["generation_params"] or DEFAULT_GENERATION_PARAMS),
         "agent": {"tools": [_tool(tool) for tool in configuration["tools"]]},
         "knowledge": _camelized(configuration["knowledge"]),
+        "files": _files(configuration),
         "promptCachingEnabled": configuration["prompt_caching_enabled"],
         "displayRetrievedChunks": configuration["display_retrieved_chunks"],
         "conversationQuickStarters": configuration["quick_starters"],
         "bedrockKnowledgeBase": None if base is None else _camelized({**base, "data_source_ids": None}),
-        "bedrockGuardrails": _camelized(configuration["bedrock_guardrails"]),
+        "bedrockGuardrails": _camelized(guardrails or configuration["bedrock_guardrails"]),
         "activeModels": active_models(configuration),
     }
+
+
+def _files(configuration: Configuration) -> list[Wire]:
+    """The files in the order of the knowledge's `filenames`."""
+    entries = files_of(configuration)
+    return [
+        {
+            "filename": name,
+            "digest": entries[name]["sha256"],
+            "size": entries[name]["size"],
+            "contentType": files.media_type(name),
+        }
+        for name in configuration["knowledge"]["filenames"]
+        if name in entries
+    ]
 
 
 def _tool(tool: Tool) -> Wire:

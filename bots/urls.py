@@ -5,6 +5,7 @@
 from django.urls import path
 
 from bots.views.bots import AdminBotViewSet, BotListViewSet, BotViewSet, UsableBotViewSet
+from bots.views.files import BotFileViewSet
 from bots.views.people import PeopleViewSet
 from bots.views.versions import VersionViewSet
 
@@ -21,6 +22,9 @@ urlpatterns = [
     path(f"{BOT}/starred", UsableBotViewSet.as_view({"patch": "star"})),
     path(f"{BOT}/recently-used", UsableBotViewSet.as_view({"delete": "forget_use"})),
     path(f"{BOT}/agent/available-tools", UsableBotViewSet.as_view({"get": "list_tools"})),
+    path(f"{BOT}/presigned-url", BotFileViewSet.as_view({"get": "make_url"})),
+    path(f"{BOT}/uploaded-file", BotFileViewSet.as_view({"delete": "remove_upload"})),
+    path(f"{BOT}/files/<str:digest>", BotFileViewSet.as_view({"delete": "destroy"})),
     path(f"{BOT}/versions", VersionViewSet.as_view({"get": "list"})),
     path(VERSION, VersionViewSet.as_view({"get": "retrieve"})),
     path(f"{VERSION}/restore", VersionViewSet.as_view({"post": "restore"})),

@@ -12,7 +12,7 @@ from bedrock_chat.audit.verbs import Verb
 from bedrock_chat.database.connections import database_now
 from bedrock_chat.identity import users
 from bedrock_chat.identity.caller import Caller
-from bots import access, content, syncing
+from bots import access, content, files, syncing
 from bots.content import Content
 from bots.models import Bot, BotVersion
 
@@ -39,10 +39,12 @@ def save(
     bot.version += 1
     bot.updated_at = now
     content.write(after, bot)
+    bot.is_indexed = False
     syncing.begin(bot, changed)
     bot.save()
     add(bot, after, changed, now, actor=actor)
-    _prune(bot)
+    if _prune(bot) or "files" in changed:
+        files.settle(bot)
     recording.record(
         verb,
         bot.pk,
@@ -79,5 +81,6 @@ def get(bot_id: str, number: int, *, actor: Caller) -> tuple[BotVersion, BotVers
     return version, BotVersion.objects.filter(bot=bot, number=number - 1).first()
 
 
-def _prune(bot: Bot) -> None:
-    BotVersion.objects.filter(bot=bot, number__lte=bot.version - settings.BOT_VERSIONS).delete()
+def _prune(bot: Bot) -> int:
+    """Deletes the versions that are too many. Returns how many."""
+    return BotVersion.objects.filter(bot=bot, number__lte=bot.version - settings.BOT_VERSIONS).delete()[0]

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator
 
-from django.db.models import Exists, F, OuterRef
+from django.db.models import Exists, F, OuterRef, QuerySet
 
 from bedrock_chat.database.connections import database_now
 from bedrock_chat.identity.caller import Actor
@@ -22,7 +22,7 @@ def prepare(user_id: str, *, actor: Actor) -> Iterator[str]:
 
     Because of the wait, no turn writes ledger rows under the user's name afterwards.
     """
-    stopped = _stop_turns(user_id)
+    stopped = stop_turns(Conversation.objects.filter(user_id=user_id))
     yield f"{stopped} running turns were stopped."
     for deleted in deleting.delete_in_batches(Conversation.objects.filter(user_id=user_id)):
         yield f"{deleted} conversations are deleted."
@@ -53,9 +53,9 @@ def _forget_instructions() -> int:
     return forgotten
 
 
-def _stop_turns(user_id: str) -> int:
-    """Stops the user's turns, and waits until they are over. The turns of a dead process are over with their leases."""
-    leased = Message.objects.filter(conversation__user_id=user_id, lease_expires_at__isnull=False)
+def stop_turns(conversations: QuerySet[Conversation]) -> int:
+    """Stops the turns that run there, and waits until they are over. Those of a dead process are, with their leases."""
+    leased = Message.objects.filter(conversation__in=conversations, lease_expires_at__isnull=False)
     stopped = leased.update(stop_attempt=F("attempt"))
     leases.shorten(leased)
     while leased.running(database_now()).exists():

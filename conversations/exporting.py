@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from django.db.models import QuerySet
+
 from bedrock_chat.database.connections import database_now
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.identity.models import User
@@ -24,13 +26,18 @@ CHUNK = 200
 
 
 def export(user_id: str, folder: Path) -> Iterator[str]:
-    """Writes the user's conversations. Yields sentences on progress. Only one conversation at a time is in memory."""
+    """Writes the user's conversations. Yields sentences on progress."""
     (folder / FILES).mkdir()
-    rows = Conversation.objects.filter(user_id=user_id).order_by("external_id")
+    rows = Conversation.objects.filter(user_id=user_id)
     person = Caller(user_id=user_id, groups=frozenset(User.objects.get(pk=user_id).token_groups))
+    yield from write(rows, folder, "conversations.jsonl", person)
+
+
+def write(rows: QuerySet[Conversation], folder: Path, file_name: str, person: Caller) -> Iterator[str]:
+    """Writes some conversations as `person` sees them, and their files beside. Only one at a time is in memory."""
     total, done = rows.count(), 0
-    with (folder / "conversations.jsonl").open("wb") as lines:
-        for conversation in rows.iterator(chunk_size=CHUNK):
+    with (folder / file_name).open("wb") as lines:
+        for conversation in rows.order_by("external_id").iterator(chunk_size=CHUNK):
             show = Copies(folder / FILES)
             with suppress(NotFound):  # deleted meanwhile
                 bot = access.bot_of(conversation, person)
@@ -38,8 +45,8 @@ def export(user_id: str, folder: Path) -> Iterator[str]:
                 documents = conversation.related_documents.order_by("pk")
                 exported["relatedDocuments"] = rendering.related_documents(documents, show)
                 lines.write(dumps(exported) + b"\n")
-            for file_name in show.lost:
-                yield f"{file_name} of conversation {conversation.external_id} is lost"
+            for lost in show.lost:
+                yield f"{lost} of conversation {conversation.external_id} is lost"
             done += 1
             if done % CHUNK == 0 or done == total:
                 yield f"{done} of {total} conversations"

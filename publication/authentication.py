@@ -34,7 +34,7 @@ FOUND = "publication.found"
 USE_PAUSE = timedelta(minutes=1)
 """The last use of a key is written at most once in so long."""
 
-KEY_COLUMNS = ("id", "lineage", "is_enabled", "created_at", "expires_at", "last_used_at")
+KEY_COLUMNS = ("id", "lineage", "begun_at", "is_enabled", "expires_at", "last_used_at")
 PUBLICATION_COLUMNS = tuple(field.attname for field in Publication._meta.concrete_fields)
 
 

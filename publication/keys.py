@@ -44,7 +44,7 @@ def create(bot_id: str, description: str, expires_at: datetime | None = None, *,
     with transaction.atomic():
         publication = access.get_publication(actor, bot_id, lock=True)
         access.refuse_all_but_owner(actor, publication.bot)
-        _refuse_more(publication)
+        refuse_more(publication)
         return add(publication, description, expires_at, actor=actor)
 
 
@@ -59,14 +59,16 @@ def add(
     """Makes a key, of `replaced`'s lineage if any, in the transaction of the caller, who has locked the bot."""
     value = "".join(secrets.choice(_OF_VALUES) for _ in range(VALUE_LENGTH))
     key_id = "".join(secrets.choice(_OF_IDS) for _ in range(KEY_ID_LENGTH))
+    now = database_now()
     key = ApiKey(
         id=key_id,
         publication=publication,
         lineage=replaced.lineage if replaced else key_id,
+        begun_at=replaced.begun_at if replaced else now,
         description=description,
         digest=digest_of(value),
         encrypted_value="" if settings.API_KEY_REVEAL == "once" else encrypting.encrypt(value),
-        created_at=database_now(),
+        created_at=now,
         expires_at=expires_at,
     )
     key.save(force_insert=True)
@@ -105,18 +107,27 @@ def change(bot_id: str, key_id: str, columns: Mapping[str, Any], *, actor: Calle
 
 
 def rotate(bot_id: str, key_id: str, overlap: timedelta, *, actor: Caller) -> Shown:
-    """Makes a key in the place of another, which ends after the overlap. Raises what `access` raises."""
+    """Makes a key in the place of another, which ends after the overlap. Raises what `access` and `replace` raise."""
     with transaction.atomic():
         publication = access.get_publication(actor, bot_id, lock=True)
         return replace(access.get_key(publication, key_id), overlap, actor=actor)
 
 
 def replace(key: ApiKey, overlap: timedelta, *, actor: Actor) -> Shown:
-    """Makes a key of the same lineage, in the caller's transaction. The old one ends after the overlap at most."""
-    ends_at = database_now() + overlap
+    """Makes a key of the same lineage, in the caller's transaction. The old one ends after the overlap at most.
+
+    Raises Conflict for a key that no longer works, and for one that was replaced before: asked twice, it is done once.
+    """
+    now = database_now()
+    if key.replaced_by and ApiKey.objects.filter(publication=key.publication, pk=key.replaced_by).exists():
+        raise Conflict(f"This key was replaced by {key.replaced_by}; rotate that one.")
+    if not key.is_enabled or (key.expires_at is not None and key.expires_at <= now):
+        raise Conflict("This key is disabled or has expired; make a new one.")
+    ends_at = now + overlap
     shown = add(key.publication, key.description, key.expires_at, replaced=key, actor=actor)
     key.expires_at = ends_at if key.expires_at is None else min(key.expires_at, ends_at)
-    key.save(update_fields=["expires_at"])
+    key.replaced_by = shown.key.pk
+    key.save(update_fields=["expires_at", "replaced_by"])
     hours = round(overlap.total_seconds() / 3600, 3)
     recording.record(verbs.ROTATE_KEY, key.pk, actor=actor, values={"overlap_hours": hours})
     return shown
@@ -142,11 +153,11 @@ def top_up(bot_id: str, key_id: str, requests: int, *, actor: Caller) -> None:
         key = access.get_key(publication, key_id)
         if publication.quota_limit is None:
             raise Conflict("This API has no quota.")
-        limits.top_up(limits.of_requests(publication, key.lineage, key.created_at), requests)
+        limits.top_up(limits.of_requests(publication, key.lineage, key.begun_at), requests)
         recording.record(verbs.TOP_UP, key.pk, actor=actor, values={"requests": requests})
 
 
-def _refuse_more(publication: Publication) -> None:
+def refuse_more(publication: Publication) -> None:
     """Raises Conflict where the publication has as many lineages as it may have in a period.
 
     A deleted one counts as long as its period runs, so that nobody empties a counter by making keys.

@@ -87,7 +87,7 @@ def end_of_bot(bot: Bot, actor: Actor) -> None:
 
 def end(publication: Publication, *, actor: Actor) -> None:
     """Ends an API in the transaction of the caller, who has locked the bot."""
-    for key in ApiKey.objects.filter(publication=publication):
+    for key in ApiKey.objects.filter(publication=publication).order_by("created_at", "pk"):
         keys.delete(key, actor=actor)
     waiting = TurnRequest.objects.filter(publication_id=publication.pk, done_at__isnull=True)
     pks = list(waiting.values_list("pk", flat=True))

@@ -255,8 +255,8 @@ def _parameters(limits: Limits) -> dict[str, Any]:
     first = limits.first_key_at
     return {
         "account": limits.account,
-        "interval": _interval(limits),
-        "tolerance": _tolerance(limits),
+        "interval": interval_of(limits),
+        "tolerance": tolerance_of(limits),
         "rounding": ROUNDING,
         "quota": NO_QUOTA if limits.quota is None else limits.quota,
         "offset": limits.offset,
@@ -264,19 +264,19 @@ def _parameters(limits: Limits) -> dict[str, Any]:
     }
 
 
-def _interval(limits: Limits) -> float:
+def interval_of(limits: Limits) -> float:
     """Seconds in which a token comes; 0 without a throttle."""
     return 0.0 if limits.rate is None else 1 / limits.rate
 
 
-def _tolerance(limits: Limits) -> float:
+def tolerance_of(limits: Limits) -> float:
     """Seconds in which an empty bucket is full; 0 without a throttle."""
     return 0.0 if limits.rate is None or limits.burst is None else limits.burst / limits.rate
 
 
 def _standing(limits: Limits, tat: float, period: str, used: int, extra: int, now: float, *, refused: bool) -> Standing:
     """The same arithmetic as the statement's."""
-    interval, tolerance = _interval(limits), _tolerance(limits)
+    interval, tolerance = interval_of(limits), tolerance_of(limits)
     present = label_of(limits.period, datetime.fromtimestamp(now, UTC))
     if period[:1] == present[:1] and period > present:
         present = period

@@ -92,12 +92,15 @@ class PublicationOwner(models.Model):
 class ApiKey(models.Model):
     """A key of a publication. `digest` finds it, and `encrypted_value` shows it to its owner, unless it is empty.
 
-    A rotated key has the `lineage` of the one that it replaces: both draw on one counter.
+    A rotated key has the `lineage` of the one that it replaces: both draw on one counter. `begun_at` is when the first
+    key of the lineage was made, and `replaced_by` the id of the key that a rotation made in this one's place.
     """
 
     id = CodePointCharField(primary_key=True, max_length=KEY_ID_LENGTH)
     publication = models.ForeignKey(Publication, on_delete=models.CASCADE, related_name="keys")
     lineage = CodePointCharField(max_length=KEY_ID_LENGTH, db_index=True)
+    begun_at = models.DateTimeField()
+    replaced_by = models.CharField(max_length=KEY_ID_LENGTH, blank=True, default="")
     description = models.CharField(max_length=LONGEST_DESCRIPTION, blank=True, default="")
     digest = models.CharField(max_length=64, unique=True)
     encrypted_value = models.TextField(blank=True, default="")
@@ -109,6 +112,7 @@ class ApiKey(models.Model):
     last_used_agent = models.CharField(max_length=LONGEST_AGENT, blank=True, default="")
 
     class Meta:
+        verbose_name = "API key"
         constraints = [models.CheckConstraint(condition=~Q(lineage=""), name="key_has_a_lineage")]
 
     if TYPE_CHECKING:

@@ -48,7 +48,7 @@ def key_output(shown: Shown) -> Wire:
 
 def listed_keys(keys: Iterable[ApiKey]) -> list[Wire]:
     """Keys without their values."""
-    return [{**_key(key), "lineage": key.lineage} for key in keys]
+    return [{**_key(key), "lineage": key.lineage, "replacedBy": key.replaced_by or None} for key in keys]
 
 
 def _key(key: ApiKey) -> Wire:

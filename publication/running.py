@@ -24,7 +24,7 @@ from conversations.content.blocks import Content, blob_shas
 from conversations.models import Message
 from conversations.turn import lifecycle
 from conversations.turn.types import ChatInput
-from publication.models import Publication, TurnRequest
+from publication.models import Publication, PublicationOwner, TurnRequest
 
 KIND = "published turn"
 BLOB_OWNER = "published turn"
@@ -64,7 +64,7 @@ def enqueue(turn: TurnRequest, *, is_new_conversation: bool) -> None:
 def run(job: Claimed) -> None:
     """The job.
 
-    1. A turn that is done, or whose API was withdrawn, is not run.
+    1. A turn that is done, or whose API was withdrawn, is not run. Where its owner was erased, nothing of it is left.
     2. It waits while the bot's owner is suspended.
     3. The model is asked. The answer, the ledger's rows and the end of this job are one transaction (`_finish`).
     4. A fault that may pass lets the job fail, so that it is tried again; after the last attempt, and at any other
@@ -77,7 +77,10 @@ def run(job: Claimed) -> None:
         return
     publication = Publication.objects.select_related("bot__owner").filter(pk=turn.publication_id).first()
     if publication is None:
-        _finish(job, turn, WITHDRAWN)
+        if PublicationOwner.objects.filter(pk=turn.publication_id).exists():
+            _finish(job, turn, WITHDRAWN)
+        else:
+            _remove(job, turn.publication_id)
         return
     if not publication.bot.owner.is_active:
         queue.postpone(job, OWNER_PAUSE)
@@ -184,6 +187,15 @@ def _finish(job: Claimed, turn: TurnRequest, reason: str) -> None:
     """The turn is over; an empty reason means that it has its answer."""
     with transaction.atomic():
         _mark_done(turn, reason)
+        job.finish()
+
+
+def _remove(job: Claimed, publication_id: str) -> None:
+    """Deletes what came to an API after its owner was erased: requests that had been let in before."""
+    with transaction.atomic():
+        turns = list(TurnRequest.objects.filter(publication_id=publication_id).values_list("pk", flat=True))
+        storing.forget(BLOB_OWNER, turns)
+        TurnRequest.objects.filter(pk__in=turns).delete()
         job.finish()
 
 

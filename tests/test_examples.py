@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "docs" / "examples"
 NODE = compute_driver_executable()[0]  # Playwright brings a Node of its own
 COMMANDS = {"stream.py": [sys.executable], "stream.mjs": [str(NODE)]}
+PUBLISHED = {"published.py": [sys.executable], "published.mjs": [str(NODE)]}
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +73,7 @@ class BreakingProxy:
 
 
 def test_every_example_is_run() -> None:
-    assert {path.name for path in EXAMPLES.iterdir()} == set(COMMANDS)
+    assert {path.name for path in EXAMPLES.iterdir()} == {*COMMANDS, *PUBLISHED}
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -137,9 +138,9 @@ def commands_of(text: str) -> list[tuple[str, str]]:
     return commands
 
 
-def test_the_commands_about_bots_answer_what_the_page_shows(server: LiveServer) -> None:
-    """They run in one shell, one after the other. `…` stands for anything."""
-    commands = commands_of((ROOT / "docs" / "BOTS.md").read_text())
+def run_commands(server: LiveServer, *pages: str) -> None:
+    """Runs the commands of some pages in one shell, one after the other, and compares. `…` stands for anything."""
+    commands = [command for page in pages for command in commands_of((ROOT / "docs" / page).read_text())]
     assert len(commands) > 20
     end = "-- end of output --"
     script = "\n".join(f"{command}\necho '{end}'" for command, _ in commands)
@@ -150,11 +151,81 @@ def test_the_commands_about_bots_answer_what_the_page_shows(server: LiveServer) 
         env=server.environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert done.stderr == ""
     for (command, shown), output in zip(commands, done.stdout.split(end), strict=False):
         pattern = ".*".join(map(re.escape, shown.split("…")))
-        assert re.fullmatch(pattern, output.strip(), re.DOTALL), (command, output)
+        assert re.fullmatch(pattern, output.strip().replace("\n", ""), re.DOTALL), (command, output)
     assert done.stdout.count(end) == len(commands)
+
+
+def test_the_commands_about_bots_answer_what_the_page_shows(server: LiveServer) -> None:
+    run_commands(server, "BOTS.md")
+
+
+# ---- Published APIs -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def worker(server: LiveServer) -> Iterator[None]:
+    command = [sys.executable, "manage.py", "run_worker"]
+    with subprocess.Popen(command, cwd=ROOT, env=server.environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert "Working" in process.stdout.readline()
+        yield
+        process.kill()
+
+
+@pytest.fixture(scope="module")
+def published(server: LiveServer, worker: None) -> dict[str, str]:
+    """The environment of a program that calls Dave's API, which admits two questions a month."""
+    dave = server.manage("issue_token", "dave", "--group", "CreatingBotAllowed", "--group", "PublishAllowed")
+    bot = {"id": "example", "title": "Example", "instruction": ""}
+    quota = {"limit": 2, "offset": 0, "period": "MONTH"}
+    api = {"quota": quota, "throttle": {"rateLimit": 1, "burstLimit": 1}, "allowedOrigins": []}
+    assert server.call("POST", "/bot", bot, token=dave)[0] == 200
+    assert server.call("PATCH", "/bot/example/visibility", {"targetSharedScope": "all"}, token=dave)[0] == 200
+    assert server.call("POST", "/bot/example/publication", api, token=dave)[0] == 200
+    return {"ENDPOINT": f"{server.url}/published/example/api", "DAVE": dave}
+
+
+def key_of(server: LiveServer, token: str) -> str:
+    made = server.call("POST", "/bot/example/publication/api-key", {"description": ""}, token=token)
+    return str(made[1]["value"])
+
+
+def ask_api(name: str, environment: dict[str, str], key: str, text: str) -> subprocess.CompletedProcess[str]:
+    command = [*PUBLISHED[name], str(EXAMPLES / name), text]
+    kept = {**os.environ, **environment, "API_KEY": key}
+    return subprocess.run(command, env=kept, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_program_asks_a_published_bot_and_waits(server: LiveServer, published: dict[str, str], name: str) -> None:
+    """The second question comes before the throttle has room for it, and the third has no quota left."""
+    key = key_of(server, published["DAVE"])
+    for text in ("Hello! 日本語 [[wait:0.5]]", "Again"):
+        done = ask_api(name, published, key, text)
+        assert (done.stdout.strip(), done.returncode) == (f"Echo: {text}", 0), done.stderr
+    done = ask_api(name, published, key, "Once more")
+    assert (done.stdout, done.returncode) == ("", 1)
+    assert "429" in done.stderr
+    assert "Limit Exceeded" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_program_says_what_a_published_bot_refuses(server: LiveServer, published: dict[str, str], name: str) -> None:
+    for key, text, words in (("nope", "hello", "403"), (key_of(server, published["DAVE"]), "[[validation]]", "409")):
+        done = ask_api(name, published, key, text)
+        assert words in done.stderr
+        assert done.returncode == 1
+        assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("worker")
+def test_the_commands_about_apis_and_keys_answer_what_the_pages_show(server: LiveServer) -> None:
+    run_commands(server, "PUBLISHING.md", "KEYS.md")

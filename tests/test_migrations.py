@@ -30,7 +30,13 @@ def test_a_database_of_the_first_server_is_migrated_whole(data: Path, database_u
         "added": {
             "conversations_conversation": ["external_id", "size"],
             "conversations_message": ["external_id"],
-            "conversations_modelcall": ["conversation_external_id", "message_external_id", "payer_id", "turn_id"],
+            "conversations_modelcall": [
+                "conversation_external_id",
+                "message_external_id",
+                "payer_id",
+                "turn_id",
+                "user_label",
+            ],
         },
         "copied": ["conversations_conversation"] if database_url.startswith("sqlite") else [],
         "remade": True,

@@ -43,6 +43,7 @@ NO_KEY = (403,) * 6
 
 KEY = "/bot/b1/publication/api-key/k1"
 API = "/published/b1/api"
+UPLOAD = "filename=a.txt"
 
 TABLE: dict[str, tuple[str, Any, tuple[int, ...]]] = {
     "GET health": ("/health", None, OPEN),
@@ -54,6 +55,8 @@ TABLE: dict[str, tuple[str, Any, tuple[int, ...]]] = {
     "chat": ("/chat", None, OPEN),
     # The signature in the address is the permission, whoever holds it: tests/blobs/test_links.py.
     "GET blobs/<str:sha256>": ("/blobs/0", None, (403,) * 6),
+    # So it is in an address to upload to: tests/blobs/test_uploads.py.
+    "PUT uploads": ("/uploads?token=0", None, (403,) * 6),
     "GET .well-known/jwks.json": ("/.well-known/jwks.json", None, OPEN),
     "POST conversation": ("/conversation", CONTINUE, (400, 404, 404, 403, 401, 401)),
     "GET conversations": ("/conversations", None, EVERYBODYS_OWN),
@@ -81,6 +84,10 @@ TABLE: dict[str, tuple[str, Any, tuple[int, ...]]] = {
     "GET bot": ("/bot", None, EVERYBODYS_OWN),
     "POST bot": ("/bot", bots.payload("b2"), (403, 403, 200, 403, 401, 401)),
     "GET bot/pinned": ("/bot/pinned", None, EVERYBODYS_OWN),
+    # Who finds what there: tests/store.
+    "GET store/search": ("/store/search?query=hello", None, EVERYBODYS_OWN),
+    "GET store/popular": ("/store/popular", None, EVERYBODYS_OWN),
+    "GET store/pickup": ("/store/pickup", None, EVERYBODYS_OWN),
     "GET bot/private/<str:bot_id>": ("/bot/private/b1", None, BOTS_OWN),
     "GET bot/summary/<str:bot_id>": ("/bot/summary/b1", None, BOTS_EDITORS),
     "PATCH bot/<str:bot_id>": ("/bot/b1", {"title": "New"}, BOTS_EDITORS),
@@ -89,6 +96,9 @@ TABLE: dict[str, tuple[str, Any, tuple[int, ...]]] = {
     "PATCH bot/<str:bot_id>/starred": ("/bot/b1/starred", {"starred": True}, BOTS_EDITORS),
     "DELETE bot/<str:bot_id>/recently-used": ("/bot/b1/recently-used", None, BOTS_EDITORS),
     "GET bot/<str:bot_id>/agent/available-tools": ("/bot/b1/agent/available-tools", None, EVERYBODYS_OWN),
+    "GET bot/<str:bot_id>/presigned-url": (f"/bot/b1/presigned-url?{UPLOAD}&contentType=", None, BOTS_EDITORS),
+    "DELETE bot/<str:bot_id>/uploaded-file": (f"/bot/b1/uploaded-file?{UPLOAD}", None, BOTS_EDITORS),
+    "DELETE bot/<str:bot_id>/files/<str:digest>": ("/bot/b1/files/0", None, (404, 403, 404, 403, 401, 401)),
     "GET bot/<str:bot_id>/versions": ("/bot/b1/versions", None, BOTS_EDITORS),
     "GET bot/<str:bot_id>/versions/<int:version>": ("/bot/b1/versions/1", None, BOTS_EDITORS),
     "POST bot/<str:bot_id>/versions/<int:version>/restore": ("/bot/b1/versions/1/restore", None, BOTS_EDITORS),

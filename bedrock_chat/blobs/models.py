@@ -2,6 +2,7 @@
 
 import secrets
 
+from django.conf import settings
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
@@ -53,3 +54,20 @@ class BlobReference(models.Model):
 
     def __str__(self) -> str:
         return f"{self.owner_kind} {self.owner_id}: {self.blob_id}"
+
+
+class UsedUploadLink(models.Model):
+    """An address that has taken its one upload. The row is kept until the address would have expired anyway.
+
+    How many a user has bounds what they upload a day.
+    """
+
+    id = models.CharField(primary_key=True, max_length=32)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    used_at = models.DateTimeField()
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return self.id

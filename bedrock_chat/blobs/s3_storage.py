@@ -1,9 +1,12 @@
 """Blobs in an S3 bucket, through boto3: the operations that `blobs` needs of a storage, and URLs that expire."""
 
 import functools
+import hashlib
 import re
 import threading
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,10 +17,13 @@ from django.core.files.storage import Storage, default_storage
 
 from bedrock_chat.bedrock import clients, interruption
 from bedrock_chat.bedrock.bounded_calls import CONNECT_SECONDS, PROBE_SECONDS, bounded, in_time
+from bedrock_chat.blobs.waiting_files import WaitingFile
 from bedrock_chat.resilience.dependencies import Dependency
 from bedrock_chat.wire.errors import ServiceUnavailable
 
 MISSING = frozenset({"404", "NoSuchKey", "NotFound"})
+REPLACED = frozenset({"412", "PreconditionFailed"})
+PIECE = 1024 * 1024
 AMAZONS_HOST = re.compile(r"s3[.-][a-z0-9-]+\.amazonaws\.com(\.cn)?")
 AT_ONCE = 64  # operations of this process; the others wait, so that a storage that hangs does not hold every thread
 QUEUE_SECONDS = 2.0
@@ -142,6 +148,60 @@ class S3Files(Storage):
         url: str = self._client.generate_presigned_url("get_object", Params=parameters, ExpiresIn=seconds)
         return url
 
+    # ---- Files that wait, under names that are used again ----------------------------------------------------------
+
+    def signed_upload(self, name: str, *, seconds: int, content_type: str) -> str:
+        """A URL that takes the object from whoever has it, for so many seconds, with this Content-Type if there is one.
+
+        S3 takes any size, and more than one upload: whoever keeps the object looks at its size first.
+        """
+        parameters = {**self._key(name), **({"ContentType": content_type} if content_type else {})}
+        url: str = self._client.generate_presigned_url("put_object", Params=parameters, ExpiresIn=seconds)
+        return url
+
+    def look(self, name: str) -> WaitingFile | None:
+        """The object as it is now, or None."""
+        headers = self._head(name)
+        return None if headers is None else WaitingFile(name, int(headers["ContentLength"]), headers["ETag"])
+
+    def look_all(self, prefix: str, names: Iterable[str]) -> dict[str, WaitingFile]:
+        """Those of these objects that there are. Their names begin with the prefix: one request finds a thousand."""
+        listed = {waiting.name: waiting for waiting, _ in self.waiting(prefix)}
+        return {name: listed[name] for name in names if name in listed}
+
+    def sha256(self, waiting: WaitingFile) -> str:
+        """Raises FileNotFoundError if it is gone, or was replaced."""
+        digest = hashlib.sha256()
+        with self._bounded():
+            try:
+                response = self._client.get_object(**self._key(waiting.name), IfMatch=waiting.tag)
+            except botocore.exceptions.ClientError as error:
+                raise _translated(error, waiting.name, MISSING | REPLACED) from None
+            for piece in response["Body"].iter_chunks(PIECE):
+                digest.update(piece)
+        return digest.hexdigest()
+
+    def copy(self, waiting: WaitingFile, name: str) -> None:
+        """Makes an object of the same bytes, inside S3. Raises FileNotFoundError if it is gone, or was replaced."""
+        source = self._key(waiting.name)
+        with self._bounded():
+            try:
+                self._client.copy_object(**self._key(name), CopySource=source, CopySourceIfMatch=waiting.tag)
+            except botocore.exceptions.ClientError as error:
+                raise _translated(error, waiting.name, MISSING | REPLACED) from None
+
+    def waiting(self, prefix: str) -> Iterator[tuple[WaitingFile, datetime]]:
+        """The objects whose names begin so, each with the time of its last upload; a request for every thousand."""
+        within = len(self._key("")["Key"])
+        page: dict[str, Any] = {"IsTruncated": True}
+        while page["IsTruncated"]:
+            after = {"ContinuationToken": page["NextContinuationToken"]} if "NextContinuationToken" in page else {}
+            with self._bounded():
+                page = self._client.list_objects_v2(Bucket=self._bucket, Prefix=self._key(prefix)["Key"], **after)
+            for listed in page.get("Contents", ()):
+                waiting = WaitingFile(listed["Key"][within:], listed["Size"], listed["ETag"])
+                yield waiting, listed["LastModified"]
+
 
 _places = threading.BoundedSemaphore(AT_ONCE)
 
@@ -153,6 +213,6 @@ def _probe() -> None:
 STORAGE = Dependency("The storage of files", _probe)
 
 
-def _translated(error: botocore.exceptions.ClientError, name: str) -> Exception:
+def _translated(error: botocore.exceptions.ClientError, name: str, codes: frozenset[str] = MISSING) -> Exception:
     """FileNotFoundError if S3 says that the object does not exist, else the error itself."""
-    return FileNotFoundError(name) if error.response.get("Error", {}).get("Code") in MISSING else error
+    return FileNotFoundError(name) if error.response.get("Error", {}).get("Code") in codes else error

@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from django.core.files.base import ContentFile, File
 from django.core.files.storage import default_storage
@@ -19,6 +20,8 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, Sum
 
 from bedrock_chat.blobs.models import Blob, BlobReference
+from bedrock_chat.blobs.waiting_files import WaitingFile
+from bedrock_chat.database.connections import release_connection
 from bedrock_chat.wire.errors import NotFound
 
 AT_A_TIME = 10_000  # a statement on SQLite surely takes so many parameters
@@ -40,14 +43,40 @@ def store(bodies: Mapping[str, bytes]) -> None:
     """
     if not bodies:
         return
-    # Sorted: two uploads of the same files in different orders would wait for each other's rows.
-    rows = [Blob(sha256=sha256, size=len(bodies[sha256])) for sha256 in sorted(bodies)]
-    with transaction.atomic():
-        Blob.objects.bulk_create(rows, update_conflicts=True, update_fields=["stored_at"], unique_fields=["sha256"])
-        names = locate(bodies)  # a row that existed has kept its generation
-    for sha256, name in names.items():
+    for sha256, name in _begin({sha256: len(body) for sha256, body in bodies.items()}).items():
         if not default_storage.exists(name):
             default_storage.save(name, ContentFile(bodies[sha256]))
+
+
+def store_waiting(files: Iterable[WaitingFile]) -> dict[WaitingFile, str]:
+    """Makes blobs of files that wait, which stay there. Returns the SHA-256 of each. Call it outside any transaction.
+
+    A file that is gone, or was replaced meanwhile, is left out.
+    """
+    storage: Any = default_storage
+    shas: dict[WaitingFile, str] = {}
+    let_go_of_database()
+    for file in files:
+        with suppress(FileNotFoundError):
+            shas[file] = storage.sha256(file)
+    names = _begin({sha256: file.size for file, sha256 in shas.items()}) if shas else {}
+    let_go_of_database()
+    stored: dict[WaitingFile, str] = {}
+    for file, sha256 in shas.items():
+        with suppress(FileNotFoundError):
+            if not storage.exists(names[sha256]):
+                storage.copy(file, names[sha256])
+            stored[file] = sha256
+    return stored
+
+
+def _begin(sizes: Mapping[str, int]) -> dict[str, str]:
+    """Makes the rows of blobs (SHA-256 → bytes) whose files are about to be written. Returns the files' names."""
+    # Sorted: two uploads of the same files in different orders would wait for each other's rows.
+    rows = [Blob(sha256=sha256, size=sizes[sha256]) for sha256 in sorted(sizes)]
+    with transaction.atomic():
+        Blob.objects.bulk_create(rows, update_conflicts=True, update_fields=["stored_at"], unique_fields=["sha256"])
+        return locate(sizes)  # a row that existed has kept its generation
 
 
 def locate(shas: Iterable[str]) -> dict[str, str]:
@@ -69,6 +98,12 @@ def refer(owner_kind: str, owner_id: int, shas: Iterable[str]) -> None:
     rows = [BlobReference(blob_id=sha256, owner_kind=owner_kind, owner_id=owner_id) for sha256 in shas]
     if rows:
         BlobReference.objects.bulk_create(rows, ignore_conflicts=True)
+
+
+def refer_each(owner_kind: str, owners: Mapping[int, str]) -> None:
+    """As `refer`, for many owners of one blob each."""
+    rows = [BlobReference(blob_id=sha256, owner_kind=owner_kind, owner_id=pk) for pk, sha256 in owners.items()]
+    BlobReference.objects.bulk_create(rows)
 
 
 def forget(owner_kind: str, owner_ids: Iterable[int]) -> None:
@@ -125,6 +160,12 @@ def open_owned(sha256: str) -> File:
             opened: File = default_storage.open(name_of(sha256, generation))
             return opened
     raise NotFound("This file is not there any more.")
+
+
+def let_go_of_database() -> None:
+    """Before storage is asked: one on another machine may be slow, and no connection is held meanwhile."""
+    if storage_folder() is None:
+        release_connection()
 
 
 def ask_storage() -> None:

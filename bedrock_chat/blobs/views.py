@@ -1,13 +1,17 @@
-"""Serves files whose address is the permission to read them."""
+"""Serves files, and takes them, where the address is the permission to do so."""
 
+from typing import IO, cast
+
+from django.core.files.base import File
 from django.http import FileResponse
 from django.http.response import HttpResponseBase
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
+from rest_framework.response import Response
 
-from bedrock_chat.blobs import links, storing
-from bedrock_chat.wire.openapi import errors
+from bedrock_chat.blobs import links, storing, upload_links
+from bedrock_chat.wire.openapi import VOID, errors
 from bedrock_chat.wire.views import WireViewSet
 
 
@@ -37,3 +41,30 @@ class BlobViewSet(WireViewSet):
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers["Cache-Control"] = f"private, max-age={link.seconds_left}, immutable"
         return response
+
+
+class UploadViewSet(WireViewSet):
+    authentication_classes = ()  # the address is the permission
+    permission_classes = ()
+
+    @extend_schema(
+        operation_id="put_upload",
+        summary="Upload a file to the address that was given out for it",
+        description="The addresses are those of `GET /bot/{bot_id}/presigned-url`; they are signed, take one upload "
+        "and hold for an hour. The body is the file itself. With `BLOB_BUCKET` the addresses are S3's instead.",
+        tags=["bot"],
+        auth=[],
+        parameters=[OpenApiParameter("token", str, required=True)],
+        request={"*/*": OpenApiTypes.BINARY},
+        responses={200: VOID, **errors(400, 403, 404, 409, 413, 429, 503)},
+    )
+    def update(self, request: Request) -> Response:
+        meta = request.META
+        streamed = meta["wsgi.input"]
+        upload_links.take(
+            request.query_params.get("token", ""),
+            meta.get("CONTENT_TYPE", ""),
+            streamed if hasattr(streamed, "temporary_file_path") else File(cast(IO[bytes], request._request)),
+            int(meta.get("CONTENT_LENGTH") or 0),
+        )
+        return Response(None)

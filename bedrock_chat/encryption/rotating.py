@@ -1,4 +1,5 @@
-"""Puts all stored secrets under the first key, so that the other keys can go. `manage.py rotate_encryption` does it.
+"""Puts all stored secrets under the first key, so that the other keys can go. `manage.py rotate_encryption_key`
+does it.
 
 Each app registers the columns of its secrets in `apps.ready`, so the kernel need not know the app.
 """

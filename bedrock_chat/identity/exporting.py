@@ -4,11 +4,13 @@
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from bedrock_chat.identity.models import User
 from bedrock_chat.wire.errors import NotFound
+from bedrock_chat.wire.renderers import dumps
 
 Export = Callable[[str, Path], Iterator[str]]
 """Takes a user's id and a folder, writes the user's files there, and yields a sentence now and then."""
@@ -45,3 +47,13 @@ def export(user_id: str, folder: Path, *, on_begin: Callable[[], None] | None = 
     (folder / "user.json").write_text(json.dumps(facts, ensure_ascii=False, indent=1), encoding="utf-8")
     for write in _exports.values():
         yield from write(user_id, folder)
+
+
+def write_lines(path: Path, entries: Iterable[Mapping[str, Any]]) -> int:
+    """Writes a line for each entry, in the JSON of the API. Returns how many."""
+    written = 0
+    with path.open("wb") as lines:
+        for entry in entries:
+            lines.write(dumps(entry) + b"\n")
+            written += 1
+    return written

@@ -32,7 +32,9 @@ class ModelCall(models.Model):
     payer_id = models.CharField(max_length=128, null=True, blank=True)
     publication_id = models.CharField(max_length=ID_LENGTH, null=True, blank=True)
     key_id = models.CharField(max_length=64, null=True, blank=True)
-    user_label = models.CharField(max_length=128, blank=True, default="", help_text="Whom an integrator asked for.")
+    user_label = models.CharField(
+        max_length=128, blank=True, default="", db_default="", help_text="Whom an integrator asked for."
+    )
     bot_id = models.CharField(max_length=ID_LENGTH, null=True, blank=True)
     conversation_external_id = models.CharField(max_length=ID_LENGTH)
     message_external_id = models.CharField(max_length=ID_LENGTH, blank=True, default="", help_text="The question's.")

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from django.db.models import QuerySet
 from django.forms.models import model_to_dict
 
 from bedrock_chat.identity.caller import Actor
@@ -17,13 +18,19 @@ IDS = {"conversation_external_id": "conversation_id", "message_external_id": "me
 
 def export(user_id: str, folder: Path) -> Iterator[str]:
     """Writes `calls.jsonl`: what their questions cost, one line for each call to a model."""
+    written = write(ModelCall.objects.filter(user_id=user_id), folder / "calls.jsonl")
+    yield f"{written} calls to models"
+
+
+def write(calls: QuerySet[ModelCall], path: Path) -> int:
+    """Writes a line for each call. Returns how many."""
     written = 0
-    with (folder / "calls.jsonl").open("w", encoding="utf-8") as lines:
-        for call in ModelCall.objects.filter(user_id=user_id).order_by("pk").iterator(chunk_size=CHUNK):
+    with path.open("w", encoding="utf-8") as lines:
+        for call in calls.order_by("pk").iterator(chunk_size=CHUNK):
             columns = {IDS.get(name, name): value for name, value in model_to_dict(call, exclude=["id"]).items()}
             lines.write(json.dumps(columns, default=str, ensure_ascii=False) + "\n")
             written += 1
-    yield f"{written} calls to models"
+    return written
 
 
 def prepare_erasing(user_id: str, *, actor: Actor) -> Iterator[str]:
@@ -32,7 +39,12 @@ def prepare_erasing(user_id: str, *, actor: Actor) -> Iterator[str]:
 
 
 def finish_erasing(user_id: str, *, actor: Actor) -> Iterator[str]:
-    """Puts an id that names nobody in place of the user's. The rows stay, so the sums stay right."""
+    """Puts an id that names nobody in place of the user's. The rows stay, so the sums stay right.
+
+    For published calls the user paid; whom an integrator asked for is forgotten with them.
+    """
     nameless = erased_id()
     kept = ModelCall.objects.filter(user_id=user_id).update(user_id=nameless, payer_id=nameless)
+    published = ModelCall.objects.filter(publication_id__isnull=False, payer_id=user_id)
+    kept += published.update(payer_id=nameless, user_label="")
     yield f"{kept} calls stay in the ledger, under {nameless}."

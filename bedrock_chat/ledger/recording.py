@@ -119,15 +119,16 @@ def insert(batch: Batch, calls: Sequence[ModelCall]) -> None:
 def insert_late(calls: Sequence[ModelCall]) -> None:
     """Inserts the rows of calls in a transaction of their own: the money was spent, whatever became of the answer.
 
-    Their user may have been erased meanwhile. The rows then name nobody. A transaction that seemed to fail may have
+    Whoever pays may have been erased meanwhile. The rows then name nobody. A transaction that seemed to fail may have
     been committed, if the connection broke at its very end. The rows that it wrote are not written twice.
     """
     with transaction.atomic():
         calls = [call for call in calls if not _is_stored(call)]
         for call in calls:
-            user = User.objects.select_for_update().filter(pk=call.user_id).values_list("pk")
-            if call.user_id is not None and not list(user):
-                call.user_id = call.payer_id = erased_id()
+            payer = User.objects.select_for_update().filter(pk=call.payer_id).values_list("pk")
+            if call.payer_id is not None and not list(payer):
+                call.payer_id, call.user_label = erased_id(), ""
+                call.user_id = None if call.user_id is None else call.payer_id
         with Batch() as batch:
             insert(batch, calls)
 

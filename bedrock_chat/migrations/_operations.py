@@ -12,6 +12,15 @@ def rename_column(table: str, old: str, new: str) -> migrations.RunSQL:
     return migrations.RunSQL(statement.format(table, old, new), statement.format(table, new, old))
 
 
+def add_text(table: str, column: str, length: int) -> migrations.RunSQL:
+    """Adds a column that is empty in all rows, whose field has `db_default=''`. Copies nothing.
+
+    Django's AddField of a column that is not NULL remakes a table of SQLite.
+    """
+    add = f'ALTER TABLE "{table}" ADD COLUMN "{column}" varchar({length}) DEFAULT \'\' NOT NULL'
+    return migrations.RunSQL(add, f'ALTER TABLE "{table}" DROP COLUMN "{column}"')
+
+
 def drop_indexes(table: str, *columns: str) -> migrations.RunPython:
     """Drops the indexes of these columns, each of one column alone. Copies nothing.
 

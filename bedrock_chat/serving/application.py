@@ -6,6 +6,7 @@ Bodies are read on the event loop, so that an upload that stalls costs a socket 
 import asyncio
 from collections.abc import Callable, Mapping
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -18,7 +19,7 @@ from bedrock_chat.process import heartbeat
 from bedrock_chat.process.thread_pool import ThreadPool, shared
 from bedrock_chat.serving import request_body
 from bedrock_chat.serving.bridge import Bridge, Environ, raw_error
-from bedrock_chat.serving.callers import caller_of
+from bedrock_chat.serving.callers import caller_of, uploader_of
 from bedrock_chat.serving.environ import wsgi_environ
 from bedrock_chat.serving.http_connection import BEGIN
 from bedrock_chat.serving.outflow import OUTFLOW
@@ -80,6 +81,7 @@ class Application:
            for a while.
         """
         environ = wsgi_environ(scope)
+        uploads: Mapping[str, str] = getattr(settings, "UPLOADS", {})
         begin: Callable[[], None] = scope["extensions"].get(BEGIN, bool)
 
         async def judge(environ: Environ) -> str:
@@ -87,11 +89,19 @@ class Application:
             begin()
             return caller
 
+        async def admit(environ: Environ) -> tuple[str, Path]:
+            admitted = await self.threads.run(lambda: uploader_of(environ, uploads[environ["PATH_INFO"]]))
+            begin()
+            return admitted
+
         bridge = self._reserved.get(scope["path"], self.bridge)
         refused: request_body.BodyRefused | None = None
         try:
             try:
-                body, length = await request_body.read(environ, receive, judge)
+                if environ["REQUEST_METHOD"] == "PUT" and environ["PATH_INFO"] in uploads:
+                    body, length = await request_body.read_upload(environ, receive, admit)
+                else:
+                    body, length = await request_body.read(environ, receive, judge)
             except request_body.BodyRefused as refusal:
                 refused = refusal
                 environ[REFUSAL] = refusal.error

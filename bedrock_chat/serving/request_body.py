@@ -10,10 +10,13 @@ import tempfile
 from collections.abc import Awaitable, Callable
 from functools import cache
 from io import BytesIO
-from typing import IO, Any
+from pathlib import Path
+from typing import IO, Any, cast
 
 from django.conf import settings
+from django.core.files.base import File
 
+from bedrock_chat.blobs.local_storage import unfinished_file
 from bedrock_chat.process.budget import Budget
 from bedrock_chat.serving.bridge import Environ
 from bedrock_chat.serving.outflow import FLOOR_BYTES, FLOOR_SECONDS, Floor
@@ -31,6 +34,8 @@ RETRY_SECONDS = 5
 
 Judge = Callable[[Environ], Awaitable[str]]
 """Names the caller of a request by its head. Raises ApiError for one that nobody knows."""
+Admit = Callable[[Environ], Awaitable[tuple[str, Path]]]
+"""Names the caller of an upload by its head, and the folder for its file. Raises ApiError, and OSError."""
 
 
 class BodyRefused(Exception):
@@ -52,14 +57,12 @@ def uploads() -> Budget:
     return Budget(total, max(total // 4, settings.MAX_BODY_MB * MEGABYTE))
 
 
-class Body(tempfile.SpooledTemporaryFile[bytes]):
+class Counted:
     """A body as far as it has come. It is counted for its caller, once there is one, until it is closed."""
 
-    def __init__(self, caller: str | None = None) -> None:
-        super().__init__(max_size=SPOOL_BYTES)
-        self.length = 0
-        self.caller = caller
-        self._counted = 0
+    length = 0
+    caller: str | None = None
+    _counted = 0
 
     def add(self, piece: bytes) -> None:
         """Raises ServiceUnavailable where the caller or the process holds too much, or where the disk is full."""
@@ -71,6 +74,9 @@ class Body(tempfile.SpooledTemporaryFile[bytes]):
         except OSError as error:
             raise errors.as_api_error(error) from None
 
+    def write(self, piece: bytes) -> int:
+        raise NotImplementedError
+
     def count(self, length: int) -> None:
         """Count up to `length` bytes for the caller. Raises ServiceUnavailable."""
         assert self.caller is not None
@@ -80,13 +86,42 @@ class Body(tempfile.SpooledTemporaryFile[bytes]):
             raise errors.ServiceUnavailable("Too much is being uploaded at once; try again.", retry_after=RETRY_SECONDS)
         self._counted = length
 
+    def give_back(self) -> None:
+        if self.caller is not None and self._counted:
+            uploads().give_back(self.caller, self._counted)
+            self._counted = 0
+
+
+class Body(tempfile.SpooledTemporaryFile[bytes], Counted):
+    """A body that waits for its view: in memory, and in a temporary file where it is large."""
+
+    def __init__(self, caller: str | None = None) -> None:
+        super().__init__(max_size=SPOOL_BYTES)
+        self.caller = caller
+
     def close(self) -> None:
         # On a full disk the file cannot write out its last bytes, which nobody reads any more.
         with contextlib.suppress(OSError):
             super().close()
-        if self.caller is not None and self._counted:
-            uploads().give_back(self.caller, self._counted)
-            self._counted = 0
+        self.give_back()
+
+
+class FileBody(File, Counted):
+    """A body that is a file in its storage's folder from the first byte on. Whoever keeps it renames that file."""
+
+    def __init__(self, folder: Path, caller: str) -> None:
+        super().__init__(unfinished_file(folder))
+        self.caller = caller
+
+    def temporary_file_path(self) -> str:
+        """As of Django's own uploads that are files."""
+        return str(self.name)
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            super().close()
+        Path(self.temporary_file_path()).unlink(missing_ok=True)
+        self.give_back()
 
 
 async def read(environ: Environ, receive: Receive, judge: Judge) -> tuple[IO[bytes], int]:
@@ -95,14 +130,43 @@ async def read(environ: Environ, receive: Receive, judge: Judge) -> tuple[IO[byt
     Raises BodyRefused: over MAX_BODY_MB; after BODY_TIMEOUT seconds of silence; below the floor of bytes per second;
     where the judge refuses; where too much is held. Raises ClientGone when the client left.
     """
-    declared = environ.get("CONTENT_LENGTH")
-    if declared is None and "HTTP_TRANSFER_ENCODING" not in environ:
+    length = declared_length(environ)
+    if length is None:
         return BytesIO(), 0
-    length = 0 if declared is None else int(declared)
-    _refuse_too_large(length)
-    body = Body()
+    _refuse_too_large(length, settings.MAX_BODY_MB)
+    return await _whole(Body(), length, settings.MAX_BODY_MB, environ, receive, judge)
+
+
+async def read_upload(environ: Environ, receive: Receive, admit: Admit) -> tuple[IO[bytes], int]:
+    """A file that is uploaded to an address of its own, and its length in bytes. It never is in memory as a whole.
+
+    Raises BodyRefused where `admit` refuses, before anything is read; over UPLOAD_MB; else as `read` does. Raises
+    ClientGone.
+    """
     try:
-        await _read_into(body, length, environ, receive, judge)
+        caller, folder = await admit(environ)
+        body = FileBody(folder, caller)
+    except Exception as error:  # noqa: BLE001  a full disk, or no database: the client is told
+        raise BodyRefused(errors.recorded(error)) from None
+    return await _whole(body, declared_length(environ) or 0, settings.UPLOAD_MB, environ, receive)
+
+
+def declared_length(environ: Environ) -> int | None:
+    """What the head says of the body's length: 0 where it comes in chunks, None where there is no body."""
+    declared = environ.get("CONTENT_LENGTH")
+    if declared is None:
+        return 0 if "HTTP_TRANSFER_ENCODING" in environ else None
+    return int(declared)
+
+
+async def _whole(
+    body: Body | FileBody, length: int, limit: int, environ: Environ, receive: Receive, judge: Judge | None = None
+) -> tuple[IO[bytes], int]:
+    """Reads a body to its end, or closes it. Raises BodyRefused and ClientGone."""
+    try:
+        if body.caller is not None:
+            body.count(length)
+        await _read_into(body, length, limit, environ, receive, judge)
         body.seek(0)  # writes out what is buffered
     except (BodyRefused, ClientGone):
         body.close()
@@ -113,11 +177,13 @@ async def read(environ: Environ, receive: Receive, judge: Judge) -> tuple[IO[byt
     except BaseException:
         body.close()
         raise
-    return body, body.length
+    return cast(IO[bytes], body), body.length
 
 
-async def _read_into(body: Body, declared: int, environ: Environ, receive: Receive, judge: Judge) -> None:
-    """Reads to the body's end. `declared` is its length, 0 where it comes in chunks.
+async def _read_into(
+    body: Body | FileBody, declared: int, limit: int, environ: Environ, receive: Receive, judge: Judge | None
+) -> None:
+    """Reads to the body's end. `declared` is its length, 0 where it comes in chunks; `limit` is in MB.
 
     1. A body that is declared to be larger than SMALL needs a caller before it is read.
     2. Any other needs one as soon as it has become larger, or has taken longer than HEAD_TIMEOUT.
@@ -129,7 +195,7 @@ async def _read_into(body: Body, declared: int, environ: Environ, receive: Recei
     floor.is_below(loop.time(), 0)
     while True:
         is_small = max(declared, body.length) <= SMALL and loop.time() < small_until
-        if body.caller is None and not is_small:
+        if body.caller is None and judge is not None and not is_small:
             body.caller = await judge(environ)
             body.count(declared)
             silent_until = loop.time() + settings.BODY_TIMEOUT
@@ -145,7 +211,7 @@ async def _read_into(body: Body, declared: int, environ: Environ, receive: Recei
         if message["type"] == "http.disconnect":
             raise ClientGone
         piece = message.get("body", b"")
-        _refuse_too_large(body.length + len(piece))
+        _refuse_too_large(body.length + len(piece), limit)
         body.add(piece)
         if not message.get("more_body", False):
             return
@@ -155,9 +221,9 @@ async def _read_into(body: Body, declared: int, environ: Environ, receive: Recei
             raise BodyRefused(errors.RequestTimeout(sentence), is_coming=False)
 
 
-def _refuse_too_large(length: int) -> None:
-    if length > settings.MAX_BODY_MB * MEGABYTE:
-        raise BodyRefused(errors.PayloadTooLarge(f"The request body is larger than {settings.MAX_BODY_MB} MB."))
+def _refuse_too_large(length: int, limit: int) -> None:
+    if length > limit * MEGABYTE:
+        raise BodyRefused(errors.PayloadTooLarge(f"The request body is larger than {limit} MB."))
 
 
 def lingering(receive: Receive, send: Send) -> Send:

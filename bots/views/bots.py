@@ -12,7 +12,7 @@ from bedrock_chat.serving import answers
 from bedrock_chat.wire.errors import BadRequest
 from bedrock_chat.wire.openapi import VOID, errors, links
 from bedrock_chat.wire.views import WireViewSet
-from bots import access, aliases, editing, listing, rendering, sharing
+from bots import access, aliases, editing, guarding, listing, rendering, sharing
 from bots.models import Scope
 from bots.serializers.bots import (
     PUSHED,
@@ -67,7 +67,7 @@ SHARED_WITH_SOME = OpenApiExample(
 )
 
 
-def _validated(serializer_class: type[serializers.Serializer[Any]], data: Any) -> Any:
+def validated(serializer_class: type[serializers.Serializer[Any]], data: Any) -> Any:
     """The validated fields. Raises DRF's ValidationError."""
     serializer = serializer_class(data=data)
     serializer.is_valid(raise_exception=True)
@@ -89,8 +89,8 @@ class BotListViewSet(WireViewSet):
     )
     def list(self, request: Request) -> Response:
         actor = caller_of(request)
-        entries = listing.chosen(actor=actor, **_validated(ListQuerySerializer, request.query_params))
-        return answers.make(actor.account, listing.size_of(entries), lambda: Response(rendering.metas(entries)))
+        found = listing.chosen(actor=actor, **validated(ListQuerySerializer, request.query_params))
+        return answers.make(actor.account, found.size, lambda: Response(rendering.metas(found.read())))
 
     @extend_schema(
         operation_id="post_bot",
@@ -110,7 +110,7 @@ class BotListViewSet(WireViewSet):
         responses={200: BotSerializer, **errors(400, 404, 409, 413, 415, 503)},
     )
     def create(self, request: Request) -> Response:
-        sent = _validated(BotInputSerializer, request.data)
+        sent = validated(BotInputSerializer, request.data)
         bot = editing.create(sent.pop("id"), sent, actor=caller_of(request))
         return Response(rendering.bot_output(bot, sharing.People(), None))
 
@@ -121,7 +121,9 @@ class BotListViewSet(WireViewSet):
         responses={200: BotMetaSerializer(many=True), **errors()},
     )
     def list_pinned(self, request: Request) -> Response:
-        return Response(rendering.metas(listing.pinned(caller_of(request))))
+        actor = caller_of(request)
+        found = listing.pinned_for(actor)
+        return answers.make(actor.account, found.size, lambda: Response(rendering.metas(found.read())))
 
 
 class BotViewSet(WireViewSet):
@@ -136,7 +138,11 @@ class BotViewSet(WireViewSet):
     def retrieve(self, request: Request, bot_id: str) -> Response:
         actor = caller_of(request)
         bot = access.get_owned(actor, bot_id)
-        return Response(rendering.bot_output(bot, sharing.people_of(bot), listing.last_use(actor, bot)))
+        people, last_use, guardrails = sharing.people_of(bot), listing.last_use(actor, bot), guarding.shown(bot)
+        size = rendering.size_of(bot)
+        return answers.make(
+            actor.account, size, lambda: Response(rendering.bot_output(bot, people, last_use, guardrails=guardrails))
+        )
 
     @extend_schema(
         operation_id="patch_bot",
@@ -148,11 +154,11 @@ class BotViewSet(WireViewSet):
         responses={200: BotModifyOutputSerializer, **errors(400, 404, 409, 413, 415, 503)},
     )
     def update(self, request: Request, bot_id: str) -> Response:
-        sent = _validated(BotModifyInputSerializer, request.data)
+        sent = validated(BotModifyInputSerializer, request.data)
         base_version = sent.pop("base_version", None)
         bot = editing.modify(bot_id, sent, base_version=base_version, actor=caller_of(request))
         nulls = [name for name, value in sent.items() if value is None]
-        return Response(rendering.modify_output(bot, nulls=nulls))
+        return Response(rendering.modify_output(bot, guardrails=guarding.shown(bot), nulls=nulls))
 
     @extend_schema(
         operation_id="delete_bot",
@@ -178,7 +184,7 @@ class BotViewSet(WireViewSet):
         scope = request.data.get("target_shared_scope") if isinstance(request.data, dict) else None
         if not isinstance(scope, str) or scope not in VISIBILITIES:
             raise BadRequest(f"targetSharedScope: expected one of {', '.join(VISIBILITIES)}.")
-        sent = _validated(VISIBILITIES[scope], request.data)
+        sent = validated(VISIBILITIES[scope], request.data)
         users, groups = sent.get("target_allowed_user_ids", ()), sent.get("target_allowed_group_ids", ())
         sharing.share(bot_id, Scope(scope), users, groups, actor=caller_of(request))
         return Response(None)
@@ -206,7 +212,7 @@ class UsableBotViewSet(WireViewSet):
         responses={200: VOID, **errors(400, 404, 413, 415)},
     )
     def star(self, request: Request, bot_id: str) -> Response:
-        starred = _validated(StarredInputSerializer, request.data)["starred"]
+        starred = validated(StarredInputSerializer, request.data)["starred"]
         aliases.set_star(bot_id, starred=starred, actor=caller_of(request))
         return Response(None)
 
@@ -245,19 +251,22 @@ class AdminBotViewSet(WireViewSet):
     def retrieve(self, request: Request, bot_id: str) -> Response:
         actor = caller_of(request)
         bot = access.get_as_admin(actor, bot_id)
-        return Response(rendering.admin_output(bot, sharing.people_of(bot), listing.last_use(actor, bot)))
+        people, last_use = sharing.people_of(bot), listing.last_use(actor, bot)
+        size = rendering.size_of(bot)
+        return answers.make(actor.account, size, lambda: Response(rendering.admin_output(bot, people, last_use)))
 
     @extend_schema(
         operation_id="patch_bot_pushed",
         summary="Pin a bot for everybody, or unpin it",
+        description="For Admin. Only a bot of the scope `all` is pinned; `order` is its place among the pinned ones.",
         tags=ADMIN_TAG,
         request=PUSHED,
         responses={200: VOID, **errors(400, 404, 413, 415)},
     )
     def push(self, request: Request, bot_id: str) -> Response:
         actor = caller_of(request)
-        if _validated(UnpinInputSerializer, request.data)["to_pinned"]:
-            sharing.pin(bot_id, _validated(PinInputSerializer, request.data)["order"], actor=actor)
+        if validated(UnpinInputSerializer, request.data)["to_pinned"]:
+            sharing.pin(bot_id, validated(PinInputSerializer, request.data)["order"], actor=actor)
         else:
             sharing.unpin(bot_id, actor=actor)
         return Response(None)

@@ -63,6 +63,8 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', bedrock_chat.database.fields.CodePointCharField(max_length=10, primary_key=True, serialize=False)),
                 ('lineage', bedrock_chat.database.fields.CodePointCharField(db_index=True, max_length=10)),
+                ('begun_at', models.DateTimeField()),
+                ('replaced_by', models.CharField(blank=True, default='', max_length=10)),
                 ('description', models.CharField(blank=True, default='', max_length=1024)),
                 ('digest', models.CharField(max_length=64, unique=True)),
                 ('encrypted_value', models.TextField(blank=True, default='')),
@@ -74,6 +76,9 @@ class Migration(migrations.Migration):
                 ('last_used_agent', models.CharField(blank=True, default='', max_length=256)),
                 ('publication', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='keys', to='publication.publication')),
             ],
+            options={
+                'verbose_name': 'API key',
+            },
         ),
         migrations.CreateModel(
             name='TurnRequest',

@@ -199,6 +199,7 @@ class KeySerializer(serializers.Serializer[Any]):
 class ListedKeySerializer(KeySerializer):
     value = None  # type: ignore[assignment]  # a list shows no values
     lineage = serializers.CharField(help_text="The first key of the rotations that led to this one.")
+    replaced_by = serializers.CharField(allow_null=True, help_text="The key that a rotation made in its place.")
 
 
 class PublishedBotSerializer(serializers.Serializer[Any]):

@@ -183,7 +183,7 @@ class KeyViewSet(WireViewSet):
         description="The new one works at once, the old one until the overlap ends. Both draw on the same quota.",
         tags=TAG,
         request=RotationSerializer,
-        responses={200: KeySerializer, **errors(400, 404, 413, 415, 503)},
+        responses={200: KeySerializer, **errors(400, 404, 409, 413, 415, 503)},
     )
     def rotate(self, request: Request, bot_id: str, api_key_id: str) -> Response:
         overlap = timedelta(hours=_validated(RotationSerializer, request.data)["overlap_hours"])

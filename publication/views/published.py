@@ -67,7 +67,7 @@ class PublishedViewSet(WireViewSet):
         super().initial(request, *args, **kwargs)
         found = authentication.find(request._request)
         if request.method == "POST" or (settings.POLLS_COUNT and self.action != "health"):
-            wanted = limits.of_requests(found.publication, found.key.lineage, found.key.created_at)
+            wanted = limits.of_requests(found.publication, found.key.lineage, found.key.begun_at)
         elif self.action == "health":
             self._note_use(request, found)
             return

@@ -17,7 +17,8 @@ from bedrock_chat.identity import local
 from bedrock_chat.identity.caller import CREATING_BOT_ALLOWED, Caller
 from bedrock_chat.identity.models import User
 from bots import editing, sharing
-from bots.models import Bot, BotAlias, BotGrant, Scope
+from bots.models import Bot, BotAlias, BotFile, BotGrant, Scope
+from tests.bots import upload
 from tests.bots.bot import payload
 from tests.people import auth
 from tests.test_permissions import routes
@@ -64,6 +65,9 @@ TABLE: dict[str, tuple[Any, frozenset[str] | str]] = {
     "PATCH bot/<str:bot_id>/starred": ({"starred": True}, USERS),
     "DELETE bot/<str:bot_id>/recently-used": (None, USERS),
     "GET bot/<str:bot_id>/agent/available-tools": (None, EVERYBODY),
+    "GET bot/<str:bot_id>/presigned-url": (None, EDITORS),
+    "DELETE bot/<str:bot_id>/uploaded-file": (None, EDITORS),
+    "DELETE bot/<str:bot_id>/files/<str:digest>": (None, EDITORS),
     "GET bot/<str:bot_id>/versions": (None, EDITORS),
     "GET bot/<str:bot_id>/versions/<int:version>": (None, EDITORS),
     "POST bot/<str:bot_id>/versions/<int:version>/restore": (None, EDITORS),
@@ -72,8 +76,18 @@ TABLE: dict[str, tuple[Any, frozenset[str] | str]] = {
 }
 """Route → a body, and who is let in. All others are refused with 403."""
 
-OF_NO_BOT = {"GET bot", "POST bot", "GET bot/pinned", "GET bot/<str:bot_id>/agent/available-tools"}
-"""Routes that name no bot, or do not look at it."""
+OF_NO_BOT = {
+    "GET bot",
+    "POST bot",
+    "GET bot/pinned",
+    "GET bot/<str:bot_id>/agent/available-tools",
+    "GET bot/<str:bot_id>/presigned-url",
+    "DELETE bot/<str:bot_id>/uploaded-file",
+}
+"""Routes that name no bot, do not look at it, or are asked before there is one."""
+
+FILE = b"What Alice knows."
+QUERY = "?filename=a.txt&contentType=text/plain"
 
 CLIENT = Client()
 """Used by all tests here: each client loads the middleware, which takes ten times as long as a request."""
@@ -81,7 +95,8 @@ CLIENT = Client()
 
 def address(route: str, bot_id: str) -> str:
     path = route.split(" ", maxsplit=1)[1].replace("<str:bot_id>", bot_id).replace("<int:version>", "1")
-    return f"/{path}"
+    path = path.replace("<str:digest>", upload.digest(FILE))
+    return f"/{path}{QUERY if path.endswith(('presigned-url', 'uploaded-file')) else ''}"
 
 
 def status_of(route: str, bot_id: str, headers: dict[str, str]) -> int:
@@ -100,15 +115,17 @@ def undone() -> Iterator[None]:
 
 def rows() -> tuple[Any, ...]:
     """All that a refused request could have changed."""
-    return tuple(list(model.objects.order_by("pk").values()) for model in (Bot, BotAlias, BotGrant))
+    return tuple(list(model.objects.order_by("pk").values()) for model in (Bot, BotAlias, BotGrant, BotFile))
 
 
 @pytest.fixture(autouse=True)
 def bots() -> None:
-    """Alice's bots `own`, which is private, `partial` and `all`."""
+    """Alice's bots `own`, which is private, `partial` and `all`, each with a file."""
     alice = Caller(user_id=local.local_user("alice").pk, groups=frozenset({CREATING_BOT_ALLOWED}))
     for bot_id in ("own", "partial", "all"):
-        editing.create(bot_id, {"title": "t", "instruction": "i"}, actor=alice)
+        upload.wait(local.local_user("alice").pk, bot_id, "a.txt", FILE)
+        knowledge = {"filenames": ["a.txt"]}
+        editing.create(bot_id, {"title": "t", "instruction": "i", "knowledge": knowledge}, actor=alice)
     sharing.share("partial", Scope.PARTIAL, [local.local_user("bob").pk], ["sales"], actor=alice)
     sharing.share("all", Scope.ALL, actor=alice)
     local.local_user("mallory")

@@ -19,6 +19,9 @@ PAGES = [
     "bedrock_chat/worker/",
     "conversations/conversation/",
     "bots/bot/",
+    "publication/publication/",
+    "publication/apikey/",
+    "publication/turnrequest/",
     "password_change/",
     "bedrock_chat/modelcall/",
 ]
@@ -29,6 +32,17 @@ DEAD_JOB = (
     "Job.objects.create(**common, state='dead', attempt=8, reason='OSError: the disk was full');"
     "Worker.objects.create(id='01ARZ3NDEKTSV4RRFFQ69G5FAV', host='a-host', process=7, concurrency=8, started_at=now,"
     " seen_at=now)"
+)
+AN_API = {
+    "quota": {"limit": 1000, "offset": 0, "period": "DAY"},
+    "throttle": {"rateLimit": 10, "burstLimit": 20},
+    "allowedOrigins": ["https://app.example.com"],
+}
+A_QUESTION = (
+    "from django.utils import timezone; from publication.models import ApiKey, TurnRequest; key = ApiKey.objects.get();"
+    "TurnRequest.objects.create(message_id='m', publication_id=key.publication_id, key_id=key.pk, conversation_id='c',"
+    " model='claude-v4.5-sonnet', content=[{'contentType': 'text', 'body': 'a private word'}],"
+    " accepted_at=timezone.now(), done_at=timezone.now(), reason='This API was withdrawn.')"
 )
 
 pytestmark = MARKS
@@ -46,6 +60,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
         maker = server.manage("issue_token", "alice", "--group", "CreatingBotAllowed")
         bot = payload("b1", instruction="Line one.\nLine two.", agent=firecrawl("fc-a-private-word"))
         assert server.call("POST", "/bot", bot, token=maker)[0] == 200
+        publisher = server.manage("issue_token", "alice", "--group", "PublishAllowed")
+        assert server.call("PATCH", "/bot/b1/visibility", {"targetSharedScope": "all"}, token=publisher)[0] == 200
+        assert server.call("POST", "/bot/b1/publication", AN_API, token=publisher)[0] == 200
+        server.manage("shell", "--no-imports", "-c", A_QUESTION)
         yield server
 
 
@@ -89,6 +107,18 @@ def test_a_bots_page_shows_all_but_its_secrets(page: Page, server: LiveServer, t
     assert "private-word" not in page.content()
     assert violations(page) == []
     page.screenshot(path=pictures(tmp_path) / "bot.png", full_page=True)
+
+
+def test_pages_of_an_api_open_from_their_lists(page: Page, server: LiveServer, tmp_path: Path) -> None:
+    sign_in(page, server)
+    for name in ("publication", "apikey", "turnrequest"):
+        page.goto(f"{server.url}/console/publication/{name}/")
+        page.locator("#result_list tbody th a").first.click()
+        page.wait_for_load_state()
+        assert "/change/" in page.url
+        assert "private word" not in page.content()
+        assert violations(page) == []
+        page.screenshot(path=pictures(tmp_path) / f"{name}.png", full_page=True)
 
 
 def test_a_wrong_password_and_a_token_stay_outside(page: Page, server: LiveServer) -> None:

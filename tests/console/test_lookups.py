@@ -25,6 +25,7 @@ from bedrock_chat.ledger.models import ModelCall, Purpose
 from bedrock_chat.wire.errors import BadRequest
 from bots.models import Bot
 from conversations.models import Conversation
+from publication.models import ApiKey, Publication, TurnRequest
 from tests import build
 from tests.console.operators import make_operator, make_viewer
 
@@ -40,6 +41,9 @@ OWN_FILTERS = {
     },
     Bot: {"scope__exact", "scope__isnull", "pinned", "published", "sync_status__exact", "sync_status__isnull"},
     Conversation: {"model", "model__isnull"},
+    Publication: {"limits_scope__exact", "limits_scope__isnull", "quota_period__exact", "quota_period__isnull"},
+    ApiKey: {"state"},
+    TurnRequest: {"status", "model", "model__isnull"},
     AuditEntry: {"verb", "target", "days", "actor_kind__exact", "actor_kind__isnull"},
 }
 """What the filters and date hierarchies of the pages make, as one reads it in their links."""

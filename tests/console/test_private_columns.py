@@ -17,6 +17,8 @@ from bedrock_chat.jobs.models import Job
 from bedrock_chat.ledger.models import ModelCall
 from bots.models import Bot, BotVersion
 from conversations.models import Conversation, Message
+from publication.models import ApiKey, Publication, TurnRequest
+from store.models import Listing
 
 PRIVATE = {
     "admin.LogEntry": {"object_id", "change_message"},
@@ -30,6 +32,8 @@ PRIVATE = {
     "conversations.Conversation": {"title", "instruction", "feedback"},
     "conversations.Message": {"content", "content_digest", "feedback"},
     "conversations.RelatedDocument": {"content", "source_name", "source_link"},
+    "publication.ApiKey": {"digest", "encrypted_value", "description"},
+    "publication.TurnRequest": {"content", "reason"},
     "sessions.Session": {"session_key", "session_data"},
 }
 PUBLIC = {
@@ -38,6 +42,8 @@ PUBLIC = {
     "bots.Bot": {"id", "owner", "version", "scope", "pinned_order", "published_at", "sync_status"},
     "bots.BotGrant": {"kind", "grantee"},
     "conversations.Conversation": {"external_id", "user", "publication_id", "bot_id", "model", "created_at"},
+    "publication.ApiKey": {"id", "lineage", "is_enabled", "last_used_at", "last_used_address"},
+    "publication.Publication": {"id", "bot", "stage", "quota_limit", "rate_limit"},
     "conversations.Message": {"conversation", "external_id", "role", "model", "outcome", "stop_reason"},
 }
 
@@ -48,6 +54,10 @@ OPEN = {
     AuditEntry: {"fields", "values"},
     Bot: {"title", "description", "instruction", "configuration", "sync_status_reason"},  # operators manage bots
     BotVersion: {"changed"},
+    Listing: {"bot__title"},
+    Publication: {"allowed_origins", "allowed_networks"},
+    ApiKey: {"description"},  # operators tell keys apart by it
+    TurnRequest: {"reason"},
 }
 """Page → columns that are private by the rule and harmless. Whoever adds one says here that it is."""
 

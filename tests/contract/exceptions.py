@@ -49,6 +49,8 @@ DECIDED: dict[str, list[str]] = {
         "bot-create-422-missing",
         "bot-create-budget-too-small",
         "bot-create-s3url-no-slash",
+        "presigned-url-422",
+        "uploaded-file-delete-422",
         "bot-star-422",
         "bot-list-limit-not-int",
         "bot-visibility-partial-missing-lists",
@@ -96,6 +98,8 @@ DECIDED: dict[str, list[str]] = {
     ],
     "Search needs no OpenSearch.": [
         "conv-search-no-opensearch",
+        "store-search-no-opensearch",
+        "store-search-empty-query",
     ],
     "Positive feedback needs no category, and works in a conversation of any size.": [
         "feedback-up-without-category",
@@ -168,25 +172,12 @@ STATUSES: dict[str, int] = {
 """Sample of DECIDED → its status here, where several would be sound."""
 
 NOT_BUILT: dict[str, list[str]] = {
-    "files": [
-        "presigned-url-422",
-        "bot-create-with-uploaded-file",
-        "bot-patch-keep-file",
-        "bot-patch-added-file-missing",
-        "uploaded-file-delete",
-        "uploaded-file-delete-missing",
-        "uploaded-file-delete-422",
-    ],
     "tools": [
         "conv-kb-bot-tool",
         "conv-kb-bot-tool-get",
         "conv-agent-bot",
         "conv-agent-bot-get",
         "conv-agent-unknown-tool",
-    ],
-    "store": [
-        "store-search-no-opensearch",
-        "store-search-empty-query",
     ],
     "users": [],
     "administration": [

@@ -10,6 +10,7 @@ from bedrock_chat.database.connections import release_connection
 from conversations.models import Conversation, Message, Role
 from tests import build
 from tests.bots import bot as bots
+from tests.bots import upload
 from tests.contract.exceptions import DECIDED, NOT_BUILT
 from tests.contract.replay import SAMPLES, SUBJECTS, Differs, Replay
 from tests.conversations.chat import read, say, text_of
@@ -99,6 +100,10 @@ def prepare_published(replay: Replay, name: str) -> None:
         work()
 
 
+def upload_a_file(replay: Replay) -> None:
+    upload.upload(replay.api_client("alice"), "bot-file", "f.txt", b"hello")
+
+
 UNRECORDED: dict[str, Callable[[Replay], None]] = {
     "conv-continue-generate-with-reasoning": make_answer_to_continue,
     "conv-parallel-turns-lost-update": make_parallel_turns,
@@ -106,6 +111,7 @@ UNRECORDED: dict[str, Callable[[Replay], None]] = {
     "bot-patch-without-agent-effect": patch_without_agent,
     "pub-create": share_bot_full,
     "pub-bypass-negative-throttle-bad-origin-accepted": make_bot_bypass,
+    "bot-create-with-uploaded-file": upload_a_file,
     "related-docs": make_related_documents("01JZZZZZZZZZZZZZZZZZZZZK01", "alice", "related-docs"),
     "related-docs-rag": make_related_documents("01JZZZZZZZZZZZZZZZZZZZZK02", "alice", "related-docs-rag"),
     "related-docs-agent": make_related_documents("01JZZZZZZZZZZZZZZZZZZZZK03", "dave", "related-docs-agent"),

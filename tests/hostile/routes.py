@@ -20,6 +20,7 @@ NAMED = {
     "{version}": "1",
     "{stage}": "api",
     "{api_key_id}": "k1",
+    "{digest}": "0",
 }
 """Parameters of paths, each with a value."""
 
@@ -45,7 +46,7 @@ def _routes() -> Iterator[tuple[str, str, dict[str, Any]]]:
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             content = operation.get("requestBody", {}).get("content", {})
-            if content:
+            if "application/json" in content:  # else it is a file
                 whole = _dereferenced(document, content["application/json"]["schema"])
                 for shape in whole.get("oneOf", [whole]):
                     yield method.upper(), path, _resolved(document, shape)

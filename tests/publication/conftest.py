@@ -25,6 +25,11 @@ def dave(client_of: ClientOf) -> APIClient:
 
 
 @pytest.fixture
+def alice(client_of: ClientOf) -> APIClient:
+    return client_of("alice")
+
+
+@pytest.fixture
 def carol(client_of: ClientOf) -> APIClient:
     return client_of("carol", "Admin")
 

@@ -1,0 +1,53 @@
+// Asks a published bot, waits for the answer, and prints it.
+//
+//     ENDPOINT=… API_KEY=… node published.mjs "Hello!"      (ENDPOINT: as GET /bot/{id}/publication shows it)
+//
+// Runs in Node 18 and newer. In a browser `ask` is the same, from an origin of `allowedOrigins`; whoever opens that page can
+// read the key in it.
+
+const ENDPOINT = process.env.ENDPOINT.replace(/\/$/, "");
+const API_KEY = process.env.API_KEY;
+const PATIENCE = 300; // seconds for the answer
+const LONGEST_PAUSE = 60; // a quota may say to come back tomorrow: that is not waited for
+
+const sleep = (seconds) => new Promise((resolve) => setTimeout(resolve, seconds * 1000));
+
+/** The JSON of an answer. What says `Retry-After` is asked again then. */
+async function call(method, path, body, deadline) {
+  for (;;) {
+    let pause = 1;
+    try {
+      const response = await fetch(ENDPOINT + path, {
+        method,
+        headers: { "x-api-key": API_KEY, "Content-Type": "application/json" },
+        body: body && JSON.stringify(body),
+      });
+      if (response.ok) return await response.json();
+      const sentence = await response.text();
+      pause = Number(response.headers.get("Retry-After") ?? Infinity);
+      if (pause > LONGEST_PAUSE || Date.now() + pause * 1000 > deadline) throw new Error(`${response.status}: ${sentence}`);
+    } catch (error) {
+      // `fetch` says TypeError of a broken connection. Whether a question arrived is not known then.
+      if (!(error instanceof TypeError) || method !== "GET" || Date.now() > deadline) throw error;
+    }
+    await sleep(pause);
+  }
+}
+
+/** The answer, and the conversation's id to go on with. */
+export async function ask(text, conversationId = null, model = "claude-v4.5-sonnet") {
+  const deadline = Date.now() + PATIENCE * 1000;
+  const message = { content: [{ contentType: "text", body: text }], model };
+  const accepted = await call("POST", "/conversation", { conversationId, message }, deadline);
+  const path = [accepted.conversationId, accepted.messageId].map(encodeURIComponent).join("/");
+  const answer = await call("GET", `/conversation/${path}`, undefined, deadline);
+  const texts = answer.message.content.filter((part) => part.contentType === "text").map((part) => part.body);
+  return { text: texts.join(""), conversationId: accepted.conversationId };
+}
+
+try {
+  console.log((await ask(process.argv.slice(2).join(" ") || "Hello!")).text);
+} catch (error) {
+  console.error(error.message);
+  process.exitCode = 1;
+}
