@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, Final
 
 from django.conf import settings
@@ -147,7 +148,8 @@ def accounts_of(publication_id: str, lineage: str) -> Iterable[Gate]:
 def admit(limits: Limits) -> Standing:
     """Counts a request if the limits have room for it, in one statement. For a refused one, reads why in another."""
     with connection.cursor() as cursor:
-        cursor.execute(_statement(limits), _parameters(limits))
+        statement = _statement(connection.vendor, CLOCK[connection.vendor], limits.period, _shift())
+        cursor.execute(statement, _parameters(limits))
         row = cursor.fetchone()
     if row is None:
         return standing(limits, refused=True)
@@ -209,11 +211,10 @@ def ends_at(period: Period, label: str) -> float:
     """When a period ends, in seconds since the epoch."""
     if period == Period.WEEK:
         return ((int(label[1:]) + 1) * 7 - _shift()) * DAY
+    year, month = int(label[1:5]), int(label[5:7])
     if period == Period.DAY:
-        begun = datetime.strptime(label, "D%Y%m%d").replace(tzinfo=UTC)
-        return (begun + timedelta(days=1)).timestamp()
-    begun = datetime.strptime(label, "M%Y%m").replace(tzinfo=UTC)
-    return (begun + timedelta(days=32)).replace(day=1).timestamp()
+        return datetime(year, month, int(label[7:]), tzinfo=UTC).timestamp() + DAY
+    return (datetime(year, month, 1, tzinfo=UTC) + timedelta(days=32)).replace(day=1).timestamp()
 
 
 # ---- The statement --------------------------------------------------------------------------------------------------
@@ -228,11 +229,12 @@ def _label(period: Period | None) -> str:
     return _LABELS[connection.vendor][period]
 
 
-def _statement(limits: Limits) -> str:
-    is_sqlite = connection.vendor == "sqlite"
-    now = CLOCK[connection.vendor] if is_sqlite else "clock.now"
-    label = _label(limits.period).format(now=now, shift=_shift())
-    kind = limits.period[0] if limits.period else ""
+@lru_cache(maxsize=32)
+def _statement(vendor: str, clock: str, period: Period | None, shift: int) -> str:
+    is_sqlite = vendor == "sqlite"
+    now = clock if is_sqlite else "clock.now"
+    label = _LABELS[vendor][period].format(now=now, shift=shift)
+    kind = period[0] if period else ""
     present = f"CASE WHEN substr(period, 1, 1) = '{kind}' AND period > {label} THEN period ELSE {label} END"
     return _UPDATE.format(
         table=_table(),
@@ -245,7 +247,7 @@ def _statement(limits: Limits) -> str:
         used=f"CASE WHEN period = {present} THEN used ELSE 0 END",
         extra=f"CASE WHEN period = {present} THEN extra ELSE 0 END",
         # PostgreSQL's clock goes on during a statement; here it is read once.
-        source="" if is_sqlite else f"FROM (SELECT {CLOCK['postgresql']} AS now) AS clock",
+        source="" if is_sqlite else f"FROM (SELECT {clock} AS now) AS clock",
     )
 
 

@@ -155,7 +155,7 @@ def goals(name: str, figures: dict[str, Any]) -> list[Goal]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small sizes: whether it runs, not how fast")
-    requests, rounds, turns = (300, 1, 10) if parser.parse_args().quick else (2000, 5, 200)
+    requests, rounds, turns = (300, 1, 10) if parser.parse_args().quick else (1000, 3, 200)
     os.chdir(ROOT)
     os.sched_setaffinity(0, LOAD_CORE)
     document: dict[str, Any] = {}

@@ -34,7 +34,7 @@ TABLE: dict[tuple[str, str], tuple[Any, tuple[int, ...]]] = {
     ("GET", f"{BOT}/api-key"): (None, (200, 403, 200, 403, 403)),
     ("POST", f"{BOT}/api-key"): ({"description": "k"}, (200, 403, 403, 403, 403)),
     ("GET", KEY): (None, (200, 403, 200, 403, 403)),
-    ("PATCH", KEY): ({"enabled": False}, (200, 403, 200, 403, 403)),
+    ("PATCH", KEY): ({"description": "new"}, (200, 403, 200, 403, 403)),
     ("DELETE", KEY): (None, (200, 403, 200, 403, 403)),
     ("POST", f"{KEY}/rotate"): ({"overlapHours": 1}, (200, 403, 200, 403, 403)),
     ("POST", f"{KEY}/top-up"): ({"requests": 1}, (403, 403, 200, 403, 403)),
