@@ -41,6 +41,7 @@ def bot_output(bot: Bot, people: People, last_used_at: datetime | None) -> Wire:
         **_content(bot),
         **_administration(bot, people, last_used_at),
         "isPublication": bot.published_at is not None,
+        "allowCloning": bot.allow_cloning,
         "version": bot.version,
         "warnings": warnings.of_bot(configuration_of(bot)),
     }
@@ -53,6 +54,7 @@ def modify_output(bot: Bot, *, nulls: Iterable[str] = ()) -> Wire:
         "id": bot.pk,
         **_content(bot),
         **told,
+        "allowCloning": bot.allow_cloning,
         "version": bot.version,
         "warnings": warnings.of_bot(configuration_of(bot)),
     }
@@ -173,15 +175,15 @@ def _content(row: BotContent) -> Wire:
         "title": row.title,
         "description": row.description,
         "instruction": row.instruction,
-        "generationParams": _camelized(configuration["generation_params"] or DEFAULT_GENERATION_PARAMS),
+        "generationParams": camelized(configuration["generation_params"] or DEFAULT_GENERATION_PARAMS),
         "agent": {"tools": [_tool(tool) for tool in configuration["tools"]]},
-        "knowledge": _camelized(configuration["knowledge"]),
+        "knowledge": camelized(configuration["knowledge"]),
         "files": _files(configuration),
         "promptCachingEnabled": configuration["prompt_caching_enabled"],
         "displayRetrievedChunks": configuration["display_retrieved_chunks"],
         "conversationQuickStarters": configuration["quick_starters"],
-        "bedrockKnowledgeBase": None if base is None else _camelized({**base, "data_source_ids": None}),
-        "bedrockGuardrails": _camelized(configuration["bedrock_guardrails"]),
+        "bedrockKnowledgeBase": None if base is None else camelized({**base, "data_source_ids": None}),
+        "bedrockGuardrails": camelized(configuration["bedrock_guardrails"]),
         "activeModels": active_models(configuration),
     }
 
@@ -201,16 +203,16 @@ def _files(configuration: Configuration) -> list[Wire]:
 
 
 def _tool(tool: Tool) -> Wire:
-    wire: Wire = _camelized(tool)
+    wire: Wire = camelized(tool)
     if config := wire.get("firecrawlConfig"):
         wire["firecrawlConfig"] = {"apiKey": MASK if config["hasKey"] else "", "maxResults": config["maxResults"]}
     return wire
 
 
-def _camelized(value: Any) -> Any:
+def camelized(value: Any) -> Any:
     """JSON with the wire's names. No key in a configuration is data."""
     if isinstance(value, list):
-        return [_camelized(item) for item in value]
+        return [camelized(item) for item in value]
     if isinstance(value, dict):
-        return {camel(name): _camelized(inner) for name, inner in value.items()}
+        return {camel(name): camelized(inner) for name, inner in value.items()}
     return value

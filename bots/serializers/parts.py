@@ -164,21 +164,33 @@ def tool_shapes(*, many: bool = False) -> PolymorphicProxySerializer:
     )
 
 
-@extend_schema_field(tool_shapes())
-class ToolField(serializers.Field[Any, Any, Any, Any]):
-    """A tool of any type. Without a type it is plain."""
+class ShapeField(serializers.Field[Any, Any, Any, Any]):
+    """An object of one of several shapes, of which a word in it names one."""
 
-    default_error_messages = {"invalid": "Expected a tool: an object whose toolType is one of {types}."}
+    word: str
+    usual: str
+    shapes: Shapes
+
+    def shape_of(self, data: Any) -> type[serializers.Serializer[Any]] | None:
+        kind = data.get(self.word, self.usual) if isinstance(data, dict) else None
+        return self.shapes.get(kind) if isinstance(kind, str) else None
 
     def to_internal_value(self, data: Any) -> Any:
-        kind = data.get("tool_type", "plain") if isinstance(data, dict) else None
-        serializer = TOOLS.get(kind) if isinstance(kind, str) else None
-        if serializer is None:
-            self.fail("invalid", types=", ".join(TOOLS))
-        return serializer().run_validation(data)
+        shape = self.shape_of(data)
+        if shape is None:
+            self.fail("invalid", known=", ".join(self.shapes))
+        return shape().run_validation(data)
 
     def to_representation(self, value: Any) -> Any:
         return value
+
+
+@extend_schema_field(tool_shapes())
+class ToolField(ShapeField):
+    """A tool of any type. Without a type it is plain."""
+
+    default_error_messages = {"invalid": "Expected a tool: an object whose toolType is one of {known}."}
+    word, usual, shapes = "tool_type", "plain", TOOLS
 
 
 class AgentSerializer(serializers.Serializer[Any]):
@@ -317,20 +329,11 @@ CHUNKING: Shapes = {
         component_name="Chunking", serializers=list(CHUNKING.values()), resource_type_field_name=None
     )
 )
-class ChunkingField(serializers.Field[Any, Any, Any, Any]):
+class ChunkingField(ShapeField):
     """How documents are cut. The strategy says which sizes belong to it."""
 
-    default_error_messages = {"invalid": "Expected an object whose chunkingStrategy is one of {strategies}."}
-
-    def to_internal_value(self, data: Any) -> Any:
-        strategy = data.get("chunking_strategy", "default") if isinstance(data, dict) else None
-        serializer = CHUNKING.get(strategy) if isinstance(strategy, str) else None
-        if serializer is None:
-            self.fail("invalid", strategies=", ".join(CHUNKING))
-        return serializer().run_validation(data)
-
-    def to_representation(self, value: Any) -> Any:
-        return value
+    default_error_messages = {"invalid": "Expected an object whose chunkingStrategy is one of {known}."}
+    word, usual, shapes = "chunking_strategy", "default", CHUNKING
 
 
 class WebCrawlingFiltersSerializer(serializers.Serializer[Any]):
