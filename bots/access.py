@@ -59,9 +59,12 @@ def refuse_more_bots(actor: Caller) -> None:
         raise BadRequest(f"You have {settings.BOTS_PER_USER} bots, as many as one may have; delete one first.")
 
 
-def get_usable(actor: Caller, bot_id: str) -> Found:
-    """A bot that the caller may chat with, in two queries. Raises NotFound for an unknown id, else Forbidden."""
-    found = find(actor, bot_id)
+def get_usable(actor: Caller, bot_id: str, *, lock: bool = False) -> Found:
+    """A bot that the caller may chat with, in two queries. Raises NotFound for an unknown id, else Forbidden.
+
+    With `lock`, the bot cannot be deleted until the transaction ends.
+    """
+    found = find(actor, bot_id, lock=lock)
     if found is None:
         raise no_bot(bot_id)
     if not may_use(actor, found.bot, is_granted=found.is_granted):
@@ -69,10 +72,11 @@ def get_usable(actor: Caller, bot_id: str) -> Found:
     return found
 
 
-def find(actor: Caller, bot_id: str) -> Found | None:
+def find(actor: Caller, bot_id: str, *, lock: bool = False) -> Found | None:
     """The bot of that id and the caller's row of it, whether or not they may use it; None for an unknown id."""
     granted = Exists(BotGrant.objects.to(actor).filter(bot=OuterRef("pk")))
-    bot = Bot.objects.filter(pk=bot_id).annotate(is_granted=granted).first()
+    rows = Bot.objects.select_for_update(no_key=True) if lock else Bot.objects.all()
+    bot = rows.filter(pk=bot_id).annotate(is_granted=granted).first()
     if bot is None:
         return None
     return Found(bot, find_alias(actor, bot_id), bot.is_granted)

@@ -1,6 +1,6 @@
 """A person's own relation to a bot: the star, and the place among the bots that they used recently."""
 
-from django.db import IntegrityError
+from django.db import IntegrityError, transaction
 
 from bedrock_chat.database.connections import database_now
 from bedrock_chat.identity import users
@@ -11,26 +11,29 @@ from bots.models import BotAlias
 
 def set_star(bot_id: str, *, starred: bool, actor: Caller) -> None:
     """Raises NotFound, and Forbidden for a bot that is not the caller's to use."""
-    bot = access.get_usable(actor, bot_id).bot
     if not starred:
+        bot = access.get_usable(actor, bot_id).bot
         BotAlias.objects.filter(user=actor.user_id, bot=bot).update(is_starred=False)
         return
-    alias = BotAlias(
-        user_id=access.person(actor),
-        bot=bot,
-        bot_owner_id=bot.owner_id,
-        title=bot.title,
-        description=bot.description,
-        is_starred=True,
-        created_at=database_now(),
-    )
     try:
-        BotAlias.objects.bulk_create(
-            [alias],
-            update_conflicts=True,
-            unique_fields=["user", "bot"],
-            update_fields=["is_starred", "title", "description"],
-        )
+        with transaction.atomic():
+            # Locked: else its texts could be written after its deletion or its owner's erasure has taken them away.
+            bot = access.get_usable(actor, bot_id, lock=True).bot
+            alias = BotAlias(
+                user_id=access.person(actor),
+                bot=bot,
+                bot_owner_id=bot.owner_id,
+                title=bot.title,
+                description=bot.description,
+                is_starred=True,
+                created_at=database_now(),
+            )
+            BotAlias.objects.bulk_create(
+                [alias],
+                update_conflicts=True,
+                unique_fields=["user", "bot"],
+                update_fields=["is_starred", "title", "description"],
+            )
     except IntegrityError:
         users.refuse_erased(actor)
         raise

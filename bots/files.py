@@ -9,12 +9,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from django.conf import settings
-
 from bedrock_chat.blobs import storing, upload_links, uploads
 from bedrock_chat.blobs.waiting_files import WaitingFile
 from bedrock_chat.identity.caller import Caller
-from bedrock_chat.wire.errors import BadRequest, PayloadTooLarge
+from bedrock_chat.wire.errors import BadRequest, Conflict
 from bots import access
 from bots.configuration import Configuration, FileEntry, files_of
 from bots.models import Bot, BotFile, BotVersion
@@ -110,18 +108,27 @@ def collect(bot_id: str, sent: Mapping[str, Any], *, actor: Caller) -> Collected
     What was not uploaded is left out: the bot may have it already. `sent` is as for `content.edited`. Raises
     PayloadTooLarge, Conflict and StorageUnavailable.
     """
-    names = uploads_named_in(sent)
+    places = {name: _place(bot_id, name, actor) for name in uploads_named_in(sent)}
+    if not places:
+        return Collected({}, ())
+    found = uploads.find_all(actor.account, places.values())
     entries: dict[str, FileEntry] = {}
     kept: list[WaitingFile] = []
-    for name in names:
-        waiting = uploads.find(_place(bot_id, name, actor))
-        if waiting is None:
-            continue
-        if waiting.size > settings.UPLOAD_MB * uploads.MEGABYTE:
-            raise PayloadTooLarge(f"The file {name} is larger than {settings.UPLOAD_MB} MB.")
-        entries[name] = {"sha256": uploads.keep(waiting), "size": waiting.size}
-        kept.append(waiting)
+    for name, place in places.items():
+        if place in found and (keeping := _keep(found[place])) is not None:
+            waiting, sha256 = keeping
+            entries[name] = {"sha256": sha256, "size": waiting.size}
+            kept.append(waiting)
     return Collected(entries, kept)
+
+
+def _keep(found: WaitingFile) -> tuple[WaitingFile, str] | None:
+    """Makes a blob of it. Looks once more where another edit has taken it just now, or an upload replaced it."""
+    try:
+        return found, uploads.keep(found)
+    except Conflict:
+        waiting = uploads.find(found.name)
+    return None if waiting is None else (waiting, uploads.keep(waiting))
 
 
 def uploads_named_in(sent: Mapping[str, Any]) -> list[str]:

@@ -1,11 +1,16 @@
-"""Lists of bots: one query each, at any number of bots."""
+"""Lists of bots: one query each, at any number of bots. Before a list without a limit another one asks for its size:
+whoever reads it must know first whether there is room for it in memory.
+"""
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial, reduce
+from operator import add
+from typing import Any
 
-from django.db.models import Exists, FilteredRelation, OuterRef, Q, QuerySet
-from django.db.models.functions import Coalesce
+from django.db.models import Count, Exists, FilteredRelation, OuterRef, Q, QuerySet, Sum
+from django.db.models.functions import Coalesce, Length
 
 from bedrock_chat.identity.caller import Caller
 from bots import access
@@ -15,6 +20,10 @@ BOT_COLUMNS = Bot.in_order(
     "id", "title", "description", "owner_id", "scope", "pinned_order", "sync_status", "created_at"
 )
 MOST_STARS = 1000
+BYTES_PER_ENTRY = 400
+"""About, without title and description."""
+BYTES_PER_CHARACTER = 4
+"""At most."""
 SCOPE = BOT_COLUMNS.index("scope")
 """The column that is NULL only where an outer join has found no bot."""
 
@@ -37,11 +46,32 @@ class Entry:
     is_owned: bool
 
 
-def chosen(*, kind: str, starred: bool, limit: int, actor: Caller) -> list[Entry]:
-    """The list that a query asks for: `private`, or `mixed` with either a limit or the stars. No limit is 0."""
-    if kind == "private":
-        return own(actor, limit or None)
-    return with_star(actor) if starred else recently_used(actor, limit)
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A list that may not be read yet, and about how many bytes it takes."""
+
+    size: int
+    read: Callable[[], list[Entry]]
+
+
+def chosen(*, kind: str, starred: bool, limit: int, actor: Caller) -> Listing:
+    """The list that a query asks for: `private`, or `mixed` with either a limit or the stars. No limit is 0.
+
+    One with a limit is short enough to be read at once.
+    """
+    if kind == "mixed" and starred:
+        texts = ("title", "description", "bot__title", "bot__description")
+        return Listing(_size_of(_starred(actor), *texts), partial(with_star, actor))
+    if not limit:
+        return Listing(_size_of(_owned(actor), "title", "description"), partial(own, actor))
+    entries = own(actor, limit) if kind == "private" else recently_used(actor, limit)
+    characters = sum(len(entry.title) + len(entry.description) for entry in entries)
+    return Listing(_bytes(len(entries), characters), lambda: entries)
+
+
+def pinned_for(actor: Caller) -> Listing:
+    """The bots that are pinned for everybody. As recorded, they are nobody's own."""
+    return Listing(_size_of(_pinned(actor), "title", "description"), partial(pinned, actor))
 
 
 def last_use(actor: Caller, bot: Bot) -> datetime | None:
@@ -52,14 +82,14 @@ def last_use(actor: Caller, bot: Bot) -> datetime | None:
 
 def own(actor: Caller, limit: int | None = None) -> list[Entry]:
     """The caller's own bots: the one that they used or made last comes first."""
-    bots = _with_alias(Bot.objects.filter(owner=actor.user_id), actor)
+    bots = _with_alias(_owned(actor), actor)
     bots = bots.annotate(last_used_at=Coalesce("alias__last_used_at", "created_at")).order_by("-last_used_at", "pk")
     return list(_entries_of_bots(actor, bots[:limit]))
 
 
 def pinned(actor: Caller) -> list[Entry]:
-    """The bots that are pinned for everybody, in their order. As recorded, they are nobody's own."""
-    bots = _with_alias(Bot.objects.listed_for(actor).filter(pinned_order__isnull=False), actor)
+    """The bots that are pinned for everybody, in their order."""
+    bots = _with_alias(_pinned(actor), actor)
     bots = bots.annotate(last_used_at=Coalesce("alias__last_used_at", "created_at"))
     return list(_entries_of_bots(actor, bots.order_by("pinned_order", "title", "pk"), owned=False))
 
@@ -72,14 +102,30 @@ def recently_used(actor: Caller, limit: int) -> list[Entry]:
 
 def with_star(actor: Caller) -> list[Entry]:
     """The caller's stars, by their last use, also those that are not available any more. MOST_STARS at most."""
-    aliases = BotAlias.objects.filter(user=actor.user_id, is_starred=True).order_by("-pk")[:MOST_STARS]
-    entries = _entries_of_aliases(actor, aliases)
+    entries = _entries_of_aliases(actor, _starred(actor).order_by("-pk")[:MOST_STARS])
     return sorted(entries, key=lambda entry: (-entry.last_used_at.timestamp(), entry.bot_id))
 
 
-def size_of(entries: Iterable[Entry]) -> int:
-    """About how many bytes a list is on the wire."""
-    return sum(400 + len(entry.title) + len(entry.description) for entry in entries)
+def _owned(actor: Caller) -> QuerySet[Bot]:
+    return Bot.objects.filter(owner=actor.user_id)
+
+
+def _pinned(actor: Caller) -> QuerySet[Bot]:
+    return Bot.objects.listed_for(actor).filter(pinned_order__isnull=False)
+
+
+def _starred(actor: Caller) -> QuerySet[BotAlias]:
+    return BotAlias.objects.filter(user=actor.user_id, is_starred=True)
+
+
+def _size_of(rows: QuerySet[Any], *texts: str) -> int:
+    """About how many bytes a list of all these rows takes, of which the database reads these columns."""
+    lengths = reduce(add, (Coalesce(Length(text), 0) for text in texts))
+    return _bytes(*rows.aggregate(rows=Count("pk"), characters=Sum(lengths, default=0)).values())
+
+
+def _bytes(rows: int, characters: int) -> int:
+    return rows * BYTES_PER_ENTRY + characters * BYTES_PER_CHARACTER
 
 
 def _with_alias(bots: QuerySet[Bot], actor: Caller) -> QuerySet[Bot]:

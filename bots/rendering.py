@@ -4,12 +4,14 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
+import orjson
+
 from bedrock_chat.wire.names import camel
 from bots import files, warnings
 from bots.access import Found
 from bots.configuration import DEFAULT_GENERATION_PARAMS, Configuration, Tool, active_models, files_of, has_knowledge
 from bots.content import MASK, configuration_of
-from bots.listing import Entry
+from bots.listing import BYTES_PER_CHARACTER, Entry
 from bots.models import Bot, BotContent, BotVersion, Scope, SyncStatus
 from bots.sharing import People
 
@@ -27,6 +29,12 @@ PARTS = {
     "display_retrieved_chunks": "displayRetrievedChunks",
 }
 """Part of a configuration → its field on the wire."""
+
+
+def size_of(row: BotContent) -> int:
+    """About how many bytes the content of a bot or of a version takes on the wire, at most."""
+    characters = len(row.title) + len(row.description) + len(row.instruction)
+    return characters * BYTES_PER_CHARACTER + len(orjson.dumps(row.configuration))
 
 
 def milliseconds(moment: datetime) -> float:
@@ -199,6 +207,7 @@ def _files(configuration: Configuration) -> list[Wire]:
             "contentType": files.media_type(name),
         }
         for name in configuration["knowledge"]["filenames"]
+        if name in entries
     ]
 
 

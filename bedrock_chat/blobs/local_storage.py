@@ -3,7 +3,7 @@
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from io import BufferedReader
@@ -46,6 +46,10 @@ class LocalFiles(FileSystemStorage):
         except FileNotFoundError:
             return None
 
+    def look_all(self, prefix: str, names: Iterable[str]) -> dict[str, WaitingFile]:
+        """Those of these files that there are. Their names begin with the prefix, which other storages need."""
+        return {name: found for name in names if (found := self.look(name))}
+
     def sha256(self, waiting: WaitingFile) -> str:
         """Raises FileNotFoundError if it is gone, or was replaced."""
         with self._open_seen(waiting) as file:
@@ -73,14 +77,15 @@ class LocalFiles(FileSystemStorage):
         """Gives bytes that were `put` their name, over any file that has it."""
         unfinished.replace(self.path(name))
 
-    def waiting(self, prefix: str) -> Iterator[tuple[str, datetime]]:
-        """The names that begin so, `folder/…`, each with the time of its last upload."""
+    def waiting(self, prefix: str) -> Iterator[tuple[WaitingFile, datetime]]:
+        """The files whose names begin so, `folder/…`, each with the time of its last upload."""
         folder, _, beginning = prefix.rpartition("/")
         with suppress(FileNotFoundError):
             for entry in os.scandir(self.path(folder)):
                 with suppress(FileNotFoundError):
                     if entry.name.startswith(beginning):
-                        yield f"{folder}/{entry.name}", datetime.fromtimestamp(entry.stat().st_mtime, UTC)
+                        status = entry.stat()
+                        yield _seen(f"{folder}/{entry.name}", status), datetime.fromtimestamp(status.st_mtime, UTC)
 
     @contextmanager
     def _open_seen(self, waiting: WaitingFile) -> Iterator[BufferedReader]:

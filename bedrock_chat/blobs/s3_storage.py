@@ -4,7 +4,7 @@ import functools
 import hashlib
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any
@@ -164,6 +164,11 @@ class S3Files(Storage):
         headers = self._head(name)
         return None if headers is None else WaitingFile(name, int(headers["ContentLength"]), headers["ETag"])
 
+    def look_all(self, prefix: str, names: Iterable[str]) -> dict[str, WaitingFile]:
+        """Those of these objects that there are. Their names begin with the prefix: one request finds a thousand."""
+        listed = {waiting.name: waiting for waiting, _ in self.waiting(prefix)}
+        return {name: listed[name] for name in names if name in listed}
+
     def sha256(self, waiting: WaitingFile) -> str:
         """Raises FileNotFoundError if it is gone, or was replaced."""
         digest = hashlib.sha256()
@@ -185,8 +190,8 @@ class S3Files(Storage):
             except botocore.exceptions.ClientError as error:
                 raise _translated(error, waiting.name, MISSING | REPLACED) from None
 
-    def waiting(self, prefix: str) -> Iterator[tuple[str, datetime]]:
-        """The names that begin so, each with the time of its last upload; a request for every thousand."""
+    def waiting(self, prefix: str) -> Iterator[tuple[WaitingFile, datetime]]:
+        """The objects whose names begin so, each with the time of its last upload; a request for every thousand."""
         within = len(self._key("")["Key"])
         page: dict[str, Any] = {"IsTruncated": True}
         while page["IsTruncated"]:
@@ -194,7 +199,8 @@ class S3Files(Storage):
             with self._bounded():
                 page = self._client.list_objects_v2(Bucket=self._bucket, Prefix=self._key(prefix)["Key"], **after)
             for listed in page.get("Contents", ()):
-                yield listed["Key"][within:], listed["LastModified"]
+                waiting = WaitingFile(listed["Key"][within:], listed["Size"], listed["ETag"])
+                yield waiting, listed["LastModified"]
 
 
 _places = threading.BoundedSemaphore(AT_ONCE)

@@ -10,6 +10,7 @@ sends is part of a path.
 """
 
 import hashlib
+from collections.abc import Collection
 from contextlib import suppress
 from datetime import timedelta
 
@@ -41,6 +42,13 @@ def find(name: str) -> WaitingFile | None:
     return waiting
 
 
+def find_all(account: str, names: Collection[str]) -> dict[str, WaitingFile]:
+    """What waits under these names of an account's, by name. Raises StorageUnavailable."""
+    storing.let_go_of_database()
+    found: dict[str, WaitingFile] = default_storage.look_all(_prefix(account), names)  # type: ignore[attr-defined]
+    return found
+
+
 def keep(waiting: WaitingFile) -> str:
     """Makes a blob of what waits, and leaves it where it is. Returns its SHA-256. Call it outside any transaction.
 
@@ -70,7 +78,7 @@ def remove(name: str) -> None:
 def remove_all(account: str) -> int:
     """Removes what an account has uploaded and not kept. Returns how many files. Raises StorageUnavailable."""
     storing.let_go_of_database()
-    names = [name for name, _ in default_storage.waiting(_prefix(account))]  # type: ignore[attr-defined]
+    names = [waiting.name for waiting, _ in default_storage.waiting(_prefix(account))]  # type: ignore[attr-defined]
     for name in names:
         default_storage.delete(name)
     return len(names)
@@ -81,11 +89,11 @@ def remove_unclaimed(job: Claimed) -> None:
     cutoff = database_now() - KEPT
     UsedUploadLink.objects.filter(used_at__lt=cutoff).delete()
     storing.let_go_of_database()
-    for name, uploaded_at in default_storage.waiting(f"{FOLDER}/"):  # type: ignore[attr-defined]
+    for waiting, uploaded_at in default_storage.waiting(f"{FOLDER}/"):  # type: ignore[attr-defined]
         if uploaded_at < cutoff:
             job.check()
             storing.let_go_of_database()
-            default_storage.delete(name)
+            default_storage.delete(waiting.name)
 
 
 def _prefix(account: str) -> str:

@@ -56,7 +56,7 @@ class UploadViewSet(WireViewSet):
         auth=[],
         parameters=[OpenApiParameter("token", str, required=True)],
         request={"*/*": OpenApiTypes.BINARY},
-        responses={200: VOID, **errors(400, 403, 404, 408, 409, 413, 429, 503)},
+        responses={200: VOID, **errors(400, 403, 404, 409, 413, 429, 503)},
     )
     def update(self, request: Request) -> Response:
         meta = request.META

@@ -89,8 +89,8 @@ class BotListViewSet(WireViewSet):
     )
     def list(self, request: Request) -> Response:
         actor = caller_of(request)
-        entries = listing.chosen(actor=actor, **validated(ListQuerySerializer, request.query_params))
-        return answers.make(actor.account, listing.size_of(entries), lambda: Response(rendering.metas(entries)))
+        found = listing.chosen(actor=actor, **validated(ListQuerySerializer, request.query_params))
+        return answers.make(actor.account, found.size, lambda: Response(rendering.metas(found.read())))
 
     @extend_schema(
         operation_id="post_bot",
@@ -121,7 +121,9 @@ class BotListViewSet(WireViewSet):
         responses={200: BotMetaSerializer(many=True), **errors()},
     )
     def list_pinned(self, request: Request) -> Response:
-        return Response(rendering.metas(listing.pinned(caller_of(request))))
+        actor = caller_of(request)
+        found = listing.pinned_for(actor)
+        return answers.make(actor.account, found.size, lambda: Response(rendering.metas(found.read())))
 
 
 class BotViewSet(WireViewSet):
@@ -136,7 +138,9 @@ class BotViewSet(WireViewSet):
     def retrieve(self, request: Request, bot_id: str) -> Response:
         actor = caller_of(request)
         bot = access.get_owned(actor, bot_id)
-        return Response(rendering.bot_output(bot, sharing.people_of(bot), listing.last_use(actor, bot)))
+        people, last_use = sharing.people_of(bot), listing.last_use(actor, bot)
+        size = rendering.size_of(bot)
+        return answers.make(actor.account, size, lambda: Response(rendering.bot_output(bot, people, last_use)))
 
     @extend_schema(
         operation_id="patch_bot",
@@ -245,11 +249,14 @@ class AdminBotViewSet(WireViewSet):
     def retrieve(self, request: Request, bot_id: str) -> Response:
         actor = caller_of(request)
         bot = access.get_as_admin(actor, bot_id)
-        return Response(rendering.admin_output(bot, sharing.people_of(bot), listing.last_use(actor, bot)))
+        people, last_use = sharing.people_of(bot), listing.last_use(actor, bot)
+        size = rendering.size_of(bot)
+        return answers.make(actor.account, size, lambda: Response(rendering.admin_output(bot, people, last_use)))
 
     @extend_schema(
         operation_id="patch_bot_pushed",
         summary="Pin a bot for everybody, or unpin it",
+        description="For Admin. Only a bot of the scope `all` is pinned; `order` is its place among the pinned ones.",
         tags=ADMIN_TAG,
         request=PUSHED,
         responses={200: VOID, **errors(400, 404, 413, 415)},

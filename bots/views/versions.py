@@ -6,6 +6,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from bedrock_chat.identity.caller import caller_of
+from bedrock_chat.serving import answers
 from bedrock_chat.wire.openapi import errors, links
 from bedrock_chat.wire.views import WireViewSet
 from bots import editing, rendering, versions
@@ -38,7 +39,11 @@ class VersionViewSet(WireViewSet):
         responses={200: VersionSerializer, **errors(404)},
     )
     def retrieve(self, request: Request, bot_id: str, version: int) -> Response:
-        return Response(rendering.version_output(*versions.get(bot_id, version, actor=caller_of(request))))
+        actor = caller_of(request)
+        found, before = versions.get(bot_id, version, actor=actor)
+        # What has changed is there three times: as the content, and before and after the change.
+        size = 2 * rendering.size_of(found) + (rendering.size_of(before) if before else 0)
+        return answers.make(actor.account, size, lambda: Response(rendering.version_output(found, before)))
 
     @extend_schema(
         operation_id="restore_bot_version",

@@ -156,6 +156,14 @@ def test_the_command_is_the_same_emulator() -> None:
     end(process)
 
 
+def test_the_command_listens_where_the_server_looks_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EMULATOR_PORT", "0")
+    process = start(module=("manage.py", "bedrock_emulator"))
+    assert process.stdout is not None
+    assert not process.stdout.readline().rstrip().endswith(":8001")
+    end(process)
+
+
 def test_a_taken_port_is_one_sentence(emulator: Emulator) -> None:
     process = start("--port", str(urlsplit(emulator.url).port))
     output, errors = process.communicate(timeout=10)

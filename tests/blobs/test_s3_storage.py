@@ -17,11 +17,14 @@ from django.utils import timezone
 from moto.server import ThreadedMotoServer
 from rest_framework.test import APIClient
 
-from bedrock_chat.blobs import removal, storing
+from bedrock_chat.blobs import removal, storing, upload_links, uploads
 from bedrock_chat.blobs.models import Blob
 from bedrock_chat.blobs.s3_storage import S3Files
 from bedrock_chat.jobs import queue
+from bedrock_chat.wire.errors import Conflict
 from tests import build
+from tests.bots import bot as bots
+from tests.bots import upload
 from tests.conversations.chat import say
 from tests.emulator import Emulator
 
@@ -171,3 +174,77 @@ def test_at_another_host_the_bucket_is_part_of_the_path(monkeypatch: pytest.Monk
     url = signed("files", "us-east-1")
     assert (url.netloc, url.path) == ("minio.local:9000", "/files/b/x")
     assert parse_qs(url.query)["X-Amz-Algorithm"] == ["AWS4-HMAC-SHA256"]
+
+
+# ---- Uploads --------------------------------------------------------------------------------------------------------
+
+
+def put(url: str, body: bytes, content_type: str) -> int:
+    request = urllib.request.Request(url, body, {"Content-Type": content_type}, method="PUT")
+    with urllib.request.urlopen(request) as response:
+        status: int = response.status
+        return status
+
+
+NAME = uploads.name_of("user:alice", "a.txt")
+
+
+def test_the_bucket_takes_uploads_itself(bucket: S3Files) -> None:
+    url = urlsplit(upload_links.url("alice", NAME, "text/plain"))
+    assert put(url.geturl(), b"hello", "text/plain") == 200
+    query = parse_qs(url.query)
+    assert query["X-Amz-SignedHeaders"] == ["content-type;host"]  # another Content-Type has another signature
+    assert query["X-Amz-Expires"] == ["3600"]
+    assert keys(bucket) == [f"bedrock-chat/{NAME}"]
+    assert parse_qs(urlsplit(upload_links.url("alice", NAME, "")).query)["X-Amz-SignedHeaders"] == ["host"]
+
+
+def test_what_waits_in_a_bucket_is_kept_inside_it(bucket: S3Files) -> None:
+    bucket.save(NAME, ContentFile(b"hello"))
+    waiting = uploads.find(NAME)
+    assert waiting is not None
+    assert waiting.size == 5
+    sha256 = uploads.keep(waiting)
+    assert build.body_of(sha256) == b"hello"
+    uploads.discard(waiting)
+    assert keys(bucket) == [f"bedrock-chat/{build.file_of(sha256)}"]
+    assert uploads.find(NAME) is None
+
+
+def test_what_was_uploaded_to_a_bucket_since_is_neither_kept_nor_discarded_by_mistake(bucket: S3Files) -> None:
+    bucket.save(NAME, ContentFile(b"first"))
+    waiting = uploads.find(NAME)
+    assert waiting is not None
+    bucket.save(NAME, ContentFile(b"newer"))
+    with pytest.raises(Conflict):
+        uploads.keep(waiting)
+    uploads.discard(waiting)
+    with bucket.open(NAME) as file:
+        assert file.read() == b"newer"
+
+
+def test_what_nobody_keeps_in_a_bucket_goes_after_a_day(bucket: S3Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    bobs = uploads.name_of("user:bob", "a.txt")
+    for name in (NAME, bobs):
+        bucket.save(name, ContentFile(b"hello"))
+    bucket.save("another/blob", ContentFile(b"hello"))
+    assert uploads.remove_all("user:bob") == 1
+    queue.enqueue("remove uploads")
+    (job,) = queue.claim("worker-1", 1)
+    uploads.remove_unclaimed(job)
+    assert set(keys(bucket)) == {f"bedrock-chat/{NAME}", "bedrock-chat/another/blob"}
+    monkeypatch.setattr(uploads, "KEPT", timedelta(seconds=-5))
+    uploads.remove_unclaimed(job)
+    assert keys(bucket) == ["bedrock-chat/another/blob"]
+
+
+def test_a_bot_gets_a_file_from_a_bucket_and_its_versions_keep_it(
+    bucket: S3Files, client_of: Callable[..., APIClient]
+) -> None:
+    alice = client_of("alice", "CreatingBotAllowed")
+    url = bots.body(upload.ask(alice, "b", "a.txt"))["url"]
+    assert put(url, b"hello", "text/plain") == 200
+    made = bots.make(alice, "b", knowledge=upload.sources("a.txt"))
+    assert upload.files_of(made) == {"a.txt": upload.digest(b"hello")}
+    assert keys(bucket) == [f"bedrock-chat/{build.file_of(upload.digest(b'hello'))}"]
+    assert bots.body(upload.removal(alice, "b", "a.txt")) is None

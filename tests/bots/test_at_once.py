@@ -1,11 +1,13 @@
 """Writes to a bot that happen at the same time: each of them is refused or kept, and no state is forbidden."""
 
 from collections.abc import Callable
-from threading import Barrier
+from datetime import datetime
+from threading import Barrier, Thread
 from typing import Any
 
 import pytest
 
+from bedrock_chat.database.connections import database_now
 from bedrock_chat.identity import local
 from bedrock_chat.identity.caller import ADMIN, CREATING_BOT_ALLOWED, Caller
 from bedrock_chat.wire.errors import ApiError
@@ -148,3 +150,22 @@ def test_two_stars_at_once_are_one_row(alice: Caller) -> None:
         star = lambda bot_id=bot_id: aliases.set_star(bot_id, starred=True, actor=alice)  # noqa: E731
         assert together(star, star, star) == [200, 200, 200]
     assert BotAlias.objects.filter(is_starred=True).count() == ROUNDS
+
+
+def test_a_bot_that_is_deleted_while_its_owner_stars_it_is_on_no_list(
+    alice: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The owner has read it when the deletion begins: which waits, and takes the star along."""
+    editing.create("a", FIELDS, actor=alice)
+    deletion = Thread(target=lambda: at_once(lambda: editing.delete("a", actor=alice)))
+
+    def now_and_delete() -> datetime:
+        deletion.start()
+        deletion.join(0.5)  # on SQLite, and where nothing is locked, it is over by then
+        return database_now()
+
+    monkeypatch.setattr(aliases, "database_now", now_and_delete)
+    aliases.set_star("a", starred=True, actor=alice)
+    deletion.join()
+    assert not Bot.objects.exists()
+    assert not BotAlias.objects.exists()

@@ -8,8 +8,13 @@ import pytest
 from django.utils import timezone
 from rest_framework.test import APIClient
 
-from bots.models import Bot
-from tests.bots.bot import body, ids, make, share, star, use
+from bedrock_chat.identity.caller import Caller
+from bedrock_chat.identity.models import User
+from bedrock_chat.process.budget import Budget
+from bedrock_chat.serving import answers
+from bots import listing
+from bots.models import Bot, BotAlias
+from tests.bots.bot import body, edit, ids, make, pin, share, star, use
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both]
 
@@ -153,3 +158,59 @@ def test_the_last_use_is_the_callers_own_everywhere(alice: APIClient, bob: APICl
     }
     for name, bot in seen.items():
         assert bot["lastUsedTime"] == int(moments[name].timestamp() * 1000)
+
+
+LARGE = 80_000
+"""Characters of a description: more than the API takes, and enough for an answer that is counted."""
+
+
+@pytest.mark.parametrize("path", ["/bot", "/bot?kind=mixed&starred=true", "/bot/pinned"])
+def test_a_large_list_is_read_only_where_there_is_room_for_it(
+    path: str, alice: APIClient, carol: APIClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(alice, "a")
+    share(alice, "a", "all")
+    pin(carol, "a", 1)
+    star(alice, "a")
+    Bot.objects.update(description="x" * LARGE)
+    budget = Budget(10 * LARGE, 10 * LARGE)
+    monkeypatch.setattr(answers, "budget", lambda: budget)
+    account = f"user:{User.objects.get(username='alice').pk}"
+    assert budget.take(account, 9 * LARGE)  # another request of Alice's is at work
+    with monkeypatch.context() as patch:
+        patch.setattr(listing, "_entries_of_bots", None)  # nothing may read the list
+        patch.setattr(listing, "_entries_of_aliases", None)
+        refused: Any = alice.get(path)
+    assert (refused.status_code, refused["Retry-After"]) == (503, "5")
+    budget.give_back(account, 9 * LARGE)
+    assert ids(alice.get(path)) == ["a"]
+    assert budget.bytes_in_use == 0
+
+
+@pytest.mark.parametrize("path", ["/bot/private/a", "/bot/a/versions/2", "/admin/bot/public/a"])
+def test_few_large_bots_are_shown_at_once(
+    path: str, alice: APIClient, carol: APIClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(alice, "a")
+    edit(alice, "a", instruction="x" * LARGE)
+    budget = Budget(20 * LARGE, 20 * LARGE)
+    monkeypatch.setattr(answers, "budget", lambda: budget)
+    client, name = (carol, "carol") if "admin" in path else (alice, "alice")
+    account = f"user:{User.objects.get(username=name).pk}"
+    assert budget.take(account, 19 * LARGE)
+    refused: Any = client.get(path)
+    assert (refused.status_code, refused["Retry-After"]) == (503, "5")
+    budget.give_back(account, 19 * LARGE)
+    assert body(client.get(path))["instruction"] == "x" * LARGE
+    assert budget.bytes_in_use == 0
+
+
+def test_what_a_list_shows_of_a_bot_that_is_gone_counts_as_well(alice: APIClient, bob: APIClient) -> None:
+    make(alice, "a")
+    share(alice, "a", "all")
+    star(bob, "a")
+    alice.delete("/bot/a")
+    BotAlias.objects.update(description="x" * LARGE)
+    bob_id = User.objects.get(username="bob").pk
+    found = listing.chosen(kind="mixed", starred=True, limit=0, actor=Caller(user_id=bob_id))
+    assert found.size > LARGE

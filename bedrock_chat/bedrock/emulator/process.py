@@ -14,9 +14,11 @@ DESCRIPTORS = 16_384
 PARENT_WATCH_SECONDS = 0.2
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
+def add_options(parser: argparse.ArgumentParser, *, port: int = 8001) -> None:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1)")
-    parser.add_argument("--port", type=int, default=8001, help="port to listen on, 0 for any free one (default 8001)")
+    parser.add_argument(
+        "--port", type=int, default=port, help=f"port to listen on, 0 for any free one (default {port})"
+    )
     parser.add_argument(
         "--exit-with-parent",
         action="store_true",

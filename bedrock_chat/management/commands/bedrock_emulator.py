@@ -3,6 +3,7 @@
 import sys
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
 from bedrock_chat.bedrock.emulator.process import add_options, run
@@ -13,7 +14,7 @@ class Command(BaseCommand):
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
-        add_options(parser)
+        add_options(parser, port=settings.EMULATOR_PORT)
 
     def handle(self, *args: Any, **options: Any) -> None:
         if code := run(options["host"], options["port"], exit_with_parent=options["exit_with_parent"]):
