@@ -22,6 +22,10 @@ RESERVED_IDS = frozenset({"new", "pinned", "private", "summary", "import"})
 _BOT_ID = re.compile(rf"[A-Za-z0-9_-]{{1,{BOT_ID_LENGTH}}}")
 
 
+def is_bot_id(text: str) -> bool:
+    return bool(_BOT_ID.fullmatch(text)) and text not in RESERVED_IDS
+
+
 class BotIdField(TextField):
     """An id for a new bot, chosen by the client."""
 

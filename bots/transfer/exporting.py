@@ -6,6 +6,7 @@ from django.conf import settings
 
 from bedrock_chat.blobs import storing
 from bedrock_chat.identity.caller import Caller
+from bedrock_chat.identity.models import User
 from bedrock_chat.wire.errors import BadRequest
 from bedrock_chat.wire.renderers import dumps
 from bots import access, content
@@ -55,8 +56,9 @@ class Zipped:
         return archives.make(self._document, self._digests, self._stored)
 
 
-def document_of(bot: Bot) -> Any:
-    return documents.of(content.without_secrets(bot), allow_cloning=bot.allow_cloning, bot_id=bot.pk)
+def document_of(bot: Bot, owner: User | None = None) -> Any:
+    kept = content.without_secrets(bot)
+    return documents.of(kept, allow_cloning=bot.allow_cloning, bot_id=bot.pk, owner=owner)
 
 
 def digests_of(bot: Bot) -> list[str]:

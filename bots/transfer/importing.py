@@ -1,7 +1,7 @@
 """Bots made of documents. All is looked at before anything is stored, and a bot is whole or not there."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import IO, Any
+from typing import Any
 
 from bedrock_chat.blobs import storing
 from bedrock_chat.identity.caller import Caller
@@ -31,12 +31,8 @@ def create(sent: Any, *, actor: Caller) -> Bot:
     if not hasattr(sent, "read"):
         return _create(documents.read(sent), {}, actor=actor)
     with sent:
-        archive = open_zip(sent)
+        archive = Archive(sent)
         return _create(document_in(archive), bodies_in(archive), actor=actor)
-
-
-def open_zip(file: IO[bytes]) -> Archive:
-    return Archive(file)
 
 
 def document_in(archive: Archive) -> Document:
