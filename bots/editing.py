@@ -14,6 +14,7 @@ from bedrock_chat.identity import users
 from bedrock_chat.identity.caller import Actor, Caller
 from bedrock_chat.wire.errors import BadRequest, Conflict, NotFound
 from bots import access, content, files, syncing, verbs, versions
+from bots.configuration import files_of
 from bots.content import Content
 from bots.models import Bot, BotAlias, BotFile, BotVersion, TakenBotId
 
@@ -74,7 +75,8 @@ def insert(
     syncing.begin(bot, content.changed_fields(Content(), first))
     bot.save(force_insert=True)
     versions.add(bot, first, [], now, actor=actor)
-    files.settle(bot)
+    if files_of(bot.configuration):
+        files.settle(bot)
     recording.record(verb, bot_id, actor=actor, version_after=bot.version, values=values)
     return bot
 

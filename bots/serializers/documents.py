@@ -89,7 +89,7 @@ class OwnerSerializer(serializers.Serializer[Any]):
 
 class DocumentSerializer(serializers.Serializer[Any]):
     schema = ChoiceField(choices=[SCHEMA])
-    version = ChoiceField(choices=[VERSION])
+    version = WholeField(min_value=VERSION, max_value=VERSION)
     id = BotIdField(required=False, help_text="Kept by `manage.py import_bots` alone.")
     owner = OwnerSerializer(required=False, help_text="Written and read by `manage.py` alone.")
     bot = DocumentBotSerializer()
