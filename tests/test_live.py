@@ -117,12 +117,12 @@ def test_a_local_token_verifies_elsewhere_by_the_document_over_http(bedrock: Emu
         assert "d" not in server.call("GET", "/.well-known/jwks.json")[1]["keys"][0]
 
 
-def test_a_large_file_comes_by_its_address_and_no_log_holds_the_address(bedrock: Emulator, tmp_path: Path) -> None:
+def test_a_large_file_comes_and_goes_by_its_address_and_no_log_holds_an_address(bedrock: Emulator, tmp_path: Path) -> None:
     bedrock.reset()
     notes = "0123456789abcdef" * 200_000
     file = {"contentType": "attachment", "fileName": "notes.txt", "body": base64.b64encode(notes.encode()).decode()}
     with LiveServer(tmp_path, bedrock.url, LOG_FORMAT="json", LOG_LEVEL="DEBUG") as server:
-        token = server.manage("issue_token", "alice")
+        token = server.manage("issue_token", "alice", "--group", "CreatingBotAllowed")
         question = payload(
             "c1", [{"contentType": "text", "body": "read"}, file], message_id="q1", model="claude-v4.6-sonnet"
         )
@@ -132,8 +132,14 @@ def test_a_large_file_comes_by_its_address_and_no_log_holds_the_address(bedrock:
         path = "/" + address.split("/", 3)[3]
         assert server.call("GET", path) == (200, notes)
         assert server.call("GET", path.replace("notes", "other"))[0] == 403
+        _, given = server.call("GET", "/bot/b/presigned-url?filename=a.json&contentType=", token=token)
+        upload = "/" + given["url"].split("/", 3)[3]
+        assert server.call("PUT", upload, notes) == (200, None)
+        assert server.call("PUT", upload, notes)[0] == 409
         server.process.terminate()
         server.process.wait(timeout=30)
         logged = server.log.read_text()
     assert "/blobs/{sha256}" in logged
+    assert '"/uploads"' in logged
+    assert upload.rpartition("token=")[2] not in logged
     assert address.rpartition("signature=")[2] not in logged
