@@ -117,7 +117,9 @@ def test_a_local_token_verifies_elsewhere_by_the_document_over_http(bedrock: Emu
         assert "d" not in server.call("GET", "/.well-known/jwks.json")[1]["keys"][0]
 
 
-def test_a_large_file_comes_and_goes_by_its_address_and_no_log_holds_an_address(bedrock: Emulator, tmp_path: Path) -> None:
+def test_a_large_file_comes_and_goes_by_its_address_and_no_log_holds_an_address(
+    bedrock: Emulator, tmp_path: Path
+) -> None:
     bedrock.reset()
     notes = "0123456789abcdef" * 200_000
     file = {"contentType": "attachment", "fileName": "notes.txt", "body": base64.b64encode(notes.encode()).decode()}

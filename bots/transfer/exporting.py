@@ -9,7 +9,7 @@ from bedrock_chat.identity.caller import Caller
 from bedrock_chat.identity.models import User
 from bedrock_chat.wire.errors import BadRequest
 from bedrock_chat.wire.renderers import dumps
-from bots import access, content
+from bots import access, content, rendering
 from bots.configuration import files_of
 from bots.models import Bot
 from bots.transfer import archives, documents
@@ -26,7 +26,7 @@ class Export:
         bot = access.get_editable(actor, bot_id)
         self._digests = digests_of(bot)
         self.document = document_of(bot)
-        self.size = len(bot.instruction) + len(dumps(bot.configuration))
+        self.size = rendering.size_of(bot)
 
     def zipped(self) -> "Zipped":
         return Zipped(self.document, self._digests)

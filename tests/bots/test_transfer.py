@@ -76,7 +76,7 @@ def test_an_export_is_for_the_owner_and_admin_alone(alice: APIClient, bob: APICl
     assert export_zip(carol, "b") == export_zip(alice, "b")
 
 
-@examples(40)
+@examples(20)
 @given(sent=changed({"id": "placeholder", **CREATION}))
 def test_any_bot_that_can_be_made_is_the_same_after_export_and_import(alice: APIClient, sent: Any) -> None:
     bot_id = next(fresh_ids)
