@@ -161,11 +161,11 @@ def test_a_dry_run_shows_each_field_and_writes_nothing(alice: APIClient, folder:
     make(alice, "same")
     export(folder)
     change(folder, "one", instruction="Be kind.\nBe long.", allowCloning=True)
-    (folder / "new.json").write_text(json.dumps(document(title="New")))
+    (folder / "fresh.json").write_text(json.dumps(document(title="New")))
     before = rows()
     said = bring(folder, "--owner", "alice", "--dry-run")
     assert rows() == before
-    assert said[0] == "new.json: a new bot new of alice"
+    assert said[0] == "fresh.json: a new bot fresh of alice"
     assert said[said.index("one.json: changes one of alice") :] == [
         "one.json: changes one of alice",
         "  instruction",
