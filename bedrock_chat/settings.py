@@ -75,7 +75,7 @@ LOCAL_ISSUER = env.text("LOCAL_ISSUER", "bedrock-chat:local")
 LOCAL_CLIENT_ID = env.text("LOCAL_CLIENT_ID", "bedrock-chat")
 FAILED_TOKENS_RATE = env.rate("FAILED_TOKENS_RATE", "30/m")
 DIRECTORY_TIMEOUT = env.seconds("DIRECTORY_TIMEOUT", 5, minimum=0.1)
-DIRECTORY_RATE = env.rate("DIRECTORY_RATE", "300/m")  # a bot's page asks for each person whom it is shared with
+DIRECTORY_RATE = env.rate("DIRECTORY_RATE", "600/m")  # a bot's page asks for each person whom it is shared with
 
 # ---- Bedrock --------------------------------------------------------------------------------------------------------
 BEDROCK = env.choice("BEDROCK", "emulator", ("emulator", "aws"))
@@ -86,6 +86,12 @@ if env.is_set("AWS_ENDPOINT_URL_BEDROCK_RUNTIME"):
     BEDROCK_ENDPOINT_URL = env.http_url("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", "")
 else:
     BEDROCK_ENDPOINT_URL = f"http://127.0.0.1:{EMULATOR_PORT}" if BEDROCK == "emulator" else None
+BEDROCK_CONTROL_ENDPOINT_URL: str | None
+"""Where guardrails are made."""
+if env.is_set("AWS_ENDPOINT_URL_BEDROCK"):
+    BEDROCK_CONTROL_ENDPOINT_URL = env.http_url("AWS_ENDPOINT_URL_BEDROCK", "")
+else:
+    BEDROCK_CONTROL_ENDPOINT_URL = BEDROCK_ENDPOINT_URL if BEDROCK == "emulator" else None
 CROSS_REGION_INFERENCE = env.boolean("CROSS_REGION_INFERENCE", True)
 GLOBAL_INFERENCE = env.boolean("GLOBAL_INFERENCE", False)
 INFERENCE_PROFILE_ARNS = env.mapping("INFERENCE_PROFILE_ARNS")
@@ -111,6 +117,7 @@ JOBS: dict[str, str] = {
     "index conversations": "conversations.indexing.index_new",
     "compact search": "bedrock_chat.search.index.compact",
     "sync bot": "bots.syncing.sync",
+    "sweep guardrails": "bots.guardrail_sweep.sweep",
 }
 """Kind of job → its handler, a function that takes the claimed job."""
 JOB_SCHEDULE: dict[str, float] = {
@@ -118,6 +125,7 @@ JOB_SCHEDULE: dict[str, float] = {
     "remove uploads": 3600,
     "index conversations": 2,
     "compact search": 86_400,
+    "sweep guardrails": 3600,
 }
 """Kind of job → seconds between its runs."""
 

@@ -14,7 +14,7 @@ from django.utils.html import format_html
 from django.utils.text import Truncator
 
 from bedrock_chat.console.site import ReadOnlyAdmin, ReadOnlyRows
-from bots.models import Bot, BotAlias, BotGrant, BotVersion
+from bots.models import Bot, BotAlias, BotGrant, BotGuardrail, BotVersion
 
 LONGEST_SHOWN_TITLE = 80
 
@@ -102,6 +102,7 @@ class BotAdmin(ReadOnlyAdmin):
                     "published_at",
                     "sync_status",
                     "sync_status_reason",
+                    "own_guardrail",
                     "created_at",
                     "updated_at",
                 ]
@@ -110,7 +111,15 @@ class BotAdmin(ReadOnlyAdmin):
         ("Use", {"fields": ["people", "stars", "uses", "last_used"]}),
         ("Content", {"fields": ["version", "shown_instruction", "shown_configuration"]}),
     ]
-    readonly_fields = ["people", "stars", "uses", "last_used", "shown_instruction", "shown_configuration"]
+    readonly_fields = [
+        "own_guardrail",
+        "people",
+        "stars",
+        "uses",
+        "last_used",
+        "shown_instruction",
+        "shown_configuration",
+    ]
     inlines = [GrantRows, VersionRows]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Bot]:
@@ -128,6 +137,7 @@ class BotAdmin(ReadOnlyAdmin):
                 uses=Sum("uses", default=0),
                 last_used=Max("last_used_at"),
             )
+            bot.made = BotGuardrail.objects.filter(pk=bot.pk).exclude(arn="").first()  # type: ignore[attr-defined]
         return bot
 
     @admin.display(description="title", ordering="title")
@@ -142,6 +152,11 @@ class BotAdmin(ReadOnlyAdmin):
     def shown_configuration(self, row: Bot) -> str:
         shown = json.dumps(row.configuration, ensure_ascii=False, indent=2)
         return format_html('<pre class="overflow-x-auto" tabindex="0">{}</pre>', shown)
+
+    @admin.display(description="guardrail of its own in Bedrock")
+    def own_guardrail(self, row: Bot) -> str | None:
+        made: BotGuardrail | None = row.made  # type: ignore[attr-defined]
+        return f"{made.arn}, version {made.version or 'none yet'}" if made else None
 
     @admin.display(description="people among whose recently used bots it is")
     def people(self, row: Bot) -> Any:

@@ -6,21 +6,22 @@ from datetime import datetime
 from django.db.models import Exists, OuterRef, QuerySet
 
 from bedrock_chat.bedrock.catalog import Model
-from bedrock_chat.bedrock.request import Parameters
+from bedrock_chat.bedrock.request import Guardrail, Parameters
 from bedrock_chat.database.compiled_sql import Batch
 from bedrock_chat.database.composing import Slot
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.wire.errors import BadRequest, Conflict
-from bots import access, configuration, warnings
+from bots import access, configuration, guarding, warnings
 from bots.configuration import Configuration
 from bots.models import Bot, BotAlias, BotGrant
 
-COLUMNS = Bot.in_order("id", "owner_id", "scope", "title", "description", "instruction", "configuration")
+COLUMNS = Bot.in_order("id", "owner_id", "scope", "title", "description", "instruction", "configuration", "sync_status")
+GUARDRAIL = ("guardrail__arn", "guardrail__version")
 
 
 @dataclass(frozen=True, slots=True)
 class ChattingBot:
-    """A bot as somebody chats with it."""
+    """A bot as somebody chats with it. `guardrail` is the one that its answers are under just now."""
 
     id: str
     owner_id: str
@@ -28,6 +29,8 @@ class ChattingBot:
     description: str
     instruction: str
     configuration: Configuration
+    sync_status: str
+    guardrail: Guardrail | None
 
     @property
     def parameters(self) -> Parameters:
@@ -38,11 +41,15 @@ class ChattingBot:
         return self.configuration["prompt_caching_enabled"]
 
     def refuse(self, model: Model) -> None:
-        """Raises BadRequest for a model that is not active, and Conflict where answers would have to be guarded."""
+        """Raises BadRequest for a model that is not active, and Conflict where the bot's guardrail is not there yet."""
         if not configuration.is_active(self.configuration, model):
             raise BadRequest(f"message.model: {model.display_name} is not active for this bot.")
-        if configuration.has_guardrail(self.configuration):
-            raise Conflict("This bot's answers are to be guarded, and this server has no guardrails yet.")
+        guarding.refuse_unguarded(self.configuration, self.guardrail, self.sync_status)
+
+    @property
+    def lacks_guardrail(self) -> bool:
+        """Whether a model may not be asked now: what it says would have to be guarded."""
+        return guarding.is_lacking(self.configuration, self.guardrail)
 
     def answers_with(self, model: Model) -> bool:
         """Whether `refuse` lets a turn with this model pass."""
@@ -64,12 +71,13 @@ def find(bot_id: str, *, actor: Caller) -> ChattingBot | None:
         rows = batch.queryset(_bot_with_access, (len(groups),), values)
     if not rows.result:
         return None
-    *columns, is_granted = rows.result[0]
+    *columns, is_granted, arn, guardrail_version = rows.result[0]
     bot = Bot.from_db(None, COLUMNS, columns)
     if not access.may_use(actor, bot, is_granted=is_granted):
         return None
     texts = (bot.title, bot.description, bot.instruction)
-    return ChattingBot(bot.pk, bot.owner_id, *texts, bot.configuration)
+    guardrail = guarding.guardrail_of(bot.configuration, arn, guardrail_version)
+    return ChattingBot(bot.pk, bot.owner_id, *texts, bot.configuration, bot.sync_status, guardrail)
 
 
 def get(bot_id: str, *, actor: Caller) -> ChattingBot:
@@ -96,10 +104,12 @@ def note_turn(batch: Batch, bot: ChattingBot, now: datetime, *, is_use: bool, ac
 
 
 def _bot_with_access(groups: int) -> "QuerySet[Bot, tuple[object, ...]]":
-    """The bot's columns, and whether a grant names the caller or one of so many groups of theirs."""
+    """The bot's columns, whether a grant names the caller or one of so many groups of theirs, and its own guardrail."""
     caller = Caller(user_id=Slot("user"), groups=frozenset(Slot(_group(index)) for index in range(groups)))
     granted = Exists(BotGrant.objects.to(caller).filter(bot=OuterRef("pk")))
-    return Bot.objects.filter(pk=Slot("bot")).annotate(is_granted=granted).values_list(*COLUMNS, "is_granted")
+    return (
+        Bot.objects.filter(pk=Slot("bot")).annotate(is_granted=granted).values_list(*COLUMNS, "is_granted", *GUARDRAIL)
+    )
 
 
 def _group(index: int) -> str:

@@ -122,13 +122,16 @@ def parameters_of(chosen: GenerationParams | None) -> Parameters:
 
 NO_KNOWLEDGE: Final[Knowledge] = {"source_urls": [], "sitemap_urls": [], "filenames": [], "s3_urls": []}
 
-CONTENT_THRESHOLDS: Final = (
-    "hate_threshold",
-    "insults_threshold",
-    "sexual_threshold",
-    "violence_threshold",
-    "misconduct_threshold",
-)
+FILTERS: Final = {
+    "hate_threshold": "HATE",
+    "insults_threshold": "INSULTS",
+    "sexual_threshold": "SEXUAL",
+    "violence_threshold": "VIOLENCE",
+    "misconduct_threshold": "MISCONDUCT",
+}
+"""Threshold → the kind of content, as Bedrock calls it."""
+STRENGTHS: Final = ("NONE", "LOW", "MEDIUM", "HIGH")
+"""What a threshold of 0 to 3 means."""
 GROUNDING_THRESHOLDS: Final = ("grounding_threshold", "relevance_threshold")
 
 
@@ -155,12 +158,37 @@ def existing_knowledge_base(configuration: Configuration) -> str | None:
 
 
 def has_guardrail(configuration: Configuration) -> bool:
-    """Whether answers are to be guarded: a guardrail is enabled, and has an ARN or any threshold."""
-    guardrails = configuration["bedrock_guardrails"]
-    if guardrails is None or not guardrails["is_guardrail_enabled"]:
+    """Whether a guardrail is enabled, and has an ARN or any threshold."""
+    guardrails = enabled_guardrails(configuration)
+    if guardrails is None:
         return False
-    thresholds = (*CONTENT_THRESHOLDS, *GROUNDING_THRESHOLDS)
+    thresholds = (*FILTERS, *GROUNDING_THRESHOLDS)
     return bool(guardrails["guardrail_arn"]) or any(guardrails[name] for name in thresholds)  # type: ignore[literal-required]
+
+
+def enabled_guardrails(configuration: Configuration) -> Guardrails | None:
+    guardrails = configuration["bedrock_guardrails"]
+    return guardrails if guardrails is not None and guardrails["is_guardrail_enabled"] else None
+
+
+def own_filters(configuration: Configuration) -> dict[str, str] | None:
+    """What the bot's own guardrail is to block: kind of content → how strictly. None where it needs none of its own.
+
+    Somebody else's guardrail, which an ARN names, has filters of its own: the thresholds say nothing then.
+    """
+    guardrails = enabled_guardrails(configuration)
+    if guardrails is None or guardrails["guardrail_arn"]:
+        return None
+    thresholds = {kind: guardrails[name] for name, kind in FILTERS.items()}  # type: ignore[literal-required]
+    return {kind: STRENGTHS[threshold] for kind, threshold in thresholds.items() if threshold} or None
+
+
+def left_out_grounding(configuration: Configuration) -> bool:
+    """Whether answers were to be held against knowledge, which a bot's own guardrail does not do."""
+    guardrails = enabled_guardrails(configuration)
+    if guardrails is None or guardrails["guardrail_arn"]:
+        return False
+    return any(guardrails[name] for name in GROUNDING_THRESHOLDS)
 
 
 # ---- Active models --------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from bedrock_chat.database.connections import database_now
 from bedrock_chat.identity import users
 from bedrock_chat.identity.caller import Actor, Caller
 from bedrock_chat.wire.errors import BadRequest, Conflict, NotFound
-from bots import access, content, files, syncing, verbs, versions
+from bots import access, content, files, guarding, syncing, verbs, versions
 from bots.configuration import files_of
 from bots.content import Content
 from bots.models import Bot, BotAlias, BotFile, BotVersion, TakenBotId
@@ -98,6 +98,8 @@ def modify(bot_id: str, sent: Mapping[str, Any], *, base_version: int | None = N
             )
             raise Conflict(sentence, extra={"version": bot.version})
         before = content.read(bot)
+        if sent.get("bedrock_guardrails") is not None:
+            sent = {**sent, "bedrock_guardrails": guarding.without_own(sent["bedrock_guardrails"], bot_id)}
         after = content.edited(before, sent, collected.entries)
         columns = allow_cloning(bot, sent.get("allow_cloning", bot.allow_cloning))
         versions.save(bot, before, after, verbs.EDIT, columns, unversioned=list(columns), actor=actor)
@@ -168,6 +170,7 @@ def remove(bot: Bot, *, actor: Actor) -> None:
     """Deletes a locked bot with its versions, files and grants, whoever may do so."""
     recording.record(verbs.DELETE, bot.pk, actor=actor, version_before=bot.version)
     files.forget(bot)
+    syncing.end(bot)
     bot.delete()
 
 

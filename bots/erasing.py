@@ -11,7 +11,7 @@ from bedrock_chat.blobs import uploads
 from bedrock_chat.identity.caller import Actor, Caller
 from bedrock_chat.ledger.recording import erased_id
 from bots import editing, sharing
-from bots.models import Bot, BotAlias, BotVersion
+from bots.models import Bot, BotAlias, BotGuardrail, BotVersion
 
 
 def prepare(user_id: str, *, actor: Actor) -> Iterator[str]:
@@ -22,8 +22,10 @@ def prepare(user_id: str, *, actor: Actor) -> Iterator[str]:
     """
     removed = uploads.remove_all(Caller(user_id=user_id).account)
     yield f"{removed} uploaded files that no bot has are removed."
+    guarded = BotGuardrail.objects.filter(bot__owner=user_id).count()
     deleted = _delete_bots(user_id, actor)
     yield f"{deleted} bots are deleted."
+    yield f"{guarded} guardrails of theirs are deleted in Bedrock when no turn can use them any more."
     forgotten = sharing.forget_person(user_id, actor=actor)
     yield f"{forgotten} bots of others are not shared with the user any more."
 

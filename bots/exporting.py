@@ -6,7 +6,7 @@ bot-files/SHA256      the files of those bots and versions, whose `files` name t
 bot-stars.jsonl       what they had to do with a bot, their own or another's: the star, the last use, how many uses
 bot-grants.jsonl      the bots of others that name them among the people they are shared with
 
-Secrets are masks there too.
+Secrets are masks there too. Guardrails are there with their thresholds, and without what was made of them in Bedrock.
 """
 
 from collections.abc import Iterable, Iterator

@@ -20,6 +20,7 @@ from bots.models import Bot, BotFile, BotVersion
 BLOB_OWNER = "bot file"
 LONGEST_NAME = 255
 LONGEST_TYPE = 255
+ATTEMPTS = 3
 MEDIA_TYPES = {
     "txt": "text/plain",
     "md": "text/markdown",
@@ -108,27 +109,22 @@ def collect(bot_id: str, sent: Mapping[str, Any], *, actor: Caller) -> Collected
     What was not uploaded is left out: the bot may have it already. `sent` is as for `content.edited`. Raises
     PayloadTooLarge, Conflict and StorageUnavailable.
     """
-    places = {name: _place(bot_id, name, actor) for name in uploads_named_in(sent)}
-    if not places:
-        return Collected({}, ())
-    found = uploads.find_all(actor.account, places.values())
+    names = {_place(bot_id, name, actor): name for name in uploads_named_in(sent)}
     entries: dict[str, FileEntry] = {}
     kept: list[WaitingFile] = []
-    for name, place in places.items():
-        if place in found and (keeping := _keep(found[place])) is not None:
-            waiting, sha256 = keeping
-            entries[name] = {"sha256": sha256, "size": waiting.size}
+    places = list(names)
+    if not names:
+        return Collected(entries, kept)
+    for _ in range(ATTEMPTS):
+        found = list(uploads.find_all(actor.account, places).values())
+        for waiting, sha256 in uploads.keep(found).items():
+            entries[names[waiting.name]] = {"sha256": sha256, "size": waiting.size}
             kept.append(waiting)
-    return Collected(entries, kept)
-
-
-def _keep(found: WaitingFile) -> tuple[WaitingFile, str] | None:
-    """Makes a blob of it. Looks once more where another edit has taken it just now, or an upload replaced it."""
-    try:
-        return found, uploads.keep(found)
-    except Conflict:
-        waiting = uploads.find(found.name)
-    return None if waiting is None else (waiting, uploads.keep(waiting))
+        # Another edit has taken these just now, or another upload has replaced them.
+        places = [waiting.name for waiting in found if names[waiting.name] not in entries]
+        if not places:
+            return Collected(entries, kept)
+    raise Conflict("Files were uploaded again while the bot was saved; try again.")
 
 
 def uploads_named_in(sent: Mapping[str, Any]) -> list[str]:

@@ -216,6 +216,46 @@ class BotGrant(models.Model):
         return f"{self.bot_id} to {self.kind} {self.grantee}"
 
 
+class BotGuardrail(models.Model):
+    """The guardrail in Bedrock that a bot's thresholds have made: at most one, whatever happens.
+
+    The row is there before Bedrock is asked for a guardrail, and stays until there is none any more. So it outlives its
+    bot. `arn` is empty while there is none, or while `is_asked_for`: then Bedrock may have one that is not known yet.
+
+    Turns use `version`, which was made for `filters`. It is empty until the first one is ready.
+    """
+
+    # By value, like `BotAlias.bot`.
+    bot = models.OneToOneField(
+        Bot, primary_key=True, on_delete=models.DO_NOTHING, db_constraint=False, related_name="guardrail"
+    )
+    arn = models.CharField("ARN", max_length=2048, blank=True, default="")
+    version = models.CharField(max_length=8, blank=True, default="")
+    filters = models.JSONField(null=True, help_text="What `version` blocks: kinds of content and how strictly.")
+    is_asked_for = models.BooleanField(default=False)
+    former_arns = models.JSONField(default=list, help_text="Those that are gone. Clients may still send them back.")
+    replaced_at = models.DateTimeField(null=True, help_text="Since when it may have versions that no new turn uses.")
+    unused_since = models.DateTimeField(null=True, help_text="Since when the bot does not want it any more.")
+
+    class Meta:
+        default_permissions = ("view",)
+        constraints = [
+            models.UniqueConstraint(fields=["arn"], condition=~Q(arn=""), name="guardrail_of_one_bot"),
+            models.CheckConstraint(condition=Q(version="") | ~Q(arn=""), name="guardrail_version_has_a_guardrail"),
+            models.CheckConstraint(
+                condition=Q(version="", filters__isnull=True) | (~Q(version="") & Q(filters__isnull=False)),
+                name="guardrail_version_has_filters",
+            ),
+            models.CheckConstraint(condition=Q(arn="") | Q(is_asked_for=False), name="guardrail_is_known_or_asked_for"),
+        ]
+
+    if TYPE_CHECKING:
+        bot_id: str
+
+    def __str__(self) -> str:
+        return f"{self.arn or 'none yet'} of {self.bot_id}"
+
+
 class BotAlias(models.Model):
     """What a person has to do with a bot, their own or another's: the star, the last turn, how often they used it.
 

@@ -9,7 +9,15 @@ import orjson
 from bedrock_chat.wire.names import camel
 from bots import files, warnings
 from bots.access import Found
-from bots.configuration import DEFAULT_GENERATION_PARAMS, Configuration, Tool, active_models, files_of, has_knowledge
+from bots.configuration import (
+    DEFAULT_GENERATION_PARAMS,
+    Configuration,
+    Guardrails,
+    Tool,
+    active_models,
+    files_of,
+    has_knowledge,
+)
 from bots.content import MASK, configuration_of
 from bots.listing import BYTES_PER_CHARACTER, Entry
 from bots.models import Bot, BotContent, BotVersion, Scope, SyncStatus
@@ -42,29 +50,31 @@ def milliseconds(moment: datetime) -> float:
     return float(int(moment.timestamp() * 1000))
 
 
-def bot_output(bot: Bot, people: People, last_used_at: datetime | None) -> Wire:
-    """The whole bot, for its owner."""
+def bot_output(
+    bot: Bot, people: People, last_used_at: datetime | None, *, guardrails: Guardrails | None = None
+) -> Wire:
+    """The whole bot, for its owner. `guardrails`: as the owner reads them (`guarding.shown`), else as they are set."""
     return {
         "id": bot.pk,
-        **_content(bot),
+        **_content(bot, guardrails),
         **_administration(bot, people, last_used_at),
         "isPublication": bot.published_at is not None,
         "allowCloning": bot.allow_cloning,
         "version": bot.version,
-        "warnings": warnings.of_bot(configuration_of(bot)),
+        "warnings": _warnings(bot),
     }
 
 
-def modify_output(bot: Bot, *, nulls: Iterable[str] = ()) -> Wire:
+def modify_output(bot: Bot, *, guardrails: Guardrails | None, nulls: Iterable[str] = ()) -> Wire:
     """The response to an edit. As recorded, the knowledge base and the guardrails are null where null was sent."""
     told = {camel(name): None for name in nulls if name in ("bedrock_knowledge_base", "bedrock_guardrails")}
     return {
         "id": bot.pk,
-        **_content(bot),
+        **_content(bot, guardrails),
         **told,
         "allowCloning": bot.allow_cloning,
         "version": bot.version,
-        "warnings": warnings.of_bot(configuration_of(bot)),
+        "warnings": _warnings(bot),
     }
 
 
@@ -96,7 +106,7 @@ def summary(found: Found, *, is_owned: bool) -> Wire:
         "activeModels": active_models(bot.configuration),
         "sharedScope": bot.scope,
         "sharedStatus": _shared_status(bot),
-        "warnings": warnings.of_bot(configuration_of(bot)),
+        "warnings": _warnings(bot),
     }
 
 
@@ -125,7 +135,7 @@ def version_output(version: BotVersion, before: BotVersion | None) -> Wire:
         "version": version.number,
         **_authorship(version),
         "changes": changes,
-        "warnings": warnings.of_bot(configuration_of(version)),
+        "warnings": _warnings(version),
     }
 
 
@@ -175,7 +185,11 @@ def _administration(bot: Bot, people: People, last_used_at: datetime | None) -> 
     }
 
 
-def _content(row: BotContent) -> Wire:
+def _warnings(row: BotContent) -> list[str]:
+    return warnings.of_bot(configuration_of(row), row.instruction)
+
+
+def _content(row: BotContent, guardrails: Guardrails | None = None) -> Wire:
     """What an edit may change, with a mask for each secret."""
     configuration = configuration_of(row)
     base = configuration["bedrock_knowledge_base"]
@@ -191,7 +205,7 @@ def _content(row: BotContent) -> Wire:
         "displayRetrievedChunks": configuration["display_retrieved_chunks"],
         "conversationQuickStarters": configuration["quick_starters"],
         "bedrockKnowledgeBase": None if base is None else camelized({**base, "data_source_ids": None}),
-        "bedrockGuardrails": camelized(configuration["bedrock_guardrails"]),
+        "bedrockGuardrails": camelized(guardrails or configuration["bedrock_guardrails"]),
         "activeModels": active_models(configuration),
     }
 

@@ -1,4 +1,8 @@
-"""How far a bot's knowledge and guardrail are: set when the bot is saved, and brought on by a job."""
+"""How far a bot's knowledge and guardrail are: set when the bot is saved, and brought on by a job.
+
+Of each bot there is at most one such job at a time. It looks at the bot as it is now, takes one step, and comes again
+if there are more: nothing waits for Bedrock, and a job that is lost in the middle is taken up by the next.
+"""
 
 from collections.abc import Iterable
 
@@ -6,13 +10,14 @@ from django.db import transaction
 
 from bedrock_chat.jobs import queue
 from bedrock_chat.jobs.queue import Claimed
+from bots import guardrails
 from bots.configuration import Configuration, has_guardrail, has_knowledge
-from bots.models import Bot, SyncStatus
+from bots.guardrails import Step
+from bots.models import Bot, BotGuardrail, SyncStatus
 
 KIND = "sync bot"
 SYNCED = frozenset({"knowledge", "files", "bedrock_knowledge_base", "bedrock_guardrails"})
 NOT_INGESTED = "Not ingested yet."
-NOT_MADE = "Its guardrail is not made yet."
 
 
 def begin(bot: Bot, changed: Iterable[str]) -> None:
@@ -22,29 +27,62 @@ def begin(bot: Bot, changed: Iterable[str]) -> None:
     bot.sync_status_reason = ""
     if has_knowledge(bot.configuration) or has_guardrail(bot.configuration):
         bot.sync_status = SyncStatus.QUEUED
-        queue.enqueue(KIND, {"bot": bot.pk})
+        ask(bot.pk)
     else:
         bot.sync_status = SyncStatus.SUCCEEDED
+        end(bot)
+
+
+def end(bot: Bot) -> None:
+    """Asks for the job that deletes a bot's guardrail, if it has one: the bot is being deleted, or wants none."""
+    if BotGuardrail.objects.filter(pk=bot.pk).exists():
+        ask(bot.pk)
+
+
+def ask(bot_id: str) -> None:
+    """Has the job begin now, in the transaction that makes it necessary."""
+    queue.enqueue_now(KIND, {"bot": bot_id}, key=_key(bot_id))
 
 
 def sync(job: Claimed) -> None:
-    """The job. It looks at the bot as it is by now: later edits that concern nothing of this ask for no job of theirs.
+    """The job.
 
-    It does nothing for a bot that is gone.
+    1. The bot is read as it is now; it may be gone.
+    2. Its guardrail is taken one step further, outside of any transaction.
+    3. One transaction, fenced by the job, writes what has come of it. If the bot was changed meanwhile, or deleted, the
+       status is left to the job's next run, which begins at once.
     """
+    bot_id = job.payload["bot"]
+    bot = Bot.objects.filter(pk=bot_id).first()
+    step = guardrails.next_step(bot_id, bot, job)
     with transaction.atomic():
-        bot = Bot.objects.select_for_update().filter(pk=job.payload["bot"]).first()
-        if bot is not None:
-            bot.sync_status, bot.sync_status_reason = _reached(bot.configuration)
-            bot.save(update_fields=["sync_status", "sync_status_reason"])
+        now = Bot.objects.select_for_update().filter(pk=bot_id).first()
+        guardrails.write(bot_id, step)
         job.finish()
+        if (now and now.version) != (bot and bot.version):
+            ask(bot_id)
+            return
+        if now is not None:
+            _write_status(now, step)
+        if step.again is not None:
+            queue.enqueue(KIND, {"bot": bot_id, **step.payload}, delay=step.again, key=_key(bot_id))
 
 
-def _reached(configuration: Configuration) -> tuple[SyncStatus, str]:
-    """A knowledge base that exists already, and a guardrail that has an ARN, need nothing more."""
-    guardrails = configuration["bedrock_guardrails"]
-    if has_guardrail(configuration) and guardrails is not None and not guardrails["guardrail_arn"]:
-        return SyncStatus.QUEUED, NOT_MADE
+def _write_status(bot: Bot, step: Step) -> None:
+    status, reason = _reached(bot.configuration, step)
+    if (bot.sync_status, bot.sync_status_reason) != (status, reason):
+        bot.sync_status, bot.sync_status_reason = status, reason
+        bot.save(update_fields=["sync_status", "sync_status_reason"])
+
+
+def _reached(configuration: Configuration, step: Step) -> tuple[SyncStatus, str]:
+    """A knowledge base that exists already needs nothing; files and addresses wait."""
+    if step.status is not SyncStatus.SUCCEEDED:
+        return step.status, step.reason
     if any(configuration["knowledge"].values()):
         return SyncStatus.QUEUED, NOT_INGESTED
     return SyncStatus.SUCCEEDED, ""
+
+
+def _key(bot_id: str) -> str:
+    return f"sync bot:{bot_id}"

@@ -2,32 +2,43 @@
 
 from collections.abc import Sequence
 
-from bedrock_chat.bedrock import offering, request
+from bedrock_chat.bedrock import estimates, offering, request
 from bedrock_chat.bedrock.catalog import Model
 from bots.configuration import (
     DEFAULT_GENERATION_PARAMS,
     Configuration,
+    enabled_guardrails,
     has_guardrail,
     has_knowledge,
     is_active,
+    left_out_grounding,
     parameters_of,
     tools_without_key,
 )
 
 NO_TOOLS = "The bot's tools cannot be used yet: it answers without them."
 NO_KNOWLEDGE = "The bot's knowledge cannot be searched yet: it answers without it."
+NO_GROUNDING = "The bot's answers are not checked for grounding and relevance yet: there is no knowledge to check by."
 NO_THRESHOLDS = "The bot's guardrail is enabled and has no threshold: answers are not guarded."
 MOST_NAMED = 5
+SMALL_INSTRUCTION = 8_000
+"""Characters that every model takes."""
 
 
-def of_bot(configuration: Configuration) -> list[str]:
+def of_bot(configuration: Configuration, instruction: str) -> list[str]:
     """For who edits a bot or opens it: about all models that may be chosen for it."""
     names_of: dict[str, list[str]] = {}
+    too_small: list[str] = []
+    tokens = estimates.low_tokens(instruction) if len(instruction) > SMALL_INSTRUCTION else 0
     for model in offering.offered():
         if is_active(configuration, model):
+            if model.context_window is not None and tokens >= model.context_window:
+                too_small.append(model.display_name)
             for parameter in _left_out(configuration, model):
                 names_of.setdefault(parameter, []).append(model.display_name)
     sentences = [f"{parameter} is not sent as chosen to {_listed(names)}." for parameter, names in names_of.items()]
+    if too_small:
+        sentences.insert(0, f"The instruction alone is too long for {_listed(too_small)}: nobody is answered.")
     return [*sentences, *_of_parts(configuration)]
 
 
@@ -56,12 +67,12 @@ def _left_out(configuration: Configuration, model: Model, *, thinks: bool = Fals
 
 def _of_parts(configuration: Configuration) -> list[str]:
     """About the parts of a bot that do not work."""
-    guardrails = configuration["bedrock_guardrails"]
-    enabled = guardrails is not None and guardrails["is_guardrail_enabled"]
+    enabled = enabled_guardrails(configuration) is not None
     return [
         *(f"The tool {name} has no key: send it again." for name in tools_without_key(configuration)),
         *([NO_TOOLS] if configuration["tools"] else []),
         *([NO_KNOWLEDGE] if has_knowledge(configuration) else []),
+        *([NO_GROUNDING] if left_out_grounding(configuration) else []),
         *([NO_THRESHOLDS] if enabled and not has_guardrail(configuration) else []),
     ]
 

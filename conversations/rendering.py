@@ -22,8 +22,8 @@ from conversations.models import BLOB_OWNER, Conversation, Message, RelatedDocum
 from conversations.turn import continuing
 
 Wire = dict[str, Any]
-SHOWN_STOP_REASONS = frozenset({StopReason.INTERRUPTED, StopReason.STOPPED})
-"""Our own. Clients learn of Bedrock's by `shouldContinue`."""
+SHOWN_STOP_REASONS = frozenset({StopReason.INTERRUPTED, StopReason.STOPPED, StopReason.GUARDRAIL_INTERVENED})
+"""Our own, and that what is shown is a guardrail's sentence. Clients learn of others by `shouldContinue`."""
 
 
 def milliseconds(moment: datetime) -> float:

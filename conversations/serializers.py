@@ -295,7 +295,9 @@ class MessageOutputSerializer(serializers.Serializer[Any]):
     parent = serializers.CharField(allow_null=True)  # type: ignore[assignment]  # the wire's name
     thinking_log = ThinkingLogSerializer(many=True, allow_null=True)
     stop_reason = serializers.ChoiceField(
-        choices=sorted(rendering.SHOWN_STOP_REASONS), required=False, help_text="On an answer that was cut short only."
+        choices=sorted(rendering.SHOWN_STOP_REASONS),
+        required=False,
+        help_text="On an answer that was cut short, or that a guardrail has blocked, only.",
     )
 
 

@@ -146,9 +146,7 @@ def a_bot_with_a_file_comes_and_goes(server: LiveServer, token: str) -> None:
     assert len(server.call("GET", "/bot", token=token)[1]) == 2
 
 
-def test_a_large_file_comes_and_goes_by_its_address_and_no_log_holds_an_address(
-    bedrock: Emulator, tmp_path: Path
-) -> None:
+def test_a_large_file_comes_and_goes_by_an_address_that_no_log_holds(bedrock: Emulator, tmp_path: Path) -> None:
     bedrock.reset()
     notes = "0123456789abcdef" * 200_000
     file = {"contentType": "attachment", "fileName": "notes.txt", "body": base64.b64encode(notes.encode()).decode()}

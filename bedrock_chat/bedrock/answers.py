@@ -4,6 +4,7 @@ No other module reads the frames of a stream.
 """
 
 import base64
+import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from bedrock_chat.bedrock import faults
 from bedrock_chat.bedrock.events import (
     Event,
+    Intervened,
     MessageStart,
     ReasoningDelta,
     ReasoningSignature,
@@ -39,6 +41,7 @@ def read_whole(response: dict[str, Any]) -> Iterator[Event]:
             yield from _read_reasoning({**reasoning, **reasoning.get("reasoningText", {})}, index)
     if "stopReason" in response:
         yield tools.checked(Stop(response["stopReason"]))
+    yield from _read_trace(response)
     if usage := response.get("usage"):
         yield _usage(usage)
 
@@ -94,11 +97,31 @@ def read_stream(frames: Iterable[Any], token: Callable[[], None]) -> Iterator[Ev
             yield MessageStart()
         elif "messageStop" in frame:
             yield tools.checked(Stop(frame["messageStop"].get("stopReason", "")))
-        elif usage := frame.get("metadata", {}).get("usage"):
-            yield _usage(usage)
+        elif metadata := frame.get("metadata"):
+            yield from _read_trace(metadata)
+            if usage := metadata.get("usage"):
+                yield _usage(usage)
 
 
 # ---- Both -----------------------------------------------------------------------------------------------------------
+
+
+def _read_trace(part: dict[str, Any]) -> Iterator[Intervened]:
+    """What a guardrail blocked, without the words that it found: its trace quotes people."""
+    trace = part.get("trace", {}).get("guardrail", {})
+    of_question = list(trace.get("inputAssessment", {}).values())
+    of_answer = itertools.chain.from_iterable(trace.get("outputAssessments", {}).values())
+    for side, assessments in (("question", of_question), ("answer", of_answer)):
+        kinds = {
+            str(found.get("type") or policy)
+            for assessment in assessments
+            for policy, findings in assessment.items()
+            if isinstance(findings, dict)
+            for found in itertools.chain.from_iterable(one for one in findings.values() if isinstance(one, list))
+            if isinstance(found, dict) and found.get("action") == "BLOCKED"
+        }
+        if kinds:
+            yield Intervened(side, tuple(sorted(kinds)))
 
 
 class _ToolUses:

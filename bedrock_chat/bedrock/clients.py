@@ -1,4 +1,4 @@
-"""boto3's client of Bedrock, and the mapping of its exceptions to our faults. Every call to Bedrock needs both."""
+"""boto3's clients of Bedrock, and the mapping of its exceptions to our faults. Every call to Bedrock needs both."""
 
 import functools
 import os
@@ -21,8 +21,11 @@ CREDENTIALS_TIMEOUTS = botocore.config.Config(
     connect_timeout=3, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 2}
 )
 
+CONTROL_READ_SECONDS = 15.0
+
 _lock = threading.Lock()
 _client: Any = None
+_control_client: Any = None
 
 
 def bedrock_runtime() -> Any:
@@ -40,16 +43,36 @@ def bedrock_runtime() -> Any:
     return _client
 
 
+def bedrock() -> Any:
+    """The process's only client of Bedrock's other service, where guardrails are made. Created at first use."""
+    global _control_client  # noqa: PLW0603  one client per process
+    if _control_client is None:
+        with _lock:
+            if _control_client is None:
+                _control_client = _make_control_client()
+    return _control_client
+
+
 def reset() -> None:
-    """Closes the client and drops it, so that the next call creates one from the current settings."""
-    global _client
+    """Closes the clients and drops them, so that the next call creates one from the current settings."""
+    global _client, _control_client
     with _lock:
-        client, _client = _client, None
-    if client is not None:
-        client.close()
+        clients, _client, _control_client = (_client, _control_client), None, None
+    for client in clients:
+        if client is not None:
+            client.close()
 
 
 def _make_client() -> Any:
+    """The client of the runtime."""
+    return _make("bedrock-runtime", settings.BEDROCK_ENDPOINT_URL, settings.MODEL_READ_TIMEOUT, settings.TURNS)
+
+
+def _make_control_client() -> Any:
+    return _make("bedrock", settings.BEDROCK_CONTROL_ENDPOINT_URL, CONTROL_READ_SECONDS, settings.WORKER_CONCURRENCY)
+
+
+def _make(service: str, endpoint_url: str | None, read_timeout: float, connections: int) -> Any:
     """A client as the settings say, for AWS or for the emulator, whose calls can be interrupted."""
     emulated = settings.BEDROCK == "emulator"
     # No proxy stands before the emulator, and signature v4 keeps a bearer token for AWS out of its requests.
@@ -57,8 +80,8 @@ def _make_client() -> Any:
     config = botocore.config.Config(
         retries={"mode": "standard", "total_max_attempts": 1},  # botocore's own retries sleep silently
         connect_timeout=settings.MODEL_CONNECT_TIMEOUT,
-        read_timeout=settings.MODEL_READ_TIMEOUT,
-        max_pool_connections=settings.TURNS,
+        read_timeout=read_timeout,
+        max_pool_connections=connections,
         tcp_keepalive=True,
         user_agent=USER_AGENT,
         parameter_validation=False,
@@ -66,9 +89,9 @@ def _make_client() -> Any:
     )
     session = _emulator_session() if emulated else new_session()
     client = session.client(
-        "bedrock-runtime",
+        service,
         region_name=settings.BEDROCK_REGION,
-        endpoint_url=settings.BEDROCK_ENDPOINT_URL,
+        endpoint_url=endpoint_url,
         config=config,
     )
     interruption.install(client)

@@ -12,6 +12,8 @@ class StopReason(StrEnum):
 
     MAX_TOKENS = "max_tokens"
     TOOL_USE = "tool_use"
+    GUARDRAIL_INTERVENED = "guardrail_intervened"
+    """A guardrail blocked the question or the answer; its sentence stands in the answer's place."""
     STOPPED = "stopped"
     """Ours: the user stopped the answer."""
     INTERRUPTED = "interrupted"
@@ -83,6 +85,14 @@ class Stop:
 
 
 @dataclass(frozen=True, slots=True)
+class Intervened:
+    """A guardrail blocked the `question` or the `answer` (`of`), because of such content. The runtime logs it."""
+
+    of: str
+    kinds: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Retrying:
     """Bedrock refused for now. The next try comes after so many seconds."""
 
@@ -112,6 +122,7 @@ Event = (
     | ToolUse
     | Usage
     | Stop
+    | Intervened
     | Retrying
     | Closed
 )

@@ -123,6 +123,21 @@ class UnknownModel(ModelFault, BadGateway):
     default_detail = "Bedrock does not know this model in this region. Choose another one, or tell your administrator."
 
 
+class GuardrailMissing(ModelFault, BadGateway):
+    """Bedrock does not know the guardrail, or its version, that the answer shall be guarded with."""
+
+    for_operators = True
+    default_detail = "Bedrock does not have the guardrail of this bot."
+    remedy = "The guardrail was deleted, or is in another region or account than BEDROCK_REGION and the credentials."
+
+    @classmethod
+    def named(cls, identifier: str, version: str, code: str) -> "GuardrailMissing":
+        """The fault of a request with that guardrail. Of an ARN, which has the account's number, the name is told."""
+        name = identifier.rpartition("/")[2]
+        sentence = f"Bedrock does not have version {version} of the guardrail {name}, which guards this bot's answers."
+        return cls(f"{sentence} Tell the bot's owner.", code=code, remedy=f"Guardrail {name}: {cls.remedy}")
+
+
 class CachingRefused(AccessDenied):
     """Bedrock does not cache this model's prompts for this account. The runtime calls again without cache points."""
 
@@ -266,6 +281,8 @@ OPERATORS_WORDS: tuple[tuple[str, type[ModelFault], str], ...] = (
     ("is not available for this account", AccountRestricted, "The model is not open to the account."),
     ("operation not allowed", AccountRestricted, "The account is restricted or not verified: ask AWS support."),
     ("data retention mode", AccountRestricted, "The account's data retention is below what the model asks for."),
+    ("guardrail identifier", GuardrailMissing, GuardrailMissing.remedy),
+    ("bedrock:applyguardrail", AccessDenied, "The credentials need the permission bedrock:ApplyGuardrail."),
     ("have access to the model", AccessDenied, "Access to the model has not been granted to the account."),
     ("not authorized to perform", AccessDenied, "An IAM or service control policy forbids the call."),
 )

@@ -18,6 +18,7 @@ MARKED_QUESTIONS = 2  # with the marks on system and tools that makes four, as m
 BESIDE_A_DOCUMENT: ConverseBlock = {"text": "See the attached document."}  # Bedrock requires text beside a document
 IN_PLACE_OF_A_DOCUMENT: ConverseBlock = {"text": "(A document that was attached here is no longer sent.)"}
 IN_PLACE_OF_AN_IMAGE: ConverseBlock = {"text": "(An image that was attached here is no longer sent.)"}
+IN_PLACE_OF_A_BLOCKED_QUESTION: ConverseBlock = {"text": "(A message that a guardrail has blocked is not sent again.)"}
 NO_ANSWER: ConverseBlock = {"text": "(no answer)"}
 LOWEST_REASONING_TOP_P = 0.95
 
@@ -35,6 +36,14 @@ class Parameters:
 
 
 @dataclass(frozen=True, slots=True)
+class Guardrail:
+    """A guardrail of Bedrock, by its id or ARN, and the version of it that judges."""
+
+    identifier: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
 class ModelRequest:
     """A call to be made. `body` holds Converse's keyword arguments without `modelId`.
 
@@ -45,6 +54,11 @@ class ModelRequest:
     target: Target
     body: dict[str, Any]
     streamable: bool = True
+
+    @property
+    def guardrail(self) -> Guardrail | None:
+        config = self.body.get("guardrailConfig")
+        return Guardrail(config["guardrailIdentifier"], config["guardrailVersion"]) if config else None
 
     def without_cache_points(self) -> "ModelRequest":
         """The same request without cache points, for an account whose prompts Bedrock does not cache."""
@@ -81,6 +95,7 @@ def compose(
     tools: Sequence[ToolSpec] = (),
     reasoning: bool = False,
     prompt_caching: bool = True,
+    guardrail: Guardrail | None = None,
 ) -> ModelRequest:
     """The request for `messages`, whose attachments already hold their bytes.
 
@@ -103,6 +118,10 @@ def compose(
     body |= {"messages": adapted, "inferenceConfig": config}
     if additional:
         body["additionalModelRequestFields"] = additional
+    if guardrail is not None:
+        # Without a mode a stream is judged before it is sent; no text gets out that is blocked afterwards.
+        names = {"guardrailIdentifier": guardrail.identifier, "guardrailVersion": guardrail.version}
+        body["guardrailConfig"] = names | {"trace": "enabled"}
     sends_tools = bool(tools) and model.tools is not False
     if sends_tools:
         body["toolConfig"] = _tool_config(tools, marked="tools" in marks)

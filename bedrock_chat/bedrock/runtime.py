@@ -12,7 +12,7 @@ from django.conf import settings
 
 from bedrock_chat.bedrock import answers, clients, event_stream, faults
 from bedrock_chat.bedrock.catalog import Target
-from bedrock_chat.bedrock.events import Closed, Event, Retrying, Stop, Usage
+from bedrock_chat.bedrock.events import Closed, Event, Intervened, Retrying, Stop, Usage
 from bedrock_chat.bedrock.interruption import Interruption
 from bedrock_chat.bedrock.request import ModelRequest
 from bedrock_chat.resilience.deadlines import hang_up_after
@@ -93,6 +93,9 @@ def _call(request: ModelRequest, interrupt: Interruption, *, stream: bool) -> It
             streamed = stream and request.streamable
             with closing(_once(request, progress, interrupt, stream=streamed)) as events:
                 for event in events:
+                    if isinstance(event, Intervened):
+                        _report_intervention(event, request)
+                        continue
                     progress.note(event)
                     yield event
             yield progress.closed()
@@ -144,6 +147,12 @@ def _report(fault: faults.ModelFault, request: ModelRequest) -> None:
     logger.log(level, "bedrock fault %s for %s in %s%s", fault.code, target.model_id, target.region, remedy)
 
 
+def _report_intervention(event: Intervened, request: ModelRequest) -> None:
+    """Logs what kind of content a guardrail blocked, so that its strictness can be judged. Nothing is quoted."""
+    name = request.guardrail.identifier.rpartition("/")[2] if request.guardrail else ""
+    logger.info("guardrail %s blocked the %s: %s", name, event.of, ", ".join(event.kinds))
+
+
 def _once(request: ModelRequest, progress: _Progress, interrupt: Interruption, *, stream: bool) -> Generator[Event]:
     """One try: sends the request and yields the events of its answer, without `Closed`.
 
@@ -169,6 +178,8 @@ def _once(request: ModelRequest, progress: _Progress, interrupt: Interruption, *
             raise
         if interrupt.expired:
             raise faults.TimedOut(code="TotalTimeout") from TimeoutError("no answer in time")
+        if isinstance(fault, faults.GuardrailMissing) and (guardrail := request.guardrail):
+            raise faults.GuardrailMissing.named(guardrail.identifier, guardrail.version, fault.code) from error
         if fault is error:
             raise
         raise fault from error

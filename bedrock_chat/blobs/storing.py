@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from django.core.files.base import ContentFile, File
 from django.core.files.storage import default_storage
@@ -47,18 +48,26 @@ def store(bodies: Mapping[str, bytes]) -> None:
             default_storage.save(name, ContentFile(bodies[sha256]))
 
 
-def store_waiting(waiting: WaitingFile) -> str:
-    """Makes a blob of a file that waits, which stays there. Returns its SHA-256. Call it outside any transaction.
+def store_waiting(files: Iterable[WaitingFile]) -> dict[WaitingFile, str]:
+    """Makes blobs of files that wait, which stay there. Returns the SHA-256 of each. Call it outside any transaction.
 
-    Raises FileNotFoundError if the file is gone, or was replaced meanwhile.
+    A file that is gone, or was replaced meanwhile, is left out.
     """
+    storage: Any = default_storage
+    shas: dict[WaitingFile, str] = {}
     let_go_of_database()
-    sha256: str = default_storage.sha256(waiting)  # type: ignore[attr-defined]  # our storages have it
-    name = _begin({sha256: waiting.size})[sha256]
+    for file in files:
+        with suppress(FileNotFoundError):
+            shas[file] = storage.sha256(file)
+    names = _begin({sha256: file.size for file, sha256 in shas.items()}) if shas else {}
     let_go_of_database()
-    if not default_storage.exists(name):
-        default_storage.copy(waiting, name)  # type: ignore[attr-defined]
-    return sha256
+    stored: dict[WaitingFile, str] = {}
+    for file, sha256 in shas.items():
+        with suppress(FileNotFoundError):
+            if not storage.exists(names[sha256]):
+                storage.copy(file, names[sha256])
+            stored[file] = sha256
+    return stored
 
 
 def _begin(sizes: Mapping[str, int]) -> dict[str, str]:

@@ -23,7 +23,7 @@ from bedrock_chat.blobs.models import UsedUploadLink
 from bedrock_chat.blobs.waiting_files import WaitingFile
 from bedrock_chat.database.connections import database_now
 from bedrock_chat.jobs.queue import Claimed
-from bedrock_chat.wire.errors import Conflict, PayloadTooLarge, ServiceUnavailable
+from bedrock_chat.wire.errors import PayloadTooLarge, ServiceUnavailable
 
 FOLDER = "uploads"
 KEPT = timedelta(days=1)
@@ -49,17 +49,15 @@ def find_all(account: str, names: Collection[str]) -> dict[str, WaitingFile]:
     return found
 
 
-def keep(waiting: WaitingFile) -> str:
-    """Makes a blob of what waits, and leaves it where it is. Returns its SHA-256. Call it outside any transaction.
+def keep(files: Collection[WaitingFile]) -> dict[WaitingFile, str]:
+    """Makes blobs of what waits, and leaves it where it is. Returns the SHA-256 of each.
 
-    Raises PayloadTooLarge, and Conflict if another file has taken its place meanwhile.
+    What was taken or replaced meanwhile is left out. Call it outside any transaction. Raises PayloadTooLarge and
+    StorageUnavailable.
     """
-    if waiting.size > settings.UPLOAD_MB * MEGABYTE:
-        raise PayloadTooLarge(f"The file is larger than {settings.UPLOAD_MB} MB.")
-    try:
-        return storing.store_waiting(waiting)
-    except FileNotFoundError:
-        raise Conflict("The file was uploaded again meanwhile; try again.") from None
+    if any(file.size > settings.UPLOAD_MB * MEGABYTE for file in files):
+        raise PayloadTooLarge(f"An uploaded file is larger than {settings.UPLOAD_MB} MB.")
+    return storing.store_waiting(files)
 
 
 def discard(waiting: WaitingFile) -> None:

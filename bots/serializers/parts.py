@@ -378,6 +378,24 @@ class KnowledgeBaseSerializer(serializers.Serializer[Any]):
 # ---- Guardrails and the rest ----------------------------------------------------------------------------------------
 
 
+_GUARDRAIL = re.compile(r"[a-z0-9]+|arn:aws(-[^:]+)?:bedrock:[a-z0-9-]{1,20}:[0-9]{12}:guardrail/[a-z0-9]+")
+_GUARDRAIL_VERSION = re.compile(r"[1-9][0-9]{0,7}|DRAFT")
+
+
+class NamedField(TextField):
+    """A name of Bedrock's, or nothing."""
+
+    def __init__(self, form: re.Pattern[str], expected: str, **options: Any) -> None:
+        super().__init__(allow_blank=True, **options)
+        self._form, self._expected = form, expected
+
+    def run_validation(self, data: Any = empty) -> Any:
+        name = super().run_validation(data)
+        if name and not self._form.fullmatch(name):
+            raise serializers.ValidationError(f"Expected {self._expected}, or nothing.")
+        return name
+
+
 class GuardrailsSerializer(serializers.Serializer[Any]):
     is_guardrail_enabled = serializers.BooleanField()
     hate_threshold = WholeField(min_value=0, max_value=3)
@@ -387,8 +405,12 @@ class GuardrailsSerializer(serializers.Serializer[Any]):
     misconduct_threshold = WholeField(min_value=0, max_value=3)
     grounding_threshold = NumberField(min_value=0, max_value=0.99)
     relevance_threshold = NumberField(min_value=0, max_value=0.99)
-    guardrail_arn = TextField(max_length=LONGEST_URL, allow_blank=True)
-    guardrail_version = TextField(max_length=LONGEST_NAME, allow_blank=True)
+    guardrail_arn = NamedField(
+        _GUARDRAIL, "the ARN or the id of a guardrail", max_length=LONGEST_URL, help_text="Empty: the bot has its own."
+    )
+    guardrail_version = NamedField(
+        _GUARDRAIL_VERSION, "the number of a version or DRAFT", max_length=LONGEST_NAME, help_text="Empty: the draft."
+    )
 
 
 class QuickStarterSerializer(serializers.Serializer[Any]):

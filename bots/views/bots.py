@@ -12,7 +12,7 @@ from bedrock_chat.serving import answers
 from bedrock_chat.wire.errors import BadRequest
 from bedrock_chat.wire.openapi import VOID, errors, links
 from bedrock_chat.wire.views import WireViewSet
-from bots import access, aliases, editing, listing, rendering, sharing
+from bots import access, aliases, editing, guarding, listing, rendering, sharing
 from bots.models import Scope
 from bots.serializers.bots import (
     PUSHED,
@@ -138,9 +138,11 @@ class BotViewSet(WireViewSet):
     def retrieve(self, request: Request, bot_id: str) -> Response:
         actor = caller_of(request)
         bot = access.get_owned(actor, bot_id)
-        people, last_use = sharing.people_of(bot), listing.last_use(actor, bot)
+        people, last_use, guardrails = sharing.people_of(bot), listing.last_use(actor, bot), guarding.shown(bot)
         size = rendering.size_of(bot)
-        return answers.make(actor.account, size, lambda: Response(rendering.bot_output(bot, people, last_use)))
+        return answers.make(
+            actor.account, size, lambda: Response(rendering.bot_output(bot, people, last_use, guardrails=guardrails))
+        )
 
     @extend_schema(
         operation_id="patch_bot",
@@ -156,7 +158,7 @@ class BotViewSet(WireViewSet):
         base_version = sent.pop("base_version", None)
         bot = editing.modify(bot_id, sent, base_version=base_version, actor=caller_of(request))
         nulls = [name for name, value in sent.items() if value is None]
-        return Response(rendering.modify_output(bot, nulls=nulls))
+        return Response(rendering.modify_output(bot, guardrails=guarding.shown(bot), nulls=nulls))
 
     @extend_schema(
         operation_id="delete_bot",

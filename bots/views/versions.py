@@ -9,7 +9,7 @@ from bedrock_chat.identity.caller import caller_of
 from bedrock_chat.serving import answers
 from bedrock_chat.wire.openapi import errors, links
 from bedrock_chat.wire.views import WireViewSet
-from bots import editing, rendering, versions
+from bots import editing, guarding, rendering, versions
 from bots.serializers.bots import BotModifyOutputSerializer, VersionMetaSerializer, VersionSerializer
 from bots.views.bots import TAG
 
@@ -56,4 +56,4 @@ class VersionViewSet(WireViewSet):
     )
     def restore(self, request: Request, bot_id: str, version: int) -> Response:
         bot = editing.restore(bot_id, version, actor=caller_of(request))
-        return Response(rendering.modify_output(bot))
+        return Response(rendering.modify_output(bot, guardrails=guarding.shown(bot)))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from bedrock_chat.bedrock import attachments, request
 from bedrock_chat.bedrock.attachments import Attachment
 from bedrock_chat.bedrock.catalog import Model
+from bedrock_chat.bedrock.events import StopReason
 from bedrock_chat.bedrock.shapes import ConverseBlock, ConverseMessage
 from conversations.content.blocks import (
     AttachmentBlock,
@@ -36,12 +37,19 @@ def history(
 
     `contents` are the messages' blocks by their keys. Reasoning goes back to the model that made it and to no other:
     its signature may mean nothing there, and it is no part of the conversation. Files in `unsent` are not read.
+
+    A question is not sent again if a guardrail intervened in its answer: guardrails judge the whole conversation, and
+    would block it from then on.
     """
+    nodes = list(path)
+    blocked = {node.parent_id for node in nodes if node.stop_reason == StopReason.GUARDRAIL_INTERVENED}
     return [
-        {"role": "user", "content": question_to_converse(contents[node.pk], read, unsent)}
-        if node.is_question
-        else {"role": "assistant", "content": answer_to_converse(contents[node.pk], reasoning=node.model == model)}
-        for node in path
+        {"role": "assistant", "content": answer_to_converse(contents[node.pk], reasoning=node.model == model)}
+        if not node.is_question
+        else {"role": "user", "content": [request.IN_PLACE_OF_A_BLOCKED_QUESTION]}
+        if node.pk in blocked
+        else {"role": "user", "content": question_to_converse(contents[node.pk], read, unsent)}
+        for node in nodes
     ]
 
 

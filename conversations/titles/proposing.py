@@ -5,14 +5,17 @@ import time
 from django.conf import settings
 
 from bedrock_chat.bedrock import catalog, events, offering, request, runtime
+from bedrock_chat.bedrock.events import StopReason
 from bedrock_chat.bedrock.faults import ModelFault
 from bedrock_chat.bedrock.interruption import Interruption
+from bedrock_chat.bedrock.request import Guardrail
 from bedrock_chat.bedrock.shapes import ConverseMessage
 from bedrock_chat.database.connections import database_now, release_connection
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.ledger import recording
 from bedrock_chat.ledger.models import Purpose
 from bedrock_chat.resilience.deadlines import hang_up_after
+from bots import chatting
 from conversations import access
 from conversations.content.blocks import StoredBlock, texts
 from conversations.models import UNTITLED, Conversation
@@ -35,9 +38,10 @@ def propose(external_id: str, *, actor: Caller) -> str:
     """A title in the conversation's language, of at most 100 characters and never blank.
 
     1. The first MESSAGES messages of the branch of the last message are read.
-    2. The title model is asked (`_ask`). That counts as a turn.
-    3. If the model fails, takes too long or answers nonsense, the title is the beginning of the first message with
-       visible text, else that of the present title.
+    2. The title model is asked (`_ask`), under the guardrail of the conversation's bot. That counts as a turn. Where
+       that guardrail is not there yet, no model is asked.
+    3. If the model fails, takes too long, is blocked or answers nonsense, the title is the beginning of the first
+       message with visible text, else that of the present title.
 
     Raises NotFound, and what `admission` raises where too many turns run.
     """
@@ -45,14 +49,22 @@ def propose(external_id: str, *, actor: Caller) -> str:
     tree = access.read_tree(conversation, database_now())
     path = tree.path(tree.last_message(conversation.last_question))[:MESSAGES]
     contents = access.read_contents(path)
+    bot = chatting.find(conversation.bot_id, actor=actor) if conversation.bot_id else None
+    is_asked = bool(path) and not (bot and bot.lacks_guardrail)
     release_connection()
     with admission.admitted(actor):
-        proposed = _ask(conversation, path, contents, actor) if path else ""
+        proposed = _ask(conversation, path, contents, bot.guardrail if bot else None, actor) if is_asked else ""
     beginnings = map(cleaning.beginning, (*(_text(contents[node.pk]) for node in path), conversation.title))
     return proposed or next(filter(None, beginnings), UNTITLED)
 
 
-def _ask(conversation: Conversation, path: list[Node], contents: dict[int, list[StoredBlock]], actor: Caller) -> str:
+def _ask(
+    conversation: Conversation,
+    path: list[Node],
+    contents: dict[int, list[StoredBlock]],
+    guardrail: Guardrail | None,
+    actor: Caller,
+) -> str:
     """The title that the model proposes; empty if its answer is none.
 
     1. The request is composed, with a limit of MOST_TOKENS.
@@ -67,6 +79,7 @@ def _ask(conversation: Conversation, path: list[Node], contents: dict[int, list[
         _messages(path, contents),
         parameters=request.Parameters(max_tokens=MOST_TOKENS),
         prompt_caching=False,
+        guardrail=guardrail,
     )
     answer, closed, fault = events.AnswerBuilder(), None, ""
     started = time.monotonic()
@@ -90,6 +103,8 @@ def _ask(conversation: Conversation, path: list[Node], contents: dict[int, list[
     )
     recording.insert_late([call])
     recording.log_spending([call])
+    if closed is not None and closed.stop_reason == StopReason.GUARDRAIL_INTERVENED:
+        return ""
     words = "".join(block["text"] for block in answer.blocks() if "text" in block)
     return "" if fault else cleaning.proposed(words, INSTRUCTION)
 

@@ -25,7 +25,7 @@ def compose(turn: OpenTurn) -> ModelRequest:
     3. Of a long branch's files only those are read that may be sent.
     4. The branch becomes Converse messages. A continuation ends with the answer that it extends, and reasoning is off.
        Any other turn ends with its question.
-    5. `bedrock.request` adds instruction, parameters and cache marks, and leaves out what the model refuses.
+    5. `bedrock.request` adds instruction, parameters, guardrail and cache marks, and leaves out what the model refuses.
     """
     chat = turn.chat
     earlier = [turn.contents[node.pk] for node in turn.path if node.is_question]
@@ -47,6 +47,7 @@ def compose(turn: OpenTurn) -> ModelRequest:
         parameters=turn.bot.parameters if turn.bot else request.NO_PARAMETERS,
         reasoning=turn.thinks,
         prompt_caching=turn.bot is None or turn.bot.prompt_caching,
+        guardrail=turn.bot.guardrail if turn.bot else None,
     )
 
 

@@ -180,14 +180,6 @@ def test_a_model_that_hides_its_thoughts_shows_them_to_who_asks(emulator: Emulat
     assert thought(display="summarized") == "Thinking about it step by step."
 
 
-def test_a_guardrail_tells_its_trace_to_who_asks(emulator: Emulator) -> None:
-    config = {"guardrailIdentifier": "g1", "guardrailVersion": "1", "trace": "enabled"}
-    answer = converse(emulator, "[[guardrail]]", guardrailConfig=config)
-    assert answer["trace"]["guardrail"]["inputAssessment"]["g1"]["topicPolicy"]["topics"][0]["action"] == "BLOCKED"
-    assert "trace" in stream(emulator, "[[guardrail]]", guardrailConfig=config)[-1]["metadata"]
-    assert "trace" not in converse(emulator, "[[guardrail]]")
-
-
 def test_words_stop_at_max_tokens(emulator: Emulator) -> None:
     answer = converse(emulator, "[[words:10]]", inferenceConfig={"maxTokens": 3})
     assert (text(answer), answer["stopReason"], answer["usage"]["outputTokens"]) == ("the quick brown", "max_tokens", 3)

@@ -9,6 +9,7 @@ from bedrock_chat.bedrock.events import (
     AnswerBuilder,
     Closed,
     Event,
+    Intervened,
     MessageStart,
     ReasoningDelta,
     ReasoningSignature,
@@ -183,3 +184,26 @@ def test_characters_that_postgresql_cannot_keep_are_replaced() -> None:
     ]
     [event] = streamed(tool_start(), part({"toolUse": {"input": r'{"a\u0000": ["\ud83d", 1]}'}}), block_end())
     assert event == ToolUse("t1", "search", {"a\ufffd": ["\ufffd", 1]})
+
+
+# ---- Guardrails -----------------------------------------------------------------------------------------------------
+
+
+def test_of_a_guardrails_trace_only_the_kinds_are_read_that_were_blocked() -> None:
+    found = [
+        {"type": "HATE", "action": "BLOCKED"},
+        {"type": "SEXUAL", "action": "NONE"},
+    ]
+    words = {"customWords": [{"match": "secret", "action": "BLOCKED"}], "managedWordLists": []}
+    trace = {
+        "guardrail": {
+            "modelOutput": ["secret"],
+            "inputAssessment": {"g": {"contentPolicy": {"filters": found}, "invocationMetrics": {"latency": 5}}},
+            "outputAssessments": {"g": [{"wordPolicy": words}, {"contentPolicy": {"filters": found[1:]}}]},
+        }
+    }
+    events = streamed(message_stop("guardrail_intervened"), {"metadata": {"trace": trace}})
+    assert events[1:] == [Intervened("question", ("HATE",)), Intervened("answer", ("wordPolicy",))]
+    assert "secret" not in str(events)
+    assert list(answers.read_whole({"trace": trace}))[1:] == events[1:]
+    assert streamed({"metadata": {"trace": {}}}) == []

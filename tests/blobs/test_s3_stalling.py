@@ -13,6 +13,7 @@ from django.core.files.base import ContentFile
 
 from bedrock_chat.blobs import s3_storage
 from bedrock_chat.blobs.s3_storage import STORAGE, S3Files, StorageUnavailable
+from bedrock_chat.blobs.waiting_files import WaitingFile
 from bedrock_chat.resilience.dependencies import State
 from tests.servers import BUCKET, s3
 from tests.serving.conftest import eventually
@@ -21,6 +22,7 @@ from tests.stalling import FAULTS, SLOW_DRIP, STOPPED, Proxy, once
 TIMEOUT = 1.5
 LONGEST = TIMEOUT + 3.5  # two seconds of pauses between tries, and the rest for a busy machine
 AT_ONCE = 1.2  # seconds that a busy machine may take for what waits for nothing; less than TIMEOUT
+WAITING = WaitingFile("x", 1000, "the tag of some upload")
 LARGE = os.urandom(8 * 1024 * 1024)
 
 
@@ -60,6 +62,10 @@ OPERATIONS: dict[str, Callable[[S3Files], object]] = {
     "exists": lambda files: files.exists("x"),
     "size": lambda files: files.size("x"),
     "delete": lambda files: files.delete("y"),
+    "look": lambda files: files.look("x"),
+    "list": lambda files: list(files.waiting("x")),
+    "digest": lambda files: files.sha256(WAITING),
+    "copy": lambda files: files.copy(WAITING, "y"),
 }
 
 

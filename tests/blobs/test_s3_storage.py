@@ -21,7 +21,6 @@ from bedrock_chat.blobs import removal, storing, upload_links, uploads
 from bedrock_chat.blobs.models import Blob
 from bedrock_chat.blobs.s3_storage import S3Files
 from bedrock_chat.jobs import queue
-from bedrock_chat.wire.errors import Conflict
 from tests import build
 from tests.bots import bot as bots
 from tests.bots import upload
@@ -204,7 +203,7 @@ def test_what_waits_in_a_bucket_is_kept_inside_it(bucket: S3Files) -> None:
     waiting = uploads.find(NAME)
     assert waiting is not None
     assert waiting.size == 5
-    sha256 = uploads.keep(waiting)
+    [sha256] = uploads.keep([waiting]).values()
     assert build.body_of(sha256) == b"hello"
     uploads.discard(waiting)
     assert keys(bucket) == [f"bedrock-chat/{build.file_of(sha256)}"]
@@ -216,8 +215,7 @@ def test_what_was_uploaded_to_a_bucket_since_is_neither_kept_nor_discarded_by_mi
     waiting = uploads.find(NAME)
     assert waiting is not None
     bucket.save(NAME, ContentFile(b"newer"))
-    with pytest.raises(Conflict):
-        uploads.keep(waiting)
+    assert uploads.keep([waiting]) == {}
     uploads.discard(waiting)
     with bucket.open(NAME) as file:
         assert file.read() == b"newer"

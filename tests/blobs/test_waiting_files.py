@@ -15,7 +15,7 @@ from bedrock_chat.blobs import local_storage, storing, uploads
 from bedrock_chat.blobs.models import Blob, UsedUploadLink
 from bedrock_chat.identity import local
 from bedrock_chat.jobs import queue
-from bedrock_chat.wire.errors import Conflict, PayloadTooLarge
+from bedrock_chat.wire.errors import PayloadTooLarge
 
 pytestmark = [pytest.mark.both, pytest.mark.django_db]
 
@@ -36,7 +36,7 @@ def test_what_waits_becomes_a_blob_and_stays_until_it_is_discarded() -> None:
     default_storage.save(NAME, ContentFile(b"hello"))
     found = uploads.find(NAME)
     assert found is not None
-    sha256 = uploads.keep(found)
+    [sha256] = uploads.keep([found]).values()
     assert sha256 == storing.digest(b"hello")
     assert storing.StoredFiles().read(sha256) == b"hello"
     assert Blob.objects.get().size == 5
@@ -51,8 +51,7 @@ def test_what_was_uploaded_since_is_neither_kept_nor_discarded_by_mistake() -> N
     found = uploads.find(NAME)
     assert found is not None
     default_storage.save(NAME, ContentFile(b"newer"))
-    with pytest.raises(Conflict):
-        uploads.keep(found)
+    assert uploads.keep([found]) == {}
     uploads.discard(found)
     assert waiting() == b"newer"
 
@@ -63,7 +62,7 @@ def test_a_file_over_the_limit_is_not_kept(settings: Any) -> None:
     found = uploads.find(NAME)
     assert found is not None
     with pytest.raises(PayloadTooLarge):
-        uploads.keep(found)
+        uploads.keep([found])
 
 
 def test_places_are_peoples_own() -> None:

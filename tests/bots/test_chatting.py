@@ -11,7 +11,8 @@ from rest_framework.test import APIClient
 from bedrock_chat.ledger.models import ModelCall
 from bots.models import BotAlias
 from conversations.models import Conversation, Message
-from tests.bots.bot import PARAMETERS, THRESHOLDS, body, edit, firecrawl, ids, make, pin, share, star
+from tests.bots.bot import PARAMETERS, body, edit, firecrawl, ids, make, pin, share, star
+from tests.bots.guarding import guarded
 from tests.conversations.chat import read, say, text_of
 from tests.conversations.test_queries import statements
 from tests.emulator import Emulator
@@ -19,7 +20,6 @@ from tests.emulator import Emulator
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both]
 ClientOf = Callable[..., APIClient]
 
-UNGUARDED = {"isGuardrailEnabled": True, "guardrailArn": "", "guardrailVersion": "", **THRESHOLDS}
 BASE = {
     "type": None,
     "embeddingsModel": "titan_v2",
@@ -120,24 +120,11 @@ def test_only_active_models_answer(alice: APIClient, emulator: Emulator) -> None
     assert say(alice, "c", "again").status_code == 400
 
 
-def test_nobody_is_answered_unguarded(alice: APIClient, emulator: Emulator) -> None:
-    make(alice, "thresholds", bedrockGuardrails={**UNGUARDED, "hateThreshold": 1})
-    make(alice, "grounding", bedrockGuardrails={**UNGUARDED, "groundingThreshold": 0.5})
-    make(alice, "arn", bedrockGuardrails={**UNGUARDED, "guardrailArn": "arn:aws:bedrock:guardrail/x"})
-    for bot_id in ("thresholds", "grounding", "arn"):
-        assert say(alice, "c", "hello", bot_id=bot_id).status_code == 409
-    assert emulator.requests() == []
-    make(alice, "zero", bedrockGuardrails=UNGUARDED)
-    assert "not guarded" in asked(alice, "c", bot_id="zero")["warnings"][0]
-    make(alice, "off", bedrockGuardrails={**UNGUARDED, "isGuardrailEnabled": False, "hateThreshold": 3})
-    assert asked(alice, "d", bot_id="off")["warnings"] == []
-
-
 def test_an_answer_of_a_bot_that_is_to_be_guarded_by_now_promises_no_continuation(alice: APIClient) -> None:
     make(alice, "b")
     asked(alice, "c", "write long [[max_tokens]]", bot_id="b")
     assert read(alice, "c")["shouldContinue"] is True
-    edit(alice, "b", bedrockGuardrails={**UNGUARDED, "hateThreshold": 1})
+    edit(alice, "b", bedrockGuardrails=guarded())
     assert read(alice, "c")["shouldContinue"] is False
     assert say(alice, "c", "", continue_generate=True).status_code == 409
 

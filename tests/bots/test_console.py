@@ -8,7 +8,7 @@ from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
 from bedrock_chat.identity.models import User
-from bots.models import Bot, BotAlias, BotVersion
+from bots.models import Bot, BotAlias, BotGuardrail, BotVersion
 from tests.bots.bot import edit, firecrawl, make, pin, share, star
 from tests.console.operators import make_operator, make_viewer
 
@@ -149,4 +149,11 @@ def test_pages_cost_the_same_however_much_there_is(vera: Client, alice: APIClien
     fill(9)
     assert (queries(PAGE), queries(f"{PAGE}b0/change/")) == before
     assert before[0] <= 8
-    assert before[1] <= 14
+    assert before[1] <= 15
+
+
+def test_the_page_of_a_bot_names_the_guardrail_that_was_made_for_it(vera: Client, alice: APIClient) -> None:
+    make(alice, "b")
+    arn = "arn:aws:bedrock:us-east-1:123456789012:guardrail/g"
+    BotGuardrail.objects.create(bot_id="b", arn=arn, version="1", filters={"HATE": "LOW"})
+    assert f"{arn}, version 1" in vera.get(f"{PAGE}b/change/").content.decode()

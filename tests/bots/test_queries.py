@@ -14,6 +14,7 @@ from bedrock_chat.identity import local
 from bedrock_chat.identity.models import User
 from bots.content import Content, write
 from bots.models import Bot, BotAlias, BotGrant, BotVersion, Grantee, Scope, TakenBotId
+from tests.bots import upload
 from tests.bots.bot import body, edit, firecrawl, make, payload, pin, share, star, use
 from tests.conversations.test_queries import statements
 
@@ -120,6 +121,20 @@ def test_editing_a_bot(bot: str, alice: APIClient) -> None:
     assert cost(lambda: edit(alice, "b", title="Another")) == 7
     assert cost(lambda: edit(alice, "b", title="Another")) == 2  # nothing changes: user; bot
     assert cost(lambda: alice.post("/bot/b/versions/1/restore")) == 8  # and the version
+
+
+def test_files_cost_the_same_however_many_they_are(alice: APIClient) -> None:
+    user = local.local_user("alice").pk
+    make(alice, "b")
+    costs = []
+    for number in (1, 50):
+        names = [f"{number}-{place}.txt" for place in range(number)]
+        for name in names:
+            upload.wait(user, "b", name, name.encode())
+        costs.append(cost(lambda names=names: edit(alice, "b", knowledge=upload.change(added=names))))
+    # user; bot; blobs, their names; bot, bot's row, job, version; files held, versions, files, references; audit
+    assert costs[0] == costs[1] <= 14
+    assert cost(lambda: alice.delete(f"/bot/b/files/{upload.digest(b'1-0.txt')}")) <= 20
 
 
 def test_sharing_and_pinning_a_bot(bot: str, alice: APIClient, carol: APIClient) -> None:

@@ -84,3 +84,10 @@ def test_what_does_not_work_yet_is_told_to_who_chats(alice: APIClient, bob: APIC
     assert make(alice, "guarded", **guarded)["warnings"] == []
     disabled = {"bedrockGuardrails": {**GUARDRAILS, "isGuardrailEnabled": False}}
     assert make(alice, "disabled", **disabled)["warnings"] == []
+
+
+@pytest.mark.django_db
+def test_an_instruction_that_no_model_can_hold_is_told(alice: APIClient) -> None:
+    made = make(alice, "b", instruction="You are verbose. " * 56_000)
+    assert made["warnings"][0].startswith("The instruction alone is too long for ")
+    assert make(alice, "c", instruction="You are brief.")["warnings"] == []

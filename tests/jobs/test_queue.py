@@ -398,3 +398,32 @@ def test_the_lease_of_a_job_is_never_longer_than_its_length_although_the_clock_w
     Job.objects.update(due_at=timezone.now() + left * queue.lease())
     queue.follow_schedule()
     assert shortened - 0.1 < (Job.objects.get().due_at - timezone.now()) / queue.lease() <= shortened
+
+
+# ---- Asking again ---------------------------------------------------------------------------------------------------
+
+
+def test_a_job_that_is_asked_for_now_begins_however_long_it_would_wait_or_how_often_it_failed() -> None:
+    queue.enqueue("note", {"number": 1}, delay=3600, key="one")
+    queue.enqueue_now("note", {"number": 2}, key="one")
+    job = claim_one()
+    assert (job.payload, job.attempt) == ({"number": 2}, 1)
+    for _ in range(queue.MOST_ATTEMPTS - 1):
+        queue.fail(job, "the model was away")
+        end_leases()
+        job = claim_one()
+    queue.fail(job, "the model was away")
+    assert Job.objects.get().state == State.DEAD
+    queue.enqueue_now("note", {"number": 3}, key="one")
+    job = claim_one()
+    assert (job.payload, job.attempt) == ({"number": 3}, 1)
+
+
+def test_a_job_that_is_asked_for_while_it_runs_is_left_alone() -> None:
+    queue.enqueue_now("note", {"number": 1}, key="one")
+    job = claim_one()
+    queue.enqueue_now("note", {"number": 2}, key="one")
+    assert queue.claim("worker-2", 1) == []
+    with transaction.atomic():
+        job.finish()
+    assert not Job.objects.exists()

@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from bedrock_chat.bedrock.catalog import Model
+from bedrock_chat.bedrock.emulator.guardrails import Intervention
 from bedrock_chat.bedrock.emulator.script import Script
 from bedrock_chat.bedrock.emulator.usage import Usage
 
@@ -102,6 +103,11 @@ def answer(script: Script, prompt: Prompt, body: Mapping[str, Any], model: Model
     if script.guardrail:
         stop, trace = "guardrail_intervened", _guardrail_trace(body)
     return Answer(tuple(blocks), script.stop or stop, words, thought, trace)
+
+
+def intervened(intervention: Intervention) -> Answer:
+    """What stands in the place of an answer that a guardrail has blocked."""
+    return Answer(({"text": intervention.text},), "guardrail_intervened", trace=intervention.trace)
 
 
 def _text(script: Script, prompt: Prompt, *, called: bool) -> str:

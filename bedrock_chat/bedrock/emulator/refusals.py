@@ -3,6 +3,7 @@
 # The statuses come from botocore's service model. The sentences are Bedrock's own where they are known.
 FAULTS: dict[str, tuple[int, str]] = {
     "AccessDeniedException": (403, "You don't have access to the model with the specified model ID."),
+    "ConflictException": (400, "Error occurred because of a conflict while performing an operation."),
     "ExpiredTokenException": (403, "The security token included in the request is expired"),
     "InternalServerException": (
         500,

@@ -13,7 +13,8 @@ from urllib.parse import unquote
 import orjson
 
 from bedrock_chat.bedrock.catalog import Model
-from bedrock_chat.bedrock.emulator import answers, replies, shapes, validation
+from bedrock_chat.bedrock.emulator import answers, guardrails, replies, shapes, validation
+from bedrock_chat.bedrock.emulator.guardrails import Guardrails, Intervention
 from bedrock_chat.bedrock.emulator.model_ids import model_of
 from bedrock_chat.bedrock.emulator.refusals import Refusal
 from bedrock_chat.bedrock.emulator.replies import Reply
@@ -28,7 +29,10 @@ COUNTED_PROMPTS = 10_000
 
 @dataclass(slots=True)
 class LoggedRequest:
-    """A call to a model. `outcome` is running, done (the whole reply was sent) or left (the peer closed before)."""
+    """A call to a model, or one about guardrails.
+
+    `outcome` is running, done (the whole reply was sent) or left (the peer closed before).
+    """
 
     path: str
     operation: str
@@ -58,6 +62,8 @@ class Bedrock:
         self._queue: deque[dict[str, Any]] = deque()
         self._failures: OrderedDict[bytes, int] = OrderedDict()
         self._cache = PromptCache()
+        self._guardrails = Guardrails()
+        self._troubles: list[dict[str, Any]] = []
 
     def answer(self, method: str, path: str, body: bytes) -> tuple[Reply, LoggedRequest | None]:
         """The reply to a request, and its entry in the log. `path` is percent-encoded, as in the request line."""
@@ -73,6 +79,8 @@ class Bedrock:
     # ---- Bedrock ----
 
     def _operation(self, method: str, path: str, body: bytes) -> tuple[Reply, LoggedRequest | None]:
+        if path.startswith(guardrails.PATHS) and (call := guardrails.call_of(method, path, _object(body))):
+            return self._of_guardrails(call, path, body)
         resource, _, operation = path.partition("?")[0].rpartition("/")
         if method != "POST" or operation not in OPERATIONS or not resource.startswith("/model/"):
             return replies.refused(Refusal("UnknownOperationException", f"There is no {method} {path} here.")), None
@@ -89,6 +97,32 @@ class Bedrock:
         entry.status = reply.status
         return reply, entry
 
+    def _of_guardrails(self, call: guardrails.Call, path: str, body: bytes) -> tuple[Reply, LoggedRequest]:
+        """The reply to a call about guardrails. With `wait` and `cut` it takes effect before the reply goes wrong."""
+        entry = self._logged(LoggedRequest(path, call.operation, "", body))
+        trouble = self._trouble(call.operation)
+        try:
+            if code := trouble.get("fault"):
+                raise Refusal(code, trouble.get("message"))
+            status, document = self._guardrails.answer(call)
+            reply = replies.as_json(document, status, wait=trouble.get("wait", 0.0))
+            if trouble.get("cut"):
+                reply = Reply(((0.0, b""),), 0, keep=False)
+        except Refusal as refusal:
+            reply = replies.refused(refusal)
+        entry.status = reply.status
+        return reply, entry
+
+    def _trouble(self, operation: str) -> dict[str, Any]:
+        """The next one that was scripted for an operation, which is used up by this."""
+        for trouble in self._troubles:
+            if trouble["operation"] == operation:
+                trouble["times"] = trouble.get("times", 1) - 1
+                if trouble["times"] <= 0:
+                    self._troubles.remove(trouble)
+                return trouble
+        return {}
+
     def _reply(self, entry: LoggedRequest) -> Reply:
         """The reply to a call of a model. Raises Refusal.
 
@@ -96,7 +130,7 @@ class Bedrock:
         2. Check the body against the service model, Bedrock's limits and the model's restrictions.
         3. Join the script to the prompt's markers; the script's fields go first.
         4. Fail before the first byte if the script says so.
-        5. Otherwise answer, whole or streamed, with the usage.
+        5. Otherwise answer, whole or streamed, with the usage. A guardrail may put its own text in the answer's place.
         """
         overrides = self._queue.popleft() if self._queue else self._default
         if overrides.get("static"):
@@ -107,20 +141,30 @@ class Bedrock:
         shapes.check(entry.operation, body)
         validation.check(body, model, streaming=streaming, size=len(entry.raw))
         prompt = answers.Prompt.of(body["messages"])
+        intervention = self._guardrails.intervention(body, prompt.question)
         script = replace(parse(prompt.question, prompt.round), **overrides)
         script = self._counted(script, entry)
         if reply := replies.before_any_byte(script):
             return reply
-        answer = answers.answer(script, prompt, body, model)
-        usage = self._usage(script, answer, body, model)
+        answer = answers.intervened(intervention) if intervention else answers.answer(script, prompt, body, model)
+        usage = self._usage(script, answer, body, model, intervention)
         if streaming:
             return replies.streamed(script, answers.events(answer, usage, _latency(script)))
         deltas = sum(kind == "contentBlockDelta" for kind, _ in answers.events(answer, usage, 0))
         return replies.whole(script, answers.response(answer, usage, _latency(script)), deltas)
 
-    def _usage(self, script: Script, answer: answers.Answer, body: Mapping[str, Any], model: Model | None) -> Usage:
+    def _usage(
+        self,
+        script: Script,
+        answer: answers.Answer,
+        body: Mapping[str, Any],
+        model: Model | None,
+        intervention: Intervention | None,
+    ) -> Usage:
         if script.usage:
             return Usage(*script.usage)
+        if intervention and intervention.of_question:
+            return Usage(0, 0)  # the model was not asked
         written = output_tokens(answer.blocks) if answer.blocks and answer.words is None else answer.words or 0
         return self._cache.account(model, body, max(1, answer.thought + written))
 
@@ -159,8 +203,16 @@ class Bedrock:
                     self._set_script(orjson.loads(body or b"{}"))
                 except ValueError as error:  # ScriptError, or no JSON
                     return replies.as_json({"message": str(error)}, 400)
+            case "GET", "/control/guardrails":
+                return replies.as_json(self._guardrails.listed())
+            case "POST", "/control/guardrails":
+                document = _object(body)
+                self._troubles = list(document.get("troubles", ()))
+                self._guardrails.control(document)
             case "POST", "/control/reset":
                 self._clear_log()
+                self._guardrails.clear()
+                self._troubles = []
                 self._queue.clear()
                 self._failures.clear()
                 self._cache.clear()
@@ -200,6 +252,15 @@ def _parsed(raw: bytes) -> Any:
         return orjson.loads(raw)
     except ValueError:
         raise Refusal("SerializationException") from None
+
+
+def _object(raw: bytes) -> dict[str, Any]:
+    """A body as an object; an empty one where it is none."""
+    try:
+        document = orjson.loads(raw)
+    except ValueError:
+        return {}
+    return document if isinstance(document, dict) else {}
 
 
 def _latency(script: Script) -> int:

@@ -29,18 +29,18 @@ _TYPES: dict[str, tuple[Any, str]] = {
 }
 
 
-def check(operation: str, body: Any) -> None:
+def check(operation: str, body: Any, service: str = "bedrock-runtime") -> None:
     """Raises Refusal: SerializationException for a wrong type, ValidationException for all wrong members."""
-    shapes = _model()["shapes"]
-    name = _model()["operations"][operation]["input"]["shape"]
+    shapes = _model(service)["shapes"]
+    name = _model(service)["operations"][operation]["input"]["shape"]
     if errors := list(_errors(shapes, shapes[name], body, "", at_top=True)):
         count = f"{len(errors)} validation error{'s' if len(errors) > 1 else ''} detected"
         raise invalid(f"{count}: {'; '.join(errors)}")
 
 
 @cache
-def _model() -> Mapping[str, Any]:
-    model: Mapping[str, Any] = create_loader().load_service_model("bedrock-runtime", "service-2")
+def _model(service: str) -> Mapping[str, Any]:
+    model: Mapping[str, Any] = create_loader().load_service_model(service, "service-2")
     return model
 
 

@@ -1,0 +1,538 @@
+"""A bot's own guardrail: made by its thresholds, used by turns, changed with them, and deleted with the bot."""
+
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import connection
+from rest_framework.test import APIClient
+
+from bedrock_chat.identity import erasing
+from bedrock_chat.identity.caller import Program
+from bedrock_chat.identity.models import User
+from bedrock_chat.jobs.models import Job
+from bots import exporting, guardrail_sweep, guardrails
+from bots.models import Bot, BotGuardrail
+from tests.bots.bot import body, edit, make, read
+from tests.bots.guarding import (
+    OFF,
+    ZERO,
+    change,
+    claim,
+    finish,
+    guarded,
+    make_guarded,
+    plan,
+    run,
+    sweep,
+    there,
+    trouble,
+    work,
+)
+from tests.conversations.chat import say
+from tests.emulator import Emulator
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def _bedrock(emulator: Emulator) -> None:
+    """The emulator answers."""
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What no new turn uses is deleted at once."""
+    monkeypatch.setattr(guardrails, "KEPT_SECONDS", 0.0)
+
+
+def status(client: APIClient, bot_id: str = "b") -> tuple[str, str]:
+    bot = read(client, bot_id)
+    return bot["syncStatus"], bot["syncStatusReason"]
+
+
+def used(client: APIClient, emulator: Emulator, bot_id: str = "b") -> dict[str, Any]:
+    """The guardrail that a turn is sent with."""
+    number = len(emulator.requests())
+    assert say(client, f"c{number}", "hello", bot_id=bot_id).status_code == 200
+    config: dict[str, Any] = emulator.requests()[-1]["body"]["guardrailConfig"]
+    return config
+
+
+def operations(emulator: Emulator) -> list[str]:
+    return [call["operation"] for call in emulator.requests()]
+
+
+# ---- Making ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.both
+def test_thresholds_make_a_guardrail_and_turns_are_under_it(alice: APIClient, emulator: Emulator) -> None:
+    made = make(alice, "b", bedrockGuardrails=guarded(hateThreshold=1, violenceThreshold=3))
+    assert (made["syncStatus"], made["bedrockGuardrails"]["guardrailArn"]) == ("QUEUED", "")
+    finish()
+    [guardrail] = there(emulator)
+    assert guardrail["filters"] == {"HATE": "LOW", "VIOLENCE": "HIGH"}
+    assert guardrail["tags"] == {"bedrock-chat-bot": "b", "bedrock-chat-deployment": "http://localhost:8000"}
+    assert status(alice) == ("SUCCEEDED", "")
+    shown = read(alice, "b")["bedrockGuardrails"]
+    assert (shown["guardrailArn"], shown["guardrailVersion"]) == (guardrail["arn"], "1")
+    config = used(alice, emulator)
+    assert config == {"guardrailIdentifier": guardrail["arn"], "guardrailVersion": "1", "trace": "enabled"}
+
+
+def test_a_bot_without_a_guardrail_yet_answers_nobody_and_no_worker_waits_for_bedrock(
+    alice: APIClient, emulator: Emulator
+) -> None:
+    plan(emulator, seconds=60)
+    make(alice, "b", bedrockGuardrails=guarded())
+    for _ in range(3):
+        begun = time.monotonic()
+        work()
+        assert time.monotonic() - begun < 20
+        refused = say(alice, "c", "hello", bot_id="b")
+        assert (refused.status_code, refused.headers["Retry-After"]) == (409, "10")
+    assert status(alice) == ("QUEUED", "Its guardrail is being made.")
+    plan(emulator, seconds=60, **{"pass": 61})
+    work()  # makes the version, which takes as long
+    assert say(alice, "c", "hello", bot_id="b").status_code == 409
+    assert BotGuardrail.objects.get().version == ""
+    plan(emulator, **{"pass": 61})
+    finish()
+    assert status(alice) == ("SUCCEEDED", "")
+    assert used(alice, emulator)["guardrailVersion"] == "1"
+    assert operations(emulator).count("CreateGuardrail") == operations(emulator).count("CreateGuardrailVersion") == 1
+
+
+def test_zero_and_grounding_alone_make_none_and_say_so(alice: APIClient, emulator: Emulator) -> None:
+    make(alice, "zero", bedrockGuardrails=ZERO)
+    make(alice, "grounding", bedrockGuardrails={**ZERO, "groundingThreshold": 0.5, "relevanceThreshold": 0.99})
+    make(alice, "off", bedrockGuardrails={**OFF, "hateThreshold": 3})
+    finish()
+    assert there(emulator) == []
+    for bot_id, word in (("zero", "not guarded"), ("grounding", "not checked for grounding"), ("off", "")):
+        warnings = body(say(alice, bot_id, "hello", bot_id=bot_id))["warnings"]
+        assert [word in sentence for sentence in warnings] == ([True] if word else [])
+        assert "guardrailConfig" not in emulator.requests()[-1]["body"]
+        assert status(alice, bot_id) == ("SUCCEEDED", "")
+
+
+def test_grounding_beside_other_thresholds_is_left_out_and_told(alice: APIClient, emulator: Emulator) -> None:
+    make_guarded(alice, emulator, groundingThreshold=0.5)
+    answer = body(say(alice, "c", "hello", bot_id="b"))
+    assert "not checked for grounding" in answer["warnings"][0]
+    assert "guardContent" not in str(emulator.requests()[-1]["body"])
+
+
+# ---- Changing -------------------------------------------------------------------------------------------------------
+
+
+def test_while_a_changed_one_is_made_the_bot_runs_under_the_one_before(alice: APIClient, emulator: Emulator) -> None:
+    before = make_guarded(alice, emulator)
+    plan(emulator, seconds=60)
+    change(alice, hateThreshold=3)
+    finish()
+    assert status(alice)[0] == "QUEUED"
+    assert used(alice, emulator)["guardrailVersion"] == "1"
+    for _ in range(2):
+        plan(emulator, **{"pass": 61})
+        finish()
+    [guardrail] = there(emulator)
+    assert (guardrail["arn"], guardrail["filters"]) == (before["arn"], {"HATE": "HIGH"})
+    assert used(alice, emulator)["guardrailVersion"] == "2"
+    assert status(alice) == ("SUCCEEDED", "")
+
+
+def test_what_was_replaced_is_kept_for_turns_that_run_and_then_deleted(
+    alice: APIClient, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_guarded(alice, emulator)
+    change(alice, hateThreshold=2)
+    finish()
+    work()  # too early
+    assert there(emulator)[0]["versions"] == ["1", "2"]
+    monkeypatch.setattr(guardrails, "KEPT_SECONDS", 0.0)
+    work()
+    assert there(emulator)[0]["versions"] == ["2"]
+    assert not Job.objects.exists()
+
+
+def test_an_edit_of_anything_else_changes_no_guardrail(alice: APIClient, emulator: Emulator) -> None:
+    make_guarded(alice, emulator)
+    emulator.clear_requests()
+    edit(alice, "b", title="Another title")
+    finish()
+    assert operations(emulator) == []
+
+
+def test_what_the_owner_has_read_may_be_sent_back(alice: APIClient, emulator: Emulator) -> None:
+    guardrail = make_guarded(alice, emulator)
+    echoed = read(alice, "b")["bedrockGuardrails"]
+    assert body(edit(alice, "b", bedrockGuardrails=echoed))["version"] == 1
+    changed = body(edit(alice, "b", bedrockGuardrails={**echoed, "hateThreshold": 2}))
+    assert changed["bedrockGuardrails"]["guardrailArn"] == guardrail["arn"]
+    finish()
+    assert there(emulator)[0]["filters"] == {"HATE": "MEDIUM"}
+    assert Bot.objects.get().configuration["bedrock_guardrails"]["guardrail_arn"] == ""
+
+
+def test_a_form_that_was_open_for_long_brings_no_former_guardrail_back(
+    alice: APIClient, emulator: Emulator, at_once: None
+) -> None:
+    make_guarded(alice, emulator)
+    echoed = read(alice, "b")["bedrockGuardrails"]
+    edit(alice, "b", bedrockGuardrails={**echoed, "isGuardrailEnabled": False})
+    finish()
+    assert there(emulator) == []
+    edit(alice, "b", bedrockGuardrails=echoed)
+    finish()
+    [guardrail] = there(emulator)
+    assert guardrail["arn"] != echoed["guardrailArn"]
+    assert used(alice, emulator)["guardrailIdentifier"] == guardrail["arn"]
+
+
+def test_a_restored_version_has_its_thresholds_back(alice: APIClient, emulator: Emulator) -> None:
+    make_guarded(alice, emulator)
+    change(alice, hateThreshold=3)
+    finish()
+    body(alice.post("/bot/b/versions/1/restore"))
+    finish()
+    [guardrail] = there(emulator)
+    assert (guardrail["filters"], guardrail["versions"]) == ({"HATE": "LOW"}, ["1", "2", "3"])
+    assert used(alice, emulator)["guardrailVersion"] == "3"
+
+
+@pytest.mark.both
+def test_two_edits_at_once_end_with_the_later_ones_thresholds(alice: APIClient, emulator: Emulator) -> None:
+    make(alice, "b", bedrockGuardrails=guarded())
+    plan(emulator, troubles=[trouble("CreateGuardrail", wait=1.0)])
+    job = claim()
+    assert job is not None
+
+    def in_a_worker() -> None:
+        run(job)
+        connection.close()
+
+    worker = threading.Thread(target=in_a_worker)
+    worker.start()
+    while "CreateGuardrail" not in operations(emulator):
+        time.sleep(0.01)
+    change(alice, hateThreshold=2)
+    change(alice, hateThreshold=3)
+    worker.join()
+    finish()
+    [guardrail] = there(emulator)
+    assert (guardrail["filters"], status(alice)) == ({"HATE": "HIGH"}, ("SUCCEEDED", ""))
+    assert BotGuardrail.objects.get().filters == {"HATE": "HIGH"}
+
+
+def test_bedrock_keeps_few_versions(alice: APIClient, emulator: Emulator) -> None:
+    make_guarded(alice, emulator)
+    plan(emulator, versions=2)
+    for threshold in (2, 3, 1, 2):
+        change(alice, hateThreshold=threshold)
+        finish()
+        assert status(alice) == ("SUCCEEDED", "")
+    assert there(emulator)[0]["versions"] == ["4", "5"]
+    assert used(alice, emulator)["guardrailVersion"] == "5"
+
+
+# ---- Failing --------------------------------------------------------------------------------------------------------
+
+
+def test_one_that_bedrock_cannot_make_is_told_and_the_next_edit_tries_anew(
+    alice: APIClient, emulator: Emulator
+) -> None:
+    plan(emulator, fails="The moon is full.")
+    make(alice, "b", bedrockGuardrails=guarded())
+    finish()
+    assert status(alice) == ("FAILED", "Bedrock could not make its guardrail: The moon is full.")
+    refused = say(alice, "c", "hello", bot_id="b")
+    assert (refused.status_code, "Retry-After" in refused.headers) == (409, False)
+    assert there(emulator) == []
+    plan(emulator)
+    change(alice, hateThreshold=2)
+    finish()
+    assert status(alice) == ("SUCCEEDED", "")
+    assert len(there(emulator)) == 1
+
+
+def test_one_that_bedrock_cannot_change_stays_in_use(alice: APIClient, emulator: Emulator) -> None:
+    make_guarded(alice, emulator)
+    plan(emulator, fails="The moon is full.")
+    change(alice, hateThreshold=3)
+    finish()
+    assert status(alice)[0] == "FAILED"
+    assert used(alice, emulator)["guardrailVersion"] == "1"
+    plan(emulator)
+    sweep()
+    assert status(alice) == ("SUCCEEDED", "")
+    assert used(alice, emulator)["guardrailVersion"] == "2"
+
+
+@pytest.mark.parametrize("operation", ["CreateGuardrail", "GetGuardrail", "CreateGuardrailVersion"])
+def test_what_passes_by_itself_is_tried_again(alice: APIClient, emulator: Emulator, operation: str) -> None:
+    codes = ("ThrottlingException", "InternalServerException", "ConflictException")
+    plan(emulator, troubles=[trouble(operation, fault=code) for code in codes])
+    make(alice, "b", bedrockGuardrails=guarded())
+    finish()
+    assert operations(emulator).count(operation) > len(codes)
+    assert status(alice) == ("SUCCEEDED", "")
+    assert [found["versions"] for found in there(emulator)] == [["1"]]
+
+
+def test_pauses_between_tries_grow(alice: APIClient, emulator: Emulator) -> None:
+    plan(emulator, troubles=[trouble("CreateGuardrail", fault="ThrottlingException", times=4)])
+    make(alice, "b", bedrockGuardrails=guarded())
+    looks = []
+    for _ in range(4):
+        work()
+        looks.append(Job.objects.get().payload["looks"])
+    assert looks == [1, 2, 3, 4]
+    assert status(alice)[1].endswith("it is tried again.")
+
+
+def test_a_role_that_may_not_make_guardrails_is_told_and_tried_by_the_sweep(
+    alice: APIClient, emulator: Emulator
+) -> None:
+    plan(emulator, troubles=[trouble("CreateGuardrail", fault="AccessDeniedException")])
+    make(alice, "b", bedrockGuardrails=guarded())
+    finish()
+    assert status(alice) == ("FAILED", "This server may not make guardrails. Tell your administrator.")
+    sweep()
+    assert status(alice) == ("SUCCEEDED", "")
+
+
+# ---- Workers that die -----------------------------------------------------------------------------------------------
+
+
+def die() -> None:
+    """A worker takes the next step, and dies before it has written what came of it."""
+    job = claim()
+    assert job is not None
+    bot_id = job.payload["bot"]
+    guardrails.next_step(bot_id, Bot.objects.filter(pk=bot_id).first(), job)
+
+
+@pytest.mark.parametrize("steps", range(3))
+def test_a_worker_that_dies_while_one_is_made_leaves_one(alice: APIClient, emulator: Emulator, steps: int) -> None:
+    make(alice, "b", bedrockGuardrails=guarded())
+    for _ in range(steps):
+        work()
+    for _ in range(3):
+        die()
+    finish()
+    assert [found["versions"] for found in there(emulator)] == [["1"]]
+    assert status(alice) == ("SUCCEEDED", "")
+
+
+@pytest.mark.parametrize("steps", range(3))
+def test_a_worker_that_dies_while_one_is_changed_leaves_one(
+    alice: APIClient, emulator: Emulator, steps: int, at_once: None
+) -> None:
+    make_guarded(alice, emulator)
+    change(alice, hateThreshold=3)
+    for _ in range(steps):
+        work()
+    die()
+    finish()
+    assert [(found["versions"], found["filters"]) for found in there(emulator)] == [(["2"], {"HATE": "HIGH"})]
+
+
+@pytest.mark.both
+@pytest.mark.parametrize("steps", range(2))
+def test_a_worker_that_dies_while_one_is_deleted_leaves_none(
+    alice: APIClient, emulator: Emulator, steps: int, at_once: None
+) -> None:
+    make_guarded(alice, emulator)
+    assert alice.delete("/bot/b").status_code == 200
+    for _ in range(steps):
+        work()
+    die()
+    finish()
+    assert there(emulator) == []
+    assert not BotGuardrail.objects.exists()
+
+
+@pytest.mark.parametrize("operation", ["CreateGuardrail", "CreateGuardrailVersion", "UpdateGuardrail"])
+def test_an_answer_of_bedrock_that_is_lost_makes_no_second_one(
+    alice: APIClient, emulator: Emulator, operation: str, at_once: None
+) -> None:
+    plan(emulator, troubles=[trouble(operation, cut=True)])
+    make(alice, "b", bedrockGuardrails=guarded())
+    finish()
+    change(alice, hateThreshold=2)
+    finish()
+    assert [(found["versions"], found["filters"]) for found in there(emulator)] == [(["2"], {"HATE": "MEDIUM"})]
+
+
+@pytest.mark.both
+def test_a_bot_that_is_deleted_while_its_guardrail_is_made_leaves_none(
+    alice: APIClient, emulator: Emulator, at_once: None
+) -> None:
+    make(alice, "b", bedrockGuardrails=guarded())
+    die()
+    assert alice.delete("/bot/b").status_code == 200
+    finish()
+    assert there(emulator) == []
+    assert not BotGuardrail.objects.exists()
+
+
+# ---- Deleting -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.both
+def test_a_guardrail_goes_with_its_bot_when_no_turn_can_use_it_any_more(
+    alice: APIClient, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_guarded(alice, emulator)
+    assert alice.delete("/bot/b").status_code == 200
+    work()
+    work()
+    assert len(there(emulator)) == 1
+    monkeypatch.setattr(guardrails, "KEPT_SECONDS", 0.0)
+    work()
+    assert there(emulator) == []
+    assert not BotGuardrail.objects.exists()
+    assert not Job.objects.exists()
+
+
+@pytest.mark.parametrize("wanted", [ZERO, {**OFF, "hateThreshold": 1}, {**ZERO, "guardrailArn": "abc"}])
+def test_a_bot_that_needs_none_any_more_has_none(
+    alice: APIClient, emulator: Emulator, wanted: dict[str, Any], at_once: None
+) -> None:
+    make_guarded(alice, emulator)
+    body(edit(alice, "b", bedrockGuardrails=wanted))
+    finish()
+    assert there(emulator) == []
+    assert status(alice) == ("SUCCEEDED", "")
+
+
+def test_one_that_is_wanted_again_soon_is_used_at_once(alice: APIClient, emulator: Emulator) -> None:
+    make_guarded(alice, emulator)
+    edit(alice, "b", bedrockGuardrails=OFF)
+    work()
+    change(alice)
+    assert used(alice, emulator)["guardrailVersion"] == "1"
+    finish()
+    assert BotGuardrail.objects.get().unused_since is None
+
+
+@pytest.mark.both
+def test_the_guardrails_of_somebody_who_is_erased_go_with_their_bots(
+    alice: APIClient, emulator: Emulator, at_once: None
+) -> None:
+    make_guarded(alice, emulator)
+    sub = User.objects.get(username="alice").pk
+    sentences = list(erasing.erase(sub, actor=Program.command("erase_user")))
+    assert "1 guardrails of theirs are deleted in Bedrock when no turn can use them any more." in sentences
+    finish()
+    assert there(emulator) == []
+    assert not BotGuardrail.objects.exists()
+
+
+def test_a_persons_export_has_thresholds_and_nothing_of_the_account(
+    alice: APIClient, emulator: Emulator, tmp_path: Path
+) -> None:
+    guardrail = make_guarded(alice, emulator)
+    list(exporting.export(User.objects.get(username="alice").pk, tmp_path))
+    exported = (tmp_path / "bots.jsonl").read_text()
+    assert '"hateThreshold":1' in exported
+    assert guardrail["id"] not in exported
+
+
+# ---- Guardrails of others -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.both
+def test_a_guardrail_that_a_client_names_is_used_as_it_is(alice: APIClient, emulator: Emulator, at_once: None) -> None:
+    own = make_guarded(alice, emulator, "own")
+    emulator.clear_requests()
+    make(alice, "b", bedrockGuardrails=guarded(guardrailArn=own["arn"], guardrailVersion="1"))
+    make(alice, "draft", bedrockGuardrails=guarded(guardrailArn=own["id"]))
+    finish()
+    assert operations(emulator) == []
+    assert status(alice) == ("SUCCEEDED", "")
+    assert used(alice, emulator)["guardrailVersion"] == "1"
+    assert used(alice, emulator, "draft")["guardrailIdentifier"] == own["id"]
+    assert used(alice, emulator, "draft")["guardrailVersion"] == "DRAFT"
+    for bot_id in ("own", "b"):
+        assert alice.delete(f"/bot/{bot_id}").status_code == 200
+    finish()
+    sweep()
+    assert len(there(emulator)) == 1  # the third bot names it
+    alice.delete("/bot/draft")
+    sweep()
+    finish()
+    assert there(emulator) == []
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("guardrailArn", "arn:aws:s3:::bucket"), ("guardrailArn", "A B"), ("guardrailVersion", "0")]
+)
+def test_what_cannot_name_a_guardrail_is_refused(alice: APIClient, field: str, value: str) -> None:
+    make(alice, "b")
+    refused = edit(alice, "b", bedrockGuardrails=guarded(**{field: value}))
+    assert refused.status_code == 400
+    assert field in refused.json()["errors"][0]
+
+
+# ---- The sweep ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.both
+def test_the_sweep_deletes_what_was_left_over_and_nothing_of_others(
+    alice: APIClient, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = make_guarded(alice, emulator)
+    filters, ours = {"HATE": "LOW"}, guardrails.tags_of("gone")
+    elsewhere = {**ours, "bedrock-chat-deployment": "https://elsewhere"}
+    for name, tags in (("left", ours), ("elsewhere", elsewhere), ("untagged", {})):
+        guardrails.guardrails.create(f"bedrock-chat-{name}", filters, tags=tags, token=name)
+    guardrails.guardrails.create("theirs", filters, tags=ours, token="theirs")
+    sweep()
+    assert len(there(emulator)) == 5  # the one that is left over may be about to be written down
+    monkeypatch.setattr(guardrail_sweep, "ORPHAN_SECONDS", -60.0)
+    sweep()
+    names = {found["name"] for found in there(emulator)}
+    assert names == {kept["name"], "bedrock-chat-elsewhere", "bedrock-chat-untagged", "theirs"}
+
+
+@pytest.mark.both
+def test_a_guardrail_deleted_in_aws_is_told_by_its_name_and_made_again_by_the_sweep(
+    alice: APIClient, emulator: Emulator
+) -> None:
+    gone = make_guarded(alice, emulator)
+    guardrails.guardrails.delete(gone["arn"])
+    failed = say(alice, "c", "hello", bot_id="b")
+    assert failed.status_code == 502
+    assert f"version 1 of the guardrail {gone['id']}" in failed.json()["detail"]
+    sweep()
+    [guardrail] = there(emulator)
+    assert guardrail["id"] != gone["id"]
+    assert used(alice, emulator)["guardrailIdentifier"] == guardrail["arn"]
+
+
+def test_a_guardrail_deleted_in_aws_is_made_again_by_a_change(alice: APIClient, emulator: Emulator) -> None:
+    guardrails.guardrails.delete(make_guarded(alice, emulator)["arn"])
+    change(alice, hateThreshold=2)
+    finish()
+    assert [found["filters"] for found in there(emulator)] == [{"HATE": "MEDIUM"}]
+    assert status(alice) == ("SUCCEEDED", "")
+
+
+def test_where_no_bot_has_a_guardrail_bedrock_is_not_asked(alice: APIClient, emulator: Emulator) -> None:
+    make(alice, "b")
+    sweep()
+    assert operations(emulator) == []
+
+
+def test_without_the_permission_to_list_nothing_is_swept_and_nothing_fails(
+    alice: APIClient, emulator: Emulator
+) -> None:
+    make_guarded(alice, emulator)
+    plan(emulator, troubles=[trouble("ListGuardrails", fault="AccessDeniedException")])
+    sweep()
+    assert len(there(emulator)) == 1
