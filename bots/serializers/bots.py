@@ -10,6 +10,7 @@ from bedrock_chat.wire.fields import BoundedListField, ChoiceField, DigitsField,
 from bots.models import BOT_ID_LENGTH, GRANTEE_LENGTH, LAST_PIN, LONGEST_TITLE, Scope, SyncStatus
 from bots.serializers import parts
 from bots.serializers.parts import WholeField
+from bots.serializers.shapes import Shapes
 
 LONGEST_DESCRIPTION = 10_000
 LONGEST_INSTRUCTION = 1_000_000
@@ -118,7 +119,7 @@ class AllVisibilitySerializer(serializers.Serializer[Any]):
     target_shared_scope = ChoiceField(choices=[Scope.ALL.value])
 
 
-VISIBILITIES: parts.Shapes = {
+VISIBILITIES: Shapes = {
     Scope.PRIVATE.value: PrivateVisibilitySerializer,
     Scope.PARTIAL.value: PartialVisibilitySerializer,
     Scope.ALL.value: AllVisibilitySerializer,

@@ -13,7 +13,8 @@ from bedrock_chat.wire.fields import BoundedListField, ChoiceField, TextField
 from bots import files
 from bots.serializers import parts
 from bots.serializers.bots import BotContentSerializer, BotIdField
-from bots.serializers.parts import Shapes, WholeField
+from bots.serializers.parts import WholeField
+from bots.serializers.shapes import Shapes
 
 SCHEMA = "bedrock-chat-bot"
 VERSION = 1

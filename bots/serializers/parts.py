@@ -14,6 +14,7 @@ from rest_framework.fields import empty
 from bedrock_chat.bedrock import catalog
 from bedrock_chat.wire.fields import BoundedListField, ChoiceField, TextField
 from bots.configuration import WIRE_KEYS
+from bots.serializers.shapes import ShapeField, Shapes
 
 LONGEST_NAME = 256
 LONGEST_TEXT = 10_000
@@ -148,8 +149,6 @@ class BedrockAgentToolSerializer(serializers.Serializer[Any]):
     bedrock_agent_config = BedrockAgentConfigSerializer(required=False, allow_null=True, default=None)
 
 
-Shapes = dict[str, type[serializers.Serializer[Any]]]
-
 TOOLS: Shapes = {
     "plain": PlainToolSerializer,
     "internet": InternetToolSerializer,
@@ -162,27 +161,6 @@ def tool_shapes(*, many: bool = False) -> PolymorphicProxySerializer:
     return PolymorphicProxySerializer(
         component_name="Tool", serializers=dict(TOOLS), resource_type_field_name="tool_type", many=many
     )
-
-
-class ShapeField(serializers.Field[Any, Any, Any, Any]):
-    """An object of one of several shapes, of which a word in it names one."""
-
-    word: str
-    usual: str
-    shapes: Shapes
-
-    def shape_of(self, data: Any) -> type[serializers.Serializer[Any]] | None:
-        kind = data.get(self.word, self.usual) if isinstance(data, dict) else None
-        return self.shapes.get(kind) if isinstance(kind, str) else None
-
-    def to_internal_value(self, data: Any) -> Any:
-        shape = self.shape_of(data)
-        if shape is None:
-            self.fail("invalid", known=", ".join(self.shapes))
-        return shape().run_validation(data)
-
-    def to_representation(self, value: Any) -> Any:
-        return value
 
 
 @extend_schema_field(tool_shapes())

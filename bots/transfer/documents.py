@@ -16,7 +16,7 @@ from bots.configuration import FileEntry, files_of, wire_key
 from bots.content import Content
 from bots.rendering import Wire, camelized
 from bots.serializers.documents import SCHEMA, VERSION, DocumentSerializer
-from bots.serializers.parts import ShapeField
+from bots.serializers.shapes import ShapeField
 
 MOST_STRANGERS = 20
 LONGEST_SHOWN = 100
