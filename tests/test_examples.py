@@ -137,10 +137,14 @@ def commands_of(text: str) -> list[tuple[str, str]]:
     return commands
 
 
-def test_the_commands_about_bots_answer_what_the_page_shows(server: LiveServer) -> None:
+def test_the_commands_about_bots_answer_what_the_pages_show(server: LiveServer) -> None:
     """They run in one shell, one after the other. `…` stands for anything."""
-    commands = commands_of((ROOT / "docs" / "BOTS.md").read_text())
-    assert len(commands) > 20
+    commands = [
+        command
+        for page in ("BOTS", "BOTS-IN-GIT")
+        for command in commands_of((ROOT / "docs" / f"{page}.md").read_text())
+    ]
+    assert len(commands) > 25
     end = "-- end of output --"
     script = "\n".join(f"{command}\necho '{end}'" for command, _ in commands)
     script = script.replace("http://localhost:8000", server.url).replace(".venv/bin/python", sys.executable)

@@ -9,6 +9,12 @@ from rest_framework import serializers
 from bedrock_chat.wire.fields import BoundedListField, ChoiceField, DigitsField, TextField
 from bots.models import BOT_ID_LENGTH, GRANTEE_LENGTH, LAST_PIN, LONGEST_TITLE, Scope, SyncStatus
 from bots.serializers import parts
+from bots.serializers.knowledge import (
+    FileSerializer,
+    KnowledgeBaseSerializer,
+    KnowledgeDiffSerializer,
+    KnowledgeSerializer,
+)
 from bots.serializers.parts import WholeField
 from bots.serializers.shapes import Shapes
 
@@ -58,7 +64,7 @@ class BotContentSerializer(serializers.Serializer[Any]):
     conversation_quick_starters = BoundedListField(
         child=parts.QuickStarterSerializer(), max_length=parts.MOST_STARTERS, allow_null=True, required=False
     )
-    bedrock_knowledge_base = parts.KnowledgeBaseSerializer(allow_null=True, required=False)
+    bedrock_knowledge_base = KnowledgeBaseSerializer(allow_null=True, required=False)
     bedrock_guardrails = parts.GuardrailsSerializer(allow_null=True, required=False)
     active_models = parts.ActiveModelsField(
         required=False, help_text="Models by name; those that are absent count as true."
@@ -71,13 +77,13 @@ class BotContentSerializer(serializers.Serializer[Any]):
 
 class BotInputSerializer(BotContentSerializer):
     id = BotIdField(help_text="Chosen by the client, once and for ever.")
-    knowledge = parts.KnowledgeSerializer(allow_null=True, required=False)
+    knowledge = KnowledgeSerializer(allow_null=True, required=False)
 
 
 class BotModifyInputSerializer(BotContentSerializer):
     title = TextField(max_length=LONGEST_TITLE, required=False)
     instruction = TextField(max_length=LONGEST_INSTRUCTION, allow_blank=True, required=False)
-    knowledge = parts.KnowledgeDiffSerializer(allow_null=True, required=False)
+    knowledge = KnowledgeDiffSerializer(allow_null=True, required=False)
     base_version = WholeField(
         required=False,
         allow_null=True,
@@ -197,7 +203,7 @@ class BotSummarySerializer(BotOfCallerSerializer):
     warnings = _warnings()
 
 
-class KnowledgeBaseOutputSerializer(parts.KnowledgeBaseSerializer):
+class KnowledgeBaseOutputSerializer(KnowledgeBaseSerializer):
     data_source_ids = serializers.ListField(child=serializers.CharField(), allow_null=True)
 
 
@@ -210,8 +216,8 @@ class BotContentOutputSerializer(serializers.Serializer[Any]):
     instruction = serializers.CharField()
     generation_params = parts.GenerationParamsSerializer()
     agent = parts.AgentSerializer()
-    knowledge = parts.KnowledgeSerializer()
-    files = parts.FileSerializer(many=True)
+    knowledge = KnowledgeSerializer()
+    files = FileSerializer(many=True)
     prompt_caching_enabled = serializers.BooleanField()
     display_retrieved_chunks = serializers.BooleanField()
     conversation_quick_starters = parts.QuickStarterSerializer(many=True)
@@ -248,7 +254,7 @@ class AdminBotSerializer(AdministeredBotSerializer):
     title = serializers.CharField()
     instruction = serializers.CharField()
     description = serializers.CharField()
-    knowledge = parts.KnowledgeSerializer()
+    knowledge = KnowledgeSerializer()
 
 
 class RemovedSerializer(serializers.Serializer[Any]):

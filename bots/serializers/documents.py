@@ -13,6 +13,7 @@ from bedrock_chat.wire.fields import BoundedListField, ChoiceField, TextField
 from bots import files
 from bots.serializers import parts
 from bots.serializers.bots import BotContentSerializer, BotIdField
+from bots.serializers.knowledge import MOST_SOURCES, KnowledgeSerializer
 from bots.serializers.parts import WholeField
 from bots.serializers.shapes import Shapes
 
@@ -54,7 +55,7 @@ class ThresholdsSerializer(parts.GuardrailsSerializer):
     guardrail_version = None  # type: ignore[assignment]  # a document has none
 
 
-class AddressesSerializer(parts.KnowledgeSerializer):
+class AddressesSerializer(KnowledgeSerializer):
     filenames = None  # type: ignore[assignment]  # a document has none: `files` are beside it
 
 
@@ -80,7 +81,7 @@ class DocumentBotSerializer(BotContentSerializer):
     )
     bedrock_guardrails = ThresholdsSerializer(allow_null=True, required=False)
     knowledge = AddressesSerializer(allow_null=True, required=False)
-    files = BoundedListField(child=NamedFileSerializer(), max_length=parts.MOST_SOURCES, required=False)
+    files = BoundedListField(child=NamedFileSerializer(), max_length=MOST_SOURCES, required=False)
 
 
 class OwnerSerializer(serializers.Serializer[Any]):

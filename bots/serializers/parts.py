@@ -1,11 +1,10 @@
-"""Shapes of a bot's parts on the wire, and the validation of single fields. `content` decides what they mean together.
+"""Shapes of a bot's parts on the wire but its knowledge, and the validation of single fields.
 
-Names are in snake_case here, as requests arrive.
+`content` decides what they mean together. Names are in snake_case here, as requests arrive.
 """
 
 import re
 from typing import Any
-from urllib.parse import urlsplit
 
 from drf_spectacular.utils import PolymorphicProxySerializer, extend_schema_field
 from rest_framework import serializers
@@ -20,17 +19,11 @@ LONGEST_NAME = 256
 LONGEST_TEXT = 10_000
 LONGEST_URL = 2048
 MOST_TOOLS = 50
-MOST_SOURCES = 500
-MOST_PATTERNS = 100
 MOST_STARTERS = 50
 MOST_STOP_SEQUENCES = 2500  # Converse's
 LONGEST_STOP_SEQUENCE = 1000
 LARGEST_SIZE = 1_000_000
 SMALLEST_BUDGET = 1024
-
-_S3_PREFIX = re.compile(r"s3://[a-z0-9][a-z0-9.-]{0,62}/(?:.*/)?", re.DOTALL)
-_NO_URL = re.compile(r"[\s\x00-\x1f\x7f]")  # `urlsplit` leaves some of these out before it looks
-_S3_WORD = "expected s3://bucket/prefix/ with a slash at its end."
 
 
 def _widest(name: str) -> tuple[float, float]:
@@ -173,184 +166,6 @@ class ToolField(ShapeField):
 
 class AgentSerializer(serializers.Serializer[Any]):
     tools = BoundedListField(child=ToolField(), max_length=MOST_TOOLS)
-
-
-# ---- Knowledge ------------------------------------------------------------------------------------------------------
-
-
-class UrlField(TextField):
-    """An http or https address."""
-
-    def run_validation(self, data: Any = empty) -> Any:
-        url = super().run_validation(data)
-        try:
-            parts = urlsplit(url)
-            is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-        except ValueError:
-            is_address = False
-        if not is_address or _NO_URL.search(url):
-            raise serializers.ValidationError("Expected an http or https address.")
-        return url
-
-
-class S3UrlField(TextField):
-    """A prefix in a bucket."""
-
-    def run_validation(self, data: Any = empty) -> Any:
-        url = super().run_validation(data)
-        if not _S3_PREFIX.fullmatch(url):
-            raise serializers.ValidationError(f"Invalid S3 address: {_S3_WORD}")
-        return url
-
-
-def _addresses(child: TextField, **options: Any) -> BoundedListField:
-    return BoundedListField(child=child, max_length=MOST_SOURCES, **options)
-
-
-def _file_names(**options: Any) -> BoundedListField:
-    return BoundedListField(child=TextField(max_length=1024), max_length=MOST_SOURCES, **options)
-
-
-class KnowledgeSerializer(serializers.Serializer[Any]):
-    source_urls = _addresses(UrlField(max_length=LONGEST_URL))
-    sitemap_urls = _addresses(UrlField(max_length=LONGEST_URL))
-    filenames = _file_names()
-    s3_urls = _addresses(S3UrlField(max_length=LONGEST_URL))
-
-
-class KnowledgeDiffSerializer(serializers.Serializer[Any]):
-    """Addresses as they shall be. Of the files those that stay, come and go."""
-
-    source_urls = _addresses(UrlField(max_length=LONGEST_URL))
-    sitemap_urls = _addresses(UrlField(max_length=LONGEST_URL))
-    s3_urls = _addresses(S3UrlField(max_length=LONGEST_URL))
-    added_filenames = _file_names(required=False, allow_null=True)
-    deleted_filenames = _file_names(required=False, allow_null=True)
-    unchanged_filenames = _file_names(required=False, allow_null=True, help_text="Absent: all that are not deleted.")
-
-
-class FileSerializer(serializers.Serializer[Any]):
-    filename = serializers.CharField()
-    digest = serializers.CharField(help_text="SHA-256 of its bytes.")
-    size = serializers.IntegerField(help_text="Bytes.")
-    content_type = serializers.CharField()
-
-
-class UploadQuerySerializer(serializers.Serializer[Any]):
-    """The query of a request about an upload."""
-
-    filename = TextField(max_length=1024)
-
-
-class UploadUrlQuerySerializer(UploadQuerySerializer):
-    content_type = TextField(max_length=1024, allow_blank=True)
-
-
-class UploadUrlSerializer(serializers.Serializer[Any]):
-    url = serializers.CharField(help_text="Takes one PUT of the file, with that Content-Type, within an hour.")
-
-
-class AnalyzerSerializer(serializers.Serializer[Any]):
-    character_filters = BoundedListField(child=ChoiceField(choices=["icu_normalizer"]), max_length=10)
-    tokenizer = ChoiceField(choices=["kuromoji_tokenizer", "icu_tokenizer"])
-    token_filters = BoundedListField(
-        child=ChoiceField(
-            choices=[
-                "kuromoji_baseform",
-                "kuromoji_part_of_speech",
-                "kuromoji_stemmer",
-                "cjk_width",
-                "ja_stop",
-                "lowercase",
-                "icu_folding",
-            ]
-        ),
-        max_length=20,
-    )
-
-
-class OpenSearchSerializer(serializers.Serializer[Any]):
-    analyzer = AnalyzerSerializer(allow_null=True)
-
-
-class SearchParamsSerializer(serializers.Serializer[Any]):
-    max_results = WholeField(min_value=1, max_value=100)
-    search_type = ChoiceField(choices=["hybrid", "semantic"])
-
-
-STRATEGIES = ["default", "fixed_size", "hierarchical", "semantic", "none"]
-
-
-def _size() -> WholeField:
-    return WholeField(required=False, allow_null=True, min_value=0, max_value=LARGEST_SIZE)
-
-
-def _chunking(strategy: str, *sizes: str) -> type[serializers.Serializer[Any]]:
-    """The serializer of one strategy: its name and the sizes that it takes."""
-    fields: dict[str, Any] = {"chunking_strategy": ChoiceField(choices=STRATEGIES, required=False, default=strategy)}
-    fields |= {size: _size() for size in sizes}
-    name = "".join(word.title() for word in strategy.split("_"))
-    return type(f"{name}ChunkingSerializer", (serializers.Serializer,), fields)
-
-
-CHUNKING: Shapes = {
-    "default": _chunking("default"),
-    "fixed_size": _chunking("fixed_size", "max_tokens", "overlap_percentage"),
-    "hierarchical": _chunking("hierarchical", "overlap_tokens", "max_parent_token_size", "max_child_token_size"),
-    "semantic": _chunking("semantic", "max_tokens", "buffer_size", "breakpoint_percentile_threshold"),
-    "none": _chunking("none"),
-}
-
-
-@extend_schema_field(
-    PolymorphicProxySerializer(
-        component_name="Chunking", serializers=list(CHUNKING.values()), resource_type_field_name=None
-    )
-)
-class ChunkingField(ShapeField):
-    """How documents are cut. The strategy says which sizes belong to it."""
-
-    default_error_messages = {"invalid": "Expected an object whose chunkingStrategy is one of {known}."}
-    word, usual, shapes = "chunking_strategy", "default", CHUNKING
-
-
-class WebCrawlingFiltersSerializer(serializers.Serializer[Any]):
-    exclude_patterns = BoundedListField(
-        child=TextField(max_length=LONGEST_URL), max_length=MOST_PATTERNS, required=False, default=list
-    )
-    include_patterns = BoundedListField(
-        child=TextField(max_length=LONGEST_URL), max_length=MOST_PATTERNS, required=False, default=list
-    )
-
-
-def _no_filters() -> dict[str, list[str]]:
-    return {"exclude_patterns": [], "include_patterns": []}
-
-
-def _base_id() -> TextField:
-    return TextField(max_length=LONGEST_NAME, required=False, allow_null=True, allow_blank=True, default=None)
-
-
-class KnowledgeBaseSerializer(serializers.Serializer[Any]):
-    type = ChoiceField(choices=["dedicated", "shared"], required=False, allow_null=True, default=None)
-    embeddings_model = ChoiceField(choices=["titan_v2", "cohere_multilingual_v3"])
-    open_search = OpenSearchSerializer()
-    chunking_configuration = ChunkingField()
-    search_params = SearchParamsSerializer()
-    knowledge_base_id = _base_id()
-    exist_knowledge_base_id = _base_id()
-    parsing_model = ChoiceField(
-        choices=[
-            "anthropic.claude-3-5-sonnet-v1",
-            "anthropic.claude-3-haiku-v1",
-            "anthropic.claude-3-sonnet-v1",
-            "disabled",
-        ],
-        required=False,
-        default="disabled",
-    )
-    web_crawling_scope = ChoiceField(choices=["DEFAULT", "HOST_ONLY", "SUBDOMAINS"], required=False, default="DEFAULT")
-    web_crawling_filters = WebCrawlingFiltersSerializer(required=False, default=_no_filters)
 
 
 # ---- Guardrails and the rest ----------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from bedrock_chat.wire.names import to_snake
 from bedrock_chat.wire.openapi import VOID, errors
 from bedrock_chat.wire.views import WireViewSet
 from bots import editing, files
-from bots.serializers.parts import UploadQuerySerializer, UploadUrlQuerySerializer, UploadUrlSerializer
+from bots.serializers.knowledge import UploadQuerySerializer, UploadUrlQuerySerializer, UploadUrlSerializer
 from bots.views.bots import TAG, validated
 
 FILE_NAME = OpenApiParameter("filename", str, required=True, description="A file's name, without a path.")

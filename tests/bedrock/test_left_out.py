@@ -33,7 +33,8 @@ def sent(model: Model, chosen: Parameters, *, thinks: bool) -> dict[str, Any]:
     top_k: Any = request.body.get("additionalModelRequestFields", {})
     for step in model.top_k_path or ():
         top_k = top_k.get(step) if isinstance(top_k, dict) else None
-    return {**values, "topK": top_k if model.top_k_path else None}
+    thinking = request.body.get("additionalModelRequestFields", {}).get("thinking", {})
+    return {**values, "topK": top_k if model.top_k_path else None, "budgetTokens": thinking.get("budget_tokens")}
 
 
 @settings(max_examples=400 if SLOW else 60, derandomize=not SLOW, deadline=None, database=None)
@@ -49,6 +50,7 @@ def test_what_is_left_out_is_what_the_request_does_not_have(chosen: Parameters, 
             "topP": chosen.top_p,
             "topK": chosen.top_k,
             "stopSequences": list(chosen.stop_sequences or ()) or None,
+            "budgetTokens": chosen.reasoning_budget if is_thinking else None,
         }
         expected = {name for name, value in wanted.items() if value is not None and has.get(name) != value}
         # Thinking takes room beyond what was chosen, which the answer keeps unless the model cannot write as much.

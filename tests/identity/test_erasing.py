@@ -187,6 +187,7 @@ def test_every_table_with_a_persons_id_is_thought_of() -> None:
     assert columns == {
         "bedrock_chat.BlobReference.owner_kind",  # an owner is a conversation, which goes
         "bedrock_chat.BlobReference.owner_id",
+        "bedrock_chat.UsedUploadLink.user",  # goes with the user's row
         "bots.Bot.owner",
         "bots.BotAlias.user",
         "bots.BotAlias.bot_owner_id",
