@@ -23,7 +23,7 @@ MEGABYTE: Final = 1024 * 1024
 MOST_FILES: Final = 1000
 MOST_BYTES: Final = 500 * MEGABYTE
 LARGEST_DOCUMENT: Final = 16 * MEGABYTE
-MOST_RATIO: Final = 200
+MOST_RATIO: Final = 100
 """To how many bytes one byte may unpack, in an entry of more than a megabyte. Text hardly reaches 20."""
 
 _ENTRY = re.compile(r"files/[0-9a-f]{64}")
