@@ -6,7 +6,7 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python; d
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help run test test-slow check openapi bench bench-compare bench-start bench-stream bench-jobs bench-histories bench-search soak requirements clean
+.PHONY: help run test test-slow check openapi bench bench-compare bench-start bench-stream bench-jobs bench-histories bench-search bench-answers soak requirements libraries clean
 
 help: ## Says what each target does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -60,11 +60,17 @@ bench-histories: $(VENV)/.dev ## Prints what opening a long conversation with im
 bench-search: $(VENV)/.dev ## Prints how fast a million messages are searched, as JSON (SEARCH="--quick")
 	@$(BIN)/python -m tests.bench.search $(SEARCH)
 
+bench-answers: $(VENV)/.dev ## Prints what an answer that grows costs the chat page, as JSON (ANSWERS="--quick"; Chromium)
+	@$(BIN)/python -m tests.bench.answers $(ANSWERS)
+
 requirements: $(VENV)/.dev ## Pins the requirements anew
 	@$(BIN)/python -m uv --version >/dev/null 2>&1 || $(BIN)/python -m pip install --quiet uv
 	@for name in requirements requirements-dev; do \
 	  $(BIN)/python -m uv pip compile --quiet --upgrade --universal --no-emit-index-url --no-header \
 	    --python-version 3.11 $$name.in -o $$name.txt; done
+
+libraries: $(VENV)/.dev ## Fetches the chat page's libraries as pinned (LIBRARIES=--update: the newest; npm)
+	@$(BIN)/python -m tests.libraries $(LIBRARIES)
 
 clean: ## Removes the virtual environment and all local data
 	rm -rf $(VENV) var

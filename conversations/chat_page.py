@@ -10,11 +10,14 @@ from rest_framework.exceptions import MethodNotAllowed
 
 from bedrock_chat.bedrock import offering
 from bedrock_chat.wire import errors
+from bots.configuration import WIRE_KEYS
 
 POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; img-src 'self' data: blob:; "
+    "connect-src 'self'; require-trusted-types-for 'script'; trusted-types 'none'; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'"
 )
+"""No text becomes markup or a script: where a browser knows trusted types, the page has none, so that it refuses."""
 REASONING = {"none": "never", "always-on": "always"}
 
 
@@ -37,6 +40,7 @@ def _models() -> list[dict[str, Any]]:
     return [
         {
             "key": model.key,
+            "flag": WIRE_KEYS[model.key],
             "name": model.display_name,
             "images": model.images is not False,
             "documents": model.documents is not False,

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.bench import compare
+from tests.console.conftest import CHROMIUM
 
 
 def quick(module: str, *arguments: str) -> dict[str, Any]:
@@ -143,3 +144,13 @@ def test_the_benchmark_of_searches_prints_its_figures() -> None:
             assert leg["queries"]["word"]["answered"] > leg["queries"]["unknownWords"]["answered"] == 0
             assert leg["indexingOneMessage"]["appendedCpuMs"] > 0
             assert leg["foundAfter"]["p95S"] < 30
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not CHROMIUM and not os.environ.get("REQUIRE_SERVICES"), reason="no Chromium here")
+def test_the_benchmark_of_answers_prints_its_frames() -> None:
+    figures = quick("tests.bench.answers", "--kind", "mixed", "--kind", "oneTable")
+    assert set(figures) == {"mixed", "oneTable"}
+    for figure in figures.values():
+        assert figure["worstMs"] >= figure["p99Ms"] > 0
+        assert figure["elements"] > 20

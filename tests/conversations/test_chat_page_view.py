@@ -42,8 +42,9 @@ def without_local_identities(settings: Any) -> Iterator[None]:
 def test_it_runs_scripts_and_styles_of_this_server_alone_and_sends_nothing_elsewhere(client: Client) -> None:
     response = client.get("/chat")
     assert response.headers["Content-Security-Policy"] == (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; img-src 'self' data: blob:; "
+        "connect-src 'self'; require-trusted-types-for 'script'; trusted-types 'none'; base-uri 'none'; "
+        "form-action 'none'; frame-ancestors 'none'"
     )
     assert response.headers["Cache-Control"] == "no-cache"
     assert re.findall(r"""(?:src|href)=["'](?!/static/|#)""", response.content.decode()) == []
@@ -52,7 +53,12 @@ def test_it_runs_scripts_and_styles_of_this_server_alone_and_sends_nothing_elsew
 
 def test_it_offers_the_models_that_may_be_used_the_default_first(client: Client, settings: Any) -> None:
     models = page_config(client)["models"]
-    assert models[0] == {"key": settings.DEFAULT_MODEL, "name": "Claude Sonnet 4.5", **CAPABILITIES}
+    assert models[0] == {
+        "key": settings.DEFAULT_MODEL,
+        "flag": "claudeV45Sonnet",
+        "name": "Claude Sonnet 4.5",
+        **CAPABILITIES,
+    }
     assert len(models) == len({model["key"] for model in models}) > 20
     settings.GLOBAL_AVAILABLE_MODELS = ["amazon-nova-micro", "gpt-oss-20b"]
     settings.DEFAULT_MODEL = "gpt-oss-20b"
@@ -60,14 +66,22 @@ def test_it_offers_the_models_that_may_be_used_the_default_first(client: Client,
         # Nobody knows whether this model reads documents, so the page lets users try, as the API does.
         {
             "key": "gpt-oss-20b",
+            "flag": "gptOss20b",
             "name": "gpt-oss-20b",
             "images": False,
             "documents": True,
             "prefill": False,
             "reasoning": "always",
         },
-        {"key": "amazon-nova-micro", "name": "Nova Micro", **CAPABILITIES, "images": False, "documents": False}
-        | {"reasoning": "never"},
+        {
+            "key": "amazon-nova-micro",
+            "flag": "amazonNovaMicro",
+            "name": "Nova Micro",
+            "images": False,
+            "documents": False,
+            "prefill": True,
+            "reasoning": "never",
+        },
     ]
 
 

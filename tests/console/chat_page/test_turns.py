@@ -48,7 +48,7 @@ def test_reasoning_shows_apart_from_the_answer(chat: Page) -> None:
 
 def test_code_stands_apart_and_markup_is_text(chat: Page) -> None:
     ask(chat, "<b>a</b>\n```py\n<i>b</i>\n```\nc")
-    assert answers(chat).locator("p, pre").all_text_contents() == ["Echo: <b>a</b>\n", "<i>b</i>\n", "c"]
+    assert answers(chat).locator("p, pre").all_text_contents() == ["Echo: <b>a</b>", "<i>b</i>\n", "c"]
 
 
 def test_stopping_keeps_what_was_said_and_it_can_go_on(chat: Page, server: LiveServer, token: str) -> None:

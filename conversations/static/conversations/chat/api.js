@@ -46,6 +46,23 @@ export const rename = (id, newTitle) => json("PATCH", `${at(id)}/title`, { body:
 export const proposeTitle = async (id) => (await json("GET", `${at(id)}/proposed-title`)).title;
 export const stop = (id, question) => json("POST", `${at(id, question)}/stop`);
 
+const ofBot = (id, part = "") => `/bot/${part}${encodeURIComponent(id)}`;
+
+export const bots = (query) => json("GET", `/bot?${new URLSearchParams(query)}`);
+export const bot = (id) => json("GET", ofBot(id, "summary/"));
+export const star = (id, starred) => request("PATCH", `${ofBot(id)}/starred`, { body: { starred } });
+
+/** Bots of the store: those that are found, or the popular ones. A server without a store has none. */
+export async function store(query, signal) {
+  const path = query ? `/store/search?${new URLSearchParams({ query })}` : "/store/popular";
+  try {
+    return await json("GET", path, { signal });
+  } catch (error) {
+    if (error.status === 404) return [];
+    throw error;
+  }
+}
+
 /** The events of the turn that `input` begins. Refused before the first of them, nothing was stored. */
 export async function* ask(input, question, signal) {
   const response = await request("POST", "/conversation", { body: input, headers: { Accept: EVENT_STREAM }, signal });

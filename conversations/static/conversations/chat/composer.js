@@ -1,6 +1,7 @@
 /** What the user is about to send: text, files, the model, and whether it shall reason. */
 
-import { byId, el, file, iconButton } from "./view.js";
+import { byId, el, iconButton } from "./elements.js";
+import { file } from "./view.js";
 import { words } from "./words.js";
 
 const IMAGES = ["image/png", "image/jpeg", "image/gif", "image/webp"];
@@ -18,6 +19,21 @@ export const reasons = () => !think.hidden && think.ariaPressed === "true";
 export function chooseModel(key) {
   if (models.some((each) => each.key === key)) select.value = key;
   offer();
+}
+
+/** Offers the models that are true in `flags`, by their names there; all without any. */
+export function limitTo(flags = null) {
+  const isOffered = ({ flag }) => flags?.[flag] !== false;
+  [...select.options].forEach((option, at) => (option.hidden = option.disabled = !isOffered(models[at])));
+  if (!isOffered(model())) select.value = models.find(isOffered)?.key ?? select.value;
+  offer();
+}
+
+/** Lets somebody write, or says in a sentence why not. */
+export function close(why) {
+  byId("box").disabled = why !== null;
+  byId("closed").hidden = why === null;
+  byId("closed").textContent = why ?? "";
 }
 
 /** Content blocks of what stands in the box; none where there is nothing to send. */

@@ -1,20 +1,17 @@
 /** The token: it comes with the address or by hand, stays in this browser, and goes when the server refuses it. */
 
+import { named, tidy } from "./address.js";
 import { useToken } from "./api.js";
-import { byId } from "./view.js";
+import { byId } from "./elements.js";
 import { words } from "./words.js";
 
 const KEPT = "chat.token";
 
-const brought = () => new URLSearchParams(location.hash.slice(1)).get("token");
-
 /** Calls `enter` whenever there is a token to begin with, and `leave` when there is none any more. */
 export function guard(enter, leave) {
   const knock = () => {
-    if (brought()) {
-      localStorage.setItem(KEPT, brought());
-      history.replaceState(null, "", location.pathname); // where it would be seen, bookmarked and copied
-    }
+    if (named("token")) localStorage.setItem(KEPT, named("token"));
+    tidy();
     const token = localStorage.getItem(KEPT);
     byId("door").hidden = token !== null;
     byId("app").hidden = token === null;
@@ -38,7 +35,7 @@ export function guard(enter, leave) {
   };
   byId("leave").onclick = () => forget("");
   document.addEventListener("signed-out", () => forget(words.expired));
-  window.addEventListener("hashchange", () => (brought() ? knock() : enter()));
+  window.addEventListener("hashchange", () => (named("token") ? knock() : enter()));
   knock();
 }
 

@@ -1,12 +1,17 @@
 /** The page: which conversation is open, and what happens in it. */
 
+import { addressOf, go, named } from "./address.js";
 import * as api from "./api.js";
+import * as bots from "./bots.js";
 import * as composer from "./composer.js";
 import { guard } from "./door.js";
+import { byId } from "./elements.js";
+import * as finder from "./finder.js";
+import { LiveAnswer } from "./live.js";
 import * as screen from "./screen.js";
 import * as sidebar from "./sidebar.js";
 import * as tree from "./tree.js";
-import { byId, LiveAnswer } from "./view.js";
+import { forget, keep } from "./view.js";
 import { switchLanguage, translate, words } from "./words.js";
 
 const SENT = ["text", "image", "attachment"];
@@ -15,31 +20,45 @@ const SENT = ["text", "image", "attachment"];
 const state = { open: nothing(), live: null, editing: null, failure: null };
 
 function nothing() {
-  return { id: api.newId(), title: "", map: tree.emptyMap(), leaf: tree.ROOT, isNew: true };
+  return { id: api.newId(), title: "", map: tree.emptyMap(), leaf: tree.ROOT, isNew: true, bot: null };
 }
 
 function render() {
-  screen.draw(state, { show, edit, again, proceed, ask: askExample, retry: () => retry(state.open.leaf) });
+  const acts = { show, edit, again, proceed, ask: askExample, starred: sidebar.showBots };
+  screen.draw(state, { ...acts, retry: () => retry(state.open.leaf) });
 }
 
 // ---- Opening --------------------------------------------------------------------------------------------------------
 
 async function route() {
-  const id = sidebar.addressed();
   leave();
   const open = (state.open = nothing());
+  finder.show(named("bots") !== null);
+  if (named("bots") !== null) return showBots();
+  const [conversation, bot] = [named("c"), named("bot")];
   try {
-    if (id !== null) await load(open, id);
+    if (conversation !== null) await load(open, conversation);
+    else if (bot !== null) open.bot = await bots.open(bot);
   } catch (error) {
-    state.failure = { detail: error.status === 404 ? words.gone : detailOf(error) };
+    const retry = error.status === 404 ? undefined : route;
+    state.failure = { detail: error.status === 404 ? words.gone : detailOf(error), retry };
   }
   if (open !== state.open) return;
   composer.chooseModel(open.map[open.leaf].model);
+  composer.limitTo(open.bot?.activeModels);
   sidebar.show();
   render();
   screen.follow(true);
   composer.focus();
   await settle();
+}
+
+function showBots() {
+  screen.showTitle(state.open, words.bots);
+  sidebar.show();
+  byId("remove").hidden = true;
+  focusBox();
+  return finder.refresh();
 }
 
 /** Leaves the running turn to the server: it goes on there, and is found again when its conversation is opened. */
@@ -50,9 +69,16 @@ function leave() {
 }
 
 async function load(open, id) {
-  const { title, messageMap, lastMessageId, shouldContinue } = await api.read(id);
+  const { title, messageMap, lastMessageId, shouldContinue, botId, botAvailable } = await api.read(id);
   if (shouldContinue) messageMap[lastMessageId].stopReason = "max_tokens";
+  if (botId !== open.bot?.id) open.bot = botId && (await botOf(botId, botAvailable));
   Object.assign(open, { id, title, map: messageMap, leaf: lastMessageId, isNew: false });
+}
+
+/** The bot of a conversation. That its description cannot be read now is no reason not to show the conversation. */
+async function botOf(id, available) {
+  if (!available) return bots.missing(id);
+  return bots.open(id).catch(async () => ({ ...(await bots.missing(id)), available }));
 }
 
 /** What is not complete may be running, here or elsewhere: a question's stream says so, or how it ended. */
@@ -125,7 +151,7 @@ function ask(id) {
   const content = question.content.filter((block) => SENT.includes(block.contentType));
   question.model = composer.model().key;
   const message = { content, model: question.model, messageId: id, parentMessageId: question.parent };
-  const input = { conversationId: open.id, message, enableReasoning: composer.reasons() };
+  const input = { conversationId: open.id, message, enableReasoning: composer.reasons(), botId: open.bot?.id };
   open.leaf = id;
   composer.focus();
   screen.follow(true);
@@ -202,20 +228,22 @@ function hear(turn, open, { name, data }) {
 /** From its first event on a conversation is stored: it has an address, and stands in the list. */
 function begin(open) {
   Object.assign(open, { isNew: false, isUnnamed: true });
-  history.pushState(null, "", sidebar.addressOf(open.id));
+  go(addressOf(open.id));
   screen.showTitle(open);
   sidebar.refresh();
 }
 
-function finish(open, { question, continued, model, message }, { answerId, stopReason, usage, price }) {
+function finish(open, { question, continued, model, message }, { answerId, stopReason, usage, price, warnings }) {
   if (answerId === null) {
     state.failure = { detail: words.stopped };
     return;
   }
   const thoughts = continued ? open.map[continued].content.filter((block) => block.contentType !== "text") : [];
   const content = [...(message.thought ? [] : thoughts), ...message.content];
-  const told = { model, stopReason, usage, price, content };
+  const told = { model, stopReason, usage, price, warnings, content };
   tree.put(open.map, answerId, { role: "assistant", parent: question, ...told });
+  message.paint(true);
+  keep(open.map[answerId], message.element, message.prose.element);
   open.leaf = answerId;
   if (message.whole !== message.base) byId("said").textContent = words.done;
   if (open.isUnnamed) giveTitle(open);
@@ -250,8 +278,14 @@ function onKey(event) {
     else if (state.editing) edit(null);
   } else if ((event.key === "/" && !isTyping) || (event.key === "k" && (event.ctrlKey || event.metaKey))) {
     event.preventDefault();
-    composer.focus(true);
+    focusBox();
   }
+}
+
+/** Where one writes: a message, or what to search for. */
+function focusBox() {
+  if (named("bots") === null) composer.focus(true);
+  else byId("query").focus();
 }
 
 function onEnter(event) {
@@ -263,7 +297,7 @@ function onEnter(event) {
 
 function startNew() {
   sidebar.closeDrawer();
-  history.pushState(null, "", location.pathname);
+  go();
   route();
 }
 
@@ -281,8 +315,18 @@ function switchTheme() {
   localStorage.setItem("chat.theme", dataset.theme);
 }
 
+function speakOther() {
+  switchLanguage();
+  forget();
+  composer.showFiles();
+  sidebar.show();
+  render();
+  if (named("bots") !== null) showBots();
+}
+
 translate();
 screen.setUp();
+finder.setUp(sidebar.showBots);
 composer.setUp(render);
 byId("composer").onsubmit = (event) => [event.preventDefault(), send()];
 byId("text").onkeydown = onEnter;
@@ -292,10 +336,11 @@ byId("new").onclick = startNew;
 byId("remove").onclick = () => byId("confirm").showModal();
 byId("remove-yes").onclick = removeOpen;
 byId("remove-no").onclick = () => byId("confirm").close();
+byId("all-bots").onclick = sidebar.closeDrawer;
 byId("menu").onclick = sidebar.openDrawer;
 byId("close").onclick = byId("shade").onclick = sidebar.closeDrawer;
 byId("theme").onclick = switchTheme;
-byId("language").onclick = () => [switchLanguage(), composer.showFiles(), sidebar.show(), render()];
-byId("skip").onclick = () => composer.focus(true);
+byId("language").onclick = speakOther;
+byId("skip").onclick = focusBox;
 document.onkeydown = onKey;
 guard(() => [sidebar.refresh(), route()], leave);

@@ -1,42 +1,50 @@
 /** What is shown of an open conversation: one branch of its messages, and what can be done with each. */
 
+import { addressOfBot } from "./address.js";
 import * as composer from "./composer.js";
+import { byId, el, failureNote, icon, iconButton, replace, wideButton } from "./elements.js";
+import { starButton } from "./finder.js";
 import * as tree from "./tree.js";
-import { answer, byId, el, icon, iconButton, question } from "./view.js";
+import { answer, question, warnings, write } from "./view.js";
 import { words } from "./words.js";
 
 let following = true;
 
-/** Makes the list anew. `acts` are what its buttons do: show, edit, again, proceed, retry and ask. */
+/** Makes the list anew. `acts` are what its buttons do: show, edit, again, proceed, retry, ask and starred. */
 export function draw({ open, live, editing, failure }, acts) {
   const focused = document.activeElement?.dataset.key;
+  const canAsk = open.bot?.available !== false;
   const ids = tree.path(open.map, open.leaf).filter((id) => id !== live?.continued);
   const shown = ids.map((id, depth) => {
     const message = open.map[id];
     const tools = [...branches(open.map, id, depth, acts.show), copyButton(message, depth)];
     if (tree.isQuestion(open.map, id)) {
-      tools.push(iconButton("edit", words.edit, () => acts.edit(id), `${depth}-edit`));
+      if (canAsk) tools.push(iconButton("edit", words.edit, () => acts.edit(id), `${depth}-edit`));
       return question(message, el("div.actions", {}, ...tools), id === editing);
     }
-    if (!live) tools.push(...moreOf(message, id, depth, acts));
+    if (canAsk && !live) tools.push(...moreOf(message, id, depth, acts));
     return answer(message, composer.nameOf(message.model), el("div.actions", {}, ...tools, usageOf(message)));
   });
-  if (!ids.length) shown.push(greeting(acts.ask));
+  if (!ids.length && canAsk) shown.push(open.bot ? introduction(open.bot, acts) : greeting(acts.ask));
+  const isUnanswered = canAsk && tree.isQuestion(open.map, open.leaf);
   if (live) shown.push(live.message.element);
-  if (failure) shown.push(failureNote(failure, tree.isQuestion(open.map, open.leaf) ? acts.retry : null));
-  byId("messages").replaceChildren(...shown);
+  if (failure) shown.push(failureNote(failure, words.retry, failure.retry ?? (isUnanswered ? acts.retry : null)));
+  write();
+  replace(byId("messages"), shown);
   byId("send").hidden = live !== null;
   byId("stop").hidden = live === null;
   byId("editing").hidden = editing === null;
   byId("remove").hidden = open.isNew;
+  composer.close(canAsk ? null : open.isNew ? words.botMissing : words.botGone);
   showTitle(open);
   if (focused) focusAgain(focused);
   keepBottom();
 }
 
-export function showTitle(open) {
-  const title = open.isNew ? words.newChat : open.title || words.untitled;
+export function showTitle(open, name = null) {
+  const title = name ?? (open.isNew ? words.newChat : open.title || words.untitled);
   byId("title").textContent = title;
+  byId("bot").replaceChildren(...(open.bot ? nameOf(open.bot) : []));
   document.title = `${title} – Bedrock Chat`;
 }
 
@@ -90,20 +98,33 @@ function usageOf({ usage, price }) {
   return el("span.usage", {}, words.tokens(input, usage.outputTokens), price && ` · $${price.toPrecision(2)}`);
 }
 
-function wideButton(label, onclick) {
-  return el("button.wide", { type: "button", onclick }, label);
+function nameOf({ id, title, available }) {
+  const name = title ?? words.bot;
+  return [icon("bot"), available ? el("a", { href: addressOfBot(id) }, name) : el("span", {}, name)];
 }
 
-function failureNote({ detail }, retry) {
-  const button = retry && wideButton(words.retry, retry);
-  return el("div.failure", { role: "alert" }, icon("failure"), el("span", {}, detail), button);
+function examples(list, ask) {
+  const example = ([title, prompt]) =>
+    el("button", { type: "button", onclick: () => ask(prompt) }, el("strong", {}, title), el("span", {}, prompt));
+  return el("div.examples", {}, ...list.map(example));
+}
+
+/** What a bot is for, and how one may begin with it. */
+function introduction(bot, { ask, starred }) {
+  const { title, description, conversationQuickStarters: starters } = bot;
+  return el(
+    "div.greeting",
+    {},
+    el("div.head", {}, el("h2", {}, title), starButton(bot, starred)),
+    el("p.about", {}, description),
+    ...warnings(bot.warnings),
+    examples(starters.map(({ title, example }) => [title, example]), ask),
+  );
 }
 
 function greeting(ask) {
-  const example = ([title, prompt]) =>
-    el("button", { type: "button", onclick: () => ask(prompt) }, el("strong", {}, title), el("span", {}, prompt));
-  const examples = [el("p", {}, words.emulated), el("div.examples", {}, ...words.examples.map(example))];
-  return el("div.greeting", {}, el("h2", {}, words.greeting), ...(composer.emulator ? examples : []));
+  const shown = composer.emulator ? [el("p", {}, words.emulated), examples(words.examples, ask)] : [];
+  return el("div.greeting", {}, el("h2", {}, words.greeting), ...shown);
 }
 
 /** The same control in the list made anew; its neighbour where it has nothing left to do. */

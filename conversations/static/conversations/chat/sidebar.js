@@ -1,24 +1,26 @@
-/** The list of conversations, which is a drawer on a narrow screen. */
+/** The lists of bots and of conversations, which are a drawer on a narrow screen. */
 
+import { addressOf, addressOfBot, named } from "./address.js";
 import * as api from "./api.js";
-import { byId, el } from "./view.js";
+import * as bots from "./bots.js";
+import { byId, el, icon } from "./elements.js";
 import { words } from "./words.js";
 
 const DAY = 86_400_000;
+const BOTS = 5;
 
 let conversations = [];
 
-/** The id of the conversation that the address names, or null. */
-export const addressed = () => new URLSearchParams(location.hash.slice(1)).get("c");
-export const addressOf = (id) => `#c=${encodeURIComponent(id)}`;
 export const isDrawerOpen = () => document.body.classList.contains("drawer");
 
 export async function refresh() {
-  conversations = await api.list().catch(() => conversations);
+  const lists = [api.list().then((read) => (conversations = read)), bots.refresh()];
+  await Promise.allSettled(lists); // what cannot be read stays as it was
   show();
 }
 
 export function show() {
+  showBots();
   const midnight = new Date().setHours(0, 0, 0, 0);
   const ages = Object.groupBy(conversations, ({ createTime }) =>
     createTime >= midnight ? 0 : createTime >= midnight - 6 * DAY ? 1 : 2,
@@ -30,10 +32,26 @@ export function show() {
   byId("list").replaceChildren(...(parts.length ? parts : [el("p", {}, words.noConversations)]));
 }
 
-function entry({ id, title }) {
+export function showBots() {
+  const shown = bots.first(BOTS).map(({ id, title, isStarred, available }) => {
+    const parts = [icon(isStarred ? "star" : "bot"), el("span", {}, title)];
+    const ariaCurrent = id === named("bot") ? "page" : null;
+    const link = () => el("a", { href: addressOfBot(id), title, ariaCurrent, onclick: closeDrawer }, ...parts);
+    return el(isStarred ? "li.starred" : "li", {}, available ? link() : gone(parts));
+  });
+  byId("bots").replaceChildren(el("ul", {}, ...shown));
+  byId("all-bots").ariaCurrent = named("bots") === null ? null : "page";
+}
+
+function gone(parts) {
+  return el("span.gone", { title: words.unavailable }, ...parts, el("span.unseen", {}, words.unavailable));
+}
+
+function entry({ id, title, botId }) {
   const name = title === "New conversation" ? words.untitled : title;
-  const ariaCurrent = id === addressed() ? "page" : null;
-  return el("li", {}, el("a", { href: addressOf(id), title: name, ariaCurrent, onclick: closeDrawer }, name));
+  const ariaCurrent = id === named("c") ? "page" : null;
+  const bot = botId && el("small", {}, bots.titleOf(botId) ?? words.bot);
+  return el("li", {}, el("a", { href: addressOf(id), title: name, ariaCurrent, onclick: closeDrawer }, name, bot));
 }
 
 export function openDrawer() {

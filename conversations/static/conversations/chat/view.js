@@ -1,77 +1,49 @@
-/** Messages as elements. What a model or a user wrote becomes text nodes, never markup. */
+/** Messages as elements. */
 
+import { el, icon, replace, whenIdle } from "./elements.js";
+import { Markdown } from "./markdown/markdown.js";
 import { textOf } from "./tree.js";
 import { words } from "./words.js";
 
-const MAYBE_FENCE = /^(`{1,2}|```[^`\n]*\n?)$/;
-const SVG = "http://www.w3.org/2000/svg";
+const FENCED = /^```[^`\n]*\n([^]*?)(?:\n```[^\S\n]*(?:\n|$)|$(?![^]))/m;
 
-export const byId = (id) => document.getElementById(id);
+const MOST_AT_ONCE = 20;
 
-/** `el("p.note", {title: "…"}, child, …)`; children that are null are left out. */
-export function el(name, properties, ...children) {
-  const [tag, ...classes] = name.split(".");
-  const made = Object.assign(document.createElement(tag), properties);
-  if (classes.length) made.className = classes.join(" ");
-  made.append(...children.filter((child) => child != null));
-  return made;
+let written = new WeakMap();
+let unwritten = [];
+let isWriting = false;
+
+/** An answer is made into elements once. `keep` tells of those that are there already. */
+export const keep = (message, article, prose) => written.set(message, { article, prose });
+export const forget = () => (written = new WeakMap());
+
+function elementsOf(message) {
+  if (!written.has(message)) {
+    const markdown = new Markdown();
+    keep(message, el("article.answer"), markdown.element);
+    unwritten.push(() => markdown.show(textOf(message), true));
+  }
+  return written.get(message);
 }
 
-export function icon(name) {
-  const svg = document.createElementNS(SVG, "svg");
-  svg.setAttribute("aria-hidden", "true");
-  svg.appendChild(document.createElementNS(SVG, "use")).setAttribute("href", `#icon-${name}`);
-  return svg;
+/** Writes the newest answers, and those before them, which are out of sight, when there is nothing else to do. */
+export function write() {
+  unwritten.splice(-MOST_AT_ONCE).forEach((writeOne) => writeOne());
+  if (!isWriting) writeRest();
 }
 
-/** A button that is an icon alone. Its `key` finds it again when the list around it is made anew. */
-export function iconButton(name, label, onclick, key = name, disabled = false) {
-  const made = el("button.icon", { type: "button", ariaLabel: label, title: label, onclick, disabled }, icon(name));
-  made.dataset.key = key;
-  return made;
+function writeRest() {
+  isWriting = unwritten.length > 0;
+  if (isWriting) whenIdle(() => [unwritten.pop()?.(), writeRest()]);
 }
 
-/** Text that grows, with ``` fences as blocks of code. A line that may become a fence waits until that is certain. */
-class Prose {
-  element = el("div.prose");
-  held = "";
-  isLineBegun = false;
-  isCode = false;
-  node = null;
-
-  append(text) {
-    for (const piece of text.match(/[^\n]*\n|[^\n]+/g) ?? []) {
-      this.held += piece;
-      if (!this.isLineBegun && MAYBE_FENCE.test(this.held)) {
-        if (!piece.endsWith("\n")) continue;
-        this.isCode = !this.isCode;
-        this.node = null;
-      } else {
-        this.write(this.held);
-        this.isLineBegun = !piece.endsWith("\n");
-      }
-      this.held = "";
-    }
-    return this;
-  }
-
-  /** Nothing follows, so what was held was no fence, or the last one. */
-  end() {
-    if (!this.held.startsWith("```")) this.write(this.held);
-    return this.element;
-  }
-
-  write(text) {
-    if (!this.node) {
-      if (!this.isCode) text = text.replace(/^\n+/, "");
-      if (!text) return;
-      this.node = document.createTextNode("");
-      this.element.append(
-        this.isCode ? el("pre", { tabIndex: 0 }, el("code", {}, this.node)) : el("p", {}, this.node),
-      );
-    }
-    this.node.appendData(text);
-  }
+/** What a user wrote stays as it was typed; code between fences stands apart. */
+function plain(text) {
+  const parts = text.split(FENCED).map((part, at) => {
+    if (at % 2) return el("pre", { tabIndex: 0 }, el("code", {}, part));
+    return part.trim() ? el("p", {}, part.replace(/^\n+|\n+$/g, "")) : null;
+  });
+  return el("div.plain", {}, ...parts);
 }
 
 export function file(block) {
@@ -79,7 +51,7 @@ export function file(block) {
   return el("img", { src: `data:${block.mediaType};base64,${block.body}`, alt: words.image });
 }
 
-function reasoning(text, open) {
+export function reasoning(text, open) {
   return el("details.reasoning", { open }, el("summary", {}, words.think), el("p", {}, text));
 }
 
@@ -91,7 +63,7 @@ export function question(message, actions, isEdited) {
     {},
     el("h2.unseen", {}, words.you),
     files.length ? el("div.files", {}, ...files.map(file)) : null,
-    text ? el("div.bubble", {}, new Prose().append(text).end()) : null,
+    text ? el("div.bubble", {}, plain(text)) : null,
     actions,
   );
 }
@@ -99,78 +71,20 @@ export function question(message, actions, isEdited) {
 export function answer(message, modelName, actions) {
   const thoughts = message.content.filter((block) => block.contentType === "reasoning" && block.text);
   const end = { stopped: words.stopped, interrupted: words.interrupted }[message.stopReason];
-  return el(
-    "article.answer",
-    {},
+  const { article, prose } = elementsOf(message);
+  replace(article, [
     el("h2.name", {}, modelName),
     ...thoughts.map((block) => reasoning(block.text, false)),
-    new Prose().append(textOf(message)).end(),
-    end ? el("p.note", {}, end) : null,
+    prose,
+    ...(end ? [el("p.note", {}, end)] : []),
+    ...warnings(message.warnings),
     actions,
-  );
+  ]);
+  article.ariaBusy = null;
+  return article;
 }
 
-/** An answer that is being written. However many events come, a frame costs one painting, of what is new. */
-export class LiveAnswer {
-  body = el("div");
-  status = el("p.status", {}, words.answering);
-
-  /** `base` is what the answer held before, where this turn continues one. */
-  constructor(modelName, base) {
-    this.base = base;
-    this.element = el("article.answer", { ariaBusy: "true" }, el("h2.name", {}, modelName), this.body, this.status);
-    this.begin();
-  }
-
-  /** The answer is told anew, whatever was told before: all of it, or what joins the answer before. */
-  begin(continues = true, base = this.base) {
-    Object.assign(this, { continues, base, text: "", thought: "", painted: "", prose: null, reasoning: null });
-    this.body.replaceChildren();
-    this.paintSoon();
-  }
-
-  hear(kind, text) {
-    this[kind === "text" ? "text" : "thought"] += text;
-    this.say(kind === "text" ? words.answering : words.thinking);
-    this.paintSoon();
-  }
-
-  say(status) {
-    this.status.textContent = status;
-  }
-
-  get whole() {
-    if (!this.continues) return this.text;
-    return this.text ? this.base.trimEnd() + this.text : this.base;
-  }
-
-  get content() {
-    const thoughts = this.thought ? [{ contentType: "reasoning", text: this.thought }] : [];
-    return [...thoughts, { contentType: "text", body: this.whole }];
-  }
-
-  paintSoon() {
-    this.frame ??= requestAnimationFrame(() => {
-      this.frame = null;
-      this.paint();
-    });
-  }
-
-  paint() {
-    const { thought, whole } = this;
-    if (thought) {
-      if (!this.reasoning) this.body.prepend((this.reasoning = reasoning("", true)));
-      const shown = this.reasoning.lastChild.firstChild;
-      shown.appendData(thought.slice(shown.length));
-      if (whole && !this.painted) this.reasoning.open = false;
-    }
-    if (!this.prose || !whole.startsWith(this.painted)) {
-      this.prose?.element.remove();
-      this.prose = new Prose();
-      this.painted = "";
-      this.body.append(this.prose.element);
-    }
-    this.prose.append(whole.slice(this.painted.length));
-    this.painted = whole;
-  }
+/** What was asked for and does not happen, in sentences of the server. */
+export function warnings(sentences = []) {
+  return sentences.map((sentence) => el("p.note.warning", {}, icon("failure"), el("span", {}, sentence)));
 }

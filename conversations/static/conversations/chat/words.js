@@ -5,6 +5,31 @@ const WORDS = {
   untitled: ["New conversation", "新しい会話"],
   conversations: ["Conversations", "会話"],
   days: [["Today", "Last 7 days", "Earlier"], ["今日", "過去7日間", "それ以前"]],
+  bots: ["Bots", "ボット"],
+  bot: ["A bot", "ボット"],
+  allBots: ["All bots", "すべて表示"],
+  search: ["Search bots", "ボットを検索"],
+  starred: ["Starred", "スター付き"],
+  recent: ["Used recently", "最近使用"],
+  own: ["Yours", "自分のボット"],
+  popular: ["Popular", "人気"],
+  results: ["Found", "検索結果"],
+  yours: ["Yours", "自分のボット"],
+  found: [(count) => `${count} found.`, (count) => `${count} 件見つかりました。`],
+  noneFound: ["No bot is like that.", "一致するボットはありません。"],
+  noBots: ["There are no bots yet.", "まだボットはありません。"],
+  showAll: [(count) => `Show all ${count}`, (count) => `${count} 件すべて表示`],
+  star: [(title) => `Star ${title}`, (title) => `${title} にスターを付ける`],
+  unstar: [(title) => `Take the star from ${title}`, (title) => `${title} のスターを外す`],
+  unavailable: ["Not available any more", "現在は利用できません"],
+  botGone: [
+    "This bot is not available any more. You can read this conversation, and begin another one.",
+    "このボットは現在利用できません。会話は閲覧できます。続けるには新しい会話を始めてください。",
+  ],
+  botMissing: [
+    "There is no such bot, or it is not shared with you.",
+    "ボットが存在しないか、あなたには共有されていません。",
+  ],
   noConversations: ["Nothing here yet.", "まだ会話はありません。"],
   skip: ["Skip to the message box", "入力欄へ移動"],
   menu: ["Open the list of conversations", "会話の一覧を開く"],
@@ -105,6 +130,6 @@ export function translate() {
   for (const part of document.querySelectorAll("[data-label]")) {
     part.ariaLabel = words[part.dataset.label];
     if (part.matches("button")) part.title = part.ariaLabel;
-    if (part.matches("textarea")) part.placeholder = part.ariaLabel;
+    if (part.matches("textarea, [type=search]")) part.placeholder = part.ariaLabel;
   }
 }

@@ -1,0 +1,73 @@
+/** An answer that is being written. However many events come, a frame costs one painting, of what is new. */
+
+import { el } from "./elements.js";
+import { Markdown } from "./markdown/markdown.js";
+import { reasoning } from "./view.js";
+import { words } from "./words.js";
+
+const REST = 3;
+
+export class LiveAnswer {
+  prose = new Markdown();
+  status = el("p.status", {}, words.answering);
+
+  /** `base` is what the answer held before, where this turn continues one. */
+  constructor(modelName, base) {
+    this.base = base;
+    const name = el("h2.name", {}, modelName);
+    this.element = el("article.answer", { ariaBusy: "true" }, name, this.prose.element, this.status);
+    this.begin();
+  }
+
+  /** The answer is told anew, whatever was told before: all of it, or what joins the answer before. */
+  begin(continues = true, base = this.base) {
+    this.reasoning?.remove();
+    this.prose.begin("");
+    Object.assign(this, { continues, base, text: "", thought: "", reasoning: null });
+    this.paintSoon();
+  }
+
+  hear(kind, text) {
+    this[kind === "text" ? "text" : "thought"] += text;
+    this.say(kind === "text" ? words.answering : words.thinking);
+    this.paintSoon();
+  }
+
+  say(status) {
+    this.status.textContent = status;
+  }
+
+  get whole() {
+    if (!this.continues) return this.text;
+    return this.text ? this.base.trimEnd() + this.text : this.base;
+  }
+
+  get content() {
+    const thoughts = this.thought ? [{ contentType: "reasoning", text: this.thought }] : [];
+    return [...thoughts, { contentType: "text", body: this.whole }];
+  }
+
+  /** The next painting waits some times as long as the one before took, so that there is time for all else. */
+  paintSoon() {
+    if (this.isDue) return;
+    this.isDue = true;
+    const paint = () => requestAnimationFrame(() => this.isDue && this.paint());
+    setTimeout(paint, Math.max(0, (this.rest ?? 0) - (performance.now() - this.paintedAt)));
+  }
+
+  /** With `isWhole` nothing follows. */
+  paint(isWhole = false) {
+    const begun = performance.now();
+    this.isDue = false;
+    const { thought, whole } = this;
+    if (thought) {
+      if (!this.reasoning) this.prose.element.before((this.reasoning = reasoning("", true)));
+      const shown = this.reasoning.lastChild.firstChild;
+      shown.appendData(thought.slice(shown.length));
+      if (whole && !this.prose.source) this.reasoning.open = false;
+    }
+    this.prose.show(whole, isWhole);
+    this.paintedAt = performance.now();
+    this.rest = REST * (this.paintedAt - begun);
+  }
+}
