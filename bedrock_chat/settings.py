@@ -117,6 +117,9 @@ JOBS: dict[str, str] = {
     "index conversations": "conversations.indexing.index_new",
     "compact search": "bedrock_chat.search.index.compact",
     "sync bot": "bots.syncing.sync",
+    "index bots": "store.indexing.index_new",
+    "forget bot": "store.indexing.forget_one",
+    "rank bots": "store.ranking.refresh",
     "sweep guardrails": "bots.guardrail_sweep.sweep",
 }
 """Kind of job → its handler, a function that takes the claimed job."""
@@ -126,11 +129,14 @@ JOB_SCHEDULE: dict[str, float] = {
     "index conversations": 2,
     "compact search": 86_400,
     "sweep guardrails": 3600,
+    "index bots": 2,
+    "rank bots": 600,
 }
 """Kind of job → seconds between its runs."""
 
 # ---- Bots -----------------------------------------------------------------------------------------------------------
 BOT_VERSIONS = env.integer("BOT_VERSIONS", 50, minimum=1)
+BOT_STORE = env.boolean("BOT_STORE", True)
 BOTS_PER_USER = env.integer("BOTS_PER_USER", 1000, minimum=1)
 
 # ---- Django ---------------------------------------------------------------------------------------------------------

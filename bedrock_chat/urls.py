@@ -17,6 +17,7 @@ urlpatterns = [
     path("blobs/<str:sha256>", BlobViewSet.as_view({"get": "retrieve"})),
     path("uploads", UploadViewSet.as_view({"put": "update"})),
     path("", include("bots.urls")),
+    path("", include("store.urls")),
     path("console/", admin.site.urls),
     path("schema", SchemaView.as_view(), name="schema"),
     path("docs", SwaggerView.as_view(url_name="schema")),

@@ -11,7 +11,7 @@ from bedrock_chat.database.compiled_sql import Batch
 from bedrock_chat.database.composing import Slot
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.wire.errors import BadRequest, Conflict
-from bots import access, configuration, guarding, warnings
+from bots import access, configuration, guarding, popularity, warnings
 from bots.configuration import Configuration
 from bots.models import Bot, BotAlias, BotGrant
 
@@ -89,7 +89,11 @@ def get(bot_id: str, *, actor: Caller) -> ChattingBot:
 
 
 def note_turn(batch: Batch, bot: ChattingBot, now: datetime, *, is_use: bool, actor: Caller) -> None:
-    """Writes the caller's row of the bot: their last turn with it, and one use more if `is_use`."""
+    """Writes the caller's row of the bot: their last turn with it, and one use more if `is_use`.
+
+    The first use of a day counts for the bot's popularity.
+    """
+    day = popularity.day_of(now)
     alias = BotAlias(
         user_id=access.person(actor),
         bot_id=bot.id,
@@ -98,9 +102,17 @@ def note_turn(batch: Batch, bot: ChattingBot, now: datetime, *, is_use: bool, ac
         description=bot.description,
         last_used_at=now,
         uses=int(is_use),
+        popularity=popularity.of_day(day) if is_use else 0.0,
+        last_use_day=day if is_use else 0,
         created_at=now,
     )
-    batch.upsert(alias, ("user_id", "bot_id"), replaced=("title", "description", "last_used_at"), plus=("uses",))
+    batch.upsert(
+        alias,
+        ("user_id", "bot_id"),
+        replaced=("title", "description", "last_used_at"),
+        plus=("uses",),
+        plus_if_later=("popularity", "last_use_day"),
+    )
 
 
 def _bot_with_access(groups: int) -> "QuerySet[Bot, tuple[object, ...]]":

@@ -12,11 +12,15 @@ from bedrock_chat.audit.verbs import Verb
 from bedrock_chat.database.connections import database_now
 from bedrock_chat.identity import users
 from bedrock_chat.identity.caller import Actor, Caller
+from bedrock_chat.jobs import queue
 from bedrock_chat.wire.errors import BadRequest, Conflict, NotFound
 from bots import access, content, files, guarding, syncing, verbs, versions
 from bots.configuration import files_of
 from bots.content import Content
 from bots.models import Bot, BotAlias, BotFile, BotVersion, TakenBotId
+
+FORGET = "forget bot"
+"""The job that follows a deletion."""
 
 
 def create(bot_id: str, sent: Mapping[str, Any], *, actor: Caller) -> Bot:
@@ -167,7 +171,11 @@ def delete(bot_id: str, *, actor: Caller) -> None:
 
 
 def remove(bot: Bot, *, actor: Actor) -> None:
-    """Deletes a locked bot with its versions, files and grants, whoever may do so."""
+    """Deletes a locked bot with its versions, files and grants, whoever may do so.
+
+    A job takes it from the index of the store.
+    """
+    queue.enqueue(FORGET, {"bot": bot.pk})
     recording.record(verbs.DELETE, bot.pk, actor=actor, version_before=bot.version)
     files.forget(bot)
     syncing.end(bot)

@@ -2,13 +2,14 @@
 whoever reads it must know first whether there is room for it in memory.
 """
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial, reduce
 from operator import add
 from typing import Any
 
+from django.conf import settings
 from django.db.models import Count, Exists, FilteredRelation, OuterRef, Q, QuerySet, Sum
 from django.db.models.functions import Coalesce, Length
 
@@ -64,7 +65,11 @@ def chosen(*, kind: str, starred: bool, limit: int, actor: Caller) -> Listing:
         return Listing(_size_of(_starred(actor), *texts), partial(with_star, actor))
     if not limit:
         return Listing(_size_of(_owned(actor), "title", "description"), partial(own, actor))
-    entries = own(actor, limit) if kind == "private" else recently_used(actor, limit)
+    return already_read(own(actor, limit) if kind == "private" else recently_used(actor, limit))
+
+
+def already_read(entries: list[Entry]) -> Listing:
+    """A list that was short enough to be read at once."""
     characters = sum(len(entry.title) + len(entry.description) for entry in entries)
     return Listing(_bytes(len(entries), characters), lambda: entries)
 
@@ -106,11 +111,22 @@ def with_star(actor: Caller) -> list[Entry]:
     return sorted(entries, key=lambda entry: (-entry.last_used_at.timestamp(), entry.bot_id))
 
 
+def in_order(bots: QuerySet[Bot], bot_ids: Sequence[str], actor: Caller) -> list[Entry]:
+    """Those of the bots that have these ids, in the order of the ids."""
+    wanted = _with_alias(bots.filter(pk__in=bot_ids), actor)
+    wanted = wanted.annotate(last_used_at=Coalesce("alias__last_used_at", "created_at"))
+    by_id = {entry.bot_id: entry for entry in _entries_of_bots(actor, wanted)}
+    return [by_id[bot_id] for bot_id in bot_ids if bot_id in by_id]
+
+
 def _owned(actor: Caller) -> QuerySet[Bot]:
     return Bot.objects.filter(owner=actor.user_id)
 
 
 def _pinned(actor: Caller) -> QuerySet[Bot]:
+    """None where the setting BOT_STORE is off."""
+    if not settings.BOT_STORE:
+        return Bot.objects.none()
     return Bot.objects.listed_for(actor).filter(pinned_order__isnull=False)
 
 

@@ -79,6 +79,12 @@ class BotQuerySet(models.QuerySet["Bot"]):
         granted = Exists(BotGrant.objects.to(actor).filter(bot=OuterRef("pk")))
         return self.filter(Q(owner=actor.user_id) | Q(scope=Scope.ALL) | (Q(scope=Scope.PARTIAL) & granted))
 
+    def findable_by(self, actor: Caller) -> Self:
+        """The bots that a search shows somebody: Admin finds everything that is shared with anybody, too."""
+        if not actor.is_admin:
+            return self.listed_for(actor)
+        return self.filter(Q(owner=actor.user_id) | ~Q(scope=Scope.PRIVATE))
+
 
 class Bot(BotContent):
     """A bot as it is now. `version` is the number of its newest version, whose content is this row's.
@@ -86,7 +92,8 @@ class Bot(BotContent):
     Like the scope, `allow_cloning` is part of no version: whether those who may use the bot may have one like it.
 
     `pinned_order` is its place among the bots that Admin has pinned for everybody. `published_at` says since when it is
-    a published API. Both need the scope `all`.
+    a published API. Both need the scope `all`. `is_indexed` is false from every change of its texts, its owner or its
+    sharing until the store knows of it.
     """
 
     id = CodePointCharField(primary_key=True, max_length=BOT_ID_LENGTH)
@@ -98,6 +105,7 @@ class Bot(BotContent):
     published_at = models.DateTimeField(null=True, blank=True)
     sync_status = models.CharField(max_length=9, choices=SyncStatus, default=SyncStatus.SUCCEEDED)
     sync_status_reason = models.TextField(blank=True, default="")
+    is_indexed = models.BooleanField(default=False, help_text="Whether the store knows it as it is.")
     created_at = models.DateTimeField()
     updated_at = models.DateTimeField()
 
@@ -107,6 +115,7 @@ class Bot(BotContent):
         indexes = [
             models.Index(fields=["pinned_order"], condition=Q(pinned_order__isnull=False), name="bots_pinned"),
             models.Index(fields=["-created_at"], condition=Q(scope=Scope.ALL), name="bots_of_everybody"),
+            models.Index(fields=["updated_at"], condition=Q(is_indexed=False), name="bots_to_be_indexed"),
         ]
         constraints = [
             models.CheckConstraint(condition=Q(scope__in=Scope.values), name="bot_has_a_scope"),
@@ -261,6 +270,9 @@ class BotAlias(models.Model):
 
     It outlives the bot and the person's access to it. `title` and `description` are the bot's when the row was last
     written: the person has seen these. They are texts of the bot's owner, and go when the owner is erased.
+
+    `popularity` is the sum of the days on which the person used the bot, each as `popularity.of_day` weighs it, and
+    `last_use_day` is the last of them.
     """
 
     user = models.ForeignKey(
@@ -276,6 +288,8 @@ class BotAlias(models.Model):
     is_starred = models.BooleanField("starred", default=False)
     last_used_at = models.DateTimeField(null=True, blank=True)
     uses = models.PositiveIntegerField(default=0)
+    popularity = models.FloatField(default=0.0)
+    last_use_day = models.PositiveIntegerField(default=0, help_text="In days since 1970 UTC; 0: no use is counted.")
     created_at = models.DateTimeField()
 
     class Meta:

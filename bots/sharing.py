@@ -3,12 +3,13 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from django.conf import settings
 from django.db import transaction
 
 from bedrock_chat.audit import recording
 from bedrock_chat.audit.recording import Change
 from bedrock_chat.identity.caller import Actor, Caller
-from bedrock_chat.wire.errors import BadRequest
+from bedrock_chat.wire.errors import BadRequest, Forbidden
 from bots import access, verbs
 from bots.models import Bot, BotGrant, Grantee, Scope
 
@@ -34,7 +35,10 @@ def share(bot_id: str, scope: Scope, users: Sequence[str] = (), groups: Sequence
     """Sets with whom a bot is shared, for its owner or Admin. Only the scope `partial` has people.
 
     Raises NotFound, Forbidden, and BadRequest for a bot that is pinned or published and would not be everybody's.
+    Where the setting BOT_STORE is off, nobody shares anything.
     """
+    if scope != Scope.PRIVATE and not settings.BOT_STORE:
+        raise Forbidden("This server has no bot store: bots are not shared here.")
     wanted = People(tuple(dict.fromkeys(users)), tuple(dict.fromkeys(groups))) if scope == Scope.PARTIAL else People()
     with transaction.atomic():
         bot = access.get_editable(actor, bot_id, lock=True)
@@ -48,7 +52,8 @@ def share(bot_id: str, scope: Scope, users: Sequence[str] = (), groups: Sequence
             "groups": Change(before.groups, wanted.groups),
         }
         bot.scope = scope
-        bot.save(update_fields=["scope"])
+        bot.is_indexed = False
+        bot.save(update_fields=["scope", "is_indexed"])
         BotGrant.objects.filter(bot=bot).delete()
         BotGrant.objects.bulk_create(_grants(bot, wanted))
         changed = {name: change for name, change in changes.items() if change.before != change.after}
@@ -66,6 +71,7 @@ def forget_person(user_id: str, *, actor: Actor) -> int:
         with transaction.atomic():
             deleted, _ = grants.filter(bot=bot_id).delete()
             if deleted:
+                Bot.objects.filter(pk=bot_id).update(is_indexed=False)
                 recording.record(verbs.SHARE, bot_id, actor=actor, fields=["users"])
                 forgotten += 1
     return forgotten

@@ -44,6 +44,7 @@ def save(
     bot.version += 1
     bot.updated_at = now
     content.write(after, bot)
+    bot.is_indexed = False
     syncing.begin(bot, changed)
     bot.save()
     add(bot, after, changed, now, actor=actor)

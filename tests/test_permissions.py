@@ -77,6 +77,10 @@ TABLE: dict[str, tuple[str, Any, tuple[int, ...]]] = {
     "POST bot": ("/bot", bots.payload("b2"), (403, 403, 200, 403, 401, 401)),
     "POST bot/import": ("/bot/import", bots.document(), (403, 403, 200, 403, 401, 401)),
     "GET bot/pinned": ("/bot/pinned", None, EVERYBODYS_OWN),
+    # Who finds what there: tests/store.
+    "GET store/search": ("/store/search?query=hello", None, EVERYBODYS_OWN),
+    "GET store/popular": ("/store/popular", None, EVERYBODYS_OWN),
+    "GET store/pickup": ("/store/pickup", None, EVERYBODYS_OWN),
     "GET bot/private/<str:bot_id>": ("/bot/private/b1", None, BOTS_OWN),
     "GET bot/summary/<str:bot_id>": ("/bot/summary/b1", None, BOTS_EDITORS),
     "PATCH bot/<str:bot_id>": ("/bot/b1", {"title": "New"}, BOTS_EDITORS),

@@ -118,13 +118,20 @@ class Batch:
         return statement
 
     def upsert(
-        self, row: models.Model, unique: tuple[str, ...], *, replaced: tuple[str, ...], plus: tuple[str, ...] = ()
+        self,
+        row: models.Model,
+        unique: tuple[str, ...],
+        *,
+        replaced: tuple[str, ...],
+        plus: tuple[str, ...] = (),
+        plus_if_later: tuple[str, str] | None = None,
     ) -> None:
         """Inserts a row, whose key stays unknown, or writes these columns of the one that has the same `unique` ones.
 
-        That row gets the values of `replaced`, and those of `plus` added to its own.
+        That row gets the values of `replaced`, and those of `plus` added to its own. `plus_if_later` names a column and
+        one that says when: if the new row is the later one, the column is added and the other one replaced.
         """
-        sql, parameters = composing.upsert(self._connection.vendor, type(row), unique, replaced, plus)
+        sql, parameters = composing.upsert(self._connection.vendor, type(row), unique, replaced, plus, plus_if_later)
         own = row.__dict__
         values = self._prepared(parameters, [own[field.attname] for field, _ in parameters])
         self._add(Statement(sql, values, lambda rows, _: None))

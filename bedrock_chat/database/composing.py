@@ -60,12 +60,22 @@ def insert(
 
 @lru_cache(maxsize=8)
 def upsert(
-    vendor: str, model: type[models.Model], unique: tuple[str, ...], replaced: tuple[str, ...], plus: tuple[str, ...]
+    vendor: str,
+    model: type[models.Model],
+    unique: tuple[str, ...],
+    replaced: tuple[str, ...],
+    plus: tuple[str, ...],
+    plus_if_later: tuple[str, str] | None,
 ) -> tuple[str, Parameters]:
     fields = tuple(field for field in model._meta.concrete_fields if not field.primary_key)
     table = connection.ops.quote_name(model._meta.db_table)
     written = [f"{column} = excluded.{column}" for column in _quoted(_fields(model, replaced))]
     added = [f"{column} = {table}.{column} + excluded.{column}" for column in _quoted(_fields(model, plus))]
+    if plus_if_later is not None:
+        column, day = _quoted(_fields(model, plus_if_later))
+        later = f"CASE WHEN excluded.{day} > {table}.{day} THEN"
+        added.append(f"{column} = {later} {table}.{column} + excluded.{column} ELSE {table}.{column} END")
+        added.append(f"{day} = {later} excluded.{day} ELSE {table}.{day} END")
     sql = f"INSERT INTO {table} ({', '.join(_quoted(fields))}) VALUES ({', '.join('%s' for _ in fields)})"  # noqa: S608
     sql += f" ON CONFLICT {_target(model, unique)} DO UPDATE SET {', '.join([*written, *added])}"
     return sql, _parameters(fields)

@@ -6,18 +6,26 @@
 4. If even that matches nothing, some of the words are enough.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from bedrock_chat.search import lookup, query, ranking, typos
 from bedrock_chat.search import vocabulary as vocabularies
 from bedrock_chat.search.query import Phrase, Term
-from bedrock_chat.search.ranking import Hit
+from bedrock_chat.search.ranking import Candidate, Hit
 from bedrock_chat.search.tokenizer import is_word
 
 MOST_GUESSED: Final = 8
 """Words of a query that may be completed, and words that may be corrected."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a query may mean. With `every`, a document has to hold all terms; without, some are enough."""
+
+    terms: tuple[Term, ...]
+    every: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,23 +38,47 @@ class SearchResult:
 
 def find(kind: str, scopes: Sequence[str], vocabulary: str, text: str) -> SearchResult:
     """The groups within the scopes that match a query. Words are corrected only to those of the vocabulary."""
-    terms = query.parse(text)
+    terms: tuple[Term, ...] = ()
+    for reading in readings(text, vocabulary):
+        terms = reading.terms
+        if hits := search(kind, scopes, reading):
+            return SearchResult(hits, terms)
+    return SearchResult([], terms)
+
+
+def readings(text: str, vocabulary: str, most: int = query.MOST_TOKENS) -> Iterator[Reading]:
+    """What a query may mean, the likeliest first; nothing where it holds no word. At most so many tokens of it count.
+
+    Each is worked out when it is asked for: take the next one where the last one has found nothing.
+    """
+    terms = query.parse(text, most)
     if not terms:
-        return SearchResult([], ())
-    if hits := _search(kind, scopes, terms, every=True):
-        return SearchResult(hits, terms)
+        return
+    yield Reading(terms)
     guessed = _guessed(terms, vocabularies.number(vocabulary))
-    if guessed != terms and (hits := _search(kind, scopes, guessed, every=True)):
-        return SearchResult(hits, guessed)
+    if guessed != terms:
+        yield Reading(guessed)
     worded = query.without_symbols(guessed)
-    if worded != guessed and (hits := _search(kind, scopes, worded, every=True)):
-        return SearchResult(hits, worded)
-    single = query.single_tokens(worded)
-    return SearchResult(_search(kind, scopes, single, every=False), single)
+    if worded != guessed:
+        yield Reading(worded)
+    yield Reading(query.single_tokens(worded), every=False)
 
 
-def _search(kind: str, scopes: Sequence[str], terms: tuple[Term, ...], *, every: bool) -> list[Hit]:
-    return ranking.rank(lookup.candidates(kind, scopes, terms, every=every), terms, every=every)
+def search(
+    kind: str,
+    scopes: Sequence[str],
+    reading: Reading,
+    *,
+    weights: Mapping[int, float] = ranking.WEIGHTS,
+    also: Sequence[Candidate] = (),
+) -> list[Hit]:
+    """The groups within the scopes that match a reading of a query, the best first.
+
+    `weights` are those of documents, by key. `also` are further documents that may match, in whatever scope they are.
+    """
+    candidates = {row.id: row for row in lookup.candidates(kind, scopes, reading.terms, every=reading.every)}
+    candidates |= {row.id: row for row in also}
+    return ranking.rank(list(candidates.values()), reading.terms, every=reading.every, weights=weights)
 
 
 def _guessed(terms: tuple[Term, ...], vocabulary: int) -> tuple[Term, ...]:

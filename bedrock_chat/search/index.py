@@ -33,13 +33,13 @@ PAGES_AT_ONCE: Final = 200
 class Group:
     """Documents that are one hit. Whoever sees one of `scopes` may find it.
 
-    Its words serve those who see `vocabulary`: typos are corrected to them.
+    Its words serve those who see `vocabulary`: typos are corrected to them. Without one they serve nobody.
     """
 
     kind: str
     id: int
     scopes: tuple[str, ...]
-    vocabulary: str
+    vocabulary: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,9 +37,9 @@ class Term:
     alternatives: tuple[Phrase, ...]
 
 
-def parse(query: str) -> tuple[Term, ...]:
-    """The terms of a query, all of which are wanted; none where it holds no word."""
-    return tuple(Term((phrase,)) for phrase in dict.fromkeys(_phrases(query)))
+def parse(query: str, most: int = MOST_TOKENS) -> tuple[Term, ...]:
+    """The terms of a query, all of which are wanted; none where it holds no word. At most so many tokens count."""
+    return tuple(Term((phrase,)) for phrase in dict.fromkeys(_phrases(query, most)))
 
 
 def without_symbols(terms: tuple[Term, ...]) -> tuple[Term, ...]:
@@ -58,10 +58,10 @@ def single_tokens(terms: tuple[Term, ...]) -> tuple[Term, ...]:
     return without_symbols(tuple(single))
 
 
-def _phrases(query: str) -> Iterator[Phrase]:
+def _phrases(query: str, most: int) -> Iterator[Phrase]:
     """Tokens with nothing between them, or with joints alone, are one phrase."""
     joined: list[Token] = []
-    for token in islice(tokens(query), MOST_TOKENS):
+    for token in islice(tokens(query), most):
         if joined and not _JOINTS.issuperset(query[joined[-1].end : token.start]):
             yield _phrase(joined)
             joined = []

@@ -1,8 +1,9 @@
 """Which of the candidates match a query, and how well. Pure, so that every database gives the same order."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 from bedrock_chat.search.query import Term
@@ -14,7 +15,8 @@ SATURATION: Final = 1.2
 """BM25's k1: how soon further occurrences of a word stop to count."""
 LENGTH: Final = 0.4
 """BM25's b: how much the length of a text lowers its score."""
-HEADING_WEIGHT: Final = 3.0
+WEIGHTS: Final[Mapping[int, float]] = MappingProxyType({HEADING: 3.0})
+"""Key of a document → how much its words weigh; those of all others weigh 1."""
 GUESS_WEIGHT: Final = 0.7
 """Of an occurrence of a guessed alternative; one of the typed word has 1."""
 IN_ORDER_WEIGHT: Final = 1.5
@@ -65,7 +67,9 @@ class _Scored:
         return sum(self.scores)
 
 
-def rank(candidates: Sequence[Candidate], terms: Sequence[Term], *, every: bool) -> list[Hit]:
+def rank(
+    candidates: Sequence[Candidate], terms: Sequence[Term], *, every: bool, weights: Mapping[int, float] = WEIGHTS
+) -> list[Hit]:
     """The groups that match, the best first. Of groups with equal scores, the one that was indexed last comes first.
 
     With `every`, a document matches if it holds every term. Without, a group matches if it holds at least FEWEST_TERMS
@@ -78,7 +82,7 @@ def rank(candidates: Sequence[Candidate], terms: Sequence[Term], *, every: bool)
     """
     counted = _count(candidates, terms, every=every)
     groups: dict[int, list[_Scored]] = {}
-    for scored in _score(counted, len(terms)):
+    for scored in _score(counted, len(terms), weights):
         groups.setdefault(scored.candidate.group, []).append(scored)
     if not every and groups:
         terms_held = {
@@ -102,13 +106,22 @@ def _count(candidates: Sequence[Candidate], terms: Sequence[Term], *, every: boo
     matching = []
     for candidate in candidates:
         words = f" {candidate.words} "
-        counts = [sum(words.count(needle) * weight for needle, weight in term) for term in needles]
-        if all(counts) if every else any(counts):
-            matching.append(_Counted(candidate, counts, whole_query in words))
+        counts = []
+        for term in needles:
+            count = 0.0
+            for needle, weight in term:
+                if needle in words:  # most do not hold it, and `count` is slower to say so
+                    count += words.count(needle) * weight
+            if every and not count:
+                break
+            counts.append(count)
+        else:
+            if any(counts):
+                matching.append(_Counted(candidate, counts, whole_query in words))
     return matching
 
 
-def _score(counted: Sequence[_Counted], terms: int) -> list[_Scored]:
+def _score(counted: Sequence[_Counted], terms: int, weights_of_keys: Mapping[int, float]) -> list[_Scored]:
     """BM25 over the candidates alone: it must not reveal how rare a word is in the documents of others."""
     if not counted:
         return []
@@ -118,7 +131,7 @@ def _score(counted: Sequence[_Counted], terms: int) -> list[_Scored]:
     scored = []
     for document in counted:
         norm = SATURATION * (1 - LENGTH + LENGTH * len(document.candidate.words) / average)
-        boost = HEADING_WEIGHT if document.candidate.key == HEADING else 1.0
+        boost = weights_of_keys.get(document.candidate.key, 1.0)
         boost *= IN_ORDER_WEIGHT if document.in_order else 1.0
         scores = [
             boost * weight * count * (SATURATION + 1) / (count + norm)

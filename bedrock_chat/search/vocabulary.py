@@ -16,13 +16,17 @@ from bedrock_chat.search.tokenizer import is_word
 
 MOST_ENDINGS: Final = 20
 LAST_CHARACTER: Final = "\U0010ffff"
+NOBODYS: Final = 0
+"""In place of a vocabulary's number, of a document whose words serve nobody."""
 
 Change = Counter[tuple[int, str]]
 """Vocabulary and word → how many more documents hold it, negative for fewer."""
 
 
-def number(name: str) -> int:
-    """The number of a vocabulary in the tables: a digest of its name."""
+def number(name: str | None) -> int:
+    """The number of a vocabulary in the tables: a digest of its name, and NOBODYS for none."""
+    if name is None:
+        return NOBODYS
     return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), signed=True)
 
 
@@ -31,6 +35,8 @@ def number(name: str) -> int:
 
 def count(change: Change, vocabulary: int, words: str, by: int) -> None:
     """Counts a document's words in a change, `by` 1 or -1: only words, no numbers, symbols and pairs of characters."""
+    if vocabulary == NOBODYS:
+        return
     for word in set(words.split(" ")):
         if len(word) >= typos.SHORTEST and not word.isdigit() and is_word(word):
             change[vocabulary, word] += by

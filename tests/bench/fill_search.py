@@ -26,6 +26,7 @@ from bedrock_chat.search.models import SearchDocument  # noqa: E402
 from conversations import indexing  # noqa: E402
 from conversations.models import Conversation, Message  # noqa: E402
 from tests import build  # noqa: E402
+from tests.bench import search_index  # noqa: E402
 from tests.bench.languages import Language, languages  # noqa: E402
 
 MESSAGES_EACH = 20
@@ -34,7 +35,6 @@ BATCH = 250
 """Conversations written at once."""
 GATHERED_WORDS = 2_000_000
 """Word counts that are gathered before they are written."""
-GIN = "bedrock_chat_searchindex"
 
 
 def main() -> None:
@@ -44,13 +44,12 @@ def main() -> None:
     people = [User(id=f"local:bench-{number:06}", username=f"bench-{number:06}") for number in range(users)]
     User.objects.bulk_create(people)
     prolific = [chance.lognormvariate(0, 1) for _ in people]
-    definition = _drop_gin()
+    definition = search_index.drop()
     written, started = 0, time.monotonic()
     for batch in _batches(people, prolific, spoken, messages // MESSAGES_EACH, chance):
         written += len(batch)
         print(f"{written * MESSAGES_EACH:,} messages, {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
-    if definition:
-        _make_gin(definition)
+    search_index.make(definition)
     Conversation.objects.update(indexed_at=F("updated_at"))
     sample = chance.choices(range(users), weights=prolific, k=sampled)
     print(
@@ -120,28 +119,6 @@ def _reset_sequences(*models: type[Model]) -> None:
     with connection.cursor() as cursor:
         for statement in connection.ops.sequence_reset_sql(no_style(), models):
             cursor.execute(statement)
-
-
-def _drop_gin() -> str:
-    """Drops the search index on PostgreSQL. Returns its definition; "" on other databases.
-
-    PostgreSQL builds an index of a million texts in a third of the time that it takes to add them to one.
-    """
-    if connection.vendor != "postgresql":
-        return ""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT indexdef FROM pg_indexes WHERE indexname = %s", [GIN])
-        definition: str = cursor.fetchone()[0]
-        cursor.execute(f"DROP INDEX {GIN}")
-    return definition
-
-
-def _make_gin(definition: str) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute("SET maintenance_work_mem = '512MB'")
-        cursor.execute(definition)
-        cursor.execute(f"ALTER INDEX {GIN} ALTER COLUMN 1 SET STATISTICS 0")
-        cursor.execute("ANALYZE")
 
 
 main()

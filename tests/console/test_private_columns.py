@@ -17,6 +17,7 @@ from bedrock_chat.jobs.models import Job
 from bedrock_chat.ledger.models import ModelCall
 from bots.models import Bot, BotVersion
 from conversations.models import Conversation, Message
+from store.models import Listing
 
 PRIVATE = {
     "admin.LogEntry": {"object_id", "change_message"},
@@ -48,6 +49,7 @@ OPEN = {
     AuditEntry: {"fields", "values"},
     Bot: {"title", "description", "instruction", "configuration", "sync_status_reason"},  # operators manage bots
     BotVersion: {"changed"},
+    Listing: {"bot__title"},
 }
 """Page → columns that are private by the rule and harmless. Whoever adds one says here that it is."""
 

@@ -85,6 +85,8 @@ DECIDED: dict[str, list[str]] = {
     ],
     "Search needs no OpenSearch.": [
         "conv-search-no-opensearch",
+        "store-search-no-opensearch",
+        "store-search-empty-query",
     ],
     "Positive feedback needs no category, and works in a conversation of any size.": [
         "feedback-up-without-category",
@@ -141,10 +143,6 @@ NOT_BUILT: dict[str, list[str]] = {
         "conv-agent-bot",
         "conv-agent-bot-get",
         "conv-agent-unknown-tool",
-    ],
-    "store": [
-        "store-search-no-opensearch",
-        "store-search-empty-query",
     ],
     "publication": [
         "bot-private-read-published",

@@ -19,9 +19,6 @@ NOT_BUILT = {
     "GET /admin/users",
     "GET /bot/{bot_id}/publication",
     "GET /bot/{bot_id}/publication/api-key/{api_key_id}",
-    "GET /store/pickup",
-    "GET /store/popular",
-    "GET /store/search",
     "POST /bot/{bot_id}/publication",
     "POST /bot/{bot_id}/publication/api-key",
 }

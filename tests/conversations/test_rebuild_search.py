@@ -80,7 +80,7 @@ def test_it_tells_how_far_it_is(find: Callable[[str], list[str]], monkeypatch: p
     lines = rebuild().splitlines()
     assert lines[0] == "3 conversations"
     assert lines[1].startswith("1 of 3, 33%, about 0 minutes left")
-    assert lines[-1] == "done: 3 conversations"
+    assert lines[-1] == "done: 3 conversations, 0 bots"
 
 
 def test_words_are_counted_anew_too(find: Callable[[str], list[str]]) -> None:

@@ -9,6 +9,7 @@ from django.db import connection, transaction
 from bedrock_chat.search import finding, index, lookup
 from bedrock_chat.search.index import Document, Group
 from bedrock_chat.search.models import SearchDocument, SearchWord
+from bedrock_chat.search.ranking import Candidate
 from tests.traces import anything_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both]
@@ -211,3 +212,34 @@ def test_a_word_that_is_found_costs_one_query(counted: Callable[[], int]) -> Non
     find("unheard of")
     # The query as it stands; known words, completions, words of similar length; any of its words.
     assert counted() - before == 6
+
+
+def test_words_without_a_vocabulary_are_found_and_serve_nobody() -> None:
+    nobodys = Group("note", 1, ("alice",), None)
+    index.write(nobodys, [Document(1, "the codename is xanadu")])
+    assert find("xanadu") == [1]
+    assert find("xanada") == []
+    assert not SearchWord.objects.exists()
+    index.write_anew(nobodys, [Document(1, "the codename is shangri")])
+    index.forget("note", [1])
+    assert not SearchWord.objects.exists()
+
+
+def test_further_documents_match_in_whatever_scope_they_are_and_only_by_their_words() -> None:
+    index.write(group(1, "bob"), [Document(1, "a note of Bob's")])
+    index.write(group(2, "alice"), [Document(1, "a note of Alice's")])
+    rows = SearchDocument.objects.values_list("pk", "group_id", "key", "words")
+    also = [Candidate(*row) for row in rows]
+    for query, expected in (("note", [1, 2]), ("bob", [1]), ("cat", [])):
+        [reading, *_] = finding.readings(query, "alice")
+        hits = finding.search("note", ["alice"], reading, also=also)
+        assert sorted(hit.group for hit in hits) == expected
+        assert all(hit.keys == (1,) for hit in hits)
+
+
+def test_documents_weigh_what_their_keys_weigh() -> None:
+    index.write(group(1), [Document(1, "a note")])
+    index.write(group(2), [Document(2, "a note")])
+    [reading, *_] = finding.readings("note", "alice")
+    for weights, first in (({1: 2.0}, 1), ({2: 2.0}, 2)):
+        assert finding.search("note", ["alice"], reading, weights=weights)[0].group == first
