@@ -83,6 +83,7 @@ TABLE: dict[str, tuple[str, Any, tuple[int, ...]]] = {
     # Alice's bot is private. tests/bots/test_permissions.py has those with whom one is shared.
     "GET bot": ("/bot", None, EVERYBODYS_OWN),
     "POST bot": ("/bot", bots.payload("b2"), (403, 403, 200, 403, 401, 401)),
+    "POST bot/import": ("/bot/import", bots.document(), (403, 403, 200, 403, 401, 401)),
     "GET bot/pinned": ("/bot/pinned", None, EVERYBODYS_OWN),
     # Who finds what there: tests/store.
     "GET store/search": ("/store/search?query=hello", None, EVERYBODYS_OWN),
@@ -99,6 +100,9 @@ TABLE: dict[str, tuple[str, Any, tuple[int, ...]]] = {
     "GET bot/<str:bot_id>/presigned-url": (f"/bot/b1/presigned-url?{UPLOAD}&contentType=", None, BOTS_EDITORS),
     "DELETE bot/<str:bot_id>/uploaded-file": (f"/bot/b1/uploaded-file?{UPLOAD}", None, BOTS_EDITORS),
     "DELETE bot/<str:bot_id>/files/<str:digest>": ("/bot/b1/files/0", None, (404, 403, 404, 403, 401, 401)),
+    # The token of this Alice has no group.
+    "POST bot/<str:bot_id>/clone": ("/bot/b1/clone", {}, (403, 403, 200, 403, 401, 401)),
+    "GET bot/<str:bot_id>/export": ("/bot/b1/export", None, BOTS_EDITORS),
     "GET bot/<str:bot_id>/versions": ("/bot/b1/versions", None, BOTS_EDITORS),
     "GET bot/<str:bot_id>/versions/<int:version>": ("/bot/b1/versions/1", None, BOTS_EDITORS),
     "POST bot/<str:bot_id>/versions/<int:version>/restore": ("/bot/b1/versions/1/restore", None, BOTS_EDITORS),
