@@ -154,3 +154,14 @@ def test_the_benchmark_of_answers_prints_its_frames() -> None:
     for figure in figures.values():
         assert figure["worstMs"] >= figure["p99Ms"] > 0
         assert figure["elements"] > 20
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_published_apis_prints_its_figures() -> None:
+    figures = quick("tests.bench.published")
+    for database in (figures["sqlite"], figures["postgresql"]):
+        if "skipped" not in database:
+            for connections in ("c16", "c256"):
+                assert all(leg["cpuMs"] > 0 for leg in database[connections].values())
+            assert database["pickUp"]["worstMs"] >= database["pickUp"]["p95Ms"]
+    assert all(goal.keys() == {"what", "value", "goal", "met"} for goal in figures["goals"])

@@ -1,6 +1,6 @@
 """Published turns under workers that are killed and stopped: each question has one answer, in order, and is paid for.
 
-`SLOW=1` runs 200 turns of 40 conversations.
+`SOAK=1`, as `make soak` sets it, runs 200 turns of 40 conversations.
 """
 
 import json
@@ -22,8 +22,7 @@ from tests.publication.seed import PUBLISH
 
 pytestmark = pytest.mark.both
 
-SLOW = bool(os.environ.get("SLOW"))
-TURNS, CONVERSATIONS, ROUNDS = (200, 40, 4) if SLOW else (24, 6, 1)
+TURNS, CONVERSATIONS, ROUNDS = (200, 40, 4) if os.environ.get("SOAK") else (24, 6, 1)
 CONCURRENCY = 8
 LEASE = 2
 KEY = new_key()
