@@ -122,11 +122,11 @@ JOBS: dict[str, str] = {
     "compact search": "bedrock_chat.search.index.compact",
     "sync bot": "bots.syncing.sync",
     "published turn": "publication.running.run",
-    "end lost turns": "publication.running.end_lost",
     "index bots": "store.indexing.index_new",
     "forget bot": "store.indexing.forget_one",
     "rank bots": "store.ranking.refresh",
     "sweep guardrails": "bots.guardrail_sweep.sweep",
+    "end lost turns": "publication.running.end_lost",
 }
 """Kind of job → its handler, a function that takes the claimed job."""
 JOB_SCHEDULE: dict[str, float] = {

@@ -93,6 +93,19 @@ def get_editable(actor: Caller, bot_id: str, *, lock: bool = False) -> Bot:
     return bot
 
 
+def get_clonable(actor: Caller, bot_id: str) -> Bot:
+    """A bot that the caller may have a copy of, for callers who may use it and make bots. Its row is locked.
+
+    Raises NotFound for an unknown id, else Forbidden.
+    """
+    bot = _get(bot_id, lock=True)
+    get_usable(actor, bot_id)
+    refuse_creating(actor)
+    if not (bot.allow_cloning or may_edit(actor, bot)):
+        raise Forbidden(f"The owner of the bot {bot_id} does not allow to clone it.")
+    return bot
+
+
 def get_owned(actor: Caller, bot_id: str) -> Bot:
     """A bot of the caller's own. Raises NotFound, and Forbidden for one of somebody else, Admin included."""
     bot = _get(bot_id)

@@ -98,6 +98,7 @@ class BotAdmin(ReadOnlyAdmin):
                     "title",
                     "description",
                     "scope",
+                    "allow_cloning",
                     "pinned_order",
                     "published_at",
                     "sync_status",

@@ -129,6 +129,50 @@ def edited(before: Content, sent: Mapping[str, Any], uploaded: Mapping[str, File
     )
 
 
+def imported(
+    sent: Mapping[str, Any], uploaded: Mapping[str, FileEntry] = NOTHING_UPLOADED, today: Content | None = None
+) -> Content:
+    """The content of a new bot, or of today's, as somebody has written it down: without secrets and guardrails' ARNs.
+
+    Nothing that is not written stays but what is never written: a tool has the key that is stored under its name, or
+    keeps its place without one, and guardrails have today's ARN. Raises what `edited` raises.
+    """
+    today = today or Content()
+    sent = dict(sent)
+    tools = [_without_key(tool, today.secrets) for tool in (sent.get("agent") or {}).get("tools") or []]
+    sent["agent"] = {"tools": tools}
+    if sent.get("bedrock_guardrails") is not None:
+        own: Json = dict(today.configuration["bedrock_guardrails"] or {})
+        names = ("guardrail_arn", "guardrail_version")
+        sent["bedrock_guardrails"] = {**sent["bedrock_guardrails"], **{name: own.get(name, "") for name in names}}
+    blank = Content()
+    configuration: Configuration = {**blank.configuration, "tools": _with_keys(cast(Sequence[Tool], tools), {})}
+    return edited(replace(blank, configuration=configuration, secrets=today.secrets), sent, uploaded)
+
+
+def _without_key(tool: Json, secrets: Mapping[str, str]) -> Json:
+    if (config := tool.get("firecrawl_config")) is None:
+        return tool
+    key = MASK if tool["name"] in secrets else ""
+    return {**tool, "firecrawl_config": {**config, "api_key": key}}
+
+
+def without_secrets(row: BotContent) -> Content:
+    """The content of a bot or of a version, where a tool that needs a key keeps its place without one."""
+    configuration = configuration_of(row)
+    keyless: Configuration = {**configuration, "tools": _with_keys(configuration["tools"], {})}
+    return Content(row.title, row.description, row.instruction, keyless)
+
+
+def cloned(row: BotContent) -> Content:
+    """What a copy begins with: no secrets, and guardrails with thresholds alone."""
+    content = without_secrets(row)
+    if (guardrails := content.configuration["bedrock_guardrails"]) is None:
+        return content
+    guardrails = {**guardrails, "guardrail_arn": "", "guardrail_version": ""}
+    return replace(content, configuration={**content.configuration, "bedrock_guardrails": guardrails})
+
+
 def restored(version: Content, today: Content) -> Content:
     """A version's content with today's secrets.
 

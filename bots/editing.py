@@ -1,17 +1,21 @@
 """Making, changing and deleting bots: one function for each write, each with its entry of the audit."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from django.db import IntegrityError, transaction
 
 from bedrock_chat.audit import recording
+from bedrock_chat.audit.recording import NO_VALUES, Change
+from bedrock_chat.audit.verbs import Verb
 from bedrock_chat.database.connections import database_now
 from bedrock_chat.identity import users
 from bedrock_chat.identity.caller import Actor, Caller
 from bedrock_chat.jobs import queue
 from bedrock_chat.wire.errors import BadRequest, Conflict, NotFound
 from bots import access, content, files, guarding, syncing, verbs, versions
+from bots.configuration import files_of
 from bots.content import Content
 from bots.models import Bot, BotAlias, BotFile, BotVersion, TakenBotId
 
@@ -28,23 +32,56 @@ def create(bot_id: str, sent: Mapping[str, Any], *, actor: Caller) -> Bot:
     access.refuse_creating(actor)
     collected = files.collect(bot_id, sent, actor=actor)
     first = content.edited(Content(), sent, collected.entries)
+    allow_cloning = sent.get("allow_cloning", False)
+    values = {"allow_cloning": True} if allow_cloning else NO_VALUES
+    with one_more_bot(actor):
+        bot = insert(bot_id, first, verbs.CREATE, values, allow_cloning=allow_cloning, actor=actor)
+    collected.discard()
+    return bot
+
+
+@contextmanager
+def one_more_bot(actor: Caller) -> Iterator[None]:
+    """The transaction in which a caller gets a bot of their own.
+
+    Raises BadRequest for one bot too many, and Forbidden for a caller who is erased meanwhile.
+    """
     try:
         with transaction.atomic():
             access.refuse_more_bots(actor)
-            now = database_now()
-            _take(bot_id)
-            bot = Bot(id=bot_id, owner_id=access.person(actor), created_at=now, updated_at=now)
-            content.write(first, bot)
-            syncing.begin(bot, content.changed_fields(Content(), first))
-            bot.save(force_insert=True)
-            versions.add(bot, first, [], now, actor=actor)
-            if collected.entries:
-                files.settle(bot)
-            recording.record(verbs.CREATE, bot_id, actor=actor, version_after=bot.version)
+            yield
     except IntegrityError:
         users.refuse_erased(actor)
         raise
-    collected.discard()
+
+
+def insert(
+    bot_id: str,
+    first: Content,
+    verb: Verb,
+    values: Mapping[str, Any] = NO_VALUES,
+    *,
+    allow_cloning: bool = False,
+    owner_id: str | None = None,
+    actor: Actor,
+) -> Bot:
+    """Writes a new bot, private, with its version 1, in the transaction around this. Without `owner_id`, the caller's.
+
+    The files that it names are blobs already. Raises Conflict for an id that was ever taken, and EncryptionError.
+    """
+    if owner_id is None:
+        assert isinstance(actor, Caller)
+        owner_id = access.person(actor)
+    now = database_now()
+    _take(bot_id)
+    bot = Bot(id=bot_id, owner_id=owner_id, allow_cloning=allow_cloning, created_at=now, updated_at=now)
+    content.write(first, bot)
+    syncing.begin(bot, content.changed_fields(Content(), first))
+    bot.save(force_insert=True)
+    versions.add(bot, first, [], now, actor=actor)
+    if files_of(bot.configuration):
+        files.settle(bot)
+    recording.record(verb, bot_id, actor=actor, version_after=bot.version, values=values)
     return bot
 
 
@@ -67,9 +104,17 @@ def modify(bot_id: str, sent: Mapping[str, Any], *, base_version: int | None = N
         before = content.read(bot)
         if sent.get("bedrock_guardrails") is not None:
             sent = {**sent, "bedrock_guardrails": guarding.without_own(sent["bedrock_guardrails"], bot_id)}
-        versions.save(bot, before, content.edited(before, sent, collected.entries), verbs.EDIT, actor=actor)
+        after = content.edited(before, sent, collected.entries)
+        columns = allow_cloning(bot, sent.get("allow_cloning", bot.allow_cloning))
+        versions.save(bot, before, after, verbs.EDIT, columns, unversioned=list(columns), actor=actor)
     collected.discard()
     return bot
+
+
+def allow_cloning(bot: Bot, allowed: bool) -> dict[str, Change]:
+    """Sets the column of a locked bot that the transaction around this will store. Returns the change, if it is one."""
+    before, bot.allow_cloning = bot.allow_cloning, allowed
+    return {"allow_cloning": Change(before, allowed)} if before != allowed else {}
 
 
 def restore(bot_id: str, number: int, *, actor: Caller) -> Bot:

@@ -89,6 +89,8 @@ class BotQuerySet(models.QuerySet["Bot"]):
 class Bot(BotContent):
     """A bot as it is now. `version` is the number of its newest version, whose content is this row's.
 
+    Like the scope, `allow_cloning` is part of no version: whether those who may use the bot may have one like it.
+
     `pinned_order` is its place among the bots that Admin has pinned for everybody. `published_at` says since when it is
     a published API. Both need the scope `all`. `is_indexed` is false from every change of its texts, its owner or its
     sharing until the store knows of it.
@@ -98,6 +100,7 @@ class Bot(BotContent):
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="bots")
     version = models.PositiveIntegerField(default=1)
     scope = models.CharField(max_length=7, choices=Scope, default=Scope.PRIVATE)
+    allow_cloning = models.BooleanField(default=False)
     pinned_order = models.PositiveSmallIntegerField("pinned", null=True, blank=True)
     published_at = models.DateTimeField(null=True, blank=True)
     sync_status = models.CharField(max_length=9, choices=SyncStatus, default=SyncStatus.SUCCEEDED)

@@ -59,6 +59,7 @@ def bot_output(
         **_content(bot, guardrails),
         **_administration(bot, people, last_used_at),
         "isPublication": bot.published_at is not None,
+        "allowCloning": bot.allow_cloning,
         "version": bot.version,
         "warnings": _warnings(bot),
     }
@@ -71,6 +72,7 @@ def modify_output(bot: Bot, *, guardrails: Guardrails | None, nulls: Iterable[st
         "id": bot.pk,
         **_content(bot, guardrails),
         **told,
+        "allowCloning": bot.allow_cloning,
         "version": bot.version,
         "warnings": _warnings(bot),
     }
@@ -195,15 +197,15 @@ def _content(row: BotContent, guardrails: Guardrails | None = None) -> Wire:
         "title": row.title,
         "description": row.description,
         "instruction": row.instruction,
-        "generationParams": _camelized(configuration["generation_params"] or DEFAULT_GENERATION_PARAMS),
+        "generationParams": camelized(configuration["generation_params"] or DEFAULT_GENERATION_PARAMS),
         "agent": {"tools": [_tool(tool) for tool in configuration["tools"]]},
-        "knowledge": _camelized(configuration["knowledge"]),
+        "knowledge": camelized(configuration["knowledge"]),
         "files": _files(configuration),
         "promptCachingEnabled": configuration["prompt_caching_enabled"],
         "displayRetrievedChunks": configuration["display_retrieved_chunks"],
         "conversationQuickStarters": configuration["quick_starters"],
-        "bedrockKnowledgeBase": None if base is None else _camelized({**base, "data_source_ids": None}),
-        "bedrockGuardrails": _camelized(guardrails or configuration["bedrock_guardrails"]),
+        "bedrockKnowledgeBase": None if base is None else camelized({**base, "data_source_ids": None}),
+        "bedrockGuardrails": camelized(guardrails or configuration["bedrock_guardrails"]),
         "activeModels": active_models(configuration),
     }
 
@@ -224,16 +226,16 @@ def _files(configuration: Configuration) -> list[Wire]:
 
 
 def _tool(tool: Tool) -> Wire:
-    wire: Wire = _camelized(tool)
+    wire: Wire = camelized(tool)
     if config := wire.get("firecrawlConfig"):
         wire["firecrawlConfig"] = {"apiKey": MASK if config["hasKey"] else "", "maxResults": config["maxResults"]}
     return wire
 
 
-def _camelized(value: Any) -> Any:
+def camelized(value: Any) -> Any:
     """JSON with the wire's names. No key in a configuration is data."""
     if isinstance(value, list):
-        return [_camelized(item) for item in value]
+        return [camelized(item) for item in value]
     if isinstance(value, dict):
-        return {camel(name): _camelized(inner) for name, inner in value.items()}
+        return {camel(name): camelized(inner) for name, inner in value.items()}
     return value

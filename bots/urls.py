@@ -7,6 +7,7 @@ from django.urls import path
 from bots.views.bots import AdminBotViewSet, BotListViewSet, BotViewSet, UsableBotViewSet
 from bots.views.files import BotFileViewSet
 from bots.views.people import PeopleViewSet
+from bots.views.transfer import BotCopyViewSet, BotImportViewSet
 from bots.views.versions import VersionViewSet
 
 BOT = "bot/<str:bot_id>"
@@ -15,6 +16,7 @@ VERSION = f"{BOT}/versions/<int:version>"
 urlpatterns = [
     path("bot", BotListViewSet.as_view({"get": "list", "post": "create"})),
     path("bot/pinned", BotListViewSet.as_view({"get": "list_pinned"})),
+    path("bot/import", BotImportViewSet.as_view({"post": "create"})),
     path("bot/private/<str:bot_id>", BotViewSet.as_view({"get": "retrieve"})),
     path("bot/summary/<str:bot_id>", UsableBotViewSet.as_view({"get": "retrieve"})),
     path(BOT, BotViewSet.as_view({"patch": "update", "delete": "destroy"})),
@@ -25,6 +27,8 @@ urlpatterns = [
     path(f"{BOT}/presigned-url", BotFileViewSet.as_view({"get": "make_url"})),
     path(f"{BOT}/uploaded-file", BotFileViewSet.as_view({"delete": "remove_upload"})),
     path(f"{BOT}/files/<str:digest>", BotFileViewSet.as_view({"delete": "destroy"})),
+    path(f"{BOT}/clone", BotCopyViewSet.as_view({"post": "clone"})),
+    path(f"{BOT}/export", BotCopyViewSet.as_view({"get": "export"})),
     path(f"{BOT}/versions", VersionViewSet.as_view({"get": "list"})),
     path(VERSION, VersionViewSet.as_view({"get": "retrieve"})),
     path(f"{VERSION}/restore", VersionViewSet.as_view({"post": "restore"})),

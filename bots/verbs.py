@@ -1,10 +1,13 @@
 """What the audit records of bots. Stars, recent lists and uses are not recorded."""
 
-from bedrock_chat.audit.verbs import ids, number, one_of, register
+from bedrock_chat.audit.verbs import flag, ids, number, one_of, register
 from bots.models import Scope
 
-CREATE = register("create", target="bot")
-EDIT = register("edit", target="bot")
+CREATE = register("create", target="bot", values={"allow_cloning": flag})
+EDIT = register("edit", target="bot", values={"allow_cloning": flag})
+CLONE = register("clone", target="bot", values={"source": ids})
+IMPORT = register("import", target="bot", values={"allow_cloning": flag})
+EXPORT = register("export", target="bot")
 RESTORE = register("restore", target="bot", values={"version": number})
 DELETE = register("delete", target="bot")
 REMOVE_FILE = register("remove file", target="bot", values={"digests": ids})

@@ -11,7 +11,7 @@ from bedrock_chat.audit import recording
 from bedrock_chat.audit.verbs import Verb
 from bedrock_chat.database.connections import database_now
 from bedrock_chat.identity import users
-from bedrock_chat.identity.caller import Caller
+from bedrock_chat.identity.caller import Actor, Caller
 from bots import access, content, files, syncing
 from bots.content import Content
 from bots.models import Bot, BotVersion
@@ -24,16 +24,21 @@ def save(
     verb: Verb,
     values: Mapping[str, Any] = recording.NO_VALUES,
     *,
-    actor: Caller,
+    unversioned: Sequence[str] = (),
+    actor: Actor,
 ) -> None:
     """Makes `after` the content of a locked bot, as its next version, with an entry of the audit.
 
-    If nothing changes, nothing is written.
+    `unversioned` are columns of the row that have changed as well and are part of no version: alone they make none. If
+    nothing changes, nothing is written.
 
     Raises EncryptionError for secrets that cannot be stored.
     """
     changed = content.changed_fields(before, after)
     if not changed:
+        if unversioned:
+            bot.save(update_fields=list(unversioned))
+            recording.record(verb, bot.pk, actor=actor, fields=unversioned, values=values)
         return
     now = database_now()
     bot.version += 1
@@ -49,20 +54,22 @@ def save(
         verb,
         bot.pk,
         actor=actor,
-        fields=changed,
+        fields=[*changed, *unversioned],
         version_before=bot.version - 1,
         version_after=bot.version,
         values=values,
     )
 
 
-def add(bot: Bot, kept: Content, changed: Sequence[str], now: datetime, *, actor: Caller) -> None:
-    """Keeps a content as the version that the bot's row has the number of. Raises Forbidden for an erased caller."""
-    if not access.owns(actor, bot):  # an owner's row is held by the bot's
+def add(bot: Bot, kept: Content, changed: Sequence[str], now: datetime, *, actor: Actor) -> None:
+    """Keeps a content as the version that the bot's row has the number of. What a program makes is the owner's.
+
+    Raises Forbidden for an erased caller.
+    """
+    author_id = access.person(actor) if isinstance(actor, Caller) else bot.owner_id
+    if isinstance(actor, Caller) and not access.owns(actor, bot):  # an owner's row is held by the bot's
         users.hold(actor)
-    version = BotVersion(
-        bot=bot, number=bot.version, author_id=access.person(actor), changed=list(changed), created_at=now
-    )
+    version = BotVersion(bot=bot, number=bot.version, author_id=author_id, changed=list(changed), created_at=now)
     content.write(kept, version)
     version.save(force_insert=True)
 

@@ -161,8 +161,8 @@ def run_commands(server: LiveServer, *pages: str) -> None:
     assert done.stdout.count(end) == len(commands)
 
 
-def test_the_commands_about_bots_answer_what_the_page_shows(server: LiveServer) -> None:
-    run_commands(server, "BOTS.md")
+def test_the_commands_about_bots_answer_what_the_pages_show(server: LiveServer) -> None:
+    run_commands(server, "BOTS.md", "BOTS-IN-GIT.md")
 
 
 # ---- Published APIs -------------------------------------------------------------------------------------------------

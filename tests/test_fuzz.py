@@ -52,6 +52,7 @@ LINKED = {
     "POST /conversation/{conversation_id}/{message_id}/stop",
 }
 
+schemathesis.serializer.alias("application/zip", "application/octet-stream")
 schema = schemathesis.openapi.from_wsgi("/schema?format=json", get_wsgi_application())
 schema.config.generation.update(with_security_parameters=False)  # tests/test_permissions.py shows whom a token lets in
 

@@ -1,9 +1,13 @@
 """The real server process: what is true of the product as a whole."""
 
 import base64
+import io
 import json
 import os
 import time
+import urllib.error
+import urllib.request
+import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,6 +15,8 @@ from pathlib import Path
 import pytest
 
 from bedrock_chat.identity import jwks, tokens
+from tests.bots import travel
+from tests.bots.bot import document
 from tests.conversations.chat import payload
 from tests.emulator import Emulator
 from tests.live import LiveServer
@@ -117,6 +123,29 @@ def test_a_local_token_verifies_elsewhere_by_the_document_over_http(bedrock: Emu
         assert "d" not in server.call("GET", "/.well-known/jwks.json")[1]["keys"][0]
 
 
+def a_bot_with_a_file_comes_and_goes(server: LiveServer, token: str) -> None:
+    """As a zip of 3 MB: more than a body may have in memory, and more than an answer may without being counted."""
+    content = bytes(range(256)) * 12_000
+    file = travel.named("a.txt", content)
+    entries = {"bot.json": json.dumps(document(files=[file])).encode(), f"files/{file['digest']}": content}
+
+    def call(path: str, body: bytes | None = None) -> bytes:
+        headers = {"Authorization": f"Bearer {token}", **({"Content-Type": travel.ZIP} if body else {})}
+        request = urllib.request.Request(f"{server.url}{path}", body, headers)
+        with urllib.request.urlopen(request, timeout=60) as response:
+            answer: bytes = response.read()
+            return answer
+
+    with pytest.raises(urllib.error.HTTPError, match="400"):
+        call("/bot/import", travel.zipped({**entries, f"files/{'0' * 64}": b""}, zipfile.ZIP_STORED))
+    bot_id = json.loads(call("/bot/import", travel.zipped(entries, zipfile.ZIP_STORED)))["id"]
+    body = call(f"/bot/{bot_id}/export?files=true")
+    with zipfile.ZipFile(io.BytesIO(body)) as archive:
+        assert archive.read(f"files/{file['digest']}") == content
+    call("/bot/import", body)
+    assert len(server.call("GET", "/bot", token=token)[1]) == 2
+
+
 def test_a_large_file_comes_and_goes_by_an_address_that_no_log_holds(bedrock: Emulator, tmp_path: Path) -> None:
     bedrock.reset()
     notes = "0123456789abcdef" * 200_000
@@ -136,6 +165,7 @@ def test_a_large_file_comes_and_goes_by_an_address_that_no_log_holds(bedrock: Em
         upload = "/" + given["url"].split("/", 3)[3]
         assert server.call("PUT", upload, notes) == (200, None)
         assert server.call("PUT", upload, notes)[0] == 409
+        a_bot_with_a_file_comes_and_goes(server, token)
         server.process.terminate()
         server.process.wait(timeout=30)
         logged = server.log.read_text()

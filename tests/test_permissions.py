@@ -36,6 +36,7 @@ BOTS_EDITORS = (200, 403, 200, 403, 401, 401)
 PIN = (403, 403, 400, 403, 401, 401)
 """Of a private bot, which is not pinned. Only Admin learns why."""
 
+UPLOAD = "filename=a.txt"
 NOT_PUBLISHED = (403, 403, 400, 403, 401, 401)
 """Of a bot that is not published. Only who may publish learns it: tests/publication/test_permissions.py."""
 NO_KEY = (403,) * 6
@@ -43,7 +44,6 @@ NO_KEY = (403,) * 6
 
 KEY = "/bot/b1/publication/api-key/k1"
 API = "/published/b1/api"
-UPLOAD = "filename=a.txt"
 
 TABLE: dict[str, tuple[str, Any, tuple[int, ...]]] = {
     "GET health": ("/health", None, OPEN),
@@ -83,6 +83,7 @@ TABLE: dict[str, tuple[str, Any, tuple[int, ...]]] = {
     # Alice's bot is private. tests/bots/test_permissions.py has those with whom one is shared.
     "GET bot": ("/bot", None, EVERYBODYS_OWN),
     "POST bot": ("/bot", bots.payload("b2"), (403, 403, 200, 403, 401, 401)),
+    "POST bot/import": ("/bot/import", bots.document(), (403, 403, 200, 403, 401, 401)),
     "GET bot/pinned": ("/bot/pinned", None, EVERYBODYS_OWN),
     # Who finds what there: tests/store.
     "GET store/search": ("/store/search?query=hello", None, EVERYBODYS_OWN),
@@ -99,6 +100,9 @@ TABLE: dict[str, tuple[str, Any, tuple[int, ...]]] = {
     "GET bot/<str:bot_id>/presigned-url": (f"/bot/b1/presigned-url?{UPLOAD}&contentType=", None, BOTS_EDITORS),
     "DELETE bot/<str:bot_id>/uploaded-file": (f"/bot/b1/uploaded-file?{UPLOAD}", None, BOTS_EDITORS),
     "DELETE bot/<str:bot_id>/files/<str:digest>": ("/bot/b1/files/0", None, (404, 403, 404, 403, 401, 401)),
+    # The token of this Alice has no group.
+    "POST bot/<str:bot_id>/clone": ("/bot/b1/clone", {}, (403, 403, 200, 403, 401, 401)),
+    "GET bot/<str:bot_id>/export": ("/bot/b1/export", None, BOTS_EDITORS),
     "GET bot/<str:bot_id>/versions": ("/bot/b1/versions", None, BOTS_EDITORS),
     "GET bot/<str:bot_id>/versions/<int:version>": ("/bot/b1/versions/1", None, BOTS_EDITORS),
     "POST bot/<str:bot_id>/versions/<int:version>/restore": ("/bot/b1/versions/1/restore", None, BOTS_EDITORS),

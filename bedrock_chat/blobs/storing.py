@@ -43,7 +43,9 @@ def store(bodies: Mapping[str, bytes]) -> None:
     """
     if not bodies:
         return
-    for sha256, name in _begin({sha256: len(body) for sha256, body in bodies.items()}).items():
+    names = _begin({sha256: len(body) for sha256, body in bodies.items()})
+    let_go_of_database()
+    for sha256, name in names.items():
         if not default_storage.exists(name):
             default_storage.save(name, ContentFile(bodies[sha256]))
 

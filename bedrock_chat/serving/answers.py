@@ -6,12 +6,12 @@ from functools import cache
 from typing import TypeVar
 
 from django.conf import settings
-from django.http import HttpResponse
+from django.http.response import HttpResponseBase
 
 from bedrock_chat.process.budget import Budget
 from bedrock_chat.wire.errors import ServiceUnavailable
 
-Response = TypeVar("Response", bound=HttpResponse)
+Response = TypeVar("Response", bound=HttpResponseBase)
 
 LARGE = 256 * 1024
 """Bytes. Smaller answers are not counted."""

@@ -15,6 +15,7 @@ from bots.serializers.knowledge import (
     KnowledgeDiffSerializer,
     KnowledgeSerializer,
 )
+from bots.serializers.shapes import Shapes
 
 LONGEST_DESCRIPTION = 10_000
 LONGEST_INSTRUCTION = 1_000_000
@@ -25,6 +26,10 @@ RESERVED_IDS = frozenset({"new", "pinned", "private", "summary", "import"})
 """Words that stand in the place of an id in routes."""
 
 _BOT_ID = re.compile(rf"[A-Za-z0-9_-]{{1,{BOT_ID_LENGTH}}}")
+
+
+def is_bot_id(text: str) -> bool:
+    return bool(_BOT_ID.fullmatch(text)) and text not in RESERVED_IDS
 
 
 class BotIdField(TextField):
@@ -64,6 +69,9 @@ class BotContentSerializer(serializers.Serializer[Any]):
         required=False, help_text="Models by name; those that are absent count as true."
     )
     prompt_caching_enabled = serializers.BooleanField(required=False)
+    allow_cloning = serializers.BooleanField(
+        required=False, help_text="Whether those who may use the bot may have one like it, and so read its instruction."
+    )
 
 
 class BotInputSerializer(BotContentSerializer):
@@ -82,6 +90,15 @@ class BotModifyInputSerializer(BotContentSerializer):
         max_value=parts.LARGEST_SIZE,
         help_text="The version that this edit is based on: a 409 if there is a newer one.",
     )
+
+
+class CloneInputSerializer(serializers.Serializer[Any]):
+    id = BotIdField(required=False, help_text="Absent: a new one.")
+    title = TextField(max_length=LONGEST_TITLE, required=False, help_text="Absent: that of the bot.")
+
+
+class ExportQuerySerializer(serializers.Serializer[Any]):
+    files = serializers.BooleanField(required=False, default=False, help_text="Whether the files come, too, in a zip.")
 
 
 class StarredInputSerializer(serializers.Serializer[Any]):
@@ -107,7 +124,7 @@ class AllVisibilitySerializer(serializers.Serializer[Any]):
     target_shared_scope = ChoiceField(choices=[Scope.ALL.value])
 
 
-VISIBILITIES: parts.Shapes = {
+VISIBILITIES: Shapes = {
     Scope.PRIVATE.value: PrivateVisibilitySerializer,
     Scope.PARTIAL.value: PartialVisibilitySerializer,
     Scope.ALL.value: AllVisibilitySerializer,
@@ -189,7 +206,9 @@ class KnowledgeBaseOutputSerializer(KnowledgeBaseSerializer):
     data_source_ids = serializers.ListField(child=serializers.CharField(), allow_null=True)
 
 
-class BotModifyOutputSerializer(serializers.Serializer[Any]):
+class BotContentOutputSerializer(serializers.Serializer[Any]):
+    """What a version keeps."""
+
     id = serializers.CharField()
     title = serializers.CharField()
     description = serializers.CharField()
@@ -206,6 +225,10 @@ class BotModifyOutputSerializer(serializers.Serializer[Any]):
     active_models = parts.ActiveModelsField()
     version = serializers.IntegerField(help_text="The number of the newest version.")
     warnings = _warnings()
+
+
+class BotModifyOutputSerializer(BotContentOutputSerializer):
+    allow_cloning = serializers.BooleanField()
 
 
 class AdministeredBotSerializer(SharedSerializer):
@@ -252,7 +275,7 @@ class FieldChangeSerializer(serializers.Serializer[Any]):
     after = serializers.JSONField(allow_null=True)
 
 
-class VersionSerializer(BotModifyOutputSerializer):
+class VersionSerializer(BotContentOutputSerializer):
     create_time = _moment()
     author_user_id = serializers.CharField()
     changed = serializers.ListField(child=serializers.CharField())

@@ -9,7 +9,8 @@ from rest_framework import serializers
 from rest_framework.fields import empty
 
 from bedrock_chat.wire.fields import BoundedListField, ChoiceField, TextField, WholeField
-from bots.serializers.parts import LARGEST_SIZE, LONGEST_NAME, LONGEST_URL, Shapes
+from bots.serializers.parts import LARGEST_SIZE, LONGEST_NAME, LONGEST_URL
+from bots.serializers.shapes import ShapeField, Shapes
 
 MOST_SOURCES = 500
 MOST_PATTERNS = 100
@@ -148,20 +149,11 @@ CHUNKING: Shapes = {
         component_name="Chunking", serializers=list(CHUNKING.values()), resource_type_field_name=None
     )
 )
-class ChunkingField(serializers.Field[Any, Any, Any, Any]):
+class ChunkingField(ShapeField):
     """How documents are cut. The strategy says which sizes belong to it."""
 
-    default_error_messages = {"invalid": "Expected an object whose chunkingStrategy is one of {strategies}."}
-
-    def to_internal_value(self, data: Any) -> Any:
-        strategy = data.get("chunking_strategy", "default") if isinstance(data, dict) else None
-        serializer = CHUNKING.get(strategy) if isinstance(strategy, str) else None
-        if serializer is None:
-            self.fail("invalid", strategies=", ".join(CHUNKING))
-        return serializer().run_validation(data)
-
-    def to_representation(self, value: Any) -> Any:
-        return value
+    default_error_messages = {"invalid": "Expected an object whose chunkingStrategy is one of {known}."}
+    word, usual, shapes = "chunking_strategy", "default", CHUNKING
 
 
 class WebCrawlingFiltersSerializer(serializers.Serializer[Any]):

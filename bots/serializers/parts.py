@@ -13,6 +13,7 @@ from rest_framework.fields import empty
 from bedrock_chat.bedrock import catalog
 from bedrock_chat.wire.fields import BoundedListField, ChoiceField, NumberField, TextField, WholeField
 from bots.configuration import WIRE_KEYS
+from bots.serializers.shapes import ShapeField, Shapes
 
 LONGEST_NAME = 256
 LONGEST_TEXT = 10_000
@@ -123,8 +124,6 @@ class BedrockAgentToolSerializer(serializers.Serializer[Any]):
     bedrock_agent_config = BedrockAgentConfigSerializer(required=False, allow_null=True, default=None)
 
 
-Shapes = dict[str, type[serializers.Serializer[Any]]]
-
 TOOLS: Shapes = {
     "plain": PlainToolSerializer,
     "internet": InternetToolSerializer,
@@ -140,20 +139,11 @@ def tool_shapes(*, many: bool = False) -> PolymorphicProxySerializer:
 
 
 @extend_schema_field(tool_shapes())
-class ToolField(serializers.Field[Any, Any, Any, Any]):
+class ToolField(ShapeField):
     """A tool of any type. Without a type it is plain."""
 
-    default_error_messages = {"invalid": "Expected a tool: an object whose toolType is one of {types}."}
-
-    def to_internal_value(self, data: Any) -> Any:
-        kind = data.get("tool_type", "plain") if isinstance(data, dict) else None
-        serializer = TOOLS.get(kind) if isinstance(kind, str) else None
-        if serializer is None:
-            self.fail("invalid", types=", ".join(TOOLS))
-        return serializer().run_validation(data)
-
-    def to_representation(self, value: Any) -> Any:
-        return value
+    default_error_messages = {"invalid": "Expected a tool: an object whose toolType is one of {known}."}
+    word, usual, shapes = "tool_type", "plain", TOOLS
 
 
 class AgentSerializer(serializers.Serializer[Any]):

@@ -1,6 +1,7 @@
 """Blobs in an S3 bucket: they are stored and removed as in files, and S3 accepts their addresses."""
 
 import base64
+import json
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -23,7 +24,7 @@ from bedrock_chat.blobs.s3_storage import S3Files
 from bedrock_chat.jobs import queue
 from tests import build
 from tests.bots import bot as bots
-from tests.bots import upload
+from tests.bots import travel, upload
 from tests.conversations.chat import say
 from tests.emulator import Emulator
 
@@ -246,3 +247,24 @@ def test_a_bot_gets_a_file_from_a_bucket_and_its_versions_keep_it(
     assert upload.files_of(made) == {"a.txt": upload.digest(b"hello")}
     assert keys(bucket) == [f"bedrock-chat/{build.file_of(upload.digest(b'hello'))}"]
     assert bots.body(upload.removal(alice, "b", "a.txt")) is None
+
+
+def test_a_bot_travels_with_its_files_while_no_connection_is_held(
+    bucket: S3Files, client_of: Callable[..., APIClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The release of a connection fails inside a transaction, so each call of S3 shows that there is none."""
+    alice = client_of("alice", "CreatingBotAllowed")
+    released = []
+    ask = S3Files._bounded
+    monkeypatch.setattr(S3Files, "_bounded", lambda self: released.append(connection.in_atomic_block) or ask(self))
+    document = bots.document(files=[travel.named("a.txt", b"What Alice knows.")])
+    entries = {"bot.json": json.dumps(document).encode(), f"files/{upload.digest(b'What Alice knows.')}": b""}
+    assert travel.bring_zip(alice, travel.zipped(entries)).status_code == 400
+    entries[f"files/{upload.digest(b'What Alice knows.')}"] = b"What Alice knows."
+    brought = bots.body(travel.bring_zip(alice, travel.zipped(entries)))
+    copy = bots.body(travel.clone(alice, brought["id"]))
+    again = bots.body(travel.bring_zip(alice, travel.export_zip(alice, copy["id"])))
+    assert again["files"] == copy["files"] == brought["files"]
+    assert len(keys(bucket)) == 1
+    assert released
+    assert not any(released)

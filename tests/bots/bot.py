@@ -50,6 +50,11 @@ def payload(bot_id: str, **fields: Any) -> dict[str, Any]:
     }
 
 
+def document(**fields: Any) -> dict[str, Any]:
+    """The body of an import. `fields` are those of the bot."""
+    return {"schema": "bedrock-chat-bot", "version": 1, "bot": {"title": "t", "instruction": "i", **fields}}
+
+
 def make(client: APIClient, bot_id: str, **fields: Any) -> dict[str, Any]:
     """Makes a bot, and returns the answer's body."""
     return body(client.post("/bot", payload(bot_id, **fields), format="json"))

@@ -5,10 +5,13 @@ is opened, renamed or deleted in storage.
 children die. It prints the number of steps of each way to save a bot that does not die.
 """
 
+import hashlib
+import io
 import json
 import os
 import signal
 import sys
+import zipfile
 
 import django
 
@@ -19,6 +22,7 @@ from django.db import connection  # noqa: E402
 
 from bedrock_chat.identity.caller import CREATING_BOT_ALLOWED, Caller  # noqa: E402
 from bots import editing  # noqa: E402
+from bots.transfer import importing  # noqa: E402
 
 STEPS_ON_DISK = ("open", "os.rename", "os.remove", "os.scandir", "os.mkdir")
 
@@ -45,7 +49,15 @@ def save(user: str, way: str, bot_id: str, last_step: int | None) -> int:
     sys.addaudithook(before_file)
     actor = Caller(user_id=user, groups=frozenset({CREATING_BOT_ALLOWED}))
     with connection.execute_wrapper(before_statement):
-        if way == "create":
+        if way == "import":
+            entry = {"filename": "a.txt", "digest": hashlib.sha256(bot_id.encode()).hexdigest(), "size": len(bot_id)}
+            sent = {"title": bot_id, "instruction": "i", "files": [entry]}
+            with io.BytesIO() as file:
+                with zipfile.ZipFile(file, "w") as archive:
+                    archive.writestr("bot.json", json.dumps({"schema": "bedrock-chat-bot", "version": 1, "bot": sent}))
+                    archive.writestr(f"files/{entry['digest']}", bot_id)
+                importing.create(file, actor=actor)
+        elif way == "create":
             knowledge = {"filenames": ["a.txt"]}
             editing.create(bot_id, {"title": "t", "instruction": "i", "knowledge": knowledge}, actor=actor)
         else:

@@ -19,7 +19,7 @@ from bedrock_chat.identity.models import User
 from bots import editing, sharing
 from bots.models import Bot, BotAlias, BotFile, BotGrant, Scope
 from tests.bots import upload
-from tests.bots.bot import payload
+from tests.bots.bot import document, payload
 from tests.people import auth
 from tests.test_permissions import routes
 
@@ -56,6 +56,7 @@ PIN, UNPIN = {"toPinned": True, "order": 1}, {"toPinned": False}
 TABLE: dict[str, tuple[Any, frozenset[str] | str]] = {
     "GET bot": (None, EVERYBODY),
     "POST bot": (payload("fresh"), frozenset({"owner", "stranger", "admin"})),
+    "POST bot/import": (document(), frozenset({"owner", "stranger", "admin"})),
     "GET bot/pinned": (None, EVERYBODY),
     "GET bot/private/<str:bot_id>": (None, OWNER),
     "GET bot/summary/<str:bot_id>": (None, USERS),
@@ -68,6 +69,8 @@ TABLE: dict[str, tuple[Any, frozenset[str] | str]] = {
     "GET bot/<str:bot_id>/presigned-url": (None, EDITORS),
     "DELETE bot/<str:bot_id>/uploaded-file": (None, EDITORS),
     "DELETE bot/<str:bot_id>/files/<str:digest>": (None, EDITORS),
+    "POST bot/<str:bot_id>/clone": ({}, frozenset({"owner", "admin"})),
+    "GET bot/<str:bot_id>/export": (None, EDITORS),
     "GET bot/<str:bot_id>/versions": (None, EDITORS),
     "GET bot/<str:bot_id>/versions/<int:version>": (None, EDITORS),
     "POST bot/<str:bot_id>/versions/<int:version>/restore": (None, EDITORS),
@@ -79,6 +82,7 @@ TABLE: dict[str, tuple[Any, frozenset[str] | str]] = {
 OF_NO_BOT = {
     "GET bot",
     "POST bot",
+    "POST bot/import",
     "GET bot/pinned",
     "GET bot/<str:bot_id>/agent/available-tools",
     "GET bot/<str:bot_id>/presigned-url",

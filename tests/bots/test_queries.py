@@ -116,6 +116,14 @@ def test_creating_a_bot(alice: APIClient) -> None:
     assert cost(lambda: alice.post("/bot", payload("c", agent=firecrawl("fc-key")), format="json")) == 8
 
 
+def test_copying_and_taking_a_bot_elsewhere(bot: str, alice: APIClient) -> None:
+    document = body(alice.get("/bot/b/export"))
+    # user; bot, locked and with its grants, alias; how many there are, id, bot, version, audit
+    assert cost(lambda: alice.post("/bot/b/clone")) == 9
+    assert cost(lambda: alice.get("/bot/b/export")) == 2  # user, bot
+    assert cost(lambda: alice.post("/bot/import", document, format="json")) == 6  # as a creation
+
+
 def test_editing_a_bot(bot: str, alice: APIClient) -> None:
     # user; bot; bot and version, for each of which the key of its secret is held; audit
     assert cost(lambda: edit(alice, "b", title="Another")) == 7

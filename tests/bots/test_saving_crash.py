@@ -11,7 +11,7 @@ from django.core.files.storage import default_storage
 from rest_framework.test import APIClient
 
 from bedrock_chat.identity.models import User
-from bots.models import Bot, BotFile
+from bots.models import Bot, BotFile, BotVersion, TakenBotId
 from tests.bots import upload
 from tests.bots.bot import body, edit, make, payload, read
 from tests.bots.test_files import age, held, stored
@@ -54,6 +54,22 @@ def run(user: str, folder: Path, saves: list[tuple[str, str, int | None]]) -> li
 
 def content_of(bot_id: str) -> bytes:
     return f"The file of {bot_id}.".encode()
+
+
+def test_an_import_is_whole_or_not_there_whatever_step_a_kill_came_at(alice: APIClient, tmp_path: Path) -> None:
+    Path(default_storage.path("")).mkdir()
+    make(alice, "other")
+    titles = [f"import-{step}" for step in (range(1, MOST_STEPS) if SLOW else range(1, MOST_STEPS, 2 * QUICK_STEPS))]
+    run(User.objects.get().pk, tmp_path, [("import", title, int(title.partition("-")[2])) for title in titles])
+    whole = sorted(Bot.objects.exclude(pk="other").values_list("title", flat=True))
+    assert 0 < len(whole) < len(titles)
+    assert Bot.objects.count() == BotVersion.objects.count() == TakenBotId.objects.count() == len(whole) + 1
+    for bot in Bot.objects.exclude(pk="other"):
+        assert files_of(read(alice, bot.pk)) == {"a.txt": digest(bot.title.encode())}
+    digests = sorted(digest(title.encode()) for title in whole)
+    assert held() == set(digests)
+    age()
+    assert sorted(stored()) == digests, "what the others have left lying about went"
 
 
 def test_a_bot_is_saved_again_whatever_step_a_kill_came_at(alice: APIClient, tmp_path: Path) -> None:

@@ -179,7 +179,6 @@ NOT_BUILT: dict[str, list[str]] = {
         "conv-agent-bot-get",
         "conv-agent-unknown-tool",
     ],
-    "users": [],
     "administration": [
         "admin-public-bots-forbidden",
         "admin-users-forbidden",

@@ -80,6 +80,10 @@ def patch_without_agent(replay: Replay) -> None:
     replay.api_client("alice").patch("/bot/bot-a", {"title": "Patched without agent"}, format="json")
 
 
+def upload_a_file(replay: Replay) -> None:
+    upload.upload(replay.api_client("alice"), "bot-file", "f.txt", b"hello")
+
+
 def share_bot_full(replay: Replay) -> None:
     bots.share(replay.api_client("dave"), "bot-full", "all")
 
@@ -100,18 +104,14 @@ def prepare_published(replay: Replay, name: str) -> None:
         work()
 
 
-def upload_a_file(replay: Replay) -> None:
-    upload.upload(replay.api_client("alice"), "bot-file", "f.txt", b"hello")
-
-
 UNRECORDED: dict[str, Callable[[Replay], None]] = {
     "conv-continue-generate-with-reasoning": make_answer_to_continue,
     "conv-parallel-turns-lost-update": make_parallel_turns,
     "conv-large-feedback": read_large_conversation,
     "bot-patch-without-agent-effect": patch_without_agent,
+    "bot-create-with-uploaded-file": upload_a_file,
     "pub-create": share_bot_full,
     "pub-bypass-negative-throttle-bad-origin-accepted": make_bot_bypass,
-    "bot-create-with-uploaded-file": upload_a_file,
     "related-docs": make_related_documents("01JZZZZZZZZZZZZZZZZZZZZK01", "alice", "related-docs"),
     "related-docs-rag": make_related_documents("01JZZZZZZZZZZZZZZZZZZZZK02", "alice", "related-docs-rag"),
     "related-docs-agent": make_related_documents("01JZZZZZZZZZZZZZZZZZZZZK03", "dave", "related-docs-agent"),

@@ -1,0 +1,1 @@
+"""Bots as documents: exported, imported, and kept in a folder of files."""
