@@ -91,11 +91,11 @@ def end(publication: Publication, *, actor: Actor) -> None:
         keys.delete(key, actor=actor)
     waiting = TurnRequest.objects.filter(publication_id=publication.pk, done_at__isnull=True)
     pks = list(waiting.values_list("pk", flat=True))
-    # The end of a turn locks these rows in the same order: the request's, then the job's.
+    # The end of a turn locks these rows in the same order: its messages, the request, the job.
+    running.stop_all(publication.pk)
     waiting.update(done_at=database_now(), reason=running.WITHDRAWN, content=[])
     Job.objects.filter(key__in=[running.job_key(pk) for pk in pks]).delete()
     storing.forget(running.BLOB_OWNER, pks)
-    running.stop_all(publication.pk)
     recording.record(verbs.WITHDRAW, publication.bot_id, actor=actor)
     publication.delete()
 

@@ -47,6 +47,11 @@ WHERE account = %(account)s
     AND {used} < %(quota)s + {extra} - CASE WHEN {present} = %(first)s THEN %(offset)s ELSE 0 END
 RETURNING tat, period, used, extra, {now}
 """
+_TOP_UP: Final = """
+UPDATE {table} SET used = {used}, extra = {extra} + %(requests)s, period = {present}
+{source}
+WHERE account = %(account)s
+"""
 _LABELS: Final = {
     "sqlite": {
         None: "''",
@@ -165,16 +170,10 @@ def give_back(limits: Limits, admitted: Standing) -> None:
 
 def top_up(limits: Limits, requests: int) -> None:
     """Adds requests to the quota of the present period, in the transaction of the caller. They end with the period."""
-    clock, period = CLOCK[connection.vendor], _label(limits.period)
-    sql = f"""
-        UPDATE {_table()} SET
-            used = CASE WHEN period = {period} THEN used ELSE 0 END,
-            extra = CASE WHEN period = {period} THEN extra ELSE 0 END + %s,
-            period = {period}
-        WHERE account = %s
-    """  # noqa: S608
+    pieces = _pieces(connection.vendor, CLOCK[connection.vendor], limits.period, _shift())
+    sql = _TOP_UP.format(**pieces)
     with connection.cursor() as cursor:
-        cursor.execute(sql.format(now=clock, shift=_shift()), [requests, limits.account])
+        cursor.execute(sql, {"requests": requests, "account": limits.account})
 
 
 def standing(limits: Limits, *, refused: bool = False) -> Standing:
@@ -224,31 +223,31 @@ def _table() -> str:
     return str(connection.ops.quote_name(Gate._meta.db_table))
 
 
-def _label(period: Period | None) -> str:
-    """The expression of the present period's label, in which `{now}` and `{shift}` are to be filled in."""
-    return _LABELS[connection.vendor][period]
-
-
 @lru_cache(maxsize=32)
 def _statement(vendor: str, clock: str, period: Period | None, shift: int) -> str:
+    return _UPDATE.format(**_pieces(vendor, clock, period, shift))
+
+
+def _pieces(vendor: str, clock: str, period: Period | None, shift: int) -> dict[str, str]:
+    """What the statements are made of."""
     is_sqlite = vendor == "sqlite"
     now = clock if is_sqlite else "clock.now"
     label = _LABELS[vendor][period].format(now=now, shift=shift)
     kind = period[0] if period else ""
     present = f"CASE WHEN substr(period, 1, 1) = '{kind}' AND period > {label} THEN period ELSE {label} END"
-    return _UPDATE.format(
-        table=_table(),
-        now=now,
-        most="MAX" if is_sqlite else "GREATEST",
+    return {
+        "table": _table(),
+        "now": now,
+        "most": "MAX" if is_sqlite else "GREATEST",
         # Later than a full bucket's there is no such time, unless the clock was set back: then one request is let in.
-        believed=f"CASE WHEN tat > {now} + %(tolerance)s + %(rounding)s "
+        "believed": f"CASE WHEN tat > {now} + %(tolerance)s + %(rounding)s "
         f"THEN {now} + %(tolerance)s - %(interval)s ELSE tat END",
-        present=present,
-        used=f"CASE WHEN period = {present} THEN used ELSE 0 END",
-        extra=f"CASE WHEN period = {present} THEN extra ELSE 0 END",
+        "present": present,
+        "used": f"CASE WHEN period = {present} THEN used ELSE 0 END",
+        "extra": f"CASE WHEN period = {present} THEN extra ELSE 0 END",
         # PostgreSQL's clock goes on during a statement; here it is read once.
-        source="" if is_sqlite else f"FROM (SELECT {clock} AS now) AS clock",
-    )
+        "source": "" if is_sqlite else f"FROM (SELECT {clock} AS now) AS clock",
+    }
 
 
 def _parameters(limits: Limits) -> dict[str, Any]:

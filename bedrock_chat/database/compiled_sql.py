@@ -254,6 +254,11 @@ class Batch:
             statement.result = timezone.now()
         return statement
 
+    def notify(self, channel: str) -> None:
+        """Tells those who listen on a channel of PostgreSQL's, once the transaction commits. SQLite has none."""
+        if self._connection.vendor == "postgresql":
+            self._add(Statement("SELECT pg_notify(%s, '')", [channel], lambda rows, _: None))
+
     def _reading(self, converters: Converters) -> Callable[[Rows, int], Rows]:
         return lambda rows, _: _converted(rows, converters, self._connection)
 

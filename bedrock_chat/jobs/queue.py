@@ -14,6 +14,7 @@ from django.db.models import F
 from django.utils.module_loading import import_string
 
 from bedrock_chat.database import compiled_sql
+from bedrock_chat.database.compiled_sql import NOW, Batch
 from bedrock_chat.database.connections import database_now
 from bedrock_chat.jobs.models import Job, State
 
@@ -86,14 +87,15 @@ def enqueue(kind: str, payload: Mapping[str, Any] | None = None, *, delay: float
     """
     if kind not in settings.JOBS:
         raise UnknownKind(kind)
-    now = database_now()
-    job = Job(kind=kind, payload=dict(payload or {}), key=key, due_at=now + timedelta(seconds=delay), created_at=now)
-    if key is None:
-        compiled_sql.insert(job)
-    else:
-        compiled_sql.insert_unless_taken(job, unique=("key",))
-    if not delay:
-        wake()
+    job = Job(kind=kind, payload=dict(payload or {}), key=key)
+    unique = () if key is None else ("key",)
+    with Batch() as batch:
+        if delay:
+            now = database_now()
+            batch.insert_unless_taken(job, unique, due_at=now + timedelta(seconds=delay), created_at=now)
+        else:
+            batch.insert_unless_taken(job, unique, due_at=NOW, created_at=NOW)
+            batch.notify(CHANNEL)
 
 
 def enqueue_now(kind: str, payload: Mapping[str, Any], *, key: str) -> None:

@@ -151,6 +151,25 @@ def test_a_top_up_adds_to_the_present_period(clock: SetClock) -> None:
     assert admitted(of, 3) == 1
 
 
+def test_a_top_up_after_the_clock_was_set_back_forgets_nothing(clock: SetClock) -> None:
+    of = account(quota=3, period=Period.DAY)
+    assert admitted(of, 2) == 2
+    clock(MONDAY.timestamp() - 86_400)
+    limits.top_up(of, 1)
+    assert admitted(of, 5) == 2
+    clock(MONDAY)
+    assert admitted(of, 1) == 0
+
+
+@pytest.mark.parametrize("other", [None, Period.WEEK, Period.MONTH])
+def test_another_kind_of_period_begins_at_zero(clock: SetClock, other: Period | None) -> None:
+    of = account(quota=2, period=Period.DAY)
+    assert admitted(of, 3) == 2
+    changed = Limits("k", "p", None, None, None if other is None else 2, other)
+    assert admitted(changed, 3) == (3 if other is None else 2)
+    assert admitted(of, 3) == 2
+
+
 def test_a_lowered_limit_counts_what_was_used_and_a_raised_one_lets_in_at_once(clock: SetClock) -> None:
     of = account(quota=3, period=Period.DAY)
     assert admitted(of, 3) == 3
