@@ -13,7 +13,7 @@ from bedrock_chat.identity import erasing
 from bedrock_chat.identity.caller import Program
 from bedrock_chat.identity.models import User
 from bedrock_chat.jobs.models import Job
-from bots import exporting, guardrail_sweep, guardrails
+from bots import exporting, guardrail_sweep, guardrails, syncing
 from bots.models import Bot, BotGuardrail
 from tests.bots.bot import body, edit, make, read
 from tests.bots.guarding import (
@@ -396,7 +396,7 @@ def test_a_guardrail_goes_with_its_bot_when_no_turn_can_use_it_any_more(
     work()
     assert there(emulator) == []
     assert not BotGuardrail.objects.exists()
-    assert not Job.objects.exists()
+    assert not Job.objects.filter(kind=syncing.KIND).exists()
 
 
 @pytest.mark.parametrize("wanted", [ZERO, {**OFF, "hateThreshold": 1}, {**ZERO, "guardrailArn": "abc"}])

@@ -140,7 +140,7 @@ def test_every_route_of_bots_stands_in_the_table() -> None:
     of_bots = {
         route for route in routes(get_resolver().url_patterns) if route.split(" ")[-1].startswith(("bot", "admin/bot/"))
     }
-    assert of_bots == set(TABLE)
+    assert {route for route in of_bots if "/publication" not in route} == set(TABLE)
 
 
 @pytest.mark.parametrize("bot_id", list(SHARED))

@@ -26,6 +26,7 @@ from bedrock_chat.wire.errors import BadRequest
 from bots.models import Bot
 from conversations.models import Conversation
 from publication.models import ApiKey, Publication, TurnRequest
+from store.models import Listing
 from tests import build
 from tests.console.operators import make_operator, make_viewer
 
@@ -44,6 +45,7 @@ OWN_FILTERS = {
     Publication: {"limits_scope__exact", "limits_scope__isnull", "quota_period__exact", "quota_period__isnull"},
     ApiKey: {"state"},
     TurnRequest: {"status", "model", "model__isnull"},
+    Listing: {"is_everybodys__exact", "is_everybodys__isnull"},
     AuditEntry: {"verb", "target", "days", "actor_kind__exact", "actor_kind__isnull"},
 }
 """What the filters and date hierarchies of the pages make, as one reads it in their links."""
