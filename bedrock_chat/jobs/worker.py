@@ -69,8 +69,9 @@ class JobRunner:
         """Writes the schedule and this worker's row, however long the database is away. False: stopped before that."""
         while not self._stopping:
             try:
-                queue.follow_schedule()
-                self._report_presence()
+                with waiting.at_most(settings.DATABASE_TIMEOUT):
+                    queue.follow_schedule()
+                    self._report_presence()
                 return True
             except DatabaseError as error:  # it is away or locked, or `migrate` has not run yet
                 logger.warning("the worker cannot begin for now: %s", str(error).strip())
