@@ -140,7 +140,7 @@ def test_a_walk_along_the_links_meets_nothing_undocumented(alice: tuple[User, di
     created: set[str] = set()
     deleted: set[str] = set()
 
-    class Walk(schema.as_state_machine()):  # type: ignore[misc]  # the class is made when it runs
+    class Walk(schema.include(tag="conversation").as_state_machine()):  # type: ignore[misc]  # the class is made when it runs
         def before_call(self, case: schemathesis.Case) -> None:
             # Bodies are valid here, so that a walk gets somewhere. The test above sends invalid ones.
             match case.operation.label:
