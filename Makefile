@@ -6,7 +6,7 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python; d
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help run test test-slow check openapi bench bench-compare bench-start bench-stream bench-jobs bench-histories bench-search bench-store bench-answers bench-published soak requirements libraries clean
+.PHONY: help run test test-slow test-whole check openapi bench bench-compare bench-start bench-stream bench-jobs bench-histories bench-search bench-store bench-answers bench-published soak requirements libraries clean
 
 help: ## Says what each target does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -17,8 +17,11 @@ run: $(VENV)/.run ## Starts the whole product on embedded defaults
 test: $(VENV)/.dev ## Runs the tests (SQLite; those marked `both` on PostgreSQL too)
 	@$(BIN)/python -m tests.run
 
-test-slow: $(VENV)/.dev ## Runs the whole suite on PostgreSQL, and the heavy legs
+test-slow: $(VENV)/.dev ## Runs the heavy tests, on PostgreSQL too where a database matters
 	@$(BIN)/python -m tests.run --slow
+
+test-whole: $(VENV)/.dev ## Runs every test on PostgreSQL, in its large size
+	@$(BIN)/python -m tests.run --whole
 
 check: $(VENV)/.dev ## Lint, types, layers, migrations, OpenAPI, deployment settings
 	@$(BIN)/ruff check .

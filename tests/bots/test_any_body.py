@@ -96,7 +96,7 @@ def examples(number: int) -> settings:
     """So many examples, and many more with the slow tests."""
     return settings(
         max_examples=number * 12 if SLOW else number,
-        derandomize=not SLOW,
+        derandomize=True,
         deadline=None,
         database=None,
         suppress_health_check=list(HealthCheck),
