@@ -33,8 +33,8 @@ def prepare(user_id: str, *, actor: Actor) -> Iterator[str]:
 def finish(user_id: str, *, actor: Actor) -> Iterator[str]:
     """Does the same with what requests under way have written since, and leaves no name elsewhere.
 
-    The user's own stars and uses go with the user's row. Of others' bots no row is locked: whoever edits one may be
-    waiting for the user's row.
+    The user's own stars and uses go with the user's row. Of others' bots only those rows are locked that were shared
+    with the user since `prepare`: whoever edits one may be waiting for the user's row.
     """
     _delete_bots(user_id, actor)
     sharing.forget_person(user_id, actor=actor)

@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Final
 
 from django.db import transaction
+from django.db.models import Q
 
 from bedrock_chat.bedrock import faults, guardrails
 from bedrock_chat.bedrock.guardrails import Entry
@@ -86,7 +87,8 @@ def _try_again() -> None:
     """Asks for the job of every bot that is not where it should be."""
     waiting = Bot.objects.filter(sync_status__in=[SyncStatus.QUEUED, SyncStatus.FAILED])
     unfinished = {bot.pk for bot in waiting.only("configuration") if own_filters(bot.configuration) is not None}
-    unused = set(BotGuardrail.objects.filter(unused_since__isnull=False).values_list("pk", flat=True))
+    unsettled = Q(unused_since__isnull=False) | Q(is_asked_for=True)
+    unused = set(BotGuardrail.objects.filter(unsettled).values_list("pk", flat=True))
     gone = set(BotGuardrail.objects.exclude(bot__in=Bot.objects.all()).values_list("pk", flat=True))
     for bot_id in sorted(unfinished | unused | gone):
         with transaction.atomic():

@@ -74,6 +74,13 @@ def next_step(bot_id: str, bot: Bot | None, job: Claimed) -> Step:
     row = BotGuardrail.objects.filter(pk=bot_id).first()
     if row is None and wanted is None:
         return Step()
+    step = _taken(bot_id, bot, row, wanted, job)
+    if wanted is not None and row is not None and row.unused_since is not None:
+        return replace(step, columns={"unused_since": None, **step.columns})  # turns use it again from now on
+    return step
+
+
+def _taken(bot_id: str, bot: Bot | None, row: BotGuardrail | None, wanted: Filters | None, job: Claimed) -> Step:
     try:
         if bot is None or wanted is None:
             assert row is not None
@@ -171,7 +178,7 @@ def _create(bot: Bot, row: BotGuardrail, wanted: Filters, job: Claimed) -> Step:
         BotGuardrail.objects.update_or_create(pk=bot.pk, defaults={"is_asked_for": True})
         job.check()
         release_connection()
-        token = _token(bot, row)
+        token = f"{name_of(bot.pk)}-{bot.version}-{_last_of(row)}"
         arn = guardrails.create(name_of(bot.pk), wanted, tags=tags_of(bot.pk), token=token)
     columns = {"arn": arn, "is_asked_for": False}
     return Step(SyncStatus.QUEUED, BEING_MADE, columns=columns, again=FIRST_PAUSE)
@@ -187,18 +194,18 @@ def _add_version(bot: Bot, row: BotGuardrail, wanted: Filters, job: Claimed) -> 
     number = job.payload.get("made")
     if number is None:
         try:
-            number = guardrails.create_version(row.arn, token=_token(bot, row))
+            number = guardrails.create_version(row.arn, token=_version_token(bot, row))
         except faults.ModelFault as fault:
             if fault.code != guardrails.NO_ROOM or not _delete_versions(row):
                 raise
             return Step(SyncStatus.QUEUED, BEING_MADE, again=FIRST_PAUSE)
     version = guardrails.get(row.arn, number)
     if version is not None and version.status == guardrails.FAILED:
-        return _failed(_reason(version))
+        return replace(_failed(_reason(version)), columns={"replaced_at": database_now()})  # another token next time
     if version is None or version.status != guardrails.READY:
         later = _again(job, _pause(job), made=number)
         return replace(later, columns={"replaced_at": database_now()})  # should the bot change now, nobody will use it
-    columns = {"version": number, "filters": dict(wanted), "replaced_at": database_now(), "unused_since": None}
+    columns = {"version": number, "filters": dict(wanted), "replaced_at": database_now()}
     return Step(columns=columns, again=KEPT_SECONDS)
 
 
@@ -224,12 +231,14 @@ def _find(bot_id: str) -> str | None:
     return None
 
 
-def _token(bot: Bot, row: BotGuardrail) -> str:
-    """By the bot and its version. A guardrail that is gone must not come back as the answer to a later request."""
-    return f"{name_of(bot.pk)}-{bot.version}-{_last_of(row)}"
+def _version_token(bot: Bot, row: BotGuardrail) -> str:
+    """Another one after each version that was written down: one that failed must not be the answer once more."""
+    written = int(row.replaced_at.timestamp() * 1_000_000) if row.replaced_at else 0
+    return f"{name_of(bot.pk)}-{bot.version}-{_last_of(row)}-{written}"
 
 
 def _last_of(row: BotGuardrail) -> str:
+    """The guardrail of the row, or its former one: that must not come back as the answer to a later request."""
     return row.arn.rpartition("/")[2] or (row.former_arns[-1].rpartition("/")[2] if row.former_arns else "first")
 
 
@@ -238,17 +247,16 @@ def _last_of(row: BotGuardrail) -> str:
 
 def _tidy(row: BotGuardrail, job: Claimed) -> Step:
     """Deletes the versions that were replaced, when no turn can use them any more. Their bot is done anyway."""
-    columns: dict[str, Any] = {"unused_since": None} if row.unused_since else {}
     if row.replaced_at is None:
-        return Step(columns=columns)
+        return Step()
     if (wait := _left(row.replaced_at)) > 0:
-        return Step(columns=columns, again=wait)
+        return Step(again=wait)
     try:
         _delete_versions(row)
     except faults.ModelFault as fault:
         logger.warning("old versions of the guardrail of bot %s stay for now: %s", row.bot_id, fault.code)
-        return Step(columns=columns, again=_pause(job), payload=_counted(job))
-    return Step(columns=columns | {"replaced_at": None})
+        return Step(again=_pause(job), payload=_counted(job))
+    return Step(columns={"replaced_at": None})
 
 
 def _delete_versions(row: BotGuardrail) -> int:

@@ -69,9 +69,9 @@ def forget_person(user_id: str, *, actor: Actor) -> int:
     forgotten = 0
     for bot_id in list(grants.values_list("bot_id", flat=True)):
         with transaction.atomic():
+            Bot.objects.filter(pk=bot_id).update(is_indexed=False)  # first, as whoever shares a bot locks it first
             deleted, _ = grants.filter(bot=bot_id).delete()
             if deleted:
-                Bot.objects.filter(pk=bot_id).update(is_indexed=False)
                 recording.record(verbs.SHARE, bot_id, actor=actor, fields=["users"])
                 forgotten += 1
     return forgotten

@@ -10,10 +10,11 @@ sends is part of a path.
 """
 
 import hashlib
+import logging
 from collections.abc import Collection
-from contextlib import suppress
 from datetime import timedelta
 
+import botocore.exceptions
 import orjson
 from django.conf import settings
 from django.core.files.storage import default_storage
@@ -24,6 +25,8 @@ from bedrock_chat.blobs.waiting_files import WaitingFile
 from bedrock_chat.database.connections import database_now
 from bedrock_chat.jobs.queue import Claimed
 from bedrock_chat.wire.errors import PayloadTooLarge, ServiceUnavailable
+
+logger = logging.getLogger(__name__)
 
 FOLDER = "uploads"
 KEPT = timedelta(days=1)
@@ -62,9 +65,11 @@ def keep(files: Collection[WaitingFile]) -> dict[WaitingFile, str]:
 
 def discard(waiting: WaitingFile) -> None:
     """Removes what was kept, and not what was uploaded since. What cannot be removed now is removed by the job."""
-    with suppress(ServiceUnavailable, OSError):
+    try:
         if find(waiting.name) == waiting:
             default_storage.delete(waiting.name)
+    except (ServiceUnavailable, OSError, botocore.exceptions.ClientError) as error:
+        logger.warning("an uploaded file that was kept stays in its place for now: %s", error)
 
 
 def remove(name: str) -> None:
@@ -90,8 +95,8 @@ def remove_unclaimed(job: Claimed) -> None:
     for waiting, uploaded_at in default_storage.waiting(f"{FOLDER}/"):  # type: ignore[attr-defined]
         if uploaded_at < cutoff:
             job.check()
-            storing.let_go_of_database()
-            default_storage.delete(waiting.name)
+            if find(waiting.name) == waiting:  # the list is of a while ago, and another file may wait there since
+                default_storage.delete(waiting.name)
 
 
 def _prefix(account: str) -> str:

@@ -36,6 +36,18 @@ _LONGEST_SHOWN: Final = 100
 _EPOCH: Final = (1980, 1, 1, 0, 0, 0)
 
 
+_DAMAGED = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+    OverflowError,  # a place that no file has
+    struct.error,
+)
+
+
 class Archive:
     """A zip whose directory is sound. Raises BadRequest for any other."""
 
@@ -65,7 +77,7 @@ class Archive:
         try:
             with self._zip.open(entry) as file:
                 body = file.read(entry.file_size + 1)
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, struct.error):
+        except _DAMAGED:
             raise BadRequest(f"{name}: this entry of the zip is damaged.") from None
         if len(body) != entry.file_size:
             raise BadRequest(f"{name}: this entry of the zip is not as long as it says.")

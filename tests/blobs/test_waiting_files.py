@@ -89,6 +89,18 @@ def test_what_nobody_keeps_goes_after_a_day_and_nothing_else() -> None:
     assert [row.pk for row in UsedUploadLink.objects.all()] == ["0"]
 
 
+def test_what_was_uploaded_anew_while_the_old_was_listed_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    default_storage.save(NAME, ContentFile(b"hello"))
+    two_days_ago = time.time() - 2 * 86_400
+    os.utime(default_storage.path(NAME), (two_days_ago, two_days_ago))
+    listed = list(default_storage.waiting(f"{uploads.FOLDER}/"))  # type: ignore[attr-defined]
+    default_storage.save(NAME, ContentFile(b"newer"))
+    monkeypatch.setattr(local_storage.LocalFiles, "waiting", lambda self, prefix: iter(listed))
+    queue.enqueue("remove uploads")
+    uploads.remove_unclaimed(*queue.claim("worker-1", 1))
+    assert waiting() == b"newer"
+
+
 def test_a_half_file_of_a_killed_process_goes_after_a_day() -> None:
     folder = Path(default_storage.path(uploads.FOLDER))
     folder.mkdir(parents=True)

@@ -61,9 +61,21 @@ def commented() -> bytes:
     return file.getvalue()
 
 
+def nowhere() -> bytes:
+    """A zip whose file begins further away than any number of a file system can say."""
+    entry = zipfile.ZipInfo(NAME)
+    entry.extra = struct.pack("<HHQ", 1, 8, 2**64 - 1)
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr(entry, BODY)
+        archive.writestr("bot.json", DOCUMENT)
+    return patched(42, "<L", 2**32 - 1, file.getvalue())
+
+
 FLAGS, METHOD, PACKED, UNPACKED, OFFSET = (8, "<H"), (10, "<H"), (20, "<L"), (24, "<L"), (42, "<L")
 
 HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
+    "beginning nowhere": (nowhere, "files/"),
     "no zip": (lambda: b"PK", "This is no zip"),
     "text": (lambda: b"x" * 100, "This is no zip"),
     "cut": (lambda: zipped(SOUND)[:-30], "This is no zip"),

@@ -305,6 +305,30 @@ def test_a_store_that_fails_says_why_and_ones_lists_are_shown(
     forbid(faults, "503")
 
 
+def test_a_title_that_comes_late_names_nothing_else(page: Page, server: LiveServer, alice: str) -> None:
+    held: list[Route] = []
+    page.route("**/proposed-title", lambda route: held.append(route))
+    enter(page, server, alice)
+    ask(page, "hello")
+    page.get_by_role("link", name="All bots").click()
+    expect(page.locator("#title")).to_have_text("Bots")
+    with page.expect_request("**/conversations"):
+        held[0].continue_()
+    expect(page.locator("#list li")).not_to_have_text(["New chat"])
+    expect(page.locator("#title")).to_have_text("Bots")
+
+
+def test_who_comes_next_sees_no_lists_of_whoever_was_there(
+    page: Page, server: LiveServer, make_bot: MakeBot, alice: str
+) -> None:
+    open_bot(page, server, alice, make_bot(title="Alice's"))
+    ask(page, "hello")
+    expect(page.locator("#bots li")).to_have_text(["Alice's"])
+    press(page, "Forget the token")
+    expect(page.locator("#bots li")).to_have_count(0)
+    expect(page.locator("#list li")).to_have_count(0)
+
+
 def test_three_hundred_bots_are_listed_a_few_at_a_time(page: Page, server: LiveServer, alice: str) -> None:
     many = [meta(f"m{number}", title=LONG if number == 5 else f"Bot {number}", owned=True) for number in range(300)]
     page.route("**/bot?kind=private", lambda route: route.fulfill(json=many))

@@ -12,6 +12,7 @@ const KINDS = {
 export const lists = { starred: [], recent: [], own: [] };
 const titles = new Map();
 let reading = null;
+let latest = 0;
 
 /** Reads the lists anew, once for all who ask meanwhile. Those that cannot be read stay; why is thrown at the end. */
 export function refresh() {
@@ -22,13 +23,24 @@ export function refresh() {
 }
 
 async function readLists() {
+  const mine = (latest += 1);
   const read = async ([name, query]) => {
-    lists[name] = await api.bots(query);
-    lists[name].forEach(learn);
+    const found = await api.bots(query);
+    if (mine !== latest) return; // a star was set since, or somebody else came
+    lists[name] = found;
+    found.forEach(learn);
   };
   const results = await Promise.allSettled(Object.entries(KINDS).map(read));
   const refused = results.find(({ status }) => status === "rejected");
   if (refused) throw refused.reason;
+}
+
+/** Forgets everything: somebody else may use this browser next. */
+export function forget() {
+  latest += 1;
+  reading = null;
+  Object.assign(lists, { starred: [], recent: [], own: [] });
+  titles.clear();
 }
 
 export function learn({ id, title }) {

@@ -69,7 +69,8 @@ function sections(popular, failure) {
 
 /** Some of a list, and a button for all of it. */
 function section(title, list, count) {
-  const cardOf = (bot) => card(bot, list !== bots.lists.own);
+  const marksOwn = list !== bots.lists.own;
+  const cardOf = (bot) => card(bot, marksOwn);
   const cards = el("ul.cards", {}, ...list.slice(0, count).map(cardOf));
   const made = el("section", {}, el("h2", {}, title), cards);
   if (list.length > count) {

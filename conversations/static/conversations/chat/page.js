@@ -260,7 +260,7 @@ async function giveTitle(open) {
   open.title = await api.proposeTitle(open.id);
   await api.rename(open.id, open.title);
   sidebar.refresh();
-  screen.showTitle(state.open);
+  if (open === state.open) screen.showTitle(open);
 }
 
 function detailOf(error) {
@@ -343,4 +343,4 @@ byId("theme").onclick = switchTheme;
 byId("language").onclick = speakOther;
 byId("skip").onclick = focusBox;
 document.onkeydown = onKey;
-guard(() => [sidebar.refresh(), route()], leave);
+guard(() => [sidebar.refresh(), route()], () => [leave(), sidebar.forget()]);

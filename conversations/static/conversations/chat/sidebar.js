@@ -10,12 +10,24 @@ const DAY = 86_400_000;
 const BOTS = 5;
 
 let conversations = [];
+let visit = 0;
 
 export const isDrawerOpen = () => document.body.classList.contains("drawer");
 
 export async function refresh() {
-  const lists = [api.list().then((read) => (conversations = read)), bots.refresh()];
-  await Promise.allSettled(lists); // what cannot be read stays as it was
+  const before = visit;
+  const keep = (read) => {
+    if (visit === before) conversations = read;
+  };
+  await Promise.allSettled([api.list().then(keep), bots.refresh()]); // what cannot be read stays as it was
+  show();
+}
+
+/** Empties the lists: somebody else may use this browser next. What is being read for them is not shown. */
+export function forget() {
+  visit += 1;
+  conversations = [];
+  bots.forget();
   show();
 }
 

@@ -19,13 +19,20 @@ function block(state, first, end, silent) {
   const opening = lineOf(state, first).slice(0, 2);
   const closing = Object.hasOwn(BLOCKS, opening) ? BLOCKS[opening] : null;
   if (closing === null || state.sCount[first] - state.blkIndent >= 4) return false;
+  // From a mark before, the lines up to here were searched in vain: long texts are searched once.
+  const failed = (state.failed ??= {});
+  const kind = `${closing} ${state.blkIndent} ${end} ${state.lineMax}`;
+  if (first < failed[kind]) return false;
   const lines = [];
   let isOpen = true;
   for (let line = first; isOpen && line < end; line += 1) {
     const text = line === first ? lineOf(state, line).slice(2) : lineOf(state, line);
-    if (state.isEmpty(line) || state.sCount[line] < state.blkIndent) return false;
     const at = text.indexOf(closing);
-    if (at >= 0 && text.slice(at + 2).trim()) return false;
+    const isCut = state.isEmpty(line) || state.sCount[line] < state.blkIndent;
+    if (isCut || (at >= 0 && text.slice(at + 2).trim())) {
+      failed[kind] = line;
+      return false;
+    }
     lines.push(at >= 0 ? text.slice(0, at) : text);
     isOpen = at < 0;
   }
@@ -67,10 +74,12 @@ function endOf(state, begin, closing) {
   const isDollar = closing === "$";
   if (isDollar && !/[^\s$]/.test(src[begin] ?? "$")) return -1;
   const limit = Math.min(posMax, begin + LONGEST_FORMULA);
-  // Where none was found for a mark before, there is none for this one either, and long texts are searched once.
+  // Where none was found for a mark before, there is none for this one either. Long texts are searched once, and from
+  // no mark to their end.
+  const near = src.slice(0, limit + closing.length - 1);
   const searched = (state.searched ??= {});
   const from = Math.max(begin + 1, searched[closing] ?? 0);
-  for (let at = src.indexOf(closing, from); at >= 0 && at < limit; at = src.indexOf(closing, at + 1)) {
+  for (let at = near.indexOf(closing, from); at >= 0; at = near.indexOf(closing, at + 1)) {
     const isEscaped = src[at - 1] === BACKSLASH && closing.startsWith("$");
     const isMoney = isDollar && (/\s/.test(src[at - 1]) || /\d/.test(src[at + 1] ?? ""));
     if (!isEscaped && !isMoney && src.slice(begin, at).trim()) return at;
