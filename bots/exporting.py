@@ -18,6 +18,7 @@ from django.db.models import Model, QuerySet
 from bedrock_chat.blobs import storing
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.identity.exporting import write_lines
+from bedrock_chat.wire.moments import milliseconds
 from bots import listing, rendering, sharing
 from bots.models import Bot, BotAlias, BotFile, BotGrant, BotVersion
 
@@ -73,9 +74,9 @@ def _stars(person: Caller) -> Iterator[dict[str, Any]]:
             "title": alias.title,
             "description": alias.description,
             "isStarred": alias.is_starred,
-            "lastUsedTime": None if last_used_at is None else rendering.milliseconds(last_used_at),
+            "lastUsedTime": None if last_used_at is None else milliseconds(last_used_at),
             "uses": alias.uses,
-            "createTime": rendering.milliseconds(alias.created_at),
+            "createTime": milliseconds(alias.created_at),
         }
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 
+from bedrock_chat.wire.moments import milliseconds
 from bedrock_chat.wire.names import camel
 from bots import files, warnings
 from bots.access import Found
@@ -43,11 +44,6 @@ def size_of(row: BotContent) -> int:
     """About how many bytes the content of a bot or of a version takes on the wire, at most."""
     characters = len(row.title) + len(row.description) + len(row.instruction)
     return characters * BYTES_PER_CHARACTER + len(orjson.dumps(row.configuration))
-
-
-def milliseconds(moment: datetime) -> float:
-    """Epoch milliseconds, as a float, because the contract has floats for the times of bots."""
-    return float(int(moment.timestamp() * 1000))
 
 
 def bot_output(

@@ -12,6 +12,7 @@ from bedrock_chat.bedrock.events import StopReason
 from bedrock_chat.blobs import storing
 from bedrock_chat.serving import answers
 from bedrock_chat.wire.errors import NotFound
+from bedrock_chat.wire.moments import milliseconds
 from bots.chatting import ChattingBot
 from conversations import access
 from conversations.access import Answer
@@ -24,11 +25,6 @@ from conversations.turn import continuing
 Wire = dict[str, Any]
 SHOWN_STOP_REASONS = frozenset({StopReason.INTERRUPTED, StopReason.STOPPED, StopReason.GUARDRAIL_INTERVENED})
 """Our own, and that what is shown is a guardrail's sentence. Clients learn of others by `shouldContinue`."""
-
-
-def milliseconds(moment: datetime) -> float:
-    """Epoch milliseconds, as a float, because the contract has floats for the times of conversations."""
-    return float(int(moment.timestamp() * 1000))
 
 
 def _message(

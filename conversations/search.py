@@ -7,10 +7,11 @@ from bedrock_chat.identity.caller import Caller
 from bedrock_chat.search import finding, highlights
 from bedrock_chat.search.query import Term
 from bedrock_chat.search.ranking import HEADING
+from bedrock_chat.wire.moments import milliseconds
 from conversations import indexing
 from conversations.content.blocks import texts
 from conversations.models import Conversation, Message
-from conversations.rendering import Wire, milliseconds
+from conversations.rendering import Wire
 
 MOST_HITS: Final = 100
 USUAL_HITS: Final = 20

@@ -1,7 +1,5 @@
 """Conversations over REST: each view parses, makes one call and renders."""
 
-from typing import Any
-
 from django.http.response import HttpResponseBase
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
 from rest_framework.request import Request
@@ -14,7 +12,7 @@ from bedrock_chat.wire import paging
 from bedrock_chat.wire.event_stream import EventStreamRenderer
 from bedrock_chat.wire.openapi import VOID, errors, links
 from bedrock_chat.wire.renderers import WireRenderer
-from bedrock_chat.wire.views import WireViewSet
+from bedrock_chat.wire.views import WireViewSet, validated
 from conversations import access, deleting, editing, rendering, search
 from conversations.content import files
 from conversations.serializers import (
@@ -164,9 +162,8 @@ class ConversationListViewSet(WireViewSet):
         responses={200: FoundConversationSerializer(many=True), **errors(400)},
     )
     def search(self, request: Request) -> Response:
-        serializer = SearchSerializer(data=request.query_params)
-        serializer.is_valid(raise_exception=True)
-        return Response(search.search(**serializer.validated_data, actor=caller_of(request)))
+        query = validated(SearchSerializer, request.query_params)
+        return Response(search.search(**query, actor=caller_of(request)))
 
     @extend_schema(
         operation_id="delete_conversations",
@@ -187,9 +184,8 @@ class ConversationListViewSet(WireViewSet):
         responses={200: BulkDeletedSerializer, **errors(400, 413, 415)},
     )
     def destroy_many(self, request: Request) -> Response:
-        serializer = BulkDeleteSerializer(data=request.data)
-        serializer.is_valid(raise_exception=True)
-        deleted = deleting.delete_many(serializer.validated_data["conversation_ids"], actor=caller_of(request))
+        sent = validated(BulkDeleteSerializer, request.data)
+        deleted = deleting.delete_many(sent["conversation_ids"], actor=caller_of(request))
         return Response({"deletedCount": len(deleted.ids), "failedIds": deleted.missing})
 
 
@@ -239,9 +235,7 @@ class ConversationViewSet(WireViewSet):
         responses={200: VOID, **errors(400, 404, 413, 415)},
     )
     def rename(self, request: Request, conversation_id: str) -> Response:
-        serializer = NewTitleSerializer(data=request.data)
-        serializer.is_valid(raise_exception=True)
-        title: Any = serializer.validated_data["new_title"]
+        title = validated(NewTitleSerializer, request.data)["new_title"]
         editing.rename(conversation_id, title, actor=caller_of(request))
         return Response(None)
 
@@ -267,9 +261,7 @@ class FeedbackViewSet(WireViewSet):
         responses={200: FeedbackSerializer, **errors(400, 404, 413, 415)},
     )
     def update(self, request: Request, conversation_id: str, message_id: str) -> Response:
-        serializer = FeedbackInputSerializer(data=request.data)
-        serializer.is_valid(raise_exception=True)
-        feedback_input: Any = serializer.validated_data
+        feedback_input = validated(FeedbackInputSerializer, request.data)
         feedback = editing.give_feedback(
             conversation_id,
             message_id,

@@ -163,9 +163,8 @@ def admit(limits: Limits) -> Standing:
 
 def give_back(limits: Limits, admitted: Standing) -> None:
     """Takes back a request that was admitted and that this server refuses after all, if its period still runs."""
-    interval = 0.0 if limits.rate is None else 1 / limits.rate
     rows = Gate.objects.filter(account=limits.account, period=admitted.period, used__gt=0)
-    rows.update(used=F("used") - 1, tat=F("tat") - interval)
+    rows.update(used=F("used") - 1, tat=F("tat") - interval_of(limits))
 
 
 def top_up(limits: Limits, requests: int) -> None:

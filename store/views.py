@@ -9,7 +9,7 @@ from rest_framework.response import Response
 from bedrock_chat.identity.caller import Caller, caller_of
 from bedrock_chat.serving import answers
 from bedrock_chat.wire.openapi import errors, links
-from bedrock_chat.wire.views import WireViewSet
+from bedrock_chat.wire.views import WireViewSet, validated
 from bots import listing, rendering
 from bots.listing import Entry
 from bots.serializers.bots import BotMetaSerializer
@@ -68,10 +68,8 @@ class StoreViewSet(WireViewSet):
         responses={200: BotMetaSerializer(many=True), **errors(400)},
     )
     def search(self, request: Request) -> Response:
-        query = StoreSearchSerializer(data=request.query_params)
-        query.is_valid(raise_exception=True)
-        actor = caller_of(request)
-        return _answer(actor, search.search(**query.validated_data, actor=actor))
+        query, actor = validated(StoreSearchSerializer, request.query_params), caller_of(request)
+        return _answer(actor, search.search(**query, actor=actor))
 
     @extend_schema(
         operation_id="get_popular_bots",
@@ -85,10 +83,8 @@ class StoreViewSet(WireViewSet):
         responses={200: BotMetaSerializer(many=True), **errors(400)},
     )
     def list_popular(self, request: Request) -> Response:
-        query = StoreQuerySerializer(data=request.query_params)
-        query.is_valid(raise_exception=True)
-        actor = caller_of(request)
-        return _answer(actor, ranking.popular(**query.validated_data, actor=actor))
+        query, actor = validated(StoreQuerySerializer, request.query_params), caller_of(request)
+        return _answer(actor, ranking.popular(**query, actor=actor))
 
     @extend_schema(
         operation_id="get_picked_bots",
@@ -101,7 +97,5 @@ class StoreViewSet(WireViewSet):
         responses={200: BotMetaSerializer(many=True), **errors(400)},
     )
     def list_picked(self, request: Request) -> Response:
-        query = StoreQuerySerializer(data=request.query_params)
-        query.is_valid(raise_exception=True)
-        actor = caller_of(request)
-        return _answer(actor, ranking.pickup(**query.validated_data, actor=actor))
+        query, actor = validated(StoreQuerySerializer, request.query_params), caller_of(request)
+        return _answer(actor, ranking.pickup(**query, actor=actor))

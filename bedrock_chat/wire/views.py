@@ -4,8 +4,16 @@ from typing import Any
 
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
+from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.viewsets import ViewSet
+
+
+def validated(serializer_class: type[serializers.Serializer[Any]], data: Any) -> Any:
+    """The validated fields of a body or of a query. Raises DRF's ValidationError."""
+    serializer = serializer_class(data=data)
+    serializer.is_valid(raise_exception=True)
+    return serializer.validated_data
 
 
 class WireViewSet(ViewSet):

@@ -1,9 +1,6 @@
 """Bots over REST: each view parses, makes one call and renders."""
 
-from typing import Any
-
 from drf_spectacular.utils import OpenApiExample, extend_schema
-from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -11,7 +8,7 @@ from bedrock_chat.identity.caller import caller_of
 from bedrock_chat.serving import answers
 from bedrock_chat.wire.errors import BadRequest
 from bedrock_chat.wire.openapi import VOID, errors, links
-from bedrock_chat.wire.views import WireViewSet
+from bedrock_chat.wire.views import WireViewSet, validated
 from bots import access, aliases, editing, guarding, listing, rendering, sharing
 from bots.models import Scope
 from bots.serializers.bots import (
@@ -65,13 +62,6 @@ SHARED_WITH_SOME = OpenApiExample(
     request_only=True,
     value={"targetSharedScope": "partial", "targetAllowedUserIds": [], "targetAllowedGroupIds": ["sales"]},
 )
-
-
-def validated(serializer_class: type[serializers.Serializer[Any]], data: Any) -> Any:
-    """The validated fields. Raises DRF's ValidationError."""
-    serializer = serializer_class(data=data)
-    serializer.is_valid(raise_exception=True)
-    return serializer.validated_data
 
 
 class BotListViewSet(WireViewSet):

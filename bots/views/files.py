@@ -9,10 +9,10 @@ from rest_framework.response import Response
 from bedrock_chat.identity.caller import caller_of
 from bedrock_chat.wire.names import to_snake
 from bedrock_chat.wire.openapi import VOID, errors
-from bedrock_chat.wire.views import WireViewSet
+from bedrock_chat.wire.views import WireViewSet, validated
 from bots import editing, files
 from bots.serializers.knowledge import UploadQuerySerializer, UploadUrlQuerySerializer, UploadUrlSerializer
-from bots.views.bots import TAG, validated
+from bots.views.bots import TAG
 
 FILE_NAME = OpenApiParameter("filename", str, required=True, description="A file's name, without a path.")
 CONTENT_TYPE = OpenApiParameter(

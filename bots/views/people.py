@@ -6,7 +6,7 @@ from rest_framework.response import Response
 
 from bedrock_chat.identity.caller import caller_of
 from bedrock_chat.wire.openapi import errors
-from bedrock_chat.wire.views import WireViewSet
+from bedrock_chat.wire.views import WireViewSet, validated
 from bots import people
 from bots.serializers.people import GroupSerializer, PersonSerializer, PrefixSerializer
 
@@ -62,7 +62,5 @@ class PeopleViewSet(WireViewSet):
 
 def _prefix(request: Request) -> str:
     """Raises ValidationError."""
-    serializer = PrefixSerializer(data=request.query_params)
-    serializer.is_valid(raise_exception=True)
-    prefix: str = serializer.validated_data["prefix"]
+    prefix: str = validated(PrefixSerializer, request.query_params)["prefix"]
     return prefix

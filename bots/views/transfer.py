@@ -17,12 +17,12 @@ from bedrock_chat.serving import answers
 from bedrock_chat.wire.ids import new_id
 from bedrock_chat.wire.openapi import errors
 from bedrock_chat.wire.parsers import WireParser
-from bedrock_chat.wire.views import WireViewSet
+from bedrock_chat.wire.views import WireViewSet, validated
 from bots import cloning, rendering, sharing
 from bots.serializers.bots import BotSerializer, CloneInputSerializer, ExportQuerySerializer
 from bots.serializers.documents import SCHEMA, VERSION, DocumentSerializer
 from bots.transfer import exporting, importing
-from bots.views.bots import TAG, validated
+from bots.views.bots import TAG
 
 ZIP = "application/zip"
 

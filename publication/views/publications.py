@@ -11,7 +11,7 @@ from rest_framework.response import Response
 from bedrock_chat.identity.caller import caller_of
 from bedrock_chat.wire.fields import DigitsField
 from bedrock_chat.wire.openapi import VOID, errors
-from bedrock_chat.wire.views import WireViewSet
+from bedrock_chat.wire.views import WireViewSet, validated
 from publication import keys, lifecycle, listing, reading, rendering
 from publication.serializers.publications import (
     KeyChangeSerializer,
@@ -46,12 +46,6 @@ def _columns(serializer_class: type[PublicationSettingsSerializer], data: Any) -
     serializer = serializer_class(data=data)
     serializer.is_valid(raise_exception=True)
     return serializer.columns()
-
-
-def _validated(serializer_class: type[serializers.Serializer[Any]], data: Any) -> Any:
-    serializer = serializer_class(data=data)
-    serializer.is_valid(raise_exception=True)
-    return serializer.validated_data
 
 
 def _moment(milliseconds: int | None) -> datetime | None:
@@ -132,7 +126,7 @@ class KeyListViewSet(WireViewSet):
         responses={200: KeySerializer, **errors(400, 404, 409, 413, 415, 503)},
     )
     def create(self, request: Request, bot_id: str) -> Response:
-        sent = _validated(KeyInputSerializer, request.data)
+        sent = validated(KeyInputSerializer, request.data)
         expires_at = _moment(sent.get("expires_at"))
         return Response(
             rendering.key_output(keys.create(bot_id, sent["description"], expires_at, actor=caller_of(request)))
@@ -160,7 +154,7 @@ class KeyViewSet(WireViewSet):
         responses={200: KeySerializer, **errors(400, 404, 413, 415, 503)},
     )
     def update(self, request: Request, bot_id: str, api_key_id: str) -> Response:
-        sent = _validated(KeyChangeSerializer, request.data)
+        sent = validated(KeyChangeSerializer, request.data)
         columns = {"is_enabled" if name == "enabled" else name: value for name, value in sent.items()}
         if "expires_at" in columns:
             columns["expires_at"] = _moment(columns["expires_at"])
@@ -186,7 +180,7 @@ class KeyViewSet(WireViewSet):
         responses={200: KeySerializer, **errors(400, 404, 409, 413, 415, 503)},
     )
     def rotate(self, request: Request, bot_id: str, api_key_id: str) -> Response:
-        overlap = timedelta(hours=_validated(RotationSerializer, request.data)["overlap_hours"])
+        overlap = timedelta(hours=validated(RotationSerializer, request.data)["overlap_hours"])
         return Response(rendering.key_output(keys.rotate(bot_id, api_key_id, overlap, actor=caller_of(request))))
 
     @extend_schema(
@@ -198,7 +192,7 @@ class KeyViewSet(WireViewSet):
         responses={200: VOID, **errors(400, 404, 409, 413, 415)},
     )
     def top_up(self, request: Request, bot_id: str, api_key_id: str) -> Response:
-        requests = _validated(TopUpSerializer, request.data)["requests"]
+        requests = validated(TopUpSerializer, request.data)["requests"]
         keys.top_up(bot_id, api_key_id, requests, actor=caller_of(request))
         return Response(None)
 
@@ -219,7 +213,7 @@ class PublishedBotsViewSet(WireViewSet):
         responses={200: PublishedBotsSerializer, **errors(400)},
     )
     def retrieve(self, request: Request) -> Response:
-        query = _validated(PublishedBotsQuerySerializer, request.query_params)
+        query = validated(PublishedBotsQuerySerializer, request.query_params)
         page = listing.published_bots(query["limit"], query["next_token"], actor=caller_of(request))
         bots = [rendering.published_bot(bot) for bot in page.bots]
         return Response({"bots": bots, "nextToken": page.next_token})

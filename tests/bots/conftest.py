@@ -6,6 +6,7 @@ import pytest
 from django.conf import LazySettings
 from rest_framework.test import APIClient, ForceAuthClientHandler
 
+from bots import guardrails
 from bots.models import Bot, BotVersion
 from tests.bots.bot import make, read
 from tests.encryption.vault import new_key
@@ -59,3 +60,9 @@ def untouched(alice: APIClient) -> Iterator[None]:
     assert read(alice, "b") == before
     assert BotVersion.objects.count() == 1
     assert not Bot.objects.filter(pk="refused").exists()
+
+
+@pytest.fixture
+def deleted_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What no new turn uses is deleted at once."""
+    monkeypatch.setattr(guardrails, "KEPT_SECONDS", 0.0)

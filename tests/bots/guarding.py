@@ -10,7 +10,8 @@ from bedrock_chat.database.connections import database_now
 from bedrock_chat.jobs import queue
 from bedrock_chat.jobs.models import Job, State
 from bedrock_chat.jobs.queue import Claimed
-from tests.bots.bot import THRESHOLDS, edit, make
+from tests.bots.bot import THRESHOLDS, edit, make, read
+from tests.conversations.chat import say
 from tests.emulator import Emulator
 
 OFF: dict[str, Any] = {"isGuardrailEnabled": False, "guardrailArn": "", "guardrailVersion": "", **THRESHOLDS}
@@ -90,3 +91,20 @@ def sweep() -> None:
     work("sweep guardrails")
     Job.objects.filter(kind="sweep guardrails").delete()
     finish()
+
+
+def status(client: APIClient, bot_id: str = "b") -> tuple[str, str]:
+    bot = read(client, bot_id)
+    return bot["syncStatus"], bot["syncStatusReason"]
+
+
+def used(client: APIClient, emulator: Emulator, bot_id: str = "b") -> dict[str, Any]:
+    """The guardrail that a turn is sent with."""
+    number = len(emulator.requests())
+    assert say(client, f"c{number}", "hello", bot_id=bot_id).status_code == 200
+    config: dict[str, Any] = emulator.requests()[-1]["body"]["guardrailConfig"]
+    return config
+
+
+def operations(emulator: Emulator) -> list[str]:
+    return [call["operation"] for call in emulator.requests()]

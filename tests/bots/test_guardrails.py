@@ -24,45 +24,20 @@ from tests.bots.guarding import (
     finish,
     guarded,
     make_guarded,
+    operations,
     plan,
     run,
+    status,
     sweep,
     there,
     trouble,
+    used,
     work,
 )
 from tests.conversations.chat import say
 from tests.emulator import Emulator
 
-pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture(autouse=True)
-def _bedrock(emulator: Emulator) -> None:
-    """The emulator answers."""
-
-
-@pytest.fixture
-def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What no new turn uses is deleted at once."""
-    monkeypatch.setattr(guardrails, "KEPT_SECONDS", 0.0)
-
-
-def status(client: APIClient, bot_id: str = "b") -> tuple[str, str]:
-    bot = read(client, bot_id)
-    return bot["syncStatus"], bot["syncStatusReason"]
-
-
-def used(client: APIClient, emulator: Emulator, bot_id: str = "b") -> dict[str, Any]:
-    """The guardrail that a turn is sent with."""
-    number = len(emulator.requests())
-    assert say(client, f"c{number}", "hello", bot_id=bot_id).status_code == 200
-    config: dict[str, Any] = emulator.requests()[-1]["body"]["guardrailConfig"]
-    return config
-
-
-def operations(emulator: Emulator) -> list[str]:
-    return [call["operation"] for call in emulator.requests()]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("emulator")]
 
 
 # ---- Making ---------------------------------------------------------------------------------------------------------
@@ -179,7 +154,7 @@ def test_what_the_owner_has_read_may_be_sent_back(alice: APIClient, emulator: Em
 
 
 def test_a_form_that_was_open_for_long_brings_no_former_guardrail_back(
-    alice: APIClient, emulator: Emulator, at_once: None
+    alice: APIClient, emulator: Emulator, deleted_at_once: None
 ) -> None:
     make_guarded(alice, emulator)
     echoed = read(alice, "b")["bedrockGuardrails"]
@@ -239,147 +214,6 @@ def test_bedrock_keeps_few_versions(alice: APIClient, emulator: Emulator) -> Non
     assert used(alice, emulator)["guardrailVersion"] == "5"
 
 
-# ---- Failing --------------------------------------------------------------------------------------------------------
-
-
-def test_one_that_bedrock_cannot_make_is_told_and_the_next_edit_tries_anew(
-    alice: APIClient, emulator: Emulator
-) -> None:
-    plan(emulator, fails="The moon is full.")
-    make(alice, "b", bedrockGuardrails=guarded())
-    finish()
-    assert status(alice) == ("FAILED", "Bedrock could not make its guardrail: The moon is full.")
-    refused = say(alice, "c", "hello", bot_id="b")
-    assert (refused.status_code, "Retry-After" in refused.headers) == (409, False)
-    assert there(emulator) == []
-    plan(emulator)
-    change(alice, hateThreshold=2)
-    finish()
-    assert status(alice) == ("SUCCEEDED", "")
-    assert len(there(emulator)) == 1
-
-
-def test_one_that_bedrock_cannot_change_stays_in_use(alice: APIClient, emulator: Emulator) -> None:
-    make_guarded(alice, emulator)
-    plan(emulator, fails="The moon is full.")
-    change(alice, hateThreshold=3)
-    finish()
-    assert status(alice)[0] == "FAILED"
-    assert used(alice, emulator)["guardrailVersion"] == "1"
-    plan(emulator)
-    sweep()
-    assert status(alice) == ("SUCCEEDED", "")
-    assert used(alice, emulator)["guardrailVersion"] == "2"
-
-
-@pytest.mark.parametrize("operation", ["CreateGuardrail", "GetGuardrail", "CreateGuardrailVersion"])
-def test_what_passes_by_itself_is_tried_again(alice: APIClient, emulator: Emulator, operation: str) -> None:
-    codes = ("ThrottlingException", "InternalServerException", "ConflictException")
-    plan(emulator, troubles=[trouble(operation, fault=code) for code in codes])
-    make(alice, "b", bedrockGuardrails=guarded())
-    finish()
-    assert operations(emulator).count(operation) > len(codes)
-    assert status(alice) == ("SUCCEEDED", "")
-    assert [found["versions"] for found in there(emulator)] == [["1"]]
-
-
-def test_pauses_between_tries_grow(alice: APIClient, emulator: Emulator) -> None:
-    plan(emulator, troubles=[trouble("CreateGuardrail", fault="ThrottlingException", times=4)])
-    make(alice, "b", bedrockGuardrails=guarded())
-    looks = []
-    for _ in range(4):
-        work()
-        looks.append(Job.objects.get().payload["looks"])
-    assert looks == [1, 2, 3, 4]
-    assert status(alice)[1].endswith("it is tried again.")
-
-
-def test_a_role_that_may_not_make_guardrails_is_told_and_tried_by_the_sweep(
-    alice: APIClient, emulator: Emulator
-) -> None:
-    plan(emulator, troubles=[trouble("CreateGuardrail", fault="AccessDeniedException")])
-    make(alice, "b", bedrockGuardrails=guarded())
-    finish()
-    assert status(alice) == ("FAILED", "This server may not make guardrails. Tell your administrator.")
-    sweep()
-    assert status(alice) == ("SUCCEEDED", "")
-
-
-# ---- Workers that die -----------------------------------------------------------------------------------------------
-
-
-def die() -> None:
-    """A worker takes the next step, and dies before it has written what came of it."""
-    job = claim()
-    assert job is not None
-    bot_id = job.payload["bot"]
-    guardrails.next_step(bot_id, Bot.objects.filter(pk=bot_id).first(), job)
-
-
-@pytest.mark.parametrize("steps", range(3))
-def test_a_worker_that_dies_while_one_is_made_leaves_one(alice: APIClient, emulator: Emulator, steps: int) -> None:
-    make(alice, "b", bedrockGuardrails=guarded())
-    for _ in range(steps):
-        work()
-    for _ in range(3):
-        die()
-    finish()
-    assert [found["versions"] for found in there(emulator)] == [["1"]]
-    assert status(alice) == ("SUCCEEDED", "")
-
-
-@pytest.mark.parametrize("steps", range(3))
-def test_a_worker_that_dies_while_one_is_changed_leaves_one(
-    alice: APIClient, emulator: Emulator, steps: int, at_once: None
-) -> None:
-    make_guarded(alice, emulator)
-    change(alice, hateThreshold=3)
-    for _ in range(steps):
-        work()
-    die()
-    finish()
-    assert [(found["versions"], found["filters"]) for found in there(emulator)] == [(["2"], {"HATE": "HIGH"})]
-
-
-@pytest.mark.both
-@pytest.mark.parametrize("steps", range(2))
-def test_a_worker_that_dies_while_one_is_deleted_leaves_none(
-    alice: APIClient, emulator: Emulator, steps: int, at_once: None
-) -> None:
-    make_guarded(alice, emulator)
-    assert alice.delete("/bot/b").status_code == 200
-    for _ in range(steps):
-        work()
-    die()
-    finish()
-    assert there(emulator) == []
-    assert not BotGuardrail.objects.exists()
-
-
-@pytest.mark.parametrize("operation", ["CreateGuardrail", "CreateGuardrailVersion", "UpdateGuardrail"])
-def test_an_answer_of_bedrock_that_is_lost_makes_no_second_one(
-    alice: APIClient, emulator: Emulator, operation: str, at_once: None
-) -> None:
-    plan(emulator, troubles=[trouble(operation, cut=True)])
-    make(alice, "b", bedrockGuardrails=guarded())
-    finish()
-    change(alice, hateThreshold=2)
-    finish()
-    assert [(found["versions"], found["filters"]) for found in there(emulator)] == [(["2"], {"HATE": "MEDIUM"})]
-
-
-@pytest.mark.both
-def test_a_bot_that_is_deleted_while_its_guardrail_is_made_leaves_none(
-    alice: APIClient, emulator: Emulator, at_once: None
-) -> None:
-    make(alice, "b", bedrockGuardrails=guarded())
-    die()
-    assert alice.delete("/bot/b").status_code == 200
-    finish()
-    assert there(emulator) == []
-    assert not BotGuardrail.objects.exists()
-
-
 # ---- Deleting -------------------------------------------------------------------------------------------------------
 
 
@@ -401,7 +235,7 @@ def test_a_guardrail_goes_with_its_bot_when_no_turn_can_use_it_any_more(
 
 @pytest.mark.parametrize("wanted", [ZERO, {**OFF, "hateThreshold": 1}, {**ZERO, "guardrailArn": "abc"}])
 def test_a_bot_that_needs_none_any_more_has_none(
-    alice: APIClient, emulator: Emulator, wanted: dict[str, Any], at_once: None
+    alice: APIClient, emulator: Emulator, wanted: dict[str, Any], deleted_at_once: None
 ) -> None:
     make_guarded(alice, emulator)
     body(edit(alice, "b", bedrockGuardrails=wanted))
@@ -422,7 +256,7 @@ def test_one_that_is_wanted_again_soon_is_used_at_once(alice: APIClient, emulato
 
 @pytest.mark.both
 def test_the_guardrails_of_somebody_who_is_erased_go_with_their_bots(
-    alice: APIClient, emulator: Emulator, at_once: None
+    alice: APIClient, emulator: Emulator, deleted_at_once: None
 ) -> None:
     make_guarded(alice, emulator)
     sub = User.objects.get(username="alice").pk
@@ -447,7 +281,9 @@ def test_a_persons_export_has_thresholds_and_nothing_of_the_account(
 
 
 @pytest.mark.both
-def test_a_guardrail_that_a_client_names_is_used_as_it_is(alice: APIClient, emulator: Emulator, at_once: None) -> None:
+def test_a_guardrail_that_a_client_names_is_used_as_it_is(
+    alice: APIClient, emulator: Emulator, deleted_at_once: None
+) -> None:
     own = make_guarded(alice, emulator, "own")
     emulator.clear_requests()
     make(alice, "b", bedrockGuardrails=guarded(guardrailArn=own["arn"], guardrailVersion="1"))

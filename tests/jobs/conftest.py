@@ -13,6 +13,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from django.conf import LazySettings
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -145,3 +146,11 @@ def workshop(migrated: Workshop) -> Iterator[Workshop]:
     migrated.workers.clear()
     yield migrated
     migrated.end()
+
+
+@pytest.fixture
+def kinds(settings: LazySettings) -> None:
+    """Two kinds of jobs, none of them periodic."""
+    settings.JOBS = {"note": "tests.jobs.handlers.note", "tick": "tests.jobs.handlers.tick"}
+    settings.JOB_SCHEDULE = {}
+    settings.JOB_LEASE_SECONDS = 10
