@@ -73,7 +73,7 @@ class PublishedViewSet(WireViewSet):
             return
         else:
             wanted = limits.of_polls(found.publication, found.key.lineage)
-        standing = limits.admit(wanted)
+        standing = limits.admit(wanted, found.state)
         if standing.refused_by is not None:
             raise OverLimit(standing)
         self.admitted = wanted, standing
