@@ -10,7 +10,9 @@ from bedrock_chat.wire import errors
 from bedrock_chat.wire.documentation import RedocView, SchemaView, SwaggerView
 
 urlpatterns = [
-    path("", include("conversations.urls")),  # first, since a route costs what those before it do
+    # First what is asked most, since a route costs what those before it do.
+    path("published/", include("publication.published_urls")),
+    path("", include("conversations.urls")),
     path("health", HealthViewSet.as_view({"get": "retrieve"})),
     path("ready", ReadinessViewSet.as_view({"get": "retrieve"})),
     path("config/global", GlobalConfigViewSet.as_view({"get": "retrieve"})),
