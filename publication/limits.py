@@ -180,7 +180,8 @@ def admit(limits: Limits, known: State | None = None) -> Standing:
     """
     if known is not None and known.account == limits.account and not _has_room(limits, known):
         return _standing(limits, known, refused=True)
-    sql, names = _statement(connection.vendor, CLOCK[connection.vendor], limits.period, _shift())
+    vendor = connection.vendor
+    sql, names = _statement(vendor, CLOCK[vendor], limits.period, _shift())
     parameters = _parameters(limits)
     with Batch() as batch:
         rows = batch.rows(sql, [parameters[name] for name in names])
@@ -293,7 +294,6 @@ def _pieces(vendor: str, clock: str, period: Period | None, shift: int) -> dict[
 
 
 def _parameters(limits: Limits) -> dict[str, Any]:
-    first = limits.first_key_at
     return {
         "account": limits.account,
         "interval": interval_of(limits),
@@ -301,7 +301,7 @@ def _parameters(limits: Limits) -> dict[str, Any]:
         "most_ahead": tolerance_of(limits) + ROUNDING,
         "quota": NO_QUOTA if limits.quota is None else limits.quota,
         "offset": limits.offset,
-        "first": "-" if first is None else label_of(limits.period, first),
+        "first": _first_period(limits),
     }
 
 
@@ -329,9 +329,15 @@ def _left(limits: Limits, state: State) -> tuple[int, str]:
     if state.period[:1] == present[:1] and state.period > present:
         present = state.period
     used, extra = (state.used, state.extra) if state.period == present else (0, 0)
-    is_first = limits.first_key_at is not None and label_of(limits.period, limits.first_key_at) == present
     quota = NO_QUOTA if limits.quota is None else limits.quota
-    return quota + extra - used - (limits.offset if is_first else 0), present
+    return quota + extra - used - (limits.offset if _first_period(limits) == present else 0), present
+
+
+def _first_period(limits: Limits) -> str:
+    """The label of the period in which the offset counts; "-" for none."""
+    if limits.first_key_at is None or not limits.offset:
+        return "-"
+    return label_of(limits.period, limits.first_key_at)
 
 
 def _standing(limits: Limits, state: State, *, refused: bool) -> Standing:
