@@ -177,7 +177,7 @@ def test_uploads_that_began_together_do_not_pass_the_bound_of_a_day(
     monkeypatch.setattr(upload_links, "MOST_A_DAY", 1)
     tokens = [parse_qs(urlsplit(address(alice)).query)["token"][0] for _ in range(2)]
     for token in tokens:
-        upload_links.admit(RequestFactory().put("/", content_type=TEXT, query_params={"token": token}))
+        upload_links.admit(RequestFactory().put("/", CONTENT_TYPE=TEXT, query_params={"token": token}))
     upload_links.take(tokens[0], TEXT, ContentFile(b"first"), 5)
     with pytest.raises(TooManyRequests):
         upload_links.take(tokens[1], TEXT, ContentFile(b"second"), 6)
