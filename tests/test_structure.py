@@ -1,7 +1,9 @@
 """The shape of the repository: which app may use which, how long a file may get, what is documented."""
 
+import ast
 import re
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,9 @@ APPS = ["bedrock_chat", "bots", "store", "conversations", "publication"]
 """From left to right: an app may use those before it."""
 
 VAGUE = {"utils", "util", "helpers", "helper", "common", "services", "service_layer", "core", "misc", "lib", "shared"}
+PARTICIPLES = {"told", "found", "asked", "said", "given", "held", "each"}
+"""Words that say what was done with something, and not what it is."""
+ALLOWED = {("publication/accepting.py", "asked"), ("publication/views/published.py", "found")}
 MACHINE_PATHS = re.compile(r"(?<![\w.$}])/(?:work|root|tmp|Users|home/[a-z]\w*)/[\w.-]+")
 
 
@@ -74,6 +79,21 @@ def test_no_folder_or_file_has_a_name_that_says_nothing() -> None:
         if VAGUE & {Path(part).stem for part in path.relative_to(ROOT).parts}
     ]
     assert names == []
+
+
+def named_in(path: Path) -> Iterator[str]:
+    """The names of variables, parameters and attributes that a module sets."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        match node:
+            case ast.Name(id=name, ctx=ast.Store()) | ast.Attribute(attr=name, ctx=ast.Store()) | ast.arg(arg=name):
+                yield name
+            case ast.MatchAs(name=str(name)) | ast.ExceptHandler(name=str(name)):
+                yield name
+
+
+def test_a_variable_is_named_for_what_it_holds() -> None:
+    names = {(str(path.relative_to(ROOT)), name) for path in product() for name in named_in(path)}
+    assert {(path, name) for path, name in names if name in PARTICIPLES} - ALLOWED == set()
 
 
 def test_every_variable_of_the_environment_stands_in_the_readme() -> None:
