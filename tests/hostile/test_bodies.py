@@ -108,6 +108,22 @@ def test_some_hostile_forms(server: LiveServer, alice: str, meter: Meter, sample
     assert costly(meter, attacks, lambda attack: request(server, alice, attack)) == []
 
 
+def test_some_hostile_zips(server: LiveServer, dave: str, meter: Meter, sample: random.Random) -> None:
+    attacks = {attack.name: attack for attack in bodies.zips(2 * MEGABYTE)}
+    chosen = [attacks["POST /bot/import: a file of 49 MB"], *sample.sample(list(attacks.values())[:-3], 3)]
+    statuses: set[int] = set()
+    assert costly(meter, chosen, lambda attack: statuses.add(request(server, dave, attack))) == []
+    assert statuses <= {200, 400}
+
+
+@pytest.mark.slow
+def test_all_hostile_zips(server: LiveServer, dave: str, meter: Meter) -> None:
+    statuses: set[int] = set()
+    attacks = bodies.zips(11 * MEGABYTE)  # below the largest document
+    assert costly(meter, attacks, lambda attack: statuses.add(request(server, dave, attack))) == []
+    assert statuses <= {200, 400}
+
+
 @pytest.mark.slow
 def test_many_hostile_bodies_cost_what_their_size_allows(
     server: LiveServer, alice: str, key: str, meter: Meter, sample: random.Random
