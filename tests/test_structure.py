@@ -72,6 +72,13 @@ def test_conversations_has_no_more_than_24_rooms() -> None:
     assert len(rooms) <= 24
 
 
+def test_every_sentence_of_manage_check_has_an_id_of_its_own() -> None:
+    """Operators silence checks by their ids."""
+    ids = [name for path in product() for name in re.findall(r'\bid="(bedrock_chat\.[EW]\d+)"', path.read_text())]
+    assert len(ids) > 10
+    assert sorted(ids) == sorted(set(ids))
+
+
 def test_no_folder_or_file_has_a_name_that_says_nothing() -> None:
     names = [
         str(path.relative_to(ROOT))
