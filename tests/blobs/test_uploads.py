@@ -239,11 +239,29 @@ def test_what_is_uploaded_at_once_is_bounded_for_each_caller(
     budget = Budget(10 * MEGABYTE, MEGABYTE)
     monkeypatch.setattr(request_body, "uploads", lambda: budget)
     first = begun(server, alice, 900_000)
-    assert eventually(lambda: budget.bytes_in_use == 900_000)
+    assert eventually(lambda: budget.bytes_in_use == MEGABYTE)
     assert put(server, address(alice), bytes(900_000)) == 503
     assert put(server, address(local.local_user("bob")), bytes(900_000)) == 200
     first.close()
     assert eventually(lambda: budget.bytes_in_use == 0)
+
+
+def test_files_that_are_open_are_bounded_for_each_caller_however_small_they_are(
+    server: Live, alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    budget = Budget(10 * MEGABYTE, 2 * MEGABYTE)
+    monkeypatch.setattr(request_body, "uploads", lambda: budget)
+    path = address(alice)
+    clients = []
+    for number in (1, 2):
+        clients.append(server.connect())
+        clients[-1].sendall(head(path, None) + b"1\r\nx\r\n")
+        assert eventually(lambda number=number: len(files()) == number)
+    assert put(server, path, b"x") == 503
+    for client in clients:
+        client.close()
+    assert eventually(lambda: files() == [])
+    assert put(server, path, b"x") == 200
 
 
 def test_a_full_disk_is_503_and_leaves_nothing(server: Live, alice: User, settings: Any, small_disk: Path) -> None:
