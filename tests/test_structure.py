@@ -1,8 +1,10 @@
 """The shape of the repository: which app may use which, how long a file may get, what is documented."""
 
 import ast
+import os
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -120,6 +122,13 @@ def test_the_environment_is_read_in_one_place() -> None:
         if re.search(r"\bos\.(?:environ(?:\[|\.get\b|\.pop\b)|getenv\b)|from os import", path.read_text())
     ]
     assert elsewhere == []
+
+
+def test_the_soak_starts() -> None:
+    """No other test imports all of it."""
+    command = [sys.executable, "-m", "tests.soak", "--help"]
+    environment = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
+    subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True)
 
 
 def test_no_tracked_file_names_a_path_of_somebodys_machine() -> None:
