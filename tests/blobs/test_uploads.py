@@ -80,8 +80,8 @@ def status_of(answer: bytes) -> int:
 
 def waiting() -> bytes | None:
     """What waits in Alice's place."""
-    found = uploads.find(NAME)
-    if found is None:
+    file_waiting = uploads.find(NAME)
+    if file_waiting is None:
         return None
     with default_storage.open(NAME) as file:
         body: bytes = file.read()
@@ -168,16 +168,16 @@ def test_a_day_has_an_end(server: Live, alice: User, monkeypatch: pytest.MonkeyP
 
 
 def test_pages_of_other_origins_may_upload(server: Live, alice: User) -> None:
-    asked = server.request(
+    preflight = server.request(
         "OPTIONS",
         address(alice),
         Origin="https://chat.example.com",
         Access_Control_Request_Method="PUT",
         Access_Control_Request_Headers="content-type",
     )
-    assert asked.status == 200
-    assert "PUT" in asked.headers["Access-Control-Allow-Methods"]
-    assert "content-type" in asked.headers["Access-Control-Allow-Headers"]
+    assert preflight.status == 200
+    assert "PUT" in preflight.headers["Access-Control-Allow-Methods"]
+    assert "content-type" in preflight.headers["Access-Control-Allow-Headers"]
     for path, status in ((address(alice), 200), ("/uploads?token=x", 403)):
         answer = server.request("PUT", path, b"hello", Origin="https://chat.example.com", Content_Type=TEXT)
         assert (answer.status, answer.headers["Access-Control-Allow-Origin"]) == (status, "*")
