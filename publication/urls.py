@@ -1,4 +1,4 @@
-"""Routes of publications and keys."""
+"""Routes of publications and keys. Those of the published APIs are in `published_urls`."""
 
 from django.urls import path
 

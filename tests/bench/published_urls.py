@@ -1,10 +1,11 @@
 """The product's routes, and an empty view of DRF: what a published API's requests are compared with."""
 
-from django.urls import include, path
+from django.urls import path
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from bedrock_chat import urls as product
 from bedrock_chat.database.compiled_sql import Batch
 from bedrock_chat.wire.views import WireViewSet
 from publication.models import Gate
@@ -33,5 +34,5 @@ class OneStatementViewSet(EmptyViewSet):
 urlpatterns = [
     path("empty", EmptyViewSet.as_view({"post": "create"})),
     path("one-statement", OneStatementViewSet.as_view({"post": "create"})),
-    path("", include("bedrock_chat.urls")),
+    *product.urlpatterns,
 ]
