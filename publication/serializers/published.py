@@ -53,8 +53,8 @@ def read_asked(data: Any) -> Asked:
     it coerces, and words the refusals.
     """
     with contextlib.suppress(serializers.ValidationError):
-        if asked := read_directly(data):
-            return asked
+        if question := read_directly(data):
+            return question
     return validated(data)
 
 
