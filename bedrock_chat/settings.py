@@ -164,6 +164,8 @@ POLLS_COUNT = env.boolean("POLLS_COUNT", False)
 FAILED_KEYS_RATE = env.rate("FAILED_KEYS_RATE", "60/m")
 IDEMPOTENCY_KEYS = env.integer("IDEMPOTENCY_KEYS", 100_000, minimum=1)
 IDEMPOTENCY_MB = env.integer("IDEMPOTENCY_MB", 64, minimum=1)
+PUBLISHED_DOCS = env.boolean("PUBLISHED_DOCS", True)
+PUBLISHED_DOCS_RATE = env.rate("PUBLISHED_DOCS_RATE", "120/m")
 
 # ---- Django ---------------------------------------------------------------------------------------------------------
 INSTALLED_APPS = [

@@ -2,6 +2,7 @@
 
 from django.urls import path
 
+from publication.views.documentation import PublishedSchemaViewSet, PublishedSwaggerView
 from publication.views.publications import KeyListViewSet, KeyViewSet, PublicationViewSet, PublishedBotsViewSet
 from publication.views.published import PublishedConversationViewSet, PublishedTurnViewSet
 
@@ -15,6 +16,8 @@ urlpatterns = [
     path(f"{CONVERSATION}/<str:message_id>", PublishedConversationViewSet.as_view({"get": "retrieve_message"})),
     path(CONVERSATION, PublishedConversationViewSet.as_view({"get": "retrieve"})),
     path(f"{API}/health", PublishedConversationViewSet.as_view({"get": "health"})),
+    path(f"{API}/openapi.json", PublishedSchemaViewSet.as_view({"get": "retrieve"})),
+    path(f"{API}/docs", PublishedSwaggerView.as_view()),
     path(
         PUBLICATION,
         PublicationViewSet.as_view({"post": "create", "get": "retrieve", "patch": "update", "delete": "destroy"}),

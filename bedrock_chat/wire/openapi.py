@@ -15,6 +15,7 @@ VOID = {"type": "null", "description": "Nothing to say: the body is `null`."}
 """The 200 of routes that only do something."""
 
 ALWAYS = (405, 500)
+TOKEN = "token"  # noqa: S105  the name of the scheme
 WITH_TOKEN = (401, 403, 429)
 WITH_BODY = (400, 413, 415)
 
@@ -122,7 +123,7 @@ class WireSchema(AutoSchema):
             return None
         statuses = {
             *ALWAYS,
-            *(WITH_TOKEN if operation.get("security") else ()),
+            *(WITH_TOKEN if any(TOKEN in requirement for requirement in operation.get("security", ())) else ()),
             *(WITH_BODY if "requestBody" in operation else ()),
         }
         responses = operation["responses"]

@@ -5,7 +5,7 @@ from typing import Any
 from django.conf import settings
 from django.http.response import HttpResponseBase
 from django.utils import timezone
-from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -17,6 +17,7 @@ from bedrock_chat.identity.caller import caller_of
 from bedrock_chat.serving import answers
 from bedrock_chat.wire.errors import ServiceUnavailable, TooManyRequests
 from bedrock_chat.wire.openapi import errors
+from bedrock_chat.wire.renderers import JSON
 from bedrock_chat.wire.requests import AFTER_RESPONSE
 from bedrock_chat.wire.views import WireViewSet
 from conversations import access
@@ -33,6 +34,7 @@ from publication.serializers.published import (
     AskInputSerializer,
     PublishedAnswerSerializer,
     PublishedConversationSerializer,
+    RefusalSerializer,
     read_asked,
 )
 
@@ -53,6 +55,21 @@ IDEMPOTENCY_KEY = OpenApiParameter(
     description="1 to 255 printable ASCII characters that name this request, quoted or bare. Sent again with them "
     "within 24 hours, it counts for nothing, is not done again, and has the same answer.",
 )
+
+
+def _refusal(status: int, message: str, description: str) -> OpenApiResponse:
+    value = {"message": message, "detail": message, "errors": [message]}
+    example = OpenApiExample(message, value=value, response_only=True, status_codes=[str(status)])
+    return OpenApiResponse(RefusalSerializer, description, [example])
+
+
+REFUSALS = {
+    (403, JSON): _refusal(403, "Forbidden", "No key, or one that opens nothing here; which, is not told."),
+    (429, JSON): _refusal(
+        429, "Limit Exceeded", "The throttle or the quota has no room; `Retry-After` says when it has again."
+    ),
+}
+"""What every route refuses."""
 
 
 class OverLimit(TooManyRequests):
@@ -142,7 +159,7 @@ class PublishedTurnViewSet(PublishedViewSet):
         parameters=[IDEMPOTENCY_KEY],
         request=AskInputSerializer,
         examples=[A_QUESTION],
-        responses={200: AcceptedSerializer, **errors(400, 409, 413, 415, 422, 429, 503)},
+        responses={200: AcceptedSerializer, **errors(400, 409, 413, 415, 422, 503), **REFUSALS},
     )
     def create(self, request: Request, bot_id: str, stage: str) -> Response:
         digest = "" if self.keyed is None else claiming.digest_of(request.data)
@@ -174,7 +191,7 @@ class PublishedConversationViewSet(PublishedViewSet):
         summary="Open a conversation",
         description="404 until its first question was answered.",
         tags=TAG,
-        responses={200: PublishedConversationSerializer, **errors(404, 429)},
+        responses={200: PublishedConversationSerializer, **errors(404), **REFUSALS},
     )
     def retrieve(self, request: Request, bot_id: str, stage: str, conversation_id: str) -> HttpResponseBase:
         actor = caller_of(request)
@@ -196,7 +213,7 @@ class PublishedConversationViewSet(PublishedViewSet):
         description="404 with `Retry-After` while it is not there yet, 409 with the reason where the turn has failed; "
         "`X-Turn-Status` is pending, running, failed or done.",
         tags=TAG,
-        responses={200: PublishedAnswerSerializer, **errors(404, 409, 429)},
+        responses={200: PublishedAnswerSerializer, **errors(404, 409), **REFUSALS},
     )
     def retrieve_message(
         self, request: Request, bot_id: str, stage: str, conversation_id: str, message_id: str
@@ -209,7 +226,7 @@ class PublishedConversationViewSet(PublishedViewSet):
         operation_id="published_health",
         summary="Whether the API is there, and the key is valid",
         tags=TAG,
-        responses={200: {"type": "object", "properties": {"status": {"type": "string", "enum": ["ok"]}}}, **errors()},
+        responses={200: {"type": "object", "properties": {"status": {"type": "string", "enum": ["ok"]}}}, **REFUSALS},
     )
     def health(self, request: Request, bot_id: str, stage: str) -> Response:
         return Response({"status": "ok"})
