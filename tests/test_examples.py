@@ -242,7 +242,7 @@ def forgetful(url: str) -> Iterator[tuple[str, list[str]]]:
             self.end_headers()
             self.wfile.write(answer.content)
 
-        do_GET = do_POST = pass_on
+        do_GET = do_POST = pass_on  # noqa: N815
 
         def log_message(self, *_: Any) -> None: ...
 
