@@ -96,6 +96,17 @@ def without_the_cache(world: Proxied) -> None:
     assert_alive(world, cache="no answer")
 
 
+def without_the_broker(world: Proxied) -> None:
+    """Whoever adds a job does not wait, and a worker that needs no broker does it."""
+    bots = at_the_same_time(4, lambda number: world.call("POST", "/bot", bot_of(f"told-{number}")))
+    assert {answer.status for answer in bots} == {200}, bots[0].body
+    gone = at_the_same_time(4, lambda number: world.call("DELETE", f"/bot/{bots[number].body['id']}"))
+    assert {answer.status for answer in gone} == {200}
+    assert max(answer.seconds for answer in gone) < AT_ONCE
+    assert eventually(lambda: world.states()["broker"] == "no answer", LONGEST)
+    assert_alive(world, broker="no answer")
+
+
 def without_the_storage(world: Proxied) -> None:
     images = at_the_same_time(8, lambda _: world.call("GET", "/conversation/seen"))
     for answer in images:
@@ -168,6 +179,7 @@ def without_the_database(world: Proxied) -> None:
 CHECKS: dict[str, Callable[[Proxied], None]] = {
     "database": without_the_database,
     "cache": without_the_cache,
+    "broker": without_the_broker,
     "storage": without_the_storage,
     "identity": without_the_keys,
     "directory": without_the_directory,
@@ -196,7 +208,7 @@ def test_every_dependency_that_readiness_names_is_made_to_stall_here(world: Prox
 
 def test_the_server_goes_on_with_all_but_its_database_stopped(world: Proxied) -> None:
     with ExitStack() as stopped:
-        for name in ("bedrock", "cache", "directory", "identity", "storage"):
+        for name in ("bedrock", "broker", "cache", "directory", "identity", "storage"):
             stopped.enter_context(world.proxies[name].having(STOPPED))
         with ThreadPoolExecutor(4) as pool:
             image = pool.submit(world.call, "GET", "/conversation/seen")
