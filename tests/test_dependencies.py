@@ -16,6 +16,8 @@ from urllib.parse import quote
 
 import pytest
 
+from bedrock_chat.wire.ids import new_id
+from tests.bots import bot
 from tests.conversations.chat import payload
 from tests.listening import asking, socket
 from tests.proxied import DEPENDENCIES, IMAGE, LONGEST, WORDS, Answer, Proxied, proxied
@@ -97,12 +99,13 @@ def without_the_cache(world: Proxied) -> None:
 
 
 def without_the_broker(world: Proxied) -> None:
-    """Whoever adds a job does not wait, and a worker that needs no broker does it."""
-    bots = at_the_same_time(4, lambda number: world.call("POST", "/bot", bot_of(f"told-{number}")))
-    assert {answer.status for answer in bots} == {200}, bots[0].body
-    gone = at_the_same_time(4, lambda number: world.call("DELETE", f"/bot/{bots[number].body['id']}"))
-    assert {answer.status for answer in gone} == {200}
-    assert max(answer.seconds for answer in gone) < AT_ONCE
+    """Whoever adds a job, as who deletes a bot does, waits for nothing."""
+    bots = [new_id() for _ in range(4)]
+    made = at_the_same_time(4, lambda number: world.call("POST", "/bot", bot.payload(bots[number])))
+    assert {answer.status for answer in made} == {200}, made[0].body
+    deleted = at_the_same_time(4, lambda number: world.call("DELETE", f"/bot/{bots[number]}"))
+    assert {answer.status for answer in deleted} == {200}
+    assert max(answer.seconds for answer in deleted) < AT_ONCE
     assert eventually(lambda: world.states()["broker"] == "no answer", LONGEST)
     assert_alive(world, broker="no answer")
 

@@ -26,8 +26,8 @@ logger = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 2.0
 ANSWER_SECONDS = 2.0
-SEND_SECONDS = 4.0
-"""For one message in all, connecting included. After that the broker counts as away."""
+SEND_SECONDS = 2.5
+"""For one message in all, connecting included, and for a sign of life. After that the broker counts as away."""
 MOST_UNSENT = 1000
 
 Message = tuple[str, int]
@@ -112,6 +112,10 @@ def _connected() -> "Iterator[Connection]":
 
 
 def _ping() -> None:
+    deadlines.within(SEND_SECONDS, _greet)
+
+
+def _greet() -> None:
     with _connected() as connection:
         connection.channel()  # the broker must answer for that
 
