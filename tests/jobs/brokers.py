@@ -1,5 +1,6 @@
 """A Redis of the test's own, which delivers messages and can be killed and emptied."""
 
+import os
 import shutil
 import signal
 import socket
@@ -10,9 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 import redis
 
 REDIS_SERVER = shutil.which("redis-server")
+needs_redis = pytest.mark.skipif(
+    REDIS_SERVER is None and not os.environ.get("REQUIRE_SERVICES"), reason="needs redis-server, which it kills"
+)
 
 
 class Broker:

@@ -10,19 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.jobs.brokers import REDIS_SERVER, Broker
+from tests import servers
+from tests.jobs.brokers import Broker, needs_redis
 from tests.jobs.conftest import Workshop
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        REDIS_SERVER is None and not os.environ.get("REQUIRE_SERVICES"), reason="needs redis-server, which it kills"
-    ),
-]
+pytestmark = [pytest.mark.slow, needs_redis]
 
 JOBS = 200 if os.environ.get("SOAK") else 20
 LEASE = 2.0  # seconds, of the workers here
 
+NO_TLS = json.dumps({"is_secure": False})
 TELL = """
 import time
 from bedrock_chat.database import waiting
@@ -198,6 +195,23 @@ def test_a_transport_without_a_server_will_do(shop: Workshop, broker: Broker, tm
     shop.until(lambda: shop.left() == 0)
     del shop.environment["CELERY_BROKER_OPTIONS"]
     assert shop.effects() == list(range(10))
+
+
+def test_sqs_will_do(shop: Workshop) -> None:
+    with servers.sqs() as service:
+        keys = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_REGION": "us-east-1"}
+        shop.environment |= {
+            "CELERY_BROKER_URL": f"sqs://x:x@{service.address}",
+            "CELERY_BROKER_OPTIONS": NO_TLS,
+            **keys,
+        }
+        shop.work("-c", "2")
+        tell(shop, 10)
+        shop.until(lambda: shop.left() == 0)
+        tell(shop, 10, seconds=0.1)
+        shop.until(lambda: shop.left() == 0)
+    del shop.environment["CELERY_BROKER_OPTIONS"]
+    assert shop.effects() == sorted([*range(10), *range(10)])
 
 
 def test_a_message_can_ask_for_nothing_but_a_job(workshop: Workshop) -> None:
