@@ -77,13 +77,18 @@ def options() -> dict[str, Any]:
 # ---- Connections ----------------------------------------------------------------------------------------------------
 
 
+def _celery() -> Any:
+    """The module, which loads Celery: that takes a second on a busy machine, and is no fault of the broker's."""
+    from bedrock_chat.jobs import celery  # noqa: PLC0415  only where Celery delivers
+
+    return celery
+
+
 def _connect() -> "Connection":
     """A new connection of the caller's own, also while the broker is away. Raises whatever is wrong, in time."""
-    from bedrock_chat.jobs.celery import app  # noqa: PLC0415  only where Celery delivers
-
     bounds: dict[str, Any] = {}  # a worker, who waits for messages, cannot have them
     if _scheme() in ("amqp", "amqps"):
-        bounds = {"read_timeout": ANSWER_SECONDS, "write_timeout": ANSWER_SECONDS}
+        bounds = {"read_timeout": ANSWER_SECONDS, "write_timeout": ANSWER_SECONDS, "confirm_publish": True}
     elif _scheme() == "sqs":
         retries = {"max_attempts": 1}
         bounds = {
@@ -93,7 +98,7 @@ def _connect() -> "Connection":
                 "retries": retries,
             }
         }
-    connection = app.connection_for_write(transport_options={**bounds, **options()})
+    connection: Connection = _celery().app.connection_for_write(transport_options={**bounds, **options()})
     try:
         connection.connect()
     except BaseException:
@@ -112,6 +117,7 @@ def _connected() -> "Iterator[Connection]":
 
 
 def _ping() -> None:
+    _celery()
     deadlines.within(SEND_SECONDS, _greet)
 
 
@@ -168,6 +174,7 @@ class _Sender:
             if BROKER.is_away:
                 continue
             try:
+                _celery()
                 with deadlines.hang_up_after(SEND_SECONDS, _say_that_it_is_silent):
                     self._send(message)
             except Exception as error:  # noqa: BLE001  each transport has errors of its own
@@ -202,10 +209,11 @@ class _Sender:
 
 
 def _publish(message: Message, producer: "Producer") -> None:
-    from bedrock_chat.jobs.celery import app, do  # noqa: PLC0415  only where Celery delivers
-
     kind, pk = message
-    app.send_task(do.name, [pk], queue=queue_name(kind), producer=producer, retry=False, ignore_result=True)
+    celery = _celery()
+    celery.app.send_task(
+        celery.do.name, [pk], queue=queue_name(kind), producer=producer, retry=False, ignore_result=True
+    )
 
 
 def _say_that_it_is_silent() -> None:

@@ -180,38 +180,44 @@ def test_a_pool_in_which_leases_would_not_be_renewed_is_refused(shop: Workshop) 
     assert "pool of threads" in shop.log.read_text()
 
 
-def test_a_transport_without_a_server_will_do(shop: Workshop, broker: Broker, tmp_path: Path) -> None:
-    broker.kill()
-    for folder in ("messages", "control"):
-        (tmp_path / folder).mkdir()
-    options = {"data_folder_in": str(tmp_path / "messages"), "data_folder_out": str(tmp_path / "messages")}
-    through_files = {
-        "CELERY_BROKER_URL": "filesystem://",
-        "CELERY_BROKER_OPTIONS": json.dumps({**options, "control_folder": str(tmp_path / "control")}),
-    }
-    shop.environment |= through_files
-    shop.work("-c", "2")
-    tell(shop, 10)
-    shop.until(lambda: shop.left() == 0)
-    del shop.environment["CELERY_BROKER_OPTIONS"]
-    assert shop.effects() == list(range(10))
+@pytest.fixture(params=["files", "sqs", "rabbitmq"])
+def transport(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dict[str, str]]:
+    """The settings of a broker that is no Redis. TEST_AMQP_URL names a RabbitMQ."""
+    if request.param == "sqs":
+        with servers.sqs() as service:
+            keys = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_REGION": "us-east-1"}
+            yield {"CELERY_BROKER_URL": f"sqs://x:x@{service.address}", "CELERY_BROKER_OPTIONS": NO_TLS, **keys}
+    elif request.param == "rabbitmq":
+        if "TEST_AMQP_URL" not in os.environ:
+            pytest.skip("no RabbitMQ here; TEST_AMQP_URL names one")
+        yield {"CELERY_BROKER_URL": os.environ["TEST_AMQP_URL"], "CELERY_QUEUE": f"test-{time.time_ns()}"}
+    else:
+        for folder in ("messages", "control"):
+            (tmp_path / folder).mkdir()
+        messages = str(tmp_path / "messages")
+        options = {"data_folder_in": messages, "data_folder_out": messages, "control_folder": str(tmp_path / "control")}
+        yield {"CELERY_BROKER_URL": "filesystem://", "CELERY_BROKER_OPTIONS": json.dumps(options)}
 
 
-def test_sqs_will_do(shop: Workshop) -> None:
-    with servers.sqs() as service:
-        keys = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_REGION": "us-east-1"}
-        shop.environment |= {
-            "CELERY_BROKER_URL": f"sqs://x:x@{service.address}",
-            "CELERY_BROKER_OPTIONS": NO_TLS,
-            **keys,
-        }
-        shop.work("-c", "2")
-        tell(shop, 10)
-        shop.until(lambda: shop.left() == 0)
-        tell(shop, 10, seconds=0.1)
-        shop.until(lambda: shop.left() == 0)
-    del shop.environment["CELERY_BROKER_OPTIONS"]
-    assert shop.effects() == sorted([*range(10), *range(10)])
+def test_any_transport_will_do(workshop: Workshop, transport: dict[str, str]) -> None:
+    before = dict(workshop.environment)
+    workshop.environment |= transport
+    workshop.celery = True
+    try:
+        workshop.work("-c", "2")
+        tell(workshop, 10)
+        workshop.until(lambda: workshop.left() == 0)
+        unread = "from bedrock_chat.jobs import broker; print(broker.unread('note'), broker.unread('stamp'))"
+        assert workshop.run(unread) == "0 0"
+        assert tell(workshop, 10, seconds=0.1) < 1
+        workshop.until(lambda: workshop.left() == 0)
+        assert workshop.effects() == sorted([*range(10), *range(10)])
+        for worker in workshop.workers:
+            worker.terminate()
+            assert worker.wait(20) == 0
+    finally:
+        workshop.celery = False
+        workshop.environment = before
 
 
 def test_a_message_can_ask_for_nothing_but_a_job(workshop: Workshop) -> None:
