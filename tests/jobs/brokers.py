@@ -1,9 +1,7 @@
 """A Redis of the test's own, which delivers messages and can be killed and emptied."""
 
 import os
-import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -14,7 +12,8 @@ from typing import Any
 import pytest
 import redis
 
-REDIS_SERVER = shutil.which("redis-server")
+from tests.servers import REDIS_SERVER, free_port
+
 needs_redis = pytest.mark.skipif(
     REDIS_SERVER is None and not os.environ.get("REQUIRE_SERVICES"), reason="needs redis-server, which it kills"
 )
@@ -24,9 +23,7 @@ class Broker:
     """Redis on a port of its own, without a file: killed, it has forgotten everything."""
 
     def __init__(self, folder: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        self.port = free_port()
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
 

@@ -157,11 +157,16 @@ def test_workers_with_and_without_celery_share_the_jobs_and_the_console_sees_bot
     assert shop.effects().count(1) >= 2  # the periodic job writes it, too
 
 
-def test_a_periodic_job_and_one_that_failed_come_again_where_only_celery_works(shop: Workshop) -> None:
-    shop.run("queue.enqueue('fail')")
-    shop.work("-c", "2", TICKS="1")
-    shop.until(lambda: len(shop.effects()) >= 3)
-    assert set(shop.effects()) == {1}
+def test_jobs_come_again_and_keep_their_leases_where_only_celery_works(shop: Workshop) -> None:
+    shop.run(f"queue.enqueue('fail'); queue.enqueue('note', {{'number': 7, 'seconds': {2 * LEASE}}})")
+    shop.work("-c", "3", TICKS="1")
+    attempts = set()
+    while 7 not in shop.effects():
+        attempts.update(shop.sql("SELECT attempt FROM bedrock_chat_job WHERE kind = 'note'"))
+        time.sleep(0.1)
+    assert attempts <= {(0,), (1,)}
+    shop.until(lambda: len(shop.effects()) >= 4)
+    assert set(shop.effects()) == {1, 7}  # the periodic job writes the number of its attempt
     shop.until(lambda: shop.sql("SELECT attempt FROM bedrock_chat_job WHERE kind = 'fail'")[0][0] >= 2)
 
 
