@@ -45,7 +45,7 @@ def models_exist(**_: Any) -> list[CheckMessage]:
         Error(
             f"MODEL_PRICES of {key!r}: {error}.",
             hint='{"claude-v4.5-sonnet": {"input": 0.003, "output": 0.015}}, in USD per 1,000 tokens.',
-            id="bedrock_chat.E003",
+            id="bedrock_chat.E006",
         )
         for key, overrides in settings.MODEL_PRICES.items()
         if (error := pricing.override_error(overrides))
@@ -131,7 +131,7 @@ def celery_is_installed(**_: Any) -> list[CheckMessage]:
         Error(
             "CELERY_BROKER_URL is set, and Celery is not installed: no worker is told of any job.",
             hint="pip install -r requirements-celery.txt",
-            id="bedrock_chat.E006",
+            id="bedrock_chat.E007",
         )
     ]
 

@@ -202,7 +202,7 @@ def test_check_wants_celery_to_be_installed_where_it_is_to_deliver(
     monkeypatch.setitem(sys.modules, "celery", None)
     assert checks.celery_is_installed() == []
     settings.CELERY_BROKER_URL = "redis://broker"
-    assert [message.id for message in checks.celery_is_installed()] == ["bedrock_chat.E006"]
+    assert [message.id for message in checks.celery_is_installed()] == ["bedrock_chat.E007"]
 
 
 def test_an_address_of_a_broker_that_is_refused_is_not_shown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

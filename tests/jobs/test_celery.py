@@ -10,9 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from bedrock_chat.wire.ids import new_id
 from tests import servers
+from tests.bots import bot
 from tests.jobs.brokers import Broker, needs_redis
 from tests.jobs.conftest import Workshop
+from tests.live import LiveServer
 
 pytestmark = [pytest.mark.slow, needs_redis]
 
@@ -233,3 +236,23 @@ def test_a_message_can_ask_for_nothing_but_a_job(workshop: Workshop) -> None:
     )
     del workshop.environment["CELERY_BROKER_URL"]
     assert printed == "['bedrock_chat.do'] ['json'] False"
+
+
+def test_a_server_tells_of_a_job_when_its_request_has_committed(broker: Broker, tmp_path: Path) -> None:
+    with LiveServer(tmp_path, "http://127.0.0.1:9", CELERY_BROKER_URL=broker.url) as server:
+        token = server.manage("issue_token", "alice", "--group", "CreatingBotAllowed")
+        bot_id = new_id()
+        assert server.call("POST", "/bot", bot.payload(bot_id), token=token)[0] == 200
+        assert server.call("DELETE", f"/bot/{bot_id}", token=token)[0] == 200
+        end = time.monotonic() + 10
+        while not broker.messages("bedrock-chat-forget-bot"):
+            assert time.monotonic() < end, server.log.read_text()
+            time.sleep(0.05)
+        assert server.call("GET", "/ready")[1]["broker"] == "ok"
+        broker.kill()
+        bot_id = new_id()
+        assert server.call("POST", "/bot", bot.payload(bot_id), token=token)[0] == 200
+        assert server.call("DELETE", f"/bot/{bot_id}", token=token)[0] == 200
+        while server.call("GET", "/ready")[1]["broker"] != "refused":
+            assert time.monotonic() < end + 10
+            time.sleep(0.05)
