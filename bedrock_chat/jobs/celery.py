@@ -7,6 +7,7 @@ only where CELERY_BROKER_URL is set.
 
 import logging
 import os
+import signal
 import sys
 import threading
 import time
@@ -79,12 +80,14 @@ class CeleryWorker(LeaseHolder):
         super().__init__(concurrency)
         self._left = threading.Event()
 
-    def start(self) -> None:
-        """Returns when jobs may be brought to this worker, however long the database is away."""
-        self._arrive()
+    def start(self) -> bool:
+        """Returns when jobs may be brought to this worker, however long the database is away. False: stopped before."""
+        if not self._arrive():
+            return False
         self._beat()
         for work in (self._sweep, self._end):
             threading.Thread(target=work, name=work.__name__, daemon=True).start()
+        return True
 
     def do(self, pk: int) -> None:
         """Runs the job with this id, unless it is not due, is somebody else's, or this worker is about to end."""
@@ -159,7 +162,9 @@ def _begin(sender: Any, **_: Any) -> None:
     except ImproperlyConfigured as error:
         sys.exit(f"Configuration: {error}")
     _worker = CeleryWorker(sender.concurrency)
-    _worker.start()
+    signal.signal(signal.SIGTERM, _stop)  # Celery replaces it when it begins to work
+    if not _worker.start():
+        sys.exit(0)
 
 
 @signals.worker_ready.connect
@@ -172,8 +177,8 @@ _signalled: list[object] = []
 
 
 @signals.worker_shutting_down.connect
-def _stop(**_: Any) -> None:
-    """In a signal's handler. A second signal means now."""
+def _stop(*_: object, **__: object) -> None:
+    """In the handler of SIGTERM. A second one means now."""
     if _signalled:
         os._exit(1)
     _signalled.append(None)

@@ -128,6 +128,17 @@ def test_a_broker_that_is_away_or_silent_delays_no_request_and_the_jobs_are_done
         time.sleep(1)
     shop.until(lambda: shop.left() == 0)
     assert len(shop.effects()) == 15
+    # Nor does it keep a worker from its end.
+    with broker.stopped():
+        time.sleep(1)
+        worker.terminate()
+        assert worker.wait(20) == 0
+    broker.kill()
+    late = shop.begin_to_work("-c", "2")
+    shop.until(lambda: shop.sql("SELECT count(*) FROM bedrock_chat_worker") == [(1,)])
+    late.terminate()
+    assert late.wait(20) == 0
+    assert shop.sql("SELECT count(*) FROM bedrock_chat_worker") == [(0,)]
 
 
 @pytest.mark.both
