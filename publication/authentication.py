@@ -109,7 +109,7 @@ def _find(request: HttpRequest, value: str) -> Found | None:
         and is_active
         and not is_expired
         and (publication.bot_id, publication.stage) == (bot_id, stage)
-        and _is_allowed(request, publication)
+        and is_allowed(request, publication)
     )
     if not is_open:
         return None
@@ -132,7 +132,7 @@ def _key_of_digest(kind: str, clock: str) -> "QuerySet[ApiKey, tuple[object, ...
     return limits.with_states(rows, kind, clock).values_list(*columns, *State._fields, *KEY_COLUMNS, *of_publication)
 
 
-def _is_allowed(request: HttpRequest, publication: Publication) -> bool:
+def is_allowed(request: HttpRequest, publication: Publication) -> bool:
     """Whether a client may call: it lies in the server's networks, if there are any, and in the publication's."""
     if not settings.PUBLISHED_NETWORKS and not publication.allowed_networks:
         return True

@@ -8,6 +8,7 @@ from rest_framework import serializers
 from bedrock_chat.bedrock import catalog
 from bedrock_chat.wire.fields import ChoiceField, TextField
 from bedrock_chat.wire.ids import ID_LENGTH
+from bedrock_chat.wire.openapi import ErrorSerializer
 from conversations import naming
 from conversations.content import parsing
 from conversations.content.blocks import Content
@@ -106,6 +107,12 @@ def validated(data: Any) -> Asked:
         enable_reasoning=valid["enable_reasoning"],
         user_label=valid.get("user_label") or "",
     )
+
+
+class RefusalSerializer(ErrorSerializer):
+    """An error as API Gateway has it, and as all others here."""
+
+    message = serializers.CharField(help_text="`detail` again.")
 
 
 class AcceptedSerializer(serializers.Serializer[Any]):
