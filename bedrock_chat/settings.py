@@ -9,8 +9,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from bedrock_chat import environment as env
 from bedrock_chat import logs
-from bedrock_chat.jobs.kinds import JOB_SCHEDULE as JOB_SCHEDULE
-from bedrock_chat.jobs.kinds import JOBS as JOBS
+from bedrock_chat.jobs.kinds import JOB_SCHEDULE, JOBS  # noqa: F401  # settings of their own
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
