@@ -1,4 +1,4 @@
-"""Each kind of job with its handler, and when periodic ones run. Settings, which name functions of the apps by paths."""
+"""Each kind of job with its handler, and when periodic ones run: settings, which name functions by their paths."""
 
 JOBS: dict[str, str] = {
     "remove blobs": "bedrock_chat.blobs.removal.remove_unreferenced",
