@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from django.conf import LazySettings
 from rest_framework.test import APIClient
 
 from bedrock_chat.ledger.models import ModelCall
@@ -67,6 +68,22 @@ def test_a_pinned_version_answers_as_it_was(api: Api, dave: APIClient, emulator:
         api.ask()
         work()
         assert emulator.requests()[-1]["body"]["system"][0] == {"text": said}
+
+
+def test_a_pinned_version_is_kept_however_often_the_bot_is_edited(
+    api: Api, dave: APIClient, emulator: Emulator, settings: LazySettings
+) -> None:
+    settings.BOT_VERSIONS = 2
+    body(dave.patch("/bot/helper/publication", {"botVersion": 1}, format="json"))
+    for number in range(4):
+        edit(dave, "helper", instruction=f"You are new {number}.")
+    assert api.post(question()).status_code == 200
+    work()
+    assert emulator.requests()[-1]["body"]["system"][0] == {"text": "You are helper."}
+    assert [row["version"] for row in body(dave.get("/bot/helper/versions"))] == [5, 4, 1]
+    body(dave.patch("/bot/helper/publication", {"botVersion": None}, format="json"))
+    edit(dave, "helper", instruction="You are free.")
+    assert [row["version"] for row in body(dave.get("/bot/helper/versions"))] == [6, 5], "nobody needs it any more"
 
 
 def test_an_api_that_is_withdrawn_is_gone_with_its_keys_and_waiting_turns(api: Api, dave: APIClient) -> None:
