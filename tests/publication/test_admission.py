@@ -247,6 +247,13 @@ def test_a_preflight_of_no_publication_is_an_empty_204(published: Publish, path:
     assert not [name for name in answer.headers if name.startswith("Access-Control")]
 
 
+def test_an_address_that_no_database_can_hold_is_a_400_also_for_a_page(published: Publish) -> None:
+    api = published(allowedOrigins=["*"])
+    for path in ("/published/help%00er/api/health", "/published/helper/api%00/health"):
+        assert api.client.get(path, HTTP_ORIGIN=ORIGIN).status_code == 400
+        assert api.client.options(path, **PREFLIGHT).status_code == 204
+
+
 @pytest.mark.parametrize(
     ("allowed", "told"),
     [(["*"], "*"), ([ORIGIN], ORIGIN), ([f"{ORIGIN}:444", "http://app.example.com"], None), ([], None)],
