@@ -53,6 +53,24 @@ def test_a_turn_that_failed_says_why(api: Api) -> None:
     assert "Bedrock" in failed.json()["detail"] or failed.json()["detail"]
 
 
+def test_an_answer_that_was_cut_short_is_continued_and_a_refusal_hides_no_other(api: Api) -> None:
+    conversation, cut = api.ask("[[max_tokens]]")
+    work()
+    assert body(api.post(question(conversationId=conversation, continueGenerate=True)))["messageId"] == cut
+    work()
+    assert text_of(body(api.answer(conversation, cut))["message"]).startswith("This answer stops ...")
+    _, whole = api.ask("a whole answer", conversationId=conversation)
+    work()
+    refused = api.post(question(conversationId=conversation, continueGenerate=True))
+    assert (refused.status_code, "complete" in refused.json()["detail"]) == (400, True)
+    assert text_of(body(api.answer(conversation, whole))["message"]) == "Echo: a whole answer"
+    _, failed = api.ask("[[validation]]", conversationId=conversation)
+    work()
+    assert api.answer(conversation, failed).status_code == 409
+    assert api.post(question(conversationId=conversation, continueGenerate=True)).status_code == 400
+    assert TurnRequest.objects.filter(continue_generate=True).count() == 1
+
+
 def test_the_owner_pays_and_the_label_is_kept(api: Api, dave: APIClient) -> None:
     api.ask("hello", userLabel="customer 4711")
     work()
