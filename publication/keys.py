@@ -100,7 +100,9 @@ def change(bot_id: str, key_id: str, columns: Mapping[str, Any], *, actor: Calle
         if changed:
             for name, value in changed.items():
                 setattr(key, name, value)
-            key.save(update_fields=list(changed))
+            if "expires_at" in changed and not _has_successor(key):
+                key.replaced_by = ""  # its end is no longer that of an overlap
+            key.save(update_fields=[*changed, "replaced_by"])
             values = {"is_enabled": key.is_enabled} if "is_enabled" in changed else {}
             recording.record(verbs.CHANGE_KEY, key.pk, actor=actor, fields=changed, values=values)
     return key
@@ -117,10 +119,14 @@ def replace(key: ApiKey, overlap: timedelta, *, actor: Actor) -> Shown:
     """Makes a key of the same lineage, in the caller's transaction. The old one ends after the overlap at most.
 
     Raises Conflict for a key that no longer works, and for one that was replaced before: asked twice, it is done once.
+    Where the key in its place was revoked, when it would have ended without the overlap is no longer known.
     """
     now = database_now()
-    if key.replaced_by and ApiKey.objects.filter(publication=key.publication, pk=key.replaced_by).exists():
+    if _has_successor(key):
         raise Conflict(f"This key was replaced by {key.replaced_by}; rotate that one.")
+    if key.replaced_by:
+        sentence = "The key in the place of this one was revoked, and this one ends with its overlap"
+        raise Conflict(f"{sentence}; change its expiresAt first, or make a new key.")
     if not key.is_enabled or (key.expires_at is not None and key.expires_at <= now):
         raise Conflict("This key is disabled or has expired; make a new one.")
     ends_at = now + overlap
@@ -131,6 +137,10 @@ def replace(key: ApiKey, overlap: timedelta, *, actor: Actor) -> Shown:
     hours = round(overlap.total_seconds() / 3600, 3)
     recording.record(verbs.ROTATE_KEY, key.pk, actor=actor, values={"overlap_hours": hours})
     return shown
+
+
+def _has_successor(key: ApiKey) -> bool:
+    return bool(key.replaced_by) and ApiKey.objects.filter(publication=key.publication, pk=key.replaced_by).exists()
 
 
 def revoke(bot_id: str, key_id: str, *, actor: Caller) -> None:

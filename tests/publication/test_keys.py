@@ -178,6 +178,18 @@ def test_a_rotation_never_prolongs_a_key(api: Api, dave: APIClient) -> None:
     assert new["expiresAt"] is not None
 
 
+def test_a_key_does_not_end_with_the_overlap_of_one_before_it(api: Api, dave: APIClient) -> None:
+    key_id = ApiKey.objects.get().pk
+    revoked = body(dave.post(f"{KEYS}/{key_id}/rotate", {"overlapHours": 1}, format="json"))["id"]
+    body(dave.delete(f"{KEYS}/{revoked}"))
+    refused = dave.post(f"{KEYS}/{key_id}/rotate", {"overlapHours": 1}, format="json")
+    assert refused.status_code == 409, "a new key would end within the hour"
+    assert "change its expiresAt first" in refused.json()["detail"]
+    body(dave.patch(f"{KEYS}/{key_id}", {"expiresAt": None}, format="json"))
+    assert body(dave.post(f"{KEYS}/{key_id}/rotate", {"overlapHours": 1}, format="json"))["expiresAt"] is None
+    assert dave.post(f"{KEYS}/{key_id}/rotate", {"overlapHours": 1}, format="json").status_code == 409
+
+
 def test_there_are_so_many_keys_and_a_used_one_counts_as_long_as_its_period(
     dave: APIClient, emulator: Any, settings: LazySettings
 ) -> None:
