@@ -15,7 +15,7 @@ from rest_framework.test import APIClient
 
 from bedrock_chat.identity.models import User
 from bedrock_chat.jobs.models import Job
-from publication import authentication
+from publication import authentication, keys
 from publication.models import ApiKey, Gate, Publication, TurnRequest
 from tests.bots.bot import body, make, share
 from tests.conversations.test_queries import statements
@@ -188,6 +188,25 @@ def test_a_key_does_not_end_with_the_overlap_of_one_before_it(api: Api, dave: AP
     body(dave.patch(f"{KEYS}/{key_id}", {"expiresAt": None}, format="json"))
     assert body(dave.post(f"{KEYS}/{key_id}/rotate", {"overlapHours": 1}, format="json"))["expiresAt"] is None
     assert dave.post(f"{KEYS}/{key_id}/rotate", {"overlapHours": 1}, format="json").status_code == 409
+
+
+def test_rotations_leave_so_many_keys_and_the_oldest_that_have_ended_go(
+    api: Api, dave: APIClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keys, "MOST_OF_A_LINEAGE", 3)
+    rotated = [ApiKey.objects.get().pk]
+
+    def rotate(hours: int) -> Any:
+        answer = dave.post(f"{KEYS}/{rotated[-1]}/rotate", {"overlapHours": hours}, format="json")
+        if answer.status_code == 200:
+            rotated.append(body(answer)["id"])
+        return answer
+
+    assert [rotate(hours).status_code for hours in (0, 1, 1)] == [200, 200, 200]
+    assert set(ApiKey.objects.values_list("pk", flat=True)) == set(rotated[1:]), "the first one had ended"
+    refused = rotate(1)
+    assert (refused.status_code, "revoke one first" in refused.json()["detail"]) == (409, True)
+    assert ApiKey.objects.count() == 3
 
 
 def test_there_are_so_many_keys_and_a_used_one_counts_as_long_as_its_period(
