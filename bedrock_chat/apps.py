@@ -28,7 +28,8 @@ class BedrockChatConfig(AppConfig):
         from bedrock_chat.identity.directory import cognito
         from bedrock_chat.jobs import worker
         from bedrock_chat.ledger import persons
-        from bedrock_chat.process import readiness, startup
+        from bedrock_chat.process import readiness, shutdown, startup
+        from bedrock_chat.serving.waits import waits
 
         def ask_database() -> int:
             try:
@@ -55,6 +56,7 @@ class BedrockChatConfig(AppConfig):
         readiness.register("identity", dependency=jwks.IDENTITY)
         readiness.register("directory", dependency=cognito.DIRECTORY)
         readiness.register("bedrock", dependency=runtime.BEDROCK)
+        shutdown.register(busy=waits.count, begin=waits.end_all)
         startup.register("The Bedrock client", clients.bedrock_runtime)
         startup.require("encryption keys", keys.lack)
         exporting.register("ledger", persons.export)

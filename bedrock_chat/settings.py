@@ -46,6 +46,8 @@ if TURNS >= THREADS:
     )
 TURNS_PER_USER = env.integer("TURNS_PER_USER", min(TURNS, max(8, TURNS // 4)), minimum=1)
 CONNECTIONS = env.integer("CONNECTIONS", 4096, minimum=64)
+WAITS = env.integer("WAITS", min(2000, CONNECTIONS // 2), maximum=CONNECTIONS // 2)
+"""Requests of a process that may wait for something. Each keeps its connection, and others need connections too."""
 HEAD_TIMEOUT = env.seconds("HEAD_TIMEOUT", 10, minimum=0.1)
 MAX_BODY_MB = env.integer("MAX_BODY_MB", 136, minimum=1)  # twenty images and five documents in base64
 BODY_TIMEOUT = env.seconds("BODY_TIMEOUT", 60, minimum=1)

@@ -9,15 +9,18 @@ class PublicationConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Registers the columns of keys, what a bot's deletion ends here, and a person's data."""
+        """Registers the columns of keys, what a bot's deletion ends here, what is waited for, and a person's data."""
         from bedrock_chat.encryption import rotating
         from bedrock_chat.identity import erasing as persons_erasing
         from bedrock_chat.identity import exporting as persons_exporting
+        from bedrock_chat.process import watching
         from bots import editing
-        from publication import erasing, exporting, lifecycle
+        from publication import erasing, exporting, lifecycle, waiting
         from publication.models import ApiKey
 
         rotating.register(ApiKey, "encrypted_value")
         editing.before_removal(lifecycle.end_of_bot)
+        watching.register(waiting.TURN_ENDED, waiting.ended_turns)
+        watching.register(waiting.KEY_ENDED, waiting.ended_keys)
         persons_exporting.register("publication", exporting.export)
         persons_erasing.register("publication", prepare=erasing.prepare, finish=erasing.finish)

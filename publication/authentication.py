@@ -21,6 +21,7 @@ from bedrock_chat.identity import rates
 from bedrock_chat.identity.addresses import client_address, client_network
 from bedrock_chat.identity.caller import Caller, Published
 from bedrock_chat.identity.origin import origin_of
+from bedrock_chat.serving import waits
 from bedrock_chat.wire.errors import Forbidden, TooManyRequests
 from bedrock_chat.wire.requests import CALLER
 from publication import keys
@@ -56,11 +57,16 @@ class Found:
 
 
 def find(request: HttpRequest) -> Found:
-    """The key of a request to a published API, in one query. Raises KeyRefused, and TooManyRequests (`rates`)."""
+    """The key of a request to a published API, in one query. Raises KeyRefused, and TooManyRequests (`rates`).
+
+    A key that ended while its request waited was no guess, and is not counted as one.
+    """
     found = request.META.get(FOUND)
     if isinstance(found, Found):
         return found
     found = _find(request, request.headers.get(HEADER, ""))
+    if found is None and waits.has_waited(request):
+        raise KeyRefused
     if found is None:
         try:
             rates.count(

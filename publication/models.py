@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Now
 
 from bedrock_chat.database.fields import CodePointCharField
 from bedrock_chat.wire.ids import ID_LENGTH, new_id
@@ -89,6 +90,13 @@ class PublicationOwner(models.Model):
         return self.publication_id
 
 
+class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
+    def valid(self) -> "ApiKeyQuerySet":
+        """Those that open their API: enabled, not expired, and their owner is not suspended (see `authentication`)."""
+        is_now = Q(expires_at__isnull=True) | Q(expires_at__gt=Now())
+        return self.filter(is_now, is_enabled=True, publication__bot__owner__is_active=True)
+
+
 class ApiKey(models.Model):
     """A key of a publication. `digest` finds it, and `encrypted_value` shows it to its owner, unless it is empty.
 
@@ -110,6 +118,8 @@ class ApiKey(models.Model):
     last_used_at = models.DateTimeField(null=True, blank=True)
     last_used_address = models.CharField(max_length=64, blank=True, default="")
     last_used_agent = models.CharField(max_length=LONGEST_AGENT, blank=True, default="")
+
+    objects = ApiKeyQuerySet.as_manager()
 
     class Meta:
         verbose_name = "API key"

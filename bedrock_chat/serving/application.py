@@ -23,7 +23,7 @@ from bedrock_chat.serving.callers import caller_of, uploader_of
 from bedrock_chat.serving.environ import wsgi_environ
 from bedrock_chat.serving.http_connection import BEGIN
 from bedrock_chat.serving.outflow import OUTFLOW
-from bedrock_chat.serving.sending import Receive, Send
+from bedrock_chat.serving.sending import ClientGone, Receive, Send
 from bedrock_chat.wire import errors
 from bedrock_chat.wire.requests import CALLER, WireRequest
 
@@ -76,7 +76,8 @@ class Application:
         """Answer one HTTP request.
 
         1. Read its body. If it is refused, note the error in the environ: Django then answers with it.
-        2. Have Django make the response. A client that left before its body was whole gets none.
+        2. Have Django make the response. A client that left before its body was whole, or while its request waited,
+           gets none.
         3. Send the response. After a refused body, close the connection; if the client is still sending, first read on
            for a while.
         """
@@ -109,8 +110,8 @@ class Application:
             begin()
             environ["wsgi.input"] = body
             environ["CONTENT_LENGTH"] = str(length)
-            response = await bridge.handle(environ)
-        except request_body.ClientGone:
+            response = await bridge.handle(environ, receive)
+        except ClientGone:
             return
         except asyncio.CancelledError:
             # A request is cancelled only at the end of the server's grace.

@@ -13,15 +13,15 @@ from rest_framework.response import Response
 from bedrock_chat.database.connections import database_now
 from bedrock_chat.identity.addresses import client_address
 from bedrock_chat.identity.caller import caller_of
-from bedrock_chat.serving import answers
+from bedrock_chat.serving import answers, waits
 from bedrock_chat.wire.errors import ServiceUnavailable, TooManyRequests
 from bedrock_chat.wire.openapi import errors
 from bedrock_chat.wire.requests import AFTER_RESPONSE
-from bedrock_chat.wire.views import WireViewSet
+from bedrock_chat.wire.views import WireViewSet, validated
 from conversations import access
 from conversations import rendering as conversation_rendering
 from conversations.content import files
-from publication import accepting, authentication, limits, rendering, standing
+from publication import accepting, authentication, limits, rendering, standing, waiting
 from publication.authentication import ApiKeyAuthentication, Found
 from publication.limits import Limits, Standing
 from publication.models import LONGEST_AGENT
@@ -30,6 +30,7 @@ from publication.serializers.published import (
     AskInputSerializer,
     PublishedAnswerSerializer,
     PublishedConversationSerializer,
+    WaitQuerySerializer,
     read_asked,
 )
 
@@ -73,7 +74,7 @@ class PublishedViewSet(WireViewSet):
             return
         else:
             wanted = limits.of_polls(found.publication, found.key.lineage)
-        standing = limits.admit(wanted)
+        standing = limits.standing(wanted) if waits.has_waited(request._request) else limits.admit(wanted)
         if standing.refused_by is not None:
             raise OverLimit(standing)
         self.admitted = wanted, standing
@@ -146,14 +147,24 @@ class PublishedConversationViewSet(PublishedViewSet):
         operation_id="published_get_message",
         summary="Get the answer to a question",
         description="404 with `Retry-After` while it is not there yet, 409 with the reason where the turn has failed; "
-        "`X-Turn-Status` is pending, running, failed or done.",
+        "`X-Turn-Status` is pending, running, failed or done. With `wait`, the response comes as soon as the answer is "
+        "there or the turn has failed, or when so many seconds are over; sooner where too many requests wait, or where "
+        "the server is about to end. A key that ends meanwhile gets 403.",
         tags=TAG,
-        responses={200: PublishedAnswerSerializer, **errors(404, 409, 429)},
+        parameters=[WaitQuerySerializer],
+        responses={200: PublishedAnswerSerializer, **errors(400, 404, 409, 429)},
     )
     def retrieve_message(
         self, request: Request, bot_id: str, stage: str, conversation_id: str, message_id: str
     ) -> Response:
-        answer = standing.answer_of(conversation_id, message_id, actor=caller_of(request))
+        seconds: int | None = validated(WaitQuerySerializer, request.query_params).get("wait")
+        try:
+            answer = standing.answer_of(conversation_id, message_id, actor=caller_of(request))
+        except standing.NotYet as not_yet:
+            if seconds is not None:
+                key = authentication.find(request._request).key
+                waits.ask(request._request, waiting.topics(not_yet.turn, key), min(seconds, waiting.LONGEST_SECONDS))
+            raise
         output = rendering.answer_output(answer, files.Inline())
         return Response(output, headers={standing.HEADER: standing.TurnStatus.DONE})
 
