@@ -1,4 +1,5 @@
-"""`make bench-published`: what a published API's requests cost against an empty view, and how soon a worker begins.
+"""`make bench-published`: what a published API's requests cost against an empty view, how soon a worker begins, and
+what it costs that many wait for answers.
 
 One JSON document on stdout. The server has one core, the load generator and the worker the other.
 """
@@ -16,7 +17,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from tests.bench import load
+from tests.bench import load, waits
 from tests.bench.goals import Goal, judged
 from tests.bench.processes import LOAD_CORE, ROOT, SERVER_CORE, Process, environment, postgresql_or_reason
 from tests.emulator import Emulator
@@ -117,7 +118,7 @@ def pick_up(server: Process, workshop: Workshop, key: str, turns: int) -> dict[s
     }
 
 
-def measure(url: str, folder: Path, requests: int, rounds: int, turns: int) -> dict[str, Any]:
+def measure(url: str, folder: Path, requests: int, rounds: int, turns: int, waiters: int) -> dict[str, Any]:
     with ExitStack() as stack:
         emulator = stack.enter_context(Emulator())
         workshop = Workshop(url, folder)
@@ -139,6 +140,10 @@ def measure(url: str, folder: Path, requests: int, rounds: int, turns: int) -> d
             for connections in CONNECTIONS
         }
         figures["pickUp"] = pick_up(server, workshop, keys[0], turns)
+        workshop.end()
+        for table in CLEAR:
+            workshop.sql(f"DELETE FROM {table}")
+        figures["waits"] = waits.measure(workshop, keys[0], waiters, requests, rounds)
     return figures
 
 
@@ -149,13 +154,14 @@ def goals(name: str, figures: dict[str, Any]) -> list[Goal]:
         found.append((f"accepted / empty, {where}", legs["accepted"]["ratioToEmpty"], "<=", 3))
         found.append((f"refused / empty, {where}", legs["refused"]["ratioToEmpty"], "<=", 1.5))
     found.append((f"pick-up p95 ms, {name}", figures["pickUp"]["p95Ms"], "<", 100))
+    found += waits.goals(name, figures["waits"])
     return found
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small sizes: whether it runs, not how fast")
-    requests, rounds, turns = (300, 1, 10) if parser.parse_args().quick else (1000, 3, 200)
+    requests, rounds, turns, waiters = (300, 1, 10, 50) if parser.parse_args().quick else (1000, 3, 200, 2000)
     os.chdir(ROOT)
     os.sched_setaffinity(0, LOAD_CORE)
     document: dict[str, Any] = {}
@@ -167,7 +173,7 @@ def main() -> int:
                 continue
             folder = Path(name) / database
             folder.mkdir()
-            document[database] = measure(address, folder, requests, rounds, turns)
+            document[database] = measure(address, folder, requests, rounds, turns, waiters)
             wanted += goals(database, document[database])
     print(json.dumps({**document, "goals": judged(wanted)}, indent=1))
     return 0
