@@ -5,7 +5,7 @@ from typing import Any
 from django.conf import settings
 from django.http.response import HttpResponseBase
 from django.utils import timezone
-from drf_spectacular.utils import OpenApiExample, extend_schema
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -42,6 +42,14 @@ A_QUESTION = OpenApiExample(
         "message": {"content": [{"contentType": "text", "body": "Hello!"}], "model": "claude-v4.5-sonnet"},
         "userLabel": "customer 4711",
     },
+)
+
+TURN_STATUS = OpenApiParameter(
+    standing.HEADER,
+    {"type": "string", "enum": list(standing.TurnStatus)},
+    OpenApiParameter.HEADER,
+    response=[200, 404, 409],
+    description="What is true of the question. Absent where there is no such question.",
 )
 
 
@@ -151,7 +159,7 @@ class PublishedConversationViewSet(PublishedViewSet):
         "there or the turn has failed, or when so many seconds are over; sooner where too many requests wait, or where "
         "the server is about to end. A key that ends meanwhile gets 403.",
         tags=TAG,
-        parameters=[WaitQuerySerializer],
+        parameters=[WaitQuerySerializer, TURN_STATUS],
         responses={200: PublishedAnswerSerializer, **errors(400, 404, 409, 429)},
     )
     def retrieve_message(
