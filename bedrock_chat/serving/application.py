@@ -33,6 +33,8 @@ REFUSAL = "bedrock_chat.refusal"
 FINISH_SECONDS = 0.5
 RESERVED_THREADS = {"/health": 2, "/ready": 4}
 """Path → threads of its own: they answer at once while every other thread waits for something that is away."""
+THREADS_AFTER_WAITS = 16
+"""One event may wake thousands of requests. More threads would answer them no sooner, and take memory for good."""
 
 
 class Handler(WSGIHandler):
@@ -56,9 +58,10 @@ class Application:
     def __init__(self, threads: ThreadPool | None = None) -> None:
         self.threads = threads or shared()
         handler = Handler()
-        self.bridge = Bridge(self.threads, handler)
+        after_waits = ThreadPool(THREADS_AFTER_WAITS, name="after-wait")
+        self.bridge = Bridge(self.threads, handler, after_waits=after_waits)
         pools = {path: ThreadPool(limit, name=path.strip("/")) for path, limit in RESERVED_THREADS.items()}
-        self._reserved_threads = pools.values()
+        self._other_threads = [after_waits, *pools.values()]
         self._reserved = {path: Bridge(pool, handler) for path, pool in pools.items()}
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
@@ -145,7 +148,7 @@ class Application:
                     await asyncio.to_thread(heartbeat.stop, 0.5)
                     for bridge in (self.bridge, *self._reserved.values()):
                         await bridge.finish(FINISH_SECONDS)  # the last requests' log lines
-                    for threads in (self.threads, *self._reserved_threads):
+                    for threads in (self.threads, *self._other_threads):
                         threads.stop()
                     await send({"type": "lifespan.shutdown.complete"})
                     return

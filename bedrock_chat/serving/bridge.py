@@ -36,8 +36,6 @@ REQUEST_ID = b"x-request-id"
 KEPT_HEADERS = (b"access-control-", b"vary", REQUEST_ID)
 BODILESS = frozenset({204, 304})
 LOOK_SECONDS = 0.01
-AWAKE_AT_ONCE = 16
-"""Requests that have waited and are being answered. One event may wake thousands; others need threads, too."""
 
 
 class FileBlocks:
@@ -127,11 +125,11 @@ class Bridge:
     for the model or for a slow reader. Other streams keep the thread they were made on.
     """
 
-    def __init__(self, threads: ThreadPool, handler: WSGIHandler) -> None:
+    def __init__(self, threads: ThreadPool, handler: WSGIHandler, *, after_waits: ThreadPool | None = None) -> None:
         self._threads = threads
+        self._after_waits = after_waits or threads
         self._handler = handler
         self._finishing = set[int]()  # the threads with something to do after a response
-        self._awake = asyncio.Semaphore(AWAKE_AT_ONCE)
 
     async def handle(self, environ: Environ, receive: Receive) -> RawResponse:
         """Have Django answer a request. Cancelling this loses the response but not the work: a turn is still stored.
@@ -139,13 +137,14 @@ class Bridge:
         1. The handler runs on a thread.
         2. Where its view asks for a wait (`waits.ask`) and there is a place, the response is dropped. Nothing of the
            first call is kept but what is to be done if the client leaves.
-        3. When the wait is over, the handler runs once more, on the request as it came, without its body.
+        3. When the wait is over, the handler runs once more, on the request as it came, without its body. It does so on
+           few threads of its own: one event may wake thousands.
 
         Raises ClientGone where the client leaves during the wait.
         """
         began = time.perf_counter()
         as_it_came = environ.copy()
-        raw = await self._answer(environ)
+        raw = await self._answer(environ, self._threads)
         if raw.wait is None:
             return raw
         with waits.place() as is_free:
@@ -162,13 +161,12 @@ class Bridge:
             except ClientGone:
                 self._threads.submit(partial(self._do, left_to_do))
                 raise
-            async with self._awake:
-                environ[WAITED] = time.perf_counter() - began
-                if request_id:
-                    environ["HTTP_X_REQUEST_ID"] = request_id
-                return await self._answer(environ)
+            environ[WAITED] = time.perf_counter() - began
+            if request_id:
+                environ["HTTP_X_REQUEST_ID"] = request_id
+            return await self._answer(environ, self._after_waits)
 
-    async def _answer(self, environ: Environ) -> RawResponse:
+    async def _answer(self, environ: Environ, threads: ThreadPool) -> RawResponse:
         """The response of one call of the handler."""
         loop = asyncio.get_running_loop()
         response: asyncio.Future[RawResponse] = loop.create_future()
@@ -179,7 +177,7 @@ class Bridge:
             elif raw.stream is not None:
                 raw.stream.close()
 
-        self._threads.submit(lambda: self._work(environ, lambda raw: loop.call_soon_threadsafe(deliver, raw)))
+        threads.submit(lambda: self._work(environ, lambda raw: loop.call_soon_threadsafe(deliver, raw)))
         return await response
 
     async def send(self, raw: RawResponse, receive: Receive, send: Send, *, outflow: Outflow, caller: str) -> None:

@@ -17,7 +17,7 @@ from tests.jobs.conftest import Workshop
 from tests.publication.seed import PUBLISH
 
 AT_ONCE = 16
-"""Requests that are sent and not known to wait yet."""
+"""Requests that are sent before one that does not wait has been answered."""
 REST_SECONDS = 1.0
 CALM = 0.1
 """Share of a core below which the server has nothing more to do."""
@@ -28,13 +28,25 @@ print(json.dumps([f"{{turn.conversation_id}}/{{turn.message_id}}" for turn in tu
 """
 
 
+class Caller(load.Connection):
+    """A client whose requests do not wait."""
+
+    def look(self, key: str) -> None:
+        """Asks for a conversation that is not there. Of one key, requests count themselves one after the other."""
+        self._send("GET", "/published/helper/api/conversation/none", b"", "", f"x-api-key: {key}\r\n")
+        status, length = self._head()
+        self._file.read(length)
+        if b" 404 " not in status:
+            raise RuntimeError(f"{status!r}")
+
+
 class Waiters:
     """Connections, each with a request that waits for an answer of its own."""
 
     def __init__(self, server: Process, key: str, paths: list[str]) -> None:
-        self._server = server
         parts = urlsplit(server.url)
         self.sockets: list[socket.socket] = []
+        caller = Caller(server.url)
         for number, path in enumerate(paths):
             client = socket.create_connection((parts.hostname, parts.port))
             client.sendall(
@@ -43,7 +55,8 @@ class Waiters:
             )
             self.sockets.append(client)
             if number % AT_ONCE == AT_ONCE - 1:
-                server_has_rested(server, 0.02)
+                caller.look(key)
+        caller.close()
         server_has_rested(server, REST_SECONDS)
 
     def answers(self, seconds: float) -> list[float]:

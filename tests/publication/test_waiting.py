@@ -37,10 +37,7 @@ def server(settings: LazySettings, api: Api) -> Iterator[Live]:
     live.thread.start()
     assert eventually(lambda: live.server.started)
     yield live
-    live.server.should_exit = True
-    live.thread.join(10)
-    live.threads.stop()
-    assert eventually(lambda: live.threads.count == 0)
+    live.end()
 
 
 class Asked:

@@ -13,7 +13,7 @@ from django.test import override_settings
 
 from bedrock_chat.process import heartbeat, shutdown, watching
 from bedrock_chat.process.watching import Topic
-from bedrock_chat.serving.bridge import AWAKE_AT_ONCE
+from bedrock_chat.serving.application import THREADS_AFTER_WAITS
 from bedrock_chat.serving.waits import Wait, waits
 from tests.serving.conftest import Live, eventually, read_until, serving
 from tests.serving.urls import PATIENT, stage
@@ -138,13 +138,14 @@ def test_a_client_that_leaves_frees_its_place_at_once(server: Live, lines: Lines
 
 
 def test_one_event_that_wakes_many_leaves_threads_to_others() -> None:
-    with serving(3 * AWAKE_AT_ONCE, **LOGGED) as server:
-        clients = [asking(server, seconds=20) for _ in range(4 * AWAKE_AT_ONCE)]
-        stage.pause = 0.02
+    with serving(3 * THREADS_AFTER_WAITS, **LOGGED) as server:
+        clients = [asking(server, seconds=20) for _ in range(4 * THREADS_AFTER_WAITS)]
+        stage.pause, threads = 0.02, server.threads.count
         tell("a")
         with ThreadPoolExecutor(8) as pool:
             assert {text[:7] for text in pool.map(answer, clients)} == {"[after:"}
-    assert stage.most_at_once <= AWAKE_AT_ONCE
+        assert stage.most_at_once <= THREADS_AFTER_WAITS
+        assert server.threads.count == threads
 
 
 def test_when_the_process_is_to_end_all_are_answered_at_once(server: Live, monkeypatch: pytest.MonkeyPatch) -> None:
