@@ -141,6 +141,7 @@ def measure(url: str, folder: Path, requests: int, rounds: int, turns: int, wait
         }
         figures["pickUp"] = pick_up(server, workshop, keys[0], turns)
         workshop.end()
+        workshop.workers.clear()
         for table in CLEAR:
             workshop.sql(f"DELETE FROM {table}")
         figures["waits"] = waits.measure(workshop, keys[0], waiters, requests, rounds)
