@@ -61,13 +61,13 @@ def find(request: HttpRequest) -> Found:
 
     A key that ended while its request waited was no guess, and is not counted as one.
     """
-    found = request.META.get(FOUND)
-    if isinstance(found, Found):
-        return found
-    found = _find(request, request.headers.get(HEADER, ""))
-    if found is None and waits.has_waited(request):
+    known = request.META.get(FOUND)
+    if isinstance(known, Found):
+        return known
+    known = _find(request, request.headers.get(HEADER, ""))
+    if known is None and waits.has_waited(request):
         raise KeyRefused
-    if found is None:
+    if known is None:
         try:
             rates.count(
                 "failed keys",
@@ -80,10 +80,10 @@ def find(request: HttpRequest) -> Found:
             refusal.extra = {"message": "Too Many Requests"}
             raise
         raise KeyRefused
-    request.META[FOUND] = found
-    request.META[CALLER] = found.caller.account
-    logs.bind(publication_id=found.publication.pk, key_id=found.key.pk)
-    return found
+    request.META[FOUND] = known
+    request.META[CALLER] = known.caller.account
+    logs.bind(publication_id=known.publication.pk, key_id=known.key.pk)
+    return known
 
 
 def caller_of(request: HttpRequest) -> str | None:
@@ -109,7 +109,7 @@ def _find(request: HttpRequest, value: str) -> Found | None:
         and is_active
         and not is_expired
         and (publication.bot_id, publication.stage) == (bot_id, stage)
-        and _is_allowed(client_address(request), publication)
+        and is_allowed(client_address(request), publication)
     )
     if not is_open:
         return None
@@ -128,11 +128,11 @@ def _key_of_digest() -> "QuerySet[ApiKey, tuple[object, ...]]":
     of_publication = [f"publication__{column}" for column in PUBLICATION_COLUMNS]
     columns = ("publication__bot__owner_id", "publication__bot__owner__is_active", "is_expired")
     expired = ExpressionWrapper(Q(expires_at__isnull=False, expires_at__lte=Now()), BooleanField())
-    found = ApiKey.objects.filter(digest=Slot("digest")).annotate(is_expired=expired)
-    return found.values_list(*columns, *KEY_COLUMNS, *of_publication)
+    rows = ApiKey.objects.filter(digest=Slot("digest")).annotate(is_expired=expired)
+    return rows.values_list(*columns, *KEY_COLUMNS, *of_publication)
 
 
-def _is_allowed(address: str, publication: Publication) -> bool:
+def is_allowed(address: str, publication: Publication) -> bool:
     """Whether an address may call: it lies in the server's networks, if there are any, and in the publication's."""
     try:
         parsed = ipaddress.ip_address(address)

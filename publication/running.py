@@ -26,7 +26,7 @@ from conversations.models import Message
 from conversations.turn import lifecycle
 from conversations.turn.types import ChatInput
 from publication import waiting
-from publication.models import Publication, PublicationOwner, TurnRequest
+from publication.models import IdempotencyKey, Publication, PublicationOwner, TurnRequest
 
 KIND = "published turn"
 BLOB_OWNER = "published turn"
@@ -198,6 +198,7 @@ def _remove(job: Claimed, publication_id: str) -> None:
         turns = list(TurnRequest.objects.filter(publication_id=publication_id).values_list("pk", flat=True))
         storing.forget(BLOB_OWNER, turns)
         TurnRequest.objects.filter(pk__in=turns).delete()
+        IdempotencyKey.objects.filter(publication_id=publication_id).delete()
         job.finish()
 
 

@@ -58,6 +58,7 @@ class Dependency:
 DEPENDENCIES = {
     "database": Dependency(lambda _: servers.postgresql(), lambda url: {"DATABASE_URL": url}),
     "cache": Dependency(servers.redis_server, lambda url: {"REDIS_URL": url}),
+    "broker": Dependency(servers.redis_server, lambda url: {"CELERY_BROKER_URL": url}),
     "storage": Dependency(
         lambda _: servers.s3(),
         lambda url: {
@@ -83,8 +84,9 @@ DEPENDENCIES = {
         },
     ),
     "bedrock": Dependency(_emulator, lambda url: {"AWS_ENDPOINT_URL_BEDROCK_RUNTIME": url}),
+    "guardrails": Dependency(_emulator, lambda url: {"AWS_ENDPOINT_URL_BEDROCK": url}),
 }
-"""By the names that `/ready` gives them."""
+"""By the names that `/ready` gives them, if it has them."""
 
 
 @dataclass

@@ -6,6 +6,7 @@ from rest_framework import serializers
 
 from bedrock_chat.bedrock import catalog
 from bedrock_chat.wire.fields import ChoiceField, TextField
+from bedrock_chat.wire.openapi import ErrorSerializer
 from conversations import naming
 from conversations.content.blocks import Content
 from conversations.serializers import MODEL_KEYS, ContentField, ConversationSerializer, IdField, MessageOutputSerializer
@@ -64,6 +65,12 @@ class WaitQuerySerializer(serializers.Serializer[Any]):
         help_text=f"Seconds to wait for the answer while it is not there; more than {LONGEST_SECONDS} count as "
         f"{LONGEST_SECONDS}. Without it, the response comes at once.",
     )
+
+
+class RefusalSerializer(ErrorSerializer):
+    """An error as API Gateway has it, and as all others here."""
+
+    message = serializers.CharField(help_text="`detail` again.")
 
 
 class AcceptedSerializer(serializers.Serializer[Any]):

@@ -60,20 +60,20 @@ class Waiters:
         server_has_rested(server, REST_SECONDS)
 
     def answers(self, seconds: float) -> list[float]:
-        """When each answer came, within so many seconds: milliseconds from now, ascending."""
-        begun, came = time.perf_counter(), list[float]()
+        """When each answer comes, within so many seconds: milliseconds from now, ascending."""
+        begun, milliseconds = time.perf_counter(), list[float]()
         with selectors.DefaultSelector() as selector:
             for client in self.sockets:
                 selector.register(client, selectors.EVENT_READ)
-            while len(came) < len(self.sockets) and (left := begun + seconds - time.perf_counter()) > 0:
+            while len(milliseconds) < len(self.sockets) and (left := begun + seconds - time.perf_counter()) > 0:
                 for key, _ in selector.select(left):
                     assert isinstance(key.fileobj, socket.socket)
                     status = key.fileobj.recv(65536)[:12]
                     if status != b"HTTP/1.1 409":
                         raise RuntimeError(f"an answer that nobody waited for: {status!r}")
                     selector.unregister(key.fileobj)
-                    came.append((time.perf_counter() - begun) * 1000)
-        return came
+                    milliseconds.append((time.perf_counter() - begun) * 1000)
+        return milliseconds
 
     def close(self) -> None:
         for client in self.sockets:
@@ -99,7 +99,7 @@ def measure(workshop: Workshop, key: str, count: int, requests: int, rounds: int
     raise_descriptor_limit(count + 100)
     paths = json.loads(workshop.run(PUBLISH + ASK.format(count=count)))
     latencies: dict[str, list[list[float]]] = {"idle": [], "waiting": []}
-    megabytes, shares, told = list[float](), list[float](), list[float]()
+    megabytes, shares, milliseconds = list[float](), list[float](), list[float]()
     with ExitStack() as stack:
         server = stack.enter_context(Process("manage.py", "serve", core=SERVER_CORE, environment=workshop.environment))
         health(server, requests)
@@ -116,19 +116,19 @@ def measure(workshop: Workshop, key: str, count: int, requests: int, rounds: int
                     raise RuntimeError("some did not wait")
                 megabytes.append(server.resident / MEGABYTE)
                 workshop.sql("UPDATE publication_turnrequest SET done_at = accepted_at, reason = 'The round is over.'")
-                told += waiters.answers(30)
+                milliseconds += waiters.answers(30)
             finally:
                 waiters.close()
             workshop.sql("UPDATE publication_turnrequest SET done_at = NULL, reason = ''")
-    p95 = {name: statistics.median(load.percentile(each, 0.95) for each in runs) for name, runs in latencies.items()}
+    p95 = {name: statistics.median(load.percentile(run, 0.95) for run in runs) for name, runs in latencies.items()}
     return {
         "waiters": count,
-        "answered": round(len(told) / rounds),
+        "answered": round(len(milliseconds) / rounds),
         "residentMb": round(max(megabytes), 1),
         "corePercent": round(statistics.median(shares) * 100, 1),
         "healthP95Ms": {name: round(value, 2) for name, value in p95.items()},
         "healthRatioToIdle": round(p95["waiting"] / p95["idle"], 2),
-        "allToldMs": {"p50": round(statistics.median(told)), "worst": round(max(told))},
+        "answeredMs": {"p50": round(statistics.median(milliseconds)), "worst": round(max(milliseconds))},
     }
 
 

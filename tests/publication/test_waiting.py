@@ -40,7 +40,7 @@ def server(settings: LazySettings, api: Api) -> Iterator[Live]:
     live.end()
 
 
-class Asked:
+class Request:
     """A request that waits, on a thread of its own."""
 
     def __init__(self, server: Live, api: Api, ids: tuple[str, str], wait: Any = 20, key: str | None = None) -> None:
@@ -60,56 +60,56 @@ class Asked:
         return self._answer
 
     @property
-    def told(self) -> tuple[int, str | None]:
+    def outcome(self) -> tuple[int, str | None]:
         return self.answer.status_code, self.answer.headers.get("X-Turn-Status")
 
 
-def waiting(server: Live, api: Api, ids: tuple[str, str], **options: Any) -> Asked:
+def waiting(server: Live, api: Api, ids: tuple[str, str], **options: Any) -> Request:
     before = waits.count()
-    asked = Asked(server, api, ids, **options)
+    request = Request(server, api, ids, **options)
     assert eventually(lambda: waits.count() == before + 1)
-    return asked
+    return request
 
 
 @pytest.mark.both
 def test_whoever_waits_is_told_as_soon_as_the_turn_has_ended(server: Live, api: Api) -> None:
     ids = api.ask()
-    all_asked = [waiting(server, api, ids) for _ in range(3 * THREADS)]
+    requests = [waiting(server, api, ids) for _ in range(3 * THREADS)]
     assert eventually(lambda: server.threads.busy == 0), "no thread waits"
     work()
     ended = time.monotonic()
-    for asked in all_asked:
-        assert asked.told == (200, "done")
-        assert text_of(asked.answer.json()["message"]) == "Echo: hello"
-        assert asked.at - ended < SOON
+    for request in requests:
+        assert request.outcome == (200, "done")
+        assert text_of(request.answer.json()["message"]) == "Echo: hello"
+        assert request.at - ended < SOON
 
 
 @pytest.mark.both
 def test_a_turn_that_ends_in_another_process_is_found(server: Live, api: Api) -> None:
     ids = api.ask()
-    asked = waiting(server, api, ids)
+    request = waiting(server, api, ids)
     with connection.cursor() as cursor:
         cursor.execute("UPDATE publication_turnrequest SET done_at = accepted_at, reason = 'Bedrock says no.'")
     ended = time.monotonic()
-    assert asked.told == (409, "failed")
-    assert asked.answer.json()["detail"] == "Bedrock says no."
-    assert asked.at - ended < SOON
+    assert request.outcome == (409, "failed")
+    assert request.answer.json()["detail"] == "Bedrock says no."
+    assert request.at - ended < SOON
 
 
 def test_when_the_time_is_up_it_is_told_what_is_true(server: Live, api: Api) -> None:
     ids, started = api.ask(), time.monotonic()
-    asked = Asked(server, api, ids, wait=1)
-    assert asked.told == (404, "pending")
-    assert asked.answer.headers["Retry-After"] == "1"
-    assert 1 <= asked.at - started < 1 + SOON
+    request = Request(server, api, ids, wait=1)
+    assert request.outcome == (404, "pending")
+    assert request.answer.headers["Retry-After"] == "1"
+    assert 1 <= request.at - started < 1 + SOON
 
 
 def test_what_is_over_is_told_at_once(server: Live, api: Api) -> None:
     answered, failed = api.ask(), api.ask("[[validation]]")
     work()
-    assert Asked(server, api, answered).told == (200, "done")
-    assert Asked(server, api, failed).told == (409, "failed")
-    assert Asked(server, api, (answered[0], "unknown")).told == (404, None)
+    assert Request(server, api, answered).outcome == (200, "done")
+    assert Request(server, api, failed).outcome == (409, "failed")
+    assert Request(server, api, (answered[0], "unknown")).outcome == (404, None)
     assert waits.count() == 0
 
 
@@ -122,7 +122,7 @@ def test_a_wait_that_is_none_is_refused(api: Api, wait: str) -> None:
 
 def test_a_longer_wait_counts_as_a_minute(server: Live, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("publication.waiting.LONGEST_SECONDS", 0.3)
-    assert Asked(server, api, api.ask(), wait=10**20).told == (404, "pending")
+    assert Request(server, api, api.ask(), wait=10**20).outcome == (404, "pending")
 
 
 def test_without_a_server_that_can_wait_the_answer_comes_at_once(api: Api) -> None:
@@ -164,13 +164,13 @@ def test_whoever_waits_with_a_key_that_ends_is_refused_soon(
 ) -> None:
     settings.FAILED_KEYS_RATE = "1/m"  # none of them is a guess at a key
     ids = api.ask()
-    all_asked = [waiting(server, api, ids) for _ in range(3)]
+    requests = [waiting(server, api, ids) for _ in range(3)]
     end(dave)
     ended = time.monotonic()
-    for asked in all_asked:
-        assert asked.told == (403, None)
-        assert asked.answer.json()["message"] == "Forbidden"
-        assert asked.at - ended < SOON
+    for request in requests:
+        assert request.outcome == (403, None)
+        assert request.answer.json()["message"] == "Forbidden"
+        assert request.at - ended < SOON
 
 
 @pytest.mark.both
@@ -180,10 +180,10 @@ def test_a_key_that_ends_ends_no_wait_of_another(server: Live, api: Api, dave: A
     ids = api.ask()
     goes_on, ends = waiting(server, api, ids, key=other["value"]), waiting(server, api, ids)
     body(dave.delete(f"/bot/helper/publication/api-key/{first.pk}"))
-    assert ends.told == (403, None)
+    assert ends.outcome == (403, None)
     assert waits.count() == 1
     work()
-    assert goes_on.told == (200, "done")
+    assert goes_on.outcome == (200, "done")
 
 
 # ---- What it costs --------------------------------------------------------------------------------------------------
@@ -193,19 +193,19 @@ def test_a_request_that_waits_counts_once(server: Live, api: Api, settings: Lazy
     settings.POLLS_COUNT = True
     ids = api.ask()
     used = Gate.objects.get(account=ApiKey.objects.get().lineage).used
-    asked = waiting(server, api, ids)
+    request = waiting(server, api, ids)
     work()
-    assert asked.told == (200, "done")
+    assert request.outcome == (200, "done")
     assert Gate.objects.get(account=ApiKey.objects.get().lineage).used == used + 1
 
 
 def test_after_a_wait_the_limits_are_told_too_and_a_page_may_read_it(server: Live, api: Api) -> None:
     ids = api.ask()
-    asked = waiting(server, api, ids)
+    request = waiting(server, api, ids)
     work()
     at_once = api.answer(*ids)
-    assert asked.answer.headers["RateLimit-Policy"] == at_once.headers["RateLimit-Policy"]
-    assert asked.answer.headers["Access-Control-Allow-Origin"] == "*"
+    assert request.answer.headers["RateLimit-Policy"] == at_once.headers["RateLimit-Policy"]
+    assert request.answer.headers["Access-Control-Allow-Origin"] == "*"
 
 
 def test_beyond_the_places_the_answer_is_given_at_once(server: Live, api: Api, settings: LazySettings) -> None:
@@ -213,11 +213,11 @@ def test_beyond_the_places_the_answer_is_given_at_once(server: Live, api: Api, s
     ids = api.ask()
     first = waiting(server, api, ids)
     started = time.monotonic()
-    second = Asked(server, api, ids)
-    assert second.told == (404, "pending")
+    second = Request(server, api, ids)
+    assert second.outcome == (404, "pending")
     assert second.at - started < SOON
     work()
-    assert first.told == (200, "done")
+    assert first.outcome == (200, "done")
 
 
 def test_a_client_that_vanishes_frees_its_place(server: Live, api: Api) -> None:
@@ -242,11 +242,11 @@ def test_no_connection_to_the_database_is_held_by_who_waits_or_waited(server: Li
         return int(pool["pool_size"] - pool["pool_available"])
 
     ids = api.ask()
-    asked = [waiting(server, api, ids) for _ in range(2 * THREADS)]
+    requests = [waiting(server, api, ids) for _ in range(2 * THREADS)]
     assert eventually(lambda: held() == 1)
     work()
-    assert [one.told for one in asked] == [(200, "done")] * len(asked)
+    assert [one.outcome for one in requests] == [(200, "done")] * len(requests)
     ApiKey.objects.update(last_used_at=None)
-    assert Asked(server, api, ids).told == (200, "done")
+    assert Request(server, api, ids).outcome == (200, "done")
     assert eventually(lambda: ApiKey.objects.get().last_used_at is not None)
     assert eventually(lambda: held() == 1)
