@@ -139,3 +139,33 @@ def encryption_keys(name: str) -> list[str]:
         if key in keys[: position - 1]:
             raise ImproperlyConfigured(f"{name} lists a key twice: number {position}.")
     return keys
+
+
+SHORTEST_SECRET = 16
+
+
+def secret(name: str) -> str:
+    """A password between programs, which goes into a header as it is; empty if it is not set."""
+    value = text(name, "")
+    if value and (len(value) < SHORTEST_SECRET or not re.fullmatch(r"[!-~]+", value)):
+        raise ImproperlyConfigured(
+            f"{name} must have at least {SHORTEST_SECRET} characters, all of them ASCII and none a blank."
+        )
+    return value
+
+
+def tracing() -> bool:
+    """Whether traces are to be sent, by OpenTelemetry's own variables."""
+    protocol = text("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", text("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"))
+    if text("OTEL_SDK_DISABLED", "").lower() == "true" or text("OTEL_TRACES_EXPORTER", "otlp") == "none":
+        return False
+    if not is_set("OTEL_EXPORTER_OTLP_ENDPOINT") and not is_set("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"):
+        return False
+    if protocol != "http/protobuf":
+        raise ImproperlyConfigured(f"OTEL_EXPORTER_OTLP_PROTOCOL must be http/protobuf, not {protocol!r}.")
+    return True
+
+
+def set_for_library(name: str, value: str) -> None:
+    """Sets a variable by which alone a library can be told something, before that library is imported."""
+    os.environ[name] = value

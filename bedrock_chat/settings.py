@@ -382,6 +382,12 @@ CORS_EXPOSE_HEADERS = ["Link", "Retry-After", "X-Request-ID"]
 CORS_PREFLIGHT_MAX_AGE = 86_400
 CORS_URLS_REGEX = r"^/(?!console/|published/).*$"  # published APIs have origins of their own
 
+# ---- Metrics and traces ---------------------------------------------------------------------------------------------
+METRICS_TOKEN = env.secret("METRICS_TOKEN")
+METRICS_DIR = Path(env.text("METRICS_DIR", str(DATA_DIR / "metrics")))
+TRACING = env.tracing()
+"""Whether OTEL_EXPORTER_OTLP_ENDPOINT, or that of traces alone, names a collector. The SDK reads the other OTEL_*."""
+
 # ---- Logs -----------------------------------------------------------------------------------------------------------
 LOG_FORMAT = env.choice("LOG_FORMAT", "text" if DEBUG else "json", ("text", "json"))
 LOG_LEVEL = env.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR"))

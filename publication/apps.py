@@ -13,10 +13,12 @@ class PublicationConfig(AppConfig):
         from bedrock_chat.encryption import rotating
         from bedrock_chat.identity import erasing as persons_erasing
         from bedrock_chat.identity import exporting as persons_exporting
+        from bedrock_chat.metrics import figures
         from bots import editing
-        from publication import erasing, exporting, lifecycle
+        from publication import erasing, exporting, lifecycle, measuring
         from publication.models import ApiKey
 
+        figures.register("published turns", measuring.figures)
         rotating.register(ApiKey, "encrypted_value")
         editing.before_removal(lifecycle.end_of_bot)
         persons_exporting.register("publication", exporting.export)

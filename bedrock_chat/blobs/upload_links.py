@@ -23,6 +23,7 @@ from bedrock_chat.blobs.models import UsedUploadLink
 from bedrock_chat.blobs.uploads import FOLDER, KEPT, MEGABYTE
 from bedrock_chat.database.connections import database_now
 from bedrock_chat.identity.models import User
+from bedrock_chat.metrics import refusals
 from bedrock_chat.resilience.disk_space import require_room
 from bedrock_chat.wire.errors import BadRequest, Conflict, Forbidden, NotFound, PayloadTooLarge, TooManyRequests
 
@@ -79,6 +80,7 @@ def admit(request: HttpRequest) -> tuple[str, Path]:
     if not User.objects.filter(pk=link.user_id, is_active=True).exists():
         raise _suspended()
     if UsedUploadLink.objects.filter(user=link.user_id, used_at__gt=database_now() - KEPT).count() >= MOST_A_DAY:
+        refusals.count("uploads_per_user")
         raise TooManyRequests("You have uploaded too many files today.", retry_after=SECONDS)
     require_room(folder)
     return link.account, folder

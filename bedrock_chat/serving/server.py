@@ -16,9 +16,9 @@ import uvicorn
 from django.conf import settings
 
 from bedrock_chat.database import service
-from bedrock_chat.process import limits, shutdown, startup
+from bedrock_chat.process import limits, shutdown, startup, telemetry
 from bedrock_chat.serving.application import Application
-from bedrock_chat.serving.connections import RESERVE, Connections
+from bedrock_chat.serving.connections import OPEN, RESERVE, Connections
 from bedrock_chat.serving.http_connection import HttpConnection
 from bedrock_chat.serving.websocket_connection import WebSocketConnection
 
@@ -122,6 +122,7 @@ def run(
     `http://127.0.0.1:8000`, once requests are answered. Running requests have SHUTDOWN_GRACE seconds to finish.
     """
     listener = listen(settings.HOST if host is None else host, settings.PORT if port is None else port)
+    telemetry.begin("web")
     service.begin(settings.DATABASE_TIMEOUT)
     startup.refuse_what_lacks()
     config = configuration(Application(), connections=_connections_that_fit())
@@ -165,6 +166,7 @@ def _connections_that_fit() -> int:
 def configuration(app: Application, *, connections: int | None = None) -> uvicorn.Config:
     """Uvicorn's configuration. `connections` are those that may be open, by default the settings' CONNECTIONS."""
     registry = Connections(settings.CONNECTIONS if connections is None else connections)
+    OPEN.read = registry.__len__
     return uvicorn.Config(
         app,
         http=partial(HttpConnection, registry=registry),  # type: ignore[arg-type]  # called like a class

@@ -12,8 +12,8 @@ from bedrock_chat.database.text import is_storable
 from bedrock_chat.wire.errors import ApiError, BadRequest, UnsupportedMediaType, as_api_error, json_error, recorded
 
 CONSOLE = "/console/"
-PROBES = frozenset({"/health", "/ready"})
-"""Paths that are answered whatever the Host: load balancers and kubelets ask by an address of their own choice."""
+PROBES = frozenset({"/health", "/ready", "/metrics"})
+"""Paths that are answered whatever the Host: balancers, kubelets and Prometheus ask by an address of their choice."""
 
 BODILESS = frozenset({"GET", "HEAD", "OPTIONS"})
 """Methods whose bodies nobody reads."""

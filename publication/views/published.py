@@ -13,6 +13,7 @@ from rest_framework.response import Response
 from bedrock_chat.database.connections import database_now
 from bedrock_chat.identity.addresses import client_address
 from bedrock_chat.identity.caller import caller_of
+from bedrock_chat.metrics import refusals
 from bedrock_chat.serving import answers
 from bedrock_chat.wire.errors import ServiceUnavailable, TooManyRequests
 from bedrock_chat.wire.openapi import errors
@@ -75,6 +76,7 @@ class PublishedViewSet(WireViewSet):
             wanted = limits.of_polls(found.publication, found.key.lineage)
         standing = limits.admit(wanted)
         if standing.refused_by is not None:
+            refusals.count(f"published_{standing.refused_by}")
             raise OverLimit(standing)
         self.admitted = wanted, standing
         self._note_use(request, found)

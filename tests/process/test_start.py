@@ -22,7 +22,9 @@ UNUSED_AT_START = {
     "bedrock_chat.bedrock.emulator",  # in a process of its own
     "cryptography",  # with the first token
     "django.contrib.postgres",  # never: only unfold and DRF look for it
+    "opentelemetry",  # with a collector of traces
     "jinja2",  # never: only Django's test client looks for it
+    "prometheus_client",  # with METRICS_TOKEN
     "psycopg",  # on PostgreSQL
     "rapidfuzz",  # with the first mistyped word
     "redis",  # with REDIS_URL
