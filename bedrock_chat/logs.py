@@ -252,26 +252,26 @@ def line(*, method: str, route: str) -> Iterator[Callable[[int], None]]:
 
 def _end(span: Span, facts: dict[str, Any], method: str | None, route: str | None, status: int, seconds: float) -> None:
     """A request is over. The routes of the console, which are many and have few visitors, count as one."""
-    counted_method = method if method in METHODS else OTHER
+    counted_method = method if method is not None and method in METHODS else OTHER
     counted_route = OTHER if route is None else CONSOLE if route.startswith(CONSOLE) else route
     REQUESTS.add(counted_method, counted_route, f"{status // 100}xx")
     DURATION.observe(seconds, counted_method, counted_route)
-    _end_span(span, facts, f"{counted_method} {counted_route}", status)
+    if span is not spans.NOTHING:
+        _end_span(span, facts, counted_method, counted_route, status)
     _write_line(facts, method, route, status, seconds)
 
 
-def _end_span(span: Span, facts: dict[str, Any], name: str, status: int) -> None:
-    if span is not spans.NOTHING:
-        span.rename(name)
-        span.note(
-            {
-                "http.request.method": name.partition(" ")[0],
-                "http.route": name.partition(" ")[2],
-                "http.response.status_code": status,
-                "bedrock_chat.request.id": str(facts.get("request_id", "")),
-            }
-        )
-        span.end(str(status) if status >= 500 else "")
+def _end_span(span: Span, facts: dict[str, Any], method: str, route: str, status: int) -> None:
+    span.rename(f"{method} {route}")
+    span.note(
+        {
+            "http.request.method": method,
+            "http.route": route,
+            "http.response.status_code": status,
+            "bedrock_chat.request.id": str(facts.get("request_id", "")),
+        }
+    )
+    span.end(str(status) if status >= 500 else "")
 
 
 def _write_line(facts: dict[str, Any], method: str | None, route: str | None, status: int, seconds: float) -> None:

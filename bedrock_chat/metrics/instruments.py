@@ -131,7 +131,7 @@ class Gauge(_Recorded):
         readings = self.read()
         if not isinstance(readings, Mapping):
             readings = {(): readings}
-        for labels in self._series.keys() - readings.keys():
+        for labels in [known_labels for known_labels in list(self._series) if known_labels not in readings]:
             self._series[labels].set(0.0)
         for labels, reading in readings.items():
             self._of(labels).set(reading)
@@ -145,7 +145,7 @@ class Figure(Metric):
 
 def known() -> Mapping[str, Metric]:
     """Every metric whose module is loaded, by its name."""
-    return _known
+    return dict(_known)
 
 
 def recording() -> bool:

@@ -13,25 +13,32 @@ from tests.bots.bot import payload as bot
 from tests.conversations.chat import payload
 from tests.emulator import Emulator
 from tests.encryption.vault import new_key
-from tests.listening import ask, ask_socket
+from tests.listening import ask, ask_socket, asking
 from tests.live import LiveServer
 from tests.metrics.scrapes import TOKEN, Scrape, scrape, status_of, working
 from tests.publication.api import limits, question
 from tests.serving.conftest import eventually
 from tests.stalling import STOPPED, Proxy, Service
-
-pytestmark = pytest.mark.both
+from tests.tracing.collector import Collector, collecting
 
 SETTINGS = {"METRICS_TOKEN": TOKEN, "ENCRYPTION_KEYS": new_key(), "SECRET_KEY": "x" * 60}
+KIND = "bedrock_chat.job.kind"
 MODEL = "claude-v3.7-sonnet"
 SECRET = "ornithopter"
 """A word of people: in texts, ids, titles, paths and names."""
 
 
 @pytest.fixture(scope="module")
-def server(database_url: str, data: Path, emulator_process: Emulator) -> Iterator[LiveServer]:
+def collector() -> Iterator[Collector]:
+    with collecting() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def server(database_url: str, data: Path, emulator_process: Emulator, collector: Collector) -> Iterator[LiveServer]:
     emulator_process.reset()
-    variables = {**SETTINGS, "DATABASE_URL": database_url, "TURNS_PER_USER": "1"}
+    traces = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_BSP_SCHEDULE_DELAY": "100"}
+    variables = {**SETTINGS, **traces, "DATABASE_URL": database_url, "TURNS_PER_USER": "1"}
     with LiveServer(data, emulator_process.url, **variables) as running:
         yield running
 
@@ -132,6 +139,14 @@ def test_a_worker_counts_into_the_same_files(day: Scrape) -> None:
     assert day.value("bedrock_chat_resident_memory_bytes", role="worker") > 20e6
 
 
+def test_a_workers_turn_is_within_the_span_of_its_job(day: Scrape, collector: Collector) -> None:
+    assert eventually(lambda: any(span.attributes.get(KIND) == "published turn" for span in collector.named("job")))
+    [job] = [span for span in collector.named("job") if span.attributes[KIND] == "published turn"]
+    [turn] = [span for span in collector.named("turn") if span.trace == job.trace]
+    assert (turn.parent, turn.attributes["bedrock_chat.turn.caller"]) == (job.id, "publication")
+    assert SECRET.encode() not in collector.bytes
+
+
 def test_the_queue_is_read_from_the_database(server: LiveServer, day: Scrape) -> None:
     assert day.value("bedrock_chat_database_up") == 1
     assert day.value("bedrock_chat_jobs_scheduled", kind="compact search") == 1
@@ -145,19 +160,22 @@ def test_the_queue_is_read_from_the_database(server: LiveServer, day: Scrape) ->
 
 
 def test_what_is_open_just_now_is_told(server: LiveServer, alice: str) -> None:
-    with httpx.stream(
-        "POST",
-        f"{server.url}/conversation",
-        json=payload("slow", "[[wait:1.5]]"),
-        headers={"Authorization": f"Bearer {alice}", "Accept": "text/event-stream"},
-    ):
+    with asking(server, alice, "slow", "[[wait:30]]", message_id="q") as listener:
+        listener.until("message_start")
         seen = scrape(server)
         assert server.call("POST", "/conversation", payload("too", "many"), token=alice)[0] == 429
+        assert server.call("POST", "/conversation/slow/q/stop", token=alice)[0] == 200
+        assert list(listener)[-1].name == "message_stop"
     assert seen.value("bedrock_chat_streams_open") == 1
     assert seen.value("bedrock_chat_turns_running") == 1
     assert seen.value("bedrock_chat_turn_places_taken") == 1
     assert seen.value("bedrock_chat_connections_open") >= 2
-    assert scrape(server).value("bedrock_chat_refusals_total", limit="turns_per_user") == 1
+    assert eventually(lambda: scrape(server).value("bedrock_chat_streams_open") == 0)
+    after = scrape(server)
+    assert after.value("bedrock_chat_refusals_total", limit="turns_per_user") == 1
+    assert after.value("bedrock_chat_turns_total", outcome="stopped") == 1
+    assert after.value("bedrock_chat_model_calls_total", outcome="interrupted") == 1
+    assert after.value("bedrock_chat_turns_running") == after.value("bedrock_chat_turn_places_taken") == 0
 
 
 def test_no_label_tells_who_said_what(day: Scrape, key: str) -> None:
@@ -187,6 +205,7 @@ def test_any_host_is_answered_in_the_format_that_is_asked_for(server: LiveServer
     assert headers["cache-control"] == "no-store"
 
 
+@pytest.mark.both
 def test_while_the_database_is_away_everything_else_is_told(
     database_url: str, tmp_path: Path, emulator_process: Emulator
 ) -> None:
