@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from django.db import connection
+from django.db.migrations.recorder import MigrationRecorder
 
 from bedrock_chat.database import waiting
 from bedrock_chat.database.connections import release_connection
@@ -34,8 +34,8 @@ def register(name: str, read: Read) -> None:
 
 def _ask() -> None:
     try:
-        with waiting.at_most(waiting.PROBE_SECONDS), connection.cursor() as cursor:
-            cursor.execute("SELECT count(*) FROM django_migrations")
+        with waiting.at_most(waiting.PROBE_SECONDS):
+            MigrationRecorder.Migration.objects.exists()  # a table that is there before all others
     finally:
         release_connection(final=True)  # it is asked on a thread of its own
 

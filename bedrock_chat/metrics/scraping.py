@@ -40,8 +40,8 @@ class _Collected:
             if isinstance(metric, instruments.Figure):
                 for values, reading in read.get(metric, {}).items():
                     family.add_sample(name, dict(zip(metric.labels, values, strict=True)), reading)
-            elif (found := recorded.get(family.name)) is not None:
-                family.samples = [sample for sample in found.samples if _is_of(metric, sample.labels)]
+            elif (merged := recorded.get(family.name)) is not None:
+                family.samples = [sample for sample in merged.samples if _is_of(metric, sample.labels)]
             yield family
 
 

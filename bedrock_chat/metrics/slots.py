@@ -46,12 +46,11 @@ def take(folder: str) -> str:
     path = Path(folder)
     path.mkdir(parents=True, exist_ok=True)
     for number in map(str, range(MOST_SLOTS)):
-        held = _lock(path, number, fcntl.LOCK_EX)
-        if held is not None:
+        _held = _lock(path, number, fcntl.LOCK_EX)
+        if _held is not None:
             break
     else:
         raise NoSlot(f"{MOST_SLOTS} processes count into {folder}")
-    _held = held
     _remove_damaged(path, number)
     _make_room(path, number)
     environment.set_for_library(VARIABLE, folder)

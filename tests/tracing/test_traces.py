@@ -90,8 +90,8 @@ def test_a_stream_and_a_socket_have_their_turns_too(collector: Collector, server
     collector.bodies.clear()
     ask_socket(server, alice, f"{SECRET}-3", SECRET)
     assert eventually(lambda: len(collector.spans) == 4)
-    told = chain(collector, collector.named("turn")[0].trace)
-    assert [span.name for span in told] == ["WEBSOCKET /ws", "turn", "round", CALL]
+    of_socket = chain(collector, collector.named("turn")[0].trace)
+    assert [span.name for span in of_socket] == ["WEBSOCKET /ws", "turn", "round", CALL]
 
 
 def test_a_failure_is_told_by_its_kind_alone(collector: Collector, server: LiveServer, alice: str) -> None:
