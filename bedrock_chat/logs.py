@@ -50,7 +50,7 @@ DURATION = Histogram(
     ("method", "route"),
 )
 CONSOLE = "/console/"
-METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "WEBSOCKET"})
+METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
 
 # One dictionary per request, not one context variable per fact: the threads and tasks that work on a request share it.
 # So a stream's line, which is written when the stream ends, contains what was bound meanwhile.
@@ -219,20 +219,20 @@ class AccessLogMiddleware:
         response.headers["X-Request-ID"] = request_id
         match = request.resolver_match
         route = _template(match.route) if match and match.route else None
-        method, status = request.method, response.status_code
+        method, status, counted = request.method, response.status_code, _counted_method(request)
         if response.streaming:
             # Django has no public hook for the end of a stream. Facts that are bound until then are logged.
             response._resource_closers.append(  # type: ignore[attr-defined]
-                lambda: _end(span, facts, method, route, status, time.perf_counter() - started)
+                lambda: _end(span, facts, method, route, status, time.perf_counter() - started, counted)
             )
             return response
         seconds = time.perf_counter() - started
         _facts.set(None)
         after_response: list[Callable[[], object]] | None = request.META.get(AFTER_RESPONSE)
         if after_response is None:
-            _end(span, facts, method, route, status, seconds)
+            _end(span, facts, method, route, status, seconds, counted)
         else:
-            after_response.append(lambda: _end(span, facts, method, route, status, seconds))
+            after_response.append(lambda: _end(span, facts, method, route, status, seconds, counted))
         return response
 
 
@@ -246,13 +246,29 @@ def line(*, method: str, route: str) -> Iterator[Callable[[int], None]]:
         try:
             yield statuses.append
         finally:
-            _end(span, facts, method, route, statuses[-1], time.perf_counter() - started)
+            _end(span, facts, method, route, statuses[-1], time.perf_counter() - started, method)
             _facts.reset(before)
 
 
-def _end(span: Span, facts: dict[str, Any], method: str | None, route: str | None, status: int, seconds: float) -> None:
+def _counted_method(request: HttpRequest) -> str:
+    """The method under which a request is counted. One that its route does not serve is OTHER: a stranger could send
+    each of them to every route.
+    """
+    method = request.method or OTHER
+    served = getattr(request.resolver_match and request.resolver_match.func, "actions", METHODS)
+    return method if method in METHODS and (served is METHODS or method.lower() in served) else OTHER
+
+
+def _end(
+    span: Span,
+    facts: dict[str, Any],
+    method: str | None,
+    route: str | None,
+    status: int,
+    seconds: float,
+    counted_method: str,
+) -> None:
     """A request is over. The routes of the console, which are many and have few visitors, count as one."""
-    counted_method = method if method is not None and method in METHODS else OTHER
     counted_route = OTHER if route is None else CONSOLE if route.startswith(CONSOLE) else route
     REQUESTS.add(counted_method, counted_route, f"{status // 100}xx")
     DURATION.observe(seconds, counted_method, counted_route)

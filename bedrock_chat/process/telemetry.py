@@ -18,16 +18,21 @@ SAMPLE_SECONDS: Final = 5.0
 _role = ""
 
 
-def begin(role: str) -> None:
+def begin(role_of_process: str) -> None:
     """Call this once, in a server ("web") or a worker ("worker"), before the first request or job."""
     global _role  # noqa: PLW0603  of this process
-    _role = role
+    _role = role_of_process
     if settings.METRICS_TOKEN:
         instruments.begin(str(settings.METRICS_DIR))
         instruments.sample()
         heartbeat.register("metrics", SAMPLE_SECONDS, instruments.sample)
     if settings.TRACING:
         exporting.begin()
+
+
+def role() -> str:
+    """What this process is, as `begin` was told."""
+    return _role
 
 
 def _processes() -> Readings:

@@ -51,14 +51,11 @@ class _Recorded(Span):
         from opentelemetry import context, trace  # noqa: PLC0415  with a collector alone
 
         parent = context.Context() if parent is None else parent
-        self._span = _tracer.start_span(name, context=parent, kind=trace.SpanKind[kind])
+        self._span = _tracer.start_span(name, parent, trace.SpanKind[kind], _without_none(attributes))
         self.context = trace.set_span_in_context(self._span, parent)
-        self.note(attributes)
 
     def note(self, attributes: Attributes) -> None:
-        for name, value in attributes.items():
-            if value is not None:
-                self._span.set_attribute(name, value)
+        self._span.set_attributes(_without_none(attributes))
 
     def rename(self, name: str) -> None:
         self._span.update_name(name)
@@ -75,6 +72,10 @@ class _Recorded(Span):
             self._span.set_attribute("error.type", error)
             self._span.set_status(StatusCode.ERROR)
         self._span.end()
+
+
+def _without_none(attributes: Attributes) -> dict[str, Attribute]:
+    return {name: value for name, value in attributes.items() if value is not None}
 
 
 def begin_with(tracer: Any) -> None:

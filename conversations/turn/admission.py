@@ -10,7 +10,7 @@ from django.conf import settings
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.metrics import refusals
 from bedrock_chat.metrics.instruments import Gauge
-from bedrock_chat.process import shutdown
+from bedrock_chat.process import shutdown, telemetry
 from bedrock_chat.wire.errors import ServiceUnavailable, TooManyRequests
 
 RETRY_SECONDS = 2
@@ -25,8 +25,18 @@ def count() -> int:
         return _running.total()
 
 
-PLACES = Gauge("bedrock_chat_turn_places", "Turns that the processes may run at a time.", read=lambda: settings.TURNS)
-PLACES_TAKEN = Gauge("bedrock_chat_turn_places_taken", "Turns, and titles, that the processes run now.", read=count)
+PLACES = Gauge(
+    "bedrock_chat_turn_places",
+    "Turns that the processes may run at a time.",
+    ("role",),
+    read=lambda: {(telemetry.role(),): settings.TURNS},
+)
+PLACES_TAKEN = Gauge(
+    "bedrock_chat_turn_places_taken",
+    "Turns, and titles, that the processes run now.",
+    ("role",),
+    read=lambda: {(telemetry.role(),): count()},
+)
 
 
 @contextmanager

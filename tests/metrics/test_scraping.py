@@ -77,6 +77,7 @@ def day(server: LiveServer, alice: str, key: str) -> Scrape:
     assert server.call("POST", "/conversation", payload("c5", "[[fault:AccessDeniedException]]"), token=alice)[0] == 502
     assert server.call("GET", f"/{SECRET}/{SECRET}?{SECRET}")[0] == 404
     assert server.call("DELETE", f"/conversation/{SECRET}-1", token=alice)[0] == 200
+    assert [server.call(method, "/conversation")[0] for method in ("PUT", "HEAD", "PATCH")] == [401, 401, 401]
     api = f"{server.url}/published/{SECRET}/api/conversation"
     statuses = [
         httpx.post(api, json=question(SECRET), headers={"x-api-key": value}).status_code for value in (key, key, SECRET)
@@ -93,13 +94,14 @@ def test_requests_are_counted_by_route_and_class_of_status(day: Scrape) -> None:
     count = day.value
     assert count("bedrock_chat_requests_total", method="POST", route="/conversation", status="2xx") == 3
     assert count("bedrock_chat_requests_total", method="POST", route="/conversation", status="5xx") == 1
+    assert count("bedrock_chat_requests_total", method="other", route="/conversation", status="4xx") == 3
     assert count("bedrock_chat_requests_total", method="WEBSOCKET", route="/ws") == 1
     assert count("bedrock_chat_requests_total", route="/conversation/{conversation_id}", status="2xx") == 1
     assert count("bedrock_chat_requests_total", route="other", status="4xx") == 1
     route = "/published/{bot_id}/{stage}/conversation"
     assert count("bedrock_chat_requests_total", route=route, status="4xx") == 2
-    assert count("bedrock_chat_request_duration_seconds_count", route="/conversation") == 4
-    assert count("bedrock_chat_request_duration_seconds_bucket", route="/conversation", le="+Inf") == 4
+    assert count("bedrock_chat_request_duration_seconds_count", route="/conversation", method="POST") == 4
+    assert count("bedrock_chat_request_duration_seconds_bucket", route="/conversation", method="POST", le="+Inf") == 4
 
 
 def test_turns_are_counted_by_how_they_ended(day: Scrape) -> None:
