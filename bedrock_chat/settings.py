@@ -115,6 +115,7 @@ LOGO_PATH = env.text("LOGO_PATH", "")
 # ---- Jobs -----------------------------------------------------------------------------------------------------------
 JOB_LEASE_SECONDS = env.seconds("JOB_LEASE_SECONDS", 15, minimum=1)
 WORKER_CONCURRENCY = env.integer("WORKER_CONCURRENCY", 8, minimum=1)
+WORKER_PORT = env.integer("WORKER_PORT", 0, maximum=65535)
 JOBS: dict[str, str] = {
     "remove blobs": "bedrock_chat.blobs.removal.remove_unreferenced",
     "remove uploads": "bedrock_chat.blobs.uploads.remove_unclaimed",

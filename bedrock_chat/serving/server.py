@@ -7,7 +7,7 @@ import logging
 import math
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from types import FrameType
 from typing import NoReturn
@@ -163,7 +163,7 @@ def _connections_that_fit() -> int:
     return fitting
 
 
-def configuration(app: Application, *, connections: int | None = None) -> uvicorn.Config:
+def configuration(app: Callable[..., Awaitable[None]], *, connections: int | None = None) -> uvicorn.Config:
     """Uvicorn's configuration. `connections` are those that may be open, by default the settings' CONNECTIONS."""
     registry = Connections(settings.CONNECTIONS if connections is None else connections)
     OPEN.read = registry.__len__
@@ -184,8 +184,8 @@ def configuration(app: Application, *, connections: int | None = None) -> uvicor
     )
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket. Exits with a message of one sentence if it cannot be opened."""
+def listen(host: str, port: int, *, variable: str = "PORT") -> socket.socket:
+    """A listening socket. Exits with one sentence if it cannot be opened; `variable` is the setting of its port."""
     try:
         family, kind, protocol, _, socket_address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind, protocol)
@@ -197,8 +197,10 @@ def listen(host: str, port: int) -> socket.socket:
         listener.listen(BACKLOG)
     except (OSError, OverflowError) as error:
         if getattr(error, "errno", None) == errno.EADDRINUSE:
-            sys.exit(f"Port {port} of {host} is in use: stop the program that holds it, or set PORT to another one.")
-        sys.exit(f"HOST={host}, PORT={port} cannot be listened on: {getattr(error, 'strerror', None) or error}.")
+            sys.exit(
+                f"Port {port} of {host} is in use: stop the program that holds it, or set {variable} to another one."
+            )
+        sys.exit(f"HOST={host}, {variable}={port} cannot be listened on: {getattr(error, 'strerror', None) or error}.")
     return listener
 
 

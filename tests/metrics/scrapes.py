@@ -56,10 +56,12 @@ def status_of(server: LiveServer, **headers: str) -> tuple[int, dict[str, str]]:
 
 
 @contextmanager
-def working(server: LiveServer) -> Iterator[None]:
+def working(server: LiveServer, **variables: str) -> Iterator[None]:
     """A worker beside a server, on its database and with its settings."""
     command = [sys.executable, "manage.py", "run_worker"]
-    worker = subprocess.Popen(command, cwd=ROOT, env=server.environment, stdout=subprocess.PIPE, stderr=server._log)
+    worker = subprocess.Popen(
+        command, cwd=ROOT, env={**server.environment, **variables}, stdout=subprocess.PIPE, stderr=server._log
+    )
     assert worker.stdout is not None
     try:
         assert b"Working" in worker.stdout.readline(), server.log.read_text()

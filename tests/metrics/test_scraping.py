@@ -17,6 +17,7 @@ from tests.listening import ask, ask_socket, asking
 from tests.live import LiveServer
 from tests.metrics.scrapes import TOKEN, Scrape, scrape, status_of, working
 from tests.publication.api import limits, question
+from tests.servers import free_port
 from tests.serving.conftest import eventually
 from tests.stalling import STOPPED, Proxy, Service
 from tests.tracing.collector import Collector, collecting
@@ -84,9 +85,16 @@ def day(server: LiveServer, alice: str, key: str) -> Scrape:
     ]
     assert statuses == [200, 429, 403]
     assert scrape(server).value("bedrock_chat_published_turns_undone") == 1
-    with working(server):
+    port = free_port()
+    with working(server, WORKER_PORT=str(port)):
         assert eventually(lambda: scrape(server).value("bedrock_chat_published_turns_undone") == 0, 15)
         assert eventually(lambda: scrape(server).value("bedrock_chat_job_attempts_total", kind="published turn") == 1)
+        url = f"http://127.0.0.1:{port}"
+        paths = ("/health", "/ready", "/metrics", "/conversations", "/")
+        statuses = [httpx.get(url + path).status_code for path in paths]
+        assert statuses == [200, 200, 401, 404, 404]
+        of_worker = Scrape(httpx.get(f"{url}/metrics", headers={"Authorization": f"Bearer {TOKEN}"}).text)
+        assert of_worker.value("bedrock_chat_job_attempts_total", kind="published turn") == 1
         return scrape(server)
 
 
