@@ -128,6 +128,7 @@ JOBS: dict[str, str] = {
     "rank bots": "store.ranking.refresh",
     "sweep guardrails": "bots.guardrail_sweep.sweep",
     "end lost turns": "publication.running.end_lost",
+    "remove idempotency keys": "publication.idempotency.removal.remove",
 }
 """Kind of job → its handler, a function that takes the claimed job."""
 JOB_SCHEDULE: dict[str, float] = {
@@ -139,6 +140,7 @@ JOB_SCHEDULE: dict[str, float] = {
     "index bots": 2,
     "rank bots": 600,
     "end lost turns": 30,
+    "remove idempotency keys": 300,
 }
 """Kind of job → seconds between its runs."""
 
@@ -148,19 +150,18 @@ BOT_STORE = env.boolean("BOT_STORE", True)
 BOTS_PER_USER = env.integer("BOTS_PER_USER", 1000, minimum=1)
 
 # ---- Published APIs -------------------------------------------------------------------------------------------------
-QUOTA_WEEK_STARTS = ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday").index(
-    env.choice(
-        "QUOTA_WEEK_STARTS",
-        "sunday",
-        ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"),
-    )
-)
+_WEEKDAYS = ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday")
+QUOTA_WEEK_STARTS = _WEEKDAYS.index(env.choice("QUOTA_WEEK_STARTS", "sunday", _WEEKDAYS))
 PUBLISHED_BACKLOG = env.integer("PUBLISHED_BACKLOG", 10_000, minimum=1)
 MAX_KEYS_PER_PUBLICATION = env.integer("MAX_KEYS_PER_PUBLICATION", 20, minimum=1)
 API_KEY_REVEAL = env.choice("API_KEY_REVEAL", "always", ("always", "once"))
 PUBLISHED_NETWORKS = env.networks("PUBLISHED_NETWORKS")
 POLLS_COUNT = env.boolean("POLLS_COUNT", False)
 FAILED_KEYS_RATE = env.rate("FAILED_KEYS_RATE", "60/m")
+IDEMPOTENCY_KEYS = env.integer("IDEMPOTENCY_KEYS", 100_000, minimum=1)
+IDEMPOTENCY_MB = env.integer("IDEMPOTENCY_MB", 64, minimum=1)
+PUBLISHED_DOCS = env.boolean("PUBLISHED_DOCS", True)
+PUBLISHED_DOCS_RATE = env.rate("PUBLISHED_DOCS_RATE", "120/m")
 
 # ---- Django ---------------------------------------------------------------------------------------------------------
 INSTALLED_APPS = [

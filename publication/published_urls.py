@@ -2,6 +2,7 @@
 
 from django.urls import path
 
+from publication.views.documentation import PublishedSchemaViewSet, PublishedSwaggerView
 from publication.views.published import PublishedConversationViewSet, PublishedTurnViewSet
 
 API = "published/<str:bot_id>/<str:stage>"
@@ -12,4 +13,6 @@ urlpatterns = [
     path(f"{CONVERSATION}/<str:message_id>", PublishedConversationViewSet.as_view({"get": "retrieve_message"})),
     path(CONVERSATION, PublishedConversationViewSet.as_view({"get": "retrieve"})),
     path(f"{API}/health", PublishedConversationViewSet.as_view({"get": "health"})),
+    path(f"{API}/openapi.json", PublishedSchemaViewSet.as_view({"get": "retrieve"})),
+    path(f"{API}/docs", PublishedSwaggerView.as_view()),
 ]

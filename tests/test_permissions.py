@@ -140,6 +140,9 @@ TABLE: dict[str, tuple[str, Any, tuple[int, ...]]] = {
         NO_KEY,
     ),
     "GET published/<str:bot_id>/<str:stage>/health": (f"{API}/health", None, NO_KEY),
+    # It needs no key, and there is no such API: tests/publication/test_documentation.py.
+    "GET published/<str:bot_id>/<str:stage>/openapi.json": (f"{API}/openapi.json", None, NO_KEY),
+    "GET published/<str:bot_id>/<str:stage>/docs": (f"{API}/docs", None, NO_KEY),
 }
 """Route → an address of Alice's, a body, and the status for each of PEOPLE."""
 
