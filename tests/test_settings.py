@@ -106,7 +106,7 @@ def test_check_names_a_model_that_does_not_exist(settings: Any, setting: str) ->
 )
 def test_check_names_prices_that_no_call_could_be_given(settings: Any, prices: Any) -> None:
     settings.MODEL_PRICES = {"claude-v4.5-sonnet": prices}
-    assert "bedrock_chat.E003" in [message.id for message in checks.models_exist()]
+    assert "bedrock_chat.E006" in [message.id for message in checks.models_exist()]
     settings.MODEL_PRICES = {"claude-v4.5-sonnet": {"input": "0.003", "output": 0.015, "cacheRead": None}}
     assert checks.models_exist() == []
 
