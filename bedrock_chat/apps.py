@@ -26,7 +26,7 @@ class BedrockChatConfig(AppConfig):
         from bedrock_chat.encryption import keys
         from bedrock_chat.identity import erasing, exporting, jwks
         from bedrock_chat.identity.directory import cognito
-        from bedrock_chat.jobs import backlog
+        from bedrock_chat.jobs import backlog, broker
         from bedrock_chat.ledger import persons
         from bedrock_chat.metrics import figures
         from bedrock_chat.process import readiness, startup
@@ -49,6 +49,7 @@ class BedrockChatConfig(AppConfig):
             readiness.register("cache", dependency=redis_client.REDIS, check=redis_client.ping)
         else:
             readiness.register("cache")
+        readiness.register("broker", dependency=broker.BROKER)
         readiness.register(
             "storage", dependency=s3_storage.STORAGE, check=storing.ask_storage, folder=storing.storage_folder
         )
@@ -57,6 +58,8 @@ class BedrockChatConfig(AppConfig):
         readiness.register("directory", dependency=cognito.DIRECTORY)
         readiness.register("bedrock", dependency=runtime.BEDROCK)
         startup.register("The Bedrock client", clients.bedrock_runtime)
+        if broker.is_used():
+            startup.register("The connection to the broker", broker.begin)
         startup.require("encryption keys", keys.lack)
         figures.register("jobs", backlog.figures)
         exporting.register("ledger", persons.export)

@@ -13,6 +13,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 TRUE = frozenset({"1", "true", "yes", "on"})
 FALSE = frozenset({"0", "false", "no", "off"})
+BROKERS = ("redis", "rediss", "redis+socket", "sentinel", "amqp", "amqps", "sqs", "filesystem")
 
 
 def is_set(name: str) -> bool:
@@ -28,6 +29,16 @@ def text(name: str, default: str | None = None) -> str:
     if default is None:
         raise ImproperlyConfigured(f"{name} is required and not set.")
     return default
+
+
+def name(variable: str, default: str) -> str:
+    """A word that other programs take as a part of their own names."""
+    value = text(variable, default)
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,40}", value):
+        raise ImproperlyConfigured(
+            f"{variable} must be at most 40 letters, digits, hyphens and underscores, not {value!r}."
+        )
+    return value
 
 
 def boolean(name: str, default: bool) -> bool:
@@ -93,6 +104,15 @@ def http_url(name: str, default: str) -> str:
         valid = False
     if not valid:
         raise ImproperlyConfigured(f"{name} must be an http:// or https:// address, not {value!r}.")
+    return value
+
+
+def broker_url(name: str) -> str:
+    """The address of a message broker that Kombu knows, or nothing. No error shows it: it may have a password."""
+    value = text(name, "")
+    scheme = value.partition("://")[0]
+    if value and ("://" not in value or scheme not in BROKERS):
+        raise ImproperlyConfigured(f"{name} must be an address that begins with one of {', '.join(BROKERS)}, and ://.")
     return value
 
 

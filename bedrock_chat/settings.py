@@ -143,6 +143,9 @@ JOB_SCHEDULE: dict[str, float] = {
     "remove idempotency keys": 300,
 }
 """Kind of job → seconds between its runs."""
+CELERY_BROKER_URL = env.broker_url("CELERY_BROKER_URL")
+CELERY_BROKER_OPTIONS = env.mapping("CELERY_BROKER_OPTIONS")
+CELERY_QUEUE = env.name("CELERY_QUEUE", "bedrock-chat")
 
 # ---- Bots -----------------------------------------------------------------------------------------------------------
 BOT_VERSIONS = env.integer("BOT_VERSIONS", 50, minimum=1)

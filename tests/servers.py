@@ -168,6 +168,13 @@ def s3() -> Iterator[Service]:
 
 
 @contextmanager
+def sqs() -> Iterator[Service]:
+    """Moto's SQS, without queues."""
+    with _moto() as service:
+        yield service
+
+
+@contextmanager
 def keys(folder: Path, **public: rsa.RSAPrivateKey) -> Iterator[Service]:
     """A JWKS document with these keys by `kid`."""
     document = folder / "keys" / "jwks.json"

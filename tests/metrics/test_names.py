@@ -33,7 +33,7 @@ def metrics() -> dict[str, Metric]:
     """All of the product, whose modules are loaded first."""
     for app in APPS:
         for module in pkgutil.walk_packages(importlib.import_module(app).__path__, f"{app}."):
-            if not re.search(r"\.(migrations|management|emulator|asgi)\b", module.name):
+            if not re.search(r"\.(migrations|management|emulator|asgi|celery)\b", module.name):
                 loaded: ModuleType = importlib.import_module(module.name)
                 assert loaded
     return dict(instruments.known())
