@@ -9,15 +9,18 @@ class PublicationConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Registers the columns of keys, what a bot's deletion ends here, and a person's data."""
+        """Registers the columns of keys, what a bot's deletion ends here, what looks for it, and a person's data."""
         from bedrock_chat.encryption import rotating
         from bedrock_chat.identity import erasing as persons_erasing
         from bedrock_chat.identity import exporting as persons_exporting
+        from bedrock_chat.process import heartbeat
         from bots import editing
         from publication import erasing, exporting, lifecycle
         from publication.models import ApiKey
+        from publication.openai import answering
 
         rotating.register(ApiKey, "encrypted_value")
         editing.before_removal(lifecycle.end_of_bot)
         persons_exporting.register("publication", exporting.export)
+        heartbeat.register("withdrawn APIs", answering.LOOK_SECONDS, answering.end_withdrawn)
         persons_erasing.register("publication", prepare=erasing.prepare, finish=erasing.finish)

@@ -11,7 +11,13 @@ from publication.authentication import FOUND, PREFIX, Found
 from publication.models import Publication
 
 METHODS = "GET, POST, OPTIONS"
-HEADERS = "content-type, accept, x-api-key, idempotency-key, last-event-id, x-request-id, traceparent, tracestate"
+HEADERS = (
+    "content-type, accept, x-api-key, idempotency-key, last-event-id, x-request-id, traceparent, tracestate, "
+    # OpenAI's client for JavaScript sends these.
+    "authorization, user-agent, x-stainless-arch, x-stainless-helper-method, x-stainless-lang, x-stainless-os, "
+    "x-stainless-package-version, x-stainless-retry-count, x-stainless-runtime, x-stainless-runtime-version, "
+    "x-stainless-timeout"
+)
 EXPOSED = "Retry-After, RateLimit, RateLimit-Policy, X-Turn-Status, X-Request-ID"
 MAX_AGE = "86400"
 

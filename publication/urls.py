@@ -2,6 +2,7 @@
 
 from django.urls import path
 
+from publication.openai.views import ChatCompletionsViewSet, ModelsViewSet
 from publication.views.publications import KeyListViewSet, KeyViewSet, PublicationViewSet, PublishedBotsViewSet
 from publication.views.published import PublishedConversationViewSet, PublishedTurnViewSet
 
@@ -14,6 +15,8 @@ urlpatterns = [
     path(f"{API}/conversation", PublishedTurnViewSet.as_view({"post": "create"})),
     path(f"{CONVERSATION}/<str:message_id>", PublishedConversationViewSet.as_view({"get": "retrieve_message"})),
     path(CONVERSATION, PublishedConversationViewSet.as_view({"get": "retrieve"})),
+    path(f"{API}/v1/chat/completions", ChatCompletionsViewSet.as_view({"post": "create"})),
+    path(f"{API}/v1/models", ModelsViewSet.as_view({"get": "list"})),
     path(f"{API}/health", PublishedConversationViewSet.as_view({"get": "health"})),
     path(
         PUBLICATION,

@@ -3,6 +3,7 @@
 A call that is made again when its process dies has its row before it begins (`begin`): each attempt was paid.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -23,6 +24,8 @@ from bedrock_chat.identity.caller import Caller
 from bedrock_chat.identity.models import User
 from bedrock_chat.ledger.models import ModelCall, Purpose
 from bedrock_chat.wire.ids import new_id
+
+logger = logging.getLogger(__name__)
 
 
 def build_call(
@@ -131,6 +134,12 @@ def insert_late(calls: Sequence[ModelCall]) -> None:
                 call.user_id = None if call.user_id is None else call.payer_id
         with Batch() as batch:
             insert(batch, calls)
+
+
+def log_lost(turn_id: str, calls: Sequence[ModelCall], error: Exception) -> None:
+    """Says in the log what was spent, where an error keeps the rows from being written."""
+    spent = [(call.model_id, call.input_tokens, call.output_tokens, str(call.price)) for call in calls]
+    logger.error("the ledger lost the calls of turn %s: %s", turn_id, spent, exc_info=error)
 
 
 def _is_stored(call: ModelCall) -> bool:

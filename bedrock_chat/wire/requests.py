@@ -13,6 +13,11 @@ AFTER_RESPONSE = "bedrock_chat.after_response"
 need not wait for. A server that cannot do so sets no list. An open stream has its end for such work."""
 
 
+HANG_UP = "bedrock_chat.hang_up"
+"""The key of a request's META for a function that takes a callback. The server calls that one, on its event loop, if
+the client leaves before it has its response. A server that cannot tell sets none. Who streams is told by the stream."""
+
+
 class WireRequest(WSGIRequest):
     """A request whose text is UTF-8, whatever `charset` its Content-Type claims.
 
