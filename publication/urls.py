@@ -16,7 +16,7 @@ urlpatterns = [
     path(f"{CONVERSATION}/<str:message_id>", PublishedConversationViewSet.as_view({"get": "retrieve_message"})),
     path(CONVERSATION, PublishedConversationViewSet.as_view({"get": "retrieve"})),
     path(f"{API}/v1/chat/completions", ChatCompletionsViewSet.as_view({"post": "create"})),
-    path(f"{API}/v1/models", ModelsViewSet.as_view({"get": "list"})),
+    path(f"{API}/v1/models", ModelsViewSet.as_view({"get": "retrieve"})),
     path(f"{API}/health", PublishedConversationViewSet.as_view({"get": "health"})),
     path(
         PUBLICATION,

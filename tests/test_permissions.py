@@ -139,6 +139,8 @@ TABLE: dict[str, tuple[str, Any, tuple[int, ...]]] = {
         None,
         NO_KEY,
     ),
+    "POST published/<str:bot_id>/<str:stage>/v1/chat/completions": (f"{API}/v1/chat/completions", {}, NO_KEY),
+    "GET published/<str:bot_id>/<str:stage>/v1/models": (f"{API}/v1/models", None, NO_KEY),
     "GET published/<str:bot_id>/<str:stage>/health": (f"{API}/health", None, NO_KEY),
 }
 """Route → an address of Alice's, a body, and the status for each of PEOPLE."""

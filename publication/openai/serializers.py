@@ -188,6 +188,15 @@ class ChatCompletionSerializer(serializers.Serializer[Any]):
 
 
 @as_spelled
+class CompletionEventSerializer(serializers.Serializer[Any]):
+    """An event of a stream, with the field that the standard of Server-Sent Events gives it."""
+
+    data = serializers.CharField(  # type: ignore[assignment]  # a field, which the metaclass takes from the class
+        help_text="JSON: a `chat.completion.chunk`, or an object with `error`, which is the last. Else `[DONE]` is."
+    )
+
+
+@as_spelled
 class ModelSerializer(serializers.Serializer[Any]):
     id = serializers.CharField()
     object = serializers.ChoiceField(choices=["model"])

@@ -19,6 +19,7 @@ from publication.openai.requests import read
 from publication.openai.serializers import (
     ChatCompletionInputSerializer,
     ChatCompletionSerializer,
+    CompletionEventSerializer,
     ModelListSerializer,
     OpenAIErrorSerializer,
 )
@@ -79,7 +80,7 @@ class ChatCompletionsViewSet(OpenAIViewSet):
         examples=[A_CHAT, A_STREAM],
         responses={
             (200, JSON): ChatCompletionSerializer,
-            (200, EVENT_STREAM): OpenApiResponse(response={"type": "string"}),
+            (200, EVENT_STREAM): CompletionEventSerializer,
             **_errors(400, 403, 404, 405, 409, 413, 415, 429, 500, 502, 503, 504),
         },
     )
@@ -105,7 +106,7 @@ class ModelsViewSet(OpenAIViewSet):
         tags=TAG,
         responses={(200, JSON): ModelListSerializer, **_errors(403, 404, 405, 429, 500)},
     )
-    def list(self, request: Request, bot_id: str, stage: str) -> Response:
+    def retrieve(self, request: Request, bot_id: str, stage: str) -> Response:
         found = authentication.find(request._request)
         bot = chatting.get(bot_id, actor=caller_of(request))
         return Response(rendering.model_list(composing.models_of(bot), found.publication))
