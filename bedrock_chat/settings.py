@@ -128,6 +128,7 @@ JOBS: dict[str, str] = {
     "rank bots": "store.ranking.refresh",
     "sweep guardrails": "bots.guardrail_sweep.sweep",
     "end lost turns": "publication.running.end_lost",
+    "remove idempotency keys": "publication.idempotency.removal.remove",
 }
 """Kind of job → its handler, a function that takes the claimed job."""
 JOB_SCHEDULE: dict[str, float] = {
@@ -139,6 +140,7 @@ JOB_SCHEDULE: dict[str, float] = {
     "index bots": 2,
     "rank bots": 600,
     "end lost turns": 30,
+    "remove idempotency keys": 300,
 }
 """Kind of job → seconds between its runs."""
 
@@ -161,6 +163,10 @@ API_KEY_REVEAL = env.choice("API_KEY_REVEAL", "always", ("always", "once"))
 PUBLISHED_NETWORKS = env.networks("PUBLISHED_NETWORKS")
 POLLS_COUNT = env.boolean("POLLS_COUNT", False)
 FAILED_KEYS_RATE = env.rate("FAILED_KEYS_RATE", "60/m")
+IDEMPOTENCY_KEYS = env.integer("IDEMPOTENCY_KEYS", 100_000, minimum=1)
+IDEMPOTENCY_MB = env.integer("IDEMPOTENCY_MB", 64, minimum=1)
+PUBLISHED_DOCS = env.boolean("PUBLISHED_DOCS", True)
+PUBLISHED_DOCS_RATE = env.rate("PUBLISHED_DOCS_RATE", "120/m")
 
 # ---- Django ---------------------------------------------------------------------------------------------------------
 INSTALLED_APPS = [

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import orjson
 from django.conf import settings
 from django.db import transaction
 from django.db.models import QuerySet
@@ -18,6 +19,8 @@ from bots import chatting
 from conversations.content.blocks import Content
 from conversations.turn import continuing
 from publication import running
+from publication.idempotency import claiming
+from publication.idempotency.claiming import Keyed
 from publication.models import TurnRequest
 
 RETRY_SECONDS = 5
@@ -35,14 +38,24 @@ class Asked:
     user_label: str = ""
 
 
-def accept(asked: Asked, *, actor: Caller) -> TurnRequest:
-    """Stores a question and asks for its turn, in one transaction.
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The ids by which the answer is asked for."""
+
+    conversation_id: str
+    message_id: str
+
+
+def accept(asked: Asked, keyed: tuple[Keyed, str] | None = None, *, actor: Caller) -> Accepted:
+    """Stores a question and asks for its turn, in one transaction, in which its idempotency key is claimed.
+
+    `keyed` is that key, with the digest of the body.
 
     1. What can be refused without the conversation is refused at once.
     2. The question's files are stored, outside of any transaction.
     3. The question gets the id of its message. A continuation has that of the question whose answer grows.
 
-    Raises BadRequest, and ServiceUnavailable where as many turns wait as may.
+    Raises BadRequest, ServiceUnavailable where as many turns wait as may, and what `claiming.keep` raises.
     """
     assert actor.published is not None
     assert actor.publication_id is not None
@@ -67,6 +80,9 @@ def accept(asked: Asked, *, actor: Caller) -> TurnRequest:
             enable_reasoning=asked.enable_reasoning,
             user_label=asked.user_label,
         )
+        accepted = Accepted(turn.conversation_id, turn.message_id)
+        if keyed is not None:
+            claiming.keep(*keyed, orjson.dumps(accepted).decode())
         with Batch() as batch:
             last = batch.queryset(
                 _last_that_may_wait, (settings.PUBLISHED_BACKLOG,), {"publication": actor.publication_id}
@@ -76,7 +92,12 @@ def accept(asked: Asked, *, actor: Caller) -> TurnRequest:
             raise ServiceUnavailable("As many questions wait here as may; try again later.", retry_after=RETRY_SECONDS)
         storing.refer(running.BLOB_OWNER, turn.pk, files)
         running.enqueue(turn, is_new_conversation=asked.conversation_id is None)
-    return turn
+    return accepted
+
+
+def accepted_before(kept: str) -> Accepted:
+    """What `accept` kept for an idempotency key."""
+    return Accepted(**orjson.loads(kept))
 
 
 def _last_that_may_wait(backlog: int) -> "QuerySet[TurnRequest, tuple[int]]":

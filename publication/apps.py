@@ -9,17 +9,22 @@ class PublicationConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Registers the columns of keys, what a bot's deletion ends here, what looks for it, and a person's data."""
+        """Registers the columns of secrets, what a bot's deletion ends here, a person's data, and heartbeats."""
+        from django.conf import settings
+
         from bedrock_chat.encryption import rotating
         from bedrock_chat.identity import erasing as persons_erasing
         from bedrock_chat.identity import exporting as persons_exporting
         from bedrock_chat.process import heartbeat
         from bots import editing
         from publication import erasing, exporting, lifecycle
-        from publication.models import ApiKey
+        from publication.idempotency import leases
+        from publication.models import ApiKey, IdempotencyKey
         from publication.openai import answering
 
         rotating.register(ApiKey, "encrypted_value")
+        rotating.register(IdempotencyKey, "encrypted_answer")
+        heartbeat.register("idempotency leases", settings.TURN_LEASE_SECONDS / 3, leases.renew)
         editing.before_removal(lifecycle.end_of_bot)
         persons_exporting.register("publication", exporting.export)
         heartbeat.register("withdrawn APIs", answering.LOOK_SECONDS, answering.end_withdrawn)

@@ -119,7 +119,7 @@ def _find(request: HttpRequest, value: str) -> Found | None:
         and is_active
         and not is_expired
         and (publication.bot_id, publication.stage) == (bot_id, stage)
-        and _is_allowed(client_address(request), publication)
+        and is_allowed(client_address(request), publication)
     )
     if not is_open:
         return None
@@ -142,7 +142,7 @@ def _key_of_digest() -> "QuerySet[ApiKey, tuple[object, ...]]":
     return found.values_list(*columns, *KEY_COLUMNS, *of_publication)
 
 
-def _is_allowed(address: str, publication: Publication) -> bool:
+def is_allowed(address: str, publication: Publication) -> bool:
     """Whether an address may call: it lies in the server's networks, if there are any, and in the publication's."""
     try:
         parsed = ipaddress.ip_address(address)

@@ -1,7 +1,8 @@
 """Erases what APIs hold of a person who published them (`bedrock_chat/identity/erasing.py`).
 
 The APIs themselves end with the person's bots, which are deleted before (`lifecycle.end_of_bot`). Left are the
-conversations of all APIs that the person ever had, also of withdrawn ones, and the questions that were accepted.
+conversations of all APIs that the person ever had, also of withdrawn ones, the questions that were accepted, and the
+answers that were kept for idempotency keys.
 """
 
 from collections.abc import Iterator
@@ -16,7 +17,8 @@ from conversations import deleting
 from conversations.erasing import stop_turns
 from conversations.models import Conversation
 from publication import running
-from publication.models import Gate, PublicationOwner, TurnRequest
+from publication.idempotency import removal
+from publication.models import Gate, IdempotencyKey, PublicationOwner, TurnRequest
 
 AT_A_TIME = 100
 
@@ -29,6 +31,8 @@ def prepare(user_id: str, *, actor: Actor) -> Iterator[str]:
     for deleted in deleting.delete_in_batches(conversations):
         yield f"{deleted} conversations of APIs are deleted."
     yield f"{_delete_questions(user_id)} questions of APIs are deleted."
+    deleted = sum(removal.delete_in_batches(_idempotency_keys_of(user_id)))
+    yield f"{deleted} idempotency keys of APIs are deleted."
 
 
 def finish(user_id: str, *, actor: Actor) -> Iterator[str]:
@@ -41,6 +45,7 @@ def finish(user_id: str, *, actor: Actor) -> Iterator[str]:
     deleting.delete_rows(list(conversations.select_for_update().values_list("pk", flat=True)))
     while _delete_some(_questions_of(user_id)):
         pass
+    _idempotency_keys_of(user_id).delete()
     Gate.objects.filter(publication_id__in=publications_of(user_id)).delete()
     PublicationOwner.objects.filter(user_id=user_id).delete()
     yield f"{len(publications)} APIs are forgotten."
@@ -53,6 +58,10 @@ def conversations_of(user_id: str) -> QuerySet[Conversation]:
 
 def _questions_of(user_id: str) -> QuerySet[TurnRequest]:
     return TurnRequest.objects.filter(publication_id__in=publications_of(user_id))
+
+
+def _idempotency_keys_of(user_id: str) -> QuerySet[IdempotencyKey]:
+    return IdempotencyKey.objects.filter(publication_id__in=publications_of(user_id))
 
 
 def publications_of(user_id: str) -> "QuerySet[PublicationOwner, str]":

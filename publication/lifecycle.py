@@ -16,6 +16,7 @@ from bedrock_chat.wire.errors import BadRequest
 from bots import access as bots_access
 from bots.models import Bot, Scope
 from publication import access, keys, running, verbs
+from publication.idempotency import removal
 from publication.models import ApiKey, Publication, PublicationOwner, TurnRequest
 
 RECORDED = tuple(verbs.PUBLISH.values)
@@ -96,6 +97,7 @@ def end(publication: Publication, *, actor: Actor) -> None:
     waiting.update(done_at=database_now(), reason=running.WITHDRAWN, content=[])
     Job.objects.filter(key__in=[running.job_key(pk) for pk in pks]).delete()
     storing.forget(running.BLOB_OWNER, pks)
+    removal.soon(publication.pk)
     recording.record(verbs.WITHDRAW, publication.bot_id, actor=actor)
     publication.delete()
 

@@ -1,4 +1,4 @@
-"""Publications of bots, their keys, what was used of their limits, and the turns that were asked for."""
+"""Publications of bots, their keys, what was used of their limits, and what was asked of them."""
 
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ KEY_ID_LENGTH = 10
 LABEL_LENGTH = 128
 LONGEST_DESCRIPTION = 1024  # of a key's name at API Gateway
 LONGEST_AGENT = 256
+SHA256_LENGTH = 64
 
 
 class Period(models.TextChoices):
@@ -183,3 +184,44 @@ class TurnRequest(models.Model):
 
     def __str__(self) -> str:
         return self.message_id
+
+
+class Route(models.TextChoices):
+    """The routes whose requests may have an idempotency key."""
+
+    CONVERSATION = "conversation"
+    CHAT_COMPLETIONS = "chat completions"
+
+
+class IdempotencyKey(models.Model):
+    """A key that a client gave a request, so that sending it again does nothing twice (`idempotency`).
+
+    `digest` is the SHA-256 of the key, and `payload` that of the request's JSON, both in hexadecimal. While
+    `lease_expires_at` is there, a process answers the request, and `attempt` fences what that process writes. After
+    that `encrypted_answer` is there, of `size` characters; it is empty where the answer was not kept.
+    """
+
+    publication_id = CodePointCharField(max_length=26, db_index=True)
+    lineage = CodePointCharField(max_length=KEY_ID_LENGTH)
+    route = models.CharField(max_length=16, choices=Route)
+    digest = CodePointCharField(max_length=SHA256_LENGTH)
+    payload = models.CharField(max_length=SHA256_LENGTH)
+    attempt = models.PositiveIntegerField(default=1)
+    claimed_at = models.DateTimeField(db_index=True)
+    lease_expires_at = models.DateTimeField(null=True, blank=True)
+    size = models.PositiveIntegerField(default=0)
+    encrypted_answer = models.TextField(blank=True, default="")
+
+    class Meta:
+        default_permissions = ()
+        constraints = [
+            models.UniqueConstraint(fields=["lineage", "route", "digest"], name="idempotency_key_unique_in_its_scope"),
+            models.CheckConstraint(condition=Q(route__in=Route.values), name="idempotency_key_has_a_route"),
+            models.CheckConstraint(
+                condition=Q(lease_expires_at__isnull=True) | Q(encrypted_answer=""),
+                name="idempotency_key_runs_or_has_its_answer",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.lineage}/{self.route}"

@@ -10,6 +10,7 @@ from conversations import rendering
 from conversations.access import Answer
 from conversations.content.files import ShowFile
 from publication import lifecycle
+from publication.accepting import Accepted
 from publication.keys import Shown
 from publication.models import ApiKey, Publication, TurnRequest
 
@@ -65,8 +66,8 @@ def _key(key: ApiKey) -> Wire:
     }
 
 
-def accepted(turn: TurnRequest) -> Wire:
-    return {"conversationId": turn.conversation_id, "messageId": turn.message_id}
+def accepted(ids: Accepted | TurnRequest) -> Wire:
+    return {"conversationId": ids.conversation_id, "messageId": ids.message_id}
 
 
 def answer_output(answer: Answer, show: ShowFile) -> Wire:

@@ -24,7 +24,7 @@ from conversations.content.blocks import Content, blob_shas
 from conversations.models import Message
 from conversations.turn import lifecycle
 from conversations.turn.types import ChatInput
-from publication.models import Publication, PublicationOwner, TurnRequest
+from publication.models import IdempotencyKey, Publication, PublicationOwner, TurnRequest
 
 KIND = "published turn"
 BLOB_OWNER = "published turn"
@@ -196,6 +196,7 @@ def _remove(job: Claimed, publication_id: str) -> None:
         turns = list(TurnRequest.objects.filter(publication_id=publication_id).values_list("pk", flat=True))
         storing.forget(BLOB_OWNER, turns)
         TurnRequest.objects.filter(pk__in=turns).delete()
+        IdempotencyKey.objects.filter(publication_id=publication_id).delete()
         job.finish()
 
 

@@ -3,6 +3,7 @@
 from django.urls import path
 
 from publication.openai.views import ChatCompletionsViewSet, ModelsViewSet
+from publication.views.documentation import PublishedSchemaViewSet, PublishedSwaggerView
 from publication.views.publications import KeyListViewSet, KeyViewSet, PublicationViewSet, PublishedBotsViewSet
 from publication.views.published import PublishedConversationViewSet, PublishedTurnViewSet
 
@@ -18,6 +19,8 @@ urlpatterns = [
     path(f"{API}/v1/chat/completions", ChatCompletionsViewSet.as_view({"post": "create"})),
     path(f"{API}/v1/models", ModelsViewSet.as_view({"get": "retrieve"})),
     path(f"{API}/health", PublishedConversationViewSet.as_view({"get": "health"})),
+    path(f"{API}/openapi.json", PublishedSchemaViewSet.as_view({"get": "retrieve"})),
+    path(f"{API}/docs", PublishedSwaggerView.as_view()),
     path(
         PUBLICATION,
         PublicationViewSet.as_view({"post": "create", "get": "retrieve", "patch": "update", "delete": "destroy"}),

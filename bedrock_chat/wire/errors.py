@@ -107,6 +107,11 @@ class UnsupportedMediaType(ApiError):
     default_detail = "The body is not JSON."
 
 
+class Unprocessable(ApiError):
+    status_code = HTTPStatus.UNPROCESSABLE_ENTITY
+    default_detail = "The request contradicts an earlier one."
+
+
 class TooManyRequests(ApiError):
     status_code = HTTPStatus.TOO_MANY_REQUESTS
     default_detail = "Too many requests; try again later."

@@ -12,6 +12,7 @@ from bedrock_chat.database.text import is_storable
 from bedrock_chat.wire.errors import ApiError, BadRequest, UnsupportedMediaType, as_api_error, json_error, recorded
 
 CONSOLE = "/console/"
+DOCUMENTATION = "/docs"
 PROBES = frozenset({"/health", "/ready"})
 """Paths that are answered whatever the Host: load balancers and kubelets ask by an address of their own choice."""
 
@@ -25,7 +26,7 @@ POLICIES = {
         "frame-ancestors 'none'; base-uri 'none'; form-action 'self'; object-src 'none'"
     ),
     # Swagger UI and Redoc set styles, and Redoc searches in a worker that it makes from a blob.
-    "/docs": (
+    DOCUMENTATION: (
         "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
         "connect-src 'self'; worker-src blob:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
     ),

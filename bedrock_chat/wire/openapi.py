@@ -15,6 +15,7 @@ VOID = {"type": "null", "description": "Nothing to say: the body is `null`."}
 """The 200 of routes that only do something."""
 
 ALWAYS = (405, 500)
+TOKEN = "token"  # noqa: S105  the name of the scheme
 WITH_TOKEN = (401, 403, 429)
 WITH_BODY = (400, 413, 415)
 
@@ -27,6 +28,7 @@ REASONS = {
     409: "The state of things does not allow this now; `Retry-After` where waiting helps.",
     413: "The body is larger than MAX_BODY_MB.",
     415: "The body is not JSON, or it is compressed.",
+    422: "The `Idempotency-Key` belongs to an earlier request with another body.",
     429: "Too many requests or failed tokens; try again after `Retry-After` seconds.",
     500: "A fault of the server; it was recorded.",
     502: "The model failed, or the server may not use it.",
@@ -44,6 +46,7 @@ EXAMPLES = {
     409: "This question is still being answered.",
     413: "The request body is larger than 136 MB.",
     415: 'Unsupported media type "text/plain" in request.',
+    422: "This Idempotency-Key was sent with another body before.",
     429: "Too many failed tokens from this address.",
     500: "The server failed to answer; the fault has been recorded.",
     502: "The model failed while answering. Try again.",
@@ -120,7 +123,7 @@ class WireSchema(AutoSchema):
             return None
         statuses = {
             *ALWAYS,
-            *(WITH_TOKEN if operation.get("security") else ()),
+            *(WITH_TOKEN if any(TOKEN in requirement for requirement in operation.get("security", ())) else ()),
             *(WITH_BODY if "requestBody" in operation else ()),
         }
         responses = operation["responses"]

@@ -4,8 +4,9 @@ It is counted, stopped and paid like a turn, but it has no rows of its own, no l
 of this process. If the process dies, the client's request fails. If the client leaves, the call is ended.
 """
 
-import logging
+import time
 from collections.abc import Generator
+from contextlib import nullcontext
 from dataclasses import replace
 
 from django.db import DatabaseError
@@ -18,28 +19,39 @@ from bedrock_chat.database.connections import release_connection
 from bedrock_chat.ledger import recording
 from bedrock_chat.ledger.recording import Spent
 from bedrock_chat.wire.errors import ApiError, Conflict, Forbidden
+from bedrock_chat.wire.renderers import dumps
 from bots import chatting
 from conversations.streaming.events import MessageStop
 from conversations.turn import admission, asking, lifecycle, registry
 from conversations.turn.registry import Run, registered
 from conversations.turn.types import Booking
 from publication.authentication import Found
+from publication.idempotency import claiming
+from publication.idempotency.claiming import Keyed
 from publication.models import Publication
 from publication.openai import composing, rendering, storing
 from publication.openai.rendering import Wire
 from publication.openai.requests import ChatRequest
 from publication.running import WITHDRAWN
 
-logger = logging.getLogger(__name__)
-
 LOOK_SECONDS = 0.5
 
 
 class Completion(Run):
-    """A chat completion that runs. `model_key` is there once the model was chosen."""
+    """A chat completion that runs. `model_key` is there once the model was chosen.
+
+    `keyed` is the idempotency key of the request, with the digest of its body. `created` is in seconds since the epoch.
+    """
 
     model_key = ""
     is_withdrawn = False
+
+    def __init__(
+        self, booking: Booking, *, listener: object | None = None, keyed: tuple[Keyed, str] | None = None
+    ) -> None:
+        super().__init__(booking, listener=listener)
+        self.keyed = keyed
+        self.created = int(time.time())
 
     def stop(self) -> None:
         """Ends the call: the client has left. Does nothing if the answer is complete."""
@@ -50,18 +62,24 @@ class Completion(Run):
         self.is_withdrawn = True
         self.end(StopReason.STOPPED)
 
-    @property
-    def text(self) -> str:
-        """What the model has said so far, without what it thought."""
-        return "".join(block["text"] for block in self.answer.blocks() if "text" in block)
+    def head(self, kind: str) -> Wire:
+        """What the answer, or a chunk of it, begins with."""
+        return rendering.head(kind, self.booking.turn_id, self.created, self.model_key)
+
+    def whole(self, stop_reason: str) -> Wire:
+        """The answer, when the model has finished: what it has said, without what it thought."""
+        text = "".join(block["text"] for block in self.answer.blocks() if "text" in block)
+        return rendering.completion(self.head(rendering.COMPLETION), text, stop_reason, Spent.of(self.calls))
 
 
-def begin(chat: ChatRequest, found: Found, *, listener: object | None = None) -> Completion:
+def begin(
+    chat: ChatRequest, found: Found, *, listener: object | None = None, keyed: tuple[Keyed, str] | None = None
+) -> Completion:
     """A chat completion that was asked for with a key. It runs when `run` does."""
     assert found.caller.published is not None
     actor = replace(found.caller, published=replace(found.caller.published, user_label=chat.user_label))
     ids = storing.new_ids() if found.publication.store_openai else ("", "")
-    return Completion(Booking(actor, *ids, bot_id=found.publication.bot_id), listener=listener)
+    return Completion(Booking(actor, *ids, bot_id=found.publication.bot_id), listener=listener, keyed=keyed)
 
 
 def run(chat: ChatRequest, running: Completion) -> Generator[Event | MessageStop, None, None]:
@@ -69,12 +87,15 @@ def run(chat: ChatRequest, running: Completion) -> Generator[Event | MessageStop
 
     1. The call is counted, or refused if the process runs as many as it may.
     2. The bot is read, its model chosen, and the request composed. All that can be refused is refused now.
-    3. The model is asked.
-    4. However the call ended, its ledger row is written.
-    5. If the publication says so, history and answer are stored, after the last event was taken.
+    3. Its idempotency key is claimed, if it has one.
+    4. The model is asked.
+    5. However the call ended, its ledger row is written. Of a complete answer a copy is kept for its idempotency key;
+       otherwise that key is free again.
+    6. If the publication says so, history and answer are stored, after the last event was taken.
 
-    Raises the errors of `admission`, NotFound, BadRequest, Conflict while the bot's guardrail is not there, the model's
-    faults, and Forbidden if the API was withdrawn meanwhile. As long as `running.calls` is empty, no model was asked.
+    Raises the errors of `admission`, NotFound, BadRequest, Conflict while the bot's guardrail is not there, what
+    `claiming.begin` raises, the model's faults, and Forbidden if the API was withdrawn meanwhile. As long as
+    `running.calls` is empty, no model was asked.
     """
     actor = running.booking.actor
     with admission.admitted(actor), registered(running):
@@ -84,15 +105,20 @@ def run(chat: ChatRequest, running: Completion) -> Generator[Event | MessageStop
         bot.refuse(model)
         model_request = composing.compose(chat, bot, model)
         running.model_key = model.key
-        try:
-            stop_reason = yield from asking.call(running, model_request)
-        except Exception as error:
-            raised = _client_error(error, running, model_request)
-            if raised is error:
-                raise
-            raise raised from error
-        finally:
-            _book(running)
+        with claiming.begin(*running.keyed) if running.keyed else nullcontext() as claim:
+            release_connection()
+            try:
+                stop_reason = yield from asking.call(running, model_request)
+            except Exception as error:
+                raised = _client_error(error, running, model_request)
+                if raised is error:
+                    raise
+                raise raised from error
+            finally:
+                _book(running)
+            if claim is not None:
+                claim.finish(dumps(running.whole(stop_reason)).decode())
+        release_connection()
         yield MessageStop("", "", None, stop_reason, Spent.of(running.calls))
         if running.booking.conversation_external_id:
             storing.store(chat, running, model_key=model.key, instruction=bot.instruction, stop_reason=stop_reason)
@@ -104,7 +130,7 @@ def drain(chat: ChatRequest, running: Completion) -> Wire:
     for event in run(chat, running):
         stop = event if isinstance(event, MessageStop) else stop
     assert stop is not None  # the last event of a run that did not raise
-    return rendering.completion(running.booking.turn_id, running.model_key, running.text, stop.stop_reason, stop.spent)
+    return running.whole(stop.stop_reason)
 
 
 def end_withdrawn() -> None:

@@ -1,6 +1,5 @@
 """Builds the JSON of chat completions and models. `serializers` only documents these shapes."""
 
-import time
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -10,6 +9,9 @@ from bedrock_chat.ledger.recording import Spent
 from publication.models import Publication
 
 Wire = dict[str, Any]
+
+COMPLETION: Final = "chat.completion"
+CHUNK: Final = "chat.completion.chunk"
 
 _FINISH_REASONS: Final = {
     StopReason.MAX_TOKENS: "length",
@@ -24,12 +26,12 @@ def finish_reason(stop_reason: str) -> str:
     return _FINISH_REASONS.get(stop_reason, "stop")
 
 
-def head(kind: str, turn_id: str, model_key: str) -> Wire:
+def head(kind: str, turn_id: str, created: int, model_key: str) -> Wire:
     """What every part of an answer begins with."""
-    return {"id": f"chatcmpl-{turn_id}", "object": kind, "created": int(time.time()), "model": model_key}
+    return {"id": f"chatcmpl-{turn_id}", "object": kind, "created": created, "model": model_key}
 
 
-def completion(turn_id: str, model_key: str, text: str, stop_reason: str, spent: Spent | None) -> Wire:
+def completion(head: Wire, text: str, stop_reason: str, spent: Spent | None) -> Wire:
     """A chat completion, whole."""
     choice = {
         "index": 0,
@@ -37,7 +39,7 @@ def completion(turn_id: str, model_key: str, text: str, stop_reason: str, spent:
         "logprobs": None,
         "finish_reason": finish_reason(stop_reason),
     }
-    return {**head("chat.completion", turn_id, model_key), "choices": [choice], "usage": usage(spent)}
+    return {**head, "choices": [choice], "usage": usage(spent)}
 
 
 def usage(spent: Spent | None) -> Wire:

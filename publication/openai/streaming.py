@@ -16,10 +16,10 @@ from conversations.streaming.events import Failed, MessageStop, StreamEvent, joi
 from conversations.streaming.log import Batch, Log
 from publication.openai import answering, errors, rendering
 from publication.openai.answering import Completion
+from publication.openai.rendering import Wire
 from publication.openai.requests import ChatRequest
 
 DONE: Final = b"data: [DONE]\n\n"
-KIND: Final = "chat.completion.chunk"
 
 
 class CompletionResponse(EventStreamResponse):
@@ -50,7 +50,21 @@ def respond(chat: ChatRequest, running: Completion) -> CompletionResponse:
             break
     context = contextvars.copy_context()  # what the call binds is to appear in the log line of the request
     thread_pool.shared().submit(lambda: context.run(_drive, events, log))
-    return CompletionResponse(running, _followed(log, Chunks(running, include_usage=chat.include_usage)))
+    chunks = Chunks(running.head(rendering.CHUNK), include_usage=chat.include_usage)
+    return CompletionResponse(running, _followed(log, chunks))
+
+
+def respond_again(completion: Wire, *, include_usage: bool) -> EventStreamResponse:
+    """The response that streams a chat completion which was answered before, as one piece."""
+    head = {**{name: completion[name] for name in ("id", "created", "model")}, "object": rendering.CHUNK}
+    return EventStreamResponse(_at_once(completion, Chunks(head, include_usage=include_usage)))
+
+
+async def _at_once(completion: Wire, chunks: "Chunks") -> AsyncGenerator[bytes, None]:
+    [choice] = completion["choices"]
+    text = choice["message"]["content"]
+    yield chunks.first() + (chunks.text(text) if text else b"")
+    yield chunks.last(choice["finish_reason"], completion["usage"])
 
 
 def _append(log: Log, event: Event | MessageStop) -> None:
@@ -81,16 +95,26 @@ async def _followed(log: Log, chunks: "Chunks") -> AsyncGenerator[bytes, None]:
 class Chunks:
     """Encodes one stream. Nearly all chunks differ in their text alone, so the rest is encoded once."""
 
-    def __init__(self, running: Completion, *, include_usage: bool) -> None:
-        self._head = rendering.head(KIND, running.booking.turn_id, running.model_key)
+    def __init__(self, head: Wire, *, include_usage: bool) -> None:
+        self._head = head
         self._include_usage = include_usage
         usage = b',"usage":null' if include_usage else b""
-        self._before = b"data: " + dumps(self._head)[:-1] + b',"choices":[{"index":0,"delta":'
+        self._before = b"data: " + dumps(head)[:-1] + b',"choices":[{"index":0,"delta":'
         self._unfinished = b',"logprobs":null,"finish_reason":null}]' + usage + b"}\n\n"
         self._finished = b',"logprobs":null,"finish_reason":"%s"}]' + usage + b"}\n\n"
 
     def first(self) -> bytes:
         return self._before + b'{"role":"assistant","content":""}' + self._unfinished
+
+    def text(self, text: str) -> bytes:
+        return self._before + b'{"content":' + dumps(text) + b"}" + self._unfinished
+
+    def last(self, finish_reason: str, usage: Wire) -> bytes:
+        """The end of an answer that is complete."""
+        last = self._before + b"{}" + self._finished % finish_reason.encode()
+        if self._include_usage:
+            last += data({**self._head, "choices": [], "usage": usage})
+        return last + DONE
 
     def encode(self, batch: Batch) -> bytes:
         """The bytes of a batch; a comment for an empty one."""
@@ -100,13 +124,9 @@ class Chunks:
     def _event(self, event: StreamEvent) -> bytes:
         match event:
             case TextDelta(text):
-                return self._before + b'{"content":' + dumps(text) + b"}" + self._unfinished
+                return self.text(text)
             case MessageStop(stop_reason=stop_reason, spent=spent):
-                reason = rendering.finish_reason(stop_reason).encode()
-                last = self._before + b"{}" + self._finished % reason
-                if self._include_usage:
-                    last += data({**self._head, "choices": [], "usage": rendering.usage(spent)})
-                return last + DONE
+                return self.last(rendering.finish_reason(stop_reason), rendering.usage(spent))
             case Failed(body, status):
                 return data(errors.shaped(status, body))
         return b""

@@ -1,10 +1,12 @@
 """The published API in OpenAI's language: what its clients call with a key, by the address `…/v1`."""
 
+import orjson
 from django.http.response import HttpResponseBase
 from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from bedrock_chat.encryption.errors import EncryptionError
 from bedrock_chat.identity.caller import caller_of
 from bedrock_chat.wire.errors import ServiceUnavailable, TooManyRequests
 from bedrock_chat.wire.event_stream import EVENT_STREAM
@@ -12,10 +14,13 @@ from bedrock_chat.wire.renderers import JSON
 from bedrock_chat.wire.requests import HANG_UP
 from bots import chatting
 from conversations.streaming.log import Log
-from publication import authentication, limits
+from publication import authentication
 from publication.authentication import ApiKeyAuthentication, BearerKeyAuthentication
+from publication.idempotency import claiming
+from publication.idempotency.claiming import Repeated
+from publication.models import Route
 from publication.openai import answering, composing, rendering, streaming
-from publication.openai.requests import read
+from publication.openai.requests import ChatRequest, read
 from publication.openai.serializers import (
     ChatCompletionInputSerializer,
     ChatCompletionSerializer,
@@ -23,7 +28,7 @@ from publication.openai.serializers import (
     ModelListSerializer,
     OpenAIErrorSerializer,
 )
-from publication.views.published import PublishedViewSet
+from publication.views.published import IDEMPOTENCY_KEY, PublishedViewSet
 
 TAG = ["published, OpenAI"]
 A_CHAT = OpenApiExample(
@@ -47,9 +52,10 @@ def _errors(*statuses: int) -> dict[tuple[int, str], OpenApiResponse]:
         403: "No key, or one that does not open this API.",
         404: "The bot has no such model, or is gone.",
         405: "The method is not for this route.",
-        409: "The bot's guardrail is not there yet.",
+        409: "The bot's guardrail is not there yet, or the first request with the `Idempotency-Key` still runs.",
         413: "The body is larger than MAX_BODY_MB.",
         415: "The body is not JSON, or it is compressed.",
+        422: "The `Idempotency-Key` belongs to an earlier request with another body.",
         429: "The throttle or the quota has no room; try again after `Retry-After` seconds.",
         500: "A fault of the server; it was recorded.",
         502: "The model failed, or the server may not use it.",
@@ -69,6 +75,8 @@ class OpenAIViewSet(PublishedViewSet):
 
 
 class ChatCompletionsViewSet(OpenAIViewSet):
+    route = Route.CHAT_COMPLETIONS
+
     @extend_schema(
         operation_id="openai_post_chat_completions",
         summary="Chat completion, as OpenAI's API has it",
@@ -76,26 +84,41 @@ class ChatCompletionsViewSet(OpenAIViewSet):
         "`storeOpenAI`. With `stream` the answer comes as it is written: `data: {chunk}`, at last `data: [DONE]`; an "
         "error in mid-stream is an object with `error`.",
         tags=TAG,
+        parameters=[IDEMPOTENCY_KEY],
         request=ChatCompletionInputSerializer,
         examples=[A_CHAT, A_STREAM],
         responses={
             (200, JSON): ChatCompletionSerializer,
             (200, EVENT_STREAM): CompletionEventSerializer,
-            **_errors(400, 403, 404, 405, 409, 413, 415, 429, 500, 502, 503, 504),
+            **_errors(400, 403, 404, 405, 409, 413, 415, 422, 429, 500, 502, 503, 504),
         },
     )
     def create(self, request: Request, bot_id: str, stage: str) -> HttpResponseBase:
+        keyed = None if self.keyed is None else (self.keyed, claiming.digest_of(request.data))
+        if keyed is not None and self.earlier is not None:
+            return _answered_before(self.earlier.replay(keyed[1]), read(request.data))
         chat = read(request.data)
         found = authentication.find(request._request)
-        running = answering.begin(chat, found, listener=Log() if chat.stream else None)
+        running = answering.begin(chat, found, listener=Log() if chat.stream else None, keyed=keyed)
         if (notify := request.META.get(HANG_UP)) is not None:
             notify(running.stop)
         try:
             return streaming.respond(chat, running) if chat.stream else Response(answering.drain(chat, running))
-        except (ServiceUnavailable, TooManyRequests):
-            if not running.calls and self.admitted is not None:
-                limits.give_back(*self.admitted)
+        except (ServiceUnavailable, TooManyRequests, EncryptionError):
+            if not running.calls:  # else a model was asked, and this is how the call ended
+                self.give_back()
             raise
+        except Repeated as repeated:
+            self.give_back()
+            return _answered_before(repeated.earlier.replay("" if keyed is None else keyed[1]), chat)
+
+
+def _answered_before(kept: str, chat: ChatRequest) -> HttpResponseBase:
+    """The answer that was kept for an idempotency key, in the way in which the same request wants it again."""
+    completion = orjson.loads(kept)
+    if chat.stream:
+        return streaming.respond_again(completion, include_usage=chat.include_usage)
+    return Response(completion)
 
 
 class ModelsViewSet(OpenAIViewSet):

@@ -6,6 +6,7 @@ from rest_framework import serializers
 
 from bedrock_chat.bedrock import catalog
 from bedrock_chat.wire.fields import ChoiceField, TextField
+from bedrock_chat.wire.openapi import ErrorSerializer
 from conversations import naming
 from conversations.content.blocks import Content
 from conversations.serializers import MODEL_KEYS, ContentField, ConversationSerializer, IdField, MessageOutputSerializer
@@ -54,6 +55,12 @@ def read_asked(data: Any) -> Asked:
         enable_reasoning=valid["enable_reasoning"],
         user_label=valid.get("user_label") or "",
     )
+
+
+class RefusalSerializer(ErrorSerializer):
+    """An error as API Gateway has it, and as all others here."""
+
+    message = serializers.CharField(help_text="`detail` again.")
 
 
 class AcceptedSerializer(serializers.Serializer[Any]):

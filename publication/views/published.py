@@ -5,17 +5,19 @@ from typing import Any
 from django.conf import settings
 from django.http.response import HttpResponseBase
 from django.utils import timezone
-from drf_spectacular.utils import OpenApiExample, extend_schema
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from bedrock_chat.database.connections import database_now
+from bedrock_chat.encryption.errors import EncryptionError
 from bedrock_chat.identity.addresses import client_address
 from bedrock_chat.identity.caller import caller_of
 from bedrock_chat.serving import answers
 from bedrock_chat.wire.errors import ServiceUnavailable, TooManyRequests
 from bedrock_chat.wire.openapi import errors
+from bedrock_chat.wire.renderers import JSON
 from bedrock_chat.wire.requests import AFTER_RESPONSE
 from bedrock_chat.wire.views import WireViewSet
 from conversations import access
@@ -23,13 +25,16 @@ from conversations import rendering as conversation_rendering
 from conversations.content import files
 from publication import accepting, authentication, limits, rendering, standing
 from publication.authentication import ApiKeyAuthentication, Found
+from publication.idempotency import claiming, header
+from publication.idempotency.claiming import Earlier, Keyed, Repeated
 from publication.limits import Limits, Standing
-from publication.models import LONGEST_AGENT
+from publication.models import LONGEST_AGENT, Route
 from publication.serializers.published import (
     AcceptedSerializer,
     AskInputSerializer,
     PublishedAnswerSerializer,
     PublishedConversationSerializer,
+    RefusalSerializer,
     read_asked,
 )
 
@@ -42,6 +47,29 @@ A_QUESTION = OpenApiExample(
         "userLabel": "customer 4711",
     },
 )
+
+IDEMPOTENCY_KEY = OpenApiParameter(
+    header.NAME,
+    str,
+    OpenApiParameter.HEADER,
+    description="1 to 255 printable ASCII characters that name this request, quoted or bare. Sent again with them "
+    "within 24 hours, it counts for nothing, is not done again, and has the same answer.",
+)
+
+
+def _refusal(status: int, message: str, description: str) -> OpenApiResponse:
+    value = {"message": message, "detail": message, "errors": [message]}
+    example = OpenApiExample(message, value=value, response_only=True, status_codes=[str(status)])
+    return OpenApiResponse(RefusalSerializer, description, [example])
+
+
+REFUSALS = {
+    (403, JSON): _refusal(403, "Forbidden", "No key, or one that opens nothing here; which, is not told."),
+    (429, JSON): _refusal(
+        429, "Limit Exceeded", "The throttle or the quota has no room; `Retry-After` says when it has again."
+    ),
+}
+"""What every route refuses."""
 
 
 class OverLimit(TooManyRequests):
@@ -60,12 +88,20 @@ class PublishedViewSet(WireViewSet):
     authentication_classes: tuple[type[ApiKeyAuthentication], ...] = (ApiKeyAuthentication,)
     permission_classes = (AllowAny,)  # who has no key is refused by the authentication
 
+    route: Route | None = None
+    """Where the view's POST may have an idempotency key."""
+    keyed: Keyed | None = None
+    earlier: Earlier | None = None
+    """The idempotency key of this request, and the earlier request with the same one."""
     admitted: tuple[Limits, Standing] | None = None
     """What this request has used of which limits."""
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
         found = authentication.find(request._request)
+        if self._is_repeated(request, found):
+            self._note_use(request, found)
+            return
         if request.method == "POST" or (settings.POLLS_COUNT and self.action != "health"):
             wanted = limits.of_requests(found.publication, found.key.lineage, found.key.begun_at)
         elif self.action == "health":
@@ -75,6 +111,8 @@ class PublishedViewSet(WireViewSet):
             wanted = limits.of_polls(found.publication, found.key.lineage)
         standing = limits.admit(wanted)
         if standing.refused_by is not None:
+            if self._is_repeated(request, found):  # the first request came at the same time, and had the last room
+                return
             raise OverLimit(standing)
         self.admitted = wanted, standing
         self._note_use(request, found)
@@ -85,6 +123,18 @@ class PublishedViewSet(WireViewSet):
             for name, value in self.admitted[1].headers.items():
                 finalized.headers.setdefault(name, value)
         return finalized
+
+    def give_back(self) -> None:
+        """Takes back what this request has used of the limits: it is refused after all, or was accepted before."""
+        if self.admitted is not None:
+            limits.give_back(*self.admitted)
+
+    def _is_repeated(self, request: Request, found: Found) -> bool:
+        """Whether an earlier request has the idempotency key of this one. Raises BadRequest for what is no key."""
+        if self.route is not None and request.method == "POST":
+            self.keyed = claiming.keyed_of(request.headers, found.publication.pk, found.key.lineage, self.route)
+            self.earlier = None if self.keyed is None else claiming.find(self.keyed)
+        return self.earlier is not None
 
     def _note_use(self, request: Request, found: Found) -> None:
         """Has the last use of the key noted, once the client has its response. A refused request is no use."""
@@ -99,23 +149,38 @@ class PublishedViewSet(WireViewSet):
 class PublishedTurnViewSet(PublishedViewSet):
     """Questions, which are answered later."""
 
+    route = Route.CONVERSATION
+
     @extend_schema(
         operation_id="published_post_conversation",
         summary="Ask",
         description="The question is stored, and answered by a worker. Ask for its answer by the ids.",
         tags=TAG,
+        parameters=[IDEMPOTENCY_KEY],
         request=AskInputSerializer,
         examples=[A_QUESTION],
-        responses={200: AcceptedSerializer, **errors(400, 409, 413, 415, 429, 503)},
+        responses={200: AcceptedSerializer, **errors(400, 409, 413, 415, 422, 503), **REFUSALS},
     )
     def create(self, request: Request, bot_id: str, stage: str) -> Response:
+        digest = "" if self.keyed is None else claiming.digest_of(request.data)
+        if self.earlier is not None:
+            return _accepted_before(self.earlier, digest)
+        asked = read_asked(request.data)
         try:
-            turn = accepting.accept(read_asked(request.data), actor=caller_of(request))
-        except ServiceUnavailable:
-            if self.admitted is not None:
-                limits.give_back(*self.admitted)
+            accepted = accepting.accept(
+                asked, None if self.keyed is None else (self.keyed, digest), actor=caller_of(request)
+            )
+        except (ServiceUnavailable, EncryptionError):
+            self.give_back()
             raise
-        return Response(rendering.accepted(turn))
+        except Repeated as repeated:
+            self.give_back()
+            return _accepted_before(repeated.earlier, digest)
+        return Response(rendering.accepted(accepted))
+
+
+def _accepted_before(earlier: Earlier, digest: str) -> Response:
+    return Response(rendering.accepted(accepting.accepted_before(earlier.replay(digest))))
 
 
 class PublishedConversationViewSet(PublishedViewSet):
@@ -126,7 +191,7 @@ class PublishedConversationViewSet(PublishedViewSet):
         summary="Open a conversation",
         description="404 until its first question was answered.",
         tags=TAG,
-        responses={200: PublishedConversationSerializer, **errors(404, 429)},
+        responses={200: PublishedConversationSerializer, **errors(404), **REFUSALS},
     )
     def retrieve(self, request: Request, bot_id: str, stage: str, conversation_id: str) -> HttpResponseBase:
         actor = caller_of(request)
@@ -148,7 +213,7 @@ class PublishedConversationViewSet(PublishedViewSet):
         description="404 with `Retry-After` while it is not there yet, 409 with the reason where the turn has failed; "
         "`X-Turn-Status` is pending, running, failed or done.",
         tags=TAG,
-        responses={200: PublishedAnswerSerializer, **errors(404, 409, 429)},
+        responses={200: PublishedAnswerSerializer, **errors(404, 409), **REFUSALS},
     )
     def retrieve_message(
         self, request: Request, bot_id: str, stage: str, conversation_id: str, message_id: str
@@ -161,7 +226,7 @@ class PublishedConversationViewSet(PublishedViewSet):
         operation_id="published_health",
         summary="Whether the API is there, and the key is valid",
         tags=TAG,
-        responses={200: {"type": "object", "properties": {"status": {"type": "string", "enum": ["ok"]}}}, **errors()},
+        responses={200: {"type": "object", "properties": {"status": {"type": "string", "enum": ["ok"]}}}, **REFUSALS},
     )
     def health(self, request: Request, bot_id: str, stage: str) -> Response:
         return Response({"status": "ok"})
