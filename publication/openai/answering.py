@@ -100,13 +100,11 @@ def run(chat: ChatRequest, running: Completion) -> Generator[Event | MessageStop
     actor = running.booking.actor
     with admission.admitted(actor), registered(running):
         bot = chatting.get(running.booking.bot_id or "", actor=actor)
-        release_connection()
         model = composing.choose_model(chat.model, bot)
         bot.refuse(model)
         model_request = composing.compose(chat, bot, model)
         running.model_key = model.key
         with claiming.begin(*running.keyed) if running.keyed else nullcontext() as claim:
-            release_connection()
             try:
                 stop_reason = yield from asking.call(running, model_request)
             except Exception as error:

@@ -92,9 +92,8 @@ def _refuse_parameters(sent: Parameters, model: Model) -> None:
         ("temperature", "temperature", sent.temperature, model.temperature),
         ("top_p", "topP", sent.top_p, model.top_p),
     ):
-        values = model.ranges[wire_name]
-        if value is not None and is_taken and not values.holds(value):
-            raise _refused(name, f"{model.display_name} takes {values.lowest:g} to {values.highest:g}.")
+        if value is not None and is_taken and not (values := model.ranges[wire_name]).holds(value):
+            raise _refused(name, f"{model.display_name} takes {values.lowest} to {values.highest}.")
     if sent.stop_sequences:
         most = model.most_stop_sequences if model.stop_sequences else 0
         if most is not None and len(sent.stop_sequences) > most:

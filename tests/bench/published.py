@@ -1,4 +1,5 @@
-"""`make bench-published`: what a published API's requests cost against an empty view, and how soon a worker begins.
+"""`make bench-published`: what a published API's requests cost against an empty view, and how soon a worker begins; and
+what a chat completion of OpenAI's clients costs against a turn of the main API.
 
 One JSON document on stdout. The server has one core, the load generator and the worker the other.
 """
@@ -16,9 +17,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from tests.bench import load
+from tests.bench import completions, load
 from tests.bench.goals import Goal, judged
-from tests.bench.processes import LOAD_CORE, ROOT, SERVER_CORE, Process, environment, postgresql_or_reason
+from tests.bench.processes import LOAD_CORE, ROOT, SERVER_CORE, Process, environment, manage, postgresql_or_reason
 from tests.emulator import Emulator
 from tests.jobs.conftest import Workshop
 from tests.publication.seed import PUBLISH
@@ -138,6 +139,8 @@ def measure(url: str, folder: Path, requests: int, rounds: int, turns: int) -> d
             f"c{connections}": costs(server, workshop, connections, requests, rounds, keys)
             for connections in CONNECTIONS
         }
+        token = manage(workshop.environment, "issue_token", "alice")
+        figures["completions"] = completions.costs(server, emulator.url, token, keys[0], requests // 2, 2 * rounds)
         figures["pickUp"] = pick_up(server, workshop, keys[0], turns)
     return figures
 
@@ -148,6 +151,10 @@ def goals(name: str, figures: dict[str, Any]) -> list[Goal]:
         legs, where = figures[f"c{connections}"], f"{name}, {connections} connections"
         found.append((f"accepted / empty, {where}", legs["accepted"]["ratioToEmpty"], "<=", 3))
         found.append((f"refused / empty, {where}", legs["refused"]["ratioToEmpty"], "<=", 1.5))
+    found += [
+        (f"{leg} / turn, 16 connections, {name}", figures["completions"][leg]["ratioToTurn"], "<=", 1.1)
+        for leg in ("completion", "completionStream")
+    ]
     found.append((f"pick-up p95 ms, {name}", figures["pickUp"]["p95Ms"], "<", 100))
     return found
 

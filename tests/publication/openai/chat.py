@@ -4,7 +4,9 @@ import asyncio
 import json
 from typing import Any
 
+from conversations.turn import registry
 from tests.publication.api import Api
+from tests.together import wait_for
 
 PATH = "/v1/chat/completions"
 SONNET, NOVA = "claude-v3.7-sonnet", "amazon-nova-lite"
@@ -47,7 +49,7 @@ def said(completion: dict[str, Any]) -> tuple[str, str]:
 
 
 def stream(api: Api, *messages: dict[str, Any], **fields: Any) -> list[Any]:
-    """The data of the events of a chat completion that is streamed."""
+    """The data of the events of a chat completion that is streamed, when nothing of it runs any more."""
     response = post(api, *messages, stream=True, **fields)
     assert response.status_code == 200, response.content
 
@@ -58,6 +60,7 @@ def stream(api: Api, *messages: dict[str, Any], **fields: Any) -> list[Any]:
         return events_of(asyncio.run(collect()).decode())
     finally:
         response.close()
+        wait_for(lambda: not registry.other_runs())
 
 
 def events_of(text: str) -> list[Any]:

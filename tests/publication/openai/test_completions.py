@@ -159,6 +159,14 @@ def test_top_p_alone_is_meant_where_a_model_takes_one_of_both(api: Api, dave: AP
     assert (config["temperature"], config.get("topP")) == (0.2, None)
 
 
+def test_every_model_takes_the_parameters_that_clients_send(api: Api) -> None:
+    """Those that a model does not have are left out, and Bedrock refuses nothing."""
+    models = [model["id"] for model in api.get("/v1/models").json()["data"]]
+    assert len(models) > 20
+    for model in models:
+        assert said(complete(api, model=model, temperature=0.7, top_p=1, max_tokens=1000))[0] == "Echo: hello"
+
+
 def test_fields_that_change_nothing_are_ignored(api: Api) -> None:
     harmless = {
         "n": 1,
