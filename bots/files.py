@@ -5,14 +5,14 @@ bot that name them. What no version names any more is let go.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from bedrock_chat.blobs import storing, upload_links, uploads
 from bedrock_chat.blobs.waiting_files import WaitingFile
 from bedrock_chat.identity.caller import Caller
-from bedrock_chat.wire.errors import BadRequest, Conflict
+from bedrock_chat.wire.errors import BadRequest, Conflict, PayloadTooLarge
 from bots import access
 from bots.configuration import Configuration, FileEntry, files_of
 from bots.models import Bot, BotFile, BotVersion
@@ -21,6 +21,9 @@ BLOB_OWNER = "bot file"
 LONGEST_NAME = 255
 LONGEST_TYPE = 255
 ATTEMPTS = 3
+MOST_AT_ONCE = 100
+MOST_MEGABYTES_AT_ONCE = 500
+"""Of uploaded files, in one request: a bucket is asked several times for each, and each is read whole."""
 MEDIA_TYPES = {
     "txt": "text/plain",
     "md": "text/markdown",
@@ -107,7 +110,7 @@ def collect(bot_id: str, sent: Mapping[str, Any], *, actor: Caller) -> Collected
     """Makes blobs of the uploaded files that a creation or an edit names. Call it outside any transaction.
 
     What was not uploaded is left out: the bot may have it already. `sent` is as for `content.edited`. Raises
-    PayloadTooLarge, Conflict and StorageUnavailable.
+    BadRequest and PayloadTooLarge for more than one request keeps, Conflict and StorageUnavailable.
     """
     names = {_place(bot_id, name, actor): name for name in uploads_named_in(sent)}
     entries: dict[str, FileEntry] = {}
@@ -117,6 +120,7 @@ def collect(bot_id: str, sent: Mapping[str, Any], *, actor: Caller) -> Collected
         return Collected(entries, kept)
     for _ in range(ATTEMPTS):
         found = list(uploads.find_all(actor.account, places).values())
+        _refuse_too_many(found)
         for waiting, sha256 in uploads.keep(found).items():
             entries[names[waiting.name]] = {"sha256": sha256, "size": waiting.size}
             kept.append(waiting)
@@ -125,6 +129,17 @@ def collect(bot_id: str, sent: Mapping[str, Any], *, actor: Caller) -> Collected
         if not places:
             return Collected(entries, kept)
     raise Conflict("Files were uploaded again while the bot was saved; try again.")
+
+
+def _refuse_too_many(files: Sequence[WaitingFile]) -> None:
+    if len(files) > MOST_AT_ONCE:
+        raise BadRequest(
+            f"knowledge: at most {MOST_AT_ONCE} uploaded files are added at once; add the others afterwards."
+        )
+    if sum(file.size for file in files) > MOST_MEGABYTES_AT_ONCE * uploads.MEGABYTE:
+        raise PayloadTooLarge(
+            f"Files of at most {MOST_MEGABYTES_AT_ONCE} MB together are added at once; add the others afterwards."
+        )
 
 
 def uploads_named_in(sent: Mapping[str, Any]) -> list[str]:

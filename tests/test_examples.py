@@ -8,8 +8,12 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 from playwright._impl._driver import compute_driver_executable
 
@@ -214,6 +218,52 @@ def test_a_program_asks_a_published_bot_and_waits(server: LiveServer, published:
     assert "429" in done.stderr
     assert "Limit Exceeded" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@contextmanager
+def forgetful(url: str) -> Iterator[tuple[str, list[str]]]:
+    """The address of a proxy that passes on everything but the answer to the first question; and what it passed on."""
+    passed: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def pass_on(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0))) or None
+            headers = {
+                name: value for name, value in self.headers.items() if name.lower() not in ("host", "connection")
+            }
+            answer = httpx.request(self.command, url + self.path, content=body, headers=headers)
+            passed.append(f"{self.command} {answer.status_code}")
+            self.close_connection = True
+            if passed.count("POST 200") == 1 and self.command == "POST":
+                return
+            self.send_response(answer.status_code)
+            for name in {"Retry-After", "Content-Type"} & set(map(str.title, answer.headers)):
+                self.send_header(name, answer.headers[name])
+            self.end_headers()
+            self.wfile.write(answer.content)
+
+        do_GET = do_POST = pass_on  # noqa: N815
+
+        def log_message(self, *_: Any) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as proxy:
+        threading.Thread(target=proxy.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{proxy.server_port}", passed
+        proxy.shutdown()
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_program_whose_answer_got_lost_has_its_question_asked_once(
+    server: LiveServer, published: dict[str, str], name: str
+) -> None:
+    key = key_of(server, published["DAVE"])
+    path = published["ENDPOINT"].removeprefix(server.url)
+    with forgetful(server.url) as (url, passed):
+        done = ask_api(name, {"ENDPOINT": url + path}, key, "Hello!")
+    assert (done.stdout.strip(), done.returncode) == ("Echo: Hello!", 0), done.stderr
+    assert passed.count("POST 200") == 2
+    left = httpx.post(published["ENDPOINT"] + "/conversation", json={}, headers={"x-api-key": key}).headers["RateLimit"]
+    assert '"quota";r=0' in left, "of two questions one is used, and now the other one"
 
 
 @pytest.mark.parametrize("name", PUBLISHED)

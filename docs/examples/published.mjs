@@ -2,7 +2,7 @@
 //
 //     ENDPOINT=… API_KEY=… node published.mjs "Hello!"      (ENDPOINT: as GET /bot/{id}/publication shows it)
 //
-// Runs in Node 18 and newer. In a browser `ask` is the same, from an origin of `allowedOrigins`; whoever opens that page can
+// Runs in Node 20 and newer. In a browser `ask` is the same, from an origin of `allowedOrigins`; whoever opens that page can
 // read the key in it.
 
 const ENDPOINT = process.env.ENDPOINT.replace(/\/$/, "");
@@ -12,14 +12,19 @@ const LONGEST_PAUSE = 60; // a quota may say to come back tomorrow: that is not 
 
 const sleep = (seconds) => new Promise((resolve) => setTimeout(resolve, seconds * 1000));
 
-/** The JSON of an answer. What says `Retry-After` is asked again then. */
+/**
+ * The JSON of an answer. What says `Retry-After` is asked again then.
+ * Whether a question arrived is not known where no answer came. With the same key it is sent again, and asked once.
+ */
 async function call(method, path, body, deadline) {
+  const headers = { "x-api-key": API_KEY, "Content-Type": "application/json" };
+  if (method !== "GET") headers["Idempotency-Key"] = crypto.randomUUID();
   for (;;) {
     let pause = 1;
     try {
       const response = await fetch(ENDPOINT + path, {
         method,
-        headers: { "x-api-key": API_KEY, "Content-Type": "application/json" },
+        headers,
         body: body && JSON.stringify(body),
       });
       if (response.ok) return await response.json();
@@ -27,8 +32,8 @@ async function call(method, path, body, deadline) {
       pause = Number(response.headers.get("Retry-After") ?? Infinity);
       if (pause > LONGEST_PAUSE || Date.now() + pause * 1000 > deadline) throw new Error(`${response.status}: ${sentence}`);
     } catch (error) {
-      // `fetch` says TypeError of a broken connection. Whether a question arrived is not known then.
-      if (!(error instanceof TypeError) || method !== "GET" || Date.now() > deadline) throw error;
+      // `fetch` says TypeError of a broken connection.
+      if (!(error instanceof TypeError) || Date.now() > deadline) throw error;
     }
     await sleep(pause);
   }

@@ -13,6 +13,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+import uuid
 from typing import Any
 
 ENDPOINT = os.environ["ENDPOINT"].rstrip("/")
@@ -26,10 +27,14 @@ class Refused(Exception):
 
 
 def call(method: str, path: str, body: Any, deadline: float) -> Any:
-    """The JSON of an answer. What says `Retry-After` is asked again then. Raises Refused."""
+    """The JSON of an answer. What says `Retry-After` is asked again then. Raises Refused.
+
+    Whether a question arrived is not known where no answer came. With the same key it is sent again, and asked once.
+    """
     data = None if body is None else json.dumps(body).encode()
+    headers = HEADERS if method == "GET" else {**HEADERS, "Idempotency-Key": str(uuid.uuid4())}
     while True:
-        request = urllib.request.Request(ENDPOINT + path, data, HEADERS, method=method)
+        request = urllib.request.Request(ENDPOINT + path, data, headers, method=method)
         try:
             with urllib.request.urlopen(request, timeout=60) as response:
                 return json.load(response)
@@ -39,8 +44,7 @@ def call(method: str, path: str, body: Any, deadline: float) -> Any:
             if pause > LONGEST_PAUSE or time.monotonic() + pause > deadline:
                 raise Refused(f"{refusal.code}: {sentence}") from None
         except (OSError, http.client.HTTPException):
-            # Whether a question arrived is not known then, so it is not asked twice.
-            if method != "GET" or time.monotonic() > deadline:
+            if time.monotonic() > deadline:
                 raise
             pause = 1
         time.sleep(pause)

@@ -18,6 +18,8 @@ The steps of a request with a key:
      be sent again. While it runs the heartbeat renews its lease; a process that dies loses it within
      TURN_LEASE_SECONDS.
 
+All of this uses the database, so it is called on a thread, and holds no connection between the calls.
+
 Whether an answer was streamed need not be kept where the body says so: an equal body wants the same again, and makes
 the stream of the answer's text.
 """

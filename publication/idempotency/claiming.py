@@ -138,7 +138,7 @@ class Claim:
         self._end()
         try:
             with transaction.atomic():
-                fits = len(answer.encode()) <= LONGEST_ANSWER
+                fits = len(answer.encode(errors="surrogatepass")) <= LONGEST_ANSWER
                 encrypted = encrypting.encrypt(answer) if fits else ""
                 columns = {"lease_expires_at": None, "encrypted_answer": encrypted, "size": len(encrypted)}
                 compiled_sql.update(IdempotencyKey, self._fence, **columns)

@@ -49,12 +49,15 @@ def soon(publication_id: str) -> None:
 
 def delete_in_batches(rows: Rows) -> Iterator[int]:
     """Deletes them in short transactions. Yields how many, after each; others can write in between."""
+    last = 0
     while True:
         with yield_sqlite_lock(), transaction.atomic():
-            some = list(rows.order_by("pk").select_for_update().values_list("pk", flat=True)[:AT_A_TIME])
+            after = rows.filter(pk__gt=last).order_by("pk")  # PostgreSQL would pass what was deleted again and again
+            some = list(after.select_for_update().values_list("pk", flat=True)[:AT_A_TIME])
             IdempotencyKey.objects.filter(pk__in=some).delete()
         if not some:
             return
+        last = some[-1]
         yield len(some)
 
 

@@ -24,6 +24,7 @@ from conversations import access
 from conversations import rendering as conversation_rendering
 from conversations.content import files
 from publication import accepting, authentication, limits, rendering, standing
+from publication.accepting import Accepted
 from publication.authentication import ApiKeyAuthentication, Found
 from publication.idempotency import claiming, header
 from publication.idempotency.claiming import Earlier, Keyed, Repeated
@@ -162,25 +163,23 @@ class PublishedTurnViewSet(PublishedViewSet):
         responses={200: AcceptedSerializer, **errors(400, 409, 413, 415, 422, 503), **REFUSALS},
     )
     def create(self, request: Request, bot_id: str, stage: str) -> Response:
+        return Response(rendering.accepted(self._accept(request)))
+
+    def _accept(self, request: Request) -> Accepted:
+        """Where the question was stored: now, or when an earlier request with the same idempotency key came."""
         digest = "" if self.keyed is None else claiming.digest_of(request.data)
         if self.earlier is not None:
-            return _accepted_before(self.earlier, digest)
+            return accepting.accepted_before(self.earlier.replay(digest))
         asked = read_asked(request.data)
+        keyed = None if self.keyed is None else (self.keyed, digest)
         try:
-            accepted = accepting.accept(
-                asked, None if self.keyed is None else (self.keyed, digest), actor=caller_of(request)
-            )
+            return accepting.accept(asked, keyed, actor=caller_of(request))
         except (ServiceUnavailable, EncryptionError):
             self.give_back()
             raise
         except Repeated as repeated:
             self.give_back()
-            return _accepted_before(repeated.earlier, digest)
-        return Response(rendering.accepted(accepted))
-
-
-def _accepted_before(earlier: Earlier, digest: str) -> Response:
-    return Response(rendering.accepted(accepting.accepted_before(earlier.replay(digest))))
+            return accepting.accepted_before(repeated.earlier.replay(digest))
 
 
 class PublishedConversationViewSet(PublishedViewSet):

@@ -7,11 +7,14 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from django.conf import settings as django_settings
 from django.core import signing
+from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
+from django.test import RequestFactory
 from django.utils import timezone
 
 from bedrock_chat.blobs import upload_links, uploads
@@ -20,6 +23,7 @@ from bedrock_chat.identity import local
 from bedrock_chat.identity.models import User
 from bedrock_chat.process.budget import Budget
 from bedrock_chat.serving import request_body
+from bedrock_chat.wire.errors import TooManyRequests
 from tests.serving.conftest import Live, eventually, read_to_end, serving, small_disk
 from tests.together import at_once
 
@@ -165,6 +169,19 @@ def test_a_day_has_an_end(server: Live, alice: User, monkeypatch: pytest.MonkeyP
     assert put(server, address(local.local_user("bob"))) == 200
     UsedUploadLink.objects.update(used_at=timezone.now() - timedelta(days=2))
     assert put(server, address(alice)) == 200
+
+
+def test_uploads_that_began_together_do_not_pass_the_bound_of_a_day(
+    alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upload_links, "MOST_A_DAY", 1)
+    tokens = [parse_qs(urlsplit(address(alice)).query)["token"][0] for _ in range(2)]
+    for token in tokens:
+        upload_links.admit(RequestFactory().put("/", CONTENT_TYPE=TEXT, query_params={"token": token}))
+    upload_links.take(tokens[0], TEXT, ContentFile(b"first"), 5)
+    with pytest.raises(TooManyRequests):
+        upload_links.take(tokens[1], TEXT, ContentFile(b"second"), 6)
+    assert len(files()) == 1
 
 
 def test_pages_of_other_origins_may_upload(server: Live, alice: User) -> None:

@@ -19,7 +19,7 @@ from bedrock_chat.identity.caller import Program
 from bedrock_chat.identity.models import User
 from bedrock_chat.jobs import queue
 from bedrock_chat.wire.errors import BadRequest
-from bots import content
+from bots import content, files
 from bots.configuration import FileEntry
 from bots.content import Content
 from bots.files import BLOB_OWNER, MEDIA_TYPES
@@ -253,6 +253,22 @@ def test_files_added_by_edits_at_once_are_all_there(client_of: Any) -> None:
     at_once(*(lambda client=client, name=name: add(client, name) for client, name in zip(clients, names, strict=True)))
     final = read(clients[0], "b")
     assert (set(files_of(final)), final["version"], BotFile.objects.count()) == (set(names), 5, 1)
+
+
+def test_one_edit_adds_a_bounded_number_of_files_and_of_bytes(
+    alice: APIClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "MOST_AT_ONCE", 2)
+    make(alice, "b")
+    names = ["a.txt", "b.txt", "c.txt"]
+    for name in names:
+        upload.upload(alice, "b", name, name.encode())
+    assert edit(alice, "b", knowledge=change(added=names)).status_code == 400
+    monkeypatch.setattr(files, "MOST_MEGABYTES_AT_ONCE", 0)
+    assert edit(alice, "b", knowledge=change(added=names[:1])).status_code == 413
+    assert held() == set()
+    monkeypatch.undo()
+    assert set(files_of(body(edit(alice, "b", knowledge=change(added=names))))) == set(names)
 
 
 def test_a_bot_has_500_files_at_most() -> None:

@@ -33,7 +33,7 @@ from tests.together import at_once, wait_for
 KEYS = 20 if os.environ.get("SLOW") else 2
 """That each process sends."""
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both]
+pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def ask(api: Api, key: str = "k-1", text: str = "hello", **fields: Any) -> Any:
@@ -73,6 +73,7 @@ def killed(call: Callable[[], Any]) -> None:
 # ---- The same request -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.both
 def test_a_question_that_is_sent_again_has_the_same_answer_and_is_asked_once(api: Api) -> None:
     first = body(ask(api))
     assert body(ask(api)) == first
@@ -119,6 +120,7 @@ def test_a_continuation_is_one_request_too(api: Api) -> None:
 # ---- What it costs --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.both
 def test_a_replay_is_free_and_works_with_an_empty_quota(dave: APIClient, emulator: Any) -> None:
     make(dave, "helper")
     share(dave, "helper", "all")
@@ -131,6 +133,7 @@ def test_a_replay_is_free_and_works_with_an_empty_quota(dave: APIClient, emulato
     assert used() == 1
 
 
+@pytest.mark.both
 def test_a_replay_reads_the_key_and_the_kept_answer_and_writes_nothing(api: Api) -> None:
     with CaptureQueriesContext(connection) as first:
         body(ask(api))
@@ -196,6 +199,7 @@ def test_a_wrong_key_of_the_api_replays_nothing(api: Api) -> None:
 # ---- At once --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.both
 def test_equal_requests_at_once_are_accepted_once_and_counted_once(api: Api) -> None:
     together = threading.Barrier(6)
 
@@ -209,6 +213,7 @@ def test_equal_requests_at_once_are_accepted_once_and_counted_once(api: Api) -> 
     assert used() == 1
 
 
+@pytest.mark.both
 def test_the_last_of_a_quota_is_not_refused_to_the_request_that_has_it(dave: APIClient, emulator: Any) -> None:
     make(dave, "helper")
     share(dave, "helper", "all")
@@ -226,6 +231,7 @@ def test_the_last_of_a_quota_is_not_refused_to_the_request_that_has_it(dave: API
     assert used() == 1
 
 
+@pytest.mark.both
 def test_processes_that_send_the_same_at_once_have_one_answer_for_each_key(api: Api) -> None:
     def send() -> list[str]:
         ids = []
@@ -240,6 +246,7 @@ def test_processes_that_send_the_same_at_once_have_one_answer_for_each_key(api: 
     assert TurnRequest.objects.count() == IdempotencyKey.objects.count() == used() == KEYS
 
 
+@pytest.mark.both
 @pytest.mark.parametrize("moment", ["claiming.keep", "running.enqueue"])
 def test_a_process_that_is_killed_while_it_accepts_leaves_neither_question_nor_key(
     api: Api, monkeypatch: pytest.MonkeyPatch, moment: str
@@ -259,6 +266,7 @@ def test_a_process_that_is_killed_while_it_accepts_leaves_neither_question_nor_k
     assert body(ask(api)) == body(ask(api))
 
 
+@pytest.mark.both
 def test_the_key_of_a_process_that_is_killed_while_it_answers_is_free_after_its_lease(
     api: Api, settings: LazySettings
 ) -> None:
@@ -282,6 +290,7 @@ def test_the_key_of_a_process_that_is_killed_while_it_answers_is_free_after_its_
 # ---- The end of keys ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.both
 def test_after_24_hours_a_key_is_free_whether_or_not_the_job_ran(api: Api) -> None:
     first = body(ask(api))
     age(hours=23.99)
@@ -295,6 +304,7 @@ def test_after_24_hours_a_key_is_free_whether_or_not_the_job_ran(api: Api) -> No
     assert not IdempotencyKey.objects.exists()
 
 
+@pytest.mark.both
 @pytest.mark.parametrize("bound", ["number", "bytes"])
 def test_of_too_many_the_oldest_go(api: Api, settings: LazySettings, bound: str, monkeypatch: Any) -> None:
     ids = [body(ask(api, f"k-{number}"))["messageId"] for number in range(5)]
@@ -313,6 +323,7 @@ def test_of_too_many_the_oldest_go(api: Api, settings: LazySettings, bound: str,
     assert body(ask(api, "k-0"))["messageId"] not in ids
 
 
+@pytest.mark.both
 def test_with_the_api_its_keys_go(api: Api, dave: APIClient) -> None:
     body(ask(api))
     body(dave.delete("/bot/helper/publication"))
@@ -324,6 +335,7 @@ def test_with_the_api_its_keys_go(api: Api, dave: APIClient) -> None:
     assert list(IdempotencyKey.objects.values_list("publication_id", flat=True)) == [Publication.objects.get().pk]
 
 
+@pytest.mark.both
 def test_with_the_owner_they_go_also_those_of_withdrawn_apis(api: Api, dave: APIClient, bob: APIClient) -> None:
     body(ask(api))
     body(dave.delete("/bot/helper/publication"))
