@@ -82,10 +82,10 @@ def remove_upload(bot_id: str, name: str, *, actor: Caller) -> None:
 
 def refuse(bot_id: str, *, actor: Caller) -> None:
     """Raises Forbidden for a bot that the caller may not edit and, where there is none, if they may not make it."""
-    found = access.find(actor, bot_id)
-    if found is None:
+    known = access.find(actor, bot_id)
+    if known is None:
         access.refuse_creating(actor)
-    elif not access.may_edit(actor, found.bot):
+    elif not access.may_edit(actor, known.bot):
         raise access.not_yours(bot_id)
 
 
@@ -119,13 +119,13 @@ def collect(bot_id: str, sent: Mapping[str, Any], *, actor: Caller) -> Collected
     if not names:
         return Collected(entries, kept)
     for _ in range(ATTEMPTS):
-        found = list(uploads.find_all(actor.account, places).values())
-        _refuse_too_many(found)
-        for waiting, sha256 in uploads.keep(found).items():
+        waiting_files = list(uploads.find_all(actor.account, places).values())
+        _refuse_too_many(waiting_files)
+        for waiting, sha256 in uploads.keep(waiting_files).items():
             entries[names[waiting.name]] = {"sha256": sha256, "size": waiting.size}
             kept.append(waiting)
         # Another edit has taken these just now, or another upload has replaced them.
-        places = [waiting.name for waiting in found if names[waiting.name] not in entries]
+        places = [waiting.name for waiting in waiting_files if names[waiting.name] not in entries]
         if not places:
             return Collected(entries, kept)
     raise Conflict("Files were uploaded again while the bot was saved; try again.")
@@ -150,16 +150,16 @@ def uploads_named_in(sent: Mapping[str, Any]) -> list[str]:
 
 def settle(bot: Bot) -> None:
     """Holds what the bot and its versions name, and lets go of the rest. Call it in the transaction that saves them."""
-    held = dict(BotFile.objects.filter(bot=bot).values_list("sha256", "pk"))
-    if not held and not files_of(bot.configuration):
+    stored = dict(BotFile.objects.filter(bot=bot).values_list("sha256", "pk"))
+    if not stored and not files_of(bot.configuration):
         return  # a version names no file that is not held
     named: dict[str, FileEntry] = {}
     for configuration in _configurations(bot):
         named |= {entry["sha256"]: entry for entry in files_of(configuration).values()}
-    new = [BotFile(bot=bot, sha256=sha256, size=named[sha256]["size"]) for sha256 in named if sha256 not in held]
+    new = [BotFile(bot=bot, sha256=sha256, size=named[sha256]["size"]) for sha256 in named if sha256 not in stored]
     BotFile.objects.bulk_create(new)
     storing.refer_each(BLOB_OWNER, {file.pk: file.sha256 for file in new})
-    _let_go([pk for sha256, pk in held.items() if sha256 not in named])
+    _let_go([pk for sha256, pk in stored.items() if sha256 not in named])
 
 
 def forget(bot: Bot) -> None:

@@ -2,22 +2,38 @@
 
 from collections.abc import Callable
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.cache import patch_vary_headers
 
 from bedrock_chat.database.connections import release_connection
-from publication.authentication import FOUND, PREFIX, Found
+from publication.authentication import FOUND, HEADER, PREFIX, Found
 from publication.models import Publication
 
 METHODS = "GET, POST, OPTIONS"
-HEADERS = (
-    "content-type, accept, x-api-key, idempotency-key, last-event-id, x-request-id, traceparent, tracestate, "
-    # OpenAI's client for JavaScript sends these.
-    "authorization, user-agent, x-stainless-arch, x-stainless-helper-method, x-stainless-lang, x-stainless-os, "
-    "x-stainless-package-version, x-stainless-retry-count, x-stainless-runtime, x-stainless-runtime-version, "
-    "x-stainless-timeout"
+OF_OPENAIS_CLIENT = (
+    "arch",
+    "helper-method",
+    "lang",
+    "os",
+    "package-version",
+    "retry-count",
+    "runtime",
+    "runtime-version",
+    "timeout",
 )
+"""What OpenAI's client for JavaScript tells of itself, each behind `x-stainless-`."""
+HEADERS = ", ".join(
+    [
+        *settings.CORS_ALLOW_HEADERS,
+        HEADER,
+        "idempotency-key",
+        "user-agent",
+        *(f"x-stainless-{name}" for name in OF_OPENAIS_CLIENT),
+    ]
+)
+"""Those of every route, a key's, and those of OpenAI's client, whose `Authorization` is a key too."""
 EXPOSED = "Retry-After, RateLimit, RateLimit-Policy, X-Turn-Status, X-Request-ID"
 MAX_AGE = "86400"
 
@@ -52,9 +68,9 @@ class PublishedCors:
 
 def _allowed(request: HttpRequest, origin: str) -> str | None:
     """What to answer an origin that the publication names, else None. It is read where no key has named it."""
-    found = request.META.get(FOUND)
-    if isinstance(found, Found):
-        origins = found.publication.allowed_origins
+    known = request.META.get(FOUND)
+    if isinstance(known, Found):
+        origins = known.publication.allowed_origins
     else:
         bot_id, _, rest = request.path.removeprefix(PREFIX).partition("/")
         try:

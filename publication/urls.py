@@ -1,26 +1,13 @@
-"""Routes of publications and keys, and of the published APIs."""
+"""Routes of publications and keys. Those of the published APIs are in `published_urls`."""
 
 from django.urls import path
 
-from publication.openai.views import ChatCompletionsViewSet, ModelsViewSet
-from publication.views.documentation import PublishedSchemaViewSet, PublishedSwaggerView
 from publication.views.publications import KeyListViewSet, KeyViewSet, PublicationViewSet, PublishedBotsViewSet
-from publication.views.published import PublishedConversationViewSet, PublishedTurnViewSet
 
 PUBLICATION = "bot/<str:bot_id>/publication"
 KEY = f"{PUBLICATION}/api-key/<str:api_key_id>"
-API = "published/<str:bot_id>/<str:stage>"
-CONVERSATION = f"{API}/conversation/<str:conversation_id>"
 
 urlpatterns = [
-    path(f"{API}/conversation", PublishedTurnViewSet.as_view({"post": "create"})),
-    path(f"{CONVERSATION}/<str:message_id>", PublishedConversationViewSet.as_view({"get": "retrieve_message"})),
-    path(CONVERSATION, PublishedConversationViewSet.as_view({"get": "retrieve"})),
-    path(f"{API}/v1/chat/completions", ChatCompletionsViewSet.as_view({"post": "create"})),
-    path(f"{API}/v1/models", ModelsViewSet.as_view({"get": "retrieve"})),
-    path(f"{API}/health", PublishedConversationViewSet.as_view({"get": "health"})),
-    path(f"{API}/openapi.json", PublishedSchemaViewSet.as_view({"get": "retrieve"})),
-    path(f"{API}/docs", PublishedSwaggerView.as_view()),
     path(
         PUBLICATION,
         PublicationViewSet.as_view({"post": "create", "get": "retrieve", "patch": "update", "delete": "destroy"}),

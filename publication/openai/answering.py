@@ -73,13 +73,13 @@ class Completion(Run):
 
 
 def begin(
-    chat: ChatRequest, found: Found, *, listener: object | None = None, keyed: tuple[Keyed, str] | None = None
+    chat: ChatRequest, known: Found, *, listener: object | None = None, keyed: tuple[Keyed, str] | None = None
 ) -> Completion:
     """A chat completion that was asked for with a key. It runs when `run` does."""
-    assert found.caller.published is not None
-    actor = replace(found.caller, published=replace(found.caller.published, user_label=chat.user_label))
-    ids = storing.new_ids() if found.publication.store_openai else ("", "")
-    return Completion(Booking(actor, *ids, bot_id=found.publication.bot_id), listener=listener, keyed=keyed)
+    assert known.caller.published is not None
+    actor = replace(known.caller, published=replace(known.caller.published, user_label=chat.user_label))
+    ids = storing.new_ids() if known.publication.store_openai else ("", "")
+    return Completion(Booking(actor, *ids, bot_id=known.publication.bot_id), listener=listener, keyed=keyed)
 
 
 def run(chat: ChatRequest, running: Completion) -> Generator[Event | MessageStop, None, None]:

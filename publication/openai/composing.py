@@ -39,7 +39,7 @@ def compose(chat: ChatRequest, bot: ChattingBot, model: Model) -> ModelRequest:
     """The request to the model. Raises BadRequest for what the model does not take."""
     _refuse_parameters(chat.parameters, model)
     history = chat.history
-    blocks = [block for said in history.said for block in said.content.blocks]
+    blocks = [block for utterance in history.utterances for block in utterance.content.blocks]
     instructions = "\n".join((bot.instruction, *history.instructions))
     try:
         context_window.refuse_branch_that_cannot_fit(model, instructions, blocks)
@@ -61,10 +61,10 @@ def compose(chat: ChatRequest, bot: ChattingBot, model: Model) -> ModelRequest:
 def _messages(history: History) -> Sequence[ConverseMessage]:
     read = history.files.get
     return [
-        {"role": "user", "content": converse.question_to_converse(said.content.blocks, read)}
-        if said.role == USER
-        else {"role": "assistant", "content": converse.answer_to_converse(said.content.blocks)}
-        for said in history.said
+        {"role": "user", "content": converse.question_to_converse(utterance.content.blocks, read)}
+        if utterance.role == USER
+        else {"role": "assistant", "content": converse.answer_to_converse(utterance.content.blocks)}
+        for utterance in history.utterances
     ]
 
 

@@ -27,7 +27,7 @@ LONGEST_HEAD: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class Utterance:
     """What one side says before the other one does."""
 
     role: Literal["user", "assistant"]
@@ -39,12 +39,12 @@ class History:
     """What a model is to go on from. It begins and ends with the user. `instructions` are those of the client."""
 
     instructions: tuple[str, ...]
-    said: tuple[Said, ...]
+    utterances: tuple[Utterance, ...]
 
     @property
     def files(self) -> dict[str, bytes]:
         """SHA-256 → bytes."""
-        return {sha256: body for said in self.said for sha256, body in said.content.files.items()}
+        return {sha256: body for utterance in self.utterances for sha256, body in utterance.content.files.items()}
 
 
 def parse(messages: Any) -> History:
@@ -57,7 +57,7 @@ def parse(messages: Any) -> History:
     if len(messages) > MOST_MESSAGES:
         raise ValidationError([f"There are at most {MOST_MESSAGES:,} messages."])
     instructions: list[str] = []
-    said: list[Said] = []
+    utterances: list[Utterance] = []
     errors: Json = {}
     for index, message in enumerate(messages):
         try:
@@ -67,23 +67,23 @@ def parse(messages: Any) -> History:
             continue
         if role in INSTRUCTING:
             instructions += [text for text in texts(content.blocks) if text.strip()]
-        elif said and said[-1].role == role:
-            said[-1] = Said(said[-1].role, _joined(said[-1].content, content))
+        elif utterances and utterances[-1].role == role:
+            utterances[-1] = Utterance(utterances[-1].role, _joined(utterances[-1].content, content))
         else:
-            said.append(Said(USER if role == USER else ASSISTANT, content))
+            utterances.append(Utterance(USER if role == USER else ASSISTANT, content))
     if errors:
         raise ValidationError(errors)
-    _refuse_order(said)
-    return History(tuple(instructions), tuple(said))
+    _refuse_order(utterances)
+    return History(tuple(instructions), tuple(utterances))
 
 
-def _refuse_order(said: list[Said]) -> None:
+def _refuse_order(utterances: list[Utterance]) -> None:
     """Raises ValidationError for a history that no model takes."""
-    if not said or said[-1].role != USER:
+    if not utterances or utterances[-1].role != USER:
         raise ValidationError(["The last message must be of the role user."])
-    if said[0].role != USER:
+    if utterances[0].role != USER:
         raise ValidationError(["The first message beside system and developer must be of the role user."])
-    if not all(one.content.says_something() for one in said if one.role == USER):
+    if not all(utterance.content.says_something() for utterance in utterances if utterance.role == USER):
         raise ValidationError(["A message of the role user needs text or an image."])
 
 

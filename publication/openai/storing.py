@@ -17,7 +17,7 @@ from conversations.content.converse import from_converse
 from conversations.models import BLOB_OWNER, Conversation, Message, Outcome, Role
 from conversations.turn.registry import Run
 from publication.models import Publication
-from publication.openai.messages import USER, Said
+from publication.openai.messages import USER, Utterance
 from publication.openai.requests import ChatRequest
 
 logger = logging.getLogger(__name__)
@@ -64,18 +64,18 @@ def _write(chat: ChatRequest, running: Run, *, model_key: str, instruction: str,
         last_question=booking.question_external_id,
         created_at=now,
         updated_at=now,
-        size=sum(said.content.size for said in chat.history.said) + size_of(answer),
+        size=sum(utterance.content.size for utterance in chat.history.utterances) + size_of(answer),
     )
     conversation.save(force_insert=True)
-    asked = [said for said in chat.history.said if said.role == USER]
-    said_before = [said.content.blocks for said in chat.history.said if said.role != USER]
-    questions = [_question(conversation, said, now) for said in asked]
+    of_user = [utterance for utterance in chat.history.utterances if utterance.role == USER]
+    answers_before = [utterance.content.blocks for utterance in chat.history.utterances if utterance.role != USER]
+    questions = [_question(conversation, utterance, now) for utterance in of_user]
     questions[-1].external_id = booking.question_external_id
     Message.objects.bulk_create(questions)
-    reasons = [*("" for _ in said_before), stop_reason]
+    reasons = [*("" for _ in answers_before), stop_reason]
     answers = [
         _answer(conversation, question, blocks, reason, now)
-        for question, blocks, reason in zip(questions, [*said_before, answer], reasons, strict=True)
+        for question, blocks, reason in zip(questions, [*answers_before, answer], reasons, strict=True)
     ]
     Message.objects.bulk_create(answers)
     for question, above in zip(questions[1:], answers, strict=False):
@@ -84,7 +84,7 @@ def _write(chat: ChatRequest, running: Run, *, model_key: str, instruction: str,
     storing.refer(BLOB_OWNER, conversation.pk, chat.history.files)
 
 
-def _question(conversation: Conversation, said: Said, now: datetime) -> Message:
+def _question(conversation: Conversation, utterance: Utterance, now: datetime) -> Message:
     return Message(
         conversation=conversation,
         external_id=new_id(),
@@ -92,8 +92,8 @@ def _question(conversation: Conversation, said: Said, now: datetime) -> Message:
         outcome=Outcome.ANSWERED,
         model=conversation.model,
         created_at=now,
-        content_digest=said.content.digest,
-        content=said.content.blocks,
+        content_digest=utterance.content.digest,
+        content=utterance.content.blocks,
     )
 
 

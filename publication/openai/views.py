@@ -98,8 +98,8 @@ class ChatCompletionsViewSet(OpenAIViewSet):
         if keyed is not None and self.earlier is not None:
             return _answered_before(self.earlier.replay(keyed[1]), read(request.data))
         chat = read(request.data)
-        found = authentication.find(request._request)
-        running = answering.begin(chat, found, listener=Log() if chat.stream else None, keyed=keyed)
+        known = authentication.find(request._request)
+        running = answering.begin(chat, known, listener=Log() if chat.stream else None, keyed=keyed)
         if (notify := request.META.get(HANG_UP)) is not None:
             notify(running.stop)
         try:
@@ -130,6 +130,6 @@ class ModelsViewSet(OpenAIViewSet):
         responses={(200, JSON): ModelListSerializer, **_errors(403, 404, 405, 429, 500)},
     )
     def retrieve(self, request: Request, bot_id: str, stage: str) -> Response:
-        found = authentication.find(request._request)
+        known = authentication.find(request._request)
         bot = chatting.get(bot_id, actor=caller_of(request))
-        return Response(rendering.model_list(composing.models_of(bot), found.publication))
+        return Response(rendering.model_list(composing.models_of(bot), known.publication))

@@ -170,10 +170,10 @@ class PublishedTurnViewSet(PublishedViewSet):
         digest = "" if self.keyed is None else claiming.digest_of(request.data)
         if self.earlier is not None:
             return accepting.accepted_before(self.earlier.replay(digest))
-        asked = read_asked(request.data)
+        question = read_asked(request.data)
         keyed = None if self.keyed is None else (self.keyed, digest)
         try:
-            return accepting.accept(asked, keyed, actor=caller_of(request))
+            return accepting.accept(question, keyed, actor=caller_of(request))
         except (ServiceUnavailable, EncryptionError):
             self.give_back()
             raise

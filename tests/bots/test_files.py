@@ -356,8 +356,8 @@ def test_an_export_has_the_files_of_all_versions(alice: APIClient, tmp_path: Pat
     upload.upload(alice, "b", "a.txt", TWO)
     edit(alice, "b", knowledge=change(added=["a.txt"]))
     build.lose(digest(TWO))
-    said = list(exporting.export(User.objects.get(username="alice").pk, tmp_path / "export"))
-    assert {"1 files of bots", f"The file {digest(TWO)} of a bot is lost"} <= set(said)
+    sentences = list(exporting.export(User.objects.get(username="alice").pk, tmp_path / "export"))
+    assert {"1 files of bots", f"The file {digest(TWO)} of a bot is lost"} <= set(sentences)
     folder = tmp_path / "export" / "bot-files"
     assert [path.name for path in folder.iterdir()] == [digest(ONE)]
     assert (folder / digest(ONE)).read_bytes() == ONE

@@ -14,7 +14,7 @@ from openapi_spec_validator import validate
 from rest_framework.test import APIClient
 
 from bedrock_chat.identity.models import User
-from publication import urls
+from publication import published_urls
 from tests.bots.bot import body
 from tests.conversations.test_queries import statements
 from tests.publication.api import Api, limits, work
@@ -33,9 +33,10 @@ def test_the_document_is_valid_and_has_the_routes_of_the_api_alone(api: Api) -> 
     document = document_of(api)
     validate(document)
     served = {
-        (method, re.sub(r"<\w+:(\w+)>", r"{\1}", str(route.pattern).removeprefix(urls.API)))
-        for route in urls.urlpatterns
-        if str(route.pattern).startswith(urls.API) and not str(route.pattern).endswith(("/docs", "/openapi.json"))
+        (method, re.sub(r"<\w+:(\w+)>", r"{\1}", str(route.pattern).removeprefix(published_urls.API)))
+        for route in published_urls.urlpatterns
+        if str(route.pattern).startswith(published_urls.API)
+        and not str(route.pattern).endswith(("/docs", "/openapi.json"))
         for method in getattr(route.callback, "actions", ())
         if method != "head"
     }

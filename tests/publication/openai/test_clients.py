@@ -47,9 +47,9 @@ class Published:
         return openai.OpenAI(base_url=f"{self.endpoint}/v1", api_key=key or self.key, max_retries=0, **options)
 
     def owner(self, method: str, path: str, sent: Any = None) -> Any:
-        status, told = self.server.call(method, path, sent, token=self.dave)
-        assert status == 200, told
-        return told
+        status, answer = self.server.call(method, path, sent, token=self.dave)
+        assert status == 200, answer
+        return answer
 
 
 @pytest.fixture(scope="module")

@@ -271,8 +271,8 @@ def test_pages_of_an_allowed_origin_may_send_what_openais_client_sends(dave: API
     make(dave, "helper")
     share(dave, "helper", "all")
     api = publish(dave, "helper", limits(allowedOrigins=["https://app.example.com"]))
-    asked = {"HTTP_ORIGIN": "https://app.example.com", "HTTP_ACCESS_CONTROL_REQUEST_METHOD": "POST"}
-    allowed = APIClient().options(api.path + PATH, **asked).headers["Access-Control-Allow-Headers"].split(", ")
+    preflight = {"HTTP_ORIGIN": "https://app.example.com", "HTTP_ACCESS_CONTROL_REQUEST_METHOD": "POST"}
+    allowed = APIClient().options(api.path + PATH, **preflight).headers["Access-Control-Allow-Headers"].split(", ")
     assert {"authorization", "x-stainless-lang", "x-stainless-retry-count", "content-type"} <= set(allowed)
     refused = api.client.post(api.path + PATH, {}, format="json", HTTP_ORIGIN="https://app.example.com")
     assert refused.headers["Access-Control-Allow-Origin"] == "https://app.example.com"

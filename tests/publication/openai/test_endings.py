@@ -44,11 +44,11 @@ def cut(api: Api, emulator: Emulator, request: Any) -> Callable[[Callable[[], ob
 
     def while_asked(do: Callable[[], object]) -> dict[str, Any]:
         with ThreadPoolExecutor(1) as pool:
-            asked = pool.submit(ask)
+            response = pool.submit(ask)
             wait_for(lambda: any(run.answer.has_text() or not request.param for run in registry.other_runs()))
             wait_for(emulator.requests)
             do()
-            return asked.result(10)
+            return response.result(10)
 
     return while_asked
 

@@ -16,7 +16,7 @@ from bedrock_chat.identity.models import User
 from bedrock_chat.ledger.models import ModelCall
 from conversations.models import Conversation, Message
 from publication.models import Publication, TurnRequest
-from publication.urls import urlpatterns
+from publication.published_urls import urlpatterns
 from tests.bots.bot import body
 from tests.publication.api import UNLIMITED, Api, publish, question
 from tests.publication.openai.chat import assistant, complete, image, post, stream, system, user
