@@ -1,5 +1,6 @@
 """Chat completions: what clients get, what the model is sent, what is spent and what is kept."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -8,9 +9,11 @@ from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
 from bedrock_chat.blobs.models import Blob
+from bedrock_chat.database.connections import database_now
 from bedrock_chat.ledger.models import ModelCall
 from conversations.models import Conversation, Message
-from publication.models import ApiKey, Gate, TurnRequest
+from publication import simulating
+from publication.models import ApiKey, Gate, Publication, TurnRequest
 from tests.bots.bot import PARAMETERS, body, edit, make, share
 from tests.conversations.test_queries import statements
 from tests.emulator import Emulator
@@ -219,6 +222,17 @@ def test_the_statements_of_a_completion(dave: APIClient, emulator: Emulator) -> 
     with CaptureQueriesContext(connection) as captured:
         assert api.get("/v1/models").status_code == 200
     assert len(statements(captured)) == 3, statements(captured)
+
+
+def test_completions_are_among_the_requests_that_limits_are_tried_on(api: Api) -> None:
+    complete(api)
+    api.ask()
+    stream(api)
+    post(api, n=2)  # what was refused left no trace
+    requests = list(simulating.requests_of(Publication.objects.get(), database_now() - timedelta(hours=1)))
+    assert len(requests) == 3
+    assert [request.at for request in requests] == sorted(request.at for request in requests)
+    assert {request.key_id for request in requests} == {ApiKey.objects.get().pk}
 
 
 def test_a_completion_has_the_same_limits_as_a_question(dave: APIClient, emulator: Emulator) -> None:
