@@ -26,7 +26,7 @@ class BedrockChatConfig(AppConfig):
         from bedrock_chat.encryption import keys
         from bedrock_chat.identity import erasing, exporting, jwks
         from bedrock_chat.identity.directory import cognito
-        from bedrock_chat.jobs import worker
+        from bedrock_chat.jobs import broker, worker
         from bedrock_chat.ledger import persons
         from bedrock_chat.process import readiness, startup
 
@@ -48,6 +48,7 @@ class BedrockChatConfig(AppConfig):
             readiness.register("cache", dependency=redis_client.REDIS, check=redis_client.ping)
         else:
             readiness.register("cache")
+        readiness.register("broker", dependency=broker.BROKER)
         readiness.register(
             "storage", dependency=s3_storage.STORAGE, check=storing.ask_storage, folder=storing.storage_folder
         )
@@ -56,6 +57,8 @@ class BedrockChatConfig(AppConfig):
         readiness.register("directory", dependency=cognito.DIRECTORY)
         readiness.register("bedrock", dependency=runtime.BEDROCK)
         startup.register("The Bedrock client", clients.bedrock_runtime)
+        if broker.is_used():
+            startup.register("The connection to the broker", broker.begin)
         startup.require("encryption keys", keys.lack)
         exporting.register("ledger", persons.export)
         exporting.register("audit", audited_persons.export)

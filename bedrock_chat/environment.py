@@ -13,6 +13,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 TRUE = frozenset({"1", "true", "yes", "on"})
 FALSE = frozenset({"0", "false", "no", "off"})
+BROKERS = ("redis", "rediss", "redis+socket", "sentinel", "amqp", "amqps", "sqs", "filesystem")
 
 
 def is_set(name: str) -> bool:
@@ -93,6 +94,15 @@ def http_url(name: str, default: str) -> str:
         valid = False
     if not valid:
         raise ImproperlyConfigured(f"{name} must be an http:// or https:// address, not {value!r}.")
+    return value
+
+
+def broker_url(name: str) -> str:
+    """The address of a message broker that Kombu knows, or nothing. No error shows it: it may have a password."""
+    value = text(name, "")
+    scheme = value.partition("://")[0]
+    if value and ("://" not in value or scheme not in BROKERS):
+        raise ImproperlyConfigured(f"{name} must be an address that begins with one of {', '.join(BROKERS)}, and ://.")
     return value
 
 

@@ -158,7 +158,7 @@ def configure(*, as_json: bool, level: str) -> dict[str, Any]:
         "root": {"handlers": ["stderr"], "level": level},
         "loggers": {
             "django": {"handlers": [], "level": level, "propagate": True},
-            "django.request": {"filters": ["tracebacks"]},
+            "django.request": {"filters": ["tracebacks"], "level": "ERROR"},
             "django.server": {"level": "CRITICAL"},
             "uvicorn.access": {"level": "CRITICAL"},
             # At INFO it writes the addresses of opened WebSockets, with their query strings.

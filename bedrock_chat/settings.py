@@ -1,5 +1,6 @@
 """Configuration, all of it from the environment. The README's table lists every variable read here."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +144,13 @@ JOB_SCHEDULE: dict[str, float] = {
     "remove idempotency keys": 300,
 }
 """Kind of job → seconds between its runs."""
+CELERY_BROKER_URL = env.broker_url("CELERY_BROKER_URL")
+CELERY_BROKER_OPTIONS = env.mapping("CELERY_BROKER_OPTIONS")
+CELERY_QUEUE = env.text("CELERY_QUEUE", "bedrock-chat")
+if not re.fullmatch(r"[A-Za-z0-9_-]{1,40}", CELERY_QUEUE):
+    raise ImproperlyConfigured(
+        f"CELERY_QUEUE must be at most 40 letters, digits, hyphens and underscores, not {CELERY_QUEUE!r}."
+    )
 
 # ---- Bots -----------------------------------------------------------------------------------------------------------
 BOT_VERSIONS = env.integer("BOT_VERSIONS", 50, minimum=1)

@@ -10,12 +10,13 @@ from bedrock_chat.wire import errors
 from bedrock_chat.wire.documentation import RedocView, SchemaView, SwaggerView
 
 urlpatterns = [
-    path("", include("conversations.urls")),  # first, since a route costs what those before it do
+    # First what is asked most, since a route costs what those before it do.
+    path("published/", include("publication.published_urls")),
+    path("", include("conversations.urls")),
     path("health", HealthViewSet.as_view({"get": "retrieve"})),
     path("ready", ReadinessViewSet.as_view({"get": "retrieve"})),
     path("config/global", GlobalConfigViewSet.as_view({"get": "retrieve"})),
     path("blobs/<str:sha256>", BlobViewSet.as_view({"get": "retrieve"})),
-    path("", include("publication.published_urls")),
     path("uploads", UploadViewSet.as_view({"put": "update"})),
     path("", include("bots.urls")),  # before `bot/…/publication`: `bot/private/publication` is the bot of that id
     path("", include("publication.urls")),

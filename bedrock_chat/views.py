@@ -25,6 +25,11 @@ class ReadinessSerializer(serializers.Serializer[Any]):
         choices=[State.OK, State.FULL], help_text="`full`: there is little room left for SQLite's file, or none."
     )
     cache = serializers.ChoiceField(choices=list(State), help_text="Redis; each process counts for itself without it.")
+    broker = serializers.ChoiceField(
+        choices=list(State),
+        help_text="The broker of Celery's messages, when one was last sent; without it jobs begin when it is back, or "
+        "by workers that need none.",
+    )
     storage = serializers.ChoiceField(
         choices=list(State),
         help_text="The bucket or folder of images and documents; without it those alone are missing.",

@@ -62,9 +62,9 @@ def accept(asked: Asked, keyed: tuple[Keyed, str] | None = None, *, actor: Calle
     assert actor.key_id is not None
     bot = chatting.get(actor.published.bot_id, actor=actor)
     _refuse_at_once(asked, bot)
-    release_connection()
     files = {} if asked.continue_generate else asked.content.files
     if files:
+        release_connection()
         storing.store(files)
     with transaction.atomic():
         if asked.conversation_id is not None:

@@ -1,4 +1,4 @@
-"""Routes of the published APIs."""
+"""Routes of the published APIs, below `/published/`."""
 
 from django.urls import path
 
@@ -6,7 +6,7 @@ from publication.openai.views import ChatCompletionsViewSet, ModelsViewSet
 from publication.views.documentation import PublishedSchemaViewSet, PublishedSwaggerView
 from publication.views.published import PublishedConversationViewSet, PublishedTurnViewSet
 
-API = "published/<str:bot_id>/<str:stage>"
+API = "<str:bot_id>/<str:stage>"
 CONVERSATION = f"{API}/conversation/<str:conversation_id>"
 
 urlpatterns = [

@@ -35,35 +35,16 @@ JOBS_PATIENCE = 6  # a job may wait so many times DATABASE_TIMEOUT for a stateme
 LEAVE_SECONDS = 2.0
 
 
-class JobRunner:
-    """Runs up to `concurrency` jobs, each on a thread of its own; most of them wait for something."""
+class LeaseHolder:
+    """A process that runs claimed jobs: it renews their leases, is seen as a worker, and keeps the schedule."""
 
     def __init__(self, concurrency: int) -> None:
         self.id = new_id()
         self._concurrency = concurrency
-        self._threads = ThreadPool(concurrency, name="job")
         self._changed = waking.ReentrantEvent()
         self._lock = threading.Lock()
         self._running: set[Claimed] = set()
         self._stopping = False
-
-    def run(self, on_started: Callable[[], object]) -> None:
-        """Works until it is stopped. Then waits for running jobs, SHUTDOWN_GRACE at most, and gives the rest back."""
-        if not self._arrive():
-            return
-        on_started()
-        heartbeat.register("worker", SEEN_SECONDS, self._report_presence)
-        heartbeat.register("job leases", settings.JOB_LEASE_SECONDS / 3, self._renew)
-        heartbeat.register("job schedule", SCHEDULE_SECONDS, queue.follow_schedule)
-        heartbeat.start()
-        waking.start(self._changed.set)
-        try:
-            while not self._stopping:
-                self._changed.clear()
-                if pause := self._take():
-                    self._changed.wait(pause)
-        finally:
-            self._leave()
 
     def _arrive(self) -> bool:
         """Writes the schedule and this worker's row, however long the database is away. False: stopped before that."""
@@ -80,6 +61,13 @@ class JobRunner:
                 release_connection()
         return False
 
+    def _beat(self) -> None:
+        """Has the heartbeat do what must happen every few seconds for as long as this worker is there."""
+        heartbeat.register("worker", SEEN_SECONDS, self._report_presence)
+        heartbeat.register("job leases", settings.JOB_LEASE_SECONDS / 3, self._renew)
+        heartbeat.register("job schedule", SCHEDULE_SECONDS, queue.follow_schedule)
+        heartbeat.start()
+
     def stop(self, *_: object) -> None:
         """Ends the worker gently. Signal handlers may call it."""
         self._stopping = True
@@ -87,36 +75,13 @@ class JobRunner:
 
     # ---- Working ----
 
-    def _take(self) -> float:
-        """Begins due jobs while threads are free. Returns the seconds to sleep before the next look, unless woken."""
-        free = self._concurrency - len(self._running)
-        if free <= 0:
-            return LOOK_SECONDS  # nothing can begin before a job ends, and that wakes this thread
-        try:
-            with waiting.at_most(settings.DATABASE_TIMEOUT):
-                due = queue.next_due()
-                wait = LOOK_SECONDS if due is None else (due - database_now()).total_seconds()
-                if wait > 0:
-                    return min(LOOK_SECONDS, wait)
-                claimed = queue.claim(self.id, free)
-        except Exception:
-            # If the database is away, it comes back. Until then there is nothing to do.
-            logger.exception("jobs cannot be claimed for now")
-            return LOOK_SECONDS
-        finally:
-            release_connection()
-        for job in claimed:
-            self._begin(job)
-        return 0.0 if claimed else OUTRUN_SECONDS
-
-    def _begin(self, job: Claimed) -> None:
-        """Runs a job on a thread. An older claim of the same row, whose lease ran out here, is lost."""
+    def _hold(self, job: Claimed) -> None:
+        """From now on its lease is renewed. An older claim of the row, whose lease ran out here, is lost."""
         with self._lock:
             for older in self._running:
                 if older.pk == job.pk:
                     older.lose()
             self._running.add(job)
-        self._threads.submit(partial(self._do, job))
 
     def _do(self, job: Claimed) -> None:
         """On a thread: runs a job, records its failure, and wakes the worker, which has a free thread again."""
@@ -182,6 +147,52 @@ class JobRunner:
         except DatabaseError:
             logger.exception("the worker could not give its jobs back; their leases will run out")
         release_connection()
+
+
+class JobRunner(LeaseHolder):
+    """Claims what is due, and runs up to `concurrency` jobs, each on a thread of its own; most wait for something."""
+
+    def __init__(self, concurrency: int) -> None:
+        super().__init__(concurrency)
+        self._threads = ThreadPool(concurrency, name="job")
+
+    def run(self, on_started: Callable[[], object]) -> None:
+        """Works until it is stopped. Then waits for running jobs, SHUTDOWN_GRACE at most, and gives the rest back."""
+        if not self._arrive():
+            return
+        on_started()
+        self._beat()
+        waking.start(self._changed.set)
+        try:
+            while not self._stopping:
+                self._changed.clear()
+                if pause := self._take():
+                    self._changed.wait(pause)
+        finally:
+            self._leave()
+
+    def _take(self) -> float:
+        """Begins due jobs while threads are free. Returns the seconds to sleep before the next look, unless woken."""
+        free = self._concurrency - len(self._running)
+        if free <= 0:
+            return LOOK_SECONDS  # nothing can begin before a job ends, and that wakes this thread
+        try:
+            with waiting.at_most(settings.DATABASE_TIMEOUT):
+                due = queue.next_due()
+                wait = LOOK_SECONDS if due is None else (due - database_now()).total_seconds()
+                if wait > 0:
+                    return min(LOOK_SECONDS, wait)
+                claimed = queue.claim(self.id, free)
+        except Exception:
+            # If the database is away, it comes back. Until then there is nothing to do.
+            logger.exception("jobs cannot be claimed for now")
+            return LOOK_SECONDS
+        finally:
+            release_connection()
+        for job in claimed:
+            self._hold(job)
+            self._threads.submit(partial(self._do, job))
+        return 0.0 if claimed else OUTRUN_SECONDS
 
 
 def _perform(job: Claimed) -> None:

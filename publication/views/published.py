@@ -110,7 +110,7 @@ class PublishedViewSet(WireViewSet):
             return
         else:
             wanted = limits.of_polls(found.publication, found.key.lineage)
-        standing = limits.admit(wanted)
+        standing = limits.admit(wanted, found.state)
         if standing.refused_by is not None:
             if self._is_repeated(request, found):  # the first request came at the same time, and had the last room
                 return
