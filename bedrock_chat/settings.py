@@ -158,13 +158,8 @@ BOT_STORE = env.boolean("BOT_STORE", True)
 BOTS_PER_USER = env.integer("BOTS_PER_USER", 1000, minimum=1)
 
 # ---- Published APIs -------------------------------------------------------------------------------------------------
-QUOTA_WEEK_STARTS = ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday").index(
-    env.choice(
-        "QUOTA_WEEK_STARTS",
-        "sunday",
-        ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"),
-    )
-)
+_WEEK = ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday")
+QUOTA_WEEK_STARTS = _WEEK.index(env.choice("QUOTA_WEEK_STARTS", "sunday", _WEEK))
 PUBLISHED_BACKLOG = env.integer("PUBLISHED_BACKLOG", 10_000, minimum=1)
 MAX_KEYS_PER_PUBLICATION = env.integer("MAX_KEYS_PER_PUBLICATION", 20, minimum=1)
 API_KEY_REVEAL = env.choice("API_KEY_REVEAL", "always", ("always", "once"))
