@@ -48,7 +48,7 @@ class History:
 
 
 def parse(messages: Any) -> History:
-    """Validates the messages. Raises DRF's ValidationError with the path of each fault.
+    """Validates the messages. Raises DRF's ValidationError with the path of the first fault: clients are told no other.
 
     Texts of `system` and `developer` are instructions, wherever they stand. Neighbours of one role are joined.
     """
@@ -58,21 +58,17 @@ def parse(messages: Any) -> History:
         raise ValidationError([f"There are at most {MOST_MESSAGES:,} messages."])
     instructions: list[str] = []
     utterances: list[Utterance] = []
-    errors: Json = {}
     for index, message in enumerate(messages):
         try:
             role, content = _parse_message(message)
         except ValidationError as error:
-            errors[str(index)] = error.detail
-            continue
+            raise ValidationError({str(index): error.detail}) from None
         if role in INSTRUCTING:
             instructions += [text for text in texts(content.blocks) if text.strip()]
         elif utterances and utterances[-1].role == role:
             utterances[-1] = Utterance(utterances[-1].role, _joined(utterances[-1].content, content))
         else:
             utterances.append(Utterance(USER if role == USER else ASSISTANT, content))
-    if errors:
-        raise ValidationError(errors)
     _refuse_order(utterances)
     return History(tuple(instructions), tuple(utterances))
 
@@ -117,14 +113,11 @@ def _parse_message(message: Any) -> tuple[str, Content]:
 def _parse_parts(parts: list[Any], role: str) -> Content:
     """Raises ValidationError, which names the parts by OpenAI's fields."""
     blocks: list[Json] = []
-    errors: Json = {}
     for index, part in enumerate(parts):
         try:
             blocks.append(_block_of(part, role))
         except ValidationError as error:
-            errors[str(index)] = error.detail
-    if errors:
-        raise ValidationError({"content": errors})
+            raise ValidationError({"content": {str(index): error.detail}}) from None
     try:
         return parsing.parse(blocks)
     except ValidationError as error:
