@@ -9,6 +9,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from bedrock_chat import environment as env
 from bedrock_chat import logs
+from bedrock_chat.jobs.kinds import JOB_SCHEDULE, JOBS  # noqa: F401  # settings of their own
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -117,33 +118,6 @@ LOGO_PATH = env.text("LOGO_PATH", "")
 # ---- Jobs -----------------------------------------------------------------------------------------------------------
 JOB_LEASE_SECONDS = env.seconds("JOB_LEASE_SECONDS", 15, minimum=1)
 WORKER_CONCURRENCY = env.integer("WORKER_CONCURRENCY", 8, minimum=1)
-JOBS: dict[str, str] = {
-    "remove blobs": "bedrock_chat.blobs.removal.remove_unreferenced",
-    "remove uploads": "bedrock_chat.blobs.uploads.remove_unclaimed",
-    "index conversations": "conversations.indexing.index_new",
-    "compact search": "bedrock_chat.search.index.compact",
-    "sync bot": "bots.syncing.sync",
-    "published turn": "publication.running.run",
-    "index bots": "store.indexing.index_new",
-    "forget bot": "store.indexing.forget_one",
-    "rank bots": "store.ranking.refresh",
-    "sweep guardrails": "bots.guardrail_sweep.sweep",
-    "end lost turns": "publication.running.end_lost",
-    "remove idempotency keys": "publication.idempotency.removal.remove",
-}
-"""Kind of job → its handler, a function that takes the claimed job."""
-JOB_SCHEDULE: dict[str, float] = {
-    "remove blobs": 600,
-    "remove uploads": 3600,
-    "index conversations": 2,
-    "compact search": 86_400,
-    "sweep guardrails": 3600,
-    "index bots": 2,
-    "rank bots": 600,
-    "end lost turns": 30,
-    "remove idempotency keys": 300,
-}
-"""Kind of job → seconds between its runs."""
 CELERY_BROKER_URL = env.broker_url("CELERY_BROKER_URL")
 CELERY_BROKER_OPTIONS = env.mapping("CELERY_BROKER_OPTIONS")
 CELERY_QUEUE = env.text("CELERY_QUEUE", "bedrock-chat")
