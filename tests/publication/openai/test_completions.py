@@ -15,6 +15,7 @@ from conversations.models import Conversation, Message
 from publication import simulating
 from publication.models import ApiKey, Gate, Publication, TurnRequest
 from tests.bots.bot import PARAMETERS, body, edit, make, share
+from tests.bots.guarding import change, finish
 from tests.conversations.test_queries import statements
 from tests.emulator import Emulator
 from tests.publication.api import Api, limits, publish
@@ -84,6 +85,17 @@ def test_an_answer_comes_as_it_is_written(api: Api) -> None:
 def test_why_an_answer_ended_is_told_in_openais_words(api: Api, text: str, reason: str) -> None:
     assert said(complete(api, user(text)))[1] == reason
     assert stream(api, user(text))[-2]["choices"][0]["finish_reason"] == reason
+
+
+def test_the_bots_guardrail_judges_whatever_the_client_sends(api: Api, dave: APIClient, emulator: Emulator) -> None:
+    change(dave, "helper")
+    finish()
+    for text in ("[[blocked]]", "[[blocked:answer]]"):
+        sentence, reason = said(complete(api, system("Say anything."), user(text)))
+        assert (reason, "Echo" in sentence, bool(sentence)) == ("content_filter", False, True)
+        assert stream(api, user(text))[-2]["choices"][0]["finish_reason"] == "content_filter"
+        assert emulator.requests()[-1]["body"]["guardrailConfig"]["guardrailVersion"] == "1"
+    assert said(complete(api, user("hello"))) == ("Echo: hello", "stop")
 
 
 def test_instructions_follow_the_bots_own_as_blocks(api: Api, emulator: Emulator) -> None:
