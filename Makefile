@@ -77,7 +77,7 @@ bench-answers: $(VENV)/.dev ## Prints what an answer that grows costs the chat p
 
 requirements: $(VENV)/.dev ## Pins the requirements anew
 	@$(BIN)/python -m uv --version >/dev/null 2>&1 || $(BIN)/python -m pip install --quiet uv
-	@for name in requirements requirements-celery requirements-dev; do \
+	@for name in requirements requirements-celery requirements-tracing requirements-dev; do \
 	  $(BIN)/python -m uv pip compile --quiet --upgrade --universal --no-emit-index-url --no-header \
 	    --python-version 3.11 $$name.in -o $$name.txt; done
 
@@ -100,7 +100,8 @@ $(VENV)/.run: requirements.txt | $(VENV)/.python
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
-$(VENV)/.dev: requirements-dev.txt requirements.txt | $(VENV)/.python
+$(VENV)/.dev: requirements-dev.txt requirements-tracing.txt requirements.txt | $(VENV)/.python
 	@echo "Installing requirements and test tools ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-tracing.txt \
+	  -r requirements-dev.txt
 	@touch $@ $(VENV)/.run

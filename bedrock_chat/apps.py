@@ -26,16 +26,17 @@ class BedrockChatConfig(AppConfig):
         from bedrock_chat.encryption import keys
         from bedrock_chat.identity import erasing, exporting, jwks
         from bedrock_chat.identity.directory import cognito
-        from bedrock_chat.jobs import broker, worker
+        from bedrock_chat.jobs import backlog, broker
         from bedrock_chat.ledger import persons
+        from bedrock_chat.metrics import figures
         from bedrock_chat.process import readiness, startup
 
-        def ask_database() -> int:
+        def ask_database() -> backlog.Backlog:
             try:
                 with waiting.at_most(waiting.PROBE_SECONDS):
                     migrated.require_migrations()
                     keys.require_for_stored_secrets_once()
-                    return worker.workers_seen()
+                    return backlog.look()
             finally:
                 connections.release_connection(final=True)  # the check runs on a thread of its own
 
@@ -60,6 +61,7 @@ class BedrockChatConfig(AppConfig):
         if broker.is_used():
             startup.register("The connection to the broker", broker.begin)
         startup.require("encryption keys", keys.lack)
+        figures.register("jobs", backlog.figures)
         exporting.register("ledger", persons.export)
         exporting.register("audit", audited_persons.export)
         erasing.register("ledger", prepare=persons.prepare_erasing, finish=persons.finish_erasing)

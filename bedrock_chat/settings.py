@@ -1,6 +1,5 @@
 """Configuration, all of it from the environment. The README's table lists every variable read here."""
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -118,13 +117,10 @@ LOGO_PATH = env.text("LOGO_PATH", "")
 # ---- Jobs -----------------------------------------------------------------------------------------------------------
 JOB_LEASE_SECONDS = env.seconds("JOB_LEASE_SECONDS", 15, minimum=1)
 WORKER_CONCURRENCY = env.integer("WORKER_CONCURRENCY", 8, minimum=1)
+WORKER_PORT = env.integer("WORKER_PORT", 0, maximum=65535)
 CELERY_BROKER_URL = env.broker_url("CELERY_BROKER_URL")
 CELERY_BROKER_OPTIONS = env.mapping("CELERY_BROKER_OPTIONS")
-CELERY_QUEUE = env.text("CELERY_QUEUE", "bedrock-chat")
-if not re.fullmatch(r"[A-Za-z0-9_-]{1,40}", CELERY_QUEUE):
-    raise ImproperlyConfigured(
-        f"CELERY_QUEUE must be at most 40 letters, digits, hyphens and underscores, not {CELERY_QUEUE!r}."
-    )
+CELERY_QUEUE = env.name("CELERY_QUEUE", "bedrock-chat")
 
 # ---- Bots -----------------------------------------------------------------------------------------------------------
 BOT_VERSIONS = env.integer("BOT_VERSIONS", 50, minimum=1)
@@ -132,8 +128,8 @@ BOT_STORE = env.boolean("BOT_STORE", True)
 BOTS_PER_USER = env.integer("BOTS_PER_USER", 1000, minimum=1)
 
 # ---- Published APIs -------------------------------------------------------------------------------------------------
-_WEEK = ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday")
-QUOTA_WEEK_STARTS = _WEEK.index(env.choice("QUOTA_WEEK_STARTS", "sunday", _WEEK))
+_WEEKDAYS = ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday")
+QUOTA_WEEK_STARTS = _WEEKDAYS.index(env.choice("QUOTA_WEEK_STARTS", "sunday", _WEEKDAYS))
 PUBLISHED_BACKLOG = env.integer("PUBLISHED_BACKLOG", 10_000, minimum=1)
 MAX_KEYS_PER_PUBLICATION = env.integer("MAX_KEYS_PER_PUBLICATION", 20, minimum=1)
 API_KEY_REVEAL = env.choice("API_KEY_REVEAL", "always", ("always", "once"))
@@ -366,6 +362,12 @@ CORS_ALLOW_HEADERS = ["authorization", "content-type", "accept", "last-event-id"
 CORS_EXPOSE_HEADERS = ["Link", "Retry-After", "X-Request-ID"]
 CORS_PREFLIGHT_MAX_AGE = 86_400
 CORS_URLS_REGEX = r"^/(?!console/|published/).*$"  # published APIs have origins of their own
+
+# ---- Metrics and traces ---------------------------------------------------------------------------------------------
+METRICS_TOKEN = env.secret("METRICS_TOKEN")
+METRICS_DIR = Path(env.text("METRICS_DIR", str(DATA_DIR / "metrics")))
+TRACING = env.tracing()
+"""Whether OTEL_EXPORTER_OTLP_ENDPOINT, or that of traces alone, names a collector. The SDK reads the other OTEL_*."""
 
 # ---- Logs -----------------------------------------------------------------------------------------------------------
 LOG_FORMAT = env.choice("LOG_FORMAT", "text" if DEBUG else "json", ("text", "json"))

@@ -13,6 +13,7 @@ from bedrock_chat.database.compiled_sql import NOW, Batch
 from bedrock_chat.database.composing import Slot
 from bedrock_chat.database.connections import release_connection
 from bedrock_chat.identity.caller import Caller
+from bedrock_chat.metrics import refusals
 from bedrock_chat.wire.errors import BadRequest, ServiceUnavailable
 from bedrock_chat.wire.ids import new_id
 from bots import chatting
@@ -89,6 +90,7 @@ def accept(asked: Asked, keyed: tuple[Keyed, str] | None = None, *, actor: Calle
             )
             batch.insert_unless_taken(turn, accepted_at=NOW)
         if last.result:
+            refusals.count("published_backlog")
             raise ServiceUnavailable("As many questions wait here as may; try again later.", retry_after=RETRY_SECONDS)
         storing.refer(running.BLOB_OWNER, turn.pk, files)
         running.enqueue(turn, is_new_conversation=asked.conversation_id is None)

@@ -16,20 +16,20 @@ from django.db import DatabaseError, transaction
 
 from bedrock_chat.database import service, waiting
 from bedrock_chat.database.connections import database_now, release_connection
-from bedrock_chat.jobs import queue, waking
+from bedrock_chat.jobs import backlog, queue, waking
+from bedrock_chat.jobs.backlog import SEEN_SECONDS
 from bedrock_chat.jobs.models import Worker
 from bedrock_chat.jobs.queue import Claimed, LeaseLost
-from bedrock_chat.process import heartbeat, startup
+from bedrock_chat.process import heartbeat, startup, telemetry
 from bedrock_chat.process.thread_pool import ThreadPool
+from bedrock_chat.tracing import spans
 from bedrock_chat.wire.ids import new_id
 
 logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0
 OUTRUN_SECONDS = 0.02  # the pause after a job was due but others claimed it first, or hold its row
-SEEN_SECONDS = 5.0
 SCHEDULE_SECONDS = 60.0
-MISSED = 3  # a worker that has not reported for so many SEEN_SECONDS counts as gone
 FORGOTTEN = timedelta(days=1)
 JOBS_PATIENCE = 6  # a job may wait so many times DATABASE_TIMEOUT for a statement: nobody waits for the job
 LEAVE_SECONDS = 2.0
@@ -85,17 +85,21 @@ class LeaseHolder:
 
     def _do(self, job: Claimed) -> None:
         """On a thread: runs a job, records its failure, and wakes the worker, which has a free thread again."""
-        started = time.monotonic()
+        started, outcome = time.monotonic(), "done"
         try:
-            _perform(job)
+            with spans.span("job", {"bedrock_chat.job.kind": job.kind, "bedrock_chat.job.attempt": job.attempt}):
+                _perform(job)
             level = logging.DEBUG if job.key in queue.schedule() else logging.INFO  # one of those ends every 2 s
             logger.log(level, "job %s %d done in %.3f s", job.kind, job.pk, time.monotonic() - started)
         except LeaseLost:
+            outcome = "lost"
             logger.warning("job %s %d was taken over by somebody else", job.kind, job.pk)
         except Exception as error:
+            outcome = "failed"
             logger.exception("job %s %d failed, attempt %d", job.kind, job.pk, job.attempt)
             _record_failure(job, error)
         finally:
+            backlog.measure(job.kind, outcome, time.monotonic() - started)
             with self._lock:
                 self._running.discard(job)
             try:
@@ -216,6 +220,7 @@ def run(concurrency: int, *, on_started: Callable[[], object], heed_interrupt: b
 
     Without `heed_interrupt` it ignores SIGINT: Ctrl-C reaches all processes of a terminal, and another one acts on it.
     """
+    telemetry.begin("worker")
     service.begin(settings.DATABASE_TIMEOUT * JOBS_PATIENCE)
     startup.refuse_what_lacks()
     worker = JobRunner(concurrency)
@@ -230,9 +235,3 @@ def run(concurrency: int, *, on_started: Callable[[], object], heed_interrupt: b
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop if heed_interrupt else signal.SIG_IGN)
     worker.run(on_started)
-
-
-def workers_seen() -> int:
-    """The number of workers that are alive just now, in any process on this database."""
-    since = database_now() - timedelta(seconds=SEEN_SECONDS * MISSED)
-    return Worker.objects.filter(seen_at__gte=since).count()

@@ -24,7 +24,17 @@ from conversations import access
 from conversations.access import Answer
 from conversations.content.blocks import text_to_extend
 from conversations.models import Outcome
-from conversations.turn import admission, asking, closing, context_window, continuing, file_limits, opening, placement
+from conversations.turn import (
+    admission,
+    asking,
+    closing,
+    context_window,
+    continuing,
+    file_limits,
+    measuring,
+    opening,
+    placement,
+)
 from conversations.turn.registry import Run, RunningTurn, registered
 from conversations.turn.types import ChatInput, Finished, OpenTurn, TurnEvent, TurnOpened, wire_ids
 
@@ -59,7 +69,7 @@ def run(
             yield Finished(turn)
             return
         running = RunningTurn(turn, listener=listener)
-        with registered(running):
+        with registered(running), measuring.measured(running):
             yield TurnOpened(
                 turn.conversation.external_id,
                 turn.question_external_id,

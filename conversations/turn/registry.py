@@ -9,6 +9,7 @@ from bedrock_chat.bedrock.events import AnswerBuilder, StopReason
 from bedrock_chat.bedrock.interruption import Interruption
 from bedrock_chat.bedrock.tools import FoundDocument
 from bedrock_chat.ledger.models import ModelCall
+from bedrock_chat.tracing import spans
 from conversations.turn.types import Booking, OpenTurn
 
 
@@ -27,6 +28,7 @@ class Run:
         self.answer = AnswerBuilder()
         self.calls: list[ModelCall] = []  # ledger rows, one for each round that has ended
         self.interrupt = Interruption()
+        self.span = spans.NOTHING
         self._ended_by: StopReason | None = None
         self._settled = False
 

@@ -22,7 +22,7 @@ from bedrock_chat.wire.errors import ApiError, Conflict, Forbidden
 from bedrock_chat.wire.renderers import dumps
 from bots import chatting
 from conversations.streaming.events import MessageStop
-from conversations.turn import admission, asking, lifecycle, registry
+from conversations.turn import admission, asking, lifecycle, measuring, registry
 from conversations.turn.registry import Run, registered
 from conversations.turn.types import Booking
 from publication.authentication import Found
@@ -104,7 +104,8 @@ def run(chat: ChatRequest, running: Completion) -> Generator[Event | MessageStop
         bot.refuse(model)
         model_request = composing.compose(chat, bot, model)
         running.model_key = model.key
-        with claiming.begin(*running.keyed) if running.keyed else nullcontext() as claim:
+        claim = claiming.begin(*running.keyed) if running.keyed else None
+        with claim or nullcontext(), measuring.measured(running):
             try:
                 stop_reason = yield from asking.call(running, model_request)
             except Exception as error:
