@@ -10,7 +10,7 @@ class PublicationConfig(AppConfig):
 
     def ready(self) -> None:
         """Registers the columns of secrets, what a bot's deletion ends here, what is waited for, a person's data, and
-        a heartbeat.
+        heartbeats.
         """
         from django.conf import settings
 
@@ -23,6 +23,7 @@ class PublicationConfig(AppConfig):
         from publication import erasing, exporting, lifecycle, measuring, waiting
         from publication.idempotency import leases
         from publication.models import ApiKey, IdempotencyKey
+        from publication.openai import answering
 
         figures.register("published turns", measuring.figures)
         rotating.register(ApiKey, "encrypted_value")
@@ -32,4 +33,5 @@ class PublicationConfig(AppConfig):
         watching.register(waiting.TURN_ENDED, waiting.ended_turns)
         watching.register(waiting.KEY_ENDED, waiting.ended_keys)
         persons_exporting.register("publication", exporting.export)
+        heartbeat.register("withdrawn APIs", answering.LOOK_SECONDS, answering.end_withdrawn)
         persons_erasing.register("publication", prepare=erasing.prepare, finish=erasing.finish)

@@ -1,6 +1,7 @@
 """Turns an API key into its caller, and refuses every other one alike, as API Gateway does."""
 
 import ipaddress
+import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -31,6 +32,8 @@ from publication.models import ApiKey, Publication
 
 PREFIX = "/published/"
 HEADER = "x-api-key"
+OPENAI = re.compile(rf"{PREFIX}[^/]+/[^/]+/v1(?:/|$)")
+"""Addresses that clients of OpenAI's API call, with the key as a bearer's token."""
 FOUND = "publication.found"
 """The key of a request's META for the Found that its key belongs to."""
 
@@ -67,7 +70,7 @@ def find(request: HttpRequest) -> Found:
     known = request.META.get(FOUND)
     if isinstance(known, Found):
         return known
-    known = _find(request, request.headers.get(HEADER, ""))
+    known = _find(request, _value_of(request))
     if known is None and waits.has_waited(request):
         raise KeyRefused
     if known is None:
@@ -92,6 +95,19 @@ def find(request: HttpRequest) -> Found:
 def caller_of(request: HttpRequest) -> str | None:
     """One of the settings' BODY_JUDGES: the publication whose key a request to a published API has."""
     return find(request).caller.account if request.path.startswith(PREFIX) else None
+
+
+def is_openai(path: str) -> bool:
+    return OPENAI.match(path) is not None
+
+
+def _value_of(request: HttpRequest) -> str:
+    """The value of the key that a request brings, empty where it has none."""
+    value: str = request.headers.get(HEADER, "")
+    if not value and is_openai(request.path):
+        scheme, _, token = request.headers.get("Authorization", "").strip().partition(" ")
+        value = token.strip() if scheme.lower() == "bearer" else ""
+    return value
 
 
 def _find(request: HttpRequest, value: str) -> Found | None:
@@ -153,7 +169,7 @@ def is_allowed(request: HttpRequest, publication: Publication) -> bool:
 
 
 class ApiKeyAuthentication(BaseAuthentication):
-    """`x-api-key`. `request.auth` is the frozen Caller. `Authorization` is not looked at, as recorded."""
+    """`x-api-key`. `request.auth` is the frozen Caller. `Authorization` counts for clients of OpenAI's API alone."""
 
     def authenticate(self, request: Request) -> tuple[AnonymousUser, Caller]:
         return AnonymousUser(), find(request._request).caller
@@ -167,6 +183,24 @@ class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
 
     def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
         return {"type": "apiKey", "in": "header", "name": HEADER, "description": "A key of the published API."}
+
+
+class BearerKeyAuthentication(ApiKeyAuthentication):
+    """`Authorization: Bearer <key>`, on the routes where `find` looks at it."""
+
+
+class BearerKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # registers itself
+    """How the OpenAPI document describes the key of OpenAI's clients."""
+
+    target_class = BearerKeyAuthentication
+    name = "bearerKey"
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
+        return {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "A key of the published API, as OpenAI's clients send it.",
+        }
 
 
 def note_use(key: ApiKey, address: str, agent: str, now: datetime) -> None:

@@ -37,7 +37,7 @@ class Publication(models.Model):
     """A bot that is served as an API. A bot that is published again gets a new one, which knows nothing of the old.
 
     Limits that are None do not exist. `quota_offset` is subtracted from the quota in the first period. `bot_version`
-    pins the API to a version; None: it follows the bot.
+    pins the API to a version; None: it follows the bot. `store_openai`: chat completions are kept for the owner.
     """
 
     id = CodePointCharField(primary_key=True, max_length=26, default=new_id)
@@ -52,6 +52,7 @@ class Publication(models.Model):
     allowed_origins = models.JSONField(default=list)
     allowed_networks = models.JSONField(default=list)
     bot_version = models.PositiveIntegerField(null=True, blank=True)
+    store_openai = models.BooleanField("store chat completions", default=False, db_default=False)
     created_at = models.DateTimeField()
 
     class Meta:

@@ -21,11 +21,12 @@ from bedrock_chat.serving import request_body
 from bedrock_chat.serving.bridge import Bridge, Environ, raw_error
 from bedrock_chat.serving.callers import caller_of, uploader_of
 from bedrock_chat.serving.environ import wsgi_environ
+from bedrock_chat.serving.hanging_up import HangUp
 from bedrock_chat.serving.http_connection import BEGIN
 from bedrock_chat.serving.outflow import OUTFLOW
 from bedrock_chat.serving.sending import ClientGone, Receive, Send
 from bedrock_chat.wire import errors
-from bedrock_chat.wire.requests import CALLER, WireRequest
+from bedrock_chat.wire.requests import CALLER, HANG_UP, WireRequest
 
 CLOSE = (b"connection", b"close")
 REFUSAL = "bedrock_chat.refusal"
@@ -113,7 +114,12 @@ class Application:
             begin()
             environ["wsgi.input"] = body
             environ["CONTENT_LENGTH"] = str(length)
-            response = await bridge.handle(environ, receive)
+            hang_up = HangUp(receive)
+            environ[HANG_UP] = hang_up.notify
+            try:
+                response = await bridge.handle(environ, receive)
+            finally:
+                await hang_up.end()
         except ClientGone:
             return
         except asyncio.CancelledError:

@@ -95,7 +95,7 @@ class OverLimit(TooManyRequests):
 class PublishedViewSet(WireViewSet):
     """Every request needs a key and room in its limits, before its body is looked at."""
 
-    authentication_classes = (ApiKeyAuthentication,)
+    authentication_classes: tuple[type[ApiKeyAuthentication], ...] = (ApiKeyAuthentication,)
     permission_classes = (AllowAny,)  # who has no key is refused by the authentication
 
     route: Route | None = None

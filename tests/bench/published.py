@@ -1,5 +1,5 @@
-"""`make bench-published`: what a published API's requests cost against an empty view, how soon a worker begins, and
-what it costs that many wait for answers.
+"""`make bench-published`: what a published API's requests cost against an empty view, how soon a worker begins, what it
+costs that many wait for answers, and what a chat completion of OpenAI's clients costs against a turn of the main API.
 
 One JSON document on stdout. The server has one core, the load generator and the worker the other.
 """
@@ -17,9 +17,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from tests.bench import load, waits
+from tests.bench import completions, load, waits
 from tests.bench.goals import Goal, judged
-from tests.bench.processes import LOAD_CORE, ROOT, SERVER_CORE, Process, environment, postgresql_or_reason
+from tests.bench.processes import LOAD_CORE, ROOT, SERVER_CORE, Process, environment, manage, postgresql_or_reason
 from tests.emulator import Emulator
 from tests.jobs.conftest import Workshop
 from tests.publication.seed import PUBLISH
@@ -140,6 +140,8 @@ def measure(url: str, folder: Path, requests: int, rounds: int, turns: int, wait
             f"c{connections}": costs(server, workshop, connections, requests, rounds, keys)
             for connections in CONNECTIONS
         }
+        token = manage(workshop.environment, "issue_token", "alice")
+        figures["completions"] = completions.costs(server, emulator.url, token, keys[0], requests // 2, 2 * rounds)
         figures["pickUp"] = pick_up(server, workshop, keys[0], turns)
         workshop.end()
         workshop.workers.clear()
@@ -155,6 +157,10 @@ def goals(name: str, figures: dict[str, Any]) -> list[Goal]:
         legs, where = figures[f"c{connections}"], f"{name}, {connections} connections"
         goals.append((f"accepted / empty, {where}", legs["accepted"]["ratioToEmpty"], "<=", 3))
         goals.append((f"refused / empty, {where}", legs["refused"]["ratioToEmpty"], "<=", 1.5))
+    goals += [
+        (f"{leg} / turn, 16 connections, {name}", figures["completions"][leg]["ratioToTurn"], "<=", 1.1)
+        for leg in ("completion", "completionStream")
+    ]
     goals.append((f"pick-up p95 ms, {name}", figures["pickUp"]["p95Ms"], "<", 100))
     goals += waits.goals(name, figures["waits"])
     return goals
