@@ -35,8 +35,8 @@ class Asked:
     user_label: str = ""
 
 
-def accept(asked: Asked, *, actor: Caller) -> TurnRequest:
-    """Stores a question and asks for its turn, in one transaction.
+def accept(asked: Asked, *, actor: Caller, host: str = "") -> TurnRequest:
+    """Stores a question and asks for its turn, in one transaction. `host` is the process that will stream the answer.
 
     1. What can be refused without the conversation is refused at once.
     2. The question's files are stored, outside of any transaction.
@@ -66,6 +66,7 @@ def accept(asked: Asked, *, actor: Caller) -> TurnRequest:
             continue_generate=asked.continue_generate,
             enable_reasoning=asked.enable_reasoning,
             user_label=asked.user_label,
+            host=host,
         )
         with Batch() as batch:
             last = batch.queryset(

@@ -139,6 +139,16 @@ TABLE: dict[str, tuple[str, Any, tuple[int, ...]]] = {
         None,
         NO_KEY,
     ),
+    "GET published/<str:bot_id>/<str:stage>/conversation/<str:conversation_id>/<str:message_id>/stream": (
+        f"{API}/conversation/c1/q1/stream",
+        None,
+        NO_KEY,
+    ),
+    "POST published/<str:bot_id>/<str:stage>/conversation/<str:conversation_id>/<str:message_id>/stop": (
+        f"{API}/conversation/c1/q1/stop",
+        None,
+        NO_KEY,
+    ),
     "GET published/<str:bot_id>/<str:stage>/health": (f"{API}/health", None, NO_KEY),
 }
 """Route → an address of Alice's, a body, and the status for each of PEOPLE."""

@@ -23,6 +23,11 @@ def count() -> int:
         return _running.total()
 
 
+def has_room() -> bool:
+    """Whether a turn of a publication would be admitted now."""
+    return not shutdown.draining() and count() < settings.TURNS
+
+
 @contextmanager
 def admitted(actor: Caller) -> Iterator[None]:
     """Counts a turn while it runs.

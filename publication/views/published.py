@@ -5,7 +5,7 @@ from typing import Any
 from django.conf import settings
 from django.http.response import HttpResponseBase
 from django.utils import timezone
-from drf_spectacular.utils import OpenApiExample, extend_schema
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -15,13 +15,16 @@ from bedrock_chat.identity.addresses import client_address
 from bedrock_chat.identity.caller import caller_of
 from bedrock_chat.serving import answers
 from bedrock_chat.wire.errors import ServiceUnavailable, TooManyRequests
-from bedrock_chat.wire.openapi import errors
+from bedrock_chat.wire.event_stream import EventStreamRenderer
+from bedrock_chat.wire.openapi import VOID, errors
+from bedrock_chat.wire.renderers import WireRenderer
 from bedrock_chat.wire.requests import AFTER_RESPONSE
 from bedrock_chat.wire.views import WireViewSet
 from conversations import access
 from conversations import rendering as conversation_rendering
 from conversations.content import files
-from publication import accepting, authentication, limits, rendering, standing
+from conversations.streaming.openapi import EVENTS, RESTARTS, event_stream
+from publication import accepting, authentication, limits, rendering, standing, stopping
 from publication.authentication import ApiKeyAuthentication, Found
 from publication.limits import Limits, Standing
 from publication.models import LONGEST_AGENT
@@ -32,6 +35,7 @@ from publication.serializers.published import (
     PublishedConversationSerializer,
     read_asked,
 )
+from publication.streaming import following
 
 TAG = ["published"]
 A_QUESTION = OpenApiExample(
@@ -66,7 +70,8 @@ class PublishedViewSet(WireViewSet):
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
         found = authentication.find(request._request)
-        if request.method == "POST" or (settings.POLLS_COUNT and self.action != "health"):
+        is_question = request.method == "POST" and self.action != "stop"
+        if is_question or (settings.POLLS_COUNT and self.action != "health"):
             wanted = limits.of_requests(found.publication, found.key.lineage, found.key.begun_at)
         elif self.action == "health":
             self._note_use(request, found)
@@ -97,25 +102,77 @@ class PublishedViewSet(WireViewSet):
 
 
 class PublishedTurnViewSet(PublishedViewSet):
-    """Questions, which are answered later."""
+    """Questions, which are answered later, or as somebody listens."""
+
+    renderer_classes = (WireRenderer, EventStreamRenderer)
 
     @extend_schema(
         operation_id="published_post_conversation",
         summary="Ask",
-        description="The question is stored, and answered by a worker. Ask for its answer by the ids.",
+        description="The question is stored, and answered by a worker. Ask for its answer by the ids.\n\n"
+        "With `Accept: text/event-stream` the answer comes as it is written, as Server-Sent Events. A question that "
+        "has to wait for others of its conversation says so first (`waiting`, with its ids). A turn goes on when its "
+        "client leaves, and in another process when its own dies.\n\n" + EVENTS + RESTARTS,
         tags=TAG,
         request=AskInputSerializer,
         examples=[A_QUESTION],
-        responses={200: AcceptedSerializer, **errors(400, 409, 413, 415, 429, 503)},
+        responses={
+            (200, "application/json"): AcceptedSerializer,
+            **event_stream(restarts=True),
+            **errors(400, 409, 413, 415, 429, 503),
+        },
     )
-    def create(self, request: Request, bot_id: str, stage: str) -> Response:
+    def create(self, request: Request, bot_id: str, stage: str) -> HttpResponseBase:
+        actor = caller_of(request)
         try:
-            turn = accepting.accept(read_asked(request.data), actor=caller_of(request))
+            asked = read_asked(request.data)
+            if isinstance(request.accepted_renderer, EventStreamRenderer):
+                return following.ask(asked, actor=actor)
+            turn = accepting.accept(asked, actor=actor)
         except ServiceUnavailable:
             if self.admitted is not None:
                 limits.give_back(*self.admitted)
             raise
         return Response(rendering.accepted(turn))
+
+
+class PublishedStreamViewSet(PublishedViewSet):
+    """Answers that are being written, by the ids of their questions."""
+
+    @extend_schema(
+        operation_id="published_stream_message",
+        summary="Come back to an answer that is being written",
+        description="Of any question that this API has accepted, streamed or not. After `Last-Event-ID` comes what was "
+        "missed and the rest; without it, everything. Of a turn that is over the stored answer is told, from "
+        "`message_start` on; 204 where its end was the last event seen. `X-Turn-Status` is pending, running, failed or "
+        "done. It counts as a GET.\n\n" + EVENTS + RESTARTS,
+        tags=TAG,
+        parameters=[
+            OpenApiParameter("Last-Event-ID", str, OpenApiParameter.HEADER, description="The last event's id seen.")
+        ],
+        responses={**event_stream(restarts=True), 204: None, **errors(404, 429, 503)},
+    )
+    def stream(
+        self, request: Request, bot_id: str, stage: str, conversation_id: str, message_id: str
+    ) -> HttpResponseBase:
+        last_seen = request.headers.get("Last-Event-ID", "")
+        resumed, status = following.resume(conversation_id, message_id, last_seen, actor=caller_of(request))
+        response: HttpResponseBase = Response(status=204) if resumed is None else resumed
+        response.headers[standing.HEADER] = status
+        return response
+
+    @extend_schema(
+        operation_id="published_stop_message",
+        summary="Stop an answer that is being written",
+        description="What was said so far is kept, with `stopReason` `stopped`. A question that still waits is never "
+        "answered. Nothing happens to a turn that is over. It counts as a GET.",
+        tags=TAG,
+        request=None,
+        responses={200: VOID, **errors(404, 429)},
+    )
+    def stop(self, request: Request, bot_id: str, stage: str, conversation_id: str, message_id: str) -> Response:
+        stopping.stop(conversation_id, message_id, actor=caller_of(request))
+        return Response(None)
 
 
 class PublishedConversationViewSet(PublishedViewSet):
