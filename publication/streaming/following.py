@@ -179,10 +179,10 @@ class Listener:
 
     async def _next_state(self) -> State:
         """What is true now. The database is asked on a thread, unless the turn is this process's."""
+        known, self._state = self._state, None
         if (log := hosting.log_of(self._turn.pk)) is not None:
             return Hosted(log)
-        if (known := self._state) is not None:
-            self._state = None
+        if known is not None:
             return known
         return await thread_pool.shared().run(self._read_state)
 

@@ -6,10 +6,12 @@ finds it (`begin_due`). If this process dies, the job's lease runs out and a wor
 """
 
 import contextvars
+import logging
 import threading
 from collections.abc import Iterable
 
 from django.conf import settings
+from django.db import DatabaseError
 
 from bedrock_chat.database.connections import release_connection
 from bedrock_chat.jobs import performing, queue
@@ -24,6 +26,8 @@ from conversations.streaming.log import Log
 from conversations.turn import admission
 from publication import running
 from publication.models import TurnRequest
+
+logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.5
 
@@ -54,7 +58,10 @@ def expect(turn: TurnRequest) -> None:
     with _lock:
         _logs[turn.pk] = Log(goes_on=True)
         _waiting.add(turn.pk)
-    _begin_claimed([turn.pk])
+    try:
+        _begin_claimed([turn.pk])
+    except DatabaseError:  # the question is accepted all the same, and the beat looks again
+        logger.exception("a streamed turn could not be begun at once")
 
 
 def log_of(turn_pk: int) -> Log | None:
