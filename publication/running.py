@@ -21,7 +21,7 @@ from bedrock_chat.jobs.models import Job, State
 from bedrock_chat.jobs.queue import Claimed
 from bedrock_chat.wire.errors import ApiError, Conflict, TooManyRequests
 from conversations.content.blocks import Content, blob_shas
-from conversations.models import Message
+from conversations.models import Message, Role
 from conversations.streaming import driver
 from conversations.streaming.events import Failed
 from conversations.streaming.log import Log
@@ -79,7 +79,7 @@ def run(job: Claimed, log: Log | None = None) -> None:
     """The job. What the turn tells goes into `log`, or into one of its own if it is streamed, which `relay` copies.
 
     1. A turn that is done, or whose API was withdrawn, is not run. Where its owner was erased, nothing of it is left.
-    2. It waits while the bot's owner is suspended.
+    2. It waits while the bot's owner is suspended. If its user has stopped an attempt that was lost, there is no other.
     3. The model is asked. The answer, the ledger's rows and the end of this job are one transaction (`_finish`).
     4. A fault that may pass lets the job fail, so that it is tried again; after the last attempt, and at any other
        refusal, the turn has failed, and says why.
@@ -111,6 +111,9 @@ def _run(job: Claimed, turn: TurnRequest | None, log: Log | None) -> None:
         return
     if not publication.bot.owner.is_active:
         queue.postpone(job, OWNER_PAUSE)
+        return
+    if job.attempt > 1 and _was_stopped(turn, question := question_of(turn)):
+        _finish(job, turn, _reason_if_stopped(question))
         return
     actor = caller_of(publication, turn)
     events = Told(log, actor)
@@ -183,21 +186,39 @@ def _is_done(turn_pk: int) -> bool:
 
 
 def cancel(turn: TurnRequest) -> None:
-    """Ends a turn that does not run, as its user wants. A process that has begun it meanwhile keeps nothing of it.
-
-    An answer that its question has already stays the turn's: that of an attempt that was lost, or the one to continue.
-    """
+    """Ends a turn that does not run, as its user wants. A process that has begun it meanwhile keeps nothing of it."""
     with transaction.atomic():
         lock(turn.publication_id, turn.conversation_id)
         if TurnRequest.objects.select_for_update().filter(pk=turn.pk, done_at__isnull=True).exists():
-            answer = Message.objects.filter(
-                conversation__publication_id=turn.publication_id,
-                conversation__external_id=turn.conversation_id,
-                parent__external_id=turn.message_id,
-                attempt=F("parent__attempt"),
-            )
-            _mark_done(turn, "" if answer.exists() else lifecycle.STOPPED)
+            _mark_done(turn, _reason_if_stopped(question_of(turn)))
             Job.objects.filter(key=job_key(turn.pk)).delete()
+
+
+def question_of(turn: TurnRequest) -> Message | None:
+    """The question of a turn, without its content, if one of its turns was opened."""
+    of_conversation = Message.objects.filter(
+        conversation__publication_id=turn.publication_id, conversation__external_id=turn.conversation_id
+    )
+    return of_conversation.filter(external_id=turn.message_id, role=Role.USER).defer("content", "feedback").first()
+
+
+def _was_stopped(turn: TurnRequest, question: Message | None) -> bool:
+    """Whether the turn's user stopped an attempt that was lost: its process died before it could heed them.
+
+    A continuation that has not been opened yet has the question of the turn before it, which was stopped perhaps.
+    """
+    if question is None or question.stop_attempt != question.attempt:
+        return False
+    return question.continues is not None if turn.continue_generate else True
+
+
+def _reason_if_stopped(question: Message | None) -> str:
+    """Why a turn that is stopped without a process has failed; nothing, where its question has an answer.
+
+    That is what an attempt that was lost has kept, or the answer that was to be continued.
+    """
+    has_answer = question is not None and question.children.filter(attempt=question.attempt).exists()
+    return "" if has_answer else lifecycle.STOPPED
 
 
 def caller_of(publication: Publication, turn: TurnRequest) -> Caller:

@@ -9,7 +9,7 @@ from bedrock_chat.identity.caller import Caller
 from bedrock_chat.wire.errors import Conflict, NotFound
 from conversations import access
 from conversations.access import Answer
-from conversations.models import Message, Role, lease_lives
+from conversations.models import Message, lease_lives
 from publication import running
 from publication.models import TurnRequest
 
@@ -74,19 +74,12 @@ def status_of(turn: TurnRequest, *, runs: bool) -> TurnStatus:
     return TurnStatus.RUNNING if runs else TurnStatus.PENDING
 
 
-def question_of(turn: TurnRequest) -> Message | None:
-    """The question of a turn, without its content, if one of its turns was opened."""
-    where = {"publication_id": turn.publication_id, "external_id": turn.conversation_id}
-    of_conversation = Message.objects.filter(**{f"conversation__{name}": value for name, value in where.items()})
-    return of_conversation.filter(external_id=turn.message_id, role=Role.USER).defer("content", "feedback").first()
-
-
 def running_question(turn: TurnRequest) -> Message | None:
     """The question of a turn that runs, in whichever process; None while the turn waits.
 
     A continuation has the question of the turn before it, which perhaps still runs.
     """
-    question = question_of(turn)
+    question = running.question_of(turn)
     if question is None or not lease_lives(question.lease_expires_at, database_now()):
         return None
     return None if turn.continue_generate and running.is_behind_another(turn) else question

@@ -132,7 +132,7 @@ def _over(turn: TurnRequest, actor: Caller) -> Over:
     if not turn.reason:
         answer = standing.stored_answer(turn, actor=actor)
         return Over(answer.attempt, replay.events_of_answer(actor, answer))
-    question = standing.question_of(turn)
+    question = running.question_of(turn)
     ids = wire_ids(turn.conversation_id, turn.message_id)
     end: StreamEvent
     match turn.reason:
@@ -178,9 +178,9 @@ class Listener:
             yield sse.encode(self._attempt, NOWHERE, [Failed.of(recorded(error))])
 
     async def _next_state(self) -> State:
-        """What is true now. The database is asked on a thread, unless the turn is this process's."""
+        """What is true now. The database is asked on a thread, unless the turn waits or runs in this process."""
         known, self._state = self._state, None
-        if (log := hosting.log_of(self._turn.pk)) is not None:
+        if (log := hosting.log_of(self._turn.pk)) is not None and not log.ended:
             return Hosted(log)
         if known is not None:
             return known

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterable
 
 from django.conf import settings
-from django.db import DatabaseError
+from django.db import Error
 
 from bedrock_chat.database.connections import release_connection
 from bedrock_chat.jobs import performing, queue
@@ -60,12 +60,12 @@ def expect(turn: TurnRequest) -> None:
         _waiting.add(turn.pk)
     try:
         _begin_claimed([turn.pk])
-    except DatabaseError:  # the question is accepted all the same, and the beat looks again
+    except Error:  # the question is accepted all the same, and the beat looks again
         logger.exception("a streamed turn could not be begun at once")
 
 
 def log_of(turn_pk: int) -> Log | None:
-    """The log of a turn that waits or runs here."""
+    """The log of a turn that waits or runs here, or has just ended."""
     return _logs.get(turn_pk)
 
 

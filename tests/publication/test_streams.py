@@ -21,6 +21,7 @@ from conversations.turn import lifecycle
 from publication import running
 from publication.models import Gate, TurnRequest
 from publication.streaming import hosting
+from tests import build
 from tests.bots.bot import body, make, share
 from tests.conversations.chat import text_of as text_stored
 from tests.emulator import Emulator
@@ -58,10 +59,12 @@ def kept(api: Api, conversation: str, message: str) -> tuple[int, str, str]:
 class Listening:
     """A client on a thread of its own, with a connection of its own."""
 
-    def __init__(self, api: Api, text: str, *, resuming: tuple[str, str] | None = None, **fields: Any) -> None:
+    def __init__(
+        self, api: Api, text: str, *, resuming: tuple[str, str] | None = None, last: str = "", **fields: Any
+    ) -> None:
         self.events: list[Event] = []
         own = Api(api.path, api.key, APIClient())
-        listen = (lambda: own.resume(*resuming)) if resuming else (lambda: own.listen(text, **fields))
+        listen = (lambda: own.resume(*resuming, last)) if resuming else (lambda: own.listen(text, **fields))
         self._thread = threading.Thread(target=self._listen, args=(listen,))
         self._thread.start()
 
@@ -228,16 +231,19 @@ def test_who_comes_back_while_it_runs_here_gets_the_rest_or_all_of_it(api: Api) 
     assert whole[-1].id == heard[-1].id
 
 
-@pytest.mark.parametrize("last", [1, 2, 3, 5])
-def test_from_every_event_on_nothing_is_lost_or_told_twice(api: Api, last: int) -> None:
-    listening = Listening(api, "[[words:8]] [[pace:0.05]]")
-    wait_for(lambda: any(len(log.events) > last for log in hosting._logs.values()))
+def test_from_every_event_on_nothing_is_lost_or_told_twice(api: Api) -> None:
+    listening = Listening(api, "[[words:9]] [[silence:1:after:6]]")
+    wait_for(lambda: any(len(log.events) > 6 for log in hosting._logs.values()))
     turn = TurnRequest.objects.get()
     log = hosting.log_of(turn.pk)
     assert log is not None
-    seen = "".join(getattr(event, "text", "") for event in log.events[:last])
-    rest = api.resume(turn.conversation_id, turn.message_id, f"1-{last}")
-    assert seen + text_of(rest) == text_of(listening.end())
+    ids = turn.conversation_id, turn.message_id
+    resumed = {last: Listening(api, "", resuming=ids, last=f"1-{last}") for last in (1, 2, 3, 6)}
+    whole = text_of(listening.end())
+    for last, again in resumed.items():
+        assert names(again.end()) == ["text", "message_stop"]
+        seen = "".join(getattr(event, "text", "") for event in log.events[:last])
+        assert seen + text_of(again.end()) == whole
 
 
 @pytest.mark.parametrize("is_lost", [False, True], ids=["that answers", "that is lost"])
@@ -351,6 +357,40 @@ def test_a_turn_that_was_cancelled_while_a_worker_began_it_asks_no_model(api: Ap
         running._run(job, begun, None)
     assert emulator.requests() == []
     assert kept(api, conversation, message) == (409, "failed", lifecycle.STOPPED)
+
+
+@pytest.mark.parametrize("said", ["", "the quick"])
+def test_a_stop_that_a_killed_process_did_not_heed_holds_for_the_next_attempt(
+    api: Api, emulator: Emulator, monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
+    conversation, message = api.ask("late")
+    TurnRequest.objects.update(host="gone")  # somebody listened there
+    _be_killed(monkeypatch)
+    question_row = Message.objects.get(role="user")
+    if said:  # a checkpoint
+        build.answer(question_row, said)
+    body(api.stop(conversation, message))
+    Message.objects.filter(role="user").update(lease_expires_at=database_now())
+    Job.objects.update(due_at=database_now())
+    assert work() == 1
+    assert kept(api, conversation, message) == ((200, "done", said) if said else (409, "failed", lifecycle.STOPPED))
+    assert len(emulator.requests()) == 1
+
+
+def _be_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker begins the turn that is due, and dies while the model answers."""
+
+    class Killed(BaseException):
+        pass
+
+    def die(*_: Any, **__: Any) -> None:
+        raise Killed
+
+    with monkeypatch.context() as dying:
+        dying.setattr("conversations.turn.closing.close_turn", die)
+        dying.setattr("conversations.turn.closing.close_failed", die)
+        with pytest.raises(Killed):
+            work()
 
 
 # ---- The end of an API ----------------------------------------------------------------------------------------------
