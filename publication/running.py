@@ -7,14 +7,14 @@ same transaction. Who accepts or ends a turn holds the conversation's lock (`loc
 from collections.abc import Callable, Iterable, Iterator
 
 from django.db import connection, transaction
-from django.db.models import CharField, Exists, F, OuterRef, QuerySet, Value
+from django.db.models import CharField, Exists, OuterRef, QuerySet, Value
 from django.db.models.functions import Cast, Concat
 
 from bedrock_chat.bedrock import catalog
 from bedrock_chat.blobs import storing
 from bedrock_chat.database import compiled_sql
 from bedrock_chat.database.compiled_sql import NOW
-from bedrock_chat.database.connections import database_now, release_connection
+from bedrock_chat.database.connections import release_connection
 from bedrock_chat.identity.caller import Caller, Published
 from bedrock_chat.jobs import queue
 from bedrock_chat.jobs.models import Job, State
@@ -25,7 +25,7 @@ from conversations.models import Message, Role
 from conversations.streaming import driver
 from conversations.streaming.events import Failed
 from conversations.streaming.log import Log
-from conversations.turn import lifecycle, registry
+from conversations.turn import lifecycle, registry, stopping
 from conversations.turn.types import ChatInput, Finished, TurnEvent, TurnOpened
 from publication.models import Publication, PublicationOwner, TurnRequest
 
@@ -238,8 +238,7 @@ def caller_of(publication: Publication, turn: TurnRequest) -> Caller:
 
 def stop_all(publication_id: str) -> None:
     """Has the running turns of a publication stopped, as their users would."""
-    running = Message.objects.filter(conversation__publication_id=publication_id).running(database_now())
-    running.update(stop_attempt=F("attempt"))
+    stopping.stop_all(Message.objects.filter(conversation__publication_id=publication_id))
 
 
 def end_lost(_: Claimed) -> None:

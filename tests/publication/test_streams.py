@@ -111,6 +111,13 @@ def test_while_it_streams_the_job_is_this_processs_and_no_worker_takes_it(api: A
     assert len(text_of(listening.end()).split()) == WORDS
 
 
+def test_the_turn_of_a_client_that_leaves_goes_on(api: Api) -> None:
+    api.post(question("alone"), HTTP_ACCEPT=EVENT_STREAM)  # and nobody reads the response
+    wait_for(lambda: TurnRequest.objects.filter(done_at__isnull=False).exists())
+    turn = TurnRequest.objects.get()
+    assert kept(api, turn.conversation_id, turn.message_id) == (200, "done", "Echo: alone")
+
+
 def test_a_continuation_streams_what_joins(api: Api) -> None:
     conversation, message = ids_of(api.listen("[[max_tokens]]"))
     events = api.listen("", conversationId=conversation, continueGenerate=True)
