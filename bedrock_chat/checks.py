@@ -44,7 +44,7 @@ def models_exist(**_: Any) -> list[CheckMessage]:
         Error(
             f"MODEL_PRICES of {key!r}: {error}.",
             hint='{"claude-v4.5-sonnet": {"input": 0.003, "output": 0.015}}, in USD per 1,000 tokens.',
-            id="bedrock_chat.E003",
+            id="bedrock_chat.E006",
         )
         for key, overrides in settings.MODEL_PRICES.items()
         if (error := pricing.override_error(overrides))

@@ -15,9 +15,10 @@ urlpatterns = [
     path("ready", ReadinessViewSet.as_view({"get": "retrieve"})),
     path("config/global", GlobalConfigViewSet.as_view({"get": "retrieve"})),
     path("blobs/<str:sha256>", BlobViewSet.as_view({"get": "retrieve"})),
-    path("", include("publication.urls")),
+    path("", include("publication.published_urls")),
     path("uploads", UploadViewSet.as_view({"put": "update"})),
-    path("", include("bots.urls")),
+    path("", include("bots.urls")),  # before `bot/…/publication`: `bot/private/publication` is the bot of that id
+    path("", include("publication.urls")),
     path("", include("store.urls")),
     path("console/", admin.site.urls),
     path("schema", SchemaView.as_view(), name="schema"),

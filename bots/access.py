@@ -64,12 +64,12 @@ def get_usable(actor: Caller, bot_id: str, *, lock: bool = False) -> Found:
 
     With `lock`, the bot cannot be deleted until the transaction ends.
     """
-    found = find(actor, bot_id, lock=lock)
-    if found is None:
+    known = find(actor, bot_id, lock=lock)
+    if known is None:
         raise no_bot(bot_id)
-    if not may_use(actor, found.bot, is_granted=found.is_granted):
+    if not may_use(actor, known.bot, is_granted=known.is_granted):
         raise not_yours(bot_id)
-    return found
+    return known
 
 
 def find(actor: Caller, bot_id: str, *, lock: bool = False) -> Found | None:

@@ -45,11 +45,11 @@ def forget_use(bot_id: str, *, actor: Caller) -> None:
     Raises NotFound where there is neither such a bot nor a row of the caller's, and Forbidden for another's bot without
     such a row.
     """
-    found = access.find(actor, bot_id)
+    known = access.find(actor, bot_id)
     rows = BotAlias.objects.filter(user=actor.user_id, bot=bot_id)
-    if found is not None and access.may_use(actor, found.bot, is_granted=found.is_granted):
+    if known is not None and access.may_use(actor, known.bot, is_granted=known.is_granted):
         rows.update(last_used_at=None)
         return
     deleted, _ = rows.delete()
     if not deleted:
-        raise access.no_bot(bot_id) if found is None else access.not_yours(bot_id)
+        raise access.no_bot(bot_id) if known is None else access.not_yours(bot_id)

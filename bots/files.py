@@ -5,14 +5,14 @@ bot that name them. What no version names any more is let go.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from bedrock_chat.blobs import storing, upload_links, uploads
 from bedrock_chat.blobs.waiting_files import WaitingFile
 from bedrock_chat.identity.caller import Caller
-from bedrock_chat.wire.errors import BadRequest, Conflict
+from bedrock_chat.wire.errors import BadRequest, Conflict, PayloadTooLarge
 from bots import access
 from bots.configuration import Configuration, FileEntry, files_of
 from bots.models import Bot, BotFile, BotVersion
@@ -21,6 +21,9 @@ BLOB_OWNER = "bot file"
 LONGEST_NAME = 255
 LONGEST_TYPE = 255
 ATTEMPTS = 3
+MOST_AT_ONCE = 100
+MOST_MEGABYTES_AT_ONCE = 500
+"""Of uploaded files, in one request: a bucket is asked several times for each, and each is read whole."""
 MEDIA_TYPES = {
     "txt": "text/plain",
     "md": "text/markdown",
@@ -79,10 +82,10 @@ def remove_upload(bot_id: str, name: str, *, actor: Caller) -> None:
 
 def refuse(bot_id: str, *, actor: Caller) -> None:
     """Raises Forbidden for a bot that the caller may not edit and, where there is none, if they may not make it."""
-    found = access.find(actor, bot_id)
-    if found is None:
+    known = access.find(actor, bot_id)
+    if known is None:
         access.refuse_creating(actor)
-    elif not access.may_edit(actor, found.bot):
+    elif not access.may_edit(actor, known.bot):
         raise access.not_yours(bot_id)
 
 
@@ -107,7 +110,7 @@ def collect(bot_id: str, sent: Mapping[str, Any], *, actor: Caller) -> Collected
     """Makes blobs of the uploaded files that a creation or an edit names. Call it outside any transaction.
 
     What was not uploaded is left out: the bot may have it already. `sent` is as for `content.edited`. Raises
-    PayloadTooLarge, Conflict and StorageUnavailable.
+    BadRequest and PayloadTooLarge for more than one request keeps, Conflict and StorageUnavailable.
     """
     names = {_place(bot_id, name, actor): name for name in uploads_named_in(sent)}
     entries: dict[str, FileEntry] = {}
@@ -116,15 +119,27 @@ def collect(bot_id: str, sent: Mapping[str, Any], *, actor: Caller) -> Collected
     if not names:
         return Collected(entries, kept)
     for _ in range(ATTEMPTS):
-        found = list(uploads.find_all(actor.account, places).values())
-        for waiting, sha256 in uploads.keep(found).items():
+        waiting_files = list(uploads.find_all(actor.account, places).values())
+        _refuse_too_many(waiting_files)
+        for waiting, sha256 in uploads.keep(waiting_files).items():
             entries[names[waiting.name]] = {"sha256": sha256, "size": waiting.size}
             kept.append(waiting)
         # Another edit has taken these just now, or another upload has replaced them.
-        places = [waiting.name for waiting in found if names[waiting.name] not in entries]
+        places = [waiting.name for waiting in waiting_files if names[waiting.name] not in entries]
         if not places:
             return Collected(entries, kept)
     raise Conflict("Files were uploaded again while the bot was saved; try again.")
+
+
+def _refuse_too_many(files: Sequence[WaitingFile]) -> None:
+    if len(files) > MOST_AT_ONCE:
+        raise BadRequest(
+            f"knowledge: at most {MOST_AT_ONCE} uploaded files are added at once; add the others afterwards."
+        )
+    if sum(file.size for file in files) > MOST_MEGABYTES_AT_ONCE * uploads.MEGABYTE:
+        raise PayloadTooLarge(
+            f"Files of at most {MOST_MEGABYTES_AT_ONCE} MB together are added at once; add the others afterwards."
+        )
 
 
 def uploads_named_in(sent: Mapping[str, Any]) -> list[str]:
@@ -135,16 +150,16 @@ def uploads_named_in(sent: Mapping[str, Any]) -> list[str]:
 
 def settle(bot: Bot) -> None:
     """Holds what the bot and its versions name, and lets go of the rest. Call it in the transaction that saves them."""
-    held = dict(BotFile.objects.filter(bot=bot).values_list("sha256", "pk"))
-    if not held and not files_of(bot.configuration):
+    stored = dict(BotFile.objects.filter(bot=bot).values_list("sha256", "pk"))
+    if not stored and not files_of(bot.configuration):
         return  # a version names no file that is not held
     named: dict[str, FileEntry] = {}
     for configuration in _configurations(bot):
         named |= {entry["sha256"]: entry for entry in files_of(configuration).values()}
-    new = [BotFile(bot=bot, sha256=sha256, size=named[sha256]["size"]) for sha256 in named if sha256 not in held]
+    new = [BotFile(bot=bot, sha256=sha256, size=named[sha256]["size"]) for sha256 in named if sha256 not in stored]
     BotFile.objects.bulk_create(new)
     storing.refer_each(BLOB_OWNER, {file.pk: file.sha256 for file in new})
-    _let_go([pk for sha256, pk in held.items() if sha256 not in named])
+    _let_go([pk for sha256, pk in stored.items() if sha256 not in named])
 
 
 def forget(bot: Bot) -> None:

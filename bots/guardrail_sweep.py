@@ -76,10 +76,10 @@ def _renew_missing(there: set[str]) -> None:
         if guardrails.get(row.arn) is not None:
             continue
         with transaction.atomic():
-            held = BotGuardrail.objects.select_for_update().filter(pk=row.pk, arn=row.arn).first()
-            if held is not None:
+            locked = BotGuardrail.objects.select_for_update().filter(pk=row.pk, arn=row.arn).first()
+            if locked is not None:
                 logger.warning("the guardrail of bot %s is gone; another one is made", row.pk)
-                BotGuardrail.objects.filter(pk=row.pk).update(**lost(held))
+                BotGuardrail.objects.filter(pk=row.pk).update(**lost(locked))
                 syncing.ask(row.pk)
 
 

@@ -63,11 +63,11 @@ def bot_output(
 
 def modify_output(bot: Bot, *, guardrails: Guardrails | None, nulls: Iterable[str] = ()) -> Wire:
     """The response to an edit. As recorded, the knowledge base and the guardrails are null where null was sent."""
-    told = {camel(name): None for name in nulls if name in ("bedrock_knowledge_base", "bedrock_guardrails")}
+    nulled = {camel(name): None for name in nulls if name in ("bedrock_knowledge_base", "bedrock_guardrails")}
     return {
         "id": bot.pk,
         **_content(bot, guardrails),
-        **told,
+        **nulled,
         "allowCloning": bot.allow_cloning,
         "version": bot.version,
         "warnings": _warnings(bot),
@@ -84,9 +84,9 @@ def admin_output(bot: Bot, people: People, last_used_at: datetime | None) -> Wir
     }
 
 
-def summary(found: Found, *, is_owned: bool) -> Wire:
+def summary(usable: Found, *, is_owned: bool) -> Wire:
     """A bot, for somebody who is about to chat with it."""
-    bot, alias = found.bot, found.alias
+    bot, alias = usable.bot, usable.alias
     return {
         "id": bot.pk,
         "title": bot.title,

@@ -89,8 +89,8 @@ class PublicationAdmin(ReadOnlyAdmin):
     def quota(self, row: Publication) -> str:
         if row.quota_limit is None:
             return NO_LIMIT
-        each = " for each key" if row.limits_scope == LimitsScope.KEY else ""
-        return f"{row.quota_limit:,} a {str(row.quota_period).lower()}{each}"
+        scope = " for each key" if row.limits_scope == LimitsScope.KEY else ""
+        return f"{row.quota_limit:,} a {str(row.quota_period).lower()}{scope}"
 
     @admin.display(description="used in this period", ordering="used_total")
     def used(self, row: Publication) -> str:

@@ -57,11 +57,11 @@ class Found:
 
 def find(request: HttpRequest) -> Found:
     """The key of a request to a published API, in one query. Raises KeyRefused, and TooManyRequests (`rates`)."""
-    found = request.META.get(FOUND)
-    if isinstance(found, Found):
-        return found
-    found = _find(request, request.headers.get(HEADER, ""))
-    if found is None:
+    known = request.META.get(FOUND)
+    if isinstance(known, Found):
+        return known
+    known = _find(request, request.headers.get(HEADER, ""))
+    if known is None:
         try:
             rates.count(
                 "failed keys",
@@ -74,10 +74,10 @@ def find(request: HttpRequest) -> Found:
             refusal.extra = {"message": "Too Many Requests"}
             raise
         raise KeyRefused
-    request.META[FOUND] = found
-    request.META[CALLER] = found.caller.account
-    logs.bind(publication_id=found.publication.pk, key_id=found.key.pk)
-    return found
+    request.META[FOUND] = known
+    request.META[CALLER] = known.caller.account
+    logs.bind(publication_id=known.publication.pk, key_id=known.key.pk)
+    return known
 
 
 def caller_of(request: HttpRequest) -> str | None:
@@ -122,8 +122,8 @@ def _key_of_digest() -> "QuerySet[ApiKey, tuple[object, ...]]":
     of_publication = [f"publication__{column}" for column in PUBLICATION_COLUMNS]
     columns = ("publication__bot__owner_id", "publication__bot__owner__is_active", "is_expired")
     expired = ExpressionWrapper(Q(expires_at__isnull=False, expires_at__lte=Now()), BooleanField())
-    found = ApiKey.objects.filter(digest=Slot("digest")).annotate(is_expired=expired)
-    return found.values_list(*columns, *KEY_COLUMNS, *of_publication)
+    rows = ApiKey.objects.filter(digest=Slot("digest")).annotate(is_expired=expired)
+    return rows.values_list(*columns, *KEY_COLUMNS, *of_publication)
 
 
 def _is_allowed(address: str, publication: Publication) -> bool:

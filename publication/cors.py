@@ -2,16 +2,20 @@
 
 from collections.abc import Callable
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.cache import patch_vary_headers
 
 from bedrock_chat.database.connections import release_connection
-from publication.authentication import FOUND, PREFIX, Found
+from publication.authentication import FOUND, HEADER, PREFIX, Found
 from publication.models import Publication
 
 METHODS = "GET, POST, OPTIONS"
-HEADERS = "content-type, accept, x-api-key, idempotency-key, last-event-id, x-request-id, traceparent, tracestate"
+HEADERS = ", ".join(
+    [*(name for name in settings.CORS_ALLOW_HEADERS if name != "authorization"), HEADER, "idempotency-key"]
+)
+"""Those of every route, with a key in the place of a token."""
 EXPOSED = "Retry-After, RateLimit, RateLimit-Policy, X-Turn-Status, X-Request-ID"
 MAX_AGE = "86400"
 
@@ -46,9 +50,9 @@ class PublishedCors:
 
 def _allowed(request: HttpRequest, origin: str) -> str | None:
     """What to answer an origin that the publication names, else None. It is read where no key has named it."""
-    found = request.META.get(FOUND)
-    if isinstance(found, Found):
-        origins = found.publication.allowed_origins
+    known = request.META.get(FOUND)
+    if isinstance(known, Found):
+        origins = known.publication.allowed_origins
     else:
         bot_id, _, rest = request.path.removeprefix(PREFIX).partition("/")
         try:

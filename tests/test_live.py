@@ -161,8 +161,8 @@ def test_a_large_file_comes_and_goes_by_an_address_that_no_log_holds(bedrock: Em
         path = "/" + address.split("/", 3)[3]
         assert server.call("GET", path) == (200, notes)
         assert server.call("GET", path.replace("notes", "other"))[0] == 403
-        _, given = server.call("GET", "/bot/b/presigned-url?filename=a.json&contentType=", token=token)
-        upload = "/" + given["url"].split("/", 3)[3]
+        _, link = server.call("GET", "/bot/b/presigned-url?filename=a.json&contentType=", token=token)
+        upload = "/" + link["url"].split("/", 3)[3]
         assert server.call("PUT", upload, notes) == (200, None)
         assert server.call("PUT", upload, notes)[0] == 409
         a_bot_with_a_file_comes_and_goes(server, token)

@@ -1,7 +1,11 @@
 """The shape of the repository: which app may use which, how long a file may get, what is documented."""
 
+import ast
+import os
 import re
 import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +16,10 @@ APPS = ["bedrock_chat", "bots", "store", "conversations", "publication"]
 """From left to right: an app may use those before it."""
 
 VAGUE = {"utils", "util", "helpers", "helper", "common", "services", "service_layer", "core", "misc", "lib", "shared"}
+PARTICIPLES = {"told", "found", "asked", "said", "given", "held", "each"}
+"""Words that say what was done with something, and not what it is."""
+ALLOWED_FOLDERS = {"publication"}
+ALLOWED = {("publication/accepting.py", "asked"), ("publication/views/published.py", "found")}
 MACHINE_PATHS = re.compile(r"(?<![\w.$}])/(?:work|root|tmp|Users|home/[a-z]\w*)/[\w.-]+")
 
 
@@ -67,6 +75,13 @@ def test_conversations_has_no_more_than_24_rooms() -> None:
     assert len(rooms) <= 24
 
 
+def test_every_sentence_of_manage_check_has_an_id_of_its_own() -> None:
+    """Operators silence checks by their ids."""
+    ids = [name for path in product() for name in re.findall(r'\bid="(bedrock_chat\.[EW]\d+)"', path.read_text())]
+    assert len(ids) > 10
+    assert sorted(ids) == sorted(set(ids))
+
+
 def test_no_folder_or_file_has_a_name_that_says_nothing() -> None:
     names = [
         str(path.relative_to(ROOT))
@@ -74,6 +89,23 @@ def test_no_folder_or_file_has_a_name_that_says_nothing() -> None:
         if VAGUE & {Path(part).stem for part in path.relative_to(ROOT).parts}
     ]
     assert names == []
+
+
+def named_in(path: Path) -> Iterator[str]:
+    """The names of variables, parameters and attributes that a module sets."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        match node:
+            case ast.Name(id=name, ctx=ast.Store()) | ast.Attribute(attr=name, ctx=ast.Store()) | ast.arg(arg=name):
+                yield name
+            case ast.MatchAs(name=str(name)) | ast.ExceptHandler(name=str(name)):
+                yield name
+
+
+def test_a_variable_is_named_for_what_it_holds() -> None:
+    tests = (ROOT / "tests").rglob("*.py")
+    paths = [*product(), *(path for path in tests if path.parent.name not in ALLOWED_FOLDERS)]
+    names = {(str(path.relative_to(ROOT)), name) for path in paths for name in named_in(path)}
+    assert {(path, name) for path, name in names if name in PARTICIPLES} - ALLOWED == set()
 
 
 def test_every_variable_of_the_environment_stands_in_the_readme() -> None:
@@ -93,6 +125,13 @@ def test_the_environment_is_read_in_one_place() -> None:
         if re.search(r"\bos\.(?:environ(?:\[|\.get\b|\.pop\b)|getenv\b)|from os import", path.read_text())
     ]
     assert elsewhere == []
+
+
+def test_the_soak_starts() -> None:
+    """No other test imports all of it."""
+    command = [sys.executable, "-m", "tests.soak", "--help"]
+    environment = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
+    subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True)
 
 
 def test_no_tracked_file_names_a_path_of_somebodys_machine() -> None:

@@ -113,12 +113,12 @@ def _read_trace(part: dict[str, Any]) -> Iterator[Intervened]:
     of_answer = itertools.chain.from_iterable(trace.get("outputAssessments", {}).values())
     for side, assessments in (("question", of_question), ("answer", of_answer)):
         kinds = {
-            str(found.get("type") or policy)
+            str(finding.get("type") or policy)
             for assessment in assessments
             for policy, findings in assessment.items()
             if isinstance(findings, dict)
-            for found in itertools.chain.from_iterable(one for one in findings.values() if isinstance(one, list))
-            if isinstance(found, dict) and found.get("action") == "BLOCKED"
+            for finding in itertools.chain.from_iterable(one for one in findings.values() if isinstance(one, list))
+            if isinstance(finding, dict) and finding.get("action") == "BLOCKED"
         }
         if kinds:
             yield Intervened(side, tuple(sorted(kinds)))

@@ -1,4 +1,4 @@
-"""Calls to services of AWS for which a client's request waits: few at a time, bounded in total, none while it is away.
+"""Calls to services of AWS for which a request or a job waits: few at a time, bounded in total, none while it is away.
 
 Models have bounds of their own, see `runtime`.
 """
@@ -81,3 +81,14 @@ def in_time(seconds: float, dependency: Dependency) -> Iterator[None]:
             if interrupt.expired:
                 raise TimeoutError(f"{dependency.name}: no answer within {seconds:g} seconds") from error
             raise
+
+
+@contextmanager
+def probing(dependency: Dependency) -> Iterator[None]:
+    """Around a call that finds out whether a service answers. Raises if it does not; one that refuses is an answer."""
+    with in_time(PROBE_SECONDS, dependency):
+        try:
+            yield
+        except botocore.exceptions.ClientError as error:
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] >= SERVERS_FAULT:
+                raise

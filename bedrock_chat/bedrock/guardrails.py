@@ -1,8 +1,10 @@
 """Guardrails as Bedrock keeps them: made, changed, given versions and deleted. For jobs; turns only name one.
 
-Every call ends within CALL_SECONDS, and raises a `faults.ModelFault`. Nothing is tried again here: jobs do that.
+Every call ends within CALL_SECONDS, and raises a `faults.ModelFault`. Nothing is tried again here: jobs do that. While
+Bedrock does not answer it is left alone, and few jobs wait for it at a time: a worker has others to do.
 """
 
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,10 +12,13 @@ from datetime import datetime
 from typing import Any, Final
 
 from bedrock_chat.bedrock import clients, faults
-from bedrock_chat.bedrock.bounded_calls import UNREACHABLE, in_time
-from bedrock_chat.resilience.dependencies import Dependency
+from bedrock_chat.bedrock.bounded_calls import UNREACHABLE, in_time, probing
+from bedrock_chat.resilience.dependencies import Away, Dependency
 
 CALL_SECONDS: Final = 20.0
+AT_ONCE: Final = 2
+"""Jobs of this process that wait for Bedrock at a time."""
+QUEUE_SECONDS: Final = 2.0
 PAGE: Final = 1000
 DRAFT: Final = "DRAFT"
 READY: Final = "READY"
@@ -25,7 +30,17 @@ NO_ROOM: Final = "ServiceQuotaExceededException"
 BUSY: Final = frozenset({"ConflictException", "ResourceInUseException"})
 """Codes of what Bedrock does not do while a guardrail is being changed."""
 
-GUARDRAILS = Dependency("Bedrock guardrails")
+_places = threading.BoundedSemaphore(AT_ONCE)
+
+
+def _probe() -> None:
+    """Asks for a list of one guardrail."""
+    client = clients.bedrock()
+    with probing(GUARDRAILS):
+        client.list_guardrails(maxResults=1)
+
+
+GUARDRAILS: Final = Dependency("Bedrock guardrails", _probe)
 
 Filters = Mapping[str, str]
 """Kind of content, such as HATE → how strictly it is blocked: LOW, MEDIUM or HIGH."""
@@ -71,16 +86,16 @@ def get(arn: str, version: str = DRAFT) -> Guardrail | None:
     """A guardrail's draft or a version of it; None if there is none."""
     try:
         with _asking() as client:
-            found = client.get_guardrail(guardrailIdentifier=arn, guardrailVersion=version)
+            guardrail = client.get_guardrail(guardrailIdentifier=arn, guardrailVersion=version)
     except faults.ModelFault as fault:
         if fault.code == UNKNOWN:
             return None
         raise
-    filters = found.get("contentPolicy", {}).get("filters", ())
+    filters = guardrail.get("contentPolicy", {}).get("filters", ())
     return Guardrail(
-        found["guardrailArn"],
-        found["status"],
-        tuple(found.get("statusReasons", ())),
+        guardrail["guardrailArn"],
+        guardrail["status"],
+        tuple(guardrail.get("statusReasons", ())),
         {entry["type"]: entry["inputStrength"] for entry in filters},
     )
 
@@ -115,8 +130,8 @@ def every() -> Iterator[Entry]:
 
 def tags(arn: str) -> dict[str, str]:
     with _asking() as client:
-        found = client.list_tags_for_resource(resourceARN=arn).get("tags", ())
-    return {tag["key"]: tag["value"] for tag in found}
+        entries = client.list_tags_for_resource(resourceARN=arn).get("tags", ())
+    return {tag["key"]: tag["value"] for tag in entries}
 
 
 def _listed(**options: str) -> Iterator[dict[str, Any]]:
@@ -145,8 +160,17 @@ def _settings(name: str, filters: Filters) -> dict[str, Any]:
 
 @contextmanager
 def _asking() -> Iterator[Any]:
-    """The client, for one call. Its exceptions become faults; mistakes of our own code are raised as they are."""
+    """The client, for one call. Its exceptions become faults; mistakes of our own code are raised as they are.
+
+    Raises Unreachable while Bedrock is away, and Unavailable where too many jobs wait for it already.
+    """
+    try:
+        GUARDRAILS.refuse_while_away()
+    except Away:
+        raise faults.Unreachable from None
     client = clients.bedrock()
+    if not _places.acquire(timeout=QUEUE_SECONDS):
+        raise faults.Unavailable
     try:
         with in_time(CALL_SECONDS, GUARDRAILS):
             yield client
@@ -158,4 +182,6 @@ def _asking() -> Iterator[Any]:
         if fault is None:
             raise
         raise fault from error
+    finally:
+        _places.release()
     GUARDRAILS.answered()

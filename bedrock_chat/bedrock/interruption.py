@@ -34,12 +34,12 @@ class Interrupted(Exception):
 class Interruption:
     """A switch that ends one call. It stays on: a later call with the same switch ends before it begins.
 
-    `asked` is True once the request was sent: the model may be at work, and its work is paid. `expired` is True if the
-    call was ended because it took too long.
+    `was_sent` is True once the request was sent: the model may be at work, and its work is paid. `expired` is True if
+    the call was ended because it took too long.
     """
 
     def __init__(self) -> None:
-        self.asked = False
+        self.was_sent = False
         self.expired = False
         self._requested = threading.Event()
         self._connection: Any = None
@@ -106,7 +106,7 @@ class _Interruptible:
             interruption._use(self)
         result = super().request(*args, **options)  # type: ignore[misc]  # mixed into a connection
         if interruption is not None:
-            interruption.asked = True
+            interruption.was_sent = True
         return result
 
     def connect(self) -> None:

@@ -108,13 +108,13 @@ def _call(request: ModelRequest, interrupt: Interruption, *, stream: bool) -> It
             if isinstance(fault, faults.CachingRefused) and request.has_cache_points and not interrupt.requested:
                 _not_caching.add(request.target)
                 request = request.without_cache_points()
-                interrupt.asked = False
+                interrupt.was_sent = False
                 continue
             wait = _wait(fault, attempt)
             if progress.begun or wait is None or time.monotonic() + wait > started + settings.MODEL_RETRY_SECONDS:
                 raise
             refusal = fault
-            interrupt.asked = False
+            interrupt.was_sent = False
         yield Retrying(wait)
         if interrupt.wait(wait):
             raise refusal

@@ -48,7 +48,7 @@ class LocalFiles(FileSystemStorage):
 
     def look_all(self, prefix: str, names: Iterable[str]) -> dict[str, WaitingFile]:
         """Those of these files that there are. Their names begin with the prefix, which other storages need."""
-        return {name: found for name in names if (found := self.look(name))}
+        return {name: waiting for name in names if (waiting := self.look(name))}
 
     def sha256(self, waiting: WaitingFile) -> str:
         """Raises FileNotFoundError if it is gone, or was replaced."""

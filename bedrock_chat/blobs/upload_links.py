@@ -78,8 +78,7 @@ def admit(request: HttpRequest) -> tuple[str, Path]:
         raise _used()
     if not User.objects.filter(pk=link.user_id, is_active=True).exists():
         raise _suspended()
-    if UsedUploadLink.objects.filter(user=link.user_id, used_at__gt=database_now() - KEPT).count() >= MOST_A_DAY:
-        raise TooManyRequests("You have uploaded too many files today.", retry_after=SECONDS)
+    _refuse_too_many(link)
     require_room(folder)
     return link.account, folder
 
@@ -88,7 +87,7 @@ def take(token: str, content_type: str, content: File, length: int) -> None:
     """Lets a file wait in its owner's place, over an earlier one of the same name. Its address is used up then.
 
     Raises NotFound where the storage takes uploads itself, Forbidden, BadRequest for another content type than the
-    address names, PayloadTooLarge, and Conflict if the address was used.
+    address names, PayloadTooLarge, TooManyRequests, and Conflict if the address was used.
     """
     _folder()
     link = read(token)
@@ -101,6 +100,7 @@ def take(token: str, content_type: str, content: File, length: int) -> None:
             active = User.objects.select_for_update(no_key=True).filter(pk=link.user_id, is_active=True)
             if not list(active.values_list("pk")):
                 raise _suspended()
+            _refuse_too_many(link)  # again: others may have uploaded beside this one
             try:
                 with transaction.atomic():
                     UsedUploadLink(id=link.id, user_id=link.user_id, used_at=database_now()).save(force_insert=True)
@@ -124,6 +124,12 @@ def _refuse(link: UploadLink, content_type: str, length: int) -> None:
         raise BadRequest("Content-Type: the address was given out for another one.")
     if length > settings.UPLOAD_MB * MEGABYTE:
         raise PayloadTooLarge(f"The file is larger than {settings.UPLOAD_MB} MB.")
+
+
+def _refuse_too_many(link: UploadLink) -> None:
+    """Raises TooManyRequests where its owner's uploads of today have reached their bound."""
+    if UsedUploadLink.objects.filter(user=link.user_id, used_at__gt=database_now() - KEPT).count() >= MOST_A_DAY:
+        raise TooManyRequests("You have uploaded too many files today.", retry_after=SECONDS)
 
 
 def _plain(content_type: str) -> str:

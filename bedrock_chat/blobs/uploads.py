@@ -48,8 +48,8 @@ def find(name: str) -> WaitingFile | None:
 def find_all(account: str, names: Collection[str]) -> dict[str, WaitingFile]:
     """What waits under these names of an account's, by name. Raises StorageUnavailable."""
     storing.let_go_of_database()
-    found: dict[str, WaitingFile] = default_storage.look_all(_prefix(account), names)  # type: ignore[attr-defined]
-    return found
+    waiting: dict[str, WaitingFile] = default_storage.look_all(_prefix(account), names)  # type: ignore[attr-defined]
+    return waiting
 
 
 def keep(files: Collection[WaitingFile]) -> dict[WaitingFile, str]:

@@ -53,7 +53,7 @@ def in_use() -> list[str]:
     return list(EncryptionKey.objects.order_by("pk").values_list("pk", flat=True))
 
 
-def hold(held: str) -> None:
+def hold(key_fingerprint: str) -> None:
     """Writes down that a secret is stored under the key of this fingerprint, in the transaction that stores it.
 
     Until that transaction ends nobody can strike the key out (`rotating._strike_out_if_unused`). On SQLite one
@@ -61,17 +61,17 @@ def hold(held: str) -> None:
     """
     if not connection.in_atomic_block:
         raise transaction.TransactionManagementError("A secret is encrypted in the transaction that stores it.")
-    while not _lock(held):
-        EncryptionKey.objects.bulk_create([EncryptionKey(fingerprint=held)], ignore_conflicts=True)
+    while not _lock(key_fingerprint):
+        EncryptionKey.objects.bulk_create([EncryptionKey(fingerprint=key_fingerprint)], ignore_conflicts=True)
 
 
-def _lock(held: str) -> bool:
+def _lock(key_fingerprint: str) -> bool:
     """Whether the row is there; from here on it stays."""
     if connection.vendor != "postgresql":
-        return EncryptionKey.objects.filter(pk=held).exists()
+        return EncryptionKey.objects.filter(pk=key_fingerprint).exists()
     with connection.cursor() as cursor:  # Django knows no FOR KEY SHARE
         table = connection.ops.quote_name(EncryptionKey._meta.db_table)
-        cursor.execute(f"SELECT 1 FROM {table} WHERE fingerprint = %s FOR KEY SHARE", [held])  # noqa: S608
+        cursor.execute(f"SELECT 1 FROM {table} WHERE fingerprint = %s FOR KEY SHARE", [key_fingerprint])  # noqa: S608
         return cursor.fetchone() is not None
 
 

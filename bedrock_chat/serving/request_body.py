@@ -62,6 +62,7 @@ class Counted:
 
     length = 0
     caller: str | None = None
+    _least = 0
     _counted = 0
 
     def add(self, piece: bytes) -> None:
@@ -80,6 +81,7 @@ class Counted:
     def count(self, length: int) -> None:
         """Count up to `length` bytes for the caller. Raises ServiceUnavailable."""
         assert self.caller is not None
+        length = max(length, self._least)
         if length <= self._counted:
             return
         if not uploads().take(self.caller, length - self._counted):
@@ -107,7 +109,12 @@ class Body(tempfile.SpooledTemporaryFile[bytes], Counted):
 
 
 class FileBody(File, Counted):
-    """A body that is a file in its storage's folder from the first byte on. Whoever keeps it renames that file."""
+    """A body that is a file in its storage's folder from the first byte on. Whoever keeps it renames that file.
+
+    However small it is, it counts as much as a body that waits in a file: files that are open are bounded, too.
+    """
+
+    _least = SPOOL_BYTES
 
     def __init__(self, folder: Path, caller: str) -> None:
         super().__init__(unfinished_file(folder))

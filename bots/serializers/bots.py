@@ -22,7 +22,7 @@ LONGEST_INSTRUCTION = 1_000_000
 MOST_GRANTS = 500
 MOST_LISTED = 100
 
-RESERVED_IDS = frozenset({"new", "pinned", "private", "summary", "import"})
+RESERVED_IDS = frozenset({"new", "pinned", "private", "public", "summary", "import"})
 """Words that stand in the place of an id in routes."""
 
 _BOT_ID = re.compile(rf"[A-Za-z0-9_-]{{1,{BOT_ID_LENGTH}}}")

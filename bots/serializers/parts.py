@@ -29,8 +29,8 @@ SMALLEST_BUDGET = 1024
 def _widest(name: str) -> tuple[float, float]:
     """The lowest and the highest value of a parameter that any model of the catalogue takes."""
     ranges = [model.ranges[name] for model in catalog.MODELS.values() if name in model.ranges]
-    lowest = min(found.lowest for found in ranges if found.lowest is not None)
-    return lowest, max(found.highest for found in ranges if found.highest is not None)
+    lowest = min(span.lowest for span in ranges if span.lowest is not None)
+    return lowest, max(span.highest for span in ranges if span.highest is not None)
 
 
 MOST_TOKENS = max(model.max_output_tokens or 0 for model in catalog.MODELS.values())

@@ -10,6 +10,7 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterable
+from io import BytesIO
 from typing import IO, Final
 
 from django.conf import settings
@@ -22,9 +23,13 @@ FOLDER: Final = "files/"
 MEGABYTE: Final = 1024 * 1024
 MOST_FILES: Final = 1000
 MOST_BYTES: Final = 500 * MEGABYTE
-LARGEST_DOCUMENT: Final = 16 * MEGABYTE
+LARGEST_DOCUMENT: Final = 12 * MEGABYTE
 MOST_RATIO: Final = 100
 """To how many bytes one byte may unpack, in an entry of more than a megabyte. Text hardly reaches 20."""
+FREE_BYTES: Final = 64 * MEGABYTE
+TOTAL_RATIO: Final = 5
+"""All together may unpack to FREE_BYTES, and to TOTAL_RATIO bytes for each byte of the zip: to unpack and digest a
+megabyte takes some 4 ms of CPU, and a request may take 0.5 s and 25 ms for each megabyte of its own."""
 
 _ENTRY = re.compile(r"files/[0-9a-f]{64}")
 _END = struct.Struct("<4s4H2LH")
@@ -57,7 +62,7 @@ class Archive:
             self._zip = zipfile.ZipFile(file)
         except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError, struct.error) as error:
             raise BadRequest(f"This is no zip that can be read: {_shown(str(error))}") from None
-        self._entries = _entries(self._zip.infolist())
+        self._entries = _entries(self._zip.infolist(), file.seek(0, 2))
 
     @property
     def digests(self) -> list[str]:
@@ -74,14 +79,16 @@ class Archive:
 
     def _read(self, name: str) -> bytes:
         entry = self._entries[name]
+        body = BytesIO()  # in pieces: a large one at once would be in memory twice
         try:
             with self._zip.open(entry) as file:
-                body = file.read(entry.file_size + 1)
+                while body.tell() <= entry.file_size and (piece := file.read(MEGABYTE)):
+                    body.write(piece)
         except _DAMAGED:
             raise BadRequest(f"{name}: this entry of the zip is damaged.") from None
-        if len(body) != entry.file_size:
+        if body.tell() != entry.file_size:
             raise BadRequest(f"{name}: this entry of the zip is not as long as it says.")
-        return body
+        return body.getvalue()
 
 
 def make(document: bytes, digests: Iterable[str], stored: storing.StoredFiles) -> IO[bytes]:
@@ -124,8 +131,8 @@ def _refuse_directory(file: IO[bytes]) -> None:
         raise BadRequest(f"This zip has more than {MOST_FILES} files, or very long names.")
 
 
-def _entries(listed: list[zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:
-    """The entries by name. Raises BadRequest for one that no bot's zip has."""
+def _entries(listed: list[zipfile.ZipInfo], length: int) -> dict[str, zipfile.ZipInfo]:
+    """The entries by name, of a zip of so many bytes. Raises BadRequest for one that no bot's zip has."""
     entries: dict[str, zipfile.ZipInfo] = {}
     total = 0
     for entry in listed:
@@ -150,6 +157,11 @@ def _entries(listed: list[zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:
         raise BadRequest(f"The zip has more than {MOST_FILES} files.")
     if total > MOST_BYTES:
         raise BadRequest(f"The zip unpacks to more than {MOST_BYTES // MEGABYTE} MB.")
+    if total > FREE_BYTES + TOTAL_RATIO * length:
+        raise BadRequest(
+            f"The zip unpacks to more than {FREE_BYTES // MEGABYTE} MB and {TOTAL_RATIO} times its size; store the "
+            "files as they are."
+        )
     return entries
 
 

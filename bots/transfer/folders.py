@@ -167,10 +167,10 @@ def plan(folder: Path, fallback: User | None) -> list[Planned]:
         if path.suffix not in (JSON, ZIP) or path.name.startswith("."):
             continue
         try:
-            found = _plan(path, folder / FILES, fallback)
-            if (other := names.setdefault(found.bot_id, path.name)) != path.name:
-                raise Conflict(f"{other} is the bot {found.bot_id}, too.")
-            planned.append(found)
+            change = _plan(path, folder / FILES, fallback)
+            if (other := names.setdefault(change.bot_id, path.name)) != path.name:
+                raise Conflict(f"{other} is the bot {change.bot_id}, too.")
+            planned.append(change)
         except ApiError as error:
             sentences += [f"{path.name}: {sentence}" for sentence in error.errors]
     sentences += _too_many(planned)
@@ -180,7 +180,7 @@ def plan(folder: Path, fallback: User | None) -> list[Planned]:
 
 
 def _too_many(planned: Iterable[Planned]) -> Iterator[str]:
-    new = Counter(found.owner for found in planned if found.before is None)
+    new = Counter(change.owner for change in planned if change.before is None)
     for owner, number in new.items():
         if Bot.objects.filter(owner=owner).count() + number > settings.BOTS_PER_USER:
             yield f"{owner} would have more than {settings.BOTS_PER_USER} bots."

@@ -79,8 +79,8 @@ class BotListViewSet(WireViewSet):
     )
     def list(self, request: Request) -> Response:
         actor = caller_of(request)
-        found = listing.chosen(actor=actor, **validated(ListQuerySerializer, request.query_params))
-        return answers.make(actor.account, found.size, lambda: Response(rendering.metas(found.read())))
+        listed = listing.chosen(actor=actor, **validated(ListQuerySerializer, request.query_params))
+        return answers.make(actor.account, listed.size, lambda: Response(rendering.metas(listed.read())))
 
     @extend_schema(
         operation_id="post_bot",
@@ -112,8 +112,8 @@ class BotListViewSet(WireViewSet):
     )
     def list_pinned(self, request: Request) -> Response:
         actor = caller_of(request)
-        found = listing.pinned_for(actor)
-        return answers.make(actor.account, found.size, lambda: Response(rendering.metas(found.read())))
+        listed = listing.pinned_for(actor)
+        return answers.make(actor.account, listed.size, lambda: Response(rendering.metas(listed.read())))
 
 
 class BotViewSet(WireViewSet):
@@ -191,8 +191,8 @@ class UsableBotViewSet(WireViewSet):
     )
     def retrieve(self, request: Request, bot_id: str) -> Response:
         actor = caller_of(request)
-        found = access.get_usable(actor, bot_id)
-        return Response(rendering.summary(found, is_owned=access.owns(actor, found.bot)))
+        usable = access.get_usable(actor, bot_id)
+        return Response(rendering.summary(usable, is_owned=access.owns(actor, usable.bot)))
 
     @extend_schema(
         operation_id="patch_bot_starred",

@@ -31,8 +31,8 @@ class PeopleViewSet(WireViewSet):
         responses={200: PersonSerializer(many=True), **errors(400, 503)},
     )
     def search(self, request: Request) -> Response:
-        found = people.search_people(_prefix(request), actor=caller_of(request))
-        return Response(PersonSerializer(found, many=True).data)
+        matches = people.search_people(_prefix(request), actor=caller_of(request))
+        return Response(PersonSerializer(matches, many=True).data)
 
     @extend_schema(
         operation_id="search_user_groups",
@@ -44,8 +44,8 @@ class PeopleViewSet(WireViewSet):
         responses={200: GroupSerializer(many=True), **errors(400, 503)},
     )
     def search_groups(self, request: Request) -> Response:
-        found = people.search_groups(_prefix(request), actor=caller_of(request))
-        return Response(GroupSerializer(found, many=True).data)
+        matches = people.search_groups(_prefix(request), actor=caller_of(request))
+        return Response(GroupSerializer(matches, many=True).data)
 
     @extend_schema(
         operation_id="get_user",

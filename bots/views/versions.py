@@ -40,10 +40,10 @@ class VersionViewSet(WireViewSet):
     )
     def retrieve(self, request: Request, bot_id: str, version: int) -> Response:
         actor = caller_of(request)
-        found, before = versions.get(bot_id, version, actor=actor)
+        opened, before = versions.get(bot_id, version, actor=actor)
         # What has changed is there three times: as the content, and before and after the change.
-        size = 2 * rendering.size_of(found) + (rendering.size_of(before) if before else 0)
-        return answers.make(actor.account, size, lambda: Response(rendering.version_output(found, before)))
+        size = 2 * rendering.size_of(opened) + (rendering.size_of(before) if before else 0)
+        return answers.make(actor.account, size, lambda: Response(rendering.version_output(opened, before)))
 
     @extend_schema(
         operation_id="restore_bot_version",

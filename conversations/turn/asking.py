@@ -80,7 +80,7 @@ def call(running: RunningTurn, model_request: ModelRequest) -> Generator[TurnEve
         raise
     finally:
         blocks = running.answer.blocks()[blocks_before:]
-        generated = closed or blocks or (stop_reason and running.interrupt.asked)
+        generated = closed or blocks or (stop_reason and running.interrupt.was_sent)
         row = _build_call(
             running.turn,
             model_request,

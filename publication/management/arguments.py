@@ -13,10 +13,10 @@ _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 def length_of_time(text: str) -> timedelta:
     """`30m`, `24h`, `90d` or `2w`; `0h` is none. Raises ArgumentTypeError."""
-    found = _LENGTH.fullmatch(text)
-    if found is None:
+    match = _LENGTH.fullmatch(text)
+    if match is None:
         raise ArgumentTypeError("a number with m, h, d or w behind it, such as 24h or 90d")
-    return timedelta(**{_UNITS[found[2]]: int(found[1])})
+    return timedelta(**{_UNITS[match[2]]: int(match[1])})
 
 
 def overlap(text: str) -> timedelta:

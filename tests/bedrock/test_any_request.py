@@ -1,16 +1,19 @@
-"""No request that is composed, from any history, for any model, with any files, tools and reasoning, is refused."""
+"""No request that is composed, from any history, for any model, with any files, tools, reasoning and guardrail, is
+refused.
+"""
 
 import os
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bedrock_chat.bedrock import attachments, offering
 from bedrock_chat.bedrock.catalog import MODELS, Model, Target
-from bedrock_chat.bedrock.request import Parameters, compose
+from bedrock_chat.bedrock.request import Guardrail, Parameters, compose
 from bedrock_chat.bedrock.tools import ToolSpec
 from bedrock_chat.wire.errors import BadRequest
 from conversations.content.blocks import DOCUMENT_TYPES
@@ -94,6 +97,16 @@ def client(emulator_process: Emulator) -> Iterator[Any]:
     emulator_process.reset()
 
 
+@pytest.fixture(scope="module")
+def guardrail(client: Any, emulator_process: Emulator) -> Guardrail:
+    """One that is there, in its draft."""
+    strength = {"type": "HATE", "inputStrength": "LOW", "outputStrength": "LOW"}
+    policy = {"contentPolicyConfig": {"filtersConfig": [strength]}}
+    made = {"name": "g", "blockedInputMessaging": "No.", "blockedOutputsMessaging": "No.", **policy}
+    answer = httpx.post(f"{emulator_process.url}/guardrails", json=made).raise_for_status()
+    return Guardrail(answer.json()["guardrailId"], "DRAFT")
+
+
 def must_be_refused(model: Model, messages: list[dict[str, Any]]) -> bool:
     """Whether the model cannot read what was sent, or the question alone holds more than it takes."""
     kinds = {kind for message in messages for block in message["content"] for kind in block}
@@ -108,7 +121,7 @@ def must_be_refused(model: Model, messages: list[dict[str, Any]]) -> bool:
 
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.data())
-def test_no_request_that_is_composed_is_refused(client: Any, data: st.DataObject) -> None:
+def test_no_request_that_is_composed_is_refused(client: Any, guardrail: Guardrail, data: st.DataObject) -> None:
     model = MODELS[data.draw(st.sampled_from(sorted(MODELS)))]
     messages = data.draw(conversations(model))
     try:
@@ -121,6 +134,7 @@ def test_no_request_that_is_composed_is_refused(client: Any, data: st.DataObject
             tools=TOOLS if "toolUse" in str([list(b) for m in messages for b in m["content"]]) else [],
             reasoning=messages[-1]["role"] == "user" and data.draw(st.booleans()),
             prompt_caching=data.draw(st.sampled_from([True, True, False])),
+            guardrail=data.draw(st.sampled_from([None, guardrail])),
         )
     except BadRequest:
         assert must_be_refused(model, messages)

@@ -56,8 +56,8 @@ def test_a_guardrail_is_made_changed_given_versions_and_deleted(bedrock: Any) ->
     bedrock.update_guardrail(guardrailIdentifier=arn, **{**SETTINGS, "contentPolicyConfig": {"filtersConfig": changed}})
     assert bedrock.create_guardrail_version(guardrailIdentifier=arn)["version"] == "2"
     for number, filters in (("1", FILTERS), ("2", changed), ("DRAFT", changed)):
-        found = bedrock.get_guardrail(guardrailIdentifier=arn.rpartition("/")[2], guardrailVersion=number)
-        assert (found["version"], found["contentPolicy"]["filters"]) == (number, filters)
+        guardrail = bedrock.get_guardrail(guardrailIdentifier=arn.rpartition("/")[2], guardrailVersion=number)
+        assert (guardrail["version"], guardrail["contentPolicy"]["filters"]) == (number, filters)
     assert bedrock.list_tags_for_resource(resourceARN=arn)["tags"] == [{"key": "owner", "value": "alice"}]
     bedrock.delete_guardrail(guardrailIdentifier=arn, guardrailVersion="1")
     listed = bedrock.list_guardrails(guardrailIdentifier=arn)["guardrails"]
@@ -115,8 +115,8 @@ def test_a_guardrail_is_on_its_way_for_as_long_as_scripted_and_is_not_touched_me
     plan(emulator, fails="The moon is full.", **{"pass": 61})
     assert bedrock.get_guardrail(guardrailIdentifier=arn)["status"] == "READY"
     bedrock.update_guardrail(guardrailIdentifier=arn, **SETTINGS)
-    found = bedrock.get_guardrail(guardrailIdentifier=arn)
-    assert (found["status"], found["statusReasons"]) == ("FAILED", ["The moon is full."])
+    guardrail = bedrock.get_guardrail(guardrailIdentifier=arn)
+    assert (guardrail["status"], guardrail["statusReasons"]) == ("FAILED", ["The moon is full."])
 
 
 def test_calls_go_wrong_as_scripted(bedrock: Any, emulator: Emulator) -> None:

@@ -190,7 +190,7 @@ def test_characters_that_postgresql_cannot_keep_are_replaced() -> None:
 
 
 def test_of_a_guardrails_trace_only_the_kinds_are_read_that_were_blocked() -> None:
-    found = [
+    results = [
         {"type": "HATE", "action": "BLOCKED"},
         {"type": "SEXUAL", "action": "NONE"},
     ]
@@ -198,8 +198,8 @@ def test_of_a_guardrails_trace_only_the_kinds_are_read_that_were_blocked() -> No
     trace = {
         "guardrail": {
             "modelOutput": ["secret"],
-            "inputAssessment": {"g": {"contentPolicy": {"filters": found}, "invocationMetrics": {"latency": 5}}},
-            "outputAssessments": {"g": [{"wordPolicy": words}, {"contentPolicy": {"filters": found[1:]}}]},
+            "inputAssessment": {"g": {"contentPolicy": {"filters": results}, "invocationMetrics": {"latency": 5}}},
+            "outputAssessments": {"g": [{"wordPolicy": words}, {"contentPolicy": {"filters": results[1:]}}]},
         }
     }
     events = streamed(message_stop("guardrail_intervened"), {"metadata": {"trace": trace}})

@@ -143,13 +143,13 @@ def measure(url: str, folder: Path, requests: int, rounds: int, turns: int) -> d
 
 
 def goals(name: str, figures: dict[str, Any]) -> list[Goal]:
-    found: list[Goal] = []
+    goals: list[Goal] = []
     for connections in CONNECTIONS:
         legs, where = figures[f"c{connections}"], f"{name}, {connections} connections"
-        found.append((f"accepted / empty, {where}", legs["accepted"]["ratioToEmpty"], "<=", 3))
-        found.append((f"refused / empty, {where}", legs["refused"]["ratioToEmpty"], "<=", 1.5))
-    found.append((f"pick-up p95 ms, {name}", figures["pickUp"]["p95Ms"], "<", 100))
-    return found
+        goals.append((f"accepted / empty, {where}", legs["accepted"]["ratioToEmpty"], "<=", 3))
+        goals.append((f"refused / empty, {where}", legs["refused"]["ratioToEmpty"], "<=", 1.5))
+    goals.append((f"pick-up p95 ms, {name}", figures["pickUp"]["p95Ms"], "<", 100))
+    return goals
 
 
 def main() -> int:

@@ -7,11 +7,14 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from django.conf import settings as django_settings
 from django.core import signing
+from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
+from django.test import RequestFactory
 from django.utils import timezone
 
 from bedrock_chat.blobs import upload_links, uploads
@@ -20,6 +23,7 @@ from bedrock_chat.identity import local
 from bedrock_chat.identity.models import User
 from bedrock_chat.process.budget import Budget
 from bedrock_chat.serving import request_body
+from bedrock_chat.wire.errors import TooManyRequests
 from tests.serving.conftest import Live, eventually, read_to_end, serving, small_disk
 from tests.together import at_once
 
@@ -80,8 +84,8 @@ def status_of(answer: bytes) -> int:
 
 def waiting() -> bytes | None:
     """What waits in Alice's place."""
-    found = uploads.find(NAME)
-    if found is None:
+    file_waiting = uploads.find(NAME)
+    if file_waiting is None:
         return None
     with default_storage.open(NAME) as file:
         body: bytes = file.read()
@@ -167,17 +171,30 @@ def test_a_day_has_an_end(server: Live, alice: User, monkeypatch: pytest.MonkeyP
     assert put(server, address(alice)) == 200
 
 
+def test_uploads_that_began_together_do_not_pass_the_bound_of_a_day(
+    alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upload_links, "MOST_A_DAY", 1)
+    tokens = [parse_qs(urlsplit(address(alice)).query)["token"][0] for _ in range(2)]
+    for token in tokens:
+        upload_links.admit(RequestFactory().put("/", CONTENT_TYPE=TEXT, query_params={"token": token}))
+    upload_links.take(tokens[0], TEXT, ContentFile(b"first"), 5)
+    with pytest.raises(TooManyRequests):
+        upload_links.take(tokens[1], TEXT, ContentFile(b"second"), 6)
+    assert len(files()) == 1
+
+
 def test_pages_of_other_origins_may_upload(server: Live, alice: User) -> None:
-    asked = server.request(
+    preflight = server.request(
         "OPTIONS",
         address(alice),
         Origin="https://chat.example.com",
         Access_Control_Request_Method="PUT",
         Access_Control_Request_Headers="content-type",
     )
-    assert asked.status == 200
-    assert "PUT" in asked.headers["Access-Control-Allow-Methods"]
-    assert "content-type" in asked.headers["Access-Control-Allow-Headers"]
+    assert preflight.status == 200
+    assert "PUT" in preflight.headers["Access-Control-Allow-Methods"]
+    assert "content-type" in preflight.headers["Access-Control-Allow-Headers"]
     for path, status in ((address(alice), 200), ("/uploads?token=x", 403)):
         answer = server.request("PUT", path, b"hello", Origin="https://chat.example.com", Content_Type=TEXT)
         assert (answer.status, answer.headers["Access-Control-Allow-Origin"]) == (status, "*")
@@ -239,11 +256,29 @@ def test_what_is_uploaded_at_once_is_bounded_for_each_caller(
     budget = Budget(10 * MEGABYTE, MEGABYTE)
     monkeypatch.setattr(request_body, "uploads", lambda: budget)
     first = begun(server, alice, 900_000)
-    assert eventually(lambda: budget.bytes_in_use == 900_000)
+    assert eventually(lambda: budget.bytes_in_use == MEGABYTE)
     assert put(server, address(alice), bytes(900_000)) == 503
     assert put(server, address(local.local_user("bob")), bytes(900_000)) == 200
     first.close()
     assert eventually(lambda: budget.bytes_in_use == 0)
+
+
+def test_files_that_are_open_are_bounded_for_each_caller_however_small_they_are(
+    server: Live, alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    budget = Budget(10 * MEGABYTE, 2 * MEGABYTE)
+    monkeypatch.setattr(request_body, "uploads", lambda: budget)
+    path = address(alice)
+    clients = []
+    for number in (1, 2):
+        clients.append(server.connect())
+        clients[-1].sendall(head(path, None) + b"1\r\nx\r\n")
+        assert eventually(lambda number=number: len(files()) == number)
+    assert put(server, path, b"x") == 503
+    for client in clients:
+        client.close()
+    assert eventually(lambda: files() == [])
+    assert put(server, path, b"x") == 200
 
 
 def test_a_full_disk_is_503_and_leaves_nothing(server: Live, alice: User, settings: Any, small_disk: Path) -> None:

@@ -34,35 +34,35 @@ def waiting() -> bytes | None:
 
 def test_what_waits_becomes_a_blob_and_stays_until_it_is_discarded() -> None:
     default_storage.save(NAME, ContentFile(b"hello"))
-    found = uploads.find(NAME)
-    assert found is not None
-    [sha256] = uploads.keep([found]).values()
+    file = uploads.find(NAME)
+    assert file is not None
+    [sha256] = uploads.keep([file]).values()
     assert sha256 == storing.digest(b"hello")
     assert storing.StoredFiles().read(sha256) == b"hello"
     assert Blob.objects.get().size == 5
     assert waiting() == b"hello"
-    uploads.discard(found)
-    uploads.discard(found)
+    uploads.discard(file)
+    uploads.discard(file)
     assert waiting() is None
 
 
 def test_what_was_uploaded_since_is_neither_kept_nor_discarded_by_mistake() -> None:
     default_storage.save(NAME, ContentFile(b"first"))
-    found = uploads.find(NAME)
-    assert found is not None
+    file = uploads.find(NAME)
+    assert file is not None
     default_storage.save(NAME, ContentFile(b"newer"))
-    assert uploads.keep([found]) == {}
-    uploads.discard(found)
+    assert uploads.keep([file]) == {}
+    uploads.discard(file)
     assert waiting() == b"newer"
 
 
 def test_a_file_over_the_limit_is_not_kept(settings: Any) -> None:
     settings.UPLOAD_MB = 1
     default_storage.save(NAME, ContentFile(bytes(MEGABYTE + 1)))
-    found = uploads.find(NAME)
-    assert found is not None
+    file = uploads.find(NAME)
+    assert file is not None
     with pytest.raises(PayloadTooLarge):
-        uploads.keep([found])
+        uploads.keep([file])
 
 
 def test_places_are_peoples_own() -> None:

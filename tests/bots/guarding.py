@@ -28,7 +28,7 @@ def make_guarded(client: APIClient, emulator: Emulator, bot_id: str = "b", **thr
     """Makes a bot and its guardrail. Returns the guardrail, as the emulator has it."""
     make(client, bot_id, bedrockGuardrails=guarded(**thresholds))
     finish()
-    return next(found for found in there(emulator) if found["tags"]["bedrock-chat-bot"] == bot_id)
+    return next(guardrail for guardrail in there(emulator) if guardrail["tags"]["bedrock-chat-bot"] == bot_id)
 
 
 def change(client: APIClient, bot_id: str = "b", **thresholds: Any) -> None:
@@ -38,8 +38,8 @@ def change(client: APIClient, bot_id: str = "b", **thresholds: Any) -> None:
 
 def there(emulator: Emulator) -> list[dict[str, Any]]:
     """What the emulator has of guardrails."""
-    found: list[dict[str, Any]] = emulator.control("GET", "guardrails")
-    return found
+    guardrails: list[dict[str, Any]] = emulator.control("GET", "guardrails")
+    return guardrails
 
 
 def plan(emulator: Emulator, **fields: Any) -> None:

@@ -75,10 +75,10 @@ def child(user: str, way: str, bot_id: str, last_step: int | None) -> int:
         os._exit(0)
     os.close(writing)
     status = os.waitpid(pid, 0)[1]
-    said = os.read(reading, 20)
+    line = os.read(reading, 20)
     os.close(reading)
     assert os.WIFSIGNALED(status) or os.waitstatus_to_exitcode(status) == 0
-    return int(said) if said else int(last_step or 0)
+    return int(line) if line else int(last_step or 0)
 
 
 def main() -> None:

@@ -64,9 +64,9 @@ def test_what_a_query_finds_is_what_each_bot_allows(db: None, bots: list[dict[st
                 is_shared = bot["scope"] == Scope.ALL or (bot["scope"] == Scope.PARTIAL and is_granted)
                 assert is_listed == (name is not None and (bot["owner"] == name or is_shared))
                 assert may_use == (is_listed or (name is not None and ADMIN in groups))
-                found = access.find(actor, row.pk)
-                assert found is not None
-                assert found.is_granted == is_granted or name is None
+                known = access.find(actor, row.pk)
+                assert known is not None
+                assert known.is_granted == is_granted or name is None
         transaction.set_rollback(True)
 
 

@@ -102,7 +102,7 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     "unknown packing": (lambda: patched(*METHOD, 99), "bot.json: this entry of the zip is packed in a way"),
     "bomb": (lambda: zipped({"bot.json": DOCUMENT, NAME: bytes(30 * 2**20)}), f"{NAME}: it is packed more than"),
     "bombed document": (lambda: zipped({"bot.json": b" " * (2 * 2**20)}), "bot.json: it is packed more than"),
-    "claims a GB": (lambda: patched(*UNPACKED, 2**30), "bot.json: it unpacks to more than 16 MB"),
+    "claims a GB": (lambda: patched(*UNPACKED, 2**30), "bot.json: it unpacks to more than 12 MB"),
     "claims too little": (lambda: patched(*UNPACKED, 5), "bot.json: this entry of the zip is damaged"),
     "claims too much": (lambda: patched(*UNPACKED, 1000), "bot.json: this entry of the zip"),
     "another offset": (lambda: patched(*OFFSET, 10), "bot.json: this entry of the zip is damaged"),
@@ -113,7 +113,8 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
         lambda: zipped({"bot.json": EMPTY, **{f"files/{n:064x}": b"" for n in range(1001)}}),
         "The zip ha",
     ),
-    "more than 500 MB": (lambda: many_large(), "The zip unpacks to more than 500 MB"),
+    "more than 500 MB": (lambda: large(11, packed=50), "The zip unpacks to more than 500 MB"),
+    "packed too well together": (lambda: large(2, packed=1), "The zip unpacks to more than 64 MB and 5 times its size"),
     "wrong digest": (lambda: zipped({**SOUND, NAME: b"Something else..."}), f"{NAME}: these bytes have another digest"),
     "wrong size": (
         lambda: zipped(
@@ -138,14 +139,14 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
 }
 
 
-def many_large() -> bytes:
-    """Entries that all claim 50 MB, and as many packed bytes, which are not there."""
-    raw = bytearray(zipped({"bot.json": EMPTY, **{f"files/{n:064x}": b"" for n in range(11)}}, zipfile.ZIP_STORED))
+def large(number: int, *, packed: int) -> bytes:
+    """So many entries that all claim 50 MB, of so many packed MB, which are not there."""
+    raw = bytearray(zipped({"bot.json": EMPTY, **{f"files/{n:064x}": b"" for n in range(number)}}, zipfile.ZIP_STORED))
     (place,) = struct.unpack_from("<L", raw, len(raw) - 6)
     while raw[place : place + 4] == b"PK\x01\x02":
         length = struct.unpack_from("<H", raw, place + 28)[0]
         if raw[place + 46 : place + 46 + length] != b"bot.json":
-            struct.pack_into("<LL", raw, place + 20, 50 * 2**20, 50 * 2**20)
+            struct.pack_into("<LL", raw, place + 20, packed * 2**20, 50 * 2**20)
         place += 46 + length
     return bytes(raw)
 

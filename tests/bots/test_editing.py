@@ -36,7 +36,7 @@ def test_an_id_is_given_once_and_never_again(alice: APIClient, carol: APIClient)
     assert TakenBotId.objects.filter(pk="once").exists()
 
 
-@pytest.mark.parametrize("bot_id", ["", "new", "pinned", "private", "summary", "import", "a/b", "é", "a" * 65, 5, None])
+@pytest.mark.parametrize("bot_id", ["", "new", "pinned", "public", "a/b", "é", "a" * 65, 5, None])
 def test_ids_that_no_route_could_name_are_refused(alice: APIClient, bot_id: object) -> None:
     response = alice.post("/bot", {**payload("x"), "id": bot_id}, format="json")
     assert response.status_code == 400

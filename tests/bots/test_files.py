@@ -19,7 +19,7 @@ from bedrock_chat.identity.caller import Program
 from bedrock_chat.identity.models import User
 from bedrock_chat.jobs import queue
 from bedrock_chat.wire.errors import BadRequest
-from bots import content
+from bots import content, files
 from bots.configuration import FileEntry
 from bots.content import Content
 from bots.files import BLOB_OWNER, MEDIA_TYPES
@@ -255,6 +255,22 @@ def test_files_added_by_edits_at_once_are_all_there(client_of: Any) -> None:
     assert (set(files_of(final)), final["version"], BotFile.objects.count()) == (set(names), 5, 1)
 
 
+def test_one_edit_adds_a_bounded_number_of_files_and_of_bytes(
+    alice: APIClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "MOST_AT_ONCE", 2)
+    make(alice, "b")
+    names = ["a.txt", "b.txt", "c.txt"]
+    for name in names:
+        upload.upload(alice, "b", name, name.encode())
+    assert edit(alice, "b", knowledge=change(added=names)).status_code == 400
+    monkeypatch.setattr(files, "MOST_MEGABYTES_AT_ONCE", 0)
+    assert edit(alice, "b", knowledge=change(added=names[:1])).status_code == 413
+    assert held() == set()
+    monkeypatch.undo()
+    assert set(files_of(body(edit(alice, "b", knowledge=change(added=names))))) == set(names)
+
+
 def test_a_bot_has_500_files_at_most() -> None:
     uploaded: dict[str, FileEntry] = {f"{number}.txt": {"sha256": digest(ONE), "size": 1} for number in range(501)}
     names = list(uploaded)
@@ -340,8 +356,8 @@ def test_an_export_has_the_files_of_all_versions(alice: APIClient, tmp_path: Pat
     upload.upload(alice, "b", "a.txt", TWO)
     edit(alice, "b", knowledge=change(added=["a.txt"]))
     build.lose(digest(TWO))
-    said = list(exporting.export(User.objects.get(username="alice").pk, tmp_path / "export"))
-    assert {"1 files of bots", f"The file {digest(TWO)} of a bot is lost"} <= set(said)
+    sentences = list(exporting.export(User.objects.get(username="alice").pk, tmp_path / "export"))
+    assert {"1 files of bots", f"The file {digest(TWO)} of a bot is lost"} <= set(sentences)
     folder = tmp_path / "export" / "bot-files"
     assert [path.name for path in folder.iterdir()] == [digest(ONE)]
     assert (folder / digest(ONE)).read_bytes() == ONE

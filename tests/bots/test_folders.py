@@ -34,9 +34,9 @@ def bring(folder: Path, *arguments: str) -> list[str]:
 
 
 def run(command: str, folder: Path, *arguments: str) -> list[str]:
-    said = io.StringIO()
-    call_command(command, str(folder), *arguments, stdout=said)
-    return said.getvalue().splitlines()
+    output = io.StringIO()
+    call_command(command, str(folder), *arguments, stdout=output)
+    return output.getvalue().splitlines()
 
 
 def refused(folder: Path, *arguments: str) -> str:
@@ -78,8 +78,8 @@ def test_bots_come_back_the_same_under_their_ids_and_owners(alice: APIClient, bo
     make(alice, "two")
     assert export(folder, "--files") == ["one.json", "two.json", f"files/{named('a', FILE)['digest']}"]
     forget_bots()
-    said = bring(folder)
-    assert said[-1] == "2 of 2 bots are changed."
+    output = bring(folder)
+    assert output[-1] == "2 of 2 bots are changed."
     after = read(alice, "one")
     assert content_of(after) == content_of(before)
     assert (after["allowCloning"], after["version"], files_of(after)) == (True, 1, files_of(before))
@@ -163,10 +163,10 @@ def test_a_dry_run_shows_each_field_and_writes_nothing(alice: APIClient, folder:
     change(folder, "one", instruction="Be kind.\nBe long.", allowCloning=True)
     (folder / "fresh.json").write_text(json.dumps(document(title="New")))
     before = rows()
-    said = bring(folder, "--owner", "alice", "--dry-run")
+    output = bring(folder, "--owner", "alice", "--dry-run")
     assert rows() == before
-    assert said[0] == "fresh.json: a new bot fresh of alice"
-    assert said[said.index("one.json: changes one of alice") :] == [
+    assert output[0] == "fresh.json: a new bot fresh of alice"
+    assert output[output.index("one.json: changes one of alice") :] == [
         "one.json: changes one of alice",
         "  instruction",
         "     Be kind.",
@@ -253,8 +253,8 @@ def test_an_owner_is_known_by_id_then_by_name_or_else_is_the_one_that_is_named(
     assert set(Bot.objects.values_list("owner", flat=True)) == {ids["alice"]}
     owned(folder, "unknown", {"id": "x", "username": "zoe"})
     owned(folder, "nobody", None)
-    said = refused(folder)
-    assert said.splitlines() == [
+    output = refused(folder)
+    assert output.splitlines() == [
         "Nothing was imported.",
         "nobody.json: Its owner is not known here; name one with --owner.",
         "unknown.json: Its owner is not known here; name one with --owner.",
@@ -305,8 +305,8 @@ def test_one_file_that_is_not_sound_keeps_all_of_them_out(alice: APIClient, fold
     (folder / "cut.json").write_text('{"schema"')
     (folder / "bad.zip").write_bytes(b"PK")
     (folder / "README.md").write_text("Not a bot.")
-    said = refused(folder).splitlines()
-    assert [line.partition(":")[0] for line in said[1:]] == [
+    lines = refused(folder).splitlines()
+    assert [line.partition(":")[0] for line in lines[1:]] == [
         "a b.json",
         "bad.zip",
         "cut.json",
@@ -316,8 +316,8 @@ def test_one_file_that_is_not_sound_keeps_all_of_them_out(alice: APIClient, fold
         "twin.json",
         "wrong.json",
     ]
-    assert "good.json is the bot good, too" in said[7]
-    assert "another digest" in said[8]
+    assert "good.json is the bot good, too" in lines[7]
+    assert "another digest" in lines[8]
 
 
 def test_more_bots_than_a_person_may_have_are_refused(alice: APIClient, folder: Path, settings: Any) -> None:

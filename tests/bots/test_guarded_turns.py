@@ -74,7 +74,7 @@ def test_an_intervention_shows_on_both_wires(alice: APIClient, emulator: Emulato
     turn = lifecycle.run(chat, actor=Caller(user_id=user.pk), listener=object())
     opened = next(turn)
     assert isinstance(opened, TurnOpened)
-    events = [told for event in turn if (told := stream_event_of(event, opened)) is not None]
+    events = [stream_event for event in turn if (stream_event := stream_event_of(event, opened)) is not None]
     name, last = encoded(events[-1])
     assert (name, last["stopReason"]) == ("message_stop", "guardrail_intervened")
     texts = [frame for event in events for frame in frames_of(event)]

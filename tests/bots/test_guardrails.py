@@ -332,7 +332,7 @@ def test_the_sweep_deletes_what_was_left_over_and_nothing_of_others(
     assert len(there(emulator)) == 5  # the one that is left over may be about to be written down
     monkeypatch.setattr(guardrail_sweep, "ORPHAN_SECONDS", -60.0)
     sweep()
-    names = {found["name"] for found in there(emulator)}
+    names = {guardrail["name"] for guardrail in there(emulator)}
     assert names == {kept["name"], "bedrock-chat-elsewhere", "bedrock-chat-untagged", "theirs"}
 
 
@@ -355,7 +355,7 @@ def test_a_guardrail_deleted_in_aws_is_made_again_by_a_change(alice: APIClient, 
     guardrails.guardrails.delete(make_guarded(alice, emulator)["arn"])
     change(alice, hateThreshold=2)
     finish()
-    assert [found["filters"] for found in there(emulator)] == [{"HATE": "MEDIUM"}]
+    assert [guardrail["filters"] for guardrail in there(emulator)] == [{"HATE": "MEDIUM"}]
     assert status(alice) == ("SUCCEEDED", "")
 
 

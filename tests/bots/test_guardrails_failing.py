@@ -70,7 +70,7 @@ def test_what_passes_by_itself_is_tried_again(alice: APIClient, emulator: Emulat
     finish()
     assert operations(emulator).count(operation) > len(codes)
     assert status(alice) == ("SUCCEEDED", "")
-    assert [found["versions"] for found in there(emulator)] == [["1"]]
+    assert [guardrail["versions"] for guardrail in there(emulator)] == [["1"]]
 
 
 def test_pauses_between_tries_grow(alice: APIClient, emulator: Emulator) -> None:
@@ -152,7 +152,7 @@ def test_a_worker_that_dies_while_one_is_made_leaves_one(alice: APIClient, emula
     for _ in range(3):
         die()
     finish()
-    assert [found["versions"] for found in there(emulator)] == [["1"]]
+    assert [guardrail["versions"] for guardrail in there(emulator)] == [["1"]]
     assert status(alice) == ("SUCCEEDED", "")
 
 
@@ -166,7 +166,9 @@ def test_a_worker_that_dies_while_one_is_changed_leaves_one(
         work()
     die()
     finish()
-    assert [(found["versions"], found["filters"]) for found in there(emulator)] == [(["2"], {"HATE": "HIGH"})]
+    assert [(guardrail["versions"], guardrail["filters"]) for guardrail in there(emulator)] == [
+        (["2"], {"HATE": "HIGH"})
+    ]
 
 
 @pytest.mark.both
@@ -193,7 +195,9 @@ def test_an_answer_of_bedrock_that_is_lost_makes_no_second_one(
     finish()
     change(alice, hateThreshold=2)
     finish()
-    assert [(found["versions"], found["filters"]) for found in there(emulator)] == [(["2"], {"HATE": "MEDIUM"})]
+    assert [(guardrail["versions"], guardrail["filters"]) for guardrail in there(emulator)] == [
+        (["2"], {"HATE": "MEDIUM"})
+    ]
 
 
 @pytest.mark.both

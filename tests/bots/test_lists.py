@@ -212,5 +212,5 @@ def test_what_a_list_shows_of_a_bot_that_is_gone_counts_as_well(alice: APIClient
     alice.delete("/bot/a")
     BotAlias.objects.update(description="x" * LARGE)
     bob_id = User.objects.get(username="bob").pk
-    found = listing.chosen(kind="mixed", starred=True, limit=0, actor=Caller(user_id=bob_id))
-    assert found.size > LARGE
+    listed = listing.chosen(kind="mixed", starred=True, limit=0, actor=Caller(user_id=bob_id))
+    assert listed.size > LARGE

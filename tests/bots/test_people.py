@@ -28,8 +28,8 @@ def who_is(client: APIClient, name: str) -> int:
 
 
 def test_who_may_create_bots_finds_people(alice: APIClient, bob: APIClient) -> None:
-    found = alice.get("/user/search", {"prefix": "BO"})
-    assert (found.status_code, found.json()) == (
+    answer = alice.get("/user/search", {"prefix": "BO"})
+    assert (answer.status_code, answer.json()) == (
         200,
         [{"id": id_of("bob"), "name": "bob", "email": "bob@example.com"}],
     )
@@ -81,8 +81,8 @@ def test_a_prefix_is_needed_and_a_blank_one_finds_nothing(
 
 
 def test_answers_in_snake_case_are_the_same(alice: APIClient) -> None:
-    found = alice.get("/user/search", {"prefix": "alice"}, HTTP_ACCEPT="application/json; case=snake")
-    assert set(found.json()[0]) == {"id", "name", "email"}
+    answer = alice.get("/user/search", {"prefix": "alice"}, HTTP_ACCEPT="application/json; case=snake")
+    assert set(answer.json()[0]) == {"id", "name", "email"}
 
 
 # ---- One person -----------------------------------------------------------------------------------------------------
@@ -188,12 +188,12 @@ def test_a_bot_is_shared_with_somebody_of_the_pool_whom_this_server_has_never_se
         pool = UserPool.made_at(url)
         erin = pool.add("erin", name="Erin Doe")
         with searched(pool.url, pool.id, settings):
-            (found,) = alice.get("/user/search?prefix=Erin").json()
-            assert found == {"id": erin, "name": "erin", "email": "erin@example.com"}
+            (person,) = alice.get("/user/search?prefix=Erin").json()
+            assert person == {"id": erin, "name": "erin", "email": "erin@example.com"}
             bot.make(alice, "guide")
             wanted = {"targetSharedScope": "partial", "targetAllowedUserIds": [erin], "targetAllowedGroupIds": []}
             bot.body(alice.patch("/bot/guide/visibility", wanted, format="json"))
-            assert alice.get(f"/user/{erin}").json() == client_of("alice").get(f"/user/{erin}").json() == found
+            assert alice.get(f"/user/{erin}").json() == client_of("alice").get(f"/user/{erin}").json() == person
             assert client_of("bob").get(f"/user/{erin}").status_code == 404
 
 

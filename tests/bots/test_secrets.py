@@ -29,9 +29,9 @@ def test_a_rotation_covers_bots_and_versions(alice: APIClient, settings: LazySet
     make(alice, "without")
     settings.ENCRYPTION_KEYS = [new, old]
     assert {"bots.Bot.encrypted_secrets", "bots.BotVersion.encrypted_secrets"} <= set(rotating.registered())
-    told = rotate()
-    assert "bots.Bot.encrypted_secrets: 1 encrypted anew." in told
-    assert "bots.BotVersion.encrypted_secrets: 2 encrypted anew." in told
+    output = rotate()
+    assert "bots.Bot.encrypted_secrets: 1 encrypted anew." in output
+    assert "bots.BotVersion.encrypted_secrets: 2 encrypted anew." in output
     settings.ENCRYPTION_KEYS = [new]
     keys.require_for_stored_secrets()
     stored = [content.read(row).secrets for row in (*Bot.objects.order_by("pk"), *BotVersion.objects.order_by("pk"))]

@@ -164,17 +164,17 @@ def test_a_secret_that_an_old_process_stores_meanwhile_keeps_its_key(settings: A
 def test_a_key_is_not_struck_out_before_the_transaction_that_uses_it_ends(settings: Any) -> None:
     store_under(OLD, settings, alice="hers")
     SigningKey.objects.all().delete()
-    held, struck = threading.Event(), threading.Event()
+    locked, struck = threading.Event(), threading.Event()
 
     def store_bobs() -> None:
         with transaction.atomic():
             token = encrypting.encrypt("his")
-            held.set()
+            locked.set()
             assert not struck.wait(0.5)
             SigningKey.objects.create(kid="bob", private_key=token)
 
     def strike_out() -> bool:
-        assert held.wait(10)
+        assert locked.wait(10)
         gone = rotating._strike_out_if_unused(keys.fingerprint(OLD))
         struck.set()
         return gone

@@ -13,7 +13,9 @@ MODEL = "claude-v4.5-sonnet"
 
 @dataclass(frozen=True, slots=True)
 class Attack:
-    """A request: `name` says what is hostile in it. Its body is bytes, or a value that becomes JSON when it is read."""
+    """A request: `name` says what is hostile in it. Its body is bytes, a value that becomes JSON when it is read, or a
+    function that makes the bytes then.
+    """
 
     name: str
     method: str
@@ -23,6 +25,9 @@ class Attack:
 
     @property
     def body(self) -> bytes:
+        if callable(self.content):
+            made: bytes = self.content()
+            return made
         return self.content if isinstance(self.content, bytes) else json.dumps(self.content).encode()
 
 

@@ -62,9 +62,14 @@ def meter(server: LiveServer, lock_meter: Path) -> Meter:
 
 
 @pytest.fixture(scope="module")
-def key(server: LiveServer) -> str:
+def dave(server: LiveServer) -> str:
+    """The token of Dave, who may make bots and publish them. He has none yet."""
+    return server.manage("issue_token", "dave", "--group", "CreatingBotAllowed", "--group", "PublishAllowed")
+
+
+@pytest.fixture(scope="module")
+def key(server: LiveServer, dave: str) -> str:
     """A key of Dave's bot b1, which is published without limits."""
-    dave = server.manage("issue_token", "dave", "--group", "CreatingBotAllowed", "--group", "PublishAllowed")
     publication = "/bot/b1/publication"
     for method, path, body in (
         ("POST", "/bot", bots.payload("b1")),

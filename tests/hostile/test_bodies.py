@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.hostile import bodies, routes
+from tests.hostile import bodies, routes, zips
 from tests.hostile.bodies import Attack
 from tests.hostile.costs import MEGABYTE, Cost, Meter, allowed, slowness
 from tests.listening import frames, socket
@@ -106,6 +106,22 @@ def test_some_hostile_bodies_over_the_socket(
 def test_some_hostile_forms(server: LiveServer, alice: str, meter: Meter, sample: random.Random) -> None:
     attacks = sample.sample(list(bodies.forms(MEGABYTE)), 4)
     assert costly(meter, attacks, lambda attack: request(server, alice, attack)) == []
+
+
+def test_some_hostile_zips(server: LiveServer, dave: str, meter: Meter, sample: random.Random) -> None:
+    attacks = {attack.name: attack for attack in zips.attacks(2 * MEGABYTE)}
+    chosen = [attacks["POST /bot/import: a file of 49 MB"], *sample.sample(list(attacks.values())[:-3], 3)]
+    statuses: set[int] = set()
+    assert costly(meter, chosen, lambda attack: statuses.add(request(server, dave, attack))) == []
+    assert statuses <= {200, 400}
+
+
+@pytest.mark.slow
+def test_all_hostile_zips(server: LiveServer, dave: str, meter: Meter) -> None:
+    statuses: set[int] = set()
+    attacks = zips.attacks(11 * MEGABYTE)  # below the largest document
+    assert costly(meter, attacks, lambda attack: statuses.add(request(server, dave, attack))) == []
+    assert statuses <= {200, 400}
 
 
 @pytest.mark.slow

@@ -10,21 +10,17 @@ import pytest
 from tests.hostile import bodies
 from tests.hostile.costs import MEGABYTE
 from tests.live import LiveServer
+from tests.test_permissions import TABLE
 
 LARGE = 65 * 1024
 ORIGIN = "https://app.example.com"
 ROUTES = [
-    ("POST", "/conversation"),
-    ("POST", "/conversations/bulk-delete"),
-    ("PATCH", "/conversation/c1/title"),
-    ("PUT", "/conversation/c1/q1/feedback"),
-    ("GET", "/conversations"),
-    ("DELETE", "/conversation/c1"),
-    ("GET", "/health"),
-    ("GET", "/config/global"),
+    *((route.split()[0] if " " in route else "GET", path) for route, (path, _, _) in TABLE.items()),
     ("POST", "/console/login/"),
     ("POST", "/nowhere"),
 ]
+OTHER_WAYS_IN = ("/published/", "/uploads")
+"""A key or a signed address opens these: without one they are 403."""
 
 
 def send(server: LiveServer, method: str, path: str, size: int, **headers: str) -> httpx.Response:
@@ -34,18 +30,27 @@ def send(server: LiveServer, method: str, path: str, size: int, **headers: str) 
 
 
 def must_be_refused(answer: httpx.Response) -> None:
+    assert answer.headers["Connection"] == "close"
+    if answer.url.path.startswith(OTHER_WAYS_IN):
+        assert answer.status_code == 403
+        return
     assert answer.status_code == 401
     assert answer.json()["errors"] == ["A request body over 64 KB needs a valid token."]
     assert answer.headers["WWW-Authenticate"] == "Bearer"
     is_for_pages_of_elsewhere = "/console/" not in str(answer.url)
     assert ("Access-Control-Allow-Origin" in answer.headers) == is_for_pages_of_elsewhere
-    assert answer.headers["Connection"] == "close"
 
 
-@pytest.mark.parametrize(("method", "path"), ROUTES)
-def test_a_strangers_large_body_is_401_on_every_route(server: LiveServer, method: str, path: str) -> None:
-    must_be_refused(send(server, method, path, LARGE))
-    assert send(server, method, path, 60 * 1024).status_code != 413
+def test_a_strangers_large_body_is_refused_on_every_route(server: LiveServer) -> None:
+    for method, path in ROUTES:
+        must_be_refused(send(server, method, path, LARGE))
+
+
+@pytest.mark.parametrize("path", ["/conversation", "/bot", "/published/b1/api/conversation", "/nowhere"])
+def test_a_strangers_small_body_is_read(server: LiveServer, path: str) -> None:
+    answer = send(server, "POST", path, 60 * 1024)
+    assert answer.status_code in (401, 403, 404)
+    assert answer.headers.get("Connection") != "close"
 
 
 @pytest.mark.parametrize("cookie", ["console_session=nonsense", "console_session=" + "x" * 32, "csrftoken=x", "=;=;"])
@@ -67,6 +72,21 @@ def test_alice_may_send_a_large_body(server: LiveServer, alice: str) -> None:
     question = bodies.turn([bodies.text("a" * 200_000)])
     answer = httpx.post(f"{server.url}/conversation", json=question, headers={"Authorization": f"Bearer {alice}"})
     assert answer.status_code == 404  # the bot that it names is nowhere
+
+
+def test_a_key_may_send_a_large_body_to_its_own_api_and_nowhere_else(server: LiveServer, key: str) -> None:
+    question = {"message": {"content": [bodies.text("a" * 200_000)], "model": bodies.MODEL}}
+    for path, value, status in (
+        ("/published/b1/api/conversation", key, 200),
+        ("/published/b1/dev/conversation", key, 403),
+        ("/published/b2/api/conversation", key, 403),
+        ("/published/b1/api/conversation", key[:-1], 403),
+        ("/conversation", key, 401),
+        ("/console/login/", key, 401),
+    ):
+        answer = httpx.post(f"{server.url}{path}", json=question, headers={"x-api-key": value}, timeout=30)
+        assert answer.status_code == status, path
+        assert (answer.headers.get("Connection") == "close") == (status != 200)
 
 
 def test_an_operator_may_send_a_large_form_to_the_console_and_nowhere_else(server: LiveServer, alice: str) -> None:

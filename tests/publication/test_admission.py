@@ -207,6 +207,13 @@ def test_a_preflight_needs_no_key_and_spends_nothing(published: Publish) -> None
     assert stored(Gate, ApiKey) == before
 
 
+def test_a_preflight_allows_what_pages_and_their_tracing_send(published: Publish) -> None:
+    api = published(allowedOrigins=[ORIGIN])
+    answer = APIClient().options(f"{api.path}/conversation", **PREFLIGHT)
+    names = {"x-api-key", "content-type", "idempotency-key", "traceparent", "tracestate", "baggage", "sentry-trace"}
+    assert names <= set(answer.headers["Access-Control-Allow-Headers"].split(", "))
+
+
 @pytest.mark.parametrize("path", ["/published/nowhere/api/conversation", "/published/helper/dev/conversation"])
 def test_a_preflight_of_no_publication_is_an_empty_204(published: Publish, path: str) -> None:
     published(allowedOrigins=["*"])

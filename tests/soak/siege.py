@@ -32,6 +32,8 @@ MOST_BYTES = 250 * MEGABYTE
 MOST_DESCRIPTORS = 30
 """What a process may keep of the attacks. Pools and caches that they have filled are no fault."""
 SILENT = 300
+ROUTES = ("/conversation", "/bot", "/bot/import")
+"""Which of them gets a hostile body; `tests/hostile` tries all."""
 
 
 def besiege(deployment: Deployment, person: Person, attacker: Person, seconds: float, seed: int) -> dict[str, Any]:
@@ -97,7 +99,7 @@ def _p95(times: list[float]) -> float:
 
 def _attacks(deployment: Deployment, attacker: Person, chance: random.Random) -> list[Callable[[float], None]]:
     where = [(urlsplit(url).hostname or "", urlsplit(url).port or 80) for url in deployment.urls]
-    hostile = [Attack(name, "POST", "/conversation", body) for name, body in bodies.whole(MEGABYTE)]
+    hostile = [Attack(name, "POST", path, body) for path in ROUTES for name, body in bodies.whole(MEGABYTE)]
     hostile += bodies.turns(MEGABYTE)
     chance.shuffle(hostile)
     next_body = cycle(hostile)

@@ -48,9 +48,9 @@ def test_every_query_finds_its_bot_first() -> None:
     bob = Caller(user_id=local.local_user("bob").pk)
     wrong = {}
     for entry in TABLE["queries"]:
-        found = [hit.bot_id for hit in search.search(entry["query"], limit=3, actor=bob)]
-        if found[:1] != [entry["first"]]:
-            wrong[entry["query"]] = (entry["first"], found)
+        hits = [hit.bot_id for hit in search.search(entry["query"], limit=3, actor=bob)]
+        if hits[:1] != [entry["first"]]:
+            wrong[entry["query"]] = (entry["first"], hits)
     assert wrong == {}
 
 

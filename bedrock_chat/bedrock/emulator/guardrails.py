@@ -316,7 +316,7 @@ def call_of(method: str, path: str, body: Json) -> Call | None:
     """The operation that a request is for, or None if it is none of guardrails. `path` is percent-encoded."""
     resource, _, query = path.partition("?")
     parts = [unquote(part) for part in resource.split("/")[1:]]
-    values = {name: found[0] for name, found in parse_qs(query).items()}
+    values = {name: repeated[0] for name, repeated in parse_qs(query).items()}
     match method, parts:
         case "POST", ["listTagsForResource"]:
             return Call("ListTagsForResource", "", values, body)
@@ -349,12 +349,12 @@ def _refuse_empty(settings: Mapping[str, Any]) -> None:
 
 def _filters(version: Version) -> dict[str, str]:
     filters = (version.settings.get("contentPolicyConfig") or {}).get("filtersConfig") or []
-    return {found["type"]: found["inputStrength"] for found in filters}
+    return {entry["type"]: entry["inputStrength"] for entry in filters}
 
 
 def _blocks(version: Version, direction: str) -> bool:
     filters = (version.settings.get("contentPolicyConfig") or {}).get("filtersConfig") or []
-    return any(found[direction] != "NONE" for found in filters)
+    return any(entry[direction] != "NONE" for entry in filters)
 
 
 def _looked_at(messages: list[Any]) -> Iterator[str]:
@@ -369,8 +369,8 @@ def _looked_at(messages: list[Any]) -> Iterator[str]:
 
 def _assessment(version: Version) -> Json:
     kind, strength = next(iter(_filters(version).items()))
-    found = {"type": kind, "confidence": "HIGH", "filterStrength": strength, "action": "BLOCKED", "detected": True}
-    return {"contentPolicy": {"filters": [found]}}
+    finding = {"type": kind, "confidence": "HIGH", "filterStrength": strength, "action": "BLOCKED", "detected": True}
+    return {"contentPolicy": {"filters": [finding]}}
 
 
 def _traced(assessments: Json | None) -> Json | None:

@@ -15,7 +15,7 @@ import botocore.parsers
 from django.conf import settings
 
 from bedrock_chat.bedrock import clients, faults, interruption
-from bedrock_chat.bedrock.bounded_calls import CONNECT_SECONDS, PROBE_SECONDS, SERVERS_FAULT, bounded, in_time
+from bedrock_chat.bedrock.bounded_calls import CONNECT_SECONDS, bounded, probing
 from bedrock_chat.database.connections import release_connection
 from bedrock_chat.identity.directory.types import MOST_GROUPS, MOST_PEOPLE, DirectoryUnavailable, Group, Person
 from bedrock_chat.resilience.deadlines import within
@@ -46,30 +46,30 @@ class Pool:
 
     def people(self, prefix: str) -> list[Person]:
         """At most MOST_PEOPLE whose address or name begins with the prefix, as it was typed or in lower case."""
-        found: dict[str, Person] = {}
+        people: dict[str, Person] = {}
         with _asking(self.id):
             for attribute in ("email", "name"):
                 for value in dict.fromkeys((prefix, prefix.lower())):
                     for person in self._list(f"{attribute} ^= {_quoted(value)}"):
-                        found.setdefault(person.id, person)
-                    if len(found) >= MOST_PEOPLE:
-                        return list(found.values())[:MOST_PEOPLE]
-        return list(found.values())
+                        people.setdefault(person.id, person)
+                    if len(people) >= MOST_PEOPLE:
+                        return list(people.values())[:MOST_PEOPLE]
+        return list(people.values())
 
     def groups(self, prefix: str) -> list[Group]:
         """At most MOST_GROUPS whose name begins with the prefix in any case, in the pool's order."""
-        found: list[Group] = []
+        matching: list[Group] = []
         following: dict[str, str] = {}
         with _asking(self.id):
             for _ in range(MOST_PAGES):
                 page = self.client.list_groups(UserPoolId=self.id, Limit=PAGE, **following)
                 groups = [Group(group["GroupName"], group.get("Description", "")) for group in _part(page, "Groups")]
-                found += [group for group in groups if group.begins_with(prefix)]
-                if len(found) >= MOST_GROUPS or not page.get("NextToken"):
-                    return found[:MOST_GROUPS]
+                matching += [group for group in groups if group.begins_with(prefix)]
+                if len(matching) >= MOST_GROUPS or not page.get("NextToken"):
+                    return matching[:MOST_GROUPS]
                 following = {"NextToken": page["NextToken"]}
         logger.warning("The pool has more than %d groups; the others are not found.", PAGE * MOST_PAGES)
-        return found
+        return matching
 
     def person(self, person_id: str, *, name: str) -> Person | None:
         """The person of that id, who is thought to have that user name.
@@ -202,14 +202,10 @@ def _make(session: Any) -> Any:
 
 def _probe() -> None:
     """Asks the pool for a group. Raises if there is no answer; one that refuses is an answer."""
-    if (asked := pool()) is None:
+    if (user_pool := pool()) is None:
         return
-    with in_time(PROBE_SECONDS, DIRECTORY):
-        try:
-            asked.client.list_groups(UserPoolId=asked.id, Limit=1)
-        except botocore.exceptions.ClientError as error:
-            if error.response["ResponseMetadata"]["HTTPStatusCode"] >= SERVERS_FAULT:
-                raise
+    with probing(DIRECTORY):
+        user_pool.client.list_groups(UserPoolId=user_pool.id, Limit=1)
 
 
 DIRECTORY: Final = Dependency("The directory of people", _probe)

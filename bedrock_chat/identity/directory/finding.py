@@ -15,11 +15,11 @@ def people(prefix: str) -> list[Person]:
     if not _is_searchable(prefix):
         return []
     pool = cognito.pool()
-    found = {person.id: person for person in (pool.people(prefix) if pool else [])}
-    if len(found) < MOST_PEOPLE:
+    people_by_id = {person.id: person for person in (pool.people(prefix) if pool else [])}
+    if len(people_by_id) < MOST_PEOPLE:
         for person in seen.people(prefix):
-            found.setdefault(person.id, person)
-    return list(found.values())[:MOST_PEOPLE]
+            people_by_id.setdefault(person.id, person)
+    return list(people_by_id.values())[:MOST_PEOPLE]
 
 
 def groups(prefix: str) -> list[Group]:
@@ -39,8 +39,8 @@ def person(person_id: str) -> Person | None:
         return None
     known = seen.person(person_id)
     pool = cognito.pool()
-    found = pool.person(person_id, name=known.name if known else person_id) if pool else None
-    return found or known
+    of_pool = pool.person(person_id, name=known.name if known else person_id) if pool else None
+    return of_pool or known
 
 
 def _is_searchable(prefix: str) -> bool:

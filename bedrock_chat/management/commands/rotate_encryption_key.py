@@ -35,18 +35,18 @@ class Command(BaseCommand):
         if give_up and not yes and input(f"These secrets are lost then. Type {give_up} to give them up: ") != give_up:
             raise CommandError("Nothing was done.")
         steps = rotating.give_up(give_up) if give_up else rotating.rotate()
-        said: list[str] = []
+        sentences: list[str] = []
         try:
             self._record(give_up)
             for sentence in _one_by_one(steps):
-                said.append(sentence)
+                sentences.append(sentence)
                 if not json:
                     self.stdout.write(sentence)
         except EncryptionError as error:
             raise CommandError(str(error)) from None
         finally:
             if json:
-                self.stdout.write(json_module.dumps({"steps": said, **_keys()}, indent=1))
+                self.stdout.write(json_module.dumps({"steps": sentences, **_keys()}, indent=1))
         if not json:
             self.stdout.write("Done.")
 

@@ -30,7 +30,7 @@ class Command(BaseCommand):
         fallback = None if owner is None else _user(owner)
         try:
             planned = folders.plan(folder, fallback)
-            changes = [found for found in planned if found.is_change]
+            changes = [change for change in planned if change.is_change]
             for change in changes:
                 self._show(change) if dry_run else self._apply(change)
         except Refused as refused:
@@ -55,7 +55,7 @@ class Command(BaseCommand):
 
 def _user(named: str) -> User:
     """Raises CommandError."""
-    found = list(User.objects.filter(pk=named)) or list(User.objects.filter(username=named)[:2])
-    if len(found) != 1:
-        raise CommandError(f"{'Nobody' if not found else 'More than one person'} here is called {named}.")
-    return found[0]
+    users = list(User.objects.filter(pk=named)) or list(User.objects.filter(username=named)[:2])
+    if len(users) != 1:
+        raise CommandError(f"{'Nobody' if not users else 'More than one person'} here is called {named}.")
+    return users[0]

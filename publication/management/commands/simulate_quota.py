@@ -61,15 +61,15 @@ class Command(KeyCommand):
 
     def handle(self, *args: Any, bot: str, json: bool, **options: Any) -> None:
         publication = simulating.publication_of(bot)
-        given = {name: value for name, value in options.items() if value is not ...}
-        quota = given.get("limit", publication.quota_limit)
-        rate = given.get("rate", publication.rate_limit)
+        chosen = {name: value for name, value in options.items() if value is not ...}
+        quota = chosen.get("limit", publication.quota_limit)
+        rate = chosen.get("rate", publication.rate_limit)
         wanted = Wanted(
             quota=quota,
-            period=None if quota is None else given.get("period", publication.quota_period),
+            period=None if quota is None else chosen.get("period", publication.quota_period),
             rate=rate,
-            burst=None if rate is None else given.get("burst", publication.burst_limit),
-            scope=LimitsScope(given.get("scope", publication.limits_scope)),
+            burst=None if rate is None else chosen.get("burst", publication.burst_limit),
+            scope=LimitsScope(chosen.get("scope", publication.limits_scope)),
         )
         if (wanted.quota is None) != (wanted.period is None):
             raise CommandError("A quota has both --limit and --period.")

@@ -70,11 +70,11 @@ def meta(bot_id: str, **fields: Any) -> dict[str, Any]:
     }
 
 
-def stock(page: Page, popular: list[Any], found: list[Any] | None = None) -> None:
+def stock(page: Page, popular: list[Any], hits: list[Any] | None = None) -> None:
     """Puts bots into the store."""
 
     def answer(route: Route) -> None:
-        bots = popular if route.request.url.endswith("/store/popular") else found or []
+        bots = popular if route.request.url.endswith("/store/popular") else hits or []
         route.fulfill(content_type="application/json", body=json.dumps(bots))
 
     page.route("**/store/*", answer)
@@ -86,8 +86,8 @@ def open_bot(page: Page, server: LiveServer, token: str, bot_id: str) -> Page:
     return page
 
 
-def all_bots(page: Page, *popular: Any, found: list[Any] | None = None) -> None:
-    stock(page, list(popular), found)
+def all_bots(page: Page, *popular: Any, hits: list[Any] | None = None) -> None:
+    stock(page, list(popular), hits)
     page.get_by_role("link", name="All bots").click()
     page.locator("#finder[aria-busy=false]").wait_for()
 
@@ -256,12 +256,12 @@ def test_starred_bots_come_first_then_those_used_last(
 def test_the_store_is_searched_as_one_types(page: Page, server: LiveServer, make_bot: MakeBot, alice: str) -> None:
     bot_id = make_bot(title="翻訳ボット")
     enter(page, server, alice)
-    all_bots(page, meta("p", title="Popular one"), found=[meta(bot_id, title="翻訳ボット")])
+    all_bots(page, meta("p", title="Popular one"), hits=[meta(bot_id, title="翻訳ボット")])
     expect(page.get_by_role("searchbox", name="Search bots")).to_be_focused()
     expect(page.locator("#found h2")).to_have_text(["Popular"])
-    with page.expect_request("**/store/search*") as asked:
+    with page.expect_request("**/store/search*") as request:
         page.keyboard.type("翻訳")
-    assert asked.value.url.endswith("?query=%E7%BF%BB%E8%A8%B3")
+    assert request.value.url.endswith("?query=%E7%BF%BB%E8%A8%B3")
     expect(page.locator(".cards strong")).to_have_text(["翻訳ボット"])
     expect(page.locator("#found-count")).to_have_text("1 found.")
     page.keyboard.press("Tab")
@@ -306,14 +306,14 @@ def test_a_store_that_fails_says_why_and_ones_lists_are_shown(
 
 
 def test_a_title_that_comes_late_names_nothing_else(page: Page, server: LiveServer, alice: str) -> None:
-    held: list[Route] = []
-    page.route("**/proposed-title", lambda route: held.append(route))
+    waiting: list[Route] = []
+    page.route("**/proposed-title", lambda route: waiting.append(route))
     enter(page, server, alice)
     ask(page, "hello")
     page.get_by_role("link", name="All bots").click()
     expect(page.locator("#title")).to_have_text("Bots")
     with page.expect_request("**/conversations"):
-        held[0].continue_()
+        waiting[0].continue_()
     expect(page.locator("#list li")).not_to_have_text(["New chat"])
     expect(page.locator("#title")).to_have_text("Bots")
 

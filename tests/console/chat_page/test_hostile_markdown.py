@@ -56,14 +56,14 @@ def test_there_are_enough_payloads() -> None:
 
 @pytest.mark.parametrize("size", [1, 10_000], ids=["letter by letter", "at once"])
 def test_nothing_runs_and_nothing_is_loaded(chat: Page, server: LiveServer, size: int) -> None:
-    asked: list[str] = []
+    events: list[str] = []
 
     def note(request: Request) -> None:
         if not request.url.startswith(f"{server.url}/static/"):
-            asked.append(request.url)
+            events.append(request.url)
 
     chat.on("request", note)
-    chat.on("dialog", lambda dialog: asked.append(dialog.message))
+    chat.on("dialog", lambda dialog: events.append(dialog.message))
     chat.evaluate(SHOW, {"texts": PAYLOADS, "size": size})
     expect(chat.locator("#messages .prose")).to_have_count(len(PAYLOADS))
     assert chat.evaluate(INSPECT) == []
@@ -73,7 +73,7 @@ def test_nothing_runs_and_nothing_is_loaded(chat: Page, server: LiveServer, size
         part.dispatch_event("click")
     assert chat.evaluate("window.hacked") is None
     assert chat.url == f"{server.url}/chat"
-    assert asked == []
+    assert events == []
 
 
 def test_an_answer_that_is_stored_is_as_harmless(chat: Page, bedrock: Emulator) -> None:

@@ -69,9 +69,9 @@ def test_quotes_and_backslashes_are_escaped_and_equal_questions_asked_once(
     scripted: ScriptedPool, prefix: str, values: list[str]
 ) -> None:
     assert finding.people(prefix) == []
-    asked = [(operation, parameters["Filter"], parameters["Limit"]) for operation, parameters in scripted.calls]
+    searches = [(operation, parameters["Filter"], parameters["Limit"]) for operation, parameters in scripted.calls]
     expected = [f'{attribute} ^= "{value}"' for attribute in ("email", "name") for value in values]
-    assert asked == [("ListUsers", condition, MOST_PEOPLE) for condition in expected]
+    assert searches == [("ListUsers", condition, MOST_PEOPLE) for condition in expected]
 
 
 def test_a_filter_is_never_longer_than_cognito_takes(scripted: ScriptedPool) -> None:

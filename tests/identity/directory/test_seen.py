@@ -28,8 +28,8 @@ def group_names(prefix: str) -> list[str]:
 def test_a_person_is_found_by_name_address_or_login_in_any_case(prefix: str) -> None:
     alice = seen("Alice", email="al.ice@example.com", login="Root-of-all")
     seen("bob")
-    (found,) = finding.people(prefix)
-    assert (found.id, found.name, found.email) == (alice.pk, "Alice", "al.ice@example.com")
+    (person,) = finding.people(prefix)
+    assert (person.id, person.name, person.email) == (alice.pk, "Alice", "al.ice@example.com")
 
 
 @pytest.mark.parametrize("prefix", ["élo", "ÉLO", "Élo"])

@@ -1,0 +1,17 @@
+"""Routes of the published APIs."""
+
+from django.urls import path
+
+from publication.views.published import PublishedConversationViewSet, PublishedStreamViewSet, PublishedTurnViewSet
+
+API = "published/<str:bot_id>/<str:stage>"
+CONVERSATION = f"{API}/conversation/<str:conversation_id>"
+
+urlpatterns = [
+    path(f"{API}/conversation", PublishedTurnViewSet.as_view({"post": "create"})),
+    path(f"{CONVERSATION}/<str:message_id>", PublishedConversationViewSet.as_view({"get": "retrieve_message"})),
+    path(f"{CONVERSATION}/<str:message_id>/stream", PublishedStreamViewSet.as_view({"get": "stream"})),
+    path(f"{CONVERSATION}/<str:message_id>/stop", PublishedStreamViewSet.as_view({"post": "stop"})),
+    path(CONVERSATION, PublishedConversationViewSet.as_view({"get": "retrieve"})),
+    path(f"{API}/health", PublishedConversationViewSet.as_view({"get": "health"})),
+]
