@@ -87,13 +87,13 @@ class Leaves:
 State = Hosted | Runs | Waits | Over | Leaves
 
 
-def ask(asked: Asked, *, actor: Caller) -> EventStreamResponse:
+def ask(question: Asked, *, actor: Caller) -> EventStreamResponse:
     """Accepts a question, has this process run its turn, and streams the answer.
 
     Raises what `accepting.accept` raises, and ServiceUnavailable for a stream too many.
     """
     hosting.refuse_more()
-    turn = accepting.accept(asked, actor=actor, host=hosting.CLAIMS.worker)
+    turn = accepting.accept(question, actor=actor, host=hosting.CLAIMS.worker)
     hosting.expect(turn)
     return sse.respond_with(Listener(turn, actor=actor).pieces())
 

@@ -125,10 +125,10 @@ class PublishedTurnViewSet(PublishedViewSet):
     def create(self, request: Request, bot_id: str, stage: str) -> HttpResponseBase:
         actor = caller_of(request)
         try:
-            asked = read_asked(request.data)
+            question = read_asked(request.data)
             if isinstance(request.accepted_renderer, EventStreamRenderer):
-                return following.ask(asked, actor=actor)
-            turn = accepting.accept(asked, actor=actor)
+                return following.ask(question, actor=actor)
+            turn = accepting.accept(question, actor=actor)
         except ServiceUnavailable:
             if self.admitted is not None:
                 limits.give_back(*self.admitted)

@@ -197,13 +197,13 @@ def test_a_turn_whose_server_is_killed_in_mid_stream_is_finished_by_a_worker(
         time.sleep(0.3 * (number % 3))  # before the lease has run out, and after that
         rest = deployment.resume(other, start, seen[-1].id)
         assert names(rest).count("restart") == 1, rest
-        told = rest[names_from(rest, "message_start") :]
-        assert names(told) == ["message_start", "text", "message_stop"]
-        assert len(text_of(told).split()) == WORDS
+        answer = rest[names_from(rest, "message_start") :]
+        assert names(answer) == ["message_start", "text", "message_stop"]
+        assert len(text_of(answer).split()) == WORDS
         stored = deployment.call(other, "GET", path_of(start))
         assert stored.headers["X-Turn-Status"] == "done"
-        assert stored.json()["message"]["content"][0]["body"] == text_of(told)
-        assert deployment.resume(other, start)[-1].data == told[-1].data
+        assert stored.json()["message"]["content"][0]["body"] == text_of(answer)
+        assert deployment.resume(other, start)[-1].data == answer[-1].data
     calls = [call for call in emulator_process.requests() if SLOW in str(call["body"])]
     assert len(calls) >= 2 * KILLS
 
@@ -220,9 +220,9 @@ def test_a_server_that_sleeps_past_its_lease_tells_the_answer_of_the_worker_that
         sleeper.process.send_signal(signal.SIGCONT)
         seen += list(listener)
     assert names(seen).count("restart") == 1
-    told = seen[names_from(seen, "message_start") :]
-    assert told[-1].name == "message_stop"
-    assert text_of(told) == deployment.call(server, "GET", path_of(start)).json()["message"]["content"][0]["body"]
+    answer = seen[names_from(seen, "message_start") :]
+    assert answer[-1].name == "message_stop"
+    assert text_of(answer) == deployment.call(server, "GET", path_of(start)).json()["message"]["content"][0]["body"]
 
 
 @pytest.mark.skipif(
@@ -241,10 +241,10 @@ def test_with_redis_the_second_attempt_is_heard_as_it_is_written(deployment: Dep
             again.until("text")
             os.kill(doomed.process.pid, signal.SIGKILL)
             doomed.process.wait()
-            told = again.until("restart")
-            told = again.until("text")
+            again.until("restart")
+            answer = again.until("text")
             begun = time.monotonic()
-            told += list(again)
+            answer += list(again)
     assert time.monotonic() - begun > 0.5, "the first words came long before the last ones"
-    assert len(text_of(told).split()) == WORDS
-    assert told[-1].name == "message_stop"
+    assert len(text_of(answer).split()) == WORDS
+    assert answer[-1].name == "message_stop"
