@@ -35,7 +35,7 @@ class MessageStart:
 class Waiting:
     """Nothing comes for now, and later the answer, perhaps whole and not in pieces. `detail` is a sentence about it.
 
-    `ids` are those of a question whose turn has not begun, by which it is resumed and stopped.
+    `ids` are those of the question, where its client may not know them: it is resumed and stopped by them.
     """
 
     detail: str

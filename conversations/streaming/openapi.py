@@ -65,7 +65,7 @@ class RetryingSerializer(Shape):
 
 class WaitingSerializer(Shape):
     detail = serializers.CharField()
-    conversation_id = serializers.CharField(required=False, help_text="Where the turn has not begun.")
+    conversation_id = serializers.CharField(required=False, help_text="From a published API.")
     message_id = serializers.CharField(required=False)
 
 

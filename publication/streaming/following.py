@@ -7,7 +7,7 @@ in this process (`hosting`), in another one (`remote`). Where an attempt was los
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from bedrock_chat.identity.caller import Caller
@@ -157,6 +157,7 @@ class Listener:
         self, turn: TurnRequest, *, actor: Caller, last_event_id: str = "", state: State | None = None
     ) -> None:
         self._turn = turn
+        self._ids = wire_ids(turn.conversation_id, turn.message_id)
         self._actor = actor
         self._last_event_id = last_event_id
         self._state = state
@@ -195,7 +196,7 @@ class Listener:
             case Hosted(log):
                 return self._hosted(log)
             case Runs(question):
-                return remote.follow(question, self._offset(question.attempt), partial(_end_if_lost, question))
+                return self._elsewhere(question)
             case Waits():
                 return self._until_begun()
             case Over(attempt, events):
@@ -212,6 +213,13 @@ class Listener:
         async with contextlib.aclosing(log.follow(offset if offset <= len(log.events) else 0)) as batches:
             async for batch in batches:
                 yield batch
+
+    async def _elsewhere(self, question: Message) -> AsyncGenerator[Batch, None]:
+        """What another process tells. Whoever has asked here learns the ids, also where the answer comes whole."""
+        relayed = remote.follow(question, self._offset(question.attempt), partial(_end_if_lost, question))
+        async with contextlib.aclosing(relayed):
+            async for first, batch in relayed:
+                yield first, [replace(event, ids=self._ids) if type(event) is Waiting else event for event in batch]
 
     async def _until_begun(self) -> AsyncGenerator[Batch, None]:
         """Tells the client once that the turn waits, and asks every POLL_SECONDS whether it still does."""
@@ -231,8 +239,7 @@ class Listener:
     def _waiting(self) -> Iterator[Batch]:
         if not self._knows_that_it_waits:
             self._knows_that_it_waits = True
-            ids = wire_ids(self._turn.conversation_id, self._turn.message_id)
-            yield NOWHERE, [Waiting(WAITING_SENTENCE, ids)]
+            yield NOWHERE, [Waiting(WAITING_SENTENCE, self._ids)]
 
     def _offset(self, attempt: int) -> int:
         """From where the client goes on in that attempt. The id that it came with counts once."""
