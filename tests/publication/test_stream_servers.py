@@ -235,7 +235,7 @@ def test_with_redis_the_second_attempt_is_heard_as_it_is_written(deployment: Dep
         process.wait()
     doomed, other = (deployment.serve(REDIS_URL=REDIS_URL) for _ in range(2))
     deployment.work(other)
-    with deployment.listening(doomed, "POST", "", question(SLOW)) as listener:
+    with deployment.listening(doomed, "POST", "", question("[[words:90]] [[pace:0.05]]")) as listener:
         [start, *_] = seen = listener.until("text")
         with deployment.listening(other, "GET", f"{path_of(start)}/stream", last=seen[-1].id) as again:
             again.until("text")
@@ -246,5 +246,5 @@ def test_with_redis_the_second_attempt_is_heard_as_it_is_written(deployment: Dep
             begun = time.monotonic()
             answer += list(again)
     assert time.monotonic() - begun > 0.5, "the first words came long before the last ones"
-    assert len(text_of(answer).split()) == WORDS
+    assert len(text_of(answer).split()) == 90
     assert answer[-1].name == "message_stop"
