@@ -9,6 +9,7 @@ import contextlib
 from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
+from http import HTTPStatus
 
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.process import shutdown, thread_pool
@@ -176,7 +177,9 @@ class Listener:
                         if piece := self._piece(state.attempt, first, batch):
                             yield piece
         except Exception as error:  # noqa: BLE001  the client gets it as an event; it is logged if the fault is ours
-            yield sse.encode(self._attempt, NOWHERE, [Failed.of(recorded(error))])
+            fault = recorded(error)
+            goes_on_elsewhere = fault.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR  # nothing is known of the turn
+            yield sse.encode(self._attempt, NOWHERE, [Failed.of(fault, resume=goes_on_elsewhere)])
 
     async def _next_state(self) -> State:
         """What is true now. The database is asked on a thread, unless the turn waits or runs in this process."""

@@ -215,7 +215,9 @@ def test_a_server_that_sleeps_past_its_lease_tells_the_answer_of_the_worker_that
     with deployment.listening(sleeper, "POST", "", question("[[words:9]] [[pace:0.1]]")) as listener:
         [start, *_] = seen = listener.until("text")
         sleeper.process.send_signal(signal.SIGSTOP)
-        while deployment.call(server, "GET", path_of(start)).headers["X-Turn-Status"] != "done":
+        until = time.monotonic() + 30
+        while (status := deployment.call(server, "GET", path_of(start)).headers["X-Turn-Status"]) != "done":
+            assert time.monotonic() < until, status
             time.sleep(0.2)
         sleeper.process.send_signal(signal.SIGCONT)
         seen += list(listener)
