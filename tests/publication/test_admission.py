@@ -1,5 +1,6 @@
 """What a request to a published API spends, and what it is told about the limits."""
 
+import errno
 import re
 from collections.abc import Callable
 from threading import Event, Thread
@@ -11,6 +12,7 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
+from bedrock_chat.blobs.local_storage import LocalFiles
 from bedrock_chat.jobs.models import Job
 from publication.models import ApiKey, Gate, TurnRequest
 from tests.bots.bot import body, make, share
@@ -130,6 +132,19 @@ def test_a_400_counts_and_our_own_503_is_given_back(published: Publish, settings
     assert used(api) == 2
     work()
     assert shown(api.post(question()))[0] == {"throttle": 0, "quota": 7}
+
+
+def test_what_a_full_disk_refuses_is_given_back(published: Publish, png: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    api = published(quota=10)
+    sent = question()
+    sent["message"]["content"].append({"contentType": "image", "mediaType": "image/png", "body": png})
+
+    def no_room(*_: Any) -> str:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(LocalFiles, "_save", no_room)
+    assert api.post(sent).status_code == 503
+    assert used(api) == 0
 
 
 def test_a_failed_turn_counts(published: Publish) -> None:
