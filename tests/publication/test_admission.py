@@ -262,6 +262,27 @@ def test_a_preflight_of_no_publication_is_an_empty_204(published: Publish, path:
     assert not [name for name in answer.headers if name.startswith("Access-Control")]
 
 
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        ("HTTPS://App.Example.com", "https://app.example.com"),
+        ("https://app.example.com:443", "https://app.example.com"),
+        ("http://app.example.com:443", "http://app.example.com:443"),
+        ("http://[::1]:80", "http://[::1]"),
+        ("https://bücher.example", None),
+        ("https://a b.example", None),
+        ("https://app.example.com/", None),
+    ],
+)
+def test_an_origin_is_kept_as_browsers_send_it(
+    published: Publish, dave: APIClient, sent: str, kept: str | None
+) -> None:
+    published()
+    answer = dave.patch("/bot/helper/publication", {"allowedOrigins": [sent]}, format="json")
+    assert answer.status_code == (400 if kept is None else 200)
+    assert kept is None or body(answer)["allowedOrigins"] == [kept]
+
+
 def test_an_address_that_no_database_can_hold_is_a_400_also_for_a_page(published: Publish) -> None:
     api = published(allowedOrigins=["*"])
     for path in ("/published/help%00er/api/health", "/published/helper/api%00/health"):

@@ -115,7 +115,11 @@ def test_refused_keys_are_bounded_for_each_address_and_valid_ones_pass(api: Api,
 
 
 def test_networks_of_both_families_are_heeded(api: Api, dave: APIClient, settings: LazySettings) -> None:
-    body(dave.patch("/bot/helper/publication", {"allowedNetworks": ["192.0.2.0/24", "2001:db8::/32"]}, format="json"))
+    body(
+        dave.patch(
+            "/bot/helper/publication", {"allowedNetworks": ["::ffff:192.0.2.0/120", "2001:db8::/32"]}, format="json"
+        )
+    )
     for address, status in (("192.0.2.9", 200), ("2001:db8::1", 200), ("198.51.100.1", 403), ("2001:db9::1", 403)):
         assert api.get("/health", REMOTE_ADDR=address).status_code == status
 
