@@ -27,7 +27,7 @@ from conversations import rendering as conversation_rendering
 from conversations.content import files
 from conversations.streaming.openapi import EVENTS, RESTARTS, event_stream
 from publication import accepting, authentication, limits, rendering, standing, stopping, waiting
-from publication.authentication import ApiKeyAuthentication, Found
+from publication.authentication import ApiKeyAuthentication, Found, KeyRefused
 from publication.idempotency import claiming, header
 from publication.idempotency.claiming import Earlier, Keyed, Repeated
 from publication.limits import Limits, Standing
@@ -123,7 +123,10 @@ class PublishedViewSet(WireViewSet):
         else:
             wanted = limits.of_polls(found.publication, found.key.lineage)
         has_waited = waits.has_waited(request._request)
-        standing = limits.standing(wanted) if has_waited else limits.admit(wanted, found.state)
+        try:
+            standing = limits.standing(wanted) if has_waited else limits.admit(wanted, found.state)
+        except limits.Forgotten:
+            raise KeyRefused from None
         if standing.refused_by is not None:
             if self._is_repeated(request, found):  # the first request came at the same time, and had the last room
                 return

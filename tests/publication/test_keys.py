@@ -9,6 +9,7 @@ import pytest
 from django.apps import apps
 from django.conf import LazySettings
 from django.db import connection
+from django.test import RequestFactory
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from rest_framework.test import APIClient
@@ -135,6 +136,14 @@ def test_a_key_ends_at_once_and_comes_back_at_once(api: Api, dave: APIClient) ->
         assert api.get("/health").status_code == status
     assert body(dave.delete(f"{KEYS}/{listed['id']}")) is None
     assert api.get("/health").status_code == 403
+
+
+def test_a_key_that_is_erased_with_its_owner_just_after_it_was_found_is_refused(api: Api) -> None:
+    request = RequestFactory().get(f"{api.path}/health", HTTP_X_API_KEY=api.key)
+    known = authentication.find(request)
+    ApiKey.objects.all().delete()
+    Gate.objects.all().delete()
+    assert api.post(question(), **{authentication.FOUND: known}).json()["message"] == "Forbidden"
 
 
 def test_a_suspended_owners_keys_come_back_with_them(api: Api) -> None:
