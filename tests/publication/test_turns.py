@@ -8,6 +8,7 @@ from rest_framework.test import APIClient
 
 from bedrock_chat.ledger.models import ModelCall
 from publication.models import TurnRequest
+from tests.bots import guarding
 from tests.bots.bot import body, edit
 from tests.conversations.chat import text_of
 from tests.emulator import Emulator
@@ -102,6 +103,23 @@ def test_a_pinned_version_is_kept_however_often_the_bot_is_edited(
     body(dave.patch("/bot/helper/publication", {"botVersion": None}, format="json"))
     edit(dave, "helper", instruction="You are free.")
     assert [row["version"] for row in body(dave.get("/bot/helper/versions"))] == [6, 5], "nobody needs it any more"
+
+
+def test_a_pinned_version_with_other_thresholds_than_todays_is_refused_and_blocks_no_conversation(
+    api: Api, dave: APIClient
+) -> None:
+    guarding.change(dave, "helper", violenceThreshold=1)
+    guarding.finish()
+    body(dave.patch("/bot/helper/publication", {"botVersion": 2}, format="json"))
+    conversation, message = api.ask()
+    guarding.change(dave, "helper", violenceThreshold=2)
+    guarding.finish()
+    refused = api.post(question(conversationId=conversation))
+    assert (refused.status_code, refused.headers.get("Retry-After")) == (409, None)
+    work()
+    failed = api.answer(conversation, message)
+    assert (failed.status_code, failed.headers["X-Turn-Status"]) == (409, "failed")
+    assert "other thresholds" in failed.json()["detail"]
 
 
 def test_an_api_that_is_withdrawn_is_gone_with_its_keys_and_waiting_turns(api: Api, dave: APIClient) -> None:
