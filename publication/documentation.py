@@ -24,6 +24,7 @@ from publication.models import Publication
 
 TITLE: Final = "Published API"
 PREFIX: Final = "/published/{bot_id}/{stage}"
+HEADINGS: Final = {"published": "conversation", "published, OpenAI": "OpenAI"}  # tags, of the server's and of this
 IN_PREFIX: Final = frozenset({"bot_id", "stage"})
 DESCRIPTION: Final = """\
 A bot that programs ask. Each request has a key, which the owner of the bot hands out.
@@ -104,7 +105,8 @@ def _relative(operation: Mapping[str, Any]) -> Document:
         if not (parameter["in"] == "path" and parameter["name"] in IN_PREFIX)
     ]
     security = [requirement for requirement in operation["security"] if requirement]
-    return {**operation, "parameters": parameters, "security": security}
+    tags = [HEADINGS[tag] for tag in operation["tags"]]
+    return {**operation, "parameters": parameters, "security": security, "tags": tags}
 
 
 def _schemes(operation: Mapping[str, Any]) -> Iterator[str]:
