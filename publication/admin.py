@@ -203,7 +203,7 @@ class DoneFilter(admin.SimpleListFilter):
 class TurnRequestAdmin(ReadOnlyAdmin):
     """When a question was accepted, and what has become of it. What was asked is on no page, nor for whom."""
 
-    list_display = ["accepted_at", "bot", "key_id", "status", "model", "conversation_id"]
+    list_display = ["accepted_at", "bot", "key_id", "status", "model", "conversation"]
     list_filter = [DoneFilter, "model"]
     search_fields = ["=publication_id", "=key_id", "=conversation_id", "=message_id"]
     search_help_text = "The id of a publication, a key, a conversation or a message."
@@ -234,6 +234,10 @@ class TurnRequestAdmin(ReadOnlyAdmin):
     def bot(self, row: TurnRequest) -> str | None:
         bot_id: str | None = row.published_bot_id  # type: ignore[attr-defined]  # annotated above
         return bot_id
+
+    @admin.display(description="conversation", ordering="conversation_id")
+    def conversation(self, row: TurnRequest) -> str:
+        return row.conversation_id
 
     @admin.display(description="status", ordering=F("done_at").asc())
     def status(self, row: TurnRequest) -> str:

@@ -30,8 +30,11 @@ DESCRIPTION: Final = """\
 A bot that programs ask. Each request has a key, which the owner of the bot hands out.
 
 1. `POST /conversation` stores a question, and gives the ids of its conversation and of its message.
-2. `GET` with these ids gives the answer; until it is there, a 404 says in `Retry-After` when to ask again.
+2. `GET` with these ids gives the answer; until it is there, a 404 says in `Retry-After` when to ask again. With \
+`?wait=30` it waits for the answer, 30 seconds at most.
 3. With `conversationId` the next question goes on in the same conversation.
+
+With `Accept: text/event-stream` the `POST` answers with events, as the bot writes.
 
 Clients of OpenAI's API use the address with `/v1` behind it, and the key as theirs.
 
