@@ -221,6 +221,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PARSER_CLASSES": ["bedrock_chat.wire.parsers.WireParser"],
     "DEFAULT_RENDERER_CLASSES": ["bedrock_chat.wire.renderers.WireRenderer"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "bedrock_chat.wire.renderers.Negotiation",
+    "URL_FORMAT_OVERRIDE": None,  # `Accept` alone chooses a representation
     "DEFAULT_SCHEMA_CLASS": "bedrock_chat.wire.openapi.WireSchema",
     "EXCEPTION_HANDLER": "bedrock_chat.wire.errors.exception_handler",
     "UNAUTHENTICATED_USER": None,
