@@ -52,7 +52,7 @@ def test_the_page_shows_every_route_and_tries_one(
     page.get_by_role("button", name="Authorize").first.click()
     page.locator(".modal-ux input").first.fill(key)
     page.locator(".modal-ux").get_by_role("button", name="Apply credentials").first.click()
-    page.locator(".modal-ux").get_by_role("button", name="Close").click()
+    page.locator(".modal-ux").get_by_role("button", name="Close").first.click()
     page.locator("#operations-conversation-published_post_conversation .opblock-summary-control").click()
     expect(page.get_by_text("curl -X POST").first).to_be_visible()
     page.locator("#operations-conversation-published_health .opblock-summary-control").click()
