@@ -9,6 +9,7 @@ import contextvars
 import logging
 import threading
 from collections.abc import Iterable
+from functools import partial
 
 from django.conf import settings
 from django.db import Error
@@ -37,8 +38,11 @@ CLAIMS = Claims(new_id())
 _lock = threading.Lock()
 _logs: dict[int, Log] = {}
 """Turn → its log, from its acceptance to its end here."""
-_waiting: set[int] = set()
-"""Those of them that wait for their place in their conversation."""
+_waiting: dict[int, contextvars.Context] = {}
+"""Those of them that wait for their place in their conversation, each with the context of the request that asked.
+
+What a turn binds is to appear in that request's log line and trace, whoever begins the turn.
+"""
 
 
 def refuse_more() -> None:
@@ -57,7 +61,7 @@ def expect(turn: TurnRequest) -> None:
     """Has this process run a turn that was accepted for it, at once or when its place has come."""
     with _lock:
         _logs[turn.pk] = Log(goes_on=True)
-        _waiting.add(turn.pk)
+        _waiting[turn.pk] = contextvars.copy_context()
     try:
         _begin_claimed([turn.pk])
     except Error:  # the question is accepted all the same, and the beat looks again
@@ -86,6 +90,7 @@ def begin_due() -> None:
     if not waiting:
         return
     if shutdown.draining():
+        running.release(waiting)
         for job in queue.claims_of(CLAIMS.worker, map(running.job_key, waiting)):
             queue.give_back(job)
         _give_up(waiting)
@@ -101,16 +106,11 @@ def _begin_claimed(turn_pks: Iterable[int]) -> None:
     for job in queue.claims_of(CLAIMS.worker, map(running.job_key, turn_pks)):
         turn_pk = int(job.payload["turn"])
         with _lock:
-            if turn_pk not in _waiting:
-                continue  # another thread has begun it
-            _waiting.discard(turn_pk)
+            context = _waiting.pop(turn_pk, None)
+        if context is None:
+            continue  # another thread has begun it
         CLAIMS.add(job)
-        _start(job, turn_pk)
-
-
-def _start(job: Claimed, turn_pk: int) -> None:
-    context = contextvars.copy_context()  # what the turn binds is to appear in the log line of the request
-    thread_pool.shared().submit(lambda: context.run(_run, job, turn_pk))
+        thread_pool.shared().submit(partial(context.run, _run, job, turn_pk))
 
 
 def _run(job: Claimed, turn_pk: int) -> None:
@@ -149,9 +149,8 @@ def _give_up(turn_pks: Iterable[int]) -> None:
     """Ends the logs of those of these turns that still wait."""
     for turn_pk in turn_pks:
         with _lock:
-            if turn_pk not in _waiting:
+            if _waiting.pop(turn_pk, None) is None:
                 continue
-            _waiting.discard(turn_pk)
         _end(turn_pk)
 
 
