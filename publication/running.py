@@ -256,13 +256,20 @@ def stop_all(publication_id: str) -> None:
 
 
 def end_lost(_: Claimed) -> None:
-    """A periodic job: ends the turns whose job an operator cancelled, or which no worker has survived."""
+    """A periodic job: ends the turns whose job an operator cancelled, or which no worker has survived.
+
+    One that still runs is stopped afterwards: its process asks a model in vain, and whoever listens is to know at once.
+    """
     for turn in _lost()[:MOST_LOST]:
         with transaction.atomic():
             lock(turn.publication_id, turn.conversation_id)
-            if _lost().filter(pk=turn.pk).exists():
-                dead = Job.objects.filter(key=job_key(turn.pk), state=State.DEAD).delete()[0]
-                _mark_done(turn, GIVEN_UP if dead else CANCELLED)
+            if not _lost().filter(pk=turn.pk).exists():
+                continue
+            dead = Job.objects.filter(key=job_key(turn.pk), state=State.DEAD).delete()[0]
+            _mark_done(turn, GIVEN_UP if dead else CANCELLED)
+            question = question_of(turn)
+        if question is not None:  # not above: the end of a turn locks its messages before its conversation's order
+            stopping.stop_all(Message.objects.filter(pk=question.pk, attempt=question.attempt))
 
 
 def _lost() -> "QuerySet[TurnRequest]":

@@ -433,6 +433,20 @@ def _be_killed(monkeypatch: pytest.MonkeyPatch) -> None:
             work()
 
 
+@pytest.mark.usefixtures("beating_heart")
+def test_when_an_operator_cancels_the_job_of_a_turn_that_runs_its_model_is_stopped_and_the_client_told(
+    api: Api,
+) -> None:
+    listening = Listening(api, "[[words:9]] [[silence:30:after:4]]")
+    wait_for(lambda: any(len(log.events) > 4 for log in hosting._logs.values()))
+    [job] = Job.objects.filter(kind=running.KIND)
+    assert queue.cancel(job.pk)
+    running.end_lost(queue.Claimed(0, "", {}, None, 1, "w"))
+    end = listening.end()[-1]
+    assert (end.name, end.data["status"], end.data["detail"]) == ("error", 409, running.CANCELLED)
+    assert ModelCall.objects.get().stop_reason == "stopped"
+
+
 # ---- The end of an API ----------------------------------------------------------------------------------------------
 
 
