@@ -2,7 +2,8 @@
 
 A question that is streamed is accepted with a job that is claimed for this process (`running.enqueue`). Where others of
 its conversation come before it, whoever ends the last of those adds the job, claimed for this process too, and a beat
-finds it (`begin_due`). If this process dies, the job's lease runs out and a worker takes it.
+finds it (`begin_due`). If this process dies, the job's lease runs out and a worker takes it; those that wait behind it
+are any worker's from then on, and so is what waits in a process that is about to end (`running.release`).
 """
 
 import contextvars
@@ -18,6 +19,7 @@ from bedrock_chat.database.connections import release_connection
 from bedrock_chat.jobs import performing, queue
 from bedrock_chat.jobs.claims import Claims
 from bedrock_chat.jobs.queue import Claimed
+from bedrock_chat.metrics import refusals
 from bedrock_chat.process import shutdown, thread_pool
 from bedrock_chat.wire.errors import ServiceUnavailable
 from bedrock_chat.wire.ids import new_id
@@ -54,6 +56,7 @@ def refuse_more() -> None:
         raise ServiceUnavailable("This server is shutting down; try again.", retry_after=1)
     sse.refuse_more()
     if len(_logs) >= settings.THREADS * 2:
+        refusals.count("streams")
         raise ServiceUnavailable("As many streams wait here as can; try again.", retry_after=5)
 
 

@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -14,7 +15,7 @@ from tests.encryption.vault import new_key
 from tests.listening import ask, ask_socket, asking
 from tests.live import LiveServer
 from tests.metrics.scrapes import TOKEN, Scrape, scrape, status_of, working
-from tests.publication.api import limits, publish_live, question
+from tests.publication.api import LiveApi, limits, publish_live, question
 from tests.servers import free_port
 from tests.serving.conftest import eventually
 from tests.stalling import STOPPED, Proxy, Service
@@ -174,8 +175,15 @@ def test_what_is_open_just_now_is_told(server: LiveServer, alice: str) -> None:
     assert after.value("bedrock_chat_turns_running") == after.value("bedrock_chat_turn_places_taken") == 0
 
 
-def test_chat_completions_and_streamed_questions_are_counted_once_as_turns_of_publications(server: LiveServer) -> None:
-    api = publish_live(server, "open")
+@pytest.fixture(scope="module")
+def unlimited(server: LiveServer) -> LiveApi:
+    return publish_live(server, "unlimited")
+
+
+def test_chat_completions_and_streamed_questions_are_counted_once_as_turns_of_publications(
+    server: LiveServer, unlimited: LiveApi
+) -> None:
+    api = unlimited
     before = scrape(server)
     chat = {"model": MODEL, "messages": [{"role": "user", "content": SECRET}]}
     streamed_chat = {**chat, "stream": True, "stream_options": {"include_usage": True}}
@@ -203,6 +211,18 @@ def test_chat_completions_and_streamed_questions_are_counted_once_as_turns_of_pu
     assert more("bedrock_chat_model_tokens_total", model=MODEL, kind="output") == 3 * usage["completion_tokens"]
     assert more("bedrock_chat_model_price_usd_total", model=MODEL) > 0
     assert after.value("bedrock_chat_turn_places_taken") == after.value("bedrock_chat_published_turns_undone") == 0
+
+
+def test_requests_that_wait_are_told(server: LiveServer, unlimited: LiveApi) -> None:
+    url, headers = f"{unlimited.url}/conversation", unlimited.headers
+    ids = httpx.post(url, json=question("never answered"), headers=headers).json()
+    path = f"{url}/{ids['conversationId']}/{ids['messageId']}"
+    with ThreadPoolExecutor(1) as pool:
+        waiter = pool.submit(httpx.get, f"{path}?wait=20", headers=headers, timeout=30)
+        assert eventually(lambda: scrape(server).value("bedrock_chat_waits_open") == 1)
+        assert httpx.post(f"{path}/stop", headers=headers).status_code == 200
+        assert waiter.result().headers["X-Turn-Status"] == "failed"
+    assert eventually(lambda: scrape(server).value("bedrock_chat_waits_open") == 0)
 
 
 def test_no_label_tells_who_said_what(day: Scrape, key: str) -> None:
