@@ -28,7 +28,10 @@ class BedrockChatConfig(AppConfig):
         from bedrock_chat.identity.directory import cognito
         from bedrock_chat.jobs import worker
         from bedrock_chat.ledger import persons
-        from bedrock_chat.process import readiness, startup
+        from bedrock_chat.ledger.budgets import expiring as reservations
+        from bedrock_chat.ledger.budgets import payers
+        from bedrock_chat.ledger.budgets import persons as budgeted_persons
+        from bedrock_chat.process import heartbeat, readiness, startup
 
         def ask_database() -> int:
             try:
@@ -57,9 +60,13 @@ class BedrockChatConfig(AppConfig):
         readiness.register("bedrock", dependency=runtime.BEDROCK)
         startup.register("The Bedrock client", clients.bedrock_runtime)
         startup.require("encryption keys", keys.lack)
+        heartbeat.register("budgets", payers.BEAT_SECONDS, payers.refresh)
+        heartbeat.register("reservations", reservations.BEAT_SECONDS, reservations.renew)
         exporting.register("ledger", persons.export)
+        exporting.register("budgets", budgeted_persons.export)
         exporting.register("audit", audited_persons.export)
         erasing.register("ledger", prepare=persons.prepare_erasing, finish=persons.finish_erasing)
+        erasing.register("budgets", prepare=budgeted_persons.prepare_erasing, finish=budgeted_persons.finish_erasing)
         erasing.register("audit", prepare=audited_persons.prepare_erasing, finish=audited_persons.finish_erasing)
 
 

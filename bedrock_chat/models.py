@@ -5,6 +5,7 @@ from bedrock_chat.blobs.models import Blob, BlobReference, BlobRemoval, UsedUplo
 from bedrock_chat.encryption.models import EncryptionKey
 from bedrock_chat.identity.models import SigningKey, User
 from bedrock_chat.jobs.models import Job, Worker
+from bedrock_chat.ledger.budgets.models import Budget, BudgetCounter, Reservation
 from bedrock_chat.ledger.models import ModelCall
 from bedrock_chat.search.models import SearchDocument, SearchWord
 
@@ -13,9 +14,12 @@ __all__ = [
     "Blob",
     "BlobReference",
     "BlobRemoval",
+    "Budget",
+    "BudgetCounter",
     "EncryptionKey",
     "Job",
     "ModelCall",
+    "Reservation",
     "SearchDocument",
     "SearchWord",
     "SigningKey",

@@ -128,6 +128,9 @@ JOBS: dict[str, str] = {
     "sweep guardrails": "bots.guardrail_sweep.sweep",
     "end lost turns": "publication.running.end_lost",
     "remove idempotency keys": "publication.idempotency.removal.remove",
+    "begin budget": "bedrock_chat.ledger.budgets.reconciling.begin",
+    "reconcile budgets": "bedrock_chat.ledger.budgets.reconciling.reconcile",
+    "return reservations": "bedrock_chat.ledger.budgets.expiring.return_expired",
 }
 """Kind of job → its handler, a function that takes the claimed job."""
 JOB_SCHEDULE: dict[str, float] = {
@@ -140,8 +143,13 @@ JOB_SCHEDULE: dict[str, float] = {
     "rank bots": 600,
     "end lost turns": 30,
     "remove idempotency keys": 300,
+    "reconcile budgets": 86_400,
+    "return reservations": 30,
 }
 """Kind of job → seconds between its runs."""
+
+# ---- Money ----------------------------------------------------------------------------------------------------------
+REPORT_TIME_ZONE = env.time_zone("REPORT_TIME_ZONE", "UTC")
 
 # ---- Bots -----------------------------------------------------------------------------------------------------------
 BOT_VERSIONS = env.integer("BOT_VERSIONS", 50, minimum=1)

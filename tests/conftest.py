@@ -1,5 +1,6 @@
 """Fixtures of all tests: real parts, made once."""
 
+import math
 import os
 import uuid
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from django.core.cache import caches
 from rest_framework.test import APIClient
 
 from bedrock_chat.bedrock import clients
+from bedrock_chat.ledger.budgets import payers
 from bedrock_chat.process import heartbeat
 from conversations.turn import leases
 from tests.emulator import Emulator
@@ -70,6 +72,12 @@ def own_files(settings: Any, tmp_path: Path) -> None:
     storages["default"] = {**storages["default"], "OPTIONS": {"location": tmp_path / "blobs"}}
     settings.STORAGES = storages
     caches["ratelimit"].clear()
+
+
+@pytest.fixture(autouse=True)
+def no_budgets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process knows of no budgets, and does not look for any, until a test sets one or forgets."""
+    monkeypatch.setattr(payers, "_snapshot", payers.Snapshot(frozenset(), (0, None), math.inf))
 
 
 @pytest.fixture(autouse=True)

@@ -1,5 +1,7 @@
 """The row of a call to a model."""
 
+from collections.abc import Sequence
+
 from django.db import models
 from django.db.models import Q
 
@@ -25,6 +27,9 @@ class ModelCall(models.Model):
 
     is_begun = False
     """Whether the row was written when the call began (`recording.begin`), so that its end only updates it."""
+
+    payers: Sequence[tuple[str, str]] = ()
+    """Whose budgets the call counts for, in a row that is about to be inserted."""
 
     created_at = models.DateTimeField()
     purpose = models.CharField(max_length=32, choices=Purpose)
@@ -70,6 +75,9 @@ class ModelCall(models.Model):
                 fields=["publication_id", "conversation_external_id", "message_external_id"],
                 condition=Q(publication_id__isnull=False),
                 name="calls_of_a_publication",
+            ),
+            models.Index(
+                fields=["payer_id", "created_at"], condition=Q(payer_id__isnull=False), name="calls_of_a_payer"
             ),
             models.Index(fields=["key_id"], condition=Q(key_id__isnull=False), name="calls_of_a_key"),
             models.Index(fields=["bot_id"], condition=Q(bot_id__isnull=False), name="calls_of_a_bot"),

@@ -21,6 +21,8 @@ from bedrock_chat.database import compiled_sql
 from bedrock_chat.database.compiled_sql import Batch
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.identity.models import User
+from bedrock_chat.ledger.budgets import payers, settling
+from bedrock_chat.ledger.budgets.reserving import Reserved
 from bedrock_chat.ledger.models import ModelCall, Purpose
 from bedrock_chat.wire.ids import new_id
 
@@ -75,6 +77,7 @@ def build_call(
         fault=fault[:64],
         estimated=estimated,
     )
+    call.payers = payers.payers_of(actor, bot_id)
     if usage is not None:
         call.input_tokens = usage.input_tokens
         call.output_tokens = usage.output_tokens
@@ -88,18 +91,18 @@ PROCESS_LOST = "ProcessLost"
 """The fault of a call whose process did not live to its end, or which has not ended yet."""
 
 
-def begin(call: ModelCall) -> int:
+def begin(call: ModelCall) -> ModelCall:
     """Inserts the row of a call that is about to be made, and which stays like that if this process dies.
 
-    Returns its key, for `ended`.
+    Returns it, for `ended`.
     """
     compiled_sql.insert(call)
-    return int(call.pk)
+    return call
 
 
-def ended(call: ModelCall, begun: int) -> None:
+def ended(call: ModelCall, begun: ModelCall) -> None:
     """The call is the one whose row was inserted when it began; `insert` will update that row."""
-    call.pk, call.is_begun = begun, True
+    call.pk, call.created_at, call.is_begun = begun.pk, begun.created_at, True
 
 
 def insert(batch: Batch, calls: Sequence[ModelCall]) -> None:
@@ -116,8 +119,10 @@ def insert(batch: Batch, calls: Sequence[ModelCall]) -> None:
             batch.insert(call)
 
 
-def insert_late(calls: Sequence[ModelCall]) -> None:
+def insert_late(calls: Sequence[ModelCall], reservation: Reserved | None = None) -> None:
     """Inserts the rows of calls in a transaction of their own: the money was spent, whatever became of the answer.
+
+    They are settled in it (`settling`).
 
     Whoever pays may have been erased meanwhile. The rows then name nobody. A transaction that seemed to fail may have
     been committed, if the connection broke at its very end. The rows that it wrote are not written twice.
@@ -131,6 +136,8 @@ def insert_late(calls: Sequence[ModelCall]) -> None:
                 call.user_id = None if call.user_id is None else call.payer_id
         with Batch() as batch:
             insert(batch, calls)
+            deleted = settling.delete(batch, reservation)
+        settling.settle(calls, reservation, deleted)
 
 
 def _is_stored(call: ModelCall) -> bool:

@@ -97,10 +97,10 @@ def call(running: RunningTurn, model_request: ModelRequest) -> Generator[TurnEve
     return closed.stop_reason
 
 
-def _begin(running: RunningTurn, model_request: ModelRequest) -> int | None:
+def _begin(running: RunningTurn, model_request: ModelRequest) -> ModelCall | None:
     """For a turn that a job runs, writes the ledger row of the call before it is made.
 
-    If this process is killed, the job makes the call once more, and both were paid. Returns the row's key.
+    If this process is killed, the job makes the call once more, and both were paid. Returns the row.
     """
     if running.turn.actor.published is None:
         return None

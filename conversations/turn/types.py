@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from bedrock_chat.bedrock import catalog, events
 from bedrock_chat.bedrock.tools import FoundDocument, ToolResult
 from bedrock_chat.identity.caller import Caller
+from bedrock_chat.ledger.budgets.reserving import Reserved
 from bedrock_chat.ledger.models import ModelCall
 from bedrock_chat.wire.ids import new_id
 from bots.chatting import ChattingBot
@@ -39,7 +40,8 @@ class OpenTurn:
 
     `question_pk` and `attempt` are the fence. `path` is the branch that is sent, and `contents` has the blocks of its
     messages by the messages' keys. `extends` is the answer that a continuation extends. `bot` is the conversation's, as
-    it is now. `turn_id` is the turn's id in the ledger.
+    it is now. `reservation` is what the call may cost, of all its budgets. `turn_id` is the turn's id in
+    the ledger.
     """
 
     actor: Caller
@@ -53,6 +55,7 @@ class OpenTurn:
     answer_external_id: str
     extends: Node | None = None
     bot: ChattingBot | None = None
+    reservation: Reserved | None = None
     turn_id: str = field(default_factory=new_id)
 
     @property

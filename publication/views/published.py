@@ -14,6 +14,7 @@ from bedrock_chat.database.connections import database_now
 from bedrock_chat.encryption.errors import EncryptionError
 from bedrock_chat.identity.addresses import client_address
 from bedrock_chat.identity.caller import caller_of
+from bedrock_chat.ledger.budgets.refusals import BudgetUsedUp
 from bedrock_chat.serving import answers
 from bedrock_chat.wire.errors import ServiceUnavailable, TooManyRequests
 from bedrock_chat.wire.openapi import errors
@@ -81,6 +82,14 @@ class OverLimit(TooManyRequests):
         message = "Limit Exceeded" if is_quota else "Too Many Requests"
         kind = "LimitExceededException" if is_quota else "TooManyRequestsException"
         super().__init__(message, headers={"x-amzn-ErrorType": kind, **standing.headers}, extra={"message": message})
+
+
+class OverBudget(TooManyRequests):
+    """A question that a budget has no room for. Whose it is, and how large, is not told to who has a key alone."""
+
+    def __init__(self, refusal: BudgetUsedUp) -> None:
+        headers = {"x-amzn-ErrorType": "LimitExceededException", "Retry-After": refusal.headers["Retry-After"]}
+        super().__init__("Limit Exceeded", headers=headers, extra={"message": "Limit Exceeded"})
 
 
 class PublishedViewSet(WireViewSet):
@@ -177,6 +186,9 @@ class PublishedTurnViewSet(PublishedViewSet):
         except (ServiceUnavailable, EncryptionError):
             self.give_back()
             raise
+        except BudgetUsedUp as refusal:
+            self.give_back()
+            raise OverBudget(refusal) from None
         except Repeated as repeated:
             self.give_back()
             return accepting.accepted_before(repeated.earlier.replay(digest))

@@ -1,0 +1,117 @@
+"""Holding what was used of budgets against the ledger, which is the truth."""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from django.db import transaction
+from django.db.models import BigIntegerField, DecimalField, ExpressionWrapper, F, QuerySet, Sum
+from django.db.models.functions import Cast, Coalesce, Round
+
+from bedrock_chat.database.connections import database_now
+from bedrock_chat.jobs.queue import Claimed
+from bedrock_chat.ledger.budgets import amounts, periods
+from bedrock_chat.ledger.budgets.models import BudgetCounter, PayerKind, Unit
+from bedrock_chat.ledger.models import ModelCall
+
+logger = logging.getLogger(__name__)
+
+BEGIN_KIND: Final = "begin budget"
+BEGIN_SECONDS: Final = 12.0
+"""After so long every process counts for a new budget: `payers.FRESH_SECONDS`, and a close that was under way."""
+LOOK_BACK: Final = timedelta(days=2)
+"""Periods that ended longer ago were compared then."""
+KEPT: Final = timedelta(days=400)
+"""So long after its end a period's counter is kept."""
+COLUMNS: Final = {PayerKind.USER: "payer_id", PayerKind.BOT: "bot_id", PayerKind.KEY: "key_id"}
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """A counter, and what the ledger has more than its `used`."""
+
+    counter: BudgetCounter
+    difference: int
+
+
+def in_ledger(counter: BudgetCounter) -> int:
+    """What the ledger says was used in a counter's period."""
+    span = periods.of_label(counter.period, counter.label)
+    calls = _calls_of(counter).filter(created_at__gte=span.starts_at, created_at__lt=span.ends_at)
+    if counter.unit == Unit.TOKENS:
+        kinds = F("input_tokens") + F("output_tokens") + F("cache_read_tokens") + F("cache_write_tokens")
+        total = Sum(Cast(kinds, BigIntegerField()))
+    else:
+        digits = DecimalField(max_digits=30, decimal_places=10)
+        scaled = ExpressionWrapper(F("price") * 10**amounts.DIGITS, output_field=digits)
+        total = Sum(Cast(Round(scaled), BigIntegerField()))
+    return int(calls.aggregate(total=Coalesce(total, 0, output_field=BigIntegerField()))["total"])
+
+
+def _calls_of(counter: BudgetCounter) -> QuerySet[ModelCall]:
+    return ModelCall.objects.filter(**{COLUMNS[PayerKind(counter.payer_kind)]: counter.payer_id})
+
+
+def can_compare(counter: BudgetCounter) -> bool:
+    """Whether the ledger knows the calls of this payer."""
+    return PayerKind(counter.payer_kind) in COLUMNS
+
+
+def compare(counter: BudgetCounter, *, repairs: bool = False) -> Compared:
+    """Notes how a counter differs from the ledger. `repairs` has it say what the ledger says.
+
+    What settles a call writes to both in one transaction, which the lock on the counter waits for or keeps waiting. The
+    lock is taken only where there seems to be a difference.
+    """
+    if not repairs and in_ledger(counter) == counter.used:
+        BudgetCounter.objects.filter(pk=counter.pk).update(compared_at=database_now(), difference=0)
+        return Compared(counter, 0)
+    with transaction.atomic():
+        locked = BudgetCounter.objects.select_for_update().filter(pk=counter.pk).first()
+        if locked is None:  # its budget was removed meanwhile
+            return Compared(counter, 0)
+        used = in_ledger(locked)
+        difference = used - locked.used
+        columns = {"used": used} if repairs else {"difference": difference}
+        BudgetCounter.objects.filter(pk=locked.pk).update(compared_at=database_now(), **columns)
+    return Compared(locked, difference)
+
+
+def compare_all(*, repairs: bool = False) -> Iterator[Compared]:
+    """Compares every counter whose period runs or has ended within LOOK_BACK."""
+    recent = BudgetCounter.objects.filter(ends_at__gt=database_now() - LOOK_BACK)
+    keys = list(recent.order_by("pk").values_list("pk", flat=True))
+    for pk in keys:
+        counter = BudgetCounter.objects.filter(pk=pk).first()
+        if counter is not None and can_compare(counter):
+            compared = compare(counter, repairs=False)
+            yield compare(counter, repairs=True) if repairs and compared.difference else compared
+
+
+def begin(job: Claimed) -> None:
+    """The job of a new budget: its counters say what the ledger has of the periods that run.
+
+    By now every process counts for it. What was spent before, and while some did not know of it, is in the ledger.
+    """
+    running = BudgetCounter.objects.filter(budget=job.payload["budget"], ends_at__gt=database_now())
+    for counter in running:
+        if can_compare(counter):
+            compare(counter, repairs=True)
+    with transaction.atomic():
+        job.finish()
+
+
+def reconcile(job: Claimed) -> None:
+    """A daily job: says in the log which counters differ from the ledger, and deletes those that ended long ago."""
+    for compared in compare_all():
+        if compared.difference:
+            logger.error(
+                "the budget of %s differs from the ledger by %s: manage.py reconcile_ledger --repair corrects it",
+                compared.counter,
+                amounts.sentence(compared.difference, compared.counter.unit),
+            )
+    BudgetCounter.objects.filter(ends_at__lt=database_now() - KEPT).delete()
+    with transaction.atomic():
+        job.finish()
