@@ -51,7 +51,7 @@ class JobAdmin(ReadOnlyAdmin):
     search_fields = ["=id", "=key", "kind"]
     open_columns = frozenset({"reason"})  # the message of an error
     ordering = ["due_at"]
-    fields = ["kind", "key", "state", "due_at", "attempt", "worker", "reason", "created_at"]
+    fields = ["kind", "key", "state", "due_at", "attempt", "worker", "reason", "created_at", "sent_at"]
     actions = ["retry", "cancel"]
 
     def has_operate_permission(self, request: HttpRequest) -> bool:

@@ -26,19 +26,20 @@ class BedrockChatConfig(AppConfig):
         from bedrock_chat.encryption import keys
         from bedrock_chat.identity import erasing, exporting, jwks
         from bedrock_chat.identity.directory import cognito
-        from bedrock_chat.jobs import worker
+        from bedrock_chat.jobs import backlog, broker
         from bedrock_chat.ledger import persons
         from bedrock_chat.ledger.budgets import expiring as reservations
         from bedrock_chat.ledger.budgets import payers
         from bedrock_chat.ledger.budgets import persons as budgeted_persons
+        from bedrock_chat.metrics import figures
         from bedrock_chat.process import heartbeat, readiness, startup
 
-        def ask_database() -> int:
+        def ask_database() -> backlog.Backlog:
             try:
                 with waiting.at_most(waiting.PROBE_SECONDS):
                     migrated.require_migrations()
                     keys.require_for_stored_secrets_once()
-                    return worker.workers_seen()
+                    return backlog.look()
             finally:
                 connections.release_connection(final=True)  # the check runs on a thread of its own
 
@@ -51,6 +52,7 @@ class BedrockChatConfig(AppConfig):
             readiness.register("cache", dependency=redis_client.REDIS, check=redis_client.ping)
         else:
             readiness.register("cache")
+        readiness.register("broker", dependency=broker.BROKER)
         readiness.register(
             "storage", dependency=s3_storage.STORAGE, check=storing.ask_storage, folder=storing.storage_folder
         )
@@ -59,9 +61,12 @@ class BedrockChatConfig(AppConfig):
         readiness.register("directory", dependency=cognito.DIRECTORY)
         readiness.register("bedrock", dependency=runtime.BEDROCK)
         startup.register("The Bedrock client", clients.bedrock_runtime)
+        if broker.is_used():
+            startup.register("The connection to the broker", broker.begin)
         startup.require("encryption keys", keys.lack)
         heartbeat.register("budgets", payers.BEAT_SECONDS, payers.refresh)
         heartbeat.register("reservations", reservations.BEAT_SECONDS, reservations.renew)
+        figures.register("jobs", backlog.figures)
         exporting.register("ledger", persons.export)
         exporting.register("budgets", budgeted_persons.export)
         exporting.register("audit", audited_persons.export)

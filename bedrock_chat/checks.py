@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import Any
 
 from django.conf import settings
@@ -15,7 +16,7 @@ from django.utils.module_loading import import_string
 from bedrock_chat.bedrock import catalog, offering, pricing
 from bedrock_chat.encryption import keys
 from bedrock_chat.encryption.errors import EncryptionError
-from bedrock_chat.jobs import queue
+from bedrock_chat.jobs import broker, queue
 
 OLDEST_SQLITE = (3, 35)  # it brought UPDATE … RETURNING
 
@@ -119,6 +120,20 @@ def every_job_has_a_handler(**_: Any) -> list[CheckMessage]:
         except (ImportError, queue.UnknownKind) as error:
             messages.append(Error(f"Nobody does jobs of the kind {kind!r}: {error}", id="bedrock_chat.E005"))
     return messages
+
+
+@register(Tags.compatibility)
+def celery_is_installed(**_: Any) -> list[CheckMessage]:
+    """Where Celery delivers jobs, it is there."""
+    if not broker.is_used() or find_spec("celery") is not None:
+        return []
+    return [
+        Error(
+            "CELERY_BROKER_URL is set, and Celery is not installed: no worker is told of any job.",
+            hint="pip install -r requirements-celery.txt",
+            id="bedrock_chat.E007",
+        )
+    ]
 
 
 @register(Tags.security, deploy=True)

@@ -8,6 +8,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from bedrock_chat import environment as env
 from bedrock_chat import logs
+from bedrock_chat.jobs.kinds import JOB_SCHEDULE, JOBS  # noqa: F401  # settings of their own
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -115,38 +116,10 @@ LOGO_PATH = env.text("LOGO_PATH", "")
 # ---- Jobs -----------------------------------------------------------------------------------------------------------
 JOB_LEASE_SECONDS = env.seconds("JOB_LEASE_SECONDS", 15, minimum=1)
 WORKER_CONCURRENCY = env.integer("WORKER_CONCURRENCY", 8, minimum=1)
-JOBS: dict[str, str] = {
-    "remove blobs": "bedrock_chat.blobs.removal.remove_unreferenced",
-    "remove uploads": "bedrock_chat.blobs.uploads.remove_unclaimed",
-    "index conversations": "conversations.indexing.index_new",
-    "compact search": "bedrock_chat.search.index.compact",
-    "sync bot": "bots.syncing.sync",
-    "published turn": "publication.running.run",
-    "index bots": "store.indexing.index_new",
-    "forget bot": "store.indexing.forget_one",
-    "rank bots": "store.ranking.refresh",
-    "sweep guardrails": "bots.guardrail_sweep.sweep",
-    "end lost turns": "publication.running.end_lost",
-    "remove idempotency keys": "publication.idempotency.removal.remove",
-    "begin budget": "bedrock_chat.ledger.budgets.reconciling.begin",
-    "reconcile budgets": "bedrock_chat.ledger.budgets.reconciling.reconcile",
-    "return reservations": "bedrock_chat.ledger.budgets.expiring.return_expired",
-}
-"""Kind of job → its handler, a function that takes the claimed job."""
-JOB_SCHEDULE: dict[str, float] = {
-    "remove blobs": 600,
-    "remove uploads": 3600,
-    "index conversations": 2,
-    "compact search": 86_400,
-    "sweep guardrails": 3600,
-    "index bots": 2,
-    "rank bots": 600,
-    "end lost turns": 30,
-    "remove idempotency keys": 300,
-    "reconcile budgets": 86_400,
-    "return reservations": 30,
-}
-"""Kind of job → seconds between its runs."""
+WORKER_PORT = env.integer("WORKER_PORT", 0, maximum=65535)
+CELERY_BROKER_URL = env.broker_url("CELERY_BROKER_URL")
+CELERY_BROKER_OPTIONS = env.mapping("CELERY_BROKER_OPTIONS")
+CELERY_QUEUE = env.name("CELERY_QUEUE", "bedrock-chat")
 
 # ---- Money ----------------------------------------------------------------------------------------------------------
 REPORT_TIME_ZONE = env.time_zone("REPORT_TIME_ZONE", "UTC")
@@ -157,13 +130,8 @@ BOT_STORE = env.boolean("BOT_STORE", True)
 BOTS_PER_USER = env.integer("BOTS_PER_USER", 1000, minimum=1)
 
 # ---- Published APIs -------------------------------------------------------------------------------------------------
-QUOTA_WEEK_STARTS = ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday").index(
-    env.choice(
-        "QUOTA_WEEK_STARTS",
-        "sunday",
-        ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"),
-    )
-)
+_WEEKDAYS = ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday")
+QUOTA_WEEK_STARTS = _WEEKDAYS.index(env.choice("QUOTA_WEEK_STARTS", "sunday", _WEEKDAYS))
 PUBLISHED_BACKLOG = env.integer("PUBLISHED_BACKLOG", 10_000, minimum=1)
 MAX_KEYS_PER_PUBLICATION = env.integer("MAX_KEYS_PER_PUBLICATION", 20, minimum=1)
 API_KEY_REVEAL = env.choice("API_KEY_REVEAL", "always", ("always", "once"))
@@ -395,6 +363,12 @@ CORS_ALLOW_HEADERS = ["authorization", "content-type", "accept", "last-event-id"
 CORS_EXPOSE_HEADERS = ["Link", "Retry-After", "X-Request-ID"]
 CORS_PREFLIGHT_MAX_AGE = 86_400
 CORS_URLS_REGEX = r"^/(?!console/|published/).*$"  # published APIs have origins of their own
+
+# ---- Metrics and traces ---------------------------------------------------------------------------------------------
+METRICS_TOKEN = env.secret("METRICS_TOKEN")
+METRICS_DIR = Path(env.text("METRICS_DIR", str(DATA_DIR / "metrics")))
+TRACING = env.tracing()
+"""Whether OTEL_EXPORTER_OTLP_ENDPOINT, or that of traces alone, names a collector. The SDK reads the other OTEL_*."""
 
 # ---- Logs -----------------------------------------------------------------------------------------------------------
 LOG_FORMAT = env.choice("LOG_FORMAT", "text" if DEBUG else "json", ("text", "json"))

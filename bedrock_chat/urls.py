@@ -5,17 +5,18 @@ from django.contrib import admin
 from django.urls import include, path, re_path
 
 from bedrock_chat.blobs.views import BlobViewSet, UploadViewSet
-from bedrock_chat.views import GlobalConfigViewSet, HealthViewSet, ReadinessViewSet
+from bedrock_chat.views import GlobalConfigViewSet, HealthViewSet, MetricsView, ReadinessViewSet
 from bedrock_chat.wire import errors
 from bedrock_chat.wire.documentation import RedocView, SchemaView, SwaggerView
 
 urlpatterns = [
-    path("", include("conversations.urls")),  # first, since a route costs what those before it do
+    # First what is asked most, since a route costs what those before it do.
+    path("published/", include("publication.published_urls")),
+    path("", include("conversations.urls")),
     path("health", HealthViewSet.as_view({"get": "retrieve"})),
     path("ready", ReadinessViewSet.as_view({"get": "retrieve"})),
     path("config/global", GlobalConfigViewSet.as_view({"get": "retrieve"})),
     path("blobs/<str:sha256>", BlobViewSet.as_view({"get": "retrieve"})),
-    path("", include("publication.published_urls")),
     path("uploads", UploadViewSet.as_view({"put": "update"})),
     path("", include("bots.urls")),  # before `bot/…/publication`: `bot/private/publication` is the bot of that id
     path("", include("publication.urls")),
@@ -29,6 +30,8 @@ if settings.LOCAL_IDENTITIES:
     from bedrock_chat.identity.local import JwksView
 
     urlpatterns.append(path(".well-known/jwks.json", JwksView.as_view()))
+if settings.METRICS_TOKEN:
+    urlpatterns.append(path("metrics", MetricsView.as_view()))
 
 # This stays last, also under DEBUG: an unknown route gets an error in our JSON shape, not Django's page.
 urlpatterns.append(re_path(r"", errors.not_found))

@@ -13,6 +13,7 @@ from bedrock_chat.database.compiled_sql import NOW, Batch
 from bedrock_chat.database.composing import Slot
 from bedrock_chat.database.connections import release_connection
 from bedrock_chat.identity.caller import Caller
+from bedrock_chat.metrics import refusals
 from bedrock_chat.wire.errors import BadRequest, ServiceUnavailable
 from bedrock_chat.wire.ids import new_id
 from bots import chatting
@@ -64,9 +65,9 @@ def accept(asked: Asked, keyed: tuple[Keyed, str] | None = None, *, actor: Calle
     bot = chatting.get(actor.published.bot_id, actor=actor)
     _refuse_at_once(asked, bot)
     spending.refuse_used_up(asked.model, bot.id, actor=actor)
-    release_connection()
     files = {} if asked.continue_generate else asked.content.files
     if files:
+        release_connection()
         storing.store(files)
     with transaction.atomic():
         if asked.conversation_id is not None:
@@ -91,6 +92,7 @@ def accept(asked: Asked, keyed: tuple[Keyed, str] | None = None, *, actor: Calle
             )
             batch.insert_unless_taken(turn, accepted_at=NOW)
         if last.result:
+            refusals.count("published_backlog")
             raise ServiceUnavailable("As many questions wait here as may; try again later.", retry_after=RETRY_SECONDS)
         storing.refer(running.BLOB_OWNER, turn.pk, files)
         running.enqueue(turn, is_new_conversation=asked.conversation_id is None)

@@ -15,12 +15,14 @@ class PublicationConfig(AppConfig):
         from bedrock_chat.encryption import rotating
         from bedrock_chat.identity import erasing as persons_erasing
         from bedrock_chat.identity import exporting as persons_exporting
+        from bedrock_chat.metrics import figures
         from bedrock_chat.process import heartbeat
         from bots import editing
-        from publication import erasing, exporting, lifecycle
+        from publication import erasing, exporting, lifecycle, measuring
         from publication.idempotency import leases
         from publication.models import ApiKey, IdempotencyKey
 
+        figures.register("published turns", measuring.figures)
         rotating.register(ApiKey, "encrypted_value")
         rotating.register(IdempotencyKey, "encrypted_answer")
         heartbeat.register("idempotency leases", settings.TURN_LEASE_SECONDS / 3, leases.renew)

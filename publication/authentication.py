@@ -7,6 +7,7 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
+from django.db import connection
 from django.db.models import BooleanField, ExpressionWrapper, Q, QuerySet
 from django.db.models.functions import Now
 from django.http import HttpRequest
@@ -23,7 +24,8 @@ from bedrock_chat.identity.caller import Caller, Published
 from bedrock_chat.identity.origin import origin_of
 from bedrock_chat.wire.errors import Forbidden, TooManyRequests
 from bedrock_chat.wire.requests import CALLER
-from publication import keys
+from publication import keys, limits
+from publication.limits import State
 from publication.models import ApiKey, Publication
 
 PREFIX = "/published/"
@@ -48,11 +50,12 @@ class KeyRefused(Forbidden):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A valid key, its publication, and who calls with it."""
+    """A valid key, its publication, who calls with it, and how the account that its requests count for just stood."""
 
     key: ApiKey
     publication: Publication
     caller: Caller
+    state: State
 
 
 def find(request: HttpRequest) -> Found:
@@ -91,11 +94,14 @@ def _find(request: HttpRequest, value: str) -> Found | None:
     stage = rest.partition("/")[0]
     if not value or len(value) > keys.VALUE_LENGTH * 4:
         return None
+    shape = (limits.kind_of(request.method), limits.CLOCK[connection.vendor])
     with Batch() as batch:
-        rows = batch.queryset(_key_of_digest, (), {"digest": keys.digest_of(value)})
+        rows = batch.queryset(_key_of_digest, shape, {"digest": keys.digest_of(value)})
     if not rows.result:
         return None
     owner_id, is_active, groups, is_expired, *columns = rows.result[0]
+    state = State(*columns[: len(State._fields)])
+    columns = columns[len(State._fields) :]
     key = ApiKey.from_db(None, KEY_COLUMNS, columns[: len(KEY_COLUMNS)])
     publication = Publication.from_db(None, PUBLICATION_COLUMNS, columns[len(KEY_COLUMNS) :])
     is_open = (
@@ -103,7 +109,7 @@ def _find(request: HttpRequest, value: str) -> Found | None:
         and is_active
         and not is_expired
         and (publication.bot_id, publication.stage) == (bot_id, stage)
-        and is_allowed(client_address(request), publication)
+        and is_allowed(request, publication)
     )
     if not is_open:
         return None
@@ -120,24 +126,26 @@ def _find(request: HttpRequest, value: str) -> Found | None:
         published=published,
         origin=origin_of(request),
     )
-    return Found(key, publication, caller)
+    return Found(key, publication, caller, state)
 
 
-def _key_of_digest() -> "QuerySet[ApiKey, tuple[object, ...]]":
+def _key_of_digest(kind: str, clock: str) -> "QuerySet[ApiKey, tuple[object, ...]]":
     of_publication = [f"publication__{column}" for column in PUBLICATION_COLUMNS]
     owner = "publication__bot__owner"
     columns = (f"{owner}_id", f"{owner}__is_active", f"{owner}__token_groups", "is_expired")
     expired = ExpressionWrapper(Q(expires_at__isnull=False, expires_at__lte=Now()), BooleanField())
     rows = ApiKey.objects.filter(digest=Slot("digest")).annotate(is_expired=expired)
-    return rows.values_list(*columns, *KEY_COLUMNS, *of_publication)
+    return limits.with_states(rows, kind, clock).values_list(*columns, *State._fields, *KEY_COLUMNS, *of_publication)
 
 
-def is_allowed(address: str, publication: Publication) -> bool:
-    """Whether an address may call: it lies in the server's networks, if there are any, and in the publication's."""
+def is_allowed(request: HttpRequest, publication: Publication) -> bool:
+    """Whether a client may call: it lies in the server's networks, if there are any, and in the publication's."""
+    if not settings.PUBLISHED_NETWORKS and not publication.allowed_networks:
+        return True
     try:
-        parsed = ipaddress.ip_address(address)
+        parsed = ipaddress.ip_address(client_address(request))
     except ValueError:
-        return not settings.PUBLISHED_NETWORKS and not publication.allowed_networks
+        return False
     if settings.PUBLISHED_NETWORKS and not any(parsed in network for network in settings.PUBLISHED_NETWORKS):
         return False
     own = [ipaddress.ip_network(network) for network in publication.allowed_networks]

@@ -15,7 +15,7 @@ from django.conf import settings
 from django.http import HttpRequest
 
 from bedrock_chat.identity import rates
-from bedrock_chat.identity.addresses import client_address, client_network
+from bedrock_chat.identity.addresses import client_network
 from bedrock_chat.wire import documentation
 from bedrock_chat.wire.errors import NotFound
 from publication import authentication, lifecycle
@@ -54,7 +54,7 @@ def open_publication(request: HttpRequest, bot_id: str, stage: str) -> Publicati
         refusal="Too many requests for documentation from this address.",
     )
     publication = Publication.objects.filter(bot=bot_id, stage=stage, bot__owner__is_active=True).first()
-    if publication is None or not authentication.is_allowed(client_address(request), publication):
+    if publication is None or not authentication.is_allowed(request, publication):
         raise KeyRefused
     return publication
 

@@ -9,17 +9,22 @@ that of an almost empty one, and a period that has begun stays until a later one
 """
 
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from django.conf import settings
 from django.db import connection
-from django.db.models import F
+from django.db.models import Case, F, OuterRef, Q, QuerySet, Subquery, Value, When
+from django.db.models.expressions import Combinable, RawSQL
+from django.db.models.functions import Concat
 
-from publication.models import Gate, LimitsScope, Period, Publication
+from bedrock_chat.database.compiled_sql import Batch
+from bedrock_chat.database.composing import Slot
+from publication.models import ApiKey, Gate, LimitsScope, Period, Publication
 
 POLLS: Final = ":polls"
 """Ends the account of GETs, which have a bucket of their own and no quota."""
@@ -37,21 +42,22 @@ CLOCK: Final = {
 }
 """Seconds since the epoch by the clock that all processes share. Tests put a number in its place."""
 
-_UPDATE: Final = """
+_UPDATE: Final = """\
 UPDATE {table} SET
     tat = {most}({believed}, {now}) + %(interval)s,
     period = {present}, used = {used} + 1, extra = {extra}
 {source}
 WHERE account = %(account)s
-    AND {most}({believed}, {now}) + %(interval)s - {now} <= %(tolerance)s + %(rounding)s
-    AND {used} < %(quota)s + {extra} - CASE WHEN {present} = %(first)s THEN %(offset)s ELSE 0 END
-RETURNING tat, period, used, extra, {now}
+    AND {most}({believed}, {now}) + %(interval)s - {now} <= %(most_ahead)s
+    AND {used} < %(quota)s + {extra} - CASE WHEN {present} = %(first)s THEN CAST(%(offset)s AS bigint) ELSE 0 END
+RETURNING account, tat, period, used, extra, {now}
 """
-_TOP_UP: Final = """
+_TOP_UP: Final = """\
 UPDATE {table} SET used = {used}, extra = {extra} + %(requests)s, period = {present}
 {source}
 WHERE account = %(account)s
 """
+_NAMED: Final = re.compile(r"%\((\w+)\)s")
 _LABELS: Final = {
     "sqlite": {
         None: "''",
@@ -81,6 +87,17 @@ class Limits:
     period: Period | None
     offset: int = 0
     first_key_at: datetime | None = None
+
+
+class State(NamedTuple):
+    """The row of an account as it was at `now`, in seconds since the epoch: its columns as in `Gate`."""
+
+    account: str
+    tat: float
+    period: str
+    used: int
+    extra: int
+    now: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +160,11 @@ def of_polls(publication: Publication, lineage: str) -> Limits:
     return Limits(account + POLLS, publication.pk, rate, max(1, math.ceil(rate)), None, None)
 
 
+def kind_of(method: str | None) -> str:
+    """What follows the name of an account that a request counts for: questions have one, polls another of their own."""
+    return "" if method == "POST" or settings.POLLS_COUNT else POLLS
+
+
 def accounts_of(publication_id: str, lineage: str) -> Iterable[Gate]:
     """The rows that a new key needs, if they are not there."""
     for account in (publication_id, lineage):
@@ -150,15 +172,22 @@ def accounts_of(publication_id: str, lineage: str) -> Iterable[Gate]:
             yield Gate(account=account + kind, publication_id=publication_id)
 
 
-def admit(limits: Limits) -> Standing:
-    """Counts a request if the limits have room for it, in one statement. For a refused one, reads why in another."""
-    with connection.cursor() as cursor:
-        statement = _statement(connection.vendor, CLOCK[connection.vendor], limits.period, _shift())
-        cursor.execute(statement, _parameters(limits))
-        row = cursor.fetchone()
-    if row is None:
+def admit(limits: Limits, known: State | None = None) -> Standing:
+    """Counts a request if the limits have room for it, in one statement. For a refused one, reads why in another.
+
+    `known` is what was read of the account just now. If there was no room then, the request is refused by it, and
+    neither statement is run: who keeps asking beyond a limit waits for no lock, and keeps nobody from writing.
+    """
+    if known is not None and known.account == limits.account and not _has_room(limits, known):
+        return _standing(limits, known, refused=True)
+    vendor = connection.vendor
+    sql, names = _statement(vendor, CLOCK[vendor], limits.period, _shift())
+    parameters = _parameters(limits)
+    with Batch() as batch:
+        rows = batch.rows(sql, [parameters[name] for name in names])
+    if not rows.result:
         return standing(limits, refused=True)
-    return _standing(limits, *row, refused=False)
+    return _standing(limits, State(*rows.result[0]), refused=False)
 
 
 def give_back(limits: Limits, admitted: Standing) -> None:
@@ -177,15 +206,24 @@ def top_up(limits: Limits, requests: int) -> None:
 
 def standing(limits: Limits, *, refused: bool = False) -> Standing:
     """How an account stands, in one query; nothing is counted. `refused` says that `admit` found no room just now."""
-    clock = CLOCK[connection.vendor]
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"SELECT tat, period, used, extra, {clock} FROM {_table()} WHERE account = %s",  # noqa: S608
-            [limits.account],
-        )
-        row = cursor.fetchone()
-    assert row is not None, "a key is made with the rows of its limits"
-    return _standing(limits, *row, refused=refused)
+    with Batch() as batch:
+        rows = batch.queryset(_state, (CLOCK[connection.vendor],), {"account": limits.account})
+    assert rows.result, "a key is made with the rows of its limits"
+    return _standing(limits, State(*rows.result[0]), refused=refused)
+
+
+def with_states(keys: "QuerySet[ApiKey]", kind: str, clock: str) -> "QuerySet[ApiKey]":
+    """Keys with the State of the account that each draws on, as `of_requests` and `of_polls` name it (`kind_of`).
+
+    `clock` is one of CLOCK.
+    """
+    is_shared = Q(publication__limits_scope=LimitsScope.PUBLICATION.value)
+    account: Combinable = Case(When(is_shared, then=F("publication_id")), default=F("lineage"))
+    if kind:
+        account = Concat(account, Value(kind))
+    row = Gate.objects.filter(account=OuterRef("account"))
+    columns = {name: Subquery(row.values(name)) for name in ("tat", "period", "used", "extra")}
+    return keys.annotate(account=account, **columns, now=RawSQL(clock, ()))  # noqa: S611  our own words
 
 
 def label_of(period: Period | None, moment: datetime) -> str:
@@ -215,6 +253,11 @@ def ends_at(period: Period, label: str) -> float:
     return (datetime(year, month, 1, tzinfo=UTC) + timedelta(days=32)).replace(day=1).timestamp()
 
 
+def _state(clock: str) -> "QuerySet[Gate, tuple[object, ...]]":
+    row = Gate.objects.filter(account=Slot("account")).annotate(now=RawSQL(clock, ()))  # noqa: S611  our own words
+    return row.values_list(*State._fields)
+
+
 # ---- The statement --------------------------------------------------------------------------------------------------
 
 
@@ -223,8 +266,10 @@ def _table() -> str:
 
 
 @lru_cache(maxsize=32)
-def _statement(vendor: str, clock: str, period: Period | None, shift: int) -> str:
-    return _UPDATE.format(**_pieces(vendor, clock, period, shift))
+def _statement(vendor: str, clock: str, period: Period | None, shift: int) -> tuple[str, tuple[str, ...]]:
+    """The statement with `%s` for each value, and the values' names in their order."""
+    sql = _UPDATE.format(**_pieces(vendor, clock, period, shift))
+    return _NAMED.sub("%s", sql), tuple(_NAMED.findall(sql))
 
 
 def _pieces(vendor: str, clock: str, period: Period | None, shift: int) -> dict[str, str]:
@@ -239,8 +284,7 @@ def _pieces(vendor: str, clock: str, period: Period | None, shift: int) -> dict[
         "now": now,
         "most": "MAX" if is_sqlite else "GREATEST",
         # Later than a full bucket's there is no such time, unless the clock was set back: then one request is let in.
-        "believed": f"CASE WHEN tat > {now} + %(tolerance)s + %(rounding)s "
-        f"THEN {now} + %(tolerance)s - %(interval)s ELSE tat END",
+        "believed": f"CASE WHEN tat > {now} + %(most_ahead)s THEN {now} + %(tolerance)s - %(interval)s ELSE tat END",
         "present": present,
         "used": f"CASE WHEN period = {present} THEN used ELSE 0 END",
         "extra": f"CASE WHEN period = {present} THEN extra ELSE 0 END",
@@ -250,15 +294,14 @@ def _pieces(vendor: str, clock: str, period: Period | None, shift: int) -> dict[
 
 
 def _parameters(limits: Limits) -> dict[str, Any]:
-    first = limits.first_key_at
     return {
         "account": limits.account,
         "interval": interval_of(limits),
         "tolerance": tolerance_of(limits),
-        "rounding": ROUNDING,
+        "most_ahead": tolerance_of(limits) + ROUNDING,
         "quota": NO_QUOTA if limits.quota is None else limits.quota,
         "offset": limits.offset,
-        "first": "-" if first is None else label_of(limits.period, first),
+        "first": _first_period(limits),
     }
 
 
@@ -272,19 +315,38 @@ def tolerance_of(limits: Limits) -> float:
     return 0.0 if limits.rate is None or limits.burst is None else limits.burst / limits.rate
 
 
-def _standing(limits: Limits, tat: float, period: str, used: int, extra: int, now: float, *, refused: bool) -> Standing:
+def _has_room(limits: Limits, state: State) -> bool:
+    """Whether the statement would have admitted a request when the state was read: its conditions, in Python."""
+    interval, tolerance = interval_of(limits), tolerance_of(limits)
+    tat = state.tat if state.tat <= state.now + tolerance + ROUNDING else state.now + tolerance - interval
+    is_within_bucket = max(tat, state.now) + interval - state.now <= tolerance + ROUNDING
+    return is_within_bucket and _left(limits, state)[0] > 0
+
+
+def _left(limits: Limits, state: State) -> tuple[int, str]:
+    """The requests that were left of the quota, and the label of the period."""
+    present = label_of(limits.period, datetime.fromtimestamp(state.now, UTC))
+    if state.period[:1] == present[:1] and state.period > present:
+        present = state.period
+    used, extra = (state.used, state.extra) if state.period == present else (0, 0)
+    quota = NO_QUOTA if limits.quota is None else limits.quota
+    return quota + extra - used - (limits.offset if _first_period(limits) == present else 0), present
+
+
+def _first_period(limits: Limits) -> str:
+    """The label of the period in which the offset counts; "-" for none."""
+    if limits.first_key_at is None or not limits.offset:
+        return "-"
+    return label_of(limits.period, limits.first_key_at)
+
+
+def _standing(limits: Limits, state: State, *, refused: bool) -> Standing:
     """The same arithmetic as the statement's."""
     interval, tolerance = interval_of(limits), tolerance_of(limits)
-    present = label_of(limits.period, datetime.fromtimestamp(now, UTC))
-    if period[:1] == present[:1] and period > present:
-        present = period
-    if period != present:
-        used = extra = 0
-    ahead = min(max(0.0, tat - now), tolerance)
+    left, present = _left(limits, state)
+    ahead = min(max(0.0, state.tat - state.now), tolerance)
     tokens = (tolerance - ahead) / interval if interval else 0.0
-    is_first = limits.first_key_at is not None and label_of(limits.period, limits.first_key_at) == present
-    left = (NO_QUOTA if limits.quota is None else limits.quota) + extra - used - (limits.offset if is_first else 0)
-    resets_in = 0.0 if limits.period is None else max(0.0, ends_at(limits.period, present) - now)
+    resets_in = 0.0 if limits.period is None else max(0.0, ends_at(limits.period, present) - state.now)
     refused_by = None
     retry_in = 0.0
     if refused:

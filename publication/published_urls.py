@@ -1,11 +1,11 @@
-"""Routes of the published APIs."""
+"""Routes of the published APIs, below `/published/`."""
 
 from django.urls import path
 
 from publication.views.documentation import PublishedSchemaViewSet, PublishedSwaggerView
 from publication.views.published import PublishedConversationViewSet, PublishedTurnViewSet
 
-API = "published/<str:bot_id>/<str:stage>"
+API = "<str:bot_id>/<str:stage>"
 CONVERSATION = f"{API}/conversation/<str:conversation_id>"
 
 urlpatterns = [

@@ -58,6 +58,7 @@ class Dependency:
 DEPENDENCIES = {
     "database": Dependency(lambda _: servers.postgresql(), lambda url: {"DATABASE_URL": url}),
     "cache": Dependency(servers.redis_server, lambda url: {"REDIS_URL": url}),
+    "broker": Dependency(servers.redis_server, lambda url: {"CELERY_BROKER_URL": url}),
     "storage": Dependency(
         lambda _: servers.s3(),
         lambda url: {

@@ -42,7 +42,7 @@ def _running(command: list[str], scheme: str, port: int, path: str = "") -> Iter
         process.wait()
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -66,7 +66,7 @@ def redis_server(folder: Path) -> Iterator[Service]:
     if REDIS_SERVER is None:
         yield Service(os.environ["TEST_REDIS_URL"])
         return
-    port = _free_port()
+    port = free_port()
     with _running(
         [REDIS_SERVER, "--port", str(port), "--save", "", "--dir", str(folder)], "redis", port, "/0"
     ) as redis:
@@ -102,7 +102,7 @@ def postgresql() -> Iterator[Service]:
         with _postgresql_of_pip() as cluster:
             yield cluster
         return
-    folder, port = Path(tempfile.mkdtemp(prefix="bedrock-chat-pg-")), _free_port()
+    folder, port = Path(tempfile.mkdtemp(prefix="bedrock-chat-pg-")), free_port()
     as_postgres: list[str] = []
     if os.getuid() == 0:
         shutil.chown(folder, "postgres")
@@ -144,7 +144,7 @@ def _postgresql_of_pip() -> Iterator[Service]:
 
 
 def _moto() -> AbstractContextManager[Service]:
-    port = _free_port()
+    port = free_port()
     return _running([sys.executable, "-m", "moto.server", "-p", str(port)], "http", port)
 
 
@@ -168,12 +168,19 @@ def s3() -> Iterator[Service]:
 
 
 @contextmanager
+def sqs() -> Iterator[Service]:
+    """Moto's SQS, without queues."""
+    with _moto() as service:
+        yield service
+
+
+@contextmanager
 def keys(folder: Path, **public: rsa.RSAPrivateKey) -> Iterator[Service]:
     """A JWKS document with these keys by `kid`."""
     document = folder / "keys" / "jwks.json"
     document.parent.mkdir()
     document.write_text(json.dumps({"keys": [public_jwk(key, kid) for kid, key in public.items()]}))
-    port = _free_port()
+    port = free_port()
     command = [sys.executable, "-m", "http.server", "--bind", "127.0.0.1", "--directory", str(document.parent)]
     with _running([*command, str(port)], "http", port, f"/{document.name}") as service:
         yield service

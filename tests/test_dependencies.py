@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 import pytest
 
+from bedrock_chat.wire.ids import new_id
 from tests.bots import bot as bots
 from tests.bots.guarding import guarded
 from tests.conversations.chat import payload
@@ -99,6 +100,18 @@ def without_the_cache(world: Proxied) -> None:
     with world.worker():
         assert eventually(lambda: world.call("GET", f"/conversations/search?query={word}").body, 15)
     assert_alive(world, cache="no answer")
+
+
+def without_the_broker(world: Proxied) -> None:
+    """Whoever adds a job, as who deletes a bot does, waits for nothing."""
+    ids = [new_id() for _ in range(4)]
+    made = at_the_same_time(4, lambda number: world.call("POST", "/bot", bots.payload(ids[number])))
+    assert {answer.status for answer in made} == {200}, made[0].body
+    deleted = at_the_same_time(4, lambda number: world.call("DELETE", f"/bot/{ids[number]}"))
+    assert {answer.status for answer in deleted} == {200}
+    assert max(answer.seconds for answer in deleted) < AT_ONCE
+    assert eventually(lambda: world.states()["broker"] == "no answer", LONGEST)
+    assert_alive(world, broker="no answer")
 
 
 def without_the_storage(world: Proxied) -> None:
@@ -189,6 +202,7 @@ def without_the_database(world: Proxied) -> None:
 CHECKS: dict[str, Callable[[Proxied], None]] = {
     "database": without_the_database,
     "cache": without_the_cache,
+    "broker": without_the_broker,
     "storage": without_the_storage,
     "identity": without_the_keys,
     "directory": without_the_directory,

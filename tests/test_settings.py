@@ -59,12 +59,18 @@ def check(data_dir: Path, **environment: str) -> subprocess.CompletedProcess[str
         {"INFERENCE_PROFILE_ARNS": "[]"},
         {"MODEL_PRICES": "{"},
         {"REDIS_URL": "foo"},
+        {"CELERY_BROKER_URL": "kafka://broker"},
+        {"CELERY_BROKER_OPTIONS": "region"},
+        {"CELERY_QUEUE": "two words"},
         {"DATA_DIR": "/proc/nothing"},
         {"DATABASE_URL": "mysql://localhost/x", "SECRET_KEY": "x"},
         {"DATABASE_URL": "nonsense", "SECRET_KEY": "x"},
         {"TURN_LEASE_SECONDS": "nan"},
         {"LOG_LEVEL": "LOUD"},
         {"FAILED_TOKENS_RATE": "many"},
+        {"METRICS_TOKEN": "easily guessed"},
+        {"METRICS_TOKEN": "one that is long, and has blanks"},
+        {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://localhost:4317"},
     ],
     ids=lambda environment: "-".join(environment),
 )
@@ -103,7 +109,7 @@ def test_check_names_a_model_that_does_not_exist(settings: Any, setting: str) ->
 )
 def test_check_names_prices_that_no_call_could_be_given(settings: Any, prices: Any) -> None:
     settings.MODEL_PRICES = {"claude-v4.5-sonnet": prices}
-    assert "bedrock_chat.E003" in [message.id for message in checks.models_exist()]
+    assert "bedrock_chat.E006" in [message.id for message in checks.models_exist()]
     settings.MODEL_PRICES = {"claude-v4.5-sonnet": {"input": "0.003", "output": 0.015, "cacheRead": None}}
     assert checks.models_exist() == []
 
@@ -191,3 +197,18 @@ def test_an_endpoint_of_ones_own_wins_over_the_choice_of_bedrock(
     assert read(monkeypatch, tmp_path, BEDROCK="aws", **own).BEDROCK_ENDPOINT_URL == "http://localhost:9"
     assert read(monkeypatch, tmp_path, BEDROCK="aws").BEDROCK_ENDPOINT_URL is None
     assert read(monkeypatch, tmp_path, BEDROCK="emulator").BEDROCK_ENDPOINT_URL == "http://127.0.0.1:8001"
+
+
+def test_check_wants_celery_to_be_installed_where_it_is_to_deliver(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "celery", None)
+    assert checks.celery_is_installed() == []
+    settings.CELERY_BROKER_URL = "redis://broker"
+    assert [message.id for message in checks.celery_is_installed()] == ["bedrock_chat.E007"]
+
+
+def test_an_address_of_a_broker_that_is_refused_is_not_shown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with pytest.raises(ImproperlyConfigured) as error:
+        read(monkeypatch, tmp_path, CELERY_BROKER_URL="kafka://user:secret@broker")
+    assert "secret" not in str(error.value)

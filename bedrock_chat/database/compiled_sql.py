@@ -149,6 +149,12 @@ class Batch:
         self._add(statement)
         return statement
 
+    def rows(self, sql: str, values: Sequence[Any]) -> Statement[Rows]:
+        """The rows that a statement of the caller's own words returns, with `%s` for each value."""
+        statement = Statement(sql, values, lambda rows, _: rows)
+        self._add(statement)
+        return statement
+
     def update(
         self, model: type[models.Model], where: Mapping[str, Any], plus: Mapping[str, int] = NOTHING, /, **values: Any
     ) -> Statement[int]:

@@ -29,6 +29,7 @@ class Job(models.Model):
     worker = models.CharField(max_length=26, blank=True, default="")
     reason = models.TextField(blank=True, default="", help_text="Why its last attempt failed.")
     created_at = models.DateTimeField()
+    sent_at = models.DateTimeField(null=True, blank=True, help_text="When Celery workers were last told of it.")
 
     class Meta:
         constraints = [

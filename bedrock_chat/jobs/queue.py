@@ -4,7 +4,7 @@ import random
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import orjson
@@ -16,6 +16,7 @@ from django.utils.module_loading import import_string
 from bedrock_chat.database import compiled_sql
 from bedrock_chat.database.compiled_sql import NOW, Batch
 from bedrock_chat.database.connections import database_now
+from bedrock_chat.jobs import broker
 from bedrock_chat.jobs.models import Job, State
 
 CHANNEL = "bedrock_chat_jobs"
@@ -83,7 +84,7 @@ def enqueue(kind: str, payload: Mapping[str, Any] | None = None, *, delay: float
     """Adds a job, in the transaction that makes it necessary: the job exists if and only if that commits.
 
     `delay` is in seconds. With a `key` there is at most one such job at a time, and adding it again changes nothing.
-    Raises UnknownKind.
+    Where Celery delivers, a message is sent once the transaction has committed. Raises UnknownKind.
     """
     if kind not in settings.JOBS:
         raise UnknownKind(kind)
@@ -93,9 +94,12 @@ def enqueue(kind: str, payload: Mapping[str, Any] | None = None, *, delay: float
         if delay:
             now = database_now()
             batch.insert_unless_taken(job, unique, due_at=now + timedelta(seconds=delay), created_at=now)
-        else:
-            batch.insert_unless_taken(job, unique, due_at=NOW, created_at=NOW)
-            batch.notify(CHANNEL)
+            return
+        sent = {"sent_at": NOW} if broker.takes_messages() else {}
+        inserted = batch.insert_unless_taken(job, unique, due_at=NOW, created_at=NOW, **sent)
+        batch.notify(CHANNEL)
+    if sent and inserted.result:
+        transaction.on_commit(partial(broker.send, kind, job.pk))
 
 
 def enqueue_now(kind: str, payload: Mapping[str, Any], *, key: str) -> None:
@@ -126,8 +130,8 @@ def handler_of(kind: str) -> Any:
 # ---- Doing jobs -----------------------------------------------------------------------------------------------------
 
 
-def claim(worker: str, limit: int) -> list[Claimed]:
-    """Takes up to `limit` jobs that are due, the longest due first, in one statement.
+def claim(worker: str, limit: int, *, pk: int | None = None) -> list[Claimed]:
+    """Takes up to `limit` jobs that are due, the longest due first, in one statement. With `pk`, only that one.
 
     A job whose lease has run out is due, too. One that was claimed more than MOST_ATTEMPTS times fails, and is not
     returned. Kinds that the settings do not name belong to another version, whose workers will claim them.
@@ -136,7 +140,8 @@ def claim(worker: str, limit: int) -> list[Claimed]:
     with connection.cursor() as cursor:
         until, due = map(connection.ops.adapt_datetimefield_value, (now + lease(), now))
         kinds = list(settings.JOBS) if connection.vendor == "postgresql" else orjson.dumps(list(settings.JOBS)).decode()
-        cursor.execute(_claim_sql(connection.vendor), [worker, until, due, kinds, limit])
+        only = () if pk is None else (pk,)
+        cursor.execute(_claim_sql(connection.vendor, one=bool(only)), [worker, until, due, kinds, *only, limit])
         rows = cursor.fetchall()
     claimed = [
         Claimed(pk, kind, orjson.loads(payload), key, attempt, worker) for pk, kind, payload, key, attempt in rows
@@ -279,7 +284,7 @@ def _longest_wait(kind: str) -> timedelta:
 
 
 @lru_cache(maxsize=4)
-def _claim_sql(vendor: str) -> str:
+def _claim_sql(vendor: str, *, one: bool = False) -> str:
     """The statement of `claim`. PostgreSQL skips rows that another worker is claiming; SQLite has only one writer."""
     table = connection.ops.quote_name(Job._meta.db_table)
     # With an array PostgreSQL runs the limited subquery once, whatever its plan.
@@ -290,7 +295,7 @@ def _claim_sql(vendor: str) -> str:
     )
     due = (
         f"SELECT id FROM {table} WHERE due_at <= %s AND NOT state = 'dead' AND kind {kind_condition} "  # noqa: S608
-        f"ORDER BY due_at LIMIT %s{lock}"
+        f"{'AND id = %s ' if one else ''}ORDER BY due_at LIMIT %s{lock}"
     )
     return (
         f"UPDATE {table} SET state = 'running', worker = %s, attempt = attempt + 1, due_at = %s "  # noqa: S608

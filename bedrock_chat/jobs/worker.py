@@ -16,54 +16,35 @@ from django.db import DatabaseError, transaction
 
 from bedrock_chat.database import service, waiting
 from bedrock_chat.database.connections import database_now, release_connection
-from bedrock_chat.jobs import queue, waking
+from bedrock_chat.jobs import backlog, queue, waking
+from bedrock_chat.jobs.backlog import SEEN_SECONDS
 from bedrock_chat.jobs.models import Worker
 from bedrock_chat.jobs.queue import Claimed, LeaseLost
-from bedrock_chat.process import heartbeat, startup
+from bedrock_chat.process import heartbeat, startup, telemetry
 from bedrock_chat.process.thread_pool import ThreadPool
+from bedrock_chat.tracing import spans
 from bedrock_chat.wire.ids import new_id
 
 logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0
 OUTRUN_SECONDS = 0.02  # the pause after a job was due but others claimed it first, or hold its row
-SEEN_SECONDS = 5.0
 SCHEDULE_SECONDS = 60.0
-MISSED = 3  # a worker that has not reported for so many SEEN_SECONDS counts as gone
 FORGOTTEN = timedelta(days=1)
 JOBS_PATIENCE = 6  # a job may wait so many times DATABASE_TIMEOUT for a statement: nobody waits for the job
 LEAVE_SECONDS = 2.0
 
 
-class JobRunner:
-    """Runs up to `concurrency` jobs, each on a thread of its own; most of them wait for something."""
+class LeaseHolder:
+    """A process that runs claimed jobs: it renews their leases, is seen as a worker, and keeps the schedule."""
 
     def __init__(self, concurrency: int) -> None:
         self.id = new_id()
         self._concurrency = concurrency
-        self._threads = ThreadPool(concurrency, name="job")
         self._changed = waking.ReentrantEvent()
         self._lock = threading.Lock()
         self._running: set[Claimed] = set()
         self._stopping = False
-
-    def run(self, on_started: Callable[[], object]) -> None:
-        """Works until it is stopped. Then waits for running jobs, SHUTDOWN_GRACE at most, and gives the rest back."""
-        if not self._arrive():
-            return
-        on_started()
-        heartbeat.register("worker", SEEN_SECONDS, self._report_presence)
-        heartbeat.register("job leases", settings.JOB_LEASE_SECONDS / 3, self._renew)
-        heartbeat.register("job schedule", SCHEDULE_SECONDS, queue.follow_schedule)
-        heartbeat.start()
-        waking.start(self._changed.set)
-        try:
-            while not self._stopping:
-                self._changed.clear()
-                if pause := self._take():
-                    self._changed.wait(pause)
-        finally:
-            self._leave()
 
     def _arrive(self) -> bool:
         """Writes the schedule and this worker's row, however long the database is away. False: stopped before that."""
@@ -80,6 +61,13 @@ class JobRunner:
                 release_connection()
         return False
 
+    def _beat(self) -> None:
+        """Has the heartbeat do what must happen every few seconds for as long as this worker is there."""
+        heartbeat.register("worker", SEEN_SECONDS, self._report_presence)
+        heartbeat.register("job leases", settings.JOB_LEASE_SECONDS / 3, self._renew)
+        heartbeat.register("job schedule", SCHEDULE_SECONDS, queue.follow_schedule)
+        heartbeat.start()
+
     def stop(self, *_: object) -> None:
         """Ends the worker gently. Signal handlers may call it."""
         self._stopping = True
@@ -87,50 +75,31 @@ class JobRunner:
 
     # ---- Working ----
 
-    def _take(self) -> float:
-        """Begins due jobs while threads are free. Returns the seconds to sleep before the next look, unless woken."""
-        free = self._concurrency - len(self._running)
-        if free <= 0:
-            return LOOK_SECONDS  # nothing can begin before a job ends, and that wakes this thread
-        try:
-            with waiting.at_most(settings.DATABASE_TIMEOUT):
-                due = queue.next_due()
-                wait = LOOK_SECONDS if due is None else (due - database_now()).total_seconds()
-                if wait > 0:
-                    return min(LOOK_SECONDS, wait)
-                claimed = queue.claim(self.id, free)
-        except Exception:
-            # If the database is away, it comes back. Until then there is nothing to do.
-            logger.exception("jobs cannot be claimed for now")
-            return LOOK_SECONDS
-        finally:
-            release_connection()
-        for job in claimed:
-            self._begin(job)
-        return 0.0 if claimed else OUTRUN_SECONDS
-
-    def _begin(self, job: Claimed) -> None:
-        """Runs a job on a thread. An older claim of the same row, whose lease ran out here, is lost."""
+    def _hold(self, job: Claimed) -> None:
+        """From now on its lease is renewed. An older claim of the row, whose lease ran out here, is lost."""
         with self._lock:
             for older in self._running:
                 if older.pk == job.pk:
                     older.lose()
             self._running.add(job)
-        self._threads.submit(partial(self._do, job))
 
     def _do(self, job: Claimed) -> None:
         """On a thread: runs a job, records its failure, and wakes the worker, which has a free thread again."""
-        started = time.monotonic()
+        started, outcome = time.monotonic(), "done"
         try:
-            _perform(job)
+            with spans.span("job", {"bedrock_chat.job.kind": job.kind, "bedrock_chat.job.attempt": job.attempt}):
+                _perform(job)
             level = logging.DEBUG if job.key in queue.schedule() else logging.INFO  # one of those ends every 2 s
             logger.log(level, "job %s %d done in %.3f s", job.kind, job.pk, time.monotonic() - started)
         except LeaseLost:
+            outcome = "lost"
             logger.warning("job %s %d was taken over by somebody else", job.kind, job.pk)
         except Exception as error:
+            outcome = "failed"
             logger.exception("job %s %d failed, attempt %d", job.kind, job.pk, job.attempt)
             _record_failure(job, error)
         finally:
+            backlog.measure(job.kind, outcome, time.monotonic() - started)
             with self._lock:
                 self._running.discard(job)
             try:
@@ -184,6 +153,52 @@ class JobRunner:
         release_connection()
 
 
+class JobRunner(LeaseHolder):
+    """Claims what is due, and runs up to `concurrency` jobs, each on a thread of its own; most wait for something."""
+
+    def __init__(self, concurrency: int) -> None:
+        super().__init__(concurrency)
+        self._threads = ThreadPool(concurrency, name="job")
+
+    def run(self, on_started: Callable[[], object]) -> None:
+        """Works until it is stopped. Then waits for running jobs, SHUTDOWN_GRACE at most, and gives the rest back."""
+        if not self._arrive():
+            return
+        on_started()
+        self._beat()
+        waking.start(self._changed.set)
+        try:
+            while not self._stopping:
+                self._changed.clear()
+                if pause := self._take():
+                    self._changed.wait(pause)
+        finally:
+            self._leave()
+
+    def _take(self) -> float:
+        """Begins due jobs while threads are free. Returns the seconds to sleep before the next look, unless woken."""
+        free = self._concurrency - len(self._running)
+        if free <= 0:
+            return LOOK_SECONDS  # nothing can begin before a job ends, and that wakes this thread
+        try:
+            with waiting.at_most(settings.DATABASE_TIMEOUT):
+                due = queue.next_due()
+                wait = LOOK_SECONDS if due is None else (due - database_now()).total_seconds()
+                if wait > 0:
+                    return min(LOOK_SECONDS, wait)
+                claimed = queue.claim(self.id, free)
+        except Exception:
+            # If the database is away, it comes back. Until then there is nothing to do.
+            logger.exception("jobs cannot be claimed for now")
+            return LOOK_SECONDS
+        finally:
+            release_connection()
+        for job in claimed:
+            self._hold(job)
+            self._threads.submit(partial(self._do, job))
+        return 0.0 if claimed else OUTRUN_SECONDS
+
+
 def _perform(job: Claimed) -> None:
     """Has a job done. Its handler may finish it together with its result; otherwise it is finished here."""
     queue.handler_of(job.kind)(job)
@@ -205,6 +220,7 @@ def run(concurrency: int, *, on_started: Callable[[], object], heed_interrupt: b
 
     Without `heed_interrupt` it ignores SIGINT: Ctrl-C reaches all processes of a terminal, and another one acts on it.
     """
+    telemetry.begin("worker")
     service.begin(settings.DATABASE_TIMEOUT * JOBS_PATIENCE)
     startup.refuse_what_lacks()
     worker = JobRunner(concurrency)
@@ -219,9 +235,3 @@ def run(concurrency: int, *, on_started: Callable[[], object], heed_interrupt: b
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop if heed_interrupt else signal.SIG_IGN)
     worker.run(on_started)
-
-
-def workers_seen() -> int:
-    """The number of workers that are alive just now, in any process on this database."""
-    since = database_now() - timedelta(seconds=SEEN_SECONDS * MISSED)
-    return Worker.objects.filter(seen_at__gte=since).count()

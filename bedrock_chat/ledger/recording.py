@@ -24,7 +24,16 @@ from bedrock_chat.identity.models import User
 from bedrock_chat.ledger.budgets import payers, settling
 from bedrock_chat.ledger.budgets.reserving import Reserved
 from bedrock_chat.ledger.models import ModelCall, Purpose
+from bedrock_chat.metrics.instruments import Counter
 from bedrock_chat.wire.ids import new_id
+
+TOKENS = Counter(
+    "bedrock_chat_model_tokens_total",
+    "Tokens of calls to models: input, output, cache_read, cache_write.",
+    ("model", "kind"),
+)
+PRICE = Counter("bedrock_chat_model_price_usd_total", "What calls to models cost, as far as it is known.", ("model",))
+UNPRICED = Counter("bedrock_chat_model_unpriced_calls_total", "Calls with tokens whose price is not known.", ("model",))
 
 
 def build_call(
@@ -195,7 +204,9 @@ class Spent:
 
 
 def log_spending(calls: Sequence[ModelCall]) -> None:
-    """Adds the tokens and the price of the calls to the request's line in the log."""
+    """Tells what calls that have ended took: in the request's line of the log, and in the metrics."""
+    for call in calls:
+        _count(call)
     spent = Spent.of(calls)
     if spent is not None:
         logs.bind(
@@ -205,3 +216,13 @@ def log_spending(calls: Sequence[ModelCall]) -> None:
             price=None if spent.price is None else float(spent.price),
             fault=calls[-1].fault or None,
         )
+
+
+def _count(call: ModelCall) -> None:
+    for kind in ("input", "output", "cache_read", "cache_write"):
+        if tokens := getattr(call, f"{kind}_tokens"):
+            TOKENS.add(call.model, kind, amount=tokens)
+    if call.price is not None:
+        PRICE.add(call.model, amount=float(call.price))
+    elif call.input_tokens or call.output_tokens:
+        UNPRICED.add(call.model)

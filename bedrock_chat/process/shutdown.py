@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NoReturn
 
+from bedrock_chat.tracing import exporting
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -63,6 +65,7 @@ def abandon() -> None:
 
 def leave(status: int) -> NoReturn:
     """End the process now. A normal end would wait for every thread, even in the middle of a model's answer."""
+    exporting.flush()
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()

@@ -31,7 +31,7 @@ CLOSE = (b"connection", b"close")
 REFUSAL = "bedrock_chat.refusal"
 """The environ's key for the ApiError with which a body was refused."""
 FINISH_SECONDS = 0.5
-RESERVED_THREADS = {"/health": 2, "/ready": 4}
+RESERVED_THREADS = {"/health": 2, "/ready": 4, "/metrics": 2}
 """Path → threads of its own: they answer at once while every other thread waits for something that is away."""
 
 

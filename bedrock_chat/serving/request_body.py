@@ -17,6 +17,7 @@ from django.conf import settings
 from django.core.files.base import File
 
 from bedrock_chat.blobs.local_storage import unfinished_file
+from bedrock_chat.metrics import refusals
 from bedrock_chat.process.budget import Budget
 from bedrock_chat.serving.bridge import Environ
 from bedrock_chat.serving.outflow import FLOOR_BYTES, FLOOR_SECONDS, Floor
@@ -85,6 +86,7 @@ class Counted:
         if length <= self._counted:
             return
         if not uploads().take(self.caller, length - self._counted):
+            refusals.count("uploads")
             raise errors.ServiceUnavailable("Too much is being uploaded at once; try again.", retry_after=RETRY_SECONDS)
         self._counted = length
 

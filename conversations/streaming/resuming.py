@@ -4,6 +4,7 @@ from django.conf import settings
 
 from bedrock_chat.database.connections import database_now
 from bedrock_chat.identity.caller import Caller
+from bedrock_chat.metrics import refusals
 from bedrock_chat.wire.errors import ServiceUnavailable
 from conversations import access
 from conversations.models import lease_lives
@@ -23,6 +24,7 @@ def resume(
     Raises NotFound, and ServiceUnavailable if twice as many streams are open as this process has threads.
     """
     if sse.streams_open() >= settings.THREADS * 2:
+        refusals.count("streams")
         raise ServiceUnavailable("This server has as many streams open as it can; try again.", retry_after=5)
     conversation = access.get_conversation(actor, conversation_external_id)
     question = access.get_question(conversation, message_external_id)

@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import AsyncGenerator
 
+from bedrock_chat.metrics.instruments import Gauge
 from bedrock_chat.wire.event_stream import KEEP_ALIVE, EventStreamResponse
 from bedrock_chat.wire.event_stream import event as as_event
 from conversations.streaming.events import StreamEvent, encoded, is_last, joined
@@ -16,6 +17,9 @@ _open = 0
 def streams_open() -> int:
     """How many event streams this process is sending now."""
     return _open
+
+
+OPEN = Gauge("bedrock_chat_streams_open", "Event streams that are being sent.", read=streams_open)
 
 
 def respond(subscription: Subscription) -> EventStreamResponse:

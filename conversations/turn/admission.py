@@ -8,7 +8,9 @@ from contextlib import contextmanager
 from django.conf import settings
 
 from bedrock_chat.identity.caller import Caller
-from bedrock_chat.process import shutdown
+from bedrock_chat.metrics import refusals
+from bedrock_chat.metrics.instruments import Gauge
+from bedrock_chat.process import shutdown, telemetry
 from bedrock_chat.wire.errors import ServiceUnavailable, TooManyRequests
 
 RETRY_SECONDS = 2
@@ -21,6 +23,20 @@ def count() -> int:
     """Turns that this process runs now."""
     with _lock:
         return _running.total()
+
+
+PLACES = Gauge(
+    "bedrock_chat_turn_places",
+    "Turns that the processes may run at a time.",
+    ("role",),
+    read=lambda: {(telemetry.role(),): settings.TURNS},
+)
+PLACES_TAKEN = Gauge(
+    "bedrock_chat_turn_places_taken",
+    "Turns, and titles, that the processes run now.",
+    ("role",),
+    read=lambda: {(telemetry.role(),): count()},
+)
 
 
 @contextmanager
@@ -38,9 +54,11 @@ def admitted(actor: Caller) -> Iterator[None]:
     account = actor.account
     with _lock:
         if _running.total() >= settings.TURNS:
+            refusals.count("turns")
             sentence = "This server is answering as many messages as it can; try again."
             raise ServiceUnavailable(sentence, retry_after=RETRY_SECONDS)
         if actor.user_id is not None and _running[account] >= settings.TURNS_PER_USER:
+            refusals.count("turns_per_user")
             sentence = f"At most {settings.TURNS_PER_USER} of your messages are answered at a time; try again."
             raise TooManyRequests(sentence, retry_after=RETRY_SECONDS)
         _running[account] += 1

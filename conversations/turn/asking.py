@@ -11,6 +11,7 @@ from bedrock_chat.bedrock.request import ModelRequest
 from bedrock_chat.database.connections import release_connection
 from bedrock_chat.ledger import recording
 from bedrock_chat.ledger.models import ModelCall, Purpose
+from bedrock_chat.tracing import spans
 from conversations.content import converse
 from conversations.content.blocks import blob_shas
 from conversations.content.files import FileReader
@@ -64,8 +65,11 @@ def call(running: RunningTurn, model_request: ModelRequest) -> Generator[TurnEve
     closed: events.Closed | None = None
     fault, stop_reason = "", ""
     begun = _begin(running, model_request)
+    round_span = spans.begin("round", {"bedrock_chat.round.number": len(running.calls) + 1}, parent=running.span)
     try:
-        for event in runtime.call(model_request, stream=running.listener is not None, interrupt=running.interrupt):
+        for event in runtime.call(
+            model_request, stream=running.listener is not None, interrupt=running.interrupt, parent=round_span
+        ):
             running.answer.feed(event)
             closed = event if isinstance(event, events.Closed) else closed
             yield event
@@ -93,6 +97,7 @@ def call(running: RunningTurn, model_request: ModelRequest) -> Generator[TurnEve
         if begun is not None:
             recording.ended(row, begun)
         running.calls.append(row)
+        round_span.end(fault)
     assert closed is not None  # the last event of every call that did not raise
     return closed.stop_reason
 

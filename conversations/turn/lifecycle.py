@@ -25,7 +25,17 @@ from conversations import access
 from conversations.access import Answer
 from conversations.content.blocks import text_to_extend
 from conversations.models import Outcome
-from conversations.turn import admission, asking, closing, context_window, continuing, file_limits, opening, placement
+from conversations.turn import (
+    admission,
+    asking,
+    closing,
+    context_window,
+    continuing,
+    file_limits,
+    measuring,
+    opening,
+    placement,
+)
 from conversations.turn.registry import RunningTurn, registered
 from conversations.turn.types import ChatInput, Finished, OpenTurn, TurnEvent, TurnOpened, wire_ids
 
@@ -60,7 +70,8 @@ def run(
             yield Finished(turn)
             return
         running = RunningTurn(turn, listener=listener)
-        with registered(running), expiring.kept(turn.reservation.pk if turn.reservation else None):
+        pk = turn.reservation.pk if turn.reservation else None
+        with registered(running), expiring.kept(pk), measuring.measured(running):
             yield TurnOpened(
                 turn.conversation.external_id,
                 turn.question_external_id,

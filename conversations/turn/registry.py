@@ -8,6 +8,7 @@ from bedrock_chat.bedrock.events import AnswerBuilder, StopReason
 from bedrock_chat.bedrock.interruption import Interruption
 from bedrock_chat.bedrock.tools import FoundDocument
 from bedrock_chat.ledger.models import ModelCall
+from bedrock_chat.tracing import spans
 from conversations.turn.types import OpenTurn
 
 
@@ -26,6 +27,7 @@ class RunningTurn:
         self.calls: list[ModelCall] = []  # ledger rows, one for each round that has ended
         self.documents: list[FoundDocument] = []  # that its tools have found
         self.interrupt = Interruption()
+        self.span = spans.NOTHING
         self.writing = threading.Lock()
         self.closed = False
         self.answer_external_id = turn.answer_external_id

@@ -15,6 +15,7 @@ from bedrock_chat.encryption.errors import EncryptionError
 from bedrock_chat.identity.addresses import client_address
 from bedrock_chat.identity.caller import caller_of
 from bedrock_chat.ledger.budgets.refusals import BudgetUsedUp
+from bedrock_chat.metrics import refusals
 from bedrock_chat.serving import answers
 from bedrock_chat.wire.errors import ServiceUnavailable, TooManyRequests
 from bedrock_chat.wire.openapi import errors
@@ -119,10 +120,11 @@ class PublishedViewSet(WireViewSet):
             return
         else:
             wanted = limits.of_polls(found.publication, found.key.lineage)
-        standing = limits.admit(wanted)
+        standing = limits.admit(wanted, found.state)
         if standing.refused_by is not None:
             if self._is_repeated(request, found):  # the first request came at the same time, and had the last room
                 return
+            refusals.count(f"published_{standing.refused_by}")
             raise OverLimit(standing)
         self.admitted = wanted, standing
         self._note_use(request, found)

@@ -66,6 +66,7 @@ def costs(server: Process, workshop: Workshop, connections: int, requests: int, 
     open_key, shut_key = keys
     legs = {
         "empty": ("/empty", "", b" 200 "),
+        "oneStatement": ("/one-statement", "", b" 200 "),
         "accepted": (POST, open_key, b" 200 "),
         "refused": (POST, shut_key, b" 429 "),
     }

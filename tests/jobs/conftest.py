@@ -16,6 +16,7 @@ import pytest
 from django.conf import LazySettings
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+LEAN = ("--without-gossip", "--without-mingle", "--without-heartbeat")
 
 
 class Workshop:
@@ -33,6 +34,8 @@ class Workshop:
         }
         self.log = data / "workers.log"
         self.workers: list[subprocess.Popen[str]] = []
+        self.celery = False
+        """Whether its workers are Celery's. They need CELERY_BROKER_URL in the environment."""
 
     def run(self, code: str) -> str:
         """Runs Python code on the database, and returns what it printed."""
@@ -77,14 +80,30 @@ class Workshop:
     def work(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
         """Starts a worker, and returns when it works."""
         worker = self.begin_to_work(*arguments, **environment)
-        assert worker.stdout is not None
-        assert "Working" in worker.stdout.readline(), self.log.read_text()
+        self.wait_for(worker)
         return worker
 
+    def wait_for(self, worker: subprocess.Popen[str]) -> None:
+        assert worker.stdout is not None
+        assert "Working" in worker.stdout.readline(), self.log.read_text()
+
     def begin_to_work(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "manage.py", "run_worker", *arguments]
+        if self.celery:
+            command = [
+                sys.executable,
+                "-m",
+                "celery",
+                "-A",
+                "bedrock_chat.jobs.celery",
+                "-q",
+                "worker",
+                *LEAN,
+                *arguments,
+            ]
         with self.log.open("a") as log:
             worker = subprocess.Popen(
-                [sys.executable, "manage.py", "run_worker", *arguments],
+                command,
                 cwd=ROOT,
                 env={**self.environment, **environment},
                 stdout=subprocess.PIPE,

@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Callable
+from threading import Event, Thread
 from typing import Any
 
 import pytest
 from django.conf import LazySettings
-from django.db import connection
+from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
@@ -81,9 +82,33 @@ def test_a_refusal_has_the_bytes_of_api_gateway_and_ours(
     [(name, until)] = seconds.items()
     wait = int(refused.headers["Retry-After"])
     assert wait == until or (name, wait) == ("throttle", until)
-    # The key, the statement that matches no row, and the reading of why.
-    assert len(statements(captured)) == 3
+    assert len(statements(captured)) == 1  # the key, with what was used of its limits
     assert stored(Gate, ApiKey, TurnRequest, Job) == before
+
+
+def test_a_refusal_waits_for_no_lock(published: Publish) -> None:
+    api = published(quota=1)
+    body(api.post(question()))
+    is_locked, may_end = Event(), Event()
+
+    def lock() -> None:
+        try:
+            with transaction.atomic():
+                list(Gate.objects.select_for_update())
+                is_locked.set()
+                may_end.wait(30)
+        finally:
+            connection.close()
+
+    holder = Thread(target=lock)
+    holder.start()
+    try:
+        assert is_locked.wait(10)
+        assert api.post(question()).status_code == 429
+        assert holder.is_alive()
+    finally:
+        may_end.set()
+        holder.join()
 
 
 def test_a_refusal_comes_before_the_body_is_parsed(published: Publish) -> None:

@@ -1,7 +1,9 @@
 """Throttle and quota: how many requests are admitted, when the next one is, and when a period begins anew."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from random import Random
 from typing import Any
 
 import pytest
@@ -9,7 +11,7 @@ from django.conf import LazySettings
 from django.db import connection
 
 from publication import limits
-from publication.limits import Limits
+from publication.limits import Limits, State
 from publication.models import Gate, Period
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both]
@@ -183,6 +185,54 @@ def test_what_was_taken_back_can_be_used_again(clock: SetClock) -> None:
     of = account(rate=1.0, burst=1, quota=1, period=Period.DAY)
     limits.give_back(of, limits.admit(of))
     assert admitted(of, 2) == 1
+
+
+def state() -> State:
+    gate = Gate.objects.get()
+    return State(gate.account, gate.tat, gate.period, gate.used, gate.extra, MONDAY.timestamp())
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_was_read_of_an_account_refuses_whom_the_statement_would_refuse(clock: SetClock, seed: int) -> None:
+    chance, of = Random(seed), account()
+    today, before, weekly = "D20261130", "D20261129", "W00002969"
+    outcomes = Counter[str | None]()
+    for _ in range(40):
+        rate, burst = chance.choice([(None, None), (0.3, 1), (7.0, 20)])
+        quota = chance.choice([None, 0, 1, 5])
+        period = None if quota is None else chance.choice(list(Period))
+        of = Limits("k", "p", rate, burst, quota, period, chance.choice([0, 1, 4]), chance.choice([None, MONDAY]))
+        full = limits.tolerance_of(of)
+        Gate.objects.update(
+            tat=MONDAY.timestamp() + chance.choice([-50, 0, full - limits.interval_of(of), full, full + 1, 1e6]),
+            period=chance.choice(["", before, today, "D20261201", weekly]),
+            used=chance.randrange(6),
+            extra=chance.randrange(2),
+        )
+        seen = state()
+        by_state, by_statement = limits.admit(of, seen), limits.admit(of)
+        if by_state.refused_by is not None:  # nothing was counted
+            assert by_state == by_statement
+        else:
+            assert Gate.objects.get().used > 0
+            Gate.objects.update(tat=seen.tat, period=seen.period, used=seen.used, extra=seen.extra)
+            assert limits.admit(of) == by_state
+        outcomes[by_state.refused_by] += 1
+    assert set(outcomes) == {None, "quota", "throttle"}
+
+
+def test_what_was_read_before_admits_nobody(clock: SetClock) -> None:
+    of = account(quota=1, period=Period.DAY)
+    seen = state()
+    assert [limits.admit(of, seen).refused_by for _ in range(3)] == [None, "quota", "quota"]
+
+
+def test_what_was_read_of_another_account_refuses_nobody(clock: SetClock) -> None:
+    of = account(quota=1, period=Period.DAY)
+    assert admitted(of, 1) == 1
+    seen = state()
+    Gate.objects.create(account="j", publication_id="p")
+    assert limits.admit(Limits("j", "p", None, None, 1, Period.DAY), seen).refused_by is None
 
 
 @pytest.mark.parametrize("period", [Period.DAY, Period.WEEK, Period.MONTH])

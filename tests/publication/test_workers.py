@@ -16,6 +16,7 @@ import pytest
 
 from tests.emulator import Emulator
 from tests.encryption.vault import new_key
+from tests.jobs.brokers import Broker, needs_redis
 from tests.jobs.conftest import Workshop
 from tests.live import LiveServer
 from tests.publication.seed import PUBLISH
@@ -55,11 +56,27 @@ def workshop(database_url: str, data: Path, emulator_process: Emulator) -> Itera
     shop.end()
 
 
+@pytest.fixture(params=["rows", pytest.param("celery", marks=[pytest.mark.slow, needs_redis])])
+def broker(request: pytest.FixtureRequest, workshop: Workshop, tmp_path: Path) -> Iterator[Broker | None]:
+    """What tells workers of jobs, if not the rows alone."""
+    if request.param == "rows":
+        yield None
+        return
+    broker = Broker(tmp_path)
+    broker.start()
+    workshop.celery = True
+    workshop.environment["CELERY_BROKER_URL"] = broker.url
+    yield broker
+    broker.kill()
+
+
 def done(workshop: Workshop) -> int:
     return int(workshop.sql("SELECT count(*) FROM publication_turnrequest WHERE done_at IS NOT NULL")[0][0])
 
 
-def test_killed_and_stopped_workers_lose_and_double_nothing(workshop: Workshop, emulator_process: Emulator) -> None:
+def test_killed_and_stopped_workers_lose_and_double_nothing(
+    workshop: Workshop, broker: Broker | None, emulator_process: Emulator
+) -> None:
     workshop.run(
         PUBLISH + f"for n in range({TURNS}):\n    ask(f'{{n}}. [[wait:0.2]] [[throttle:1]]' if n % 10 == 9 else"
         f" f'{{n}}. [[wait:0.2]]', f'c{{n % {CONVERSATIONS}}}')"
@@ -71,6 +88,9 @@ def test_killed_and_stopped_workers_lose_and_double_nothing(workshop: Workshop, 
         workshop.until(lambda goal=goal: done(workshop) >= goal)
         doomed.kill()
         workshop.stop(sleepy)
+        if broker is not None:  # it has forgotten everything when it comes back
+            broker.kill()
+            broker.start()
         killed += 2
         time.sleep(LEASE + 0.5)
         if number + 1 < ROUNDS:

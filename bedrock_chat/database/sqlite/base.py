@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from functools import lru_cache
 from itertools import islice
 from typing import Any
@@ -43,6 +44,18 @@ class Connection(sqlite3.Connection):
 
     queue: WriterQueue
 
+    @contextmanager
+    def may_write(self) -> Iterator[None]:
+        """Around a write without a transaction: it waits for its turn.
+
+        Raises OperationalError where the thread may write already: it would wait for itself, and nobody could write.
+        SQLite rolls a transaction back by itself when the disk is full or fails. The rest must not be stored alone.
+        """
+        if self.queue.is_mine():
+            raise OperationalError(LOST_TRANSACTION)
+        with self.queue.turn():
+            yield
+
 
 class Writers:
     """What the threads that write to one database file share."""
@@ -80,8 +93,7 @@ class Cursor(base.SQLiteCursorWrapper):
         if self.connection.in_transaction or not query.startswith(WRITES):
             self._rows = None
             return super().execute(query, params)
-        self._refuse_in_lost_transaction()
-        with self.connection.queue.turn():
+        with self.connection.may_write():
             super().execute(query, params)
             self._rows = iter(super().fetchall()) if self.description else None
         return self
@@ -90,17 +102,8 @@ class Cursor(base.SQLiteCursorWrapper):
         self._rows = None
         if self.connection.in_transaction:
             return super().executemany(query, param_list)
-        self._refuse_in_lost_transaction()
-        with self.connection.queue.turn():
+        with self.connection.may_write():
             return super().executemany(query, param_list)
-
-    def _refuse_in_lost_transaction(self) -> None:
-        """Raises OperationalError where the thread may write already: it would wait for itself, and nobody could write.
-
-        SQLite rolls a transaction back by itself when the disk is full or fails. The rest must not be stored alone.
-        """
-        if self.connection.queue.is_mine():
-            raise OperationalError(LOST_TRANSACTION)
 
     def fetchone(self) -> Any:
         return super().fetchone() if self._rows is None else next(self._rows, None)
@@ -164,17 +167,18 @@ class DatabaseWrapper(WithoutQueryLog, base.DatabaseWrapper):
     def execute_directly(self, sql: str, values: Sequence[Any]) -> tuple[list[tuple[Any, ...]], int]:
         """Runs a statement, and returns its rows and how many it has written. Its marks are Django's, `%s`.
 
-        It goes past Django's cursors, which take as much CPU as SQLite itself: not where somebody looks at them, and
-        not for a write without a transaction, which has to queue. Raises Django's exceptions.
+        It goes past Django's cursors, which take as much CPU as SQLite itself: not where somebody looks at them. A
+        write without a transaction queues, as theirs do. Raises Django's exceptions.
         """
         self.ensure_connection()
         connection = self.connection
-        if self.execute_wrappers or self.force_debug_cursor or not (connection.in_transaction or sql[:6] == "SELECT"):
+        if self.execute_wrappers or self.force_debug_cursor:
             with self.cursor() as cursor:
                 cursor.execute(sql, values)
                 return cursor.fetchall() if cursor.description else [], cursor.rowcount
         self.validate_no_broken_transaction()
-        with self.wrap_database_errors:
+        may_run = connection.in_transaction or not sql.startswith(WRITES)
+        with self.wrap_database_errors, nullcontext() if may_run else connection.may_write():
             cursor = connection.execute(_with_question_marks(sql), values)
             return cursor.fetchall(), cursor.rowcount
 

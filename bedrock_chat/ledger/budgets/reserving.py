@@ -30,6 +30,7 @@ from bedrock_chat.ledger.budgets.models import BudgetCounter, Reservation, Unit
 from bedrock_chat.ledger.budgets.payers import Payer
 from bedrock_chat.ledger.budgets.refusals import BudgetUsedUp, Unpriced, refusal_of
 from bedrock_chat.ledger.budgets.statements import RETURNED, Counted, Spans
+from bedrock_chat.metrics import refusals
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +146,7 @@ def refuse(counters: Sequence[Counted], now: datetime) -> None:
     """Raises BudgetExceeded if there are any full counters: of the one that is full for longest."""
     errors = [refusal_of(counter, now) for counter in counters]
     if errors:
+        refusals.count("budget")
         raise max(errors, key=lambda error: (isinstance(error, BudgetUsedUp), int(error.headers["Retry-After"])))
 
 

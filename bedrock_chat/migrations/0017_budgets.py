@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('bedrock_chat', '0015_modelcall_user_label'),
+        ('bedrock_chat', '0016_job_sent_at'),
     ]
 
     operations = [

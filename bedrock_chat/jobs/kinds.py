@@ -1,0 +1,34 @@
+"""Each kind of job with its handler, and when periodic ones run: settings, which name functions by their paths."""
+
+JOBS: dict[str, str] = {
+    "remove blobs": "bedrock_chat.blobs.removal.remove_unreferenced",
+    "remove uploads": "bedrock_chat.blobs.uploads.remove_unclaimed",
+    "index conversations": "conversations.indexing.index_new",
+    "compact search": "bedrock_chat.search.index.compact",
+    "sync bot": "bots.syncing.sync",
+    "published turn": "publication.running.run",
+    "index bots": "store.indexing.index_new",
+    "forget bot": "store.indexing.forget_one",
+    "rank bots": "store.ranking.refresh",
+    "sweep guardrails": "bots.guardrail_sweep.sweep",
+    "end lost turns": "publication.running.end_lost",
+    "remove idempotency keys": "publication.idempotency.removal.remove",
+    "begin budget": "bedrock_chat.ledger.budgets.reconciling.begin",
+    "reconcile budgets": "bedrock_chat.ledger.budgets.reconciling.reconcile",
+    "return reservations": "bedrock_chat.ledger.budgets.expiring.return_expired",
+}
+"""Kind of job → its handler, a function that takes the claimed job."""
+JOB_SCHEDULE: dict[str, float] = {
+    "remove blobs": 600,
+    "remove uploads": 3600,
+    "index conversations": 2,
+    "compact search": 86_400,
+    "sweep guardrails": 3600,
+    "index bots": 2,
+    "rank bots": 600,
+    "end lost turns": 30,
+    "remove idempotency keys": 300,
+    "reconcile budgets": 86_400,
+    "return reservations": 30,
+}
+"""Kind of job → seconds between its runs."""
