@@ -360,7 +360,7 @@ CORS_ALLOWED_ORIGINS = [origin for origin in CORS_ALLOW_ORIGINS if origin != "*"
 CORS_ALLOW_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 _TRACING = ["traceparent", "tracestate", "baggage", "sentry-trace"]  # which OpenTelemetry and Sentry add in browsers
 CORS_ALLOW_HEADERS = ["authorization", "content-type", "accept", "last-event-id", "x-request-id", *_TRACING]
-CORS_EXPOSE_HEADERS = ["Link", "Retry-After", "X-Request-ID"]
+CORS_EXPOSE_HEADERS = ["Link", "Retry-After", "X-Request-ID", "X-Budget-Remaining"]
 CORS_PREFLIGHT_MAX_AGE = 86_400
 CORS_URLS_REGEX = r"^/(?!console/|published/).*$"  # published APIs have origins of their own
 

@@ -5,6 +5,7 @@ from django.contrib import admin
 from django.urls import include, path, re_path
 
 from bedrock_chat.blobs.views import BlobViewSet, UploadViewSet
+from bedrock_chat.ledger.budgets.views import BudgetViewSet
 from bedrock_chat.views import GlobalConfigViewSet, HealthViewSet, MetricsView, ReadinessViewSet
 from bedrock_chat.wire import errors
 from bedrock_chat.wire.documentation import RedocView, SchemaView, SwaggerView
@@ -16,6 +17,7 @@ urlpatterns = [
     path("health", HealthViewSet.as_view({"get": "retrieve"})),
     path("ready", ReadinessViewSet.as_view({"get": "retrieve"})),
     path("config/global", GlobalConfigViewSet.as_view({"get": "retrieve"})),
+    path("budget", BudgetViewSet.as_view({"get": "retrieve"})),
     path("blobs/<str:sha256>", BlobViewSet.as_view({"get": "retrieve"})),
     path("uploads", UploadViewSet.as_view({"put": "update"})),
     path("", include("bots.urls")),  # before `bot/…/publication`: `bot/private/publication` is the bot of that id

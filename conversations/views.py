@@ -96,7 +96,7 @@ class TurnViewSet(WireViewSet):
         if isinstance(request.accepted_renderer, EventStreamRenderer):
             return sse.respond(driver.begin(chat, actor=actor))
         answer = lifecycle.drain(lifecycle.run(chat, actor=actor))
-        return Response(rendering.chat_output(answer, files.Inline()))
+        return Response(rendering.chat_output(answer, files.Inline()), headers=answer.headers)
 
 
 class RunningTurnViewSet(WireViewSet):

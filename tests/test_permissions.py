@@ -49,6 +49,7 @@ TABLE: dict[str, tuple[str, Any, tuple[int, ...]]] = {
     "GET health": ("/health", None, OPEN),
     "GET ready": ("/ready", None, OPEN),
     "GET config/global": ("/config/global", None, OPEN),
+    "GET budget": ("/budget", None, EVERYBODYS_OWN),
     "GET schema": ("/schema", None, OPEN),
     "GET docs": ("/docs", None, OPEN),
     "GET docs/redoc": ("/docs/redoc", None, OPEN),

@@ -24,7 +24,10 @@ OPEN = Gauge("bedrock_chat_streams_open", "Event streams that are being sent.", 
 
 def respond(subscription: Subscription) -> EventStreamResponse:
     """The response that sends a subscription's events, and a comment when there was nothing to send for a while."""
-    return EventStreamResponse(_encoded(subscription.attempt, subscription.batches))
+    response = EventStreamResponse(_encoded(subscription.attempt, subscription.batches))
+    for name, value in subscription.headers.items():
+        response.headers[name] = value
+    return response
 
 
 async def _encoded(attempt: int, batches: AsyncGenerator[Batch, None]) -> AsyncGenerator[bytes, None]:

@@ -97,7 +97,9 @@ def _close(
     settling.settle(running.calls, turn.reservation, deleted)
     if on_close is not None:
         on_close()
-    return access.stored_answer(turn.conversation, turn.question_external_id, row, warnings=turn.warnings)
+    return access.stored_answer(
+        turn.conversation, turn.question_external_id, row, warnings=turn.warnings, headers=turn.headers
+    )
 
 
 def _have_indexed_again(turn: OpenTurn, updated_at: datetime, indexed_at: datetime | None) -> None:

@@ -79,6 +79,7 @@ def run(
                 turn.question_pk,
                 turn.attempt,
                 continued_text=text_to_extend(turn.contents[turn.extends.pk]) if turn.extends else None,
+                headers=turn.headers,
             )
             try:
                 yield from _answer(running, on_close)

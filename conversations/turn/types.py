@@ -1,5 +1,6 @@
 """What a turn is made of: the validated request, the open turn, and what happens in it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from bedrock_chat.bedrock import catalog, events
@@ -69,6 +70,11 @@ class OpenTurn:
         return () if self.bot is None else tuple(self.bot.warnings(self.chat.model, thinks=self.thinks))
 
     @property
+    def headers(self) -> dict[str, str]:
+        """Fields of the response: what is left of budgets."""
+        return self.reservation.headers if self.reservation else {}
+
+    @property
     def ids(self) -> dict[str, str]:
         return wire_ids(self.conversation.external_id, self.question_external_id)
 
@@ -78,6 +84,7 @@ class TurnOpened:
     """The question is stored and the model is about to be asked.
 
     `continued_text` is the text of the answer that a continuation extends. The model's new text is appended to it.
+    `headers` are fields of the response.
     """
 
     conversation_external_id: str
@@ -86,6 +93,7 @@ class TurnOpened:
     question_pk: int
     attempt: int
     continued_text: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

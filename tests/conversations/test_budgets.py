@@ -13,6 +13,7 @@ from bedrock_chat.ledger.budgets import amounts, reconciling
 from bedrock_chat.ledger.budgets.models import BudgetCounter, PayerKind, Period, Reservation, Unit
 from bedrock_chat.ledger.models import ModelCall
 from conversations.models import Conversation, Message
+from tests.bots.bot import make
 from tests.conversations.chat import say
 from tests.conversations.test_queries import alice_of, statements
 from tests.emulator import Emulator
@@ -120,3 +121,58 @@ def test_the_money_of_a_turn_is_exact(alice: APIClient) -> None:
     [price] = ModelCall.objects.values_list("price", flat=True)
     assert price is not None
     assert Decimal(counter().used).scaleb(-10) == price
+
+
+def test_what_is_left_stands_in_the_response(alice: APIClient) -> None:
+    budget(pk_of("alice"), "1000000", is_hard=False)
+    budget("staff", "2.5", kind=PayerKind.GROUP, unit=Unit.USD, period=Period.DAY)
+    first = say(alice, "c1", "hello")
+    assert set(first["X-Budget-Remaining"].split(", ")) == {
+        "1000000;unit=tokens;period=month;payer=user",
+        "2.5;unit=usd;period=day;payer=group",
+    }
+    second = say(alice, "c1", "hello")
+    tokens = ModelCall.objects.order_by("pk").values_list("input_tokens", "output_tokens")[0]
+    assert f"{1000000 - sum(tokens)};unit=tokens" in second["X-Budget-Remaining"]
+    answered_before = say(alice, "c1", "hello", message_id="m1")
+    assert answered_before.status_code == 200
+    assert "X-Budget-Remaining" not in say(alice, "c1", "hello", message_id="m1")
+
+
+def test_what_is_left_of_others_budgets_is_not_told(client_of: ClientOf, emulator: Emulator) -> None:
+    dave = client_of("dave", "CreatingBotAllowed")
+    make(dave, "b1")
+    budget("b1", "1000000", kind=PayerKind.BOT)
+    answered = say(dave, "c1", "hello", bot_id="b1")
+    assert answered.status_code == 200
+    assert "X-Budget-Remaining" not in answered
+    assert counter().used > 0
+    assert dave.get("/budget").json()["budgets"] == []
+
+
+def test_everybody_reads_what_they_may_still_spend_and_what_they_used(alice: APIClient, client_of: ClientOf) -> None:
+    assert alice.get("/budget").json()["used"]["calls"] == 0
+    budget(pk_of("alice"), "1000000")
+    budget("staff", "0.00001", kind=PayerKind.GROUP, unit=Unit.USD, period=Period.WEEK, is_hard=False)
+    budget("others", "5", kind=PayerKind.GROUP)
+    assert say(alice, "c1", "hello").status_code == 200
+    assert say(client_of("bob"), "c1", "hello").status_code == 200
+    with CaptureQueriesContext(connection) as captured:
+        answer = alice.get("/budget").json()
+    assert len(statements(captured)) == 4  # user; ledger, budgets, counters
+    call = ModelCall.objects.get(payer_id=pk_of("alice"))
+    own, of_group = answer["budgets"]
+    assert (own["payer"], own["group"], own["hard"], own["exceeded"]) == ("user", None, True, False)
+    assert own["used"] == call.input_tokens + call.output_tokens
+    assert own["remaining"] == 1000000 - own["used"]
+    assert (of_group["group"], of_group["hard"], of_group["exceeded"], of_group["remaining"]) == (
+        "staff",
+        False,
+        True,
+        0,
+    )
+    assert call.price is not None
+    assert of_group["used"] == answer["used"]["price"] == float(call.price)
+    assert answer["byModel"] == [{"model": call.model, **answer["used"]}]
+    assert answer["byBot"] == [{"botId": None, **answer["used"]}]
+    assert own["startsAt"] == answer["since"] < own["endsAt"]

@@ -39,6 +39,14 @@ def shown(amount: int, unit: str) -> Decimal | int:
     return Decimal(amount).scaleb(-DIGITS) if unit == Unit.USD else amount
 
 
+def plain(amount: int, unit: str) -> str:
+    """As programs read it, without a digit too many: `12.5`, `1000`."""
+    if unit != Unit.USD:
+        return str(amount)
+    text = f"{Decimal(amount).scaleb(-DIGITS):f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
 def sentence(amount: int, unit: str) -> str:
     """As people read it: `12.50 USD`, `0.0003 USD`, `1,000 tokens`."""
     if unit != Unit.USD:

@@ -40,14 +40,21 @@ def in_ledger(counter: BudgetCounter) -> int:
     """What the ledger says was used in a counter's period."""
     span = periods.of_label(counter.period, counter.label)
     calls = _calls_of(counter).filter(created_at__gte=span.starts_at, created_at__lt=span.ends_at)
-    if counter.unit == Unit.TOKENS:
-        kinds = F("input_tokens") + F("output_tokens") + F("cache_read_tokens") + F("cache_write_tokens")
-        total = Sum(Cast(kinds, BigIntegerField()))
-    else:
-        digits = DecimalField(max_digits=30, decimal_places=10)
-        scaled = ExpressionWrapper(F("price") * 10**amounts.DIGITS, output_field=digits)
-        total = Sum(Cast(Round(scaled), BigIntegerField()))
-    return int(calls.aggregate(total=Coalesce(total, 0, output_field=BigIntegerField()))["total"])
+    total = tokens_used() if counter.unit == Unit.TOKENS else usd_used()
+    return int(calls.aggregate(total=total)["total"])
+
+
+def tokens_used() -> Coalesce:
+    """The tokens of all kinds of some calls, as an aggregate."""
+    kinds = F("input_tokens") + F("output_tokens") + F("cache_read_tokens") + F("cache_write_tokens")
+    return Coalesce(Sum(Cast(kinds, BigIntegerField())), 0, output_field=BigIntegerField())
+
+
+def usd_used() -> Coalesce:
+    """What some calls cost, in ten-billionths of a USD, as an aggregate: exact on SQLite too."""
+    digits = DecimalField(max_digits=30, decimal_places=10)
+    scaled = ExpressionWrapper(F("price") * 10**amounts.DIGITS, output_field=digits)
+    return Coalesce(Sum(Cast(Round(scaled), BigIntegerField())), 0, output_field=BigIntegerField())
 
 
 def _calls_of(counter: BudgetCounter) -> QuerySet[ModelCall]:

@@ -26,11 +26,13 @@ from bedrock_chat.bedrock.request import ModelRequest
 from bedrock_chat.database.compiled_sql import Batch, Rows, Statement
 from bedrock_chat.ledger.budgets import amounts, expiring, payers, periods, statements
 from bedrock_chat.ledger.budgets.amounts import Amount
-from bedrock_chat.ledger.budgets.models import BudgetCounter, Reservation, Unit
+from bedrock_chat.ledger.budgets.models import BudgetCounter, PayerKind, Reservation, Unit
 from bedrock_chat.ledger.budgets.payers import Payer
 from bedrock_chat.ledger.budgets.refusals import BudgetUsedUp, Unpriced, refusal_of
 from bedrock_chat.ledger.budgets.statements import RETURNED, Counted, Spans
 from bedrock_chat.metrics import refusals
+
+REMAINING_HEADER: Final = "X-Budget-Remaining"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,20 @@ class Reserved:
     pk: int
     labels: tuple[str, ...]
     counters: tuple[Counted, ...]
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """`X-Budget-Remaining`: what was left of the user's and their groups' budgets when the call began.
+
+        What open calls have reserved is not taken away. Budgets of bots and keys are others' money.
+        """
+        left = [
+            f"{amounts.plain(max(0, counter.allowance - counter.used), counter.unit)}"
+            f";unit={counter.unit};period={counter.period};payer={counter.payer_kind}"
+            for counter in self.counters
+            if counter.payer_kind in (PayerKind.USER, PayerKind.GROUP)
+        ]
+        return {REMAINING_HEADER: ", ".join(left)} if left else {}
 
 
 @dataclass(frozen=True, slots=True)
