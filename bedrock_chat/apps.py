@@ -28,11 +28,9 @@ class BedrockChatConfig(AppConfig):
         from bedrock_chat.identity.directory import cognito
         from bedrock_chat.jobs import backlog, broker
         from bedrock_chat.ledger import persons
-        from bedrock_chat.ledger.budgets import expiring as reservations
-        from bedrock_chat.ledger.budgets import payers
-        from bedrock_chat.ledger.budgets import persons as budgeted_persons
         from bedrock_chat.metrics import figures
-        from bedrock_chat.process import heartbeat, readiness, startup
+        from bedrock_chat.process import readiness, shutdown, startup
+        from bedrock_chat.serving.waits import waits
 
         def ask_database() -> backlog.Backlog:
             try:
@@ -60,19 +58,28 @@ class BedrockChatConfig(AppConfig):
         readiness.register("identity", dependency=jwks.IDENTITY)
         readiness.register("directory", dependency=cognito.DIRECTORY)
         readiness.register("bedrock", dependency=runtime.BEDROCK)
+        shutdown.register(busy=waits.count, begin=waits.end_all)
         startup.register("The Bedrock client", clients.bedrock_runtime)
         if broker.is_used():
             startup.register("The connection to the broker", broker.begin)
         startup.require("encryption keys", keys.lack)
-        heartbeat.register("budgets", payers.BEAT_SECONDS, payers.refresh)
-        heartbeat.register("reservations", reservations.BEAT_SECONDS, reservations.renew)
         figures.register("jobs", backlog.figures)
+        _register_budgets()
         exporting.register("ledger", persons.export)
-        exporting.register("budgets", budgeted_persons.export)
         exporting.register("audit", audited_persons.export)
         erasing.register("ledger", prepare=persons.prepare_erasing, finish=persons.finish_erasing)
-        erasing.register("budgets", prepare=budgeted_persons.prepare_erasing, finish=budgeted_persons.finish_erasing)
         erasing.register("audit", prepare=audited_persons.prepare_erasing, finish=audited_persons.finish_erasing)
+
+
+def _register_budgets() -> None:
+    from bedrock_chat.identity import erasing, exporting
+    from bedrock_chat.ledger.budgets import expiring, payers, persons
+    from bedrock_chat.process import heartbeat
+
+    heartbeat.register("budgets", payers.BEAT_SECONDS, payers.refresh)
+    heartbeat.register("reservations", expiring.BEAT_SECONDS, expiring.renew)
+    exporting.register("budgets", persons.export)
+    erasing.register("budgets", prepare=persons.prepare_erasing, finish=persons.finish_erasing)
 
 
 class ConsoleConfig(AdminConfig):

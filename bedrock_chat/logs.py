@@ -25,7 +25,7 @@ from bedrock_chat.start import optional
 from bedrock_chat.tracing import spans
 from bedrock_chat.tracing.spans import Span
 from bedrock_chat.wire.ids import new_id
-from bedrock_chat.wire.requests import AFTER_RESPONSE
+from bedrock_chat.wire.requests import AFTER_RESPONSE, WAITED
 
 with optional.left_out("rich", "better_exceptions"):  # for coloured tracebacks, which no log has: 60 ms and 4 MB
     import structlog
@@ -208,11 +208,17 @@ class AccessLogMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        """Takes the client's X-Request-ID if it is a sound one, else makes one, and puts it on the response."""
-        started = time.perf_counter()
+        """Takes the client's X-Request-ID if it is a sound one, else makes one, and puts it on the response.
+
+        Of a request that has waited, the duration includes the wait.
+        """
+        waited: float | None = request.META.get(WAITED)
+        started = time.perf_counter() - (waited or 0.0)
         client_id = request.headers.get("X-Request-ID", "")
         request_id = client_id if _SOUND_ID.fullmatch(client_id) else new_id()
         facts: dict[str, Any] = {"request_id": request_id}
+        if waited is not None:
+            facts["waited_ms"] = round(waited * 1000, 1)
         _facts.set(facts)
         span = spans.of_request(request.headers)
         response = self.get_response(request)

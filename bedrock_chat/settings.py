@@ -46,7 +46,10 @@ if TURNS >= THREADS:
         f"TURNS ({TURNS}) must be below THREADS ({THREADS}), so that short requests find a thread."
     )
 TURNS_PER_USER = env.integer("TURNS_PER_USER", min(TURNS, max(8, TURNS // 4)), minimum=1)
+TURNS_PER_PUBLICATION = env.integer("TURNS_PER_PUBLICATION", max(1, TURNS // 2), minimum=1)
 CONNECTIONS = env.integer("CONNECTIONS", 4096, minimum=64)
+WAITS = env.integer("WAITS", min(2000, CONNECTIONS // 2), maximum=CONNECTIONS // 2)
+"""Requests of a process that may wait for something. Each keeps its connection, and others need connections too."""
 HEAD_TIMEOUT = env.seconds("HEAD_TIMEOUT", 10, minimum=0.1)
 MAX_BODY_MB = env.integer("MAX_BODY_MB", 136, minimum=1)  # twenty images and five documents in base64
 BODY_TIMEOUT = env.seconds("BODY_TIMEOUT", 60, minimum=1)
@@ -179,6 +182,7 @@ MIDDLEWARE = [
     "bedrock_chat.logs.AccessLogMiddleware",
     "corsheaders.middleware.CorsMiddleware",
     "publication.cors.PublishedCors",
+    "publication.openai.errors.OpenAIErrors",
     "bedrock_chat.wire.middleware.WireMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "bedrock_chat.console.middleware.PagesStatic",

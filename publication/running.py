@@ -5,6 +5,7 @@ same transaction. Who accepts or ends a turn holds the conversation's lock (`loc
 """
 
 from collections.abc import Callable
+from functools import partial
 
 from django.db import connection, transaction
 from django.db.models import CharField, Exists, F, OuterRef, QuerySet, Value
@@ -25,6 +26,7 @@ from conversations.content.blocks import Content, blob_shas
 from conversations.models import Message
 from conversations.turn import lifecycle
 from conversations.turn.types import ChatInput
+from publication import waiting
 from publication.models import IdempotencyKey, Publication, PublicationOwner, TurnRequest
 
 KIND = "published turn"
@@ -208,10 +210,11 @@ def _remove(job: Claimed, publication_id: str) -> None:
 
 
 def _mark_done(turn: TurnRequest, reason: str) -> None:
-    """Ends a turn, and asks for the next one of its conversation."""
+    """Ends a turn, has those told who wait for it, and asks for the next one of its conversation."""
     lock(turn.publication_id, turn.conversation_id)
     compiled_sql.update(TurnRequest, {"pk": turn.pk}, done_at=NOW, reason=reason, content=[])
     storing.forget(BLOB_OWNER, [turn.pk])
+    transaction.on_commit(partial(waiting.tell, turn), robust=True)
     following = _of_conversation(turn).filter(pk__gt=turn.pk).order_by("pk").values_list("pk", flat=True).first()
     if following is not None:
         _add_job(following)

@@ -23,11 +23,20 @@ class TurnStatus(StrEnum):
 HEADER = "X-Turn-Status"
 
 
+class NotYet(NotFound):
+    """The answer to a question is not there yet: `turn` waits, or runs."""
+
+    def __init__(self, turn: TurnRequest, status: TurnStatus) -> None:
+        self.turn = turn
+        sentence = "It is being answered." if status is TurnStatus.RUNNING else "It waits for its answer."
+        super().__init__(f"{sentence} Try again in a moment.", retry_after=RETRY_SECONDS, headers={HEADER: status})
+
+
 def answer_of(conversation_id: str, message_id: str, *, actor: Caller) -> Answer:
     """The newest answer of a question that this publication accepted.
 
-    Raises NotFound for an unknown question, and for one whose answer is not there yet, which says so; Conflict, with
-    the reason, for one that has failed. Each says the status in a header.
+    Raises NotFound for an unknown question, NotYet for one whose answer is not there yet, and Conflict, with the
+    reason, for one that has failed. The last two say the status in a header.
     """
     turn = _newest(conversation_id, message_id, actor)
     if turn is None:
@@ -35,9 +44,7 @@ def answer_of(conversation_id: str, message_id: str, *, actor: Caller) -> Answer
     conversation = access.find_conversation(actor, conversation_id)
     if turn.done_at is None:
         is_running = conversation is not None and _runs(turn, conversation.pk)
-        status = TurnStatus.RUNNING if is_running else TurnStatus.PENDING
-        sentence = "It is being answered." if is_running else "It waits for its answer."
-        raise NotFound(f"{sentence} Try again in a moment.", retry_after=RETRY_SECONDS, headers={HEADER: status})
+        raise NotYet(turn, TurnStatus.RUNNING if is_running else TurnStatus.PENDING)
     if turn.reason:
         raise Conflict(turn.reason, headers={HEADER: TurnStatus.FAILED})
     if conversation is None:

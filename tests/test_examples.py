@@ -142,17 +142,17 @@ def commands_of(text: str) -> list[tuple[str, str]]:
     return commands
 
 
-def run_commands(server: LiveServer, *pages: str) -> None:
+def run_commands(server: LiveServer, *pages: str, **environment: str) -> None:
     """Runs the commands of some pages in one shell, one after the other, and compares. `…` stands for anything."""
     commands = [command for page in pages for command in commands_of((ROOT / "docs" / page).read_text())]
-    assert len(commands) > 20
+    assert len(commands) > 12
     end = "-- end of output --"
     script = "\n".join(f"{command}\necho '{end}'" for command, _ in commands)
     script = script.replace("http://localhost:8000", server.url).replace(".venv/bin/python", sys.executable)
     done = subprocess.run(
         ["bash", "-c", script],
         cwd=ROOT,
-        env=server.environment,
+        env={**server.environment, **environment},
         capture_output=True,
         text=True,
         timeout=300,
@@ -279,3 +279,32 @@ def test_a_program_says_what_a_published_bot_refuses(server: LiveServer, publish
 @pytest.mark.usefixtures("worker")
 def test_the_commands_about_apis_and_keys_answer_what_the_pages_show(server: LiveServer) -> None:
     run_commands(server, "PUBLISHING.md", "KEYS.md")
+
+
+# ---- Clients of OpenAI's API ----------------------------------------------------------------------------------------
+
+
+def block_of(page: str, language: str, server: LiveServer) -> str:
+    """The one block of a page in that language, for this server."""
+    [block] = re.findall(rf"```{language}\n(.*?)```", (ROOT / "docs" / page).read_text(), re.DOTALL)
+    return str(block.replace("http://localhost:8000", server.url))
+
+
+@pytest.mark.slow
+def test_the_page_about_openais_clients_is_true(server: LiveServer, tmp_path: Path) -> None:
+    (tmp_path / "extra-openai-models.yaml").write_text(block_of("OPENAI.md", "yaml", server))
+    run_commands(server, "OPENAI.md", LLM_USER_PATH=str(tmp_path))
+    environment = {
+        **os.environ,
+        "OPENAI_BASE_URL": f"{server.url}/published/florist/api/v1",
+        "OPENAI_API_KEY": server.manage("create_api_key", "florist", "program").splitlines()[-1],
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", block_of("OPENAI.md", "python", server)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout.splitlines() == ["Echo: Hello!", "Echo: And again."], done.stderr

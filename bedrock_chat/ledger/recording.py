@@ -3,7 +3,9 @@
 A call that is made again when its process dies has its row before it begins (`begin`): each attempt was paid.
 """
 
+import logging
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Self
@@ -21,11 +23,14 @@ from bedrock_chat.database import compiled_sql
 from bedrock_chat.database.compiled_sql import Batch
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.identity.models import User
-from bedrock_chat.ledger.budgets import payers, settling
+from bedrock_chat.ledger.budgets import settling
+from bedrock_chat.ledger.budgets.payers import payers_of
 from bedrock_chat.ledger.budgets.reserving import Reserved
 from bedrock_chat.ledger.models import ModelCall, Purpose
 from bedrock_chat.metrics.instruments import Counter
 from bedrock_chat.wire.ids import new_id
+
+logger = logging.getLogger(__name__)
 
 TOKENS = Counter(
     "bedrock_chat_model_tokens_total",
@@ -86,7 +91,7 @@ def build_call(
         fault=fault[:64],
         estimated=estimated,
     )
-    call.payers = payers.payers_of(actor, bot_id)
+    call.payers = payers_of(actor, bot_id)
     if usage is not None:
         call.input_tokens = usage.input_tokens
         call.output_tokens = usage.output_tokens
@@ -117,25 +122,42 @@ def ended(call: ModelCall, begun: ModelCall) -> None:
 def insert(batch: Batch, calls: Sequence[ModelCall]) -> None:
     """Inserts the rows of calls in the caller's transaction, normally the one that closes their turn.
 
-    Rows that were inserted when their calls began are updated.
+    Rows that were inserted when their calls began get what became of the calls. Whom they name stays: whoever pays may
+    have been erased meanwhile.
     """
     for call in calls:
         if call.is_begun:
-            columns = {field.attname: getattr(call, field.attname) for field in call._meta.concrete_fields}
-            del columns["id"], columns["created_at"]
-            batch.update(ModelCall, {"id": call.pk}, **columns)
+            batch.update(ModelCall, {"id": call.pk}, **{name: getattr(call, name) for name in _OF_THE_END})
         else:
             batch.insert(call)
+
+
+_OF_THE_END = (
+    "input_tokens",
+    "output_tokens",
+    "cache_read_tokens",
+    "cache_write_tokens",
+    "price",
+    "first_token_ms",
+    "latency_ms",
+    "stop_reason",
+    "fault",
+    "estimated",
+)
+"""What is known of a call when it has ended."""
 
 
 def insert_late(calls: Sequence[ModelCall], reservation: Reserved | None = None) -> None:
     """Inserts the rows of calls in a transaction of their own: the money was spent, whatever became of the answer.
 
-    They are settled in it (`settling`).
-
-    Whoever pays may have been erased meanwhile. The rows then name nobody. A transaction that seemed to fail may have
-    been committed, if the connection broke at its very end. The rows that it wrote are not written twice.
+    They are settled in it (`settling`). Whoever pays may have been erased meanwhile: the rows then name nobody. A
+    transaction that seemed to fail may have been committed, if the connection broke at its very end. The rows that it
+    wrote are not written twice.
     """
+    if all(call.is_begun for call in calls):
+        with transaction.atomic() if settling.counts(calls, reservation) else nullcontext():
+            end(calls, reservation)
+        return
     with transaction.atomic():
         calls = [call for call in calls if not _is_stored(call)]
         for call in calls:
@@ -147,6 +169,30 @@ def insert_late(calls: Sequence[ModelCall], reservation: Reserved | None = None)
             insert(batch, calls)
             deleted = settling.delete(batch, reservation)
         settling.settle(calls, reservation, deleted)
+
+
+def end(calls: Sequence[ModelCall], reservation: Reserved | None = None) -> None:
+    """Writes what became of calls whose rows were inserted when they began, in one round trip, and settles them.
+
+    Where a budget counts, a transaction is around it. No lock is needed. Who is erased from now on is taken out of
+    those rows by the erasure. Who was erased before a row was inserted is taken out here.
+    """
+    with Batch() as batch:
+        payers = [batch.get(User, {"id": call.payer_id}) for call in calls]
+        insert(batch, calls)
+        deleted = settling.delete(batch, reservation)
+    for call, payer in zip(calls, payers, strict=True):
+        if call.payer_id is not None and payer.result is None:
+            nobody = erased_id()
+            user_id = None if call.user_id is None else nobody
+            compiled_sql.update(ModelCall, {"id": call.pk}, payer_id=nobody, user_id=user_id, user_label="")
+    settling.settle(calls, reservation, deleted)
+
+
+def log_lost(turn_id: str, calls: Sequence[ModelCall], error: Exception) -> None:
+    """Says in the log what was spent, where an error keeps the rows from being written."""
+    spent = [(call.model_id, call.input_tokens, call.output_tokens, str(call.price)) for call in calls]
+    logger.error("the ledger lost the calls of turn %s: %s", turn_id, spent, exc_info=error)
 
 
 def _is_stored(call: ModelCall) -> bool:

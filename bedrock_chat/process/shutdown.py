@@ -17,11 +17,12 @@ from bedrock_chat.tracing import exporting
 class Part:
     """Something that the end of the process waits for.
 
-    `busy` returns how many things still run. `interrupt` asks them to end at once; it is called when the grace is over
-    or nothing is busy any more. `abandon` is for things that did not even end then. All three are called on the event
-    loop and must not block.
+    `begin` is called as soon as the process was asked to end. `busy` returns how many things still run. `interrupt`
+    asks them to end at once; it is called when the grace is over or nothing is busy any more. `abandon` is for things
+    that did not even end then. All of them are called on the event loop and must not block.
     """
 
+    begin: Callable[[], None]
     busy: Callable[[], int]
     interrupt: Callable[[], None]
     abandon: Callable[[], None]
@@ -32,9 +33,19 @@ _begun = False
 _parts: list[Part] = []
 
 
-def register(*, busy: Callable[[], int], interrupt: Callable[[], None], abandon: Callable[[], None]) -> None:
+def _nothing() -> None:
+    pass
+
+
+def register(
+    *,
+    busy: Callable[[], int],
+    interrupt: Callable[[], None] = _nothing,
+    abandon: Callable[[], None] = _nothing,
+    begin: Callable[[], None] = _nothing,
+) -> None:
     """Make the end of the process wait for a part. Parts are interrupted in the order of their registration."""
-    _parts.append(Part(busy, interrupt, abandon))
+    _parts.append(Part(begin, busy, interrupt, abandon))
 
 
 def draining() -> bool:
@@ -46,6 +57,12 @@ def begin() -> None:
     """Mark the process as draining; there is no way back."""
     global _begun  # noqa: PLW0603
     _begun = True
+
+
+def announce() -> None:
+    """Tell every part that the process is draining."""
+    for part in _parts:
+        part.begin()
 
 
 def busy() -> int:

@@ -21,7 +21,7 @@ from bedrock_chat.metrics import refusals
 from bedrock_chat.process.budget import Budget
 from bedrock_chat.serving.bridge import Environ
 from bedrock_chat.serving.outflow import FLOOR_BYTES, FLOOR_SECONDS, Floor
-from bedrock_chat.serving.sending import Receive, Send
+from bedrock_chat.serving.sending import ClientGone, Receive, Send
 from bedrock_chat.wire import errors
 from bedrock_chat.wire.errors import ApiError
 
@@ -45,10 +45,6 @@ class BodyRefused(Exception):
     def __init__(self, error: ApiError, *, is_coming: bool = True) -> None:
         self.error = error
         self.is_coming = is_coming
-
-
-class ClientGone(Exception):
-    """The client left before its request was whole."""
 
 
 @cache

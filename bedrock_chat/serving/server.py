@@ -20,6 +20,7 @@ from bedrock_chat.process import limits, shutdown, startup, telemetry
 from bedrock_chat.serving.application import Application
 from bedrock_chat.serving.connections import OPEN, RESERVE, Connections
 from bedrock_chat.serving.http_connection import HttpConnection
+from bedrock_chat.serving.waits import waits
 from bedrock_chat.serving.websocket_connection import WebSocketConnection
 
 logger = logging.getLogger(__name__)
@@ -80,6 +81,7 @@ class Server(uvicorn.Server):
         self._loop.call_soon_threadsafe(self._begin_to_drain)
 
     def _begin_to_drain(self) -> None:
+        shutdown.announce()
         self._draining = asyncio.get_running_loop().create_task(self._drain())
 
     async def _drain(self) -> None:
@@ -125,7 +127,9 @@ def run(
     telemetry.begin("web")
     service.begin(settings.DATABASE_TIMEOUT)
     startup.refuse_what_lacks()
-    config = configuration(Application(), connections=_connections_that_fit())
+    connections = _connections_that_fit()
+    waits.most = connections // 2  # whoever does not wait needs connections too
+    config = configuration(Application(), connections=connections)
     server = Server(config, on_started)
 
     async def serve() -> None:

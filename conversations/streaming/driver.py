@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from bedrock_chat.database.connections import release_connection
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.process import thread_pool
-from bedrock_chat.wire.errors import ServiceUnavailable, recorded
+from bedrock_chat.wire.errors import recorded
 from conversations.streaming import relay, replay
 from conversations.streaming.events import Failed, MessageStart, stream_event_of
 from conversations.streaming.log import Log, Subscription, once
@@ -45,11 +45,10 @@ def find(question_pk: int, attempt: int) -> Log | None:
 
 
 def abandon() -> None:
-    """Ends the logs of turns that did not end when they were interrupted, so that their listeners get a last event."""
-    for running in registry.all_running():
+    """Ends the logs of runs that did not end when they were interrupted, so that their listeners get a last event."""
+    for running in (*registry.all_running(), *registry.other_runs()):
         if isinstance(running.listener, Log):
-            sentence = "This server is shutting down; send the message again."
-            running.listener.append(Failed.of(ServiceUnavailable(sentence, retry_after=1, extra=running.turn.ids)))
+            running.listener.append(Failed.of(lifecycle.shutting_down(running)))
 
 
 def _drive(events: Iterator[TurnEvent], opened: TurnOpened, log: Log, actor: Caller) -> None:

@@ -1,7 +1,7 @@
 """A turn as Server-Sent Events. An event's id has its position in the turn's log; a client resumes by it."""
 
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 
 from bedrock_chat.metrics.instruments import Gauge
 from bedrock_chat.wire.event_stream import KEEP_ALIVE, EventStreamResponse
@@ -30,15 +30,22 @@ def respond(subscription: Subscription) -> EventStreamResponse:
     return response
 
 
-async def _encoded(attempt: int, batches: AsyncGenerator[Batch, None]) -> AsyncGenerator[bytes, None]:
+@contextlib.contextmanager
+def counted() -> Iterator[None]:
+    """Counts a stream while it is sent, on the event loop."""
     global _open  # noqa: PLW0603  counted on the event loop alone
     _open += 1
     try:
+        yield
+    finally:
+        _open -= 1
+
+
+async def _encoded(attempt: int, batches: AsyncGenerator[Batch, None]) -> AsyncGenerator[bytes, None]:
+    with counted():
         async with contextlib.aclosing(batches):
             async for first, batch in batches:
                 yield encode(attempt, first, batch) if batch else KEEP_ALIVE
-    finally:
-        _open -= 1
 
 
 def encode(attempt: int, first: int, batch: list[StreamEvent]) -> bytes:

@@ -43,11 +43,11 @@ PLACES_TAKEN = Gauge(
 def admitted(actor: Caller) -> Iterator[None]:
     """Counts a turn while it runs.
 
-    Raises TooManyRequests beyond `TURNS_PER_USER`, and ServiceUnavailable beyond `TURNS` and while the process is
-    shutting down.
+    Raises TooManyRequests beyond `TURNS_PER_USER` or `TURNS_PER_PUBLICATION`, and ServiceUnavailable beyond `TURNS` and
+    while the process is shutting down.
 
     Every turn holds a thread until its model has answered. Further turns are refused rather than queued, so that lists,
-    health checks and the console always find a thread. A publication may use all turns: it is many users.
+    health checks and the console always find a thread. A publication is many users, but it is not all of them.
     """
     if shutdown.draining():
         raise ServiceUnavailable("This server is shutting down; try again.", retry_after=1)
@@ -57,9 +57,12 @@ def admitted(actor: Caller) -> Iterator[None]:
             refusals.count("turns")
             sentence = "This server is answering as many messages as it can; try again."
             raise ServiceUnavailable(sentence, retry_after=RETRY_SECONDS)
-        if actor.user_id is not None and _running[account] >= settings.TURNS_PER_USER:
-            refusals.count("turns_per_user")
-            sentence = f"At most {settings.TURNS_PER_USER} of your messages are answered at a time; try again."
+        limit, most, whose = "turns_per_user", settings.TURNS_PER_USER, "your"
+        if actor.user_id is None:
+            limit, most, whose = "turns_per_publication", settings.TURNS_PER_PUBLICATION, "this API's"
+        if _running[account] >= most:
+            refusals.count(limit)
+            sentence = f"At most {most} of {whose} messages are answered at a time; try again."
             raise TooManyRequests(sentence, retry_after=RETRY_SECONDS)
         _running[account] += 1
     try:

@@ -36,7 +36,7 @@ from conversations.turn import (
     opening,
     placement,
 )
-from conversations.turn.registry import RunningTurn, registered
+from conversations.turn.registry import Run, RunningTurn, registered
 from conversations.turn.types import ChatInput, Finished, OpenTurn, TurnEvent, TurnOpened, wire_ids
 
 OnClose = Callable[[], None]
@@ -139,10 +139,10 @@ def _answer(running: RunningTurn, on_close: OnClose | None) -> Iterator[TurnEven
         ended_by = running.settle()
         finished = _close_cut(running, ended_by, on_close)
         if ended_by is not StopReason.STOPPED or isinstance(error, GeneratorExit):
-            client_error = _client_error(error, running, model_request)
-            if client_error is error:
+            raised = client_error(error, running, model_request)
+            if raised is error:
                 raise
-            raise client_error from error
+            raise raised from error
     else:
         recording.log_spending(running.calls)
         answer = closing.close_turn(running, stop_reason, on_close=on_close)
@@ -180,12 +180,18 @@ def _answer_of_successor(turn: OpenTurn, taken_over: closing.TakenOver) -> Answe
     return access.read_answer(turn.conversation, tree, answer)
 
 
-def _client_error(error: BaseException, running: RunningTurn, model_request: ModelRequest) -> BaseException:
-    """The error that the client gets. An ApiError carries the ids of the question, which stays stored."""
+def client_error(error: BaseException, running: Run, model_request: ModelRequest) -> BaseException:
+    """The error that the client gets. An ApiError carries the ids of the question, if that is stored."""
     if isinstance(error, TooLong):
         error = context_window.explained(error, model_request)
     if running.settle() is StopReason.INTERRUPTED and isinstance(error, Exception):
-        error = ServiceUnavailable("This server is shutting down; send the message again.", retry_after=1)
+        error = shutting_down(running)
     if isinstance(error, ApiError):
-        error.extra = {**error.extra, **running.turn.ids}
+        error.extra = {**error.extra, **running.ids}
     return error
+
+
+def shutting_down(running: Run) -> ServiceUnavailable:
+    """The error of a run that this process ends because it ends itself."""
+    sentence = "This server is shutting down; send the message again."
+    return ServiceUnavailable(sentence, retry_after=1, extra=running.ids)

@@ -12,7 +12,7 @@ from bedrock_chat.metrics.instruments import LONG_SECONDS, Counter, Figure, Hist
 from bedrock_chat.tracing import spans
 from conversations.models import Conversation, Message
 from conversations.turn.closing import TakenOver
-from conversations.turn.registry import RunningTurn
+from conversations.turn.registry import Run, RunningTurn
 
 ENDED = Counter(
     "bedrock_chat_turns_total",
@@ -31,19 +31,19 @@ LATEST: Final = 5_000
 
 
 @contextmanager
-def measured(running: RunningTurn) -> Iterator[None]:
-    """Measures a turn for the length of a block, and gives it its span."""
+def measured(running: Run) -> Iterator[None]:
+    """Measures a turn, or another run, for the length of a block, and gives it its span."""
     started = time.monotonic()
-    actor = running.turn.actor
-    caller = "user" if actor.user_id is not None else "publication"
+    booking = running.booking
+    caller = "user" if booking.actor.user_id is not None else "publication"
     mode = "whole" if running.listener is None else "streamed"
     running.span = spans.begin(
         "turn",
         {
-            "bedrock_chat.turn.id": running.turn.turn_id,
+            "bedrock_chat.turn.id": booking.turn_id,
             "bedrock_chat.turn.caller": caller,
             "bedrock_chat.turn.mode": mode,
-            "bedrock_chat.turn.attempt": running.turn.attempt,
+            "bedrock_chat.turn.attempt": running.turn.attempt if isinstance(running, RunningTurn) else 1,
         },
     )
     outcome, error = "answered", ""
@@ -61,11 +61,13 @@ def measured(running: RunningTurn) -> Iterator[None]:
         running.span.end(error if outcome == "failed" else "")
 
 
-def _outcome_of(running: RunningTurn, error: BaseException) -> str:
+def _outcome_of(running: Run, error: BaseException) -> str:
     if isinstance(error, TakenOver):
         return "taken_over"
     if isinstance(error, GeneratorExit) or running.settle() is StopReason.INTERRUPTED:
         return "interrupted"
+    if running.settle() is StopReason.STOPPED:
+        return "stopped"
     return "failed"
 
 

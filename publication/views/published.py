@@ -14,18 +14,18 @@ from bedrock_chat.database.connections import database_now
 from bedrock_chat.encryption.errors import EncryptionError
 from bedrock_chat.identity.addresses import client_address
 from bedrock_chat.identity.caller import caller_of
-from bedrock_chat.ledger.budgets.refusals import BudgetUsedUp
+from bedrock_chat.ledger.budgets.refusals import BudgetExceeded, BudgetUsedUp
 from bedrock_chat.metrics import refusals
-from bedrock_chat.serving import answers
+from bedrock_chat.serving import answers, waits
 from bedrock_chat.wire.errors import ServiceUnavailable, TooManyRequests
 from bedrock_chat.wire.openapi import errors
 from bedrock_chat.wire.renderers import JSON
 from bedrock_chat.wire.requests import AFTER_RESPONSE
-from bedrock_chat.wire.views import WireViewSet
+from bedrock_chat.wire.views import WireViewSet, validated
 from conversations import access
 from conversations import rendering as conversation_rendering
 from conversations.content import files
-from publication import accepting, authentication, limits, rendering, standing
+from publication import accepting, authentication, limits, rendering, standing, waiting
 from publication.accepting import Accepted
 from publication.authentication import ApiKeyAuthentication, Found
 from publication.idempotency import claiming, header
@@ -38,6 +38,7 @@ from publication.serializers.published import (
     PublishedAnswerSerializer,
     PublishedConversationSerializer,
     RefusalSerializer,
+    WaitQuerySerializer,
     read_asked,
 )
 
@@ -51,6 +52,13 @@ A_QUESTION = OpenApiExample(
     },
 )
 
+TURN_STATUS = OpenApiParameter(
+    standing.HEADER,
+    {"type": "string", "enum": list(standing.TurnStatus)},
+    OpenApiParameter.HEADER,
+    response=[200, 404, 409],
+    description="What is true of the question. Absent where there is no such question.",
+)
 IDEMPOTENCY_KEY = OpenApiParameter(
     header.NAME,
     str,
@@ -88,15 +96,18 @@ class OverLimit(TooManyRequests):
 class OverBudget(TooManyRequests):
     """A question that a budget has no room for. Whose it is, and how large, is not told to who has a key alone."""
 
-    def __init__(self, refusal: BudgetUsedUp) -> None:
-        headers = {"x-amzn-ErrorType": "LimitExceededException", "Retry-After": refusal.headers["Retry-After"]}
-        super().__init__("Limit Exceeded", headers=headers, extra={"message": "Limit Exceeded"})
+    def __init__(self, refusal: BudgetExceeded) -> None:
+        is_used_up = isinstance(refusal, BudgetUsedUp)
+        message = "Limit Exceeded" if is_used_up else "Too Many Requests"
+        kind = "LimitExceededException" if is_used_up else "TooManyRequestsException"
+        headers = {"x-amzn-ErrorType": kind, "Retry-After": refusal.headers["Retry-After"]}
+        super().__init__(message, headers=headers, extra={"message": message})
 
 
 class PublishedViewSet(WireViewSet):
     """Every request needs a key and room in its limits, before its body is looked at."""
 
-    authentication_classes = (ApiKeyAuthentication,)
+    authentication_classes: tuple[type[ApiKeyAuthentication], ...] = (ApiKeyAuthentication,)
     permission_classes = (AllowAny,)  # who has no key is refused by the authentication
 
     route: Route | None = None
@@ -120,7 +131,8 @@ class PublishedViewSet(WireViewSet):
             return
         else:
             wanted = limits.of_polls(found.publication, found.key.lineage)
-        standing = limits.admit(wanted, found.state)
+        has_waited = waits.has_waited(request._request)
+        standing = limits.standing(wanted) if has_waited else limits.admit(wanted, found.state)
         if standing.refused_by is not None:
             if self._is_repeated(request, found):  # the first request came at the same time, and had the last room
                 return
@@ -128,6 +140,9 @@ class PublishedViewSet(WireViewSet):
             raise OverLimit(standing)
         self.admitted = wanted, standing
         self._note_use(request, found)
+
+    def handle_exception(self, exc: Exception) -> Response:
+        return super().handle_exception(OverBudget(exc) if isinstance(exc, BudgetExceeded) else exc)
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
         finalized = super().finalize_response(request, response, *args, **kwargs)
@@ -185,12 +200,9 @@ class PublishedTurnViewSet(PublishedViewSet):
         keyed = None if self.keyed is None else (self.keyed, digest)
         try:
             return accepting.accept(question, keyed, actor=caller_of(request))
-        except (ServiceUnavailable, EncryptionError):
+        except (ServiceUnavailable, BudgetExceeded, EncryptionError):
             self.give_back()
             raise
-        except BudgetUsedUp as refusal:
-            self.give_back()
-            raise OverBudget(refusal) from None
         except Repeated as repeated:
             self.give_back()
             return accepting.accepted_before(repeated.earlier.replay(digest))
@@ -224,14 +236,24 @@ class PublishedConversationViewSet(PublishedViewSet):
         operation_id="published_get_message",
         summary="Get the answer to a question",
         description="404 with `Retry-After` while it is not there yet, 409 with the reason where the turn has failed; "
-        "`X-Turn-Status` is pending, running, failed or done.",
+        "`X-Turn-Status` is pending, running, failed or done. With `wait`, the response comes as soon as the answer is "
+        "there or the turn has failed, or when so many seconds are over; sooner where too many requests wait, or where "
+        "the server is about to end. A key that ends meanwhile gets 403.",
         tags=TAG,
-        responses={200: PublishedAnswerSerializer, **errors(404, 409), **REFUSALS},
+        parameters=[WaitQuerySerializer, TURN_STATUS],
+        responses={200: PublishedAnswerSerializer, **errors(400, 404, 409), **REFUSALS},
     )
     def retrieve_message(
         self, request: Request, bot_id: str, stage: str, conversation_id: str, message_id: str
     ) -> Response:
-        answer = standing.answer_of(conversation_id, message_id, actor=caller_of(request))
+        seconds: int | None = validated(WaitQuerySerializer, request.query_params).get("wait")
+        try:
+            answer = standing.answer_of(conversation_id, message_id, actor=caller_of(request))
+        except standing.NotYet as not_yet:
+            if seconds is not None:
+                key = authentication.find(request._request).key
+                waits.ask(request._request, waiting.topics(not_yet.turn, key), min(seconds, waiting.LONGEST_SECONDS))
+            raise
         output = rendering.answer_output(answer, files.Inline())
         return Response(output, headers={standing.HEADER: standing.TurnStatus.DONE})
 

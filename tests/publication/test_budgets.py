@@ -11,6 +11,7 @@ from publication.models import ApiKey, Gate, TurnRequest
 from tests.bots.bot import body
 from tests.ledger.budgets.spending import budget
 from tests.publication.api import Api, question, work
+from tests.publication.openai import chat
 
 pytestmark = [pytest.mark.both, pytest.mark.django_db(transaction=True)]
 
@@ -74,3 +75,31 @@ def test_another_caller_of_the_bot_is_not_bounded_by_the_keys_budget(api: Api, d
         "message": {"role": "user", "content": [{"contentType": "text", "body": "hi"}], "model": "claude-v3.7-sonnet"},
     }
     assert dave.post("/conversation", asked, format="json").status_code == 200
+
+
+@pytest.mark.parametrize("kind", PayerKind)
+def test_a_chat_completion_counts_and_is_refused_as_openais_quota_refuses_it(api: Api, kind: PayerKind) -> None:
+    budget(payer(kind), "1", kind=kind)
+    chat.complete(api)
+    assert BudgetCounter.objects.get().used > 1
+    before = list(Gate.objects.order_by("account").values_list("used", flat=True))
+    refused = chat.post(api)
+    assert (refused.status_code, chat.error_of(refused)["code"]) == (429, "insufficient_quota")
+    assert chat.error_of(refused)["message"] == "Limit Exceeded"
+    assert chat.post(api, stream=True).status_code == 429
+    assert list(Gate.objects.order_by("account").values_list("used", flat=True)) == before
+    assert not any(one.difference for one in reconciling.compare_all())
+    assert not Reservation.objects.exists()
+
+
+def test_a_chat_completion_that_fails_or_streams_is_settled(api: Api) -> None:
+    budget("helper", "1000000", kind=PayerKind.BOT)
+    chat.stream(api)
+    assert chat.post(api, chat.user("[[fault:ModelErrorException:after:3]] [[words:9]]")).status_code == 502
+    BudgetCounter.objects.update(reserved=10**7)
+    waits = chat.post(api)
+    assert (waits.status_code, waits["Retry-After"], chat.error_of(waits)["code"]) == (429, "5", "rate_limit_exceeded")
+    BudgetCounter.objects.update(reserved=0)
+    assert [one.difference for one in reconciling.compare_all()] == [0]
+    assert not Reservation.objects.exists()
+    assert ModelCall.objects.count() == 2

@@ -23,6 +23,11 @@ def delete(batch: Batch, reservation: Reserved | None) -> Deleted:
     return statements.delete_reservation(batch, reservation.pk)
 
 
+def counts(calls: Sequence[ModelCall], reservation: Reserved | None) -> bool:
+    """Whether `settle` has anything to do."""
+    return reservation is not None or any(payers.with_budgets(call.payers) for call in calls)
+
+
 def settle(calls: Sequence[ModelCall], reservation: Reserved | None, deleted: Deleted) -> None:
     """Counts what the calls used, in the transaction that inserts their rows, and gives back what was reserved.
 
@@ -40,13 +45,6 @@ def settle(calls: Sequence[ModelCall], reservation: Reserved | None, deleted: De
     if reserved_of:
         with Batch() as batch:
             statements.settle(batch, (), periods.present(timezone.now()), NOTHING, reserved_of, taken)
-
-
-def settle_call(call: ModelCall, reservation: Reserved | None) -> None:
-    """`delete` and `settle`, for a call that is no turn's."""
-    with Batch() as batch:
-        deleted = delete(batch, reservation)
-    settle([call], reservation, deleted)
 
 
 def _returned(deleted: Deleted) -> tuple[list[int], Amount]:
