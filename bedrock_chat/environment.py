@@ -118,6 +118,17 @@ def http_url(name: str, default: str) -> str:
     return value
 
 
+def webhook_secret(name: str) -> bytes:
+    """A key that signs webhooks: 24 to 64 bytes in base64, as Standard Webhooks has them. No error shows it."""
+    try:
+        key = base64.b64decode(text(name).removeprefix("whsec_"), validate=True)
+    except ValueError:
+        key = b""
+    if not 24 <= len(key) <= 64:
+        raise ImproperlyConfigured(f"{name} must be whsec_ and 24 to 64 random bytes in base64.")
+    return key
+
+
 def broker_url(name: str) -> str:
     """The address of a message broker that Kombu knows, or nothing. No error shows it: it may have a password."""
     value = text(name, "")

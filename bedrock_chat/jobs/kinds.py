@@ -14,6 +14,7 @@ JOBS: dict[str, str] = {
     "end lost turns": "publication.running.end_lost",
     "remove idempotency keys": "publication.idempotency.removal.remove",
     "begin budget": "bedrock_chat.ledger.budgets.reconciling.begin",
+    "budget alert": "bedrock_chat.ledger.budgets.alerting.send",
     "reconcile budgets": "bedrock_chat.ledger.budgets.reconciling.reconcile",
     "return reservations": "bedrock_chat.ledger.budgets.expiring.return_expired",
 }

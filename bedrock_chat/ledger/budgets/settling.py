@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from django.utils import timezone
 
 from bedrock_chat.database.compiled_sql import Batch, Rows, Statement
-from bedrock_chat.ledger.budgets import expiring, payers, periods, statements
+from bedrock_chat.ledger.budgets import alerting, expiring, payers, periods, statements
 from bedrock_chat.ledger.budgets.amounts import Amount
 from bedrock_chat.ledger.budgets.expiring import NOTHING
 from bedrock_chat.ledger.budgets.payers import Payer
@@ -40,7 +40,8 @@ def settle(calls: Sequence[ModelCall], reservation: Reserved | None, deleted: De
         with Batch() as batch:
             if reservation is None or labels != reservation.labels:
                 statements.make_missing(batch, of, spans)
-            statements.settle(batch, of, spans, used, reserved_of, taken)
+            settled = statements.settle(batch, of, spans, used, reserved_of, taken)
+        alerting.note(statements.counted(settled.result))
         reserved_of, taken = [], NOTHING
     if reserved_of:
         with Batch() as batch:
