@@ -83,6 +83,16 @@ class TurnViewSet(WireViewSet):
             stream_message=_ASKED,
             stop_message=_ASKED,
         ),
+        parameters=[
+            OpenApiParameter(
+                "X-Budget-Remaining",
+                str,
+                OpenApiParameter.HEADER,
+                response=[200],
+                description="What was left of the caller's budgets when the turn began: "
+                "`12.5;unit=usd;period=month;payer=user, …`. Absent without any.",
+            )
+        ],
         request=ChatInputSerializer,
         examples=[FIRST_QUESTION],
         responses={

@@ -47,10 +47,10 @@ class Accepted:
     message_id: str
 
 
-def accept(asked: Asked, keyed: tuple[Keyed, str] | None = None, *, actor: Caller) -> Accepted:
+def accept(asked: Asked, keyed: tuple[Keyed, str] | None = None, *, actor: Caller, host: str = "") -> TurnRequest:
     """Stores a question and asks for its turn, in one transaction, in which its idempotency key is claimed.
 
-    `keyed` is that key, with the digest of the body.
+    `keyed` is that key, with the digest of the body. `host` is the process that will stream the answer.
 
     1. What can be refused without the conversation is refused at once.
     2. The question's files are stored, outside of any transaction.
@@ -82,9 +82,10 @@ def accept(asked: Asked, keyed: tuple[Keyed, str] | None = None, *, actor: Calle
             continue_generate=asked.continue_generate,
             enable_reasoning=asked.enable_reasoning,
             user_label=asked.user_label,
+            host=host,
         )
-        accepted = Accepted(turn.conversation_id, turn.message_id)
         if keyed is not None:
+            accepted = Accepted(turn.conversation_id, turn.message_id)
             claiming.keep(*keyed, orjson.dumps(accepted).decode())
         with Batch() as batch:
             last = batch.queryset(
@@ -96,7 +97,7 @@ def accept(asked: Asked, keyed: tuple[Keyed, str] | None = None, *, actor: Calle
             raise ServiceUnavailable("As many questions wait here as may; try again later.", retry_after=RETRY_SECONDS)
         storing.refer(running.BLOB_OWNER, turn.pk, files)
         running.enqueue(turn, is_new_conversation=asked.conversation_id is None)
-    return accepted
+    return turn
 
 
 def accepted_before(kept: str) -> Accepted:

@@ -9,8 +9,8 @@ class PublicationConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Registers the columns of secrets, what a bot's deletion ends here, what is waited for, a person's data, and
-        heartbeats.
+        """Registers the columns of secrets, what a bot's deletion ends here, what is waited for, a person's data,
+        heartbeats, and the turns that are run here.
         """
         from django.conf import settings
 
@@ -24,6 +24,7 @@ class PublicationConfig(AppConfig):
         from publication.idempotency import leases
         from publication.models import ApiKey, IdempotencyKey
         from publication.openai import answering
+        from publication.streaming import hosting
 
         figures.register("published turns", measuring.figures)
         rotating.register(ApiKey, "encrypted_value")
@@ -35,3 +36,5 @@ class PublicationConfig(AppConfig):
         persons_exporting.register("publication", exporting.export)
         heartbeat.register("withdrawn APIs", answering.LOOK_SECONDS, answering.end_withdrawn)
         persons_erasing.register("publication", prepare=erasing.prepare, finish=erasing.finish)
+        heartbeat.register("hosted jobs", settings.JOB_LEASE_SECONDS / 3, hosting.CLAIMS.renew)
+        heartbeat.register("hosted turns", hosting.POLL_SECONDS, hosting.begin_due)

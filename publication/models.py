@@ -159,7 +159,8 @@ class TurnRequest(models.Model):
     """A question that a published API has accepted. It stays until its conversation goes; `reason` says why it failed.
 
     `content` is the stored form of the question's blocks, whose files are blobs. While `done_at` is empty, a job runs
-    it or will. Keys ascend in the order in which the questions of a conversation were accepted.
+    it or will. Keys ascend in the order in which the questions of a conversation were accepted. `host` is the process
+    that streams the answer, and so does the job while it lives; empty: nobody listens, and any worker does it.
     """
 
     message_id = CodePointCharField(max_length=ID_LENGTH)
@@ -171,6 +172,7 @@ class TurnRequest(models.Model):
     continue_generate = models.BooleanField(default=False)
     enable_reasoning = models.BooleanField(default=False)
     user_label = models.CharField(max_length=LABEL_LENGTH, blank=True, default="")
+    host = models.CharField(max_length=26, blank=True, default="", db_default="")
     reason = models.TextField(blank=True, default="")
     accepted_at = models.DateTimeField()
     done_at = models.DateTimeField(null=True, blank=True)

@@ -25,6 +25,7 @@ EXAMPLES = ROOT / "docs" / "examples"
 NODE = compute_driver_executable()[0]  # Playwright brings a Node of its own
 COMMANDS = {"stream.py": [sys.executable], "stream.mjs": [str(NODE)]}
 PUBLISHED = {"published.py": [sys.executable], "published.mjs": [str(NODE)]}
+STREAMED = {"published_stream.py": [sys.executable], "published_stream.mjs": [str(NODE)]}
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +78,7 @@ class BreakingProxy:
 
 
 def test_every_example_is_run() -> None:
-    assert {path.name for path in EXAMPLES.iterdir()} == {*COMMANDS, *PUBLISHED}
+    assert {path.name for path in EXAMPLES.iterdir()} == {*COMMANDS, *PUBLISHED, *STREAMED}
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -201,7 +202,7 @@ def key_of(server: LiveServer, token: str) -> str:
 
 
 def ask_api(name: str, environment: dict[str, str], key: str, text: str) -> subprocess.CompletedProcess[str]:
-    command = [*PUBLISHED[name], str(EXAMPLES / name), text]
+    command = [*(PUBLISHED | STREAMED)[name], str(EXAMPLES / name), text]
     kept = {**os.environ, **environment, "API_KEY": key}
     return subprocess.run(command, env=kept, capture_output=True, text=True, timeout=60, check=False)
 
@@ -269,6 +270,31 @@ def test_a_program_whose_answer_got_lost_has_its_question_asked_once(
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_a_program_says_what_a_published_bot_refuses(server: LiveServer, published: dict[str, str], name: str) -> None:
     for key, text, words in (("nope", "hello", "403"), (key_of(server, published["DAVE"]), "[[validation]]", "409")):
+        done = ask_api(name, published, key, text)
+        assert words in done.stderr
+        assert done.returncode == 1
+        assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("name", STREAMED)
+def test_a_program_prints_a_published_answer_as_it_comes_also_when_the_connection_breaks(
+    server: LiveServer, published: dict[str, str], name: str
+) -> None:
+    proxy = BreakingProxy(server, after=1800)
+    elsewhere = {**published, "ENDPOINT": published["ENDPOINT"].replace(server.url, proxy.url)}
+    done = ask_api(name, elsewhere, key_of(server, published["DAVE"]), "[[words:60]] [[pace:0.03]]")
+    assert proxy.connections == 2
+    assert len(done.stdout.split()) == 60, (done.stdout, done.stderr)
+    assert "end_turn" in done.stderr
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize("name", STREAMED)
+def test_a_program_that_streams_says_what_is_wrong(server: LiveServer, published: dict[str, str], name: str) -> None:
+    for key, text, words in (
+        ("nope", "hello", "Forbidden"),
+        (key_of(server, published["DAVE"]), "[[validation]]", "request"),
+    ):
         done = ask_api(name, published, key, text)
         assert words in done.stderr
         assert done.returncode == 1

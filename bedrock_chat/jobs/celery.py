@@ -100,7 +100,7 @@ class CeleryWorker(LeaseHolder):
         finally:
             release_connection()
         for job in claimed:
-            self._hold(job)
+            self._claims.add(job)
             self._do(job)
 
     def wait_for_end(self) -> None:
@@ -120,7 +120,7 @@ class CeleryWorker(LeaseHolder):
             self._changed.wait(60)  # it is set by each job that ends, too
         self._leave()
         self._left.set()
-        if not self._running:
+        if not self._claims:
             time.sleep(CLOSE_SECONDS)
         leave(0)
 

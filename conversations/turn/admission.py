@@ -39,6 +39,11 @@ PLACES_TAKEN = Gauge(
 )
 
 
+def has_room() -> bool:
+    """Whether this process would begin a turn now. A caller's own share may be used up all the same."""
+    return not shutdown.draining() and count() < settings.TURNS
+
+
 @contextmanager
 def admitted(actor: Caller) -> Iterator[None]:
     """Counts a turn while it runs.

@@ -41,6 +41,8 @@ from conversations.turn.types import ChatInput, Finished, OpenTurn, TurnEvent, T
 
 OnClose = Callable[[], None]
 
+STOPPED = "The turn was stopped before the model had answered."
+
 
 def run(
     chat: ChatInput, *, actor: Caller, on_close: OnClose | None = None, listener: object | None = None
@@ -103,7 +105,7 @@ def drain(turn_events: Iterator[TurnEvent]) -> Answer:
             case Finished():
                 answer = event.answer
     if answer is None:
-        raise Conflict("The turn was stopped before the model had answered.", extra=ids)
+        raise Conflict(STOPPED, extra=ids)
     return answer
 
 

@@ -18,15 +18,16 @@ from bedrock_chat.ledger.budgets.refusals import BudgetExceeded, BudgetUsedUp
 from bedrock_chat.metrics import refusals
 from bedrock_chat.serving import answers, waits
 from bedrock_chat.wire.errors import ServiceUnavailable, TooManyRequests
-from bedrock_chat.wire.openapi import errors
-from bedrock_chat.wire.renderers import JSON
+from bedrock_chat.wire.event_stream import EventStreamRenderer
+from bedrock_chat.wire.openapi import VOID, errors
+from bedrock_chat.wire.renderers import JSON, WireRenderer
 from bedrock_chat.wire.requests import AFTER_RESPONSE
 from bedrock_chat.wire.views import WireViewSet, validated
 from conversations import access
 from conversations import rendering as conversation_rendering
 from conversations.content import files
-from publication import accepting, authentication, limits, rendering, standing, waiting
-from publication.accepting import Accepted
+from conversations.streaming.openapi import EVENTS, RESTARTS, event_stream
+from publication import accepting, authentication, limits, rendering, standing, stopping, waiting
 from publication.authentication import ApiKeyAuthentication, Found
 from publication.idempotency import claiming, header
 from publication.idempotency.claiming import Earlier, Keyed, Repeated
@@ -41,6 +42,7 @@ from publication.serializers.published import (
     WaitQuerySerializer,
     read_asked,
 )
+from publication.streaming import following
 
 TAG = ["published"]
 A_QUESTION = OpenApiExample(
@@ -124,7 +126,8 @@ class PublishedViewSet(WireViewSet):
         if self._is_repeated(request, found):
             self._note_use(request, found)
             return
-        if request.method == "POST" or (settings.POLLS_COUNT and self.action != "health"):
+        is_question = request.method == "POST" and self.action != "stop"
+        if is_question or (settings.POLLS_COUNT and self.action != "health"):
             wanted = limits.of_requests(found.publication, found.key.lineage, found.key.begun_at)
         elif self.action == "health":
             self._note_use(request, found)
@@ -174,38 +177,99 @@ class PublishedViewSet(WireViewSet):
 
 
 class PublishedTurnViewSet(PublishedViewSet):
-    """Questions, which are answered later."""
+    """Questions, which are answered later, or as somebody listens."""
+
+    renderer_classes = (WireRenderer, EventStreamRenderer)
 
     route = Route.CONVERSATION
 
     @extend_schema(
         operation_id="published_post_conversation",
         summary="Ask",
-        description="The question is stored, and answered by a worker. Ask for its answer by the ids.",
+        description="The question is stored, and answered by a worker. Ask for its answer by the ids.\n\n"
+        "With `Accept: text/event-stream` the answer comes as it is written, as Server-Sent Events. A question that "
+        "has to wait for others of its conversation says so first (`waiting`, with its ids). A turn goes on when its "
+        "client leaves, and in another process when its own dies.\n\n" + EVENTS + RESTARTS,
         tags=TAG,
         parameters=[IDEMPOTENCY_KEY],
         request=AskInputSerializer,
         examples=[A_QUESTION],
-        responses={200: AcceptedSerializer, **errors(400, 409, 413, 415, 422, 503), **REFUSALS},
+        responses={
+            (200, "application/json"): AcceptedSerializer,
+            **event_stream(restarts=True),
+            **errors(400, 409, 413, 415, 422, 503),
+            **REFUSALS,
+        },
     )
-    def create(self, request: Request, bot_id: str, stage: str) -> Response:
-        return Response(rendering.accepted(self._accept(request)))
-
-    def _accept(self, request: Request) -> Accepted:
-        """Where the question was stored: now, or when an earlier request with the same idempotency key came."""
+    def create(self, request: Request, bot_id: str, stage: str) -> HttpResponseBase:
         digest = "" if self.keyed is None else claiming.digest_of(request.data)
         if self.earlier is not None:
-            return accepting.accepted_before(self.earlier.replay(digest))
-        question = read_asked(request.data)
+            return _accepted_again(request, self.earlier.replay(digest))
+        question, actor = read_asked(request.data), caller_of(request)
         keyed = None if self.keyed is None else (self.keyed, digest)
         try:
-            return accepting.accept(question, keyed, actor=caller_of(request))
+            if _is_streamed(request):
+                return following.ask(question, keyed, actor=actor)
+            return Response(rendering.accepted(accepting.accept(question, keyed, actor=actor)))
         except (ServiceUnavailable, BudgetExceeded, EncryptionError):
             self.give_back()
             raise
         except Repeated as repeated:
             self.give_back()
-            return accepting.accepted_before(repeated.earlier.replay(digest))
+            return _accepted_again(request, repeated.earlier.replay(digest))
+
+
+def _is_streamed(request: Request) -> bool:
+    return isinstance(request.accepted_renderer, EventStreamRenderer)
+
+
+def _accepted_again(request: Request, kept: str) -> HttpResponseBase:
+    """The response to a question that an earlier request with the same idempotency key has asked. Spends nothing."""
+    accepted = accepting.accepted_before(kept)
+    if not _is_streamed(request):
+        return Response(rendering.accepted(accepted))
+    response, _ = following.resume(accepted.conversation_id, accepted.message_id, "", actor=caller_of(request))
+    assert response is not None, "Only who has seen the last event gets no stream."
+    return response
+
+
+class PublishedStreamViewSet(PublishedViewSet):
+    """Answers that are being written, by the ids of their questions."""
+
+    @extend_schema(
+        operation_id="published_stream_message",
+        summary="Come back to an answer that is being written",
+        description="Of any question that this API has accepted, streamed or not. After `Last-Event-ID` comes what was "
+        "missed and the rest; without it, everything. Of a turn that is over the stored answer is told, from "
+        "`message_start` on; 204 where its end was the last event seen. `X-Turn-Status` is pending, running, failed or "
+        "done. It counts as a GET.\n\n" + EVENTS + RESTARTS,
+        tags=TAG,
+        parameters=[
+            OpenApiParameter("Last-Event-ID", str, OpenApiParameter.HEADER, description="The last event's id seen.")
+        ],
+        responses={**event_stream(restarts=True), 204: None, **errors(404, 503), **REFUSALS},
+    )
+    def stream(
+        self, request: Request, bot_id: str, stage: str, conversation_id: str, message_id: str
+    ) -> HttpResponseBase:
+        last_seen = request.headers.get("Last-Event-ID", "")
+        resumed, status = following.resume(conversation_id, message_id, last_seen, actor=caller_of(request))
+        response: HttpResponseBase = Response(status=204) if resumed is None else resumed
+        response.headers[standing.HEADER] = status
+        return response
+
+    @extend_schema(
+        operation_id="published_stop_message",
+        summary="Stop an answer that is being written",
+        description="What was said so far is kept, with `stopReason` `stopped`. A question that still waits is never "
+        "answered. Nothing happens to a turn that is over. It counts as a GET.",
+        tags=TAG,
+        request=None,
+        responses={200: VOID, **errors(404), **REFUSALS},
+    )
+    def stop(self, request: Request, bot_id: str, stage: str, conversation_id: str, message_id: str) -> Response:
+        stopping.stop(conversation_id, message_id, actor=caller_of(request))
+        return Response(None)
 
 
 class PublishedConversationViewSet(PublishedViewSet):
