@@ -28,7 +28,8 @@ class BedrockChatConfig(AppConfig):
         from bedrock_chat.identity.directory import cognito
         from bedrock_chat.jobs import broker, worker
         from bedrock_chat.ledger import persons
-        from bedrock_chat.process import readiness, startup
+        from bedrock_chat.ledger.rollups import refusals
+        from bedrock_chat.process import heartbeat, readiness, startup
 
         def ask_database() -> int:
             try:
@@ -60,6 +61,7 @@ class BedrockChatConfig(AppConfig):
         if broker.is_used():
             startup.register("The connection to the broker", broker.begin)
         startup.require("encryption keys", keys.lack)
+        heartbeat.register("refusals", refusals.EVERY_SECONDS, refusals.write)
         exporting.register("ledger", persons.export)
         exporting.register("audit", audited_persons.export)
         erasing.register("ledger", prepare=persons.prepare_erasing, finish=persons.finish_erasing)

@@ -6,6 +6,17 @@ from bedrock_chat.encryption.models import EncryptionKey
 from bedrock_chat.identity.models import SigningKey, User
 from bedrock_chat.jobs.models import Job, Worker
 from bedrock_chat.ledger.models import ModelCall
+from bedrock_chat.ledger.rollups.models import (
+    DayUsage,
+    DimensionUsage,
+    GroupMember,
+    LateEnd,
+    Latency,
+    Progress,
+    QuarterHour,
+    QuarterUsage,
+    Refusal,
+)
 from bedrock_chat.search.models import SearchDocument, SearchWord
 
 __all__ = [
@@ -13,9 +24,18 @@ __all__ = [
     "Blob",
     "BlobReference",
     "BlobRemoval",
+    "DayUsage",
+    "DimensionUsage",
     "EncryptionKey",
+    "GroupMember",
     "Job",
+    "LateEnd",
+    "Latency",
     "ModelCall",
+    "Progress",
+    "QuarterHour",
+    "QuarterUsage",
+    "Refusal",
     "SearchDocument",
     "SearchWord",
     "SigningKey",

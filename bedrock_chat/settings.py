@@ -125,6 +125,9 @@ if not re.fullmatch(r"[A-Za-z0-9_-]{1,40}", CELERY_QUEUE):
         f"CELERY_QUEUE must be at most 40 letters, digits, hyphens and underscores, not {CELERY_QUEUE!r}."
     )
 
+# ---- Money ----------------------------------------------------------------------------------------------------------
+REPORT_TIME_ZONE = env.time_zone("REPORT_TIME_ZONE", "UTC")
+
 # ---- Bots -----------------------------------------------------------------------------------------------------------
 BOT_VERSIONS = env.integer("BOT_VERSIONS", 50, minimum=1)
 BOT_STORE = env.boolean("BOT_STORE", True)

@@ -120,6 +120,7 @@ def caller_of(publication: Publication, turn: TurnRequest) -> Caller:
             bot_version=publication.bot_version,
             payer_id=publication.bot.owner_id,
             user_label=turn.user_label,
+            payer_groups=frozenset(publication.bot.owner.token_groups),
         ),
     )
 

@@ -13,6 +13,7 @@ from django.core.cache import caches
 from rest_framework.test import APIClient
 
 from bedrock_chat.bedrock import clients
+from bedrock_chat.ledger.rollups import refusals
 from bedrock_chat.process import heartbeat
 from conversations.turn import leases
 from tests.emulator import Emulator
@@ -74,9 +75,13 @@ def own_files(settings: Any, tmp_path: Path) -> None:
 
 @pytest.fixture(autouse=True)
 def own_heartbeat() -> Iterator[None]:
-    """Stops a heartbeat that a test has started, which must not query the database after the test."""
+    """Stops a heartbeat that a test has started, which must not query the database after the test.
+
+    What it would have written of refusals is forgotten.
+    """
     yield
     heartbeat.stop()
+    refusals.forget()
 
 
 @pytest.fixture

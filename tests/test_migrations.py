@@ -32,6 +32,7 @@ def test_a_database_of_the_first_server_is_migrated_whole(data: Path, database_u
             "conversations_message": ["external_id"],
             "conversations_modelcall": [
                 "conversation_external_id",
+                "groups",
                 "message_external_id",
                 "payer_id",
                 "turn_id",

@@ -13,6 +13,7 @@ JOBS: dict[str, str] = {
     "sweep guardrails": "bots.guardrail_sweep.sweep",
     "end lost turns": "publication.running.end_lost",
     "remove idempotency keys": "publication.idempotency.removal.remove",
+    "roll up": "bedrock_chat.ledger.rollups.making.roll_up",
 }
 """Kind of job → its handler, a function that takes the claimed job."""
 JOB_SCHEDULE: dict[str, float] = {
@@ -25,5 +26,6 @@ JOB_SCHEDULE: dict[str, float] = {
     "rank bots": 600,
     "end lost turns": 30,
     "remove idempotency keys": 300,
+    "roll up": 60,
 }
 """Kind of job → seconds between its runs."""

@@ -22,6 +22,7 @@ from bedrock_chat.database.compiled_sql import Batch
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.identity.models import User
 from bedrock_chat.ledger.models import ModelCall, Purpose
+from bedrock_chat.ledger.rollups import late
 from bedrock_chat.wire.ids import new_id
 
 
@@ -58,6 +59,7 @@ def build_call(
         user_label=actor.published.user_label if actor.published else "",
         publication_id=actor.publication_id,
         key_id=actor.key_id,
+        groups=sorted(actor.payer_groups),
         bot_id=bot_id,
         conversation_external_id=conversation_external_id,
         message_external_id=message_external_id,
@@ -112,6 +114,7 @@ def insert(batch: Batch, calls: Sequence[ModelCall]) -> None:
             columns = {field.attname: getattr(call, field.attname) for field in call._meta.concrete_fields}
             del columns["id"], columns["created_at"]
             batch.update(ModelCall, {"id": call.pk}, **columns)
+            late.note(batch, call)
         else:
             batch.insert(call)
 

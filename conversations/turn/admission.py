@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from django.conf import settings
 
 from bedrock_chat.identity.caller import Caller
+from bedrock_chat.ledger.rollups import refusals
 from bedrock_chat.process import shutdown
 from bedrock_chat.wire.errors import ServiceUnavailable, TooManyRequests
 
@@ -41,6 +42,7 @@ def admitted(actor: Caller) -> Iterator[None]:
             sentence = "This server is answering as many messages as it can; try again."
             raise ServiceUnavailable(sentence, retry_after=RETRY_SECONDS)
         if actor.user_id is not None and _running[account] >= settings.TURNS_PER_USER:
+            refusals.count("turns", payer_id=actor.user_id)
             sentence = f"At most {settings.TURNS_PER_USER} of your messages are answered at a time; try again."
             raise TooManyRequests(sentence, retry_after=RETRY_SECONDS)
         _running[account] += 1

@@ -1,0 +1,65 @@
+"""Counting what our own limits refuse. A refused request writes nothing: it is counted here, in memory, and written by
+the heartbeat some seconds later.
+
+What a killed process had not written yet is lost: these are figures for operators, and nobody is charged by them.
+"""
+
+from collections import Counter
+from datetime import datetime
+from threading import Lock
+from typing import Final
+
+from django.db import transaction
+from django.utils import timezone
+
+from bedrock_chat.database.compiled_sql import Batch
+from bedrock_chat.ledger.rollups.models import Refusal
+from bedrock_chat.ledger.rollups.zones import quarter_of
+
+EVERY_SECONDS: Final = 10.0
+MOST_KINDS: Final = 5_000
+"""So many different counters wait at most; further refusals are counted without saying whose they were."""
+AT_A_TIME: Final = 200
+
+Kind = tuple[datetime, str, str, str, str]
+_lock = Lock()
+_waiting: Counter[Kind] = Counter()
+
+
+def count(limit: str, *, payer_id: str = "", bot_id: str = "", key_id: str = "") -> None:
+    """Counts a refusal by a limit (`throttle`, `quota`, …)."""
+    start = quarter_of(timezone.now())
+    with _lock:
+        kind = (start, limit, payer_id, bot_id, key_id)
+        if kind not in _waiting and len(_waiting) >= MOST_KINDS:
+            kind = (start, limit, "", "", "")
+        _waiting[kind] += 1
+
+
+def write() -> None:
+    """Writes what was counted, some counters in each statement's batch. What fails is kept for the next time."""
+    while True:
+        with _lock:
+            kinds = dict(list(_waiting.items())[:AT_A_TIME])
+            for kind in kinds:
+                del _waiting[kind]
+        if not kinds:
+            return
+        try:
+            with transaction.atomic(), Batch() as batch:
+                for (start, limit, payer_id, bot_id, key_id), number in sorted(kinds.items()):
+                    row = Refusal(
+                        start=start, limit=limit, payer_id=payer_id, bot_id=bot_id, key_id=key_id, count=number
+                    )
+                    unique = ("start", "limit", "payer_id", "bot_id", "key_id")
+                    batch.upsert(row, unique, replaced=(), plus=("count",))
+        except BaseException:
+            with _lock:
+                _waiting.update(kinds)
+            raise
+
+
+def forget() -> None:
+    """For tests: nothing has been counted."""
+    with _lock:
+        _waiting.clear()
