@@ -1,4 +1,5 @@
 import tempfile
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 
@@ -24,11 +25,12 @@ class BedrockChatConfig(AppConfig):
         from bedrock_chat.blobs import s3_storage, storing
         from bedrock_chat.database import connections, migrated, waiting
         from bedrock_chat.encryption import keys
-        from bedrock_chat.identity import erasing, exporting, jwks
+        from bedrock_chat.identity import erasing, exporting, jwks, spending
         from bedrock_chat.identity.directory import cognito
         from bedrock_chat.jobs import broker, worker
         from bedrock_chat.ledger import persons
-        from bedrock_chat.ledger.rollups import refusals
+        from bedrock_chat.ledger.rollups import ranking, refusals
+        from bedrock_chat.ledger.rollups.models import Dimension
         from bedrock_chat.process import heartbeat, readiness, startup
 
         def ask_database() -> int:
@@ -62,6 +64,7 @@ class BedrockChatConfig(AppConfig):
             startup.register("The connection to the broker", broker.begin)
         startup.require("encryption keys", keys.lack)
         heartbeat.register("refusals", refusals.EVERY_SECONDS, refusals.write)
+        spending.register(partial(ranking.dearest, by=Dimension.USER))
         exporting.register("ledger", persons.export)
         exporting.register("audit", audited_persons.export)
         erasing.register("ledger", prepare=persons.prepare_erasing, finish=persons.finish_erasing)
