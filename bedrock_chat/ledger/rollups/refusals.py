@@ -5,6 +5,7 @@ What a killed process had not written yet is lost: these are figures for operato
 """
 
 from collections import Counter
+from collections.abc import Mapping
 from datetime import datetime
 from threading import Lock
 from typing import Final
@@ -13,6 +14,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from bedrock_chat.database.compiled_sql import Batch
+from bedrock_chat.identity.models import User
 from bedrock_chat.ledger.rollups.models import Refusal
 from bedrock_chat.ledger.rollups.zones import quarter_of
 
@@ -46,17 +48,24 @@ def write() -> None:
         if not kinds:
             return
         try:
-            with transaction.atomic(), Batch() as batch:
-                for (start, limit, payer_id, bot_id, key_id), number in sorted(kinds.items()):
-                    row = Refusal(
-                        start=start, limit=limit, payer_id=payer_id, bot_id=bot_id, key_id=key_id, count=number
-                    )
-                    unique = ("start", "limit", "payer_id", "bot_id", "key_id")
-                    batch.upsert(row, unique, replaced=(), plus=("count",))
+            _add(kinds)
         except BaseException:
             with _lock:
                 _waiting.update(kinds)
             raise
+
+
+def _add(kinds: Mapping[Kind, int]) -> None:
+    """Adds counts to the rows. Those of a person who was erased meanwhile name nobody, as with `insert_late`."""
+    with transaction.atomic():
+        payers = {payer_id for _, _, payer_id, _, _ in kinds}
+        rows = User.objects.select_for_update(no_key=True).filter(pk__in=payers).order_by("pk")
+        known = set(rows.values_list("pk", flat=True))
+        with Batch() as batch:
+            for (start, limit, payer_id, bot_id, key_id), number in sorted(kinds.items()):
+                payer = payer_id if payer_id in known else ""
+                row = Refusal(start=start, limit=limit, payer_id=payer, bot_id=bot_id, key_id=key_id, count=number)
+                batch.upsert(row, ("start", "limit", "payer_id", "bot_id", "key_id"), replaced=(), plus=("count",))
 
 
 def forget() -> None:
