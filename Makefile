@@ -58,9 +58,9 @@ bench-published: $(VENV)/.dev ## Prints what a published API costs against an em
 	@$(BIN)/python -m tests.bench.published
 
 soak: $(VENV)/.dev ## Ten minutes of everything while processes are killed, then compares (SOAK="--minutes 1")
-	@SOAK=1 $(BIN)/python -m pytest -q tests/publication/test_workers.py tests/jobs/test_celery.py
+	@SOAK=1 $(BIN)/python -m pytest -q tests/publication/test_workers.py tests/publication/test_stream_servers.py tests/jobs/test_celery.py
 	@test -z "$$TEST_DATABASE_URL" || \
-	  SOAK=1 DEBUG=true DATABASE_URL="$$TEST_DATABASE_URL" $(BIN)/python -m pytest -q -m both tests/publication/test_workers.py tests/jobs/test_celery.py
+	  SOAK=1 DEBUG=true DATABASE_URL="$$TEST_DATABASE_URL" $(BIN)/python -m pytest -q -m both tests/publication/test_workers.py tests/publication/test_stream_servers.py tests/jobs/test_celery.py
 	@$(BIN)/python -m tests.soak $(SOAK)
 
 bench-histories: $(VENV)/.dev ## Prints what opening a long conversation with images costs, as JSON
@@ -80,7 +80,7 @@ bench-answers: $(VENV)/.dev ## Prints what an answer that grows costs the chat p
 
 requirements: $(VENV)/.dev ## Pins the requirements anew
 	@$(BIN)/python -m uv --version >/dev/null 2>&1 || $(BIN)/python -m pip install --quiet uv
-	@for name in requirements requirements-celery requirements-dev; do \
+	@for name in requirements requirements-celery requirements-tracing requirements-dev; do \
 	  $(BIN)/python -m uv pip compile --quiet --upgrade --universal --no-emit-index-url --no-header \
 	    --python-version 3.11 $$name.in -o $$name.txt; done
 
@@ -103,7 +103,8 @@ $(VENV)/.run: requirements.txt | $(VENV)/.python
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
-$(VENV)/.dev: requirements-dev.txt requirements.txt | $(VENV)/.python
+$(VENV)/.dev: requirements-dev.txt requirements-tracing.txt requirements.txt | $(VENV)/.python
 	@echo "Installing requirements and test tools ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-tracing.txt \
+	  -r requirements-dev.txt
 	@touch $@ $(VENV)/.run

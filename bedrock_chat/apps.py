@@ -27,18 +27,20 @@ class BedrockChatConfig(AppConfig):
         from bedrock_chat.encryption import keys
         from bedrock_chat.identity import erasing, exporting, jwks, spending
         from bedrock_chat.identity.directory import cognito
-        from bedrock_chat.jobs import broker, worker
+        from bedrock_chat.jobs import backlog, broker
         from bedrock_chat.ledger import persons
         from bedrock_chat.ledger.rollups import ranking, refusals
         from bedrock_chat.ledger.rollups.models import Dimension
-        from bedrock_chat.process import heartbeat, readiness, startup
+        from bedrock_chat.metrics import figures
+        from bedrock_chat.process import heartbeat, readiness, shutdown, startup
+        from bedrock_chat.serving.waits import waits
 
-        def ask_database() -> int:
+        def ask_database() -> backlog.Backlog:
             try:
                 with waiting.at_most(waiting.PROBE_SECONDS):
                     migrated.require_migrations()
                     keys.require_for_stored_secrets_once()
-                    return worker.workers_seen()
+                    return backlog.look()
             finally:
                 connections.release_connection(final=True)  # the check runs on a thread of its own
 
@@ -59,12 +61,14 @@ class BedrockChatConfig(AppConfig):
         readiness.register("identity", dependency=jwks.IDENTITY)
         readiness.register("directory", dependency=cognito.DIRECTORY)
         readiness.register("bedrock", dependency=runtime.BEDROCK)
+        shutdown.register(busy=waits.count, begin=waits.end_all)
         startup.register("The Bedrock client", clients.bedrock_runtime)
         if broker.is_used():
             startup.register("The connection to the broker", broker.begin)
         startup.require("encryption keys", keys.lack)
         heartbeat.register("refusals", refusals.EVERY_SECONDS, refusals.write)
         spending.register(partial(ranking.dearest, by=Dimension.USER))
+        figures.register("jobs", backlog.figures)
         exporting.register("ledger", persons.export)
         exporting.register("audit", audited_persons.export)
         erasing.register("ledger", prepare=persons.prepare_erasing, finish=persons.finish_erasing)

@@ -32,6 +32,16 @@ def text(name: str, default: str | None = None) -> str:
     return default
 
 
+def name(variable: str, default: str) -> str:
+    """A word that other programs take as a part of their own names."""
+    value = text(variable, default)
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,40}", value):
+        raise ImproperlyConfigured(
+            f"{variable} must be at most 40 letters, digits, hyphens and underscores, not {value!r}."
+        )
+    return value
+
+
 def boolean(name: str, default: bool) -> bool:
     value = text(name, "true" if default else "false").lower()
     if value in TRUE:
@@ -160,3 +170,33 @@ def encryption_keys(name: str) -> list[str]:
         if key in keys[: position - 1]:
             raise ImproperlyConfigured(f"{name} lists a key twice: number {position}.")
     return keys
+
+
+SHORTEST_SECRET = 16
+
+
+def secret(name: str) -> str:
+    """A password between programs, which goes into a header as it is; empty if it is not set."""
+    value = text(name, "")
+    if value and (len(value) < SHORTEST_SECRET or not re.fullmatch(r"[!-~]+", value)):
+        raise ImproperlyConfigured(
+            f"{name} must have at least {SHORTEST_SECRET} characters, all of them ASCII and none a blank."
+        )
+    return value
+
+
+def tracing() -> bool:
+    """Whether traces are to be sent, by OpenTelemetry's own variables."""
+    protocol = text("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", text("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"))
+    if text("OTEL_SDK_DISABLED", "").lower() == "true" or text("OTEL_TRACES_EXPORTER", "otlp") == "none":
+        return False
+    if not is_set("OTEL_EXPORTER_OTLP_ENDPOINT") and not is_set("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"):
+        return False
+    if protocol != "http/protobuf":
+        raise ImproperlyConfigured(f"OTEL_EXPORTER_OTLP_PROTOCOL must be http/protobuf, not {protocol!r}.")
+    return True
+
+
+def set_for_library(name: str, value: str) -> None:
+    """Sets a variable by which alone a library can be told something, before that library is imported."""
+    os.environ[name] = value

@@ -20,9 +20,12 @@ import orjson
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
+from bedrock_chat.metrics.instruments import OTHER, Counter, Histogram
 from bedrock_chat.start import optional
+from bedrock_chat.tracing import spans
+from bedrock_chat.tracing.spans import Span
 from bedrock_chat.wire.ids import new_id
-from bedrock_chat.wire.requests import AFTER_RESPONSE
+from bedrock_chat.wire.requests import AFTER_RESPONSE, WAITED
 
 with optional.left_out("rich", "better_exceptions"):  # for coloured tracebacks, which no log has: 60 ms and 4 MB
     import structlog
@@ -35,6 +38,19 @@ _SECRET = re.compile(r"\beyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)*|(?i:\bbearer\
 _PARAMETER = re.compile(r"<(?:\w+:)?(\w+)>")
 
 logger = logging.getLogger("bedrock_chat.request")
+
+REQUESTS = Counter(
+    "bedrock_chat_requests_total",
+    "Requests that were answered, and messages over WebSockets.",
+    ("method", "route", "status"),
+)
+DURATION = Histogram(
+    "bedrock_chat_request_duration_seconds",
+    "How long requests took; a stream to its end.",
+    ("method", "route"),
+)
+CONSOLE = "/console/"
+METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
 
 # One dictionary per request, not one context variable per fact: the threads and tasks that work on a request share it.
 # So a stream's line, which is written when the stream ends, contains what was bound meanwhile.
@@ -184,36 +200,45 @@ def configure(*, as_json: bool, level: str) -> dict[str, Any]:
 
 
 class AccessLogMiddleware:
-    """The outermost middleware: the request's id, and its one line. A stream's line is written when it ends."""
+    """The outermost middleware: the request's id, its one line, its metrics and its span. Those of a stream come when
+    it ends.
+    """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        """Takes the client's X-Request-ID if it is a sound one, else makes one, and puts it on the response."""
-        started = time.perf_counter()
+        """Takes the client's X-Request-ID if it is a sound one, else makes one, and puts it on the response.
+
+        Of a request that has waited, the duration includes the wait.
+        """
+        waited: float | None = request.META.get(WAITED)
+        started = time.perf_counter() - (waited or 0.0)
         client_id = request.headers.get("X-Request-ID", "")
         request_id = client_id if _SOUND_ID.fullmatch(client_id) else new_id()
         facts: dict[str, Any] = {"request_id": request_id}
+        if waited is not None:
+            facts["waited_ms"] = round(waited * 1000, 1)
         _facts.set(facts)
+        span = spans.of_request(request.headers)
         response = self.get_response(request)
         response.headers["X-Request-ID"] = request_id
         match = request.resolver_match
         route = _template(match.route) if match and match.route else None
-        method, status = request.method, response.status_code
+        method, status, counted = request.method, response.status_code, _counted_method(request)
         if response.streaming:
             # Django has no public hook for the end of a stream. Facts that are bound until then are logged.
             response._resource_closers.append(  # type: ignore[attr-defined]
-                lambda: _write_line(facts, method, route, status, time.perf_counter() - started)
+                lambda: _end(span, facts, method, route, status, time.perf_counter() - started, counted)
             )
             return response
         seconds = time.perf_counter() - started
         _facts.set(None)
         after_response: list[Callable[[], object]] | None = request.META.get(AFTER_RESPONSE)
         if after_response is None:
-            _write_line(facts, method, route, status, seconds)
+            _end(span, facts, method, route, status, seconds, counted)
         else:
-            after_response.append(lambda: _write_line(facts, method, route, status, seconds))
+            after_response.append(lambda: _end(span, facts, method, route, status, seconds, counted))
         return response
 
 
@@ -223,11 +248,52 @@ def line(*, method: str, route: str) -> Iterator[Callable[[int], None]]:
     started, facts = time.perf_counter(), {"request_id": new_id()}
     before = _facts.set(facts)
     statuses = [HTTPStatus.INTERNAL_SERVER_ERROR.value]
-    try:
-        yield statuses.append
-    finally:
-        _write_line(facts, method, route, statuses[-1], time.perf_counter() - started)
-        _facts.reset(before)
+    with spans.span(method, kind=spans.SERVER) as span:
+        try:
+            yield statuses.append
+        finally:
+            _end(span, facts, method, route, statuses[-1], time.perf_counter() - started, method)
+            _facts.reset(before)
+
+
+def _counted_method(request: HttpRequest) -> str:
+    """The method under which a request is counted. One that its route does not serve is OTHER: a stranger could send
+    each of them to every route.
+    """
+    method = request.method or OTHER
+    served = getattr(request.resolver_match and request.resolver_match.func, "actions", METHODS)
+    return method if method in METHODS and (served is METHODS or method.lower() in served) else OTHER
+
+
+def _end(
+    span: Span,
+    facts: dict[str, Any],
+    method: str | None,
+    route: str | None,
+    status: int,
+    seconds: float,
+    counted_method: str,
+) -> None:
+    """A request is over. The routes of the console, which are many and have few visitors, count as one."""
+    counted_route = OTHER if route is None else CONSOLE if route.startswith(CONSOLE) else route
+    REQUESTS.add(counted_method, counted_route, f"{status // 100}xx")
+    DURATION.observe(seconds, counted_method, counted_route)
+    if span is not spans.NOTHING:
+        _end_span(span, facts, counted_method, counted_route, status)
+    _write_line(facts, method, route, status, seconds)
+
+
+def _end_span(span: Span, facts: dict[str, Any], method: str, route: str, status: int) -> None:
+    span.rename(f"{method} {route}")
+    span.note(
+        {
+            "http.request.method": method,
+            "http.route": route,
+            "http.response.status_code": status,
+            "bedrock_chat.request.id": str(facts.get("request_id", "")),
+        }
+    )
+    span.end(str(status) if status >= 500 else "")
 
 
 def _write_line(facts: dict[str, Any], method: str | None, route: str | None, status: int, seconds: float) -> None:

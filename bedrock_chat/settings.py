@@ -1,6 +1,5 @@
 """Configuration, all of it from the environment. The README's table lists every variable read here."""
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +46,10 @@ if TURNS >= THREADS:
         f"TURNS ({TURNS}) must be below THREADS ({THREADS}), so that short requests find a thread."
     )
 TURNS_PER_USER = env.integer("TURNS_PER_USER", min(TURNS, max(8, TURNS // 4)), minimum=1)
+TURNS_PER_PUBLICATION = env.integer("TURNS_PER_PUBLICATION", max(1, TURNS // 2), minimum=1)
 CONNECTIONS = env.integer("CONNECTIONS", 4096, minimum=64)
+WAITS = env.integer("WAITS", min(2000, CONNECTIONS // 2), maximum=CONNECTIONS // 2)
+"""Requests of a process that may wait for something. Each keeps its connection, and others need connections too."""
 HEAD_TIMEOUT = env.seconds("HEAD_TIMEOUT", 10, minimum=0.1)
 MAX_BODY_MB = env.integer("MAX_BODY_MB", 136, minimum=1)  # twenty images and five documents in base64
 BODY_TIMEOUT = env.seconds("BODY_TIMEOUT", 60, minimum=1)
@@ -117,13 +119,10 @@ LOGO_PATH = env.text("LOGO_PATH", "")
 # ---- Jobs -----------------------------------------------------------------------------------------------------------
 JOB_LEASE_SECONDS = env.seconds("JOB_LEASE_SECONDS", 15, minimum=1)
 WORKER_CONCURRENCY = env.integer("WORKER_CONCURRENCY", 8, minimum=1)
+WORKER_PORT = env.integer("WORKER_PORT", 0, maximum=65535)
 CELERY_BROKER_URL = env.broker_url("CELERY_BROKER_URL")
 CELERY_BROKER_OPTIONS = env.mapping("CELERY_BROKER_OPTIONS")
-CELERY_QUEUE = env.text("CELERY_QUEUE", "bedrock-chat")
-if not re.fullmatch(r"[A-Za-z0-9_-]{1,40}", CELERY_QUEUE):
-    raise ImproperlyConfigured(
-        f"CELERY_QUEUE must be at most 40 letters, digits, hyphens and underscores, not {CELERY_QUEUE!r}."
-    )
+CELERY_QUEUE = env.name("CELERY_QUEUE", "bedrock-chat")
 
 # ---- Money ----------------------------------------------------------------------------------------------------------
 REPORT_TIME_ZONE = env.time_zone("REPORT_TIME_ZONE", "UTC")
@@ -134,13 +133,8 @@ BOT_STORE = env.boolean("BOT_STORE", True)
 BOTS_PER_USER = env.integer("BOTS_PER_USER", 1000, minimum=1)
 
 # ---- Published APIs -------------------------------------------------------------------------------------------------
-QUOTA_WEEK_STARTS = ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday").index(
-    env.choice(
-        "QUOTA_WEEK_STARTS",
-        "sunday",
-        ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"),
-    )
-)
+_WEEKDAYS = ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday")
+QUOTA_WEEK_STARTS = _WEEKDAYS.index(env.choice("QUOTA_WEEK_STARTS", "sunday", _WEEKDAYS))
 PUBLISHED_BACKLOG = env.integer("PUBLISHED_BACKLOG", 10_000, minimum=1)
 MAX_KEYS_PER_PUBLICATION = env.integer("MAX_KEYS_PER_PUBLICATION", 20, minimum=1)
 API_KEY_REVEAL = env.choice("API_KEY_REVEAL", "always", ("always", "once"))
@@ -188,6 +182,7 @@ MIDDLEWARE = [
     "bedrock_chat.logs.AccessLogMiddleware",
     "corsheaders.middleware.CorsMiddleware",
     "publication.cors.PublishedCors",
+    "publication.openai.errors.OpenAIErrors",
     "bedrock_chat.wire.middleware.WireMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "bedrock_chat.console.middleware.PagesStatic",
@@ -372,6 +367,12 @@ CORS_ALLOW_HEADERS = ["authorization", "content-type", "accept", "last-event-id"
 CORS_EXPOSE_HEADERS = ["Link", "Retry-After", "X-Request-ID"]
 CORS_PREFLIGHT_MAX_AGE = 86_400
 CORS_URLS_REGEX = r"^/(?!console/|published/).*$"  # published APIs have origins of their own
+
+# ---- Metrics and traces ---------------------------------------------------------------------------------------------
+METRICS_TOKEN = env.secret("METRICS_TOKEN")
+METRICS_DIR = Path(env.text("METRICS_DIR", str(DATA_DIR / "metrics")))
+TRACING = env.tracing()
+"""Whether OTEL_EXPORTER_OTLP_ENDPOINT, or that of traces alone, names a collector. The SDK reads the other OTEL_*."""
 
 # ---- Logs -----------------------------------------------------------------------------------------------------------
 LOG_FORMAT = env.choice("LOG_FORMAT", "text" if DEBUG else "json", ("text", "json"))

@@ -6,7 +6,7 @@ from django.urls import include, path, re_path
 
 from bedrock_chat.blobs.views import BlobViewSet, UploadViewSet
 from bedrock_chat.identity.views import SpenderViewSet
-from bedrock_chat.views import GlobalConfigViewSet, HealthViewSet, ReadinessViewSet
+from bedrock_chat.views import GlobalConfigViewSet, HealthViewSet, MetricsView, ReadinessViewSet
 from bedrock_chat.wire import errors
 from bedrock_chat.wire.documentation import RedocView, SchemaView, SwaggerView
 
@@ -33,6 +33,8 @@ if settings.LOCAL_IDENTITIES:
     from bedrock_chat.identity.local import JwksView
 
     urlpatterns.append(path(".well-known/jwks.json", JwksView.as_view()))
+if settings.METRICS_TOKEN:
+    urlpatterns.append(path("metrics", MetricsView.as_view()))
 
 # This stays last, also under DEBUG: an unknown route gets an error in our JSON shape, not Django's page.
 urlpatterns.append(re_path(r"", errors.not_found))

@@ -1,22 +1,34 @@
-"""Routes that need no token: is the process alive, can it work, and what does a frontend show before sign-in?"""
+"""Routes without users: is the process alive, can it work, what does it count, what does a frontend show first?"""
 
 from typing import Any
 
 from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.utils.crypto import constant_time_compare
+from django.views import View
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
+from rest_framework.exceptions import MethodNotAllowed
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from bedrock_chat.identity import failed_tokens
+from bedrock_chat.jobs.backlog import Backlog
+from bedrock_chat.metrics import scraping
 from bedrock_chat.process import readiness, shutdown
 from bedrock_chat.resilience.dependencies import State
-from bedrock_chat.wire.errors import ServiceUnavailable
+from bedrock_chat.wire.errors import ServiceUnavailable, Unauthenticated, as_api_error, json_error
 from bedrock_chat.wire.openapi import errors
 from bedrock_chat.wire.views import WireViewSet
 
 
 class StatusSerializer(serializers.Serializer[Any]):
     status = serializers.ChoiceField(choices=["ok"])
+
+
+class QueueSerializer(serializers.Serializer[Any]):
+    waiting = serializers.IntegerField(help_text="Jobs that are due and that nobody has begun, counted up to 10,000.")
+    oldest_seconds = serializers.FloatField(help_text="For how long the oldest of them has been due; 0 if none is.")
 
 
 class ReadinessSerializer(serializers.Serializer[Any]):
@@ -47,6 +59,7 @@ class ReadinessSerializer(serializers.Serializer[Any]):
     worker = serializers.ChoiceField(
         choices=["ok", "absent"], help_text="Whether any worker was seen lately; without one, jobs wait."
     )
+    queue = QueueSerializer(required=False, help_text="Left out where the database is full.")
 
 
 class GlobalConfigSerializer(serializers.Serializer[Any]):
@@ -96,8 +109,11 @@ class ReadinessViewSet(OpenViewSet):
             if states["database"] == State.NOT_MIGRATED:
                 sentence = "The database has not the tables of this version: run manage.py migrate."
             raise ServiceUnavailable(sentence, retry_after=5, extra=states)
-        _, workers = outcomes["database"]
-        return Response({"status": "ok", **states, "worker": "ok" if workers else "absent"})
+        backlog: Backlog | None = outcomes["database"][1]
+        answer: dict[str, Any] = {"status": "ok", **states, "worker": "ok" if backlog and backlog.workers else "absent"}
+        if backlog is not None:
+            answer["queue"] = {"waiting": backlog.waiting, "oldestSeconds": backlog.oldest_seconds}
+        return Response(answer)
 
 
 class GlobalConfigViewSet(OpenViewSet):
@@ -116,3 +132,23 @@ class GlobalConfigViewSet(OpenViewSet):
                 "logoPath": settings.LOGO_PATH,
             }
         )
+
+
+class MetricsView(View):
+    """`GET /metrics`, for Prometheus and what reads its formats. It is a route only where there is a METRICS_TOKEN.
+
+    A wrong token is 401, and counts with all failed tokens of its address.
+    """
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        scheme, _, token = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
+        if scheme.lower() != "bearer" or not constant_time_compare(token.strip(), settings.METRICS_TOKEN):
+            failed_tokens.count(request)
+            raise Unauthenticated("The metrics need their token: Authorization: Bearer <METRICS_TOKEN>.")
+        body, content_type = scraping.answer(str(settings.METRICS_DIR), request.META.get("HTTP_ACCEPT", ""))
+        return HttpResponse(body, content_type=content_type, headers={"Cache-Control": "no-store"})
+
+    def http_method_not_allowed(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        error = as_api_error(MethodNotAllowed(str(request.method)))
+        error.headers["Allow"] = "GET, HEAD, OPTIONS"
+        return json_error(error)

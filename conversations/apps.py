@@ -13,15 +13,17 @@ class ConversationsConfig(AppConfig):
 
         from bedrock_chat.identity import erasing as persons_erasing
         from bedrock_chat.identity import exporting as persons_exporting
+        from bedrock_chat.metrics import figures
         from bedrock_chat.process import heartbeat, shutdown, thread_pool
         from conversations import erasing, exporting
         from conversations.streaming import driver, sse
         from conversations.streaming.websocket import session
-        from conversations.turn import admission, checkpoints, leases, registry, stopping
+        from conversations.turn import admission, checkpoints, leases, measuring, registry, stopping
 
         persons_exporting.register("conversations", exporting.export)
         persons_erasing.register("conversations", prepare=erasing.prepare, finish=erasing.finish)
 
+        figures.register("turns", measuring.figures)
         heartbeat.register("turn leases", settings.TURN_LEASE_SECONDS / 3, leases.renew)
         heartbeat.register("checkpoints", settings.CHECKPOINT_SECONDS, checkpoints.write)
         heartbeat.register("stop requests", stopping.POLL_SECONDS, stopping.apply_stop_requests)

@@ -13,6 +13,7 @@ from bedrock_chat.database.compiled_sql import NOW, Batch
 from bedrock_chat.database.composing import Slot
 from bedrock_chat.database.connections import release_connection
 from bedrock_chat.identity.caller import Caller
+from bedrock_chat.metrics import refusals
 from bedrock_chat.wire.errors import BadRequest, ServiceUnavailable
 from bedrock_chat.wire.ids import new_id
 from bots import chatting
@@ -46,10 +47,10 @@ class Accepted:
     message_id: str
 
 
-def accept(asked: Asked, keyed: tuple[Keyed, str] | None = None, *, actor: Caller) -> Accepted:
+def accept(asked: Asked, keyed: tuple[Keyed, str] | None = None, *, actor: Caller, host: str = "") -> TurnRequest:
     """Stores a question and asks for its turn, in one transaction, in which its idempotency key is claimed.
 
-    `keyed` is that key, with the digest of the body.
+    `keyed` is that key, with the digest of the body. `host` is the process that will stream the answer.
 
     1. What can be refused without the conversation is refused at once.
     2. The question's files are stored, outside of any transaction.
@@ -79,9 +80,10 @@ def accept(asked: Asked, keyed: tuple[Keyed, str] | None = None, *, actor: Calle
             continue_generate=asked.continue_generate,
             enable_reasoning=asked.enable_reasoning,
             user_label=asked.user_label,
+            host=host,
         )
-        accepted = Accepted(turn.conversation_id, turn.message_id)
         if keyed is not None:
+            accepted = Accepted(turn.conversation_id, turn.message_id)
             claiming.keep(*keyed, orjson.dumps(accepted).decode())
         with Batch() as batch:
             last = batch.queryset(
@@ -89,10 +91,11 @@ def accept(asked: Asked, keyed: tuple[Keyed, str] | None = None, *, actor: Calle
             )
             batch.insert_unless_taken(turn, accepted_at=NOW)
         if last.result:
+            refusals.count("published_backlog")
             raise ServiceUnavailable("As many questions wait here as may; try again later.", retry_after=RETRY_SECONDS)
         storing.refer(running.BLOB_OWNER, turn.pk, files)
         running.enqueue(turn, is_new_conversation=asked.conversation_id is None)
-    return accepted
+    return turn
 
 
 def accepted_before(kept: str) -> Accepted:

@@ -66,7 +66,7 @@ class PublicationAdmin(ReadOnlyAdmin):
     ordering = ["-created_at", "pk"]
     open_columns = frozenset({"allowed_origins", "allowed_networks"})
     fieldsets = [
-        (None, {"fields": ["id", "bot", "owner", "stage", "version", "created_at"]}),
+        (None, {"fields": ["id", "bot", "owner", "stage", "version", "store_openai", "created_at"]}),
         ("Limits", {"fields": ["quota", "used", "throttle", "limits_scope"]}),
         ("From where", {"fields": ["allowed_origins", "allowed_networks"]}),
     ]

@@ -9,21 +9,32 @@ class PublicationConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Registers the columns of secrets, what a bot's deletion ends here, a person's data, and a heartbeat."""
+        """Registers the columns of secrets, what a bot's deletion ends here, what is waited for, a person's data,
+        heartbeats, and the turns that are run here.
+        """
         from django.conf import settings
 
         from bedrock_chat.encryption import rotating
         from bedrock_chat.identity import erasing as persons_erasing
         from bedrock_chat.identity import exporting as persons_exporting
-        from bedrock_chat.process import heartbeat
+        from bedrock_chat.metrics import figures
+        from bedrock_chat.process import heartbeat, watching
         from bots import editing
-        from publication import erasing, exporting, lifecycle
+        from publication import erasing, exporting, lifecycle, measuring, waiting
         from publication.idempotency import leases
         from publication.models import ApiKey, IdempotencyKey
+        from publication.openai import answering
+        from publication.streaming import hosting
 
+        figures.register("published turns", measuring.figures)
         rotating.register(ApiKey, "encrypted_value")
         rotating.register(IdempotencyKey, "encrypted_answer")
         heartbeat.register("idempotency leases", settings.TURN_LEASE_SECONDS / 3, leases.renew)
         editing.before_removal(lifecycle.end_of_bot)
+        watching.register(waiting.TURN_ENDED, waiting.ended_turns)
+        watching.register(waiting.KEY_ENDED, waiting.ended_keys)
         persons_exporting.register("publication", exporting.export)
+        heartbeat.register("withdrawn APIs", answering.LOOK_SECONDS, answering.end_withdrawn)
         persons_erasing.register("publication", prepare=erasing.prepare, finish=erasing.finish)
+        heartbeat.register("hosted jobs", settings.JOB_LEASE_SECONDS / 3, hosting.CLAIMS.renew)
+        heartbeat.register("hosted turns", hosting.POLL_SECONDS, hosting.begin_due)

@@ -1,6 +1,7 @@
 """Turns an API key into its caller, and refuses every other one alike, as API Gateway does."""
 
 import ipaddress
+import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -22,6 +23,7 @@ from bedrock_chat.identity import rates
 from bedrock_chat.identity.addresses import client_address, client_network
 from bedrock_chat.identity.caller import Caller, Published
 from bedrock_chat.identity.origin import origin_of
+from bedrock_chat.serving import waits
 from bedrock_chat.wire.errors import Forbidden, TooManyRequests
 from bedrock_chat.wire.requests import CALLER
 from publication import keys, limits
@@ -30,6 +32,8 @@ from publication.models import ApiKey, Publication
 
 PREFIX = "/published/"
 HEADER = "x-api-key"
+OPENAI = re.compile(rf"{PREFIX}[^/]+/[^/]+/v1(?:/|$)")
+"""Addresses that clients of OpenAI's API call, with the key as a bearer's token."""
 FOUND = "publication.found"
 """The key of a request's META for the Found that its key belongs to."""
 
@@ -59,11 +63,16 @@ class Found:
 
 
 def find(request: HttpRequest) -> Found:
-    """The key of a request to a published API, in one query. Raises KeyRefused, and TooManyRequests (`rates`)."""
+    """The key of a request to a published API, in one query. Raises KeyRefused, and TooManyRequests (`rates`).
+
+    A key that ended while its request waited was no guess, and is not counted as one.
+    """
     known = request.META.get(FOUND)
     if isinstance(known, Found):
         return known
-    known = _find(request, request.headers.get(HEADER, ""))
+    known = _find(request, _value_of(request))
+    if known is None and waits.has_waited(request):
+        raise KeyRefused
     if known is None:
         try:
             rates.count(
@@ -86,6 +95,19 @@ def find(request: HttpRequest) -> Found:
 def caller_of(request: HttpRequest) -> str | None:
     """One of the settings' BODY_JUDGES: the publication whose key a request to a published API has."""
     return find(request).caller.account if request.path.startswith(PREFIX) else None
+
+
+def is_openai(path: str) -> bool:
+    return OPENAI.match(path) is not None
+
+
+def _value_of(request: HttpRequest) -> str:
+    """The value of the key that a request brings, empty where it has none."""
+    value: str = request.headers.get(HEADER, "")
+    if not value and is_openai(request.path):
+        scheme, _, token = request.headers.get("Authorization", "").strip().partition(" ")
+        value = token.strip() if scheme.lower() == "bearer" else ""
+    return value
 
 
 def _find(request: HttpRequest, value: str) -> Found | None:
@@ -153,7 +175,7 @@ def is_allowed(request: HttpRequest, publication: Publication) -> bool:
 
 
 class ApiKeyAuthentication(BaseAuthentication):
-    """`x-api-key`. `request.auth` is the frozen Caller. `Authorization` is not looked at, as recorded."""
+    """`x-api-key`. `request.auth` is the frozen Caller. `Authorization` counts for clients of OpenAI's API alone."""
 
     def authenticate(self, request: Request) -> tuple[AnonymousUser, Caller]:
         return AnonymousUser(), find(request._request).caller
@@ -167,6 +189,24 @@ class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
 
     def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
         return {"type": "apiKey", "in": "header", "name": HEADER, "description": "A key of the published API."}
+
+
+class BearerKeyAuthentication(ApiKeyAuthentication):
+    """`Authorization: Bearer <key>`, on the routes where `find` looks at it."""
+
+
+class BearerKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # registers itself
+    """How the OpenAPI document describes the key of OpenAI's clients."""
+
+    target_class = BearerKeyAuthentication
+    name = "bearerKey"
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
+        return {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "A key of the published API, as OpenAI's clients send it.",
+        }
 
 
 def note_use(key: ApiKey, address: str, agent: str, now: datetime) -> None:

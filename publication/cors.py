@@ -12,10 +12,28 @@ from publication.authentication import FOUND, HEADER, PREFIX, Found
 from publication.models import Publication
 
 METHODS = "GET, POST, OPTIONS"
-HEADERS = ", ".join(
-    [*(name for name in settings.CORS_ALLOW_HEADERS if name != "authorization"), HEADER, "idempotency-key"]
+OF_OPENAIS_CLIENT = (
+    "arch",
+    "helper-method",
+    "lang",
+    "os",
+    "package-version",
+    "retry-count",
+    "runtime",
+    "runtime-version",
+    "timeout",
 )
-"""Those of every route, with a key in the place of a token."""
+"""What OpenAI's client for JavaScript tells of itself, each behind `x-stainless-`."""
+HEADERS = ", ".join(
+    [
+        *settings.CORS_ALLOW_HEADERS,
+        HEADER,
+        "idempotency-key",
+        "user-agent",
+        *(f"x-stainless-{name}" for name in OF_OPENAIS_CLIENT),
+    ]
+)
+"""Those of every route, a key's, and those of OpenAI's client, whose `Authorization` is a key too."""
 EXPOSED = "Retry-After, RateLimit, RateLimit-Policy, X-Turn-Status, X-Request-ID"
 MAX_AGE = "86400"
 

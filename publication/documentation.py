@@ -32,6 +32,8 @@ A bot that programs ask. Each request has a key, which the owner of the bot hand
 2. `GET` with these ids gives the answer; until it is there, a 404 says in `Retry-After` when to ask again.
 3. With `conversationId` the next question goes on in the same conversation.
 
+Clients of OpenAI's API use the address with `/v1` behind it, and the key as theirs.
+
 A question that is sent again with its `Idempotency-Key` is not asked twice. `RateLimit` and `RateLimit-Policy` say \
 what is left of the limits; a 429 says in `Retry-After` when to come back.
 """

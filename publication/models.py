@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Now
 
 from bedrock_chat.database.fields import CodePointCharField
 from bedrock_chat.wire.ids import ID_LENGTH, new_id
@@ -36,7 +37,7 @@ class Publication(models.Model):
     """A bot that is served as an API. A bot that is published again gets a new one, which knows nothing of the old.
 
     Limits that are None do not exist. `quota_offset` is subtracted from the quota in the first period. `bot_version`
-    pins the API to a version; None: it follows the bot.
+    pins the API to a version; None: it follows the bot. `store_openai`: chat completions are kept for the owner.
     """
 
     id = CodePointCharField(primary_key=True, max_length=26, default=new_id)
@@ -51,6 +52,7 @@ class Publication(models.Model):
     allowed_origins = models.JSONField(default=list)
     allowed_networks = models.JSONField(default=list)
     bot_version = models.PositiveIntegerField(null=True, blank=True)
+    store_openai = models.BooleanField("store chat completions", default=False, db_default=False)
     created_at = models.DateTimeField()
 
     class Meta:
@@ -90,6 +92,13 @@ class PublicationOwner(models.Model):
         return self.publication_id
 
 
+class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
+    def valid(self) -> "ApiKeyQuerySet":
+        """Those that open their API: enabled, not expired, and their owner is not suspended (see `authentication`)."""
+        is_now = Q(expires_at__isnull=True) | Q(expires_at__gt=Now())
+        return self.filter(is_now, is_enabled=True, publication__bot__owner__is_active=True)
+
+
 class ApiKey(models.Model):
     """A key of a publication. `digest` finds it, and `encrypted_value` shows it to its owner, unless it is empty.
 
@@ -111,6 +120,8 @@ class ApiKey(models.Model):
     last_used_at = models.DateTimeField(null=True, blank=True)
     last_used_address = models.CharField(max_length=64, blank=True, default="")
     last_used_agent = models.CharField(max_length=LONGEST_AGENT, blank=True, default="")
+
+    objects = ApiKeyQuerySet.as_manager()
 
     class Meta:
         verbose_name = "API key"
@@ -148,7 +159,8 @@ class TurnRequest(models.Model):
     """A question that a published API has accepted. It stays until its conversation goes; `reason` says why it failed.
 
     `content` is the stored form of the question's blocks, whose files are blobs. While `done_at` is empty, a job runs
-    it or will. Keys ascend in the order in which the questions of a conversation were accepted.
+    it or will. Keys ascend in the order in which the questions of a conversation were accepted. `host` is the process
+    that streams the answer, and so does the job while it lives; empty: nobody listens, and any worker does it.
     """
 
     message_id = CodePointCharField(max_length=ID_LENGTH)
@@ -160,6 +172,7 @@ class TurnRequest(models.Model):
     continue_generate = models.BooleanField(default=False)
     enable_reasoning = models.BooleanField(default=False)
     user_label = models.CharField(max_length=LABEL_LENGTH, blank=True, default="")
+    host = models.CharField(max_length=26, blank=True, default="", db_default="")
     reason = models.TextField(blank=True, default="")
     accepted_at = models.DateTimeField()
     done_at = models.DateTimeField(null=True, blank=True)

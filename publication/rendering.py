@@ -31,6 +31,7 @@ def publication_output(publication: Publication, key_ids: Iterable[str]) -> Wire
         "allowedNetworks": publication.allowed_networks,
         "limitsScope": publication.limits_scope,
         "botVersion": publication.bot_version,
+        "storeOpenAI": publication.store_openai,
         "cfnStatus": "CREATE_COMPLETE",
         "codebuildId": f"publish-api:{publication.pk}",
         "codebuildStatus": "SUCCEEDED",

@@ -4,26 +4,31 @@ Of a conversation's turns that are not done, only the first has a job. Whatever 
 same transaction. Who accepts or ends a turn holds the conversation's lock (`lock`), so that none is forgotten.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 
 from django.db import connection, transaction
-from django.db.models import CharField, Exists, F, OuterRef, QuerySet, Value
+from django.db.models import CharField, Exists, OuterRef, QuerySet, Value
 from django.db.models.functions import Cast, Concat
 
 from bedrock_chat.bedrock import catalog
 from bedrock_chat.blobs import storing
 from bedrock_chat.database import compiled_sql
 from bedrock_chat.database.compiled_sql import NOW
-from bedrock_chat.database.connections import database_now, release_connection
+from bedrock_chat.database.connections import release_connection
 from bedrock_chat.identity.caller import Caller, Published
 from bedrock_chat.jobs import queue
 from bedrock_chat.jobs.models import Job, State
 from bedrock_chat.jobs.queue import Claimed
 from bedrock_chat.wire.errors import ApiError, Conflict, TooManyRequests
 from conversations.content.blocks import Content, blob_shas
-from conversations.models import Message
-from conversations.turn import lifecycle
-from conversations.turn.types import ChatInput
+from conversations.models import Message, Role
+from conversations.streaming import driver
+from conversations.streaming.events import Failed
+from conversations.streaming.log import Log
+from conversations.turn import lifecycle, registry, stopping
+from conversations.turn.types import ChatInput, Finished, TurnEvent, TurnOpened
+from publication import waiting
 from publication.models import IdempotencyKey, Publication, PublicationOwner, TurnRequest
 
 KIND = "published turn"
@@ -57,20 +62,44 @@ def lock(publication_id: str, conversation_id: str) -> None:
 
 def enqueue(turn: TurnRequest, *, is_new_conversation: bool) -> None:
     """Asks for the turn, in the transaction that accepts it, unless one before it in its conversation is not done."""
-    if is_new_conversation or not _of_conversation(turn).filter(pk__lt=turn.pk).exists():
-        _add_job(turn.pk)
+    if is_new_conversation or not is_behind_another(turn):
+        _add_job(turn.pk, turn.host)
 
 
-def run(job: Claimed) -> None:
-    """The job.
+def is_behind_another(turn: TurnRequest) -> bool:
+    """Whether a turn waits for an earlier one of its conversation."""
+    return _of_conversation(turn).filter(pk__lt=turn.pk).exists()
+
+
+def without_place(turn_pks: Iterable[int]) -> set[int]:
+    """Those of these turns that still wait for an earlier one: they are not done, and have no job."""
+    waiting = TurnRequest.objects.filter(~Exists(_job_of_turn()), pk__in=turn_pks, done_at__isnull=True)
+    return set(waiting.values_list("pk", flat=True))
+
+
+def run(job: Claimed, log: Log | None = None) -> None:
+    """The job. What the turn tells goes into `log`, or into one of its own if it is streamed, which `relay` copies.
 
     1. A turn that is done, or whose API was withdrawn, is not run. Where its owner was erased, nothing of it is left.
-    2. It waits while the bot's owner is suspended.
+    2. It waits while the bot's owner is suspended. If its user has stopped an attempt that was lost, there is no other.
     3. The model is asked. The answer, the ledger's rows and the end of this job are one transaction (`_finish`).
     4. A fault that may pass lets the job fail, so that it is tried again; after the last attempt, and at any other
        refusal, the turn has failed, and says why.
+
+    Where the turn has its answer when this returns, the log has ended with it. In every other case the log is told that
+    the turn goes on: those who follow it look what has become of the turn.
     """
     turn = TurnRequest.objects.filter(pk=job.payload["turn"], done_at__isnull=True).first()
+    if log is None and turn is not None and turn.host:
+        log = Log(goes_on=True)
+    try:
+        _run(job, turn, log)
+    finally:
+        if log is not None:
+            log.append(Failed.leaving())
+
+
+def _run(job: Claimed, turn: TurnRequest | None, log: Log | None) -> None:
     if turn is None:
         with transaction.atomic():
             job.finish()
@@ -85,9 +114,15 @@ def run(job: Claimed) -> None:
     if not publication.bot.owner.is_active:
         queue.postpone(job, OWNER_PAUSE)
         return
+    if job.attempt > 1 and _was_stopped(turn, question := question_of(turn)):
+        _finish(job, turn, _reason_if_stopped(question))
+        return
+    actor = caller_of(publication, turn)
+    events = Told(log, actor)
     try:
         chat = _chat(turn, publication.bot_id)
-        lifecycle.drain(lifecycle.run(chat, actor=caller_of(publication, turn), on_close=_finishing(job, turn)))
+        turn_events = lifecycle.run(chat, actor=actor, on_close=_finishing(job, turn), listener=log)
+        lifecycle.drain(events.passing(_stopped_unless_wanted(turn, turn_events)))
     except FileNotFoundError:
         _finish(job, turn, "A file of this message is lost.")
         return
@@ -107,6 +142,85 @@ def run(job: Claimed) -> None:
         return
     if not job.finished:  # the answer was there already
         _finish(job, turn, "")
+    events.end()
+
+
+class Told:
+    """What the listeners of a turn are told: its events at once, its end when it is true."""
+
+    def __init__(self, log: Log | None, actor: Caller) -> None:
+        self._log = log
+        self._actor = actor
+        self._opened: TurnOpened | None = None
+        self._finished: Finished | None = None
+
+    def passing(self, events: Iterator[TurnEvent]) -> Iterator[TurnEvent]:
+        """Passes events on, and tells them."""
+        for event in events:
+            if isinstance(event, Finished):
+                self._finished = event
+            else:
+                if isinstance(event, TurnOpened):
+                    self._opened = event
+                self._tell(event)
+            yield event
+
+    def end(self) -> None:
+        """The turn has its answer, and no job any more. A turn that was not opened here has told nothing."""
+        if self._finished is not None:
+            self._tell(self._finished)
+
+    def _tell(self, event: TurnEvent) -> None:
+        if self._log is not None and self._opened is not None:
+            driver.tell(event, self._opened, self._log, self._actor)
+
+
+def _stopped_unless_wanted(turn: TurnRequest, events: Iterator[TurnEvent]) -> Iterator[TurnEvent]:
+    """Passes the events of a turn on. One that was cancelled or withdrawn before it was opened is stopped at once."""
+    for event in events:
+        if isinstance(event, TurnOpened) and _is_done(turn.pk):
+            registry.stop(event.question_pk, event.attempt)
+        yield event
+
+
+def _is_done(turn_pk: int) -> bool:
+    return compiled_sql.select(TurnRequest, ("done_at",), {"pk": turn_pk}) != [(None,)]
+
+
+def cancel(turn: TurnRequest) -> None:
+    """Ends a turn that does not run, as its user wants. A process that has begun it meanwhile keeps nothing of it."""
+    with transaction.atomic():
+        lock(turn.publication_id, turn.conversation_id)
+        if TurnRequest.objects.select_for_update().filter(pk=turn.pk, done_at__isnull=True).exists():
+            _mark_done(turn, _reason_if_stopped(question_of(turn)))
+            Job.objects.filter(key=job_key(turn.pk)).delete()
+
+
+def question_of(turn: TurnRequest) -> Message | None:
+    """The question of a turn, without its content, if one of its turns was opened."""
+    of_conversation = Message.objects.filter(
+        conversation__publication_id=turn.publication_id, conversation__external_id=turn.conversation_id
+    )
+    return of_conversation.filter(external_id=turn.message_id, role=Role.USER).defer("content", "feedback").first()
+
+
+def _was_stopped(turn: TurnRequest, question: Message | None) -> bool:
+    """Whether the turn's user stopped an attempt that was lost: its process died before it could heed them.
+
+    A continuation that has not been opened yet has the question of the turn before it, which was stopped perhaps.
+    """
+    if question is None or question.stop_attempt != question.attempt:
+        return False
+    return question.continues is not None if turn.continue_generate else True
+
+
+def _reason_if_stopped(question: Message | None) -> str:
+    """Why a turn that is stopped without a process has failed; nothing, where its question has an answer.
+
+    That is what an attempt that was lost has kept, or the answer that was to be continued.
+    """
+    has_answer = question is not None and question.children.filter(attempt=question.attempt).exists()
+    return "" if has_answer else lifecycle.STOPPED
 
 
 def caller_of(publication: Publication, turn: TurnRequest) -> Caller:
@@ -127,8 +241,7 @@ def caller_of(publication: Publication, turn: TurnRequest) -> Caller:
 
 def stop_all(publication_id: str) -> None:
     """Has the running turns of a publication stopped, as their users would."""
-    running = Message.objects.filter(conversation__publication_id=publication_id).running(database_now())
-    running.update(stop_attempt=F("attempt"))
+    stopping.stop_all(Message.objects.filter(conversation__publication_id=publication_id))
 
 
 def end_lost(_: Claimed) -> None:
@@ -143,11 +256,15 @@ def end_lost(_: Claimed) -> None:
 
 def _lost() -> "QuerySet[TurnRequest]":
     """Turns that are not done, are the first of their conversation, and have no job that a worker would take."""
-    key = Concat(Value(job_key("")), Cast(OuterRef("pk"), CharField()))
-    job = Job.objects.filter(key=key).exclude(state=State.DEAD)
+    job = _job_of_turn().exclude(state=State.DEAD)
     same = {name: OuterRef(name) for name in ("publication_id", "conversation_id")}
     before = TurnRequest.objects.filter(**same, done_at__isnull=True, pk__lt=OuterRef("pk"))
     return TurnRequest.objects.filter(~Exists(job), ~Exists(before), done_at__isnull=True).order_by("pk")
+
+
+def _job_of_turn() -> "QuerySet[Job]":
+    """The job of the turn of an outer query."""
+    return Job.objects.filter(key=Concat(Value(job_key("")), Cast(OuterRef("pk"), CharField())))
 
 
 def _of_conversation(turn: TurnRequest) -> "QuerySet[TurnRequest]":
@@ -156,8 +273,9 @@ def _of_conversation(turn: TurnRequest) -> "QuerySet[TurnRequest]":
     return TurnRequest.objects.filter(**of_conversation, done_at__isnull=True)
 
 
-def _add_job(turn_pk: int) -> None:
-    queue.enqueue(KIND, {"turn": turn_pk}, key=job_key(turn_pk))
+def _add_job(turn_pk: int, host: str) -> None:
+    """Adds the job of a turn. If a process is to stream the answer, the job is claimed for it."""
+    queue.enqueue(KIND, {"turn": turn_pk}, key=job_key(turn_pk), claimed_by=host)
 
 
 def _chat(turn: TurnRequest, bot_id: str) -> ChatInput:
@@ -202,10 +320,11 @@ def _remove(job: Claimed, publication_id: str) -> None:
 
 
 def _mark_done(turn: TurnRequest, reason: str) -> None:
-    """Ends a turn, and asks for the next one of its conversation."""
+    """Ends a turn, has those told who wait for it, and asks for the next one of its conversation."""
     lock(turn.publication_id, turn.conversation_id)
     compiled_sql.update(TurnRequest, {"pk": turn.pk}, done_at=NOW, reason=reason, content=[])
     storing.forget(BLOB_OWNER, [turn.pk])
-    following = _of_conversation(turn).filter(pk__gt=turn.pk).order_by("pk").values_list("pk", flat=True).first()
+    transaction.on_commit(partial(waiting.tell, turn), robust=True)
+    following = _of_conversation(turn).filter(pk__gt=turn.pk).order_by("pk").values_list("pk", "host").first()
     if following is not None:
-        _add_job(following)
+        _add_job(*following)

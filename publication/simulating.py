@@ -1,7 +1,8 @@
 """What other limits would have refused: the requests of the past are admitted or refused once more, on paper.
 
 The arithmetic is that of the statement in `limits`, step by step, and a test holds both together. Known are the
-questions that were accepted. What was refused at the time, and polls, left no trace and are not among them.
+questions that were accepted, and the chat completions whose model was asked. What was refused at the time, and polls,
+left no trace and are not among them.
 """
 
 import heapq
@@ -166,16 +167,14 @@ def simulate(publication: Publication, wanted: Wanted) -> Simulation:
 def requests_of(publication: Publication, since: datetime) -> Iterator[Request]:
     """The questions that were accepted, in the order of time.
 
-    Of one whose row is gone with its conversation, the ledger still has the calls: it was asked when the first began.
+    Chat completions, and questions whose rows are gone with their conversations, have calls in the ledger: they were
+    asked when the first began, and so old its row is (`recording.begin`).
     """
     accepted = TurnRequest.objects.filter(publication_id=publication.pk)
     turns = accepted.filter(accepted_at__gte=since).order_by("accepted_at").values_list("accepted_at", "key_id")
     of_call = {"conversation_id": OuterRef("conversation_external_id"), "message_id": OuterRef("message_external_id")}
     calls = ModelCall.objects.filter(publication_id=publication.pk, purpose=Purpose.TURN, created_at__gte=since)
     others = calls.filter(~Exists(accepted.filter(**of_call))).values("key_id", "conversation_external_id", "turn_id")
-    ended = others.annotate(ended_at=Min("created_at"), took=Min("latency_ms")).values_list(
-        "ended_at", "took", "key_id"
-    )
-    began = sorted((at - timedelta(milliseconds=took), key_id) for at, took, key_id in ended)
-    for at, key_id in heapq.merge(turns.iterator(), began):
+    began = others.annotate(began_at=Min("created_at")).order_by("began_at", "key_id").values_list("began_at", "key_id")
+    for at, key_id in heapq.merge(turns.iterator(), began.iterator()):
         yield Request(at.timestamp(), str(key_id))

@@ -13,6 +13,7 @@ _LIMITS = {
     "allowed_origins": ids,
     "allowed_networks": ids,
     "bot_version": number,
+    "store_openai": flag,
 }
 
 PUBLISH = register("publish", target="bot", values=_LIMITS)

@@ -25,6 +25,7 @@ EXAMPLES = ROOT / "docs" / "examples"
 NODE = compute_driver_executable()[0]  # Playwright brings a Node of its own
 COMMANDS = {"stream.py": [sys.executable], "stream.mjs": [str(NODE)]}
 PUBLISHED = {"published.py": [sys.executable], "published.mjs": [str(NODE)]}
+STREAMED = {"published_stream.py": [sys.executable], "published_stream.mjs": [str(NODE)]}
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +78,7 @@ class BreakingProxy:
 
 
 def test_every_example_is_run() -> None:
-    assert {path.name for path in EXAMPLES.iterdir()} == {*COMMANDS, *PUBLISHED}
+    assert {path.name for path in EXAMPLES.iterdir()} == {*COMMANDS, *PUBLISHED, *STREAMED}
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -142,17 +143,17 @@ def commands_of(text: str) -> list[tuple[str, str]]:
     return commands
 
 
-def run_commands(server: LiveServer, *pages: str) -> None:
+def run_commands(server: LiveServer, *pages: str, **environment: str) -> None:
     """Runs the commands of some pages in one shell, one after the other, and compares. `…` stands for anything."""
     commands = [command for page in pages for command in commands_of((ROOT / "docs" / page).read_text())]
-    assert len(commands) > 20
+    assert len(commands) > 12
     end = "-- end of output --"
     script = "\n".join(f"{command}\necho '{end}'" for command, _ in commands)
     script = script.replace("http://localhost:8000", server.url).replace(".venv/bin/python", sys.executable)
     done = subprocess.run(
         ["bash", "-c", script],
         cwd=ROOT,
-        env=server.environment,
+        env={**server.environment, **environment},
         capture_output=True,
         text=True,
         timeout=300,
@@ -201,7 +202,7 @@ def key_of(server: LiveServer, token: str) -> str:
 
 
 def ask_api(name: str, environment: dict[str, str], key: str, text: str) -> subprocess.CompletedProcess[str]:
-    command = [*PUBLISHED[name], str(EXAMPLES / name), text]
+    command = [*(PUBLISHED | STREAMED)[name], str(EXAMPLES / name), text]
     kept = {**os.environ, **environment, "API_KEY": key}
     return subprocess.run(command, env=kept, capture_output=True, text=True, timeout=60, check=False)
 
@@ -275,7 +276,61 @@ def test_a_program_says_what_a_published_bot_refuses(server: LiveServer, publish
         assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("name", STREAMED)
+def test_a_program_prints_a_published_answer_as_it_comes_also_when_the_connection_breaks(
+    server: LiveServer, published: dict[str, str], name: str
+) -> None:
+    proxy = BreakingProxy(server, after=1800)
+    elsewhere = {**published, "ENDPOINT": published["ENDPOINT"].replace(server.url, proxy.url)}
+    done = ask_api(name, elsewhere, key_of(server, published["DAVE"]), "[[words:60]] [[pace:0.03]]")
+    assert proxy.connections == 2
+    assert len(done.stdout.split()) == 60, (done.stdout, done.stderr)
+    assert "end_turn" in done.stderr
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize("name", STREAMED)
+def test_a_program_that_streams_says_what_is_wrong(server: LiveServer, published: dict[str, str], name: str) -> None:
+    for key, text, words in (
+        ("nope", "hello", "Forbidden"),
+        (key_of(server, published["DAVE"]), "[[validation]]", "request"),
+    ):
+        done = ask_api(name, published, key, text)
+        assert words in done.stderr
+        assert done.returncode == 1
+        assert "Traceback" not in done.stderr
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("worker")
 def test_the_commands_about_apis_and_keys_answer_what_the_pages_show(server: LiveServer) -> None:
     run_commands(server, "PUBLISHING.md", "KEYS.md")
+
+
+# ---- Clients of OpenAI's API ----------------------------------------------------------------------------------------
+
+
+def block_of(page: str, language: str, server: LiveServer) -> str:
+    """The one block of a page in that language, for this server."""
+    [block] = re.findall(rf"```{language}\n(.*?)```", (ROOT / "docs" / page).read_text(), re.DOTALL)
+    return str(block.replace("http://localhost:8000", server.url))
+
+
+@pytest.mark.slow
+def test_the_page_about_openais_clients_is_true(server: LiveServer, tmp_path: Path) -> None:
+    (tmp_path / "extra-openai-models.yaml").write_text(block_of("OPENAI.md", "yaml", server))
+    run_commands(server, "OPENAI.md", LLM_USER_PATH=str(tmp_path))
+    environment = {
+        **os.environ,
+        "OPENAI_BASE_URL": f"{server.url}/published/florist/api/v1",
+        "OPENAI_API_KEY": server.manage("create_api_key", "florist", "program").splitlines()[-1],
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", block_of("OPENAI.md", "python", server)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout.splitlines() == ["Echo: Hello!", "Echo: And again."], done.stderr

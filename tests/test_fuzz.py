@@ -94,6 +94,10 @@ def steer(case: schemathesis.Case, user: User) -> None:
         message |= {"role": "user", "content": build.text(repr(message.get("content"))), "parentMessageId": None}
         case.body |= {"botId": None, "continueGenerate": False}
         case.headers["Accept"] = ("application/json", "text/event-stream")[len(repr(message)) // 2 % 2]
+        if case.path.startswith("/published/"):
+            case.body["conversationId"] = None  # no worker answers the questions that a streamed one would wait for
+    if isinstance(case.body, dict) and "messages" in case.body and len(repr(case.body)) % 2:
+        case.body |= {"model": "default", "messages": [{"role": "user", "content": repr(case.body["messages"])}]}
 
 
 def steer_to_publication(case: schemathesis.Case) -> None:

@@ -142,6 +142,18 @@ TABLE: dict[str, tuple[str, Any, tuple[int, ...]]] = {
         None,
         NO_KEY,
     ),
+    "POST published/<str:bot_id>/<str:stage>/v1/chat/completions": (f"{API}/v1/chat/completions", {}, NO_KEY),
+    "GET published/<str:bot_id>/<str:stage>/v1/models": (f"{API}/v1/models", None, NO_KEY),
+    "GET published/<str:bot_id>/<str:stage>/conversation/<str:conversation_id>/<str:message_id>/stream": (
+        f"{API}/conversation/c1/q1/stream",
+        None,
+        NO_KEY,
+    ),
+    "POST published/<str:bot_id>/<str:stage>/conversation/<str:conversation_id>/<str:message_id>/stop": (
+        f"{API}/conversation/c1/q1/stop",
+        None,
+        NO_KEY,
+    ),
     "GET published/<str:bot_id>/<str:stage>/health": (f"{API}/health", None, NO_KEY),
     # It needs no key, and there is no such API: tests/publication/test_documentation.py.
     "GET published/<str:bot_id>/<str:stage>/openapi.json": (f"{API}/openapi.json", None, NO_KEY),

@@ -68,6 +68,9 @@ def check(data_dir: Path, **environment: str) -> subprocess.CompletedProcess[str
         {"TURN_LEASE_SECONDS": "nan"},
         {"LOG_LEVEL": "LOUD"},
         {"FAILED_TOKENS_RATE": "many"},
+        {"METRICS_TOKEN": "easily guessed"},
+        {"METRICS_TOKEN": "one that is long, and has blanks"},
+        {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://localhost:4317"},
     ],
     ids=lambda environment: "-".join(environment),
 )

@@ -91,6 +91,7 @@ def compose(
     messages: Sequence[ConverseMessage],
     *,
     instruction: str = "",
+    further_instructions: Sequence[str] = (),
     parameters: Parameters = NO_PARAMETERS,
     tools: Sequence[ToolSpec] = (),
     reasoning: bool = False,
@@ -99,6 +100,8 @@ def compose(
 ) -> ModelRequest:
     """The request for `messages`, whose attachments already hold their bytes.
 
+    The further instructions follow the instruction, each as a block of its own.
+
     Raises BadRequest for images or documents that the model cannot read, or that are too many or too large in the
     question that is asked; older ones give way to a note. Reasoning in `messages` must be this model's own.
     `reasoning` is ignored if the model cannot think, or always thinks. Messages that need no change are not copied,
@@ -106,12 +109,13 @@ def compose(
     """
     thinks = reasoning and model.reasoning.fields is not None
     marks = model.caching.targets if prompt_caching else frozenset()
-    adapted = _messages(model, messages, instruction, tools)
+    instructions = [text for text in (instruction, *further_instructions) if text]
+    adapted = _messages(model, messages, instructions, tools)
     body: dict[str, Any] = {}
     if model.system_prompt is False:
-        adapted = _with_instruction(instruction, adapted) if instruction else adapted
+        adapted = _with_instructions(instructions, adapted) if instructions else adapted
     else:
-        body["system"] = _system(instruction, marked="system" in marks)
+        body["system"] = _system(instructions, marked="system" in marks)
     if "messages" in marks:
         adapted = _marked(model, adapted)
     config, additional = _parameters(model, parameters, thinks=thinks)
@@ -132,7 +136,7 @@ def compose(
 
 
 def _messages(
-    model: Model, messages: Sequence[ConverseMessage], instruction: str, tools: Sequence[ToolSpec]
+    model: Model, messages: Sequence[ConverseMessage], instructions: Sequence[str], tools: Sequence[ToolSpec]
 ) -> list[ConverseMessage]:
     """The messages as this model accepts them, without unsigned reasoning and without documents' names.
 
@@ -147,7 +151,7 @@ def _messages(
         images=any("image" in block for message in messages for block in message["content"]),
         documents=any("document" in block for message in messages for block in message["content"]),
     )
-    others = attachments.bytes_beside(model, files, [instruction, [tool.schema for tool in tools], messages])
+    others = attachments.bytes_beside(model, files, [instructions, [tool.schema for tool in tools], messages])
     attachments.refuse_excess(model, [file for file in files if file.in_question], others)
     is_sent, numbers = iter(attachments.sent(model, files, others)), itertools.count(1)
     return [
@@ -212,10 +216,11 @@ def _is_kept(model: Model, reasoning: Mapping[str, Any]) -> bool:
     return "redactedContent" in reasoning or bool(reasoning.get("reasoningText", {}).get("signature"))
 
 
-def _with_instruction(instruction: str, messages: list[ConverseMessage]) -> list[ConverseMessage]:
-    """The messages with the instruction before the first question, for models that refuse system prompts."""
+def _with_instructions(instructions: Sequence[str], messages: list[ConverseMessage]) -> list[ConverseMessage]:
+    """The messages with the instructions before the first question, for models that refuse system prompts."""
     first, *rest = messages
-    return [{"role": first["role"], "content": [{"text": instruction}, *first["content"]]}, *rest]
+    blocks: Content = [{"text": text} for text in instructions]
+    return [{"role": first["role"], "content": [*blocks, *first["content"]]}, *rest]
 
 
 def _marked(model: Model, messages: list[ConverseMessage]) -> list[ConverseMessage]:
@@ -239,10 +244,9 @@ def _marked(model: Model, messages: list[ConverseMessage]) -> list[ConverseMessa
     return marked
 
 
-def _system(instruction: str, *, marked: bool) -> list[ConverseBlock]:
-    if not instruction:
-        return []
-    return [{"text": instruction}, CACHE_POINT] if marked else [{"text": instruction}]
+def _system(instructions: Sequence[str], *, marked: bool) -> list[ConverseBlock]:
+    blocks: Content = [{"text": text} for text in instructions]
+    return [*blocks, CACHE_POINT] if blocks and marked else blocks
 
 
 def _tool_config(tools: Sequence[ToolSpec], *, marked: bool) -> dict[str, Any]:

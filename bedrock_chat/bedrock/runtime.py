@@ -14,9 +14,11 @@ from bedrock_chat.bedrock import answers, clients, event_stream, faults
 from bedrock_chat.bedrock.catalog import Target
 from bedrock_chat.bedrock.events import Closed, Event, Intervened, Retrying, Stop, Usage
 from bedrock_chat.bedrock.interruption import Interruption
+from bedrock_chat.bedrock.measuring import Call
 from bedrock_chat.bedrock.request import ModelRequest
 from bedrock_chat.resilience.deadlines import hang_up_after
 from bedrock_chat.resilience.dependencies import Dependency
+from bedrock_chat.tracing.spans import Span
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +62,9 @@ class _Progress:
         return Closed(self.usage, self.stop_reason, self.elapsed_ms(), self.first_token_ms)
 
 
-def call(request: ModelRequest, *, stream: bool, interrupt: Interruption | None = None) -> Iterator[Event]:
+def call(
+    request: ModelRequest, *, stream: bool, interrupt: Interruption | None = None, parent: Span | None = None
+) -> Iterator[Event]:
     """Calls the model and yields its events; the last one is `Closed`. Raises a `faults.ModelFault`.
 
     With `stream`, because somebody listens, the answer comes piece by piece if the request allows it. One try:
@@ -75,16 +79,26 @@ def call(request: ModelRequest, *, stream: bool, interrupt: Interruption | None 
 
     `interrupt` ends the call at once. If the connection was in use, the fault is that of a broken connection; during a
     wait, it is the fault that caused the wait. After `MODEL_TOTAL_TIMEOUT` the call ends with TimedOut, however
-    steadily the model writes. Closing the generator closes the connection.
+    steadily the model writes. Closing the generator closes the connection. The call's span is within `parent`.
     """
     interrupt = interrupt or Interruption()
     if request.target in _not_caching:
         request = request.without_cache_points()
-    with hang_up_after(settings.MODEL_TOTAL_TIMEOUT, interrupt.expire):
-        yield from _call(request, interrupt, stream=stream)
+    measured = Call(request, stream=stream and request.streamable, parent=parent)
+    try:
+        with hang_up_after(settings.MODEL_TOTAL_TIMEOUT, interrupt.expire):
+            yield from _call(request, interrupt, measured, stream=stream)
+    except Exception as error:
+        if interrupt.requested and not interrupt.expired:
+            measured.interrupted()
+        else:
+            measured.failed(error)
+        raise
+    finally:
+        measured.end()
 
 
-def _call(request: ModelRequest, interrupt: Interruption, *, stream: bool) -> Iterator[Event]:
+def _call(request: ModelRequest, interrupt: Interruption, measured: Call, *, stream: bool) -> Iterator[Event]:
     """Tries, and tries again."""
     started = time.monotonic()
     for attempt in itertools.count():
@@ -98,11 +112,14 @@ def _call(request: ModelRequest, interrupt: Interruption, *, stream: bool) -> It
                         continue
                     progress.note(event)
                     yield event
-            yield progress.closed()
+            closed = progress.closed()
+            measured.answered(closed)
+            yield closed
             return
         except faults.ModelFault as fault:
             if not interrupt.requested or interrupt.expired:
                 _report(fault, request)
+                measured.failed_try(fault)
             if progress.stop_reason is not None:
                 break
             if isinstance(fault, faults.CachingRefused) and request.has_cache_points and not interrupt.requested:
@@ -115,10 +132,13 @@ def _call(request: ModelRequest, interrupt: Interruption, *, stream: bool) -> It
                 raise
             refusal = fault
             interrupt.was_sent = False
+        measured.retries(refusal, wait)
         yield Retrying(wait)
         if interrupt.wait(wait):
             raise refusal
-    yield progress.closed()
+    closed = progress.closed()
+    measured.answered(closed)
+    yield closed
 
 
 def _wait(fault: faults.ModelFault, attempt: int) -> float | None:

@@ -23,6 +23,7 @@ from bedrock_chat.blobs.models import UsedUploadLink
 from bedrock_chat.blobs.uploads import FOLDER, KEPT, MEGABYTE
 from bedrock_chat.database.connections import database_now
 from bedrock_chat.identity.models import User
+from bedrock_chat.metrics import refusals
 from bedrock_chat.resilience.disk_space import require_room
 from bedrock_chat.wire.errors import BadRequest, Conflict, Forbidden, NotFound, PayloadTooLarge, TooManyRequests
 
@@ -129,6 +130,7 @@ def _refuse(link: UploadLink, content_type: str, length: int) -> None:
 def _refuse_too_many(link: UploadLink) -> None:
     """Raises TooManyRequests where its owner's uploads of today have reached their bound."""
     if UsedUploadLink.objects.filter(user=link.user_id, used_at__gt=database_now() - KEPT).count() >= MOST_A_DAY:
+        refusals.count("uploads_per_user")
         raise TooManyRequests("You have uploaded too many files today.", retry_after=SECONDS)
 
 

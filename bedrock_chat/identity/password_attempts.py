@@ -14,6 +14,7 @@ from django.http import HttpRequest
 from django_ratelimit.core import get_usage
 
 from bedrock_chat.identity.addresses import client_network
+from bedrock_chat.metrics import refusals
 from bedrock_chat.wire.errors import TooManyRequests
 
 PER_ADDRESS = "10/m"
@@ -46,6 +47,7 @@ class _Failures:
         if begun["count"] - (given_back["count"] if in_one_minute else 0) <= begun["limit"]:
             return
         self.give_back()
+        refusals.count("failed_sign_ins")
         seconds = max(1, begun["time_left"])
         unit = "second" if seconds == 1 else "seconds"
         raise TooManyRequests(f"Too many failed sign-ins; try again in {seconds} {unit}.", retry_after=seconds)

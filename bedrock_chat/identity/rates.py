@@ -4,6 +4,7 @@ import logging
 
 from django_ratelimit.core import get_usage
 
+from bedrock_chat.metrics import refusals
 from bedrock_chat.wire.errors import TooManyRequests
 
 logger = logging.getLogger(__name__)
@@ -17,4 +18,5 @@ def count(what: str, *, by: str, rate: str, refusal: str) -> None:
         logger.warning("%s are not counted: %s", what, type(error).__name__)
         return
     if usage is not None and usage["should_limit"]:
+        refusals.count(what.replace(" ", "_"))
         raise TooManyRequests(refusal, retry_after=usage["time_left"])

@@ -30,7 +30,7 @@ from bedrock_chat.database import service, waiting
 from bedrock_chat.database.connections import release_connection
 from bedrock_chat.jobs import broker, queue, sweep
 from bedrock_chat.jobs.worker import JOBS_PATIENCE, LeaseHolder
-from bedrock_chat.process import startup
+from bedrock_chat.process import startup, telemetry
 from bedrock_chat.process.shutdown import leave
 
 CLOSE_SECONDS = 5.0
@@ -100,7 +100,7 @@ class CeleryWorker(LeaseHolder):
         finally:
             release_connection()
         for job in claimed:
-            self._hold(job)
+            self._claims.add(job)
             self._do(job)
 
     def wait_for_end(self) -> None:
@@ -120,7 +120,7 @@ class CeleryWorker(LeaseHolder):
             self._changed.wait(60)  # it is set by each job that ends, too
         self._leave()
         self._left.set()
-        if not self._running:
+        if not self._claims:
             time.sleep(CLOSE_SECONDS)
         leave(0)
 
@@ -156,6 +156,7 @@ def _begin(sender: Any, **_: Any) -> None:
     global _worker  # noqa: PLW0603  one worker a process
     if get_implementation(sender.pool_cls) is not TaskPool:
         sys.exit("Jobs need Celery's pool of threads, which is the default here: leave -P out, or give it -P threads.")
+    telemetry.begin("worker")
     service.begin(settings.DATABASE_TIMEOUT * JOBS_PATIENCE)
     try:
         startup.refuse_what_lacks()

@@ -80,20 +80,32 @@ _READY_AGAIN: dict[str, Any] = {"state": State.READY, "worker": "", "attempt": 0
 # ---- Adding jobs ----------------------------------------------------------------------------------------------------
 
 
-def enqueue(kind: str, payload: Mapping[str, Any] | None = None, *, delay: float = 0.0, key: str | None = None) -> None:
+def enqueue(
+    kind: str,
+    payload: Mapping[str, Any] | None = None,
+    *,
+    delay: float = 0.0,
+    key: str | None = None,
+    claimed_by: str = "",
+) -> None:
     """Adds a job, in the transaction that makes it necessary: the job exists if and only if that commits.
 
     `delay` is in seconds. With a `key` there is at most one such job at a time, and adding it again changes nothing.
-    Where Celery delivers, a message is sent once the transaction has committed. Raises UnknownKind.
+    With `claimed_by`, the job is that worker's from the beginning (`claims_of`): it has a lease, so that another one
+    takes the job if that worker does not. Where Celery delivers, a message is sent once the transaction has committed.
+    Raises UnknownKind.
     """
     if kind not in settings.JOBS:
         raise UnknownKind(kind)
     job = Job(kind=kind, payload=dict(payload or {}), key=key)
+    wait = timedelta(seconds=delay)
+    if claimed_by:
+        job.state, job.worker, job.attempt, wait = State.RUNNING, claimed_by, 1, lease()
     unique = () if key is None else ("key",)
     with Batch() as batch:
-        if delay:
+        if wait:
             now = database_now()
-            batch.insert_unless_taken(job, unique, due_at=now + timedelta(seconds=delay), created_at=now)
+            batch.insert_unless_taken(job, unique, due_at=now + wait, created_at=now)
             return
         sent = {"sent_at": NOW} if broker.takes_messages() else {}
         inserted = batch.insert_unless_taken(job, unique, due_at=NOW, created_at=NOW, **sent)
@@ -152,6 +164,13 @@ def claim(worker: str, limit: int, *, pk: int | None = None) -> list[Claimed]:
     return [job for job in claimed if job.attempt <= MOST_ATTEMPTS]
 
 
+def claims_of(worker: str, keys: Iterable[str]) -> list[Claimed]:
+    """The jobs with these keys that are a worker's, such as those that were added for it (`enqueue`)."""
+    rows = Job.objects.filter(key__in=keys, worker=worker, state=State.RUNNING, due_at__gt=database_now())
+    columns = ("pk", "kind", "payload", "key", "attempt", "worker")
+    return [Claimed(*row) for row in rows.order_by("pk").values_list(*columns)]
+
+
 def renew(worker: str, running: Iterable[Claimed]) -> None:
     """Extends the leases of the jobs that a worker still runs. A lease that has run out is not revived."""
     keys = [job.pk for job in running]
@@ -181,8 +200,10 @@ def fail(job: Claimed, reason: str) -> None:
 
 def give_back(job: Claimed) -> None:
     """The worker ends before the job does. Others may claim it at once, and late writes of this attempt are refused."""
-    now = database_now()
-    compiled_sql.update(Job, job.fence, state=State.READY, worker="", due_at=now, attempt=max(0, job.attempt - 1))
+    ready = {"state": State.READY, "worker": "", "attempt": max(0, job.attempt - 1)}
+    with Batch() as batch:
+        batch.update(Job, job.fence, **ready, due_at=NOW)
+        batch.notify(CHANNEL)
 
 
 def postpone(job: Claimed, seconds: float) -> None:

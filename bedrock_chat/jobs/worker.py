@@ -4,7 +4,6 @@ import logging
 import os
 import signal
 import socket
-import threading
 import time
 from collections.abc import Callable
 from datetime import timedelta
@@ -12,14 +11,16 @@ from functools import partial
 from types import FrameType
 
 from django.conf import settings
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError
 
 from bedrock_chat.database import service, waiting
 from bedrock_chat.database.connections import database_now, release_connection
-from bedrock_chat.jobs import queue, waking
+from bedrock_chat.jobs import performing, queue, waking
+from bedrock_chat.jobs.backlog import SEEN_SECONDS
+from bedrock_chat.jobs.claims import Claims
 from bedrock_chat.jobs.models import Worker
-from bedrock_chat.jobs.queue import Claimed, LeaseLost
-from bedrock_chat.process import heartbeat, startup
+from bedrock_chat.jobs.queue import Claimed
+from bedrock_chat.process import heartbeat, startup, telemetry
 from bedrock_chat.process.thread_pool import ThreadPool
 from bedrock_chat.wire.ids import new_id
 
@@ -27,9 +28,7 @@ logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0
 OUTRUN_SECONDS = 0.02  # the pause after a job was due but others claimed it first, or hold its row
-SEEN_SECONDS = 5.0
 SCHEDULE_SECONDS = 60.0
-MISSED = 3  # a worker that has not reported for so many SEEN_SECONDS counts as gone
 FORGOTTEN = timedelta(days=1)
 JOBS_PATIENCE = 6  # a job may wait so many times DATABASE_TIMEOUT for a statement: nobody waits for the job
 LEAVE_SECONDS = 2.0
@@ -42,8 +41,7 @@ class LeaseHolder:
         self.id = new_id()
         self._concurrency = concurrency
         self._changed = waking.ReentrantEvent()
-        self._lock = threading.Lock()
-        self._running: set[Claimed] = set()
+        self._claims = Claims(self.id)
         self._stopping = False
 
     def _arrive(self) -> bool:
@@ -64,7 +62,7 @@ class LeaseHolder:
     def _beat(self) -> None:
         """Has the heartbeat do what must happen every few seconds for as long as this worker is there."""
         heartbeat.register("worker", SEEN_SECONDS, self._report_presence)
-        heartbeat.register("job leases", settings.JOB_LEASE_SECONDS / 3, self._renew)
+        heartbeat.register("job leases", settings.JOB_LEASE_SECONDS / 3, self._claims.renew)
         heartbeat.register("job schedule", SCHEDULE_SECONDS, queue.follow_schedule)
         heartbeat.start()
 
@@ -75,40 +73,18 @@ class LeaseHolder:
 
     # ---- Working ----
 
-    def _hold(self, job: Claimed) -> None:
-        """From now on its lease is renewed. An older claim of the row, whose lease ran out here, is lost."""
-        with self._lock:
-            for older in self._running:
-                if older.pk == job.pk:
-                    older.lose()
-            self._running.add(job)
-
     def _do(self, job: Claimed) -> None:
-        """On a thread: runs a job, records its failure, and wakes the worker, which has a free thread again."""
-        started = time.monotonic()
+        """On a thread: runs a job, and wakes the worker, which has a free thread again."""
         try:
-            _perform(job)
-            level = logging.DEBUG if job.key in queue.schedule() else logging.INFO  # one of those ends every 2 s
-            logger.log(level, "job %s %d done in %.3f s", job.kind, job.pk, time.monotonic() - started)
-        except LeaseLost:
-            logger.warning("job %s %d was taken over by somebody else", job.kind, job.pk)
-        except Exception as error:
-            logger.exception("job %s %d failed, attempt %d", job.kind, job.pk, job.attempt)
-            _record_failure(job, error)
+            performing.perform(job)
         finally:
-            with self._lock:
-                self._running.discard(job)
+            self._claims.remove(job)
             try:
                 release_connection()
             finally:
                 self._changed.set()
 
-    # ---- Presence and leases ----
-
-    def _renew(self) -> None:
-        with self._lock:
-            running = list(self._running)
-        queue.renew(self.id, running)
+    # ---- Presence ----
 
     def _report_presence(self) -> None:
         now = database_now()
@@ -131,17 +107,15 @@ class LeaseHolder:
         Where the database is away, the leases of those jobs run out by themselves.
         """
         end = time.monotonic() + settings.SHUTDOWN_GRACE
-        while self._running and time.monotonic() < end:
+        while len(self._claims) and time.monotonic() < end:
             self._changed.clear()
             self._changed.wait(min(0.1, max(0.0, end - time.monotonic())))
         heartbeat.unregister("worker")
         heartbeat.unregister("job leases")
         heartbeat.unregister("job schedule")
-        with self._lock:
-            unfinished = list(self._running)
         try:
             with waiting.at_most(LEAVE_SECONDS):
-                for job in unfinished:
+                for job in self._claims.all():
                     queue.give_back(job)
                 Worker.objects.filter(id=self.id).delete()
         except DatabaseError:
@@ -173,7 +147,7 @@ class JobRunner(LeaseHolder):
 
     def _take(self) -> float:
         """Begins due jobs while threads are free. Returns the seconds to sleep before the next look, unless woken."""
-        free = self._concurrency - len(self._running)
+        free = self._concurrency - len(self._claims)
         if free <= 0:
             return LOOK_SECONDS  # nothing can begin before a job ends, and that wakes this thread
         try:
@@ -190,25 +164,9 @@ class JobRunner(LeaseHolder):
         finally:
             release_connection()
         for job in claimed:
-            self._hold(job)
+            self._claims.add(job)
             self._threads.submit(partial(self._do, job))
         return 0.0 if claimed else OUTRUN_SECONDS
-
-
-def _perform(job: Claimed) -> None:
-    """Has a job done. Its handler may finish it together with its result; otherwise it is finished here."""
-    queue.handler_of(job.kind)(job)
-    if not job.finished:
-        with transaction.atomic():
-            job.finish()
-
-
-def _record_failure(job: Claimed, error: Exception) -> None:
-    reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-    try:
-        queue.fail(job, reason)
-    except Exception:
-        logger.exception("the failure of job %s %d could not be written; its lease will run out", job.kind, job.pk)
 
 
 def run(concurrency: int, *, on_started: Callable[[], object], heed_interrupt: bool = True) -> None:
@@ -216,6 +174,7 @@ def run(concurrency: int, *, on_started: Callable[[], object], heed_interrupt: b
 
     Without `heed_interrupt` it ignores SIGINT: Ctrl-C reaches all processes of a terminal, and another one acts on it.
     """
+    telemetry.begin("worker")
     service.begin(settings.DATABASE_TIMEOUT * JOBS_PATIENCE)
     startup.refuse_what_lacks()
     worker = JobRunner(concurrency)
@@ -230,9 +189,3 @@ def run(concurrency: int, *, on_started: Callable[[], object], heed_interrupt: b
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop if heed_interrupt else signal.SIG_IGN)
     worker.run(on_started)
-
-
-def workers_seen() -> int:
-    """The number of workers that are alive just now, in any process on this database."""
-    since = database_now() - timedelta(seconds=SEEN_SECONDS * MISSED)
-    return Worker.objects.filter(seen_at__gte=since).count()

@@ -3,6 +3,7 @@
 A call that is made again when its process dies has its row before it begins (`begin`): each attempt was paid.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -23,7 +24,18 @@ from bedrock_chat.identity.caller import Caller
 from bedrock_chat.identity.models import User
 from bedrock_chat.ledger.models import ModelCall, Purpose
 from bedrock_chat.ledger.rollups import late
+from bedrock_chat.metrics.instruments import Counter
 from bedrock_chat.wire.ids import new_id
+
+logger = logging.getLogger(__name__)
+
+TOKENS = Counter(
+    "bedrock_chat_model_tokens_total",
+    "Tokens of calls to models: input, output, cache_read, cache_write.",
+    ("model", "kind"),
+)
+PRICE = Counter("bedrock_chat_model_price_usd_total", "What calls to models cost, as far as it is known.", ("model",))
+UNPRICED = Counter("bedrock_chat_model_unpriced_calls_total", "Calls with tokens whose price is not known.", ("model",))
 
 
 def build_call(
@@ -107,16 +119,30 @@ def ended(call: ModelCall, begun: int) -> None:
 def insert(batch: Batch, calls: Sequence[ModelCall]) -> None:
     """Inserts the rows of calls in the caller's transaction, normally the one that closes their turn.
 
-    Rows that were inserted when their calls began are updated.
+    Rows that were inserted when their calls began get what became of the calls. Whom they name stays: whoever pays may
+    have been erased meanwhile.
     """
     for call in calls:
         if call.is_begun:
-            columns = {field.attname: getattr(call, field.attname) for field in call._meta.concrete_fields}
-            del columns["id"], columns["created_at"]
-            batch.update(ModelCall, {"id": call.pk}, **columns)
+            batch.update(ModelCall, {"id": call.pk}, **{name: getattr(call, name) for name in _OF_THE_END})
             late.note(batch, call)
         else:
             batch.insert(call)
+
+
+_OF_THE_END = (
+    "input_tokens",
+    "output_tokens",
+    "cache_read_tokens",
+    "cache_write_tokens",
+    "price",
+    "first_token_ms",
+    "latency_ms",
+    "stop_reason",
+    "fault",
+    "estimated",
+)
+"""What is known of a call when it has ended."""
 
 
 def insert_late(calls: Sequence[ModelCall]) -> None:
@@ -125,6 +151,9 @@ def insert_late(calls: Sequence[ModelCall]) -> None:
     Whoever pays may have been erased meanwhile. The rows then name nobody. A transaction that seemed to fail may have
     been committed, if the connection broke at its very end. The rows that it wrote are not written twice.
     """
+    if all(call.is_begun for call in calls):
+        end(calls)
+        return
     with transaction.atomic():
         calls = [call for call in calls if not _is_stored(call)]
         for call in calls:
@@ -134,6 +163,28 @@ def insert_late(calls: Sequence[ModelCall]) -> None:
                 call.user_id = None if call.user_id is None else call.payer_id
         with Batch() as batch:
             insert(batch, calls)
+
+
+def end(calls: Sequence[ModelCall]) -> None:
+    """Writes what became of calls whose rows were inserted when they began, in one round trip.
+
+    No lock is needed. Who is erased from now on is taken out of those rows by the erasure. Who was erased before a row
+    was inserted is taken out here.
+    """
+    with Batch() as batch:
+        payers = [batch.get(User, {"id": call.payer_id}) for call in calls]
+        insert(batch, calls)
+    for call, payer in zip(calls, payers, strict=True):
+        if call.payer_id is not None and payer.result is None:
+            nobody = erased_id()
+            user_id = None if call.user_id is None else nobody
+            compiled_sql.update(ModelCall, {"id": call.pk}, payer_id=nobody, user_id=user_id, user_label="")
+
+
+def log_lost(turn_id: str, calls: Sequence[ModelCall], error: Exception) -> None:
+    """Says in the log what was spent, where an error keeps the rows from being written."""
+    spent = [(call.model_id, call.input_tokens, call.output_tokens, str(call.price)) for call in calls]
+    logger.error("the ledger lost the calls of turn %s: %s", turn_id, spent, exc_info=error)
 
 
 def _is_stored(call: ModelCall) -> bool:
@@ -191,7 +242,9 @@ class Spent:
 
 
 def log_spending(calls: Sequence[ModelCall]) -> None:
-    """Adds the tokens and the price of the calls to the request's line in the log."""
+    """Tells what calls that have ended took: in the request's line of the log, and in the metrics."""
+    for call in calls:
+        _count(call)
     spent = Spent.of(calls)
     if spent is not None:
         logs.bind(
@@ -201,3 +254,13 @@ def log_spending(calls: Sequence[ModelCall]) -> None:
             price=None if spent.price is None else float(spent.price),
             fault=calls[-1].fault or None,
         )
+
+
+def _count(call: ModelCall) -> None:
+    for kind in ("input", "output", "cache_read", "cache_write"):
+        if tokens := getattr(call, f"{kind}_tokens"):
+            TOKENS.add(call.model, kind, amount=tokens)
+    if call.price is not None:
+        PRICE.add(call.model, amount=float(call.price))
+    elif call.input_tokens or call.output_tokens:
+        UNPRICED.add(call.model)

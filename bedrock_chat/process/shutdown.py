@@ -10,16 +10,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NoReturn
 
+from bedrock_chat.tracing import exporting
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
     """Something that the end of the process waits for.
 
-    `busy` returns how many things still run. `interrupt` asks them to end at once; it is called when the grace is over
-    or nothing is busy any more. `abandon` is for things that did not even end then. All three are called on the event
-    loop and must not block.
+    `begin` is called as soon as the process was asked to end. `busy` returns how many things still run. `interrupt`
+    asks them to end at once; it is called when the grace is over or nothing is busy any more. `abandon` is for things
+    that did not even end then. All of them are called on the event loop and must not block.
     """
 
+    begin: Callable[[], None]
     busy: Callable[[], int]
     interrupt: Callable[[], None]
     abandon: Callable[[], None]
@@ -30,9 +33,19 @@ _begun = False
 _parts: list[Part] = []
 
 
-def register(*, busy: Callable[[], int], interrupt: Callable[[], None], abandon: Callable[[], None]) -> None:
+def _nothing() -> None:
+    pass
+
+
+def register(
+    *,
+    busy: Callable[[], int],
+    interrupt: Callable[[], None] = _nothing,
+    abandon: Callable[[], None] = _nothing,
+    begin: Callable[[], None] = _nothing,
+) -> None:
     """Make the end of the process wait for a part. Parts are interrupted in the order of their registration."""
-    _parts.append(Part(busy, interrupt, abandon))
+    _parts.append(Part(begin, busy, interrupt, abandon))
 
 
 def draining() -> bool:
@@ -44,6 +57,12 @@ def begin() -> None:
     """Mark the process as draining; there is no way back."""
     global _begun  # noqa: PLW0603
     _begun = True
+
+
+def announce() -> None:
+    """Tell every part that the process is draining."""
+    for part in _parts:
+        part.begin()
 
 
 def busy() -> int:
@@ -63,6 +82,7 @@ def abandon() -> None:
 
 def leave(status: int) -> NoReturn:
     """End the process now. A normal end would wait for every thread, even in the middle of a model's answer."""
+    exporting.flush()
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()

@@ -8,6 +8,7 @@ from typing import TypeVar
 from django.conf import settings
 from django.http.response import HttpResponseBase
 
+from bedrock_chat.metrics import refusals
 from bedrock_chat.process.budget import Budget
 from bedrock_chat.wire.errors import ServiceUnavailable
 
@@ -25,6 +26,7 @@ def budget() -> Budget:
 
 
 def too_many() -> ServiceUnavailable:
+    refusals.count("answers")
     return ServiceUnavailable(
         "Too many answers wait to be taken; take them, then try again.", retry_after=RETRY_SECONDS
     )

@@ -21,18 +21,21 @@ from bedrock_chat.serving import request_body
 from bedrock_chat.serving.bridge import Bridge, Environ, raw_error
 from bedrock_chat.serving.callers import caller_of, uploader_of
 from bedrock_chat.serving.environ import wsgi_environ
+from bedrock_chat.serving.hanging_up import HangUp
 from bedrock_chat.serving.http_connection import BEGIN
 from bedrock_chat.serving.outflow import OUTFLOW
-from bedrock_chat.serving.sending import Receive, Send
+from bedrock_chat.serving.sending import ClientGone, Receive, Send
 from bedrock_chat.wire import errors
-from bedrock_chat.wire.requests import CALLER, WireRequest
+from bedrock_chat.wire.requests import CALLER, HANG_UP, WireRequest
 
 CLOSE = (b"connection", b"close")
 REFUSAL = "bedrock_chat.refusal"
 """The environ's key for the ApiError with which a body was refused."""
 FINISH_SECONDS = 0.5
-RESERVED_THREADS = {"/health": 2, "/ready": 4}
+RESERVED_THREADS = {"/health": 2, "/ready": 4, "/metrics": 2}
 """Path → threads of its own: they answer at once while every other thread waits for something that is away."""
+THREADS_AFTER_WAITS = 16
+"""One event may wake thousands of requests. More threads would answer them no sooner, and take memory for good."""
 
 
 class Handler(WSGIHandler):
@@ -56,9 +59,10 @@ class Application:
     def __init__(self, threads: ThreadPool | None = None) -> None:
         self.threads = threads or shared()
         handler = Handler()
-        self.bridge = Bridge(self.threads, handler)
+        after_waits = ThreadPool(THREADS_AFTER_WAITS, name="after-wait")
+        self.bridge = Bridge(self.threads, handler, after_waits=after_waits)
         pools = {path: ThreadPool(limit, name=path.strip("/")) for path, limit in RESERVED_THREADS.items()}
-        self._reserved_threads = pools.values()
+        self._other_threads = [after_waits, *pools.values()]
         self._reserved = {path: Bridge(pool, handler) for path, pool in pools.items()}
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
@@ -76,7 +80,8 @@ class Application:
         """Answer one HTTP request.
 
         1. Read its body. If it is refused, note the error in the environ: Django then answers with it.
-        2. Have Django make the response. A client that left before its body was whole gets none.
+        2. Have Django make the response. A client that left before its body was whole, or while its request waited,
+           gets none.
         3. Send the response. After a refused body, close the connection; if the client is still sending, first read on
            for a while.
         """
@@ -109,8 +114,13 @@ class Application:
             begin()
             environ["wsgi.input"] = body
             environ["CONTENT_LENGTH"] = str(length)
-            response = await bridge.handle(environ)
-        except request_body.ClientGone:
+            hang_up = HangUp(receive)
+            environ[HANG_UP] = hang_up.notify
+            try:
+                response = await bridge.handle(environ, receive)
+            finally:
+                await hang_up.end()
+        except ClientGone:
             return
         except asyncio.CancelledError:
             # A request is cancelled only at the end of the server's grace.
@@ -144,7 +154,7 @@ class Application:
                     await asyncio.to_thread(heartbeat.stop, 0.5)
                     for bridge in (self.bridge, *self._reserved.values()):
                         await bridge.finish(FINISH_SECONDS)  # the last requests' log lines
-                    for threads in (self.threads, *self._reserved_threads):
+                    for threads in (self.threads, *self._other_threads):
                         threads.stop()
                     await send({"type": "lifespan.shutdown.complete"})
                     return

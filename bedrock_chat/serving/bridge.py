@@ -5,9 +5,11 @@ import contextlib
 import contextvars
 import logging
 import threading
+import time
 from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
+from io import BytesIO
 from queue import SimpleQueue
 from typing import Any
 
@@ -18,9 +20,10 @@ from bedrock_chat.database.connections import release_connection
 from bedrock_chat.process.thread_pool import Task, ThreadPool, awaited
 from bedrock_chat.serving import answers
 from bedrock_chat.serving.outflow import Outflow
-from bedrock_chat.serving.sending import AsgiMessage, Receive, Send, pump
+from bedrock_chat.serving.sending import AsgiMessage, ClientGone, Receive, Send, pump
+from bedrock_chat.serving.waits import WAIT, Wait, waits
 from bedrock_chat.wire.errors import ApiError, body_of
-from bedrock_chat.wire.requests import AFTER_RESPONSE
+from bedrock_chat.wire.requests import AFTER_RESPONSE, WAITED
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +32,8 @@ Headers = list[tuple[bytes, bytes]]
 
 FILE_BLOCK = 256 * 1024
 PIECE = 64 * 1024
-KEPT_HEADERS = (b"access-control-", b"vary", b"x-request-id")
+REQUEST_ID = b"x-request-id"
+KEPT_HEADERS = (b"access-control-", b"vary", REQUEST_ID)
 BODILESS = frozenset({204, 304})
 LOOK_SECONDS = 0.01
 
@@ -109,6 +113,9 @@ class RawResponse:
     headers: Headers
     body: bytes = b""
     stream: Stream | None = None
+    wait: Wait | None = None
+    left_to_do: list[Task] = field(default_factory=list)
+    """Of a response with a wait: what is to be done once it is sent, or not sent since the client has left."""
 
 
 class Bridge:
@@ -118,13 +125,49 @@ class Bridge:
     for the model or for a slow reader. Other streams keep the thread they were made on.
     """
 
-    def __init__(self, threads: ThreadPool, handler: WSGIHandler) -> None:
+    def __init__(self, threads: ThreadPool, handler: WSGIHandler, *, after_waits: ThreadPool | None = None) -> None:
         self._threads = threads
+        self._after_waits = after_waits or threads
         self._handler = handler
         self._finishing = set[int]()  # the threads with something to do after a response
 
-    async def handle(self, environ: Environ) -> RawResponse:
-        """Have Django answer a request. Cancelling this loses the response but not the work: a turn is still stored."""
+    async def handle(self, environ: Environ, receive: Receive) -> RawResponse:
+        """Have Django answer a request. Cancelling this loses the response but not the work: a turn is still stored.
+
+        1. The handler runs on a thread.
+        2. Where its view asks for a wait (`waits.ask`) and there is a place, the response is dropped. Nothing of the
+           first call is kept but what is to be done if the client leaves.
+        3. When the wait is over, the handler runs once more, on the request as it came, without its body. It does so on
+           few threads of its own: one event may wake thousands.
+
+        Raises ClientGone where the client leaves during the wait.
+        """
+        began = time.perf_counter()
+        as_it_came = environ.copy()
+        raw = await self._answer(environ, self._threads)
+        if raw.wait is None:
+            return raw
+        with waits.place() as is_free:
+            if not is_free:
+                self._threads.submit(partial(self._do, raw.left_to_do))
+                return raw
+            environ.clear()
+            environ |= as_it_came
+            environ |= {"wsgi.input": BytesIO(), "CONTENT_LENGTH": "0"}
+            wait, left_to_do, request_id = raw.wait, raw.left_to_do, _header(raw, REQUEST_ID)
+            del raw, as_it_came
+            try:
+                await waits.over(wait, receive)
+            except ClientGone:
+                self._threads.submit(partial(self._do, left_to_do))
+                raise
+            environ[WAITED] = time.perf_counter() - began
+            if request_id:
+                environ["HTTP_X_REQUEST_ID"] = request_id
+            return await self._answer(environ, self._after_waits)
+
+    async def _answer(self, environ: Environ, threads: ThreadPool) -> RawResponse:
+        """The response of one call of the handler."""
         loop = asyncio.get_running_loop()
         response: asyncio.Future[RawResponse] = loop.create_future()
 
@@ -134,7 +177,7 @@ class Bridge:
             elif raw.stream is not None:
                 raw.stream.close()
 
-        self._threads.submit(lambda: self._work(environ, lambda raw: loop.call_soon_threadsafe(deliver, raw)))
+        threads.submit(lambda: self._work(environ, lambda raw: loop.call_soon_threadsafe(deliver, raw)))
         return await response
 
     async def send(self, raw: RawResponse, receive: Receive, send: Send, *, outflow: Outflow, caller: str) -> None:
@@ -185,22 +228,34 @@ class Bridge:
             logger.exception("A request failed outside of Django's own error handling.")
             environ["wsgi.input"].close()
             raw = raw_error(ApiError())
+        left_to_do: list[Task] = environ[AFTER_RESPONSE]
+        if raw.stream is None:
+            left_to_do.append(release_connection)
+            if (wait := environ.get(WAIT)) is not None:
+                raw.wait, raw.left_to_do, left_to_do = wait, left_to_do, []
+        self._do([partial(self._deliver, raw, deliver), *left_to_do])
+        if raw.stream is not None:
+            raw.stream.serve()
+
+    def _deliver(self, raw: RawResponse, deliver: Callable[[RawResponse], object]) -> None:
+        try:
+            deliver(raw)
+        except RuntimeError:  # the loop has ended meanwhile
+            if raw.stream is not None:
+                raw.stream.close()
+
+    def _do(self, tasks: list[Task]) -> None:
+        """On a thread: deliver a response, or do what is left to do after one. `finish` waits for it."""
         thread = threading.get_ident()
         self._finishing.add(thread)
         try:
-            try:
-                deliver(raw)
-            except RuntimeError:  # the loop has ended meanwhile
-                if raw.stream is not None:
-                    raw.stream.close()
-            for task in environ[AFTER_RESPONSE]:
-                task()
-        except Exception:
-            logger.exception("What was left to do after a response failed.")
+            for task in tasks:
+                try:
+                    task()
+                except Exception:
+                    logger.exception("What was left to do after a response failed.")
         finally:
             self._finishing.discard(thread)
-        if raw.stream is not None:
-            raw.stream.serve()
 
     def _respond(self, environ: Environ, context: contextvars.Context) -> RawResponse:
         """On a thread: have Django answer a request, and make its response ready to be sent.
@@ -254,6 +309,10 @@ class Bridge:
             raise
         close()
         return RawResponse(status, headers, body)
+
+
+def _header(raw: RawResponse, name: bytes) -> str:
+    return next((value.decode("latin-1") for header, value in raw.headers if header == name), "")
 
 
 def _no_write(data: bytes) -> object:

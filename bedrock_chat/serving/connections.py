@@ -5,6 +5,9 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+from bedrock_chat.metrics import refusals
+from bedrock_chat.metrics.instruments import Counter, Gauge
+
 logger = logging.getLogger(__name__)
 
 RESERVE = 64
@@ -12,6 +15,10 @@ RESERVE = 64
 HEADLESS_SECONDS = 1.0
 """How long a new connection may take over its request's head before it gives way to others."""
 NOTICE_SECONDS = 10.0
+
+
+OPEN = Gauge("bedrock_chat_connections_open", "Connections of clients, WebSockets included.")
+EVICTED = Counter("bedrock_chat_connections_evicted_total", "Idle or silent connections that gave way to new ones.")
 
 
 class Transport(Protocol):
@@ -49,11 +56,16 @@ class Connections:
         while len(self._all) >= self.limit and self._evict_one():
             pass
         if len(self._all) >= self.limit + RESERVE:
-            self.refusals.count(self.limit)
+            self.refuse()
             return False
         self._all.add(transport)
         self._headless[transport] = self._clock()
         return True
+
+    def refuse(self) -> None:
+        """One more was refused."""
+        refusals.count("connections")
+        self.refusals.count(self.limit)
 
     def is_full(self) -> bool:
         """Whether the connections in the reserve are in use."""
@@ -90,6 +102,7 @@ class Connections:
                 return False
         self.close(transport)
         transport.abort()
+        EVICTED.add()
         self.evictions.count(self.limit)
         return True
 

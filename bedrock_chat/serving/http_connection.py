@@ -35,7 +35,7 @@ SLICE = 16 * 1024
 LINGER_SECONDS = 2.0
 """How long what a refused client still sends is read. Closing a socket with unread data resets the connection, and
 most clients then report the reset instead of the answer."""
-OPEN_TO_ALL = (b"/health", b"/ready")
+OPEN_TO_ALL = (b"/health", b"/ready", b"/metrics")
 
 App = Callable[..., Awaitable[None]]
 
@@ -157,7 +157,7 @@ class HttpConnection(HttpToolsProtocol):
         if hosts > 1 or (hosts == 0 and self.parser.get_http_version() == "1.1"):
             raise _Refused(errors.BadRequest("A request has one Host header."))
         if self._in_reserve and self.registry.is_full() and self.url.partition(b"?")[0] not in OPEN_TO_ALL:
-            self.registry.refusals.count(self.registry.limit)
+            self.registry.refuse()
             raise _Refused(errors.ServiceUnavailable("This process has too many connections.", retry_after=1))
         has_body = any(name in (b"content-length", b"transfer-encoding") for name, _ in self.headers)
         is_websocket = self.parser.should_upgrade() and self._should_upgrade()

@@ -17,10 +17,11 @@ from django.conf import settings
 from django.core.files.base import File
 
 from bedrock_chat.blobs.local_storage import unfinished_file
+from bedrock_chat.metrics import refusals
 from bedrock_chat.process.budget import Budget
 from bedrock_chat.serving.bridge import Environ
 from bedrock_chat.serving.outflow import FLOOR_BYTES, FLOOR_SECONDS, Floor
-from bedrock_chat.serving.sending import Receive, Send
+from bedrock_chat.serving.sending import ClientGone, Receive, Send
 from bedrock_chat.wire import errors
 from bedrock_chat.wire.errors import ApiError
 
@@ -44,10 +45,6 @@ class BodyRefused(Exception):
     def __init__(self, error: ApiError, *, is_coming: bool = True) -> None:
         self.error = error
         self.is_coming = is_coming
-
-
-class ClientGone(Exception):
-    """The client left before its request was whole."""
 
 
 @cache
@@ -85,6 +82,7 @@ class Counted:
         if length <= self._counted:
             return
         if not uploads().take(self.caller, length - self._counted):
+            refusals.count("uploads")
             raise errors.ServiceUnavailable("Too much is being uploaded at once; try again.", retry_after=RETRY_SECONDS)
         self._counted = length
 

@@ -13,6 +13,10 @@ Receive = Callable[[], Awaitable[AsgiMessage]]
 Send = Callable[[AsgiMessage], Awaitable[None]]
 
 
+class ClientGone(Exception):
+    """The client left before there was a response for it."""
+
+
 async def pump(
     messages: AsyncGenerator[AsgiMessage, None],
     receive: Receive,

@@ -7,7 +7,7 @@ import logging
 import math
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from types import FrameType
 from typing import NoReturn
@@ -16,10 +16,11 @@ import uvicorn
 from django.conf import settings
 
 from bedrock_chat.database import service
-from bedrock_chat.process import limits, shutdown, startup
+from bedrock_chat.process import limits, shutdown, startup, telemetry
 from bedrock_chat.serving.application import Application
-from bedrock_chat.serving.connections import RESERVE, Connections
+from bedrock_chat.serving.connections import OPEN, RESERVE, Connections
 from bedrock_chat.serving.http_connection import HttpConnection
+from bedrock_chat.serving.waits import waits
 from bedrock_chat.serving.websocket_connection import WebSocketConnection
 
 logger = logging.getLogger(__name__)
@@ -80,6 +81,7 @@ class Server(uvicorn.Server):
         self._loop.call_soon_threadsafe(self._begin_to_drain)
 
     def _begin_to_drain(self) -> None:
+        shutdown.announce()
         self._draining = asyncio.get_running_loop().create_task(self._drain())
 
     async def _drain(self) -> None:
@@ -122,9 +124,12 @@ def run(
     `http://127.0.0.1:8000`, once requests are answered. Running requests have SHUTDOWN_GRACE seconds to finish.
     """
     listener = listen(settings.HOST if host is None else host, settings.PORT if port is None else port)
+    telemetry.begin("web")
     service.begin(settings.DATABASE_TIMEOUT)
     startup.refuse_what_lacks()
-    config = configuration(Application(), connections=_connections_that_fit())
+    connections = _connections_that_fit()
+    waits.most = connections // 2  # whoever does not wait needs connections too
+    config = configuration(Application(), connections=connections)
     server = Server(config, on_started)
 
     async def serve() -> None:
@@ -162,9 +167,10 @@ def _connections_that_fit() -> int:
     return fitting
 
 
-def configuration(app: Application, *, connections: int | None = None) -> uvicorn.Config:
+def configuration(app: Callable[..., Awaitable[None]], *, connections: int | None = None) -> uvicorn.Config:
     """Uvicorn's configuration. `connections` are those that may be open, by default the settings' CONNECTIONS."""
     registry = Connections(settings.CONNECTIONS if connections is None else connections)
+    OPEN.read = registry.__len__
     return uvicorn.Config(
         app,
         http=partial(HttpConnection, registry=registry),  # type: ignore[arg-type]  # called like a class
@@ -182,8 +188,8 @@ def configuration(app: Application, *, connections: int | None = None) -> uvicor
     )
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket. Exits with a message of one sentence if it cannot be opened."""
+def listen(host: str, port: int, *, variable: str = "PORT") -> socket.socket:
+    """A listening socket. Exits with one sentence if it cannot be opened; `variable` is the setting of its port."""
     try:
         family, kind, protocol, _, socket_address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind, protocol)
@@ -195,8 +201,10 @@ def listen(host: str, port: int) -> socket.socket:
         listener.listen(BACKLOG)
     except (OSError, OverflowError) as error:
         if getattr(error, "errno", None) == errno.EADDRINUSE:
-            sys.exit(f"Port {port} of {host} is in use: stop the program that holds it, or set PORT to another one.")
-        sys.exit(f"HOST={host}, PORT={port} cannot be listened on: {getattr(error, 'strerror', None) or error}.")
+            sys.exit(
+                f"Port {port} of {host} is in use: stop the program that holds it, or set {variable} to another one."
+            )
+        sys.exit(f"HOST={host}, {variable}={port} cannot be listened on: {getattr(error, 'strerror', None) or error}.")
     return listener
 
 

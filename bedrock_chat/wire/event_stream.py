@@ -18,6 +18,11 @@ def event(name: str, data: Any, event_id: str | None = None) -> bytes:
     return head.encode() + dumps(data) + b"\n\n"
 
 
+def data(value: Any) -> bytes:
+    """An event without a name. Its data is JSON."""
+    return b"data: " + dumps(value) + b"\n\n"
+
+
 class EventStreamResponse(StreamingHttpResponse):
     """A response that no proxy may buffer, keep, or change. Compressing gathers events before it sends any."""
 

@@ -13,8 +13,8 @@ from bedrock_chat.wire.errors import ApiError, BadRequest, UnsupportedMediaType,
 
 CONSOLE = "/console/"
 DOCUMENTATION = "/docs"
-PROBES = frozenset({"/health", "/ready"})
-"""Paths that are answered whatever the Host: load balancers and kubelets ask by an address of their own choice."""
+PROBES = frozenset({"/health", "/ready", "/metrics"})
+"""Paths that are answered whatever the Host: balancers, kubelets and Prometheus ask by an address of their choice."""
 
 BODILESS = frozenset({"GET", "HEAD", "OPTIONS"})
 """Methods whose bodies nobody reads."""

@@ -5,7 +5,7 @@ from http import HTTPStatus
 from typing import Any
 
 from drf_spectacular.openapi import AutoSchema
-from drf_spectacular.utils import OpenApiExample, OpenApiResponse
+from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema_serializer
 from rest_framework import serializers
 
 from bedrock_chat.wire.names import camel
@@ -144,10 +144,16 @@ class WireSchema(AutoSchema):
 # ---- Names ----------------------------------------------------------------------------------------------------------
 
 
+_AS_SPELLED = "x-as-spelled"
+
+as_spelled = extend_schema_serializer(extensions={_AS_SPELLED: True})
+"""Decorates a serializer whose names are those of another API: they stay as they are."""
+
+
 def camelize(result: dict[str, Any], generator: Any, request: Any, public: bool) -> dict[str, Any]:
     """drf-spectacular's postprocessing hook: properties under the wire's names, as clients see them.
 
-    Values (examples, defaults, enumerations) and the keys of maps are data and stay.
+    Values (examples, defaults, enumerations), the keys of maps, and names of what is `as_spelled` stay.
     """
     for schema in result.get("components", {}).get("schemas", {}).values():
         _camelize(schema)
@@ -160,6 +166,8 @@ def camelize(result: dict[str, Any], generator: Any, request: Any, public: bool)
 
 
 def _camelize(schema: dict[str, Any]) -> None:
+    if schema.pop(_AS_SPELLED, False):
+        return
     if "properties" in schema:
         schema["properties"] = {camel(name): inner for name, inner in schema["properties"].items()}
     if "required" in schema:

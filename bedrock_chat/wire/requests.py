@@ -12,6 +12,14 @@ AFTER_RESPONSE = "bedrock_chat.after_response"
 """The key of a request's META for a list of functions that are called once the client has its response: work that it
 need not wait for. A server that cannot do so sets no list. An open stream has its end for such work."""
 
+WAITED = "bedrock_chat.waited"
+"""The key of a request's META for the seconds that it has waited before this call of its view (see `serving.waits`)."""
+
+
+HANG_UP = "bedrock_chat.hang_up"
+"""The key of a request's META for a function that takes a callback. The server calls that one, on its event loop, if
+the client leaves before it has its response. A server that cannot tell sets none. Who streams is told by the stream."""
+
 
 class WireRequest(WSGIRequest):
     """A request whose text is UTF-8, whatever `charset` its Content-Type claims.

@@ -4,15 +4,15 @@ A turn's own events are passed on if clients know them: text, reasoning, tools. 
 or are about the stream itself, are defined here. `encoded` gives the name and the JSON data of each.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 from bedrock_chat.bedrock.events import ReasoningDelta, Retrying, StopReason, TextDelta, ToolUse
 from bedrock_chat.bedrock.tools import FoundDocument, ToolResult
 from bedrock_chat.ledger.models import ModelCall
 from bedrock_chat.ledger.recording import Spent
-from bedrock_chat.wire.errors import ApiError, body_of
+from bedrock_chat.wire.errors import ApiError, ServiceUnavailable, body_of
 from conversations.access import Answer
 from conversations.turn.types import Finished, TurnEvent, TurnOpened, wire_ids
 
@@ -33,9 +33,18 @@ class MessageStart:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """The answer will come whole, and not in pieces. `detail` is a sentence that says so."""
+    """Nothing comes for now, and later the answer, perhaps whole and not in pieces. `detail` is a sentence about it.
+
+    `ids` are those of the question, where its client may not know them: it is resumed and stopped by them.
+    """
 
     detail: str
+    ids: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Restart:
+    """The process that wrote the answer is gone, and another one has begun it anew: what was told of it is void."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +89,12 @@ class Failed:
         after = error.headers.get("Retry-After")
         return cls(body_of(error), int(error.status_code), None if after is None else int(after), resume)
 
+    @classmethod
+    def leaving(cls) -> Self:
+        """The last event when a process ends, or ends its part in a turn that goes on in another one."""
+        sentence = "This server is shutting down; connect again."
+        return cls.of(ServiceUnavailable(sentence, retry_after=1), resume=True)
+
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
@@ -98,6 +113,7 @@ StreamEvent = (
     | FoundDocument
     | Retrying
     | Waiting
+    | Restart
     | MessageStop
     | Failed
     | Encoded
@@ -111,8 +127,11 @@ TOOL_RESULT = "tool_result"
 RELATED_DOCUMENT = "related_document"
 RETRYING = "retrying"
 WAITING = "waiting"
+RESTART = "restart"
 MESSAGE_STOP = "message_stop"
 ERROR = "error"
+
+RESTART_SENTENCE = "The answer is written anew; forget what you have of it."
 
 LAST = frozenset({MESSAGE_STOP, ERROR})
 """Every stream ends with one of these."""
@@ -120,6 +139,16 @@ LAST = frozenset({MESSAGE_STOP, ERROR})
 
 def is_last(event: StreamEvent) -> bool:
     return isinstance(event, MessageStop | Failed) or (isinstance(event, Encoded) and event.name in LAST)
+
+
+def goes_on(event: StreamEvent) -> bool:
+    """Whether only this stream of a turn ends with the event, and the turn goes on."""
+    match event:
+        case Failed():
+            return event.resume
+        case Encoded(name, data):
+            return name == ERROR and data.get("resume") is True
+    return False
 
 
 # ---- From a turn ----------------------------------------------------------------------------------------------------
@@ -173,8 +202,10 @@ def encoded(event: StreamEvent) -> tuple[str, dict[str, Any]]:
             return RELATED_DOCUMENT, {"toolUseId": event.tool_use_id, "relatedDocument": _document(event)}
         case Retrying(seconds):
             return RETRYING, {"seconds": round(seconds, 1)}
-        case Waiting(detail):
-            return WAITING, {"detail": detail}
+        case Waiting(detail, ids):
+            return WAITING, {"detail": detail, **ids}
+        case Restart():
+            return RESTART, {"detail": RESTART_SENTENCE}
         case MessageStart():
             return MESSAGE_START, _message_start(event)
         case MessageStop():

@@ -30,9 +30,15 @@ class Subscription:
 
 
 class Log:
-    """An append-only list of events, which its last event ends. The appending thread calls `publish` after each one."""
+    """An append-only list of events, which its last event ends. The appending thread calls `publish` after each one.
 
-    def __init__(self) -> None:
+    `attempt` is that of the turn, known before the first event. With `goes_on`, the turn does not end with its process:
+    another one makes a further attempt, and has a log of its own.
+    """
+
+    def __init__(self, *, goes_on: bool = False) -> None:
+        self.attempt = 0
+        self.goes_on = goes_on
         self.events: list[StreamEvent] = []
         self.ended = False
         self.publish: Callable[[Log], object] | None = None

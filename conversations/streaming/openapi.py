@@ -19,6 +19,11 @@ EVENTS = (
     "is an ordinary answer in JSON. Ids are opaque."
 )
 
+RESTARTS = (
+    " `restart` comes before the events of a further attempt, where a client has heard something of one that was lost "
+    "with its process: forget what came before. `messageId` is the question's."
+)
+
 Shape = serializers.Serializer
 
 
@@ -59,6 +64,12 @@ class RetryingSerializer(Shape):
 
 
 class WaitingSerializer(Shape):
+    detail = serializers.CharField()
+    conversation_id = serializers.CharField(required=False, help_text="From a published API.")
+    message_id = serializers.CharField(required=False)
+
+
+class RestartSerializer(Shape):
     detail = serializers.CharField()
 
 
@@ -120,22 +131,26 @@ def _event(name: str, shape: type[Shape]) -> type[Shape]:
     return type(class_name, (Shape,), fields)
 
 
-STREAM = PolymorphicProxySerializer(
-    component_name="TurnEvent",
-    serializers=[
-        _event(events.MESSAGE_START, MessageStartSerializer),
-        _event(events.TEXT, PieceSerializer),
-        _event(events.REASONING, PieceSerializer),
-        _event(events.TOOL_USE, ToolUseDataSerializer),
-        _event(events.TOOL_RESULT, ToolResultDataSerializer),
-        _event(events.RELATED_DOCUMENT, RelatedDocumentDataSerializer),
-        _event(events.RETRYING, RetryingSerializer),
-        _event(events.WAITING, WaitingSerializer),
-        _event(events.MESSAGE_STOP, MessageStopSerializer),
-        _event(events.ERROR, TurnErrorSerializer),
-    ],
-    resource_type_field_name=None,
-)
+_SHAPES = [
+    _event(events.MESSAGE_START, MessageStartSerializer),
+    _event(events.TEXT, PieceSerializer),
+    _event(events.REASONING, PieceSerializer),
+    _event(events.TOOL_USE, ToolUseDataSerializer),
+    _event(events.TOOL_RESULT, ToolResultDataSerializer),
+    _event(events.RELATED_DOCUMENT, RelatedDocumentDataSerializer),
+    _event(events.RETRYING, RetryingSerializer),
+    _event(events.WAITING, WaitingSerializer),
+    _event(events.MESSAGE_STOP, MessageStopSerializer),
+    _event(events.ERROR, TurnErrorSerializer),
+]
+
+
+def _stream(name: str, shapes: list[type[Shape]]) -> PolymorphicProxySerializer:
+    return PolymorphicProxySerializer(component_name=name, serializers=shapes, resource_type_field_name=None)
+
+
+STREAM = _stream("TurnEvent", _SHAPES)
+STREAM_WITH_RESTARTS = _stream("PublishedTurnEvent", [*_SHAPES, _event(events.RESTART, RestartSerializer)])
 
 EXAMPLE = """id: 1-1
 event: message_start
@@ -155,8 +170,13 @@ data: {"conversationId":"first","messageId":"01M81F2XV49Z0211HVKE37DYG3","answer
 """
 
 
-def event_stream() -> dict[tuple[int, str], OpenApiResponse]:
-    """The 200 of a route that streams, for `extend_schema(responses={**event_stream(), …})`."""
+def event_stream(*, restarts: bool = False) -> dict[tuple[int, str], OpenApiResponse]:
+    """The 200 of a route that streams, for `extend_schema(responses={**event_stream(), …})`.
+
+    With `restarts`, a turn may take several attempts.
+    """
     example = OpenApiExample("A turn", value=EXAMPLE, media_type=EVENT_STREAM, response_only=True)
-    described = OpenApiResponse(STREAM, description="The events of a turn.", examples=[example])
+    described = OpenApiResponse(
+        STREAM_WITH_RESTARTS if restarts else STREAM, description="The events of a turn.", examples=[example]
+    )
     return {(200, EVENT_STREAM): described}

@@ -1,10 +1,9 @@
 """Comes back to a turn that runs in this process, runs in another one, or is over."""
 
-from django.conf import settings
+from functools import partial
 
 from bedrock_chat.database.connections import database_now
 from bedrock_chat.identity.caller import Caller
-from bedrock_chat.wire.errors import ServiceUnavailable
 from conversations import access
 from conversations.models import lease_lives
 from conversations.streaming import driver, remote, replay, sse
@@ -22,8 +21,7 @@ def resume(
 
     Raises NotFound, and ServiceUnavailable if twice as many streams are open as this process has threads.
     """
-    if sse.streams_open() >= settings.THREADS * 2:
-        raise ServiceUnavailable("This server has as many streams open as it can; try again.", retry_after=5)
+    sse.refuse_more()
     conversation = access.get_conversation(actor, conversation_external_id)
     question = access.get_question(conversation, message_external_id)
     attempt = question.attempt
@@ -34,4 +32,4 @@ def resume(
     offset = sse.position_of(last_event_id, attempt)
     if (log := driver.find(question.pk, attempt)) is not None:
         return Subscription(attempt, log.follow(offset if offset <= len(log.events) else 0))
-    return Subscription(attempt, remote.follow(actor, question, offset))
+    return Subscription(attempt, remote.follow(question, offset, partial(remote.end_if_over, actor, question)))

@@ -1,11 +1,16 @@
 """A turn as Server-Sent Events. An event's id has its position in the turn's log; a client resumes by it."""
 
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 
+from django.conf import settings
+
+from bedrock_chat.metrics import refusals
+from bedrock_chat.metrics.instruments import Gauge
+from bedrock_chat.wire.errors import ServiceUnavailable
 from bedrock_chat.wire.event_stream import KEEP_ALIVE, EventStreamResponse
 from bedrock_chat.wire.event_stream import event as as_event
-from conversations.streaming.events import StreamEvent, encoded, is_last, joined
+from conversations.streaming.events import StreamEvent, encoded, goes_on, is_last, joined
 from conversations.streaming.log import NOWHERE, Batch, Subscription
 
 LONGEST_POSITION = 18  # digits
@@ -18,20 +23,53 @@ def streams_open() -> int:
     return _open
 
 
+OPEN = Gauge("bedrock_chat_streams_open", "Event streams that are being sent.", read=streams_open)
+
+
+def refuse_more() -> None:
+    """Raises ServiceUnavailable if twice as many streams are open as this process has threads."""
+    if _open >= settings.THREADS * 2:
+        refusals.count("streams")
+        raise ServiceUnavailable("This server has as many streams open as it can; try again.", retry_after=5)
+
+
 def respond(subscription: Subscription) -> EventStreamResponse:
-    """The response that sends a subscription's events, and a comment when there was nothing to send for a while."""
-    return EventStreamResponse(_encoded(subscription.attempt, subscription.batches))
+    """The response that sends a subscription's events."""
+    return respond_with(_encoded(subscription.attempt, subscription.batches))
 
 
-async def _encoded(attempt: int, batches: AsyncGenerator[Batch, None]) -> AsyncGenerator[bytes, None]:
+@contextlib.contextmanager
+def counted() -> Iterator[None]:
+    """Counts a stream while it is sent, on the event loop."""
     global _open  # noqa: PLW0603  counted on the event loop alone
     _open += 1
     try:
-        async with contextlib.aclosing(batches):
-            async for first, batch in batches:
-                yield encode(attempt, first, batch) if batch else KEEP_ALIVE
+        yield
     finally:
         _open -= 1
+
+
+def respond_with(pieces: AsyncGenerator[bytes, None]) -> EventStreamResponse:
+    """The response that sends these pieces, counted as an open stream meanwhile."""
+    return EventStreamResponse(_counted(pieces))
+
+
+async def _counted(pieces: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    with counted():
+        async with contextlib.aclosing(pieces):
+            async for piece in pieces:
+                yield piece
+
+
+async def _encoded(attempt: int, batches: AsyncGenerator[Batch, None]) -> AsyncGenerator[bytes, None]:
+    async with contextlib.aclosing(batches):
+        async for first, batch in batches:
+            yield piece_of(attempt, first, batch)
+
+
+def piece_of(attempt: int, first: int, batch: list[StreamEvent]) -> bytes:
+    """The bytes of a batch, or a comment for one without events: there was nothing to send for a while."""
+    return encode(attempt, first, batch) if batch else KEEP_ALIVE
 
 
 def encode(attempt: int, first: int, batch: list[StreamEvent]) -> bytes:
@@ -43,7 +81,12 @@ def encode(attempt: int, first: int, batch: list[StreamEvent]) -> bytes:
 
 
 def _id_of(event: StreamEvent, attempt: int, position: int | None) -> str | None:
-    """The id of an event: a client that has seen it resumes there. None if the event has no position in a log."""
+    """The id of an event: a client that has seen it resumes there.
+
+    None if the event has no position in a log, or if it ends this stream and not the turn.
+    """
+    if goes_on(event):
+        return None
     if is_last(event):
         return end_of(attempt)
     return None if position is None else f"{attempt}-{position}"
@@ -52,6 +95,12 @@ def _id_of(event: StreamEvent, attempt: int, position: int | None) -> str | None
 def end_of(attempt: int) -> str:
     """The id of a turn's last event. A client that has seen it has seen all."""
     return f"{attempt}-end"
+
+
+def attempt_of(event_id: str) -> int:
+    """The attempt of which a client has seen something; 0 if its last event's id does not say so."""
+    attempt = event_id.strip().partition("-")[0]
+    return int(attempt) if attempt.isascii() and attempt.isdigit() and len(attempt) <= LONGEST_POSITION else 0
 
 
 def position_of(event_id: str, attempt: int) -> int:

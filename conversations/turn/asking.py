@@ -5,17 +5,18 @@ from collections.abc import Generator
 from typing import Any
 
 from bedrock_chat.bedrock import events, offering, request, runtime
-from bedrock_chat.bedrock.events import StopReason
+from bedrock_chat.bedrock.events import Event, StopReason
 from bedrock_chat.bedrock.faults import ModelFault
 from bedrock_chat.bedrock.request import ModelRequest
 from bedrock_chat.database.connections import release_connection
 from bedrock_chat.ledger import recording
 from bedrock_chat.ledger.models import ModelCall, Purpose
+from bedrock_chat.tracing import spans
 from conversations.content import converse
 from conversations.content.blocks import blob_shas
 from conversations.content.files import FileReader
-from conversations.turn.registry import RunningTurn
-from conversations.turn.types import OpenTurn, TurnEvent
+from conversations.turn.registry import Run
+from conversations.turn.types import Booking, OpenTurn
 
 
 def compose(turn: OpenTurn) -> ModelRequest:
@@ -52,11 +53,11 @@ def compose(turn: OpenTurn) -> ModelRequest:
     )
 
 
-def call(running: RunningTurn, model_request: ModelRequest) -> Generator[TurnEvent, None, str]:
+def call(running: Run, model_request: ModelRequest) -> Generator[Event, None, str]:
     """Makes one call: passes on the model's events, and returns its stop reason. Raises the model's faults.
 
     1. The events of the model are added to `running.answer` and yielded.
-    2. If the call is cut short, the turn says why: its user stopped it, the process is ending, or there was a fault.
+    2. If the call is cut short, the run says why: its user stopped it, the process is ending, or there was a fault.
     3. However the call ends, its ledger row is added to `running.calls`. It is charged if the call came to its end, if
        any content came, or if the user stopped it after the request was sent.
     """
@@ -64,8 +65,11 @@ def call(running: RunningTurn, model_request: ModelRequest) -> Generator[TurnEve
     closed: events.Closed | None = None
     fault, stop_reason = "", ""
     begun = _begin(running, model_request)
+    round_span = spans.begin("round", {"bedrock_chat.round.number": len(running.calls) + 1}, parent=running.span)
     try:
-        for event in runtime.call(model_request, stream=running.listener is not None, interrupt=running.interrupt):
+        for event in runtime.call(
+            model_request, stream=running.listener is not None, interrupt=running.interrupt, parent=round_span
+        ):
             running.answer.feed(event)
             closed = event if isinstance(event, events.Closed) else closed
             yield event
@@ -82,7 +86,7 @@ def call(running: RunningTurn, model_request: ModelRequest) -> Generator[TurnEve
         blocks = running.answer.blocks()[blocks_before:]
         generated = closed or blocks or (stop_reason and running.interrupt.was_sent)
         row = _build_call(
-            running.turn,
+            running.booking,
             model_request,
             closed=None if fault or stop_reason else closed,
             latency_ms=int((time.monotonic() - started) * 1000),
@@ -93,19 +97,20 @@ def call(running: RunningTurn, model_request: ModelRequest) -> Generator[TurnEve
         if begun is not None:
             recording.ended(row, begun)
         running.calls.append(row)
+        round_span.end(fault)
     assert closed is not None  # the last event of every call that did not raise
     return closed.stop_reason
 
 
-def _begin(running: RunningTurn, model_request: ModelRequest) -> int | None:
-    """For a turn that a job runs, writes the ledger row of the call before it is made.
+def _begin(running: Run, model_request: ModelRequest) -> int | None:
+    """For a published call, writes its ledger row before it is made: its owner pays, whatever becomes of this process.
 
-    If this process is killed, the job makes the call once more, and both were paid. Returns the row's key.
+    If this process is killed, the job of a turn makes the call once more, and both were paid. Returns the row's key.
     """
-    if running.turn.actor.published is None:
+    if running.booking.actor.published is None:
         return None
     row = _build_call(
-        running.turn, model_request, closed=None, latency_ms=0, fault=recording.PROCESS_LOST, generated=()
+        running.booking, model_request, closed=None, latency_ms=0, fault=recording.PROCESS_LOST, generated=()
     )
     try:
         return recording.begin(row)
@@ -113,15 +118,15 @@ def _begin(running: RunningTurn, model_request: ModelRequest) -> int | None:
         release_connection()
 
 
-def _build_call(turn: OpenTurn, model_request: ModelRequest, **columns: Any) -> ModelCall:
-    """The row of a call of this turn; `columns` say how it went."""
+def _build_call(booking: Booking, model_request: ModelRequest, **columns: Any) -> ModelCall:
+    """The row of a call that is booked like this; `columns` say how it went."""
     return recording.build_call(
-        turn.actor,
+        booking.actor,
         model_request,
         purpose=Purpose.TURN,
-        conversation_external_id=turn.conversation.external_id,
-        message_external_id=turn.question_external_id,
-        turn_id=turn.turn_id,
-        bot_id=turn.conversation.bot_id,
+        conversation_external_id=booking.conversation_external_id,
+        message_external_id=booking.question_external_id,
+        turn_id=booking.turn_id,
+        bot_id=booking.bot_id,
         **columns,
     )

@@ -1,6 +1,5 @@
 """Closes a turn: writes the answer and its ledger rows and gives the lease back, in one short fenced transaction."""
 
-import logging
 from collections.abc import Callable
 from datetime import datetime
 
@@ -19,8 +18,6 @@ from conversations.models import Conversation, Message, Outcome, Role
 from conversations.turn import leases, related_documents
 from conversations.turn.registry import RunningTurn
 from conversations.turn.types import OpenTurn
-
-logger = logging.getLogger(__name__)
 
 
 class TakenOver(Conflict):
@@ -117,9 +114,8 @@ def _close_late(running: RunningTurn) -> None:
             with Batch() as batch:
                 _give_back(batch, running.turn)
             recording.insert_late(running.calls)
-    except DatabaseError:
-        spent = [(call.model_id, call.input_tokens, call.output_tokens, str(call.price)) for call in running.calls]
-        logger.exception("the ledger lost the calls of turn %s: %s", running.turn.turn_id, spent)
+    except DatabaseError as error:
+        recording.log_lost(running.turn.turn_id, running.calls, error)
 
 
 def gone(turn: OpenTurn) -> NotFound:

@@ -26,8 +26,8 @@ def refuse_what_cannot_fit(chat: ChatInput, instruction: str, blocks: Iterable[S
     _refuse(chat.model, [instruction, *texts(blocks)], documents)
 
 
-def refuse_continuation_that_cannot_fit(model: Model, instruction: str, blocks: Iterable[StoredBlock]) -> None:
-    """Raises BadRequest as above, where the branch is all that is sent."""
+def refuse_branch_that_cannot_fit(model: Model, instruction: str, blocks: Iterable[StoredBlock]) -> None:
+    """Raises BadRequest as above, where the branch is all that is sent, and its documents are not at hand."""
     _refuse(model, [instruction, *texts(blocks)], [])
 
 

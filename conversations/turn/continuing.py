@@ -38,7 +38,7 @@ def is_possible(
         if bot is not None and not bot.answers_with(model):
             return False
         capacity.refuse_more_bytes(conversation)
-        context_window.refuse_continuation_that_cannot_fit(model, conversation.instruction, branch)
+        context_window.refuse_branch_that_cannot_fit(model, conversation.instruction, branch)
         placement.place_continuation(conversation.external_id, tree, answer, parent_external_id=None)
     except Conflict:
         pass

@@ -24,11 +24,23 @@ from conversations import access
 from conversations.access import Answer
 from conversations.content.blocks import text_to_extend
 from conversations.models import Outcome
-from conversations.turn import admission, asking, closing, context_window, continuing, file_limits, opening, placement
-from conversations.turn.registry import RunningTurn, registered
+from conversations.turn import (
+    admission,
+    asking,
+    closing,
+    context_window,
+    continuing,
+    file_limits,
+    measuring,
+    opening,
+    placement,
+)
+from conversations.turn.registry import Run, RunningTurn, registered
 from conversations.turn.types import ChatInput, Finished, OpenTurn, TurnEvent, TurnOpened, wire_ids
 
 OnClose = Callable[[], None]
+
+STOPPED = "The turn was stopped before the model had answered."
 
 
 def run(
@@ -59,7 +71,7 @@ def run(
             yield Finished(turn)
             return
         running = RunningTurn(turn, listener=listener)
-        with registered(running):
+        with registered(running), measuring.measured(running):
             yield TurnOpened(
                 turn.conversation.external_id,
                 turn.question_external_id,
@@ -90,7 +102,7 @@ def drain(turn_events: Iterator[TurnEvent]) -> Answer:
             case Finished():
                 answer = event.answer
     if answer is None:
-        raise Conflict("The turn was stopped before the model had answered.", extra=ids)
+        raise Conflict(STOPPED, extra=ids)
     return answer
 
 
@@ -126,10 +138,10 @@ def _answer(running: RunningTurn, on_close: OnClose | None) -> Iterator[TurnEven
         ended_by = running.settle()
         finished = _close_cut(running, ended_by, on_close)
         if ended_by is not StopReason.STOPPED or isinstance(error, GeneratorExit):
-            client_error = _client_error(error, running, model_request)
-            if client_error is error:
+            raised = client_error(error, running, model_request)
+            if raised is error:
                 raise
-            raise client_error from error
+            raise raised from error
     else:
         recording.log_spending(running.calls)
         answer = closing.close_turn(running, stop_reason, on_close=on_close)
@@ -167,12 +179,18 @@ def _answer_of_successor(turn: OpenTurn, taken_over: closing.TakenOver) -> Answe
     return access.read_answer(turn.conversation, tree, answer)
 
 
-def _client_error(error: BaseException, running: RunningTurn, model_request: ModelRequest) -> BaseException:
-    """The error that the client gets. An ApiError carries the ids of the question, which stays stored."""
+def client_error(error: BaseException, running: Run, model_request: ModelRequest) -> BaseException:
+    """The error that the client gets. An ApiError carries the ids of the question, if that is stored."""
     if isinstance(error, TooLong):
         error = context_window.explained(error, model_request)
     if running.settle() is StopReason.INTERRUPTED and isinstance(error, Exception):
-        error = ServiceUnavailable("This server is shutting down; send the message again.", retry_after=1)
+        error = shutting_down(running)
     if isinstance(error, ApiError):
-        error.extra = {**error.extra, **running.turn.ids}
+        error.extra = {**error.extra, **running.ids}
     return error
+
+
+def shutting_down(running: Run) -> ServiceUnavailable:
+    """The error of a run that this process ends because it ends itself."""
+    sentence = "This server is shutting down; send the message again."
+    return ServiceUnavailable(sentence, retry_after=1, extra=running.ids)

@@ -1,43 +1,40 @@
-"""The turns that this process runs now. Leases, checkpoints, stop requests and listeners find a turn here."""
+"""What this process asks models for now. Leases, checkpoints, stop requests and listeners find a turn here."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from bedrock_chat.bedrock.events import AnswerBuilder, StopReason
 from bedrock_chat.bedrock.interruption import Interruption
 from bedrock_chat.bedrock.tools import FoundDocument
 from bedrock_chat.ledger.models import ModelCall
-from conversations.turn.types import OpenTurn
+from bedrock_chat.tracing import spans
+from conversations.turn.types import Booking, OpenTurn
 
 
-class RunningTurn:
-    """A turn that runs: the answer so far, and the switch that ends the call to the model.
+class Run:
+    """A question whose model is being asked: the answer so far, and the switch that ends the call.
 
     `listener` is the object that takes the answer as it is written; None if nobody listens. Only with a listener does
-    the answer come in pieces, so only then are there checkpoints of it. `writing` is the lock for writing the answer's
-    row. No checkpoint is written once the turn is `closed`.
+    the answer come in pieces. `ids` stand beside the sentence of an error.
     """
 
-    def __init__(self, turn: OpenTurn, *, listener: object | None = None) -> None:
-        self.turn = turn
+    ids: dict[str, str] = {}
+
+    def __init__(self, booking: Booking, *, listener: object | None = None) -> None:
+        self.booking = booking
         self.listener = listener
         self.answer = AnswerBuilder()
         self.calls: list[ModelCall] = []  # ledger rows, one for each round that has ended
-        self.documents: list[FoundDocument] = []  # that its tools have found
         self.interrupt = Interruption()
-        self.writing = threading.Lock()
-        self.closed = False
-        self.answer_external_id = turn.answer_external_id
-        self.stored = False  # the answer has a row, written by a checkpoint
-        self.stored_revision = 0
+        self.span = spans.NOTHING
         self._ended_by: StopReason | None = None
         self._settled = False
 
     @property
-    def key(self) -> tuple[int, int]:
-        """The key of the question's row, and the attempt. Every write of this turn is fenced by them."""
-        return self.turn.question_pk, self.turn.attempt
+    def key(self) -> Hashable:
+        return self.booking.turn_id
 
     def end(self, reason: StopReason) -> None:
         """Ends the call to the model at once. Any thread may call this. Of several reasons the first one counts."""
@@ -50,6 +47,30 @@ class RunningTurn:
         self._settled = True
         return self._ended_by
 
+
+class RunningTurn(Run):
+    """A turn that runs, with rows that say so.
+
+    Only with a listener are there checkpoints of the answer. `writing` is the lock for writing the answer's row. No
+    checkpoint is written once the turn is `closed`.
+    """
+
+    def __init__(self, turn: OpenTurn, *, listener: object | None = None) -> None:
+        super().__init__(turn.booking, listener=listener)
+        self.turn = turn
+        self.ids = turn.ids
+        self.documents: list[FoundDocument] = []  # that its tools have found
+        self.writing = threading.Lock()
+        self.closed = False
+        self.answer_external_id = turn.answer_external_id
+        self.stored = False  # the answer has a row, written by a checkpoint
+        self.stored_revision = 0
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """The key of the question's row, and the attempt. Every write of this turn is fenced by them."""
+        return self.turn.question_pk, self.turn.attempt
+
     @contextmanager
     def closing(self) -> Iterator[None]:
         """Waits for a checkpoint that is being written. No checkpoint of this turn begins afterwards."""
@@ -60,14 +81,16 @@ class RunningTurn:
 
 _lock = threading.Lock()
 _turns: dict[tuple[int, int], RunningTurn] = {}
+_others: dict[Hashable, Run] = {}
 _ending = False
 
 
 @contextmanager
-def registered(running: RunningTurn) -> Iterator[None]:
-    """Keeps a turn in the registry while it runs. If the process is about to end, the turn is interrupted at once."""
+def registered(running: Run) -> Iterator[None]:
+    """Keeps a turn, or another run, in the registry. If the process is about to end, it is interrupted at once."""
+    runs: dict[Any, Any] = _turns if isinstance(running, RunningTurn) else _others
     with _lock:
-        _turns[running.key] = running
+        runs[running.key] = running
         ending = _ending
     if ending:
         running.end(StopReason.INTERRUPTED)
@@ -75,12 +98,19 @@ def registered(running: RunningTurn) -> Iterator[None]:
         yield
     finally:
         with _lock:
-            del _turns[running.key]
+            del runs[running.key]
 
 
 def all_running() -> list[RunningTurn]:
+    """The turns, which have rows."""
     with _lock:
         return list(_turns.values())
+
+
+def other_runs() -> list[Run]:
+    """What runs without rows: it ends with this process."""
+    with _lock:
+        return list(_others.values())
 
 
 def find(question_pk: int, attempt: int) -> RunningTurn | None:
@@ -96,9 +126,9 @@ def stop(question_pk: int, attempt: int) -> bool:
 
 
 def interrupt_all() -> None:
-    """Interrupts every turn because the process is about to end. A turn that begins later is interrupted as well."""
+    """Interrupts every run because the process is about to end. One that begins later is interrupted as well."""
     global _ending  # noqa: PLW0603  a process ends once
     with _lock:
         _ending = True
-    for running in all_running():
+    for running in (*all_running(), *other_runs()):
         running.end(StopReason.INTERRUPTED)

@@ -5,12 +5,13 @@ into the question's row, and also sends it through Redis if there is one. The pr
 Redis, or finds it in the database.
 """
 
+from django.db import transaction
 from django.db.models import F
 
 from bedrock_chat.database.connections import database_now
 from bedrock_chat.identity.caller import Caller
 from conversations import access
-from conversations.models import Message, lease_lives
+from conversations.models import Message, MessageQuerySet, lease_lives
 from conversations.turn import registry, stop_channel
 
 POLL_SECONDS = 0.5
@@ -32,6 +33,20 @@ def stop(conversation_external_id: str, message_external_id: str, *, actor: Call
     if not registry.stop(question.pk, question.attempt):
         Message.objects.filter(pk=question.pk, attempt=question.attempt).update(stop_attempt=question.attempt)
         stop_channel.request_stop(question.lease_holder, question.pk, question.attempt)
+
+
+def stop_all(questions: MessageQuerySet) -> None:
+    """Ends the turns of these questions that run, in the caller's transaction; their processes know when it commits."""
+    running = questions.running(database_now())
+    turns = list(running.values_list("lease_holder", "pk", "attempt"))
+    running.update(stop_attempt=F("attempt"))
+
+    def tell() -> None:
+        for holder, question_pk, attempt in turns:
+            if not registry.stop(question_pk, attempt):
+                stop_channel.request_stop(holder, question_pk, attempt)
+
+    transaction.on_commit(tell)
 
 
 def apply_stop_requests() -> None:

@@ -28,6 +28,17 @@ class ChatInput:
     enable_reasoning: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Booking:
+    """Whom and what the ledger books calls for. They share the `turn_id`. Ids are empty where nothing is stored."""
+
+    actor: Caller
+    conversation_external_id: str = ""
+    question_external_id: str = ""
+    bot_id: str | None = None
+    turn_id: str = field(default_factory=new_id)
+
+
 def wire_ids(conversation_external_id: str, question_external_id: str) -> dict[str, str]:
     """The ids that an error carries beside its sentence, so that the client finds the question again."""
     return {"conversationId": conversation_external_id, "messageId": question_external_id}
@@ -68,6 +79,11 @@ class OpenTurn:
     @property
     def ids(self) -> dict[str, str]:
         return wire_ids(self.conversation.external_id, self.question_external_id)
+
+    @property
+    def booking(self) -> Booking:
+        ids = self.conversation.external_id, self.question_external_id
+        return Booking(self.actor, *ids, bot_id=self.conversation.bot_id, turn_id=self.turn_id)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@
 const ENDPOINT = process.env.ENDPOINT.replace(/\/$/, "");
 const API_KEY = process.env.API_KEY;
 const PATIENCE = 300; // seconds for the answer
+const WAIT = 30; // seconds for which one request waits for it
 const LONGEST_PAUSE = 60; // a quota may say to come back tomorrow: that is not waited for
 
 const sleep = (seconds) => new Promise((resolve) => setTimeout(resolve, seconds * 1000));
@@ -45,7 +46,7 @@ export async function ask(text, conversationId = null, model = "claude-v4.5-sonn
   const message = { content: [{ contentType: "text", body: text }], model };
   const accepted = await call("POST", "/conversation", { conversationId, message }, deadline);
   const path = [accepted.conversationId, accepted.messageId].map(encodeURIComponent).join("/");
-  const answer = await call("GET", `/conversation/${path}`, undefined, deadline);
+  const answer = await call("GET", `/conversation/${path}?wait=${WAIT}`, undefined, deadline);
   const texts = answer.message.content.filter((part) => part.contentType === "text").map((part) => part.body);
   return { text: texts.join(""), conversationId: accepted.conversationId };
 }

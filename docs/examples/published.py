@@ -19,6 +19,7 @@ from typing import Any
 ENDPOINT = os.environ["ENDPOINT"].rstrip("/")
 HEADERS = {"x-api-key": os.environ["API_KEY"], "Content-Type": "application/json"}
 PATIENCE = 300  # seconds for the answer
+WAIT = 30  # seconds for which one request waits for it, below the time-out of 60
 LONGEST_PAUSE = 60  # a quota may say to come back tomorrow: that is not waited for
 
 
@@ -56,7 +57,7 @@ def ask(text: str, conversation: str | None = None, model: str = "claude-v4.5-so
     message = {"content": [{"contentType": "text", "body": text}], "model": model}
     accepted = call("POST", "/conversation", {"conversationId": conversation, "message": message}, deadline)
     ids = (urllib.parse.quote(accepted[name], safe="") for name in ("conversationId", "messageId"))
-    answer = call("GET", "/conversation/{}/{}".format(*ids), None, deadline)
+    answer = call("GET", "/conversation/{}/{}?wait={}".format(*ids, WAIT), None, deadline)
     texts = [part["body"] for part in answer["message"]["content"] if part["contentType"] == "text"]
     return "".join(texts), accepted["conversationId"]
 

@@ -105,6 +105,9 @@ class PublicationSettingsSerializer(serializers.Serializer[Any]):
     allowed_origins = BoundedListField(child=OriginField(max_length=512), max_length=MOST_ORIGINS, required=False)
     allowed_networks = BoundedListField(child=NetworkField(max_length=64), max_length=MOST_NETWORKS, required=False)
     limits_scope = ChoiceField(choices=LimitsScope.values, required=False)
+    store_open_aI = serializers.BooleanField(  # noqa: N815  the parser's spelling of `storeOpenAI`
+        source="store_openai", required=False, help_text="Keep chat completions of OpenAI clients as conversations."
+    )
 
     def columns(self) -> dict[str, Any]:
         """The columns of a Publication that were sent, when the data was validated."""
@@ -151,6 +154,7 @@ class PublicationSerializer(serializers.Serializer[Any]):
     allowed_origins = serializers.ListField(child=serializers.CharField())
     allowed_networks = serializers.ListField(child=serializers.CharField())
     limits_scope = serializers.ChoiceField(choices=LimitsScope.values)
+    store_open_aI = serializers.BooleanField()  # noqa: N815  the parser's spelling of `storeOpenAI`
     bot_version = serializers.IntegerField(allow_null=True, help_text="Null: the API follows the bot.")
     cfn_status = serializers.CharField()
     codebuild_id = serializers.CharField()

@@ -15,6 +15,7 @@ from conversations.content.blocks import Content
 from conversations.serializers import MODEL_KEYS, ContentField, ConversationSerializer, IdField, MessageOutputSerializer
 from publication.accepting import Asked
 from publication.models import LABEL_LENGTH
+from publication.waiting import LONGEST_SECONDS
 
 NOTHING = Content([], {})
 
@@ -106,6 +107,15 @@ def validated(data: Any) -> Asked:
         continue_generate=valid["continue_generate"],
         enable_reasoning=valid["enable_reasoning"],
         user_label=valid.get("user_label") or "",
+    )
+
+
+class WaitQuerySerializer(serializers.Serializer[Any]):
+    wait = serializers.IntegerField(
+        min_value=1,
+        required=False,
+        help_text=f"Seconds to wait for the answer while it is not there; more than {LONGEST_SECONDS} count as "
+        f"{LONGEST_SECONDS}. Without it, the response comes at once.",
     )
 
 

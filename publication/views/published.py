@@ -15,17 +15,18 @@ from bedrock_chat.encryption.errors import EncryptionError
 from bedrock_chat.identity.addresses import client_address
 from bedrock_chat.identity.caller import caller_of
 from bedrock_chat.ledger.rollups import refusals
-from bedrock_chat.serving import answers
+from bedrock_chat.serving import answers, waits
 from bedrock_chat.wire.errors import ServiceUnavailable, TooManyRequests
-from bedrock_chat.wire.openapi import errors
-from bedrock_chat.wire.renderers import JSON
+from bedrock_chat.wire.event_stream import EventStreamRenderer
+from bedrock_chat.wire.openapi import VOID, errors
+from bedrock_chat.wire.renderers import JSON, WireRenderer
 from bedrock_chat.wire.requests import AFTER_RESPONSE
-from bedrock_chat.wire.views import WireViewSet
+from bedrock_chat.wire.views import WireViewSet, validated
 from conversations import access
 from conversations import rendering as conversation_rendering
 from conversations.content import files
-from publication import accepting, authentication, limits, rendering, standing
-from publication.accepting import Accepted
+from conversations.streaming.openapi import EVENTS, RESTARTS, event_stream
+from publication import accepting, authentication, limits, rendering, standing, stopping, waiting
 from publication.authentication import ApiKeyAuthentication, Found
 from publication.idempotency import claiming, header
 from publication.idempotency.claiming import Earlier, Keyed, Repeated
@@ -37,8 +38,10 @@ from publication.serializers.published import (
     PublishedAnswerSerializer,
     PublishedConversationSerializer,
     RefusalSerializer,
+    WaitQuerySerializer,
     read_asked,
 )
+from publication.streaming import following
 
 TAG = ["published"]
 A_QUESTION = OpenApiExample(
@@ -50,6 +53,13 @@ A_QUESTION = OpenApiExample(
     },
 )
 
+TURN_STATUS = OpenApiParameter(
+    standing.HEADER,
+    {"type": "string", "enum": list(standing.TurnStatus)},
+    OpenApiParameter.HEADER,
+    response=[200, 404, 409],
+    description="What is true of the question. Absent where there is no such question.",
+)
 IDEMPOTENCY_KEY = OpenApiParameter(
     header.NAME,
     str,
@@ -87,7 +97,7 @@ class OverLimit(TooManyRequests):
 class PublishedViewSet(WireViewSet):
     """Every request needs a key and room in its limits, before its body is looked at."""
 
-    authentication_classes = (ApiKeyAuthentication,)
+    authentication_classes: tuple[type[ApiKeyAuthentication], ...] = (ApiKeyAuthentication,)
     permission_classes = (AllowAny,)  # who has no key is refused by the authentication
 
     route: Route | None = None
@@ -104,19 +114,21 @@ class PublishedViewSet(WireViewSet):
         if self._is_repeated(request, found):
             self._note_use(request, found)
             return
-        if request.method == "POST" or (settings.POLLS_COUNT and self.action != "health"):
+        is_question = request.method == "POST" and self.action != "stop"
+        if is_question or (settings.POLLS_COUNT and self.action != "health"):
             wanted = limits.of_requests(found.publication, found.key.lineage, found.key.begun_at)
         elif self.action == "health":
             self._note_use(request, found)
             return
         else:
             wanted = limits.of_polls(found.publication, found.key.lineage)
-        standing = limits.admit(wanted, found.state)
+        has_waited = waits.has_waited(request._request)
+        standing = limits.standing(wanted) if has_waited else limits.admit(wanted, found.state)
         if standing.refused_by is not None:
             if self._is_repeated(request, found):  # the first request came at the same time, and had the last room
                 return
             refusals.count(
-                standing.refused_by,
+                f"published_{standing.refused_by}",
                 payer_id=found.caller.payer_id or "",
                 bot_id=found.publication.bot_id,
                 key_id=found.key.pk,
@@ -155,38 +167,99 @@ class PublishedViewSet(WireViewSet):
 
 
 class PublishedTurnViewSet(PublishedViewSet):
-    """Questions, which are answered later."""
+    """Questions, which are answered later, or as somebody listens."""
+
+    renderer_classes = (WireRenderer, EventStreamRenderer)
 
     route = Route.CONVERSATION
 
     @extend_schema(
         operation_id="published_post_conversation",
         summary="Ask",
-        description="The question is stored, and answered by a worker. Ask for its answer by the ids.",
+        description="The question is stored, and answered by a worker. Ask for its answer by the ids.\n\n"
+        "With `Accept: text/event-stream` the answer comes as it is written, as Server-Sent Events. A question that "
+        "has to wait for others of its conversation says so first (`waiting`, with its ids). A turn goes on when its "
+        "client leaves, and in another process when its own dies.\n\n" + EVENTS + RESTARTS,
         tags=TAG,
         parameters=[IDEMPOTENCY_KEY],
         request=AskInputSerializer,
         examples=[A_QUESTION],
-        responses={200: AcceptedSerializer, **errors(400, 409, 413, 415, 422, 503), **REFUSALS},
+        responses={
+            (200, "application/json"): AcceptedSerializer,
+            **event_stream(restarts=True),
+            **errors(400, 409, 413, 415, 422, 503),
+            **REFUSALS,
+        },
     )
-    def create(self, request: Request, bot_id: str, stage: str) -> Response:
-        return Response(rendering.accepted(self._accept(request)))
-
-    def _accept(self, request: Request) -> Accepted:
-        """Where the question was stored: now, or when an earlier request with the same idempotency key came."""
+    def create(self, request: Request, bot_id: str, stage: str) -> HttpResponseBase:
         digest = "" if self.keyed is None else claiming.digest_of(request.data)
         if self.earlier is not None:
-            return accepting.accepted_before(self.earlier.replay(digest))
-        question = read_asked(request.data)
+            return _accepted_again(request, self.earlier.replay(digest))
+        question, actor = read_asked(request.data), caller_of(request)
         keyed = None if self.keyed is None else (self.keyed, digest)
         try:
-            return accepting.accept(question, keyed, actor=caller_of(request))
+            if _is_streamed(request):
+                return following.ask(question, keyed, actor=actor)
+            return Response(rendering.accepted(accepting.accept(question, keyed, actor=actor)))
         except (ServiceUnavailable, EncryptionError):
             self.give_back()
             raise
         except Repeated as repeated:
             self.give_back()
-            return accepting.accepted_before(repeated.earlier.replay(digest))
+            return _accepted_again(request, repeated.earlier.replay(digest))
+
+
+def _is_streamed(request: Request) -> bool:
+    return isinstance(request.accepted_renderer, EventStreamRenderer)
+
+
+def _accepted_again(request: Request, kept: str) -> HttpResponseBase:
+    """The response to a question that an earlier request with the same idempotency key has asked. Spends nothing."""
+    accepted = accepting.accepted_before(kept)
+    if not _is_streamed(request):
+        return Response(rendering.accepted(accepted))
+    response, _ = following.resume(accepted.conversation_id, accepted.message_id, "", actor=caller_of(request))
+    assert response is not None, "Only who has seen the last event gets no stream."
+    return response
+
+
+class PublishedStreamViewSet(PublishedViewSet):
+    """Answers that are being written, by the ids of their questions."""
+
+    @extend_schema(
+        operation_id="published_stream_message",
+        summary="Come back to an answer that is being written",
+        description="Of any question that this API has accepted, streamed or not. After `Last-Event-ID` comes what was "
+        "missed and the rest; without it, everything. Of a turn that is over the stored answer is told, from "
+        "`message_start` on; 204 where its end was the last event seen. `X-Turn-Status` is pending, running, failed or "
+        "done. It counts as a GET.\n\n" + EVENTS + RESTARTS,
+        tags=TAG,
+        parameters=[
+            OpenApiParameter("Last-Event-ID", str, OpenApiParameter.HEADER, description="The last event's id seen.")
+        ],
+        responses={**event_stream(restarts=True), 204: None, **errors(404, 503), **REFUSALS},
+    )
+    def stream(
+        self, request: Request, bot_id: str, stage: str, conversation_id: str, message_id: str
+    ) -> HttpResponseBase:
+        last_seen = request.headers.get("Last-Event-ID", "")
+        resumed, status = following.resume(conversation_id, message_id, last_seen, actor=caller_of(request))
+        response: HttpResponseBase = Response(status=204) if resumed is None else resumed
+        response.headers[standing.HEADER] = status
+        return response
+
+    @extend_schema(
+        operation_id="published_stop_message",
+        summary="Stop an answer that is being written",
+        description="What was said so far is kept, with `stopReason` `stopped`. A question that still waits is never "
+        "answered. Nothing happens to a turn that is over. It counts as a GET.",
+        tags=TAG,
+        request=None,
+        responses={200: VOID, **errors(404), **REFUSALS},
+    )
+    def stop(self, request: Request, bot_id: str, stage: str, conversation_id: str, message_id: str) -> Response:
+        stopping.stop(conversation_id, message_id, actor=caller_of(request))
+        return Response(None)
 
 
 class PublishedConversationViewSet(PublishedViewSet):
@@ -217,14 +290,24 @@ class PublishedConversationViewSet(PublishedViewSet):
         operation_id="published_get_message",
         summary="Get the answer to a question",
         description="404 with `Retry-After` while it is not there yet, 409 with the reason where the turn has failed; "
-        "`X-Turn-Status` is pending, running, failed or done.",
+        "`X-Turn-Status` is pending, running, failed or done. With `wait`, the response comes as soon as the answer is "
+        "there or the turn has failed, or when so many seconds are over; sooner where too many requests wait, or where "
+        "the server is about to end. A key that ends meanwhile gets 403.",
         tags=TAG,
-        responses={200: PublishedAnswerSerializer, **errors(404, 409), **REFUSALS},
+        parameters=[WaitQuerySerializer, TURN_STATUS],
+        responses={200: PublishedAnswerSerializer, **errors(400, 404, 409), **REFUSALS},
     )
     def retrieve_message(
         self, request: Request, bot_id: str, stage: str, conversation_id: str, message_id: str
     ) -> Response:
-        answer = standing.answer_of(conversation_id, message_id, actor=caller_of(request))
+        seconds: int | None = validated(WaitQuerySerializer, request.query_params).get("wait")
+        try:
+            answer = standing.answer_of(conversation_id, message_id, actor=caller_of(request))
+        except standing.NotYet as not_yet:
+            if seconds is not None:
+                key = authentication.find(request._request).key
+                waits.ask(request._request, waiting.topics(not_yet.turn, key), min(seconds, waiting.LONGEST_SECONDS))
+            raise
         output = rendering.answer_output(answer, files.Inline())
         return Response(output, headers={standing.HEADER: standing.TurnStatus.DONE})
 

@@ -1,4 +1,5 @@
-"""`make bench-published`: what a published API's requests cost against an empty view, and how soon a worker begins.
+"""`make bench-published`: what a published API's requests cost against an empty view, how soon a worker begins, what it
+costs that many wait for answers, and what a chat completion of OpenAI's clients costs against a turn of the main API.
 
 One JSON document on stdout. The server has one core, the load generator and the worker the other.
 """
@@ -16,9 +17,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from tests.bench import load
+from tests.bench import completions, load, waits
 from tests.bench.goals import Goal, judged
-from tests.bench.processes import LOAD_CORE, ROOT, SERVER_CORE, Process, environment, postgresql_or_reason
+from tests.bench.processes import LOAD_CORE, ROOT, SERVER_CORE, Process, environment, manage, postgresql_or_reason
 from tests.emulator import Emulator
 from tests.jobs.conftest import Workshop
 from tests.publication.seed import PUBLISH
@@ -118,7 +119,7 @@ def pick_up(server: Process, workshop: Workshop, key: str, turns: int) -> dict[s
     }
 
 
-def measure(url: str, folder: Path, requests: int, rounds: int, turns: int) -> dict[str, Any]:
+def measure(url: str, folder: Path, requests: int, rounds: int, turns: int, waiters: int) -> dict[str, Any]:
     with ExitStack() as stack:
         emulator = stack.enter_context(Emulator())
         workshop = Workshop(url, folder)
@@ -139,7 +140,14 @@ def measure(url: str, folder: Path, requests: int, rounds: int, turns: int) -> d
             f"c{connections}": costs(server, workshop, connections, requests, rounds, keys)
             for connections in CONNECTIONS
         }
+        token = manage(workshop.environment, "issue_token", "alice")
+        figures["completions"] = completions.costs(server, emulator.url, token, keys[0], requests // 2, 2 * rounds)
         figures["pickUp"] = pick_up(server, workshop, keys[0], turns)
+        workshop.end()
+        workshop.workers.clear()
+        for table in CLEAR:
+            workshop.sql(f"DELETE FROM {table}")
+        figures["waits"] = waits.measure(workshop, keys[0], waiters, requests, rounds)
     return figures
 
 
@@ -149,14 +157,19 @@ def goals(name: str, figures: dict[str, Any]) -> list[Goal]:
         legs, where = figures[f"c{connections}"], f"{name}, {connections} connections"
         goals.append((f"accepted / empty, {where}", legs["accepted"]["ratioToEmpty"], "<=", 3))
         goals.append((f"refused / empty, {where}", legs["refused"]["ratioToEmpty"], "<=", 1.5))
+    goals += [
+        (f"{leg} / turn, 16 connections, {name}", figures["completions"][leg]["ratioToTurn"], "<=", 1.1)
+        for leg in ("completion", "completionStream")
+    ]
     goals.append((f"pick-up p95 ms, {name}", figures["pickUp"]["p95Ms"], "<", 100))
+    goals += waits.goals(name, figures["waits"])
     return goals
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small sizes: whether it runs, not how fast")
-    requests, rounds, turns = (300, 1, 10) if parser.parse_args().quick else (1000, 3, 200)
+    requests, rounds, turns, waiters = (300, 1, 10, 50) if parser.parse_args().quick else (1000, 3, 200, 2000)
     os.chdir(ROOT)
     os.sched_setaffinity(0, LOAD_CORE)
     document: dict[str, Any] = {}
@@ -168,7 +181,7 @@ def main() -> int:
                 continue
             folder = Path(name) / database
             folder.mkdir()
-            document[database] = measure(address, folder, requests, rounds, turns)
+            document[database] = measure(address, folder, requests, rounds, turns, waiters)
             wanted += goals(database, document[database])
     print(json.dumps({**document, "goals": judged(wanted)}, indent=1))
     return 0

@@ -134,11 +134,11 @@ class Subject:
         self, connection: load.Connection, conversation: str, parent: str | None = None, bot: str | None = None
     ) -> int:
         """Runs one turn. Returns the size of the answer in bytes."""
-        return connection.request("POST", "/conversation", _question(conversation, parent, bot), self.token)
+        return connection.request("POST", "/conversation", question(conversation, parent, bot), self.token)
 
     def listen(self, connection: load.Connection, conversation: str) -> int:
         """Runs one turn over SSE. Returns the size of its events in bytes. Raises RuntimeError if it was not whole."""
-        events = connection.stream("/conversation", _question(conversation), self.token)
+        events = connection.stream("/conversation", question(conversation), self.token)
         if b"\nevent: message_stop\n" not in events:
             raise RuntimeError(f"a stream was not whole: {events[-200:]!r}")
         return len(events)
@@ -190,7 +190,7 @@ class Subject:
         return self.sample(1, self.size.reads * 5, lambda c, _: c.request("GET", "/health"))
 
 
-def _question(conversation: str, parent: str | None = None, bot: str | None = None) -> bytes:
+def question(conversation: str, parent: str | None = None, bot: str | None = None) -> bytes:
     message: dict[str, Any] = {"content": [{"contentType": "text", "body": "message"}], "model": "claude-v3.7-sonnet"}
     if parent is not None:
         message["parentMessageId"] = parent

@@ -163,7 +163,9 @@ def test_the_benchmark_of_published_apis_prints_its_figures() -> None:
         if "skipped" not in database:
             for connections in ("c16", "c256"):
                 assert all(leg["cpuMs"] > 0 for leg in database[connections].values())
+            assert all(leg["cpuMs"] > 0 for leg in database["completions"].values())
             assert database["pickUp"]["worstMs"] >= database["pickUp"]["p95Ms"]
+            assert database["waits"]["answered"] == database["waits"]["waiters"] > 0
     assert all(goal.keys() == {"what", "value", "goal", "met"} for goal in figures["goals"])
 
 

@@ -165,7 +165,7 @@ def test_workers_with_and_without_celery_share_the_jobs_and_the_console_sees_bot
     shop.begin_to_work("--concurrency", "2", TICKS="1")
     for worker in shop.workers:
         shop.wait_for(worker)
-    assert shop.run("from bedrock_chat.jobs.worker import workers_seen; print(workers_seen())") == "2"
+    assert shop.run("from bedrock_chat.jobs import backlog; print(backlog.look().workers)") == "2"
     tell(shop, 20, seconds=0.2)
     shop.until(lambda: [number for number in shop.effects() if number != 1] == [0, *range(2, 20)])
     assert shop.effects().count(1) >= 2  # the periodic job writes it, too

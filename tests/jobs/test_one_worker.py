@@ -86,7 +86,7 @@ def hired(bench: Workbench) -> Iterator[Callable[[int], JobRunner]]:
     yield hire
     bench.end_all()
     for worker in workers:
-        until(lambda worker=worker: not worker._running)
+        until(lambda worker=worker: not len(worker._claims))
         worker._threads.stop()
         until(lambda worker=worker: worker._threads.count == 0)
 
@@ -163,9 +163,9 @@ def test_a_worker_that_claims_its_own_lost_job_keeps_the_new_lease_and_refuses_t
     until(lambda: len(bench.begun) == 2)
     old, new = bench.begun
     bench.end(old)
-    until(lambda: worker._running == {new})
+    until(lambda: worker._claims.all() == [new])
     Job.objects.update(due_at=timezone.now() + timedelta(seconds=1))
-    worker._renew()
+    worker._claims.renew()
     assert (Job.objects.get().due_at - timezone.now()).total_seconds() > 5
     bench.end(new)
     assert bench.refused == [old]

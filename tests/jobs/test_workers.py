@@ -104,7 +104,7 @@ def test_a_rolled_back_request_asks_for_nothing(workshop: Workshop) -> None:
 def test_a_worker_is_seen_while_it_is_there(workshop: Workshop) -> None:
     workshop.work("--concurrency", "3")
     assert workshop.sql("SELECT concurrency FROM bedrock_chat_worker") == [(3,)]
-    assert workshop.run("from bedrock_chat.jobs.worker import workers_seen; print(workers_seen())") == "1"
+    assert workshop.run("from bedrock_chat.jobs import backlog; print(backlog.look().workers)") == "1"
 
 
 @pytest.mark.slow

@@ -23,7 +23,9 @@ UNUSED_AT_START = {
     "celery",  # with CELERY_BROKER_URL
     "cryptography",  # with the first token
     "django.contrib.postgres",  # never: only unfold and DRF look for it
+    "opentelemetry",  # with a collector of traces
     "jinja2",  # never: only Django's test client looks for it
+    "prometheus_client",  # with METRICS_TOKEN
     "kombu",  # with CELERY_BROKER_URL
     "psycopg",  # on PostgreSQL
     "rapidfuzz",  # with the first mistyped word

@@ -1,5 +1,7 @@
 """Short calls of publications and of published APIs."""
 
+import json
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,8 +9,10 @@ from django.db.models import Model
 from rest_framework.test import APIClient
 
 from bedrock_chat.jobs import queue
+from bedrock_chat.wire.event_stream import EVENT_STREAM
 from publication import running
 from tests.bots.bot import body
+from tests.listening import Event
 
 UNLIMITED: dict[str, Any] = {
     "stage": None,
@@ -55,8 +59,35 @@ class Api:
         accepted = body(self.post(question(text, **fields)))
         return accepted["conversationId"], accepted["messageId"]
 
+    def listen(self, text: str = "hello", **fields: Any) -> list[Event]:
+        """Asks, and listens to the whole answer."""
+        return events_of(self.post(question(text, **fields), HTTP_ACCEPT=EVENT_STREAM))
+
+    def resume(self, conversation: str, message: str, last: str = "") -> list[Event]:
+        """Comes back to an answer, and listens to the rest."""
+        headers = {"HTTP_LAST_EVENT_ID": last} if last else {}
+        return events_of(self.get(f"/conversation/{conversation}/{message}/stream", **headers))
+
+    def stop(self, conversation: str, message: str, key: str | None = None) -> Any:
+        used = self.key if key is None else key
+        return self.client.post(f"{self.path}/conversation/{conversation}/{message}/stop", HTTP_X_API_KEY=used)
+
     def answer(self, conversation: str, message: str) -> Any:
         return self.get(f"/conversation/{conversation}/{message}")
+
+
+def events_of(response: Any) -> list[Event]:
+    """The events of a stream, when it has ended."""
+    assert response.status_code == 200, response.content
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # WSGI, only in tests, collects event streams
+        text = b"".join(response).decode()
+    events = []
+    for block in text.split("\n\n"):
+        fields = dict(line.split(": ", 1) for line in block.splitlines() if not line.startswith(":"))
+        if fields:
+            events.append(Event(fields["event"], json.loads(fields["data"]), fields.get("id", "")))
+    return events
 
 
 def publish(owner: APIClient, bot_id: str, sent: Any = None) -> Api:

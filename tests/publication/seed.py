@@ -21,7 +21,7 @@ def published():
         editing.create("helper", {"title": "Helper", "instruction": "Help."}, actor=owner())
         Bot.objects.update(scope="all")
         lifecycle.publish("helper", {}, actor=owner())
-    publication, key = Publication.objects.get(), ApiKey.objects.get()
+    publication, key = Publication.objects.get(), ApiKey.objects.earliest("created_at")
     payer = Published(bot_id="helper", bot_version=None, payer_id=owner().user_id)
     return Caller(user_id=None, publication_id=publication.pk, key_id=key.pk, published=payer)
 

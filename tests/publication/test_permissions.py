@@ -72,7 +72,7 @@ def _as_json(sent: Any) -> tuple[Any, ...]:
     return () if sent is None else (json.dumps(sent), "application/json")
 
 
-@pytest.mark.parametrize("path", ["/health", "/conversation/c/m", "/conversation/c"])
+@pytest.mark.parametrize("path", ["/health", "/conversation/c/m", "/conversation/c", "/v1/models"])
 def test_a_key_reaches_its_own_publication_alone(api: Api, bob: APIClient, path: str) -> None:
     make(bob, "elsewhere")
     share(bob, "elsewhere", "all")

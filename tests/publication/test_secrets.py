@@ -33,6 +33,11 @@ def keys_of(owner: APIClient) -> list[str]:
     rotated = body(owner.post(f"{PATH}/api-key/{made['id']}/rotate", {"overlapHours": 1}, format="json"))
     values = [api.key, made["value"], rotated["value"]]
     for value in values:
+        bearer = {"HTTP_AUTHORIZATION": f"Bearer {value}"}
+        assert api.client.get(f"{api.path}/v1/models", **bearer).status_code == 200
+        chat = {"model": value, "messages": [{"role": "user", "content": value}]}
+        wrong = {"HTTP_AUTHORIZATION": f"Bearer {value}x"}
+        assert api.client.post(f"{api.path}/v1/chat/completions", chat, format="json", **wrong).status_code == 403
         assert api.post(question(), key=value).status_code == 200
         assert api.get("/health", key=value[:-1]).status_code == 403
         assert api.get("/conversation/nope", key=value).status_code == 404

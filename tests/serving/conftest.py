@@ -41,10 +41,17 @@ class Live:
         self.threads = ThreadPool(threads)
         self.listener = listen("127.0.0.1", 0)
         self.port: int = self.listener.getsockname()[1]
-        config = configuration(Application(self.threads), connections=connections)
+        self.application = Application(self.threads)
+        config = configuration(self.application, connections=connections)
         config.lifespan = "off"  # no heartbeat: most of these tests have no database
         self.server = Server(config)
         self.thread = threading.Thread(target=self.server.run, args=([self.listener],), name="server")
+
+    def end(self) -> None:
+        self.server.should_exit = True
+        self.thread.join(10)
+        for threads in (self.threads, *self.application._other_threads):
+            threads.stop()
 
     def connect(self, *, receive_buffer: int | None = None) -> socket.socket:
         client = socket.socket()
@@ -106,9 +113,7 @@ def serving(threads: int, connections: int | None = None, **settings: Any) -> It
             yield live
         finally:
             stage.gate.set()
-            live.server.should_exit = True
-            live.thread.join(10)
-            live.threads.stop()
+            live.end()
 
 
 @pytest.fixture(scope="module")

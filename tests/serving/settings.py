@@ -29,6 +29,8 @@ CORS_ALLOW_ALL_ORIGINS = True
 BODY_TIMEOUT = 5.0
 SHUTDOWN_GRACE = float(os.environ.get("SHUTDOWN_GRACE", "5"))
 DATABASE_TIMEOUT = 10
+METRICS_TOKEN = ""
+TRACING = False
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,

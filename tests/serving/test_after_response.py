@@ -70,9 +70,12 @@ def test_the_end_of_the_process_waits_for_what_is_left_to_do() -> None:
         def close(self) -> None:
             pass
 
+    async def receive() -> dict[str, Any]:
+        raise AssertionError("nothing is read")
+
     async def end() -> tuple[list[str], list[str]]:
         bridge = Bridge(ThreadPool(1), handler)  # type: ignore[arg-type]  # called like Django's
-        assert (await bridge.handle({"REQUEST_METHOD": "GET", "wsgi.input": Body()})).status == 500
+        assert (await bridge.handle({"REQUEST_METHOD": "GET", "wsgi.input": Body()}, receive)).status == 500
         await bridge.finish(0.05)
         before = list(done)
         may_end.set()

@@ -126,7 +126,9 @@ def test_a_send_that_fails_ends_the_response_and_frees_its_thread(path: str, que
         environ = wsgi_environ({**SCOPE, "raw_path": path.encode(), "query_string": query})
         environ["wsgi.input"] = Closeable()
         bridge = Bridge(threads, Handler())
-        await bridge.send(await bridge.handle(environ), until_cancelled, send, outflow=NoOutflow(), caller="alice")
+        await bridge.send(
+            await bridge.handle(environ, until_cancelled), until_cancelled, send, outflow=NoOutflow(), caller="alice"
+        )
 
     threads = ThreadPool(2)
     with override_settings(**SETTINGS), pytest.raises(ConnectionResetError):
@@ -153,7 +155,7 @@ def test_a_stream_nobody_waits_for_any_more_is_closed() -> None:
     async def ask_and_give_up() -> None:
         environ = wsgi_environ({**SCOPE, "raw_path": b"/events", "query_string": b""})
         environ["wsgi.input"] = Closeable()
-        asking = asyncio.create_task(Bridge(threads, Slow()).handle(environ))
+        asking = asyncio.create_task(Bridge(threads, Slow()).handle(environ, until_cancelled))
         assert await asyncio.to_thread(eventually, lambda: stage.happened == ["asked"])
         asking.cancel()
         stage.gate.set()
@@ -196,7 +198,9 @@ def test_a_stream_still_knows_what_its_request_bound() -> None:
         environ = wsgi_environ({**SCOPE, "raw_path": b"/events", "query_string": b""})
         environ["wsgi.input"] = Closeable()
         bridge = Bridge(threads, Binding())
-        await bridge.send(await bridge.handle(environ), until_cancelled, send, outflow=NoOutflow(), caller="alice")
+        await bridge.send(
+            await bridge.handle(environ, until_cancelled), until_cancelled, send, outflow=NoOutflow(), caller="alice"
+        )
         assert REQUEST.get() == "none"
 
     threads = ThreadPool(1)

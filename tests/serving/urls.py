@@ -14,7 +14,12 @@ from django.urls import path
 from django.utils import translation
 from django.views.decorators.csrf import csrf_exempt
 
+from bedrock_chat import logs
+from bedrock_chat.process.watching import Topic
+from bedrock_chat.serving import waits
 from bedrock_chat.wire.requests import CALLER
+
+PATIENT = "patient"
 
 
 class Stage:
@@ -25,6 +30,11 @@ class Stage:
         self.happened: list[str] = []
         self.closed_on: list[str] = []
         self.file = CountingFile(0)
+        self.answered = set[str]()
+        self.pause = 0.0
+        self.request_ids: list[str] = []
+        self.at_once = self.most_at_once = 0
+        self.lock = threading.Lock()
 
     def note(self, event: str) -> None:
         self.happened.append(event)
@@ -93,6 +103,24 @@ def wait(request: HttpRequest) -> HttpResponse:
     stage.gate.wait(10)
     stage.note("done")
     return HttpResponse("done")
+
+
+def patient(request: HttpRequest, name: str) -> HttpResponse:
+    """Waits until `stage.answered` has the name, for `?seconds=…`."""
+    state = "answered" if name in stage.answered else "nothing yet"
+    had_noted, request.META["noted"] = "noted" in request.META, True
+    stage.request_ids.append(logs.request_id())
+    if not waits.has_waited(request):
+        waits.ask(request, [Topic(PATIENT, name)], float(request.GET["seconds"]))
+        return HttpResponse(f"[{state}]", status=404)
+    with stage.lock:
+        stage.at_once += 1
+        stage.most_at_once = max(stage.most_at_once, stage.at_once)
+    time.sleep(stage.pause)
+    with stage.lock:
+        stage.at_once -= 1
+    waits.ask(request, [Topic(PATIENT, name)], 20)
+    return HttpResponse(f"[after: {state}, {'with' if had_noted else 'without'} what the first call had noted]")
 
 
 def speak(request: HttpRequest) -> HttpResponse:
@@ -168,6 +196,7 @@ urlpatterns = [
     path("echo", echo),
     path("nap", nap),
     path("wait", wait),
+    path("patient/<str:name>", patient),
     path("speak", speak),
     path("events", events),
     path("lines", lines),

@@ -17,6 +17,7 @@ from bedrock_chat.database.compiled_sql import Batch
 from bedrock_chat.identity.models import User
 from bedrock_chat.ledger.rollups.models import Refusal
 from bedrock_chat.ledger.rollups.zones import quarter_of
+from bedrock_chat.metrics import refusals as metrics
 
 EVERY_SECONDS: Final = 10.0
 MOST_KINDS: Final = 5_000
@@ -29,7 +30,8 @@ _waiting: Counter[Kind] = Counter()
 
 
 def count(limit: str, *, payer_id: str = "", bot_id: str = "", key_id: str = "") -> None:
-    """Counts a refusal by a limit (`throttle`, `quota`, …)."""
+    """Counts a refusal by a limit, as `metrics.refusals` does, and whose it was."""
+    metrics.count(limit)
     start = quarter_of(timezone.now())
     with _lock:
         kind = (start, limit, payer_id, bot_id, key_id)

@@ -28,6 +28,10 @@ class Command(BaseCommand):
         if exit_with_parent:
             limits.end_with_parent()
         concurrency = max(1, concurrency)
+        if settings.WORKER_PORT:
+            from bedrock_chat.serving import probes  # noqa: PLC0415  a worker needs nothing else of the web process
+
+            probes.begin(settings.HOST, settings.WORKER_PORT)
         worker.run(concurrency, on_started=lambda: self._say(concurrency), heed_interrupt=not exit_with_parent)
         leave(0)
 

@@ -19,6 +19,7 @@ from django.http import HttpRequest
 from bedrock_chat import logs
 from bedrock_chat.identity import authentication
 from bedrock_chat.identity.caller import Caller
+from bedrock_chat.metrics.instruments import Gauge
 from bedrock_chat.process import thread_pool
 from bedrock_chat.serving.outflow import FLOOR_BYTES, OUTFLOW, Floor
 from bedrock_chat.serving.sending import AsgiMessage, Receive, Send, pump
@@ -285,6 +286,8 @@ def _is_allowed(origin: str | None) -> bool:
 
 _sessions: set[Session] = set()
 _interrupted = False
+
+OPEN = Gauge("bedrock_chat_websockets_open", "WebSockets that are open.", read=lambda: len(_sessions))
 
 
 async def serve(scope: Mapping[str, Any], environ: dict[str, Any], receive: Receive, send: Send) -> None:

@@ -1,0 +1,171 @@
+"""A chat completion: the model is asked, and nothing of it is stored but its row in the ledger.
+
+It is counted, stopped and paid like a turn, but it has no rows of its own, no lease and no job: it lives in the memory
+of this process. If the process dies, the client's request fails. If the client leaves, the call is ended.
+"""
+
+import time
+from collections.abc import Generator
+from contextlib import nullcontext
+from dataclasses import replace
+
+from django.db import DatabaseError
+
+from bedrock_chat.bedrock.events import Event, StopReason
+from bedrock_chat.bedrock.faults import TooLong
+from bedrock_chat.bedrock.request import ModelRequest
+from bedrock_chat.database import waiting
+from bedrock_chat.database.connections import release_connection
+from bedrock_chat.ledger import recording
+from bedrock_chat.ledger.recording import Spent
+from bedrock_chat.wire.errors import ApiError, Conflict, Forbidden
+from bedrock_chat.wire.renderers import dumps
+from bots import chatting
+from conversations.streaming.events import MessageStop
+from conversations.turn import admission, asking, lifecycle, measuring, registry
+from conversations.turn.registry import Run, registered
+from conversations.turn.types import Booking
+from publication.authentication import Found
+from publication.idempotency import claiming
+from publication.idempotency.claiming import Keyed
+from publication.models import Publication
+from publication.openai import composing, rendering, storing
+from publication.openai.rendering import Wire
+from publication.openai.requests import ChatRequest
+from publication.running import WITHDRAWN
+
+LOOK_SECONDS = 0.5
+
+
+class Completion(Run):
+    """A chat completion that runs. `model_key` is there once the model was chosen.
+
+    `keyed` is the idempotency key of the request, with the digest of its body. `created` is in seconds since the epoch.
+    """
+
+    model_key = ""
+    is_withdrawn = False
+
+    def __init__(
+        self, booking: Booking, *, listener: object | None = None, keyed: tuple[Keyed, str] | None = None
+    ) -> None:
+        super().__init__(booking, listener=listener)
+        self.keyed = keyed
+        self.created = int(time.time())
+
+    def stop(self) -> None:
+        """Ends the call: the client has left. Does nothing if the answer is complete."""
+        self.end(StopReason.STOPPED)
+
+    def withdraw(self) -> None:
+        """Ends the call: the API was withdrawn."""
+        self.is_withdrawn = True
+        self.end(StopReason.STOPPED)
+
+    def head(self, kind: str) -> Wire:
+        """What the answer, or a chunk of it, begins with."""
+        return rendering.head(kind, self.booking.turn_id, self.created, self.model_key)
+
+    def whole(self, stop_reason: str) -> Wire:
+        """The answer, when the model has finished: what it has said, without what it thought."""
+        text = "".join(block["text"] for block in self.answer.blocks() if "text" in block)
+        return rendering.completion(self.head(rendering.COMPLETION), text, stop_reason, Spent.of(self.calls))
+
+
+def begin(
+    chat: ChatRequest, known: Found, *, listener: object | None = None, keyed: tuple[Keyed, str] | None = None
+) -> Completion:
+    """A chat completion that was asked for with a key. It runs when `run` does."""
+    assert known.caller.published is not None
+    actor = replace(known.caller, published=replace(known.caller.published, user_label=chat.user_label))
+    ids = storing.new_ids() if known.publication.store_openai else ("", "")
+    return Completion(Booking(actor, *ids, bot_id=known.publication.bot_id), listener=listener, keyed=keyed)
+
+
+def run(chat: ChatRequest, running: Completion) -> Generator[Event | MessageStop, None, None]:
+    """Asks the model, and yields its events; the last one is a MessageStop.
+
+    1. The call is counted, or refused if the process runs as many as it may.
+    2. The bot is read, its model chosen, and the request composed. All that can be refused is refused now.
+    3. Its idempotency key is claimed, if it has one.
+    4. The model is asked.
+    5. However the call ended, its ledger row is written. Of a complete answer a copy is kept for its idempotency key;
+       otherwise that key is free again.
+    6. If the publication says so, history and answer are stored, after the last event was taken.
+
+    Raises the errors of `admission`, NotFound, BadRequest, Conflict while the bot's guardrail is not there, what
+    `claiming.begin` raises, the model's faults, and Forbidden if the API was withdrawn meanwhile. As long as
+    `running.calls` is empty, no model was asked.
+    """
+    actor = running.booking.actor
+    with admission.admitted(actor), registered(running):
+        bot = chatting.get(running.booking.bot_id or "", actor=actor)
+        model = composing.choose_model(chat.model, bot)
+        bot.refuse(model)
+        model_request = composing.compose(chat, bot, model)
+        running.model_key = model.key
+        claim = claiming.begin(*running.keyed) if running.keyed else None
+        with claim or nullcontext(), measuring.measured(running):
+            try:
+                stop_reason = yield from asking.call(running, model_request)
+            except Exception as error:
+                raised = _client_error(error, running, model_request)
+                if raised is error:
+                    raise
+                raise raised from error
+            finally:
+                _book(running)
+            if claim is not None:
+                claim.finish(dumps(running.whole(stop_reason)).decode())
+        release_connection()
+        yield MessageStop("", "", None, stop_reason, Spent.of(running.calls))
+        if running.booking.conversation_external_id:
+            storing.store(chat, running, model_key=model.key, instruction=bot.instruction, stop_reason=stop_reason)
+
+
+def drain(chat: ChatRequest, running: Completion) -> Wire:
+    """Runs a chat completion to its end, and returns it whole."""
+    stop: MessageStop | None = None
+    for event in run(chat, running):
+        stop = event if isinstance(event, MessageStop) else stop
+    assert stop is not None  # the last event of a run that did not raise
+    return running.whole(stop.stop_reason)
+
+
+def end_withdrawn() -> None:
+    """Ends the calls of APIs that are gone. One query finds those; there is none while nothing runs.
+
+    Only the heartbeat calls this, every LOOK_SECONDS.
+    """
+    completions = [running for running in registry.other_runs() if isinstance(running, Completion)]
+    ids = {running.booking.actor.publication_id for running in completions}
+    if not ids:
+        return
+    existing = set(Publication.objects.filter(pk__in=ids).values_list("pk", flat=True))
+    for running in completions:
+        if running.booking.actor.publication_id not in existing:
+            running.withdraw()
+
+
+def _client_error(error: Exception, running: Completion, model_request: ModelRequest) -> BaseException:
+    """The error that the client gets."""
+    if running.is_withdrawn:
+        return Forbidden(WITHDRAWN)
+    if running.settle() is StopReason.STOPPED:
+        return Conflict("The client left before the model had answered.")
+    raised = lifecycle.client_error(error, running, model_request)
+    if isinstance(error, TooLong) and isinstance(raised, ApiError):
+        raised.extra = {"code": composing.TOO_LONG, "param": "messages"}
+    return raised
+
+
+def _book(running: Completion) -> None:
+    """Writes the ledger rows. The answer was paid for: it is not kept from the client if the database is away."""
+    recording.log_spending(running.calls)
+    try:
+        with waiting.patiently():
+            recording.insert_late(running.calls)
+    except DatabaseError as error:
+        recording.log_lost(running.booking.turn_id, running.calls, error)
+    finally:
+        release_connection()
