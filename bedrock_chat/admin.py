@@ -115,7 +115,7 @@ class ModelCallAdmin(ReadOnlyAdmin):
     search_fields = ["=user_id", "=conversation_external_id", "=publication_id"]
     date_hierarchy = "created_at"
     ordering = ["-pk"]
-    open_columns = frozenset({"first_token_ms"})  # a time
+    open_columns = frozenset({"first_token_ms", "groups"})  # a time, and names of groups
 
     @admin.display(description="price (USD)", empty_value="unpriced")
     def usd(self, row: ModelCall) -> str | None:

@@ -7,6 +7,17 @@ from bedrock_chat.identity.models import SigningKey, User
 from bedrock_chat.jobs.models import Job, Worker
 from bedrock_chat.ledger.budgets.models import Budget, BudgetCounter, Reservation
 from bedrock_chat.ledger.models import ModelCall
+from bedrock_chat.ledger.rollups.models import (
+    DayUsage,
+    DimensionUsage,
+    GroupMember,
+    LateEnd,
+    Latency,
+    Progress,
+    QuarterHour,
+    QuarterUsage,
+    Refusal,
+)
 from bedrock_chat.search.models import SearchDocument, SearchWord
 
 __all__ = [
@@ -16,9 +27,18 @@ __all__ = [
     "BlobRemoval",
     "Budget",
     "BudgetCounter",
+    "DayUsage",
+    "DimensionUsage",
     "EncryptionKey",
+    "GroupMember",
     "Job",
+    "LateEnd",
+    "Latency",
     "ModelCall",
+    "Progress",
+    "QuarterHour",
+    "QuarterUsage",
+    "Refusal",
     "Reservation",
     "SearchDocument",
     "SearchWord",

@@ -15,6 +15,7 @@ from rest_framework.test import APIClient
 
 from bedrock_chat.bedrock import clients
 from bedrock_chat.ledger.budgets import payers
+from bedrock_chat.ledger.rollups import refusals
 from bedrock_chat.process import heartbeat
 from conversations.turn import leases
 from tests.emulator import Emulator
@@ -82,9 +83,13 @@ def no_budgets(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def own_heartbeat() -> Iterator[None]:
-    """Stops a heartbeat that a test has started, which must not query the database after the test."""
+    """Stops a heartbeat that a test has started, which must not query the database after the test.
+
+    What it would have written of refusals is forgotten.
+    """
     yield
     heartbeat.stop()
+    refusals.forget()
 
 
 @pytest.fixture

@@ -33,6 +33,7 @@ def test_a_database_of_the_first_server_is_migrated_whole(data: Path, database_u
             "conversations_message": ["external_id"],
             "conversations_modelcall": [
                 "conversation_external_id",
+                "groups",
                 "message_external_id",
                 "payer_id",
                 "turn_id",
@@ -43,7 +44,7 @@ def test_a_database_of_the_first_server_is_migrated_whole(data: Path, database_u
         "remade": True,
         "indexes": {
             "conversations_conversation": [["bot_id"], ["updated_at"]],
-            "conversations_message": [["parent_id"]],
+            "conversations_message": [["conversation_id"], ["parent_id"]],
             "conversations_modelcall": [
                 ["bot_id"],
                 ["key_id"],

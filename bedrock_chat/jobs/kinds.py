@@ -17,6 +17,7 @@ JOBS: dict[str, str] = {
     "budget alert": "bedrock_chat.ledger.budgets.alerting.send",
     "reconcile budgets": "bedrock_chat.ledger.budgets.reconciling.reconcile",
     "return reservations": "bedrock_chat.ledger.budgets.expiring.return_expired",
+    "roll up": "bedrock_chat.ledger.rollups.making.roll_up",
 }
 """Kind of job → its handler, a function that takes the claimed job."""
 JOB_SCHEDULE: dict[str, float] = {
@@ -31,5 +32,6 @@ JOB_SCHEDULE: dict[str, float] = {
     "remove idempotency keys": 300,
     "reconcile budgets": 86_400,
     "return reservations": 30,
+    "roll up": 60,
 }
 """Kind of job → seconds between its runs."""

@@ -27,6 +27,7 @@ from bedrock_chat.ledger.budgets import settling
 from bedrock_chat.ledger.budgets.payers import payers_of
 from bedrock_chat.ledger.budgets.reserving import Reserved
 from bedrock_chat.ledger.models import ModelCall, Purpose
+from bedrock_chat.ledger.rollups import late
 from bedrock_chat.metrics.instruments import Counter
 from bedrock_chat.wire.ids import new_id
 
@@ -74,6 +75,7 @@ def build_call(
         user_label=actor.published.user_label if actor.published else "",
         publication_id=actor.publication_id,
         key_id=actor.key_id,
+        groups=sorted(actor.payer_groups),
         bot_id=bot_id,
         conversation_external_id=conversation_external_id,
         message_external_id=message_external_id,
@@ -128,6 +130,7 @@ def insert(batch: Batch, calls: Sequence[ModelCall]) -> None:
     for call in calls:
         if call.is_begun:
             batch.update(ModelCall, {"id": call.pk}, **{name: getattr(call, name) for name in _OF_THE_END})
+            late.note(batch, call)
         else:
             batch.insert(call)
 

@@ -15,7 +15,7 @@ from bedrock_chat.encryption.errors import EncryptionError
 from bedrock_chat.identity.addresses import client_address
 from bedrock_chat.identity.caller import caller_of
 from bedrock_chat.ledger.budgets.refusals import BudgetExceeded, BudgetUsedUp
-from bedrock_chat.metrics import refusals
+from bedrock_chat.ledger.rollups import refusals
 from bedrock_chat.serving import answers, waits
 from bedrock_chat.wire.errors import ServiceUnavailable, TooManyRequests
 from bedrock_chat.wire.event_stream import EventStreamRenderer
@@ -139,7 +139,12 @@ class PublishedViewSet(WireViewSet):
         if standing.refused_by is not None:
             if self._is_repeated(request, found):  # the first request came at the same time, and had the last room
                 return
-            refusals.count(f"published_{standing.refused_by}")
+            refusals.count(
+                f"published_{standing.refused_by}",
+                payer_id=found.caller.payer_id or "",
+                bot_id=found.publication.bot_id,
+                key_id=found.key.pk,
+            )
             raise OverLimit(standing)
         self.admitted = wanted, standing
         self._note_use(request, found)

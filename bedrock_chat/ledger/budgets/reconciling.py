@@ -3,11 +3,12 @@
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
-from django.db import transaction
-from django.db.models import BigIntegerField, DecimalField, ExpressionWrapper, F, QuerySet, Sum
+from django.db import connection, transaction
+from django.db.models import BigIntegerField, BooleanField, DecimalField, ExpressionWrapper, F, Min, Q, QuerySet, Sum
+from django.db.models.expressions import RawSQL
 from django.db.models.functions import Cast, Coalesce, Round
 
 from bedrock_chat.database.connections import database_now
@@ -15,6 +16,7 @@ from bedrock_chat.jobs.queue import Claimed
 from bedrock_chat.ledger.budgets import amounts, periods
 from bedrock_chat.ledger.budgets.models import BudgetCounter, PayerKind, Unit
 from bedrock_chat.ledger.models import ModelCall
+from bedrock_chat.ledger.rollups.models import QuarterHour
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +41,7 @@ class Compared:
 def in_ledger(counter: BudgetCounter) -> int:
     """What the ledger says was used in a counter's period."""
     span = periods.of_label(counter.period, counter.label)
-    calls = _calls_of(counter).filter(created_at__gte=span.starts_at, created_at__lt=span.ends_at)
+    calls = _calls_of(counter, span.starts_at).filter(created_at__gte=span.starts_at, created_at__lt=span.ends_at)
     total = tokens_used() if counter.unit == Unit.TOKENS else usd_used()
     return int(calls.aggregate(total=total)["total"])
 
@@ -57,13 +59,27 @@ def usd_used() -> Coalesce:
     return Coalesce(Sum(Cast(Round(scaled), BigIntegerField())), 0, output_field=BigIntegerField())
 
 
-def _calls_of(counter: BudgetCounter) -> QuerySet[ModelCall]:
-    return ModelCall.objects.filter(**{COLUMNS[PayerKind(counter.payer_kind)]: counter.payer_id})
+def _calls_of(counter: BudgetCounter, starts_at: datetime) -> QuerySet[ModelCall]:
+    """The calls that count for a counter, and perhaps some from before its period."""
+    kind = PayerKind(counter.payer_kind)
+    if kind != PayerKind.GROUP:
+        return ModelCall.objects.filter(**{COLUMNS[kind]: counter.payer_id})
+    return ModelCall.objects.filter(_is_in_group(counter.payer_id), pk__gte=_first_key_since(starts_at))
 
 
-def can_compare(counter: BudgetCounter) -> bool:
-    """Whether the ledger knows the calls of this payer."""
-    return PayerKind(counter.payer_kind) in COLUMNS
+def _is_in_group(name: str) -> Q | RawSQL:
+    """Whether a call counts for a group. Django knows this of PostgreSQL's JSON alone."""
+    if connection.vendor == "postgresql":
+        return Q(groups__contains=[name])
+    column = f"{connection.ops.quote_name(ModelCall._meta.db_table)}.{connection.ops.quote_name('groups')}"
+    is_in = f"EXISTS (SELECT 1 FROM json_each({column}) WHERE json_each.value = %s)"  # noqa: S608  names of ours
+    return RawSQL(is_in, [name], output_field=BooleanField())  # noqa: S611  the name is a parameter
+
+
+def _first_key_since(moment: datetime) -> int:
+    """A key that is no higher than that of any call since then, as the roll-ups know them. 0 where they know none."""
+    first: int | None = QuarterHour.objects.filter(start__gte=moment).aggregate(first=Min("first_key"))["first"]
+    return first or 0
 
 
 def compare(counter: BudgetCounter, *, repairs: bool = False) -> Compared:
@@ -92,7 +108,7 @@ def compare_all(*, repairs: bool = False) -> Iterator[Compared]:
     keys = list(recent.order_by("pk").values_list("pk", flat=True))
     for pk in keys:
         counter = BudgetCounter.objects.filter(pk=pk).first()
-        if counter is not None and can_compare(counter):
+        if counter is not None:
             compared = compare(counter, repairs=False)
             yield compare(counter, repairs=True) if repairs and compared.difference else compared
 
@@ -104,8 +120,7 @@ def begin(job: Claimed) -> None:
     """
     running = BudgetCounter.objects.filter(budget=job.payload["budget"], ends_at__gt=database_now())
     for counter in running:
-        if can_compare(counter):
-            compare(counter, repairs=True)
+        compare(counter, repairs=True)
     with transaction.atomic():
         job.finish()
 

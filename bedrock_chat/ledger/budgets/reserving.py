@@ -31,7 +31,7 @@ from bedrock_chat.ledger.budgets.models import BudgetCounter, PayerKind, Reserva
 from bedrock_chat.ledger.budgets.payers import Payer
 from bedrock_chat.ledger.budgets.refusals import BudgetUsedUp, Unpriced, refusal_of
 from bedrock_chat.ledger.budgets.statements import RETURNED, Counted, Spans
-from bedrock_chat.metrics import refusals
+from bedrock_chat.ledger.rollups import refusals
 
 REMAINING_HEADER: Final = "X-Budget-Remaining"
 
@@ -171,7 +171,7 @@ def refuse(counters: Sequence[Counted], now: datetime) -> None:
     """Raises BudgetExceeded if there are any full counters: of the one that is full for longest."""
     errors = [refusal_of(counter, now) for counter in counters]
     if errors:
-        refusals.count("budget")
+        _count_refusal(counters[0])
         raise max(errors, key=lambda error: (isinstance(error, BudgetUsedUp), int(error.headers["Retry-After"])))
 
 
@@ -197,3 +197,9 @@ def _refuse_unpriced(counters: Sequence[Counted], wanted: Estimate) -> None:
         raise Unpriced(
             f"message.model: {wanted.model_name} has no price here, and a hard budget in USD admits no such model."
         )
+
+
+def _count_refusal(counter: Counted) -> None:
+    columns = {PayerKind.USER: "payer_id", PayerKind.BOT: "bot_id", PayerKind.KEY: "key_id"}
+    column = columns.get(PayerKind(counter.payer_kind))
+    refusals.count("budget", **({} if column is None else {column: counter.payer_id}))

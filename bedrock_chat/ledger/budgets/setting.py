@@ -96,8 +96,7 @@ def _begin(budget: Budget) -> None:
     with Batch() as batch:
         statements.make_missing(batch, [(budget.payer_kind, budget.payer_id)], spans)
     for counter in budget.counters.all():
-        if reconciling.can_compare(counter):
-            reconciling.compare(counter, repairs=True)
+        reconciling.compare(counter, repairs=True)
     queue.enqueue(reconciling.BEGIN_KIND, {"budget": budget.pk}, delay=reconciling.BEGIN_SECONDS)
 
 

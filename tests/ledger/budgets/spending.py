@@ -58,6 +58,7 @@ def call(of: list[Payer], tokens: int = 10, usd: str = "0", **columns: Any) -> M
         user_id=user_id,
         payer_id=user_id,
         bot_id=dict(of).get(PayerKind.BOT),
+        groups=[payer_id for kind, payer_id in of if kind == PayerKind.GROUP],
         conversation_external_id="c",
         latency_ms=1,
         input_tokens=tokens,

@@ -143,10 +143,15 @@ def test_a_new_period_begins_at_zero() -> None:
 
 
 def test_a_budget_counts_what_was_spent_before_it_was_set() -> None:
-    spend([ALICE, BOT], None, 30, "0.25")
+    spend([ALICE, BOT, STAFF, (PayerKind.GROUP, 'odd "group", [x]')], None, 30, "0.25")
     spend([ALICE], None, 1000, created_at=timezone.now() - timedelta(days=40))
     budget("alice", "100")
     budget("b1", "1", kind=PayerKind.BOT, unit=Unit.USD)
+    budget("staff", "1", kind=PayerKind.GROUP)
+    budget('odd "group", [x]', "1", kind=PayerKind.GROUP)
+    budget("staf", "1", kind=PayerKind.GROUP)
+    used = dict(BudgetCounter.objects.filter(payer_kind=PayerKind.GROUP).values_list("payer_id", "used"))
+    assert used == {"staff": 30, 'odd "group", [x]': 30, "staf": 0}
     assert counter(payer_id="alice").used == 30
     assert counter(payer_id="b1").used == amounts.whole(Decimal("0.25"))
 

@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('bedrock_chat', '0016_job_sent_at'),
+        ('bedrock_chat', '0017_rollups'),
     ]
 
     operations = [
