@@ -16,12 +16,14 @@ from django.utils.html import format_html
 from bedrock_chat.audit import verbs
 from bedrock_chat.audit.models import AuditEntry
 from bedrock_chat.audit.recording import record
-from bedrock_chat.console.site import ReadOnlyAdmin
+from bedrock_chat.console.site import ReadOnlyAdmin, ReadOnlyRows
 from bedrock_chat.database.connections import database_now
 from bedrock_chat.identity.caller import operator_of
 from bedrock_chat.identity.models import User
 from bedrock_chat.jobs import queue
 from bedrock_chat.jobs.models import Job, State, Worker
+from bedrock_chat.ledger.budgets import amounts
+from bedrock_chat.ledger.budgets.models import Budget, BudgetCounter
 from bedrock_chat.ledger.models import ModelCall
 
 admin.site.unregister(Group)  # groups come with tokens
@@ -113,7 +115,7 @@ class ModelCallAdmin(ReadOnlyAdmin):
     search_fields = ["=user_id", "=conversation_external_id", "=publication_id"]
     date_hierarchy = "created_at"
     ordering = ["-pk"]
-    open_columns = frozenset({"first_token_ms"})  # a time
+    open_columns = frozenset({"first_token_ms", "groups"})  # a time, and names of groups
 
     @admin.display(description="price (USD)", empty_value="unpriced")
     def usd(self, row: ModelCall) -> str | None:
@@ -190,3 +192,40 @@ class AuditEntryAdmin(ReadOnlyAdmin):
             return queryset, False
         kept = verbs.kept_id(search_term)
         return queryset.filter(Q(target_id=kept) | Q(actor_id=kept)), False
+
+
+class CountersOfBudget(ReadOnlyRows):
+    """What was used of a budget in its latest periods."""
+
+    model = BudgetCounter
+    fields = ["label", "shown_used", "shown_reserved", "shown_difference", "alerted_at", "compared_at"]
+    readonly_fields = ["shown_used", "shown_reserved", "shown_difference"]
+    ordering = ["-ends_at"]
+
+    @admin.display(description="used")
+    def shown_used(self, row: BudgetCounter) -> str:
+        return amounts.sentence(row.used, row.unit)
+
+    @admin.display(description="reserved")
+    def shown_reserved(self, row: BudgetCounter) -> str:
+        return amounts.sentence(row.reserved, row.unit)
+
+    @admin.display(description="the ledger has more")
+    def shown_difference(self, row: BudgetCounter) -> str:
+        return amounts.sentence(row.difference, row.unit)
+
+
+@admin.register(Budget)
+class BudgetAdmin(ReadOnlyAdmin):
+    """Budgets, which `manage.py set_budget` sets."""
+
+    list_display = ["payer_kind", "payer_id", "shown_allowance", "period", "is_hard", "changed_at"]
+    list_filter = ["payer_kind", "period", "unit", "is_hard"]
+    search_fields = ["=payer_id"]
+    ordering = ["payer_kind", "payer_id", "pk"]
+    fields = ["payer_kind", "payer_id", "shown_allowance", "period", "is_hard", "created_at", "changed_at"]
+    inlines = [CountersOfBudget]
+
+    @admin.display(description="allowance")
+    def shown_allowance(self, row: Budget) -> str:
+        return amounts.sentence(row.allowance, row.unit)

@@ -1,4 +1,5 @@
 import tempfile
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 
@@ -24,12 +25,14 @@ class BedrockChatConfig(AppConfig):
         from bedrock_chat.blobs import s3_storage, storing
         from bedrock_chat.database import connections, migrated, waiting
         from bedrock_chat.encryption import keys
-        from bedrock_chat.identity import erasing, exporting, jwks
+        from bedrock_chat.identity import erasing, exporting, jwks, spending
         from bedrock_chat.identity.directory import cognito
         from bedrock_chat.jobs import backlog, broker
         from bedrock_chat.ledger import persons
+        from bedrock_chat.ledger.rollups import ranking, refusals
+        from bedrock_chat.ledger.rollups.models import Dimension
         from bedrock_chat.metrics import figures
-        from bedrock_chat.process import readiness, shutdown, startup
+        from bedrock_chat.process import heartbeat, readiness, shutdown, startup
         from bedrock_chat.serving.waits import waits
 
         def ask_database() -> backlog.Backlog:
@@ -63,11 +66,25 @@ class BedrockChatConfig(AppConfig):
         if broker.is_used():
             startup.register("The connection to the broker", broker.begin)
         startup.require("encryption keys", keys.lack)
+        heartbeat.register("refusals", refusals.EVERY_SECONDS, refusals.write)
+        spending.register(partial(ranking.dearest, by=Dimension.USER))
         figures.register("jobs", backlog.figures)
+        _register_budgets()
         exporting.register("ledger", persons.export)
         exporting.register("audit", audited_persons.export)
         erasing.register("ledger", prepare=persons.prepare_erasing, finish=persons.finish_erasing)
         erasing.register("audit", prepare=audited_persons.prepare_erasing, finish=audited_persons.finish_erasing)
+
+
+def _register_budgets() -> None:
+    from bedrock_chat.identity import erasing, exporting
+    from bedrock_chat.ledger.budgets import expiring, payers, persons
+    from bedrock_chat.process import heartbeat
+
+    heartbeat.register("budgets", payers.BEAT_SECONDS, payers.refresh)
+    heartbeat.register("reservations", expiring.BEAT_SECONDS, expiring.renew)
+    exporting.register("budgets", persons.export)
+    erasing.register("budgets", prepare=persons.prepare_erasing, finish=persons.finish_erasing)
 
 
 class ConsoleConfig(AdminConfig):

@@ -5,6 +5,7 @@ import ipaddress
 import json
 import os
 import re
+import zoneinfo
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -81,6 +82,16 @@ def choice(name: str, default: str, choices: Sequence[str]) -> str:
     return value
 
 
+def time_zone(name: str, default: str) -> str:
+    """The name of a zone of the tz database, whose days begin with quarter hours of UTC, as those of today all do."""
+    value = text(name, default)
+    try:
+        zoneinfo.ZoneInfo(value)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        raise ImproperlyConfigured(f"{name} must be a time zone such as Europe/Berlin, not {value!r}.") from None
+    return value
+
+
 def words(name: str, default: str = "") -> list[str]:
     """A list separated by commas; blanks around entries are dropped."""
     return [word.strip() for word in text(name, default).split(",") if word.strip()]
@@ -105,6 +116,17 @@ def http_url(name: str, default: str) -> str:
     if not valid:
         raise ImproperlyConfigured(f"{name} must be an http:// or https:// address, not {value!r}.")
     return value
+
+
+def webhook_secret(name: str) -> bytes:
+    """A key that signs webhooks: 24 to 64 bytes in base64, as Standard Webhooks has them. No error shows it."""
+    try:
+        key = base64.b64decode(text(name).removeprefix("whsec_"), validate=True)
+    except ValueError:
+        key = b""
+    if not 24 <= len(key) <= 64:
+        raise ImproperlyConfigured(f"{name} must be whsec_ and 24 to 64 random bytes in base64.")
+    return key
 
 
 def broker_url(name: str) -> str:

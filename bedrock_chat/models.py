@@ -5,7 +5,19 @@ from bedrock_chat.blobs.models import Blob, BlobReference, BlobRemoval, UsedUplo
 from bedrock_chat.encryption.models import EncryptionKey
 from bedrock_chat.identity.models import SigningKey, User
 from bedrock_chat.jobs.models import Job, Worker
+from bedrock_chat.ledger.budgets.models import Budget, BudgetCounter, Reservation
 from bedrock_chat.ledger.models import ModelCall
+from bedrock_chat.ledger.rollups.models import (
+    DayUsage,
+    DimensionUsage,
+    GroupMember,
+    LateEnd,
+    Latency,
+    Progress,
+    QuarterHour,
+    QuarterUsage,
+    Refusal,
+)
 from bedrock_chat.search.models import SearchDocument, SearchWord
 
 __all__ = [
@@ -13,9 +25,21 @@ __all__ = [
     "Blob",
     "BlobReference",
     "BlobRemoval",
+    "Budget",
+    "BudgetCounter",
+    "DayUsage",
+    "DimensionUsage",
     "EncryptionKey",
+    "GroupMember",
     "Job",
+    "LateEnd",
+    "Latency",
     "ModelCall",
+    "Progress",
+    "QuarterHour",
+    "QuarterUsage",
+    "Refusal",
+    "Reservation",
     "SearchDocument",
     "SearchWord",
     "SigningKey",

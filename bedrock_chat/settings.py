@@ -124,6 +124,19 @@ CELERY_BROKER_URL = env.broker_url("CELERY_BROKER_URL")
 CELERY_BROKER_OPTIONS = env.mapping("CELERY_BROKER_OPTIONS")
 CELERY_QUEUE = env.name("CELERY_QUEUE", "bedrock-chat")
 
+# ---- Money ----------------------------------------------------------------------------------------------------------
+REPORT_TIME_ZONE = env.time_zone("REPORT_TIME_ZONE", "UTC")
+BUDGET_ALERT_URL = env.http_url("BUDGET_ALERT_URL", "") if env.is_set("BUDGET_ALERT_URL") else ""
+BUDGET_ALERT_SECRET = env.webhook_secret("BUDGET_ALERT_SECRET") if BUDGET_ALERT_URL else b""
+BUDGET_ALERT_EMAILS = env.words("BUDGET_ALERT_EMAILS")
+EMAIL_HOST = env.text("EMAIL_HOST", "localhost")
+EMAIL_PORT = env.integer("EMAIL_PORT", 25, minimum=1, maximum=65535)
+EMAIL_HOST_USER = env.text("EMAIL_USER", "")
+EMAIL_HOST_PASSWORD = env.text("EMAIL_PASSWORD", "")
+EMAIL_USE_TLS = env.boolean("EMAIL_STARTTLS", False)
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = env.text("EMAIL_FROM", "bedrock-chat@localhost")
+
 # ---- Bots -----------------------------------------------------------------------------------------------------------
 BOT_VERSIONS = env.integer("BOT_VERSIONS", 50, minimum=1)
 BOT_STORE = env.boolean("BOT_STORE", True)
@@ -364,7 +377,7 @@ CORS_ALLOWED_ORIGINS = [origin for origin in CORS_ALLOW_ORIGINS if origin != "*"
 CORS_ALLOW_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 _TRACING = ["traceparent", "tracestate", "baggage", "sentry-trace"]  # which OpenTelemetry and Sentry add in browsers
 CORS_ALLOW_HEADERS = ["authorization", "content-type", "accept", "last-event-id", "x-request-id", *_TRACING]
-CORS_EXPOSE_HEADERS = ["Link", "Retry-After", "X-Request-ID"]
+CORS_EXPOSE_HEADERS = ["Link", "Retry-After", "X-Request-ID", "X-Budget-Remaining"]
 CORS_PREFLIGHT_MAX_AGE = 86_400
 CORS_URLS_REGEX = r"^/(?!console/|published/).*$"  # published APIs have origins of their own
 

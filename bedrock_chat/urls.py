@@ -5,6 +5,8 @@ from django.contrib import admin
 from django.urls import include, path, re_path
 
 from bedrock_chat.blobs.views import BlobViewSet, UploadViewSet
+from bedrock_chat.identity.views import SpenderViewSet
+from bedrock_chat.ledger.budgets.views import BudgetViewSet
 from bedrock_chat.views import GlobalConfigViewSet, HealthViewSet, MetricsView, ReadinessViewSet
 from bedrock_chat.wire import errors
 from bedrock_chat.wire.documentation import RedocView, SchemaView, SwaggerView
@@ -16,11 +18,14 @@ urlpatterns = [
     path("health", HealthViewSet.as_view({"get": "retrieve"})),
     path("ready", ReadinessViewSet.as_view({"get": "retrieve"})),
     path("config/global", GlobalConfigViewSet.as_view({"get": "retrieve"})),
+    path("budget", BudgetViewSet.as_view({"get": "retrieve"})),
     path("blobs/<str:sha256>", BlobViewSet.as_view({"get": "retrieve"})),
     path("uploads", UploadViewSet.as_view({"put": "update"})),
     path("", include("bots.urls")),  # before `bot/…/publication`: `bot/private/publication` is the bot of that id
+    path("", include("conversations.bot_usage.urls")),
     path("", include("publication.urls")),
     path("", include("store.urls")),
+    path("admin/users", SpenderViewSet.as_view({"get": "list"})),
     path("console/", admin.site.urls),
     path("schema", SchemaView.as_view(), name="schema"),
     path("docs", SwaggerView.as_view(url_name="schema")),

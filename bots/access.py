@@ -6,6 +6,7 @@ from django.conf import settings
 from django.db.models import Exists, OuterRef
 
 from bedrock_chat.identity.caller import CREATING_BOT_ALLOWED, Caller
+from bedrock_chat.identity.permissions import refuse_all_but_admin
 from bedrock_chat.wire.errors import BadRequest, Forbidden, NotFound
 from bots.models import Bot, BotAlias, BotGrant, BotVersion, Scope
 
@@ -118,11 +119,6 @@ def get_as_admin(actor: Caller, bot_id: str, *, lock: bool = False) -> Bot:
     """Anybody's bot, for Admin. Raises Forbidden for everybody else, whatever the id, and NotFound."""
     refuse_all_but_admin(actor)
     return _get(bot_id, lock=lock)
-
-
-def refuse_all_but_admin(actor: Caller) -> None:
-    if not actor.is_admin:
-        raise Forbidden("Only Admin may do this.")
 
 
 def get_version(bot: Bot, number: int) -> BotVersion:

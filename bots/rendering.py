@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 import orjson
 
-from bedrock_chat.wire.moments import milliseconds
+from bedrock_chat.wire.moments import milliseconds, whole_milliseconds
 from bedrock_chat.wire.names import camel
 from bots import files, warnings
 from bots.access import Found
@@ -58,6 +59,21 @@ def bot_output(
         "allowCloning": bot.allow_cloning,
         "version": bot.version,
         "warnings": _warnings(bot),
+    }
+
+
+def spending_bot(bot: Bot, price: Decimal) -> Wire:
+    """A bot with what it has cost, for Admin."""
+    return {
+        "id": bot.pk,
+        "title": bot.title,
+        "description": bot.description,
+        "isPublished": bot.published_at is not None,
+        "publishedDatetime": whole_milliseconds(bot.published_at),
+        "ownerUserId": bot.owner_id,
+        "sharedScope": bot.scope,
+        "sharedStatus": shared_status(bot),
+        "totalPrice": float(price),
     }
 
 

@@ -32,6 +32,7 @@ urlpatterns = [
     path(f"{BOT}/versions", VersionViewSet.as_view({"get": "list"})),
     path(VERSION, VersionViewSet.as_view({"get": "retrieve"})),
     path(f"{VERSION}/restore", VersionViewSet.as_view({"post": "restore"})),
+    path("admin/public-bots", AdminBotViewSet.as_view({"get": "list"})),
     path("admin/bot/public/<str:bot_id>", AdminBotViewSet.as_view({"get": "retrieve"})),
     path("admin/bot/<str:bot_id>/pushed", AdminBotViewSet.as_view({"patch": "push"})),
     path("user/search", PeopleViewSet.as_view({"get": "search"})),

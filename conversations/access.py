@@ -1,7 +1,7 @@
 """Access to conversations: only here are rows fetched by id, and only for a caller who may see them."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 
 from django.db.models import QuerySet
@@ -23,7 +23,8 @@ NODE_COLUMNS = tuple(field.name for field in fields(Node))
 class Answer:
     """A stored answer, with all that clients get of it. `children` are the external ids of the messages below it.
 
-    `warnings` are those of the turn that has just written it. They are not stored.
+    `warnings` are those of the turn that has just written it, and `headers` fields of its response. They are not
+    stored.
     """
 
     conversation_external_id: str
@@ -37,6 +38,7 @@ class Answer:
     children: tuple[str, ...] = ()
     attempt: int = 0
     warnings: tuple[str, ...] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 def visible_conversations(actor: Caller, page: Page = ALL) -> QuerySet[Conversation]:
@@ -152,6 +154,7 @@ def stored_answer(
     row: Message,
     children: Iterable[str] = (),
     warnings: tuple[str, ...] = (),
+    headers: Mapping[str, str] | None = None,
 ) -> Answer:
     """The Answer of a message's row. `children` are the external ids of the messages below it."""
     return Answer(
@@ -166,4 +169,5 @@ def stored_answer(
         children=tuple(children),
         attempt=row.attempt,
         warnings=warnings,
+        headers=headers or {},
     )

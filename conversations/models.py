@@ -165,7 +165,10 @@ class Message(models.Model):
     objects = MessageQuerySet.as_manager()
 
     class Meta:
-        indexes = [models.Index(fields=["parent"], condition=Q(parent__isnull=False), name="messages_below_a_message")]
+        indexes = [
+            models.Index(fields=["parent"], condition=Q(parent__isnull=False), name="messages_below_a_message"),
+            models.Index(fields=["conversation"], condition=Q(feedback__isnull=False), name="messages_with_feedback"),
+        ]
         constraints = [
             models.UniqueConstraint(fields=["conversation", "external_id"], name="message_id_unique_per_conversation"),
             models.CheckConstraint(

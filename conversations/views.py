@@ -83,6 +83,16 @@ class TurnViewSet(WireViewSet):
             stream_message=_ASKED,
             stop_message=_ASKED,
         ),
+        parameters=[
+            OpenApiParameter(
+                "X-Budget-Remaining",
+                str,
+                OpenApiParameter.HEADER,
+                response=[200],
+                description="What was left of the caller's budgets when the turn began: "
+                "`12.5;unit=usd;period=month;payer=user, …`. Absent without any.",
+            )
+        ],
         request=ChatInputSerializer,
         examples=[FIRST_QUESTION],
         responses={
@@ -96,7 +106,7 @@ class TurnViewSet(WireViewSet):
         if isinstance(request.accepted_renderer, EventStreamRenderer):
             return sse.respond(driver.begin(chat, actor=actor))
         answer = lifecycle.drain(lifecycle.run(chat, actor=actor))
-        return Response(rendering.chat_output(answer, files.Inline()))
+        return Response(rendering.chat_output(answer, files.Inline()), headers=answer.headers)
 
 
 class RunningTurnViewSet(WireViewSet):

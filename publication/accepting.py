@@ -19,7 +19,7 @@ from bedrock_chat.wire.ids import new_id
 from bots import chatting
 from conversations import access
 from conversations.content.blocks import Content
-from conversations.turn import continuing, placement
+from conversations.turn import continuing, placement, spending
 from publication import running
 from publication.idempotency import claiming
 from publication.idempotency.claiming import Keyed
@@ -57,13 +57,15 @@ def accept(asked: Asked, keyed: tuple[Keyed, str] | None = None, *, actor: Calle
     2. The question's files are stored, outside of any transaction.
     3. The question gets the id of its message. A continuation has that of the question whose answer grows.
 
-    Raises BadRequest, ServiceUnavailable where as many turns wait as may, and what `claiming.keep` raises.
+    Raises BadRequest, BudgetUsedUp, ServiceUnavailable where as many turns wait as may, and what `claiming.keep`
+    raises.
     """
     assert actor.published is not None
     assert actor.publication_id is not None
     assert actor.key_id is not None
     bot = chatting.get(actor.published.bot_id, actor=actor)
     _refuse_at_once(asked, bot)
+    spending.refuse_used_up(asked.model, bot.id, actor=actor)
     files = {} if asked.continue_generate else asked.content.files
     if files:
         release_connection()

@@ -121,7 +121,7 @@ def _find(request: HttpRequest, value: str) -> Found | None:
         rows = batch.queryset(_key_of_digest, shape, {"digest": keys.digest_of(value)})
     if not rows.result:
         return None
-    owner_id, is_active, is_expired, *columns = rows.result[0]
+    owner_id, is_active, groups, is_expired, *columns = rows.result[0]
     state = State(*columns[: len(State._fields)])
     columns = columns[len(State._fields) :]
     key = ApiKey.from_db(None, KEY_COLUMNS, columns[: len(KEY_COLUMNS)])
@@ -135,7 +135,12 @@ def _find(request: HttpRequest, value: str) -> Found | None:
     )
     if not is_open:
         return None
-    published = Published(bot_id=publication.bot_id, bot_version=publication.bot_version, payer_id=owner_id)
+    published = Published(
+        bot_id=publication.bot_id,
+        bot_version=publication.bot_version,
+        payer_id=owner_id,
+        payer_groups=frozenset(groups),
+    )
     caller = Caller(
         user_id=None,
         publication_id=publication.pk,
@@ -148,7 +153,8 @@ def _find(request: HttpRequest, value: str) -> Found | None:
 
 def _key_of_digest(kind: str, clock: str) -> "QuerySet[ApiKey, tuple[object, ...]]":
     of_publication = [f"publication__{column}" for column in PUBLICATION_COLUMNS]
-    columns = ("publication__bot__owner_id", "publication__bot__owner__is_active", "is_expired")
+    owner = "publication__bot__owner"
+    columns = (f"{owner}_id", f"{owner}__is_active", f"{owner}__token_groups", "is_expired")
     expired = ExpressionWrapper(Q(expires_at__isnull=False, expires_at__lte=Now()), BooleanField())
     rows = ApiKey.objects.filter(digest=Slot("digest")).annotate(is_expired=expired)
     return limits.with_states(rows, kind, clock).values_list(*columns, *State._fields, *KEY_COLUMNS, *of_publication)

@@ -16,6 +16,7 @@ from bedrock_chat.identity.caller import Caller
 from bedrock_chat.identity.exporting import write_lines
 from bedrock_chat.ledger import persons
 from bedrock_chat.ledger.models import ModelCall
+from bedrock_chat.wire.moments import whole_milliseconds
 from conversations import exporting
 from publication import erasing, rendering
 from publication.models import ApiKey, Publication, TurnRequest
@@ -42,7 +43,7 @@ def _publications(user_id: str) -> Iterator[dict[str, Any]]:
         yield {
             "botId": publication.bot_id,
             **rendering.publication_output(publication, key_ids),
-            "createdDate": rendering.milliseconds(publication.created_at),
+            "createdDate": whole_milliseconds(publication.created_at),
         }
 
 
@@ -60,7 +61,7 @@ def _questions(user_id: str) -> Iterator[dict[str, Any]]:
             "apiKeyId": turn.key_id,
             "model": turn.model,
             "userLabel": turn.user_label,
-            "acceptedTime": rendering.milliseconds(turn.accepted_at),
-            "doneTime": rendering.milliseconds(turn.done_at),
+            "acceptedTime": whole_milliseconds(turn.accepted_at),
+            "doneTime": whole_milliseconds(turn.done_at),
             "reason": turn.reason,
         }

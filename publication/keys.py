@@ -15,8 +15,8 @@ from bedrock_chat.audit import recording
 from bedrock_chat.database.connections import database_now
 from bedrock_chat.encryption import encrypting
 from bedrock_chat.identity.caller import Actor, Caller
+from bedrock_chat.identity.permissions import refuse_all_but_admin
 from bedrock_chat.wire.errors import Conflict
-from bots import access as bots_access
 from publication import access, limits, verbs
 from publication.models import KEY_ID_LENGTH, ApiKey, Gate, Publication
 
@@ -176,7 +176,7 @@ def top_up(bot_id: str, key_id: str, requests: int, *, actor: Caller) -> None:
     """Adds requests to the quota of the present period, by Admin. Raises what `access` raises, and Conflict."""
     with transaction.atomic():
         publication = access.get_publication(actor, bot_id, lock=True)
-        bots_access.refuse_all_but_admin(actor)
+        refuse_all_but_admin(actor)
         key = access.get_key(publication, key_id)
         if publication.quota_limit is None:
             raise Conflict("This API has no quota.")

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from bedrock_chat.database.text import is_storable
 from bedrock_chat.identity.caller import Caller
+from bedrock_chat.identity.permissions import refuse_all_but_admin
 from bedrock_chat.wire.errors import BadRequest
-from bots import access
 from bots.models import Bot
 
 USUAL, MOST = 100, 1000
@@ -22,7 +22,7 @@ class Page:
 
 def published_bots(limit: int, token: str | None, *, actor: Caller) -> Page:
     """The bots that are published, by id. Raises Forbidden for all but Admin, and BadRequest for a token of no page."""
-    access.refuse_all_but_admin(actor)
+    refuse_all_but_admin(actor)
     rows = Bot.objects.filter(published_at__isnull=False).order_by("pk")
     if token is not None:
         rows = rows.filter(pk__gt=_last(token))

@@ -1,9 +1,9 @@
 """Builds the JSON of publications, keys and published answers. `serializers` only documents these shapes."""
 
 from collections.abc import Iterable
-from datetime import datetime
 from typing import Any
 
+from bedrock_chat.wire.moments import whole_milliseconds
 from bots.models import Bot
 from bots.rendering import shared_status
 from conversations import rendering
@@ -15,10 +15,6 @@ from publication.keys import Shown
 from publication.models import ApiKey, Publication, TurnRequest
 
 Wire = dict[str, Any]
-
-
-def milliseconds(moment: datetime | None) -> int | None:
-    return None if moment is None else int(moment.timestamp() * 1000)
 
 
 def publication_output(publication: Publication, key_ids: Iterable[str]) -> Wire:
@@ -58,9 +54,9 @@ def _key(key: ApiKey) -> Wire:
         "id": key.pk,
         "description": key.description,
         "enabled": key.is_enabled,
-        "createdDate": milliseconds(key.created_at),
-        "expiresAt": milliseconds(key.expires_at),
-        "lastUsedAt": milliseconds(key.last_used_at),
+        "createdDate": whole_milliseconds(key.created_at),
+        "expiresAt": whole_milliseconds(key.expires_at),
+        "lastUsedAt": whole_milliseconds(key.last_used_at),
         "lastUsedAddress": key.last_used_address,
         "lastUsedAgent": key.last_used_agent,
     }
@@ -82,7 +78,7 @@ def published_bot(bot: Bot) -> Wire:
         "title": bot.title,
         "description": bot.description,
         "publishedStackName": f"ApiPublishmentStack{bot.pk}",
-        "publishedDatetime": milliseconds(bot.published_at),
+        "publishedDatetime": whole_milliseconds(bot.published_at),
         "ownerUserId": bot.owner_id,
         "sharedScope": bot.scope,
         "sharedStatus": shared_status(bot),

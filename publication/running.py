@@ -20,6 +20,7 @@ from bedrock_chat.identity.caller import Caller, Published
 from bedrock_chat.jobs import queue
 from bedrock_chat.jobs.models import Job, State
 from bedrock_chat.jobs.queue import Claimed
+from bedrock_chat.ledger.budgets.refusals import BudgetUsedUp
 from bedrock_chat.wire.errors import ApiError, Conflict, TooManyRequests
 from conversations.content.blocks import Content, blob_shas
 from conversations.models import Message, Role
@@ -138,7 +139,10 @@ def _run(job: Claimed, turn: TurnRequest | None, log: Log | None) -> None:
     except FileNotFoundError:
         _finish(job, turn, "A file of this message is lost.")
         return
-    except TooManyRequests as refusal:  # this process runs as many turns as it may
+    except BudgetUsedUp as refusal:
+        _finish(job, turn, refusal.reason)
+        return
+    except TooManyRequests as refusal:  # as many turns run here as may, or others have reserved what a budget has left
         queue.postpone(job, float(refusal.headers.get("Retry-After", TURN_PAUSE)))
         return
     except Conflict as refusal:
@@ -246,6 +250,7 @@ def caller_of(publication: Publication, turn: TurnRequest) -> Caller:
             bot_version=publication.bot_version,
             payer_id=publication.bot.owner_id,
             user_label=turn.user_label,
+            payer_groups=frozenset(publication.bot.owner.token_groups),
         ),
     )
 

@@ -1,5 +1,6 @@
 """Fixtures of all tests: real parts, made once."""
 
+import math
 import os
 import uuid
 from collections.abc import Callable, Iterator
@@ -13,6 +14,8 @@ from django.core.cache import caches
 from rest_framework.test import APIClient
 
 from bedrock_chat.bedrock import clients
+from bedrock_chat.ledger.budgets import payers
+from bedrock_chat.ledger.rollups import refusals
 from bedrock_chat.process import heartbeat
 from conversations.turn import leases
 from tests.emulator import Emulator
@@ -73,10 +76,20 @@ def own_files(settings: Any, tmp_path: Path) -> None:
 
 
 @pytest.fixture(autouse=True)
+def no_budgets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process knows of no budgets, and does not look for any, until a test sets one or forgets."""
+    monkeypatch.setattr(payers, "_snapshot", payers.Snapshot(frozenset(), (0, None), math.inf))
+
+
+@pytest.fixture(autouse=True)
 def own_heartbeat() -> Iterator[None]:
-    """Stops a heartbeat that a test has started, which must not query the database after the test."""
+    """Stops a heartbeat that a test has started, which must not query the database after the test.
+
+    What it would have written of refusals is forgotten.
+    """
     yield
     heartbeat.stop()
+    refusals.forget()
 
 
 @pytest.fixture

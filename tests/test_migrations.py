@@ -28,10 +28,12 @@ def test_a_database_of_the_first_server_is_migrated_whole(data: Path, database_u
             "conversations_modelcall": ["conversation_id", "message_id"],
         },
         "added": {
+            "bedrock_chat_job": ["sent_at"],
             "conversations_conversation": ["external_id", "size"],
             "conversations_message": ["external_id"],
             "conversations_modelcall": [
                 "conversation_external_id",
+                "groups",
                 "message_external_id",
                 "payer_id",
                 "turn_id",
@@ -42,10 +44,11 @@ def test_a_database_of_the_first_server_is_migrated_whole(data: Path, database_u
         "remade": True,
         "indexes": {
             "conversations_conversation": [["bot_id"], ["updated_at"]],
-            "conversations_message": [["parent_id"]],
+            "conversations_message": [["conversation_id"], ["parent_id"]],
             "conversations_modelcall": [
                 ["bot_id"],
                 ["key_id"],
+                ["payer_id", "created_at"],
                 ["publication_id", "conversation_external_id", "message_external_id"],
                 ["user_id", "conversation_external_id", "message_external_id"],
             ],

@@ -26,7 +26,7 @@ OPEN = (200,) * 6
 OWN = (200, 404, 404, 403, 401, 401)
 EVERYBODYS_OWN = (200, 200, 200, 403, 401, 401)
 
-FOR_CREATORS = (403, 403, 200, 403, 401, 401)
+FOR_CREATORS = FOR_ADMIN = (403, 403, 200, 403, 401, 401)
 
 CONTINUE = {**payload("c1", [], continue_generate=True)}
 """A turn that is refused since the answer is complete. Only the owner learns why (400)."""
@@ -49,6 +49,7 @@ TABLE: dict[str, tuple[str, Any, tuple[int, ...]]] = {
     "GET health": ("/health", None, OPEN),
     "GET ready": ("/ready", None, OPEN),
     "GET config/global": ("/config/global", None, OPEN),
+    "GET budget": ("/budget", None, EVERYBODYS_OWN),
     "GET schema": ("/schema", None, OPEN),
     "GET docs": ("/docs", None, OPEN),
     "GET docs/redoc": ("/docs/redoc", None, OPEN),
@@ -107,6 +108,9 @@ TABLE: dict[str, tuple[str, Any, tuple[int, ...]]] = {
     "GET bot/<str:bot_id>/versions/<int:version>": ("/bot/b1/versions/1", None, BOTS_EDITORS),
     "POST bot/<str:bot_id>/versions/<int:version>/restore": ("/bot/b1/versions/1/restore", None, BOTS_EDITORS),
     "GET admin/bot/public/<str:bot_id>": ("/admin/bot/public/b1", None, (403, 403, 200, 403, 401, 401)),
+    "GET admin/public-bots": ("/admin/public-bots", None, FOR_ADMIN),
+    "GET admin/users": ("/admin/users", None, FOR_ADMIN),
+    "GET bot/<str:bot_id>/usage": ("/bot/b1/usage", None, BOTS_EDITORS),
     "PATCH admin/bot/<str:bot_id>/pushed": ("/admin/bot/b1/pushed", {"toPinned": True, "order": 1}, PIN),
     "GET user/search": ("/user/search?prefix=al", None, FOR_CREATORS),
     "GET user/group/search": ("/user/group/search?prefix=al", None, FOR_CREATORS),

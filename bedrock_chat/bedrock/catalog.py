@@ -113,7 +113,8 @@ class Model:
     """One model of the catalogue. Abilities are True, False, or None where they are not known.
 
     `max_request_bytes` is the size of a request's JSON, files in base64 included. `in_region` are the regions where
-    `bedrock_id` itself may be called; everywhere else Bedrock wants an inference profile.
+    `bedrock_id` itself may be called; everywhere else Bedrock wants an inference profile. `priced_at` is the day on
+    which the sources named these prices.
     """
 
     key: str
@@ -147,6 +148,8 @@ class Model:
     profile_regions: Mapping[str, frozenset[str]]
     region_prices: Mapping[str, PriceRow]
     profile_prices: Mapping[str, PriceRow]
+    price_sources: tuple[str, ...]
+    priced_at: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +211,8 @@ def _model(key: str, facts: Mapping[str, Any]) -> Model:
         profile_regions={name: frozenset(regions) for name, regions in profiles.get("sourceRegions", {}).items()},
         region_prices={name: _price_row(row) for name, row in facts["price"].get("regions", {}).items()},
         profile_prices={name: _price_row(row) for name, row in facts["price"].get("profiles", {}).items()},
+        price_sources=tuple(facts["price"]["source"]),
+        priced_at=facts["price"]["asOf"],
     )
 
 

@@ -8,6 +8,8 @@ from bedrock_chat.bedrock.catalog import Model, PriceRow, Target
 from bedrock_chat.bedrock.events import Usage
 
 UNPRICED = PriceRow(None, None, None, None)
+LAST_DIGIT = Decimal("1e-10")
+"""What the ledger keeps of a price, on every database alike: sums of its rows are exact."""
 OVERRIDES = {"input": "input", "output": "output", "cacheRead": "cache_read", "cacheWrite": "cache_write"}
 
 
@@ -63,4 +65,4 @@ def price(usage: Usage, row: PriceRow) -> Decimal | None:
             if per_thousand is None:
                 return None
             total += tokens * per_thousand
-    return total / 1000
+    return (total / 1000).quantize(LAST_DIGIT)

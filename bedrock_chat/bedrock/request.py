@@ -279,6 +279,12 @@ def _parameters(model: Model, chosen: Parameters, *, thinks: bool) -> tuple[dict
     return config, additional
 
 
+def most_output_tokens(model: Model, chosen: Parameters, *, thinks: bool = False) -> int:
+    """The `maxTokens` of a request, which bounds what its answer costs. `thinks` is ignored as `compose` ignores it."""
+    config, _ = _parameters(model, chosen, thinks=thinks and model.reasoning.fields is not None)
+    return int(config["maxTokens"])
+
+
 def left_out(model: Model, chosen: Parameters, *, thinks: bool = False) -> list[str]:
     """The wire's names of those chosen parameters that a request to this model does not have as they were chosen.
 

@@ -250,6 +250,12 @@ class Batch:
         self._add(statement)
         return statement
 
+    def run(self, sql: str, values: Sequence[Any]) -> Statement[Rows]:
+        """A statement of the caller's own, with `%s` for each value. The rows are as the database returns them."""
+        statement = Statement(sql, values, lambda rows, _: rows)
+        self._add(statement)
+        return statement
+
     def now(self) -> Statement[datetime]:
         """The time of the clock that all processes share (`connections.database_now`)."""
         if self._connection.vendor == "postgresql":

@@ -17,13 +17,15 @@ PUBLISH_ALLOWED = "PublishAllowed"
 @dataclass(frozen=True, slots=True)
 class Published:
     """What a key of a publication reaches: one bot, pinned to a version or as it is now (None). `payer_id` is the user
-    who pays. `user_label` is the integrator's own name for who asks; it permits nothing.
+    who pays, and `payer_groups` are their last seen groups, which permit nothing: they say whose money it is.
+    `user_label` is the integrator's own name for who asks; it permits nothing either.
     """
 
     bot_id: str
     bot_version: int | None
     payer_id: str
     user_label: str = ""
+    payer_groups: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,11 @@ class Caller:
     def payer_id(self) -> str | None:
         """Who pays for what the caller asks: themselves, or the owner of the bot that a key reaches."""
         return self.user_id if self.published is None else self.published.payer_id
+
+    @property
+    def payer_groups(self) -> frozenset[str]:
+        """The groups of who pays."""
+        return self.groups if self.published is None else self.published.payer_groups
 
     @property
     def is_admin(self) -> bool:

@@ -6,7 +6,7 @@ from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
 from bedrock_chat.identity.caller import Caller
-from bedrock_chat.wire.errors import Unauthenticated
+from bedrock_chat.wire.errors import Forbidden, Unauthenticated
 
 
 class IsSignedIn(BasePermission):
@@ -16,3 +16,8 @@ class IsSignedIn(BasePermission):
         if not isinstance(request.auth, Caller):
             raise Unauthenticated
         return True
+
+
+def refuse_all_but_admin(actor: Caller) -> None:
+    if not actor.is_admin:
+        raise Forbidden("Only Admin may do this.")

@@ -13,6 +13,11 @@ JOBS: dict[str, str] = {
     "sweep guardrails": "bots.guardrail_sweep.sweep",
     "end lost turns": "publication.running.end_lost",
     "remove idempotency keys": "publication.idempotency.removal.remove",
+    "begin budget": "bedrock_chat.ledger.budgets.reconciling.begin",
+    "budget alert": "bedrock_chat.ledger.budgets.alerting.send",
+    "reconcile budgets": "bedrock_chat.ledger.budgets.reconciling.reconcile",
+    "return reservations": "bedrock_chat.ledger.budgets.expiring.return_expired",
+    "roll up": "bedrock_chat.ledger.rollups.making.roll_up",
 }
 """Kind of job → its handler, a function that takes the claimed job."""
 JOB_SCHEDULE: dict[str, float] = {
@@ -25,5 +30,8 @@ JOB_SCHEDULE: dict[str, float] = {
     "rank bots": 600,
     "end lost turns": 30,
     "remove idempotency keys": 300,
+    "reconcile budgets": 86_400,
+    "return reservations": 30,
+    "roll up": 60,
 }
 """Kind of job → seconds between its runs."""

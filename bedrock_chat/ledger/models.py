@@ -1,5 +1,7 @@
 """The row of a call to a model."""
 
+from collections.abc import Sequence
+
 from django.db import models
 from django.db.models import Q
 
@@ -17,7 +19,8 @@ class ModelCall(models.Model):
     """The cost ledger: one row per call to a model, kept by value when user, bot and conversation are gone.
 
     `user_id` is who asked. `payer_id` is who pays: the same person, or for a published call the bot's owner at that
-    moment. A turn makes a call for each of its rounds; they share its `turn_id`, which other calls do not have.
+    moment. `groups` are the payer's: the token's, or the owner's last seen ones. A turn makes a call for each of its
+    rounds; they share its `turn_id`, which other calls do not have.
 
     Prices are USD per 1,000 tokens as they stood at the call; `price` is USD, null where a price has no source
     (unpriced, which is not free). `estimated` marks usage that Bedrock never reported.
@@ -25,6 +28,9 @@ class ModelCall(models.Model):
 
     is_begun = False
     """Whether the row was written when the call began (`recording.begin`), so that its end only updates it."""
+
+    payers: Sequence[tuple[str, str]] = ()
+    """Whose budgets the call counts for, in a row that is about to be inserted."""
 
     created_at = models.DateTimeField()
     purpose = models.CharField(max_length=32, choices=Purpose)
@@ -34,6 +40,9 @@ class ModelCall(models.Model):
     key_id = models.CharField(max_length=64, null=True, blank=True)
     user_label = models.CharField(
         max_length=128, blank=True, default="", db_default="", help_text="Whom an integrator asked for."
+    )
+    groups = models.JSONField(
+        null=True, blank=True, help_text="Of who pays, at that moment; empty in rows older than the column."
     )
     bot_id = models.CharField(max_length=ID_LENGTH, null=True, blank=True)
     conversation_external_id = models.CharField(max_length=ID_LENGTH)
@@ -70,6 +79,9 @@ class ModelCall(models.Model):
                 fields=["publication_id", "conversation_external_id", "message_external_id"],
                 condition=Q(publication_id__isnull=False),
                 name="calls_of_a_publication",
+            ),
+            models.Index(
+                fields=["payer_id", "created_at"], condition=Q(payer_id__isnull=False), name="calls_of_a_payer"
             ),
             models.Index(fields=["key_id"], condition=Q(key_id__isnull=False), name="calls_of_a_key"),
             models.Index(fields=["bot_id"], condition=Q(bot_id__isnull=False), name="calls_of_a_bot"),

@@ -10,6 +10,7 @@ from django.forms.models import model_to_dict
 from bedrock_chat.identity.caller import Actor
 from bedrock_chat.ledger.models import ModelCall
 from bedrock_chat.ledger.recording import erased_id
+from bedrock_chat.ledger.rollups import persons as rollups
 
 CHUNK = 200
 IDS = {"conversation_external_id": "conversation_id", "message_external_id": "message_id"}
@@ -47,4 +48,5 @@ def finish_erasing(user_id: str, *, actor: Actor) -> Iterator[str]:
     kept = ModelCall.objects.filter(user_id=user_id).update(user_id=nameless, payer_id=nameless)
     published = ModelCall.objects.filter(publication_id__isnull=False, payer_id=user_id)
     kept += published.update(payer_id=nameless, user_label="")
+    rollups.rename(user_id, nameless)
     yield f"{kept} calls stay in the ledger, under {nameless}."

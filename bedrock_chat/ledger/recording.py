@@ -5,6 +5,7 @@ A call that is made again when its process dies has its row before it begins (`b
 
 import logging
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Self
@@ -22,7 +23,11 @@ from bedrock_chat.database import compiled_sql
 from bedrock_chat.database.compiled_sql import Batch
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.identity.models import User
+from bedrock_chat.ledger.budgets import settling
+from bedrock_chat.ledger.budgets.payers import payers_of
+from bedrock_chat.ledger.budgets.reserving import Reserved
 from bedrock_chat.ledger.models import ModelCall, Purpose
+from bedrock_chat.ledger.rollups import late
 from bedrock_chat.metrics.instruments import Counter
 from bedrock_chat.wire.ids import new_id
 
@@ -70,6 +75,7 @@ def build_call(
         user_label=actor.published.user_label if actor.published else "",
         publication_id=actor.publication_id,
         key_id=actor.key_id,
+        groups=sorted(actor.payer_groups),
         bot_id=bot_id,
         conversation_external_id=conversation_external_id,
         message_external_id=message_external_id,
@@ -87,6 +93,7 @@ def build_call(
         fault=fault[:64],
         estimated=estimated,
     )
+    call.payers = payers_of(actor, bot_id)
     if usage is not None:
         call.input_tokens = usage.input_tokens
         call.output_tokens = usage.output_tokens
@@ -100,18 +107,18 @@ PROCESS_LOST = "ProcessLost"
 """The fault of a call whose process did not live to its end, or which has not ended yet."""
 
 
-def begin(call: ModelCall) -> int:
+def begin(call: ModelCall) -> ModelCall:
     """Inserts the row of a call that is about to be made, and which stays like that if this process dies.
 
-    Returns its key, for `ended`.
+    Returns it, for `ended`.
     """
     compiled_sql.insert(call)
-    return int(call.pk)
+    return call
 
 
-def ended(call: ModelCall, begun: int) -> None:
+def ended(call: ModelCall, begun: ModelCall) -> None:
     """The call is the one whose row was inserted when it began; `insert` will update that row."""
-    call.pk, call.is_begun = begun, True
+    call.pk, call.created_at, call.is_begun = begun.pk, begun.created_at, True
 
 
 def insert(batch: Batch, calls: Sequence[ModelCall]) -> None:
@@ -123,6 +130,7 @@ def insert(batch: Batch, calls: Sequence[ModelCall]) -> None:
     for call in calls:
         if call.is_begun:
             batch.update(ModelCall, {"id": call.pk}, **{name: getattr(call, name) for name in _OF_THE_END})
+            late.note(batch, call)
         else:
             batch.insert(call)
 
@@ -142,14 +150,16 @@ _OF_THE_END = (
 """What is known of a call when it has ended."""
 
 
-def insert_late(calls: Sequence[ModelCall]) -> None:
+def insert_late(calls: Sequence[ModelCall], reservation: Reserved | None = None) -> None:
     """Inserts the rows of calls in a transaction of their own: the money was spent, whatever became of the answer.
 
-    Whoever pays may have been erased meanwhile. The rows then name nobody. A transaction that seemed to fail may have
-    been committed, if the connection broke at its very end. The rows that it wrote are not written twice.
+    They are settled in it (`settling`). Whoever pays may have been erased meanwhile: the rows then name nobody. A
+    transaction that seemed to fail may have been committed, if the connection broke at its very end. The rows that it
+    wrote are not written twice.
     """
     if all(call.is_begun for call in calls):
-        end(calls)
+        with transaction.atomic() if settling.counts(calls, reservation) else nullcontext():
+            end(calls, reservation)
         return
     with transaction.atomic():
         calls = [call for call in calls if not _is_stored(call)]
@@ -160,22 +170,26 @@ def insert_late(calls: Sequence[ModelCall]) -> None:
                 call.user_id = None if call.user_id is None else call.payer_id
         with Batch() as batch:
             insert(batch, calls)
+            deleted = settling.delete(batch, reservation)
+        settling.settle(calls, reservation, deleted)
 
 
-def end(calls: Sequence[ModelCall]) -> None:
-    """Writes what became of calls whose rows were inserted when they began, in one round trip.
+def end(calls: Sequence[ModelCall], reservation: Reserved | None = None) -> None:
+    """Writes what became of calls whose rows were inserted when they began, in one round trip, and settles them.
 
-    No lock is needed. Who is erased from now on is taken out of those rows by the erasure. Who was erased before a row
-    was inserted is taken out here.
+    Where a budget counts, a transaction is around it. No lock is needed. Who is erased from now on is taken out of
+    those rows by the erasure. Who was erased before a row was inserted is taken out here.
     """
     with Batch() as batch:
         payers = [batch.get(User, {"id": call.payer_id}) for call in calls]
         insert(batch, calls)
+        deleted = settling.delete(batch, reservation)
     for call, payer in zip(calls, payers, strict=True):
         if call.payer_id is not None and payer.result is None:
             nobody = erased_id()
             user_id = None if call.user_id is None else nobody
             compiled_sql.update(ModelCall, {"id": call.pk}, payer_id=nobody, user_id=user_id, user_label="")
+    settling.settle(calls, reservation, deleted)
 
 
 def log_lost(turn_id: str, calls: Sequence[ModelCall], error: Exception) -> None:

@@ -275,6 +275,16 @@ class FieldChangeSerializer(serializers.Serializer[Any]):
     after = serializers.JSONField(allow_null=True)
 
 
+class SpendingBotSerializer(SharedSerializer):
+    id = serializers.CharField()
+    title = serializers.CharField()
+    description = serializers.CharField()
+    is_published = serializers.BooleanField()
+    published_datetime = serializers.IntegerField(allow_null=True, help_text="Epoch milliseconds.")
+    owner_user_id = serializers.CharField()
+    total_price = serializers.FloatField(help_text="USD. Calls of models without a price cost nothing here.")
+
+
 class VersionSerializer(BotContentOutputSerializer):
     create_time = _moment()
     author_user_id = serializers.CharField()

@@ -8,8 +8,9 @@ from bedrock_chat.identity.caller import caller_of
 from bedrock_chat.serving import answers
 from bedrock_chat.wire.errors import BadRequest
 from bedrock_chat.wire.openapi import VOID, errors, links
+from bedrock_chat.wire.reports import RankingQuerySerializer
 from bedrock_chat.wire.views import WireViewSet, validated
-from bots import access, aliases, editing, guarding, listing, rendering, sharing
+from bots import access, aliases, editing, guarding, listing, rendering, sharing, spending
 from bots.models import Scope
 from bots.serializers.bots import (
     PUSHED,
@@ -25,6 +26,7 @@ from bots.serializers.bots import (
     ListQuerySerializer,
     PinInputSerializer,
     RemovedSerializer,
+    SpendingBotSerializer,
     StarredInputSerializer,
     UnpinInputSerializer,
 )
@@ -230,6 +232,20 @@ class UsableBotViewSet(WireViewSet):
 
 class AdminBotViewSet(WireViewSet):
     """Anybody's bot, for Admin."""
+
+    @extend_schema(
+        operation_id="get_public_bots",
+        summary="List bots by what they cost",
+        description="For Admin: every bot that was used in some hours, private ones too. Today, where none are sent.",
+        tags=ADMIN_TAG,
+        extensions=links(get_public_bot=_LISTED),
+        parameters=[RankingQuerySerializer],
+        responses={200: SpendingBotSerializer(many=True), **errors(400)},
+    )
+    def list(self, request: Request) -> Response:
+        query = validated(RankingQuerySerializer, request.query_params)
+        dearest = spending.dearest_bots(hours=query["hours"], limit=query["limit"], actor=caller_of(request))
+        return Response([rendering.spending_bot(bot, price) for bot, price in dearest])
 
     @extend_schema(
         operation_id="get_public_bot",

@@ -28,7 +28,7 @@ def begin(chat: ChatInput, *, actor: Caller) -> Subscription:
             tell(opened, opened, log, actor)
             context = contextvars.copy_context()  # what the turn binds is to appear in the log line of the request
             thread_pool.shared().submit(lambda: context.run(_drive, events, opened, log, actor))
-            return Subscription(opened.attempt, log.follow())
+            return Subscription(opened.attempt, log.follow(), opened.headers)
         case Finished(answer) if answer is not None:
             events.close()
             return Subscription(answer.attempt, once(replay.events_of_answer(actor, answer)))

@@ -7,8 +7,8 @@ slow or vanished client costs neither memory nor the others' time: the log is as
 import asyncio
 import contextlib
 import threading
-from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Callable, Mapping
+from dataclasses import dataclass, field
 
 from conversations.streaming.events import StreamEvent, is_last
 
@@ -23,10 +23,11 @@ LARGEST_BATCH = 2_000
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """What a client listens to: the events of one attempt at a question."""
+    """What a client listens to: the events of one attempt at a question. `headers` are fields of the response."""
 
     attempt: int
     batches: AsyncGenerator[Batch, None]
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class Log:

@@ -35,7 +35,10 @@ def refuse_more() -> None:
 
 def respond(subscription: Subscription) -> EventStreamResponse:
     """The response that sends a subscription's events."""
-    return respond_with(_encoded(subscription.attempt, subscription.batches))
+    response = respond_with(_encoded(subscription.attempt, subscription.batches))
+    for name, value in subscription.headers.items():
+        response.headers[name] = value
+    return response
 
 
 @contextlib.contextmanager

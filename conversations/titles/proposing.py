@@ -13,6 +13,8 @@ from bedrock_chat.bedrock.shapes import ConverseMessage
 from bedrock_chat.database.connections import database_now, release_connection
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.ledger import recording
+from bedrock_chat.ledger.budgets import expiring, payers, reserving
+from bedrock_chat.ledger.budgets.refusals import BudgetExceeded, Unpriced
 from bedrock_chat.ledger.models import Purpose
 from bedrock_chat.resilience.deadlines import hang_up_after
 from bots import chatting
@@ -67,7 +69,7 @@ def _ask(
 ) -> str:
     """The title that the model proposes; empty if its answer is none.
 
-    1. The request is composed, with a limit of MOST_TOKENS.
+    1. The request is composed, with a limit of MOST_TOKENS. Where a budget has no room for it, no model is asked.
     2. The model is called, and the call is ended after LONGEST_WAIT seconds.
     3. However the call ended, its ledger row is written.
     4. The title is taken out of the answer (`cleaning`).
@@ -81,10 +83,17 @@ def _ask(
         prompt_caching=False,
         guardrail=guardrail,
     )
+    try:
+        reservation = reserving.reserve(payers.payers_of(actor, conversation.bot_id), model_request)
+    except (BudgetExceeded, Unpriced):
+        return ""
+    finally:
+        release_connection()
     answer, closed, fault = events.AnswerBuilder(), None, ""
     started = time.monotonic()
     interrupt = Interruption()
-    with hang_up_after(LONGEST_WAIT, interrupt.request):
+    pk = reservation.pk if reservation else None
+    with expiring.kept(pk), hang_up_after(LONGEST_WAIT, interrupt.request):
         try:
             for event in runtime.call(model_request, stream=False, interrupt=interrupt):
                 answer.feed(event)
@@ -101,7 +110,7 @@ def _ask(
         latency_ms=int((time.monotonic() - started) * 1000),
         fault=fault,
     )
-    recording.insert_late([call])
+    recording.insert_late([call], reservation)
     recording.log_spending([call])
     if closed is not None and closed.stop_reason == StopReason.GUARDRAIL_INTERVENED:
         return ""

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from django.conf import settings
 
 from bedrock_chat.identity.caller import Caller
-from bedrock_chat.metrics import refusals
+from bedrock_chat.ledger.rollups import refusals
 from bedrock_chat.metrics.instruments import Gauge
 from bedrock_chat.process import shutdown, telemetry
 from bedrock_chat.wire.errors import ServiceUnavailable, TooManyRequests
@@ -66,7 +66,7 @@ def admitted(actor: Caller) -> Iterator[None]:
         if actor.user_id is None:
             limit, most, whose = "turns_per_publication", settings.TURNS_PER_PUBLICATION, "this API's"
         if _running[account] >= most:
-            refusals.count(limit)
+            refusals.count(limit, payer_id=actor.payer_id or "")
             sentence = f"At most {most} of {whose} messages are answered at a time; try again."
             raise TooManyRequests(sentence, retry_after=RETRY_SECONDS)
         _running[account] += 1

@@ -102,10 +102,10 @@ def call(running: Run, model_request: ModelRequest) -> Generator[Event, None, st
     return closed.stop_reason
 
 
-def _begin(running: Run, model_request: ModelRequest) -> int | None:
+def _begin(running: Run, model_request: ModelRequest) -> ModelCall | None:
     """For a published call, writes its ledger row before it is made: its owner pays, whatever becomes of this process.
 
-    If this process is killed, the job of a turn makes the call once more, and both were paid. Returns the row's key.
+    If this process is killed, the job of a turn makes the call once more, and both were paid. Returns the row.
     """
     if running.booking.actor.published is None:
         return None

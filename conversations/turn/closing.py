@@ -8,6 +8,7 @@ from django.db import DatabaseError, transaction
 from bedrock_chat.database import compiled_sql, waiting
 from bedrock_chat.database.compiled_sql import NOW, Batch, Statement
 from bedrock_chat.ledger import recording
+from bedrock_chat.ledger.budgets import settling
 from bedrock_chat.wire.errors import Conflict, NotFound
 from bedrock_chat.wire.ids import new_id
 from conversations import access
@@ -69,7 +70,7 @@ def _close(
     3. The answer and the ledger rows are written.
     4. NotFound if the conversation's row is gone. TakenOver if another attempt owns the question's row.
     5. If search has indexed the conversation since the turn was opened, it is marked to be indexed again.
-    6. The documents are written, and `on_close` is called.
+    6. The documents are written, what the calls used is counted (`settling`), and `on_close` is called.
 
     The first three are one round trip. Whatever raises, everything is rolled back.
     """
@@ -82,6 +83,7 @@ def _close(
         questions = _give_back(batch, turn, outcome=outcome)
         row, is_free = write_answer(batch, running, stop_reason)
         recording.insert(batch, running.calls)
+        deleted = settling.delete(batch, turn.reservation)
     if not conversations.result:
         raise gone(turn)
     if not questions.result:
@@ -89,9 +91,12 @@ def _close(
     take_free_id(running, row, is_free)
     _have_indexed_again(turn, *conversations.result[0])
     related_documents.write(turn, row.external_id, documents)
+    settling.settle(running.calls, turn.reservation, deleted)
     if on_close is not None:
         on_close()
-    return access.stored_answer(turn.conversation, turn.question_external_id, row, warnings=turn.warnings)
+    return access.stored_answer(
+        turn.conversation, turn.question_external_id, row, warnings=turn.warnings, headers=turn.headers
+    )
 
 
 def _have_indexed_again(turn: OpenTurn, updated_at: datetime, indexed_at: datetime | None) -> None:
@@ -113,7 +118,7 @@ def _close_late(running: RunningTurn) -> None:
         with transaction.atomic():
             with Batch() as batch:
                 _give_back(batch, running.turn)
-            recording.insert_late(running.calls)
+            recording.insert_late(running.calls, running.turn.reservation)
     except DatabaseError as error:
         recording.log_lost(running.turn.turn_id, running.calls, error)
 
@@ -136,8 +141,10 @@ def close_failed(running: RunningTurn) -> None:
         if conversation_exists:
             with Batch() as batch:
                 recording.insert(batch, running.calls)
+                deleted = settling.delete(batch, turn.reservation)
+            settling.settle(running.calls, turn.reservation, deleted)
     if not conversation_exists:
-        recording.insert_late(running.calls)
+        recording.insert_late(running.calls, turn.reservation)
         raise gone(turn)
     if not questions.result:
         raise TakenOver(extra=turn.ids)

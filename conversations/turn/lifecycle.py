@@ -19,6 +19,7 @@ from bedrock_chat.blobs import storing
 from bedrock_chat.database.connections import database_now
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.ledger import recording
+from bedrock_chat.ledger.budgets import expiring
 from bedrock_chat.wire.errors import ApiError, BadRequest, Conflict, ServiceUnavailable
 from conversations import access
 from conversations.access import Answer
@@ -59,8 +60,8 @@ def run(
 
     `listener` is the object that takes the answer as it is written; None if nobody listens. `on_close` runs inside the
     closing transaction and may raise LeaseLost. Raises the errors of `placement`, NotFound, ServiceUnavailable and
-    TooManyRequests of `admission`, and the model's faults. An error after the question was stored carries
-    `conversationId` and `messageId`.
+    TooManyRequests of `admission`, BudgetExceeded and Unpriced of `spending`, and the model's faults. An error after
+    the question was stored carries `conversationId` and `messageId`.
     """
     with admission.admitted(actor):
         _refuse_at_once(chat)
@@ -71,7 +72,8 @@ def run(
             yield Finished(turn)
             return
         running = RunningTurn(turn, listener=listener)
-        with registered(running), measuring.measured(running):
+        pk = turn.reservation.pk if turn.reservation else None
+        with registered(running), expiring.kept(pk), measuring.measured(running):
             yield TurnOpened(
                 turn.conversation.external_id,
                 turn.question_external_id,
@@ -79,6 +81,7 @@ def run(
                 turn.question_pk,
                 turn.attempt,
                 continued_text=text_to_extend(turn.contents[turn.extends.pk]) if turn.extends else None,
+                headers=turn.headers,
             )
             try:
                 yield from _answer(running, on_close)

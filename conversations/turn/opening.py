@@ -19,7 +19,7 @@ from conversations.access import Answer
 from conversations.content.blocks import StoredBlock, has_text, texts
 from conversations.models import BLOB_OWNER, Conversation, ConversationQuerySet, Message, Outcome, Role, lease_length
 from conversations.tree import Node, Tree, new_answer_id
-from conversations.turn import capacity, context_window, file_limits, leases, placement
+from conversations.turn import capacity, context_window, file_limits, leases, placement, spending
 from conversations.turn.types import ChatInput, OpenTurn
 
 
@@ -56,6 +56,7 @@ def _open_question(chat: ChatInput, actor: Caller) -> OpenTurn | Answer:
     6. The question's row is inserted, or takes the next attempt if it exists. Its outcome is the one that is true if
        this process dies.
     7. The conversation notes that the turn of this question was opened last, and the bot's alias that it was used.
+    8. What the call may cost is reserved of all budgets that it counts for, or refused (`spending`).
     """
     new_external_id = chat.message_external_id or new_id()
     size = chat.content.size
@@ -83,6 +84,7 @@ def _open_question(chat: ChatInput, actor: Caller) -> OpenTurn | Answer:
                 _write_attempt(batch, question, attempt, now, outcome=Outcome.FAILED, model=chat.model.key)
                 _write_last(batch, conversation, question_external_id, now)
                 _note_turn(batch, bot, now, actor, is_use=False)
+                wish = spending.ask(batch, chat, conversation, bot, contents, now, actor=actor)
         case placement.Ask(parent):
             bot = bot or _bot_of(chat, conversation.bot_id, actor)
             added = size if tree.nodes else 0  # the row of a new conversation has been inserted with it
@@ -95,6 +97,7 @@ def _open_question(chat: ChatInput, actor: Caller) -> OpenTurn | Answer:
                 row = _write_question(batch, chat, conversation, parent, question_external_id, digest, now)
                 _write_last(batch, conversation, question_external_id, now, added)
                 _note_turn(batch, bot, now, actor, is_use=True)
+                wish = spending.ask(batch, chat, conversation, bot, contents, now, actor=actor)
             storing.refer(BLOB_OWNER, conversation.pk, chat.content.files)
             question_pk = row.pk
     return OpenTurn(
@@ -108,6 +111,7 @@ def _open_question(chat: ChatInput, actor: Caller) -> OpenTurn | Answer:
         contents=contents,
         answer_external_id=new_answer_id(question_pk, attempt),
         bot=bot,
+        reservation=wish.finish(),
     )
 
 
@@ -120,6 +124,7 @@ def _open_continuation(chat: ChatInput, actor: Caller) -> OpenTurn:
     4. The branch is read, and refused if the model cannot read it, or if the answer has no text.
     5. The question's row takes the next attempt, and the answer's row gets the same number.
     6. The conversation notes that the turn of this question was opened last, and the bot's alias that it was used.
+    7. What the call may cost is reserved, or refused.
 
     Raises NotFound for an unknown conversation.
     """
@@ -147,6 +152,7 @@ def _open_continuation(chat: ChatInput, actor: Caller) -> OpenTurn:
         batch.update(Message, {"pk": answer.pk}, attempt=attempt)
         _write_last(batch, conversation, question.external_id, tree.now)
         _note_turn(batch, bot, tree.now, actor, is_use=False)
+        wish = spending.ask(batch, chat, conversation, bot, contents, tree.now, actor=actor)
     return OpenTurn(
         actor=actor,
         chat=chat,
@@ -159,6 +165,7 @@ def _open_continuation(chat: ChatInput, actor: Caller) -> OpenTurn:
         answer_external_id=answer.external_id,
         extends=answer,
         bot=bot,
+        reservation=wish.finish(),
     )
 
 

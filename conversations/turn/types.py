@@ -1,10 +1,12 @@
 """What a turn is made of: the validated request, the open turn, and what happens in it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from bedrock_chat.bedrock import catalog, events
 from bedrock_chat.bedrock.tools import FoundDocument, ToolResult
 from bedrock_chat.identity.caller import Caller
+from bedrock_chat.ledger.budgets.reserving import Reserved
 from bedrock_chat.ledger.models import ModelCall
 from bedrock_chat.wire.ids import new_id
 from bots.chatting import ChattingBot
@@ -50,7 +52,8 @@ class OpenTurn:
 
     `question_pk` and `attempt` are the fence. `path` is the branch that is sent, and `contents` has the blocks of its
     messages by the messages' keys. `extends` is the answer that a continuation extends. `bot` is the conversation's, as
-    it is now. `turn_id` is the turn's id in the ledger.
+    it is now. `reservation` is what the call may cost, of all its budgets. `turn_id` is the turn's id in
+    the ledger.
     """
 
     actor: Caller
@@ -64,6 +67,7 @@ class OpenTurn:
     answer_external_id: str
     extends: Node | None = None
     bot: ChattingBot | None = None
+    reservation: Reserved | None = None
     turn_id: str = field(default_factory=new_id)
 
     @property
@@ -75,6 +79,11 @@ class OpenTurn:
     def warnings(self) -> tuple[str, ...]:
         """What the bot's settings ask for and this turn does not do."""
         return () if self.bot is None else tuple(self.bot.warnings(self.chat.model, thinks=self.thinks))
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Fields of the response: what is left of budgets."""
+        return self.reservation.headers if self.reservation else {}
 
     @property
     def ids(self) -> dict[str, str]:
@@ -91,6 +100,7 @@ class TurnOpened:
     """The question is stored and the model is about to be asked.
 
     `continued_text` is the text of the answer that a continuation extends. The model's new text is appended to it.
+    `headers` are fields of the response.
     """
 
     conversation_external_id: str
@@ -99,6 +109,7 @@ class TurnOpened:
     question_pk: int
     attempt: int
     continued_text: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

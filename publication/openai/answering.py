@@ -17,6 +17,8 @@ from bedrock_chat.bedrock.request import ModelRequest
 from bedrock_chat.database import waiting
 from bedrock_chat.database.connections import release_connection
 from bedrock_chat.ledger import recording
+from bedrock_chat.ledger.budgets.payers import payers_of
+from bedrock_chat.ledger.budgets.reserving import Reserved, reserved
 from bedrock_chat.ledger.recording import Spent
 from bedrock_chat.wire.errors import ApiError, Conflict, Forbidden
 from bedrock_chat.wire.renderers import dumps
@@ -88,14 +90,14 @@ def run(chat: ChatRequest, running: Completion) -> Generator[Event | MessageStop
     1. The call is counted, or refused if the process runs as many as it may.
     2. The bot is read, its model chosen, and the request composed. All that can be refused is refused now.
     3. Its idempotency key is claimed, if it has one.
-    4. The model is asked.
+    4. What it may cost is reserved of all budgets that it counts for, and the model is asked.
     5. However the call ended, its ledger row is written. Of a complete answer a copy is kept for its idempotency key;
        otherwise that key is free again.
     6. If the publication says so, history and answer are stored, after the last event was taken.
 
     Raises the errors of `admission`, NotFound, BadRequest, Conflict while the bot's guardrail is not there, what
-    `claiming.begin` raises, the model's faults, and Forbidden if the API was withdrawn meanwhile. As long as
-    `running.calls` is empty, no model was asked.
+    `claiming.begin` and `reserved` raise, the model's faults, and Forbidden if the API was withdrawn meanwhile. As
+    long as `running.calls` is empty, no model was asked.
     """
     actor = running.booking.actor
     with admission.admitted(actor), registered(running):
@@ -105,7 +107,8 @@ def run(chat: ChatRequest, running: Completion) -> Generator[Event | MessageStop
         model_request = composing.compose(chat, bot, model)
         running.model_key = model.key
         claim = claiming.begin(*running.keyed) if running.keyed else None
-        with claim or nullcontext(), measuring.measured(running):
+        payers = payers_of(actor, bot.id)
+        with claim or nullcontext(), reserved(payers, model_request) as reservation, measuring.measured(running):
             try:
                 stop_reason = yield from asking.call(running, model_request)
             except Exception as error:
@@ -114,7 +117,7 @@ def run(chat: ChatRequest, running: Completion) -> Generator[Event | MessageStop
                     raise
                 raise raised from error
             finally:
-                _book(running)
+                _book(running, reservation)
             if claim is not None:
                 claim.finish(dumps(running.whole(stop_reason)).decode())
         release_connection()
@@ -159,12 +162,15 @@ def _client_error(error: Exception, running: Completion, model_request: ModelReq
     return raised
 
 
-def _book(running: Completion) -> None:
-    """Writes the ledger rows. The answer was paid for: it is not kept from the client if the database is away."""
+def _book(running: Completion, reservation: Reserved | None) -> None:
+    """Writes the ledger rows, and settles them.
+
+    The answer was paid for: it is not kept from the client if the database is away.
+    """
     recording.log_spending(running.calls)
     try:
         with waiting.patiently():
-            recording.insert_late(running.calls)
+            recording.insert_late(running.calls, reservation)
     except DatabaseError as error:
         recording.log_lost(running.booking.turn_id, running.calls, error)
     finally:

@@ -14,7 +14,8 @@ from rest_framework.response import Response
 from bedrock_chat.database.connections import database_now
 from bedrock_chat.identity.addresses import client_address
 from bedrock_chat.identity.caller import caller_of
-from bedrock_chat.metrics import refusals
+from bedrock_chat.ledger.budgets.refusals import BudgetExceeded, BudgetUsedUp
+from bedrock_chat.ledger.rollups import refusals
 from bedrock_chat.serving import answers, waits
 from bedrock_chat.wire.errors import TooManyRequests, as_api_error
 from bedrock_chat.wire.event_stream import EventStreamRenderer
@@ -94,6 +95,17 @@ class OverLimit(TooManyRequests):
         super().__init__(message, headers={"x-amzn-ErrorType": kind, **standing.headers}, extra={"message": message})
 
 
+class OverBudget(TooManyRequests):
+    """A question that a budget has no room for. Whose it is, and how large, is not told to who has a key alone."""
+
+    def __init__(self, refusal: BudgetExceeded) -> None:
+        is_used_up = isinstance(refusal, BudgetUsedUp)
+        message = "Limit Exceeded" if is_used_up else "Too Many Requests"
+        kind = "LimitExceededException" if is_used_up else "TooManyRequestsException"
+        headers = {"x-amzn-ErrorType": kind, "Retry-After": refusal.headers["Retry-After"]}
+        super().__init__(message, headers=headers, extra={"message": message})
+
+
 class PublishedViewSet(WireViewSet):
     """Every request needs a key and room in its limits, before its body is looked at."""
 
@@ -130,10 +142,18 @@ class PublishedViewSet(WireViewSet):
         if standing.refused_by is not None:
             if self._is_repeated(request, found):  # the first request came at the same time, and had the last room
                 return
-            refusals.count(f"published_{standing.refused_by}")
+            refusals.count(
+                f"published_{standing.refused_by}",
+                payer_id=found.caller.payer_id or "",
+                bot_id=found.publication.bot_id,
+                key_id=found.key.pk,
+            )
             raise OverLimit(standing)
         self.admitted = wanted, standing
         self._note_use(request, found)
+
+    def handle_exception(self, exc: Exception) -> Response:
+        return super().handle_exception(OverBudget(exc) if isinstance(exc, BudgetExceeded) else exc)
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
         finalized = super().finalize_response(request, response, *args, **kwargs)
@@ -199,6 +219,9 @@ class PublishedTurnViewSet(PublishedViewSet):
             if _is_streamed(request):
                 return following.ask(question, keyed, actor=actor)
             return Response(rendering.accepted(accepting.accept(question, keyed, actor=actor)))
+        except BudgetExceeded:
+            self.give_back()
+            raise
         except Repeated as repeated:
             self.give_back()
             return _accepted_again(request, repeated.earlier.replay(digest))

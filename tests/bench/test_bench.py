@@ -167,3 +167,12 @@ def test_the_benchmark_of_published_apis_prints_its_figures() -> None:
             assert database["pickUp"]["worstMs"] >= database["pickUp"]["p95Ms"]
             assert database["waits"]["answered"] == database["waits"]["waiters"] > 0
     assert all(goal.keys() == {"what", "value", "goal", "met"} for goal in figures["goals"])
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_reports_prints_its_figures() -> None:
+    figures = quick("tests.bench.usage", "--only", "sqlite")["sqlite"]
+    assert figures["spans"].keys() == {"user", "bot", "key", "model", "group"}
+    assert figures["spans"]["user"]["twoYears"]["values"] == 50
+    assert figures["rows"]["QuarterUsage"] == 5_000
+    assert figures["plans"]

@@ -71,6 +71,7 @@ TABLE: dict[str, tuple[Any, frozenset[str] | str]] = {
     "DELETE bot/<str:bot_id>/files/<str:digest>": (None, EDITORS),
     "POST bot/<str:bot_id>/clone": ({}, frozenset({"owner", "admin"})),
     "GET bot/<str:bot_id>/export": (None, EDITORS),
+    "GET bot/<str:bot_id>/usage": (None, EDITORS),
     "GET bot/<str:bot_id>/versions": (None, EDITORS),
     "GET bot/<str:bot_id>/versions/<int:version>": (None, EDITORS),
     "POST bot/<str:bot_id>/versions/<int:version>/restore": (None, EDITORS),

@@ -23,6 +23,7 @@ PAGES = [
     "publication/apikey/",
     "publication/turnrequest/",
     "password_change/",
+    "bedrock_chat/budget/",
     "bedrock_chat/modelcall/",
 ]
 DEAD_JOB = (

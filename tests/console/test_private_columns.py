@@ -50,7 +50,7 @@ PUBLIC = {
 OPEN = {
     User: {"token_groups"},
     Job: {"reason"},
-    ModelCall: {"first_token_ms"},
+    ModelCall: {"first_token_ms", "groups"},
     AuditEntry: {"fields", "values"},
     Bot: {"title", "description", "instruction", "configuration", "sync_status_reason"},  # operators manage bots
     BotVersion: {"changed"},

@@ -179,10 +179,5 @@ NOT_BUILT: dict[str, list[str]] = {
         "conv-agent-bot-get",
         "conv-agent-unknown-tool",
     ],
-    "administration": [
-        "admin-public-bots-forbidden",
-        "admin-users-forbidden",
-        "admin-public-bots-limit-too-big",
-    ],
 }
 """The part still to be built → samples that need it."""

@@ -1,4 +1,7 @@
-"""Kill the process at any point of a turn: the question is there, the conversation opens, the turn can be retried."""
+"""Kill the process at any point of a turn: the question is there, the conversation opens, the turn can be retried.
+
+What was used of a budget is what the ledger says then, and nothing stays reserved.
+"""
 
 import json
 import os
@@ -6,16 +9,22 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from django.db import connection
+from django.utils import timezone
 from rest_framework.test import APIClient
 
 from bedrock_chat.identity.models import User
+from bedrock_chat.ledger.budgets import expiring, reconciling
+from bedrock_chat.ledger.budgets.models import BudgetCounter, Reservation, Unit
+from bedrock_chat.ledger.models import ModelCall
 from conversations.models import Conversation, Message
 from tests.conversations.chat import read, say, text_of
 from tests.emulator import Emulator
+from tests.ledger.budgets.spending import budget
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 LEASE_SECONDS = 1
@@ -42,6 +51,8 @@ def test_a_turn_survives_a_kill_at_every_step(
     alice = client_of("alice")
     alice.get("/conversations")
     user = User.objects.get(username="alice")
+    for unit in Unit:
+        budget(user.pk, "1000000", unit=unit)
     environment = {
         **os.environ,
         "DEBUG": "true",
@@ -84,3 +95,8 @@ def test_a_turn_survives_a_kill_at_every_step(
         cut += len(partial)
     assert cut >= 4  # checkpoints outlived their processes
     assert not Message.objects.filter(lease_expires_at__isnull=False).exists()
+    Reservation.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+    assert expiring.return_all_expired() > 4
+    assert [one.difference for one in reconciling.compare_all()] == [0, 0]
+    assert set(BudgetCounter.objects.values_list("reserved", flat=True)) == {0}
+    assert ModelCall.objects.count() > len(died)

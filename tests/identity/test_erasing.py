@@ -196,5 +196,12 @@ def test_every_table_with_a_persons_id_is_thought_of() -> None:
         "conversations.Conversation.user",
         "bedrock_chat.ModelCall.user_id",
         "bedrock_chat.ModelCall.payer_id",
+        "bedrock_chat.QuarterUsage.user_id",  # sums of reports: rollups/persons.py
+        "bedrock_chat.QuarterUsage.payer_id",
+        "bedrock_chat.DayUsage.user_id",
+        "bedrock_chat.DayUsage.payer_id",
+        "bedrock_chat.Refusal.payer_id",
+        "bedrock_chat.Budget.payer_id",
+        "bedrock_chat.BudgetCounter.payer_id",  # goes with its budget
         "publication.PublicationOwner.user_id",
     }

@@ -14,6 +14,8 @@ from rest_framework.test import APIClient
 
 from bedrock_chat.blobs.local_storage import LocalFiles
 from bedrock_chat.jobs.models import Job
+from bedrock_chat.ledger.rollups import refusals
+from bedrock_chat.ledger.rollups.models import Refusal
 from publication.models import ApiKey, Gate, TurnRequest
 from tests.bots.bot import body, make, share
 from tests.conversations.test_queries import statements
@@ -86,6 +88,14 @@ def test_a_refusal_has_the_bytes_of_api_gateway_and_ours(
     assert wait == until or (name, wait) == ("throttle", until)
     assert len(statements(captured)) == 1  # the key, with what was used of its limits
     assert stored(Gate, ApiKey, TurnRequest, Job) == before
+    refusals.write()
+    counted = Refusal.objects.get()
+    assert (counted.count, counted.limit, counted.bot_id, counted.key_id) == (
+        1,
+        name,
+        "helper",
+        ApiKey.objects.get().pk,
+    )
 
 
 def test_a_refusal_waits_for_no_lock(published: Publish) -> None:

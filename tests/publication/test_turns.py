@@ -6,6 +6,7 @@ import pytest
 from django.conf import LazySettings
 from rest_framework.test import APIClient
 
+from bedrock_chat.identity.models import User
 from bedrock_chat.ledger.models import ModelCall
 from publication.models import TurnRequest
 from tests.bots import guarding
@@ -78,6 +79,7 @@ def test_the_owner_pays_and_the_label_is_kept(api: Api, dave: APIClient) -> None
     call = ModelCall.objects.get()
     assert (call.user_id, call.user_label, call.bot_id) == (None, "customer 4711", "helper")
     assert call.payer_id == body(dave.get("/bot/private/helper"))["ownerUserId"]
+    assert call.groups == User.objects.get(pk=call.payer_id).token_groups == ["CreatingBotAllowed", "PublishAllowed"]
 
 
 def test_a_pinned_version_answers_as_it_was(api: Api, dave: APIClient, emulator: Emulator) -> None:

@@ -87,7 +87,7 @@ def test_an_erased_owner_is_not_named_by_what_was_running(cut: Any, dave: APICli
 def test_a_ledger_that_cannot_be_written_costs_no_answer(
     api: Api, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fail(_: object) -> None:
+    def fail(*_: object) -> None:
         raise DatabaseError("gone")
 
     monkeypatch.setattr(recording, "insert_late", fail)

@@ -1,0 +1,1 @@
+"""Budgets: who may still spend, counted for each call to a model."""

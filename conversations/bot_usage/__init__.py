@@ -1,0 +1,1 @@
+"""How a bot is used: it lives here because it reads what people think of answers."""

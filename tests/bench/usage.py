@@ -1,0 +1,73 @@
+"""`make bench-usage`: how fast reports are read from two years of the ledger, as one JSON document on stdout.
+
+docs/PERFORMANCE.md says how to read it.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.bench.processes import ROOT, environment, manage, postgresql
+from tests.bench.progress import say
+
+
+@dataclass(frozen=True)
+class Size:
+    calls: int
+    people: int
+    bots: int
+    keys: int
+    rounds: int  # spans of each length and dimension
+
+
+FULL = Size(calls=10_000_000, people=5_000, bots=1_000, keys=500, rounds=20)
+QUICK = Size(calls=5_000, people=50, bots=20, keys=10, rounds=2)
+GOAL_MS = 300
+
+
+def leg(size: Size, name: str, url: str = "") -> dict[str, Any]:
+    """All figures on one database, which is new: SQLite, or PostgreSQL at `url`."""
+    with tempfile.TemporaryDirectory(prefix="bedrock-chat-bench-") as folder:
+        env = environment(Path(folder), DATABASE_TIMEOUT="3600", **({"DATABASE_URL": url} if url else {}))
+        manage(env, "migrate", "--verbosity", "0")
+        say(f"{name}: {size.calls:,} calls")
+        command = [sys.executable, "-m", "tests.bench.usage_database", json.dumps(asdict(size))]
+        env = {**env, "DJANGO_SETTINGS_MODULE": "bedrock_chat.settings"}
+        done = subprocess.run(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True, check=True)
+    figures: dict[str, Any] = json.loads(done.stdout)
+    worst = max(span["p95Ms"] for by in figures["spans"].values() for span in by.values())
+    return {**figures, "goal": {"p95Ms": GOAL_MS, "worstP95Ms": worst, "met": worst <= GOAL_MS}}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="small sizes: whether it runs, not how fast")
+    parser.add_argument("--only", choices=["sqlite", "postgresql"], help="one of the databases")
+    parser.add_argument("--calls", type=int, help="so many calls instead")
+    arguments = parser.parse_args()
+    size = QUICK if arguments.quick else FULL
+    if arguments.calls:
+        size = Size(**{**asdict(size), "calls": arguments.calls})
+    figures: dict[str, Any] = {}
+    if arguments.only != "postgresql":
+        figures["sqlite"] = leg(size, "SQLite")
+    if arguments.only != "sqlite":
+        with ExitStack() as stack:
+            try:
+                url = stack.enter_context(postgresql())
+            except Exception as error:
+                figures["postgresql"] = {"skipped": str(error)}
+            else:
+                figures["postgresql"] = leg(size, "PostgreSQL", url)
+    print(json.dumps({"size": "quick" if arguments.quick else "full", "calls": size.calls, **figures}, indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

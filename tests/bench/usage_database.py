@@ -1,0 +1,188 @@
+"""Fills the usage bench's sums and reads reports, in the environment of the server: one JSON line.
+
+Reports read the ledger for the last minutes alone. So it has only those; of all other calls the quarter hours' sums are
+written, and days and months are made of them by the job. Who calls is drawn evenly, so sums are as many as they can be:
+no two calls of a quarter hour are of one person and one bot.
+"""
+
+import json
+import random
+import sys
+import time
+from contextlib import nullcontext
+from datetime import datetime, timedelta
+from typing import Any
+
+import django
+
+django.setup()
+
+from django.db import connection, transaction  # noqa: E402
+from django.test.utils import CaptureQueriesContext  # noqa: E402
+from django.utils import timezone  # noqa: E402
+
+from bedrock_chat.ledger.models import ModelCall  # noqa: E402
+from bedrock_chat.ledger.rollups import making, reading  # noqa: E402
+from bedrock_chat.ledger.rollups.late import WAIT  # noqa: E402
+from bedrock_chat.ledger.rollups.models import (  # noqa: E402
+    DayUsage,
+    Dimension,
+    DimensionUsage,
+    GroupMember,
+    Progress,
+    QuarterUsage,
+)
+from bedrock_chat.ledger.rollups.zones import Span, quarter_of  # noqa: E402
+from tests.bench import load  # noqa: E402
+from tests.bench.progress import say  # noqa: E402
+
+TWO_YEARS = timedelta(days=730)
+SPANS = {
+    "day": timedelta(days=1),
+    "week": timedelta(days=7),
+    "month": timedelta(days=31),
+    "quarter": timedelta(days=91),
+    "year": timedelta(days=365),
+    "twoYears": TWO_YEARS,
+}
+HOUR = timedelta(hours=1)
+BATCH = 500_000
+
+COLUMNS = {
+    "start": "{moment}",
+    "payer_id": "'person-' || (i * 7919 % {people})",
+    "user_id": "CASE WHEN i % 4 = 0 THEN '' ELSE 'person-' || (i * 7919 % {people}) END",
+    "bot_id": "'bot-' || (i * 104729 % {bots})",
+    "key_id": "CASE WHEN i % 4 = 0 THEN 'key-' || (i * 31 % {keys}) ELSE '' END",
+    "model": "'model-' || (i * 13 % 8)",
+    "purpose": "'turn'",
+    "group_set": "CASE i % 3 WHEN 0 THEN 'set-0' WHEN 1 THEN 'set-1' ELSE '' END",
+    "fault": "CASE WHEN i % 50 = 0 THEN 'ThrottlingException' ELSE '' END",
+    "calls": "1",
+    "input_tokens": "i % 3000",
+    "output_tokens": "i % 700",
+    "cache_read_tokens": "i % 11",
+    "cache_write_tokens": "i % 7",
+    "price": "i % 100000 * 1000",
+    "unpriced": "0",
+}
+MOMENT = {
+    "sqlite": "strftime('%Y-%m-%d %H:%M:%S', CAST(({first} + i * {step}) / 900 AS INTEGER) * 900, 'unixepoch')",
+    "postgresql": "to_timestamp(FLOOR(({first} + i * {step}) / 900) * 900)",
+}
+NUMBERS = {
+    "sqlite": "WITH RECURSIVE numbers(i) AS (SELECT {low} UNION ALL SELECT i + 1 FROM numbers WHERE i + 1 < {high}) ",
+    "postgresql": "WITH numbers(i) AS (SELECT generate_series({low}::bigint, {high} - 1)) ",
+}
+
+
+def fill(calls: int, until: datetime, **numbers: int) -> None:
+    """Writes the sums of quarter hours, as the job would make them of so many calls in two years."""
+    vendor = connection.vendor
+    table = QuarterUsage._meta.db_table
+    first, step = (until - TWO_YEARS).timestamp(), TWO_YEARS.total_seconds() / calls
+    with connection.schema_editor() as editor:
+        for index in QuarterUsage._meta.indexes:
+            editor.remove_index(QuarterUsage, index)
+    values = ", ".join(COLUMNS.values()).format(**numbers, moment=MOMENT[vendor].format(first=first, step=step))
+    for low in range(0, calls, BATCH):
+        high = min(calls, low + BATCH)
+        numbered = NUMBERS[vendor].format(low=low, high=high)
+        into = f"INSERT INTO {table} ({', '.join(COLUMNS)}) SELECT {values} FROM numbers"
+        statement = f"{numbered}{into}"
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(statement)
+        say(f"{high:,} calls")
+    with connection.schema_editor() as editor:
+        for index in QuarterUsage._meta.indexes:
+            editor.add_index(QuarterUsage, index)
+    members = {"set-0": ["sales"], "set-1": ["legal", "sales"]}
+    GroupMember.objects.bulk_create(
+        GroupMember(group_set=group_set, name=name) for group_set, names in members.items() for name in names
+    )
+    Progress.objects.create(made_until=until, zone="UTC", seen_at=until)
+
+
+def call_lately(until: datetime, now: datetime, per_second: float) -> None:
+    """Writes the newest calls, which have no sums yet."""
+    count = int((now - until).total_seconds() * per_second)
+    ModelCall.objects.bulk_create(
+        ModelCall(
+            created_at=until + (now - until) * number / count,
+            purpose="turn",
+            user_id=f"person-{number}",
+            payer_id=f"person-{number}",
+            conversation_external_id="c",
+            model="model-1",
+            latency_ms=1000,
+            price=1,
+            groups=["sales"],
+        )
+        for number in range(count)
+    )
+
+
+def spans(length: timedelta, now: datetime, rounds: int) -> list[Span]:
+    """Whole hours, anywhere in the two years, every fourth up to now."""
+    chance = random.Random(5)
+    hour = now.replace(minute=0, second=0, microsecond=0) + HOUR
+    slack = int((TWO_YEARS - length) / HOUR)
+    ends = [hour - HOUR * (chance.randrange(slack) if slack and number % 4 else 0) for number in range(rounds)]
+    return [Span(end - length, end) for end in ends]
+
+
+def measured(by: Dimension, chosen: list[Span]) -> dict[str, Any]:
+    latencies = []
+    for span in chosen:
+        began = time.perf_counter()
+        values = reading.usage(span, by=by)
+        latencies.append((time.perf_counter() - began) * 1000)
+    shares = {f"p{share}Ms": round(load.percentile(sorted(latencies), share / 100), 1) for share in (50, 95)}
+    return {**shares, "values": len(values)}
+
+
+def plans(span: Span) -> list[str]:
+    with CaptureQueriesContext(connection) as captured:
+        reading.usage(span, by=Dimension.USER)
+    explain = "EXPLAIN (COSTS OFF)" if connection.vendor == "postgresql" else "EXPLAIN QUERY PLAN"
+    lines = []
+    for query in captured.captured_queries:
+        if query["sql"].startswith("SELECT"):
+            with connection.cursor() as cursor:
+                cursor.execute(f"{explain} {query['sql']}")
+                lines.append("; ".join(" ".join(str(row[-1]).split()) for row in cursor.fetchall())[:300])
+    return lines
+
+
+def roll_up(now: datetime) -> float:
+    """Makes days and months. Returns how many seconds it took, without the pauses for other writers."""
+    making.yield_sqlite_lock = nullcontext  # type: ignore[attr-defined]
+    began = time.perf_counter()
+    for number, _ in enumerate(making.steps(now)):
+        if number % 100 == 0:
+            say(f"{number:,} days")
+    return time.perf_counter() - began
+
+
+def main() -> None:
+    size = json.loads(sys.argv[1])
+    rounds, calls, now = size.pop("rounds"), size.pop("calls"), timezone.now()
+    until = quarter_of(now - WAIT)
+    fill(calls, until, **size)
+    call_lately(until, now, calls / TWO_YEARS.total_seconds())
+    seconds = roll_up(now)
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE")
+    rows = {model.__name__: model.objects.count() for model in (QuarterUsage, DayUsage, DimensionUsage)}
+    figures = {
+        by.value: {name: measured(by, spans(length, now, rounds)) for name, length in SPANS.items()} for by in Dimension
+    }
+    [widest, *_] = spans(SPANS["year"], now, 1)
+    print(
+        json.dumps(
+            {"daysAndMonthsSeconds": round(seconds, 1), "rows": rows, "spans": figures, "plans": plans(widest)},
+        )
+    )
+
+
+main()
