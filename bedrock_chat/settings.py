@@ -215,6 +215,7 @@ UNFOLD = {
         {"rel": "icon", "type": "image/svg+xml", "href": lambda _request: "/static/bedrock_chat/favicon.svg"}
     ],
     "SHOW_VIEW_ON_SITE": False,
+    "SHOW_HISTORY": False,  # Django's log of its admin is not written: the audit has who did what
 }
 
 REST_FRAMEWORK = {
@@ -223,6 +224,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PARSER_CLASSES": ["bedrock_chat.wire.parsers.WireParser"],
     "DEFAULT_RENDERER_CLASSES": ["bedrock_chat.wire.renderers.WireRenderer"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "bedrock_chat.wire.renderers.Negotiation",
+    "URL_FORMAT_OVERRIDE": None,  # `Accept` alone chooses a representation
     "DEFAULT_SCHEMA_CLASS": "bedrock_chat.wire.openapi.WireSchema",
     "EXCEPTION_HANDLER": "bedrock_chat.wire.errors.exception_handler",
     "UNAUTHENTICATED_USER": None,
@@ -230,8 +232,8 @@ REST_FRAMEWORK = {
 
 SPECTACULAR_SETTINGS = {
     "TITLE": "Bedrock Chat",
-    "DESCRIPTION": "Conversations with Amazon Bedrock models. Names are camelCase; `Accept: application/json; "
-    "case=snake` answers in snake_case, and requests may use either.",
+    "DESCRIPTION": "Conversations with Amazon Bedrock models, bots, their store, and bots that are published as APIs. "
+    "Names are camelCase; `Accept: application/json; case=snake` answers in snake_case, and requests may use either.",
     "VERSION": "0.1.0",
     "OAS_VERSION": "3.1.0",
     "SERVE_INCLUDE_SCHEMA": False,
@@ -240,6 +242,7 @@ SPECTACULAR_SETTINGS = {
     "COMPONENT_SPLIT_REQUEST": False,
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "SWAGGER_UI_SETTINGS": {"deepLinking": True, "defaultModelsExpandDepth": 0},  # the list of schemas begins folded
     "REDOC_DIST": "SIDECAR",
     "PATH_CONVERTER_OVERRIDES": {"shortest": str},
     "POSTPROCESSING_HOOKS": ["bedrock_chat.wire.openapi.camelize"],

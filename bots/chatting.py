@@ -31,6 +31,8 @@ class ChattingBot:
     configuration: Configuration
     sync_status: str
     guardrail: Guardrail | None
+    is_guarded_as_today: bool
+    """False for a version that is to be guarded otherwise than the bot is today."""
 
     @property
     def parameters(self) -> Parameters:
@@ -41,10 +43,12 @@ class ChattingBot:
         return self.configuration["prompt_caching_enabled"]
 
     def refuse(self, model: Model) -> None:
-        """Raises BadRequest for a model that is not active, and Conflict where the bot's guardrail is not there yet."""
+        """Raises BadRequest for a model that is not active, and Conflict where the bot's guardrail is not there."""
         if not configuration.is_active(self.configuration, model):
             raise BadRequest(f"message.model: {model.display_name} is not active for this bot.")
-        guarding.refuse_unguarded(self.configuration, self.guardrail, self.sync_status)
+        guarding.refuse_unguarded(
+            self.configuration, self.guardrail, self.sync_status, is_guarded_as_today=self.is_guarded_as_today
+        )
 
     @property
     def lacks_guardrail(self) -> bool:
@@ -88,11 +92,12 @@ def find(bot_id: str, *, actor: Caller) -> ChattingBot | None:
             return None
         row = version
     # The guardrail that was made is today's: a version that was guarded otherwise is not answered unguarded.
-    is_todays = row.configuration["bedrock_guardrails"] == bot.configuration["bedrock_guardrails"]
-    made = (arn, guardrail_version) if is_todays else (None, None)
+    is_guarded_as_today = row.configuration["bedrock_guardrails"] == bot.configuration["bedrock_guardrails"]
+    made = (arn, guardrail_version) if is_guarded_as_today else (None, None)
     guardrail = guarding.guardrail_of(row.configuration, *made)
     texts = (row.title, row.description, row.instruction)
-    return ChattingBot(bot.pk, bot.owner_id, *texts, row.configuration, bot.sync_status, guardrail)
+    state = (bot.sync_status, guardrail, is_guarded_as_today)
+    return ChattingBot(bot.pk, bot.owner_id, *texts, row.configuration, *state)
 
 
 def get(bot_id: str, *, actor: Caller) -> ChattingBot:

@@ -27,10 +27,17 @@ def is_lacking(configuration: Configuration, guardrail: Guardrail | None) -> boo
     return guardrail is None and own_filters(configuration) is not None
 
 
-def refuse_unguarded(configuration: Configuration, guardrail: Guardrail | None, sync_status: str) -> None:
-    """Raises Conflict where answers are to be guarded, and there is no guardrail yet."""
+def refuse_unguarded(
+    configuration: Configuration, guardrail: Guardrail | None, sync_status: str, *, is_guarded_as_today: bool
+) -> None:
+    """Raises Conflict where answers are to be guarded, and there is no guardrail; with a time if one is being made."""
     if not is_lacking(configuration, guardrail):
         return
+    if not is_guarded_as_today:
+        raise Conflict(
+            "This version has other thresholds than the bot has today, and no guardrail is made for them. "
+            "The bot's owner can pin another version, or none."
+        )
     if sync_status == SyncStatus.FAILED:
         raise Conflict("This bot's guardrail could not be made; its owner can see why. Until then it does not answer.")
     raise Conflict("This bot's guardrail is being made; try again in a moment.", retry_after=WAIT_SECONDS)

@@ -1,6 +1,6 @@
-"""Versions of a bot: each change makes one, and the newest ones are kept."""
+"""Versions of a bot: each change makes one. The newest ones are kept, and those that another app needs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -15,6 +15,16 @@ from bedrock_chat.identity.caller import Actor, Caller
 from bots import access, content, files, syncing
 from bots.content import Content
 from bots.models import Bot, BotVersion
+
+Needed = Callable[[Bot], Collection[int]]
+"""The numbers of the versions of a locked bot that another app needs."""
+
+_needed: list[Needed] = []
+
+
+def keep(needed: Needed) -> None:
+    """Registers which versions are kept, however old. Apps that build on bots call it in `apps.ready`."""
+    _needed.append(needed)
 
 
 def save(
@@ -89,5 +99,8 @@ def get(bot_id: str, number: int, *, actor: Caller) -> tuple[BotVersion, BotVers
 
 
 def _prune(bot: Bot) -> int:
-    """Deletes the versions that are too many. Returns how many."""
-    return BotVersion.objects.filter(bot=bot, number__lte=bot.version - settings.BOT_VERSIONS).delete()[0]
+    """Deletes the versions that are too many, except those that are needed. Returns how many."""
+    old = BotVersion.objects.filter(bot=bot, number__lte=bot.version - settings.BOT_VERSIONS)
+    if not old.exists():
+        return 0
+    return old.exclude(number__in=[number for needed in _needed for number in needed(bot)]).delete()[0]

@@ -11,14 +11,15 @@ from bedrock_chat.bedrock import catalog, offering
 from bedrock_chat.blobs import storing
 from bedrock_chat.database.compiled_sql import NOW, Batch
 from bedrock_chat.database.composing import Slot
-from bedrock_chat.database.connections import release_connection
+from bedrock_chat.database.connections import database_now, release_connection
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.metrics import refusals
 from bedrock_chat.wire.errors import BadRequest, ServiceUnavailable
 from bedrock_chat.wire.ids import new_id
 from bots import chatting
+from conversations import access
 from conversations.content.blocks import Content
-from conversations.turn import continuing
+from conversations.turn import continuing, placement
 from publication import running
 from publication.idempotency import claiming
 from publication.idempotency.claiming import Keyed
@@ -124,9 +125,22 @@ def _refuse_at_once(asked: Asked, bot: chatting.ChattingBot) -> None:
 
 
 def _continued(asked: Asked, actor: Caller) -> str:
-    """The id of the newest question of the conversation. Raises BadRequest where there is none."""
+    """The id of the question whose answer grows. Raises BadRequest where none could.
+
+    Behind a turn that is not done it is that turn's question; whether that one can be continued shows when it ends.
+    """
+    assert asked.conversation_id is not None
     of_conversation = {"publication_id": actor.publication_id, "conversation_id": asked.conversation_id}
-    newest = TurnRequest.objects.filter(**of_conversation).order_by("-pk").values_list("message_id", flat=True).first()
+    newest = TurnRequest.objects.filter(**of_conversation).order_by("-pk").values_list("message_id", "done_at").first()
     if newest is None:
         raise BadRequest("conversationId: there is no such conversation to continue.")
-    return newest
+    message_id, done_at = newest
+    if done_at is None:
+        return message_id
+    conversation = access.find_conversation(actor, asked.conversation_id)
+    tree = None if conversation is None else access.read_tree(conversation, database_now())
+    last = None if conversation is None or tree is None else tree.last_message(conversation.last_question)
+    if tree is None or last is None or last.is_question:
+        raise BadRequest("conversationId: its last question has no answer that could be continued.")
+    place = placement.place_continuation(asked.conversation_id, tree, last, parent_external_id=None)
+    return place.question.external_id

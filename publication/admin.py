@@ -10,7 +10,7 @@ from django.utils.text import Truncator
 
 from bedrock_chat.console.site import ReadOnlyAdmin, ReadOnlyRows
 from publication import limits, operating
-from publication.models import ApiKey, Gate, LimitsScope, Period, Publication, TurnRequest
+from publication.models import ApiKey, Gate, LimitsScope, Period, Publication, PublicationOwner, TurnRequest
 from publication.operating import KeyState
 
 Row = TypeVar("Row", bound=Model)
@@ -68,9 +68,9 @@ class PublicationAdmin(ReadOnlyAdmin):
     fieldsets = [
         (None, {"fields": ["id", "bot", "owner", "stage", "version", "store_openai", "created_at"]}),
         ("Limits", {"fields": ["quota", "used", "throttle", "limits_scope"]}),
-        ("From where", {"fields": ["allowed_origins", "allowed_networks"]}),
+        ("From where", {"fields": ["origins", "networks"]}),
     ]
-    readonly_fields = ["owner", "version", "quota", "used", "throttle"]
+    readonly_fields = ["owner", "version", "quota", "used", "throttle", "origins", "networks"]
     inlines = [KeyRows]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Publication]:
@@ -100,6 +100,14 @@ class PublicationAdmin(ReadOnlyAdmin):
     @admin.display(description="throttle", ordering="rate_limit")
     def throttle(self, row: Publication) -> str:
         return NO_LIMIT if row.rate_limit is None else f"{row.rate_limit:g} a second, {row.burst_limit:,} at once"
+
+    @admin.display(description="allowed origins")
+    def origins(self, row: Publication) -> str:
+        return ", ".join(row.allowed_origins) or "none"
+
+    @admin.display(description="allowed networks")
+    def networks(self, row: Publication) -> str:
+        return ", ".join(row.allowed_networks) or "all"
 
     @admin.display(description="keys", ordering="keys_total")
     def keys_count(self, row: Publication) -> int:
@@ -195,7 +203,7 @@ class DoneFilter(admin.SimpleListFilter):
 class TurnRequestAdmin(ReadOnlyAdmin):
     """When a question was accepted, and what has become of it. What was asked is on no page, nor for whom."""
 
-    list_display = ["accepted_at", "publication_id", "key_id", "conversation_id", "message_id", "model", "status"]
+    list_display = ["accepted_at", "bot", "key_id", "status", "model", "conversation"]
     list_filter = [DoneFilter, "model"]
     search_fields = ["=publication_id", "=key_id", "=conversation_id", "=message_id"]
     search_help_text = "The id of a publication, a key, a conversation or a message."
@@ -203,6 +211,7 @@ class TurnRequestAdmin(ReadOnlyAdmin):
     show_full_result_count = False
     open_columns = frozenset({"reason"})  # a sentence of the server's
     fields = [
+        "bot",
         "publication_id",
         "key_id",
         "conversation_id",
@@ -214,11 +223,21 @@ class TurnRequestAdmin(ReadOnlyAdmin):
         "accepted_at",
         "done_at",
     ]
-    readonly_fields = ["status"]
+    readonly_fields = ["bot", "status"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[TurnRequest]:
         rows: QuerySet[TurnRequest] = super().get_queryset(request)
-        return rows.defer("content", "user_label")
+        published = PublicationOwner.objects.filter(publication_id=OuterRef("publication_id")).values("bot_id")
+        return rows.defer("content", "user_label").annotate(published_bot_id=Subquery(published))
+
+    @admin.display(description="bot")
+    def bot(self, row: TurnRequest) -> str | None:
+        bot_id: str | None = row.published_bot_id  # type: ignore[attr-defined]  # annotated above
+        return bot_id
+
+    @admin.display(description="conversation", ordering="conversation_id")
+    def conversation(self, row: TurnRequest) -> str:
+        return row.conversation_id
 
     @admin.display(description="status", ordering=F("done_at").asc())
     def status(self, row: TurnRequest) -> str:

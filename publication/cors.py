@@ -8,6 +8,7 @@ from django.http.response import HttpResponseBase
 from django.utils.cache import patch_vary_headers
 
 from bedrock_chat.database.connections import release_connection
+from bedrock_chat.database.text import is_storable
 from publication.authentication import FOUND, HEADER, PREFIX, Found
 from publication.models import Publication
 
@@ -73,6 +74,8 @@ def _allowed(request: HttpRequest, origin: str) -> str | None:
         origins = known.publication.allowed_origins
     else:
         bot_id, _, rest = request.path.removeprefix(PREFIX).partition("/")
+        if not is_storable(request.path):  # no API has such an address, and PostgreSQL refuses the question
+            return None
         try:
             row = Publication.objects.filter(bot=bot_id, stage=rest.partition("/")[0])
             origins = row.values_list("allowed_origins", flat=True).first() or []

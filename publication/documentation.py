@@ -24,13 +24,17 @@ from publication.models import Publication
 
 TITLE: Final = "Published API"
 PREFIX: Final = "/published/{bot_id}/{stage}"
+HEADINGS: Final = {"published": "conversation", "published, OpenAI": "OpenAI"}  # tags, of the server's and of this
 IN_PREFIX: Final = frozenset({"bot_id", "stage"})
 DESCRIPTION: Final = """\
 A bot that programs ask. Each request has a key, which the owner of the bot hands out.
 
 1. `POST /conversation` stores a question, and gives the ids of its conversation and of its message.
-2. `GET` with these ids gives the answer; until it is there, a 404 says in `Retry-After` when to ask again.
+2. `GET` with these ids gives the answer; until it is there, a 404 says in `Retry-After` when to ask again. With \
+`?wait=30` it waits for the answer, 30 seconds at most.
 3. With `conversationId` the next question goes on in the same conversation.
+
+With `Accept: text/event-stream` the `POST` answers with events, as the bot writes.
 
 Clients of OpenAI's API use the address with `/v1` behind it, and the key as theirs.
 
@@ -104,7 +108,8 @@ def _relative(operation: Mapping[str, Any]) -> Document:
         if not (parameter["in"] == "path" and parameter["name"] in IN_PREFIX)
     ]
     security = [requirement for requirement in operation["security"] if requirement]
-    return {**operation, "parameters": parameters, "security": security}
+    tags = [HEADINGS[tag] for tag in operation["tags"]]
+    return {**operation, "parameters": parameters, "security": security, "tags": tags}
 
 
 def _schemes(operation: Mapping[str, Any]) -> Iterator[str]:

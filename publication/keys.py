@@ -22,6 +22,8 @@ from publication.models import KEY_ID_LENGTH, ApiKey, Gate, Publication
 
 VALUE_LENGTH = 40
 FIRST_DESCRIPTION = "Default api key"
+MOST_OF_A_LINEAGE = 20
+"""Keys that rotations have made of one. What draws on one counter may still not fill the table."""
 _OF_VALUES = string.ascii_letters + string.digits
 _OF_IDS = string.ascii_lowercase + string.digits
 
@@ -100,7 +102,9 @@ def change(bot_id: str, key_id: str, columns: Mapping[str, Any], *, actor: Calle
         if changed:
             for name, value in changed.items():
                 setattr(key, name, value)
-            key.save(update_fields=list(changed))
+            if "expires_at" in changed and not _has_successor(key):
+                key.replaced_by = ""  # its end is no longer that of an overlap
+            key.save(update_fields=[*changed, "replaced_by"])
             values = {"is_enabled": key.is_enabled} if "is_enabled" in changed else {}
             recording.record(verbs.CHANGE_KEY, key.pk, actor=actor, fields=changed, values=values)
     return key
@@ -116,13 +120,19 @@ def rotate(bot_id: str, key_id: str, overlap: timedelta, *, actor: Caller) -> Sh
 def replace(key: ApiKey, overlap: timedelta, *, actor: Actor) -> Shown:
     """Makes a key of the same lineage, in the caller's transaction. The old one ends after the overlap at most.
 
-    Raises Conflict for a key that no longer works, and for one that was replaced before: asked twice, it is done once.
+    Raises Conflict for a key that no longer works, for one that was replaced before (asked twice, it is done once), and
+    for a lineage of which as many keys work as may. Where the key in its place was revoked, when it would have ended
+    without the overlap is no longer known.
     """
     now = database_now()
-    if key.replaced_by and ApiKey.objects.filter(publication=key.publication, pk=key.replaced_by).exists():
+    if _has_successor(key):
         raise Conflict(f"This key was replaced by {key.replaced_by}; rotate that one.")
+    if key.replaced_by:
+        sentence = "The key in the place of this one was revoked, and this one ends with its overlap"
+        raise Conflict(f"{sentence}; change its expiresAt first, or make a new key.")
     if not key.is_enabled or (key.expires_at is not None and key.expires_at <= now):
         raise Conflict("This key is disabled or has expired; make a new one.")
+    _make_room(key, now, actor=actor)
     ends_at = now + overlap
     shown = add(key.publication, key.description, key.expires_at, replaced=key, actor=actor)
     key.expires_at = ends_at if key.expires_at is None else min(key.expires_at, ends_at)
@@ -131,6 +141,23 @@ def replace(key: ApiKey, overlap: timedelta, *, actor: Actor) -> Shown:
     hours = round(overlap.total_seconds() / 3600, 3)
     recording.record(verbs.ROTATE_KEY, key.pk, actor=actor, values={"overlap_hours": hours})
     return shown
+
+
+def _make_room(key: ApiKey, now: datetime, *, actor: Actor) -> None:
+    """Of a lineage with as many keys as it may have the oldest that has ended goes. Raises Conflict if none has."""
+    of_lineage = ApiKey.objects.filter(publication=key.publication_id, lineage=key.lineage)
+    surplus = of_lineage.count() + 1 - MOST_OF_A_LINEAGE
+    if surplus <= 0:
+        return
+    ended = list(of_lineage.filter(expires_at__lte=now).order_by("created_at", "pk")[:surplus])
+    if len(ended) < surplus:
+        raise Conflict(f"{MOST_OF_A_LINEAGE} keys of this lineage still work or are only disabled; revoke one first.")
+    for old in ended:
+        delete(old, actor=actor)
+
+
+def _has_successor(key: ApiKey) -> bool:
+    return bool(key.replaced_by) and ApiKey.objects.filter(publication=key.publication, pk=key.replaced_by).exists()
 
 
 def revoke(bot_id: str, key_id: str, *, actor: Caller) -> None:

@@ -79,6 +79,12 @@ def withdraw(bot_id: str, *, actor: Caller) -> None:
         end(publication, actor=actor)
 
 
+def pinned_versions(bot: Bot) -> list[int]:
+    """The version of a bot that its API stays at, if it does: edits of the bot must not delete it."""
+    pinned = Publication.objects.filter(bot=bot, bot_version__isnull=False)
+    return [number for number in pinned.values_list("bot_version", flat=True) if number is not None]
+
+
 def end_of_bot(bot: Bot, actor: Actor) -> None:
     """Ends the API of a bot that is about to be deleted, if it has one."""
     publication = Publication.objects.filter(bot=bot).first()

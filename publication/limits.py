@@ -138,6 +138,10 @@ _LENGTHS: Final = {Period.DAY: 86_400, Period.WEEK: 604_800, Period.MONTH: 2_592
 """Seconds. A month has 30 days here; `t` says when it really ends."""
 
 
+class Forgotten(LookupError):
+    """An account has no row any more: its key was erased with its owner after it was looked up."""
+
+
 def of_requests(publication: Publication, lineage: str, first_key_at: datetime) -> Limits:
     """The limits of what a key may ask for."""
     shared = publication.limits_scope == LimitsScope.PUBLICATION
@@ -205,10 +209,14 @@ def top_up(limits: Limits, requests: int) -> None:
 
 
 def standing(limits: Limits, *, refused: bool = False) -> Standing:
-    """How an account stands, in one query; nothing is counted. `refused` says that `admit` found no room just now."""
+    """How an account stands, in one query; nothing is counted. `refused` says that `admit` found no room just now.
+
+    Raises Forgotten, as `admit` does.
+    """
     with Batch() as batch:
         rows = batch.queryset(_state, (CLOCK[connection.vendor],), {"account": limits.account})
-    assert rows.result, "a key is made with the rows of its limits"
+    if not rows.result:
+        raise Forgotten
     return _standing(limits, State(*rows.result[0]), refused=refused)
 
 

@@ -160,7 +160,8 @@ class TurnRequest(models.Model):
 
     `content` is the stored form of the question's blocks, whose files are blobs. While `done_at` is empty, a job runs
     it or will. Keys ascend in the order in which the questions of a conversation were accepted. `host` is the process
-    that streams the answer, and so does the job while it lives; empty: nobody listens, and any worker does it.
+    that streams the answer, and so does the job while it lives (`running.ANY_WORKER` where it is known to be gone);
+    empty: nobody listens, and any worker does it.
     """
 
     message_id = CodePointCharField(max_length=ID_LENGTH)

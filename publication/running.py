@@ -43,6 +43,8 @@ WITHDRAWN = "This API was withdrawn."
 CANCELLED = "An operator cancelled this turn."
 GIVEN_UP = "This turn was given up after several attempts."
 MOST_LOST = 100
+ANY_WORKER = "any worker"
+"""In the place of a turn's host: somebody listens, and the process that was to stream the answer is gone."""
 RETRIED = frozenset({502, 503, 504, 429})
 """Statuses of faults that another attempt may not meet."""
 
@@ -77,6 +79,14 @@ def without_place(turn_pks: Iterable[int]) -> set[int]:
     return set(waiting.values_list("pk", flat=True))
 
 
+def release(turn_pks: Iterable[int]) -> None:
+    """Leaves turns that still wait to any worker, who streams the answers. Their own process is gone, or about to end.
+
+    The job of one that is reserved for that process would begin only when its lease has run out.
+    """
+    TurnRequest.objects.filter(pk__in=turn_pks, done_at__isnull=True).exclude(host="").update(host=ANY_WORKER)
+
+
 def run(job: Claimed, log: Log | None = None) -> None:
     """The job. What the turn tells goes into `log`, or into one of its own if it is streamed, which `relay` copies.
 
@@ -92,6 +102,8 @@ def run(job: Claimed, log: Log | None = None) -> None:
     turn = TurnRequest.objects.filter(pk=job.payload["turn"], done_at__isnull=True).first()
     if log is None and turn is not None and turn.host:
         log = Log(goes_on=True)
+        if job.attempt > 1:  # its process was lost, most likely, and would be waited for by each turn behind this one
+            release(_of_conversation(turn).filter(host=turn.host).values_list("pk", flat=True))
     try:
         _run(job, turn, log)
     finally:
@@ -245,13 +257,20 @@ def stop_all(publication_id: str) -> None:
 
 
 def end_lost(_: Claimed) -> None:
-    """A periodic job: ends the turns whose job an operator cancelled, or which no worker has survived."""
+    """A periodic job: ends the turns whose job an operator cancelled, or which no worker has survived.
+
+    One that still runs is stopped afterwards: its process asks a model in vain, and whoever listens is to know at once.
+    """
     for turn in _lost()[:MOST_LOST]:
         with transaction.atomic():
             lock(turn.publication_id, turn.conversation_id)
-            if _lost().filter(pk=turn.pk).exists():
-                dead = Job.objects.filter(key=job_key(turn.pk), state=State.DEAD).delete()[0]
-                _mark_done(turn, GIVEN_UP if dead else CANCELLED)
+            if not _lost().filter(pk=turn.pk).exists():
+                continue
+            dead = Job.objects.filter(key=job_key(turn.pk), state=State.DEAD).delete()[0]
+            _mark_done(turn, GIVEN_UP if dead else CANCELLED)
+            question = question_of(turn)
+        if question is not None:  # not above: the end of a turn locks its messages before its conversation's order
+            stopping.stop_all(Message.objects.filter(pk=question.pk, attempt=question.attempt))
 
 
 def _lost() -> "QuerySet[TurnRequest]":
@@ -275,7 +294,8 @@ def _of_conversation(turn: TurnRequest) -> "QuerySet[TurnRequest]":
 
 def _add_job(turn_pk: int, host: str) -> None:
     """Adds the job of a turn. If a process is to stream the answer, the job is claimed for it."""
-    queue.enqueue(KIND, {"turn": turn_pk}, key=job_key(turn_pk), claimed_by=host)
+    claimed_by = "" if host == ANY_WORKER else host
+    queue.enqueue(KIND, {"turn": turn_pk}, key=job_key(turn_pk), claimed_by=claimed_by)
 
 
 def _chat(turn: TurnRequest, bot_id: str) -> ChatInput:

@@ -123,7 +123,7 @@ class Proxied:
     def states(self) -> dict[str, str]:
         """What `/ready` says of each dependency."""
         body = self.call("GET", "/ready").body
-        return {name: body[name] for name in body if name not in ("status", "worker", "detail", "errors")}
+        return {name: body[name] for name in body if name not in ("status", "worker", "queue", "detail", "errors")}
 
     @contextmanager
     def newcomer(self) -> Iterator["Proxied"]:

@@ -146,7 +146,7 @@ def commands_of(text: str) -> list[tuple[str, str]]:
 def run_commands(server: LiveServer, *pages: str, **environment: str) -> None:
     """Runs the commands of some pages in one shell, one after the other, and compares. `…` stands for anything."""
     commands = [command for page in pages for command in commands_of((ROOT / "docs" / page).read_text())]
-    assert len(commands) > 12
+    assert len(commands) > 8
     end = "-- end of output --"
     script = "\n".join(f"{command}\necho '{end}'" for command, _ in commands)
     script = script.replace("http://localhost:8000", server.url).replace(".venv/bin/python", sys.executable)
@@ -305,6 +305,12 @@ def test_a_program_that_streams_says_what_is_wrong(server: LiveServer, published
 @pytest.mark.usefixtures("worker")
 def test_the_commands_about_apis_and_keys_answer_what_the_pages_show(server: LiveServer) -> None:
     run_commands(server, "PUBLISHING.md", "KEYS.md")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("worker")
+def test_the_commands_about_the_store_and_guardrails_answer_what_the_pages_show(server: LiveServer) -> None:
+    run_commands(server, "STORE.md", "GUARDRAILS.md")
 
 
 # ---- Clients of OpenAI's API ----------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """`make run` brings up the whole product, and takes all of it down again."""
 
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -9,6 +10,9 @@ import time
 import urllib.request
 from pathlib import Path
 
+import pytest
+
+from bedrock_chat.management.commands.run import Command
 from tests.live import LiveServer
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -23,6 +27,14 @@ def free_port() -> int:
 
 def children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def test_it_says_how_an_operator_gets_a_new_password(capsys: pytest.CaptureFixture[str]) -> None:
+    Command()._greet(None, "operator", None)
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("Console"))
+    command = shlex.split(line.partition("new password: ")[2])
+    assert command[-2:] == ["changepassword", "operator"]
+    assert subprocess.run([*command[:-1], "--help"], cwd=ROOT, capture_output=True, check=False).returncode == 0
 
 
 def test_it_serves_works_and_leaves_nothing_running(tmp_path: Path) -> None:

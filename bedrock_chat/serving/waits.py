@@ -9,6 +9,7 @@ from functools import partial
 from django.conf import settings
 from django.http import HttpRequest
 
+from bedrock_chat.metrics.instruments import Gauge
 from bedrock_chat.process import shutdown, watching
 from bedrock_chat.process.watching import Topic
 from bedrock_chat.serving.sending import ClientGone, Receive
@@ -110,3 +111,7 @@ async def _client_left(receive: Receive) -> None:
 
 
 waits = Waits()
+
+OPEN = Gauge(
+    "bedrock_chat_waits_open", "Requests that wait for something to happen, and hold no thread.", read=waits.count
+)

@@ -150,7 +150,7 @@ PUSHED = PolymorphicProxySerializer(
 
 class ListQuerySerializer(serializers.Serializer[Any]):
     kind = ChoiceField(choices=["private", "mixed"], required=False, default="private")
-    starred = serializers.BooleanField(required=False, default=False)
+    starred = serializers.BooleanField(required=False, default=False, help_text="Those with your star alone.")
     limit = DigitsField(required=False, default=0, min_value=0, max_value=MOST_LISTED, help_text="0 counts as absent.")
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:

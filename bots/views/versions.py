@@ -23,7 +23,7 @@ class VersionViewSet(WireViewSet):
     @extend_schema(
         operation_id="get_bot_versions",
         summary="List a bot's versions, the newest first",
-        description="The newest ones are kept, as many as the setting BOT_VERSIONS says.",
+        description="The newest ones are kept, as many as the setting BOT_VERSIONS says, and the one of a pinned API.",
         tags=TAG,
         extensions=links(get_bot_version=_LISTED, restore_bot_version=_LISTED),
         responses={200: VersionMetaSerializer(many=True), **errors(404)},

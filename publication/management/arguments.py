@@ -41,9 +41,9 @@ def later(text: str) -> datetime:
     """A day or a time to come, of UTC unless it says otherwise. Raises ArgumentTypeError."""
     try:
         parsed = datetime.fromisoformat(text)
-    except ValueError:
+        moment = parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
+    except (ValueError, OverflowError):
         raise ArgumentTypeError("a day or a time such as 2027-01-31 or 2027-01-31T18:00+01:00") from None
-    moment = parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed
     if moment <= datetime.now(UTC):
         raise ArgumentTypeError("a time to come")
     return moment

@@ -63,8 +63,9 @@ def respond_again(completion: Wire, *, include_usage: bool) -> EventStreamRespon
 async def _at_once(completion: Wire, chunks: "Chunks") -> AsyncGenerator[bytes, None]:
     [choice] = completion["choices"]
     text = choice["message"]["content"]
-    yield chunks.first() + (chunks.text(text) if text else b"")
-    yield chunks.last(choice["finish_reason"], completion["usage"])
+    with sse.counted():
+        yield chunks.first() + (chunks.text(text) if text else b"")
+        yield chunks.last(choice["finish_reason"], completion["usage"])
 
 
 def _append(log: Log, event: Event | MessageStop) -> None:

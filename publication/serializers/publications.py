@@ -31,8 +31,14 @@ class StageField(TextField):
         return stage
 
 
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
 class OriginField(TextField):
-    """`*`, or an origin: a scheme, a host and perhaps a port, and nothing behind them."""
+    """`*`, or an origin: a scheme, a host and perhaps a port, and nothing behind them.
+
+    It is kept as browsers send it: in small letters, and without the port that the scheme has anyway.
+    """
 
     def run_validation(self, data: Any = empty) -> Any:
         origin = super().run_validation(data)
@@ -43,25 +49,29 @@ class OriginField(TextField):
             is_origin = (
                 parts.scheme in ("http", "https")
                 and bool(parts.hostname)
-                and origin == f"{parts.scheme}://{parts.netloc}"
+                and origin.lower() == f"{parts.scheme}://{parts.netloc}".lower()
+                and origin.isascii()
+                and " " not in origin
             )
-            _ = parts.port
+            is_usual_port = parts.port == DEFAULT_PORTS.get(parts.scheme)
         except ValueError:
             is_origin = False
         if not is_origin or "@" in origin:
             raise serializers.ValidationError("Expected an origin such as https://app.example.com, or *.")
-        return origin
+        return (origin.removesuffix(f":{parts.port}") if is_usual_port else origin).lower()
 
 
 class NetworkField(TextField):
-    """An IPv4 or IPv6 network, or one address."""
+    """An IPv4 or IPv6 network, or one address. Those of mapped IPv4 addresses are kept as clients' addresses are."""
 
     def run_validation(self, data: Any = empty) -> Any:
         text = super().run_validation(data)
         try:
-            return str(ipaddress.ip_network(text.strip()))
+            network = ipaddress.ip_network(text.strip())
         except ValueError:
             raise serializers.ValidationError("Expected a network such as 192.0.2.0/24.") from None
+        mapped = network.network_address.ipv4_mapped if network.version == 6 else None
+        return str(network if mapped is None else ipaddress.IPv4Network((mapped, network.prefixlen - 96)))
 
 
 class QuotaSerializer(serializers.Serializer[Any]):

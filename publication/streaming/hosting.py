@@ -2,13 +2,15 @@
 
 A question that is streamed is accepted with a job that is claimed for this process (`running.enqueue`). Where others of
 its conversation come before it, whoever ends the last of those adds the job, claimed for this process too, and a beat
-finds it (`begin_due`). If this process dies, the job's lease runs out and a worker takes it.
+finds it (`begin_due`). If this process dies, the job's lease runs out and a worker takes it; those that wait behind it
+are any worker's from then on, and so is what waits in a process that is about to end (`running.release`).
 """
 
 import contextvars
 import logging
 import threading
 from collections.abc import Iterable
+from functools import partial
 
 from django.conf import settings
 from django.db import Error
@@ -17,6 +19,7 @@ from bedrock_chat.database.connections import release_connection
 from bedrock_chat.jobs import performing, queue
 from bedrock_chat.jobs.claims import Claims
 from bedrock_chat.jobs.queue import Claimed
+from bedrock_chat.metrics import refusals
 from bedrock_chat.process import shutdown, thread_pool
 from bedrock_chat.wire.errors import ServiceUnavailable
 from bedrock_chat.wire.ids import new_id
@@ -37,8 +40,11 @@ CLAIMS = Claims(new_id())
 _lock = threading.Lock()
 _logs: dict[int, Log] = {}
 """Turn → its log, from its acceptance to its end here."""
-_waiting: set[int] = set()
-"""Those of them that wait for their place in their conversation."""
+_waiting: dict[int, contextvars.Context] = {}
+"""Those of them that wait for their place in their conversation, each with the context of the request that asked.
+
+What a turn binds is to appear in that request's log line and trace, whoever begins the turn.
+"""
 
 
 def refuse_more() -> None:
@@ -50,6 +56,7 @@ def refuse_more() -> None:
         raise ServiceUnavailable("This server is shutting down; try again.", retry_after=1)
     sse.refuse_more()
     if len(_logs) >= settings.THREADS * 2:
+        refusals.count("streams")
         raise ServiceUnavailable("As many streams wait here as can; try again.", retry_after=5)
 
 
@@ -57,7 +64,7 @@ def expect(turn: TurnRequest) -> None:
     """Has this process run a turn that was accepted for it, at once or when its place has come."""
     with _lock:
         _logs[turn.pk] = Log(goes_on=True)
-        _waiting.add(turn.pk)
+        _waiting[turn.pk] = contextvars.copy_context()
     try:
         _begin_claimed([turn.pk])
     except Error:  # the question is accepted all the same, and the beat looks again
@@ -86,6 +93,7 @@ def begin_due() -> None:
     if not waiting:
         return
     if shutdown.draining():
+        running.release(waiting)
         for job in queue.claims_of(CLAIMS.worker, map(running.job_key, waiting)):
             queue.give_back(job)
         _give_up(waiting)
@@ -101,16 +109,11 @@ def _begin_claimed(turn_pks: Iterable[int]) -> None:
     for job in queue.claims_of(CLAIMS.worker, map(running.job_key, turn_pks)):
         turn_pk = int(job.payload["turn"])
         with _lock:
-            if turn_pk not in _waiting:
-                continue  # another thread has begun it
-            _waiting.discard(turn_pk)
+            context = _waiting.pop(turn_pk, None)
+        if context is None:
+            continue  # another thread has begun it
         CLAIMS.add(job)
-        _start(job, turn_pk)
-
-
-def _start(job: Claimed, turn_pk: int) -> None:
-    context = contextvars.copy_context()  # what the turn binds is to appear in the log line of the request
-    thread_pool.shared().submit(lambda: context.run(_run, job, turn_pk))
+        thread_pool.shared().submit(partial(context.run, _run, job, turn_pk))
 
 
 def _run(job: Claimed, turn_pk: int) -> None:
@@ -149,9 +152,8 @@ def _give_up(turn_pks: Iterable[int]) -> None:
     """Ends the logs of those of these turns that still wait."""
     for turn_pk in turn_pks:
         with _lock:
-            if turn_pk not in _waiting:
+            if _waiting.pop(turn_pk, None) is None:
                 continue
-            _waiting.discard(turn_pk)
         _end(turn_pk)
 
 

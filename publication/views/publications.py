@@ -198,8 +198,12 @@ class KeyViewSet(WireViewSet):
 
 
 class PublishedBotsQuerySerializer(serializers.Serializer[Any]):
-    limit = DigitsField(required=False, default=listing.USUAL, min_value=1, max_value=listing.MOST)
-    next_token = serializers.CharField(required=False, allow_null=True, default=None, max_length=256)
+    limit = DigitsField(
+        required=False, default=listing.USUAL, min_value=1, max_value=listing.MOST, help_text="At most so many."
+    )
+    next_token = serializers.CharField(
+        required=False, allow_null=True, default=None, max_length=256, help_text="`nextToken` of the page before."
+    )
 
 
 class PublishedBotsViewSet(WireViewSet):

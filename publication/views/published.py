@@ -1,5 +1,6 @@
 """The published API: what an integrator calls with a key."""
 
+from http import HTTPStatus
 from typing import Any
 
 from django.conf import settings
@@ -11,12 +12,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from bedrock_chat.database.connections import database_now
-from bedrock_chat.encryption.errors import EncryptionError
 from bedrock_chat.identity.addresses import client_address
 from bedrock_chat.identity.caller import caller_of
 from bedrock_chat.ledger.rollups import refusals
 from bedrock_chat.serving import answers, waits
-from bedrock_chat.wire.errors import ServiceUnavailable, TooManyRequests
+from bedrock_chat.wire.errors import TooManyRequests, as_api_error
 from bedrock_chat.wire.event_stream import EventStreamRenderer
 from bedrock_chat.wire.openapi import VOID, errors
 from bedrock_chat.wire.renderers import JSON, WireRenderer
@@ -27,7 +27,7 @@ from conversations import rendering as conversation_rendering
 from conversations.content import files
 from conversations.streaming.openapi import EVENTS, RESTARTS, event_stream
 from publication import accepting, authentication, limits, rendering, standing, stopping, waiting
-from publication.authentication import ApiKeyAuthentication, Found
+from publication.authentication import ApiKeyAuthentication, Found, KeyRefused
 from publication.idempotency import claiming, header
 from publication.idempotency.claiming import Earlier, Keyed, Repeated
 from publication.limits import Limits, Standing
@@ -123,7 +123,10 @@ class PublishedViewSet(WireViewSet):
         else:
             wanted = limits.of_polls(found.publication, found.key.lineage)
         has_waited = waits.has_waited(request._request)
-        standing = limits.standing(wanted) if has_waited else limits.admit(wanted, found.state)
+        try:
+            standing = limits.standing(wanted) if has_waited else limits.admit(wanted, found.state)
+        except limits.Forgotten:
+            raise KeyRefused from None
         if standing.refused_by is not None:
             if self._is_repeated(request, found):  # the first request came at the same time, and had the last room
                 return
@@ -201,12 +204,13 @@ class PublishedTurnViewSet(PublishedViewSet):
             if _is_streamed(request):
                 return following.ask(question, keyed, actor=actor)
             return Response(rendering.accepted(accepting.accept(question, keyed, actor=actor)))
-        except (ServiceUnavailable, EncryptionError):
-            self.give_back()
-            raise
         except Repeated as repeated:
             self.give_back()
             return _accepted_again(request, repeated.earlier.replay(digest))
+        except Exception as error:  # also those of a full disk, or of a database that does not answer
+            if as_api_error(error).status_code == HTTPStatus.SERVICE_UNAVAILABLE:
+                self.give_back()
+            raise
 
 
 def _is_streamed(request: Request) -> bool:

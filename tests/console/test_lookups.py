@@ -284,6 +284,13 @@ def test_what_is_not_a_list_takes_no_lookup_either(browser: Client) -> None:
     assert browser.get(f"{user}/history/?p=abc").status_code == 400
 
 
+def test_no_page_leads_to_the_history_that_is_never_written(browser: Client) -> None:
+    olga = User.objects.get(login="olga")
+    page = browser.get(f"/console/bedrock_chat/user/{quote(olga.pk)}/change/").content.decode()
+    assert "olga" in page
+    assert "/history/" not in page
+
+
 @pytest.mark.both
 def test_the_page_of_no_row_is_no_fault(browser: Client) -> None:
     for page in pages():

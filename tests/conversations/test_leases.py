@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -68,7 +69,8 @@ def test_who_listens_to_a_turn_that_was_killed_before_the_clock_was_set_back_hea
 
     async def listen() -> list[str]:
         async with asyncio.timeout(20):
-            batches = remote.follow(Caller(user_id=alice.pk), question, 0)
+            read_end = partial(remote.end_if_over, Caller(user_id=alice.pk), question)
+            batches = remote.follow(question, 0, read_end)
             return [type(event).__name__ async for _, batch in batches for event in batch]
 
     assert asyncio.run(listen()) == ["Waiting", "MessageStart", "Failed"]

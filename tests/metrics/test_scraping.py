@@ -3,20 +3,19 @@
 import re
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 
-from tests.bots.bot import payload as bot
 from tests.conversations.chat import payload
 from tests.emulator import Emulator
 from tests.encryption.vault import new_key
 from tests.listening import ask, ask_socket, asking
 from tests.live import LiveServer
 from tests.metrics.scrapes import TOKEN, Scrape, scrape, status_of, working
-from tests.publication.api import limits, question
+from tests.publication.api import LiveApi, limits, publish_live, question
 from tests.servers import free_port
 from tests.serving.conftest import eventually
 from tests.stalling import STOPPED, Proxy, Service
@@ -47,19 +46,7 @@ def server(database_url: str, data: Path, emulator_process: Emulator, collector:
 @pytest.fixture(scope="module")
 def key(server: LiveServer) -> str:
     """Of Dave's API, which takes one question a day."""
-    token = server.manage("issue_token", "dave", "--group", "CreatingBotAllowed", "--group", "PublishAllowed")
-
-    def owner(method: str, path: str, sent: Any = None) -> Any:
-        status, answer = server.call(method, path, sent, token=token)
-        assert status == 200, answer
-        return answer
-
-    owner("POST", "/bot", bot(SECRET))
-    owner("PATCH", f"/bot/{SECRET}/visibility", {"targetSharedScope": "all"})
-    owner("POST", f"/bot/{SECRET}/publication", limits(quota=1))
-    [key_id] = owner("GET", f"/bot/{SECRET}/publication")["apiKeyIds"]
-    value: str = owner("GET", f"/bot/{SECRET}/publication/api-key/{key_id}")["value"]
-    return value
+    return publish_live(server, SECRET, limits(quota=1)).key
 
 
 @pytest.fixture(scope="module")
@@ -186,6 +173,56 @@ def test_what_is_open_just_now_is_told(server: LiveServer, alice: str) -> None:
     assert after.value("bedrock_chat_turns_total", outcome="stopped") == 1
     assert after.value("bedrock_chat_model_calls_total", outcome="interrupted") == 1
     assert after.value("bedrock_chat_turns_running") == after.value("bedrock_chat_turn_places_taken") == 0
+
+
+@pytest.fixture(scope="module")
+def unlimited(server: LiveServer) -> LiveApi:
+    return publish_live(server, "unlimited")
+
+
+def test_chat_completions_and_streamed_questions_are_counted_once_as_turns_of_publications(
+    server: LiveServer, unlimited: LiveApi
+) -> None:
+    api = unlimited
+    before = scrape(server)
+    chat = {"model": MODEL, "messages": [{"role": "user", "content": SECRET}]}
+    streamed_chat = {**chat, "stream": True, "stream_options": {"include_usage": True}}
+    whole, streamed = (
+        httpx.post(f"{api.url}/v1/chat/completions", json=sent, headers=api.headers) for sent in (chat, streamed_chat)
+    )
+    assert streamed.text.endswith("data: [DONE]\n\n")
+    headers = {**api.headers, "Accept": "text/event-stream", "Idempotency-Key": "k"}
+    for _ in range(2):  # the second one joins the first
+        assert "message_stop" in httpx.post(f"{api.url}/conversation", json=question(SECRET), headers=headers).text
+    assert eventually(lambda: scrape(server).value("bedrock_chat_streams_open") == 0)
+    after = scrape(server)
+
+    def more(name: str, **labels: str) -> float:
+        return after.value(name, **labels) - before.value(name, **labels)
+
+    assert more("bedrock_chat_turns_total", caller="publication") == 3
+    assert more("bedrock_chat_turns_total", caller="publication", outcome="answered") == 3
+    assert more("bedrock_chat_turn_duration_seconds_count", caller="publication", mode="streamed") == 2
+    assert more("bedrock_chat_turn_duration_seconds_count", caller="publication", mode="whole") == 1
+    assert more("bedrock_chat_model_calls_total", model=MODEL, outcome="answered") == 3
+    assert more("bedrock_chat_job_attempts_total", kind="published turn", outcome="done") == 1
+    usage = whole.json()["usage"]
+    assert more("bedrock_chat_model_tokens_total", model=MODEL, kind="input") == 3 * usage["prompt_tokens"]
+    assert more("bedrock_chat_model_tokens_total", model=MODEL, kind="output") == 3 * usage["completion_tokens"]
+    assert more("bedrock_chat_model_price_usd_total", model=MODEL) > 0
+    assert after.value("bedrock_chat_turn_places_taken") == after.value("bedrock_chat_published_turns_undone") == 0
+
+
+def test_requests_that_wait_are_told(server: LiveServer, unlimited: LiveApi) -> None:
+    url, headers = f"{unlimited.url}/conversation", unlimited.headers
+    ids = httpx.post(url, json=question("never answered"), headers=headers).json()
+    path = f"{url}/{ids['conversationId']}/{ids['messageId']}"
+    with ThreadPoolExecutor(1) as pool:
+        waiter = pool.submit(httpx.get, f"{path}?wait=20", headers=headers, timeout=30)
+        assert eventually(lambda: scrape(server).value("bedrock_chat_waits_open") == 1)
+        assert httpx.post(f"{path}/stop", headers=headers).status_code == 200
+        assert waiter.result().headers["X-Turn-Status"] == "failed"
+    assert eventually(lambda: scrape(server).value("bedrock_chat_waits_open") == 0)
 
 
 def test_no_label_tells_who_said_what(day: Scrape, key: str) -> None:

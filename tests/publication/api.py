@@ -11,8 +11,9 @@ from rest_framework.test import APIClient
 from bedrock_chat.jobs import queue
 from bedrock_chat.wire.event_stream import EVENT_STREAM
 from publication import running
-from tests.bots.bot import body
+from tests.bots.bot import body, payload
 from tests.listening import Event
+from tests.live import LiveServer
 
 UNLIMITED: dict[str, Any] = {
     "stage": None,
@@ -97,6 +98,35 @@ def publish(owner: APIClient, bot_id: str, sent: Any = None) -> Api:
     [key_id] = shown["apiKeyIds"]
     key = body(owner.get(f"/bot/{bot_id}/publication/api-key/{key_id}"))["value"]
     return Api("/published/" + shown["endpoint"].partition("/published/")[2], key, APIClient())
+
+
+@dataclass(frozen=True)
+class LiveApi:
+    """A published API of a server that is a process of its own, and a key of it."""
+
+    url: str
+    key: str
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"x-api-key": self.key}
+
+
+def publish_live(server: LiveServer, bot_id: str, sent: Any = None) -> LiveApi:
+    """Dave makes a bot there, and publishes it."""
+    token = server.manage("issue_token", "dave", "--group", "CreatingBotAllowed", "--group", "PublishAllowed")
+
+    def owner(method: str, path: str, sent: Any = None) -> Any:
+        status, answer = server.call(method, path, sent, token=token)
+        assert status == 200, answer
+        return answer
+
+    owner("POST", "/bot", payload(bot_id))
+    owner("PATCH", f"/bot/{bot_id}/visibility", {"targetSharedScope": "all"})
+    owner("POST", f"/bot/{bot_id}/publication", sent or UNLIMITED)
+    [key_id] = owner("GET", f"/bot/{bot_id}/publication")["apiKeyIds"]
+    key = owner("GET", f"/bot/{bot_id}/publication/api-key/{key_id}")["value"]
+    return LiveApi(f"{server.url}/published/{bot_id}/api", key)
 
 
 def work(limit: int = 100) -> int:

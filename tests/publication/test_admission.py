@@ -1,5 +1,6 @@
 """What a request to a published API spends, and what it is told about the limits."""
 
+import errno
 import re
 from collections.abc import Callable
 from threading import Event, Thread
@@ -11,6 +12,7 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
+from bedrock_chat.blobs.local_storage import LocalFiles
 from bedrock_chat.jobs.models import Job
 from bedrock_chat.ledger.rollups import refusals
 from bedrock_chat.ledger.rollups.models import Refusal
@@ -139,6 +141,19 @@ def test_a_400_counts_and_our_own_503_is_given_back(published: Publish, settings
     assert shown(api.post(question()))[0] == {"throttle": 0, "quota": 7}
 
 
+def test_what_a_full_disk_refuses_is_given_back(published: Publish, png: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    api = published(quota=10)
+    sent = question()
+    sent["message"]["content"].append({"contentType": "image", "mediaType": "image/png", "body": png})
+
+    def no_room(*_: Any) -> str:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(LocalFiles, "_save", no_room)
+    assert api.post(sent).status_code == 503
+    assert used(api) == 0
+
+
 def test_a_failed_turn_counts(published: Publish) -> None:
     api = published(quota=10)
     api.ask("[[validation]]")
@@ -252,6 +267,34 @@ def test_a_preflight_of_no_publication_is_an_empty_204(published: Publish, path:
     answer = APIClient().options(path, **PREFLIGHT)
     assert answer.status_code == 204
     assert not [name for name in answer.headers if name.startswith("Access-Control")]
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        ("HTTPS://App.Example.com", "https://app.example.com"),
+        ("https://app.example.com:443", "https://app.example.com"),
+        ("http://app.example.com:443", "http://app.example.com:443"),
+        ("http://[::1]:80", "http://[::1]"),
+        ("https://bücher.example", None),
+        ("https://a b.example", None),
+        ("https://app.example.com/", None),
+    ],
+)
+def test_an_origin_is_kept_as_browsers_send_it(
+    published: Publish, dave: APIClient, sent: str, kept: str | None
+) -> None:
+    published()
+    answer = dave.patch("/bot/helper/publication", {"allowedOrigins": [sent]}, format="json")
+    assert answer.status_code == (400 if kept is None else 200)
+    assert kept is None or body(answer)["allowedOrigins"] == [kept]
+
+
+def test_an_address_that_no_database_can_hold_is_a_400_also_for_a_page(published: Publish) -> None:
+    api = published(allowedOrigins=["*"])
+    for path in ("/published/help%00er/api/health", "/published/helper/api%00/health"):
+        assert api.client.get(path, HTTP_ORIGIN=ORIGIN).status_code == 400
+        assert api.client.options(path, **PREFLIGHT).status_code == 204
 
 
 @pytest.mark.parametrize(

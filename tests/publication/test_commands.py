@@ -180,7 +180,7 @@ def test_each_refusal_says_what_is_wrong(api: Api, dave: APIClient, settings: La
     for wrong in (["--overlap", "1y"], ["--overlap", "366d"], ["--overlap", "-1h"]):
         with pytest.raises(CommandError, match="--overlap"):
             said("rotate_api_key", only_key().pk, *wrong)
-    for wrong in ("yesterday", "2001-01-01"):
+    for wrong in ("yesterday", "2001-01-01", "9999-12-31T23:59-23:00"):
         with pytest.raises(CommandError, match="--expires"):
             said("create_api_key", "helper", "x", "--expires", wrong)
     settings.MAX_KEYS_PER_PUBLICATION = 1

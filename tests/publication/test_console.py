@@ -1,5 +1,6 @@
 """Published APIs in the console: operators see limits, keys and what became of questions, and no key or content."""
 
+import re
 from typing import Any
 
 import pytest
@@ -125,6 +126,31 @@ def test_questions_show_what_became_of_them_and_nothing_of_what_they_say(vera: C
     by_status = [ids(vera, f"{TURNS}?status={status}") for status in ("waiting", "answered", "failed")]
     assert by_status == [[waiting.pk], [answered.pk], [failed.pk]]
     assert ids(vera, f"{TURNS}?q={WORD}") == []
+
+
+def test_the_list_of_questions_names_the_bot_also_of_an_api_that_was_withdrawn(
+    limited: Api, dave: APIClient, vera: Client
+) -> None:
+    question = turn(Publication.objects.get().pk)
+    assert dave.delete("/bot/limited/publication").status_code == 200
+    for path in (TURNS, f"{TURNS}{question.pk}/change/"):
+        assert ">limited<" in page(vera, path)
+    assert ">-<" in page(vera, f"{TURNS}{turn('unknown').pk}/change/")
+
+
+def test_a_publication_says_in_words_from_where_it_may_be_called(limited: Api, dave: APIClient, vera: Client) -> None:
+    def shown() -> str:
+        return page(vera, f"{PUBLICATIONS}{Publication.objects.get().pk}/change/").partition("From where")[2]
+
+    def change(origins: list[str], networks: list[str]) -> None:
+        changes = {"allowedOrigins": origins, "allowedNetworks": networks}
+        assert dave.patch("/bot/limited/publication", changes, format="json").status_code == 200
+
+    change([], [])
+    assert re.findall(r">\s*(none|all|\[\])\s*<", shown()) == ["none", "all"]
+    change(["https://a.example", "https://b.example"], ["192.0.2.0/24"])
+    assert "https://a.example, https://b.example" in shown()
+    assert "192.0.2.0/24" in shown()
 
 
 def test_nobody_changes_anything_there(limited: Api, vera: Client) -> None:

@@ -45,6 +45,14 @@ def test_the_document_is_valid_and_has_the_routes_of_the_api_alone(api: Api) -> 
     assert document["servers"] == [{"url": f"http://localhost:8000{api.path}"}]
 
 
+def test_its_headings_are_named_for_whoever_reads_them(api: Api) -> None:
+    tags = {
+        path: operation["tags"] for path, methods in document_of(api)["paths"].items() for operation in methods.values()
+    }
+    assert tags["/conversation"] == tags["/health"] == ["conversation"]
+    assert tags["/v1/models"] == tags["/v1/chat/completions"] == ["OpenAI"]
+
+
 def test_every_route_needs_a_key_and_says_how_it_refuses(api: Api) -> None:
     document = document_of(api)
     schemes = document["components"]["securitySchemes"]

@@ -109,7 +109,7 @@ def test_another_body_is_refused_and_says_why(api: Api) -> None:
 
 
 def test_a_continuation_is_one_request_too(api: Api) -> None:
-    conversation, _ = api.ask("[[max_tokens:1]] hello")
+    conversation, _ = api.ask("[[max_tokens]] hello")
     work()
     sent = {**question(), "continueGenerate": True, "conversationId": conversation}
     answers = [api.post(sent, HTTP_IDEMPOTENCY_KEY="more") for _ in range(2)]

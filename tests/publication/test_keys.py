@@ -9,13 +9,14 @@ import pytest
 from django.apps import apps
 from django.conf import LazySettings
 from django.db import connection
+from django.test import RequestFactory
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from rest_framework.test import APIClient
 
 from bedrock_chat.identity.models import User
 from bedrock_chat.jobs.models import Job
-from publication import authentication
+from publication import authentication, keys
 from publication.models import ApiKey, Gate, Publication, TurnRequest
 from tests.bots.bot import body, make, share
 from tests.conversations.test_queries import statements
@@ -115,7 +116,11 @@ def test_refused_keys_are_bounded_for_each_address_and_valid_ones_pass(api: Api,
 
 
 def test_networks_of_both_families_are_heeded(api: Api, dave: APIClient, settings: LazySettings) -> None:
-    body(dave.patch("/bot/helper/publication", {"allowedNetworks": ["192.0.2.0/24", "2001:db8::/32"]}, format="json"))
+    body(
+        dave.patch(
+            "/bot/helper/publication", {"allowedNetworks": ["::ffff:192.0.2.0/120", "2001:db8::/32"]}, format="json"
+        )
+    )
     for address, status in (("192.0.2.9", 200), ("2001:db8::1", 200), ("198.51.100.1", 403), ("2001:db9::1", 403)):
         assert api.get("/health", REMOTE_ADDR=address).status_code == status
 
@@ -131,6 +136,14 @@ def test_a_key_ends_at_once_and_comes_back_at_once(api: Api, dave: APIClient) ->
         assert api.get("/health").status_code == status
     assert body(dave.delete(f"{KEYS}/{listed['id']}")) is None
     assert api.get("/health").status_code == 403
+
+
+def test_a_key_that_is_erased_with_its_owner_just_after_it_was_found_is_refused(api: Api) -> None:
+    request = RequestFactory().get(f"{api.path}/health", HTTP_X_API_KEY=api.key)
+    known = authentication.find(request)
+    ApiKey.objects.all().delete()
+    Gate.objects.all().delete()
+    assert api.post(question(), **{authentication.FOUND: known}).json()["message"] == "Forbidden"
 
 
 def test_a_suspended_owners_keys_come_back_with_them(api: Api) -> None:
@@ -176,6 +189,37 @@ def test_a_rotation_never_prolongs_a_key(api: Api, dave: APIClient) -> None:
     ends = set(ApiKey.objects.values_list("expires_at", flat=True))
     assert len(ends) == 1, "the successor ends with what it replaces"
     assert new["expiresAt"] is not None
+
+
+def test_a_key_does_not_end_with_the_overlap_of_one_before_it(api: Api, dave: APIClient) -> None:
+    key_id = ApiKey.objects.get().pk
+    revoked = body(dave.post(f"{KEYS}/{key_id}/rotate", {"overlapHours": 1}, format="json"))["id"]
+    body(dave.delete(f"{KEYS}/{revoked}"))
+    refused = dave.post(f"{KEYS}/{key_id}/rotate", {"overlapHours": 1}, format="json")
+    assert refused.status_code == 409, "a new key would end within the hour"
+    assert "change its expiresAt first" in refused.json()["detail"]
+    body(dave.patch(f"{KEYS}/{key_id}", {"expiresAt": None}, format="json"))
+    assert body(dave.post(f"{KEYS}/{key_id}/rotate", {"overlapHours": 1}, format="json"))["expiresAt"] is None
+    assert dave.post(f"{KEYS}/{key_id}/rotate", {"overlapHours": 1}, format="json").status_code == 409
+
+
+def test_rotations_leave_so_many_keys_and_the_oldest_that_have_ended_go(
+    api: Api, dave: APIClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keys, "MOST_OF_A_LINEAGE", 3)
+    rotated = [ApiKey.objects.get().pk]
+
+    def rotate(hours: int) -> Any:
+        answer = dave.post(f"{KEYS}/{rotated[-1]}/rotate", {"overlapHours": hours}, format="json")
+        if answer.status_code == 200:
+            rotated.append(body(answer)["id"])
+        return answer
+
+    assert [rotate(hours).status_code for hours in (0, 1, 1)] == [200, 200, 200]
+    assert set(ApiKey.objects.values_list("pk", flat=True)) == set(rotated[1:]), "the first one had ended"
+    refused = rotate(1)
+    assert (refused.status_code, "revoke one first" in refused.json()["detail"]) == (409, True)
+    assert ApiKey.objects.count() == 3
 
 
 def test_there_are_so_many_keys_and_a_used_one_counts_as_long_as_its_period(

@@ -14,6 +14,7 @@ from bedrock_chat.database.connections import database_now
 from bedrock_chat.jobs import queue
 from bedrock_chat.jobs.models import Job, State
 from bedrock_chat.ledger.models import ModelCall
+from bedrock_chat.process import shutdown
 from bedrock_chat.wire.event_stream import EVENT_STREAM
 from conversations.models import Message
 from conversations.streaming import sse
@@ -207,6 +208,30 @@ def test_a_reserved_turn_of_a_process_that_is_gone_is_a_workers(api: Api) -> Non
     Job.objects.update(due_at=database_now())
     assert work() == 1
     assert kept(api, conversation, message) == (200, "done", "Echo: two")
+
+
+def test_turns_behind_one_whose_process_was_lost_do_not_wait_for_that_process_too(api: Api) -> None:
+    conversation, first = api.ask("one")
+    messages = [first, *(api.ask(text, conversationId=conversation)[1] for text in ("two", "three"))]
+    TurnRequest.objects.update(host="gone")
+    Job.objects.filter(kind=running.KIND).update(state=State.RUNNING, worker="gone", attempt=1, due_at=database_now())
+    assert [work() for _ in range(4)] == [1, 1, 1, 0]
+    assert [kept(api, conversation, message)[1] for message in messages] == ["done"] * 3
+
+
+def test_what_waits_in_a_process_that_is_to_end_is_any_workers(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    conversation, _ = api.ask("one")
+    listening = Listening(api, "two", conversationId=conversation)
+    wait_for(lambda: hosting._waiting)
+    with monkeypatch.context() as ending:
+        ending.setattr(shutdown, "_begun", True)
+        hosting.begin_due()
+        end = listening.end()[-1]
+    assert (end.name, end.data["status"], end.data["resume"]) == ("error", 503, True)
+    assert [work() for _ in range(3)] == [1, 1, 0]
+    turn = TurnRequest.objects.latest("pk")
+    assert kept(api, conversation, turn.message_id) == (200, "done", "Echo: two")
+    assert turn.host, "somebody may still listen, so it is streamed"
 
 
 # ---- Coming back ----------------------------------------------------------------------------------------------------
@@ -406,6 +431,20 @@ def _be_killed(monkeypatch: pytest.MonkeyPatch) -> None:
         dying.setattr("conversations.turn.closing.close_failed", die)
         with pytest.raises(Killed):
             work()
+
+
+@pytest.mark.usefixtures("beating_heart")
+def test_when_an_operator_cancels_the_job_of_a_turn_that_runs_its_model_is_stopped_and_the_client_told(
+    api: Api,
+) -> None:
+    listening = Listening(api, "[[words:9]] [[silence:30:after:4]]")
+    wait_for(lambda: any(len(log.events) > 4 for log in hosting._logs.values()))
+    [job] = Job.objects.filter(kind=running.KIND)
+    assert queue.cancel(job.pk)
+    running.end_lost(queue.Claimed(0, "", {}, None, 1, "w"))
+    end = listening.end()[-1]
+    assert (end.name, end.data["status"], end.data["detail"]) == ("error", 409, running.CANCELLED)
+    assert ModelCall.objects.get().stop_reason == "stopped"
 
 
 # ---- The end of an API ----------------------------------------------------------------------------------------------

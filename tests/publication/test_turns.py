@@ -3,11 +3,13 @@
 from typing import Any
 
 import pytest
+from django.conf import LazySettings
 from rest_framework.test import APIClient
 
 from bedrock_chat.identity.models import User
 from bedrock_chat.ledger.models import ModelCall
 from publication.models import TurnRequest
+from tests.bots import guarding
 from tests.bots.bot import body, edit
 from tests.conversations.chat import text_of
 from tests.emulator import Emulator
@@ -53,6 +55,24 @@ def test_a_turn_that_failed_says_why(api: Api) -> None:
     assert "Bedrock" in failed.json()["detail"] or failed.json()["detail"]
 
 
+def test_an_answer_that_was_cut_short_is_continued_and_a_refusal_hides_no_other(api: Api) -> None:
+    conversation, cut = api.ask("[[max_tokens]]")
+    work()
+    assert body(api.post(question(conversationId=conversation, continueGenerate=True)))["messageId"] == cut
+    work()
+    assert text_of(body(api.answer(conversation, cut))["message"]).startswith("This answer stops ...")
+    _, whole = api.ask("a whole answer", conversationId=conversation)
+    work()
+    refused = api.post(question(conversationId=conversation, continueGenerate=True))
+    assert (refused.status_code, "complete" in refused.json()["detail"]) == (400, True)
+    assert text_of(body(api.answer(conversation, whole))["message"]) == "Echo: a whole answer"
+    _, failed = api.ask("[[validation]]", conversationId=conversation)
+    work()
+    assert api.answer(conversation, failed).status_code == 409
+    assert api.post(question(conversationId=conversation, continueGenerate=True)).status_code == 400
+    assert TurnRequest.objects.filter(continue_generate=True).count() == 1
+
+
 def test_the_owner_pays_and_the_label_is_kept(api: Api, dave: APIClient) -> None:
     api.ask("hello", userLabel="customer 4711")
     work()
@@ -69,6 +89,39 @@ def test_a_pinned_version_answers_as_it_was(api: Api, dave: APIClient, emulator:
         api.ask()
         work()
         assert emulator.requests()[-1]["body"]["system"][0] == {"text": said}
+
+
+def test_a_pinned_version_is_kept_however_often_the_bot_is_edited(
+    api: Api, dave: APIClient, emulator: Emulator, settings: LazySettings
+) -> None:
+    settings.BOT_VERSIONS = 2
+    body(dave.patch("/bot/helper/publication", {"botVersion": 1}, format="json"))
+    for number in range(4):
+        edit(dave, "helper", instruction=f"You are new {number}.")
+    assert api.post(question()).status_code == 200
+    work()
+    assert emulator.requests()[-1]["body"]["system"][0] == {"text": "You are helper."}
+    assert [row["version"] for row in body(dave.get("/bot/helper/versions"))] == [5, 4, 1]
+    body(dave.patch("/bot/helper/publication", {"botVersion": None}, format="json"))
+    edit(dave, "helper", instruction="You are free.")
+    assert [row["version"] for row in body(dave.get("/bot/helper/versions"))] == [6, 5], "nobody needs it any more"
+
+
+def test_a_pinned_version_with_other_thresholds_than_todays_is_refused_and_blocks_no_conversation(
+    api: Api, dave: APIClient
+) -> None:
+    guarding.change(dave, "helper", violenceThreshold=1)
+    guarding.finish()
+    body(dave.patch("/bot/helper/publication", {"botVersion": 2}, format="json"))
+    conversation, message = api.ask()
+    guarding.change(dave, "helper", violenceThreshold=2)
+    guarding.finish()
+    refused = api.post(question(conversationId=conversation))
+    assert (refused.status_code, refused.headers.get("Retry-After")) == (409, None)
+    work()
+    failed = api.answer(conversation, message)
+    assert (failed.status_code, failed.headers["X-Turn-Status"]) == (409, "failed")
+    assert "other thresholds" in failed.json()["detail"]
 
 
 def test_an_api_that_is_withdrawn_is_gone_with_its_keys_and_waiting_turns(api: Api, dave: APIClient) -> None:

@@ -3,6 +3,7 @@
 import signal
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -13,8 +14,10 @@ from bedrock_chat.start import optional
 from bedrock_chat.tracing import exporting
 from tests.conversations.chat import payload
 from tests.emulator import Emulator
+from tests.encryption.vault import new_key
 from tests.listening import ask, ask_socket
 from tests.live import LiveServer
+from tests.publication.api import publish_live, question
 from tests.serving.conftest import eventually
 from tests.tracing.collector import Collector, Received, collecting
 
@@ -26,6 +29,7 @@ NOBODY = "http://127.0.0.1:9"
 LONGEST = 3.0
 """Seconds that a turn, or the end of a process, takes on a busy machine; a collector is given ten."""
 CALL = f"chat {MODEL}"
+SECRETS = {"ENCRYPTION_KEYS": new_key(), "SECRET_KEY": "x" * 60}
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +41,7 @@ def collector() -> Iterator[Collector]:
 @pytest.fixture(scope="module")
 def server(collector: Collector, data: Path, emulator_process: Emulator) -> Iterator[LiveServer]:
     emulator_process.reset()
-    variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_BSP_SCHEDULE_DELAY": "50"}
+    variables = {**SECRETS, "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_BSP_SCHEDULE_DELAY": "50"}
     with LiveServer(data, emulator_process.url, **variables) as running:
         yield running
 
@@ -94,6 +98,30 @@ def test_a_stream_and_a_socket_have_their_turns_too(collector: Collector, server
     assert [span.name for span in of_socket] == ["WEBSOCKET /ws", "turn", "round", CALL]
 
 
+def test_a_published_turn_is_in_the_trace_of_who_listens_also_where_it_waited_for_another(
+    collector: Collector, server: LiveServer
+) -> None:
+    api = publish_live(server, SECRET)
+    collector.bodies.clear()
+
+    def listen(number: int) -> str:
+        headers = {**api.headers, "Accept": "text/event-stream", "traceparent": f"00-{number:032x}-{CALLER}-01"}
+        sent = question(f"{SECRET} [[wait:0.5]]", conversationId="queue")
+        return httpx.post(f"{api.url}/conversation", json=sent, headers=headers, timeout=20).text
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(listen, 1)
+        time.sleep(0.3)
+        second = pool.submit(listen, 2)
+        answers = [first.result(), second.result()]
+    assert all("message_stop" in answer for answer in answers)
+    route = "POST /published/{bot_id}/{stage}/conversation"
+    for number in (1, 2):
+        trace = f"{number:032x}"
+        assert eventually(lambda trace=trace: len(chain(collector, trace)) == 5)
+        assert [span.name for span in chain(collector, trace)] == [route, "job", "turn", "round", CALL]
+
+
 def test_a_failure_is_told_by_its_kind_alone(collector: Collector, server: LiveServer, alice: str) -> None:
     collector.bodies.clear()
     question = payload(f"{SECRET}-4", f"{SECRET} [[fault:ValidationException]]")
@@ -126,6 +154,7 @@ def test_a_collector_that_hangs_or_is_away_delays_nobody(
     with collecting() as collector:
         collector.hangs = hangs
         variables = {
+            **SECRETS,
             "DATABASE_URL": f"sqlite:///{data / 'bedrock-chat.sqlite3'}",
             "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url if hangs else NOBODY,
             "OTEL_BSP_SCHEDULE_DELAY": "20",
@@ -149,7 +178,7 @@ def test_a_process_that_ends_sends_what_it_has(
     collector: Collector, emulator_process: Emulator, tmp_path: Path
 ) -> None:
     collector.bodies.clear()
-    variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_BSP_SCHEDULE_DELAY": "60000"}
+    variables = {**SECRETS, "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_BSP_SCHEDULE_DELAY": "60000"}
     with LiveServer(tmp_path, emulator_process.url, OTEL_SERVICE_NAME="my chat", **variables) as server:
         assert server.call("GET", "/health")[0] == 200
         server.process.send_signal(signal.SIGTERM)

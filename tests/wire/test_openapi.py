@@ -191,3 +191,16 @@ def test_the_documentation_comes_from_local_assets_under_a_strict_policy(client:
     assert not re.findall(r"""(?:src|href)=["'](?:https?:)?//""", text)
     assert not re.findall(r"<script>", text)
     assert "/schema" in text or "?script=" in text
+
+
+def test_no_route_takes_the_format_from_its_address() -> None:
+    """The `Accept` header alone chooses between JSON and events."""
+    paths = documentation.document()["paths"]
+    names = {
+        parameter["name"]
+        for methods in paths.values()
+        for operation in methods.values()
+        for parameter in operation.get("parameters", ())
+    }
+    assert "conversation_id" in names
+    assert "format" not in names

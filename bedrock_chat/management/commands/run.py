@@ -16,6 +16,8 @@ from bedrock_chat import environment
 from bedrock_chat.identity import local
 from bedrock_chat.serving import server
 
+MANAGE = shlex.join([sys.executable, "manage.py"])  # as somebody types it who has activated no environment
+
 
 class Command(BaseCommand):
     help = "Migrates, seeds local identities, and starts emulator, worker and API. Ctrl-C stops all of it."
@@ -38,7 +40,7 @@ class Command(BaseCommand):
     def _greet(self, token: str | None, login: str, password: str | None) -> None:
         """Prints the addresses, the logins, and a command to try."""
         base = settings.PUBLIC_BASE_URL
-        secret = f"password {password}" if password else f"reset its password: python manage.py changepassword {login}"
+        secret = f"password {password}" if password else f"new password: {MANAGE} changepassword {login}"
         lines = [
             f"Bedrock Chat   {base}",
             *([f"Chat           {base}/chat#token={token}"] if token is not None else []),
@@ -103,5 +105,5 @@ def _start_emulator() -> subprocess.Popen[bytes]:
     )
     assert process.stdout is not None
     if not process.stdout.readline():
-        raise CommandError("The Bedrock emulator did not start; `python manage.py bedrock_emulator` says why.")
+        raise CommandError(f"The Bedrock emulator did not start; `{MANAGE} bedrock_emulator` says why.")
     return process

@@ -1,5 +1,6 @@
 """A chat completion that is sent again with its idempotency key is not answered twice."""
 
+import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -8,12 +9,13 @@ from rest_framework.test import APIClient
 
 from bedrock_chat.database.connections import release_connection
 from bedrock_chat.ledger.models import ModelCall
+from conversations.streaming import sse
 from conversations.turn import registry
 from publication.models import ApiKey, Gate, IdempotencyKey
 from tests.bots.bot import make, share
 from tests.emulator import Emulator
 from tests.publication.api import Api, limits, publish
-from tests.publication.openai.chat import PATH, SONNET, complete, error_of, stream, user
+from tests.publication.openai.chat import PATH, SONNET, complete, error_of, post, stream, user
 from tests.together import wait_for
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both]
@@ -68,6 +70,20 @@ def test_a_stream_is_streamed_again(limited: Api) -> None:
     assert text_of(first) == text_of(again)
     assert [first[index] for index in (0, -3, -2, -1)] == [again[index] for index in (0, -3, -2, -1)]
     assert ModelCall.objects.count() == 1
+
+
+def test_a_stream_that_is_streamed_again_is_open_while_it_is_sent(limited: Api) -> None:
+    Keyed(limited)
+    stream(limited, user())
+    response = post(limited, user(), stream=True)
+
+    async def read() -> list[int]:
+        pieces = aiter(response.streaming_content)
+        await anext(pieces)
+        return [sse.streams_open(), len([piece async for piece in pieces]), sse.streams_open()]
+
+    assert asyncio.run(read()) == [1, 1, 0]
+    response.close()
 
 
 def test_another_body_is_refused_and_so_is_the_same_while_it_runs(limited: Api) -> None:
