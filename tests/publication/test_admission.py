@@ -16,6 +16,7 @@ from bedrock_chat.blobs.local_storage import LocalFiles
 from bedrock_chat.jobs.models import Job
 from bedrock_chat.ledger.rollups import refusals
 from bedrock_chat.ledger.rollups.models import Refusal
+from bots.models import Bot
 from publication.models import ApiKey, Gate, TurnRequest
 from tests.bots.bot import body, make, share
 from tests.conversations.test_queries import statements
@@ -90,12 +91,8 @@ def test_a_refusal_has_the_bytes_of_api_gateway_and_ours(
     assert stored(Gate, ApiKey, TurnRequest, Job) == before
     refusals.write()
     counted = Refusal.objects.get()
-    assert (counted.count, counted.limit, counted.bot_id, counted.key_id) == (
-        1,
-        name,
-        "helper",
-        ApiKey.objects.get().pk,
-    )
+    assert (counted.count, counted.limit, counted.key_id) == (1, f"published_{name}", ApiKey.objects.get().pk)
+    assert (counted.payer_id, counted.bot_id) == (Bot.objects.get().owner_id, "helper")
 
 
 def test_a_refusal_waits_for_no_lock(published: Publish) -> None:

@@ -11,8 +11,8 @@ from datetime import date, datetime
 from typing import Any, Final
 
 from django.conf import settings
-from django.db.models import Min, QuerySet, Sum
-from django.db.models.functions import Coalesce
+from django.db.models import BigIntegerField, Min, QuerySet, Sum
+from django.db.models.functions import Cast, Coalesce
 
 from bedrock_chat.ledger.models import ModelCall
 from bedrock_chat.ledger.rollups import adding
@@ -34,7 +34,8 @@ from bedrock_chat.ledger.rollups.models import (
 from bedrock_chat.ledger.rollups.periods import COLUMN_OF
 from bedrock_chat.ledger.rollups.zones import DAY, EPOCH, Span, day_of, month_after, month_of, start_of
 
-SUMS: Final = {f"sum_{name}": Sum(name) for name in MEASURES}
+SUMS: Final = {f"sum_{name}": Cast(Sum(name), BigIntegerField()) for name in MEASURES}
+"""As integers: PostgreSQL's sum of them is a decimal, which takes several times as long to read."""
 SUM_NAMES: Final = tuple(SUMS)
 
 ByValue = dict[str, Figures]
@@ -217,5 +218,5 @@ def _added(rows: Iterable[tuple[Any, ...]]) -> ByValue:
         figures = by_value.get(value)
         if figures is None:
             figures = by_value[value] = Figures()
-        figures.add(fault, [int(measure) for measure in measures])
+        figures.add(fault, measures)
     return by_value
