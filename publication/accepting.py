@@ -29,7 +29,7 @@ RETRY_SECONDS = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Question:
     """A validated POST of a published API."""
 
     model: catalog.Model
@@ -48,7 +48,7 @@ class Accepted:
     message_id: str
 
 
-def accept(asked: Asked, keyed: tuple[Keyed, str] | None = None, *, actor: Caller, host: str = "") -> TurnRequest:
+def accept(question: Question, keyed: tuple[Keyed, str] | None = None, *, actor: Caller, host: str = "") -> TurnRequest:
     """Stores a question and asks for its turn, in one transaction, in which its idempotency key is claimed.
 
     `keyed` is that key, with the digest of the body. `host` is the process that will stream the answer.
@@ -64,25 +64,25 @@ def accept(asked: Asked, keyed: tuple[Keyed, str] | None = None, *, actor: Calle
     assert actor.publication_id is not None
     assert actor.key_id is not None
     bot = chatting.get(actor.published.bot_id, actor=actor)
-    _refuse_at_once(asked, bot)
-    spending.refuse_used_up(asked.model, bot.id, actor=actor)
-    files = {} if asked.continue_generate else asked.content.files
+    _refuse_at_once(question, bot)
+    spending.refuse_used_up(question.model, bot.id, actor=actor)
+    files = {} if question.continue_generate else question.content.files
     if files:
         release_connection()
         storing.store(files)
     with transaction.atomic():
-        if asked.conversation_id is not None:
-            running.lock(actor.publication_id, asked.conversation_id)
+        if question.conversation_id is not None:
+            running.lock(actor.publication_id, question.conversation_id)
         turn = TurnRequest(
-            message_id=_continued(asked, actor) if asked.continue_generate else new_id(),
+            message_id=_continued(question, actor) if question.continue_generate else new_id(),
             publication_id=actor.publication_id,
             key_id=actor.key_id,
-            conversation_id=asked.conversation_id or new_id(),
-            model=asked.model.key,
-            content=[] if asked.continue_generate else asked.content.blocks,
-            continue_generate=asked.continue_generate,
-            enable_reasoning=asked.enable_reasoning,
-            user_label=asked.user_label,
+            conversation_id=question.conversation_id or new_id(),
+            model=question.model.key,
+            content=[] if question.continue_generate else question.content.blocks,
+            continue_generate=question.continue_generate,
+            enable_reasoning=question.enable_reasoning,
+            user_label=question.user_label,
             host=host,
         )
         if keyed is not None:
@@ -97,7 +97,7 @@ def accept(asked: Asked, keyed: tuple[Keyed, str] | None = None, *, actor: Calle
             refusals.count("published_backlog")
             raise ServiceUnavailable("As many questions wait here as may; try again later.", retry_after=RETRY_SECONDS)
         storing.refer(running.BLOB_OWNER, turn.pk, files)
-        running.enqueue(turn, is_new_conversation=asked.conversation_id is None)
+        running.enqueue(turn, is_new_conversation=question.conversation_id is None)
     return turn
 
 
@@ -112,37 +112,37 @@ def _last_that_may_wait(backlog: int) -> "QuerySet[TurnRequest, tuple[int]]":
     return waiting.order_by("conversation_id", "pk").values_list("pk")[backlog - 1 : backlog]
 
 
-def _refuse_at_once(asked: Asked, bot: chatting.ChattingBot) -> None:
+def _refuse_at_once(question: Question, bot: chatting.ChattingBot) -> None:
     """Raises BadRequest for a model that is not offered or not active, and for a message that says nothing."""
-    if not offering.is_offered(asked.model):
-        raise BadRequest(f"message.model: {asked.model.key} is not available here.")
-    bot.refuse(asked.model)
-    if asked.continue_generate:
-        if asked.conversation_id is None:
+    if not offering.is_offered(question.model):
+        raise BadRequest(f"message.model: {question.model.key} is not available here.")
+    bot.refuse(question.model)
+    if question.continue_generate:
+        if question.conversation_id is None:
             raise BadRequest("conversationId: to continue, name the conversation.")
-        if not continuing.takes_prefill(asked.model):
-            raise BadRequest(f"message.model: {asked.model.display_name} cannot continue an answer.")
-    elif not asked.content.says_something():
+        if not continuing.takes_prefill(question.model):
+            raise BadRequest(f"message.model: {question.model.display_name} cannot continue an answer.")
+    elif not question.content.says_something():
         raise BadRequest("message.content: a message needs text, an image or a document.")
 
 
-def _continued(asked: Asked, actor: Caller) -> str:
+def _continued(question: Question, actor: Caller) -> str:
     """The id of the question whose answer grows. Raises BadRequest where none could.
 
     Behind a turn that is not done it is that turn's question; whether that one can be continued shows when it ends.
     """
-    assert asked.conversation_id is not None
-    of_conversation = {"publication_id": actor.publication_id, "conversation_id": asked.conversation_id}
+    assert question.conversation_id is not None
+    of_conversation = {"publication_id": actor.publication_id, "conversation_id": question.conversation_id}
     newest = TurnRequest.objects.filter(**of_conversation).order_by("-pk").values_list("message_id", "done_at").first()
     if newest is None:
         raise BadRequest("conversationId: there is no such conversation to continue.")
     message_id, done_at = newest
     if done_at is None:
         return message_id
-    conversation = access.find_conversation(actor, asked.conversation_id)
+    conversation = access.find_conversation(actor, question.conversation_id)
     tree = None if conversation is None else access.read_tree(conversation, database_now())
     last = None if conversation is None or tree is None else tree.last_message(conversation.last_question)
     if tree is None or last is None or last.is_question:
         raise BadRequest("conversationId: its last question has no answer that could be continued.")
-    place = placement.place_continuation(asked.conversation_id, tree, last, parent_external_id=None)
+    place = placement.place_continuation(question.conversation_id, tree, last, parent_external_id=None)
     return place.question.external_id

@@ -34,8 +34,8 @@ PREFIX = "/published/"
 HEADER = "x-api-key"
 OPENAI = re.compile(rf"{PREFIX}[^/]+/[^/]+/v1(?:/|$)")
 """Addresses that clients of OpenAI's API call, with the key as a bearer's token."""
-FOUND = "publication.found"
-"""The key of a request's META for the Found that its key belongs to."""
+KNOWN_KEY = "publication.known_key"
+"""The key of a request's META for the KnownKey that its key belongs to."""
 
 USE_PAUSE = timedelta(minutes=1)
 """The last use of a key is written at most once in so long."""
@@ -53,7 +53,7 @@ class KeyRefused(Forbidden):
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class KnownKey:
     """A valid key, its publication, who calls with it, and how the account that its requests count for just stood."""
 
     key: ApiKey
@@ -62,13 +62,13 @@ class Found:
     state: State
 
 
-def find(request: HttpRequest) -> Found:
+def find(request: HttpRequest) -> KnownKey:
     """The key of a request to a published API, in one query. Raises KeyRefused, and TooManyRequests (`rates`).
 
     A key that ended while its request waited was no guess, and is not counted as one.
     """
-    known = request.META.get(FOUND)
-    if isinstance(known, Found):
+    known = request.META.get(KNOWN_KEY)
+    if isinstance(known, KnownKey):
         return known
     known = _find(request, _value_of(request))
     if known is None and waits.has_waited(request):
@@ -86,7 +86,7 @@ def find(request: HttpRequest) -> Found:
             refusal.extra = {"message": "Too Many Requests"}
             raise
         raise KeyRefused
-    request.META[FOUND] = known
+    request.META[KNOWN_KEY] = known
     request.META[CALLER] = known.caller.account
     logs.bind(publication_id=known.publication.pk, key_id=known.key.pk)
     return known
@@ -110,7 +110,7 @@ def _value_of(request: HttpRequest) -> str:
     return value
 
 
-def _find(request: HttpRequest, value: str) -> Found | None:
+def _find(request: HttpRequest, value: str) -> KnownKey | None:
     """The key if it opens the API that the path names; None whatever is wrong."""
     bot_id, _, rest = request.path.removeprefix(PREFIX).partition("/")
     stage = rest.partition("/")[0]
@@ -148,7 +148,7 @@ def _find(request: HttpRequest, value: str) -> Found | None:
         published=published,
         origin=origin_of(request),
     )
-    return Found(key, publication, caller, state)
+    return KnownKey(key, publication, caller, state)
 
 
 def _key_of_digest(kind: str, clock: str) -> "QuerySet[ApiKey, tuple[object, ...]]":

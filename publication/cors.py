@@ -9,7 +9,7 @@ from django.utils.cache import patch_vary_headers
 
 from bedrock_chat.database.connections import release_connection
 from bedrock_chat.database.text import is_storable
-from publication.authentication import FOUND, HEADER, PREFIX, Found
+from publication.authentication import HEADER, KNOWN_KEY, PREFIX, KnownKey
 from publication.models import Publication
 
 METHODS = "GET, POST, OPTIONS"
@@ -69,8 +69,8 @@ class PublishedCors:
 
 def _allowed(request: HttpRequest, origin: str) -> str | None:
     """What to answer an origin that the publication names, else None. It is read where no key has named it."""
-    known = request.META.get(FOUND)
-    if isinstance(known, Found):
+    known = request.META.get(KNOWN_KEY)
+    if isinstance(known, KnownKey):
         origins = known.publication.allowed_origins
     else:
         bot_id, _, rest = request.path.removeprefix(PREFIX).partition("/")

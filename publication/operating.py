@@ -117,7 +117,7 @@ def rotate_older(
 ) -> Iterator[Rotated]:
     """Rotates the keys that work and are older, each in a transaction of its own. A refused one stops no other.
 
-    Asked again it finds none of them: their successors are young. Raises what `_published` raises.
+    Question again it finds none of them: their successors are young. Raises what `_published` raises.
     """
     now = database_now()
     older = _keys_of(bot_ids).filter(created_at__lt=now - age).order_by("publication__bot", "created_at", "pk")

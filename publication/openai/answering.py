@@ -27,7 +27,7 @@ from conversations.streaming.events import MessageStop
 from conversations.turn import admission, asking, lifecycle, measuring, registry
 from conversations.turn.registry import Run, registered
 from conversations.turn.types import Booking
-from publication.authentication import Found
+from publication.authentication import KnownKey
 from publication.idempotency import claiming
 from publication.idempotency.claiming import Keyed
 from publication.models import Publication
@@ -75,7 +75,7 @@ class Completion(Run):
 
 
 def begin(
-    chat: ChatRequest, known: Found, *, listener: object | None = None, keyed: tuple[Keyed, str] | None = None
+    chat: ChatRequest, known: KnownKey, *, listener: object | None = None, keyed: tuple[Keyed, str] | None = None
 ) -> Completion:
     """A chat completion that was asked for with a key. It runs when `run` does."""
     assert known.caller.published is not None

@@ -13,7 +13,7 @@ from conversations import naming
 from conversations.content import parsing
 from conversations.content.blocks import Content
 from conversations.serializers import MODEL_KEYS, ContentField, ConversationSerializer, IdField, MessageOutputSerializer
-from publication.accepting import Asked
+from publication.accepting import Question
 from publication.models import LABEL_LENGTH
 from publication.waiting import LONGEST_SECONDS
 
@@ -48,7 +48,7 @@ _fields = AskInputSerializer()
 """Kept, since it holds nothing of a request: for a new one DRF copies all fields, which takes longer than their use."""
 
 
-def read_asked(data: Any) -> Asked:
+def read_question(data: Any) -> Question:
     """A request body, validated. Raises DRF's ValidationError.
 
     What is plainly valid is read directly, in a fifth of the serializer's time. The serializer reads everything else:
@@ -60,7 +60,7 @@ def read_asked(data: Any) -> Asked:
     return validated(data)
 
 
-def read_directly(body: Any) -> Asked | None:
+def read_directly(body: Any) -> Question | None:
     """What the serializer would make of a body with snake_case names; None where it must look at the body.
 
     Raises what `parsing.parse` raises. Content comes last: it is the one part whose validation costs more than a look.
@@ -79,7 +79,7 @@ def read_directly(body: Any) -> Asked | None:
         and "content" in message
     ):
         return None
-    return Asked(
+    return Question(
         model=model,
         content=parsing.parse(message["content"]),
         conversation_id=conversation_id,
@@ -97,10 +97,10 @@ def _is_text(value: Any, longest: int) -> bool:
     return type(value) is str and len(value) <= longest and "\0" not in value
 
 
-def validated(data: Any) -> Asked:
+def validated(data: Any) -> Question:
     """A request body as the serializer reads it. Raises DRF's ValidationError."""
     valid: dict[str, Any] = _fields.run_validation({} if data is None else data)
-    return Asked(
+    return Question(
         model=catalog.find(valid["message"]["model"]),
         content=valid["message"]["content"],
         conversation_id=valid.get("conversation_id"),

@@ -31,7 +31,7 @@ from conversations.streaming.log import NOWHERE, Batch, Log, once
 from conversations.turn import lifecycle
 from conversations.turn.types import wire_ids
 from publication import accepting, running, standing
-from publication.accepting import Asked
+from publication.accepting import Question
 from publication.idempotency.claiming import Keyed
 from publication.models import TurnRequest
 from publication.standing import TurnStatus
@@ -89,7 +89,7 @@ class Leaves:
 State = Hosted | Runs | Waits | Over | Leaves
 
 
-def ask(question: Asked, keyed: tuple[Keyed, str] | None = None, *, actor: Caller) -> EventStreamResponse:
+def ask(question: Question, keyed: tuple[Keyed, str] | None = None, *, actor: Caller) -> EventStreamResponse:
     """Accepts a question, has this process run its turn, and streams the answer. `keyed` is as for `accepting.accept`.
 
     Raises what `accepting.accept` raises, and ServiceUnavailable for a stream too many.

@@ -28,7 +28,7 @@ from conversations import rendering as conversation_rendering
 from conversations.content import files
 from conversations.streaming.openapi import EVENTS, RESTARTS, event_stream
 from publication import accepting, authentication, limits, rendering, standing, stopping, waiting
-from publication.authentication import ApiKeyAuthentication, Found, KeyRefused
+from publication.authentication import ApiKeyAuthentication, KeyRefused, KnownKey
 from publication.idempotency import claiming, header
 from publication.idempotency.claiming import Earlier, Keyed, Repeated
 from publication.limits import Limits, Standing
@@ -40,7 +40,7 @@ from publication.serializers.published import (
     PublishedConversationSerializer,
     RefusalSerializer,
     WaitQuerySerializer,
-    read_asked,
+    read_question,
 )
 from publication.streaming import following
 
@@ -122,35 +122,35 @@ class PublishedViewSet(WireViewSet):
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
-        found = authentication.find(request._request)
-        if self._is_repeated(request, found):
-            self._note_use(request, found)
+        known = authentication.find(request._request)
+        if self._is_repeated(request, known):
+            self._note_use(request, known)
             return
         is_question = request.method == "POST" and self.action != "stop"
         if is_question or (settings.POLLS_COUNT and self.action != "health"):
-            wanted = limits.of_requests(found.publication, found.key.lineage, found.key.begun_at)
+            wanted = limits.of_requests(known.publication, known.key.lineage, known.key.begun_at)
         elif self.action == "health":
-            self._note_use(request, found)
+            self._note_use(request, known)
             return
         else:
-            wanted = limits.of_polls(found.publication, found.key.lineage)
+            wanted = limits.of_polls(known.publication, known.key.lineage)
         has_waited = waits.has_waited(request._request)
         try:
-            standing = limits.standing(wanted) if has_waited else limits.admit(wanted, found.state)
+            standing = limits.standing(wanted) if has_waited else limits.admit(wanted, known.state)
         except limits.Forgotten:
             raise KeyRefused from None
         if standing.refused_by is not None:
-            if self._is_repeated(request, found):  # the first request came at the same time, and had the last room
+            if self._is_repeated(request, known):  # the first request came at the same time, and had the last room
                 return
             refusals.count(
                 f"published_{standing.refused_by}",
-                payer_id=found.caller.payer_id or "",
-                bot_id=found.publication.bot_id,
-                key_id=found.key.pk,
+                payer_id=known.caller.payer_id or "",
+                bot_id=known.publication.bot_id,
+                key_id=known.key.pk,
             )
             raise OverLimit(standing)
         self.admitted = wanted, standing
-        self._note_use(request, found)
+        self._note_use(request, known)
 
     def handle_exception(self, exc: Exception) -> Response:
         return super().handle_exception(OverBudget(exc) if isinstance(exc, BudgetExceeded) else exc)
@@ -167,21 +167,21 @@ class PublishedViewSet(WireViewSet):
         if self.admitted is not None:
             limits.give_back(*self.admitted)
 
-    def _is_repeated(self, request: Request, found: Found) -> bool:
+    def _is_repeated(self, request: Request, known: KnownKey) -> bool:
         """Whether an earlier request has the idempotency key of this one. Raises BadRequest for what is no key."""
         if self.route is not None and request.method == "POST":
-            self.keyed = claiming.keyed_of(request.headers, found.publication.pk, found.key.lineage, self.route)
+            self.keyed = claiming.keyed_of(request.headers, known.publication.pk, known.key.lineage, self.route)
             self.earlier = None if self.keyed is None else claiming.find(self.keyed)
         return self.earlier is not None
 
-    def _note_use(self, request: Request, found: Found) -> None:
+    def _note_use(self, request: Request, known: KnownKey) -> None:
         """Has the last use of the key noted, once the client has its response. A refused request is no use."""
-        now, last = timezone.now(), found.key.last_used_at
+        now, last = timezone.now(), known.key.last_used_at
         later = request.META.get(AFTER_RESPONSE)
         if later is not None and (last is None or now - last >= authentication.USE_PAUSE):
             address = client_address(request._request)
             agent = request.META.get("HTTP_USER_AGENT", "").replace("\0", "")[:LONGEST_AGENT]
-            later.append(lambda: authentication.note_use(found.key, address, agent, now))
+            later.append(lambda: authentication.note_use(known.key, address, agent, now))
 
 
 class PublishedTurnViewSet(PublishedViewSet):
@@ -213,7 +213,7 @@ class PublishedTurnViewSet(PublishedViewSet):
         digest = "" if self.keyed is None else claiming.digest_of(request.data)
         if self.earlier is not None:
             return _accepted_again(request, self.earlier.replay(digest))
-        question, actor = read_asked(request.data), caller_of(request)
+        question, actor = read_question(request.data), caller_of(request)
         keyed = None if self.keyed is None else (self.keyed, digest)
         try:
             if _is_streamed(request):

@@ -9,7 +9,7 @@ from bots import editing
 from bots.models import Bot
 from conversations.content.blocks import Content
 from publication import accepting, lifecycle
-from publication.accepting import Asked
+from publication.accepting import Question
 from publication.models import ApiKey, Publication, TurnRequest
 
 def owner():
@@ -27,6 +27,6 @@ def published():
 
 def ask(text, conversation):
     content = Content([{"contentType": "text", "body": text}], {})
-    asked = Asked(model=catalog.find("claude-v3.7-sonnet"), content=content, conversation_id=conversation)
-    return accepting.accept(asked, actor=published())
+    question = Question(model=catalog.find("claude-v3.7-sonnet"), content=content, conversation_id=conversation)
+    return accepting.accept(question, actor=published())
 """

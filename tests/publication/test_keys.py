@@ -143,7 +143,7 @@ def test_a_key_that_is_erased_with_its_owner_just_after_it_was_found_is_refused(
     known = authentication.find(request)
     ApiKey.objects.all().delete()
     Gate.objects.all().delete()
-    assert api.post(question(), **{authentication.FOUND: known}).json()["message"] == "Forbidden"
+    assert api.post(question(), **{authentication.KNOWN_KEY: known}).json()["message"] == "Forbidden"
 
 
 def test_a_suspended_owners_keys_come_back_with_them(api: Api) -> None:

@@ -12,7 +12,7 @@ from bedrock_chat.wire import parsers
 from bedrock_chat.wire.errors import as_api_error
 from bedrock_chat.wire.ids import ID_LENGTH
 from bedrock_chat.wire.names import to_snake
-from publication.accepting import Asked
+from publication.accepting import Question
 from publication.models import LABEL_LENGTH
 from publication.serializers import published
 from tests.publication.api import question
@@ -23,13 +23,15 @@ VALUES = [*NAMES, None, True, False, 0, 1, 10**30, 1.0, [], {}, ["a"], {"a": 1},
 MISSING = object()
 
 
-def outcome(read: Callable[[Any], Asked], sent: Any) -> Any:
+def outcome(read: Callable[[Any], Question], sent: Any) -> Any:
     """What was asked, with the types of its values (`1` is no `True`), or the refusal as clients read it."""
     try:
-        asked = read(sent)
+        question = read(sent)
     except ValidationError as error:
         return as_api_error(error).errors
-    return [(field.name, type(getattr(asked, field.name)), getattr(asked, field.name)) for field in fields(asked)]
+    return [
+        (field.name, type(getattr(question, field.name)), getattr(question, field.name)) for field in fields(question)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -43,12 +45,12 @@ def test_whatever_a_field_holds_is_read_or_refused_as_the_serializer_does(name: 
         if value is MISSING:
             del target[name]
         read = to_snake(sent)
-        assert outcome(published.read_asked, read) == outcome(published.validated, read)
+        assert outcome(published.read_question, read) == outcome(published.validated, read)
 
 
 @pytest.mark.parametrize("sent", [None, [], "a", 1, {}])
 def test_what_is_no_question_is_refused_as_the_serializer_does(sent: Any) -> None:
-    assert outcome(published.read_asked, sent) == outcome(published.validated, sent)
+    assert outcome(published.read_question, sent) == outcome(published.validated, sent)
 
 
 def test_what_a_client_sends_as_documented_needs_no_serializer() -> None:
