@@ -8,18 +8,20 @@ class ConversationsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Registers what exports and erasures of persons, the heartbeat and the end of the process call here."""
+        """Registers what routes, exports and erasures of persons, the heartbeat and the end of the process use here."""
         from django.conf import settings
+        from django.urls import register_converter
 
         from bedrock_chat.identity import erasing as persons_erasing
         from bedrock_chat.identity import exporting as persons_exporting
         from bedrock_chat.metrics import figures
         from bedrock_chat.process import heartbeat, shutdown, thread_pool
-        from conversations import erasing, exporting
+        from conversations import erasing, exporting, naming
         from conversations.streaming import driver, sse
         from conversations.streaming.websocket import session
         from conversations.turn import admission, checkpoints, leases, measuring, registry, stopping
 
+        register_converter(naming.ShortestPath, "shortest")
         persons_exporting.register("conversations", exporting.export)
         persons_erasing.register("conversations", prepare=erasing.prepare, finish=erasing.finish)
 

@@ -1,4 +1,4 @@
-"""Which ids a URL can name: clients choose ids, and what one route hands out the next one takes. Pure.
+"""Which ids a URL can name: clients choose ids, and what one route hands out the next one takes.
 
 A URL names an id percent-encoded, and whoever decodes it (servers, proxies, `urls`) sees the id as a part of the path.
 So these cannot be named:
@@ -12,6 +12,8 @@ Ids that are stored already stay: lists show them, and `POST /conversations/bulk
 
 import re
 from typing import Final
+
+from django.urls.converters import PathConverter
 
 _DOTS: Final = frozenset({".", ".."})
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -46,3 +48,9 @@ def _refusal(external_id: str) -> str | None:
     if _CONTROL.search(external_id):
         return "No URL can name this id; it must not hold control characters."
     return None
+
+
+class ShortestPath(PathConverter):
+    """As little of the path as will do: a source's id may hold `/related-documents/`, a conversation's may not."""
+
+    regex = ".+?"

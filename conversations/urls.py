@@ -7,7 +7,6 @@ which ids the routes below cannot tell apart. Change the two together: a test co
 from django.conf import settings
 from django.urls import path
 
-import conversations.path_converters  # noqa: F401  registers them
 from conversations.views import (
     ConversationListViewSet,
     ConversationViewSet,

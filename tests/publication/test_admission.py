@@ -298,18 +298,18 @@ def test_an_address_that_no_database_can_hold_is_a_400_also_for_a_page(published
 
 
 @pytest.mark.parametrize(
-    ("allowed", "told"),
+    ("allowed", "allowed_origin"),
     [(["*"], "*"), ([ORIGIN], ORIGIN), ([f"{ORIGIN}:444", "http://app.example.com"], None), ([], None)],
 )
 def test_an_origin_reads_what_its_publication_allows_errors_included(
-    published: Publish, allowed: list[str], told: str | None
+    published: Publish, allowed: list[str], allowed_origin: str | None
 ) -> None:
     api = published(quota=1, allowedOrigins=allowed)
     answers = [api.post(question(), key=key, HTTP_ORIGIN=ORIGIN) for key in (api.key, api.key, "wrong")]
     assert [answer.status_code for answer in answers] == [200, 429, 403]
     for answer in answers:
-        assert answer.headers.get("Access-Control-Allow-Origin") == told
+        assert answer.headers.get("Access-Control-Allow-Origin") == allowed_origin
         assert "Origin" in answer.headers["Vary"]
         exposed = answer.headers.get("Access-Control-Expose-Headers", "")
         names = ("Retry-After", "RateLimit", "RateLimit-Policy", "X-Turn-Status")
-        assert all(name in exposed.split(", ") for name in names) == (told is not None)
+        assert all(name in exposed.split(", ") for name in names) == (allowed_origin is not None)

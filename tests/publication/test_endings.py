@@ -38,8 +38,8 @@ def _one_try(settings: LazySettings) -> None:
 def told(api: Api, conversation: str, message: str) -> Told:
     """Status, X-Turn-Status and the sentence or text of a turn."""
     answer = api.answer(conversation, message)
-    said = answer.json()
-    text = text_of(said["message"]) if answer.status_code == 200 else said["detail"]
+    shown = answer.json()
+    text = text_of(shown["message"]) if answer.status_code == 200 else shown["detail"]
     return answer.status_code, answer.headers["X-Turn-Status"], text
 
 

@@ -148,11 +148,11 @@ def test_a_person_gets_their_apis_with_conversations_and_without_values(used: Ap
     [key] = lines("api-keys")
     assert (publication["botId"], publication["apiKeyIds"], key["botId"]) == ("helper", [key["id"]], "helper")
     assert "value" not in key
-    told = lines("published-conversations")
-    assert {entry["id"] for entry in told} == set(
+    entries = lines("published-conversations")
+    assert {entry["id"] for entry in entries} == set(
         Conversation.objects.filter(publication_id__isnull=False).values_list("external_id", flat=True)
     )
-    assert all(WORD in json.dumps(entry) for entry in told)
+    assert all(WORD in json.dumps(entry) for entry in entries)
     assert [entry["userLabel"] for entry in lines("published-questions")] == [WORD, "", ""]
     assert len(lines("published-calls")) == ModelCall.objects.filter(payer_id=id_of("dave")).count()
     everything = "".join(path.read_text() for path in (tmp_path / "export").glob("*.jsonl"))

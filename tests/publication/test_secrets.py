@@ -64,23 +64,25 @@ def test_no_key_and_no_secret_of_a_tool_is_told_anywhere(
     hidden = [SECRET, *values, *(row.digest for row in rows), *(row.encrypted_value for row in rows)]
     assert all(hidden)
 
-    told = {"logs": caplog.text + "".join(capfd.readouterr())}
-    told["audit"] = json.dumps(list(AuditEntry.objects.values()), default=str)
+    outputs = {"logs": caplog.text + "".join(capfd.readouterr())}
+    outputs["audit"] = json.dumps(list(AuditEntry.objects.values()), default=str)
     call_command("export_user", User.objects.get(username="dave").pk, "--to", str(tmp_path / "export"))
-    told["export"] = "".join(path.read_text() for path in (tmp_path / "export").rglob("*.json*"))
+    outputs["export"] = "".join(path.read_text() for path in (tmp_path / "export").rglob("*.json*"))
     listed = StringIO()
     call_command("list_api_keys", "--json", stdout=listed)
     call_command("simulate_quota", "safe", "--json", stdout=listed)
-    told["commands"] = listed.getvalue()
+    outputs["commands"] = listed.getvalue()
     client = Client()
     client.force_login(make_viewer())
     lists = {"publication": Publication, "apikey": ApiKey, "turnrequest": TurnRequest}
     pages = [f"publication/{name}/{row.pk}/change/" for name, model in lists.items() for row in model.objects.all()]
     pages += [f"publication/{name}/" for name in lists]
     pages += ["bots/bot/safe/change/", "bedrock_chat/auditentry/", "bedrock_chat/job/", "bedrock_chat/modelcall/"]
-    told["pages"] = "".join(client.get(f"/console/{path}").content.decode() for path in pages)
-    told["publication"] = json.dumps([dave.get(path).json() for path in (PATH, f"{PATH}/api-key", "/bot/private/safe")])
-    for place, text in told.items():
+    outputs["pages"] = "".join(client.get(f"/console/{path}").content.decode() for path in pages)
+    outputs["publication"] = json.dumps(
+        [dave.get(path).json() for path in (PATH, f"{PATH}/api-key", "/bot/private/safe")]
+    )
+    for place, text in outputs.items():
         assert len(text) > 100, place
         assert [secret for secret in hidden if secret in text] == [], place
     for secret in (SECRET, *values):

@@ -35,9 +35,9 @@ def test_a_key_that_ends_at_one_server_is_refused_by_the_other_at_once(servers: 
     token = one.manage("issue_token", "dave", "--group", "CreatingBotAllowed", "--group", "PublishAllowed")
 
     def owner(method: str, path: str, sent: Any = None) -> Any:
-        status, told = one.call(method, path, sent, token=token)
-        assert status == 200, told
-        return told
+        status, answer = one.call(method, path, sent, token=token)
+        assert status == 200, answer
+        return answer
 
     def health(value: str) -> int:
         return httpx.get(f"{two.url}/published/helper/api/health", headers={"x-api-key": value}).status_code

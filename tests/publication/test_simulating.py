@@ -92,8 +92,8 @@ def test_a_lower_quota_says_for_each_key_what_it_would_have_refused(api: Api, da
     first = ApiKey.objects.get()
     second = dave.post("/bot/helper/publication/api-key", {"description": "second"}, format="json").json()
     ask(Api(api.path, second["value"], api.client), 2, 1.0)
-    told = simulate("--limit", "2", "--period", "DAY")
-    rows = {row["key"]: row for row in told["keys"]}
+    simulated = simulate("--limit", "2", "--period", "DAY")
+    rows = {row["key"]: row for row in simulated["keys"]}
     assert (rows[first.pk]["requests"], rows[first.pk]["refusedByQuota"], rows[first.pk]["mostInAPeriod"]) == (3, 1, 3)
     assert (rows[second["id"]]["requests"], rows[second["id"]]["refusedByQuota"]) == (2, 0)
     assert [row["refusedByThrottle"] for row in simulate("--rate", "0.5", "--burst", "1")["keys"]].count(0) == 0

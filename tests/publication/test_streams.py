@@ -399,21 +399,23 @@ def test_a_turn_that_was_cancelled_while_a_worker_began_it_asks_no_model(api: Ap
     assert kept(api, conversation, message) == (409, "failed", lifecycle.STOPPED)
 
 
-@pytest.mark.parametrize("said", ["", "the quick"])
+@pytest.mark.parametrize("kept_text", ["", "the quick"])
 def test_a_stop_that_a_killed_process_did_not_heed_holds_for_the_next_attempt(
-    api: Api, emulator: Emulator, monkeypatch: pytest.MonkeyPatch, said: str
+    api: Api, emulator: Emulator, monkeypatch: pytest.MonkeyPatch, kept_text: str
 ) -> None:
     conversation, message = api.ask("late")
     TurnRequest.objects.update(host="gone")  # somebody listened there
     _be_killed(monkeypatch)
     question_row = Message.objects.get(role="user")
-    if said:  # a checkpoint
-        build.answer(question_row, said)
+    if kept_text:  # a checkpoint
+        build.answer(question_row, kept_text)
     body(api.stop(conversation, message))
     Message.objects.filter(role="user").update(lease_expires_at=database_now())
     Job.objects.update(due_at=database_now())
     assert work() == 1
-    assert kept(api, conversation, message) == ((200, "done", said) if said else (409, "failed", lifecycle.STOPPED))
+    assert kept(api, conversation, message) == (
+        (200, "done", kept_text) if kept_text else (409, "failed", lifecycle.STOPPED)
+    )
     assert len(emulator.requests()) == 1
 
 

@@ -48,9 +48,9 @@ def in_processes(call: Callable[[], Any]) -> list[Any]:
     results = []
     for pid, reading in children:
         with os.fdopen(reading, "rb") as pipe:
-            told = pipe.read()
+            printed = pipe.read()
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-        results.append(json.loads(told))
+        results.append(json.loads(printed))
     return results
 
 

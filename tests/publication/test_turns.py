@@ -27,9 +27,9 @@ def test_a_question_is_accepted_at_once_and_answered_later(api: Api) -> None:
     assert work() == 1
     answered = api.answer(conversation, message)
     assert (answered.status_code, answered.headers["X-Turn-Status"]) == (200, "done")
-    told = answered.json()
-    assert text_of(told["message"]) == "Echo: hello api"
-    assert (told["conversationId"], told["message"]["parent"]) == (conversation, message)
+    answer = answered.json()
+    assert text_of(answer["message"]) == "Echo: hello api"
+    assert (answer["conversationId"], answer["message"]["parent"]) == (conversation, message)
     shown = body(api.get(f"/conversation/{conversation}"))
     assert (shown["botId"], shown["botAvailable"], len(shown["messageMap"])) == ("helper", True, 3)
 
@@ -84,11 +84,11 @@ def test_the_owner_pays_and_the_label_is_kept(api: Api, dave: APIClient) -> None
 
 def test_a_pinned_version_answers_as_it_was(api: Api, dave: APIClient, emulator: Emulator) -> None:
     edit(dave, "helper", instruction="You are new.")
-    for version, said in ((None, "You are new."), (1, "You are helper.")):
+    for version, instruction in ((None, "You are new."), (1, "You are helper.")):
         body(dave.patch("/bot/helper/publication", {"botVersion": version}, format="json"))
         api.ask()
         work()
-        assert emulator.requests()[-1]["body"]["system"][0] == {"text": said}
+        assert emulator.requests()[-1]["body"]["system"][0] == {"text": instruction}
 
 
 def test_a_pinned_version_is_kept_however_often_the_bot_is_edited(

@@ -30,13 +30,13 @@ KEY = new_key()
 
 READ = """
 from conversations.models import Conversation, Message
-told = {}
+turns = {}
 for conversation in Conversation.objects.all():
     rows = Message.objects.filter(conversation=conversation).order_by("pk")
-    told[conversation.external_id] = [
+    turns[conversation.external_id] = [
         (row.pk, row.parent_id, row.role, row.content[0]["body"], row.lease_expires_at is None) for row in rows
     ]
-print(json.dumps(told))
+print(json.dumps(turns))
 """
 
 
@@ -119,22 +119,22 @@ def _must_be_whole(conversations: dict[str, list[Any]]) -> None:
     assert len(conversations) == CONVERSATIONS
     for name, messages in conversations.items():
         expected = [n for n in range(TURNS) if n % CONVERSATIONS == int(name[1:])]
-        parent, asked = None, []
+        parent, nodes = None, []
         by_parent: dict[Any, list[Any]] = {}
         for message in messages:
             by_parent.setdefault(message[1], []).append(message)
         while parent in by_parent:
             [(parent, _, role, text, is_free)] = by_parent[parent]
             assert is_free
-            asked.append((role, _number(text)))
-        assert asked == [(role, number) for number in expected for role in ("user", "assistant")], name
-        assert len(messages) == len(asked)
+            nodes.append((role, _number(text)))
+        assert nodes == [(role, number) for number in expected for role in ("user", "assistant")], name
+        assert len(messages) == len(nodes)
 
 
 def _number(text: Any) -> int:
     """The number in `7. …`, `Echo: 7. …`, or the stored content of either."""
-    found = text if isinstance(text, str) else json.dumps(text)
-    digits = [part.split()[-1].lstrip('"') for part in found.split(".") if part.split()]
+    shown = text if isinstance(text, str) else json.dumps(text)
+    digits = [part.split()[-1].lstrip('"') for part in shown.split(".") if part.split()]
     return int(next(part for part in digits if part.isdigit()))
 
 
