@@ -69,12 +69,12 @@ def test_a_job_waits_while_others_have_reserved_what_is_left(api: Api) -> None:
 def test_another_caller_of_the_bot_is_not_bounded_by_the_keys_budget(api: Api, dave: APIClient) -> None:
     budget(payer(PayerKind.KEY), "0", kind=PayerKind.KEY)
     assert api.post(question()).status_code == 429
-    asked = {
+    message = {
         "conversationId": "c1",
         "botId": "helper",
         "message": {"role": "user", "content": [{"contentType": "text", "body": "hi"}], "model": "claude-v3.7-sonnet"},
     }
-    assert dave.post("/conversation", asked, format="json").status_code == 200
+    assert dave.post("/conversation", message, format="json").status_code == 200
 
 
 @pytest.mark.parametrize("kind", PayerKind)
