@@ -198,7 +198,7 @@ def test_latency_and_pace_are_kept(emulator: Emulator) -> None:
     answer = boto(emulator).converse_stream(modelId=SONNET, messages=[user("[[wait:0.2]][[pace:0.05]][[words:5]]")])
     times = [time.monotonic() - started for event in answer["stream"] if "contentBlockDelta" in event]
     assert 0.2 <= times[0] < 2
-    assert 0.18 <= times[-1] - times[0] < 2
+    assert 0.38 <= times[-1] < 4, "the last of five pieces comes four paces after the first, which may be read late"
 
 
 def test_converse_takes_as_long_as_its_stream_would(emulator: Emulator) -> None:

@@ -21,6 +21,7 @@ from bedrock_chat.audit.recording import record
 from bedrock_chat.identity.caller import Program
 from bedrock_chat.identity.models import User
 from bedrock_chat.jobs.models import Job, State, Worker
+from bedrock_chat.ledger.budgets.models import Budget
 from bedrock_chat.ledger.models import ModelCall, Purpose
 from bedrock_chat.wire.errors import BadRequest
 from bots.models import Bot
@@ -39,6 +40,10 @@ OWN_FILTERS = {
     ModelCall: {
         *("purpose__exact", "purpose__isnull", "model", "model__isnull", "fault", "fault__isnull"),
         *("estimated__exact", "estimated__isnull", "created_at__year", "created_at__month", "created_at__day"),
+    },
+    Budget: {
+        *("payer_kind__exact", "payer_kind__isnull", "period__exact", "period__isnull"),
+        *("unit__exact", "unit__isnull", "is_hard__exact", "is_hard__isnull"),
     },
     Bot: {"scope__exact", "scope__isnull", "pinned", "published", "sync_status__exact", "sync_status__isnull"},
     Conversation: {"model", "model__isnull"},
