@@ -58,9 +58,9 @@ bench-published: $(VENV)/.dev ## Prints what a published API costs against an em
 	@$(BIN)/python -m tests.bench.published
 
 soak: $(VENV)/.dev ## Ten minutes of everything while processes are killed, then compares (SOAK="--minutes 1")
-	@SOAK=1 $(BIN)/python -m pytest -q tests/publication/test_workers.py tests/publication/test_stream_servers.py tests/jobs/test_celery.py
+	@SOAK=1 $(BIN)/python -m pytest -q tests/publication/test_workers.py tests/publication/test_stream_servers.py tests/jobs/test_celery.py tests/ledger/test_rollups.py
 	@test -z "$$TEST_DATABASE_URL" || \
-	  SOAK=1 DEBUG=true DATABASE_URL="$$TEST_DATABASE_URL" $(BIN)/python -m pytest -q -m both tests/publication/test_workers.py tests/publication/test_stream_servers.py tests/jobs/test_celery.py
+	  SOAK=1 DEBUG=true DATABASE_URL="$$TEST_DATABASE_URL" $(BIN)/python -m pytest -q -m both tests/publication/test_workers.py tests/publication/test_stream_servers.py tests/jobs/test_celery.py tests/ledger/test_rollups.py
 	@$(BIN)/python -m tests.soak $(SOAK)
 
 bench-histories: $(VENV)/.dev ## Prints what opening a long conversation with images costs, as JSON

@@ -1,5 +1,6 @@
 """The sums are the ledger's, to the last digit: in every zone, for every span, whatever came late or was cut short."""
 
+import os
 import random
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -32,6 +33,7 @@ from tests.ledger.calls import NOON, added, call, moments, random_call
 pytestmark = [pytest.mark.both, pytest.mark.django_db]
 
 SLOW = pytest.mark.slow
+MANY_PRICES = 1_000_000 if os.environ.get("SOAK") else 50_000
 ZONES = (
     "Asia/Kathmandu",
     "Australia/Lord_Howe",
@@ -112,7 +114,7 @@ def test_days_of_one_bot_are_those_of_the_ledger(settings: Any) -> None:
         assert total == added(ledger, span, by)[value]["calls"]
 
 
-@pytest.mark.parametrize("count", [2_000, pytest.param(1_000_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [2_000, pytest.param(MANY_PRICES, marks=pytest.mark.slow)])
 def test_odd_prices_add_up_to_the_last_of_ten_digits(count: int) -> None:
     rng = random.Random(6)
     total = Decimal(0)
