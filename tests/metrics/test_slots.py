@@ -88,8 +88,9 @@ def test_processes_count_together_and_the_killed_ones_keep_what_they_had(start: 
 
 
 def test_a_file_that_was_damaged_is_given_up_by_name(start: type[Process], tmp_path: Path) -> None:
-    first, second = start(), start()
-    first.count(1)
+    first = start()
+    first.count(1)  # it has its place before the second one looks for one
+    second = start()
     second.count(10)
     first.kill()
     second.kill()
