@@ -11,7 +11,7 @@ from bedrock_chat.ledger.rollups import reading
 from bedrock_chat.ledger.rollups.figures import Figures
 from bedrock_chat.ledger.rollups.models import Dimension
 from bedrock_chat.ledger.rollups.ranking import span_of
-from bedrock_chat.ledger.rollups.zones import Span
+from bedrock_chat.ledger.zones import Span
 from bots import access, spending
 from conversations.models import Conversation, Message
 

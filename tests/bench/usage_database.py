@@ -32,7 +32,7 @@ from bedrock_chat.ledger.rollups.models import (  # noqa: E402
     Progress,
     QuarterUsage,
 )
-from bedrock_chat.ledger.rollups.zones import Span, quarter_of  # noqa: E402
+from bedrock_chat.ledger.zones import Span, quarter_of  # noqa: E402
 from tests.bench import load  # noqa: E402
 from tests.bench.progress import say  # noqa: E402
 

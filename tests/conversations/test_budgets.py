@@ -9,9 +9,10 @@ from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
 from bedrock_chat.identity.models import User
-from bedrock_chat.ledger.budgets import amounts, reconciling
+from bedrock_chat.ledger.budgets import reconciling
 from bedrock_chat.ledger.budgets.models import BudgetCounter, PayerKind, Period, Reservation, Unit
 from bedrock_chat.ledger.models import ModelCall
+from bedrock_chat.ledger.units import units_of
 from conversations.models import Conversation, Message
 from tests.bots.bot import make
 from tests.conversations.chat import say
@@ -57,7 +58,7 @@ def test_a_turn_counts_what_its_ledger_row_says(alice: APIClient) -> None:
     for text in ("hello", "[[stop]] again"):
         assert say(alice, "c1", text).status_code == 200
     assert agrees()
-    used = sum(amounts.whole(price) for price in ModelCall.objects.values_list("price", flat=True) if price is not None)
+    used = sum(units_of(price) for price in ModelCall.objects.values_list("price", flat=True) if price is not None)
     assert set(BudgetCounter.objects.filter(unit=Unit.USD).values_list("used", flat=True)) == {used}
     assert used > 0
 
@@ -159,7 +160,7 @@ def test_everybody_reads_what_they_may_still_spend_and_what_they_used(alice: API
     assert say(client_of("bob"), "c1", "hello").status_code == 200
     with CaptureQueriesContext(connection) as captured:
         answer = alice.get("/budget").json()
-    assert len(statements(captured)) == 4  # user; ledger, budgets, counters
+    assert len(statements(captured)) == 6  # user; progress, sums, the ledger of what has none yet; budgets, counters
     call = ModelCall.objects.get(payer_id=pk_of("alice"))
     own, of_group = answer["budgets"]
     assert (own["payer"], own["group"], own["hard"], own["exceeded"]) == ("user", None, True, False)

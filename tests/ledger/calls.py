@@ -9,7 +9,7 @@ from typing import Any
 
 from bedrock_chat.ledger.models import ModelCall, Purpose
 from bedrock_chat.ledger.rollups.models import Dimension
-from bedrock_chat.ledger.rollups.zones import Span
+from bedrock_chat.ledger.zones import Span
 
 NOON = datetime(2026, 3, 3, 12, 0, tzinfo=UTC)
 MODELS = ("claude-v4.5-sonnet", "amazon-nova-pro", "mistral-large-2")

@@ -13,9 +13,10 @@ from django.utils import timezone
 from bedrock_chat.database.compiled_sql import Batch
 from bedrock_chat.identity import local
 from bedrock_chat.identity.caller import Program
-from bedrock_chat.ledger import persons, recording
+from bedrock_chat.ledger import persons, recording, zones
 from bedrock_chat.ledger.models import ModelCall
-from bedrock_chat.ledger.rollups import histogram, making, reading, rebuilding, refusals, zones
+from bedrock_chat.ledger.rollups import histogram, making, reading, rebuilding, refusals
+from bedrock_chat.ledger.rollups.figures import Figures
 from bedrock_chat.ledger.rollups.models import (
     DayUsage,
     Dimension,
@@ -27,7 +28,7 @@ from bedrock_chat.ledger.rollups.models import (
     Refusal,
     Timed,
 )
-from bedrock_chat.ledger.rollups.zones import QUARTER, Span
+from bedrock_chat.ledger.zones import QUARTER, Span
 from tests.ledger.calls import NOON, added, call, moments, random_call
 
 pytestmark = [pytest.mark.both, pytest.mark.django_db]
@@ -96,6 +97,13 @@ def test_sums_of_random_spans_are_those_of_the_ledger(zone: str, settings: Any) 
     for span in spans(rng, 8):
         for by in Dimension:
             assert figures(span, by) == added(ledger, span, by), (span, by)
+        for payer_id in {row.payer_id or "" for row in ledger}:
+            own = [row for row in ledger if row.payer_id == payer_id]
+            by_pair = reading.usage_of_payer(span, payer_id)
+            for by, index in ((Dimension.MODEL, 0), (Dimension.BOT, 1)):
+                for value, sums in added(own, span, by).items():
+                    parts = [part for pair, part in by_pair.items() if pair[index] == value]
+                    assert Figures.total(parts).document() == sums, (span, payer_id, value)
 
 
 def test_days_of_one_bot_are_those_of_the_ledger(settings: Any) -> None:

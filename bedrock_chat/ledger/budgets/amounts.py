@@ -1,7 +1,4 @@
-"""Amounts as whole numbers: tokens, or ten-billionths of a USD, the last digit of the ledger's prices.
-
-SQLite has no decimals of its own, and sums of its floating numbers are not exact.
-"""
+"""Amounts as whole numbers: tokens, or the ledger's units of a USD (`units`)."""
 
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -9,8 +6,8 @@ from typing import Final, Self
 
 from bedrock_chat.ledger.budgets.models import Unit
 from bedrock_chat.ledger.models import ModelCall
+from bedrock_chat.ledger.units import DIGITS, units_of, usd_of
 
-DIGITS: Final = 10
 MOST: Final = {Unit.USD: Decimal(100_000_000), Unit.TOKENS: Decimal(10**15)}
 """The largest allowance, far below what 64 bits hold of both."""
 
@@ -26,24 +23,19 @@ class Amount:
     def of(cls, call: ModelCall) -> Self:
         """What the ledger's row of a call says. A call without a price counts with its tokens alone."""
         tokens = call.input_tokens + call.output_tokens + call.cache_read_tokens + call.cache_write_tokens
-        return cls(usd=0 if call.price is None else whole(call.price), tokens=tokens)
-
-
-def whole(usd: Decimal) -> int:
-    """USD as ten-billionths."""
-    return int(usd.scaleb(DIGITS).to_integral_value())
+        return cls(usd=0 if call.price is None else units_of(call.price), tokens=tokens)
 
 
 def shown(amount: int, unit: str) -> Decimal | int:
     """USD with their digits, or tokens."""
-    return Decimal(amount).scaleb(-DIGITS) if unit == Unit.USD else amount
+    return usd_of(amount) if unit == Unit.USD else amount
 
 
 def plain(amount: int, unit: str) -> str:
     """As programs read it, without a digit too many: `12.5`, `1000`."""
     if unit != Unit.USD:
         return str(amount)
-    text = f"{Decimal(amount).scaleb(-DIGITS):f}"
+    text = f"{usd_of(amount):f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
@@ -51,7 +43,7 @@ def sentence(amount: int, unit: str) -> str:
     """As people read it: `12.50 USD`, `0.0003 USD`, `1,000 tokens`."""
     if unit != Unit.USD:
         return f"{amount:,} tokens"
-    usd = Decimal(amount).scaleb(-DIGITS)
+    usd = usd_of(amount)
     text = f"{usd:,.10f}".rstrip("0")
     whole_part, _, digits = text.partition(".")
     return f"{whole_part}.{digits:0<2} USD"

@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from functools import lru_cache
 from types import MappingProxyType
-from zoneinfo import ZoneInfo
 
 from django.conf import settings
 
 from bedrock_chat.ledger.budgets.models import Period
+from bedrock_chat.ledger.zones import DAY, day_of, month_after, month_of, start_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +23,7 @@ class Span:
 
 def present(moment: datetime) -> Mapping[Period, Span]:
     """The day, the week and the month that a moment lies in."""
-    zone = settings.REPORT_TIME_ZONE
-    return _of_day(moment.astimezone(ZoneInfo(zone)).date(), zone)
+    return _of_day(day_of(moment), settings.REPORT_TIME_ZONE)
 
 
 def of_label(period: str, label: str) -> Span:
@@ -41,24 +40,18 @@ def of_label(period: str, label: str) -> Span:
 
 
 @lru_cache(maxsize=64)
-def _of_day(day: date, zone: str) -> Mapping[Period, Span]:
-    monday = day - timedelta(days=day.weekday())
-    first = day.replace(day=1)
-    next_first = (first + timedelta(days=32)).replace(day=1)
+def _of_day(day: date, _zone: str) -> Mapping[Period, Span]:
+    """The periods of a day; the zone, which `start_of` reads, is what they are remembered by."""
+    monday, month = day - timedelta(days=day.weekday()), month_of(day)
     year, week, _ = day.isocalendar()
     return MappingProxyType(
         {
-            Period.DAY: _span(day.isoformat(), day, day + timedelta(days=1), zone),
-            Period.WEEK: _span(f"{year:04d}-W{week:02d}", monday, monday + timedelta(days=7), zone),
-            Period.MONTH: _span(day.strftime("%Y-%m"), first, next_first, zone),
+            Period.DAY: _span(day.isoformat(), day, day + DAY),
+            Period.WEEK: _span(f"{year:04d}-W{week:02d}", monday, monday + timedelta(days=7)),
+            Period.MONTH: _span(day.strftime("%Y-%m"), month, month_after(month)),
         }
     )
 
 
-def _span(label: str, first: date, following: date, zone: str) -> Span:
-    return Span(label, _start_of(first, zone), _start_of(following, zone))
-
-
-def _start_of(day: date, zone: str) -> datetime:
-    """When a day begins. Where clocks skip midnight, it begins with the first moment that there is."""
-    return datetime.combine(day, time(), ZoneInfo(zone)).astimezone(UTC)
+def _span(label: str, first: date, following: date) -> Span:
+    return Span(label, start_of(first), start_of(following))

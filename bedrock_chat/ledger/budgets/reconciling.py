@@ -13,6 +13,7 @@ from django.db.models.functions import Cast, Coalesce, Round
 
 from bedrock_chat.database.connections import database_now
 from bedrock_chat.jobs.queue import Claimed
+from bedrock_chat.ledger import units
 from bedrock_chat.ledger.budgets import amounts, periods
 from bedrock_chat.ledger.budgets.models import BudgetCounter, PayerKind, Unit
 from bedrock_chat.ledger.models import ModelCall
@@ -55,7 +56,7 @@ def tokens_used() -> Coalesce:
 def usd_used() -> Coalesce:
     """What some calls cost, in ten-billionths of a USD, as an aggregate: exact on SQLite too."""
     digits = DecimalField(max_digits=30, decimal_places=10)
-    scaled = ExpressionWrapper(F("price") * 10**amounts.DIGITS, output_field=digits)
+    scaled = ExpressionWrapper(F("price") * 10**units.DIGITS, output_field=digits)
     return Coalesce(Sum(Cast(Round(scaled), BigIntegerField())), 0, output_field=BigIntegerField())
 
 

@@ -32,6 +32,7 @@ from bedrock_chat.ledger.budgets.payers import Payer
 from bedrock_chat.ledger.budgets.refusals import BudgetUsedUp, Unpriced, refusal_of
 from bedrock_chat.ledger.budgets.statements import RETURNED, Counted, Spans
 from bedrock_chat.ledger.rollups import refusals
+from bedrock_chat.ledger.units import units_of
 
 REMAINING_HEADER: Final = "X-Budget-Remaining"
 
@@ -117,7 +118,7 @@ def estimate(model: Model, target: Target, input_tokens: int, output_tokens: int
     caches = bool(model.caching.targets)
     is_priced = None not in (prices.input, prices.output, *((prices.cache_read, prices.cache_write) if caches else ()))
     tokens = input_tokens + output_tokens
-    return Estimate(Amount(0 if usd is None else amounts.whole(usd), tokens), is_priced, model.display_name)
+    return Estimate(Amount(0 if usd is None else units_of(usd), tokens), is_priced, model.display_name)
 
 
 def estimate_of(request: ModelRequest) -> Estimate:
@@ -169,10 +170,13 @@ def refuse_used_up(of: Sequence[Payer], wanted: Estimate) -> None:
 
 def refuse(counters: Sequence[Counted], now: datetime) -> None:
     """Raises BudgetExceeded if there are any full counters: of the one that is full for longest."""
-    errors = [refusal_of(counter, now) for counter in counters]
-    if errors:
-        _count_refusal(counters[0])
-        raise max(errors, key=lambda error: (isinstance(error, BudgetUsedUp), int(error.headers["Retry-After"])))
+    if counters:
+        refused = [(counter, refusal_of(counter, now)) for counter in counters]
+        counter, error = max(
+            refused, key=lambda pair: (isinstance(pair[1], BudgetUsedUp), int(pair[1].headers["Retry-After"]))
+        )
+        _count_refusal(counter)
+        raise error
 
 
 def full_counters(of: Sequence[Payer], spans: Spans) -> list[Counted]:

@@ -8,11 +8,11 @@ from rest_framework.response import Response
 
 from bedrock_chat.identity.caller import caller_of
 from bedrock_chat.ledger.budgets import amounts, reading
-from bedrock_chat.ledger.budgets.models import PayerKind, Unit
-from bedrock_chat.ledger.budgets.reading import TOKENS, Standing, Used
+from bedrock_chat.ledger.budgets.models import PayerKind
+from bedrock_chat.ledger.budgets.reading import Standing
 from bedrock_chat.ledger.budgets.serializers import SpendingSerializer
+from bedrock_chat.ledger.rollups.figures import Figures
 from bedrock_chat.wire.moments import milliseconds
-from bedrock_chat.wire.names import camel
 from bedrock_chat.wire.views import WireViewSet
 
 
@@ -33,8 +33,8 @@ class BudgetViewSet(WireViewSet):
                 "budgets": [_budget(standing) for standing in spending.budgets],
                 "since": milliseconds(spending.month.starts_at),
                 "used": _used(spending.total),
-                "byModel": [{"model": model, **_used(used)} for model, used in spending.by_model.items()],
-                "byBot": [{"botId": bot_id, **_used(used)} for bot_id, used in spending.by_bot.items()],
+                "byModel": [{"model": model, **_used(used)} for model, used in spending.by_model],
+                "byBot": [{"botId": bot_id or None, **_used(used)} for bot_id, used in spending.by_bot],
             }
         )
 
@@ -61,10 +61,13 @@ def _budget(standing: Standing) -> dict[str, Any]:
     }
 
 
-def _used(used: Used) -> dict[str, Any]:
+def _used(used: Figures) -> dict[str, Any]:
     return {
         "calls": used.calls,
-        "unpricedCalls": used.unpriced_calls,
-        "price": float(amounts.shown(used.usd, Unit.USD)),
-        **{camel(name): getattr(used, name) for name in TOKENS},
+        "unpricedCalls": used.unpriced,
+        "price": float(used.price),
+        "inputTokens": used.input_tokens,
+        "outputTokens": used.output_tokens,
+        "cacheReadTokens": used.cache_read_tokens,
+        "cacheWriteTokens": used.cache_write_tokens,
     }

@@ -10,7 +10,6 @@ import orjson
 from django.db.models import QuerySet
 
 from bedrock_chat.ledger.models import ModelCall
-from bedrock_chat.ledger.rollups.figures import units_of
 from bedrock_chat.ledger.rollups.histogram import bucket_of
 from bedrock_chat.ledger.rollups.models import (
     GROUP_LENGTH,
@@ -23,7 +22,8 @@ from bedrock_chat.ledger.rollups.models import (
     QuarterUsage,
     Timed,
 )
-from bedrock_chat.ledger.rollups.zones import QUARTER, quarter_of
+from bedrock_chat.ledger.units import units_of
+from bedrock_chat.ledger.zones import QUARTER, quarter_of
 
 COLUMNS: Final = (
     *("created_at", "payer_id", "user_id", "bot_id", "key_id", "model", "purpose", "groups", "fault"),

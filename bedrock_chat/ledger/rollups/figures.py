@@ -6,17 +6,10 @@ from decimal import Decimal
 from typing import Any, Final, Self
 
 from bedrock_chat.ledger.rollups.models import MEASURES
+from bedrock_chat.ledger.units import usd_of
 
-DIGITS: Final = 10
-UNIT: Final = Decimal(1).scaleb(-DIGITS)
-"""USD of one unit of a stored price."""
 THROTTLED: Final = "ThrottlingException"
 """The fault of a call that Bedrock throttled until its retries were used up."""
-
-
-def units_of(price: Decimal) -> int:
-    """A price in USD as stored in sums. The ledger's have ten digits, so nothing is lost."""
-    return int(price.scaleb(DIGITS))
 
 
 @dataclass(slots=True)
@@ -35,7 +28,7 @@ class Figures:
     @property
     def price(self) -> Decimal:
         """USD, exactly."""
-        return Decimal(self.price_units) * UNIT
+        return usd_of(self.price_units)
 
     @property
     def tokens(self) -> int:

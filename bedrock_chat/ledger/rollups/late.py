@@ -8,7 +8,7 @@ from django.utils import timezone
 from bedrock_chat.database.compiled_sql import Batch
 from bedrock_chat.ledger.models import ModelCall
 from bedrock_chat.ledger.rollups.models import LateEnd
-from bedrock_chat.ledger.rollups.zones import QUARTER, quarter_of
+from bedrock_chat.ledger.zones import QUARTER, quarter_of
 
 WAIT: Final = timedelta(minutes=10)
 """After its end a quarter hour waits so long for rows that are still being written, before its sums are made."""

@@ -35,7 +35,7 @@ from bedrock_chat.ledger.rollups.models import (
     QuarterHour,
     QuarterUsage,
 )
-from bedrock_chat.ledger.rollups.zones import DAY, QUARTER, day_of, month_after, month_of, quarter_of, start_of
+from bedrock_chat.ledger.zones import DAY, QUARTER, day_of, month_after, month_of, quarter_of, start_of
 
 ROWS_AT_A_TIME: Final = 20_000
 """Rows of the ledger whose times are read in one query."""

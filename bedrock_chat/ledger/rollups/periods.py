@@ -19,7 +19,7 @@ from bedrock_chat.ledger.rollups.models import (
     GroupMember,
     QuarterUsage,
 )
-from bedrock_chat.ledger.rollups.zones import days, month_after
+from bedrock_chat.ledger.zones import days, month_after
 
 COLUMN_OF: Final = {
     Dimension.USER: "payer_id",

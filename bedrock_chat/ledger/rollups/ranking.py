@@ -7,10 +7,11 @@ from typing import Final, TypeVar
 from django.db.models import Model, QuerySet
 
 from bedrock_chat.database.connections import database_now
-from bedrock_chat.ledger.rollups import reading, zones
+from bedrock_chat.ledger import zones
+from bedrock_chat.ledger.rollups import reading
 from bedrock_chat.ledger.rollups.figures import dearest_first
 from bedrock_chat.ledger.rollups.models import Dimension
-from bedrock_chat.ledger.rollups.zones import Span
+from bedrock_chat.ledger.zones import Span
 
 Row = TypeVar("Row", bound=Model)
 

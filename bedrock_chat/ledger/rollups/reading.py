@@ -20,6 +20,7 @@ from bedrock_chat.ledger.rollups.figures import Figures
 from bedrock_chat.ledger.rollups.models import (
     MEASURES,
     TOGETHER,
+    DayUsage,
     Dimension,
     DimensionUsage,
     Grain,
@@ -32,7 +33,7 @@ from bedrock_chat.ledger.rollups.models import (
     Timed,
 )
 from bedrock_chat.ledger.rollups.periods import COLUMN_OF
-from bedrock_chat.ledger.rollups.zones import DAY, EPOCH, Span, day_of, month_after, month_of, start_of
+from bedrock_chat.ledger.zones import DAY, EPOCH, Span, day_of, month_after, month_of, start_of
 
 SUMS: Final = {f"sum_{name}": Cast(Sum(name), BigIntegerField()) for name in MEASURES}
 """As integers: PostgreSQL's sum of them is a decimal, which takes several times as long to read."""
@@ -88,6 +89,27 @@ def usage_by_day(span: Span, *, by: Dimension, value: str) -> dict[date, Figures
         for start, fault, *measures in rows:
             by_day.setdefault(day_of(start), Figures()).add(fault, measures)
     return dict(sorted(by_day.items()))
+
+
+def usage_of_payer(span: Span, payer_id: str) -> dict[tuple[str, str], Figures]:
+    """What one person pays for in a span: model and bot (empty: none) → figures. Each query has an index by payer."""
+    parts = parts_of(span, Progress.objects.first())
+    days = DayUsage.objects.filter(payer_id=payer_id)
+    quarters = QuarterUsage.objects.filter(payer_id=payer_id)
+    sums: list[QuerySet[Any, Any]] = [
+        *(days.filter(day__gte=first, day__lt=end) for first, end in (parts.months, *parts.days) if first < end),
+        *(quarters.filter(start__gte=part.start, start__lt=part.end) for part in parts.quarters),
+    ]
+    usage: defaultdict[tuple[str, str], Figures] = defaultdict(Figures)
+    for rows in sums:
+        summed = rows.order_by().values("model", "bot_id", "fault").annotate(**SUMS)
+        for model, bot_id, fault, *measures in summed.values_list("model", "bot_id", "fault", *SUM_NAMES):
+            usage[model, bot_id].add(fault, measures)
+    tail = ModelCall.objects.filter(payer_id=payer_id, created_at__gte=parts.tail.start, created_at__lt=parts.tail.end)
+    for (_, *names), counted in adding.add_up(tail).together.items():
+        columns = dict(zip(TOGETHER, names, strict=True))
+        usage[columns["model"], columns["bot_id"]].add(columns["fault"], counted)
+    return usage
 
 
 def refusals(span: Span) -> dict[str, int]:

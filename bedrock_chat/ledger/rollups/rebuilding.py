@@ -9,7 +9,7 @@ from django.db.models import Min
 from bedrock_chat.ledger.rollups import making
 from bedrock_chat.ledger.rollups.making import QUARTERS_AT_A_TIME, progress_locked
 from bedrock_chat.ledger.rollups.models import Progress, QuarterHour
-from bedrock_chat.ledger.rollups.zones import DAY, Span, day_of, days, month_of, start_of
+from bedrock_chat.ledger.zones import DAY, Span, day_of, days, month_of, start_of
 
 
 def rebuild(*, resume: bool) -> Iterator[date]:

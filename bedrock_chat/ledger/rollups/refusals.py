@@ -16,7 +16,7 @@ from django.utils import timezone
 from bedrock_chat.database.compiled_sql import Batch
 from bedrock_chat.identity.models import User
 from bedrock_chat.ledger.rollups.models import Refusal
-from bedrock_chat.ledger.rollups.zones import quarter_of
+from bedrock_chat.ledger.zones import quarter_of
 from bedrock_chat.metrics import refusals as metrics
 
 EVERY_SECONDS: Final = 10.0

@@ -6,10 +6,11 @@ from django.core.management.base import CommandParser
 
 from bedrock_chat.ledger.budgets import setting
 from bedrock_chat.ledger.budgets.models import PayerKind
-from bedrock_chat.ledger.budgets.printing import BudgetCommand, document_of, line_of
+from bedrock_chat.ledger.budgets.printing import document_of, line_of
+from bedrock_chat.management.printing import PrintingCommand
 
 
-class Command(BudgetCommand):
+class Command(PrintingCommand):
     help = "Lists the budgets, and what was used of them in the periods that run."
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -6,10 +6,10 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from bedrock_chat.ledger.budgets import amounts, reconciling
-from bedrock_chat.ledger.budgets.printing import BudgetCommand
+from bedrock_chat.management.printing import PrintingCommand
 
 
-class Command(BudgetCommand):
+class Command(PrintingCommand):
     help = (
         "Holds what was used of budgets against the ledger, and says where they differ. Its exit code is 1 if any does "
         "and was not corrected."

@@ -8,13 +8,14 @@ from bedrock_chat.database.text import is_storable
 from bedrock_chat.identity.caller import Program
 from bedrock_chat.ledger.budgets import amounts, setting
 from bedrock_chat.ledger.budgets.models import PayerKind, Period, Unit
-from bedrock_chat.ledger.budgets.printing import BudgetCommand, document_of, line_of
+from bedrock_chat.ledger.budgets.printing import document_of, line_of
 from bedrock_chat.ledger.budgets.setting import Wanted
+from bedrock_chat.management.printing import PrintingCommand
 
 LONGEST_ID = 256
 
 
-class Command(BudgetCommand):
+class Command(PrintingCommand):
     help = (
         "Sets how much a user, a group, a bot or a key may spend in each period, or changes it. A hard budget refuses "
         "what comes after; with --soft it only tells of it. Called twice, it changes nothing."

@@ -10,7 +10,8 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from bedrock_chat.ledger.rollups import reading, zones
+from bedrock_chat.ledger import zones
+from bedrock_chat.ledger.rollups import reading
 from bedrock_chat.ledger.rollups.figures import Figures, dearest_first
 from bedrock_chat.ledger.rollups.models import Dimension
 

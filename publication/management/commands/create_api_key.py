@@ -6,12 +6,13 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from bedrock_chat.identity.caller import Program
+from bedrock_chat.management.printing import PrintingCommand
 from publication import operating
 from publication.management.arguments import description, later
-from publication.management.printing import KeyCommand, day_and_time, shown_document, value_sentence
+from publication.management.printing import day_and_time, shown_document, value_sentence
 
 
-class Command(KeyCommand):
+class Command(PrintingCommand):
     help = (
         "Makes a key of a published bot and prints its value. Where a key of that description works already, it prints "
         "that one and makes none, so it may be called twice."

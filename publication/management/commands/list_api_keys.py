@@ -5,12 +5,13 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from bedrock_chat.identity.caller import Program
+from bedrock_chat.management.printing import PrintingCommand
 from publication import operating
-from publication.management.printing import KeyCommand, day_and_time, key_document
+from publication.management.printing import day_and_time, key_document
 from publication.operating import KeyState, Listed
 
 
-class Command(KeyCommand):
+class Command(PrintingCommand):
     help = (
         "Lists the keys of published bots without their values: state, last use, and for a key that was replaced "
         "whether anybody still calls with it, so that it can be seen when it may go."

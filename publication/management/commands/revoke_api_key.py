@@ -5,11 +5,11 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from bedrock_chat.identity.caller import Program
+from bedrock_chat.management.printing import PrintingCommand
 from publication import operating
-from publication.management.printing import KeyCommand
 
 
-class Command(KeyCommand):
+class Command(PrintingCommand):
     help = (
         "Deletes a key: the next request with it is refused, in every process. What was used of its limits stays. A "
         "key that was revoked before is no error."

@@ -6,12 +6,13 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from bedrock_chat.identity.caller import Program
+from bedrock_chat.management.printing import PrintingCommand
 from publication import operating
 from publication.management.arguments import add_overlap
-from publication.management.printing import KeyCommand, shown_document, value_sentence
+from publication.management.printing import shown_document, value_sentence
 
 
-class Command(KeyCommand):
+class Command(PrintingCommand):
     help = (
         "Makes a key in the place of another and prints its value. The new one works at once, the old one until the "
         "overlap ends, and both draw on one quota. Called twice, it prints the key that the first call made."

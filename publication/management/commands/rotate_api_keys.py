@@ -6,13 +6,14 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from bedrock_chat.identity.caller import Program
+from bedrock_chat.management.printing import PrintingCommand
 from publication import operating
 from publication.management.arguments import add_overlap, length_of_time
-from publication.management.printing import KeyCommand, day_and_time, key_document, shown_document
+from publication.management.printing import day_and_time, key_document, shown_document
 from publication.operating import Rotated
 
 
-class Command(KeyCommand):
+class Command(PrintingCommand):
     help = (
         "Makes new keys in the place of those that are older than some time. Keys that were replaced, disabled or have "
         "expired are left alone, so it may be called twice, and goes on where it was interrupted. Owners read the new "

@@ -6,8 +6,9 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
+from bedrock_chat.management.printing import PrintingCommand
 from publication import simulating
-from publication.management.printing import KeyCommand, day_and_time, iso
+from publication.management.printing import day_and_time, iso
 from publication.models import LimitsScope, Period
 from publication.serializers.publications import LARGEST, LARGEST_BURST, LARGEST_RATE
 from publication.simulating import Outcome, Simulation, Wanted
@@ -43,7 +44,7 @@ def _rate(text: str) -> float | None:
     return rate
 
 
-class Command(KeyCommand):
+class Command(PrintingCommand):
     help = (
         "Replays the questions of last month and of this one so far, and says what other limits would have refused, "
         "for each key. Nothing is written. What is not given is as it is now; none means no such limit. Known are the "

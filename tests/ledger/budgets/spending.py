@@ -17,6 +17,7 @@ from bedrock_chat.ledger.budgets.payers import Payer
 from bedrock_chat.ledger.budgets.reserving import Estimate, Reserved
 from bedrock_chat.ledger.budgets.setting import Wanted
 from bedrock_chat.ledger.models import ModelCall, Purpose
+from bedrock_chat.ledger.units import units_of
 
 OPERATOR = Program.command("set_budget")
 
@@ -42,7 +43,7 @@ def reserve(
     with_budgets = payers.with_budgets(of)
     if not with_budgets:
         return None
-    estimate = Estimate(Amount(amounts.whole(Decimal(usd)), tokens), is_priced=is_priced, model_name="A model")
+    estimate = Estimate(Amount(units_of(Decimal(usd)), tokens), is_priced=is_priced, model_name="A model")
     with transaction.atomic():
         with Batch() as batch:
             wish = reserving.begin(batch, with_budgets, estimate, now or timezone.now())

@@ -15,6 +15,7 @@ from bedrock_chat.ledger.budgets import amounts, expiring, payers, periods, reco
 from bedrock_chat.ledger.budgets.models import BudgetCounter, PayerKind, Period, Reservation, Unit
 from bedrock_chat.ledger.budgets.refusals import BudgetReserved, BudgetUsedUp, Unpriced
 from bedrock_chat.ledger.models import ModelCall
+from bedrock_chat.ledger.units import units_of
 from tests.ledger.budgets.spending import OPERATOR, budget, reserve, spend
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both]
@@ -153,7 +154,7 @@ def test_a_budget_counts_what_was_spent_before_it_was_set() -> None:
     used = dict(BudgetCounter.objects.filter(payer_kind=PayerKind.GROUP).values_list("payer_id", "used"))
     assert used == {"staff": 30, 'odd "group", [x]': 30, "staf": 0}
     assert counter(payer_id="alice").used == 30
-    assert counter(payer_id="b1").used == amounts.whole(Decimal("0.25"))
+    assert counter(payer_id="b1").used == units_of(Decimal("0.25"))
 
 
 def test_a_call_that_began_before_its_budget_counts_for_it() -> None:
@@ -227,8 +228,8 @@ def test_odd_prices_add_up_to_the_last_digit() -> None:
         )
         for price in prices[20:]
     )
-    assert counter().used == sum(map(amounts.whole, prices[:20]))
-    assert reconciling.in_ledger(counter()) == sum(map(amounts.whole, prices))
+    assert counter().used == sum(map(units_of, prices[:20]))
+    assert reconciling.in_ledger(counter()) == sum(map(units_of, prices))
 
 
 @pytest.mark.parametrize(
