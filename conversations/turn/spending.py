@@ -54,5 +54,6 @@ def _file_tokens(block: StoredBlock) -> int:
 
 def refuse_used_up(model: Model, bot_id: str, *, actor: Caller) -> None:
     """Refuses a turn that will be opened later, if a budget is used up now. Raises BudgetUsedUp, and Unpriced."""
-    unsized = reserving.estimate(model, offering.route(model), 0, 0)
-    reserving.refuse_used_up(payers.payers_of(actor, bot_id), unsized)
+    with_budgets = payers.with_budgets(payers.payers_of(actor, bot_id))
+    if with_budgets:
+        reserving.refuse_used_up(with_budgets, reserving.estimate(model, offering.route(model), 0, 0))

@@ -154,14 +154,12 @@ def reserved(of: Sequence[Payer], request: ModelRequest) -> Iterator[Reserved | 
         yield reservation
 
 
-def refuse_used_up(of: Sequence[Payer], wanted: Estimate) -> None:
+def refuse_used_up(with_budgets: Sequence[Payer], wanted: Estimate) -> None:
     """Refuses what would be refused when a call begins: budgets that are used up, and a model without a price.
 
-    Reserves nothing, and does not look at what calls under way have reserved. Raises BudgetUsedUp, and Unpriced.
+    The payers are some who have budgets. Reserves nothing, and does not look at what calls under way have reserved.
+    Raises BudgetUsedUp, and Unpriced.
     """
-    with_budgets = payers.with_budgets(of)
-    if not with_budgets:
-        return
     now = timezone.now()
     counters = present_counters(with_budgets, periods.present(now))
     refuse([counter for counter in counters if counter.is_hard and counter.used >= counter.allowance], now)
