@@ -227,7 +227,7 @@ def test_any_transport_will_do(workshop: Workshop, transport: dict[str, str]) ->
         tell(workshop, 10)
         workshop.until(lambda: workshop.left() == 0)
         unread = "from bedrock_chat.jobs import broker; print(broker.unread('note'), broker.unread('stamp'))"
-        assert workshop.run(unread) == "0 0"
+        workshop.until(lambda: workshop.run(unread) == "0 0")  # the sweep may have told of a job once more
         assert tell(workshop, 10, seconds=0.1) < 1
         workshop.until(lambda: workshop.left() == 0)
         assert workshop.effects() == sorted([*range(10), *range(10)])
