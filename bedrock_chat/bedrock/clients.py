@@ -14,7 +14,7 @@ import botocore.session
 import urllib3.exceptions
 from django.conf import settings
 
-from bedrock_chat.bedrock import faults, interruption, service_models
+from bedrock_chat.bedrock import connections, faults, service_models
 
 USER_AGENT = "bedrock-chat"
 CREDENTIALS_TIMEOUTS = botocore.config.Config(
@@ -72,7 +72,7 @@ def _make_control_client() -> Any:
     return _make("bedrock", settings.BEDROCK_CONTROL_ENDPOINT_URL, CONTROL_READ_SECONDS, settings.WORKER_CONCURRENCY)
 
 
-def _make(service: str, endpoint_url: str | None, read_timeout: float, connections: int) -> Any:
+def _make(service: str, endpoint_url: str | None, read_timeout: float, most_connections: int) -> Any:
     """A client as the settings say, for AWS or for the emulator, whose calls can be interrupted."""
     emulated = settings.BEDROCK == "emulator"
     # No proxy stands before the emulator, and signature v4 keeps a bearer token for AWS out of its requests.
@@ -81,7 +81,7 @@ def _make(service: str, endpoint_url: str | None, read_timeout: float, connectio
         retries={"mode": "standard", "total_max_attempts": 1},  # botocore's own retries sleep silently
         connect_timeout=settings.MODEL_CONNECT_TIMEOUT,
         read_timeout=read_timeout,
-        max_pool_connections=connections,
+        max_pool_connections=most_connections,
         tcp_keepalive=True,
         user_agent=USER_AGENT,
         parameter_validation=False,
@@ -94,7 +94,7 @@ def _make(service: str, endpoint_url: str | None, read_timeout: float, connectio
         endpoint_url=endpoint_url,
         config=config,
     )
-    interruption.install(client)
+    connections.install(client)
     return client
 
 

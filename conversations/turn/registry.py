@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from bedrock_chat.bedrock.events import AnswerBuilder, StopReason
-from bedrock_chat.bedrock.interruption import Interruption
 from bedrock_chat.bedrock.tools import FoundDocument
 from bedrock_chat.ledger.models import ModelCall
+from bedrock_chat.process.interruption import Interruption
 from bedrock_chat.tracing import spans
 from conversations.turn.types import Booking, OpenTurn
 
