@@ -43,8 +43,8 @@ __all__ = [
     "SearchDocument",
     "SearchWord",
     "SigningKey",
-    "UsedUploadLink",
     "ToolCall",
+    "UsedUploadLink",
     "User",
     "Worker",
 ]

@@ -42,6 +42,16 @@ class ChattingBot:
     def prompt_caching(self) -> bool:
         return self.configuration["prompt_caching_enabled"]
 
+    @property
+    def tool_rounds(self) -> int | None:
+        """How many rounds with tools an answer may have; None: as many as the server allows."""
+        return self.configuration.get("tool_rounds")
+
+    @property
+    def tool_seconds(self) -> int | None:
+        """How long a call of a tool may take; None: as long as the server allows."""
+        return self.configuration.get("tool_seconds")
+
     def refuse(self, model: Model) -> None:
         """Raises BadRequest for a model that is not active, and Conflict where the bot's guardrail is not there."""
         if not configuration.is_active(self.configuration, model):

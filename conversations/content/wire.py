@@ -33,7 +33,7 @@ def part_to_wire(part: ResultPart, show: ShowFile) -> WirePart:
     if "blob" not in part:
         return WirePart(dict(part))
     kind = part["kind"]
-    if kind == "text" or kind == "json":
+    if kind in ("text", "json"):
         return WirePart(show.long_part(part["blob"], kind))
     form = part["format"]
     name = part.get("name") or kind

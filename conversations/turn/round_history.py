@@ -8,9 +8,9 @@ them, and would refuse the conversation for ever.
 import base64
 import binascii
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import orjson
 
@@ -18,13 +18,12 @@ from bedrock_chat.bedrock.catalog import Model
 from bedrock_chat.bedrock.shapes import ConverseBlock, ConverseMessage
 from conversations.content import rounds
 from conversations.content.files import read_long_part
+from conversations.content.rounds import ReadFile
 
-NOT_KNOWN: Final = "It is not known whether this call took effect: the server stopped while it ran."
 NO_RESULT: Final = "(no result)"
 _ID: Final = re.compile(r"[a-zA-Z0-9_.:-]{1,64}")
 _NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _IMAGES: Final = frozenset({"gif", "jpeg", "png", "webp"})
-ReadFile = Callable[[str], bytes | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +107,9 @@ def messages(exchanges: Iterable[Exchange], reader: Reader, most: int | None = N
         results: list[ConverseBlock] = []
         for use in uses:
             result = exchange.results.get(use)
-            results.append(_result(use, result if isinstance(result, dict) else {}, reader, is_cut=(index, use) in left_out))
+            results.append(
+                _result(use, result if isinstance(result, dict) else {}, reader, is_cut=(index, use) in left_out)
+            )
         made += [{"role": "assistant", "content": said}, {"role": "user", "content": results}]
     return made
 
@@ -149,14 +150,16 @@ def _reasoning(block: Mapping[str, Any]) -> dict[str, Any] | None:
             return None
     if not isinstance(text, str) or not (text or signature):
         return None
-    return {"reasoningText": {"text": text} | ({"signature": signature} if isinstance(signature, str) and signature else {})}
+    return {
+        "reasoningText": {"text": text} | ({"signature": signature} if isinstance(signature, str) and signature else {})
+    }
 
 
 def _result(tool_use_id: str, stored: Mapping[str, Any], reader: Reader, *, is_cut: bool) -> ConverseBlock:
     """The result of a tool use. Without one, it is not known what became of the call."""
     status, parts = stored.get("status"), _dicts(stored.get("content"))
     if status not in (rounds.SUCCESS, rounds.ERROR):
-        status, parts = rounds.ERROR, [{"text": NOT_KNOWN}]
+        status, parts = rounds.ERROR, [{"text": rounds.NOT_KNOWN}]
     content = [{"text": note_of(sum(map(_length, parts)))}] if is_cut else list(_parts(parts, reader))
     content = content or [{"text": NO_RESULT}]
     result: dict[str, Any] = {"toolUseId": tool_use_id, "content": content}
@@ -172,23 +175,25 @@ def _parts(parts: Iterable[Mapping[str, Any]], reader: Reader) -> Iterator[dict[
     for part in parts:
         kind, sha256 = part.get("kind"), part.get("blob")
         if isinstance(sha256, str):
-            if kind == "text" or kind == "json":
-                yield from _parts([read_long_part(reader.read(sha256), kind)], reader)
-            elif kind == "image" or kind == "document":
-                yield _file(kind, str(part.get("format")), sha256, reader)
+            if kind in ("text", "json"):
+                yield from _parts([read_long_part(reader.read(sha256), str(kind))], reader)
+            elif kind in ("image", "document"):
+                yield _file(str(kind), str(part.get("format")), sha256, reader)
         elif isinstance(text := part.get("text"), str) and text.strip():
             yield {"text": text}
         elif isinstance(value := part.get("json"), dict):
             yield {"json": value}
 
 
-def _file(kind: Literal["image", "document"], form: str, sha256: str, reader: Reader) -> dict[str, Any]:
+def _file(kind: str, form: str, sha256: str, reader: Reader) -> dict[str, Any]:
     """A file that the model can see, or a sentence in its place."""
     if kind == "image":
         if reader.model.images is False or form not in _IMAGES:
             return {"text": f"(1 image/{form} that this model cannot see)"}
         body = reader.read(sha256)
-        return {"image": {"format": form, "source": {"bytes": body}}} if body else {"text": "(1 image that has been lost)"}
+        return (
+            {"image": {"format": form, "source": {"bytes": body}}} if body else {"text": "(1 image that has been lost)"}
+        )
     if reader.model.documents is False:
         return {"text": f"(1 document of the format {form} that this model cannot read)"}
     body = reader.read(sha256)
