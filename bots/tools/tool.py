@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from bedrock_chat.bedrock.interruption import Interruption
 from bedrock_chat.bedrock.tools import FoundDocument, ToolSpec
 from bedrock_chat.identity.caller import Caller
+from bedrock_chat.process.interruption import Interruption
 
 if TYPE_CHECKING:
     from bots.chatting import ChattingBot

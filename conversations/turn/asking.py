@@ -17,6 +17,7 @@ from bedrock_chat.database.connections import release_connection
 from bedrock_chat.ledger import recording
 from bedrock_chat.ledger.models import ModelCall, Purpose
 from bedrock_chat.tracing import spans
+from bots.tools.offered import Offered
 from conversations.content import converse
 from conversations.content.blocks import blob_shas
 from conversations.content.files import FileReader
@@ -68,20 +69,23 @@ def compose(turn: OpenTurn) -> Prompt:
         messages = converse.prefill(messages)
     else:
         messages.append({"role": "user", "content": converse.question_to_converse(question, read)})
-    tools = [tool.spec for tool in turn.offered.tools]
-    instruction = turn.conversation.instruction
     model_request = request.compose(
         chat.model,
         offering.route(chat.model),
         messages,
-        instruction="\n\n".join(filter(None, (instruction, TOOLS_GIVE_DATA))) if tools else instruction,
-        tools=tools,
+        instruction=instruction_of(turn.conversation.instruction, turn.offered),
+        tools=[tool.spec for tool in turn.offered.tools],
         parameters=turn.bot.parameters if turn.bot else request.NO_PARAMETERS,
         reasoning=turn.thinks,
         prompt_caching=turn.bot is None or turn.bot.prompt_caching,
         guardrail=turn.bot.guardrail if turn.bot else None,
     )
     return Prompt(model_request, read, _ids_in_logs(turn) if turn.logs else frozenset())
+
+
+def instruction_of(instruction: str, tools: Offered) -> str:
+    """The instruction of a bot, with what a model must know of its tools."""
+    return "\n\n".join(filter(None, (instruction, TOOLS_GIVE_DATA))) if tools.tools else instruction
 
 
 def _shas_of_rounds(turn: OpenTurn) -> Iterator[str]:

@@ -26,7 +26,7 @@ from bots.tools import names, schemas
 from bots.tools.offered import Offered
 from bots.tools.tool import Tool
 from conversations.content import rounds
-from conversations.content.blocks import StoredBlock, texts
+from conversations.content.blocks import StoredBlock
 from conversations.content.converse import from_converse
 from conversations.content.rounds import StoredCall, StoredRound
 from conversations.turn import asking, closing, round_history, round_storing, tool_bounds, tool_calls
@@ -36,7 +36,6 @@ from conversations.turn.tool_bounds import Bounds
 from conversations.turn.tool_calls import Call, Surroundings
 from conversations.turn.types import TurnEvent
 
-LAST_CALL: Final = "(No more tool calls in this answer; answer from what is known.)"
 NOT_RUN: Final = "This call was not run: there are no more tool calls in this answer."
 TOO_MANY_AT_ONCE: Final = "This call was not run: at most {most} calls at once."
 TOO_MANY: Final = "This call was not run: at most {most} calls in one answer."
@@ -251,16 +250,17 @@ def _surroundings(turn: Turn) -> Surroundings:
 def _append_last_call(calls: Sequence[Call]) -> None:
     """Has the last result of a round say that there are no more tools."""
     if calls:
-        calls[-1].stored["content"].append({"text": LAST_CALL})
+        calls[-1].stored["content"].append({"text": rounds.LAST_CALL})
 
 
 def _answer_in_spite(turn: Turn, uses: Sequence[ToolUse], blocks: list[StoredBlock]) -> Iterator[TurnEvent]:
     """The model asks for tools although there are no more: its calls get errors, and what it says is the answer."""
     running = turn.running
     calls = [_call(use, turn.offered.named(use.name), NOT_RUN) for use in uses]
-    yield from _begin(turn, blocks, calls)
+    has_text = running.answer.has_text()
+    yield from _begin(turn, [block for block in blocks if block["contentType"] == "toolUse" or not has_text], calls)
     yield from _run(turn, calls)
-    if any(text.strip() for text in texts(blocks)):
+    if has_text:
         running.answer.drop_tool_uses()
         return
     running.begin_answer()
@@ -295,8 +295,8 @@ def _take_over(turn: Turn, taken_over: Sequence[StoredRound]) -> Iterator[TurnEv
     if taken_over and turn.bounds.are_reached(turn.running, rounds=len(turn.running.rounds), calls=turn.calls):
         turn.is_limited = True
         last = turn.running.rounds[-1]["calls"]
-        if last and {"text": LAST_CALL} not in last[-1]["content"]:
-            last[-1]["content"].append({"text": LAST_CALL})
+        if last and {"text": rounds.LAST_CALL} not in last[-1]["content"]:
+            last[-1]["content"].append({"text": rounds.LAST_CALL})
 
 
 def _told(turn: Turn, stored: StoredRound) -> Iterator[TurnEvent]:

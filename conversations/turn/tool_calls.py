@@ -19,6 +19,7 @@ from bedrock_chat.bedrock.events import ToolUse
 from bedrock_chat.bedrock.tools import FoundDocument, ToolResult
 from bedrock_chat.database.connections import release_connection
 from bedrock_chat.ledger import tool_calls as ledger
+from bedrock_chat.ledger.models import ToolCall
 from bedrock_chat.process.interruption import Interruption
 from bedrock_chat.process.thread_pool import ThreadPool
 from bedrock_chat.resilience.deadlines import hang_up_after
@@ -216,7 +217,8 @@ def _answer(call: Call, result: Result, around: Surroundings, *, seconds: float 
     ]
     status = result.status
     try:
-        round_storing.keep_files(files)
+        if around.running.booking.conversation_external_id:  # else nothing of it is kept
+            round_storing.keep_files(files)
     except Exception as error:  # noqa: BLE001  storage may be full or away: the turn goes on without this result
         failure = results.identified(guarding.failed(call.use.name, error), call.use.tool_use_id, cites=around.cites)
         content, documents, status, files = [_stored(part, {}) for part in failure.parts], [], failure.status, {}
@@ -243,7 +245,7 @@ def _write(calls: Sequence[Call], around: Surroundings) -> None:
         round_storing.write_results(around.running, [call.stored for call in calls])
 
 
-def _row(call: Call, around: Surroundings, seconds: float, size: int, outcome: str) -> ledger.ToolCall:
+def _row(call: Call, around: Surroundings, seconds: float, size: int, outcome: str) -> ToolCall:
     booking, tool = around.running.booking, call.tool
     return ledger.build(
         booking.actor,
