@@ -133,6 +133,12 @@ def documents_of_answer(answer: Answer) -> dict[str, list[RelatedDocument]]:
     return documents
 
 
+def ids_with_documents(conversation_pk: int) -> set[str]:
+    """The ids of tool uses that have found documents, in all branches of a conversation. One query."""
+    rows = RelatedDocument.objects.filter(conversation=conversation_pk).values_list("source_id", flat=True)
+    return {source_id.rpartition("@")[0] or source_id for source_id in rows}
+
+
 def get_related_document(conversation: Conversation, source_id: str) -> RelatedDocument:
     """The document of that source id. Raises NotFound."""
     document = related_documents(conversation).filter(source_id=source_id).first()

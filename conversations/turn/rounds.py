@@ -19,12 +19,15 @@ from bedrock_chat.bedrock import estimates, faults, offering, request
 from bedrock_chat.bedrock.catalog import Model
 from bedrock_chat.bedrock.events import ReasoningDelta, StopReason, TextDelta, ToolUse
 from bedrock_chat.bedrock.tools import FoundDocument, ToolResult
+from bedrock_chat.database.connections import release_connection
+from bedrock_chat.ledger.tool_calls import UNKNOWN
 from bedrock_chat.process.interruption import Interrupted
 from bedrock_chat.wire.ids import new_id
 from bots.chatting import ChattingBot
 from bots.tools import names, schemas
 from bots.tools.offered import Offered
 from bots.tools.tool import Tool
+from conversations import access
 from conversations.content import rounds
 from conversations.content.blocks import StoredBlock
 from conversations.content.converse import from_converse
@@ -61,6 +64,7 @@ class Turn:
     thinks: bool
     extends: int | None = None
     used_ids: set[str] = field(default_factory=set)
+    knows_ids: bool = False
     calls: int = 0
     broken_rounds: int = 0
     repeated: tuple[str, int] = ("", 0)
@@ -141,6 +145,7 @@ def _legal(turn: Turn, asked_for: Sequence[ToolUse]) -> tuple[list[tuple[ToolUse
     Beside each use stands why it is not run, or nothing: the tool is not known, or its input is none that the tool can
     get. In place of such an input `{}` goes back.
     """
+    _note_ids_of_other_branches(turn)
     uses: list[tuple[ToolUse, str]] = []
     for use in asked_for:
         tool_use_id = use.tool_use_id
@@ -153,9 +158,8 @@ def _legal(turn: Turn, asked_for: Sequence[ToolUse]) -> tuple[list[tuple[ToolUse
         if tool is not None:
             fault = NOT_JSON if use.is_broken else schemas.check_input(tool, use.input) or ""
             is_broken = bool(fault)
-        legal = ToolUse(
-            tool_use_id, names.legal(use.name), {} if is_broken else use.input, use.block, is_broken=is_broken
-        )
+        value: dict[str, Any] = {} if is_broken else use.input
+        legal = ToolUse(tool_use_id, names.legal(use.name), value, is_broken=is_broken)
         uses.append((legal, fault))
     blocks = from_converse(turn.running.answer.blocks())
     in_order = iter(uses)
@@ -164,6 +168,15 @@ def _legal(turn: Turn, asked_for: Sequence[ToolUse]) -> tuple[list[tuple[ToolUse
             use, _ = next(in_order)
             block["body"] = {"toolUseId": use.tool_use_id, "name": use.name, "input": use.input}
     return uses, blocks
+
+
+def _note_ids_of_other_branches(turn: Turn) -> None:
+    """Documents are kept by the ids of their tool uses, which a model may use again in another branch. Looks once."""
+    running = turn.running
+    if isinstance(running, RunningTurn) and not turn.knows_ids:
+        turn.used_ids |= access.ids_with_documents(running.turn.conversation.pk)
+        turn.knows_ids = True
+        release_connection()
 
 
 def _calls_of(turn: Turn, uses: Sequence[tuple[ToolUse, str]]) -> list[Call]:
@@ -325,8 +338,12 @@ def _told(turn: Turn, stored: StoredRound) -> Iterator[TurnEvent]:
             continue
         tool = turn.offered.named(use["name"])
         repeats = call["isReadOnly"] and tool is not None
-        sentence = names.unknown(use["name"]) if call["isReadOnly"] else rounds.NOT_KNOWN
-        (again if repeats else unknown).append(Call(event_of_use, call, tool, "" if repeats else sentence))
+        if repeats:
+            again.append(Call(event_of_use, call, tool))
+        elif call["isReadOnly"]:
+            unknown.append(Call(event_of_use, call, tool, names.unknown(use["name"])))
+        else:
+            unknown.append(Call(event_of_use, call, tool, rounds.NOT_KNOWN, UNKNOWN))
     yield from _run(turn, [*unknown, *again])
     running.begin_answer()
 

@@ -60,6 +60,7 @@ class Call:
     stored: StoredCall
     tool: Tool | None
     refusal: str = ""
+    outcome: str = ledger.REFUSED  # of a call that is not run
     is_over: bool = False
     is_told: bool = False
     found: list[FoundDocument] = field(default_factory=list)
@@ -91,7 +92,7 @@ def run(calls: Sequence[Call], around: Surroundings) -> Iterator[ToolResult | Fo
     """
     refused = [call for call in calls if call.tool is None or call.refusal]
     for call in refused:
-        _answer(call, results.error(call.use.name, call.refusal), around, outcome=ledger.REFUSED)
+        _answer(call, results.error(call.use.name, call.refusal), around, outcome=call.outcome)
     _write(refused, around)
     for call in refused:
         yield from _told(call)
