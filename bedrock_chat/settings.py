@@ -108,6 +108,8 @@ MODEL_CONNECT_TIMEOUT = env.seconds("MODEL_CONNECT_TIMEOUT", 5, minimum=0.1)
 MODEL_READ_TIMEOUT = env.seconds("MODEL_READ_TIMEOUT", 3600, minimum=1)  # AWS: an answer may take 60 minutes
 MODEL_TOTAL_TIMEOUT = env.seconds("MODEL_TOTAL_TIMEOUT", 7200, minimum=1)
 MODEL_RETRY_SECONDS = env.seconds("MODEL_RETRY_SECONDS", 20)
+DUCKDUCKGO_URL = env.http_url("DUCKDUCKGO_URL", "https://html.duckduckgo.com/html") + "/"
+FIRECRAWL_URL = env.http_url("FIRECRAWL_URL", "https://api.firecrawl.dev")
 TOOL_RESULT_CHARS = env.integer("TOOL_RESULT_CHARS", 40_000, minimum=1_000, maximum=1_000_000)
 TURN_LEASE_SECONDS = env.seconds("TURN_LEASE_SECONDS", 15, minimum=1)
 CHECKPOINT_SECONDS = env.seconds("CHECKPOINT_SECONDS", 2, minimum=0.1)

@@ -41,12 +41,16 @@ def offered(bot: "ChattingBot", model: Model, caller: Caller) -> Offered:
 
 
 def to_model(configuration: Configuration, model: Model) -> Offered:
-    candidates = kinds.of_bot(configuration)
     if model.tools is False:
-        reason = f"cannot be used by {model.display_name}, which takes no tools"
-        names = [candidate.alias if isinstance(candidate, Tool) else candidate.name for candidate in candidates]
-        return Offered(left_out=tuple(LeftOut(name, reason) for name in names))
-    return within_bounds(candidates)
+        # Its knowledge is left out for no model: it goes into the prompt (`prompting`).
+        reason = f"cannot be used by {model.display_name}"
+        return Offered(left_out=tuple(LeftOut(tool["name"], reason) for tool in configuration["tools"]))
+    return to_any(configuration)
+
+
+def to_any(configuration: Configuration) -> Offered:
+    """What the bot offers to every model that takes tools."""
+    return within_bounds(kinds.of_bot(configuration))
 
 
 def within_bounds(candidates: Iterable[Tool | LeftOut]) -> Offered:

@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from bedrock_chat.bedrock.interruption import Interruption
 from bedrock_chat.bedrock.tools import FoundDocument, ToolSpec
 from bedrock_chat.identity.caller import Caller
+from bedrock_chat.process.interruption import Interruption
 
 if TYPE_CHECKING:
     from bots.chatting import ChattingBot
@@ -20,7 +20,7 @@ Outcome = Literal[
     "success", "input", "settings", "denied", "throttled", "missing", "empty", "busy", "timeout", "unreachable",
     "too_large", "unreadable", "stopped", "failed",
 ]  # fmt: skip
-"""How a call ended, in one word, for the ledger and the metrics. All but `success` and `empty` are errors."""
+"""How a call ended, in one word, for the ledger and the metrics. All but `success` are errors."""
 
 
 @dataclass(frozen=True, slots=True)
