@@ -18,6 +18,7 @@ from bedrock_chat.bedrock.emulator.guardrails import Guardrails, Intervention
 from bedrock_chat.bedrock.emulator.model_ids import model_of
 from bedrock_chat.bedrock.emulator.refusals import Refusal
 from bedrock_chat.bedrock.emulator.replies import Reply
+from bedrock_chat.bedrock.emulator.rules import tools
 from bedrock_chat.bedrock.emulator.script import Script, ScriptError, fields_from, parse
 from bedrock_chat.bedrock.emulator.usage import PromptCache, Usage, output_tokens
 
@@ -143,6 +144,8 @@ class Bedrock:
         prompt = answers.Prompt.of(body["messages"])
         intervention = self._guardrails.intervention(body, prompt.question)
         script = replace(parse(prompt.question, prompt.round), **overrides)
+        if script.results_alone:
+            tools.check_alone(body["messages"])
         script = self._counted(script, entry)
         if reply := replies.before_any_byte(script):
             return reply
