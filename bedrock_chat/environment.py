@@ -118,6 +118,11 @@ def http_url(name: str, default: str) -> str:
     return value
 
 
+def http_url_or(name: str, default: str | None) -> str | None:
+    """Such an address, or the default where the variable is not set."""
+    return http_url(name, "") if is_set(name) else default
+
+
 def webhook_secret(name: str) -> bytes:
     """A key that signs webhooks: 24 to 64 bytes in base64, as Standard Webhooks has them. No error shows it."""
     try:
