@@ -6,7 +6,7 @@ from bedrock_chat.encryption.models import EncryptionKey
 from bedrock_chat.identity.models import SigningKey, User
 from bedrock_chat.jobs.models import Job, Worker
 from bedrock_chat.ledger.budgets.models import Budget, BudgetCounter, Reservation
-from bedrock_chat.ledger.models import ModelCall
+from bedrock_chat.ledger.models import ModelCall, ToolCall
 from bedrock_chat.ledger.rollups.models import (
     DayUsage,
     DimensionUsage,
@@ -43,6 +43,7 @@ __all__ = [
     "SearchDocument",
     "SearchWord",
     "SigningKey",
+    "ToolCall",
     "UsedUploadLink",
     "User",
     "Worker",

@@ -115,6 +115,17 @@ MODEL_TOTAL_TIMEOUT = env.seconds("MODEL_TOTAL_TIMEOUT", 7200, minimum=1)
 MODEL_RETRY_SECONDS = env.seconds("MODEL_RETRY_SECONDS", 20)
 DUCKDUCKGO_URL = env.http_url("DUCKDUCKGO_URL", "https://html.duckduckgo.com/html") + "/"
 FIRECRAWL_URL = env.http_url("FIRECRAWL_URL", "https://api.firecrawl.dev")
+TOOL_ROUNDS = env.integer("TOOL_ROUNDS", 10, minimum=1, maximum=25)
+TOOL_SECONDS = env.seconds("TOOL_SECONDS", 60, minimum=1)
+TOOL_TURN_SECONDS = env.seconds("TOOL_TURN_SECONDS", 240, minimum=1)
+TOOL_CALLS_PER_ROUND = env.integer("TOOL_CALLS_PER_ROUND", 8, minimum=1, maximum=64)
+TOOL_CALLS_PER_TURN = env.integer("TOOL_CALLS_PER_TURN", 40, minimum=1, maximum=1_000)
+TURN_MAX_COST = env.seconds("TURN_MAX_COST", 2)
+"""USD that the calls of a turn may have cost before its tools are over; 0: no bound."""
+TURN_MAX_TOKENS = env.integer("TURN_MAX_TOKENS", 2_000_000)
+"""The same in tokens, of models whose price is not known."""
+TOOL_THREADS = env.integer("TOOL_THREADS", 64, minimum=1)
+HISTORY_TOOL_CHARS = env.integer("HISTORY_TOOL_CHARS", 40_000)
 TOOL_RESULT_CHARS = env.integer("TOOL_RESULT_CHARS", 40_000, minimum=1_000, maximum=1_000_000)
 TURN_LEASE_SECONDS = env.seconds("TURN_LEASE_SECONDS", 15, minimum=1)
 CHECKPOINT_SECONDS = env.seconds("CHECKPOINT_SECONDS", 2, minimum=0.1)

@@ -54,6 +54,16 @@ class ChattingBot:
     def prompt_caching(self) -> bool:
         return self.configuration["prompt_caching_enabled"]
 
+    @property
+    def tool_rounds(self) -> int | None:
+        """How many rounds with tools an answer may have; None: as many as the server allows."""
+        return self.configuration.get("tool_rounds")
+
+    @property
+    def tool_seconds(self) -> int | None:
+        """How long a call of a tool may take; None: as long as the server allows."""
+        return self.configuration.get("tool_seconds")
+
     def refuse(self, model: Model) -> None:
         """Raises BadRequest for a model that is not active, and Conflict where the bot's guardrail is not there."""
         if not configuration.is_active(self.configuration, model):
@@ -79,16 +89,6 @@ class ChattingBot:
     def cites(self) -> bool:
         """Whether answers shall name the sources that they use."""
         return self.configuration["display_retrieved_chunks"]
-
-    @property
-    def tool_rounds(self) -> int | None:
-        """The most rounds with tools of one answer; None: as many as the server allows."""
-        return self.configuration.get("tool_rounds")
-
-    @property
-    def tool_seconds(self) -> int | None:
-        """The longest call of a tool; None: as long as the server allows."""
-        return self.configuration.get("tool_seconds")
 
     def secret(self, name: str) -> str:
         """The secret of the tool with this name, or nothing where there is none. Raises EncryptionError."""

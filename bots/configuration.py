@@ -93,6 +93,8 @@ class Configuration(TypedDict):
     prompt_caching_enabled: bool
     display_retrieved_chunks: bool
     files: NotRequired[dict[str, FileEntry]]
+    tool_rounds: NotRequired[int | None]
+    tool_seconds: NotRequired[int | None]
 
 
 DEFAULT_GENERATION_PARAMS: Final[GenerationParams] = {

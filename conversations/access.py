@@ -12,7 +12,9 @@ from bedrock_chat.wire.errors import NotFound
 from bedrock_chat.wire.paging import ALL, Page
 from bots import chatting
 from bots.chatting import ChattingBot
+from conversations.content import rounds
 from conversations.content.blocks import StoredBlock
+from conversations.content.rounds import Log, StoredRound
 from conversations.models import Conversation, ConversationQuerySet, Message, RelatedDocument, Role, lease_lives
 from conversations.tree import Node, Tree
 
@@ -35,6 +37,7 @@ class Answer:
     model: str
     stop_reason: str
     content: list[StoredBlock]
+    thinking_log: Log | None = None
     children: tuple[str, ...] = ()
     attempt: int = 0
     warnings: tuple[str, ...] = ()
@@ -139,6 +142,20 @@ def read_contents(nodes: Sequence[Node]) -> dict[int, list[StoredBlock]]:
     return compiled_sql.documents(Message, "content", [node.pk for node in nodes])
 
 
+def read_logs(answers: Iterable[Node]) -> dict[int, Log]:
+    """Key → log, of those of these answers before which tools have run. One query, none without answers."""
+    keys = [node.pk for node in answers]
+    if not keys:
+        return {}
+    rows = Message.objects.filter(pk__in=keys, thinking_log__isnull=False).values_list("pk", "thinking_log")
+    return {pk: rounds.readable_log(log) for pk, log in rows}
+
+
+def read_rounds(question: Node) -> list[StoredRound]:
+    """The rounds of a question whose answer is not there, or was cut."""
+    return rounds.readable(Message.objects.values_list("rounds", flat=True).get(pk=question.pk))
+
+
 def read_answer(conversation: Conversation, tree: Tree, answer: Node) -> Answer:
     """An answer of the tree, with the messages below it. Raises NotFound if the conversation was deleted meanwhile."""
     row = compiled_sql.get(Message, {"pk": answer.pk})
@@ -166,6 +183,7 @@ def stored_answer(
         model=row.model,
         stop_reason=row.stop_reason,
         content=row.content,
+        thinking_log=row.thinking_log,
         children=tuple(children),
         attempt=row.attempt,
         warnings=warnings,

@@ -16,8 +16,10 @@ from bedrock_chat.wire.moments import milliseconds
 from bots.chatting import ChattingBot
 from conversations import access
 from conversations.access import Answer
+from conversations.content import rounds
 from conversations.content.blocks import blob_shas, part_shas
 from conversations.content.files import ShowFile
+from conversations.content.rounds import Log
 from conversations.content.wire import WireBlock, part_to_wire, to_wire
 from conversations.models import BLOB_OWNER, Conversation, Message, RelatedDocument, Role
 from conversations.turn import continuing
@@ -34,6 +36,7 @@ def _message(
     parent: str | None,
     children: list[str],
     feedback: Wire | None = None,
+    thinking_log: list[Wire] | None = None,
 ) -> Wire:
     return {
         "role": role,
@@ -43,7 +46,7 @@ def _message(
         "feedback": feedback,
         "usedChunks": None,
         "parent": parent,
-        "thinkingLog": None,
+        "thinkingLog": thinking_log,
     }
 
 
@@ -51,15 +54,25 @@ def _with_stop_reason(message: Wire, stop_reason: str) -> Wire:
     return message | {"stopReason": stop_reason} if stop_reason in SHOWN_STOP_REASONS else message
 
 
+def _log(log: Log | None, show: ShowFile) -> list[Wire] | None:
+    """The rounds before an answer, as clients read them."""
+    if log is None:
+        return None
+    return [{"role": one["role"], "content": to_wire(one["content"], show)} for one in rounds.readable_log(log)]
+
+
 def chat_output(answer: Answer, show: ShowFile) -> Wire:
     """The response to `POST /conversation`."""
     show.expect(blob_shas(answer.content))
+    if answer.thinking_log is not None:
+        show.expect(rounds.shas_of(rounds.readable_log(answer.thinking_log)))
     message = _message(
         Role.ASSISTANT,
         to_wire(answer.content, show),
         answer.model,
         answer.question_external_id,
         list(answer.children),
+        thinking_log=_log(answer.thinking_log, show),
     )
     return {
         "conversationId": answer.conversation_external_id,
@@ -83,11 +96,14 @@ def conversation_output(
     3. The map has the root, `system`, and every visible message by its id.
     """
     tree = access.read_tree(conversation, now)
-    columns = ("pk", "model", "content", "feedback")
+    columns = ("pk", "model", "content", "feedback", "thinking_log")
     rows = {pk: row for pk, *row in Message.objects.filter(conversation=conversation).values_list(*columns)}
     if not tree.nodes.keys() <= rows.keys():
         raise NotFound(f"No conversation found with id: {conversation.external_id}")
     show.expect(sha256 for node in tree.visible() for sha256 in blob_shas(rows[node.pk][1]))
+    logs = [rounds.readable_log(row[3]) for row in rows.values() if row[3] is not None]
+    if logs:
+        show.expect(sha256 for log in logs for sha256 in rounds.shas_of(log))
     root = _message(
         "system",
         # As recorded, without the bot's instruction, which is its owner's.
@@ -99,7 +115,7 @@ def conversation_output(
     )
     message_map: dict[str, Wire] = {"system": root}
     for node in tree.visible():
-        model, blocks, feedback = rows[node.pk]
+        model, blocks, feedback, log = rows[node.pk]
         message = _message(
             node.role,
             to_wire(blocks, show),
@@ -107,6 +123,7 @@ def conversation_output(
             parent.external_id if (parent := tree.parent_of(node)) else "system",
             [child.external_id for child in tree.visible_children(node.pk)],
             feedback,
+            _log(log, show),
         )
         # An answer that is being continued has its stop reason too: it is still cut short, and clients find the running
         # turn by it.

@@ -53,6 +53,12 @@ class Publication(models.Model):
     allowed_networks = models.JSONField(default=list)
     bot_version = models.PositiveIntegerField(null=True, blank=True)
     store_openai = models.BooleanField("store chat completions", default=False, db_default=False)
+    tool_rounds = models.PositiveSmallIntegerField(
+        null=True, blank=True, help_text="The most rounds with tools of an answer; empty: as many as the bot has."
+    )
+    tool_seconds = models.PositiveSmallIntegerField(
+        null=True, blank=True, help_text="The longest call of a tool; empty: as long as the bot has."
+    )
     created_at = models.DateTimeField()
 
     class Meta:

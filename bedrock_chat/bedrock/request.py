@@ -132,6 +132,23 @@ def compose(
     return ModelRequest(model, target, body, streamable=not (sends_tools and model.tools_while_streaming is False))
 
 
+def continued(model_request: ModelRequest, rounds: Sequence[ConverseMessage]) -> ModelRequest:
+    """The same request, and the rounds that the model has had since: its tool uses, and their results.
+
+    What was composed is taken as it is, so a round costs what it adds. Where the model continues an answer, that and
+    its first round are one message.
+    """
+    if not rounds:
+        return model_request
+    messages: list[ConverseMessage] = model_request.body["messages"]
+    added = [message if message["role"] == "user" else _answer(model_request.model, message) for message in rounds]
+    if messages[-1]["role"] == "assistant":
+        *earlier, begun = messages
+        first = ConverseMessage(role="assistant", content=[*begun["content"], *added[0]["content"]])
+        messages, added = earlier, [first, *added[1:]]
+    return replace(model_request, body={**model_request.body, "messages": [*messages, *added]})
+
+
 # ---- Messages -------------------------------------------------------------------------------------------------------
 
 

@@ -137,9 +137,11 @@ def begin(batch: Batch, with_budgets: Sequence[Payer], wanted: Estimate, now: da
 def reserve(of: Sequence[Payer], request: ModelRequest) -> Reserved | None:
     """Reserves what a call may cost that is no turn's, in a transaction of its own. Raises as `Wish.finish`."""
     with_budgets = payers.with_budgets(of)
-    if not with_budgets:
-        return None
-    wanted = estimate_of(request)
+    return reserve_estimate(with_budgets, estimate_of(request)) if with_budgets else None
+
+
+def reserve_estimate(with_budgets: Sequence[Payer], wanted: Estimate) -> Reserved | None:
+    """As `reserve`, where the cost has been estimated already. The payers are some who have budgets."""
     with transaction.atomic():
         with Batch() as batch:
             wish = begin(batch, with_budgets, wanted, timezone.now())
