@@ -80,7 +80,7 @@ class Configuration(TypedDict):
     """`generation_params` None: each model's own defaults. `inactive_models` are keys of the catalogue.
 
     `bedrock_knowledge_base` is what the client sent: clients read it back whole. `files` has an entry for each of the
-    knowledge's `filenames`.
+    knowledge's `filenames`. `tool_rounds` and `tool_seconds` bound an answer's tools, within what the server allows.
     """
 
     generation_params: GenerationParams | None

@@ -122,6 +122,9 @@ def edited(before: Content, sent: Mapping[str, Any], uploaded: Mapping[str, File
     for flag in ("prompt_caching_enabled", "display_retrieved_chunks"):
         if flag in sent:
             configuration[flag] = sent[flag]
+    for bound in ("tool_rounds", "tool_seconds"):
+        if bound in sent:
+            configuration[bound] = sent[bound]
     if len(orjson.dumps(configuration)) > MOST_BYTES:
         raise BadRequest(f"Tools, knowledge and all else beside the instruction are more than {MOST_BYTES:,} bytes.")
     return Content(

@@ -1,12 +1,14 @@
 """`bedrock_agent`: an agent that somebody has made in Bedrock, asked in one call."""
 
 import hashlib
+import time
 from collections.abc import Mapping
 from typing import Any, Final
 
 from bedrock_chat.bedrock import agents
 from bedrock_chat.bedrock.agents import AgentAnswer
-from bedrock_chat.bedrock.tools import FoundDocument
+from bedrock_chat.bedrock.tools import FoundDocument, ToolSpec
+from bedrock_chat.process.interruption import Interruption
 from bedrock_chat.wire.ids import new_id
 from bots import configuration as configurations
 from bots.tools import results, running, servers
@@ -14,6 +16,11 @@ from bots.tools.faults import translated
 from bots.tools.tool import Context, Result, TextPart, Tool, ToolFault
 
 NAME: Final = "bedrock_agent"
+KIND: Final = "bedrock_agent"
+SERVER: Final = "agent "
+"""What the name of each agent begins with, as a server that bounds count by."""
+DESCRIPTION_SECONDS: Final = 3.0
+LONGEST_DESCRIPTION: Final = 4000
 LONGEST_QUERY: Final = 25_000
 USUAL_DESCRIPTION: Final = "Ask a Bedrock agent."
 SCHEMA: Final[Mapping[str, Any]] = {
@@ -34,11 +41,11 @@ def tool_of(tool: configurations.Tool, alias: str) -> Tool:
 
     return Tool(
         alias=alias,
-        description=agents.described(agent_id, otherwise=tool["description"].strip() or USUAL_DESCRIPTION),
+        description=tool["description"].strip() or USUAL_DESCRIPTION,
         schema=SCHEMA,
-        kind="bedrock_agent",
+        kind=KIND,
         is_read_only=False,
-        server=f"agent {agent_id}" if agent_id else NAME,
+        server=f"{SERVER}{agent_id}" if agent_id else NAME,
         seconds=None,
         run=running.guarded(alias, run),
     )
@@ -48,6 +55,16 @@ def agent_id_of(tool: configurations.Tool) -> str:
     """The agent that a tool names, or nothing."""
     config = tool.get("bedrock_agent_config")
     return config["agent_id"].strip() if config is not None and config["alias_id"].strip() else ""
+
+
+def described(tool: Tool, interruption: Interruption) -> ToolSpec:
+    """The tool with what its agent says of itself, which AWS is asked for now and then. Raises Interrupted."""
+    if tool.server == NAME:
+        return tool.spec
+    deadline = time.monotonic() + DESCRIPTION_SECONDS
+    agent_id = tool.server.removeprefix(SERVER)
+    own = agents.describe(agent_id, otherwise=tool.description, deadline=deadline, interruption=interruption)
+    return ToolSpec(tool.alias, own[:LONGEST_DESCRIPTION], tool.schema)
 
 
 def is_one(tool: configurations.Tool) -> bool:
@@ -77,7 +94,7 @@ def _ask(agent_id: str, alias_id: str, query: str, context: Context) -> Result:
     words = results.clean(query).strip()[:LONGEST_QUERY]
     if not words:
         raise ToolFault("The query is empty.", "input")
-    with servers.place(f"agent {agent_id}", context), translated():
+    with servers.place(f"{SERVER}{agent_id}", context), translated():
         answer = agents.invoke(
             agent_id,
             alias_id,

@@ -99,7 +99,7 @@ def _work(wanted: Search, interruption: Interruption) -> list[Page]:
 
 def _ask(wanted: Search) -> list[Page]:
     """Raises ToolFault, and nothing that quotes the query."""
-    engine = _engine()(proxy=getattr(settings, "OUTBOUND_PROXY", "") or None, timeout=SECONDS)
+    engine = _engine()(proxy=settings.OUTBOUND_PROXY or None, timeout=SECONDS)
     entries = engine.search(wanted.query, region=region_of(wanted.locale), timelimit=wanted.time_limit)
     pages = [page(entry.title, entry.href, entry.body, longest=LONGEST_TEXT) for entry in entries or ()]
     return [known for known in pages if known is not None and known.url][: wanted.most]

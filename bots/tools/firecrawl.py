@@ -64,6 +64,7 @@ def _pages(response: Response, most: int) -> Iterator[Page]:
             raise ToolFault(FAILED, "failed")
         case status if status >= HTTPStatus.BAD_REQUEST:
             raise ToolFault(NOT_UNDERSTOOD, "failed")
+    response.require_success()
     try:
         answer = orjson.loads(response.body)
     except ValueError:

@@ -6,6 +6,7 @@ from typing import Any, Final
 from bedrock_chat.bedrock import retrieval
 from bedrock_chat.bedrock.retrieval import RetrievedPassage
 from bedrock_chat.bedrock.tools import FoundDocument
+from bedrock_chat.wire.names import camel
 from bots import configuration as configurations
 from bots.configuration import Configuration
 from bots.tools import results, running, servers
@@ -65,11 +66,20 @@ def search(configuration: Configuration, base_id: str, query: str, context: Cont
             words,
             max_results=wishes.get("max_results", USUAL_RESULTS),
             search_type=wishes.get("search_type", USUAL_SEARCH_TYPE),
-            filters=wishes.get("filter"),
+            filters=in_camel(wishes.get("filter")),
             deadline=context.deadline,
             interruption=context.interruption,
         )
     return results.of([TextPart(passage.text) for passage in passages], [_document(passage) for passage in passages])
+
+
+def in_camel(condition: Any) -> Any:
+    """A filter with the words as Bedrock has them: `and_all` → `andAll`. Keys of metadata are values, and stay."""
+    if isinstance(condition, list):
+        return [in_camel(inner) for inner in condition]
+    if isinstance(condition, dict):
+        return {camel(word): in_camel(inner) for word, inner in condition.items()}
+    return condition
 
 
 def _document(passage: RetrievedPassage) -> FoundDocument:

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Final
 import orjson
 
 from bedrock_chat.bedrock.catalog import Model
+from bedrock_chat.bedrock.tools import ToolSpec
 from bedrock_chat.identity.caller import Caller
+from bedrock_chat.process.interruption import Interruption
 from bots.configuration import Configuration
-from bots.tools import kinds, schemas
+from bots.tools import agent, kinds, schemas
 from bots.tools.kinds import LeftOut
 from bots.tools.tool import Tool
 
@@ -51,6 +53,14 @@ def to_model(configuration: Configuration, model: Model) -> Offered:
 def to_any(configuration: Configuration) -> Offered:
     """What the bot offers to every model that takes tools."""
     return within_bounds(kinds.of_bot(configuration))
+
+
+def specs(offered: Offered, interruption: Interruption) -> list[ToolSpec]:
+    """The tools as a model reads of them. This asks agents of AWS what they are for, so hold no pooled connection.
+
+    Raises Interrupted.
+    """
+    return [agent.described(tool, interruption) if tool.kind == agent.KIND else tool.spec for tool in offered.tools]
 
 
 def within_bounds(candidates: Iterable[Tool | LeftOut]) -> Offered:

@@ -42,6 +42,10 @@ class Engines:
     over: threading.Event = field(default_factory=threading.Event)
 
     @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
+    @property
     def duckduckgo(self) -> str:
         return f"{self.url}/html/"
 
