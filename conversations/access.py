@@ -40,6 +40,7 @@ class Answer:
     thinking_log: Log | None = None
     children: tuple[str, ...] = ()
     attempt: int = 0
+    pk: int | None = None
     warnings: tuple[str, ...] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
 
@@ -123,6 +124,21 @@ def related_documents(conversation: Conversation) -> QuerySet[RelatedDocument]:
     return RelatedDocument.objects.filter(conversation=conversation).order_by("-source_id")
 
 
+def documents_of_answer(answer: Answer) -> dict[str, list[RelatedDocument]]:
+    """Tool use's id → the documents that it found for an answer, in their order. One query."""
+    rows = RelatedDocument.objects.filter(answer=answer.pk).order_by("pk") if answer.pk else ()
+    documents: dict[str, list[RelatedDocument]] = {}
+    for row in rows:
+        documents.setdefault(row.source_id.rpartition("@")[0] or row.source_id, []).append(row)
+    return documents
+
+
+def ids_with_documents(conversation_pk: int) -> set[str]:
+    """The ids of tool uses that have found documents, in all branches of a conversation. One query."""
+    rows = RelatedDocument.objects.filter(conversation=conversation_pk).values_list("source_id", flat=True)
+    return {source_id.rpartition("@")[0] or source_id for source_id in rows}
+
+
 def get_related_document(conversation: Conversation, source_id: str) -> RelatedDocument:
     """The document of that source id. Raises NotFound."""
     document = related_documents(conversation).filter(source_id=source_id).first()
@@ -186,6 +202,7 @@ def stored_answer(
         thinking_log=row.thinking_log,
         children=tuple(children),
         attempt=row.attempt,
+        pk=row.pk,
         warnings=warnings,
         headers=headers or {},
     )

@@ -101,7 +101,7 @@ class ModelCall(models.Model):
 class ToolCall(models.Model):
     """A call of a tool: one row each, by value like `ModelCall`, and without anything of its content.
 
-    `turn_id` is that of its turn's calls to the model. `outcome` is one word of `bots.tools.tool`, or one of the loop's:
+    `turn_id` is that of its turn's calls to the model. `outcome` is a word of `bots.tools.tool`, or one of the loop's:
     `refused` was not run, `unknown` ran in a process that did not live to its end. `bytes_in` are those of the input as
     JSON, `bytes_out` those of the result, files included.
     """

@@ -5,7 +5,7 @@ A question's row has them as `StoredRound`s while its turn is not closed. Its an
 """
 
 import base64
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal, TypedDict, TypeGuard
 
 import orjson
@@ -29,6 +29,8 @@ RUNNING: Final = "running"
 ERROR: Final = "error"
 SUCCESS: Final = "success"
 NOT_KNOWN: Final = "It is not known whether this call took effect: the server stopped while it ran."
+LAST_CALL: Final = "(No more tool calls in this answer; answer from what is known.)"
+"""The last part of the last result, once a turn has used as many tools as it may."""
 LONG: Final = 16_000
 """Characters of a text, or of an object as JSON, beyond which it is a blob."""
 
@@ -161,12 +163,14 @@ def _is_block(value: Any) -> bool:
         case "reasoning":
             return all(isinstance(value.get(name), str) for name in ("text", "signature", "redactedContent"))
         case "toolUse":
-            ids = isinstance(body, dict) and all(isinstance(body.get(name), str) for name in ("toolUseId", "name"))
-            return ids and isinstance(body.get("input"), dict)
+            return _has_texts(body, "toolUseId", "name") and isinstance(body.get("input"), dict)
         case "toolResult":
-            ids = isinstance(body, dict) and all(isinstance(body.get(name), str) for name in ("toolUseId", "status"))
-            return ids and _are_parts(body.get("content"))
+            return _has_texts(body, "toolUseId", "status") and _are_parts(body.get("content"))
     return False
+
+
+def _has_texts(value: Any, *names: str) -> TypeGuard[dict[str, Any]]:
+    return isinstance(value, dict) and all(isinstance(value.get(name), str) for name in names)
 
 
 def _are_parts(value: Any) -> bool:
@@ -231,7 +235,7 @@ def stored_file(
     sha256 = storing.digest(body)
     files[sha256] = body
     part: ResultPart = {"kind": kind, "format": form, "blob": sha256}
-    return part | {"name": name} if kind == "document" else part  # type: ignore[return-value]  # it is one
+    return part | {"name": name} if kind == "document" else part
 
 
 def _long(kind: Literal["text", "json"], body: bytes, length: int, files: dict[str, bytes]) -> ResultPart:
@@ -279,8 +283,13 @@ def documents_of(call: StoredCall, name: str) -> list[StoredDocument]:
     """The documents that are told of a call: those of a success; of an error its parts, under the tool's name."""
     if call["status"] == SUCCESS:
         return call["documents"]
-    parts = [_text_of_error(part) for part in call["content"]]
-    ids = [call["toolUseId"]] if len(parts) == 1 else [f"{call['toolUseId']}@{n}" for n in range(len(parts))]
+    return documents_of_error(call["toolUseId"], call["content"], name)
+
+
+def documents_of_error(tool_use_id: str, content: Sequence[ResultPart], name: str) -> list[StoredDocument]:
+    """What is told of an error: its parts, under the tool's name."""
+    parts = [_text_of_error(part) for part in content if part.get("text") != LAST_CALL]
+    ids = [tool_use_id] if len(parts) == 1 else [f"{tool_use_id}@{n}" for n in range(len(parts))]
     return [
         {"content": part, "sourceId": source_id, "sourceName": name, "sourceLink": None, "pageNumber": None}
         for part, source_id in zip(parts, ids, strict=True)

@@ -17,7 +17,9 @@ from bedrock_chat.database.connections import release_connection
 from bedrock_chat.ledger import recording
 from bedrock_chat.ledger.models import ModelCall, Purpose
 from bedrock_chat.tracing import spans
+from bots.chatting import ChattingBot
 from bots.tools import offered, prompting
+from bots.tools.offered import Offered
 from conversations.content import converse
 from conversations.content.blocks import blob_shas
 from conversations.content.files import FileReader
@@ -68,20 +70,24 @@ def compose(running: RunningTurn, passages: str = "") -> Prompt:
         messages = converse.prefill(messages)
     else:
         messages.append({"role": "user", "content": converse.question_to_converse(question, read)})
-    tools = offered.specs(turn.offered, running.interrupt)
-    beside = prompting.instructions(turn.bot, turn.offered) if turn.bot else []
     model_request = request.compose(
         chat.model,
         offering.route(chat.model),
         messages,
-        instruction="\n\n".join(filter(None, (turn.conversation.instruction, *beside, passages))),
-        tools=tools,
+        instruction=instruction_of(turn.conversation.instruction, turn.bot, turn.offered, passages),
+        tools=offered.specs(turn.offered, running.interrupt),
         parameters=turn.bot.parameters if turn.bot else request.NO_PARAMETERS,
         reasoning=turn.thinks,
         prompt_caching=turn.bot is None or turn.bot.prompt_caching,
         guardrail=turn.bot.guardrail if turn.bot else None,
     )
     return Prompt(model_request, read, _ids_in_logs(turn) if turn.logs else frozenset())
+
+
+def instruction_of(instruction: str, bot: ChattingBot | None, tools: Offered, passages: str = "") -> str:
+    """The instruction of a bot, with what a model must know of its tools, and passages of the bot's knowledge."""
+    beside = prompting.instructions(bot, tools) if bot is not None else []
+    return "\n\n".join(filter(None, (instruction, *beside, passages)))
 
 
 def _shas_of_rounds(turn: OpenTurn) -> Iterator[str]:

@@ -31,7 +31,7 @@ class Exchange:
     """A round: what the model said, and the results by the ids of their tool uses. Either may be anything."""
 
     blocks: Any
-    results: Mapping[str, Any]
+    results: Mapping[Any, Any]
     has_reasoning: bool
 
 

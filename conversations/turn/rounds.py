@@ -19,14 +19,17 @@ from bedrock_chat.bedrock import estimates, faults, offering, request
 from bedrock_chat.bedrock.catalog import Model
 from bedrock_chat.bedrock.events import ReasoningDelta, StopReason, TextDelta, ToolUse
 from bedrock_chat.bedrock.tools import FoundDocument, ToolResult
+from bedrock_chat.database.connections import release_connection
+from bedrock_chat.ledger.tool_calls import UNKNOWN
 from bedrock_chat.process.interruption import Interrupted
 from bedrock_chat.wire.ids import new_id
 from bots.chatting import ChattingBot
 from bots.tools import names, schemas
 from bots.tools.offered import Offered
 from bots.tools.tool import Tool
+from conversations import access
 from conversations.content import rounds
-from conversations.content.blocks import StoredBlock, texts
+from conversations.content.blocks import StoredBlock
 from conversations.content.converse import from_converse
 from conversations.content.rounds import StoredCall, StoredRound
 from conversations.turn import asking, closing, round_history, round_storing, tool_bounds, tool_calls
@@ -36,7 +39,6 @@ from conversations.turn.tool_bounds import Bounds
 from conversations.turn.tool_calls import Call, Surroundings
 from conversations.turn.types import TurnEvent
 
-LAST_CALL: Final = "(No more tool calls in this answer; answer from what is known.)"
 NOT_RUN: Final = "This call was not run: there are no more tool calls in this answer."
 TOO_MANY_AT_ONCE: Final = "This call was not run: at most {most} calls at once."
 TOO_MANY: Final = "This call was not run: at most {most} calls in one answer."
@@ -62,6 +64,7 @@ class Turn:
     thinks: bool
     extends: int | None = None
     used_ids: set[str] = field(default_factory=set)
+    knows_ids: bool = False
     calls: int = 0
     broken_rounds: int = 0
     repeated: tuple[str, int] = ("", 0)
@@ -142,6 +145,7 @@ def _legal(turn: Turn, asked_for: Sequence[ToolUse]) -> tuple[list[tuple[ToolUse
     Beside each use stands why it is not run, or nothing: the tool is not known, or its input is none that the tool can
     get. In place of such an input `{}` goes back.
     """
+    _note_ids_of_other_branches(turn)
     uses: list[tuple[ToolUse, str]] = []
     for use in asked_for:
         tool_use_id = use.tool_use_id
@@ -154,9 +158,8 @@ def _legal(turn: Turn, asked_for: Sequence[ToolUse]) -> tuple[list[tuple[ToolUse
         if tool is not None:
             fault = NOT_JSON if use.is_broken else schemas.check_input(tool, use.input) or ""
             is_broken = bool(fault)
-        legal = ToolUse(
-            tool_use_id, names.legal(use.name), {} if is_broken else use.input, use.block, is_broken=is_broken
-        )
+        value: dict[str, Any] = {} if is_broken else use.input
+        legal = ToolUse(tool_use_id, names.legal(use.name), value, is_broken=is_broken)
         uses.append((legal, fault))
     blocks = from_converse(turn.running.answer.blocks())
     in_order = iter(uses)
@@ -165,6 +168,15 @@ def _legal(turn: Turn, asked_for: Sequence[ToolUse]) -> tuple[list[tuple[ToolUse
             use, _ = next(in_order)
             block["body"] = {"toolUseId": use.tool_use_id, "name": use.name, "input": use.input}
     return uses, blocks
+
+
+def _note_ids_of_other_branches(turn: Turn) -> None:
+    """Documents are kept by the ids of their tool uses, which a model may use again in another branch. Looks once."""
+    running = turn.running
+    if isinstance(running, RunningTurn) and not turn.knows_ids:
+        turn.used_ids |= access.ids_with_documents(running.turn.conversation.pk)
+        turn.knows_ids = True
+        release_connection()
 
 
 def _calls_of(turn: Turn, uses: Sequence[tuple[ToolUse, str]]) -> list[Call]:
@@ -251,16 +263,17 @@ def _surroundings(turn: Turn) -> Surroundings:
 def _append_last_call(calls: Sequence[Call]) -> None:
     """Has the last result of a round say that there are no more tools."""
     if calls:
-        calls[-1].stored["content"].append({"text": LAST_CALL})
+        calls[-1].stored["content"].append({"text": rounds.LAST_CALL})
 
 
 def _answer_in_spite(turn: Turn, uses: Sequence[ToolUse], blocks: list[StoredBlock]) -> Iterator[TurnEvent]:
     """The model asks for tools although there are no more: its calls get errors, and what it says is the answer."""
     running = turn.running
     calls = [_call(use, turn.offered.named(use.name), NOT_RUN) for use in uses]
-    yield from _begin(turn, blocks, calls)
+    has_text = running.answer.has_text()
+    yield from _begin(turn, [block for block in blocks if block["contentType"] == "toolUse" or not has_text], calls)
     yield from _run(turn, calls)
-    if any(text.strip() for text in texts(blocks)):
+    if has_text:
         running.answer.drop_tool_uses()
         return
     running.begin_answer()
@@ -295,8 +308,8 @@ def _take_over(turn: Turn, taken_over: Sequence[StoredRound]) -> Iterator[TurnEv
     if taken_over and turn.bounds.are_reached(turn.running, rounds=len(turn.running.rounds), calls=turn.calls):
         turn.is_limited = True
         last = turn.running.rounds[-1]["calls"]
-        if last and {"text": LAST_CALL} not in last[-1]["content"]:
-            last[-1]["content"].append({"text": LAST_CALL})
+        if last and {"text": rounds.LAST_CALL} not in last[-1]["content"]:
+            last[-1]["content"].append({"text": rounds.LAST_CALL})
 
 
 def _told(turn: Turn, stored: StoredRound) -> Iterator[TurnEvent]:
@@ -325,8 +338,12 @@ def _told(turn: Turn, stored: StoredRound) -> Iterator[TurnEvent]:
             continue
         tool = turn.offered.named(use["name"])
         repeats = call["isReadOnly"] and tool is not None
-        sentence = names.unknown(use["name"]) if call["isReadOnly"] else rounds.NOT_KNOWN
-        (again if repeats else unknown).append(Call(event_of_use, call, tool, "" if repeats else sentence))
+        if repeats:
+            again.append(Call(event_of_use, call, tool))
+        elif call["isReadOnly"]:
+            unknown.append(Call(event_of_use, call, tool, names.unknown(use["name"])))
+        else:
+            unknown.append(Call(event_of_use, call, tool, rounds.NOT_KNOWN, UNKNOWN))
     yield from _run(turn, [*unknown, *again])
     running.begin_answer()
 

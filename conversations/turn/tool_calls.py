@@ -19,6 +19,7 @@ from bedrock_chat.bedrock.events import ToolUse
 from bedrock_chat.bedrock.tools import FoundDocument, ToolResult
 from bedrock_chat.database.connections import release_connection
 from bedrock_chat.ledger import tool_calls as ledger
+from bedrock_chat.ledger.models import ToolCall
 from bedrock_chat.process.interruption import Interruption
 from bedrock_chat.process.thread_pool import ThreadPool
 from bedrock_chat.resilience.deadlines import hang_up_after
@@ -59,6 +60,7 @@ class Call:
     stored: StoredCall
     tool: Tool | None
     refusal: str = ""
+    outcome: str = ledger.REFUSED  # of a call that is not run
     is_over: bool = False
     is_told: bool = False
     found: list[FoundDocument] = field(default_factory=list)
@@ -90,7 +92,7 @@ def run(calls: Sequence[Call], around: Surroundings) -> Iterator[ToolResult | Fo
     """
     refused = [call for call in calls if call.tool is None or call.refusal]
     for call in refused:
-        _answer(call, results.error(call.use.name, call.refusal), around, outcome=ledger.REFUSED)
+        _answer(call, results.error(call.use.name, call.refusal), around, outcome=call.outcome)
     _write(refused, around)
     for call in refused:
         yield from _told(call)
@@ -216,7 +218,8 @@ def _answer(call: Call, result: Result, around: Surroundings, *, seconds: float 
     ]
     status = result.status
     try:
-        round_storing.keep_files(files)
+        if around.running.booking.conversation_external_id:  # else nothing of it is kept
+            round_storing.keep_files(files)
     except Exception as error:  # noqa: BLE001  storage may be full or away: the turn goes on without this result
         failure = results.identified(guarding.failed(call.use.name, error), call.use.tool_use_id, cites=around.cites)
         content, documents, status, files = [_stored(part, {}) for part in failure.parts], [], failure.status, {}
@@ -243,7 +246,7 @@ def _write(calls: Sequence[Call], around: Surroundings) -> None:
         round_storing.write_results(around.running, [call.stored for call in calls])
 
 
-def _row(call: Call, around: Surroundings, seconds: float, size: int, outcome: str) -> ledger.ToolCall:
+def _row(call: Call, around: Surroundings, seconds: float, size: int, outcome: str) -> ToolCall:
     booking, tool = around.running.booking, call.tool
     return ledger.build(
         booking.actor,

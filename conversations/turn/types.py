@@ -80,7 +80,7 @@ class OpenTurn:
     bot: ChattingBot | None = None
     reservation: Reserved | None = None
     offered: Offered = NOTHING_OFFERED
-    logs: Mapping[int, Log] = NO_LOGS
+    logs: Mapping[int, Log] = field(default_factory=lambda: NO_LOGS)
     taken_over: tuple[StoredRound, ...] = ()
     other_rounds: tuple[StoredRound, ...] = ()
     turn_id: str = field(default_factory=new_id)

@@ -7,11 +7,10 @@ A call is admitted while used + reserved < allowance. So a period ends at most o
             wish = reserving.begin(batch, payers, estimate, now)
         reservation = wish.finish()
 
-`reserved` does that alone, for a call without a turn, whose end is `recording.insert_late`.
+`reserve` does that alone, for a call without a turn, whose end is `recording.insert_late`.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -146,14 +145,6 @@ def reserve_estimate(with_budgets: Sequence[Payer], wanted: Estimate) -> Reserve
         with Batch() as batch:
             wish = begin(batch, with_budgets, wanted, timezone.now())
         return wish.finish()
-
-
-@contextmanager
-def reserved(of: Sequence[Payer], request: ModelRequest) -> Iterator[Reserved | None]:
-    """As `reserve`, and keeps the reservation during the block, whose end settles the call: `recording.insert_late`."""
-    reservation = reserve(of, request)
-    with expiring.kept(reservation.pk if reservation else None):
-        yield reservation
 
 
 def refuse_used_up(with_budgets: Sequence[Payer], wanted: Estimate) -> None:
