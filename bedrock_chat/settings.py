@@ -89,17 +89,15 @@ DIRECTORY_RATE = env.rate("DIRECTORY_RATE", "600/m")  # a bot's page asks for ea
 BEDROCK = env.choice("BEDROCK", "emulator", ("emulator", "aws"))
 BEDROCK_REGION = env.text("BEDROCK_REGION", AWS_REGION)
 EMULATOR_PORT = env.integer("EMULATOR_PORT", 8001, maximum=65535)
-BEDROCK_ENDPOINT_URL: str | None
-if env.is_set("AWS_ENDPOINT_URL_BEDROCK_RUNTIME"):
-    BEDROCK_ENDPOINT_URL = env.http_url("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", "")
-else:
-    BEDROCK_ENDPOINT_URL = f"http://127.0.0.1:{EMULATOR_PORT}" if BEDROCK == "emulator" else None
-BEDROCK_CONTROL_ENDPOINT_URL: str | None
+_EMULATOR = f"http://127.0.0.1:{EMULATOR_PORT}" if BEDROCK == "emulator" else None
+BEDROCK_ENDPOINT_URL = env.http_url_or("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", _EMULATOR)
+_EMULATOR = BEDROCK_ENDPOINT_URL if BEDROCK == "emulator" else None
+BEDROCK_CONTROL_ENDPOINT_URL = env.http_url_or("AWS_ENDPOINT_URL_BEDROCK", _EMULATOR)
 """Where guardrails are made."""
-if env.is_set("AWS_ENDPOINT_URL_BEDROCK"):
-    BEDROCK_CONTROL_ENDPOINT_URL = env.http_url("AWS_ENDPOINT_URL_BEDROCK", "")
-else:
-    BEDROCK_CONTROL_ENDPOINT_URL = BEDROCK_ENDPOINT_URL if BEDROCK == "emulator" else None
+BEDROCK_AGENT_RUNTIME_ENDPOINT_URL = env.http_url_or("AWS_ENDPOINT_URL_BEDROCK_AGENT_RUNTIME", _EMULATOR)
+"""Where knowledge bases are searched and agents are asked."""
+BEDROCK_AGENT_ENDPOINT_URL = env.http_url_or("AWS_ENDPOINT_URL_BEDROCK_AGENT", _EMULATOR)
+"""Where agents are described."""
 CROSS_REGION_INFERENCE = env.boolean("CROSS_REGION_INFERENCE", True)
 GLOBAL_INFERENCE = env.boolean("GLOBAL_INFERENCE", False)
 INFERENCE_PROFILE_ARNS = env.mapping("INFERENCE_PROFILE_ARNS")
@@ -108,6 +106,8 @@ MODEL_CONNECT_TIMEOUT = env.seconds("MODEL_CONNECT_TIMEOUT", 5, minimum=0.1)
 MODEL_READ_TIMEOUT = env.seconds("MODEL_READ_TIMEOUT", 3600, minimum=1)  # AWS: an answer may take 60 minutes
 MODEL_TOTAL_TIMEOUT = env.seconds("MODEL_TOTAL_TIMEOUT", 7200, minimum=1)
 MODEL_RETRY_SECONDS = env.seconds("MODEL_RETRY_SECONDS", 20)
+DUCKDUCKGO_URL = env.http_url("DUCKDUCKGO_URL", "https://html.duckduckgo.com/html") + "/"
+FIRECRAWL_URL = env.http_url("FIRECRAWL_URL", "https://api.firecrawl.dev")
 TOOL_ROUNDS = env.integer("TOOL_ROUNDS", 10, minimum=1, maximum=25)
 TOOL_SECONDS = env.seconds("TOOL_SECONDS", 60, minimum=1)
 TOOL_TURN_SECONDS = env.seconds("TOOL_TURN_SECONDS", 240, minimum=1)
@@ -148,6 +148,11 @@ EMAIL_HOST_PASSWORD = env.text("EMAIL_PASSWORD", "")
 EMAIL_USE_TLS = env.boolean("EMAIL_STARTTLS", False)
 EMAIL_TIMEOUT = 10
 DEFAULT_FROM_EMAIL = env.text("EMAIL_FROM", "bedrock-chat@localhost")
+
+# ---- Other servers --------------------------------------------------------------------------------------------------
+OUTBOUND_ALLOW = env.networks_and_hosts("OUTBOUND_ALLOW")
+OUTBOUND_HTTP_CREDENTIALS = env.boolean("OUTBOUND_HTTP_CREDENTIALS", False)
+OUTBOUND_PROXY = env.proxy_url("OUTBOUND_PROXY")
 
 # ---- Bots -----------------------------------------------------------------------------------------------------------
 BOT_VERSIONS = env.integer("BOT_VERSIONS", 50, minimum=1)

@@ -8,8 +8,10 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
+from bedrock_chat.bedrock import document_links
 from bedrock_chat.bedrock.events import StopReason
 from bedrock_chat.blobs import storing
+from bedrock_chat.database.connections import release_connection
 from bedrock_chat.serving import answers
 from bedrock_chat.wire.errors import NotFound
 from bedrock_chat.wire.moments import milliseconds
@@ -162,19 +164,28 @@ def conversation_metas(rows: Any) -> list[Wire]:
     ]
 
 
-def related_documents(rows: Iterable[RelatedDocument], show: ShowFile) -> list[Wire]:
-    """The response to `GET /conversation/{id}/related-documents`, in the order of the rows."""
+def related_documents(rows: Iterable[RelatedDocument], show: ShowFile, *, signs: bool = True) -> list[Wire]:
+    """The response to `GET /conversation/{id}/related-documents`, in the order of the rows.
+
+    `signs`: documents in S3 have addresses that can be opened for a while. The database connection may be released.
+    """
     all_rows = list(rows)  # read before the first file, for which `show` may release the database connection
     show.expect(sha256 for row in all_rows for sha256 in part_shas(row.content))
-    return [related_document(row, show) for row in all_rows]
+    return [related_document(row, show, signs=signs) for row in all_rows]
 
 
-def related_document(row: RelatedDocument, show: ShowFile) -> Wire:
+def related_document(row: RelatedDocument, show: ShowFile, *, signs: bool = True) -> Wire:
     show.expect(part_shas(row.content))
     return {
         "content": part_to_wire(row.content, show),
         "sourceId": row.source_id,
         "sourceName": row.source_name,
-        "sourceLink": row.source_link,
+        "sourceLink": _signed(row.source_link) if signs else row.source_link,
         "pageNumber": row.page_number,
     }
+
+
+def _signed(link: str | None) -> str | None:
+    if document_links.is_in_s3(link):
+        release_connection()  # credentials may be a network away
+    return document_links.readable(link)

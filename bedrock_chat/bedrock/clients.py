@@ -3,6 +3,7 @@
 import functools
 import os
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import boto3
@@ -22,10 +23,13 @@ CREDENTIALS_TIMEOUTS = botocore.config.Config(
 )
 
 CONTROL_READ_SECONDS = 15.0
+AGENT_READ_SECONDS = 300.0
+"""The longest that a call of a tool may take. Each has a deadline of its own."""
 
 _lock = threading.Lock()
 _client: Any = None
-_control_client: Any = None
+_others: dict[str, Any] = {}
+"""The clients of Bedrock's other services, by the names of these."""
 
 
 def bedrock_runtime() -> Any:
@@ -45,19 +49,37 @@ def bedrock_runtime() -> Any:
 
 def bedrock() -> Any:
     """The process's only client of Bedrock's other service, where guardrails are made. Created at first use."""
-    global _control_client  # noqa: PLW0603  one client per process
-    if _control_client is None:
+    url = settings.BEDROCK_CONTROL_ENDPOINT_URL
+    return _other("bedrock", lambda: _make("bedrock", url, CONTROL_READ_SECONDS, settings.WORKER_CONCURRENCY))
+
+
+def agent_runtime() -> Any:
+    """The process's only client of the service that searches knowledge bases and asks agents."""
+    service, url = "bedrock-agent-runtime", settings.BEDROCK_AGENT_RUNTIME_ENDPOINT_URL
+    return _other(service, lambda: _make(service, url, AGENT_READ_SECONDS, settings.TURNS))
+
+
+def agents() -> Any:
+    """The process's only client of the service that describes agents."""
+    service, url = "bedrock-agent", settings.BEDROCK_AGENT_ENDPOINT_URL
+    return _other(service, lambda: _make(service, url, CONTROL_READ_SECONDS, settings.WORKER_CONCURRENCY))
+
+
+def _other(service: str, make: Callable[[], Any]) -> Any:
+    if service not in _others:
         with _lock:
-            if _control_client is None:
-                _control_client = _make_control_client()
-    return _control_client
+            if service not in _others:
+                _others[service] = make()
+    return _others[service]
 
 
 def reset() -> None:
     """Closes the clients and drops them, so that the next call creates one from the current settings."""
-    global _client, _control_client
+    global _client  # noqa: PLW0603  one client per process
     with _lock:
-        clients, _client, _control_client = (_client, _control_client), None, None
+        clients = [_client, *_others.values()]
+        _client = None
+        _others.clear()
     for client in clients:
         if client is not None:
             client.close()
@@ -66,10 +88,6 @@ def reset() -> None:
 def _make_client() -> Any:
     """The client of the runtime."""
     return _make("bedrock-runtime", settings.BEDROCK_ENDPOINT_URL, settings.MODEL_READ_TIMEOUT, settings.TURNS)
-
-
-def _make_control_client() -> Any:
-    return _make("bedrock", settings.BEDROCK_CONTROL_ENDPOINT_URL, CONTROL_READ_SECONDS, settings.WORKER_CONCURRENCY)
 
 
 def _make(service: str, endpoint_url: str | None, read_timeout: float, most_connections: int) -> Any:

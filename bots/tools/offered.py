@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Final
 import orjson
 
 from bedrock_chat.bedrock.catalog import Model
+from bedrock_chat.bedrock.tools import ToolSpec
 from bedrock_chat.identity.caller import Caller
+from bedrock_chat.process.interruption import Interruption
 from bots.configuration import Configuration
-from bots.tools import kinds, schemas
+from bots.tools import agent, kinds, schemas
 from bots.tools.kinds import LeftOut
 from bots.tools.tool import Tool
 
@@ -41,12 +43,24 @@ def offered(bot: "ChattingBot", model: Model, caller: Caller) -> Offered:
 
 
 def to_model(configuration: Configuration, model: Model) -> Offered:
-    candidates = kinds.of_bot(configuration)
     if model.tools is False:
-        reason = f"cannot be used by {model.display_name}, which takes no tools"
-        names = [candidate.alias if isinstance(candidate, Tool) else candidate.name for candidate in candidates]
-        return Offered(left_out=tuple(LeftOut(name, reason) for name in names))
-    return within_bounds(candidates)
+        # Its knowledge is left out for no model: it goes into the prompt (`prompting`).
+        reason = f"cannot be used by {model.display_name}"
+        return Offered(left_out=tuple(LeftOut(tool["name"], reason) for tool in configuration["tools"]))
+    return to_any(configuration)
+
+
+def to_any(configuration: Configuration) -> Offered:
+    """What the bot offers to every model that takes tools."""
+    return within_bounds(kinds.of_bot(configuration))
+
+
+def specs(offered: Offered, interruption: Interruption) -> list[ToolSpec]:
+    """The tools as a model reads of them. This asks agents of AWS what they are for, so hold no pooled connection.
+
+    Raises Interrupted.
+    """
+    return [agent.described(tool, interruption) if tool.kind == agent.KIND else tool.spec for tool in offered.tools]
 
 
 def within_bounds(candidates: Iterable[Tool | LeftOut]) -> Offered:

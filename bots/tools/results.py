@@ -51,7 +51,7 @@ def of(
         pairs.append((TextPart(NO_RESULT), None))
     pairs = _bounded(pairs, settings.TOOL_RESULT_CHARS)
     return Result(
-        "success" if outcome in ("success", "empty") else "error",
+        "success" if outcome == "success" else "error",
         tuple(part for part, _ in pairs),
         (
             *(_showing(part, document, secrets) for part, document in pairs),
@@ -192,7 +192,9 @@ def _with_note(kept: list[tuple[Part, FoundDocument | None]], note: str) -> list
 
 
 def _showing(part: Part, document: FoundDocument | None, secrets: Sequence[str]) -> FoundDocument:
-    """The document of a part, with the part as its content."""
+    """The document of a part, with a content of its own or, if it has none, the part as its content."""
+    if document is not None and document.content:
+        return _cleaned_document(document, secrets)
     content: dict[str, Any]
     match part:
         case FilePart():

@@ -20,7 +20,7 @@ Outcome = Literal[
     "success", "input", "settings", "denied", "throttled", "missing", "empty", "busy", "timeout", "unreachable",
     "too_large", "unreadable", "stopped", "failed",
 ]  # fmt: skip
-"""How a call ended, in one word, for the ledger and the metrics. All but `success` and `empty` are errors."""
+"""How a call ended, in one word, for the ledger and the metrics. All but `success` are errors."""
 
 
 @dataclass(frozen=True, slots=True)

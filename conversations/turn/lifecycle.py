@@ -33,6 +33,7 @@ from conversations.turn import (
     file_limits,
     measuring,
     opening,
+    passages,
     placement,
     rounds,
 )
@@ -130,7 +131,7 @@ def _answer(running: RunningTurn, on_close: OnClose | None) -> Iterator[TurnEven
     """
     turn = running.turn
     try:
-        prompt = asking.compose(turn)
+        prompt = asking.compose(running, passages.of_turn(running).instruction)
     except BaseException:
         closing.close_failed(running)
         raise

@@ -28,7 +28,7 @@ from bots import chatting
 from bots.tools import offered
 from conversations.content.blocks import StoredBlock, texts
 from conversations.streaming.events import MessageStop
-from conversations.turn import admission, lifecycle, measuring, registry, rounds
+from conversations.turn import admission, lifecycle, measuring, passages, registry, rounds
 from conversations.turn.registry import Run, registered
 from conversations.turn.types import Booking, Finished, TurnEvent, TurnOpened
 from publication.authentication import KnownKey
@@ -116,7 +116,10 @@ def run(chat: ChatRequest, running: Completion) -> Generator[Event | MessageStop
         model = composing.choose_model(chat.model, bot)
         bot.refuse(model)
         tools = offered.offered(bot, model, actor)
-        prompt = composing.compose(chat, bot, model, tools)
+        release_connection()
+        specs = offered.specs(tools, running.interrupt)
+        knowledge = passages.search(running, bot, model, chat.history.question, running.booking.turn_id)
+        prompt = composing.compose(chat, bot, model, tools, specs, knowledge.instruction)
         running.model_key = model.key
         claim = claiming.begin(*running.keyed) if running.keyed else None
         payers = payers_of(actor, bot.id)

@@ -7,6 +7,7 @@ from bedrock_chat.bedrock import offering, request
 from bedrock_chat.bedrock.catalog import Model
 from bedrock_chat.bedrock.request import Parameters
 from bedrock_chat.bedrock.shapes import ConverseMessage
+from bedrock_chat.bedrock.tools import ToolSpec
 from bedrock_chat.wire.errors import BadRequest, NotFound
 from bots import configuration
 from bots.chatting import ChattingBot
@@ -38,8 +39,18 @@ def choose_model(name: str | None, bot: ChattingBot) -> Model:
     return named[0]
 
 
-def compose(chat: ChatRequest, bot: ChattingBot, model: Model, tools: Offered) -> Prompt:
-    """The request to the model. Raises BadRequest for what the model does not take."""
+def compose(
+    chat: ChatRequest,
+    bot: ChattingBot,
+    model: Model,
+    tools: Offered,
+    specs: Sequence[ToolSpec] = (),
+    passages: str = "",
+) -> Prompt:
+    """The request to the model, with `specs` of its tools, or `passages` of the bot's knowledge where it takes none.
+
+    Raises BadRequest for what the model does not take.
+    """
     _refuse_parameters(chat.parameters, model)
     history = chat.history
     blocks = [block for utterance in history.utterances for block in utterance.content.blocks]
@@ -53,8 +64,8 @@ def compose(chat: ChatRequest, bot: ChattingBot, model: Model, tools: Offered) -
         model,
         offering.route(model),
         _messages(history),
-        instruction=asking.instruction_of(bot.instruction, tools),
-        tools=[tool.spec for tool in tools.tools],
+        instruction=asking.instruction_of(bot.instruction, bot, tools, passages),
+        tools=specs,
         further_instructions=history.instructions,
         parameters=parameters_of(chat.parameters, bot.parameters, model),
         prompt_caching=bot.prompt_caching,

@@ -15,8 +15,8 @@ from bedrock_chat.jobs.queue import Claimed
 from bedrock_chat.ledger.budgets import amounts
 from bedrock_chat.ledger.budgets.models import BudgetCounter
 from bedrock_chat.ledger.budgets.statements import Counted
+from bedrock_chat.outbound import webhooks
 from bedrock_chat.resilience.deadlines import within
-from bedrock_chat.wire import webhooks
 
 KIND: Final = "budget alert"
 MAIL_SECONDS: Final = 30.0
