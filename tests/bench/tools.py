@@ -6,9 +6,11 @@ tools, results of 2 KB. The second half is a server whose agents hang for `TOOL_
 """
 
 import argparse
+import contextlib
 import itertools
 import json
 import os
+import sqlite3
 import statistics
 import sys
 import tempfile
@@ -164,11 +166,14 @@ def hanging(emulator: Any, folder: Path, size: dict[str, int]) -> dict[str, Any]
             with peak:
                 busy = healthy("busy")
                 took = [future.result() for future in futures]
+        with contextlib.closing(sqlite3.connect(folder / "bedrock-chat.sqlite3")) as database:
+            [(longest,)] = database.execute("SELECT max(duration_ms) FROM bedrock_chat_toolcall")
         return {
             "idle": idle,
             "busy": busy,
             "p95Ratio": round(busy["p95Ms"] / idle["p95Ms"], 2),
-            "longestSeconds": round(max(took), 2),
+            "longestCallSeconds": round(longest / 1000, 2),
+            "longestTurnSeconds": round(max(took), 2),
             "mbPerTurn": round((peak.highest - before) / 2**20 / size["hanging"], 2),
         }
 
@@ -232,7 +237,7 @@ def main() -> None:
         ("CPU of a round, stored, against boto3's", of_rounds["cpuRatioToRaw"], "<=", 1.5),
         ("round 10 against round 2, beyond the payload", of_rounds["round10ToRound2BeyondPayload"], "<=", 1.3),
         ("p95 of healthy turns beside hanging tools, against idle", of_hanging["p95Ratio"], "<=", 1.25),
-        ("the longest hanging turn, seconds", of_hanging["longestSeconds"], "<=", TOOL_SECONDS + 1),
+        ("the longest hanging call, seconds", of_hanging["longestCallSeconds"], "<=", TOOL_SECONDS + 1),
         ("memory of a hanging turn, MB", of_hanging["mbPerTurn"], "<=", 1),
     ]
     figures = {"rounds": of_rounds, "hanging": of_hanging, "goals": judged(goals)}
