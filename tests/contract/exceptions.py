@@ -171,13 +171,5 @@ STATUSES: dict[str, int] = {
 }
 """Sample of DECIDED → its status here, where several would be sound."""
 
-NOT_BUILT: dict[str, list[str]] = {
-    "tools": [
-        "conv-kb-bot-tool",
-        "conv-kb-bot-tool-get",
-        "conv-agent-bot",
-        "conv-agent-bot-get",
-        "conv-agent-unknown-tool",
-    ],
-}
+NOT_BUILT: dict[str, list[str]] = {}
 """The part still to be built → samples that need it."""

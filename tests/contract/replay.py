@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.test import Client
@@ -45,6 +46,8 @@ BY_TYPE = {
     *("createTime", "lastUsedTime", "createdDate", "publishedDatetime"),
     *("price", "input", "output", "value", "endpoint", "codebuildId"),
 }
+SOURCE = re.compile(rf"({MADE_ID.pattern})@(\d+)")
+SIGNED = "X-Amz-Signature="
 REPEATED = re.compile(r"<'(.)' \* (\d+)>")
 
 
@@ -189,6 +192,14 @@ class Comparison:
                 self._equal(f"{where}[{index}]", value, mine)
         elif isinstance(recorded, str) and MADE_ID.fullmatch(recorded):
             self._bind(where, recorded, ours)
+        elif isinstance(recorded, str) and (source := SOURCE.fullmatch(recorded)) and isinstance(ours, str):
+            answer, _, number = ours.rpartition("@")
+            self._bind(where, source[1], answer)
+            if number != source[2]:
+                raise Differs(f"{where}: {ours!r}, not {recorded!r}")
+        elif isinstance(recorded, str) and SIGNED in recorded:  # the emulator signs no address
+            if ours != f"s3:/{urlsplit(recorded).path}":
+                raise Differs(f"{where}: {ours!r} is not the object of {recorded!r}")
         elif type(recorded) is not type(ours) or self._ours(recorded) != ours:
             raise Differs(f"{where}: {ours!r}, not {recorded!r}")
 

@@ -7,12 +7,11 @@ from typing import Any
 import pytest
 
 from bedrock_chat.database.connections import release_connection
-from conversations.models import Conversation, Message, Role
-from tests import build
 from tests.bots import bot as bots
 from tests.bots import upload
 from tests.contract.exceptions import DECIDED, NOT_BUILT
-from tests.contract.replay import SAMPLES, SUBJECTS, Differs, Replay
+from tests.contract.known import KNOWN
+from tests.contract.replay import SAMPLES, Differs, Replay
 from tests.conversations.chat import read, say, text_of
 from tests.encryption.vault import new_key
 from tests.pool import UserPool, moto, searched
@@ -56,26 +55,6 @@ def read_large_conversation(replay: Replay) -> None:
     ]
 
 
-def make_related_documents(conversation_id: str, username: str, sample_name: str) -> Callable[[Replay], None]:
-    """Writes the documents that tools found in the recording, as a turn's close would: no tool finds any yet."""
-
-    def make(replay: Replay) -> None:
-        [documents] = [sample["response"] for sample in SAMPLES if sample["name"] == sample_name]
-        conversation = Conversation.objects.get(user=SUBJECTS[username], external_id=conversation_id)
-        answer = Message.objects.filter(conversation=conversation, role=Role.ASSISTANT).latest("pk")
-        for document in reversed(documents):
-            build.related_document(
-                answer,
-                document["sourceId"],
-                content=document["content"],
-                source_name=document["sourceName"],
-                source_link=document["sourceLink"],
-                page_number=document["pageNumber"],
-            )
-
-    return make
-
-
 def patch_without_agent(replay: Replay) -> None:
     replay.api_client("alice").patch("/bot/bot-a", {"title": "Patched without agent"}, format="json")
 
@@ -112,9 +91,6 @@ UNRECORDED: dict[str, Callable[[Replay], None]] = {
     "bot-create-with-uploaded-file": upload_a_file,
     "pub-create": share_bot_full,
     "pub-bypass-negative-throttle-bad-origin-accepted": make_bot_bypass,
-    "related-docs": make_related_documents("01JZZZZZZZZZZZZZZZZZZZZK01", "alice", "related-docs"),
-    "related-docs-rag": make_related_documents("01JZZZZZZZZZZZZZZZZZZZZK02", "alice", "related-docs-rag"),
-    "related-docs-agent": make_related_documents("01JZZZZZZZZZZZZZZZZZZZZK03", "dave", "related-docs-agent"),
 }
 """Sample → what the recorded client did before it, outside the recording."""
 
@@ -150,6 +126,7 @@ def groups_of_the_pool(settings: Any) -> Iterator[None]:
 @pytest.mark.usefixtures("groups_of_the_pool")
 def test_recorded_requests_are_answered_as_recorded(emulator: Any, settings: Any) -> None:
     settings.ENCRYPTION_KEYS = [new_key()]
+    emulator.agents(passages=KNOWN, text="Agent answer text")
     replay = Replay()
     differing: dict[str, str] = {}
     needless: list[str] = []

@@ -2,23 +2,20 @@
 
 import json
 from collections.abc import Iterator
-from decimal import Decimal
 from itertools import groupby
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from websockets.sync.client import ClientConnection
 
-from bedrock_chat.bedrock import catalog, request, runtime, tools
 from bedrock_chat.bedrock.events import Retrying
-from bedrock_chat.bedrock.tools import FoundDocument, ToolResult
-from bedrock_chat.ledger.models import ModelCall
-from conversations.access import Answer
-from conversations.streaming.events import MessageStart, Waiting, joined, stream_event_of
+from conversations.streaming.events import MessageStart, Waiting
 from conversations.streaming.websocket.frames import frames_of
-from conversations.turn.types import Finished, TurnOpened
 from tests.bots.bot import payload
+from tests.bots.test_parts import BASE
+from tests.contract.known import KNOWN
 from tests.emulator import Emulator
 from tests.listening import ask_socket, socket
 from tests.live import LiveServer
@@ -42,15 +39,22 @@ WITH_BOTS = {"error-shared-bot-without-alias"}
 """Recorded with an ERROR after the whole answer. Here a shared bot works at once."""
 
 TOOLS = {"agent-tool-use", "agent-tool-error", "agent-knowledge-tool"}
-"""Below, their frames are encoded from the events of a model call; their whole timelines need tools, which follow."""
+"""Recorded with bots that have tools."""
 
 EXACT = [name for name in BY_NAME if name not in DECIDED.keys() | WITH_BOTS | TOOLS]
 UNRECORDED_LENGTH = 70_000
+AGENT = {"toolType": "bedrock_agent", "name": "bedrock_agent", "description": "d"}
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
-    with Emulator() as bedrock, LiveServer(tmp_path_factory.mktemp("ws"), bedrock.url) as server:
+def bedrock() -> Iterator[Emulator]:
+    with Emulator() as emulator:
+        yield emulator
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, bedrock: Emulator) -> Iterator[LiveServer]:
+    with LiveServer(tmp_path_factory.mktemp("ws"), bedrock.url) as server:
         yield server
 
 
@@ -162,62 +166,43 @@ def test_a_recorded_bug_is_one_sentence_here(server: LiveServer, tokens: dict[st
     assert not any(isinstance(frame, dict) and frame["status"] == "STREAMING" for frame in frames)
 
 
-# ---- Frames of tools and documents ----------------------------------------------------------------------------------
+# ---- Tools ----------------------------------------------------------------------------------------------------------
+
+BOTS: dict[str, dict[str, Any]] = {
+    "ws-agent": {"agent": {"tools": [{**AGENT, "bedrockAgentConfig": {"agentId": "A1", "aliasId": "AL1"}}]}},
+    "ws-agent-noconf": {"agent": {"tools": [{**AGENT, "bedrockAgentConfig": None}]}},
+    "ws-kb": {"bedrockKnowledgeBase": {**BASE, "existKnowledgeBaseId": "KB1"}, "displayRetrievedChunks": True},
+}
+"""The recorded bots with tools. Dave has them."""
 
 
-def turn_with_tools(emulator: Emulator, sample: dict[str, Any]) -> Iterator[Any]:
-    """The events of a turn whose model is really called, and asks for a tool; the tool's events are as recorded."""
-    tool_name = next(frame for frame in recorded_frames(sample) if frame["status"] == "AGENT_THINKING")["log"]
-    tool = tools.ToolSpec(next(iter(tool_name.values()))["name"], "A tool.", {"type": "object"})
-    model = catalog.find("claude-v3.7-sonnet")
-    messages: list[dict[str, Any]] = [
-        {"role": "user", "content": [{"text": sample["chatInput"]["message"]["content"][0]["body"]}]}
-    ]
-    target = catalog.Target(model.bedrock_id, "us-east-1")
-    tool_uses: list[dict[str, Any]] = []
-    for event in runtime.call(request.compose(model, target, messages, tools=[tool]), stream=True):
-        yield event
-        if type(event).__name__ == "ToolUse":
-            tool_uses.append({"toolUseId": event.tool_use_id, "name": event.name, "input": event.input})
-    assert tool_uses, "the model asked for no tool"
-    for frame in recorded_frames(sample):
-        if frame["status"] == "AGENT_TOOL_RESULT":
-            yield ToolResult(tool_uses[0]["toolUseId"], frame["result"]["status"])
-        elif frame["status"] == "AGENT_RELATED_DOCUMENT":
-            document = frame["result"]["relatedDocument"]
-            yield FoundDocument(
-                tool_uses[0]["toolUseId"],
-                document["content"],
-                document["sourceId"],
-                document["sourceName"],
-                document["sourceLink"],
-                document["pageNumber"],
-            )
-    answer = [{"text": "Let me look that up."}, {"toolUse": tool_uses[0]}]
-    result = {
-        "toolResult": {"toolUseId": tool_uses[0]["toolUseId"], "content": [{"text": "found"}], "status": "success"}
-    }
-    messages += [{"role": "assistant", "content": answer}, {"role": "user", "content": [result]}]
-    yield from runtime.call(request.compose(model, target, messages, tools=[tool]), stream=True)
-
-
-def recorded_frames(sample: dict[str, Any]) -> list[dict[str, Any]]:
-    return [
-        step["message"] for step in sample["timeline"] if step["from"] == "server" and isinstance(step["message"], dict)
-    ]
+@pytest.fixture(scope="module")
+def dave(server: LiveServer) -> str:
+    token = server.manage("issue_token", "dave", "--group", "CreatingBotAllowed")
+    for bot_id, fields in BOTS.items():
+        assert server.call("POST", "/bot", payload(bot_id, **fields), token=token)[0] == 200
+    return token
 
 
 @pytest.mark.parametrize("name", sorted(TOOLS))
-def test_tools_and_documents_are_encoded_as_recorded(emulator: Emulator, name: str) -> None:
+def test_a_recorded_timeline_with_tools_is_answered_as_recorded(
+    server: LiveServer, bedrock: Emulator, dave: str, name: str
+) -> None:
+    bedrock.agents(passages=KNOWN, text="Agent answer text")
     sample = BY_NAME[name]
-    opened = TurnOpened("c", "q", "a", 1, 1)
-    round_of_two = ModelCall(input_tokens=11, output_tokens=7, price=Decimal("0.000138"))
-    answer = Answer("c", None, None, "a", "q", "claude-v3.7-sonnet", "end_turn", [])  # type: ignore[arg-type]
-    events = [*turn_with_tools(emulator, sample), Finished(answer, (round_of_two, round_of_two))]
-    stream_events = [stream_event for event in events if (stream_event := stream_event_of(event, opened)) is not None]
-    texts = [text for _, event in joined(0, stream_events) for text in frames_of(event)]
-    assert texts[-1] == "Message sent."
-    assert comparable([json.loads(text) for text in texts[:-1]]) == comparable(recorded_frames(sample))
+    recorded = [step["message"] for step in sample["timeline"] if step["from"] == "server"]
+    with socket(server) as connection:
+        frames = replay(connection, sample, {"dave": dave}, None)
+    assert comparable([unsigned(frame) for frame in frames]) == comparable([unsigned(frame) for frame in recorded])
+
+
+def unsigned(frame: Any) -> Any:
+    """The frame with the object in S3 in the place of its signed address: the emulator signs none."""
+    if isinstance(frame, str) or "X-Amz-Signature" not in json.dumps(frame):
+        return frame
+    document = frame["result"]["relatedDocument"]
+    link = f"s3:/{urlsplit(document['sourceLink']).path}"
+    return {**frame, "result": {**frame["result"], "relatedDocument": {**document, "sourceLink": link}}}
 
 
 def test_what_the_frontend_does_not_know_is_not_sent() -> None:
@@ -230,10 +215,7 @@ def test_a_throttled_answer_shows_nothing_but_the_answer(server: LiveServer, tok
     assert {frame["status"] for frame in frames[:-1]} == {"STREAMING", "STREAMING_END"}
 
 
-def test_a_shared_bot_works_at_once(server: LiveServer, tokens: dict[str, str]) -> None:
-    dave = server.manage("issue_token", "dave", "--group", "CreatingBotAllowed")
-    status, _ = server.call("POST", "/bot", payload("ws-agent"), token=dave)
-    assert status == 200
+def test_a_shared_bot_works_at_once(server: LiveServer, tokens: dict[str, str], dave: str) -> None:
     status, _ = server.call("PATCH", "/bot/ws-agent/visibility", {"targetSharedScope": "all"}, token=dave)
     assert status == 200
     [name] = WITH_BOTS

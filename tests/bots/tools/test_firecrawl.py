@@ -53,17 +53,17 @@ def test_each_page_is_a_part_and_a_document_with_title_and_link(served: Engines)
     assert [text_of(part) for part in result.parts] == [
         f"{title}\n{url}\n# {title}\n\n{text}" for title, url, text in engines.RESULTS
     ]
-    assert [(found.source_name, found.source_link) for found in result.documents] == [
+    assert [(document.source_name, document.source_link) for document in result.documents] == [
         (title, url) for title, url, _ in engines.RESULTS
     ]
 
 
 def test_one_post_asks_for_as_many_results_as_the_bot_wants_in_markdown(served: Engines) -> None:
     search("tides", most=1, locale="de-at", time_limit="month")
-    (asked,) = served.asked
-    assert asked.path == "/v2/search"
-    assert asked.headers["authorization"] == f"Bearer {KEY}"
-    assert asked.body == {
+    (request,) = served.requests
+    assert request.path == "/v2/search"
+    assert request.headers["authorization"] == f"Bearer {KEY}"
+    assert request.body == {
         "query": "tides",
         "limit": 1,
         "location": "AT",
@@ -100,14 +100,14 @@ def test_a_failing_engine_says_why_and_no_other_is_asked(
 ) -> None:
     result = search(f"tides [[{word}]]")
     assert (sentence(result), result.outcome) == (expected, outcome)
-    assert [asked.path for asked in served.asked] == ["/v2/search"]
+    assert [request.path for request in served.requests] == ["/v2/search"]
 
 
 @pytest.mark.parametrize("word", ["redirect", "endless", "gzip"])
 def test_what_the_guard_refuses_is_one_sentence(served: Engines, word: str) -> None:
     result = search(f"tides [[{word}]]")
     assert sentence(result).count(".") == 1
-    assert [asked.path for asked in served.asked] == ["/v2/search"]
+    assert [request.path for request in served.requests] == ["/v2/search"]
 
 
 @pytest.mark.parametrize("word", ["hang", "drip"])
@@ -141,16 +141,16 @@ def test_a_key_that_comes_back_is_redacted(served: Engines) -> None:
 @pytest.mark.parametrize("key", ["", "with space", "line\nbreak", "ключ"])
 def test_a_key_that_is_none_is_sent_to_nobody(served: Engines, key: str) -> None:
     assert search("tides", asking(key=key)).outcome in ("settings", "denied")
-    assert served.asked == []
+    assert served.requests == []
 
 
 def test_a_key_is_not_sent_without_encryption(served: Engines, settings: LazySettings) -> None:
     settings.OUTBOUND_HTTP_CREDENTIALS = False
     assert sentence(search("tides")) == "A credential is sent over https alone."
-    assert served.asked == []
+    assert served.requests == []
 
 
 def test_a_private_address_is_not_called(served: Engines, settings: LazySettings) -> None:
     settings.OUTBOUND_ALLOW = Allowance()
     assert sentence(search("tides")) == "This address is not allowed."
-    assert served.asked == []
+    assert served.requests == []
