@@ -11,6 +11,7 @@ import ipaddress
 import select
 import socket
 import ssl
+import struct
 import time
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
@@ -141,7 +142,9 @@ def connected(target: Target, addresses: Sequence[Address], *, deadline: float, 
 
 
 def _hang_up(handle: socket.socket) -> None:
+    """Ends reads and writes at once. What the server sends from now on is refused, not left in its buffers."""
     with contextlib.suppress(OSError):
+        handle.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         handle.shutdown(socket.SHUT_RDWR)
 
 
