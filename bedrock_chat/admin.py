@@ -1,16 +1,18 @@
 """Console pages of the kernel's models."""
 
+import csv
+import io
 from collections.abc import Callable
 from datetime import timedelta
 from operator import attrgetter
-from typing import Any
+from typing import Any, Final
 
 from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.auth.models import Group
 from django.db import transaction
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
 
 from bedrock_chat.audit import verbs
@@ -24,7 +26,9 @@ from bedrock_chat.jobs import queue
 from bedrock_chat.jobs.models import Job, State, Worker
 from bedrock_chat.ledger.budgets import amounts
 from bedrock_chat.ledger.budgets.models import Budget, BudgetCounter
-from bedrock_chat.ledger.models import ModelCall
+from bedrock_chat.ledger.models import ModelCall, ToolCall
+
+MOST_CSV_ROWS: Final = 50_000
 
 admin.site.unregister(Group)  # groups come with tokens
 
@@ -120,6 +124,46 @@ class ModelCallAdmin(ReadOnlyAdmin):
     @admin.display(description="price (USD)", empty_value="unpriced")
     def usd(self, row: ModelCall) -> str | None:
         return None if row.price is None else f"{row.price:.6f}"
+
+
+@admin.register(ToolCall)
+class ToolCallAdmin(ReadOnlyAdmin):
+    """Calls of tools, without what they were asked and gave: nothing of it is kept."""
+
+    list_display = [
+        "created_at",
+        "tool",
+        "kind",
+        "server",
+        "outcome",
+        "duration_ms",
+        "bytes_in",
+        "bytes_out",
+        "bot_id",
+        "user_id",
+        "key_id",
+    ]
+    list_filter = ["kind", "outcome", "tool"]
+    search_fields = ["=user_id", "=payer_id", "=bot_id", "=key_id", "=conversation_external_id", "=server"]
+    date_hierarchy = "created_at"
+    ordering = ["-pk"]
+    actions = ["as_csv"]
+
+    @admin.action(description=f"Download as CSV (the newest {MOST_CSV_ROWS:,} of those that are selected)")
+    def as_csv(self, request: HttpRequest, rows: QuerySet[ToolCall]) -> HttpResponse:
+        names = [field.name for field in ToolCall._meta.concrete_fields]
+        text = io.StringIO()
+        writer = csv.writer(text)
+        writer.writerow(names)
+        for row in rows.order_by("-pk").values_list(*names)[:MOST_CSV_ROWS]:
+            writer.writerow([_of_a_cell(value) for value in row])
+        headers = {"Content-Disposition": 'attachment; filename="tool-calls.csv"'}
+        return HttpResponse(text.getvalue(), content_type="text/csv; charset=utf-8", headers=headers)
+
+
+def _of_a_cell(value: Any) -> Any:
+    """The value, in a form that no spreadsheet takes for a formula: ids are clients' words."""
+    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
 
 
 class _KnownFilter(admin.SimpleListFilter):

@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
 
 from bedrock_chat import environment as env
 from bedrock_chat import logs
+from bedrock_chat.database import addresses
 from bedrock_chat.jobs.kinds import JOB_SCHEDULE, JOBS  # noqa: F401  # settings of their own
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -113,10 +113,8 @@ TOOL_SECONDS = env.seconds("TOOL_SECONDS", 60, minimum=1)
 TOOL_TURN_SECONDS = env.seconds("TOOL_TURN_SECONDS", 240, minimum=1)
 TOOL_CALLS_PER_ROUND = env.integer("TOOL_CALLS_PER_ROUND", 8, minimum=1, maximum=64)
 TOOL_CALLS_PER_TURN = env.integer("TOOL_CALLS_PER_TURN", 40, minimum=1, maximum=1_000)
-TURN_MAX_COST = env.seconds("TURN_MAX_COST", 2)
-"""USD that the calls of a turn may have cost before its tools are over; 0: no bound."""
+TURN_MAX_COST = env.seconds("TURN_MAX_COST", 2)  # USD
 TURN_MAX_TOKENS = env.integer("TURN_MAX_TOKENS", 2_000_000)
-"""The same in tokens, of models whose price is not known."""
 TOOL_THREADS = env.integer("TOOL_THREADS", 64, minimum=1)
 HISTORY_TOOL_CHARS = env.integer("HISTORY_TOOL_CHARS", 40_000)
 TOOL_RESULT_CHARS = env.integer("TOOL_RESULT_CHARS", 40_000, minimum=1_000, maximum=1_000_000)
@@ -279,44 +277,7 @@ SPECTACULAR_SETTINGS = {
 DATABASE_URL = env.text("DATABASE_URL", f"sqlite:///{DATA_DIR / 'bedrock-chat.sqlite3'}")
 DATABASE_POOL_SIZE = env.integer("DATABASE_POOL_SIZE", 20, minimum=1)
 DATABASE_TIMEOUT = env.seconds("DATABASE_TIMEOUT", 10, minimum=0.1)
-try:
-    DATABASES: dict[str, dict[str, Any]] = {"default": dict(dj_database_url.parse(DATABASE_URL))}
-except ValueError as error:
-    raise ImproperlyConfigured(f"DATABASE_URL is not a database address: {error}") from None
-match DATABASES["default"]["ENGINE"]:
-    case "django.db.backends.sqlite3":
-        DATABASES["default"] |= {
-            "ENGINE": "bedrock_chat.database.sqlite",
-            "TEST": {"NAME": str(DATA_DIR / "test.sqlite3")},  # with a database in memory, threads would fail
-            "CONN_MAX_AGE": None,  # opening a connection costs 1.7 ms per request
-            "OPTIONS": {
-                "transaction_mode": "IMMEDIATE",  # without it, WAL gave thousands of "database is locked"
-                "timeout": 20,
-                "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA secure_delete=ON;",
-            },
-        }
-    case "django.db.backends.postgresql":
-        DATABASES["default"] |= {
-            "ENGINE": "bedrock_chat.database.postgresql",
-            "CONN_MAX_AGE": 0,
-            "CONN_HEALTH_CHECKS": False,  # the heartbeat checks the pool instead, once for all requests
-            "OPTIONS": {
-                "connect_timeout": 5,
-                "keepalives_idle": 30,  # these four find a machine that is gone without a word; the address may differ
-                "keepalives_interval": 10,
-                "keepalives_count": 3,
-                "tcp_user_timeout": 20_000,  # milliseconds
-                **DATABASES["default"].get("OPTIONS", {}),
-                "pool": {
-                    "min_size": 1,
-                    "max_size": DATABASE_POOL_SIZE,
-                    "timeout": DATABASE_TIMEOUT * 0.8,  # a connection and its first statement: below twice the time-out
-                    "reconnect_timeout": 2,  # after that the next request tries; else its pauses grow to minutes
-                },
-            },
-        }
-    case _:
-        raise ImproperlyConfigured("DATABASE_URL must start with sqlite:// or postgres://.")
+DATABASES = addresses.databases(DATABASE_URL, data_dir=DATA_DIR, pool_size=DATABASE_POOL_SIZE, timeout=DATABASE_TIMEOUT)
 
 REDIS_URL = env.text("REDIS_URL", "")
 if REDIS_URL and not REDIS_URL.startswith(("redis://", "rediss://", "unix://")):

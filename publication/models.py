@@ -38,6 +38,7 @@ class Publication(models.Model):
 
     Limits that are None do not exist. `quota_offset` is subtracted from the quota in the first period. `bot_version`
     pins the API to a version; None: it follows the bot. `store_openai`: chat completions are kept for the owner.
+    `tool_rounds` and `tool_seconds` lower what the bot allows its tools.
     """
 
     id = CodePointCharField(primary_key=True, max_length=26, default=new_id)

@@ -101,7 +101,7 @@ def messages(exchanges: Iterable[Exchange], reader: Reader, most: int | None = N
     left_out = _oldest(listed, most)
     made: list[ConverseMessage] = []
     for index, exchange in enumerate(listed):
-        said, uses = _said(exchange, reader)
+        answer, uses = _said(exchange, reader)
         if not uses:
             continue
         results: list[ConverseBlock] = []
@@ -110,7 +110,7 @@ def messages(exchanges: Iterable[Exchange], reader: Reader, most: int | None = N
             results.append(
                 _result(use, result if isinstance(result, dict) else {}, reader, is_cut=(index, use) in left_out)
             )
-        made += [{"role": "assistant", "content": said}, {"role": "user", "content": results}]
+        made += [{"role": "assistant", "content": answer}, {"role": "user", "content": results}]
     return made
 
 
@@ -231,8 +231,8 @@ def _length(part: Mapping[str, Any]) -> int:
 
 def length_of(exchange: Exchange) -> int:
     """How many characters an exchange takes."""
-    said = len(orjson.dumps(exchange.blocks, default=str))
-    return said + sum(_length(part) for call in exchange.results.values() for part in _dicts(call.get("content")))
+    length = len(orjson.dumps(exchange.blocks, default=str))
+    return length + sum(_length(part) for call in exchange.results.values() for part in _dicts(call.get("content")))
 
 
 def _oldest(exchanges: Sequence[Exchange], most: int | None) -> set[tuple[int, str]]:

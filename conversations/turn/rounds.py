@@ -287,9 +287,9 @@ def _reserve(turn: Turn, before: request.ModelRequest) -> None:
     running = turn.running
     last, newest = running.calls[-1], running.rounds[-1]
     read = last.input_tokens + last.cache_read_tokens + last.cache_write_tokens + last.output_tokens
-    given = sum(rounds.length_of(part) for call in newest["calls"] for part in call["content"])
+    characters = sum(rounds.length_of(part) for call in newest["calls"] for part in call["content"])
     most = int(before.body["inferenceConfig"]["maxTokens"])
-    tokens = read + given // estimates.ASCII_PER_TOKEN
+    tokens = read + characters // estimates.ASCII_PER_TOKEN
     tool_bounds.reserve(running, turn.model, offering.route(turn.model), tokens, most)
 
 
@@ -352,7 +352,7 @@ def _found(turn: Turn, call: StoredCall, name: str) -> Iterator[FoundDocument]:
     """The documents of a call as they were told when it ended."""
     running, read = turn.running, turn.prompt.files
     for document in rounds.documents_of(call, name):
-        found = rounds.found_document(call["toolUseId"], document, rounds.read_part(document["content"], read))
+        event = rounds.found_document(call["toolUseId"], document, rounds.read_part(document["content"], read))
         if isinstance(running, RunningTurn) and call["status"] == rounds.SUCCESS:
-            running.documents.append(found)
-        yield found
+            running.documents.append(event)
+        yield event

@@ -4,7 +4,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Final
 
 from django.conf import settings
 
@@ -15,10 +14,8 @@ from bedrock_chat.ledger.budgets import reserving
 from bedrock_chat.ledger.budgets.payers import payers_of, with_budgets
 from bedrock_chat.ledger.models import ModelCall
 from bots.chatting import ChattingBot
+from bots.serializers.parts import LONGEST_TOOL_SECONDS, MOST_TOOL_ROUNDS
 from conversations.turn.registry import Run
-
-MOST_ROUNDS: Final = 25
-MOST_SECONDS: Final = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +43,9 @@ def of(bot: ChattingBot, actor: Caller) -> Bounds:
     if actor.published is not None:
         rounds = min(rounds, actor.published.tool_rounds or rounds)
         seconds = min(seconds, actor.published.tool_seconds or seconds)
-    return Bounds(min(rounds, MOST_ROUNDS), min(seconds, MOST_SECONDS), time.monotonic() + settings.TOOL_TURN_SECONDS)
+    return Bounds(
+        min(rounds, MOST_TOOL_ROUNDS), min(seconds, LONGEST_TOOL_SECONDS), time.monotonic() + settings.TOOL_TURN_SECONDS
+    )
 
 
 def costs_too_much(calls: Sequence[ModelCall]) -> bool:

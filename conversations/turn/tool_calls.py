@@ -20,11 +20,12 @@ from bedrock_chat.bedrock.tools import FoundDocument, ToolResult
 from bedrock_chat.database.connections import release_connection
 from bedrock_chat.ledger import tool_calls as ledger
 from bedrock_chat.ledger.models import ToolCall
+from bedrock_chat.metrics.instruments import Gauge
 from bedrock_chat.process.interruption import Interruption
 from bedrock_chat.process.thread_pool import ThreadPool
 from bedrock_chat.resilience.deadlines import hang_up_after
 from bots.chatting import ChattingBot
-from bots.tools import names, results
+from bots.tools import names, results, servers
 from bots.tools import running as guarding
 from bots.tools.tool import Context, FilePart, JsonPart, Part, Result, TextPart, Tool
 from conversations.content import rounds
@@ -41,6 +42,13 @@ LATE_SECONDS: Final = 0.8
 """The same for calls that were ended because they took too long."""
 TOO_LONG: Final = "The tool did not answer in time."
 STOPPED: Final = "The call was stopped."
+
+
+RESTING = Gauge(
+    "bedrock_chat_tool_servers_resting",
+    "Servers of tools that are not called for a while, because they did not answer.",
+    read=lambda: len(servers.resting()),
+)
 
 
 @functools.cache
@@ -63,7 +71,7 @@ class Call:
     outcome: str = ledger.REFUSED  # of a call that is not run
     is_over: bool = False
     is_told: bool = False
-    found: list[FoundDocument] = field(default_factory=list)
+    documents: list[FoundDocument] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +164,7 @@ def _told(call: Call) -> Iterator[ToolResult | FoundDocument]:
     if not call.is_told:
         call.is_told = True
         yield ToolResult(call.use.tool_use_id, call.stored["status"])
-        yield from call.found
+        yield from call.documents
 
 
 # ---- One call -------------------------------------------------------------------------------------------------------
@@ -231,7 +239,7 @@ def _answer(call: Call, result: Result, around: Surroundings, *, seconds: float 
         call.is_over = True
         around.files(files)
         running.file_bytes += sum(map(len, files.values()))
-        call.found = list(result.documents)
+        call.documents = list(result.documents)
         call.stored["content"] = content
         call.stored["documents"] = documents if status == rounds.SUCCESS else []
         if isinstance(running, RunningTurn) and status == rounds.SUCCESS:

@@ -4,7 +4,7 @@ from bedrock_chat.audit.models import AuditEntry
 from bedrock_chat.identity.models import User
 from bedrock_chat.jobs.models import Job, Worker
 from bedrock_chat.ledger.budgets.models import Budget
-from bedrock_chat.ledger.models import ModelCall
+from bedrock_chat.ledger.models import ModelCall, ToolCall
 from bots.models import Bot
 from conversations.models import Conversation
 from publication.models import ApiKey, Publication, TurnRequest
@@ -17,6 +17,10 @@ OWN_FILTERS = {
     ModelCall: {
         *("purpose__exact", "purpose__isnull", "model", "model__isnull", "fault", "fault__isnull"),
         *("estimated__exact", "estimated__isnull", "created_at__year", "created_at__month", "created_at__day"),
+    },
+    ToolCall: {
+        *("kind", "kind__isnull", "outcome", "outcome__isnull", "tool", "tool__isnull"),
+        *("created_at__year", "created_at__month", "created_at__day"),
     },
     Budget: {
         *("payer_kind__exact", "payer_kind__isnull", "period__exact", "period__isnull"),

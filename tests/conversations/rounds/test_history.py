@@ -83,10 +83,10 @@ def check(messages: list[Any], model: catalog.Model) -> None:
     roles = [message["role"] for message in messages]
     assert roles == ["assistant", "user"] * (len(roles) // 2)
     seen: list[str] = []
-    for said, results in zip(messages[::2], messages[1::2], strict=True):
-        uses = [block["toolUse"]["toolUseId"] for block in said["content"] if "toolUse" in block]
+    for answer, results in zip(messages[::2], messages[1::2], strict=True):
+        uses = [block["toolUse"]["toolUseId"] for block in answer["content"] if "toolUse" in block]
         assert uses, "a round without a tool use"
-        assert all(block["text"].strip() for block in said["content"] if "text" in block)
+        assert all(block["text"].strip() for block in answer["content"] if "text" in block)
         assert all(set(block) == {"toolResult"} for block in results["content"])
         assert [block["toolResult"]["toolUseId"] for block in results["content"]] == uses
         seen += uses
@@ -101,7 +101,7 @@ def check(messages: list[Any], model: catalog.Model) -> None:
 
 @pytest.mark.parametrize("model", [CLAUDE, LLAMA], ids=lambda model: str(model.key))
 @given(stored=st.lists(ROUND, max_size=4) | JUNK, log=LOG | JUNK, most=st.none() | st.integers(0, 30))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_no_use_goes_without_its_result(stored: Any, log: Any, most: int | None, model: catalog.Model) -> None:
     reader = Reader(model, read)
     earlier = round_history.newest([round_history.of_log(log, has_reasoning=True)], 200)
@@ -153,8 +153,8 @@ def test_redacted_reasoning_goes_back_as_it_came() -> None:
         "redactedContent": base64.b64encode(b"secret").decode(),
     }
     one = Exchange([block, *exchange("x").blocks], exchange("x").results, has_reasoning=True)
-    [said, _] = round_history.messages([one], Reader(CLAUDE, read))
-    assert said["content"][0] == {"reasoningContent": {"redactedContent": b"secret"}}
+    [answer, _] = round_history.messages([one], Reader(CLAUDE, read))
+    assert answer["content"][0] == {"reasoningContent": {"redactedContent": b"secret"}}
 
 
 def test_the_oldest_results_give_way_when_they_are_too_long_together() -> None:
