@@ -1,8 +1,8 @@
 """DuckDuckGo's page and Firecrawl's search as a local HTTP server, which a word in the query makes fail.
 
-`[[500]]` answers that status, `[[hang]]` never answers, `[[drip]]` sends a byte now and then, `[[endless]]` never ends,
-`[[gzip]]` unpacks to 100 MB, `[[redirect]]` leads elsewhere, `[[nothing]]` finds nothing, `[[broken]]` is neither JSON
-nor a page, `[[echo]]` shows the key that it was sent.
+`((500))` answers that status, `((hang))` never answers, `((drip))` sends a byte now and then, `((endless))` never ends,
+`((gzip))` unpacks to 100 MB, `((redirect))` leads elsewhere, `((nothing))` finds nothing, `((broken))` is neither JSON
+nor a page, `((echo))` shows the key that it was sent.
 """
 
 import gzip
@@ -85,7 +85,7 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {name.lower(): value for name, value in self.headers.items()}
         self.served.requests.append(Sent(self.path, headers, body))
         query = body.get("q" if is_page else "query", "")
-        word = match[1] if (match := re.search(r"\[\[(\w+)\]\]", query)) else ""
+        word = match[1] if (match := re.search(r"\(\((\w+)\)\)", query)) else ""
         with suppress(OSError):
             if word in WAITS:
                 self._wait(word)

@@ -101,7 +101,7 @@ def test_a_locale_becomes_a_region(locale: str, region: str) -> None:
     ],
 )
 def test_an_engine_that_fails_says_why(served: Engines, word: str, expected: str, outcome: str) -> None:
-    result = search(f"tides [[{word}]]")
+    result = search(f"tides (({word}))")
     assert (sentence(result), result.outcome) == (expected, outcome)
     assert len(served.requests) == 1  # nobody else was asked, and not twice
 
@@ -109,7 +109,7 @@ def test_an_engine_that_fails_says_why(served: Engines, word: str, expected: str
 @pytest.mark.parametrize("word", ["hang", "drip"])
 def test_a_silent_engine_is_waited_for_until_the_deadline(served: Engines, word: str) -> None:
     began = time.monotonic()
-    result = search(f"tides [[{word}]]", context(BOT, 0.4))
+    result = search(f"tides (({word}))", context(BOT, 0.4))
     assert (sentence(result), result.outcome) == (duckduckgo.SILENT, "timeout")
     assert time.monotonic() - began < 1.4
 
@@ -123,7 +123,7 @@ def test_a_stop_ends_a_search_at_once(served: Engines) -> None:
 
     thread = threading.Thread(target=stop)
     thread.start()
-    result = search("tides [[hang]]", in_context)
+    result = search("tides ((hang))", in_context)
     ended = time.monotonic()
     thread.join()
     assert (sentence(result), result.outcome) == ("The call was stopped.", "stopped")
@@ -156,13 +156,13 @@ def test_an_equal_search_is_answered_from_the_last_ten_minutes(
 
 def test_nothing_found_is_asked_for_again(served: Engines) -> None:
     for _ in range(2):
-        search("[[nothing]]")
+        search("((nothing))")
     assert len(served.requests) == 2
 
 
 def test_four_searches_run_at_once_and_a_fifth_is_busy(served: Engines, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(servers, "WAIT_SECONDS", 0.3)
-    threads = [threading.Thread(target=search, args=(f"{n} [[hang]]", context(BOT, 3))) for n in range(4)]
+    threads = [threading.Thread(target=search, args=(f"{n} ((hang))", context(BOT, 3))) for n in range(4)]
     for thread in threads:
         thread.start()
     deadline = time.monotonic() + 2
