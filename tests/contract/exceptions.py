@@ -86,6 +86,9 @@ DECIDED: dict[str, list[str]] = {
         "bot-star-alias",
         "bot-star-alias-2",
     ],
+    "An agent's id has ten letters and digits, as all of Bedrock's have; the recorded one had two.": [
+        "related-docs-agent",
+    ],
     "`isStarred` is the caller's own star, everywhere.": [
         "bot-list-pinned",
     ],

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 from websockets.sync.client import ClientConnection
@@ -13,11 +12,11 @@ from websockets.sync.client import ClientConnection
 from bedrock_chat.bedrock.events import Retrying
 from conversations.streaming.events import MessageStart, Waiting
 from conversations.streaming.websocket.frames import frames_of
-from tests.bots.bot import payload
-from tests.bots.test_parts import BASE
-from tests.contract.known import KNOWN
+from tests.bots.bot import KNOWLEDGE, payload
+from tests.contract.knowledge import PASSAGES, REAL_IDS
+from tests.contract.replay import SAMPLES as GOLDEN
 from tests.emulator import Emulator
-from tests.listening import ask_socket, socket
+from tests.listening import ask_socket, resuming, socket
 from tests.live import LiveServer
 
 SAMPLES: list[dict[str, Any]] = json.loads(Path(__file__).with_name("ws-samples.json").read_text())
@@ -39,28 +38,31 @@ WITH_BOTS = {"error-shared-bot-without-alias"}
 """Recorded with an ERROR after the whole answer. Here a shared bot works at once."""
 
 TOOLS = {"agent-tool-use", "agent-tool-error", "agent-knowledge-tool"}
-"""Recorded with bots that have tools."""
+"""They are of bots of Dave's with tools; ids of agents and bases are longer here, as Bedrock's are."""
 
 EXACT = [name for name in BY_NAME if name not in DECIDED.keys() | WITH_BOTS | TOOLS]
 UNRECORDED_LENGTH = 70_000
-AGENT = {"toolType": "bedrock_agent", "name": "bedrock_agent", "description": "d"}
+BASE = next(sample for sample in GOLDEN if sample["name"] == "bot-create-existing-kb")["request"]["json"][
+    "bedrockKnowledgeBase"
+]
 
 
 @pytest.fixture(scope="module")
 def bedrock() -> Iterator[Emulator]:
-    with Emulator() as emulator:
-        yield emulator
+    with Emulator() as bedrock:
+        yield bedrock
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, bedrock: Emulator) -> Iterator[LiveServer]:
+def server(bedrock: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     with LiveServer(tmp_path_factory.mktemp("ws"), bedrock.url) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
 def tokens(server: LiveServer) -> dict[str, str]:
-    return {name: server.manage("issue_token", name) for name in ("alice", "bob", "erin")}
+    others = {name: server.manage("issue_token", name) for name in ("alice", "bob", "erin")}
+    return {**others, "dave": server.manage("issue_token", "dave", "--group", "CreatingBotAllowed")}
 
 
 def test_every_sample_is_replayed_or_named() -> None:
@@ -166,43 +168,61 @@ def test_a_recorded_bug_is_one_sentence_here(server: LiveServer, tokens: dict[st
     assert not any(isinstance(frame, dict) and frame["status"] == "STREAMING" for frame in frames)
 
 
-# ---- Tools ----------------------------------------------------------------------------------------------------------
-
-BOTS: dict[str, dict[str, Any]] = {
-    "ws-agent": {"agent": {"tools": [{**AGENT, "bedrockAgentConfig": {"agentId": "A1", "aliasId": "AL1"}}]}},
-    "ws-agent-noconf": {"agent": {"tools": [{**AGENT, "bedrockAgentConfig": None}]}},
-    "ws-kb": {"bedrockKnowledgeBase": {**BASE, "existKnowledgeBaseId": "KB1"}, "displayRetrievedChunks": True},
-}
-"""The recorded bots with tools. Dave has them."""
+# ---- Tools and their documents --------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
-def dave(server: LiveServer) -> str:
-    token = server.manage("issue_token", "dave", "--group", "CreatingBotAllowed")
-    for bot_id, fields in BOTS.items():
-        assert server.call("POST", "/bot", payload(bot_id, **fields), token=token)[0] == 200
-    return token
+def bots_of_dave(server: LiveServer, tokens: dict[str, str]) -> None:
+    agent = {"toolType": "bedrock_agent", "name": "bedrock_agent", "description": "An agent."}
+    config = {"agentId": REAL_IDS["A1"], "aliasId": REAL_IDS["AL1"]}
+    base = {**BASE, "existKnowledgeBaseId": REAL_IDS["KB1"]}
+    for bot in (
+        payload("ws-agent", agent={"tools": [{**agent, "bedrockAgentConfig": config}]}),
+        payload("ws-agent-noconf", agent={"tools": [{**agent, "bedrockAgentConfig": None}]}),
+        payload("ws-kb", bedrockKnowledgeBase=base, knowledge=KNOWLEDGE),
+    ):
+        assert server.call("POST", "/bot", bot, token=tokens["dave"])[0] == 200
+    status, _ = server.call("PATCH", "/bot/ws-agent/visibility", {"targetSharedScope": "all"}, token=tokens["dave"])
+    assert status == 200
 
 
+def with_real_ids(frames: list[Any]) -> list[Any]:
+    """Frames in which agents have ids as Bedrock's, and addresses in S3 are compared as such alone."""
+    changed = []
+    for frame in frames:
+        if isinstance(frame, dict) and (document := frame.get("result", {}).get("relatedDocument")):
+            link = document["sourceLink"] or ""
+            signed = "X-Amz-Signature" in link or link.startswith("s3://")
+            name = (document["sourceName"] or "").replace("(A1)", f"({REAL_IDS['A1']})")
+            document = {**document, "sourceName": name, "sourceLink": "in S3" if signed else document["sourceLink"]}
+            changed.append({**frame, "result": {**frame["result"], "relatedDocument": document}})
+        else:
+            changed.append(frame)
+    return changed
+
+
+@pytest.mark.usefixtures("bots_of_dave")
 @pytest.mark.parametrize("name", sorted(TOOLS))
 def test_a_recorded_timeline_with_tools_is_answered_as_recorded(
-    server: LiveServer, bedrock: Emulator, dave: str, name: str
+    server: LiveServer, bedrock: Emulator, tokens: dict[str, str], name: str
 ) -> None:
-    bedrock.agents(passages=KNOWN, text="Agent answer text")
+    bedrock.agents(passages=PASSAGES, text="Agent answer text")
     sample = BY_NAME[name]
     recorded = [step["message"] for step in sample["timeline"] if step["from"] == "server"]
     with socket(server) as connection:
-        frames = replay(connection, sample, {"dave": dave}, None)
-    assert comparable([unsigned(frame) for frame in frames]) == comparable([unsigned(frame) for frame in recorded])
-
-
-def unsigned(frame: Any) -> Any:
-    """The frame with the object in S3 in the place of its signed address: the emulator signs none."""
-    if isinstance(frame, str) or "X-Amz-Signature" not in json.dumps(frame):
-        return frame
-    document = frame["result"]["relatedDocument"]
-    link = f"s3:/{urlsplit(document['sourceLink']).path}"
-    return {**frame, "result": {**frame["result"], "relatedDocument": {**document, "sourceLink": link}}}
+        frames = replay(connection, sample, tokens, None)
+    assert with_real_ids(comparable(frames)) == with_real_ids(comparable(recorded))
+    conversation = sample["chatInput"]["conversationId"]
+    stored = server.call("GET", f"/conversation/{conversation}", token=tokens["dave"])[1]
+    question = stored["messageMap"][stored["lastMessageId"]]["parent"]
+    with resuming(server, tokens["dave"], conversation, question) as listener:
+        replayed = [(event.name, event.data) for event in listener]
+    documents = [frame["result"] for frame in frames if isinstance(frame, dict) and "relatedDocument" in str(frame)]
+    assert [data for name, data in replayed if name == "related_document"] == documents
+    assert [name for name, _ in replayed if name != "related_document"] == [
+        *("message_start", "text", "tool_use", "tool_result", "text", "message_stop")
+    ]
+    assert replayed[-1][1]["usage"]["inputTokens"] > 20, "the sum of both calls"
 
 
 def test_what_the_frontend_does_not_know_is_not_sent() -> None:
@@ -215,9 +235,8 @@ def test_a_throttled_answer_shows_nothing_but_the_answer(server: LiveServer, tok
     assert {frame["status"] for frame in frames[:-1]} == {"STREAMING", "STREAMING_END"}
 
 
-def test_a_shared_bot_works_at_once(server: LiveServer, tokens: dict[str, str], dave: str) -> None:
-    status, _ = server.call("PATCH", "/bot/ws-agent/visibility", {"targetSharedScope": "all"}, token=dave)
-    assert status == 200
+@pytest.mark.usefixtures("bots_of_dave")
+def test_a_shared_bot_works_at_once(server: LiveServer, tokens: dict[str, str]) -> None:
     [name] = WITH_BOTS
     with socket(server) as connection:
         frames = replay(connection, BY_NAME[name], tokens, None)

@@ -74,7 +74,7 @@ def answer(call: Call, content: Content) -> Reply:
     fate = next((fate for fate in FATES if call.identifier.upper().startswith(fate)), "")
     match call.operation:
         case "Retrieve":
-            _in_pattern("KnowledgeBaseIdentifier", call.identifier)
+            _in_pattern("KnowledgeBaseIdentifier", call.identifier, "[0-9a-zA-Z]{10}")
             shapes.check("Retrieve", call.body, RUNTIME)
         case "InvokeAgent":
             _in_pattern("AgentId", call.identifier)
@@ -102,7 +102,7 @@ def answer(call: Call, content: Content) -> Reply:
             return _stream(call, content, fate, wait)
 
 
-def _in_pattern(name: str, value: str, pattern: str = "[0-9a-zA-Z]{1,10}") -> None:
+def _in_pattern(name: str, value: str, pattern: str = "[0-9a-zA-Z]{10}") -> None:
     if not re.fullmatch(pattern, value):
         raise invalid(
             f"1 validation error detected: Value '{value[:60]}' at '{name[:1].lower()}{name[1:]}' failed to satisfy "

@@ -18,7 +18,7 @@ from tests.bots.bot import body, edit, firecrawl, make, read, refused
 from tests.bots.test_parts import BASE
 from tests.bots.tools import engines
 from tests.bots.tools.engines import Engines
-from tests.contract.known import KNOWN
+from tests.contract.knowledge import PASSAGES
 from tests.conversations.chat import read as read_conversation
 from tests.conversations.chat import say
 from tests.emulator import Emulator
@@ -125,7 +125,7 @@ def test_a_key_that_was_taken_out_is_not_used_and_who_chats_is_told(
 
 
 def test_a_model_without_tools_is_told_passages_and_its_reader_gets_them(alice: APIClient, emulator: Emulator) -> None:
-    emulator.agents(passages=KNOWN)
+    emulator.agents(passages=PASSAGES)
     base = {**BASE, "existKnowledgeBaseId": "KBHANDBOOK"}
     make(alice, "b", bedrockKnowledgeBase=base, displayRetrievedChunks=True)
     answer = body(say(alice, "c", "What says the guide?", bot_id="b", model="deepseek-r1"))
