@@ -1,9 +1,9 @@
 """boto3's clients of Bedrock, and the mapping of its exceptions to our faults. Every call to Bedrock needs both."""
 
-import functools
 import os
 import threading
 from collections.abc import Callable
+from functools import cache, partial
 from typing import Any
 
 import boto3
@@ -50,19 +50,20 @@ def bedrock_runtime() -> Any:
 def bedrock() -> Any:
     """The process's only client of Bedrock's other service, where guardrails are made. Created at first use."""
     url = settings.BEDROCK_CONTROL_ENDPOINT_URL
-    return _other("bedrock", lambda: _make("bedrock", url, CONTROL_READ_SECONDS, settings.WORKER_CONCURRENCY))
+    return _other("bedrock", partial(_make, "bedrock", url, CONTROL_READ_SECONDS, settings.WORKER_CONCURRENCY))
 
 
 def agent_runtime() -> Any:
     """The process's only client of the service that searches knowledge bases and asks agents."""
-    service, url = "bedrock-agent-runtime", settings.BEDROCK_AGENT_RUNTIME_ENDPOINT_URL
-    return _other(service, lambda: _make(service, url, AGENT_READ_SECONDS, settings.TURNS))
+    url = settings.BEDROCK_AGENT_RUNTIME_ENDPOINT_URL
+    make = partial(_make, "bedrock-agent-runtime", url, AGENT_READ_SECONDS, settings.TURNS)
+    return _other("bedrock-agent-runtime", make)
 
 
 def agents() -> Any:
     """The process's only client of the service that describes agents."""
-    service, url = "bedrock-agent", settings.BEDROCK_AGENT_ENDPOINT_URL
-    return _other(service, lambda: _make(service, url, CONTROL_READ_SECONDS, settings.WORKER_CONCURRENCY))
+    url = settings.BEDROCK_AGENT_ENDPOINT_URL
+    return _other("bedrock-agent", partial(_make, "bedrock-agent", url, CONTROL_READ_SECONDS, settings.TURNS))
 
 
 def _other(service: str, make: Callable[[], Any]) -> Any:
@@ -124,7 +125,7 @@ def new_session() -> Any:
     return boto3.session.Session(botocore_session=core)
 
 
-@functools.cache
+@cache
 def _emulator_session() -> Any:
     """A session that reads nothing of this machine's AWS configuration: no credentials, no profile, no files."""
     no_file = (None, None, os.devnull, None)

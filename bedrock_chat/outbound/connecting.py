@@ -11,6 +11,7 @@ import ipaddress
 import select
 import socket
 import ssl
+import struct
 import time
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
@@ -22,7 +23,7 @@ import urllib3.connection
 from django.conf import settings
 from urllib3.util.ssl_ import create_urllib3_context
 
-from bedrock_chat.outbound.addresses import Address, Allowance
+from bedrock_chat.outbound.addresses import Address, Allowance, is_public
 from bedrock_chat.outbound.faults import NotAllowed, NotEncrypted, NotResolved, Unreachable
 from bedrock_chat.outbound.targets import Target
 from bedrock_chat.process.interruption import Interruption
@@ -119,15 +120,18 @@ def connected(target: Target, addresses: Sequence[Address], *, deadline: float, 
 
     Raises OSError, and what urllib3 raises.
     """
+    # Whoever allows a private address does not mean that a proxy to the internet knows the way there.
+    by_proxy = bool(settings.OUTBOUND_PROXY) and all(is_public(address) for address in addresses)
     with contextlib.ExitStack() as stack:
-        opened = _open_socket(target, addresses, deadline, call)
+        endpoints = _proxy_endpoints(deadline, call) if by_proxy else [(one, target.port) for one in addresses]
+        opened = _open_socket(endpoints, deadline, call)
         stack.callback(opened.close)
         # A handle of our own: TLS takes the socket's away while it is set up, which is a time to be interrupted too.
         handle = opened.dup()
         stack.callback(handle.close)
         stack.enter_context(call.ending(functools.partial(_hang_up, handle)))
         opened.settimeout(max(0.001, deadline - time.monotonic()))
-        if settings.OUTBOUND_PROXY:
+        if by_proxy:
             _tunnel(opened, addresses[0], target.port)
         connection: Any
         if target.is_encrypted:
@@ -141,16 +145,14 @@ def connected(target: Target, addresses: Sequence[Address], *, deadline: float, 
 
 
 def _hang_up(handle: socket.socket) -> None:
+    """Ends reads and writes at once. What the server sends from now on is refused, not left in its buffers."""
     with contextlib.suppress(OSError):
+        handle.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         handle.shutdown(socket.SHUT_RDWR)
 
 
-def _open_socket(target: Target, addresses: Sequence[Address], deadline: float, call: Interruption) -> socket.socket:
-    """Tries the addresses one after another; with a proxy, those of the proxy. Raises what the last one raised."""
-    if settings.OUTBOUND_PROXY:
-        endpoints = _proxy_endpoints(deadline, call)
-    else:
-        endpoints = [(address, target.port) for address in addresses]
+def _open_socket(endpoints: Sequence[tuple[Address, int]], deadline: float, call: Interruption) -> socket.socket:
+    """Tries addresses with a port one after another. Raises what the last one raised."""
     *others, last = endpoints[:MOST_ADDRESSES]
     for endpoint in others:
         with contextlib.suppress(OSError):

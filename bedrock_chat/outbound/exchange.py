@@ -76,8 +76,10 @@ def exchange(request: Request, *, trust: Trust, deadline: float, interruption: I
             connection = stack.enter_context(connected(request.target, addresses, deadline=deadline, call=call))
             connection.request(request.method, request.target.resource, request.body, _headers(request))
             interruption.was_sent = True
-            # Not urllib3's own method: it logs the address, and reads the lines between chunks without a bound.
-            response = stack.enter_context(http.client.HTTPConnection.getresponse(connection))
+            # Not by urllib3: it logs the address, and reads the lines between chunks without a bound.
+            response = http.client.HTTPResponse(connection.sock, method=request.method)
+            stack.callback(response.close)
+            response.begin()
             received = {name.lower(): value for name, value in response.getheaders()}
             _require_plain(received)
         yield Incoming(response.status, received, _pieces(response, call))

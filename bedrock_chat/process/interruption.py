@@ -34,7 +34,9 @@ class Interruption:
         self.was_sent = False
         self.expired = False
         self._requested = threading.Event()
-        self._lock = threading.Lock()  # held while calls are ended, so that none is ended after it is over
+        # Held while calls are ended, so that none is ended after it is over. The collection of garbage may close a
+        # connection, which takes its ending back, on the thread that holds it.
+        self._lock = threading.RLock()
         self._endings: list[Callable[[], object]] = []
 
     @property
@@ -54,9 +56,10 @@ class Interruption:
         """Turns the switch on and ends the calls. Their threads get the error that their sockets raise then."""
         self._requested.set()
         with self._lock:
-            for end in self._endings:
+            for end in tuple(self._endings):
                 try:
-                    end()
+                    if end in self._endings:
+                        end()
                 except Exception:
                     logger.exception("A call could not be interrupted.")
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 from bedrock_chat.bedrock import agents
 from bedrock_chat.bedrock.agents import AgentAnswer
 from bedrock_chat.bedrock.tools import FoundDocument, ToolSpec
-from bedrock_chat.process.interruption import Interruption
+from bedrock_chat.process.interruption import Interrupted, Interruption
 from bedrock_chat.wire.ids import new_id
 from bots import configuration as configurations
 from bots.tools import results, running, servers
@@ -58,12 +58,18 @@ def agent_id_of(tool: configurations.Tool) -> str:
 
 
 def described(tool: Tool, interruption: Interruption) -> ToolSpec:
-    """The tool with what its agent says of itself, which AWS is asked for now and then. Raises Interrupted."""
+    """The tool with what its agent says of itself, which AWS is asked for now and then; else with what its bot says."""
     if tool.server == NAME:
         return tool.spec
     deadline = time.monotonic() + DESCRIPTION_SECONDS
     agent_id = tool.server.removeprefix(SERVER)
-    own = agents.describe(agent_id, otherwise=tool.description, deadline=deadline, interruption=interruption)
+    try:
+        own = agents.describe(agent_id, otherwise=tool.description, deadline=deadline, interruption=interruption)
+    except Interrupted:  # whoever asks the model next is told so
+        return tool.spec
+    except Exception as error:  # noqa: BLE001  it is logged, and no reason not to answer
+        running.failed(tool.alias, error)
+        return tool.spec
     return ToolSpec(tool.alias, own[:LONGEST_DESCRIPTION], tool.schema)
 
 

@@ -56,10 +56,7 @@ def to_any(configuration: Configuration) -> Offered:
 
 
 def specs(offered: Offered, interruption: Interruption) -> list[ToolSpec]:
-    """The tools as a model reads of them. This asks agents of AWS what they are for, so hold no pooled connection.
-
-    Raises Interrupted.
-    """
+    """The tools as a model reads of them. This asks agents of AWS what they are for, so hold no pooled connection."""
     return [agent.described(tool, interruption) if tool.kind == agent.KIND else tool.spec for tool in offered.tools]
 
 

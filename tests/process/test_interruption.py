@@ -30,6 +30,19 @@ def test_what_cannot_be_ended_does_not_keep_the_others_waiting() -> None:
     assert ended == ["second"]
 
 
+def test_what_is_over_while_others_are_ended_is_left_alone() -> None:
+    """As when a connection that nobody needs any more is closed meanwhile."""
+    interruption, ended = Interruption(), list[str]()
+
+    def second() -> None:
+        ended.append("second")
+
+    interruption.add(lambda: interruption.remove(second))
+    interruption.add(second)
+    interruption.request()
+    assert ended == []
+
+
 def test_nothing_begins_under_a_switch_that_is_on() -> None:
     interruption = Interruption()
     interruption.request()

@@ -16,6 +16,7 @@ from bedrock_chat.bedrock.emulator.refusals import Refusal, in_camel, invalid
 from bedrock_chat.bedrock.emulator.replies import Reply, Step
 from bedrock_chat.bedrock.emulator.script import FOR_EVER
 
+PATHS: Final = ("/knowledgebases/", "/agents/")
 RUNTIME: Final = "bedrock-agent-runtime"
 PIECE_BYTES: Final = 7
 """Of an agent's answer in one event. Letters of several bytes are cut in two."""

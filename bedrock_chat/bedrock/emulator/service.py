@@ -83,8 +83,8 @@ class Bedrock:
     def _operation(self, method: str, path: str, body: bytes) -> tuple[Reply, LoggedRequest | None]:
         if path.startswith(guardrails.PATHS) and (call := guardrails.call_of(method, path, _object(body))):
             return self._of_guardrails(call, path, body)
-        if reply_and_entry := self._of_agents(method, path, body):
-            return reply_and_entry
+        if path.startswith(agents.PATHS) and (agent_call := agents.call_of(method, path, _object(body))):
+            return self._of_agents(agent_call, path, body)
         resource, _, operation = path.partition("?")[0].rpartition("/")
         if method != "POST" or operation not in OPERATIONS or not resource.startswith("/model/"):
             return replies.refused(Refusal("UnknownOperationException", f"There is no {method} {path} here.")), None
@@ -117,11 +117,8 @@ class Bedrock:
         entry.status = reply.status
         return reply, entry
 
-    def _of_agents(self, method: str, path: str, body: bytes) -> tuple[Reply, LoggedRequest] | None:
-        """The reply to a call of a knowledge base or an agent. None if the request is none."""
-        call = agents.call_of(method, path, _object(body))
-        if call is None:
-            return None
+    def _of_agents(self, call: agents.Call, path: str, body: bytes) -> tuple[Reply, LoggedRequest]:
+        """The reply to a call of a knowledge base or an agent."""
         entry = self._logged(LoggedRequest(path, call.operation, "", body))
         trouble = self._trouble(call.operation)
         try:

@@ -1,8 +1,8 @@
 """DuckDuckGo's page and Firecrawl's search as a local HTTP server, which a word in the query makes fail.
 
-`[[500]]` answers that status, `[[hang]]` never answers, `[[drip]]` sends a byte now and then, `[[endless]]` never ends,
-`[[gzip]]` unpacks to 100 MB, `[[redirect]]` leads elsewhere, `[[nothing]]` finds nothing, `[[broken]]` is neither JSON
-nor a page, `[[echo]]` shows the key that it was sent.
+`((500))` answers that status, `((hang))` never answers, `((drip))` sends a byte now and then, `((endless))` never ends,
+`((gzip))` unpacks to 100 MB, `((redirect))` leads elsewhere, `((nothing))` finds nothing, `((broken))` is neither JSON
+nor a page, `((echo))` shows the key that it was sent.
 """
 
 import gzip
@@ -26,7 +26,7 @@ WAITS = ("hang", "drip", "endless")
 
 
 @dataclass
-class Asked:
+class Sent:
     path: str
     headers: dict[str, str]
     body: dict[str, Any]
@@ -34,10 +34,10 @@ class Asked:
 
 @dataclass
 class Engines:
-    """`asked` are the requests so far. `hung` is set once a request hangs."""
+    """`requests` are those so far. `hung` is set once a request hangs."""
 
     url: str
-    asked: list[Asked] = field(default_factory=list)
+    requests: list[Sent] = field(default_factory=list)
     hung: threading.Event = field(default_factory=threading.Event)
     over: threading.Event = field(default_factory=threading.Event)
 
@@ -83,9 +83,9 @@ class _Handler(BaseHTTPRequestHandler):
         is_page = self.path == "/html/"
         body = {name: values[0] for name, values in parse_qs(raw.decode()).items()} if is_page else json.loads(raw)
         headers = {name.lower(): value for name, value in self.headers.items()}
-        self.served.asked.append(Asked(self.path, headers, body))
+        self.served.requests.append(Sent(self.path, headers, body))
         query = body.get("q" if is_page else "query", "")
-        word = match[1] if (match := re.search(r"\[\[(\w+)\]\]", query)) else ""
+        word = match[1] if (match := re.search(r"\(\((\w+)\)\)", query)) else ""
         with suppress(OSError):
             if word in WAITS:
                 self._wait(word)

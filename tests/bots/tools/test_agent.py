@@ -133,3 +133,10 @@ def test_the_agent_says_itself_what_it_is_for_and_else_the_bot_does(emulator: Em
 def test_an_agent_may_act_so_its_calls_are_never_run_twice() -> None:
     (tool,) = offered.to_any(configuration(AGENT)).tools
     assert not tool.is_read_only
+
+
+def test_a_stop_leaves_the_bots_own_description(emulator: Emulator) -> None:
+    stopped = Interruption()
+    stopped.request()
+    (spec,) = offered.specs(offered.to_any(configuration(named("HANG000001"))), stopped)
+    assert spec.description == "Asks."

@@ -51,7 +51,7 @@ def test_each_page_is_a_part_and_a_document_with_title_and_link(served: Engines)
         "Tides explained\nhttps://example.com/tides\nThe moon pulls the sea.",
         "Tide tables\nhttps://example.org/tables?x=1&y=2\nTimes of high water & low water.",
     ]
-    assert [(found.source_name, found.source_link, found.content) for found in result.documents] == [
+    assert [(document.source_name, document.source_link, document.content) for document in result.documents] == [
         (title, url, {"text": text}) for title, url, text in engines.RESULTS
     ]
 
@@ -60,7 +60,7 @@ def test_the_region_comes_from_the_locale_and_no_time_limit_is_sent_unasked(serv
     search("tides")
     search("tides", locale="ja-JP", time_limit="past week")
     search("tides", context(BOT, locale="de-AT"), time_limit="")
-    assert [asked.body for asked in served.asked] == [
+    assert [request.body for request in served.requests] == [
         {"q": "tides", "l": "us-en"},
         {"q": "tides", "l": "jp-jp", "df": "w"},
         {"q": "tides", "l": "at-de"},
@@ -101,15 +101,15 @@ def test_a_locale_becomes_a_region(locale: str, region: str) -> None:
     ],
 )
 def test_an_engine_that_fails_says_why(served: Engines, word: str, expected: str, outcome: str) -> None:
-    result = search(f"tides [[{word}]]")
+    result = search(f"tides (({word}))")
     assert (sentence(result), result.outcome) == (expected, outcome)
-    assert len(served.asked) == 1  # nobody else was asked, and not twice
+    assert len(served.requests) == 1  # nobody else was asked, and not twice
 
 
 @pytest.mark.parametrize("word", ["hang", "drip"])
 def test_a_silent_engine_is_waited_for_until_the_deadline(served: Engines, word: str) -> None:
     began = time.monotonic()
-    result = search(f"tides [[{word}]]", context(BOT, 0.4))
+    result = search(f"tides (({word}))", context(BOT, 0.4))
     assert (sentence(result), result.outcome) == (duckduckgo.SILENT, "timeout")
     assert time.monotonic() - began < 1.4
 
@@ -123,7 +123,7 @@ def test_a_stop_ends_a_search_at_once(served: Engines) -> None:
 
     thread = threading.Thread(target=stop)
     thread.start()
-    result = search("tides [[hang]]", in_context)
+    result = search("tides ((hang))", in_context)
     ended = time.monotonic()
     thread.join()
     assert (sentence(result), result.outcome) == ("The call was stopped.", "stopped")
@@ -144,29 +144,29 @@ def test_an_equal_search_is_answered_from_the_last_ten_minutes(
     served: Engines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert search("tides") == search(" tides ")
-    assert len(served.asked) == 1
+    assert len(served.requests) == 1
     search("tides", time_limit="d")
     search("Tides")
-    assert len(served.asked) == 3
+    assert len(served.requests) == 3
     real = time.monotonic
     monkeypatch.setattr("bots.tools.duckduckgo.time.monotonic", lambda: real() + 601)
     search("tides")
-    assert len(served.asked) == 4
+    assert len(served.requests) == 4
 
 
 def test_nothing_found_is_asked_for_again(served: Engines) -> None:
     for _ in range(2):
-        search("[[nothing]]")
-    assert len(served.asked) == 2
+        search("((nothing))")
+    assert len(served.requests) == 2
 
 
 def test_four_searches_run_at_once_and_a_fifth_is_busy(served: Engines, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(servers, "WAIT_SECONDS", 0.3)
-    threads = [threading.Thread(target=search, args=(f"{n} [[hang]]", context(BOT, 3))) for n in range(4)]
+    threads = [threading.Thread(target=search, args=(f"{n} ((hang))", context(BOT, 3))) for n in range(4)]
     for thread in threads:
         thread.start()
     deadline = time.monotonic() + 2
-    while len(served.asked) < 4 and time.monotonic() < deadline:
+    while len(served.requests) < 4 and time.monotonic() < deadline:
         time.sleep(0.02)
     result = search("tides")
     assert (sentence(result), result.outcome) == (servers.BUSY, "busy")
@@ -178,4 +178,4 @@ def test_four_searches_run_at_once_and_a_fifth_is_busy(served: Engines, monkeypa
 @pytest.mark.parametrize("query", ["", " \n", "\u200b", "x" * 1001])
 def test_a_query_that_is_none_asks_nobody(served: Engines, query: str) -> None:
     assert search(query).outcome == "input"
-    assert served.asked == []
+    assert served.requests == []

@@ -126,7 +126,7 @@ def test_a_model_without_tools_gets_the_passages_in_its_prompt(emulator: Emulato
     assert prompting.is_searched_before(asking, TOOLLESS)
     assert not prompting.is_searched_before(asking, ABLE)
     passages = prompting.search(asking, "guide", "01ANSWER", context(asking))
-    assert [found.source_id for found in passages.documents] == ["01ANSWER@0", "01ANSWER@1"]
+    assert [document.source_id for document in passages.documents] == ["01ANSWER@0", "01ANSWER@1"]
     assert '{"content":"Chunk one text"}' in passages.instruction
     assert "source_id" not in passages.instruction
 
@@ -137,7 +137,7 @@ def test_it_is_told_how_to_name_them_where_sources_are_shown(emulator: Emulator)
     passages = prompting.search(asking, "guide", "01ANSWER", context(asking))
     assert "[^01ANSWER@0]" in passages.instruction
     assert '{"source_id":"01ANSWER@0","content":"Chunk one text"}' in passages.instruction
-    assert [found.source_id for found in passages.documents] == ["01ANSWER@0"]
+    assert [document.source_id for document in passages.documents] == ["01ANSWER@0"]
 
 
 def test_a_passage_cannot_end_the_list_that_it_stands_in(emulator: Emulator) -> None:

@@ -66,7 +66,7 @@ def test_over_several_parts_the_middle_goes_with_its_documents(settings: LazySet
     result = results.of(parts, [document(letter) for letter in "abcdef"])
     kept = texts(result.parts)
     assert kept == ["a" * 400, "b" * 350 + "\n(1400 characters left out)", "f" * 250]
-    assert [found.source_name for found in result.documents] == ["a", "b", "f"]
+    assert [document.source_name for document in result.documents] == ["a", "b", "f"]
 
 
 def test_a_cut_between_two_parts_is_noted_once(settings: LazySettings) -> None:
@@ -112,15 +112,18 @@ def test_what_a_model_cannot_see_is_named() -> None:
 
 def test_a_lone_part_is_the_call_itself_and_several_are_counted() -> None:
     lone = results.identified(results.of([TextPart("one")], [document("n")]), "call", cites=False)
-    assert [(found.tool_use_id, found.source_id) for found in lone.documents] == [("call", "call")]
+    assert [(document.tool_use_id, document.source_id) for document in lone.documents] == [("call", "call")]
     several = results.identified(results.of([TextPart("one"), TextPart("two")]), "call", cites=False)
-    assert [found.source_id for found in several.documents] == ["call@0", "call@1"]
+    assert [document.source_id for document in several.documents] == ["call@0", "call@1"]
     assert several.parts == (TextPart("one"), TextPart("two"))
 
 
 def test_documents_beside_the_only_part_have_ids_of_their_own() -> None:
     result = results.of([TextPart("answer")], [document("a"), document("cited", "c")])
-    assert [found.source_id for found in results.identified(result, "call", cites=True).documents] == ["call", "call@1"]
+    assert [document.source_id for document in results.identified(result, "call", cites=True).documents] == [
+        "call",
+        "call@1",
+    ]
 
 
 def test_a_model_that_shall_cite_reads_the_ids_of_sources() -> None:

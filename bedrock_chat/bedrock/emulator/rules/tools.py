@@ -39,7 +39,7 @@ def check_alone(messages: Blocks) -> None:
         content = message["content"]
         results = sum("toolResult" in block for block in content)
         if results and results + sum("cachePoint" in block for block in content) < len(content):
-            raise invalid("Conversation blocks and tool result blocks cannot be provided in the same turn.")
+            raise invalid("Conversation blocks and tool use blocks cannot be provided in the same turn.")
 
 
 def _pairs(body: Body) -> None:
