@@ -186,6 +186,16 @@ def _is_part(value: Any) -> bool:
     return isinstance(value.get("text"), str) or isinstance(value.get("json"), dict)
 
 
+def without(log: Log, taken_over: Iterable[StoredRound]) -> Log:
+    """The log without what is also among these rounds."""
+    ids = {call["toolUseId"] for stored in taken_over for call in stored["calls"]}
+    kept: Log = []
+    for message, results in zip(log[::2], log[1::2], strict=False):
+        if ids.isdisjoint(use["toolUseId"] for use in uses_of(message["content"])):
+            kept += [message, results]
+    return kept
+
+
 def shas_of(log: Iterable[LogMessage]) -> Iterator[str]:
     """Every blob that a log names."""
     for message in log:

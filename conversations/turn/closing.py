@@ -5,6 +5,7 @@ from datetime import datetime
 
 from django.db import DatabaseError, transaction
 
+from bedrock_chat.bedrock.events import StopReason
 from bedrock_chat.database import compiled_sql, waiting
 from bedrock_chat.database.compiled_sql import NOW, Batch, Statement
 from bedrock_chat.ledger import recording, tool_calls
@@ -14,7 +15,7 @@ from bedrock_chat.wire.ids import new_id
 from conversations import access
 from conversations.access import Answer
 from conversations.content import rounds
-from conversations.content.blocks import extend, size_of
+from conversations.content.blocks import StoredBlock, extend, size_of
 from conversations.content.converse import from_converse
 from conversations.content.rounds import Log
 from conversations.models import Conversation, Message, Outcome, Role
@@ -76,7 +77,7 @@ def _close(
 
     The first three are one round trip. Whatever raises, everything is rolled back.
     """
-    turn, blocks = running.turn, from_converse(running.blocks())
+    turn, blocks = running.turn, _blocks(running, stop_reason)
     grown_by = size_of(blocks) + documents.size
     if running.rounds:
         grown_by += rounds.size_of(log_of(running)) + running.file_bytes
@@ -175,7 +176,7 @@ def write_answer(batch: Batch, running: RunningTurn, stop_reason: str) -> tuple[
     A continuation is added to the answer that it extends. If a checkpoint has written the answer's row, that row is
     updated. Otherwise the row is inserted. Returns the row, and of an insertion whether its id was free.
     """
-    turn, blocks = running.turn, from_converse(running.blocks())
+    turn, blocks = running.turn, _blocks(running, stop_reason)
     log = log_of(running) if running.rounds else None
     row = Message(
         conversation_id=turn.conversation.pk,
@@ -199,6 +200,12 @@ def write_answer(batch: Batch, running: RunningTurn, stop_reason: str) -> tuple[
     else:
         return row, _insert_answer(batch, row)
     return row, None
+
+
+def _blocks(running: RunningTurn, stop_reason: str) -> list[StoredBlock]:
+    """What the model has said at last; of a turn that was cut, the text of the newest round that has some."""
+    was_cut = stop_reason in (StopReason.STOPPED, StopReason.INTERRUPTED)
+    return from_converse(running.blocks() if was_cut else running.answer.blocks())
 
 
 def log_of(running: RunningTurn) -> Log:

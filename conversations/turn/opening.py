@@ -20,6 +20,7 @@ from bots.tools import offered
 from bots.tools.offered import Offered
 from conversations import access
 from conversations.access import Answer
+from conversations.content import rounds
 from conversations.content.blocks import StoredBlock, has_text, texts
 from conversations.content.rounds import Log, StoredRound
 from conversations.models import BLOB_OWNER, Conversation, ConversationQuerySet, Message, Outcome, Role, lease_length
@@ -283,10 +284,13 @@ def _read_tools(
     logs = access.read_logs(node for node in path if not node.is_question)
     stored = access.read_rounds(asked_again) if asked_again else []
     key = extends.pk if extends else None
+    taken_over = tuple(one for one in stored if one["extends"] == key)
+    if extends and extends.pk in logs:  # a checkpoint may have added those rounds to it
+        logs[extends.pk] = rounds.without(logs[extends.pk], taken_over)
     return {
         "offered": tools,
         "logs": logs,
-        "taken_over": tuple(one for one in stored if one["extends"] == key),
+        "taken_over": taken_over,
         "other_rounds": tuple(one for one in stored if one["extends"] != key),
     }
 

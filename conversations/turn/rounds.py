@@ -137,7 +137,7 @@ def _messages(turn: Turn) -> list[ConverseMessage]:
     if not stored:
         return []
     if turn.reader is None:
-        turn.reader = round_history.Reader(turn.model, turn.prompt.files)
+        turn.reader = _reader(turn)
     added = round_history.of_rounds(stored[turn.made :], turn.model)
     turn.characters += sum(map(round_history.length_of, added))
     turn.messages += round_history.messages(added, turn.reader)
@@ -146,8 +146,12 @@ def _messages(turn: Turn) -> list[ConverseMessage]:
     most = None if window is None else window // 2 * estimates.ASCII_PER_TOKEN
     if most is None or turn.characters <= most:
         return turn.messages
-    reader = round_history.Reader(turn.model, turn.prompt.files)
-    return round_history.messages(round_history.of_rounds(stored, turn.model), reader, most)
+    return round_history.messages(round_history.of_rounds(stored, turn.model), _reader(turn), most)
+
+
+def _reader(turn: Turn) -> round_history.Reader:
+    """For messages that follow those of earlier answers, whose ids are in the request already."""
+    return round_history.Reader(turn.model, turn.prompt.files, seen=set(turn.prompt.used_ids))
 
 
 # ---- A round ---------------------------------------------------------------------------------------------------------

@@ -187,3 +187,32 @@ def test_a_budget_that_is_used_up_between_rounds_ends_the_turn_and_keeps_its_rou
     BudgetCounter.objects.update(used=0)
     assert say(alice, "c1", prompt, message_id="q1").status_code == 200
     assert ToolCall.objects.count() == 1
+
+
+def test_an_answer_without_words_after_its_tools_is_empty(
+    alice: APIClient, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only of a turn that was cut the words of an earlier round are the answer."""
+    offering(monkeypatch, tool())
+    prompt = in_rounds(calls(("search", {"query": "one"})), "[[empty]]")
+    message = say(alice, "c1", prompt, bot_id=make_bot(alice)).json()["message"]
+    assert message["content"] == []
+    assert len(message["thinkingLog"]) == 2
+    assert say(alice, "c1", "next").status_code == 200
+
+
+def test_a_continuation_that_was_killed_after_a_checkpoint_has_each_round_once(
+    alice: APIClient, emulator: Emulator, monkeypatch: pytest.MonkeyPatch, killed: Callable[..., Any]
+) -> None:
+    offering(monkeypatch, tool())
+    prompt = in_rounds(calls(("search", {"query": "one"})), "[[max_tokens]]", calls(("search", {"query": "two"})))
+    say(alice, "c1", prompt, bot_id=make_bot(alice), message_id="q1")
+    killed("", ToolResult, 2, listened=True, continue_generate=True, message_external_id=None)
+    assert len(Message.objects.get(role=Role.ASSISTANT).thinking_log) == 4
+    emulator.clear_requests()
+    message = say(alice, "c1", "", continue_generate=True).json()["message"]
+    uses = [block["body"]["toolUseId"] for one in message["thinkingLog"][::2] for block in one["content"][-1:]]
+    assert len(uses) == len(set(uses)) >= 2
+    assert text_of(message).startswith("This answer stops")
+    assert all(request["status"] == 200 for request in emulator.requests())
+    assert say(alice, "c1", "next").status_code == 200
