@@ -7,7 +7,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
 
-from bedrock_chat.database.fields import CodePointCharField
+from bedrock_chat.database.fields import CodePointCharField, FastEncoder
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.wire.ids import ID_LENGTH
 
@@ -162,8 +162,12 @@ class Message(models.Model):
     content_digest = models.CharField(max_length=64, help_text="SHA-256 of the stored content; finds repeats.")
     content = models.JSONField(default=list)
     feedback = models.JSONField(null=True, blank=True)
-    thinking_log = models.JSONField(null=True, blank=True, help_text="The rounds before an answer: tools and results.")
-    rounds = models.JSONField(null=True, blank=True, help_text="The rounds of a question's turn, until it is closed.")
+    thinking_log = models.JSONField(
+        null=True, blank=True, encoder=FastEncoder, help_text="The rounds before an answer: tools and results."
+    )
+    rounds = models.JSONField(
+        null=True, blank=True, encoder=FastEncoder, help_text="The rounds of a question's turn, until it is closed."
+    )
 
     objects = MessageQuerySet.as_manager()
 

@@ -145,6 +145,17 @@ def conversation_output(
     }
 
 
+def unanswered_rounds(conversation: Conversation, show: ShowFile) -> dict[str, list[Wire]]:
+    """Question → what tools gave for it, of questions whose turns were cut. No route shows that; exports do."""
+    rows = Message.objects.filter(conversation=conversation, rounds__isnull=False).order_by("pk")
+    logs = {
+        external_id: rounds.log_of(rounds.readable(stored), model)
+        for external_id, model, stored in rows.values_list("external_id", "model", "rounds")
+    }
+    show.expect(sha256 for log in logs.values() for sha256 in rounds.shas_of(log))
+    return {external_id: _log(log, show) or [] for external_id, log in logs.items()}
+
+
 def size_of(conversation: Conversation, *, with_files: bool) -> int:
     """About how many bytes the response to `GET /conversation/{id}` has. Files go as base64, or not at all."""
     size = conversation.size or 0

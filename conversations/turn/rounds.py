@@ -18,6 +18,7 @@ from django.conf import settings
 from bedrock_chat.bedrock import estimates, faults, offering, request
 from bedrock_chat.bedrock.catalog import Model
 from bedrock_chat.bedrock.events import ReasoningDelta, StopReason, TextDelta, ToolUse
+from bedrock_chat.bedrock.shapes import ConverseMessage
 from bedrock_chat.bedrock.tools import FoundDocument, ToolResult
 from bedrock_chat.database.connections import release_connection
 from bedrock_chat.ledger.tool_calls import UNKNOWN
@@ -65,6 +66,10 @@ class Turn:
     extends: int | None = None
     used_ids: set[str] = field(default_factory=set)
     knows_ids: bool = False
+    messages: list[ConverseMessage] = field(default_factory=list)  # of the rounds that were made into messages
+    made: int = 0
+    characters: int = 0
+    reader: round_history.Reader | None = None
     calls: int = 0
     broken_rounds: int = 0
     repeated: tuple[str, int] = ("", 0)
@@ -126,14 +131,23 @@ def _rounds(turn: Turn) -> Generator[TurnEvent, None, str]:
         _reserve(turn, model_request)
 
 
-def _messages(turn: Turn) -> list[Any]:
-    """The rounds so far, as the model gets them."""
-    if not turn.running.rounds:
+def _messages(turn: Turn) -> list[ConverseMessage]:
+    """The rounds so far, as the model gets them. Those that were made before are not made again, as long as all fit."""
+    stored = turn.running.rounds
+    if not stored:
         return []
-    reader = round_history.Reader(turn.model, turn.prompt.files)
+    if turn.reader is None:
+        turn.reader = round_history.Reader(turn.model, turn.prompt.files)
+    added = round_history.of_rounds(stored[turn.made :], turn.model)
+    turn.characters += sum(map(round_history.length_of, added))
+    turn.messages += round_history.messages(added, turn.reader)
+    turn.made = len(stored)
     window = turn.model.context_window
     most = None if window is None else window // 2 * estimates.ASCII_PER_TOKEN
-    return round_history.messages(round_history.of_rounds(turn.running.rounds, turn.model), reader, most)
+    if most is None or turn.characters <= most:
+        return turn.messages
+    reader = round_history.Reader(turn.model, turn.prompt.files)
+    return round_history.messages(round_history.of_rounds(stored, turn.model), reader, most)
 
 
 # ---- A round ---------------------------------------------------------------------------------------------------------

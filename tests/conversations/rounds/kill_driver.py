@@ -34,7 +34,9 @@ from conversations.turn.types import ChatInput  # noqa: E402
 ROUNDS = 5
 AT_ONCE = 5
 KILLED_ATTEMPTS = 3
-LONGEST_LIFE = 0.9
+EVENTS = 55
+"""About as many as a turn has. A child is killed some time after one of them."""
+LONGEST_AFTER = 0.05
 SCHEMA: dict[str, Any] = {"type": "object", "properties": {"query": {"type": "string"}}}
 
 
@@ -60,12 +62,8 @@ def prompt() -> str:
     )
 
 
-def run(user: str, conversation: str, life: float | None) -> None:
-    """Runs a turn in this process, which kills itself after so many seconds."""
-    if life is not None:
-        killer = threading.Timer(life, lambda: os.kill(os.getpid(), signal.SIGKILL))
-        killer.daemon = True
-        killer.start()
+def run(user: str, conversation: str, *, killed: bool) -> None:
+    """Runs a turn in this process, which may kill itself at a random moment."""
     chat = ChatInput(
         conversation_external_id=conversation,
         model=catalog.find("claude-v3.7-sonnet"),
@@ -73,7 +71,11 @@ def run(user: str, conversation: str, life: float | None) -> None:
         message_external_id=f"q-{conversation}",
         bot_id="b",
     )
-    lifecycle.drain(lifecycle.run(chat, actor=Caller(user_id=user), listener=None))
+    last = random.randint(0, EVENTS) if killed else -1
+    for number, _ in enumerate(lifecycle.run(chat, actor=Caller(user_id=user), listener=None)):
+        if number == last:
+            after = random.uniform(0, LONGEST_AFTER)
+            threading.Timer(after, lambda: os.kill(os.getpid(), signal.SIGKILL)).start()
 
 
 def wave(user: str, conversations: list[str], *, killed: bool) -> list[str]:
@@ -82,13 +84,12 @@ def wave(user: str, conversations: list[str], *, killed: bool) -> list[str]:
     for start in range(0, len(conversations), AT_ONCE):
         children: dict[int, str] = {}
         for conversation in conversations[start : start + AT_ONCE]:
-            life = random.uniform(0, LONGEST_LIFE) if killed else None
             pid = os.fork()
             if pid == 0:
                 random.seed()
                 status = 1
                 try:
-                    run(user, conversation, life)
+                    run(user, conversation, killed=killed)
                     status = 0
                 finally:
                     os._exit(status)

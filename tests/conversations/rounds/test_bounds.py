@@ -32,11 +32,6 @@ ClientOf = Callable[..., APIClient]
 DONE = "The tool said something useful."
 
 
-@pytest.fixture
-def alice(client_of: ClientOf) -> APIClient:
-    return client_of("alice", "CreatingBotAllowed")
-
-
 def stop_reason() -> str:
     return Message.objects.get(role=Role.ASSISTANT).stop_reason
 

@@ -65,13 +65,12 @@ def test_kills_at_random_points_of_turns_with_tools(
         ).get()
         assert answer.content[0]["body"] == "The tool said something useful."
         assert Message.objects.get(external_id=f"q-c{number}").rounds is None
-        uses = [
-            block["body"] for one in answer.thinking_log[::2] for block in one["content"] if "toolUse" in str(block)
-        ]
+        blocks = [block for one in answer.thinking_log[::2] for block in one["content"]]
+        uses = [block["body"] for block in blocks if block["contentType"] == "toolUse"]
         bodies = [block["body"] for one in answer.thinking_log[1::2] for block in one["content"]]
         logs[f"c{number}"] = {body["toolUseId"]: body for body in bodies}
         assert len(answer.thinking_log) == 2 * ROUNDS
-        queries = {use["toolUseId"]: (use["name"], use["input"]["query"]) for use in uses if "toolUseId" in use}
+        queries = {use["toolUseId"]: (use["name"], use["input"]["query"]) for use in uses}
         for use, body in logs[f"c{number}"].items():
             name, query = queries[use]
             if body["status"] == "success":

@@ -19,11 +19,6 @@ ClientOf = Callable[..., APIClient]
 DONE = "The tool said something useful."
 
 
-@pytest.fixture
-def alice(client_of: ClientOf) -> APIClient:
-    return client_of("alice", "CreatingBotAllowed")
-
-
 @pytest.mark.both
 def test_a_round_of_tools_comes_before_the_answer(
     alice: APIClient, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
