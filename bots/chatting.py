@@ -45,6 +45,8 @@ class ChattingBot:
     """False for a version that is to be guarded otherwise than the bot is today."""
     encrypted_secrets: str = field(default="", repr=False)
     """A token, which is opened when a tool runs that needs a secret (`secret`), and not before."""
+    todays_secrets: str | None = field(default=None, repr=False)
+    """Of a pinned version the token of the bot's secrets today: what was taken out there is revoked in all of them."""
 
     @property
     def parameters(self) -> Parameters:
@@ -92,6 +94,8 @@ class ChattingBot:
 
     def secret(self, name: str) -> str:
         """The secret of the tool with this name, or nothing where there is none. Raises EncryptionError."""
+        if self.todays_secrets is not None and name not in content.secrets_of(self.todays_secrets):
+            return ""
         return content.secrets_of(self.encrypted_secrets).get(name, "")
 
     def warnings(self, model: Model, *, thinks: bool) -> list[str]:
@@ -128,7 +132,8 @@ def find(bot_id: str, *, actor: Caller) -> ChattingBot | None:
     guardrail = guarding.guardrail_of(row.configuration, *made)
     texts = (row.title, row.description, row.instruction)
     state = (bot.sync_status, guardrail, is_guarded_as_today)
-    return ChattingBot(bot.pk, bot.owner_id, *texts, row.configuration, *state, row.encrypted_secrets)
+    todays = None if row is bot else bot.encrypted_secrets
+    return ChattingBot(bot.pk, bot.owner_id, *texts, row.configuration, *state, row.encrypted_secrets, todays)
 
 
 def get(bot_id: str, *, actor: Caller) -> ChattingBot:

@@ -35,16 +35,23 @@ def uses(answer: Any) -> list[dict[str, Any]]:
 # ---- What it asks for -----------------------------------------------------------------------------------------------
 
 
-def test_tools_are_used_together_again_and_again_until_the_script_ends(emulator: Emulator) -> None:
+@pytest.mark.parametrize("ask", [converse, stream])
+def test_tools_are_used_together_again_and_again_until_the_script_ends(emulator: Emulator, ask: Any) -> None:
     prompt = '[[tool:weather:{"city":"Bern"}]][[tool:weather:{"city":"Oslo"}]] [[then]] [[tool:weather]][[say:Hm.]]'
     conversation, inputs = [user(prompt)], []
     while True:
-        answer = converse(emulator, *conversation, **ASK)
-        inputs.append([tool_use["input"] for tool_use in uses(answer)])
-        if answer["stopReason"] != "tool_use":
+        answer = ask(emulator, *conversation, **ASK)
+        tool_uses = [
+            use(id_=one["toolUseId"], input=json.loads(one["input"] or "{}"))
+            if isinstance(one["input"], str)
+            else {"toolUse": one}
+            for one in uses(answer)
+        ]
+        inputs.append([block["toolUse"]["input"] for block in tool_uses])
+        if not tool_uses:
             break
-        ids = [tool_use["toolUseId"] for tool_use in uses(answer)]
-        conversation += [answer["output"]["message"], user(*(result(id_) for id_ in ids))]
+        results = [result(block["toolUse"]["toolUseId"]) for block in tool_uses]
+        conversation += [assistant(text(answer), *tool_uses), user(*results)]
     assert inputs == [[{"city": "Bern"}, {"city": "Oslo"}], [{}], []]
     assert text(answer) == "The tool said something useful."
     assert conversation[3]["content"][0] == {"text": "Hm."}

@@ -12,7 +12,9 @@ from django.conf import LazySettings
 from django.core.management import call_command
 from rest_framework.test import APIClient
 
+from bedrock_chat.identity.caller import Caller, Published
 from bedrock_chat.identity.models import User
+from bots import chatting
 from bots.tools import duckduckgo, prompting, servers
 from tests.bots.bot import body, edit, firecrawl, make, read, refused
 from tests.bots.test_parts import BASE
@@ -119,6 +121,19 @@ def test_a_key_that_was_taken_out_is_not_used_and_who_chats_is_told(
     answer = body(say(alice, "c", searching("tides"), bot_id="b"))
     assert served.requests == []
     assert result_of(answer)["status"] == "error"
+
+
+def test_a_pinned_version_has_its_own_key_until_that_is_taken_out_of_the_bot(alice: APIClient) -> None:
+    make(alice, "b", agent=firecrawl("fc-first"))
+    edit(alice, "b", agent=firecrawl("fc-second"))
+    published = Published("b", bot_version=1, payer_id="alice")
+    key = Caller(user_id=None, publication_id="p", key_id="k", published=published)
+    today = Caller(user_id=User.objects.get(username="alice").pk)
+    assert chatting.get("b", actor=key).secret("internet_search") == "fc-first"
+    assert chatting.get("b", actor=today).secret("internet_search") == "fc-second"
+    assert "fc-" not in repr(chatting.get("b", actor=key))
+    edit(alice, "b", agent={"tools": []})
+    assert chatting.get("b", actor=key).secret("internet_search") == ""
 
 
 # ---- Knowledge ------------------------------------------------------------------------------------------------------
