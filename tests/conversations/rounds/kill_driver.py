@@ -19,7 +19,7 @@ import django
 
 django.setup()
 
-from django.db import connections  # noqa: E402
+from django.db import connection, connections  # noqa: E402
 
 from bedrock_chat.bedrock import catalog  # noqa: E402
 from bedrock_chat.identity.caller import Caller  # noqa: E402
@@ -116,6 +116,8 @@ def stored_results(conversations: list[str]) -> Iterator[dict[str, Any]]:
             "paid": ModelCall.objects.filter(conversation_external_id=conversation).count(),
         }
     connections.close_all()
+    if connection.vendor == "postgresql":
+        connection.close_pool()  # a child that is forked must not inherit it
 
 
 def main() -> None:
