@@ -73,7 +73,7 @@ def test_a_second_attempt_goes_on_from_the_rounds(
         with pytest.raises(Gone):
             work()
     Message.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=1))
-    Job.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=1))
+    Job.objects.update(due_at=timezone.now() - timedelta(seconds=1))  # of a job that runs: its lease
     work()
     answer = body(api.get(f"/conversation/{conversation}/{message}"))
     assert len(answer["message"]["thinkingLog"]) == 4
