@@ -18,6 +18,7 @@ from bedrock_chat.ledger.rollups.models import (
     QuarterUsage,
     Refusal,
 )
+from bedrock_chat.retention.models import BotRetention, Hold
 from bedrock_chat.search.models import SearchDocument, SearchWord
 
 __all__ = [
@@ -25,12 +26,14 @@ __all__ = [
     "Blob",
     "BlobReference",
     "BlobRemoval",
+    "BotRetention",
     "Budget",
     "BudgetCounter",
     "DayUsage",
     "DimensionUsage",
     "EncryptionKey",
     "GroupMember",
+    "Hold",
     "Job",
     "LateEnd",
     "Latency",
