@@ -1,220 +1,32 @@
 """Whatever people ask and whatever goes wrong: the ledger, the sums and the budgets say what Bedrock has counted."""
 
-import json
-import os
 import random
-import subprocess
-import sys
+import signal
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
+import httpx
 import pytest
-from django.conf import LazySettings
-from rest_framework.test import APIClient
+from django.conf import settings as django_settings
 
-from bedrock_chat.identity.models import User
-from bedrock_chat.ledger.budgets.models import BudgetCounter, PayerKind, Period, Unit
+from bedrock_chat.ledger import recording
+from bedrock_chat.ledger.budgets.models import BudgetCounter
 from bedrock_chat.ledger.models import ModelCall, Purpose
-from bedrock_chat.wire.event_stream import EVENT_STREAM
-from publication.models import ApiKey
-from tests.bots.bot import make, share
-from tests.conversations.chat import MODEL, payload, read, say
+from publication.models import TurnRequest
+from tests.conversations.chat import payload
 from tests.conversations.test_crash import database_url
 from tests.emulator import Emulator
-from tests.encryption.vault import new_key
+from tests.jobs.conftest import Workshop
 from tests.ledger import truth
-from tests.ledger.budgets.spending import budget
-from tests.publication.api import Api, events_of, publish, question, work
+from tests.ledger.world import World
+from tests.live import LiveServer
+from tests.people import token_for
+from tests.publication.api import question
 
 pytestmark = [pytest.mark.both, pytest.mark.django_db(transaction=True)]
-
-ROOT = Path(__file__).resolve().parent.parent.parent
-MODELS = (MODEL, "amazon-nova-pro", "mistral-large")
-MARKERS = (
-    *("", "", "", "", "[[words:40]]", "[[empty]]", "[[max_tokens]]", "[[reasoning]]"),
-    *("[[throttle:1]]", "[[throttle]]", "[[validation]]", "[[cut:after:2]] [[words:9]]", "[[cut:times:1]]"),
-    *("[[fault:ModelErrorException:after:3]] [[words:9]]", "[[fault:ServiceUnavailableException:times:1]]"),
-    *("[[fault:ModelStreamErrorException]]", "[[end]]"),
-)
-LONG = "a long instruction, of which the prompt cache has something to keep; " * 80
-
-
-class World:
-    """Alice, Bob and Dave, who publishes a bot, at random work. Conversations have names, which their texts show."""
-
-    def __init__(self, seed: int, clients: dict[str, APIClient], api: Api) -> None:
-        self.rng = random.Random(seed)
-        self.clients = clients
-        self.api = api
-        self.owners: dict[str, str] = {}
-        self.conversations: dict[str, str] = {}
-        self.answers: Counter[str] = Counter()
-
-    def begin(self, kind: str, owner: str) -> str:
-        name = f"{kind}-{len(self.conversations)}"
-        self.conversations[name], self.owners[name] = name, owner
-        return name
-
-    def some(self, kind: str) -> str | None:
-        return self.rng.choice([name for name in self.conversations if name.startswith(kind)] or [None])  # type: ignore[list-item]
-
-    def text(self, name: str) -> str:
-        return f"{truth.tag(name)} question {self.rng.randrange(10**6)} {self.rng.choice(MARKERS)}"
-
-    def act(self) -> None:
-        acts = (self.ask, self.ask, self.ask, self.ask_again, self.go_on, self.title, self.publish, self.complete)
-        self.rng.choice(acts)()
-
-    def ask(self) -> None:
-        """A question in a new or an old conversation, at its end or as another branch; sometimes sent twice."""
-        name = self.some("own") if self.rng.random() < 0.6 else None
-        if name is None:
-            name = self.begin("own", self.rng.choice(["alice", "bob"]))
-        fields: dict[str, Any] = {"model": self.rng.choice(MODELS), "message_id": f"m{self.rng.randrange(10**9)}"}
-        if self.rng.random() < 0.3 and self.answers[name]:
-            fields["parent"] = self.rng.choice(list(read(self.clients[self.owners[name]], name)["messageMap"]))
-        if self.owners[name] == "bob" and not self.answers[name]:
-            fields["bot_id"] = "helper"
-        sent = self.text(name), fields
-        for _ in range(self.rng.choice([1, 1, 1, 2])):
-            self.send(name, *sent)
-
-    def send(self, name: str, text: str, fields: dict[str, Any]) -> None:
-        """Whole, or as a stream that is listened to until its end."""
-        client = self.clients[self.owners[name]]
-        if self.rng.random() < 0.5:
-            response = say(client, name, text, **fields)
-            self.answers[name] += response.status_code == 200
-        else:
-            sent = payload(name, text, **fields)
-            response = client.post("/conversation", sent, format="json", HTTP_ACCEPT=EVENT_STREAM)
-            if response.status_code == 200:
-                self.answers[name] += events_of(response)[-1].name == "message_stop"
-        self.count(response.status_code)
-
-    def ask_again(self) -> None:
-        """A question that failed is asked again, as clients do."""
-        name = self.some("own")
-        if name is None or not self.answers[name]:
-            return
-        shown = read(self.clients[self.owners[name]], name)
-        last = shown["messageMap"].get(shown["lastMessageId"], {})
-        if last.get("role") == "user":
-            text = last["content"][0]["body"]
-            self.send(name, text, {"message_id": shown["lastMessageId"], "model": MODEL, "parent": last["parent"]})
-
-    def break_off(self) -> None:
-        """A stream that Bedrock breaks off: what it used is estimated. The one after it has been cached."""
-        name = self.begin("own", "bob")
-        for text in ("[[cut:after:3]] [[words:9]]", "[[words:9]]"):
-            sent = payload(name, f"{truth.tag(name)} {text}", bot_id="helper")
-            response = self.clients["bob"].post("/conversation", sent, format="json", HTTP_ACCEPT=EVENT_STREAM)
-            self.count(response.status_code)
-            if response.status_code == 200:
-                events_of(response)
-
-    def go_on(self) -> None:
-        """An answer that was cut short is continued."""
-        name = self.begin("own", "alice")
-        self.send(name, f"{truth.tag(name)} [[max_tokens]]", {})
-        self.send(name, "", {"continue_generate": True})
-
-    def title(self) -> None:
-        name = self.some("own")
-        if name is not None and self.answers[name]:
-            response = self.clients[self.owners[name]].get(f"/conversation/{name}/proposed-title")
-            self.count(response.status_code)
-
-    def publish(self) -> None:
-        """A question to the API, in a new or an old conversation, and the jobs that are due."""
-        name = self.some("published") if self.rng.random() < 0.5 else None
-        if name is None:
-            name = self.begin("published", "dave")
-            conversation = {}
-        else:
-            conversation = {"conversationId": self.conversations[name]}
-        accepted = self.api.post(question(self.text(name), **conversation))
-        assert accepted.status_code == 200, accepted.content
-        self.conversations[name] = accepted.json()["conversationId"]
-        work()
-
-    def complete(self) -> None:
-        """A chat completion of OpenAI's clients. All of them count as one conversation here."""
-        self.conversations.setdefault("completions", "")
-        sent = {
-            "model": self.rng.choice(MODELS[:2]),
-            "messages": [{"role": "user", "content": self.text("completions")}],
-        }
-        path = f"{self.api.path}/v1/chat/completions"
-        headers = {"HTTP_AUTHORIZATION": f"Bearer {self.api.key}"}
-        self.count(self.api.client.post(path, sent, format="json", **headers).status_code)
-
-    def count(self, status: int) -> None:
-        assert status in (200, 400, 404, 409, 429, 500, 502, 503, 504), status
-
-    def kill(self, emulator: Emulator, kills: int, data_dir: Path) -> dict[str, int]:
-        """Turns of Alice's whose processes are killed, each of which she asks again afterwards.
-
-        Returns how many calls of each conversation may be missing in the ledger.
-        """
-        turns = []
-        for number in range(kills):
-            name = self.begin("killed", "alice")
-            kind = self.rng.choice(["statement", "event"])
-            turns.append([name, f"{truth.tag(name)} [[words:4]]", kind, self.rng.randrange(1, 9) if number else 5])
-        environment = {
-            **os.environ,
-            "DEBUG": "true",
-            "DATABASE_URL": database_url(),
-            "DATA_DIR": str(data_dir),
-            "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": emulator.url,
-            "TURN_LEASE_SECONDS": "1",
-            "DJANGO_SETTINGS_MODULE": "bedrock_chat.settings",
-        }
-        user = User.objects.get(username="alice").pk
-        command = [sys.executable, "-m", "tests.ledger.killed_turns", user]
-        done = subprocess.run(
-            command,
-            cwd=ROOT,
-            env=environment,
-            input=json.dumps(turns),
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        time.sleep(1.2)  # the leases of the killed turns are over
-        for name, text, *_ in turns:
-            self.send(name, text, {"message_id": f"killed-{name}"})
-        return dict.fromkeys([name for name, *_ in turns], 1)
-
-
-@pytest.fixture
-def world(client_of: Callable[..., APIClient], emulator: Emulator, settings: LazySettings) -> World:
-    settings.ENCRYPTION_KEYS = [new_key()]
-    settings.MODEL_RETRY_SECONDS = 0.5
-    clients = {
-        "alice": client_of("alice", "staff"),
-        "bob": client_of("bob", "staff", "others"),
-        "dave": client_of("dave", "CreatingBotAllowed", "PublishAllowed"),
-    }
-    make(clients["dave"], "helper", instruction=LONG)
-    share(clients["dave"], "helper", "all")
-    api = publish(clients["dave"], "helper")
-    for client in clients.values():
-        client.get("/conversations")
-    payers = [(PayerKind.USER, user.pk) for user in User.objects.all()]
-    payers += [(PayerKind.GROUP, "staff"), (PayerKind.GROUP, "others"), (PayerKind.BOT, "helper")]
-    payers += [(PayerKind.KEY, key.pk) for key in ApiKey.objects.all()]
-    for kind, payer_id in payers:
-        for unit in Unit:
-            budget(payer_id, "1000000", kind=kind, unit=unit, period=Period.DAY, is_hard=unit == Unit.TOKENS)
-    budget("others", "1500", kind=PayerKind.GROUP, period=Period.MONTH)  # which is used up on the way
-    return World(16, clients, api)
 
 
 @pytest.mark.parametrize(("acts", "kills"), [(30, 3), pytest.param(250, 24, marks=pytest.mark.slow)])
@@ -239,5 +51,98 @@ def test_the_ledger_the_sums_and_the_budgets_say_what_bedrock_has_counted(
     assert ModelCall.objects.exclude(fault="").exists()
     assert ModelCall.objects.filter(cache_read_tokens__gt=0).exists()
     assert BudgetCounter.objects.filter(used__gt=0).count() > 10
+    truth.assert_budgets_are_the_ledgers()
+    truth.assert_sums_are_the_ledgers()
+
+
+CLIENTS, ROUNDS, SECONDS = 6, 3, 2.0
+WORDS = ("", "[[wait:0.3]]", "[[words:20]] [[pace:0.02]]", "[[throttle:1]]", "[[cut:after:3:times:1]] [[words:9]]")
+
+
+class Office:
+    """A server and a worker as processes on the test's database, and clients that ask until these are killed."""
+
+    def __init__(self, world: World, emulator: Emulator, folder: Path) -> None:
+        self.world = world
+        self.folder = folder
+        secrets = {"ENCRYPTION_KEYS": django_settings.ENCRYPTION_KEYS[0], "TURN_LEASE_SECONDS": "2"}
+        self.workshop = Workshop(database_url(), folder)
+        self.workshop.environment |= {
+            **secrets,
+            "DJANGO_SETTINGS_MODULE": "bedrock_chat.settings",
+            "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": emulator.url,
+        }
+        self.emulator = emulator
+        self.environment = {"DATABASE_URL": database_url(), **secrets, "JOB_LEASE_SECONDS": "2"}
+        self.token = token_for("alice", "staff")
+        self.lost: Counter[str] = Counter()
+        self.answered = 0
+
+    def open(self, seed: int) -> None:
+        """Everybody asks for some seconds; then server and worker are killed, whatever they do."""
+        worker = self.workshop.work("--concurrency", "4")
+        with LiveServer(self.folder, self.emulator.url, **self.environment) as server:
+            until = time.monotonic() + SECONDS
+            with ThreadPoolExecutor(CLIENTS) as pool:
+                for number in range(CLIENTS):
+                    pool.submit(self.ask_until, until + 5, server.url, seed * CLIENTS + number)
+                time.sleep(SECONDS)
+                worker.send_signal(signal.SIGKILL)
+                server.process.send_signal(signal.SIGKILL)
+
+    def ask_until(self, until: float, url: str, seed: int) -> None:
+        rng, number = random.Random(seed), 0
+        with httpx.Client(base_url=url, timeout=30) as client:
+            while time.monotonic() < until:
+                kind, number = rng.choice(["own", "own", "published"]), number + 1
+                name = f"{kind}-{seed}-{number}"
+                self.world.conversations[name] = name
+                text = f"{truth.tag(name)} {rng.choice(WORDS)}"
+                try:
+                    self.answered += self.send(client, kind, name, text)
+                except httpx.HTTPError:
+                    self.lost[name] += kind == "own"
+                    return
+
+    def send(self, client: httpx.Client, kind: str, name: str, text: str) -> bool:
+        if kind == "own":
+            headers = {"Authorization": f"Bearer {self.token}"}
+            response = client.post("/conversation", json=payload(name, text), headers=headers)
+        else:
+            sent = question(text, conversationId=name)
+            response = client.post(
+                f"{self.world.api.path}/conversation", json=sent, headers={"x-api-key": self.world.api.key}
+            )
+        assert response.status_code in (200, 502, 503), response.text
+        return response.status_code == 200
+
+    def finish(self) -> None:
+        """A worker answers what was accepted."""
+        self.workshop.work("--concurrency", "4")
+        self.workshop.until(lambda: not TurnRequest.objects.filter(done_at__isnull=True).exists(), seconds=60)
+        self.workshop.end()
+
+
+@pytest.fixture
+def office(world: World, emulator: Emulator, tmp_path: Path) -> Iterator[Office]:
+    office = Office(world, emulator, tmp_path)
+    yield office
+    office.workshop.end()
+
+
+@pytest.mark.slow
+def test_so_they_do_when_servers_and_workers_are_killed_at_work(office: Office, emulator: Emulator) -> None:
+    """A call that was under way may be missing: as a row, or, of a published turn, what its row would say of usage."""
+    emulator.reset()
+    for number in range(ROUNDS):
+        office.open(number)
+    office.finish()
+    asked_for = truth.tokens_asked(emulator, office.world.conversations)
+    for row in ModelCall.objects.filter(fault=recording.PROCESS_LOST):
+        office.lost[row.conversation_external_id] += 1
+    truth.assert_ledger_has(asked_for, office.world.conversations, office.lost)
+    assert office.answered > CLIENTS * ROUNDS
+    assert sum(office.lost.values()) > 0
+    assert ModelCall.objects.filter(fault="", publication_id__isnull=False).count() > ROUNDS
     truth.assert_budgets_are_the_ledgers()
     truth.assert_sums_are_the_ledgers()
