@@ -96,7 +96,8 @@ def assert_budgets_are_the_ledgers() -> None:
     Reservation.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
     expiring.return_all_expired()
     assert not BudgetCounter.objects.exclude(reserved=0).exists()
-    assert {compared.difference for compared in reconciling.compare_all()} == {0}
+    differing = [(str(one.counter), one.difference) for one in reconciling.compare_all() if one.difference]
+    assert differing == []
     ledger = list(ModelCall.objects.all())
     for counter in BudgetCounter.objects.all():
         own = [row for row in ledger if counter.payer_id in payers_of(row, counter.payer_kind)]

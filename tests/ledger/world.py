@@ -115,8 +115,9 @@ class World:
         self.send(name, "", {"continue_generate": True})
 
     def title(self) -> None:
-        name = self.some("own")
-        if name is not None and self.answers[name]:
+        answered = [name for name in self.conversations if name.startswith("own") and self.answers[name]]
+        if answered:
+            name = self.rng.choice(answered)
             response = self.clients[self.owners[name]].get(f"/conversation/{name}/proposed-title")
             self.count(response.status_code)
 
