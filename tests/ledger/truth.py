@@ -97,7 +97,7 @@ def assert_budgets_are_the_ledgers() -> None:
     expiring.return_all_expired()
     assert not BudgetCounter.objects.exclude(reserved=0).exists()
     differing = [(str(one.counter), one.difference) for one in reconciling.compare_all() if one.difference]
-    assert differing == []
+    assert differing == [], differing
     ledger = list(ModelCall.objects.all())
     for counter in BudgetCounter.objects.all():
         own = [row for row in ledger if counter.payer_id in payers_of(row, counter.payer_kind)]
