@@ -1,6 +1,5 @@
 """Configuration, all of it from the environment. The README's table lists every variable read here."""
 
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -139,21 +138,10 @@ EMAIL_TIMEOUT = 10
 DEFAULT_FROM_EMAIL = env.text("EMAIL_FROM", "bedrock-chat@localhost")
 
 # ---- Retention ------------------------------------------------------------------------------------------------------
-RETENTION_DAYS = env.integer("RETENTION_DAYS", 0, maximum=36_500)
-LEDGER_RETENTION_DAYS = env.integer("LEDGER_RETENTION_DAYS", 0, maximum=36_500)
-ROLLUP_RETENTION_DAYS = env.integer("ROLLUP_RETENTION_DAYS", 0, maximum=36_500)
-if 0 < LEDGER_RETENTION_DAYS < 40:
-    raise ImproperlyConfigured("LEDGER_RETENTION_DAYS must be 0 or at least 40: budgets are held against the ledger.")
-_LENGTHS = {
-    "RETENTION_DAYS": RETENTION_DAYS,
-    "LEDGER_RETENTION_DAYS": LEDGER_RETENTION_DAYS,
-    "ROLLUP_RETENTION_DAYS": ROLLUP_RETENTION_DAYS,
-}
-for (_shorter, _days), (_longer, _more_days) in pairwise(_LENGTHS.items()):
-    if _more_days and not 0 < _days <= _more_days:
-        raise ImproperlyConfigured(
-            f"{_longer} ({_more_days}) must not be shorter than {_shorter} ({_days}); 0 means for ever."
-        )
+RETENTION_DAYS = env.days("RETENTION_DAYS")
+LEDGER_RETENTION_DAYS = env.days("LEDGER_RETENTION_DAYS", at_least=40, no_shorter_than="RETENTION_DAYS")
+"""Budgets of a month are held against the ledger until two days after its end."""
+ROLLUP_RETENTION_DAYS = env.days("ROLLUP_RETENTION_DAYS", no_shorter_than="LEDGER_RETENTION_DAYS")
 
 # ---- Bots -----------------------------------------------------------------------------------------------------------
 BOT_VERSIONS = env.integer("BOT_VERSIONS", 50, minimum=1)

@@ -73,9 +73,9 @@ def assert_ledger_has(
     for row in ModelCall.objects.all():
         ledger[row.conversation_external_id].append(row)
     for name, external_id in conversations.items():
-        told, written = Counter(asked_for.get(name, [])), Counter(tokens_in_ledger(ledger[external_id]))
-        assert written <= told, (name, written, told)
-        assert (told - written).total() <= lost.get(name, 0), (name, written, told)
+        counted, written = Counter(asked_for.get(name, [])), Counter(tokens_in_ledger(ledger[external_id]))
+        assert written <= counted, (name, written, counted)
+        assert (counted - written).total() <= lost.get(name, 0), (name, written, counted)
 
 
 def assert_sums_are_the_ledgers() -> None:

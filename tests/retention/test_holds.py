@@ -119,20 +119,20 @@ def test_a_held_person_is_not_erased_and_the_command_says_why() -> None:
 
 
 def test_who_has_something_of_a_held_bot_is_not_erased() -> None:
-    owner, asked, published = map(person, ("owner", "asked", "published"))
+    owner, customer, published = map(person, ("owner", "customer", "published"))
     a_bot("b", owner)
     a_bot("gone")
-    conversation(asked, "with it", 1, bot_id="b")
+    conversation(customer, "with it", 1, bot_id="b")
     PublicationOwner.objects.create(publication_id="p", user_id="published", bot_id="gone")
     for bot_id in ("b", "gone"):
         hold_bot(bot_id, reason=REASON, actor=OPERATOR)
-    for user in (owner, asked, published):
+    for user in (owner, customer, published):
         with pytest.raises(OnHold, match=REASON) as refused:
             erase(user.pk)
         assert refused.value.status_code == 409
     for bot_id in ("b", "gone"):
         release_bot(bot_id, actor=OPERATOR)
-    for user in (owner, asked, published):
+    for user in (owner, customer, published):
         erase(user.pk)
     assert not Bot.objects.exists()
 
