@@ -70,6 +70,7 @@ class BedrockChatConfig(AppConfig):
         spending.register(partial(ranking.dearest, by=Dimension.USER))
         figures.register("jobs", backlog.figures)
         _register_budgets()
+        _register_models()
         exporting.register("ledger", persons.export)
         exporting.register("audit", audited_persons.export)
         erasing.register("ledger", prepare=persons.prepare_erasing, finish=persons.finish_erasing)
@@ -85,6 +86,14 @@ def _register_budgets() -> None:
     heartbeat.register("reservations", expiring.BEAT_SECONDS, expiring.renew)
     exporting.register("budgets", persons.export)
     erasing.register("budgets", prepare=persons.prepare_erasing, finish=persons.finish_erasing)
+
+
+def _register_models() -> None:
+    from bedrock_chat.bedrock.overrides import last_faults, snapshot
+    from bedrock_chat.process import heartbeat
+
+    heartbeat.register("models", snapshot.BEAT_SECONDS, snapshot.refresh)
+    heartbeat.register("last faults", last_faults.EVERY_SECONDS, last_faults.write)
 
 
 class ConsoleConfig(AdminConfig):

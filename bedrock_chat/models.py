@@ -1,6 +1,7 @@
 """The kernel's models, gathered from its parts."""
 
 from bedrock_chat.audit.models import AuditEntry
+from bedrock_chat.bedrock.overrides.models import LastFault, ModelOverride
 from bedrock_chat.blobs.models import Blob, BlobReference, BlobRemoval, UsedUploadLink
 from bedrock_chat.encryption.models import EncryptionKey
 from bedrock_chat.identity.models import SigningKey, User
@@ -32,9 +33,11 @@ __all__ = [
     "EncryptionKey",
     "GroupMember",
     "Job",
+    "LastFault",
     "LateEnd",
     "Latency",
     "ModelCall",
+    "ModelOverride",
     "Progress",
     "QuarterHour",
     "QuarterUsage",
