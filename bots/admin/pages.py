@@ -13,7 +13,9 @@ from django.template.defaultfilters import linebreaksbr
 from django.utils.html import format_html
 from django.utils.text import Truncator
 
+from bedrock_chat.console.confirming import ConfirmingPage
 from bedrock_chat.console.site import ReadOnlyAdmin, ReadOnlyRows
+from bots.admin.sharing import Pin, Unpin, Unshare
 from bots.models import Bot, BotAlias, BotGrant, BotGuardrail, BotVersion
 
 LONGEST_SHOWN_TITLE = 80
@@ -70,7 +72,8 @@ class GrantRows(ReadOnlyRows):
 
 
 @admin.register(Bot)
-class BotAdmin(ReadOnlyAdmin):
+class BotAdmin(ConfirmingPage, ReadOnlyAdmin):
+    confirmed = [Pin(), Unpin(), Unshare()]
     list_display = [
         "id",
         "shown_title",
