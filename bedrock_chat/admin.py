@@ -16,6 +16,7 @@ from django.utils.html import format_html
 from bedrock_chat.audit import verbs
 from bedrock_chat.audit.models import AuditEntry
 from bedrock_chat.audit.recording import record
+from bedrock_chat.console import roles
 from bedrock_chat.console.site import ReadOnlyAdmin, ReadOnlyRows
 from bedrock_chat.database.connections import database_now
 from bedrock_chat.identity.caller import operator_of
@@ -26,7 +27,11 @@ from bedrock_chat.ledger.budgets import amounts
 from bedrock_chat.ledger.budgets.models import Budget, BudgetCounter
 from bedrock_chat.ledger.models import ModelCall
 
-admin.site.unregister(Group)  # groups come with tokens
+admin.site.unregister(Group)  # groups come with tokens, and operators' roles by migration
+
+VIEWED = ["user", "job", "worker", "modelcall", "auditentry", "budget", "budgetcounter"]
+roles.allow(roles.Role.VIEWER, *(f"bedrock_chat.view_{name}" for name in VIEWED))
+roles.allow(roles.Role.SUPPORT, "bedrock_chat.change_job")
 
 
 @admin.register(User)

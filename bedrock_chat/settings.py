@@ -349,7 +349,7 @@ WHITENOISE_AUTOREFRESH = False
 # ---- Security -------------------------------------------------------------------------------------------------------
 ENCRYPTION_KEYS = env.encryption_keys("ENCRYPTION_KEYS")
 """The first encrypts, all decrypt. Empty: see `encryption.keys`."""
-AUTHENTICATION_BACKENDS = ["bedrock_chat.identity.passwords.OperatorBackend"]
+AUTHENTICATION_BACKENDS = ["bedrock_chat.identity.passwords.OperatorBackend", "bedrock_chat.console.roles.RoleBackend"]
 PASSWORD_HASHERS = ["bedrock_chat.identity.passwords.BoundedPasswordHasher"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}

@@ -8,10 +8,15 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.text import Truncator
 
+from bedrock_chat.console import roles
 from bedrock_chat.console.site import ReadOnlyAdmin, ReadOnlyRows
 from publication import limits, operating
 from publication.models import ApiKey, Gate, LimitsScope, Period, Publication, PublicationOwner, TurnRequest
 from publication.operating import KeyState
+
+roles.allow(
+    roles.Role.VIEWER, "publication.view_publication", "publication.view_apikey", "publication.view_turnrequest"
+)
 
 Row = TypeVar("Row", bound=Model)
 

@@ -26,7 +26,7 @@ from unfold.sites import UnfoldAdminSite
 
 from bedrock_chat.audit import verbs
 from bedrock_chat.audit.recording import record
-from bedrock_chat.console import lookups, private_columns
+from bedrock_chat.console import lookups, private_columns, roles
 from bedrock_chat.identity.caller import operator_of
 from bedrock_chat.wire.errors import ApiError, BadRequest, NotFound, as_api_error
 
@@ -101,7 +101,7 @@ class Console(UnfoldAdminSite):
         return [route for route in super().get_urls() if getattr(route, "name", None) != "view_on_site"]
 
     def check(self, app_configs: Iterable[AppConfig] | None) -> list[CheckMessage]:
-        """Django's checks, and that every page takes its own parameters alone and leaves private columns alone."""
+        """Django's checks; every page takes its own parameters alone, leaves private columns alone, and has viewers."""
         messages: list[CheckMessage] = super().check(app_configs)
         for page in self._registry.values():
             if not isinstance(page, ConsolePage):
@@ -110,6 +110,9 @@ class Console(UnfoldAdminSite):
                 Error(f"{page} uses a private column in {use}.", obj=type(page), id="bedrock_chat.E102")
                 for use in private_columns.uses(page)
             ]
+            meta = page.opts
+            if f"{meta.app_label}.view_{meta.model_name}" not in roles.permissions_of(roles.Role.ADMIN):
+                messages.append(Error(f"No role may view {page}.", obj=type(page), id="bedrock_chat.E103"))
         return messages
 
     def _completed_fields(self) -> Iterator[tuple[str, str, str]]:

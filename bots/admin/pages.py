@@ -13,8 +13,13 @@ from django.template.defaultfilters import linebreaksbr
 from django.utils.html import format_html
 from django.utils.text import Truncator
 
+from bedrock_chat.console import roles
+from bedrock_chat.console.confirming import ConfirmingPage
 from bedrock_chat.console.site import ReadOnlyAdmin, ReadOnlyRows
+from bots.admin.sharing import Pin, Unpin, Unshare
 from bots.models import Bot, BotAlias, BotGrant, BotGuardrail, BotVersion
+
+roles.allow(roles.Role.VIEWER, "bots.view_bot", "bots.view_botgrant", "bots.view_botversion")
 
 LONGEST_SHOWN_TITLE = 80
 
@@ -70,7 +75,8 @@ class GrantRows(ReadOnlyRows):
 
 
 @admin.register(Bot)
-class BotAdmin(ReadOnlyAdmin):
+class BotAdmin(ConfirmingPage, ReadOnlyAdmin):
+    confirmed = [Pin(), Unpin(), Unshare()]
     list_display = [
         "id",
         "shown_title",
