@@ -70,7 +70,8 @@ class BedrockChatConfig(AppConfig):
         spending.register(partial(ranking.dearest, by=Dimension.USER))
         figures.register("jobs", backlog.figures)
         _register_budgets()
-        _register_models()
+        _register_models_and_people()
+        _register_alerts()
         exporting.register("ledger", persons.export)
         exporting.register("audit", audited_persons.export)
         erasing.register("ledger", prepare=persons.prepare_erasing, finish=persons.finish_erasing)
@@ -88,12 +89,26 @@ def _register_budgets() -> None:
     erasing.register("budgets", prepare=persons.prepare_erasing, finish=persons.finish_erasing)
 
 
-def _register_models() -> None:
+def _register_models_and_people() -> None:
     from bedrock_chat.bedrock.overrides import last_faults, snapshot
+    from bedrock_chat.identity import last_seen
     from bedrock_chat.process import heartbeat
 
+    heartbeat.register("last seen", last_seen.EVERY_SECONDS, last_seen.write)
     heartbeat.register("models", snapshot.BEAT_SECONDS, snapshot.refresh)
     heartbeat.register("last faults", last_faults.EVERY_SECONDS, last_faults.write)
+
+
+def _register_alerts() -> None:
+    from bedrock_chat.alerts import conditions, of_jobs
+    from bedrock_chat.ledger import throttling
+    from bedrock_chat.ledger.budgets import alerting
+
+    conditions.register(of_jobs.NO_WORKER, of_jobs.no_worker, permission="bedrock_chat.view_worker")
+    conditions.register(of_jobs.DEAD, of_jobs.dead, permission="bedrock_chat.view_job")
+    throttles = "bedrock_chat.view_modeloverride"
+    conditions.register(throttling.CONDITION, throttling.problems, permission=throttles, lasts=throttling.WINDOW)
+    conditions.register(alerting.CONDITION, alerting.problems, permission="bedrock_chat.view_budget")
 
 
 class ConsoleConfig(AdminConfig):

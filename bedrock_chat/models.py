@@ -1,5 +1,6 @@
 """The kernel's models, gathered from its parts."""
 
+from bedrock_chat.alerts.models import OpenAlert
 from bedrock_chat.audit.models import AuditEntry
 from bedrock_chat.bedrock.overrides.models import LastFault, ModelOverride
 from bedrock_chat.blobs.models import Blob, BlobReference, BlobRemoval, UsedUploadLink
@@ -19,6 +20,7 @@ from bedrock_chat.ledger.rollups.models import (
     QuarterUsage,
     Refusal,
 )
+from bedrock_chat.people.models import Erasure
 from bedrock_chat.search.models import SearchDocument, SearchWord
 
 __all__ = [
@@ -31,6 +33,7 @@ __all__ = [
     "DayUsage",
     "DimensionUsage",
     "EncryptionKey",
+    "Erasure",
     "GroupMember",
     "Job",
     "LastFault",
@@ -38,6 +41,7 @@ __all__ = [
     "Latency",
     "ModelCall",
     "ModelOverride",
+    "OpenAlert",
     "Progress",
     "QuarterHour",
     "QuarterUsage",

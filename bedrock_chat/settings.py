@@ -126,9 +126,12 @@ CELERY_QUEUE = env.name("CELERY_QUEUE", "bedrock-chat")
 
 # ---- Money ----------------------------------------------------------------------------------------------------------
 REPORT_TIME_ZONE = env.time_zone("REPORT_TIME_ZONE", "UTC")
-BUDGET_ALERT_URL = env.http_url("BUDGET_ALERT_URL", "") if env.is_set("BUDGET_ALERT_URL") else ""
-BUDGET_ALERT_SECRET = env.webhook_secret("BUDGET_ALERT_SECRET") if BUDGET_ALERT_URL else b""
-BUDGET_ALERT_EMAILS = env.words("BUDGET_ALERT_EMAILS")
+_ALERT = "ALERT" if env.is_set("ALERT_URL") else "BUDGET_ALERT"  # the earlier name
+ALERT_URL = env.http_url(f"{_ALERT}_URL", "") if env.is_set(f"{_ALERT}_URL") else ""
+ALERT_SECRET = env.webhook_secret(f"{_ALERT}_SECRET") if ALERT_URL else b""
+ALERT_EMAILS = env.words("ALERT_EMAILS") or env.words("BUDGET_ALERT_EMAILS")
+ALERT_THROTTLE_PERCENT = env.integer("ALERT_THROTTLE_PERCENT", 10, minimum=1, maximum=100)
+ALERT_KEY_DAYS = env.integer("ALERT_KEY_DAYS", 14)
 EMAIL_HOST = env.text("EMAIL_HOST", "localhost")
 EMAIL_PORT = env.integer("EMAIL_PORT", 25, minimum=1, maximum=65535)
 EMAIL_HOST_USER = env.text("EMAIL_USER", "")

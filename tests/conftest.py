@@ -16,6 +16,7 @@ from rest_framework.test import APIClient
 
 from bedrock_chat.bedrock import clients
 from bedrock_chat.bedrock.overrides import last_faults, snapshot
+from bedrock_chat.identity import last_seen
 from bedrock_chat.ledger.budgets import payers
 from bedrock_chat.ledger.rollups import refusals
 from bedrock_chat.process import heartbeat
@@ -99,6 +100,7 @@ def own_heartbeat() -> Iterator[None]:
     heartbeat.stop()
     refusals.forget()
     last_faults.forget()
+    last_seen.forget()
 
 
 @pytest.fixture

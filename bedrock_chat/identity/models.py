@@ -36,6 +36,7 @@ class User(AbstractBaseUser, PermissionsMixin):
     is_active = models.BooleanField("active", default=True, help_text="Unticking suspends the user at once.")
     is_staff = models.BooleanField("operator", default=False, help_text="May sign in to the console.")
     created_at = models.DateTimeField(auto_now_add=True)
+    seen_at = models.DateTimeField("last seen", null=True, blank=True, help_text="To a quarter of an hour.")
 
     objects: ClassVar[UserManager] = UserManager()
 
@@ -44,6 +45,11 @@ class User(AbstractBaseUser, PermissionsMixin):
     REQUIRED_FIELDS: ClassVar[list[str]] = []
 
     class Meta:
+        permissions = [
+            ("suspend_user", "Can suspend and restore a person"),
+            ("export_user", "Can export a person's data"),
+            ("erase_user", "Can erase a person"),
+        ]
         constraints = [
             models.CheckConstraint(condition=Q(is_staff=False) | Q(login__isnull=False), name="operator_has_login"),
             models.CheckConstraint(condition=Q(login__isnull=True) | ~Q(login=""), name="login_not_blank"),
