@@ -90,6 +90,12 @@ class AuditEntry(models.Model):
         indexes = [
             models.Index(fields=["target_id"], name="entries_about_a_target"),
             models.Index(fields=["actor_id"], name="entries_of_an_actor"),
+            # Of the few entries that tell how far the audit has expired: each deletion looks for one (`append_only`).
+            models.Index(
+                fields=["id"],
+                name="expiries_of_the_audit",
+                condition=models.Q(target_kind="audit", verb="expire"),
+            ),
         ]
 
     def __str__(self) -> str:
