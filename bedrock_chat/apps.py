@@ -70,8 +70,7 @@ class BedrockChatConfig(AppConfig):
         spending.register(partial(ranking.dearest, by=Dimension.USER))
         figures.register("jobs", backlog.figures)
         _register_budgets()
-        _register_models_and_people()
-        _register_alerts()
+        _register_for_operators()
         exporting.register("ledger", persons.export)
         exporting.register("audit", audited_persons.export)
         erasing.register("ledger", prepare=persons.prepare_erasing, finish=persons.finish_erasing)
@@ -87,6 +86,12 @@ def _register_budgets() -> None:
     heartbeat.register("reservations", expiring.BEAT_SECONDS, expiring.renew)
     exporting.register("budgets", persons.export)
     erasing.register("budgets", prepare=persons.prepare_erasing, finish=persons.finish_erasing)
+
+
+def _register_for_operators() -> None:
+    _register_models_and_people()
+    _register_alerts()
+    _register_retention()
 
 
 def _register_models_and_people() -> None:
@@ -109,6 +114,19 @@ def _register_alerts() -> None:
     throttles = "bedrock_chat.view_modeloverride"
     conditions.register(throttling.CONDITION, throttling.problems, permission=throttles, lasts=throttling.WINDOW)
     conditions.register(alerting.CONDITION, alerting.problems, permission="bedrock_chat.view_budget")
+
+
+def _register_retention() -> None:
+    from bedrock_chat.identity import erasing
+    from bedrock_chat.ledger import retention as calls
+    from bedrock_chat.ledger.rollups import retention as sums
+    from bedrock_chat.process import startup
+    from bedrock_chat.retention import holds, policies, pruning
+
+    startup.require("retention", policies.lack)
+    erasing.register_refusal(holds.refuse_person)
+    pruning.register("calls", count=calls.count, prune=calls.prune)
+    pruning.register("sums", count=sums.count, prune=sums.prune)
 
 
 class ConsoleConfig(AdminConfig):

@@ -21,6 +21,7 @@ from bedrock_chat.ledger.rollups.models import (
     Refusal,
 )
 from bedrock_chat.people.models import Erasure
+from bedrock_chat.retention.models import BotRetention, Hold
 from bedrock_chat.search.models import SearchDocument, SearchWord
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "Blob",
     "BlobReference",
     "BlobRemoval",
+    "BotRetention",
     "Budget",
     "BudgetCounter",
     "DayUsage",
@@ -35,6 +37,7 @@ __all__ = [
     "EncryptionKey",
     "Erasure",
     "GroupMember",
+    "Hold",
     "Job",
     "LastFault",
     "LateEnd",

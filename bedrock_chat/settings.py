@@ -1,5 +1,6 @@
 """Configuration, all of it from the environment. The README's table lists every variable read here."""
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,23 @@ EMAIL_HOST_PASSWORD = env.text("EMAIL_PASSWORD", "")
 EMAIL_USE_TLS = env.boolean("EMAIL_STARTTLS", False)
 EMAIL_TIMEOUT = 10
 DEFAULT_FROM_EMAIL = env.text("EMAIL_FROM", "bedrock-chat@localhost")
+
+# ---- Retention ------------------------------------------------------------------------------------------------------
+RETENTION_DAYS = env.integer("RETENTION_DAYS", 0, maximum=36_500)
+LEDGER_RETENTION_DAYS = env.integer("LEDGER_RETENTION_DAYS", 0, maximum=36_500)
+ROLLUP_RETENTION_DAYS = env.integer("ROLLUP_RETENTION_DAYS", 0, maximum=36_500)
+if 0 < LEDGER_RETENTION_DAYS < 40:
+    raise ImproperlyConfigured("LEDGER_RETENTION_DAYS must be 0 or at least 40: budgets are held against the ledger.")
+_LENGTHS = {
+    "RETENTION_DAYS": RETENTION_DAYS,
+    "LEDGER_RETENTION_DAYS": LEDGER_RETENTION_DAYS,
+    "ROLLUP_RETENTION_DAYS": ROLLUP_RETENTION_DAYS,
+}
+for (_shorter, _days), (_longer, _more_days) in pairwise(_LENGTHS.items()):
+    if _more_days and not 0 < _days <= _more_days:
+        raise ImproperlyConfigured(
+            f"{_longer} ({_more_days}) must not be shorter than {_shorter} ({_days}); 0 means for ever."
+        )
 
 # ---- Bots -----------------------------------------------------------------------------------------------------------
 BOT_VERSIONS = env.integer("BOT_VERSIONS", 50, minimum=1)

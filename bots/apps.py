@@ -15,7 +15,7 @@ class BotsConfig(AppConfig):
         from bedrock_chat.encryption import rotating
         from bedrock_chat.identity import erasing as persons_erasing
         from bedrock_chat.identity import exporting as persons_exporting
-        from bots import alerting, erasing, exporting
+        from bots import alerting, erasing, exporting, holds
         from bots.models import Bot, BotVersion
 
         rotating.register(Bot, "encrypted_secrets")
@@ -23,3 +23,4 @@ class BotsConfig(AppConfig):
         persons_exporting.register("bots", exporting.export)
         persons_erasing.register("bots", prepare=erasing.prepare, finish=erasing.finish)
         conditions.register(alerting.CONDITION, alerting.problems, permission="bots.view_bot")
+        persons_erasing.register_refusal(holds.refuse_erasing)

@@ -20,6 +20,7 @@ JOBS: dict[str, str] = {
     "look for alerts": "bedrock_chat.alerts.opening.look",
     "send alerts": "bedrock_chat.alerts.sending.send",
     "erase person": "bedrock_chat.people.erasing.run",
+    "prune": "bedrock_chat.retention.pruning.run_policies",
 }
 """Kind of job → its handler, a function that takes the claimed job."""
 JOB_SCHEDULE: dict[str, float] = {
@@ -36,5 +37,6 @@ JOB_SCHEDULE: dict[str, float] = {
     "return reservations": 30,
     "roll up": 60,
     "look for alerts": 60,
+    "prune": 21_600,
 }
 """Kind of job → seconds between its runs."""

@@ -31,11 +31,12 @@ def ask(user_id: str, *, actor: Caller) -> None:
     """Suspends a person at once, and has the job erase them with everything of theirs.
 
     Asked again, it changes nothing while that job waits or runs, and starts it anew where it is dead. Raises NotFound,
-    and BadRequest for the operator's own account.
+    Conflict with the reason where something of theirs is on hold, and BadRequest for the operator's own account.
     """
     if user_id == actor.user_id:
         raise BadRequest("You cannot erase yourself.")
     with transaction.atomic():
+        erasing.refuse_erasing(user_id)
         if not User.objects.filter(pk=user_id).update(is_active=False):
             raise NotFound(f"No user found with id: {user_id}")
         asked = {"asked_by": actor.user_id, "asked_at": database_now()}
