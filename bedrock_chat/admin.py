@@ -16,7 +16,9 @@ from django.utils.html import format_html
 from bedrock_chat.audit import verbs
 from bedrock_chat.audit.models import AuditEntry
 from bedrock_chat.audit.recording import record
-from bedrock_chat.console import roles
+from bedrock_chat.console import ledger_page, roles  # noqa: F401  registers itself
+from bedrock_chat.console.filters import choice_filter
+from bedrock_chat.console.key_paging import KeyPagedReadOnlyAdmin
 from bedrock_chat.console.site import ReadOnlyAdmin, ReadOnlyRows
 from bedrock_chat.database.connections import database_now
 from bedrock_chat.identity.caller import operator_of
@@ -25,7 +27,6 @@ from bedrock_chat.jobs import queue
 from bedrock_chat.jobs.models import Job, State, Worker
 from bedrock_chat.ledger.budgets import amounts
 from bedrock_chat.ledger.budgets.models import Budget, BudgetCounter
-from bedrock_chat.ledger.models import ModelCall
 
 admin.site.unregister(Group)  # groups come with tokens, and operators' roles by migration
 
@@ -45,19 +46,29 @@ class UserAdmin(ReadOnlyAdmin):
 
 
 @admin.register(Job)
-class JobAdmin(ReadOnlyAdmin):
+class JobAdmin(KeyPagedReadOnlyAdmin):
     """The queue: jobs that wait, jobs that run and until when, dead jobs and why. A job that is done has no row.
 
     Rows cannot be edited. The permission to change jobs allows an operator to retry and to cancel them.
     """
 
     list_display = ["id", "kind", "shown_state", "due_at", "attempt", "worker", "reason", "created_at"]
-    list_filter = ["state", "kind"]
-    search_fields = ["=id", "=key", "kind"]
+    list_filter = ["state", choice_filter("kind", "kind", "kind", lambda: [(kind, kind) for kind in settings.JOBS])]
+    search_fields = ["id", "key"]
+    search_help_text = "The id of a job, or its whole key."
     open_columns = frozenset({"reason"})  # the message of an error
-    ordering = ["due_at"]
+    empty_text = "Work that waits, runs or was given up stands here. There is none: nothing is to be done."
     fields = ["kind", "key", "state", "due_at", "attempt", "worker", "reason", "created_at", "sent_at"]
     actions = ["retry", "cancel"]
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Job], search_term: str
+    ) -> tuple[QuerySet[Job], bool]:
+        """Looks for an id or a key alone: both are indexed."""
+        if not search_term:
+            return queryset, False
+        is_id = search_term.isascii() and search_term.isdigit() and len(search_term) < 19
+        return queryset.filter(Q(pk=int(search_term)) if is_id else Q(key=search_term)), False
 
     def has_operate_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("bedrock_chat.change_job")
@@ -100,31 +111,6 @@ class WorkerAdmin(ReadOnlyAdmin):
     list_display = ["host", "process", "concurrency", "started_at", "seen_at"]
     ordering = ["-seen_at"]
     fields = ["id", "host", "process", "concurrency", "started_at", "seen_at"]
-
-
-@admin.register(ModelCall)
-class ModelCallAdmin(ReadOnlyAdmin):
-    list_display = [
-        "created_at",
-        "purpose",
-        "user_id",
-        "model",
-        "input_tokens",
-        "output_tokens",
-        "usd",
-        "latency_ms",
-        "stop_reason",
-        "fault",
-    ]
-    list_filter = ["purpose", "model", "fault", "estimated"]
-    search_fields = ["=user_id", "=conversation_external_id", "=publication_id"]
-    date_hierarchy = "created_at"
-    ordering = ["-pk"]
-    open_columns = frozenset({"first_token_ms", "groups"})  # a time, and names of groups
-
-    @admin.display(description="price (USD)", empty_value="unpriced")
-    def usd(self, row: ModelCall) -> str | None:
-        return None if row.price is None else f"{row.price:.6f}"
 
 
 class _KnownFilter(admin.SimpleListFilter):

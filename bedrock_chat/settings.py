@@ -205,6 +205,7 @@ MIDDLEWARE = [
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [Path(__file__).parent / "console" / "templates"],  # before the theme's, some of which it replaces
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [

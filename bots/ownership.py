@@ -49,7 +49,7 @@ def transfer(bot_id: str, owner_id: str, *, actor: Caller) -> Bot:
 
 
 def find_person(text: str) -> User:
-    """The person of an id, a name or an address, for operators. Raises NotFound, and Conflict where there are several."""
+    """The person of an id, a name or an address, for operators. Raises NotFound, and Conflict for several of them."""
     text = text.strip()
     people = list(User.objects.filter(Q(pk=text) | Q(username=text) | Q(email__iexact=text)).order_by("pk")[:3])
     exact = [person for person in people if person.pk == text]

@@ -27,6 +27,7 @@ from unfold.sites import UnfoldAdminSite
 from bedrock_chat.audit import verbs
 from bedrock_chat.audit.recording import record
 from bedrock_chat.console import lookups, private_columns, roles
+from bedrock_chat.console.registry import extension_of
 from bedrock_chat.identity.caller import operator_of
 from bedrock_chat.wire.errors import ApiError, BadRequest, NotFound, as_api_error
 
@@ -117,7 +118,7 @@ class Console(UnfoldAdminSite):
 
     def _completed_fields(self) -> Iterator[tuple[str, str, str]]:
         for page in self._registry.values():
-            for part in (page, *page.inlines):
+            for part in (page, *page.get_inlines(None, None)):
                 meta = (part.model or page.model)._meta
                 yield from ((meta.app_label, meta.model_name, name) for name in part.autocomplete_fields)
 
@@ -162,6 +163,42 @@ class ConsolePage(ModelAdmin):
 
     open_columns: frozenset[str] = frozenset()
     view_on_site = False
+    empty_text = ""
+    """What a list without rows tells: what would be here, and what to do so that something is."""
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        rows: QuerySet[Any] = super().get_queryset(request)
+        return extension_of(self.model).annotated(rows)
+
+    def get_list_display(self, request: HttpRequest | None) -> list[Any]:
+        return [*super().get_list_display(request), *extension_of(self.model).columns]
+
+    def get_list_filter(self, request: HttpRequest | None) -> list[Any]:
+        return [*super().get_list_filter(request), *extension_of(self.model).filters]
+
+    def get_inlines(self, request: HttpRequest | None, obj: Any) -> list[type[Any]]:
+        return [*super().get_inlines(request, obj), *extension_of(self.model).inlines]
+
+    def _get_base_actions(self) -> list[tuple[Any, str, str]]:
+        added = [self.get_action(action) for action in extension_of(self.model).actions]
+        return [*super()._get_base_actions(), *(action for action in added if action)]
+
+    def _filter_actions_by_permissions(
+        self, request: HttpRequest, actions: Iterable[tuple[Any, str, str]]
+    ) -> list[tuple[Any, str, str]]:
+        """Django's, which also takes permissions by their full names. One of an action's permissions is enough."""
+
+        def may(permission: str) -> bool:
+            if "." in permission:
+                return request.user.has_perm(permission)
+            is_allowed: bool = getattr(self, f"has_{permission}_permission")(request)
+            return is_allowed
+
+        def may_run(action: Any) -> bool:
+            permissions = getattr(action, "allowed_permissions", None)
+            return permissions is None or any(may(permission) for permission in permissions)
+
+        return [entry for entry in actions if may_run(entry[0])]
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[lookups.OwnParametersChangeList]:
         return lookups.OwnParametersChangeList

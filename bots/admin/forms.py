@@ -10,7 +10,8 @@ from typing import Any, Final
 from django import forms
 
 from bedrock_chat.bedrock import catalog
-from bedrock_chat.console.confirming import ConsoleForm
+from bedrock_chat.console.confirming import ConsoleForm, theme
+from bedrock_chat.wire.names import snake
 from bots import tools
 from bots.configuration import (
     DEFAULT_GENERATION_PARAMS,
@@ -54,7 +55,7 @@ class BotForm(ConsoleForm):
     allow_cloning = forms.BooleanField(
         required=False,
         label="May be cloned",
-        help_text="Who may use it may have one like it, and reads its instruction.",
+        help_text="Its users may have one like it, and read its instruction.",
     )
     prompt_caching_enabled = forms.BooleanField(required=False, label="Caches prompts")
     display_retrieved_chunks = forms.BooleanField(required=False, label="Shows what it found in its knowledge")
@@ -98,8 +99,10 @@ class BotForm(ConsoleForm):
     def __init__(self, row: Bot, *args: Any, **kwargs: Any) -> None:
         self.configuration = configuration_of(row)
         self.tools = self.configuration["tools"]
-        self.base_fields = {**type(self).base_fields, **_strengths(), **_fields_of_tools(self.tools)}
         super().__init__(*args, initial=_initial(row, self.configuration), **kwargs)
+        for name, field in (*_strengths().items(), *_fields_of_tools(self.tools).items()):
+            self.fields[name] = field
+            theme(field)
 
     @property
     def sections(self) -> list[tuple[str, list[str]]]:  # type: ignore[override]  # here they depend on the tools
@@ -143,17 +146,7 @@ class BotForm(ConsoleForm):
             if values[f"tool_{index}_kept"]:
                 yield _tool(index, tool, values)
         if (added := ADDABLE.get(values["added_tool"])) is not None:
-            yield {
-                "tool_type": added["toolType"],
-                "name": added["name"],
-                "description": added["description"],
-                **(
-                    {"search_engine": added["searchEngine"], "firecrawl_config": None}
-                    if "searchEngine" in added
-                    else {}
-                ),
-                **({"bedrock_agent_config": {"agent_id": "", "alias_id": ""}} if "bedrockAgentConfig" in added else {}),
-            }
+            yield snaked(added)
 
     def _guardrails(self, values: Mapping[str, Any]) -> Json:
         """Nothing where the bot has no settings of a guardrail and shall have none."""
@@ -177,12 +170,17 @@ def _initial(row: Bot, configuration: Configuration) -> Json:
         "prompt_caching_enabled": configuration["prompt_caching_enabled"],
         "display_retrieved_chunks": configuration["display_retrieved_chunks"],
         "has_parameters": chosen is not None,
-        **{name: parameters[name] for name in PARAMETERS},  # type: ignore[literal-required]
+        **{name: parameters[name] for name in PARAMETERS},
         "stop_sequences": "\n".join(parameters["stop_sequences"]),
         "budget_tokens": parameters["reasoning_params"]["budget_tokens"],
         "models": [WIRE_KEYS[key] for key, model in catalog.MODELS.items() if is_active(configuration, model)],
         **guardrails,
     }
+
+
+def snaked(value: Any) -> Any:
+    """JSON of the wire with the names that requests have when they are parsed."""
+    return {snake(name): snaked(inner) for name, inner in value.items()} if isinstance(value, dict) else value
 
 
 def _parameters(values: Mapping[str, Any]) -> Json:

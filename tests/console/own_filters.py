@@ -12,11 +12,11 @@ from store.models import Listing
 
 OWN_FILTERS = {
     User: {"is_active__exact", "is_active__isnull", "is_staff__exact", "is_staff__isnull"},
-    Job: {"state__exact", "state__isnull", "kind", "kind__isnull"},
+    Job: {"state__exact", "state__isnull", "kind"},
     Worker: set(),
     ModelCall: {
-        *("purpose__exact", "purpose__isnull", "model", "model__isnull", "fault", "fault__isnull"),
-        *("estimated__exact", "estimated__isnull", "created_at__year", "created_at__month", "created_at__day"),
+        *("days", "from", "to", "model", "purpose", "fault", "priced"),
+        *("payer", "user", "bot", "key", "publication", "conversation"),
     },
     Budget: {
         *("payer_kind__exact", "payer_kind__isnull", "period__exact", "period__isnull"),

@@ -5,13 +5,13 @@ ledger itself.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Final
 
 from django.conf import settings
-from django.db.models import BigIntegerField, Min, QuerySet, Sum
+from django.db.models import BigIntegerField, Max, Min, QuerySet, Sum
 from django.db.models.functions import Cast, Coalesce
 
 from bedrock_chat.ledger.models import ModelCall
@@ -94,6 +94,50 @@ def usage_by_day(span: Span, *, by: Dimension, value: str) -> dict[date, Figures
         for start, fault, *measures in rows:
             by_day.setdefault(day_of(start), Figures()).add(fault, measures)
     return dict(sorted(by_day.items()))
+
+
+def usage_by_day_and_value(span: Span, *, by: Dimension) -> dict[date, ByValue]:
+    """Day of the setting REPORT_TIME_ZONE → value of a dimension → figures, where there was a call.
+
+    A dimension of few values is meant, as models: their number times that of the days is read.
+    """
+    by_day: dict[date, ByValue] = {}
+    progress = Progress.objects.first()
+    parts = parts_of(span, progress)
+
+    def add(day: date, value: str, fault: str, measures: Sequence[int]) -> None:
+        by_day.setdefault(day, {}).setdefault(value, Figures()).add(fault, measures)
+
+    for first, end in (parts.months, *parts.days):
+        days = DimensionUsage.objects.filter(dimension=by, grain=Grain.DAY, day__gte=first, day__lt=end)
+        for day, value, fault, *measures in days.values_list("day", "value", "fault", *MEASURES):
+            add(day, value, fault, measures)
+    column = COLUMN_OF[by]
+    for part in parts.quarters:
+        rows = QuarterUsage.objects.filter(start__gte=part.start, start__lt=part.end).exclude(**{column: ""})
+        summed = rows.order_by().values("start", column, "fault").annotate(**SUMS)
+        for start, value, fault, *measures in summed.values_list("start", column, "fault", *SUM_NAMES):
+            add(day_of(start), value, fault, measures)
+    for values, start, fault, sums in _tail(by, parts.tail, progress):
+        for value in values:
+            add(day_of(start), value, fault, sums)
+    return dict(sorted(by_day.items()))
+
+
+def keys_of(span: Span) -> tuple[int | None, int | None]:
+    """The first and the last key that calls of a span have in the ledger, which has no index by time. None: unknown.
+
+    Calls of other times may lie between them.
+    """
+    progress = Progress.objects.first()
+    if progress is None:
+        return None, None
+    first = QuarterHour.objects.filter(start__gte=span.start).aggregate(first=Min("first_key"))["first"]
+    first = progress.safe_key + 1 if first is None else min(first, progress.safe_key + 1)
+    if progress.made_until is None or progress.made_until < span.end:
+        return first, None
+    last = QuarterHour.objects.filter(start__lt=span.end).aggregate(last=Max("last_key"))["last"]
+    return first, last or 0
 
 
 def usage_of_payer(span: Span, payer_id: str) -> dict[tuple[str, str], Figures]:
