@@ -112,6 +112,11 @@ class Bot(BotContent):
     objects: ClassVar[BotQuerySet] = BotQuerySet.as_manager()  # type: ignore[assignment]  # a manager with its methods
 
     class Meta:
+        permissions = [
+            ("pin_bot", "Can pin and unpin bots"),
+            ("unshare_bot", "Can make bots private"),
+            ("transfer_bot", "Can give bots to another owner"),
+        ]
         indexes = [
             models.Index(fields=["pinned_order"], condition=Q(pinned_order__isnull=False), name="bots_pinned"),
             models.Index(fields=["-created_at"], condition=Q(scope=Scope.ALL), name="bots_of_everybody"),

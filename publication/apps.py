@@ -19,7 +19,7 @@ class PublicationConfig(AppConfig):
         from bedrock_chat.identity import exporting as persons_exporting
         from bedrock_chat.metrics import figures
         from bedrock_chat.process import heartbeat, watching
-        from bots import editing, versions
+        from bots import editing, ownership, versions
         from publication import erasing, exporting, lifecycle, measuring, waiting
         from publication.idempotency import leases
         from publication.models import ApiKey, IdempotencyKey
@@ -31,6 +31,7 @@ class PublicationConfig(AppConfig):
         rotating.register(IdempotencyKey, "encrypted_answer")
         heartbeat.register("idempotency leases", settings.TURN_LEASE_SECONDS / 3, leases.renew)
         editing.before_removal(lifecycle.end_of_bot)
+        ownership.with_bot(lifecycle.move_with_bot)
         versions.keep(lifecycle.pinned_versions)
         watching.register(waiting.TURN_ENDED, waiting.ended_turns)
         watching.register(waiting.KEY_ENDED, waiting.ended_keys)
