@@ -21,7 +21,7 @@ class PublicationConfig(AppConfig):
         from bedrock_chat.metrics import figures
         from bedrock_chat.process import heartbeat, watching
         from bedrock_chat.retention import pruning
-        from bots import editing, versions
+        from bots import editing, ownership, versions
         from conversations import retention as conversations_retention
         from publication import alerting, erasing, exporting, lifecycle, measuring, retention, waiting
         from publication.idempotency import leases
@@ -34,6 +34,7 @@ class PublicationConfig(AppConfig):
         rotating.register(IdempotencyKey, "encrypted_answer")
         heartbeat.register("idempotency leases", settings.TURN_LEASE_SECONDS / 3, leases.renew)
         editing.before_removal(lifecycle.end_of_bot)
+        ownership.with_bot(lifecycle.move_with_bot)
         versions.keep(lifecycle.pinned_versions)
         watching.register(waiting.TURN_ENDED, waiting.ended_turns)
         watching.register(waiting.KEY_ENDED, waiting.ended_keys)

@@ -23,12 +23,13 @@ from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.cache import add_never_cache_headers
+from rest_framework.exceptions import ValidationError
 from unfold import widgets
 
 from bedrock_chat.console import lookups
 from bedrock_chat.console.site import ConsolePage
 from bedrock_chat.identity.caller import Caller, operator_of
-from bedrock_chat.wire.errors import ApiError, BadRequest, NotFound
+from bedrock_chat.wire.errors import ApiError, BadRequest, NotFound, as_api_error
 
 Row = TypeVar("Row", bound=Model)
 
@@ -43,6 +44,7 @@ _THEMED: Final[Mapping[type[forms.Widget], Callable[..., forms.Widget]]] = {
     forms.TextInput: widgets.UnfoldAdminTextInputWidget,
     forms.NumberInput: widgets.UnfoldAdminTextInputWidget,
     forms.URLInput: widgets.UnfoldAdminTextInputWidget,
+    forms.PasswordInput: widgets.UnfoldAdminPasswordWidget,
     forms.Textarea: widgets.UnfoldAdminTextareaWidget,
     forms.Select: widgets.UnfoldAdminSelectWidget,
     forms.NullBooleanSelect: widgets.UnfoldAdminNullBooleanSelectWidget,
@@ -55,10 +57,19 @@ _THEMED: Final[Mapping[type[forms.Widget], Callable[..., forms.Widget]]] = {
 class ConsoleForm(forms.Form):
     """A form whose fields look like those of the console's other pages."""
 
+    sections: Sequence[tuple[str, Sequence[str]]] = ()
+    """Headings and the names of the fields below them. Fields that no section names come first, without a heading."""
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         for field in self.fields.values():
             theme(field)
+
+    def by_section(self) -> Iterable[tuple[str, list[forms.BoundField]]]:
+        """For the template: each heading with its fields."""
+        named = {name for _, names in self.sections for name in names}
+        for heading, names in (("", [name for name in self.fields if name not in named]), *self.sections):
+            yield heading, [self[name] for name in names if name in self.fields]
 
 
 def theme(field: forms.Field) -> None:
@@ -133,7 +144,11 @@ class ConfirmedAction(Generic[Row]):
         """What the fields of the form begin with."""
         return {}
 
-    def preview(self, row: Row, values: Mapping[str, Any]) -> Preview:
+    def values(self, form: ConsoleForm) -> Mapping[str, Any]:
+        """What a valid form says, for `preview` and `perform`."""
+        return form.cleaned_data
+
+    def preview(self, row: Row, values: Mapping[str, Any], *, actor: Caller) -> Preview:
         """What it would do. Raises ApiError."""
         return Preview()
 
@@ -210,13 +225,13 @@ class ConfirmingPage(ConsolePage):
             return self._page(request, action, form, row=row, status=HTTPStatus.BAD_REQUEST)
         try:
             if action.is_previewed and CONFIRMED not in request.POST:
-                preview = action.preview(row, form.cleaned_data)
+                preview = action.preview(row, action.values(form), actor=operator_of(request))
                 return self._page(request, action, _hidden(form), row=row, preview=preview)
-            outcome = action.perform(row, form.cleaned_data, actor=operator_of(request))
-        except ApiError as refusal:
-            if refusal.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
-                raise
-            form.add_error(None, str(refusal.detail))
+            outcome = action.perform(row, action.values(form), actor=operator_of(request))
+        except (ApiError, ValidationError) as error:
+            refusal = _refusal_of(error)
+            for sentence in refusal.errors:
+                form.add_error(None, sentence)
             return self._page(request, action, form, row=row, status=refusal.status_code)
         if isinstance(outcome, ShownOnce):
             return self._page(request, action, form, row=row, shown=outcome)
@@ -240,11 +255,10 @@ class ConfirmingPage(ConsolePage):
             try:
                 if row is None:
                     raise NotFound("It is gone.")
-                action.perform(row, form.cleaned_data, actor=operator_of(request))
+                action.perform(row, action.values(form), actor=operator_of(request))
                 done += 1
-            except ApiError as refusal:
-                if refusal.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
-                    raise
+            except (ApiError, ValidationError) as error:
+                refusal = _refusal_of(error)
                 refusals.append(f"{key}: {refusal.detail}")
         messages.add_message(
             request, messages.WARNING if refusals else messages.SUCCESS, f"{action.label}: {done} of {len(keys)} done."
@@ -314,6 +328,14 @@ def _confirm_rows(
     action: Action, page: ConfirmingPage, request: HttpRequest, rows: QuerySet[Any]
 ) -> HttpResponseBase | None:
     return page.confirm_rows(request, rows, action)
+
+
+def _refusal_of(error: Exception) -> ApiError:
+    """What the operator is told of a refusal. Raises what is no refusal, but a fault of ours."""
+    refusal = as_api_error(error)
+    if refusal.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        raise error
+    return refusal
 
 
 def _hidden(form: ConsoleForm) -> ConsoleForm:

@@ -5,7 +5,7 @@ ledger itself.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Final
@@ -53,22 +53,27 @@ class Parts:
     tail: Span
 
 
-def usage(span: Span, *, by: Dimension) -> ByValue:
-    """The figures of a span by one dimension: its value → figures. Calls without such a value are left out."""
+def usage(span: Span, *, by: Dimension, values: Collection[str] | None = None) -> ByValue:
+    """The figures of a span by one dimension: its value → figures. Calls without such a value are left out.
+
+    With `values`, those alone, such as the rows of one page, found by an index. Groups are not asked for so.
+    """
+    assert values is None or by != Dimension.GROUP
     progress = Progress.objects.first()
     parts = parts_of(span, progress)
     return _added(
         row
         for rows in (
-            _of_dimension(by, Grain.MONTH, *parts.months),
-            *(_of_dimension(by, Grain.DAY, *days) for days in parts.days),
+            _of_dimension(by, Grain.MONTH, *parts.months, values),
+            *(_of_dimension(by, Grain.DAY, *days, values) for days in parts.days),
             *(
-                _of_quarters(by, QuarterUsage.objects.filter(start__gte=part.start, start__lt=part.end))
+                _of_quarters(by, QuarterUsage.objects.filter(start__gte=part.start, start__lt=part.end), values)
                 for part in parts.quarters
             ),
             _of_tail(by, parts.tail, progress),
         )
         for row in rows
+        if values is None or row[0] in values
     )
 
 
@@ -227,17 +232,24 @@ def _whole_months(first: date, end: date, progress: Progress | None) -> tuple[da
 # ---- Reading the parts ----------------------------------------------------------------------------------------------
 
 
-def _of_dimension(by: Dimension, grain: Grain, first: date, end: date) -> Iterator[tuple[Any, ...]]:
+def _of_dimension(
+    by: Dimension, grain: Grain, first: date, end: date, values: Collection[str] | None
+) -> Iterator[tuple[Any, ...]]:
     """Value, fault and measures."""
     if first < end:
         rows = DimensionUsage.objects.filter(dimension=by, grain=grain, day__gte=first, day__lt=end)
+        if values is not None:
+            rows = rows.filter(value__in=values)
         yield from _summed(rows, "value")
 
 
-def _of_quarters(by: Dimension, rows: "QuerySet[QuarterUsage, QuarterUsage]") -> Iterator[tuple[Any, ...]]:
+def _of_quarters(
+    by: Dimension, rows: "QuerySet[QuarterUsage, QuarterUsage]", values: Collection[str] | None
+) -> Iterator[tuple[Any, ...]]:
     if by != Dimension.GROUP:
         column = COLUMN_OF[by]
-        yield from _summed(rows.exclude(**{column: ""}), column)
+        wanted = rows.exclude(**{column: ""}) if values is None else rows.filter(**{f"{column}__in": values})
+        yield from _summed(wanted, column)
         return
     summed = list(_summed(rows.exclude(group_set=""), "group_set"))
     names = defaultdict(list)
