@@ -3,8 +3,9 @@
 import tempfile
 import zipfile
 from collections.abc import Iterator
+from io import RawIOBase
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from django.db import transaction
 
@@ -18,18 +19,19 @@ RATE: Final = "30/h"
 CHUNK: Final = 256 * 1024
 
 
-class _Sent:
+class _Sent(RawIOBase):
     """The end of the zip that is written to. What was written is taken away by `take`."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._pieces: list[bytes] = []
 
-    def write(self, piece: bytes) -> int:
+    def writable(self) -> bool:
+        return True
+
+    def write(self, piece: Any) -> int:
         self._pieces.append(bytes(piece))
         return len(piece)
-
-    def flush(self) -> None:
-        """Nothing waits here."""
 
     def take(self) -> bytes:
         taken = b"".join(self._pieces)
@@ -61,7 +63,7 @@ def zipped(user_id: str, *, actor: Caller) -> Iterator[bytes]:
 
 def _pieces(folder: "tempfile.TemporaryDirectory[str]", parts: Iterator[Iterator[str]]) -> Iterator[bytes]:
     sent, names = _Sent(), set[str]()
-    with folder, zipfile.ZipFile(sent, "w", zipfile.ZIP_DEFLATED) as archive:  # type: ignore[arg-type]  # it only writes
+    with folder, zipfile.ZipFile(sent, "w", zipfile.ZIP_DEFLATED) as archive:
         yield from _added(archive, sent, Path(folder.name), names)
         for sentences in parts:
             for _ in sentences:

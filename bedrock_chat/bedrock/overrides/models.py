@@ -1,5 +1,7 @@
 """What operators have set of a model, and the last fault of each model's calls."""
 
+from decimal import Decimal
+
 from django.db import models
 from django.db.models import Q
 
@@ -7,7 +9,7 @@ KEY_LENGTH = 64
 PRICES = ("input_price", "output_price", "cache_read_price", "cache_write_price")
 
 
-def _price(kind: str) -> "models.DecimalField[object, object]":
+def _price(kind: str) -> "models.DecimalField[Decimal | None, Decimal | None]":
     return models.DecimalField(
         f"price of {kind}",
         max_digits=16,
