@@ -121,6 +121,7 @@ class Bot(BotContent):
             models.Index(fields=["pinned_order"], condition=Q(pinned_order__isnull=False), name="bots_pinned"),
             models.Index(fields=["-created_at"], condition=Q(scope=Scope.ALL), name="bots_of_everybody"),
             models.Index(fields=["updated_at"], condition=Q(is_indexed=False), name="bots_to_be_indexed"),
+            models.Index(fields=["updated_at"], condition=Q(sync_status=SyncStatus.FAILED), name="bots_not_synced"),
         ]
         constraints = [
             models.CheckConstraint(condition=Q(scope__in=Scope.values), name="bot_has_a_scope"),

@@ -85,6 +85,14 @@ def show(bot_id: str, key_id: str, *, actor: Caller) -> Shown:
     return reveal(access.get_key(access.get_publication(actor, bot_id), key_id))
 
 
+def look_at(bot_id: str, key_id: str, *, actor: Caller) -> Shown:
+    """The same, with an entry of the audit, for an operator who looks. Raises what `show` raises."""
+    with transaction.atomic():
+        shown = show(bot_id, key_id, actor=actor)
+        recording.record(verbs.REVEAL_KEY, key_id, actor=actor)
+    return shown
+
+
 def reveal(key: ApiKey) -> Shown:
     return Shown(key, encrypting.decrypt(key.encrypted_value) if key.encrypted_value else "")
 

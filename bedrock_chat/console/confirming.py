@@ -104,11 +104,15 @@ class Preview:
 
 @dataclass(frozen=True, slots=True)
 class ShownOnce:
-    """What an action has made and only this one answer shows, such as the value of a key."""
+    """What an action has made and only this one answer shows, such as the value of a key.
+
+    The value is shown to operators with the permission alone. Others read the message.
+    """
 
     message: str
     label: str
     value: str
+    permission: str
 
 
 class ConfirmedAction(Generic[Row]):
@@ -234,7 +238,8 @@ class ConfirmingPage(ConsolePage):
                 form.add_error(None, sentence)
             return self._page(request, action, form, row=row, status=refusal.status_code)
         if isinstance(outcome, ShownOnce):
-            return self._page(request, action, form, row=row, shown=outcome)
+            value = outcome.value if request.user.has_perm(outcome.permission) else ""
+            return self._page(request, action, form, row=row, shown=outcome, value=value)
         messages.success(request, outcome)
         return HttpResponseRedirect(self._way_back(request, row))
 

@@ -4,11 +4,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from django.contrib.admin.options import ShowFacets
+from django.contrib.admin.views.main import SEARCH_VAR
 from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
 from django.db.models import AutoField, BigAutoField, IntegerField, QuerySet
 from django.http import HttpRequest
 
+from bedrock_chat.console.filters import BY_KEY
 from bedrock_chat.console.lookups import OwnParametersChangeList
 from bedrock_chat.console.site import ConsolePage, ReadOnlyAdmin
 from bedrock_chat.wire.errors import BadRequest
@@ -17,7 +19,7 @@ AFTER: Final = "after"
 BEFORE: Final = "before"
 """The parameters of a page: the key after which it begins, or before which it ends, in the order of the list."""
 
-SCANNED: Final = 50_000
+SCANNED: Final = 30_000
 """So many keys a page looks through where its filters have no index. What is beyond is behind the next link."""
 
 
@@ -27,6 +29,25 @@ class KeyBounds:
 
     first: int | None = None
     last: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Stretch:
+    """Keys that are gone through: from `start` to `end`, both included, behind `cursor`. None: no bound."""
+
+    goes_down: bool
+    start: int | None
+    end: int | None
+    cursor: Any
+
+    def cut(self, rows: QuerySet[Any], limit: int | None = None) -> QuerySet[Any]:
+        """The rows of these keys in their order, as far as `limit`."""
+        from_start, to_end, behind = ("lte", "gte", "lt") if self.goes_down else ("gte", "lte", "gt")
+        bounds = {f"pk__{from_start}": self.start, f"pk__{to_end}": self.end, f"pk__{behind}": self.cursor}
+        rows = rows.filter(**{name: key for name, key in bounds.items() if key is not None})
+        if limit is not None:
+            rows = rows.filter(**{f"pk__{to_end}": limit})
+        return rows.order_by("-pk" if self.goes_down else "pk")
 
 
 class NoCount(Paginator):
@@ -64,29 +85,75 @@ class KeyPagedChangeList(OwnParametersChangeList):
         return query
 
     def get_results(self, request: HttpRequest) -> None:
-        size = self.list_per_page
         cursor_name, cursor = self._cursor(request)
-        is_backwards = cursor_name == BEFORE
-        goes_down = self.model_admin.newest_first != is_backwards
-        rows = self.queryset.order_by("-pk" if goes_down else "pk")
-        bounds = self._bounds(request)
-        if bounds.first is not None:
-            rows = rows.filter(pk__gte=bounds.first)
-        if bounds.last is not None:
-            rows = rows.filter(pk__lte=bounds.last)
-        if cursor is not None:
-            rows = rows.filter(**{"pk__lt" if goes_down else "pk__gt": cursor})
-        limit = self._scan_limit(request, rows, bounds, cursor, goes_down=goes_down)
-        if limit is not None:
-            rows = rows.filter(**{"pk__gte" if goes_down else "pk__lte": limit})
-        page = list(rows[: size + 1])
-        has_more = len(page) > size
-        page = page[:size]
-        if is_backwards:
+        self.is_backwards = cursor_name == BEFORE
+        self.goes_down = self.model_admin.newest_first != self.is_backwards
+        bounds = self.model_admin.key_bounds(request)
+        start, end = (bounds.last, bounds.first) if self.goes_down else (bounds.first, bounds.last)
+        page, self.looked_until = self._read(request, _Stretch(self.goes_down, start, end, cursor))
+        has_more = len(page) > self.list_per_page
+        page = page[: self.list_per_page]
+        if self.is_backwards:
             page.reverse()
-        self.looked_until = None if has_more else limit
         self._set_links(page, cursor_name, has_more=has_more)
         self._set_what_django_reads(page)
+
+    def _read(self, request: HttpRequest, keys: "_Stretch") -> tuple[list[Any], int | None]:
+        """Rows, one more than a page has if there are more, and the last key that was looked at, if that was not all.
+
+        With an index, rare rows are found by it. Of frequent ones it would sort all; among SCANNED keys are enough.
+        """
+        size = self.list_per_page + 1
+        is_numbered = isinstance(self.opts.pk, AutoField | BigAutoField | IntegerField)
+        indexed, others = self._filters(request)
+        if not is_numbered or not (indexed or others):
+            return list(keys.cut(self.queryset)[:size]), None
+        limit = self._limit(keys)
+        if limit is None:
+            return list(keys.cut(self._rows(request, by_key=True))[:size]), None
+        page = list(keys.cut(self._rows(request, by_key=True), limit)[:size])
+        if len(page) == size:
+            return page, None
+        if indexed and (not others or not self._is_frequent(request, keys, limit)):
+            return list(keys.cut(self._rows(request, by_key=False))[:size]), None
+        return page, limit
+
+    def _filters(self, request: HttpRequest) -> tuple[set[str], set[str]]:
+        """The filters and the search that are set: those with an index, and the others, without those by time."""
+        filters = self.get_filters_params(dict(request.GET.lists())).keys() - self.model_admin.key_bounding
+        indexed = filters & self.model_admin.indexed_filters
+        if self.query and self.model_admin.is_indexed_search(request, self.query):
+            indexed = {*indexed, SEARCH_VAR}
+        return indexed, {*filters, *([SEARCH_VAR] if self.query else [])} - indexed
+
+    def _rows(self, request: HttpRequest, *, by_key: bool) -> QuerySet[Any]:
+        """What is listed. `by_key`: found by its key alone, without the index that a filter has."""
+        setattr(request, BY_KEY, by_key)
+        return self.get_queryset(request)
+
+    def _is_frequent(self, request: HttpRequest, keys: "_Stretch", limit: int) -> bool:
+        """Whether the rows that the index would find fill a page among the keys that are looked through."""
+        setattr(request, BY_KEY, True)
+        rows = self.root_queryset
+        for spec in self.filter_specs:
+            if spec.parameter_name in self.model_admin.indexed_filters:
+                rows = spec.queryset(request, rows) or rows
+        if self.query and self.model_admin.is_indexed_search(request, self.query):
+            rows, _ = self.model_admin.get_search_results(request, rows, self.query)
+        some = keys.cut(rows, limit).values_list("pk", flat=True)[: self.list_per_page + 1]
+        return len(some) > self.list_per_page
+
+    def _limit(self, keys: "_Stretch") -> int | None:
+        """The last of SCANNED keys. None where there are not so many."""
+        every = self.model._default_manager.order_by("-pk" if keys.goes_down else "pk")
+        start = keys.cursor if keys.cursor is not None else keys.start
+        if start is None:
+            start = every.values_list("pk", flat=True).first()
+        end = keys.end if keys.end is not None else every.reverse().values_list("pk", flat=True).first()
+        if start is None or end is None or abs(start - end) <= SCANNED:
+            return None
+        limit: int = start - SCANNED if keys.goes_down else start + SCANNED
+        return limit
 
     def _cursor(self, request: HttpRequest) -> tuple[str, Any]:
         """Which of the parameters is there, and the key. Raises BadRequest for what is no key, and for both."""
@@ -98,38 +165,6 @@ class KeyPagedChangeList(OwnParametersChangeList):
             return name, self.opts.pk.clean(request.GET[name], None)
         except (ValueError, ValidationError):
             raise BadRequest("A page begins after a key, or ends before one.") from None
-
-    def _bounds(self, request: HttpRequest) -> KeyBounds:
-        return self.model_admin.key_bounds(request)
-
-    def _scan_limit(
-        self, request: HttpRequest, rows: QuerySet[Any], bounds: KeyBounds, cursor: Any, *, goes_down: bool
-    ) -> int | None:
-        """The last key to look at. None where an index finds the rows, or every row is listed."""
-        if not self._is_scanned(request):
-            return None
-        start = cursor
-        if start is None:
-            every = self.model_admin.model._default_manager.order_by("-pk" if goes_down else "pk")
-            start = bounds.last if goes_down else bounds.first
-            if start is None:
-                start = every.values_list("pk", flat=True).first()
-        if start is None:
-            return None
-        limit: int = start - SCANNED if goes_down else start + SCANNED
-        end = bounds.first if goes_down else bounds.last
-        if end is not None and (limit <= end if goes_down else limit >= end):
-            return None
-        return limit if limit > 0 else None
-
-    def _is_scanned(self, request: HttpRequest) -> bool:
-        if not isinstance(self.opts.pk, AutoField | BigAutoField | IntegerField):
-            return False
-        filters = self.get_filters_params(dict(request.GET.lists())).keys() - self.model_admin.key_bounding
-        if filters & self.model_admin.indexed_filters:
-            return False
-        is_scanned_search = self.query and not self.model_admin.is_indexed_search(request, self.query)
-        return bool(filters) if not self.query else bool(is_scanned_search)
 
     def _set_links(self, page: list[Any], cursor_name: str, *, has_more: bool) -> None:
         has_next = has_more if cursor_name != BEFORE else True

@@ -9,7 +9,7 @@ from django.http import HttpRequest
 
 from bedrock_chat.bedrock.catalog import MODELS
 from bedrock_chat.console import periods
-from bedrock_chat.console.filters import ChoiceFilter, PeriodFilter, choice_filter, id_filter
+from bedrock_chat.console.filters import ChoiceFilter, PeriodFilter, choice_filter, id_filter, matching
 from bedrock_chat.console.key_paging import KeyBounds, KeyPagedReadOnlyAdmin
 from bedrock_chat.ledger.models import ModelCall, Purpose
 from bedrock_chat.ledger.rollups import reading
@@ -99,7 +99,7 @@ class ModelCallAdmin(KeyPagedReadOnlyAdmin):
         if not search_term:
             return queryset, False
         column = self._column_of(search_term) or "conversation_external_id"
-        return queryset.filter(**{column: search_term}), False
+        return matching(request, queryset, column, search_term), False
 
     def _column_of(self, value: str) -> str | None:
         return next((name for name in SEARCHED if ModelCall.objects.filter(**{name: value}).exists()), None)

@@ -1,5 +1,5 @@
 """Console pages of bots: operators manage bots, so they read all of one but its secrets."""
 
-from bots.admin import pages
+from bots.admin import pages, warnings
 
-__all__ = ["pages"]
+__all__ = ["pages", "warnings"]

@@ -18,7 +18,6 @@ from django.utils.text import Truncator
 from bedrock_chat.console import roles
 from bedrock_chat.console.confirming import ConfirmingPage
 from bedrock_chat.console.site import ReadOnlyAdmin, ReadOnlyRows
-from bedrock_chat.ledger import zones
 from bedrock_chat.ledger.rollups import ranking, reading
 from bedrock_chat.ledger.rollups.figures import Figures
 from bedrock_chat.ledger.rollups.models import Dimension
@@ -74,7 +73,6 @@ class BotAdmin(ConfirmingPage, ReadOnlyAdmin):
         "scope",
         "questions",
         "cost",
-        "publication_state",
         "status",
         "pinned_order",
         "created_at",
@@ -168,10 +166,6 @@ class BotAdmin(ConfirmingPage, ReadOnlyAdmin):
             return None
         unpriced = f", {spent.unpriced:,} calls unpriced" if spent.unpriced else ""
         return f"{spent.price:,.4f} USD{unpriced}"
-
-    @admin.display(description="API", ordering="published_at", empty_value="none")
-    def publication_state(self, row: Bot) -> str | None:
-        return None if row.published_at is None else f"since {zones.day_of(row.published_at)}"
 
     @admin.display(description="status", ordering="sync_status")
     def status(self, row: Bot) -> str:

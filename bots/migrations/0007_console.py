@@ -1,4 +1,4 @@
-from django.db import migrations
+from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
@@ -17,5 +17,11 @@ class Migration(migrations.Migration):
                     ("transfer_bot", "Can give bots to another owner"),
                 ]
             },
+        ),
+        migrations.AddIndex(
+            model_name="bot",
+            index=models.Index(
+                condition=models.Q(("sync_status", "FAILED")), fields=["updated_at"], name="bots_not_synced"
+            ),
         ),
     ]
