@@ -86,6 +86,7 @@ class AuditEntry(models.Model):
     class Meta:
         verbose_name_plural = "audit entries"
         default_permissions = ("view",)
+        permissions = [("export_auditentry", "Can export the audit")]
         # None by time: later entries have higher keys.
         indexes = [
             models.Index(fields=["target_id"], name="entries_about_a_target"),
