@@ -1,14 +1,12 @@
 """Alerts in the console: those that are open, and the first glance's sentences, which come from the same conditions."""
 
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 
 from django.contrib import admin
 from django.http import HttpRequest
 from django.utils.html import format_html
 
 from bedrock_chat.alerts import conditions
-from bedrock_chat.alerts.conditions import Condition
 from bedrock_chat.alerts.models import OpenAlert
 from bedrock_chat.alerts.models import Severity as Degree
 from bedrock_chat.console import registry, roles
@@ -40,20 +38,11 @@ class OpenAlertAdmin(ReadOnlyAdmin):
         return format_html('<a href="{}" class="underline">Look</a>', row.link)
 
 
-def show_at_first_glance() -> None:
-    """Has the console's home ask every condition that apps have registered."""
+@registry.warning("alerts")
+def troubles(request: HttpRequest) -> Iterator[Trouble]:
+    """What is wrong now, as the conditions of the alerts tell it, each to whoever may see what it is about."""
     for condition in conditions.registered():
-        registry.warning(condition.name, permission=condition.permission)(_troubles_of(condition))
-
-
-def _troubles_of(condition: Condition) -> Callable[[HttpRequest], Iterator[Trouble]]:
-    return partial(_troubles, condition)
-
-
-def _troubles(condition: Condition, request: HttpRequest) -> Iterator[Trouble]:
-    for problem in conditions.problems(condition):
-        severity = Severity.ERROR if problem.severity == Degree.URGENT else Severity.CAUTION
-        yield Trouble(f"{problem.sentence} {problem.remedy}", problem.link, severity)
-
-
-show_at_first_glance()
+        if request.user.has_perm(condition.permission):
+            for problem in conditions.problems(condition):
+                severity = Severity.ERROR if problem.severity == Degree.URGENT else Severity.CAUTION
+                yield Trouble(f"{problem.sentence} {problem.remedy}", problem.link, severity)

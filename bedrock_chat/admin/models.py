@@ -96,7 +96,9 @@ class Test(ConfirmedAction[ModelOverride]):
             raise Conflict(f"The model did not answer ({trial.fault}). {trial.sentence}")
         cost = "its price is not known" if trial.price is None else f"{trial.price:f} USD"
         tokens = f"{trial.input_tokens:,} tokens in, {trial.output_tokens:,} out"
-        return ShownOnce(f"It answered in {trial.latency_ms:,} ms: {tokens}, {cost}.", "Its answer", trial.answer)
+        return ShownOnce(
+            f"It answered in {trial.latency_ms:,} ms: {tokens}, {cost}.", "Its answer", trial.answer, self.permission
+        )
 
 
 @admin.register(ModelOverride)

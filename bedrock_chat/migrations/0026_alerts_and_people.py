@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('bedrock_chat', '0024_expiries_of_the_audit'),
+        ('bedrock_chat', '0024_audit_and_access'),
     ]
 
     operations = [

@@ -10,6 +10,7 @@ from django.core.checks import run_checks
 from django.db.models import F
 
 from bedrock_chat.audit.models import AuditEntry
+from bedrock_chat.bedrock.overrides.models import ModelOverride
 from bedrock_chat.console import private_columns
 from bedrock_chat.console.site import Console, ConsolePage, ReadOnlyAdmin
 from bedrock_chat.identity.models import User
@@ -49,6 +50,7 @@ PUBLIC = {
 
 OPEN = {
     User: {"token_groups"},
+    ModelOverride: {"groups"},
     Job: {"reason"},
     ModelCall: {"first_token_ms", "groups"},
     AuditEntry: {"fields", "values"},
