@@ -43,6 +43,6 @@ def troubles(request: HttpRequest) -> Iterator[Trouble]:
     """What is wrong now, as the conditions of the alerts tell it, each to whoever may see what it is about."""
     for condition in conditions.registered():
         if request.user.has_perm(condition.permission):
-            for problem in conditions.problems(condition):
+            for problem in conditions.looked(condition) or []:
                 severity = Severity.ERROR if problem.severity == Degree.URGENT else Severity.CAUTION
                 yield Trouble(f"{problem.sentence} {problem.remedy}", problem.link, severity)

@@ -4,7 +4,7 @@ One rule has one home: what is sent and what the console's first glance shows co
 """
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import islice
@@ -65,11 +65,10 @@ def problems(condition: Condition) -> list[Problem]:
     return list(islice(condition.check(), MOST))
 
 
-def look_at_all() -> Iterator[tuple[Condition, list[Problem] | None]]:
-    """Each condition with its problems. None where it could not be looked at, which is logged and stops no other."""
-    for condition in registered():
-        try:
-            yield condition, problems(condition)
-        except Exception:
-            logger.exception("the condition %s could not be looked at", condition.name)
-            yield condition, None
+def looked(condition: Condition) -> list[Problem] | None:
+    """As `problems`. None where it could not be looked at, which is logged, so that it stops no other."""
+    try:
+        return problems(condition)
+    except Exception:
+        logger.exception("the condition %s could not be looked at", condition.name)
+        return None

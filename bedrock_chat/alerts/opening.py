@@ -43,7 +43,7 @@ def open_alerts(condition: str, problems: Iterable[Problem]) -> None:
 
 def look(job: Claimed) -> None:
     """The periodic job: looks at all conditions, and then opens and closes alerts in one transaction."""
-    looked = list(conditions.look_at_all())
+    looked = [(condition, conditions.looked(condition)) for condition in conditions.registered()]
     with transaction.atomic():
         now = database_now()
         for condition, problems in looked:
