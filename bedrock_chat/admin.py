@@ -1,15 +1,27 @@
-"""The console page of workers, and what the pages of the ledger and the audit let whom do."""
+"""Console pages of workers, and the pages of the kernel that stand in the console's own room."""
 
 from django.contrib import admin
 from django.contrib.auth.models import Group
 
-from bedrock_chat.console import audit_page, ledger_page, roles  # noqa: F401  the pages register themselves
+from bedrock_chat.console import (  # noqa: F401  the pages register themselves
+    access_pages,
+    alerts_page,
+    audit_page,
+    budgets_page,
+    jobs_page,
+    ledger_page,
+    models_page,
+    people_page,
+    refusals_page,
+    roles,
+    storage_page,
+)
 from bedrock_chat.console.site import ReadOnlyAdmin
 from bedrock_chat.jobs.models import Worker
 
 admin.site.unregister(Group)  # groups come with tokens, and operators' roles by migration
 
-VIEWED = ["worker", "modelcall", "auditentry"]
+VIEWED = ["worker", "modelcall", "auditentry", "refusal"]
 roles.allow(roles.Role.VIEWER, *(f"bedrock_chat.view_{name}" for name in VIEWED))
 roles.allow(roles.Role.ADMIN, audit_page.EXPORT)
 
