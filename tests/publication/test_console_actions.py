@@ -304,10 +304,10 @@ def test_the_first_glance_tells_of_keys_that_end_soon_and_of_bots_that_are_not_r
     assert not [text for text in sentences() if "key" in text or "ready" in text]
     ApiKey.objects.update(expires_at=timezone.now() + timedelta(days=3))
     Bot.objects.update(sync_status="FAILED")
-    told = sentences()
-    link = told["1 key expires within 7 days."]
+    links = sentences()
+    link = links["1 key expires within 7 days."]
     assert [key.pk for key in boss.get(link).context["cl"].result_list] == [ApiKey.objects.get().pk]
-    [failed] = [link for text, link in told.items() if text.startswith("1 bot is not ready")]
+    [failed] = [link for text, link in links.items() if text.startswith("1 bot is not ready")]
     assert [bot.pk for bot in boss.get(failed).context["cl"].result_list] == ["limited"]
     ApiKey.objects.update(replaced_by="another")
     assert not [text for text in sentences() if "key" in text]
