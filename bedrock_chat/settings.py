@@ -7,8 +7,8 @@ import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
 
 from bedrock_chat import environment as env
-from bedrock_chat.console import theme
 from bedrock_chat import logs
+from bedrock_chat.console import theme
 from bedrock_chat.jobs.kinds import JOB_SCHEDULE, JOBS  # noqa: F401  # settings of their own
 
 BASE_DIR = Path(__file__).resolve().parent.parent

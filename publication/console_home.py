@@ -26,9 +26,7 @@ SOON: Final = timedelta(days=14)
 def ending_soon(keys: "QuerySet[ApiKey]") -> "QuerySet[ApiKey]":
     """Keys that work now, end soon, and that no rotation has replaced yet."""
     at = database_now()
-    return keys.filter(
-        Q(expires_at__gt=at) & Q(expires_at__lte=at + SOON), is_enabled=True, replaced_by=""
-    )
+    return keys.filter(Q(expires_at__gt=at) & Q(expires_at__lte=at + SOON), is_enabled=True, replaced_by="")
 
 
 class EndingFilter(admin.SimpleListFilter):
@@ -64,9 +62,7 @@ def keys(request: HttpRequest, period: Period) -> Panel:
         column="Key of the bot",
         model="publication.apikey",
         call_filter="key",
-        names=lambda ids: dict(
-            ApiKey.objects.filter(pk__in=list(ids)).values_list("pk", "publication__bot__title")
-        ),
+        names=lambda ids: dict(ApiKey.objects.filter(pk__in=list(ids)).values_list("pk", "publication__bot__title")),
         empty="No published API was called in this period.",
     )
 

@@ -7,7 +7,6 @@ from django.urls import NoReverseMatch, reverse
 from bedrock_chat.console.periods import Period
 
 
-
 def of_list(model: str, **filters: str) -> str:
     """The address of a model's list: `of_list("bots.bot", sync_status__exact="FAILED")`. Empty where it has none."""
     try:

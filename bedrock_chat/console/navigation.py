@@ -131,5 +131,3 @@ def sidebar(request: HttpRequest, pages: Iterable[ModelAdmin]) -> list[dict[str,
 def _current(path: str, addresses: Iterable[str]) -> str:
     """The longest address that the path begins with: a row's page belongs to its list."""
     return max((address for address in addresses if path.startswith(address)), key=len, default="")
-
-

@@ -23,4 +23,6 @@ class RefusalAdmin(KeyPagedReadOnlyAdmin):
         id_filter("key", "key_id", "API key"),
     ]
     indexed_filters = periods.PARAMETERS
-    empty_text = "Requests that a limit of this server refused are counted here: too many at once, too large, no budget."
+    empty_text = (
+        "Requests that a limit of this server refused are counted here: too many at once, too large, no budget."
+    )

@@ -1,7 +1,6 @@
 """What the console's templates use: `{% load console %}`."""
 
 from datetime import datetime
-from typing import Any
 
 from django import template
 from django.conf import settings
@@ -19,7 +18,7 @@ def console_trail(context: template.Context) -> list[dict[str, str]]:
     opts, title = context.get("opts"), str(context.get("title") or "")
     if opts is None:
         return [{"title": title, "link": ""}]
-    page = context.get("model_admin") or context.get("adminform") and context["adminform"].model_admin
+    page = context.get("model_admin") or (context.get("adminform") and context["adminform"].model_admin)
     page = page or getattr(context.get("cl"), "model_admin", None)
     name = navigation.plain_name(page) if page is not None else capfirst(str(opts.verbose_name_plural))
     trail = [{"title": name, "link": reverse(f"admin:{opts.app_label}_{opts.model_name}_changelist")}]

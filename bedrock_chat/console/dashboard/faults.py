@@ -32,7 +32,7 @@ IN_WORDS: Final = {
 """Kinds of faults → what happened. Others are shown by their names."""
 
 
-@panel("errors", order=70, permission=VIEW_CALLS)
+@panel("errors", order=55, permission=VIEW_CALLS)
 def errors(request: HttpRequest, period: Period) -> Panel:
     """Calls that failed, by kind, each day."""
     total = period.total.faults

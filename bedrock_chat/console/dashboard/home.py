@@ -77,7 +77,7 @@ def _shown(name: str, panel: Panel) -> ShownPanel:
         return ShownPanel(name, panel, None, [])
     has_legend = chart.kind is not ChartKind.BARS
     legend = [(number % COLOURS, series.name) for number, series in enumerate(chart.series)] if has_legend else []
-    return ShownPanel(name, panel, draw(chart), legend)
+    return ShownPanel(name, panel, draw(chart, is_wide=panel.is_wide), legend)
 
 
 def _lines(table: Table) -> Iterator[list[str]]:

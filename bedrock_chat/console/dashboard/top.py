@@ -72,5 +72,3 @@ def people(request: HttpRequest, period: Period) -> Panel:
         names=lambda ids: dict(User.objects.filter(pk__in=list(ids)).values_list("pk", "username")),
         empty="Nobody paid for a call in this period.",
     )
-
-

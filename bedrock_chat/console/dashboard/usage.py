@@ -34,8 +34,12 @@ def totals(request: HttpRequest, period: Period) -> Panel:
         figures=[
             Figure("Requests to models", writing.number(total.calls), of_calls(period)),
             Figure("Tokens", writing.short_number(total.tokens), of_calls(period), tokens_hint),
-            Figure("Cost", writing.usd(total.price), of_calls(period, **({"priced": "no"} if total.unpriced else {})), hint),
-            Figure("Errors of models", writing.number(failed), of_calls(period, fault="any"), _share(failed, total.calls)),
+            Figure(
+                "Cost", writing.usd(total.price), of_calls(period, **({"priced": "no"} if total.unpriced else {})), hint
+            ),
+            Figure(
+                "Errors of models", writing.number(failed), of_calls(period, fault="any"), _share(failed, total.calls)
+            ),
             Figure("Refused by our limits", writing.number(refused), of_refusals(period)),
         ],
         table=Table(
