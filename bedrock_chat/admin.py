@@ -16,7 +16,7 @@ from django.utils.html import format_html
 from bedrock_chat.audit import verbs
 from bedrock_chat.audit.models import AuditEntry
 from bedrock_chat.audit.recording import record
-from bedrock_chat.console import ledger_page, roles, storage_page  # noqa: F401  pages register themselves
+from bedrock_chat.console import ledger_page, refusals_page, roles, storage_page  # noqa: F401  pages register themselves
 from bedrock_chat.console.filters import choice_filter
 from bedrock_chat.console.key_paging import KeyPagedReadOnlyAdmin
 from bedrock_chat.console.site import ReadOnlyAdmin, ReadOnlyRows

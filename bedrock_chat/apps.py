@@ -5,6 +5,7 @@ from pathlib import Path
 
 from django.apps import AppConfig
 from django.contrib.admin.apps import AdminConfig
+from django.utils.module_loading import autodiscover_modules
 
 from bedrock_chat.start import optional
 
@@ -98,3 +99,6 @@ class ConsoleConfig(AdminConfig):
             for library in ("rest_framework.compat", "unfold.overrides", "drf_spectacular.plumbing"):
                 import_module(library)
         super().ready()
+        for module in ("usage", "speed", "top", "faults", "glance"):
+            import_module(f"bedrock_chat.console.dashboard.{module}")
+        autodiscover_modules("console_home")  # of the apps, for the console knows none of them

@@ -8,6 +8,7 @@ from bedrock_chat.jobs.models import Job, Worker
 from bedrock_chat.ledger.budgets.models import Budget, BudgetCounter, Reservation
 from bedrock_chat.ledger.models import ModelCall
 from bedrock_chat.ledger.rollups.models import (
+    DayLatency,
     DayUsage,
     DimensionUsage,
     GroupMember,
@@ -27,6 +28,7 @@ __all__ = [
     "BlobRemoval",
     "Budget",
     "BudgetCounter",
+    "DayLatency",
     "DayUsage",
     "DimensionUsage",
     "EncryptionKey",

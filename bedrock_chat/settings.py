@@ -8,6 +8,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from bedrock_chat import environment as env
 from bedrock_chat import logs
+from bedrock_chat.console import theme
 from bedrock_chat.jobs.kinds import JOB_SCHEDULE, JOBS  # noqa: F401  # settings of their own
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -156,6 +157,10 @@ IDEMPOTENCY_MB = env.integer("IDEMPOTENCY_MB", 64, minimum=1)
 PUBLISHED_DOCS = env.boolean("PUBLISHED_DOCS", True)
 PUBLISHED_DOCS_RATE = env.rate("PUBLISHED_DOCS_RATE", "120/m")
 
+# ---- Console --------------------------------------------------------------------------------------------------------
+CONSOLE_COLOR = env.colour("CONSOLE_COLOR", "#4f46e5")  # the chat page's
+CONSOLE_LOGO = env.picture("CONSOLE_LOGO")
+
 # ---- Django ---------------------------------------------------------------------------------------------------------
 INSTALLED_APPS = [
     "unfold.apps.BasicAppConfig",  # its default one would put a site of its own in the place of ConsoleConfig's
@@ -185,6 +190,7 @@ USE_TZ = True
 TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en"
 USE_I18N = True
+FORMAT_MODULE_PATH = ["bedrock_chat.console.formats"]  # the zone's name stands with every time
 
 # Django's CommonMiddleware is left out: it judges the Host once more, which is WireMiddleware's to do, and nothing else
 # that it does is wanted here.
@@ -212,7 +218,8 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
-            ]
+            ],
+            "libraries": {"console": "bedrock_chat.console.tags"},
         },
     }
 ]
@@ -225,6 +232,11 @@ UNFOLD = {
     "SITE_FAVICONS": [
         {"rel": "icon", "type": "image/svg+xml", "href": lambda _request: "/static/bedrock_chat/favicon.svg"}
     ],
+    "COLORS": theme.colours(CONSOLE_COLOR),
+    "STYLES": [lambda _request: "/static/bedrock_chat/console.css"],
+    "SITE_LOGO": (lambda _request: "/console/logo") if CONSOLE_LOGO else None,
+    "BORDER_RADIUS": "10px",  # as on the chat page
+    "SHOW_BACK_BUTTON": False,
     "SHOW_VIEW_ON_SITE": False,
     "SHOW_HISTORY": False,  # Django's log of its admin is not written: the audit has who did what
 }
