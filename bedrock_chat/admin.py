@@ -12,7 +12,7 @@ from django.utils.html import format_html
 
 from bedrock_chat.audit import verbs
 from bedrock_chat.audit.recording import record
-from bedrock_chat.console import audit_page, ledger_page, roles  # noqa: F401  the pages register themselves
+from bedrock_chat.console import access_pages, audit_page, ledger_page, roles  # noqa: F401  the pages register themselves
 from bedrock_chat.console.filters import choice_filter
 from bedrock_chat.console.key_paging import KeyPagedReadOnlyAdmin
 from bedrock_chat.console.site import ReadOnlyAdmin, ReadOnlyRows
