@@ -5,6 +5,7 @@ from typing import Any
 
 import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
+from django.urls import reverse_lazy
 
 from bedrock_chat import environment as env
 from bedrock_chat import logs
@@ -226,6 +227,7 @@ UNFOLD = {
         {"rel": "icon", "type": "image/svg+xml", "href": lambda _request: "/static/bedrock_chat/favicon.svg"}
     ],
     "SHOW_VIEW_ON_SITE": False,
+    "ACCOUNT": {"navigation": [{"title": "Your account", "link": reverse_lazy("admin:account")}]},
     "SHOW_HISTORY": False,  # Django's log of its admin is not written: the audit has who did what
 }
 

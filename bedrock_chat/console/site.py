@@ -32,7 +32,9 @@ from bedrock_chat.console import lookups, private_columns, roles
 from bedrock_chat.console.registry import extension_of
 from bedrock_chat.console.signing_in import account
 from bedrock_chat.console.signing_in import views as signing_in
+from bedrock_chat.console.signing_in.cognito import forgetting
 from bedrock_chat.identity.caller import operator_of
+from bedrock_chat.identity.models import User
 from bedrock_chat.identity.session_store import SECOND_FACTOR
 from bedrock_chat.wire.errors import ApiError, BadRequest, NotFound, as_api_error
 
@@ -75,6 +77,7 @@ class Console(UnfoldAdminSite):
         """
         if not super().has_permission(request):
             return False
+        assert isinstance(request.user, User)
         is_needed = settings.CONSOLE_REQUIRE_SECOND_FACTOR and request.user.has_usable_password()
         return not is_needed or bool(request.session.get(SECOND_FACTOR))
 
@@ -146,7 +149,7 @@ class Console(UnfoldAdminSite):
                 "second-factor/enrol/", self._open_view(signing_in.EnrolView, **enrolling), name="second_factor_enrol"
             ),
             path("cognito/", self._open_view(signing_in.CognitoView), name="cognito"),
-            path("cognito/return/", self._open_view(signing_in.CognitoReturnView), name="cognito_return"),
+            path("cognito/return/", forgetting(self._open_view(signing_in.CognitoReturnView)), name="cognito_return"),
             path("account/", self._account_view(account.AccountView, title="Your account"), name="account"),
             path("account/sessions/<str:session_id>/end/", self._account_view(account.EndView), name="account_end"),
             path(

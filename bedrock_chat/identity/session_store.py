@@ -57,7 +57,7 @@ class SessionStore(SessionBase):
         return OperatorSession.objects.filter(digest=_digest(session_key)).exists()
 
     def create(self) -> None:
-        self._session_key = self._get_new_session_key()
+        self._session_key = self._get_new_session_key()  # type: ignore[attr-defined]  # the stubs lack it
         self._started_at = timezone.now()
         self.save(must_create=True)
         self.modified = True
@@ -67,7 +67,7 @@ class SessionStore(SessionBase):
         if self.session_key is None:
             self.create()
             return
-        data: dict[str, Any] = self._get_session(no_load=must_create)
+        data: dict[str, Any] = self._get_session(no_load=must_create)  # type: ignore[attr-defined]  # as above
         user_id = data.get(SESSION_KEY)
         now = timezone.now()
         started_at = self._started_at or now

@@ -1,8 +1,9 @@
 """Signing in by Cognito's hosted login: OpenID Connect's authorization code with PKCE, for members of the group Admin.
 
-The browser is sent to the hosted login with a state, a nonce and a challenge, all of which its session remembers, and
-comes back with a code. The code is exchanged for an ID token, whose signature, issuer, audience, times, nonce and
-groups are checked. What else the token endpoint sends is thrown away: the console needs no access to anything there.
+The browser is sent to the hosted login with a state, a nonce and a challenge, all of which a signed cookie of its own
+remembers (whoever comes by costs no row), and comes back with a code. The code is exchanged for an ID token, whose
+signature, issuer, audience, times, nonce and groups are checked. What else the token endpoint sends is thrown away: the
+console needs no access to anything there.
 """
 
 import base64
@@ -11,8 +12,9 @@ import hmac
 import json
 import secrets
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import lru_cache, wraps
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -22,7 +24,8 @@ import urllib3
 from django.conf import settings
 from django.contrib.auth.models import Group
 from django.db import connection, transaction
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http.response import HttpResponseBase
 from django.urls import reverse
 
 from bedrock_chat.audit.recording import record
@@ -35,7 +38,7 @@ from bedrock_chat.identity.models import User
 from bedrock_chat.identity.origin import origin_of
 from bedrock_chat.identity.tokens import Claims, InvalidToken, TokenVerifier, TrustedIssuer, payload_of
 from bedrock_chat.resilience.deadlines import within
-from bedrock_chat.wire.errors import BadRequest, Forbidden, ServiceUnavailable
+from bedrock_chat.wire.errors import Forbidden, ServiceUnavailable
 
 SCOPE: Final = "openid email profile"
 LOGIN_PREFIX: Final = "cognito:"
@@ -47,7 +50,9 @@ TOTAL_SECONDS: Final = 10.0
 """For name, connection, TLS, request and the whole response of the token endpoint, however slowly it comes."""
 LARGEST_RESPONSE: Final = 100_000  # bytes; three tokens of up to 16 KB, and some words
 LONGEST_CODE: Final = 2048
-_KEY: Final = "cognito"
+COOKIE: Final = "console_visit"
+VISIT_SECONDS: Final = 900
+"""Time to sign in at the hosted login."""
 
 logger = structlog.get_logger(__name__)
 
@@ -58,7 +63,7 @@ _pool = urllib3.PoolManager(
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """What the browser's session remembers while its owner is at the hosted login. It is good for one return."""
+    """What the browser remembers while its owner is at the hosted login. It is good for one return."""
 
     state: str
     nonce: str
@@ -71,10 +76,9 @@ def is_offered() -> bool:
     return bool(settings.CONSOLE_OIDC_CLIENT_ID)
 
 
-def begin(request: HttpRequest, next_url: str) -> str:
-    """Remembers a new visit, and gives the address of the hosted login for it."""
+def begin(next_url: str) -> HttpResponseRedirect:
+    """Sends the browser to the hosted login, with a new visit to remember."""
     visit = Visit(secrets.token_urlsafe(32), secrets.token_urlsafe(32), secrets.token_urlsafe(48), next_url)
-    request.session[_KEY] = asdict(visit)
     query = {
         "response_type": "code",
         "client_id": settings.CONSOLE_OIDC_CLIENT_ID,
@@ -85,21 +89,44 @@ def begin(request: HttpRequest, next_url: str) -> str:
         "code_challenge": _challenge(visit.verifier),
         "code_challenge_method": "S256",
     }
-    return f"{settings.CONSOLE_OIDC_DOMAIN}/oauth2/authorize?{urlencode(query)}"
+    response = HttpResponseRedirect(f"{settings.CONSOLE_OIDC_DOMAIN}/oauth2/authorize?{urlencode(query)}")
+    response.set_signed_cookie(
+        COOKIE,
+        json.dumps(asdict(visit)),
+        max_age=VISIT_SECONDS,
+        path=reverse("admin:cognito"),
+        secure=settings.SESSION_COOKIE_SECURE,
+        httponly=True,
+        samesite="Lax",  # it comes along when the hosted login sends the browser back
+    )
+    return response
+
+
+def forgetting(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
+    """The view that browsers come back to. After it a browser forgets its visit, whatever came of it."""
+
+    @wraps(view)
+    def answered(request: HttpRequest) -> HttpResponseBase:
+        response = view(request)
+        if isinstance(response, HttpResponse):
+            response.delete_cookie(COOKIE, path=reverse("admin:cognito"), samesite="Lax")
+        return response
+
+    return answered
 
 
 def complete(request: HttpRequest, *, state: str, code: str) -> tuple[User, str]:
     """The operator whom the hosted login has sent back, and where their sign-in leads.
 
-    Raises BadRequest for a return that this browser did not begin, Forbidden for a token that is not accepted and for
-    who is no Admin or is suspended, and ServiceUnavailable where the token endpoint does not answer.
+    Raises Forbidden for a return that this browser did not begin, for a token that is not accepted, and for who is no
+    Admin or is suspended, and ServiceUnavailable where the token endpoint does not answer.
     """
-    stored = request.session.pop(_KEY, None)  # whatever comes of it, this visit is over
+    stored = request.get_signed_cookie(COOKIE, None, max_age=VISIT_SECONDS)
     if stored is None:
-        raise BadRequest("This sign-in was not begun here, or took too long. Please begin again.")
-    visit = Visit(**stored)
+        raise Forbidden("This sign-in was not begun here, or took too long. Please begin again.")
+    visit = Visit(**json.loads(stored))
     if not hmac.compare_digest(visit.state.encode(), state.encode()) or not 0 < len(code) <= LONGEST_CODE:
-        raise BadRequest("This sign-in was not begun here. Please begin again.")
+        raise Forbidden("This sign-in was not begun here. Please begin again.")
     if not connection.in_atomic_block:
         release_connection()  # the exchange waits for another machine
     token = _exchange(code, visit.verifier)

@@ -1,6 +1,6 @@
 """What operators type to sign in and to guard their account."""
 
-from typing import Any, ClassVar
+from typing import Any
 
 from django import forms
 from django.contrib.auth import authenticate
@@ -29,11 +29,10 @@ class CodeForm(forms.Form):
 class FirstCodeForm(CodeForm):
     """The first code of an app that is being enrolled."""
 
-    field_order: ClassVar[list[str]] = ["password", "code"]
-
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["code"].label = "The code that the app shows now"
+        self.order_fields(["password", "code"])
 
 
 class FirstCodeAndPasswordForm(FirstCodeForm):

@@ -1,10 +1,12 @@
 """The pages from the password to the console: signing in, the second factor, enrolling one."""
 
 from typing import Any
+from urllib.parse import urlencode
 
 import segno
 from django.conf import settings
 from django.contrib.admin.forms import AdminAuthenticationForm
+from django.contrib.auth.forms import AuthenticationForm
 from django.contrib.auth.views import LoginView, RedirectURLMixin
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
@@ -29,9 +31,10 @@ class SignInView(LoginView):
     template_name = "bedrock_chat/sign_in.html"
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        return super().get_context_data(cognito_is_offered=cognito.is_offered(), **kwargs)
+        link = f"{reverse('admin:cognito')}?{urlencode({'next': self.get_redirect_url()})}"
+        return super().get_context_data(cognito_link=link if cognito.is_offered() else "", **kwargs)
 
-    def form_valid(self, form: AdminAuthenticationForm) -> HttpResponse:
+    def form_valid(self, form: AuthenticationForm) -> HttpResponse:
         user = form.get_user()
         assert isinstance(user, User)
         if second_factor.has_one(user):
@@ -126,7 +129,7 @@ class CognitoView(RedirectURLMixin, View):
     def get(self, request: HttpRequest) -> HttpResponse:
         if not cognito.is_offered():
             raise NotFound
-        return HttpResponseRedirect(cognito.begin(request, self.get_success_url()))
+        return cognito.begin(self.get_success_url())
 
 
 class CognitoReturnView(View):
