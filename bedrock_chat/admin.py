@@ -1,9 +1,6 @@
 """Console pages of the kernel's models."""
 
 from collections.abc import Callable
-from datetime import timedelta
-from operator import attrgetter
-from typing import Any
 
 from django.conf import settings
 from django.contrib import admin, messages
@@ -14,13 +11,18 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 
 from bedrock_chat.audit import verbs
-from bedrock_chat.audit.models import AuditEntry
 from bedrock_chat.audit.recording import record
-from bedrock_chat.console import ledger_page, refusals_page, roles, storage_page  # noqa: F401  pages register themselves
+from bedrock_chat.console import (  # noqa: F401  the pages register themselves
+    access_pages,
+    audit_page,
+    ledger_page,
+    refusals_page,
+    roles,
+    storage_page,
+)
 from bedrock_chat.console.filters import choice_filter
 from bedrock_chat.console.key_paging import KeyPagedReadOnlyAdmin
 from bedrock_chat.console.site import ReadOnlyAdmin, ReadOnlyRows
-from bedrock_chat.database.connections import database_now
 from bedrock_chat.identity.caller import operator_of
 from bedrock_chat.identity.models import User
 from bedrock_chat.jobs import queue
@@ -30,9 +32,10 @@ from bedrock_chat.ledger.budgets.models import Budget, BudgetCounter
 
 admin.site.unregister(Group)  # groups come with tokens, and operators' roles by migration
 
-VIEWED = ["user", "job", "worker", "modelcall", "auditentry", "budget", "budgetcounter"]
+VIEWED = ["user", "job", "worker", "modelcall", "auditentry", "budget", "budgetcounter", "refusal"]
 roles.allow(roles.Role.VIEWER, *(f"bedrock_chat.view_{name}" for name in VIEWED))
 roles.allow(roles.Role.SUPPORT, "bedrock_chat.change_job")
+roles.allow(roles.Role.ADMIN, audit_page.EXPORT)
 
 
 @admin.register(User)
@@ -111,78 +114,6 @@ class WorkerAdmin(ReadOnlyAdmin):
     list_display = ["host", "process", "concurrency", "started_at", "seen_at"]
     ordering = ["-seen_at"]
     fields = ["id", "host", "process", "concurrency", "started_at", "seen_at"]
-
-
-class _KnownFilter(admin.SimpleListFilter):
-    """Filters by what the code's verbs name. To ask the table which ones it holds would read all of it."""
-
-    column: str
-    known: Callable[[verbs.Verb], str]
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(name, name) for name in sorted({type(self).known(verb) for verb in verbs.registered()})]
-
-    def queryset(self, request: HttpRequest, rows: QuerySet[AuditEntry]) -> QuerySet[AuditEntry]:
-        return rows.filter(**{self.column: self.value()}) if self.value() else rows
-
-
-class VerbFilter(_KnownFilter):
-    title = parameter_name = column = "verb"
-    known = attrgetter("name")
-
-
-class TargetFilter(_KnownFilter):
-    title = parameter_name = "target"
-    column = "target_kind"
-    known = attrgetter("target")
-
-
-class DaysFilter(admin.SimpleListFilter):
-    """The entries of the last days."""
-
-    title = "time"
-    parameter_name = "days"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("1", "past 24 hours"), ("7", "past 7 days"), ("30", "past 30 days"), ("90", "past 90 days")]
-
-    def queryset(self, request: HttpRequest, rows: QuerySet[AuditEntry]) -> QuerySet[AuditEntry]:
-        if self.value() not in dict(self.lookup_choices):
-            return rows
-        return rows & AuditEntry.objects.since(database_now() - timedelta(days=int(str(self.value()))))
-
-
-@admin.register(AuditEntry)
-class AuditEntryAdmin(ReadOnlyAdmin):
-    """Who did what. One searches for the whole id of a target or of whoever acted."""
-
-    list_display = [
-        "at",
-        "verb",
-        "target_kind",
-        "target_id",
-        "actor_kind",
-        "actor_id",
-        "fields",
-        "values",
-        "network",
-    ]
-    list_filter = [VerbFilter, TargetFilter, "actor_kind", DaysFilter]
-    search_fields = ["=target_id", "=actor_id"]
-    search_help_text = "The id of a target, or of whoever acted."
-    ordering = ["-pk"]
-    sortable_by = ()  # entries are in the order of time, and no column has an index to sort by
-    show_full_result_count = False
-    open_columns = frozenset({"fields", "values"})  # names, and what a verb lets be kept
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[AuditEntry], search_term: str
-    ) -> tuple[QuerySet[AuditEntry], bool]:
-        """Django's would look for an id without regard to case, which no index answers."""
-        if not search_term:
-            return queryset, False
-        kept = verbs.kept_id(search_term)
-        return queryset.filter(Q(target_id=kept) | Q(actor_id=kept)), False
 
 
 class CountersOfBudget(ReadOnlyRows):

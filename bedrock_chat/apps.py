@@ -71,6 +71,7 @@ class BedrockChatConfig(AppConfig):
         spending.register(partial(ranking.dearest, by=Dimension.USER))
         figures.register("jobs", backlog.figures)
         _register_budgets()
+        _register_operators()
         exporting.register("ledger", persons.export)
         exporting.register("audit", audited_persons.export)
         erasing.register("ledger", prepare=persons.prepare_erasing, finish=persons.finish_erasing)
@@ -86,6 +87,13 @@ def _register_budgets() -> None:
     heartbeat.register("reservations", expiring.BEAT_SECONDS, expiring.renew)
     exporting.register("budgets", persons.export)
     erasing.register("budgets", prepare=persons.prepare_erasing, finish=persons.finish_erasing)
+
+
+def _register_operators() -> None:
+    from bedrock_chat.encryption import rotating
+    from bedrock_chat.identity.models import SecondFactor
+
+    rotating.register(SecondFactor, "encrypted_secret", "encrypted_codes")
 
 
 class ConsoleConfig(AdminConfig):

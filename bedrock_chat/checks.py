@@ -13,6 +13,7 @@ from django.db.utils import Error as DatabaseFault
 from django.middleware.csrf import CsrfViewMiddleware
 from django.utils.module_loading import import_string
 
+from bedrock_chat.audit import append_only
 from bedrock_chat.bedrock import catalog, offering, pricing
 from bedrock_chat.encryption import keys
 from bedrock_chat.encryption.errors import EncryptionError
@@ -202,3 +203,23 @@ def stored_secrets_can_be_read(databases: Sequence[str] | None = None, **_: Any)
     except DatabaseFault:  # away, or without tables yet: that is for others to say
         pass
     return []
+
+
+@register(Tags.database)
+def audit_is_append_only(databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
+    """`manage.py check --database default`: the database refuses to change the audit."""
+    if not databases:
+        return []
+    try:
+        unguarded = append_only.missing() if append_only.is_there() else []
+    except DatabaseFault:
+        return []
+    if not unguarded:
+        return []
+    return [
+        CheckWarning(
+            f"The database does not keep the audit from being changed: {', '.join(unguarded)}.",
+            hint="manage.py migrate makes the triggers that are missing.",
+            id="bedrock_chat.W008",
+        )
+    ]

@@ -3,7 +3,7 @@
 from bedrock_chat.audit.models import AuditEntry
 from bedrock_chat.blobs.models import Blob, BlobReference, BlobRemoval, UsedUploadLink
 from bedrock_chat.encryption.models import EncryptionKey
-from bedrock_chat.identity.models import SigningKey, User
+from bedrock_chat.identity.models import OperatorSession, SecondFactor, SigningKey, User
 from bedrock_chat.jobs.models import Job, Worker
 from bedrock_chat.ledger.budgets.models import Budget, BudgetCounter, Reservation
 from bedrock_chat.ledger.models import ModelCall
@@ -37,6 +37,7 @@ __all__ = [
     "LateEnd",
     "Latency",
     "ModelCall",
+    "OperatorSession",
     "Progress",
     "QuarterHour",
     "QuarterUsage",
@@ -44,6 +45,7 @@ __all__ = [
     "Reservation",
     "SearchDocument",
     "SearchWord",
+    "SecondFactor",
     "SigningKey",
     "UsedUploadLink",
     "User",

@@ -5,6 +5,7 @@ from typing import Any
 
 import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
+from django.urls import reverse_lazy
 
 from bedrock_chat import environment as env
 from bedrock_chat import logs
@@ -238,6 +239,7 @@ UNFOLD = {
     "BORDER_RADIUS": "10px",  # as on the chat page
     "SHOW_BACK_BUTTON": False,
     "SHOW_VIEW_ON_SITE": False,
+    "ACCOUNT": {"navigation": [{"title": "Your account", "link": reverse_lazy("admin:account")}]},
     "SHOW_HISTORY": False,  # Django's log of its admin is not written: the audit has who did what
 }
 
@@ -370,6 +372,20 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 LOGIN_URL = "admin:login"
 LOGIN_REDIRECT_URL = "admin:index"  # where a sign-in leads that came from no page, or from one of another host
+CONSOLE_REQUIRE_SECOND_FACTOR = env.boolean("CONSOLE_REQUIRE_SECOND_FACTOR", False)
+CONSOLE_SESSION_HOURS = env.integer("CONSOLE_SESSION_HOURS", 12, minimum=1, maximum=168)
+CONSOLE_IDLE_MINUTES = env.integer("CONSOLE_IDLE_MINUTES", 60, minimum=5, maximum=10_080)
+CONSOLE_OIDC_CLIENT_ID = env.text("CONSOLE_OIDC_CLIENT_ID", "")
+CONSOLE_OIDC_CLIENT_SECRET = env.text("CONSOLE_OIDC_CLIENT_SECRET", "")
+CONSOLE_OIDC_DOMAIN = env.http_url("CONSOLE_OIDC_DOMAIN", "") if CONSOLE_OIDC_CLIENT_ID else ""
+if CONSOLE_OIDC_CLIENT_ID and not COGNITO_USER_POOL_ID:
+    raise ImproperlyConfigured("CONSOLE_OIDC_CLIENT_ID needs COGNITO_USER_POOL_ID, whose tokens it gets.")
+if CONSOLE_OIDC_CLIENT_ID in COGNITO_CLIENT_IDS:
+    raise ImproperlyConfigured(
+        "CONSOLE_OIDC_CLIENT_ID must be a client of its own: the REST API takes tokens of COGNITO_CLIENT_ID."
+    )
+SESSION_ENGINE = "bedrock_chat.identity.session_store"
+SESSION_COOKIE_AGE = CONSOLE_SESSION_HOURS * 3600
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not DEBUG
 SESSION_COOKIE_NAME = "console_session"
 SESSION_COOKIE_PATH = CSRF_COOKIE_PATH = "/console"

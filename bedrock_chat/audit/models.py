@@ -86,10 +86,17 @@ class AuditEntry(models.Model):
     class Meta:
         verbose_name_plural = "audit entries"
         default_permissions = ("view",)
+        permissions = [("export_auditentry", "Can export the audit")]
         # None by time: later entries have higher keys.
         indexes = [
             models.Index(fields=["target_id"], name="entries_about_a_target"),
             models.Index(fields=["actor_id"], name="entries_of_an_actor"),
+            # Of the few entries that tell how far the audit has expired: each deletion looks for one (`append_only`).
+            models.Index(
+                fields=["id"],
+                name="expiries_of_the_audit",
+                condition=models.Q(target_kind="audit", verb="expire"),
+            ),
         ]
 
     def __str__(self) -> str:

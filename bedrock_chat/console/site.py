@@ -15,13 +15,14 @@ from django.core.exceptions import ValidationError
 from django.core.paginator import EmptyPage
 from django.db import transaction
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path, reverse
 from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.views.decorators.cache import never_cache
+from django.views.decorators.csrf import csrf_protect
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.forms import AdminOwnPasswordChangeForm
 from unfold.sites import UnfoldAdminSite
@@ -31,8 +32,13 @@ from bedrock_chat.audit.recording import record
 from bedrock_chat.console import lookups, navigation, private_columns, roles
 from bedrock_chat.console.dashboard import home
 from bedrock_chat.console.registry import extension_of
+from bedrock_chat.console.signing_in import account
+from bedrock_chat.console.signing_in import views as signing_in
+from bedrock_chat.console.signing_in.cognito import forgetting
 from bedrock_chat.environment import PICTURES
 from bedrock_chat.identity.caller import operator_of
+from bedrock_chat.identity.models import User
+from bedrock_chat.identity.session_store import SECOND_FACTOR
 from bedrock_chat.ledger import zones
 from bedrock_chat.wire.errors import ApiError, BadRequest, NotFound, as_api_error
 
@@ -88,7 +94,43 @@ class Console(UnfoldAdminSite):
 
     @method_decorator([never_cache, login_not_required])
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponseBase:
-        return self._refusing_by_pages(super().login)(request, extra_context)
+        return self._refusing_by_pages(self._sign_in)(request, extra_context)
+
+    def has_permission(self, request: HttpRequest) -> bool:
+        """Whether an operator is signed in, with a second factor where the settings ask for one.
+
+        Who came by Cognito has no password here: the second factor of such an account is the pool's.
+        """
+        if not super().has_permission(request):
+            return False
+        assert isinstance(request.user, User)
+        is_needed = settings.CONSOLE_REQUIRE_SECOND_FACTOR and request.user.has_usable_password()
+        return not is_needed or bool(request.session.get(SECOND_FACTOR))
+
+    def _sign_in(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponseBase:
+        if request.method == "GET" and self.has_permission(request):
+            return HttpResponseRedirect(reverse("admin:index", current_app=self.name))
+        title = {"title": "Log in", "app_path": request.get_full_path()}
+        return self._own_view(signing_in.SignInView, **title, **(extra_context or {}))(request)
+
+    def _own_view(self, view: type[Any], **context: Any) -> View:
+        """A view of ours, with what every page of the console shows."""
+
+        def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+            request.current_app = self.name
+            shown = {**self.each_context(request), **context}
+            initial = {"extra_context": shown} if hasattr(view, "extra_context") else {}
+            response: HttpResponseBase = view.as_view(**initial)(request, *args, **kwargs)
+            return response
+
+        return answer
+
+    def _open_view(self, view: type[Any], **context: Any) -> View:
+        """A view of ours for who is not signed in yet. Forged forms are refused, and caches keep nothing of it."""
+        return never_cache(csrf_protect(login_not_required(self._refusing_by_pages(self._own_view(view, **context)))))
+
+    def _account_view(self, view: type[Any], **context: Any) -> View:
+        return self.admin_view(self._own_view(view, **context))
 
     def admin_view(self, view: View, cacheable: bool = False) -> View:
         wrapped: View = super().admin_view(self._refusing_by_pages(view), cacheable)
@@ -126,11 +168,30 @@ class Console(UnfoldAdminSite):
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
         """Without Django's view that leads to any row's own page: it tells of every table which rows there are."""
+        asking, enrolling = {"title": "Second factor"}, {"title": "Enrol a second factor"}
         own = [
             path("dashboard/<slug:name>.csv", self.admin_view(self.csv_file), name="dashboard_csv"),
             path("logo", self._refusing_by_pages(self.logo), name="logo"),
+            path("second-factor/", self._open_view(signing_in.SecondFactorView, **asking), name="second_factor"),
+            path(
+                "second-factor/enrol/", self._open_view(signing_in.EnrolView, **enrolling), name="second_factor_enrol"
+            ),
+            path("cognito/", self._open_view(signing_in.CognitoView), name="cognito"),
+            path("cognito/return/", forgetting(self._open_view(signing_in.CognitoReturnView)), name="cognito_return"),
+            path("account/", self._account_view(account.AccountView, title="Your account"), name="account"),
+            path("account/sessions/<str:session_id>/end/", self._account_view(account.EndView), name="account_end"),
+            path(
+                "account/second-factor/codes/",
+                self._account_view(account.NewCodesView, title="New recovery codes"),
+                name="account_codes",
+            ),
+            path(
+                "account/second-factor/remove/",
+                self._account_view(account.RemoveView, title="Remove the second factor"),
+                name="account_remove",
+            ),
         ]
-        return [*own, *(route for route in super().get_urls() if getattr(route, "name", None) != "view_on_site")]
+        return own + [route for route in super().get_urls() if getattr(route, "name", None) != "view_on_site"]
 
     def check(self, app_configs: Iterable[AppConfig] | None) -> list[CheckMessage]:
         """Django's checks; every page takes its own parameters alone, leaves private columns alone, and has viewers."""

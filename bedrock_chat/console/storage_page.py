@@ -51,6 +51,8 @@ def section(read: ReadSection) -> ReadSection:
 class BlobAdmin(KeyPagedReadOnlyAdmin):
     """Figures first, and below them the blobs by their digests."""
 
+    plain_name = "Storage"
+
     newest_first = False
     list_before_template = "bedrock_chat/console_sections.html"
     list_display = ["sha256", "shown_size", "stored_at"]

@@ -108,6 +108,7 @@ def guardrails_of_bots(request: HttpRequest, sample: Sample) -> Section | None:
 
 @admin.register(BotGuardrail)
 class BotGuardrailAdmin(ReadOnlyAdmin):
+    plain_name = "Guardrails"
     list_display = ["bot_id", "arn", "version", "is_asked_for", "unused_since", "replaced_at"]
     list_filter = [StateFilter]
     search_fields = ["=bot_id", "=arn"]

@@ -30,6 +30,6 @@ OWN_FILTERS = {
     ApiKey: {"state", "ending"},
     TurnRequest: {"status", "model", "model__isnull"},
     Listing: {"is_everybodys__exact", "is_everybodys__isnull"},
-    AuditEntry: {"verb", "target", "days", "actor_kind__exact", "actor_kind__isnull"},
+    AuditEntry: {"days", "from", "to", "verb", "target", "kind", "actor", "about"},
 }
 """What the filters and date hierarchies of the pages make, as one reads it in their links."""
