@@ -5,6 +5,7 @@ from pathlib import Path
 
 from django.apps import AppConfig
 from django.contrib.admin.apps import AdminConfig
+from django.utils.module_loading import autodiscover_modules
 
 from bedrock_chat.start import optional
 
@@ -92,6 +93,7 @@ def _register_for_operators() -> None:
     _register_models_and_people()
     _register_alerts()
     _register_retention()
+    _register_operators()
 
 
 def _register_models_and_people() -> None:
@@ -129,6 +131,13 @@ def _register_retention() -> None:
     pruning.register("sums", count=sums.count, prune=sums.prune)
 
 
+def _register_operators() -> None:
+    from bedrock_chat.encryption import rotating
+    from bedrock_chat.identity.models import SecondFactor
+
+    rotating.register(SecondFactor, "encrypted_secret", "encrypted_codes")
+
+
 class ConsoleConfig(AdminConfig):
     """Django's admin with our site, so that `@admin.register` in every app lands in the console."""
 
@@ -140,3 +149,6 @@ class ConsoleConfig(AdminConfig):
             for library in ("rest_framework.compat", "unfold.overrides", "drf_spectacular.plumbing"):
                 import_module(library)
         super().ready()
+        for module in ("usage", "speed", "top", "faults", "glance"):
+            import_module(f"bedrock_chat.console.dashboard.{module}")
+        autodiscover_modules("console_home")  # of the apps, for the console knows none of them

@@ -5,11 +5,12 @@ from bedrock_chat.audit.models import AuditEntry
 from bedrock_chat.bedrock.overrides.models import LastFault, ModelOverride
 from bedrock_chat.blobs.models import Blob, BlobReference, BlobRemoval, UsedUploadLink
 from bedrock_chat.encryption.models import EncryptionKey
-from bedrock_chat.identity.models import SigningKey, User
+from bedrock_chat.identity.models import OperatorSession, SecondFactor, SigningKey, User
 from bedrock_chat.jobs.models import Job, Worker
 from bedrock_chat.ledger.budgets.models import Budget, BudgetCounter, Reservation
 from bedrock_chat.ledger.models import ModelCall
 from bedrock_chat.ledger.rollups.models import (
+    DayLatency,
     DayUsage,
     DimensionUsage,
     GroupMember,
@@ -32,6 +33,7 @@ __all__ = [
     "BotRetention",
     "Budget",
     "BudgetCounter",
+    "DayLatency",
     "DayUsage",
     "DimensionUsage",
     "EncryptionKey",
@@ -45,6 +47,7 @@ __all__ = [
     "ModelCall",
     "ModelOverride",
     "OpenAlert",
+    "OperatorSession",
     "Progress",
     "QuarterHour",
     "QuarterUsage",
@@ -52,6 +55,7 @@ __all__ = [
     "Reservation",
     "SearchDocument",
     "SearchWord",
+    "SecondFactor",
     "SigningKey",
     "UsedUploadLink",
     "User",

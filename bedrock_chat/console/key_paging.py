@@ -141,7 +141,8 @@ class KeyPagedChangeList(OwnParametersChangeList):
         if self.query and self.model_admin.is_indexed_search(request, self.query):
             rows, _ = self.model_admin.get_search_results(request, rows, self.query)
         some = keys.cut(rows, limit).values_list("pk", flat=True)[: self.list_per_page + 1]
-        return len(some) > self.list_per_page
+        is_frequent: bool = len(some) > self.list_per_page
+        return is_frequent
 
     def _limit(self, keys: "_Stretch") -> int | None:
         """The last of SCANNED keys. None where there are not so many."""

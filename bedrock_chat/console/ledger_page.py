@@ -1,6 +1,7 @@
 """The page of the ledger: every call to a model, filtered by whatever the dashboard's figures add up."""
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any, Final
 
 from django.contrib import admin
@@ -8,7 +9,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from bedrock_chat.bedrock.catalog import MODELS
-from bedrock_chat.console import periods
+from bedrock_chat.console import periods, writing
 from bedrock_chat.console.filters import ChoiceFilter, PeriodFilter, choice_filter, id_filter, matching
 from bedrock_chat.console.key_paging import KeyBounds, KeyPagedReadOnlyAdmin
 from bedrock_chat.ledger.models import ModelCall, Purpose
@@ -50,16 +51,16 @@ class PricedFilter(ChoiceFilter):
 @admin.register(ModelCall)
 class ModelCallAdmin(KeyPagedReadOnlyAdmin):
     list_display = [
-        "created_at",
+        "when",
         "purpose",
-        "user_id",
+        "asked_by",
         "model",
         "input_tokens",
         "output_tokens",
         "usd",
-        "latency_ms",
+        "took",
         "stop_reason",
-        "fault",
+        "error",
     ]
     list_filter = [
         PeriodFilter,
@@ -80,6 +81,23 @@ class ModelCallAdmin(KeyPagedReadOnlyAdmin):
     search_help_text = "The whole id of a person, a bot, a key, an API or a conversation."
     open_columns = frozenset({"first_token_ms", "groups"})  # a time, and names of groups
     empty_text = "Each call to a model is a row here. Ask something in the chat, and it appears."
+
+    @admin.display(description="when")
+    def when(self, row: ModelCall) -> datetime:
+        return row.created_at
+
+    @admin.display(description="asked by")
+    def asked_by(self, row: ModelCall) -> str:
+        """A person, or a key of a published API."""
+        return row.user_id or f"API key {row.key_id}"
+
+    @admin.display(description="took")
+    def took(self, row: ModelCall) -> str:
+        return writing.milliseconds(row.latency_ms)
+
+    @admin.display(description="error")
+    def error(self, row: ModelCall) -> str:
+        return row.fault
 
     @admin.display(description="price (USD)", empty_value="unpriced")
     def usd(self, row: ModelCall) -> str | None:

@@ -17,6 +17,7 @@ LONGEST_LOGIN = 150
 
 _ROLE = {"role": verbs.one_of(lambda: set(Role))}
 CREATE_OPERATOR = verbs.register("create operator", target="user", values=_ROLE)
+RETIRE_OPERATOR = verbs.register("retire operator", target="user", values=_ROLE)
 CHANGE_ROLE = verbs.register("change role", target="user", values=_ROLE)
 
 

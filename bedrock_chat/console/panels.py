@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 
-Value = str | int | Decimal | None
+Value = str | int | float | Decimal | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,10 @@ class Cell:
     value: Value
     text: str = ""
     link: str = ""
+
+    @property
+    def is_number(self) -> bool:
+        return isinstance(self.value, int | float | Decimal)
 
     def __str__(self) -> str:
         return self.text or ("" if self.value is None else str(self.value))
@@ -78,7 +82,7 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """What is drawn. `title` is its accessible name; `links`, one for each label, lead to what a bar counts."""
+    """What is drawn. `title` is its accessible name."""
 
     kind: ChartKind
     title: str
@@ -87,7 +91,6 @@ class Chart:
     unit: Unit
     label_axis: str
     value_axis: str
-    links: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)

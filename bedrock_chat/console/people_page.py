@@ -11,8 +11,8 @@ from django.http import HttpRequest, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.html import format_html_join
 
-from bedrock_chat.console.budgets_page import BudgetForm, of_budget, wanted_of
 from bedrock_chat.console import lookups, roles
+from bedrock_chat.console.budgets_page import BudgetForm, of_budget, wanted_of
 from bedrock_chat.console.confirming import Action, ConfirmedAction, ConfirmingPage, ConsoleForm
 from bedrock_chat.console.site import ReadOnlyAdmin
 from bedrock_chat.identity.caller import Caller, operator_of

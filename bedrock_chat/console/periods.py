@@ -59,6 +59,11 @@ class Period:
         return reading.usage_by_day_and_value(self.span, by=Dimension.MODEL)
 
     @cached_property
+    def refusals(self) -> dict[str, int]:
+        """Limit of ours → how many requests it refused."""
+        return reading.refusals(self.span)
+
+    @cached_property
     def total(self) -> Figures:
         return Figures.total(figures for by_model in self.models_by_day.values() for figures in by_model.values())
 

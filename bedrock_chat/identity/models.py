@@ -71,3 +71,51 @@ class SigningKey(models.Model):
 
     def __str__(self) -> str:
         return self.kid
+
+
+class OperatorSession(models.Model):
+    """A sign-in to the console, or a visit that is about to become one (without a user). See `session_store`.
+
+    The key in the browser's cookie is not stored, only its digest: whoever reads this table gets in nowhere.
+    """
+
+    id = models.CharField(primary_key=True, max_length=26, default=new_id)
+    digest = models.CharField(max_length=64, unique=True)
+    user = models.ForeignKey(User, models.CASCADE, null=True, related_name="operator_sessions")
+    data = models.TextField()
+    started_at = models.DateTimeField()
+    seen_at = models.DateTimeField()
+    expires_at = models.DateTimeField(db_index=True)
+    network = models.CharField(max_length=64, blank=True, help_text="The address at the sign-in, of IPv6 its /64.")
+    browser = models.CharField(max_length=200, blank=True, help_text="As it names itself.")
+    has_second_factor = models.BooleanField("second factor", default=False)
+
+    class Meta:
+        verbose_name = "operator's session"
+        default_permissions = ("view", "delete")
+
+    def __str__(self) -> str:
+        return self.id
+
+
+class SecondFactor(models.Model):
+    """An operator's second factor: time-based codes of an app (RFC 6238), and codes for when the app is lost.
+
+    Both are stored encrypted. Until it is confirmed with a first code, it is asked of nobody.
+    """
+
+    user = models.OneToOneField(User, models.CASCADE, primary_key=True, related_name="second_factor")
+    encrypted_secret = models.TextField()
+    encrypted_codes = models.TextField(blank=True, help_text="JSON: the recovery codes that are left.")
+    codes_left = models.PositiveSmallIntegerField(default=0)
+    last_step = models.BigIntegerField(default=0, help_text="The 30 seconds of the last code that was accepted.")
+    failures = models.PositiveSmallIntegerField(default=0, help_text="Wrong codes since the last right one.")
+    blocked_until = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    confirmed_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        default_permissions = ("view", "delete")
+
+    def __str__(self) -> str:
+        return str(self.pk)

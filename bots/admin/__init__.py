@@ -1,5 +1,5 @@
 """Console pages of bots: operators manage bots, so they read all of one but its secrets."""
 
-from bots.admin import pages, warnings
+from bots.admin import pages, storage
 
-__all__ = ["pages", "warnings"]
+__all__ = ["pages", "storage"]

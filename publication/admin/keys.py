@@ -1,7 +1,6 @@
 """The console pages of keys: how much they are used, when they end, and what operators do with them."""
 
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import Any, Final
 
 from django.contrib import admin
@@ -26,8 +25,6 @@ roles.allow(roles.Role.SUPPORT, *(f"publication.{may}_apikey" for may in ("rotat
 roles.allow(roles.Role.ADMIN, "publication.reveal_apikey", "publication.delete_apikey")
 
 LONGEST_SHOWN: Final = 80
-NEAR_DAYS: Final = 7
-"""A key that ends in so many days is near its end."""
 
 
 class StateFilter(admin.SimpleListFilter):
@@ -53,33 +50,12 @@ class StateFilter(admin.SimpleListFilter):
         return rows
 
 
-class ExpiryFilter(admin.SimpleListFilter):
-    """Filters keys that open their API by when they end."""
-
-    title = "expiry"
-    parameter_name = "expires"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(str(days), f"Within {days} days") for days in (1, NEAR_DAYS, 30)]
-
-    def queryset(self, request: HttpRequest, rows: QuerySet[ApiKey]) -> QuerySet[ApiKey]:
-        if self.value() not in dict(self.lookup_choices):
-            return rows
-        return rows.filter(ending_within(int(str(self.value()))))
-
-
-def ending_within(days: int) -> Q:
-    """Keys that open their API and will not in some days, without one in their place."""
-    now = timezone.now()
-    return Q(is_enabled=True, replaced_by="", expires_at__gt=now, expires_at__lte=now + timedelta(days=days))
-
-
 @admin.register(ApiKey)
 class ApiKeyAdmin(ConfirmingPage, ReadOnlyAdmin):
     confirmed = [Rotate(), Disable(), Enable(), TopUp(), Reveal(), Revoke()]
     empty_text = "Publishing a bot makes its first key; its owner makes more over the API."
     list_display = ["id", "bot", "shown_description", "state", "shown_used", "last_used_at", "expires_at", "created_at"]
-    list_filter = [StateFilter, ExpiryFilter]
+    list_filter = [StateFilter]
     list_select_related = ["publication"]
     search_fields = ["=id", "=lineage", "=publication__id", "=publication__bot__id"]
     search_help_text = "The id of a key, a lineage, a publication or a bot; never a key's value."

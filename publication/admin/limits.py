@@ -68,10 +68,10 @@ class ChangeLimits(ConfirmedAction[Publication]):
             key=lambda entry: (-entry[1].throttled - entry[1].over_quota, -entry[1].requests, entry[0]),
         )
         refused = sum(outcome.requests - outcome.admitted for _, outcome in ranked)
-        asked = sum(outcome.requests for _, outcome in ranked)
+        questions = sum(outcome.requests for _, outcome in ranked)
         sentences = [
-            f"{asked:,} questions were asked since {simulation.since:%Y-%m-%d} (UTC), last month and this one so far. "
-            f"These limits would have refused {refused:,} of them."
+            f"{questions:,} questions were asked since {simulation.since:%Y-%m-%d} (UTC), "
+            f"last month and this one so far. These limits would have refused {refused:,} of them."
         ]
         if simulation.is_cut:
             sentences.append(f"They were tried on the first {MOST_TRIED:,} questions alone.")

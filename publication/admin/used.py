@@ -41,14 +41,14 @@ def of_keys(keys: Iterable[ApiKey]) -> dict[str, Used]:
     """Key → the use of the account that it draws on. One query."""
     accounts = {key.pk: _account_of(key) for key in keys if key.publication.quota_limit is not None}
     gates = Gate.objects.filter(period__in=_labels()).in_bulk(list(set(accounts.values())))
-    found: dict[str, Used] = {}
+    of_keys: dict[str, Used] = {}
     for key in keys:
         if key.pk not in accounts:
             continue
         gate = gates.get(accounts[key.pk])
         used = _used(key.publication, gate) if gate is not None else None
-        found[key.pk] = used or Used(0, key.publication.quota_limit or 0, accounts[key.pk])
-    return found
+        of_keys[key.pk] = used or Used(0, key.publication.quota_limit or 0, accounts[key.pk])
+    return of_keys
 
 
 def bar(used: Used | None) -> str:

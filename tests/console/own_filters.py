@@ -7,6 +7,7 @@ from bedrock_chat.identity.models import User
 from bedrock_chat.jobs.models import Job, Worker
 from bedrock_chat.ledger.budgets.models import Budget
 from bedrock_chat.ledger.models import ModelCall
+from bedrock_chat.ledger.rollups.models import Refusal
 from bedrock_chat.people.models import Erasure
 from bots.models import Bot
 from conversations.models import Conversation
@@ -24,6 +25,7 @@ OWN_FILTERS = {
         *("days", "from", "to", "model", "purpose", "fault", "priced"),
         *("payer", "user", "bot", "key", "publication", "conversation"),
     },
+    Refusal: {"days", "from", "to", "limit", "payer", "bot", "key"},
     Budget: {
         *("payer_kind__exact", "payer_kind__isnull", "period__exact", "period__isnull"),
         *("unit__exact", "unit__isnull", "is_hard__exact", "is_hard__isnull"),
@@ -31,7 +33,7 @@ OWN_FILTERS = {
     Bot: {"scope__exact", "scope__isnull", "pinned", "published", "sync_status__exact", "sync_status__isnull"},
     Conversation: {"model", "model__isnull"},
     Publication: {"limits_scope__exact", "limits_scope__isnull", "quota_period__exact", "quota_period__isnull"},
-    ApiKey: {"state"},
+    ApiKey: {"state", "ending"},
     TurnRequest: {"status", "model", "model__isnull"},
     Listing: {"is_everybodys__exact", "is_everybodys__isnull"},
     AuditEntry: {"days", "from", "to", "verb", "target", "kind", "actor", "about"},

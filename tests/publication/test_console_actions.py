@@ -12,7 +12,7 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 
 from bedrock_chat.audit.models import AuditEntry
-from bedrock_chat.console import operators, registry
+from bedrock_chat.console import operators
 from bedrock_chat.console.roles import Role
 from bedrock_chat.identity import local
 from bedrock_chat.identity.caller import Program
@@ -261,7 +261,7 @@ def test_a_transfer_takes_the_api_and_its_keys_along_but_no_value_of_a_key(
     assert body(erin.post(f"/bot/limited/publication/api-key/{key_id}/rotate", {}, format="json"))["value"]
 
 
-# ---- Who may, and what is told at the first glance ------------------------------------------------------------------
+# ---- Who may ---------------------------------------------------------------------------------------------------------
 
 SUPPORT_AND_ADMIN = {Role.SUPPORT, Role.ADMIN}
 MAY = {
@@ -289,25 +289,3 @@ def test_each_role_does_what_it_may_and_is_refused_the_rest_by_address_too(limit
     assert client.get("/console/bots/bot/limited/withdraw/").status_code == (200 if role == Role.ADMIN else 403)
     assert limited.post(question()).status_code == 200
     assert ApiKey.objects.count() == 1
-
-
-def test_the_first_glance_tells_of_keys_that_end_soon_and_of_bots_that_are_not_ready(
-    limited: Api, boss: Client, rf: Any
-) -> None:
-    def sentences() -> dict[str, str]:
-        request = rf.get("/console/")
-        request.user = make_operator("root", is_superuser=True) if not made else made[0]
-        made.append(request.user)
-        return {trouble.text: trouble.link for trouble in registry.troubles_for(request)}
-
-    made: list[Any] = []
-    assert not [text for text in sentences() if "key" in text or "ready" in text]
-    ApiKey.objects.update(expires_at=timezone.now() + timedelta(days=3))
-    Bot.objects.update(sync_status="FAILED")
-    told = sentences()
-    link = told["1 key expires within 7 days."]
-    assert [key.pk for key in boss.get(link).context["cl"].result_list] == [ApiKey.objects.get().pk]
-    [failed] = [link for text, link in told.items() if text.startswith("1 bot is not ready")]
-    assert [bot.pk for bot in boss.get(failed).context["cl"].result_list] == ["limited"]
-    ApiKey.objects.update(replaced_by="another")
-    assert not [text for text in sentences() if "key" in text]

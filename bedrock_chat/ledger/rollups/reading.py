@@ -4,7 +4,7 @@ Who reads needs no lock: what is read is decided by one reading of `Progress`, a
 ledger itself.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -20,6 +20,7 @@ from bedrock_chat.ledger.rollups.figures import Figures
 from bedrock_chat.ledger.rollups.models import (
     MEASURES,
     TOGETHER,
+    DayLatency,
     DayUsage,
     Dimension,
     DimensionUsage,
@@ -175,6 +176,24 @@ def latencies(span: Span, *, timed: Timed, **where: Any) -> dict[int, int]:
     refuse_gone(span, kept_from())
     rows = Latency.objects.filter(start__gte=span.start, start__lt=span.end, timed=timed, **where)
     return {bucket: int(calls) for bucket, calls in rows.values_list("bucket").annotate(total=Sum("calls"))}
+
+
+def latencies_by_day(span: Span, *, timed: Timed) -> dict[date, dict[str, Counter[int]]]:
+    """Day of the setting REPORT_TIME_ZONE → model → bucket of `histogram` → calls without a fault, of a span of whole
+    days. Of what has no sum yet, nothing.
+    """
+    by_day: dict[date, dict[str, Counter[int]]] = {}
+    progress = Progress.objects.first()
+    parts = parts_of(span, progress)
+    for first, end in (parts.months, *parts.days):
+        days = DayLatency.objects.filter(timed=timed, day__gte=first, day__lt=end)
+        for day, model, bucket, calls in days.values_list("day", "model", "bucket", "calls"):
+            by_day.setdefault(day, {}).setdefault(model, Counter())[bucket] += calls
+    for part in parts.quarters:
+        rows = Latency.objects.filter(start__gte=part.start, start__lt=part.end, timed=timed).order_by()
+        for start, model, bucket, calls in rows.values_list("start", "model", "bucket", "calls"):
+            by_day.setdefault(day_of(start), {}).setdefault(model, Counter())[bucket] += calls
+    return by_day
 
 
 # ---- Parts of a span ------------------------------------------------------------------------------------------------
