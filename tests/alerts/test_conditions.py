@@ -37,7 +37,7 @@ def test_dead_jobs_are_one_problem_for_each_kind_that_this_version_knows() -> No
         "2 jobs were given up: sync bot.",
         "1 job was given up: erase person.",
     )
-    assert syncs.link == "/console/bedrock_chat/job/?state__exact=dead&kind__exact=sync+bot"
+    assert syncs.link == "/console/bedrock_chat/job/?state__exact=dead&kind=sync+bot"
 
 
 def test_that_no_worker_is_there_is_told_until_one_is() -> None:
