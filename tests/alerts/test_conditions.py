@@ -90,9 +90,9 @@ def test_a_failed_sync_is_told_by_the_bots_id_alone(client_of: Any) -> None:
     assert "Secret" not in f"{problem}"
 
 
-def test_every_condition_costs_two_statements_at_most(django_assert_max_num_queries: Any) -> None:
+def test_every_condition_costs_three_statements_at_most_with_the_clock(django_assert_max_num_queries: Any) -> None:
     names = {condition.name for condition in conditions.registered()}
     assert names >= {"budgets", "dead jobs", "failed syncs", "keys", "no worker", "throttles"}
     for condition in conditions.registered():
-        with django_assert_max_num_queries(2):
+        with django_assert_max_num_queries(3):
             conditions.problems(condition)
