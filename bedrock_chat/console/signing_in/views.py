@@ -3,7 +3,6 @@
 from typing import Any
 from urllib.parse import urlencode
 
-import segno
 from django.conf import settings
 from django.contrib.admin.forms import AdminAuthenticationForm
 from django.contrib.auth.forms import AuthenticationForm
@@ -95,6 +94,8 @@ class EnrolView(FormView):
         return FirstCodeAndPasswordForm(self.request, **arguments) if self.is_signed_in else FirstCodeForm(**arguments)
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        import segno  # noqa: PLC0415  few enrol, and every process would load it
+
         enrolment = second_factor.begin(self.user)
         picture = segno.make(enrolment.address, error="m").svg_data_uri(scale=4, border=3, light="white")
         secret = " ".join(enrolment.secret[start : start + 4] for start in range(0, len(enrolment.secret), 4))
