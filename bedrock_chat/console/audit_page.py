@@ -80,7 +80,7 @@ class TimeFilter(PeriodFilter):
 class AuditEntryAdmin(KeyPagedReadOnlyAdmin):
     """Who did what. One searches for the whole id of a target or of whoever acted."""
 
-    list_display = ["shown_at", "verb", "target_kind", "target_id", "actor_kind", "actor_id", "shown_change", "network"]
+    list_display = ["shown_at", "verb", "target_kind", "target_id", "shown_change", "actor_kind", "actor_id", "network"]
     list_filter = [
         TimeFilter,
         choice_filter("verb", "verb", "what was done", _known(lambda verb: verb.name)),

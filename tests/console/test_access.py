@@ -97,7 +97,7 @@ def test_an_operator_enrols_comes_back_with_codes_and_ends_a_session(
     expect(page.get_by_text("Recovery codes left: 9.")).to_be_visible()
     expect(page.get_by_text("This one")).to_have_count(1)
     picture(page, "account", tmp_path)
-    page.click("button:has-text('End the session of')")
+    page.click("li button:has-text('End')")
     expect(page.get_by_text("The session was ended.").first).to_be_visible()
     phone.reload()
     assert "/console/login/" in phone.url

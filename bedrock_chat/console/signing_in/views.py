@@ -4,7 +4,6 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.conf import settings
-from django.contrib.admin.forms import AdminAuthenticationForm
 from django.contrib.auth.forms import AuthenticationForm
 from django.contrib.auth.views import LoginView, RedirectURLMixin
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -12,6 +11,7 @@ from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.views.generic import FormView, View
+from unfold.forms import AuthenticationForm as LoginForm
 
 from bedrock_chat.console import second_factor
 from bedrock_chat.console.signing_in import cognito, pending
@@ -26,7 +26,7 @@ from bedrock_chat.wire.errors import BadRequest, Forbidden, NotFound
 class SignInView(LoginView):
     """The login and the password. Whoever has a second factor, or must have one, is not signed in by them."""
 
-    authentication_form = AdminAuthenticationForm
+    authentication_form = LoginForm
     template_name = "bedrock_chat/sign_in.html"
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
