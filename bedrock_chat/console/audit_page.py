@@ -11,15 +11,16 @@ from django.core.exceptions import PermissionDenied
 from django.db import connection, transaction
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, StreamingHttpResponse
-from django.urls import URLPattern, path
+from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 
-from bedrock_chat.audit import verbs
+from bedrock_chat.audit import append_only, verbs
 from bedrock_chat.audit.models import OUT_OF_ORDER, ActorKind, AuditEntry
 from bedrock_chat.audit.recording import record
 from bedrock_chat.console import periods
 from bedrock_chat.console.filters import IdFilter, PeriodFilter, choice_filter
 from bedrock_chat.console.key_paging import KeyBounds, KeyPagedReadOnlyAdmin
+from bedrock_chat.console.registry import Severity, Trouble, warning
 from bedrock_chat.database.connections import release_connection
 from bedrock_chat.identity.caller import operator_of
 from bedrock_chat.ledger import zones
@@ -74,6 +75,14 @@ class AboutFilter(_KeptIdFilter):
 
 class TimeFilter(PeriodFilter):
     column = "at"
+
+
+@warning("audit", permission="bedrock_chat.view_auditentry")
+def unguarded(request: HttpRequest) -> Iterator[Trouble]:
+    """The database would let somebody change the audit."""
+    if missing := append_only.missing():
+        text = f"The database does not keep the audit from being changed ({', '.join(missing)}): run manage.py migrate."
+        yield Trouble(text, reverse("admin:bedrock_chat_auditentry_changelist"), Severity.ERROR, "The audit")
 
 
 @admin.register(AuditEntry)
