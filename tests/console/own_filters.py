@@ -3,7 +3,7 @@
 from bedrock_chat.alerts.models import OpenAlert
 from bedrock_chat.audit.models import AuditEntry
 from bedrock_chat.bedrock.overrides.models import ModelOverride
-from bedrock_chat.identity.models import User
+from bedrock_chat.identity.models import OperatorSession, SecondFactor, User
 from bedrock_chat.jobs.models import Job, Worker
 from bedrock_chat.ledger.budgets.models import Budget
 from bedrock_chat.ledger.models import ModelCall
@@ -36,6 +36,8 @@ OWN_FILTERS = {
     ApiKey: {"state", "ending"},
     TurnRequest: {"status", "model", "model__isnull"},
     Listing: {"is_everybodys__exact", "is_everybodys__isnull"},
+    OperatorSession: set(),
+    SecondFactor: set(),
     AuditEntry: {"days", "from", "to", "verb", "target", "kind", "actor", "about"},
 }
 """What the filters and date hierarchies of the pages make, as one reads it in their links."""

@@ -13,7 +13,7 @@ from bedrock_chat.audit.models import AuditEntry
 from bedrock_chat.bedrock.overrides.models import ModelOverride
 from bedrock_chat.console import private_columns
 from bedrock_chat.console.site import Console, ConsolePage, ReadOnlyAdmin
-from bedrock_chat.identity.models import User
+from bedrock_chat.identity.models import OperatorSession, User
 from bedrock_chat.jobs.models import Job
 from bedrock_chat.ledger.models import ModelCall
 from bots.models import Bot, BotVersion
@@ -53,6 +53,7 @@ OPEN = {
     Job: {"reason"},
     ModelCall: {"first_token_ms", "groups"},
     AuditEntry: {"fields", "values"},
+    OperatorSession: {"has_second_factor"},
     Bot: {"title", "description", "instruction", "configuration", "sync_status_reason"},  # operators manage bots
     BotVersion: {"changed"},
     Listing: {"bot__title"},
