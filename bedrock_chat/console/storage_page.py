@@ -9,6 +9,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.template.defaultfilters import filesizeformat
 from django.urls import reverse
+from django.utils.html import format_html
 
 from bedrock_chat.blobs import figures
 from bedrock_chat.blobs.figures import Amount, Sample, Stored
@@ -94,13 +95,13 @@ def _stored(whole: Stored) -> Section:
     rows.append(("To be deleted from storage", counted, ""))
     how = f"Estimated from {figures.SAMPLE:,} of them. " if about else ""
     jobs = reverse("admin:bedrock_chat_job_changelist")
-    return Section(
-        "Files",
-        AMOUNTS,
-        rows,
-        f"{how}The job “remove blobs” takes what is of nobody, after the grace BLOB_GRACE_SECONDS. If it becomes more "
-        f"and more, look for that job among the jobs ({jobs}): it may be dead.",
+    sentence = format_html(
+        "{}The job “remove blobs” takes what is of nobody, after the grace BLOB_GRACE_SECONDS. If it becomes more and "
+        'more, look for that job <a class="underline" href="{}">among the jobs</a>: it may be dead.',
+        how,
+        jobs,
     )
+    return Section("Files", AMOUNTS, rows, sentence)
 
 
 def _waiting() -> Section:

@@ -103,7 +103,7 @@ def ask(page: Page, server: LiveServer, key: str) -> int:
     return page.request.post(url, data=question(), headers={"x-api-key": key}).status
 
 
-def test_a_quota_is_changed_a_key_rotated_and_every_other_action_done_once(
+def test_a_quota_is_changed_a_key_rotated_and_every_other_action_done_once(  # noqa: PLR0915  one walk
     page: Page, server: LiveServer, pictures: Path
 ) -> None:
     ada = Operator(page, server, pictures)
