@@ -57,12 +57,11 @@ class BlobAdmin(KeyPagedReadOnlyAdmin):
     newest_first = False
     list_before_template = "bedrock_chat/console_sections.html"
     list_display = ["sha256", "shown_size", "stored_at"]
-    search_fields = ["=sha256"]
+    search_fields = ["sha256__exact"]
     search_help_text = "A whole SHA-256."
     empty_text = "Images and documents of conversations and files of bots are stored here."
     fields = ["sha256", "shown_size", "stored_at"]
     readonly_fields = ["shown_size"]
-    open_columns = frozenset({"sha256"})
 
     @admin.display(description="size")
     def shown_size(self, row: Blob) -> str:

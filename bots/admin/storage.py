@@ -111,7 +111,7 @@ class BotGuardrailAdmin(ReadOnlyAdmin):
     plain_name = "Guardrails"
     list_display = ["bot_id", "arn", "version", "is_asked_for", "unused_since", "replaced_at"]
     list_filter = [StateFilter]
-    search_fields = ["=bot_id", "=arn"]
+    search_fields = ["bot_id__exact", "arn__exact"]
     search_help_text = "The id of a bot, or an ARN."
     ordering = ["pk"]
     show_full_result_count = False
