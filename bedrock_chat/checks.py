@@ -52,7 +52,7 @@ def models_exist(**_: Any) -> list[CheckMessage]:
         if (error := pricing.override_error(overrides))
     ]
     default = catalog.MODELS.get(settings.DEFAULT_MODEL)
-    if default is not None and not offering.is_offered(default):
+    if default is not None and not offering.is_listed(default):
         messages.append(
             Error(
                 "DEFAULT_MODEL is not among GLOBAL_AVAILABLE_MODELS: a new conversation would be refused.",
@@ -68,7 +68,7 @@ def models_can_be_reached(**_: Any) -> list[CheckMessage]:
     if settings.BEDROCK != "aws":
         return []
     title_model = catalog.MODELS.get(settings.TITLE_MODEL)
-    models = [*offering.offered(), *([title_model] if title_model else [])]
+    models = [*offering.listed(), *([title_model] if title_model else [])]
     needed = {model.display_name: offering.switched_off_profiles(model) for model in models}
     unreachable = [f"{name} ({', '.join(profiles)})" for name, profiles in sorted(needed.items()) if profiles]
     if not unreachable:

@@ -1,6 +1,8 @@
 """The kernel's models, gathered from its parts."""
 
+from bedrock_chat.alerts.models import OpenAlert
 from bedrock_chat.audit.models import AuditEntry
+from bedrock_chat.bedrock.overrides.models import LastFault, ModelOverride
 from bedrock_chat.blobs.models import Blob, BlobReference, BlobRemoval, UsedUploadLink
 from bedrock_chat.encryption.models import EncryptionKey
 from bedrock_chat.identity.models import OperatorSession, SecondFactor, SigningKey, User
@@ -19,6 +21,8 @@ from bedrock_chat.ledger.rollups.models import (
     QuarterUsage,
     Refusal,
 )
+from bedrock_chat.people.models import Erasure
+from bedrock_chat.retention.models import BotRetention, Hold
 from bedrock_chat.search.models import SearchDocument, SearchWord
 
 __all__ = [
@@ -26,17 +30,23 @@ __all__ = [
     "Blob",
     "BlobReference",
     "BlobRemoval",
+    "BotRetention",
     "Budget",
     "BudgetCounter",
     "DayLatency",
     "DayUsage",
     "DimensionUsage",
     "EncryptionKey",
+    "Erasure",
     "GroupMember",
+    "Hold",
     "Job",
+    "LastFault",
     "LateEnd",
     "Latency",
     "ModelCall",
+    "ModelOverride",
+    "OpenAlert",
     "OperatorSession",
     "Progress",
     "QuarterHour",

@@ -1,5 +1,6 @@
 """Configuration, all of it from the environment. The README's table lists every variable read here."""
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -128,9 +129,12 @@ CELERY_QUEUE = env.name("CELERY_QUEUE", "bedrock-chat")
 
 # ---- Money ----------------------------------------------------------------------------------------------------------
 REPORT_TIME_ZONE = env.time_zone("REPORT_TIME_ZONE", "UTC")
-BUDGET_ALERT_URL = env.http_url("BUDGET_ALERT_URL", "") if env.is_set("BUDGET_ALERT_URL") else ""
-BUDGET_ALERT_SECRET = env.webhook_secret("BUDGET_ALERT_SECRET") if BUDGET_ALERT_URL else b""
-BUDGET_ALERT_EMAILS = env.words("BUDGET_ALERT_EMAILS")
+_ALERT = "ALERT" if env.is_set("ALERT_URL") else "BUDGET_ALERT"  # the earlier name
+ALERT_URL = env.http_url(f"{_ALERT}_URL", "") if env.is_set(f"{_ALERT}_URL") else ""
+ALERT_SECRET = env.webhook_secret(f"{_ALERT}_SECRET") if ALERT_URL else b""
+ALERT_EMAILS = env.words("ALERT_EMAILS") or env.words("BUDGET_ALERT_EMAILS")
+ALERT_THROTTLE_PERCENT = env.integer("ALERT_THROTTLE_PERCENT", 10, minimum=1, maximum=100)
+ALERT_KEY_DAYS = env.integer("ALERT_KEY_DAYS", 14)
 EMAIL_HOST = env.text("EMAIL_HOST", "localhost")
 EMAIL_PORT = env.integer("EMAIL_PORT", 25, minimum=1, maximum=65535)
 EMAIL_HOST_USER = env.text("EMAIL_USER", "")
@@ -138,6 +142,23 @@ EMAIL_HOST_PASSWORD = env.text("EMAIL_PASSWORD", "")
 EMAIL_USE_TLS = env.boolean("EMAIL_STARTTLS", False)
 EMAIL_TIMEOUT = 10
 DEFAULT_FROM_EMAIL = env.text("EMAIL_FROM", "bedrock-chat@localhost")
+
+# ---- Retention ------------------------------------------------------------------------------------------------------
+RETENTION_DAYS = env.integer("RETENTION_DAYS", 0, maximum=36_500)
+LEDGER_RETENTION_DAYS = env.integer("LEDGER_RETENTION_DAYS", 0, maximum=36_500)
+ROLLUP_RETENTION_DAYS = env.integer("ROLLUP_RETENTION_DAYS", 0, maximum=36_500)
+if 0 < LEDGER_RETENTION_DAYS < 40:
+    raise ImproperlyConfigured("LEDGER_RETENTION_DAYS must be 0 or at least 40: budgets are held against the ledger.")
+_LENGTHS = {
+    "RETENTION_DAYS": RETENTION_DAYS,
+    "LEDGER_RETENTION_DAYS": LEDGER_RETENTION_DAYS,
+    "ROLLUP_RETENTION_DAYS": ROLLUP_RETENTION_DAYS,
+}
+for (_shorter, _days), (_longer, _more_days) in pairwise(_LENGTHS.items()):
+    if _more_days and not 0 < _days <= _more_days:
+        raise ImproperlyConfigured(
+            f"{_longer} ({_more_days}) must not be shorter than {_shorter} ({_days}); 0 means for ever."
+        )
 
 # ---- Bots -----------------------------------------------------------------------------------------------------------
 BOT_VERSIONS = env.integer("BOT_VERSIONS", 50, minimum=1)

@@ -42,7 +42,7 @@ def finish(user_id: str, *, actor: Actor) -> Iterator[str]:
     yield f"{entries} entries of the user's bots are taken from people's lists."
     nameless = erased_id()
     kept = BotVersion.objects.filter(author_id=user_id).update(author_id=nameless)
-    yield f"{kept} versions of others' bots stay, under {nameless}."
+    yield f"{kept} versions of others' bots stay, under an id that names nobody."
 
 
 def _delete_bots(user_id: str, actor: Actor) -> int:

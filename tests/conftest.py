@@ -4,6 +4,7 @@ import math
 import os
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from rest_framework.test import APIClient
 from bedrock_chat.audit import append_only
 from bedrock_chat.audit.models import AuditEntry
 from bedrock_chat.bedrock import clients
+from bedrock_chat.bedrock.overrides import last_faults, snapshot
+from bedrock_chat.identity import last_seen
 from bedrock_chat.ledger.budgets import payers
 from bedrock_chat.ledger.rollups import refusals
 from bedrock_chat.process import heartbeat
@@ -104,14 +107,22 @@ def no_budgets(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
+def no_overrides(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process knows of no settings of models by operators, and does not look for any, until a test makes one."""
+    monkeypatch.setattr(snapshot, "_snapshot", replace(snapshot.NEVER, read_at=math.inf))
+
+
+@pytest.fixture(autouse=True)
 def own_heartbeat() -> Iterator[None]:
     """Stops a heartbeat that a test has started, which must not query the database after the test.
 
-    What it would have written of refusals is forgotten.
+    What it would have written of refusals and faults is forgotten.
     """
     yield
     heartbeat.stop()
     refusals.forget()
+    last_faults.forget()
+    last_seen.forget()
 
 
 @pytest.fixture

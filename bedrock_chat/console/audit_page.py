@@ -12,6 +12,7 @@ from django.db import connection, transaction
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, StreamingHttpResponse
 from django.urls import URLPattern, path
+from django.utils.html import format_html
 
 from bedrock_chat.audit import verbs
 from bedrock_chat.audit.models import OUT_OF_ORDER, ActorKind, AuditEntry
@@ -79,7 +80,7 @@ class TimeFilter(PeriodFilter):
 class AuditEntryAdmin(KeyPagedReadOnlyAdmin):
     """Who did what. One searches for the whole id of a target or of whoever acted."""
 
-    list_display = ["shown_at", "verb", "target_kind", "target_id", "actor_kind", "actor_id", "shown_change", "network"]
+    list_display = ["shown_at", "verb", "target_kind", "target_id", "shown_change", "actor_kind", "actor_id", "network"]
     list_filter = [
         TimeFilter,
         choice_filter("verb", "verb", "what was done", _known(lambda verb: verb.name)),
@@ -101,7 +102,8 @@ class AuditEntryAdmin(KeyPagedReadOnlyAdmin):
     @admin.display(description="when")
     def shown_at(self, row: AuditEntry) -> str:
         """The time in the zone of reports, which it names."""
-        return f"{row.at.astimezone(zones.zone()):%Y-%m-%d %H:%M:%S %Z}"
+        moment = row.at.astimezone(zones.zone())
+        return format_html('<span class="whitespace-nowrap">{}</span>', f"{moment:%Y-%m-%d %H:%M:%S %Z}")
 
     @admin.display(description="before → after", empty_value="")
     def shown_change(self, row: AuditEntry) -> str:

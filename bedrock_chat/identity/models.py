@@ -36,6 +36,7 @@ class User(AbstractBaseUser, PermissionsMixin):
     is_active = models.BooleanField("active", default=True, help_text="Unticking suspends the user at once.")
     is_staff = models.BooleanField("operator", default=False, help_text="May sign in to the console.")
     created_at = models.DateTimeField(auto_now_add=True)
+    seen_at = models.DateTimeField("last seen", null=True, blank=True, help_text="To a quarter of an hour.")
 
     objects: ClassVar[UserManager] = UserManager()
 
@@ -44,6 +45,11 @@ class User(AbstractBaseUser, PermissionsMixin):
     REQUIRED_FIELDS: ClassVar[list[str]] = []
 
     class Meta:
+        permissions = [
+            ("suspend_user", "Can suspend and restore a person"),
+            ("export_user", "Can export a person's data"),
+            ("erase_user", "Can erase a person"),
+        ]
         constraints = [
             models.CheckConstraint(condition=Q(is_staff=False) | Q(login__isnull=False), name="operator_has_login"),
             models.CheckConstraint(condition=Q(login__isnull=True) | ~Q(login=""), name="login_not_blank"),
@@ -67,6 +73,27 @@ class SigningKey(models.Model):
         return self.kid
 
 
+BROWSERS = {
+    "Edg": "Edge",
+    "OPR/": "Opera",
+    "Firefox/": "Firefox",
+    "FxiOS/": "Firefox",
+    "CriOS/": "Chrome",
+    "Chrome/": "Chrome",
+    "Safari/": "Safari",
+}
+SYSTEMS = {
+    "iPhone": "iOS",
+    "iPad": "iPadOS",
+    "Android": "Android",
+    "Windows": "Windows",
+    "Mac OS X": "macOS",
+    "CrOS": "ChromeOS",
+    "Linux": "Linux",
+}
+"""Words in the names that browsers give themselves. The first one counts: most of them claim to be others too."""
+
+
 class OperatorSession(models.Model):
     """A sign-in to the console, or a visit that is about to become one (without a user). See `session_store`.
 
@@ -85,11 +112,19 @@ class OperatorSession(models.Model):
     has_second_factor = models.BooleanField("second factor", default=False)
 
     class Meta:
-        verbose_name = "operator's session"
+        verbose_name = "session of an operator"
+        verbose_name_plural = "operators' sessions"
         default_permissions = ("view", "delete")
 
     def __str__(self) -> str:
         return self.id
+
+    @property
+    def shown_browser(self) -> str:
+        """`Firefox on Linux`, as far as the browser says so. Nothing depends on it."""
+        browser = next((name for mark, name in BROWSERS.items() if mark in self.browser), "A browser")
+        system = next((name for mark, name in SYSTEMS.items() if mark in self.browser), "")
+        return f"{browser} on {system}" if system else browser
 
 
 class SecondFactor(models.Model):

@@ -13,7 +13,7 @@ class Migration(migrations.Migration):
     """The roles of operators. What each may do stands in the code."""
 
     dependencies = [
-        ('bedrock_chat', '0018_budgets'),
+        ('bedrock_chat', '0019_retention'),
         ('auth', '0012_alter_user_first_name_max_length'),
     ]
 

@@ -1,12 +1,15 @@
 """What each page of the console filters by."""
 
+from bedrock_chat.alerts.models import OpenAlert
 from bedrock_chat.audit.models import AuditEntry
+from bedrock_chat.bedrock.overrides.models import ModelOverride
 from bedrock_chat.blobs.models import Blob
-from bedrock_chat.identity.models import User
+from bedrock_chat.identity.models import OperatorSession, SecondFactor, User
 from bedrock_chat.jobs.models import Job, Worker
 from bedrock_chat.ledger.budgets.models import Budget
 from bedrock_chat.ledger.models import ModelCall
 from bedrock_chat.ledger.rollups.models import Refusal
+from bedrock_chat.people.models import Erasure
 from bots.models import Bot, BotGuardrail
 from conversations.models import Conversation
 from publication.models import ApiKey, Gate, Publication, TurnRequest
@@ -16,6 +19,9 @@ OWN_FILTERS = {
     User: {"is_active__exact", "is_active__isnull", "is_staff__exact", "is_staff__isnull"},
     Job: {"state__exact", "state__isnull", "kind"},
     Worker: set(),
+    ModelOverride: set(),
+    Erasure: set(),
+    OpenAlert: {"severity__exact", "severity__isnull"},
     ModelCall: {
         *("days", "from", "to", "model", "purpose", "fault", "priced"),
         *("payer", "user", "bot", "key", "publication", "conversation"),
@@ -42,6 +48,8 @@ OWN_FILTERS = {
     ApiKey: {"state", "ending"},
     TurnRequest: {"status", "model", "model__isnull"},
     Listing: {"is_everybodys__exact", "is_everybodys__isnull"},
+    OperatorSession: set(),
+    SecondFactor: set(),
     AuditEntry: {"days", "from", "to", "verb", "target", "kind", "actor", "about"},
 }
 """What the filters and date hierarchies of the pages make, as one reads it in their links."""

@@ -10,9 +10,10 @@ from django.core.checks import run_checks
 from django.db.models import F
 
 from bedrock_chat.audit.models import AuditEntry
+from bedrock_chat.bedrock.overrides.models import ModelOverride
 from bedrock_chat.console import private_columns
 from bedrock_chat.console.site import Console, ConsolePage, ReadOnlyAdmin
-from bedrock_chat.identity.models import User
+from bedrock_chat.identity.models import OperatorSession, User
 from bedrock_chat.jobs.models import Job
 from bedrock_chat.ledger.models import ModelCall
 from bots.models import Bot, BotGuardrail, BotVersion
@@ -49,9 +50,11 @@ PUBLIC = {
 
 OPEN = {
     User: {"token_groups"},
+    ModelOverride: {"groups"},
     Job: {"reason"},
     ModelCall: {"first_token_ms", "groups"},
     AuditEntry: {"fields", "values"},
+    OperatorSession: {"has_second_factor"},
     Bot: {"title", "description", "instruction", "configuration", "sync_status_reason"},  # operators manage bots
     BotVersion: {"changed"},
     BotGuardrail: {"arn", "filters"},  # ids, and kinds of content with strengths

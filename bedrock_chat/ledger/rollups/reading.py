@@ -34,7 +34,8 @@ from bedrock_chat.ledger.rollups.models import (
     Timed,
 )
 from bedrock_chat.ledger.rollups.periods import COLUMN_OF
-from bedrock_chat.ledger.zones import DAY, EPOCH, Span, day_of, month_after, month_of, start_of
+from bedrock_chat.ledger.zones import DAY, EPOCH, Span, day_of, month_after, month_of, start_of, zone
+from bedrock_chat.wire.errors import BadRequest
 
 SUMS: Final = {f"sum_{name}": Cast(Sum(name), BigIntegerField()) for name in MEASURES}
 """As integers: PostgreSQL's sum of them is a decimal, which takes several times as long to read."""
@@ -164,6 +165,7 @@ def usage_of_payer(span: Span, payer_id: str) -> dict[tuple[str, str], Figures]:
 
 def refusals(span: Span) -> dict[str, int]:
     """Limit → how often it refused somebody in a span."""
+    refuse_gone(span, kept_from())
     rows = Refusal.objects.filter(start__gte=span.start, start__lt=span.end)
     totals = rows.values_list("limit").annotate(total=Sum("count")).order_by("limit")
     return {limit: int(count) for limit, count in totals}
@@ -171,6 +173,7 @@ def refusals(span: Span) -> dict[str, int]:
 
 def latencies(span: Span, *, timed: Timed, **where: Any) -> dict[int, int]:
     """Bucket of `histogram` → calls without a fault, in quarter hours whose sums are made. `where` is of Latency."""
+    refuse_gone(span, kept_from())
     rows = Latency.objects.filter(start__gte=span.start, start__lt=span.end, timed=timed, **where)
     return {bucket: int(calls) for bucket, calls in rows.values_list("bucket").annotate(total=Sum("calls"))}
 
@@ -196,8 +199,25 @@ def latencies_by_day(span: Span, *, timed: Timed) -> dict[date, dict[str, Counte
 # ---- Parts of a span ------------------------------------------------------------------------------------------------
 
 
+def kept_from() -> datetime | None:
+    """Since when there are figures. None: since the first call."""
+    progress = Progress.objects.first()
+    return None if progress is None else progress.kept_from
+
+
+def refuse_gone(span: Span, kept_from: datetime | None) -> None:
+    """Raises BadRequest for a span that begins before there are figures: part of a sum would pass for the whole."""
+    if kept_from is not None and span.start < kept_from:
+        since = f"{kept_from.astimezone(zone()):%Y-%m-%d %H:%M}"
+        raise BadRequest(f"There are no figures of before {since} any more: begin there, or later.")
+
+
 def parts_of(span: Span, progress: Progress | None) -> Parts:
-    """Cuts a span: first what has no sum yet, then whole days from the rest, then whole months from those."""
+    """Cuts a span: first what has no sum yet, then whole days from the rest, then whole months from those.
+
+    Raises BadRequest for a span that begins before there are figures.
+    """
+    refuse_gone(span, None if progress is None else progress.kept_from)
     made_until = EPOCH if progress is None or progress.made_until is None else progress.made_until
     made = Span(span.start, min(max(span.start, made_until), span.end))
     tail = Span(made.end, max(made.end, span.end))

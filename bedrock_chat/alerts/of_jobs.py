@@ -1,0 +1,46 @@
+"""The conditions of jobs: some are dead, or nobody does any."""
+
+from collections.abc import Iterator
+
+from django.conf import settings
+from django.db.models import Count
+from django.urls import reverse
+from django.utils.http import urlencode
+
+from bedrock_chat.alerts.conditions import Problem
+from bedrock_chat.alerts.models import Severity
+from bedrock_chat.database.connections import database_now
+from bedrock_chat.jobs import backlog
+from bedrock_chat.jobs.models import Job, State
+
+DEAD = "dead jobs"
+NO_WORKER = "no worker"
+LONGEST_KIND = 64
+
+
+def dead() -> Iterator[Problem]:
+    """One problem for each kind of job of which some are dead."""
+    kinds = Job.objects.filter(state=State.DEAD, kind__in=settings.JOBS).values_list("kind")
+    for kind, number in kinds.annotate(number=Count("pk")).order_by("-number", "kind"):
+        query = urlencode({"state__exact": State.DEAD, "kind__exact": kind})
+        jobs = "job was" if number == 1 else "jobs were"
+        yield Problem(
+            subject=kind,
+            severity=Severity.URGENT,
+            sentence=f"{number} {jobs} given up: {kind}.",
+            remedy="Read the reason, mend its cause, and retry them.",
+            link=f"{reverse('admin:bedrock_chat_job_changelist')}?{query}",
+            facts={"kind": kind, "jobs": number},
+        )
+
+
+def no_worker() -> Iterator[Problem]:
+    """Nobody does jobs. No job can send that: the console tells it, and `/ready`."""
+    if not backlog.workers_seen(database_now()):
+        yield Problem(
+            subject="all",
+            severity=Severity.URGENT,
+            sentence="No worker was seen lately, so no job is done.",
+            remedy="Start one: manage.py run_worker.",
+            link=reverse("admin:bedrock_chat_worker_changelist"),
+        )

@@ -1,0 +1,48 @@
+"""Alerts in the console: those that are open, and the first glance's sentences, which come from the same conditions."""
+
+from collections.abc import Iterator
+
+from django.contrib import admin
+from django.http import HttpRequest
+from django.utils.html import format_html
+
+from bedrock_chat.alerts import conditions
+from bedrock_chat.alerts.models import OpenAlert
+from bedrock_chat.alerts.models import Severity as Degree
+from bedrock_chat.console import registry, roles
+from bedrock_chat.console.registry import Severity, Trouble
+from bedrock_chat.console.site import ReadOnlyAdmin
+
+roles.allow(roles.Role.VIEWER, "bedrock_chat.view_openalert")
+
+
+@admin.register(OpenAlert)
+class OpenAlertAdmin(ReadOnlyAdmin):
+    """What is wrong now, for how long, and whether it was sent. An alert whose problem is gone has no row."""
+
+    list_display = ["sentence", "shown_severity", "remedy", "where", "opened_at", "mailed_at", "posted_at"]
+    list_filter = ["severity"]
+    ordering = ["-severity", "-opened_at"]
+    list_display_links = None
+    empty_text = "What is wrong and should be mended stands here. There is nothing of that kind."
+    fields = ["sentence", "shown_severity", "remedy", "where", "opened_at", "seen_at", "mailed_at", "posted_at"]
+    readonly_fields = ["shown_severity", "where"]
+
+    @admin.display(description="how bad", ordering="severity")
+    def shown_severity(self, row: OpenAlert) -> str:
+        words = {Degree.NOTICE: "worth a look", Degree.WARNING: "will not work soon", Degree.URGENT: "does not work"}
+        return words[Degree(row.severity)]
+
+    @admin.display(description="where")
+    def where(self, row: OpenAlert) -> str:
+        return format_html('<a href="{}" class="underline">Look</a>', row.link)
+
+
+@registry.warning("alerts")
+def troubles(request: HttpRequest) -> Iterator[Trouble]:
+    """What is wrong now, as the conditions of the alerts tell it, each to whoever may see what it is about."""
+    for condition in conditions.registered():
+        if request.user.has_perm(condition.permission):
+            for problem in conditions.looked(condition) or []:
+                severity = Severity.ERROR if problem.severity == Degree.URGENT else Severity.CAUTION
+                yield Trouble(f"{problem.sentence} {problem.remedy}", problem.link, severity)
