@@ -7,6 +7,7 @@ import os
 import re
 import zoneinfo
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,6 +15,8 @@ from django.core.exceptions import ImproperlyConfigured
 
 TRUE = frozenset({"1", "true", "yes", "on"})
 FALSE = frozenset({"0", "false", "no", "off"})
+PICTURES = {".svg": "image/svg+xml", ".png": "image/png", ".webp": "image/webp", ".jpg": "image/jpeg"}
+LARGEST_PICTURE = 256 * 1024
 BROKERS = ("redis", "rediss", "redis+socket", "sentinel", "amqp", "amqps", "sqs", "filesystem")
 
 
@@ -129,6 +132,26 @@ def http_url(name: str, default: str) -> str:
     if not valid:
         raise ImproperlyConfigured(f"{name} must be an http:// or https:// address, not {value!r}.")
     return value
+
+
+def colour(name: str, default: str) -> str:
+    """A colour as `#rrggbb`."""
+    value = text(name, default).lower()
+    if not re.fullmatch(r"#[0-9a-f]{6}", value):
+        raise ImproperlyConfigured(f"{name} must be a colour like #4f46e5, not {value!r}.")
+    return value
+
+
+def picture(name: str) -> Path | None:
+    """A file of this machine that browsers show as an image, or None. It is small, for it is read at each request."""
+    if not is_set(name):
+        return None
+    path = Path(text(name))
+    if path.suffix.lower() not in PICTURES or not path.is_file():
+        raise ImproperlyConfigured(f"{name} must name a file that ends with {', '.join(PICTURES)}, not {str(path)!r}.")
+    if path.stat().st_size > LARGEST_PICTURE:
+        raise ImproperlyConfigured(f"{name} names a file of more than {LARGEST_PICTURE // 1024} KB.")
+    return path
 
 
 def webhook_secret(name: str) -> bytes:

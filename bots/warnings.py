@@ -30,7 +30,7 @@ def of_bot(configuration: Configuration, instruction: str) -> list[str]:
     names_of: dict[str, list[str]] = {}
     too_small: list[str] = []
     tokens = estimates.low_tokens(instruction) if len(instruction) > SMALL_INSTRUCTION else 0
-    for model in offering.offered():
+    for model in offering.enabled():
         if is_active(configuration, model):
             if model.context_window is not None and tokens >= model.context_window:
                 too_small.append(model.display_name)

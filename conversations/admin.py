@@ -4,8 +4,11 @@ from django.contrib import admin
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest
 
+from bedrock_chat.console import roles
 from bedrock_chat.console.site import ReadOnlyAdmin
 from conversations.models import Conversation
+
+roles.allow(roles.Role.VIEWER, "conversations.view_conversation")
 
 
 @admin.register(Conversation)

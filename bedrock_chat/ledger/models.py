@@ -13,6 +13,7 @@ class Purpose(models.TextChoices):
 
     TURN = "turn"
     TITLE = "title"
+    TRIAL = "trial"
 
 
 class ModelCall(models.Model):

@@ -49,4 +49,4 @@ def finish_erasing(user_id: str, *, actor: Actor) -> Iterator[str]:
     published = ModelCall.objects.filter(publication_id__isnull=False, payer_id=user_id)
     kept += published.update(payer_id=nameless, user_label="")
     rollups.rename(user_id, nameless)
-    yield f"{kept} calls stay in the ledger, under {nameless}."
+    yield f"{kept} calls stay in the ledger, under an id that names nobody."

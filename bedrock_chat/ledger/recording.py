@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Self
 
-from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
 from bedrock_chat import logs
-from bedrock_chat.bedrock import estimates, pricing
+from bedrock_chat.bedrock import estimates, offering, pricing
 from bedrock_chat.bedrock.events import Closed
 from bedrock_chat.bedrock.request import ModelRequest
 from bedrock_chat.bedrock.shapes import ConverseBlock
@@ -62,7 +61,7 @@ def build_call(
     `generated` are the Converse blocks that came. Where Bedrock sent no usage, it is estimated from them, since they
     are billed all the same. None: nothing was generated, which costs nothing.
     """
-    prices = pricing.prices(request.model, request.target, settings.MODEL_PRICES)
+    prices = offering.price_row(request.model, request.target)
     usage = closed.usage if closed else None
     estimated = usage is None and generated is not None
     if usage is None and generated is not None:

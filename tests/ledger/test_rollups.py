@@ -2,6 +2,7 @@
 
 import os
 import random
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -18,6 +19,7 @@ from bedrock_chat.ledger.models import ModelCall
 from bedrock_chat.ledger.rollups import histogram, making, reading, rebuilding, refusals
 from bedrock_chat.ledger.rollups.figures import Figures
 from bedrock_chat.ledger.rollups.models import (
+    DayLatency,
     DayUsage,
     Dimension,
     DimensionUsage,
@@ -43,7 +45,7 @@ ZONES = (
 MONTHS = Span(datetime(2026, 2, 25, tzinfo=UTC), datetime(2026, 4, 12, tzinfo=UTC))
 """Clocks change in it: in New York on 8 March, on Lord Howe Island, by half an hour, on 5 April (local time)."""
 DAY = timedelta(days=1)
-TABLES = (QuarterUsage, DayUsage, DimensionUsage, Latency)
+TABLES = (QuarterUsage, DayUsage, DimensionUsage, Latency, DayLatency)
 
 
 @pytest.fixture(autouse=True)
@@ -120,6 +122,28 @@ def test_days_of_one_bot_are_those_of_the_ledger(settings: Any) -> None:
             assert sums.document() == added(ledger, part, by)[value]
         total = sum(sums.calls for sums in reading.usage_by_day(span, by=by, value=value).values())
         assert total == added(ledger, span, by)[value]["calls"]
+
+
+def test_days_of_every_model_and_their_latencies_are_those_of_the_ledger(settings: Any) -> None:
+    settings.REPORT_TIME_ZONE = "Asia/Kathmandu"
+    rng = random.Random(8)
+    ModelCall.objects.bulk_create(random_call(rng, at) for at in moments(rng, MONTHS, 120))
+    roll_up(MONTHS.end - timedelta(hours=40))
+    span = zones.days(date(2026, 2, 26), date(2026, 4, 11))
+    ledger = list(ModelCall.objects.all())
+    by_day = reading.usage_by_day_and_value(span, by=Dimension.MODEL)
+    latencies = reading.latencies_by_day(span, timed=Timed.FIRST_TOKEN)
+    assert len(by_day) > 20
+    for day in (span.start + number * DAY for number in range(45)):
+        whole = zones.days(zones.day_of(day), zones.day_of(day))
+        documents = {model: sums.document() for model, sums in by_day.get(zones.day_of(day), {}).items()}
+        assert documents == added(ledger, whole, Dimension.MODEL)
+        if whole.end > MONTHS.end - timedelta(hours=48):
+            continue  # not every quarter of an hour of it is made
+        timed = [row for row in ledger if whole.start <= row.created_at < whole.end and not row.fault]
+        counts = Counter((row.model, histogram.bucket_of(row.first_token_ms)) for row in timed if row.first_token_ms)
+        counted = latencies.get(zones.day_of(day), {})
+        assert {(model, bucket): calls for model in counted for bucket, calls in counted[model].items()} == counts
 
 
 @pytest.mark.parametrize("count", [2_000, pytest.param(MANY_PRICES, marks=pytest.mark.slow)])

@@ -25,6 +25,7 @@ from bedrock_chat.ledger.models import ModelCall
 from bedrock_chat.ledger.rollups import adding, periods
 from bedrock_chat.ledger.rollups.late import WAIT
 from bedrock_chat.ledger.rollups.models import (
+    DayLatency,
     DayUsage,
     DimensionUsage,
     Grain,
@@ -34,6 +35,7 @@ from bedrock_chat.ledger.rollups.models import (
     Progress,
     QuarterHour,
     QuarterUsage,
+    Timed,
 )
 from bedrock_chat.ledger.zones import DAY, QUARTER, day_of, month_after, month_of, quarter_of, start_of
 
@@ -222,6 +224,7 @@ def _make_days() -> Iterator[None]:
             if day is None:
                 day = day_of(first)
                 DayUsage.objects.filter(day__lt=day).delete()
+                DayLatency.objects.filter(timed__in=list(Timed), day__lt=day).delete()
                 DimensionUsage.objects.filter(grain=Grain.DAY, day__lt=day).delete()
                 DimensionUsage.objects.filter(grain=Grain.MONTH, day__lt=month_of(day)).delete()
                 progress.months_until = month_of(day)

@@ -163,6 +163,28 @@ class Latency(models.Model):
         return f"{self.model} {self.timed} {self.bucket}"
 
 
+class DayLatency(models.Model):
+    """The same for a day of the setting REPORT_TIME_ZONE, made of its quarter hours."""
+
+    day = models.DateField()
+    model = models.CharField(max_length=64)
+    purpose = models.CharField(max_length=32, choices=Purpose)
+    timed = models.CharField(max_length=5, choices=Timed)
+    bucket = models.PositiveSmallIntegerField()
+    calls = models.PositiveBigIntegerField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["timed", "day", "model", "purpose", "bucket"], name="one_count_of_a_bucket_a_day"
+            ),
+            models.CheckConstraint(condition=Q(timed__in=Timed.values), name="latency_of_a_day_says_what_was_timed"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.model} {self.timed} {self.bucket}"
+
+
 class Refusal(models.Model):
     """How often a limit of ours refused somebody in a quarter hour. No call was made, so the ledger has no row."""
 

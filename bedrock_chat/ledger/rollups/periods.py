@@ -12,12 +12,15 @@ from django.db import connection
 from bedrock_chat.ledger.rollups.models import (
     MEASURES,
     TOGETHER,
+    DayLatency,
     DayUsage,
     Dimension,
     DimensionUsage,
     Grain,
     GroupMember,
+    Latency,
     QuarterUsage,
+    Timed,
 )
 from bedrock_chat.ledger.zones import days, month_after
 
@@ -39,6 +42,8 @@ def make_day(day: date) -> None:
     for dimension in COLUMN_OF:
         _run(dimension, day, day)
     _run(_GROUPS_OF_DAY, day, day)
+    DayLatency.objects.filter(timed__in=list(Timed), day=day).delete()
+    _run(_LATENCIES_OF_DAY, day, span.start, span.end)
 
 
 def make_month(month: date) -> None:
@@ -50,6 +55,7 @@ def make_month(month: date) -> None:
 
 _TOGETHER_OF_DAY: Final = "together"
 _GROUPS_OF_DAY: Final = "groups"
+_LATENCIES_OF_DAY: Final = "latencies"
 _MONTH: Final = "month"
 
 
@@ -74,6 +80,8 @@ def _statements(vendor: str) -> dict[str, str]:
         "by_day": DayUsage,
         "by_dimension": DimensionUsage,
         "members": GroupMember,
+        "latencies": Latency,
+        "latencies_by_day": DayLatency,
     }
     names = {
         **{name: quote(model._meta.db_table) for name, model in tables.items()},
@@ -85,7 +93,7 @@ def _statements(vendor: str) -> dict[str, str]:
         dimension.value: _DIMENSION.format(**names, dimension=dimension.value, column=column)
         for dimension, column in COLUMN_OF.items()
     }
-    wholes = {_TOGETHER_OF_DAY: _DAY, _GROUPS_OF_DAY: _GROUPS, _MONTH: _MONTHS}
+    wholes = {_TOGETHER_OF_DAY: _DAY, _GROUPS_OF_DAY: _GROUPS, _LATENCIES_OF_DAY: _LATENCIES, _MONTH: _MONTHS}
     return {**by_dimension, **{name: text.format(**names) for name, text in wholes.items()}}
 
 
@@ -107,6 +115,12 @@ SELECT 'day', 'group', %s, members.name, fault, {sums} FROM {by_day} AS sums
 JOIN {members} AS members ON members.group_set = sums.group_set
 WHERE day = %s
 GROUP BY members.name, fault ORDER BY members.name, fault
+"""
+_LATENCIES: Final = """
+INSERT INTO {latencies_by_day} (day, model, purpose, timed, bucket, calls)
+SELECT %s, model, purpose, timed, bucket, SUM(calls) FROM {latencies}
+WHERE start >= %s AND start < %s
+GROUP BY model, purpose, timed, bucket ORDER BY timed, model, purpose, bucket
 """
 _MONTHS: Final = """
 INSERT INTO {by_dimension} (grain, dimension, day, value, fault, {measures})

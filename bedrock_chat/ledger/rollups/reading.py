@@ -4,14 +4,14 @@ Who reads needs no lock: what is read is decided by one reading of `Progress`, a
 ledger itself.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Final
 
 from django.conf import settings
-from django.db.models import BigIntegerField, Min, QuerySet, Sum
+from django.db.models import BigIntegerField, Max, Min, QuerySet, Sum
 from django.db.models.functions import Cast, Coalesce
 
 from bedrock_chat.ledger.models import ModelCall
@@ -20,6 +20,7 @@ from bedrock_chat.ledger.rollups.figures import Figures
 from bedrock_chat.ledger.rollups.models import (
     MEASURES,
     TOGETHER,
+    DayLatency,
     DayUsage,
     Dimension,
     DimensionUsage,
@@ -53,22 +54,27 @@ class Parts:
     tail: Span
 
 
-def usage(span: Span, *, by: Dimension) -> ByValue:
-    """The figures of a span by one dimension: its value → figures. Calls without such a value are left out."""
+def usage(span: Span, *, by: Dimension, values: Collection[str] | None = None) -> ByValue:
+    """The figures of a span by one dimension: its value → figures. Calls without such a value are left out.
+
+    With `values`, those alone, such as the rows of one page, found by an index. Groups are not asked for so.
+    """
+    assert values is None or by != Dimension.GROUP
     progress = Progress.objects.first()
     parts = parts_of(span, progress)
     return _added(
         row
         for rows in (
-            _of_dimension(by, Grain.MONTH, *parts.months),
-            *(_of_dimension(by, Grain.DAY, *days) for days in parts.days),
+            _of_dimension(by, Grain.MONTH, *parts.months, values),
+            *(_of_dimension(by, Grain.DAY, *days, values) for days in parts.days),
             *(
-                _of_quarters(by, QuarterUsage.objects.filter(start__gte=part.start, start__lt=part.end))
+                _of_quarters(by, QuarterUsage.objects.filter(start__gte=part.start, start__lt=part.end), values)
                 for part in parts.quarters
             ),
             _of_tail(by, parts.tail, progress),
         )
         for row in rows
+        if values is None or row[0] in values
     )
 
 
@@ -90,6 +96,50 @@ def usage_by_day(span: Span, *, by: Dimension, value: str) -> dict[date, Figures
         for start, fault, *measures in rows:
             by_day.setdefault(day_of(start), Figures()).add(fault, measures)
     return dict(sorted(by_day.items()))
+
+
+def usage_by_day_and_value(span: Span, *, by: Dimension) -> dict[date, ByValue]:
+    """Day of the setting REPORT_TIME_ZONE → value of a dimension → figures, where there was a call.
+
+    A dimension of few values is meant, as models: their number times that of the days is read.
+    """
+    by_day: dict[date, ByValue] = {}
+    progress = Progress.objects.first()
+    parts = parts_of(span, progress)
+
+    def add(day: date, value: str, fault: str, measures: Sequence[int]) -> None:
+        by_day.setdefault(day, {}).setdefault(value, Figures()).add(fault, measures)
+
+    for first, end in (parts.months, *parts.days):
+        days = DimensionUsage.objects.filter(dimension=by, grain=Grain.DAY, day__gte=first, day__lt=end)
+        for day, value, fault, *measures in days.values_list("day", "value", "fault", *MEASURES):
+            add(day, value, fault, measures)
+    column = COLUMN_OF[by]
+    for part in parts.quarters:
+        rows = QuarterUsage.objects.filter(start__gte=part.start, start__lt=part.end).exclude(**{column: ""})
+        summed = rows.order_by().values("start", column, "fault").annotate(**SUMS)
+        for start, value, fault, *measures in summed.values_list("start", column, "fault", *SUM_NAMES):
+            add(day_of(start), value, fault, measures)
+    for values, start, fault, sums in _tail(by, parts.tail, progress):
+        for value in values:
+            add(day_of(start), value, fault, sums)
+    return dict(sorted(by_day.items()))
+
+
+def keys_of(span: Span) -> tuple[int | None, int | None]:
+    """The first and the last key that calls of a span have in the ledger, which has no index by time. None: unknown.
+
+    Calls of other times may lie between them.
+    """
+    progress = Progress.objects.first()
+    if progress is None:
+        return None, None
+    first = QuarterHour.objects.filter(start__gte=span.start).aggregate(first=Min("first_key"))["first"]
+    first = progress.safe_key + 1 if first is None else min(first, progress.safe_key + 1)
+    if progress.made_until is None or progress.made_until < span.end:
+        return first, None
+    last = QuarterHour.objects.filter(start__lt=span.end).aggregate(last=Max("last_key"))["last"]
+    return first, last or 0
 
 
 def usage_of_payer(span: Span, payer_id: str) -> dict[tuple[str, str], Figures]:
@@ -126,6 +176,24 @@ def latencies(span: Span, *, timed: Timed, **where: Any) -> dict[int, int]:
     refuse_gone(span, kept_from())
     rows = Latency.objects.filter(start__gte=span.start, start__lt=span.end, timed=timed, **where)
     return {bucket: int(calls) for bucket, calls in rows.values_list("bucket").annotate(total=Sum("calls"))}
+
+
+def latencies_by_day(span: Span, *, timed: Timed) -> dict[date, dict[str, Counter[int]]]:
+    """Day of the setting REPORT_TIME_ZONE → model → bucket of `histogram` → calls without a fault, of a span of whole
+    days. Of what has no sum yet, nothing.
+    """
+    by_day: dict[date, dict[str, Counter[int]]] = {}
+    progress = Progress.objects.first()
+    parts = parts_of(span, progress)
+    for first, end in (parts.months, *parts.days):
+        days = DayLatency.objects.filter(timed=timed, day__gte=first, day__lt=end)
+        for day, model, bucket, calls in days.values_list("day", "model", "bucket", "calls"):
+            by_day.setdefault(day, {}).setdefault(model, Counter())[bucket] += calls
+    for part in parts.quarters:
+        rows = Latency.objects.filter(start__gte=part.start, start__lt=part.end, timed=timed).order_by()
+        for start, model, bucket, calls in rows.values_list("start", "model", "bucket", "calls"):
+            by_day.setdefault(day_of(start), {}).setdefault(model, Counter())[bucket] += calls
+    return by_day
 
 
 # ---- Parts of a span ------------------------------------------------------------------------------------------------
@@ -183,17 +251,24 @@ def _whole_months(first: date, end: date, progress: Progress | None) -> tuple[da
 # ---- Reading the parts ----------------------------------------------------------------------------------------------
 
 
-def _of_dimension(by: Dimension, grain: Grain, first: date, end: date) -> Iterator[tuple[Any, ...]]:
+def _of_dimension(
+    by: Dimension, grain: Grain, first: date, end: date, values: Collection[str] | None
+) -> Iterator[tuple[Any, ...]]:
     """Value, fault and measures."""
     if first < end:
         rows = DimensionUsage.objects.filter(dimension=by, grain=grain, day__gte=first, day__lt=end)
+        if values is not None:
+            rows = rows.filter(value__in=values)
         yield from _summed(rows, "value")
 
 
-def _of_quarters(by: Dimension, rows: "QuerySet[QuarterUsage, QuarterUsage]") -> Iterator[tuple[Any, ...]]:
+def _of_quarters(
+    by: Dimension, rows: "QuerySet[QuarterUsage, QuarterUsage]", values: Collection[str] | None
+) -> Iterator[tuple[Any, ...]]:
     if by != Dimension.GROUP:
         column = COLUMN_OF[by]
-        yield from _summed(rows.exclude(**{column: ""}), column)
+        wanted = rows.exclude(**{column: ""}) if values is None else rows.filter(**{f"{column}__in": values})
+        yield from _summed(wanted, column)
         return
     summed = list(_summed(rows.exclude(group_set=""), "group_set"))
     names = defaultdict(list)
