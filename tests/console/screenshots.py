@@ -1,7 +1,7 @@
 """Makes the pictures of docs/screenshots anew: `python -m tests.console.screenshots [page …]`.
 
-A server of its own is filled with a busy month (`busy_days`) and looked at in Chromium (TEST_CHROMIUM), wide and narrow,
-light and dark. Whoever adds a page of the console adds it to PAGES.
+A server of its own is filled with a busy month (`busy_days`) and looked at in Chromium (TEST_CHROMIUM), wide and
+narrow, light and dark. Whoever adds a page of the console adds it to PAGES.
 """
 
 import sys
