@@ -99,6 +99,11 @@ def test_sums_of_random_spans_are_those_of_the_ledger(zone: str, settings: Any) 
     for span in spans(rng, 8):
         for by in Dimension:
             assert figures(span, by) == added(ledger, span, by), (span, by)
+            whole = {value: sums.document() for value, sums in reading.usage(span, by=by, with_faults=False).items()}
+            expected = added(ledger, span, by)
+            assert whole.keys() == expected.keys()
+            assert all(whole[value]["price"] == sums["price"] for value, sums in expected.items())
+            assert all(whole[value]["calls"] == sums["calls"] for value, sums in expected.items())
         for payer_id in {row.payer_id or "" for row in ledger}:
             own = [row for row in ledger if row.payer_id == payer_id]
             by_pair = reading.usage_of_payer(span, payer_id)

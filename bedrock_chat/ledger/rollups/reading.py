@@ -53,17 +53,24 @@ class Parts:
     tail: Span
 
 
-def usage(span: Span, *, by: Dimension) -> ByValue:
-    """The figures of a span by one dimension: its value → figures. Calls without such a value are left out."""
+def usage(span: Span, *, by: Dimension, with_faults: bool = True) -> ByValue:
+    """The figures of a span by one dimension: its value → figures. Calls without such a value are left out.
+
+    Without faults, which the figures then lack, fewer sums are read: as many as there are values.
+    """
     progress = Progress.objects.first()
     parts = parts_of(span, progress)
     return _added(
         row
         for rows in (
-            _of_dimension(by, Grain.MONTH, *parts.months),
-            *(_of_dimension(by, Grain.DAY, *days) for days in parts.days),
+            _of_dimension(by, Grain.MONTH, *parts.months, with_faults=with_faults),
+            *(_of_dimension(by, Grain.DAY, *days, with_faults=with_faults) for days in parts.days),
             *(
-                _of_quarters(by, QuarterUsage.objects.filter(start__gte=part.start, start__lt=part.end))
+                _of_quarters(
+                    by,
+                    QuarterUsage.objects.filter(start__gte=part.start, start__lt=part.end),
+                    with_faults=with_faults,
+                )
                 for part in parts.quarters
             ),
             _of_tail(by, parts.tail, progress),
@@ -226,19 +233,23 @@ def _whole_months(first: date, end: date, progress: Progress | None) -> tuple[da
 # ---- Reading the parts ----------------------------------------------------------------------------------------------
 
 
-def _of_dimension(by: Dimension, grain: Grain, first: date, end: date) -> Iterator[tuple[Any, ...]]:
+def _of_dimension(
+    by: Dimension, grain: Grain, first: date, end: date, *, with_faults: bool
+) -> Iterator[tuple[Any, ...]]:
     """Value, fault and measures."""
     if first < end:
         rows = DimensionUsage.objects.filter(dimension=by, grain=grain, day__gte=first, day__lt=end)
-        yield from _summed(rows, "value")
+        yield from _summed(rows, "value", with_faults=with_faults)
 
 
-def _of_quarters(by: Dimension, rows: "QuerySet[QuarterUsage, QuarterUsage]") -> Iterator[tuple[Any, ...]]:
+def _of_quarters(
+    by: Dimension, rows: "QuerySet[QuarterUsage, QuarterUsage]", *, with_faults: bool
+) -> Iterator[tuple[Any, ...]]:
     if by != Dimension.GROUP:
         column = COLUMN_OF[by]
-        yield from _summed(rows.exclude(**{column: ""}), column)
+        yield from _summed(rows.exclude(**{column: ""}), column, with_faults=with_faults)
         return
-    summed = list(_summed(rows.exclude(group_set=""), "group_set"))
+    summed = list(_summed(rows.exclude(group_set=""), "group_set", with_faults=with_faults))
     names = defaultdict(list)
     for group_set, name in GroupMember.objects.filter(group_set__in={row[0] for row in summed}).values_list(
         "group_set", "name"
@@ -248,7 +259,11 @@ def _of_quarters(by: Dimension, rows: "QuerySet[QuarterUsage, QuarterUsage]") ->
         yield from ((name, *figures) for name in names[group_set])
 
 
-def _summed(rows: "QuerySet[Any, Any]", column: str) -> Iterable[tuple[Any, ...]]:
+def _summed(rows: "QuerySet[Any, Any]", column: str, *, with_faults: bool) -> Iterable[tuple[Any, ...]]:
+    """Value, fault (empty, where they are left out) and measures."""
+    if not with_faults:
+        totals = rows.order_by().values(column).annotate(**SUMS).values_list(column, *SUM_NAMES)
+        return ((value, "", *measures) for value, *measures in totals)
     summed: Iterable[tuple[Any, ...]] = (
         rows.order_by().values(column, "fault").annotate(**SUMS).values_list(column, "fault", *SUM_NAMES)
     )
