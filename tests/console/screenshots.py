@@ -49,7 +49,7 @@ def main(names: list[str], folder: Path) -> None:
                         page.goto(f"{server.url}{PAGES[name]}")
                         page.wait_for_load_state("networkidle")
                         dark = "-dark" if scheme == "dark" else ""
-                        page.screenshot(path=folder / f"{name}{suffix}{dark}.png", full_page=not suffix)
+                        page.screenshot(path=folder / f"{name}{suffix}{dark}.png", full_page=False)
                     context.close()
             browser.close()
 

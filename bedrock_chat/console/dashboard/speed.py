@@ -6,7 +6,7 @@ from typing import Final
 from django.conf import settings
 from django.http import HttpRequest
 
-from bedrock_chat.console import periods, writing
+from bedrock_chat.console import writing
 from bedrock_chat.console.addresses import of_calls
 from bedrock_chat.console.dashboard.usage import VIEW_CALLS
 from bedrock_chat.console.panels import Cell, Chart, ChartKind, Column, Figure, Panel, Series, Table, Unit
@@ -44,10 +44,7 @@ def first_token(request: HttpRequest, period: Period) -> Panel:
     )
     rows = [
         *(_row(model, of_calls(period, model=model), by_model[model]) for model in sorted(by_model)),
-        *(
-            _row(f"{day}", of_calls(periods.period_of_day(day)), whole_days[day])
-            for day in sorted(whole_days, reverse=True)
-        ),
+        *(_row(f"{day}", of_calls(day), whole_days[day]) for day in sorted(whole_days, reverse=True)),
     ]
     heads = [
         Column("Model or day"),
