@@ -177,22 +177,36 @@ def latencies(span: Span, *, timed: Timed, **where: Any) -> dict[int, int]:
     return {bucket: int(calls) for bucket, calls in rows.values_list("bucket").annotate(total=Sum("calls"))}
 
 
-def latencies_by_day(span: Span, *, timed: Timed) -> dict[date, dict[str, Counter[int]]]:
-    """Day of the setting REPORT_TIME_ZONE → model → bucket of `histogram` → calls without a fault, of a span of whole
-    days. Of what has no sum yet, nothing.
+def latencies_by_day(span: Span, *, timed: Timed) -> dict[date, Counter[int]]:
+    """Day of the setting REPORT_TIME_ZONE → bucket of `histogram` → calls without a fault, of a span of whole days.
+
+    Of what has no sum yet, nothing.
     """
-    by_day: dict[date, dict[str, Counter[int]]] = {}
-    progress = Progress.objects.first()
-    parts = parts_of(span, progress)
+    by_day: dict[date, Counter[int]] = {}
+    for value, bucket, calls in _latencies(span, timed, "day", "start"):
+        day = day_of(value) if isinstance(value, datetime) else value
+        by_day.setdefault(day, Counter())[bucket] += int(calls)
+    return by_day
+
+
+def latencies_by_model(span: Span, *, timed: Timed) -> dict[str, Counter[int]]:
+    """The same by model."""
+    by_model: dict[str, Counter[int]] = {}
+    for model, bucket, calls in _latencies(span, timed, "model", "model"):
+        by_model.setdefault(model, Counter())[bucket] += int(calls)
+    return by_model
+
+
+def _latencies(span: Span, timed: Timed, day_column: str, quarter_column: str) -> Iterator[tuple[Any, int, int]]:
+    """Value of a column, bucket and calls: of days by one column, of quarter hours by another."""
+    parts = parts_of(span, Progress.objects.first())
     for first, end in (parts.months, *parts.days):
-        days = DayLatency.objects.filter(timed=timed, day__gte=first, day__lt=end)
-        for day, model, bucket, calls in days.values_list("day", "model", "bucket", "calls"):
-            by_day.setdefault(day, {}).setdefault(model, Counter())[bucket] += calls
+        if first < end:
+            days = DayLatency.objects.filter(timed=timed, day__gte=first, day__lt=end).order_by()
+            yield from days.values_list(day_column, "bucket").annotate(total=Sum("calls"))
     for part in parts.quarters:
         rows = Latency.objects.filter(start__gte=part.start, start__lt=part.end, timed=timed).order_by()
-        for start, model, bucket, calls in rows.values_list("start", "model", "bucket", "calls"):
-            by_day.setdefault(day_of(start), {}).setdefault(model, Counter())[bucket] += calls
-    return by_day
+        yield from rows.values_list(quarter_column, "bucket").annotate(total=Sum("calls"))
 
 
 # ---- Parts of a span ------------------------------------------------------------------------------------------------
