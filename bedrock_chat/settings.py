@@ -5,7 +5,6 @@ from typing import Any
 
 import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
-from django.urls import reverse_lazy
 
 from bedrock_chat import environment as env
 from bedrock_chat import logs
@@ -234,23 +233,7 @@ TEMPLATES = [
     }
 ]
 
-UNFOLD = {
-    "SITE_TITLE": "Bedrock Chat console",
-    "SITE_HEADER": "Bedrock Chat",
-    "SITE_SYMBOL": "forum",
-    "SITE_URL": None,  # the product has no pages of its own to link to
-    "SITE_FAVICONS": [
-        {"rel": "icon", "type": "image/svg+xml", "href": lambda _request: "/static/bedrock_chat/favicon.svg"}
-    ],
-    "COLORS": theme.colours(CONSOLE_COLOR),
-    "STYLES": [lambda _request: "/static/bedrock_chat/console.css"],
-    "SITE_LOGO": (lambda _request: "/console/logo") if CONSOLE_LOGO else None,
-    "BORDER_RADIUS": "10px",  # as on the chat page
-    "SHOW_BACK_BUTTON": False,
-    "SHOW_VIEW_ON_SITE": False,
-    "ACCOUNT": {"navigation": [{"title": "Your account", "link": reverse_lazy("admin:account")}]},
-    "SHOW_HISTORY": False,  # Django's log of its admin is not written: the audit has who did what
-}
+UNFOLD = theme.configuration(CONSOLE_COLOR, has_logo=CONSOLE_LOGO is not None)
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["bedrock_chat.identity.authentication.TokenAuthentication"],

@@ -1,6 +1,6 @@
 """What the console's home tells of published APIs: the dearest keys, and questions that wait; which keys end soon."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from django.conf import settings
@@ -34,6 +34,12 @@ class EndingFilter(admin.SimpleListFilter):
 extend(ApiKey, filters=[EndingFilter])
 
 
+def _names(ids: Iterable[str]) -> dict[str, str]:
+    """Key → its bot and what its owner calls it."""
+    rows = ApiKey.objects.filter(pk__in=list(ids)).values_list("pk", "publication__bot__title", "description")
+    return {key: f"{title}: {description}" if description else title for key, title, description in rows}
+
+
 @panel("keys", order=62, permission="publication.view_apikey")
 def keys(request: HttpRequest, period: Period) -> Panel:
     return top_panel(
@@ -43,7 +49,7 @@ def keys(request: HttpRequest, period: Period) -> Panel:
         column="Key of the bot",
         model="publication.apikey",
         call_filter="key",
-        names=lambda ids: dict(ApiKey.objects.filter(pk__in=list(ids)).values_list("pk", "publication__bot__title")),
+        names=_names,
         empty="No published API was called in this period.",
     )
 

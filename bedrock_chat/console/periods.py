@@ -82,8 +82,9 @@ def period_of(parameters: Mapping[str, str], *, default: Choice | None) -> Perio
     return Period(first, last, zones.days(first, last), f"{FROM}={first}&{TO}={last}")
 
 
-def period_of_day(day: date) -> Period:
-    return Period(day, day, zones.days(day, day), f"{FROM}={day}&{TO}={day}")
+def query_of_day(day: date) -> str:
+    """How one day is written in addresses."""
+    return f"{FROM}={day}&{TO}={day}"
 
 
 def _last_days(number: int) -> Period:

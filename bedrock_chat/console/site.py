@@ -264,6 +264,8 @@ class ConsolePage(ModelAdmin):
     """Where the list stands in the navigation; None: with the other pages of its app."""
     plain_name = ""
     """What the list is called; empty: the plural of the model's name."""
+    order = 50
+    is_in_navigation = True
     empty_text = ""
     """What a list without rows tells: what would be here, and what to do so that something is."""
 

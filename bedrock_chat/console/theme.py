@@ -1,10 +1,12 @@
-"""The console's colours: those of the chat page, with one colour that operators choose. Pure.
+"""How the theme (django-unfold) is configured: names, and the colours of the chat page with one that operators choose.
 
 The theme takes a colour in eleven weights. Weight 600 is under white text and on white, 500 is on the dark page: both
 are moved from the chosen colour until text can be read there (WCAG AA, 4.5 : 1), whatever was chosen.
 """
 
-from typing import Final
+from typing import Any, Final
+
+from django.urls import reverse_lazy
 
 Rgb = tuple[float, float, float]
 
@@ -50,6 +52,26 @@ FONT: Final = {
     "important-light": "#1d1d21",
     "important-dark": "#ececf0",
 }
+
+
+def configuration(chosen: str, *, has_logo: bool) -> dict[str, Any]:
+    """The setting UNFOLD. Addresses are functions, since the theme would look up texts among the static files."""
+    icon = {"rel": "icon", "type": "image/svg+xml", "href": lambda _request: "/static/bedrock_chat/favicon.svg"}
+    return {
+        "SITE_TITLE": "Bedrock Chat console",
+        "SITE_HEADER": "Bedrock Chat",
+        "SITE_SYMBOL": "forum",
+        "SITE_URL": None,  # the product has no pages of its own to link to
+        "SITE_FAVICONS": [icon],
+        "SITE_LOGO": (lambda _request: "/console/logo") if has_logo else None,
+        "COLORS": colours(chosen),
+        "BORDER_RADIUS": "10px",  # as on the chat page
+        "STYLES": [lambda _request: "/static/bedrock_chat/console.css"],
+        "SHOW_BACK_BUTTON": False,
+        "SHOW_VIEW_ON_SITE": False,
+        "ACCOUNT": {"navigation": [{"title": "Your account", "link": reverse_lazy("admin:account")}]},
+        "SHOW_HISTORY": False,  # Django's log of its admin is not written: the audit has who did what
+    }
 
 
 def colours(chosen: str) -> dict[str, dict[str, str]]:

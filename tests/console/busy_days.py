@@ -94,7 +94,12 @@ def _work(until: datetime, *, with_troubles: bool) -> None:
     Worker.objects.create(
         id=worker, host="app-1", process=7, concurrency=8, started_at=until, seen_at=until + timedelta(days=1)
     )
-    Job.objects.create(kind="index conversations", state=State.RUNNING, worker=worker, **common)
+    Job.objects.create(
+        kind="index conversations",
+        state=State.RUNNING,
+        worker=worker,
+        **{**common, "due_at": until + timedelta(days=1)},
+    )
     if not with_troubles:
         return
     reason = "OSError: the disk was full"

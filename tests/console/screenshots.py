@@ -1,7 +1,7 @@
 """Makes the pictures of docs/screenshots anew: `python -m tests.console.screenshots [page …]`.
 
-A server of its own is filled with a busy month (`busy_days`) and looked at in Chromium (TEST_CHROMIUM), wide and narrow,
-light and dark. Whoever adds a page of the console adds it to PAGES.
+A server of its own is filled with a busy month (`busy_days`) and looked at in Chromium (TEST_CHROMIUM), wide and
+narrow, light and dark. Whoever adds a page of the console adds it to PAGES.
 """
 
 import sys
@@ -49,7 +49,7 @@ def main(names: list[str], folder: Path) -> None:
                         page.goto(f"{server.url}{PAGES[name]}")
                         page.wait_for_load_state("networkidle")
                         dark = "-dark" if scheme == "dark" else ""
-                        page.screenshot(path=folder / f"{name}{suffix}{dark}.png", full_page=not suffix)
+                        page.screenshot(path=folder / f"{name}{suffix}{dark}.png", full_page=False)
                     context.close()
             browser.close()
 

@@ -29,7 +29,7 @@ from tests.ledger.calls import call
 pytestmark = [pytest.mark.django_db, pytest.mark.both]
 
 NOON = datetime(2026, 3, 3, 12, 0, tzinfo=UTC)
-MARCH = "from=2026-03-01&to=2026-03-04"
+MARCH = "from=2026-02-27&to=2026-03-04"
 PANELS = [
     "totals",
     "cost-by-day",

@@ -119,7 +119,9 @@ def test_a_period_is_turned_into_keys(browser: Client) -> None:
     assert {day: keys(browser.get(f"{LEDGER}?from=2026-03-{day}&to=2026-03-{day}")) for day in expected} == expected
     for _ in making.steps(START + timedelta(days=3)):
         pass
-    assert reading.keys_of(zones.days(date(2026, 3, 3), date(2026, 3, 3))) == (first[-1], first[0])
+    first_key, last_key = reading.keys_of(zones.days(date(2026, 3, 3), date(2026, 3, 3)))
+    assert first_key is not None
+    assert (first_key <= first[-1], last_key) == (True, first[0])
     assert {day: keys(browser.get(f"{LEDGER}?from=2026-03-{day}&to=2026-03-{day}")) for day in expected} == expected
 
 

@@ -31,7 +31,7 @@ from bedrock_chat.ledger.rollups.models import (
     Timed,
 )
 from bedrock_chat.ledger.zones import QUARTER, Span
-from tests.ledger.calls import NOON, added, call, moments, random_call
+from tests.ledger.calls import MODELS, NOON, added, call, moments, random_call
 
 pytestmark = [pytest.mark.both, pytest.mark.django_db]
 
@@ -99,6 +99,11 @@ def test_sums_of_random_spans_are_those_of_the_ledger(zone: str, settings: Any) 
     for span in spans(rng, 8):
         for by in Dimension:
             assert figures(span, by) == added(ledger, span, by), (span, by)
+            whole = {value: sums.document() for value, sums in reading.usage(span, by=by, with_faults=False).items()}
+            expected = added(ledger, span, by)
+            assert whole.keys() == expected.keys()
+            assert all(whole[value]["price"] == sums["price"] for value, sums in expected.items())
+            assert all(whole[value]["calls"] == sums["calls"] for value, sums in expected.items())
         for payer_id in {row.payer_id or "" for row in ledger}:
             own = [row for row in ledger if row.payer_id == payer_id]
             by_pair = reading.usage_of_payer(span, payer_id)
@@ -141,9 +146,13 @@ def test_days_of_every_model_and_their_latencies_are_those_of_the_ledger(setting
         if whole.end > MONTHS.end - timedelta(hours=48):
             continue  # not every quarter of an hour of it is made
         timed = [row for row in ledger if whole.start <= row.created_at < whole.end and not row.fault]
-        counts = Counter((row.model, histogram.bucket_of(row.first_token_ms)) for row in timed if row.first_token_ms)
-        counted = latencies.get(zones.day_of(day), {})
-        assert {(model, bucket): calls for model in counted for bucket, calls in counted[model].items()} == counts
+        counts = Counter(histogram.bucket_of(row.first_token_ms) for row in timed if row.first_token_ms)
+        assert latencies.get(zones.day_of(day), {}) == counts
+    by_model = reading.latencies_by_model(span, timed=Timed.FIRST_TOKEN)
+    assert len(by_model) == len(MODELS)
+    assert sum(by_model.values(), Counter()) == sum(latencies.values(), Counter())
+    total = reading.latencies(span, timed=Timed.FIRST_TOKEN, model=MODELS[0])
+    assert by_model[MODELS[0]] == total
 
 
 @pytest.mark.parametrize("count", [2_000, pytest.param(MANY_PRICES, marks=pytest.mark.slow)])

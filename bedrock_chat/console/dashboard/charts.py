@@ -171,7 +171,7 @@ def _line(plot: _Plot, series: Series, number: int) -> Iterator[SafeString]:
 
 
 def _lying(chart: Chart, full_width: int) -> tuple[int, list[SafeString]]:
-    """Bars that lie under each other, with their names at the left. Returns the height of the drawing, and its parts."""
+    """Bars that lie under each other, their names at the left. Returns the height of the drawing, and its parts."""
     (top, ticks), room = scale(chart), full_width - BAR_LEFT - VALUE_ROOM
     bottom = TOP + BAR_HEIGHT * len(chart.labels)
     parts = []

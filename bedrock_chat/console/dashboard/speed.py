@@ -6,7 +6,7 @@ from typing import Final
 from django.conf import settings
 from django.http import HttpRequest
 
-from bedrock_chat.console import periods, writing
+from bedrock_chat.console import writing
 from bedrock_chat.console.addresses import of_calls
 from bedrock_chat.console.dashboard.usage import VIEW_CALLS
 from bedrock_chat.console.panels import Cell, Chart, ChartKind, Column, Figure, Panel, Series, Table, Unit
@@ -24,18 +24,14 @@ MOST: Final = 0.95
 def first_token(request: HttpRequest, period: Period) -> Panel:
     """The time to the first token: half of the answers began within p50, 95 of 100 within p95."""
     by_day = reading.latencies_by_day(period.span, timed=Timed.FIRST_TOKEN)
-    whole_days = {day: sum(models.values(), Counter()) for day, models in by_day.items()}
-    by_model: dict[str, Counter[int]] = {}
-    for models in by_day.values():
-        for model, counts in models.items():
-            by_model.setdefault(model, Counter()).update(counts)
-    total: Counter[int] = sum(whole_days.values(), Counter())
+    by_model = reading.latencies_by_model(period.span, timed=Timed.FIRST_TOKEN)
+    total: Counter[int] = sum(by_model.values(), Counter())
     chart = Chart(
         ChartKind.LINES,
         f"Time to the first token by day, p50 and p95, {period.label}",
         [f"{day:%m-%d}" for day in period.days],
         [
-            Series(name, [percentile(whole_days.get(day, {}), part) for day in period.days])
+            Series(name, [percentile(by_day.get(day, {}), part) for day in period.days])
             for name, part in (("p50", HALF), ("p95", MOST))
         ],
         Unit.MILLISECONDS,
@@ -44,10 +40,7 @@ def first_token(request: HttpRequest, period: Period) -> Panel:
     )
     rows = [
         *(_row(model, of_calls(period, model=model), by_model[model]) for model in sorted(by_model)),
-        *(
-            _row(f"{day}", of_calls(periods.period_of_day(day)), whole_days[day])
-            for day in sorted(whole_days, reverse=True)
-        ),
+        *(_row(f"{day}", of_calls(day), by_day[day]) for day in sorted(by_day, reverse=True)),
     ]
     heads = [
         Column("Model or day"),

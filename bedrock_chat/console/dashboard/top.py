@@ -25,7 +25,7 @@ def top_panel(
     period: Period, *, by: Dimension, title: str, column: str, model: str, call_filter: str, names: Names, empty: str
 ) -> Panel:
     """The SHOWN dearest values of a dimension, with their names. `model` is whose pages their names lead to."""
-    ranked = dearest_first(reading.usage(period.span, by=by))[:SHOWN]
+    ranked = dearest_first(reading.usage(period.span, by=by, with_faults=False))[:SHOWN]
     name_of = names([value for value, _ in ranked])
     shown = [name_of.get(value) or f"{value} (gone)" for value, _ in ranked]
     chart = Chart(

@@ -8,7 +8,7 @@ from typing import Final
 from django.conf import settings
 from django.http import HttpRequest
 
-from bedrock_chat.console import periods, writing
+from bedrock_chat.console import writing
 from bedrock_chat.console.addresses import of_calls, of_refusals
 from bedrock_chat.console.panels import Cell, Chart, ChartKind, Column, Figure, Panel, Series, Table, Unit
 from bedrock_chat.console.periods import Period
@@ -194,7 +194,7 @@ def _answered_and_failed(figures: Figures) -> tuple[int, int]:
 
 
 def _calls_of(day: date, model: str = "", **filters: str) -> str:
-    return of_calls(periods.period_of_day(day), **filters, **({"model": model} if model else {}))
+    return of_calls(day, **filters, **({"model": model} if model else {}))
 
 
 def _share(part: int, whole: int) -> str:

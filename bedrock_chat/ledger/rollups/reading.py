@@ -54,21 +54,24 @@ class Parts:
     tail: Span
 
 
-def usage(span: Span, *, by: Dimension, values: Collection[str] | None = None) -> ByValue:
+def usage(span: Span, *, by: Dimension, with_faults: bool = True) -> ByValue:
     """The figures of a span by one dimension: its value → figures. Calls without such a value are left out.
 
-    With `values`, those alone, such as the rows of one page, found by an index. Groups are not asked for so.
+    Without faults, which the figures then lack, fewer sums are read: as many as there are values.
     """
-    assert values is None or by != Dimension.GROUP
     progress = Progress.objects.first()
     parts = parts_of(span, progress)
     return _added(
         row
         for rows in (
-            _of_dimension(by, Grain.MONTH, *parts.months, values),
-            *(_of_dimension(by, Grain.DAY, *days, values) for days in parts.days),
+            _of_dimension(by, Grain.MONTH, *parts.months, with_faults=with_faults),
+            *(_of_dimension(by, Grain.DAY, *days, with_faults=with_faults) for days in parts.days),
             *(
-                _of_quarters(by, QuarterUsage.objects.filter(start__gte=part.start, start__lt=part.end), values)
+                _of_quarters(
+                    by,
+                    QuarterUsage.objects.filter(start__gte=part.start, start__lt=part.end),
+                    with_faults=with_faults,
+                )
                 for part in parts.quarters
             ),
             _of_tail(by, parts.tail, progress),
@@ -178,22 +181,36 @@ def latencies(span: Span, *, timed: Timed, **where: Any) -> dict[int, int]:
     return {bucket: int(calls) for bucket, calls in rows.values_list("bucket").annotate(total=Sum("calls"))}
 
 
-def latencies_by_day(span: Span, *, timed: Timed) -> dict[date, dict[str, Counter[int]]]:
-    """Day of the setting REPORT_TIME_ZONE → model → bucket of `histogram` → calls without a fault, of a span of whole
-    days. Of what has no sum yet, nothing.
+def latencies_by_day(span: Span, *, timed: Timed) -> dict[date, Counter[int]]:
+    """Day of the setting REPORT_TIME_ZONE → bucket of `histogram` → calls without a fault, of a span of whole days.
+
+    Of what has no sum yet, nothing.
     """
-    by_day: dict[date, dict[str, Counter[int]]] = {}
-    progress = Progress.objects.first()
-    parts = parts_of(span, progress)
+    by_day: dict[date, Counter[int]] = {}
+    for value, bucket, calls in _latencies(span, timed, "day", "start"):
+        day = day_of(value) if isinstance(value, datetime) else value
+        by_day.setdefault(day, Counter())[bucket] += int(calls)
+    return by_day
+
+
+def latencies_by_model(span: Span, *, timed: Timed) -> dict[str, Counter[int]]:
+    """The same by model."""
+    by_model: dict[str, Counter[int]] = {}
+    for model, bucket, calls in _latencies(span, timed, "model", "model"):
+        by_model.setdefault(model, Counter())[bucket] += int(calls)
+    return by_model
+
+
+def _latencies(span: Span, timed: Timed, day_column: str, quarter_column: str) -> Iterator[tuple[Any, int, int]]:
+    """Value of a column, bucket and calls: of days by one column, of quarter hours by another."""
+    parts = parts_of(span, Progress.objects.first())
     for first, end in (parts.months, *parts.days):
-        days = DayLatency.objects.filter(timed=timed, day__gte=first, day__lt=end)
-        for day, model, bucket, calls in days.values_list("day", "model", "bucket", "calls"):
-            by_day.setdefault(day, {}).setdefault(model, Counter())[bucket] += calls
+        if first < end:
+            days = DayLatency.objects.filter(timed=timed, day__gte=first, day__lt=end).order_by()
+            yield from days.values_list(day_column, "bucket").annotate(total=Sum("calls"))
     for part in parts.quarters:
         rows = Latency.objects.filter(start__gte=part.start, start__lt=part.end, timed=timed).order_by()
-        for start, model, bucket, calls in rows.values_list("start", "model", "bucket", "calls"):
-            by_day.setdefault(day_of(start), {}).setdefault(model, Counter())[bucket] += calls
-    return by_day
+        yield from rows.values_list(quarter_column, "bucket").annotate(total=Sum("calls"))
 
 
 # ---- Parts of a span ------------------------------------------------------------------------------------------------
@@ -252,25 +269,22 @@ def _whole_months(first: date, end: date, progress: Progress | None) -> tuple[da
 
 
 def _of_dimension(
-    by: Dimension, grain: Grain, first: date, end: date, values: Collection[str] | None
+    by: Dimension, grain: Grain, first: date, end: date, *, with_faults: bool
 ) -> Iterator[tuple[Any, ...]]:
     """Value, fault and measures."""
     if first < end:
         rows = DimensionUsage.objects.filter(dimension=by, grain=grain, day__gte=first, day__lt=end)
-        if values is not None:
-            rows = rows.filter(value__in=values)
-        yield from _summed(rows, "value")
+        yield from _summed(rows, "value", with_faults=with_faults)
 
 
 def _of_quarters(
-    by: Dimension, rows: "QuerySet[QuarterUsage, QuarterUsage]", values: Collection[str] | None
+    by: Dimension, rows: "QuerySet[QuarterUsage, QuarterUsage]", *, with_faults: bool
 ) -> Iterator[tuple[Any, ...]]:
     if by != Dimension.GROUP:
         column = COLUMN_OF[by]
-        wanted = rows.exclude(**{column: ""}) if values is None else rows.filter(**{f"{column}__in": values})
-        yield from _summed(wanted, column)
+        yield from _summed(rows.exclude(**{column: ""}), column, with_faults=with_faults)
         return
-    summed = list(_summed(rows.exclude(group_set=""), "group_set"))
+    summed = list(_summed(rows.exclude(group_set=""), "group_set", with_faults=with_faults))
     names = defaultdict(list)
     for group_set, name in GroupMember.objects.filter(group_set__in={row[0] for row in summed}).values_list(
         "group_set", "name"
@@ -280,7 +294,11 @@ def _of_quarters(
         yield from ((name, *figures) for name in names[group_set])
 
 
-def _summed(rows: "QuerySet[Any, Any]", column: str) -> Iterable[tuple[Any, ...]]:
+def _summed(rows: "QuerySet[Any, Any]", column: str, *, with_faults: bool) -> Iterable[tuple[Any, ...]]:
+    """Value, fault (empty, where they are left out) and measures."""
+    if not with_faults:
+        totals = rows.order_by().values(column).annotate(**SUMS).values_list(column, *SUM_NAMES)
+        return ((value, "", *measures) for value, *measures in totals)
     summed: Iterable[tuple[Any, ...]] = (
         rows.order_by().values(column, "fault").annotate(**SUMS).values_list(column, "fault", *SUM_NAMES)
     )
