@@ -9,6 +9,7 @@ from bedrock_chat.ledger.budgets.models import Budget, BudgetCounter, Reservatio
 from bedrock_chat.ledger.models import ModelCall
 from bedrock_chat.ledger.rollups.models import (
     DayUsage,
+    DimensionFault,
     DimensionUsage,
     GroupMember,
     LateEnd,
@@ -28,6 +29,7 @@ __all__ = [
     "Budget",
     "BudgetCounter",
     "DayUsage",
+    "DimensionFault",
     "DimensionUsage",
     "EncryptionKey",
     "GroupMember",
