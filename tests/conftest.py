@@ -18,6 +18,7 @@ from bedrock_chat.ledger.budgets import payers
 from bedrock_chat.ledger.rollups import refusals
 from bedrock_chat.process import heartbeat
 from conversations.turn import leases
+from tests import emptying
 from tests.emulator import Emulator
 from tests.people import auth
 
@@ -110,6 +111,10 @@ def client_of() -> Callable[..., APIClient]:
         return client
 
     return make
+
+
+def pytest_configure() -> None:
+    emptying.replace_flush()
 
 
 def pytest_report_header() -> list[str]:
