@@ -70,6 +70,7 @@ class BedrockChatConfig(AppConfig):
         spending.register(partial(ranking.dearest, by=Dimension.USER))
         figures.register("jobs", backlog.figures)
         _register_budgets()
+        _register_retention()
         exporting.register("ledger", persons.export)
         exporting.register("audit", audited_persons.export)
         erasing.register("ledger", prepare=persons.prepare_erasing, finish=persons.finish_erasing)
@@ -85,6 +86,19 @@ def _register_budgets() -> None:
     heartbeat.register("reservations", expiring.BEAT_SECONDS, expiring.renew)
     exporting.register("budgets", persons.export)
     erasing.register("budgets", prepare=persons.prepare_erasing, finish=persons.finish_erasing)
+
+
+def _register_retention() -> None:
+    from bedrock_chat.identity import erasing
+    from bedrock_chat.ledger import retention as calls
+    from bedrock_chat.ledger.rollups import retention as sums
+    from bedrock_chat.process import startup
+    from bedrock_chat.retention import holds, policies, pruning
+
+    startup.require("retention", policies.lack)
+    erasing.register_refusal(holds.refuse_person)
+    pruning.register("calls", count=calls.count, prune=calls.prune)
+    pruning.register("sums", count=sums.count, prune=sums.prune)
 
 
 class ConsoleConfig(AdminConfig):

@@ -75,6 +75,19 @@ def seconds(name: str, default: float, *, minimum: float = 0.0) -> float:
     return number
 
 
+def days(name: str, *, at_least: int = 1, no_shorter_than: str = "") -> int:
+    """How many days something is kept; 0 is for ever. `no_shorter_than` is another such variable."""
+    number = integer(name, 0, maximum=36_500)
+    if 0 < number < at_least:
+        raise ImproperlyConfigured(f"{name} must be 0, for ever, or at least {at_least} days, not {number}.")
+    shorter = days(no_shorter_than) if no_shorter_than else number
+    if number and not 0 < shorter <= number:
+        raise ImproperlyConfigured(
+            f"{name} ({number}) must not be shorter than {no_shorter_than} ({shorter}); 0 means for ever."
+        )
+    return number
+
+
 def choice(name: str, default: str, choices: Sequence[str]) -> str:
     value = text(name, default)
     if value not in choices:

@@ -19,6 +19,7 @@ from bedrock_chat.ledger.rollups.models import (
     QuarterUsage,
     Refusal,
 )
+from bedrock_chat.retention.models import BotRetention, Hold
 from bedrock_chat.search.models import SearchDocument, SearchWord
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "Blob",
     "BlobReference",
     "BlobRemoval",
+    "BotRetention",
     "Budget",
     "BudgetCounter",
     "DayUsage",
@@ -33,6 +35,7 @@ __all__ = [
     "DimensionUsage",
     "EncryptionKey",
     "GroupMember",
+    "Hold",
     "Job",
     "LateEnd",
     "Latency",

@@ -137,6 +137,12 @@ EMAIL_USE_TLS = env.boolean("EMAIL_STARTTLS", False)
 EMAIL_TIMEOUT = 10
 DEFAULT_FROM_EMAIL = env.text("EMAIL_FROM", "bedrock-chat@localhost")
 
+# ---- Retention ------------------------------------------------------------------------------------------------------
+RETENTION_DAYS = env.days("RETENTION_DAYS")
+LEDGER_RETENTION_DAYS = env.days("LEDGER_RETENTION_DAYS", at_least=40, no_shorter_than="RETENTION_DAYS")
+"""Budgets of a month are held against the ledger until two days after its end."""
+ROLLUP_RETENTION_DAYS = env.days("ROLLUP_RETENTION_DAYS", no_shorter_than="LEDGER_RETENTION_DAYS")
+
 # ---- Bots -----------------------------------------------------------------------------------------------------------
 BOT_VERSIONS = env.integer("BOT_VERSIONS", 50, minimum=1)
 BOT_STORE = env.boolean("BOT_STORE", True)

@@ -12,10 +12,11 @@ class BotsConfig(AppConfig):
         from bedrock_chat.encryption import rotating
         from bedrock_chat.identity import erasing as persons_erasing
         from bedrock_chat.identity import exporting as persons_exporting
-        from bots import erasing, exporting
+        from bots import erasing, exporting, holds
         from bots.models import Bot, BotVersion
 
         rotating.register(Bot, "encrypted_secrets")
         rotating.register(BotVersion, "encrypted_secrets")
         persons_exporting.register("bots", exporting.export)
         persons_erasing.register("bots", prepare=erasing.prepare, finish=erasing.finish)
+        persons_erasing.register_refusal(holds.refuse_erasing)

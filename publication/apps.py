@@ -19,8 +19,10 @@ class PublicationConfig(AppConfig):
         from bedrock_chat.identity import exporting as persons_exporting
         from bedrock_chat.metrics import figures
         from bedrock_chat.process import heartbeat, watching
+        from bedrock_chat.retention import pruning
         from bots import editing, versions
-        from publication import erasing, exporting, lifecycle, measuring, waiting
+        from conversations import retention as conversations_retention
+        from publication import erasing, exporting, lifecycle, measuring, retention, waiting
         from publication.idempotency import leases
         from publication.models import ApiKey, IdempotencyKey
         from publication.openai import answering
@@ -37,5 +39,9 @@ class PublicationConfig(AppConfig):
         persons_exporting.register("publication", exporting.export)
         heartbeat.register("withdrawn APIs", answering.LOOK_SECONDS, answering.end_withdrawn)
         persons_erasing.register("publication", prepare=erasing.prepare, finish=erasing.finish)
+        persons_erasing.register_refusal(retention.refuse_erasing)
+        published = conversations_retention.Published(owners=retention.owners, waiting=retention.waiting)
+        conversations_retention.register(published)
+        pruning.register(retention.PART, count=retention.count, prune=retention.prune)
         heartbeat.register("hosted jobs", settings.JOB_LEASE_SECONDS / 3, hosting.CLAIMS.renew)
         heartbeat.register("hosted turns", hosting.POLL_SECONDS, hosting.begin_due)

@@ -19,7 +19,7 @@ def empty() -> None:
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(_look())
         for (table,) in cursor.fetchall():
-            cursor.execute(f"DELETE FROM {table}")  # noqa: S608  a table of Django's
+            cursor.execute(f"DELETE FROM {table}")
 
 
 @lru_cache(maxsize=2)

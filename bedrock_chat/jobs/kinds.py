@@ -18,6 +18,7 @@ JOBS: dict[str, str] = {
     "reconcile budgets": "bedrock_chat.ledger.budgets.reconciling.reconcile",
     "return reservations": "bedrock_chat.ledger.budgets.expiring.return_expired",
     "roll up": "bedrock_chat.ledger.rollups.making.roll_up",
+    "prune": "bedrock_chat.retention.pruning.run_policies",
 }
 """Kind of job → its handler, a function that takes the claimed job."""
 JOB_SCHEDULE: dict[str, float] = {
@@ -33,5 +34,6 @@ JOB_SCHEDULE: dict[str, float] = {
     "reconcile budgets": 86_400,
     "return reservations": 30,
     "roll up": 60,
+    "prune": 21_600,
 }
 """Kind of job → seconds between its runs."""

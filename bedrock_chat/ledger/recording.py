@@ -110,15 +110,21 @@ PROCESS_LOST = "ProcessLost"
 def begin(call: ModelCall) -> ModelCall:
     """Inserts the row of a call that is about to be made, and which stays like that if this process dies.
 
-    Returns it, for `ended`.
+    Where a budget counts, what the row says is counted with it: so budgets agree with the ledger also then, and the end
+    counts the rest. Returns the row, for `ended`.
     """
-    compiled_sql.insert(call)
+    if not settling.counts([call], None):
+        compiled_sql.insert(call)
+        return call
+    with transaction.atomic():
+        compiled_sql.insert(call)
+        settling.settle([call], None, None)
     return call
 
 
 def ended(call: ModelCall, begun: ModelCall) -> None:
     """The call is the one whose row was inserted when it began; `insert` will update that row."""
-    call.pk, call.created_at, call.is_begun = begun.pk, begun.created_at, True
+    call.pk, call.created_at, call.is_begun, call.begun_row = begun.pk, begun.created_at, True, begun
 
 
 def insert(batch: Batch, calls: Sequence[ModelCall]) -> None:

@@ -71,8 +71,13 @@ def steps(now: datetime) -> Iterator[None]:
 def progress_locked() -> Iterator[Progress]:
     """A transaction in which nobody else makes or renames sums."""
     with yield_sqlite_lock(), transaction.atomic():
-        Progress.objects.bulk_create([Progress(zone=settings.REPORT_TIME_ZONE)], ignore_conflicts=True)
-        yield Progress.objects.select_for_update().get()
+        yield lock_progress()
+
+
+def lock_progress() -> Progress:
+    """As `progress_locked`, until the caller's transaction ends."""
+    Progress.objects.bulk_create([Progress(zone=settings.REPORT_TIME_ZONE)], ignore_conflicts=True)
+    return Progress.objects.select_for_update().get()
 
 
 # ---- Quarter hours --------------------------------------------------------------------------------------------------
@@ -147,7 +152,7 @@ def _make_quarters(until: datetime) -> Iterator[None]:
             if progress.made_until is not None:
                 left = left.filter(start__gte=progress.made_until)
             batch = list(left.order_by("start")[:QUARTERS_AT_A_TIME])
-            make(batch)
+            make(batch, progress)
             made_until = batch[-1].start + QUARTER if len(batch) == QUARTERS_AT_A_TIME else until
             if progress.made_until is None or progress.made_until < made_until:
                 progress.made_until = made_until
@@ -157,14 +162,17 @@ def _make_quarters(until: datetime) -> Iterator[None]:
         yield
 
 
-def make(quarters: Sequence[QuarterHour]) -> None:
+def make(quarters: Sequence[QuarterHour], progress: Progress) -> None:
     """Makes the sums of quarter hours anew from the ledger, in the caller's transaction.
 
-    Sums outlive the ledger's rows: those of a quarter hour whose first rows are gone stay as they are.
+    Sums outlive the ledger's rows: those of a quarter hour whose first rows are gone stay as they are. Sums that were
+    pruned do not come back, though rows that are on hold may still be there.
     """
     first_key = ModelCall.objects.aggregate(first=Min("pk"))["first"]
     for quarter in quarters:
-        if first_key is None or quarter.first_key < first_key:
+        if first_key is None or quarter.first_key < first_key or quarter.first_key <= progress.pruned_key:
+            continue
+        if progress.kept_from is not None and quarter.start < progress.kept_from:
             continue
         sums = adding.add_up(adding.calls_of(quarter))
         QuarterUsage.objects.filter(start=quarter.start).delete()
@@ -181,7 +189,7 @@ def _make_again(start: datetime) -> None:
         LateEnd.objects.filter(pk__in=list(LateEnd.objects.filter(start=start).values_list("pk", flat=True))).delete()
         if progress.made_until is None or start >= progress.made_until:
             return
-        make(list(QuarterHour.objects.filter(start=start)))
+        make(list(QuarterHour.objects.filter(start=start)), progress)
         if progress.zone == settings.REPORT_TIME_ZONE:
             make_again_above(progress, day_of(start))
 
@@ -189,6 +197,8 @@ def _make_again(start: datetime) -> None:
 def make_again_above(progress: Progress, day: date, *, with_month: bool = True) -> None:
     """Makes the sums of a day anew, and of its month, as far as they are made."""
     if progress.days_until is None or day >= progress.days_until:
+        return
+    if progress.kept_from is not None and start_of(day) < progress.kept_from:
         return
     periods.make_day(day)
     if with_month and progress.months_until is not None and day < progress.months_until:

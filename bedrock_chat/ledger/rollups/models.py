@@ -250,6 +250,9 @@ class Progress(models.Model):
     months have the days before `months_until`: the last of them may be of a month that is not over. All rows of the
     ledger up to `safe_key` are committed, and known to `QuarterHour`. `seen_key` was the last one at `seen_at`.
     `rebuilt_to` is where a rebuild that was interrupted goes on.
+
+    Of what was pruned: rows of the ledger up to `pruned_key` are gone, but for those on hold, and all sums of what was
+    before `kept_from`.
     """
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=1)
@@ -261,6 +264,8 @@ class Progress(models.Model):
     seen_key = models.BigIntegerField(default=0)
     seen_at = models.DateTimeField(null=True, blank=True)
     rebuilt_to = models.DateTimeField(null=True, blank=True)
+    pruned_key = models.BigIntegerField(default=0, db_default=0)
+    kept_from = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         constraints = [models.CheckConstraint(condition=Q(id=1), name="progress_is_one_row")]

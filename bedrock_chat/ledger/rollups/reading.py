@@ -32,7 +32,8 @@ from bedrock_chat.ledger.rollups.models import (
     Timed,
 )
 from bedrock_chat.ledger.rollups.periods import COLUMN_OF
-from bedrock_chat.ledger.zones import EPOCH, Span, day_of
+from bedrock_chat.ledger.zones import EPOCH, Span, day_of, zone
+from bedrock_chat.wire.errors import BadRequest
 
 SUMS: Final = {f"sum_{name}": Cast(Sum(name), BigIntegerField()) for name in MEASURES}
 """As integers: PostgreSQL's sum of them is a decimal, which takes several times as long to read."""
@@ -46,15 +47,15 @@ def usage(span: Span, *, by: Dimension) -> ByValue:
 
     Three queries: the sums, the faults, and the ledger's newest rows.
     """
-    progress = Progress.objects.first()
-    made, tail = pieces.made_part(span, progress)
+    made, tail, progress = _cut(span)
     by_value: ByValue = {}
     if made.start < made.end:
         parts = list(pieces.fewest(made, progress))
         for value, *measures in summing.add_up(parts, by=by):
             by_value[value] = Figures(*measures)
         for value, fault, calls in summing.count_faults(parts, by=by):
-            by_value[value].faults[fault] = calls
+            if value in by_value:  # else its first sum was made just now
+                by_value[value].add_faults(fault, calls)
     for values, _, fault, measures in _tail(by, tail, progress):
         for value in values:
             by_value.setdefault(value, Figures()).add(fault, measures)
@@ -67,15 +68,14 @@ def usage_by_day(span: Span, *, by: Dimension, value: str) -> dict[date, Figures
     The days at the ends of the span may be partial.
     """
     by_day: dict[date, Figures] = {}
-    progress = Progress.objects.first()
-    made, tail = pieces.made_part(span, progress)
+    made, tail, progress = _cut(span)
     for piece in pieces.plain(made, progress):
         if isinstance(piece, pieces.Days):
             in_days = {"dimension": by, "value": value, "grain": Grain.DAY, **_within(piece)}
             for day, *measures in DimensionUsage.objects.filter(**in_days).values_list("day", *MEASURES):
                 by_day.setdefault(day, Figures()).add("", measures)
             for day, fault, calls in DimensionFault.objects.filter(**in_days).values_list("day", "fault", "calls"):
-                by_day[day].add_faults(fault, calls)
+                by_day.setdefault(day, Figures()).add_faults(fault, calls)
         else:
             for start, fault, *measures in _quarters_of(by, value, piece):
                 by_day.setdefault(day_of(start), Figures()).add(fault, measures)
@@ -87,8 +87,7 @@ def usage_by_day(span: Span, *, by: Dimension, value: str) -> dict[date, Figures
 
 def usage_of_payer(span: Span, payer_id: str) -> dict[tuple[str, str], Figures]:
     """What one person pays for in a span: model and bot (empty: none) → figures. Each query has an index by payer."""
-    progress = Progress.objects.first()
-    made, tail = pieces.made_part(span, progress)
+    made, tail, progress = _cut(span)
     usage: defaultdict[tuple[str, str], Figures] = defaultdict(Figures)
     for piece in pieces.plain(made, progress):
         table = DayUsage if isinstance(piece, pieces.Days) else QuarterUsage
@@ -105,6 +104,7 @@ def usage_of_payer(span: Span, payer_id: str) -> dict[tuple[str, str], Figures]:
 
 def refusals(span: Span) -> dict[str, int]:
     """Limit → how often it refused somebody in a span."""
+    refuse_gone(span, kept_from())
     rows = Refusal.objects.filter(start__gte=span.start, start__lt=span.end)
     totals = rows.values_list("limit").annotate(total=Sum("count")).order_by("limit")
     return {limit: int(count) for limit, count in totals}
@@ -112,8 +112,32 @@ def refusals(span: Span) -> dict[str, int]:
 
 def latencies(span: Span, *, timed: Timed, **where: Any) -> dict[int, int]:
     """Bucket of `histogram` → calls without a fault, in quarter hours whose sums are made. `where` is of Latency."""
+    refuse_gone(span, kept_from())
     rows = Latency.objects.filter(start__gte=span.start, start__lt=span.end, timed=timed, **where)
     return {bucket: int(calls) for bucket, calls in rows.values_list("bucket").annotate(total=Sum("calls"))}
+
+
+def kept_from() -> datetime | None:
+    """Since when there are figures. None: since the first call."""
+    progress = Progress.objects.first()
+    return None if progress is None else progress.kept_from
+
+
+def refuse_gone(span: Span, kept_from: datetime | None) -> None:
+    """Raises BadRequest for a span that begins before there are figures: part of a sum would pass for the whole."""
+    if kept_from is not None and span.start < kept_from:
+        since = f"{kept_from.astimezone(zone()):%Y-%m-%d %H:%M}"
+        raise BadRequest(f"There are no figures of before {since} any more: begin there, or later.")
+
+
+# ---- Reading the parts ----------------------------------------------------------------------------------------------
+
+
+def _cut(span: Span) -> tuple[Span, Span, Progress | None]:
+    """The part of a span that has sums, the rest, and how far sums are made. Raises BadRequest as `refuse_gone`."""
+    progress = Progress.objects.first()
+    refuse_gone(span, None if progress is None else progress.kept_from)
+    return *pieces.made_part(span, progress), progress
 
 
 def _within(piece: pieces.Piece) -> dict[str, Any]:
