@@ -12,6 +12,7 @@ from bedrock_chat.ledger.models import ModelCall
 from bedrock_chat.ledger.rollups.models import (
     DayLatency,
     DayUsage,
+    DimensionFault,
     DimensionUsage,
     GroupMember,
     LateEnd,
@@ -35,6 +36,7 @@ __all__ = [
     "BudgetCounter",
     "DayLatency",
     "DayUsage",
+    "DimensionFault",
     "DimensionUsage",
     "EncryptionKey",
     "Erasure",

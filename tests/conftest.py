@@ -12,11 +12,8 @@ import psycopg
 import pytest
 from django.conf import settings as django_settings
 from django.core.cache import caches
-from django.db import connection
 from rest_framework.test import APIClient
 
-from bedrock_chat.audit import append_only
-from bedrock_chat.audit.models import AuditEntry
 from bedrock_chat.bedrock import clients
 from bedrock_chat.bedrock.overrides import last_faults, snapshot
 from bedrock_chat.identity import last_seen
@@ -24,6 +21,7 @@ from bedrock_chat.ledger.budgets import payers
 from bedrock_chat.ledger.rollups import refusals
 from bedrock_chat.process import heartbeat
 from conversations.turn import leases
+from tests import emptying
 from tests.emulator import Emulator
 from tests.people import auth
 
@@ -70,25 +68,6 @@ def emulator(emulator_process: Emulator, settings: Any) -> Iterator[Emulator]:
     clients.reset()
     yield emulator_process
     clients.reset()
-
-
-@pytest.fixture(scope="session", autouse=True)
-def emptied_audit() -> Iterator[None]:
-    """Lets tests that commit empty all tables afterwards, which the database refuses for the audit."""
-    operations = type(connection.ops)
-    with pytest.MonkeyPatch.context() as patched:
-        flush = operations.execute_sql_flush
-
-        def unguarded(self: Any, statements: Any) -> None:
-            if connection.vendor == "sqlite" and not AuditEntry.objects.exists():
-                flush(self, statements)  # no row, no trigger
-                return
-            append_only.lift()
-            flush(self, statements)
-            append_only.guard()
-
-        patched.setattr(operations, "execute_sql_flush", unguarded)
-        yield
 
 
 @pytest.fixture(autouse=True)
@@ -143,6 +122,10 @@ def client_of() -> Callable[..., APIClient]:
         return client
 
     return make
+
+
+def pytest_configure() -> None:
+    emptying.replace_flush()
 
 
 def pytest_report_header() -> list[str]:

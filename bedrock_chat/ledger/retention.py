@@ -16,7 +16,7 @@ from bedrock_chat.database.connections import yield_sqlite_lock
 from bedrock_chat.ledger.models import ModelCall
 from bedrock_chat.ledger.rollups.making import lock_progress
 from bedrock_chat.ledger.rollups.models import LateEnd, Progress, QuarterHour
-from bedrock_chat.ledger.zones import day_of, start_of
+from bedrock_chat.ledger.zones import day_of, month_of, start_of
 from bedrock_chat.retention import holds
 from bedrock_chat.retention.policies import Plan
 from bedrock_chat.retention.pruning import Counts, Run
@@ -27,10 +27,10 @@ ROWS_AT_A_TIME: Final = 1_000
 
 
 def made_until(progress: Progress | None) -> date | None:
-    """The first day of the months whose sums are not made. None: nothing may go yet, also while the zone changes."""
-    if progress is None or progress.zone != settings.REPORT_TIME_ZONE:
+    """The first day of the months whose sums are not whole. None: nothing may go yet, also while the zone changes."""
+    if progress is None or progress.months_until is None or progress.zone != settings.REPORT_TIME_ZONE:
         return None
-    return progress.months_until
+    return month_of(progress.months_until)
 
 
 def count(plan: Plan) -> Counts:

@@ -27,6 +27,7 @@ from bedrock_chat.ledger.rollups.late import WAIT
 from bedrock_chat.ledger.rollups.models import (
     DayLatency,
     DayUsage,
+    DimensionFault,
     DimensionUsage,
     Grain,
     GroupMember,
@@ -202,9 +203,8 @@ def make_again_above(progress: Progress, day: date, *, with_month: bool = True) 
     if progress.kept_from is not None and start_of(day) < progress.kept_from:
         return
     periods.make_day(day)
-    month = month_of(day)
-    if with_month and progress.months_until is not None and month < progress.months_until:
-        periods.make_month(month)
+    if with_month and progress.months_until is not None and day < progress.months_until:
+        periods.make_month(month_of(day), progress.months_until)
 
 
 # ---- Days and months ------------------------------------------------------------------------------------------------
@@ -225,8 +225,9 @@ def _make_days() -> Iterator[None]:
                 day = day_of(first)
                 DayUsage.objects.filter(day__lt=day).delete()
                 DayLatency.objects.filter(timed__in=list(Timed), day__lt=day).delete()
-                DimensionUsage.objects.filter(grain=Grain.DAY, day__lt=day).delete()
-                DimensionUsage.objects.filter(grain=Grain.MONTH, day__lt=month_of(day)).delete()
+                for sums in (DimensionUsage, DimensionFault):
+                    sums.objects.filter(grain=Grain.DAY, day__lt=day).delete()
+                    sums.objects.filter(grain=Grain.MONTH, day__lt=month_of(day)).delete()
                 progress.months_until = month_of(day)
             if start_of(day + DAY) > progress.made_until:
                 return
@@ -237,13 +238,14 @@ def _make_days() -> Iterator[None]:
 
 
 def _make_months() -> Iterator[None]:
-    """Makes the sums of months all of whose days are made, in their order."""
+    """Makes the sums of months, in their order. The last one is made anew each day, of the days that it has."""
     while True:
         with progress_locked() as progress:
-            month, days_until = progress.months_until, progress.days_until
-            if month is None or days_until is None or month_after(month) > days_until:
+            months_until, days_until = progress.months_until, progress.days_until
+            if months_until is None or days_until is None or months_until >= days_until:
                 return
-            periods.make_month(month)
-            progress.months_until = month_after(month)
+            month = month_of(months_until)
+            progress.months_until = min(month_after(month), days_until)
+            periods.make_month(month, progress.months_until)
             progress.save(update_fields=["months_until"])
         yield

@@ -13,8 +13,10 @@ from django.db.models import Model, QuerySet
 from bedrock_chat.ledger.retention import made_until
 from bedrock_chat.ledger.rollups.making import progress_locked
 from bedrock_chat.ledger.rollups.models import (
+    DayLatency,
     DayUsage,
     Dimension,
+    DimensionFault,
     DimensionUsage,
     Grain,
     Latency,
@@ -22,6 +24,7 @@ from bedrock_chat.ledger.rollups.models import (
     QuarterHour,
     QuarterUsage,
     Refusal,
+    Timed,
 )
 from bedrock_chat.ledger.zones import day_of, month_of, start_of
 from bedrock_chat.retention.policies import Plan
@@ -82,14 +85,17 @@ def _rows(kept_from: datetime, progress: Progress) -> list[tuple[str, "QuerySet[
     """Each kind of row that is too old; empty: one that is not counted. An index of each begins with its time."""
     day = day_of(kept_from)
     by_day = [
-        DimensionUsage.objects.filter(dimension=dimension, grain=grain, day__lt=day).order_by("day")
+        sums.objects.filter(dimension=dimension, grain=grain, day__lt=day).order_by("day")
+        for sums in (DimensionUsage, DimensionFault)
         for dimension in Dimension
         for grain in Grain
     ]
+    latencies = [DayLatency.objects.filter(timed=timed, day__lt=day).order_by("day") for timed in Timed]
     keys = QuarterHour.objects.filter(start__lt=kept_from, last_key__lte=progress.pruned_key).order_by("start")
     return [
         ("quarter hours", QuarterUsage.objects.filter(start__lt=kept_from).order_by("start")),
         ("latencies", Latency.objects.filter(start__lt=kept_from).order_by("start")),
+        *(("latencies", rows) for rows in latencies),
         ("refusals", Refusal.objects.filter(start__lt=kept_from).order_by("start")),
         ("days and months", DayUsage.objects.filter(day__lt=day).order_by("day")),
         *(("days and months", rows) for rows in by_day),
