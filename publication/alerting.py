@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Final
 
 from django.conf import settings
+from django.db.models import QuerySet
 from django.urls import reverse
 
 from bedrock_chat.alerts.conditions import MOST, Problem
@@ -15,10 +16,16 @@ from publication.models import ApiKey
 CONDITION: Final = "keys"
 
 
+def ending_soon(keys: "QuerySet[ApiKey]") -> "QuerySet[ApiKey]":
+    """Keys that work now, end within ALERT_KEY_DAYS, and that no rotation has replaced yet."""
+    now = database_now()
+    until = now + timedelta(days=settings.ALERT_KEY_DAYS)
+    return keys.filter(expires_at__gt=now, expires_at__lte=until, is_enabled=True, replaced_by="")
+
+
 def problems() -> Iterator[Problem]:
-    """Keys that work and end within ALERT_KEY_DAYS, the next to end first. One that was rotated has its successor."""
-    until = database_now() + timedelta(days=settings.ALERT_KEY_DAYS)
-    keys = ApiKey.objects.valid().filter(expires_at__lte=until, replaced_by="")
+    """A problem for each key that ends soon and whose owner is not suspended, the next to end first."""
+    keys = ending_soon(ApiKey.objects.valid())
     for key in keys.select_related("publication").order_by("expires_at", "pk")[:MOST]:
         assert key.expires_at is not None
         yield Problem(

@@ -1,11 +1,11 @@
-"""What the console's home tells of published APIs: the dearest keys, keys that end soon, and questions that wait."""
+"""What the console's home tells of published APIs: the dearest keys, and questions that wait; which keys end soon."""
 
 from collections.abc import Iterator
-from datetime import timedelta
-from typing import Any, Final
+from typing import Any
 
+from django.conf import settings
 from django.contrib import admin
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from bedrock_chat.console import writing
@@ -13,20 +13,11 @@ from bedrock_chat.console.addresses import of_list
 from bedrock_chat.console.dashboard.top import top_panel
 from bedrock_chat.console.panels import Figure, Panel
 from bedrock_chat.console.periods import Period
-from bedrock_chat.console.registry import Severity, Trouble, extend, now, panel, warning
-from bedrock_chat.database.connections import database_now
+from bedrock_chat.console.registry import extend, now, panel
 from bedrock_chat.ledger.rollups.models import Dimension
+from publication.alerting import ending_soon
 from publication.measuring import UNDONE, figures
 from publication.models import ApiKey
-
-SOON: Final = timedelta(days=14)
-"""Before its end a key is replaced: its users need some days for that."""
-
-
-def ending_soon(keys: "QuerySet[ApiKey]") -> "QuerySet[ApiKey]":
-    """Keys that work now, end soon, and that no rotation has replaced yet."""
-    at = database_now()
-    return keys.filter(Q(expires_at__gt=at) & Q(expires_at__lte=at + SOON), is_enabled=True, replaced_by="")
 
 
 class EndingFilter(admin.SimpleListFilter):
@@ -34,23 +25,13 @@ class EndingFilter(admin.SimpleListFilter):
     parameter_name = "ending"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("soon", f"Within {SOON.days} days")]
+        return [("soon", f"Within {settings.ALERT_KEY_DAYS} days")]
 
     def queryset(self, request: HttpRequest, rows: "QuerySet[ApiKey]") -> "QuerySet[ApiKey]":
         return ending_soon(rows) if self.value() == "soon" else rows
 
 
 extend(ApiKey, filters=[EndingFilter])
-
-
-@warning("keys that end soon", permission="publication.view_apikey")
-def keys_near_their_end(request: HttpRequest) -> Iterator[Trouble]:
-    count = ending_soon(ApiKey.objects.all()).count()
-    if count:
-        keys = f"{count:,} API keys end" if count > 1 else "1 API key ends"
-        text = f"{keys} within {SOON.days} days and no other replaces it yet."
-        address = of_list("publication.apikey", ending="soon")
-        yield Trouble(text, address, Severity.CAUTION, "Rotate them")
 
 
 @panel("keys", order=62, permission="publication.view_apikey")

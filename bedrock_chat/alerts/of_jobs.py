@@ -1,4 +1,4 @@
-"""The conditions of jobs: some are dead, or nobody does any."""
+"""The conditions of jobs: some are dead, nobody does any, or they wait for long."""
 
 from collections.abc import Iterator
 
@@ -15,14 +15,15 @@ from bedrock_chat.jobs.models import Job, State
 
 DEAD = "dead jobs"
 NO_WORKER = "no worker"
-LONGEST_KIND = 64
+WAITING = "waiting jobs"
+LONG_WAIT_SECONDS = 600
 
 
 def dead() -> Iterator[Problem]:
     """One problem for each kind of job of which some are dead."""
     kinds = Job.objects.filter(state=State.DEAD, kind__in=settings.JOBS).values_list("kind")
     for kind, number in kinds.annotate(number=Count("pk")).order_by("-number", "kind"):
-        query = urlencode({"state__exact": State.DEAD, "kind__exact": kind})
+        query = urlencode({"state__exact": State.DEAD, "kind": kind})
         jobs = "job was" if number == 1 else "jobs were"
         yield Problem(
             subject=kind,
@@ -43,4 +44,19 @@ def no_worker() -> Iterator[Problem]:
             sentence="No worker was seen lately, so no job is done.",
             remedy="Start one: manage.py run_worker.",
             link=reverse("admin:bedrock_chat_worker_changelist"),
+        )
+
+
+def waiting() -> Iterator[Problem]:
+    """There are workers, and they do not get through."""
+    state = backlog.look()
+    if state.workers and state.oldest_seconds > LONG_WAIT_SECONDS:
+        minutes = round(state.oldest_seconds / 60)
+        yield Problem(
+            subject="all",
+            severity=Severity.WARNING,
+            sentence=f"Jobs wait: {state.waiting:,} are due, the oldest one for {minutes:,} minutes.",
+            remedy="Start another worker, or see in the metrics which kind takes long.",
+            link=reverse("admin:bedrock_chat_job_changelist"),
+            facts={"jobs": state.waiting, "minutes": minutes},
         )

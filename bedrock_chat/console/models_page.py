@@ -1,6 +1,7 @@
 """The console page of models: who may use them, what they cost, whether they answer."""
 
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from typing import Any
 
 from django import forms
@@ -16,7 +17,7 @@ from django.urls import reverse
 from bedrock_chat.bedrock import catalog, offering
 from bedrock_chat.bedrock.catalog import Model
 from bedrock_chat.bedrock.overrides.models import PRICES, LastFault, ModelOverride
-from bedrock_chat.console import lookups, roles
+from bedrock_chat.console import lookups, roles, writing
 from bedrock_chat.console.confirming import ConfirmedAction, ConfirmingPage, ConsoleForm, ShownOnce
 from bedrock_chat.console.site import ReadOnlyAdmin
 from bedrock_chat.identity.caller import Caller
@@ -157,7 +158,8 @@ class ModelAdmin(ConfirmingPage, ReadOnlyAdmin):
                 "name": self.shown_name(row),
                 "state": self.shown_state(row),
                 "groups": self.shown_groups(row),
-                "prices": self.shown_prices(row),
+                "input": _shown(offering.price_row(_model(row), offering.route(_model(row))).input),
+                "output": _shown(offering.price_row(_model(row), offering.route(_model(row))).output),
                 "source": self.shown_source(row),
                 "fault": self.shown_fault(row),
             }
@@ -187,7 +189,7 @@ class ModelAdmin(ConfirmingPage, ReadOnlyAdmin):
     def shown_prices(self, row: ModelOverride) -> str:
         prices = offering.price_row(_model(row), offering.route(_model(row)))
         amounts = (prices.input, prices.output, prices.cache_read, prices.cache_write)
-        return ", ".join("unknown" if amount is None else f"{amount.normalize():f}" for amount in amounts)
+        return ", ".join(map(_shown, amounts))
 
     @admin.display(description="who says so")
     def shown_source(self, row: ModelOverride) -> str:
@@ -203,7 +205,7 @@ class ModelAdmin(ConfirmingPage, ReadOnlyAdmin):
     @admin.display(description="last error", empty_value="none")
     def shown_fault(self, row: ModelOverride) -> str | None:
         fault: LastFault | None = row.fault  # type: ignore[attr-defined]
-        return None if fault is None else f"{fault.code}, {fault.at:%Y-%m-%d %H:%M} UTC"
+        return None if fault is None else f"{fault.code}, {writing.moment(fault.at)}"
 
 
 def _completed(row: ModelOverride, fault: LastFault | None) -> ModelOverride:
@@ -212,9 +214,15 @@ def _completed(row: ModelOverride, fault: LastFault | None) -> ModelOverride:
     return row
 
 
+def _shown(price: Decimal | None) -> str:
+    return "unknown" if price is None else f"{price.normalize():f}"
+
+
 def _model(row: ModelOverride) -> Model:
     return catalog.MODELS[row.pk]
 
 
-def _offered_first(key: str) -> tuple[bool, str]:
-    return (not offering.is_listed(catalog.MODELS[key]), catalog.MODELS[key].display_name)
+def _offered_first(key: str) -> tuple[bool, bool, str]:
+    """The default model, then what the environment offers, then the rest."""
+    model = catalog.MODELS[key]
+    return (key != offering.default_key(), not offering.is_listed(model), model.display_name)

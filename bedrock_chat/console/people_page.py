@@ -212,7 +212,6 @@ class UserAdmin(ConfirmingPage, ReadOnlyAdmin):
     list_filter = ["is_active", "is_staff"]
     search_fields = ["id", "username", "email", "login"]
     search_help_text = "A name, an address, or an id."
-    open_columns = frozenset({"token_groups"})  # names of groups
     ordering = ["-created_at"]
     empty_text = "Whoever signs in is listed here."
     fieldsets = [
@@ -220,7 +219,7 @@ class UserAdmin(ConfirmingPage, ReadOnlyAdmin):
             None,
             {
                 "fields": [
-                    *("id", "username", "email", "token_groups", "shown_state", "shown_hold"),
+                    *("id", "username", "email", "all_groups", "shown_state", "shown_hold"),
                     *("seen_at", "created_at"),
                 ]
             },
@@ -228,7 +227,7 @@ class UserAdmin(ConfirmingPage, ReadOnlyAdmin):
         ("Money", {"fields": ["cost", "shown_budgets"]}),
         ("Operator", {"fields": ["is_staff", "login", "last_login"]}),
     ]
-    readonly_fields = ["shown_state", "shown_hold", "cost", "shown_budgets"]
+    readonly_fields = ["all_groups", "shown_state", "shown_hold", "cost", "shown_budgets"]
 
     def confirm_view(self, request: HttpRequest, object_id: str, *, action: Action) -> HttpResponseBase:
         """As for every action. The second step of an export is the download itself."""
@@ -252,8 +251,8 @@ class UserAdmin(ConfirmingPage, ReadOnlyAdmin):
         keys = [row.pk for row in rows]
         figures = reading.usage(ranking.span_of(None, days=COST_DAYS), by=Dimension.USER, values=keys)
         erased = set(Erasure.objects.filter(pk__in=keys, finished_at__isnull=True).values_list("pk", flat=True))
-        held = Hold.objects.filter(kind=HoldKind.PERSON, target_id__in=keys).values_list("target_id", "reason")
-        reasons = dict(held)
+        on_hold = Hold.objects.filter(kind=HoldKind.PERSON, target_id__in=keys)
+        reasons = dict(on_hold.values_list("target_id", "reason"))
         for row in rows:
             spent = figures.get(row.pk)
             row.spent = spent  # type: ignore[attr-defined]  # for `cost`
@@ -272,17 +271,21 @@ class UserAdmin(ConfirmingPage, ReadOnlyAdmin):
         more = len(row.token_groups) - SHOWN_GROUPS
         return f"{names} and {more} more" if more > 0 else names
 
+    @admin.display(description="groups of the last token")
+    def all_groups(self, row: User) -> str:
+        return ", ".join(row.token_groups) or "none"
+
     @admin.display(description="state", ordering="is_active")
     def shown_state(self, row: User) -> str:
         if row.is_being_erased:  # type: ignore[attr-defined]
             return "being erased"
-        held = ", on hold" if row.hold_reason else ""  # type: ignore[attr-defined]
-        return ("active" if row.is_active else "suspended") + held
+        suffix = ", on hold" if row.hold_reason else ""  # type: ignore[attr-defined]
+        return ("active" if row.is_active else "suspended") + suffix
 
-    @admin.display(description="on hold, because", empty_value="no")
-    def shown_hold(self, row: User) -> str | None:
+    @admin.display(description="on hold, because")
+    def shown_hold(self, row: User) -> str:
         reason: str | None = row.hold_reason  # type: ignore[attr-defined]
-        return reason
+        return reason or "not on hold"
 
     @admin.display(description=f"cost of {COST_DAYS} days", empty_value="none")
     def cost(self, row: User) -> str | None:
@@ -292,8 +295,8 @@ class UserAdmin(ConfirmingPage, ReadOnlyAdmin):
         unpriced = f", {spent.unpriced:,} calls unpriced" if spent.unpriced else ""
         return f"{spent.price:,.4f} USD{unpriced}"
 
-    @admin.display(description="budgets", empty_value="none: nothing bounds what they spend")
-    def shown_budgets(self, row: User) -> str | None:
+    @admin.display(description="budgets")
+    def shown_budgets(self, row: User) -> str:
         budgets = list(budgets_of(row.pk))
         counters = setting.running_counters(budget.pk for budget in budgets)
         lines = [
@@ -304,7 +307,7 @@ class UserAdmin(ConfirmingPage, ReadOnlyAdmin):
             )
             for budget in budgets
         ]
-        return format_html_join("", "<p>{}</p>", lines) if lines else None
+        return format_html_join("", "<p>{}</p>", lines) if lines else "none of their own"
 
 
 @admin.register(Erasure)

@@ -39,8 +39,8 @@ def ask(user_id: str, *, actor: Caller) -> None:
         erasing.refuse_erasing(user_id)
         if not User.objects.filter(pk=user_id).update(is_active=False):
             raise NotFound(f"No user found with id: {user_id}")
-        asked = {"asked_by": actor.user_id, "asked_at": database_now()}
-        Erasure.objects.update_or_create(pk=user_id, defaults={**asked, "begun_at": None, "finished_at": None})
+        anew = {"asked_by": actor.user_id, "asked_at": database_now(), "begun_at": None, "finished_at": None}
+        Erasure.objects.update_or_create(pk=user_id, defaults=anew)
         queue.enqueue_now(KIND, {"user": user_id, "operator": actor.user_id}, key=f"{KIND}:{user_id}")
         record(ASK_TO_ERASE, user_id, actor=actor)
 

@@ -16,7 +16,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from bedrock_chat.console.dashboard import glance
+from bedrock_chat.console import alerts_page
 from bedrock_chat.identity.models import User
 from bedrock_chat.jobs.models import Job, State, Worker
 from bedrock_chat.ledger.budgets.models import BudgetCounter
@@ -194,10 +194,9 @@ def test_what_is_wrong_is_told_with_the_place_where_it_is_mended(browser: Client
     busy_days.fill(until=timezone.now(), days=1, a_day=3)
     Worker.objects.all().delete()
     page: Any = browser.get("/console/")
-    by_words = {trouble.text.split(" ", 2)[-1][:24]: trouble for trouble in page.context["troubles"]}
-    assert len(by_words) == 5
+    assert len(page.context["troubles"]) == 5
     texts = " ".join(trouble.text for trouble in page.context["troubles"])
-    for words in ("given up", "No worker runs", "could not be synced", "96 % used", "1 API key ends within 14 days"):
+    for words in ("given up", "No worker", "could not be brought up to date", "nearly used up", "The key key-web"):
         assert words in texts
     for trouble in page.context["troubles"]:
         assert browser.get(trouble.link).status_code == 200
@@ -209,9 +208,10 @@ def test_throttles_above_a_rate_are_told(browser: Client, a_worker: Worker) -> N
     now = timezone.now()
     ModelCall.objects.bulk_create(call(now, fault="ThrottlingException", price=None) for _ in range(4))
     assert troubles(browser) == []
-    ModelCall.objects.bulk_create(call(now, fault="ThrottlingException", price=None) for _ in range(2))
-    assert troubles(browser) == ["Bedrock throttled 100% of the calls of the last hour (6)."]
-    ModelCall.objects.bulk_create(call(now) for _ in range(200))
+    ModelCall.objects.bulk_create(call(now, fault="ThrottlingException", price=None) for _ in range(20))
+    [sentence] = troubles(browser)
+    assert sentence.startswith("Bedrock throttled 100 % of the last 24 calls to claude-v4.5-sonnet.")
+    ModelCall.objects.bulk_create(call(now) for _ in range(400))
     assert troubles(browser) == []
 
 
@@ -229,8 +229,8 @@ def test_many_full_budgets_are_by_words_in_few_lines(browser: Client, a_worker: 
             used=full.allowance + number,
         )
     budget_texts = [text for text in troubles(browser) if "budget" in text.lower()]
-    assert len(budget_texts) == glance.SHOWN_BUDGETS + 1
-    assert budget_texts[0].endswith("is 100 % used.")
+    assert len(budget_texts) == alerts_page.SHOWN + 1
+    assert "is used up" in budget_texts[0]
 
 
 def test_the_home_costs_as_many_statements_whatever_there_is(browser: Client, a_worker: Worker) -> None:

@@ -304,7 +304,7 @@ def test_an_action_on_no_row_is_400() -> None:
         form: dict[str, Any] = {"action": "retry", "index": "0", "_selected_action": keys}
         assert client.post("/console/bedrock_chat/job/", form).status_code == 400
     dead = Job.objects.get(state=State.DEAD)
-    form = {"action": "retry", "index": "0", "_selected_action": str(dead.pk)}
+    form = {"action": "retry", "index": "0", "confirmed": "yes", "_selected_action": str(dead.pk)}
     assert client.post("/console/bedrock_chat/job/?payload__has_key=x", form).status_code == 400
     assert client.post("/console/bedrock_chat/job/", form).status_code == 302
     assert Job.objects.get(pk=dead.pk).state == State.READY

@@ -49,7 +49,6 @@ PUBLIC = {
 }
 
 OPEN = {
-    User: {"token_groups"},
     ModelOverride: {"groups"},
     Job: {"reason"},
     ModelCall: {"first_token_ms", "groups"},

@@ -18,6 +18,7 @@ from bedrock_chat.bedrock.pricing import OVERRIDES
 
 FRESH_SECONDS: Final = 5.0
 BEAT_SECONDS: Final = 2.0
+RETRY_SECONDS: Final = 1.0
 
 NOTHING: Final[Mapping[str, Decimal]] = MappingProxyType({})
 
@@ -48,12 +49,16 @@ _snapshot = NEVER
 
 
 def current() -> Snapshot:
-    """What operators have set, which is read again where it may be stale. Raises no error of the database."""
+    """What operators have set, which is read again where it may be stale. Raises no error of the database.
+
+    After such an error others need not wait for the next one: it is asked again RETRY_SECONDS later.
+    """
+    global _snapshot  # noqa: PLW0603  what this process knows
     if time.monotonic() - _snapshot.read_at > FRESH_SECONDS:
         try:
             refresh()
         except DatabaseError:
-            return _snapshot
+            _snapshot = replace(_snapshot, read_at=time.monotonic() - FRESH_SECONDS + RETRY_SECONDS)
     return _snapshot
 
 
