@@ -41,7 +41,7 @@ class OperatorSessionAdmin(ReadOnlyAdmin, ConfirmingPage):
 
     list_display = ["user", "started_at", "seen_at", "expires_at", "network", "shown_browser", "has_second_factor"]
     list_select_related = ["user"]
-    search_fields = ["=user__id", "=user__login"]
+    search_fields = ["user__id__exact", "=user__login"]
     search_help_text = "The id or the login of an operator."
     ordering = ["-seen_at", "pk"]
     open_columns = frozenset({"has_second_factor"})
@@ -80,7 +80,7 @@ class RemoveSecondFactor(ConfirmedAction[SecondFactor]):
 class SecondFactorAdmin(ReadOnlyAdmin, ConfirmingPage):
     list_display = ["user", "confirmed_at", "codes_left", "failures", "blocked_until"]
     list_select_related = ["user"]
-    search_fields = ["=user__id", "=user__login"]
+    search_fields = ["user__id__exact", "=user__login"]
     search_help_text = "The id or the login of an operator."
     ordering = ["user_id"]
     fields = ["user", "created_at", "confirmed_at", "codes_left", "failures", "blocked_until"]

@@ -99,6 +99,8 @@ def test_a_bots_life_over_the_api_is_in_the_audit(dave: APIClient, client_of: Ca
     _, share = send(dave, f"PATCH {BOT}/visibility", {"targetSharedScope": "all"})
     assert share.values["scope"] == {"before": "private", "after": "all"}
     send(carol, "PATCH admin/bot/<str:bot_id>/pushed", {"toPinned": True, "order": 1})
+    assert carol.patch("/admin/bot/b/pushed", {"toPinned": False}, format="json").status_code == 200
+    assert AuditEntry.objects.latest("pk").verb == "unpin"
     send(dave, f"POST {BOT}/clone", {})
     send(dave, "POST bot/import", document())
     send(dave, f"POST {API}", UNLIMITED)

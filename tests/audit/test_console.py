@@ -225,7 +225,7 @@ def test_a_job_that_is_retried_or_cancelled_is_recorded(settings: Any) -> None:
     queue.enqueue("note")
     job = Job.objects.get()
     for action in ("retry", "cancel"):
-        form = {"action": action, "_selected_action": [job.pk]}
+        form = {"action": action, "_selected_action": [job.pk], "confirmed": "yes"}
         client.post("/console/bedrock_chat/job/", form, REMOTE_ADDR="192.0.2.7", HTTP_X_REQUEST_ID=f"r-{action}")
     entries = AuditEntry.objects.order_by("pk")
     assert [(entry.verb, entry.target_id, entry.request_id) for entry in entries] == [
@@ -240,14 +240,14 @@ def test_a_job_that_is_retried_or_cancelled_is_recorded(settings: Any) -> None:
 def test_a_job_that_runs_is_not_retried_and_nothing_is_recorded(settings: Any) -> None:
     queue.enqueue("note")
     (claimed,) = queue.claim("worker-1", 1)
-    form = {"action": "retry", "_selected_action": [claimed.pk]}
+    form = {"action": "retry", "_selected_action": [claimed.pk], "confirmed": "yes"}
     browser_of(make_operator("olga", "view_job", "change_job")).post("/console/bedrock_chat/job/", form)
     assert not AuditEntry.objects.exists()
 
 
 def test_a_job_of_another_versions_kind_is_cancelled_and_recorded_without_it(settings: Any) -> None:
     Job.objects.create(kind="from elsewhere", due_at=timezone.now(), created_at=timezone.now())
-    form = {"action": "cancel", "_selected_action": [Job.objects.get().pk]}
+    form = {"action": "cancel", "_selected_action": [Job.objects.get().pk], "confirmed": "yes"}
     browser_of(make_operator("olga", "view_job", "change_job")).post("/console/bedrock_chat/job/", form)
     assert not Job.objects.exists()
     assert AuditEntry.objects.get().values == {}

@@ -16,6 +16,7 @@ from bedrock_chat.encryption import rotating
 from bedrock_chat.identity.caller import Program
 from bedrock_chat.identity.models import OperatorSession, SecondFactor, User
 from tests.console.operators import PASSWORD, make_operator
+from tests.encryption.vault import new_key
 
 pytestmark = [pytest.mark.both, pytest.mark.django_db]
 ACTOR = Program.command("test")
@@ -25,6 +26,7 @@ ENROL, CODE, ACCOUNT = "/console/second-factor/enrol/", "/console/second-factor/
 @pytest.fixture(autouse=True)
 def cheap_hashes(settings: Any) -> None:
     settings.PASSWORD_HASHERS = ["tests.console.operators.FastHasher"]
+    settings.ENCRYPTION_KEYS = [new_key()]
 
 
 @pytest.fixture

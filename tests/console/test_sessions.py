@@ -10,7 +10,9 @@ from django.utils import timezone
 
 from bedrock_chat.audit.models import AuditEntry
 from bedrock_chat.identity import session_store
+from bedrock_chat.identity.caller import Caller
 from bedrock_chat.identity.models import OperatorSession, User
+from bedrock_chat.people import suspending
 from tests.console.operators import PASSWORD, make_operator
 
 pytestmark = [pytest.mark.both, pytest.mark.django_db]
@@ -108,6 +110,25 @@ def test_a_suspended_operator_is_out_at_once_and_the_sessions_do_not_come_back(o
     assert session_store.end_all(olga.pk) == 1
     User.objects.filter(pk=olga.pk).update(is_active=True)
     assert not is_in(client)
+
+
+def test_suspending_an_operator_deletes_their_sessions(olga: User) -> None:
+    client = signed_in()
+    suspending.suspend(olga.pk, actor=Caller(user_id="boss", is_operator=True))
+    assert not OperatorSession.objects.filter(user=olga).exists()
+    suspending.restore(olga.pk, actor=Caller(user_id="boss", is_operator=True))
+    assert not is_in(client)
+
+
+def test_the_list_of_sessions_costs_the_same_whatever_their_number(
+    olga: User, django_assert_max_num_queries: Any
+) -> None:
+    make_operator("boss", "view_operatorsession")
+    boss = signed_in("boss")
+    for _ in range(5):
+        signed_in()
+    with django_assert_max_num_queries(8):
+        assert boss.get(SESSIONS).content.decode().count("olga") >= 5
 
 
 def test_a_changed_password_ends_all_sessions_but_the_own(olga: User) -> None:
