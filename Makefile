@@ -6,7 +6,7 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python; d
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help run test test-slow test-whole check openapi bench bench-compare bench-start bench-stream bench-jobs bench-histories bench-search bench-store bench-usage bench-answers bench-published soak requirements libraries clean
+.PHONY: help run test test-slow test-whole check openapi bench bench-compare bench-start bench-stream bench-jobs bench-histories bench-search bench-store bench-usage bench-answers bench-published bench-tools soak requirements libraries clean
 
 help: ## Says what each target does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -62,6 +62,9 @@ soak: $(VENV)/.dev ## Ten minutes of everything while processes are killed, then
 	@test -z "$$TEST_DATABASE_URL" || \
 	  SOAK=1 DEBUG=true DATABASE_URL="$$TEST_DATABASE_URL" $(BIN)/python -m pytest -q -m both tests/publication/test_workers.py tests/publication/test_stream_servers.py tests/jobs/test_celery.py tests/ledger/test_rollups.py
 	@$(BIN)/python -m tests.soak $(SOAK)
+
+bench-tools: $(VENV)/.dev ## Prints what rounds with tools cost against boto3, and what hanging tools cost others, as JSON
+	@$(BIN)/python -m tests.bench.tools
 
 bench-histories: $(VENV)/.dev ## Prints what opening a long conversation with images costs, as JSON
 	@$(BIN)/python -m tests.bench.histories

@@ -15,13 +15,14 @@ from bedrock_chat.console import (  # noqa: F401  the pages register themselves
     refusals_page,
     roles,
     storage_page,
+    tool_calls_page,
 )
 from bedrock_chat.console.site import ReadOnlyAdmin
 from bedrock_chat.jobs.models import Worker
 
 admin.site.unregister(Group)  # groups come with tokens, and operators' roles by migration
 
-VIEWED = ["worker", "modelcall", "auditentry", "refusal"]
+VIEWED = ["worker", "modelcall", "toolcall", "auditentry", "refusal"]
 roles.allow(roles.Role.VIEWER, *(f"bedrock_chat.view_{name}" for name in VIEWED))
 roles.allow(roles.Role.ADMIN, audit_page.EXPORT)
 

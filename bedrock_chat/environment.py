@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
 TRUE = frozenset({"1", "true", "yes", "on"})
 FALSE = frozenset({"0", "false", "no", "off"})
 PICTURES = {".svg": "image/svg+xml", ".png": "image/png", ".webp": "image/webp", ".jpg": "image/jpeg"}
@@ -154,6 +156,11 @@ def picture(name: str) -> Path | None:
     return path
 
 
+def http_url_or(name: str, default: str | None) -> str | None:
+    """Such an address, or the default where the variable is not set."""
+    return http_url(name, "") if is_set(name) else default
+
+
 def webhook_secret(name: str) -> bytes:
     """A key that signs webhooks: 24 to 64 bytes in base64, as Standard Webhooks has them. No error shows it."""
     try:
@@ -174,7 +181,7 @@ def broker_url(name: str) -> str:
     return value
 
 
-def networks(name: str) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
+def networks(name: str) -> list[Network]:
     """IP addresses or networks in CIDR notation, separated by commas."""
     parsed = []
     for word in words(name):
@@ -183,6 +190,38 @@ def networks(name: str) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
         except ValueError:
             raise ImproperlyConfigured(f"{name} must list IP addresses or networks; {word!r} is neither.") from None
     return parsed
+
+
+def networks_and_hosts(name: str) -> tuple[tuple[Network, ...], frozenset[tuple[str, int]]]:
+    """Networks, and hosts with a port: `10.0.0.0/8, wiki.example.com:443, [fd00::1]:8080`."""
+    parsed, hosts = list[Network](), set[tuple[str, int]]()
+    for word in words(name):
+        try:
+            parsed.append(ipaddress.ip_network(word))
+            continue
+        except ValueError:
+            parts = urlsplit(f"//{word}")
+        try:
+            host, port = parts.hostname, parts.port
+        except ValueError:
+            host = port = None
+        if not host or not port or parts.netloc != word or "@" in word:
+            raise ImproperlyConfigured(f"{name} must list networks and host:port; {word!r} is neither.")
+        hosts.add((str(ipaddress.ip_address(host)) if ":" in host else host, port))
+    return tuple(parsed), frozenset(hosts)
+
+
+def proxy_url(name: str) -> str:
+    """The address of an HTTP proxy, or nothing. No error shows it: it may have a password."""
+    value = text(name, "")
+    try:
+        parts = urlsplit(value)
+        valid = parts.scheme == "http" and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        valid = False
+    if value and not valid:
+        raise ImproperlyConfigured(f"{name} must be an http:// address.")
+    return value
 
 
 def mapping(name: str) -> dict[str, Any]:

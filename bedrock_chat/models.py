@@ -8,7 +8,7 @@ from bedrock_chat.encryption.models import EncryptionKey
 from bedrock_chat.identity.models import OperatorSession, SecondFactor, SigningKey, User
 from bedrock_chat.jobs.models import Job, Worker
 from bedrock_chat.ledger.budgets.models import Budget, BudgetCounter, Reservation
-from bedrock_chat.ledger.models import ModelCall
+from bedrock_chat.ledger.models import ModelCall, ToolCall
 from bedrock_chat.ledger.rollups.models import (
     DayLatency,
     DayUsage,
@@ -59,6 +59,7 @@ __all__ = [
     "SearchWord",
     "SecondFactor",
     "SigningKey",
+    "ToolCall",
     "UsedUploadLink",
     "User",
     "Worker",

@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
 
 from bedrock_chat import environment as env
 from bedrock_chat import logs
 from bedrock_chat.console import theme
+from bedrock_chat.database import addresses
 from bedrock_chat.jobs.kinds import JOB_SCHEDULE, JOBS  # noqa: F401  # settings of their own
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -90,17 +90,15 @@ DIRECTORY_RATE = env.rate("DIRECTORY_RATE", "600/m")  # a bot's page asks for ea
 BEDROCK = env.choice("BEDROCK", "emulator", ("emulator", "aws"))
 BEDROCK_REGION = env.text("BEDROCK_REGION", AWS_REGION)
 EMULATOR_PORT = env.integer("EMULATOR_PORT", 8001, maximum=65535)
-BEDROCK_ENDPOINT_URL: str | None
-if env.is_set("AWS_ENDPOINT_URL_BEDROCK_RUNTIME"):
-    BEDROCK_ENDPOINT_URL = env.http_url("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", "")
-else:
-    BEDROCK_ENDPOINT_URL = f"http://127.0.0.1:{EMULATOR_PORT}" if BEDROCK == "emulator" else None
-BEDROCK_CONTROL_ENDPOINT_URL: str | None
+_EMULATOR = f"http://127.0.0.1:{EMULATOR_PORT}" if BEDROCK == "emulator" else None
+BEDROCK_ENDPOINT_URL = env.http_url_or("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", _EMULATOR)
+_EMULATOR = BEDROCK_ENDPOINT_URL if BEDROCK == "emulator" else None
+BEDROCK_CONTROL_ENDPOINT_URL = env.http_url_or("AWS_ENDPOINT_URL_BEDROCK", _EMULATOR)
 """Where guardrails are made."""
-if env.is_set("AWS_ENDPOINT_URL_BEDROCK"):
-    BEDROCK_CONTROL_ENDPOINT_URL = env.http_url("AWS_ENDPOINT_URL_BEDROCK", "")
-else:
-    BEDROCK_CONTROL_ENDPOINT_URL = BEDROCK_ENDPOINT_URL if BEDROCK == "emulator" else None
+BEDROCK_AGENT_RUNTIME_ENDPOINT_URL = env.http_url_or("AWS_ENDPOINT_URL_BEDROCK_AGENT_RUNTIME", _EMULATOR)
+"""Where knowledge bases are searched and agents are asked."""
+BEDROCK_AGENT_ENDPOINT_URL = env.http_url_or("AWS_ENDPOINT_URL_BEDROCK_AGENT", _EMULATOR)
+"""Where agents are described."""
 CROSS_REGION_INFERENCE = env.boolean("CROSS_REGION_INFERENCE", True)
 GLOBAL_INFERENCE = env.boolean("GLOBAL_INFERENCE", False)
 INFERENCE_PROFILE_ARNS = env.mapping("INFERENCE_PROFILE_ARNS")
@@ -109,6 +107,18 @@ MODEL_CONNECT_TIMEOUT = env.seconds("MODEL_CONNECT_TIMEOUT", 5, minimum=0.1)
 MODEL_READ_TIMEOUT = env.seconds("MODEL_READ_TIMEOUT", 3600, minimum=1)  # AWS: an answer may take 60 minutes
 MODEL_TOTAL_TIMEOUT = env.seconds("MODEL_TOTAL_TIMEOUT", 7200, minimum=1)
 MODEL_RETRY_SECONDS = env.seconds("MODEL_RETRY_SECONDS", 20)
+DUCKDUCKGO_URL = env.http_url("DUCKDUCKGO_URL", "https://html.duckduckgo.com/html") + "/"
+FIRECRAWL_URL = env.http_url("FIRECRAWL_URL", "https://api.firecrawl.dev")
+TOOL_ROUNDS = env.integer("TOOL_ROUNDS", 10, minimum=1, maximum=25)
+TOOL_SECONDS = env.seconds("TOOL_SECONDS", 60, minimum=1)
+TOOL_TURN_SECONDS = env.seconds("TOOL_TURN_SECONDS", 240, minimum=1)
+TOOL_CALLS_PER_ROUND = env.integer("TOOL_CALLS_PER_ROUND", 8, minimum=1, maximum=64)
+TOOL_CALLS_PER_TURN = env.integer("TOOL_CALLS_PER_TURN", 40, minimum=1, maximum=1_000)
+TURN_MAX_COST = env.seconds("TURN_MAX_COST", 2)  # USD
+TURN_MAX_TOKENS = env.integer("TURN_MAX_TOKENS", 2_000_000)
+TOOL_THREADS = env.integer("TOOL_THREADS", 64, minimum=1)
+HISTORY_TOOL_CHARS = env.integer("HISTORY_TOOL_CHARS", 40_000)
+TOOL_RESULT_CHARS = env.integer("TOOL_RESULT_CHARS", 40_000, minimum=1_000, maximum=1_000_000)
 TURN_LEASE_SECONDS = env.seconds("TURN_LEASE_SECONDS", 15, minimum=1)
 CHECKPOINT_SECONDS = env.seconds("CHECKPOINT_SECONDS", 2, minimum=0.1)
 DEFAULT_MODEL = env.text("DEFAULT_MODEL", "claude-v4.5-sonnet")
@@ -146,6 +156,11 @@ RETENTION_DAYS = env.days("RETENTION_DAYS")
 LEDGER_RETENTION_DAYS = env.days("LEDGER_RETENTION_DAYS", at_least=40, no_shorter_than="RETENTION_DAYS")
 """Budgets of a month are held against the ledger until two days after its end."""
 ROLLUP_RETENTION_DAYS = env.days("ROLLUP_RETENTION_DAYS", no_shorter_than="LEDGER_RETENTION_DAYS")
+
+# ---- Other servers --------------------------------------------------------------------------------------------------
+OUTBOUND_ALLOW = env.networks_and_hosts("OUTBOUND_ALLOW")
+OUTBOUND_HTTP_CREDENTIALS = env.boolean("OUTBOUND_HTTP_CREDENTIALS", False)
+OUTBOUND_PROXY = env.proxy_url("OUTBOUND_PROXY")
 
 # ---- Bots -----------------------------------------------------------------------------------------------------------
 BOT_VERSIONS = env.integer("BOT_VERSIONS", 50, minimum=1)
@@ -269,44 +284,7 @@ SPECTACULAR_SETTINGS = {
 DATABASE_URL = env.text("DATABASE_URL", f"sqlite:///{DATA_DIR / 'bedrock-chat.sqlite3'}")
 DATABASE_POOL_SIZE = env.integer("DATABASE_POOL_SIZE", 20, minimum=1)
 DATABASE_TIMEOUT = env.seconds("DATABASE_TIMEOUT", 10, minimum=0.1)
-try:
-    DATABASES: dict[str, dict[str, Any]] = {"default": dict(dj_database_url.parse(DATABASE_URL))}
-except ValueError as error:
-    raise ImproperlyConfigured(f"DATABASE_URL is not a database address: {error}") from None
-match DATABASES["default"]["ENGINE"]:
-    case "django.db.backends.sqlite3":
-        DATABASES["default"] |= {
-            "ENGINE": "bedrock_chat.database.sqlite",
-            "TEST": {"NAME": str(DATA_DIR / "test.sqlite3")},  # with a database in memory, threads would fail
-            "CONN_MAX_AGE": None,  # opening a connection costs 1.7 ms per request
-            "OPTIONS": {
-                "transaction_mode": "IMMEDIATE",  # without it, WAL gave thousands of "database is locked"
-                "timeout": 20,
-                "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA secure_delete=ON;",
-            },
-        }
-    case "django.db.backends.postgresql":
-        DATABASES["default"] |= {
-            "ENGINE": "bedrock_chat.database.postgresql",
-            "CONN_MAX_AGE": 0,
-            "CONN_HEALTH_CHECKS": False,  # the heartbeat checks the pool instead, once for all requests
-            "OPTIONS": {
-                "connect_timeout": 5,
-                "keepalives_idle": 30,  # these four find a machine that is gone without a word; the address may differ
-                "keepalives_interval": 10,
-                "keepalives_count": 3,
-                "tcp_user_timeout": 20_000,  # milliseconds
-                **DATABASES["default"].get("OPTIONS", {}),
-                "pool": {
-                    "min_size": 1,
-                    "max_size": DATABASE_POOL_SIZE,
-                    "timeout": DATABASE_TIMEOUT * 0.8,  # a connection and its first statement: below twice the time-out
-                    "reconnect_timeout": 2,  # after that the next request tries; else its pauses grow to minutes
-                },
-            },
-        }
-    case _:
-        raise ImproperlyConfigured("DATABASE_URL must start with sqlite:// or postgres://.")
+DATABASES = addresses.databases(DATABASE_URL, data_dir=DATA_DIR, pool_size=DATABASE_POOL_SIZE, timeout=DATABASE_TIMEOUT)
 
 REDIS_URL = env.text("REDIS_URL", "")
 if REDIS_URL and not REDIS_URL.startswith(("redis://", "rediss://", "unix://")):

@@ -1,6 +1,6 @@
 """What a turn needs of a bot: two statements, both in the transaction that opens the turn."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from django.db.models import Exists, OuterRef, QuerySet
@@ -11,11 +11,21 @@ from bedrock_chat.database.compiled_sql import Batch
 from bedrock_chat.database.composing import Slot
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.wire.errors import BadRequest, Conflict
-from bots import access, configuration, guarding, popularity, warnings
+from bots import access, configuration, content, guarding, popularity, warnings
 from bots.configuration import Configuration
 from bots.models import Bot, BotAlias, BotContent, BotGrant, BotVersion
 
-COLUMNS = Bot.in_order("id", "owner_id", "scope", "title", "description", "instruction", "configuration", "sync_status")
+COLUMNS = Bot.in_order(
+    "id",
+    "owner_id",
+    "scope",
+    "title",
+    "description",
+    "instruction",
+    "configuration",
+    "encrypted_secrets",
+    "sync_status",
+)
 GUARDRAIL = ("guardrail__arn", "guardrail__version")
 
 
@@ -33,6 +43,10 @@ class ChattingBot:
     guardrail: Guardrail | None
     is_guarded_as_today: bool
     """False for a version that is to be guarded otherwise than the bot is today."""
+    encrypted_secrets: str = field(default="", repr=False)
+    """A token, which is opened when a tool runs that needs a secret (`secret`), and not before."""
+    todays_secrets: str | None = field(default=None, repr=False)
+    """Of a pinned version the token of the bot's secrets today: what was taken out there is revoked in all of them."""
 
     @property
     def parameters(self) -> Parameters:
@@ -41,6 +55,16 @@ class ChattingBot:
     @property
     def prompt_caching(self) -> bool:
         return self.configuration["prompt_caching_enabled"]
+
+    @property
+    def tool_rounds(self) -> int | None:
+        """How many rounds with tools an answer may have; None: as many as the server allows."""
+        return self.configuration.get("tool_rounds")
+
+    @property
+    def tool_seconds(self) -> int | None:
+        """How long a call of a tool may take; None: as long as the server allows."""
+        return self.configuration.get("tool_seconds")
 
     def refuse(self, model: Model) -> None:
         """Raises BadRequest for a model that is not active, and Conflict where the bot's guardrail is not there."""
@@ -62,6 +86,17 @@ class ChattingBot:
         except (BadRequest, Conflict):
             return False
         return True
+
+    @property
+    def cites(self) -> bool:
+        """Whether answers shall name the sources that they use."""
+        return self.configuration["display_retrieved_chunks"]
+
+    def secret(self, name: str) -> str:
+        """The secret of the tool with this name, or nothing where there is none. Raises EncryptionError."""
+        if self.todays_secrets is not None and name not in content.secrets_of(self.todays_secrets):
+            return ""
+        return content.secrets_of(self.encrypted_secrets).get(name, "")
 
     def warnings(self, model: Model, *, thinks: bool) -> list[str]:
         return warnings.of_turn(self.configuration, model, thinks=thinks)
@@ -97,7 +132,8 @@ def find(bot_id: str, *, actor: Caller) -> ChattingBot | None:
     guardrail = guarding.guardrail_of(row.configuration, *made)
     texts = (row.title, row.description, row.instruction)
     state = (bot.sync_status, guardrail, is_guarded_as_today)
-    return ChattingBot(bot.pk, bot.owner_id, *texts, row.configuration, *state)
+    todays = None if row is bot else bot.encrypted_secrets
+    return ChattingBot(bot.pk, bot.owner_id, *texts, row.configuration, *state, row.encrypted_secrets, todays)
 
 
 def get(bot_id: str, *, actor: Caller) -> ChattingBot:

@@ -80,7 +80,7 @@ class Configuration(TypedDict):
     """`generation_params` None: each model's own defaults. `inactive_models` are keys of the catalogue.
 
     `bedrock_knowledge_base` is what the client sent: clients read it back whole. `files` has an entry for each of the
-    knowledge's `filenames`.
+    knowledge's `filenames`. `tool_rounds` and `tool_seconds` bound an answer's tools, within what the server allows.
     """
 
     generation_params: GenerationParams | None
@@ -93,6 +93,8 @@ class Configuration(TypedDict):
     prompt_caching_enabled: bool
     display_retrieved_chunks: bool
     files: NotRequired[dict[str, FileEntry]]
+    tool_rounds: NotRequired[int | None]
+    tool_seconds: NotRequired[int | None]
 
 
 DEFAULT_GENERATION_PARAMS: Final[GenerationParams] = {
@@ -142,7 +144,7 @@ def files_of(configuration: Configuration) -> dict[str, FileEntry]:
 
 def has_knowledge(configuration: Configuration) -> bool:
     """Whether the bot has any source, or a knowledge base that exists already."""
-    return any(configuration["knowledge"].values()) or existing_knowledge_base(configuration) is not None
+    return has_sources(configuration) or existing_knowledge_base(configuration) is not None
 
 
 def tools_without_key(configuration: Configuration) -> list[str]:
@@ -155,6 +157,17 @@ def existing_knowledge_base(configuration: Configuration) -> str | None:
     """The id of the Bedrock knowledge base that the bot asks, which somebody else maintains."""
     base = configuration["bedrock_knowledge_base"]
     return (base.get("exist_knowledge_base_id") or None) if base else None
+
+
+def search_params(configuration: Configuration) -> Json:
+    """How the bot's knowledge is searched: `max_results`, `search_type` and, where it is set, `filter`."""
+    base = configuration["bedrock_knowledge_base"]
+    return (base.get("search_params") or {}) if base else {}
+
+
+def has_sources(configuration: Configuration) -> bool:
+    """Whether the bot has files or addresses of its own to know from."""
+    return any(configuration["knowledge"].values())
 
 
 def has_guardrail(configuration: Configuration) -> bool:

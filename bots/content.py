@@ -61,10 +61,14 @@ class Content:
 
 def read(row: BotContent) -> Content:
     """The content of a bot or of a version. Raises EncryptionError if it has secrets that cannot be read."""
-    secrets: dict[str, str] = {}
-    if row.encrypted_secrets:
-        secrets = orjson.loads(encrypting.decrypt(row.encrypted_secrets))
+    secrets = secrets_of(row.encrypted_secrets)
     return Content(row.title, row.description, row.instruction, configuration_of(row), secrets)
+
+
+def secrets_of(encrypted_secrets: str) -> dict[str, str]:
+    """The secrets of a row by the names of their tools. Raises EncryptionError if they cannot be read."""
+    secrets: dict[str, str] = orjson.loads(encrypting.decrypt(encrypted_secrets)) if encrypted_secrets else {}
+    return secrets
 
 
 def configuration_of(row: BotContent) -> Configuration:
@@ -118,6 +122,9 @@ def edited(before: Content, sent: Mapping[str, Any], uploaded: Mapping[str, File
     for flag in ("prompt_caching_enabled", "display_retrieved_chunks"):
         if flag in sent:
             configuration[flag] = sent[flag]
+    for bound in ("tool_rounds", "tool_seconds"):
+        if bound in sent:
+            configuration[bound] = sent[bound]
     if len(orjson.dumps(configuration)) > MOST_BYTES:
         raise BadRequest(f"Tools, knowledge and all else beside the instruction are more than {MOST_BYTES:,} bytes.")
     return Content(

@@ -37,6 +37,8 @@ PARTS = {
     "inactive_models": "activeModels",
     "prompt_caching_enabled": "promptCachingEnabled",
     "display_retrieved_chunks": "displayRetrievedChunks",
+    "tool_rounds": "toolRounds",
+    "tool_seconds": "toolSeconds",
 }
 """Part of a configuration → its field on the wire."""
 
@@ -215,6 +217,8 @@ def _content(row: BotContent, guardrails: Guardrails | None = None) -> Wire:
         "files": _files(configuration),
         "promptCachingEnabled": configuration["prompt_caching_enabled"],
         "displayRetrievedChunks": configuration["display_retrieved_chunks"],
+        "toolRounds": configuration.get("tool_rounds"),
+        "toolSeconds": configuration.get("tool_seconds"),
         "conversationQuickStarters": configuration["quick_starters"],
         "bedrockKnowledgeBase": None if base is None else camelized({**base, "data_source_ids": None}),
         "bedrockGuardrails": camelized(guardrails or configuration["bedrock_guardrails"]),

@@ -9,15 +9,15 @@ from bots.configuration import (
     Configuration,
     enabled_guardrails,
     has_guardrail,
-    has_knowledge,
+    has_sources,
     is_active,
     left_out_grounding,
     parameters_of,
-    tools_without_key,
 )
+from bots.tools import agent, offered
+from bots.tools.offered import Offered
 
-NO_TOOLS = "The bot's tools cannot be used yet: it answers without them."
-NO_KNOWLEDGE = "The bot's knowledge cannot be searched yet: it answers without it."
+NO_KNOWLEDGE = "The bot's files and addresses cannot be searched yet: it answers without them."
 NO_GROUNDING = "The bot's answers are not checked for grounding and relevance yet: there is no knowledge to check by."
 NO_THRESHOLDS = "The bot's guardrail is enabled and has no threshold: answers are not guarded."
 MOST_NAMED = 5
@@ -29,17 +29,22 @@ def of_bot(configuration: Configuration, instruction: str) -> list[str]:
     """For who edits a bot or opens it: about all models that may be chosen for it."""
     names_of: dict[str, list[str]] = {}
     too_small: list[str] = []
+    without_tools: list[str] = []
     tokens = estimates.low_tokens(instruction) if len(instruction) > SMALL_INSTRUCTION else 0
     for model in offering.enabled():
         if is_active(configuration, model):
             if model.context_window is not None and tokens >= model.context_window:
                 too_small.append(model.display_name)
+            if configuration["tools"] and model.tools is False:
+                without_tools.append(model.display_name)
             for parameter in _left_out(configuration, model):
                 names_of.setdefault(parameter, []).append(model.display_name)
     sentences = [f"{parameter} is not sent as chosen to {_listed(names)}." for parameter, names in names_of.items()]
     if too_small:
         sentences.insert(0, f"The instruction alone is too long for {_listed(too_small)}: nobody is answered.")
-    return [*sentences, *_of_parts(configuration)]
+    if without_tools:
+        sentences.append(f"The bot's tools cannot be used by {_listed(without_tools)}.")
+    return [*sentences, *_of_tools(offered.to_any(configuration)), *_of_parts(configuration)]
 
 
 def of_turn(configuration: Configuration, model: Model, *, thinks: bool) -> list[str]:
@@ -48,7 +53,12 @@ def of_turn(configuration: Configuration, model: Model, *, thinks: bool) -> list
         f"{parameter} is not sent as chosen: {model.display_name} does not take it."
         for parameter in _left_out(configuration, model, thinks=thinks)
     ]
-    return [*sentences, *_of_parts(configuration)]
+    return [*sentences, *_of_tools(offered.to_model(configuration, model)), *_of_parts(configuration)]
+
+
+def _of_tools(tools: Offered) -> list[str]:
+    """About the tools that a bot has and does not offer."""
+    return [left_out.sentence for left_out in tools.left_out]
 
 
 def _left_out(configuration: Configuration, model: Model, *, thinks: bool = False) -> Sequence[str]:
@@ -69,9 +79,12 @@ def _of_parts(configuration: Configuration) -> list[str]:
     """About the parts of a bot that do not work."""
     enabled = enabled_guardrails(configuration) is not None
     return [
-        *(f"The tool {name} has no key: send it again." for name in tools_without_key(configuration)),
-        *([NO_TOOLS] if configuration["tools"] else []),
-        *([NO_KNOWLEDGE] if has_knowledge(configuration) else []),
+        *(
+            f"The tool {tool['name']} names no Bedrock agent."
+            for tool in configuration["tools"]
+            if agent.lacks_one(tool)
+        ),
+        *([NO_KNOWLEDGE] if has_sources(configuration) else []),
         *([NO_GROUNDING] if left_out_grounding(configuration) else []),
         *([NO_THRESHOLDS] if enabled and not has_guardrail(configuration) else []),
     ]

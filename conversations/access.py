@@ -12,7 +12,9 @@ from bedrock_chat.wire.errors import NotFound
 from bedrock_chat.wire.paging import ALL, Page
 from bots import chatting
 from bots.chatting import ChattingBot
+from conversations.content import rounds
 from conversations.content.blocks import StoredBlock
+from conversations.content.rounds import Log, StoredRound
 from conversations.models import Conversation, ConversationQuerySet, Message, RelatedDocument, Role, lease_lives
 from conversations.tree import Node, Tree
 
@@ -35,8 +37,10 @@ class Answer:
     model: str
     stop_reason: str
     content: list[StoredBlock]
+    thinking_log: Log | None = None
     children: tuple[str, ...] = ()
     attempt: int = 0
+    pk: int | None = None
     warnings: tuple[str, ...] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
 
@@ -120,6 +124,21 @@ def related_documents(conversation: Conversation) -> QuerySet[RelatedDocument]:
     return RelatedDocument.objects.filter(conversation=conversation).order_by("-source_id")
 
 
+def documents_of_answer(answer: Answer) -> dict[str, list[RelatedDocument]]:
+    """Tool use's id → the documents that it found for an answer, in their order. One query."""
+    rows = RelatedDocument.objects.filter(answer=answer.pk).order_by("pk") if answer.pk else ()
+    documents: dict[str, list[RelatedDocument]] = {}
+    for row in rows:
+        documents.setdefault(row.source_id.rpartition("@")[0] or row.source_id, []).append(row)
+    return documents
+
+
+def ids_with_documents(conversation_pk: int) -> set[str]:
+    """The ids of tool uses that have found documents, in all branches of a conversation. One query."""
+    rows = RelatedDocument.objects.filter(conversation=conversation_pk).values_list("source_id", flat=True)
+    return {source_id.rpartition("@")[0] or source_id for source_id in rows}
+
+
 def get_related_document(conversation: Conversation, source_id: str) -> RelatedDocument:
     """The document of that source id. Raises NotFound."""
     document = related_documents(conversation).filter(source_id=source_id).first()
@@ -137,6 +156,20 @@ def read_tree(conversation: Conversation, now: datetime) -> Tree:
 def read_contents(nodes: Sequence[Node]) -> dict[int, list[StoredBlock]]:
     """The stored content of exactly these messages, in one query."""
     return compiled_sql.documents(Message, "content", [node.pk for node in nodes])
+
+
+def read_logs(answers: Iterable[Node]) -> dict[int, Log]:
+    """Key → log, of those of these answers before which tools have run. One query, none without answers."""
+    keys = [node.pk for node in answers]
+    if not keys:
+        return {}
+    rows = Message.objects.filter(pk__in=keys, thinking_log__isnull=False).values_list("pk", "thinking_log")
+    return {pk: rounds.readable_log(log) for pk, log in rows}
+
+
+def read_rounds(question: Node) -> list[StoredRound]:
+    """The rounds of a question whose answer is not there, or was cut."""
+    return rounds.readable(Message.objects.values_list("rounds", flat=True).get(pk=question.pk))
 
 
 def read_answer(conversation: Conversation, tree: Tree, answer: Node) -> Answer:
@@ -166,8 +199,10 @@ def stored_answer(
         model=row.model,
         stop_reason=row.stop_reason,
         content=row.content,
+        thinking_log=row.thinking_log,
         children=tuple(children),
         attempt=row.attempt,
+        pk=row.pk,
         warnings=warnings,
         headers=headers or {},
     )

@@ -7,7 +7,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
 
-from bedrock_chat.database.fields import CodePointCharField
+from bedrock_chat.database.fields import CodePointCharField, FastEncoder
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.wire.ids import ID_LENGTH
 
@@ -137,7 +137,8 @@ class Message(models.Model):
 
     `content` is the wire's list of content blocks, with bodies of images and documents replaced by their blob. The
     column comes after all that the tree needs, so that SQLite reads those without following a long body's overflow
-    pages. `feedback` is the wire's object too. It is read only together with the content.
+    pages. `feedback` is the wire's object too. It is read only together with the content. The same holds for what tools
+    leave (`content.rounds`): `thinking_log` is an answer's, and `rounds` a question's whose answer is not there yet.
     """
 
     # The unique constraint below serves as the index of a conversation's messages.
@@ -161,6 +162,12 @@ class Message(models.Model):
     content_digest = models.CharField(max_length=64, help_text="SHA-256 of the stored content; finds repeats.")
     content = models.JSONField(default=list)
     feedback = models.JSONField(null=True, blank=True)
+    thinking_log = models.JSONField(
+        null=True, blank=True, encoder=FastEncoder, help_text="The rounds before an answer: tools and results."
+    )
+    rounds = models.JSONField(
+        null=True, blank=True, encoder=FastEncoder, help_text="The rounds of a question's turn, until it is closed."
+    )
 
     objects = MessageQuerySet.as_manager()
 

@@ -8,8 +8,10 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
+from bedrock_chat.bedrock import document_links
 from bedrock_chat.bedrock.events import StopReason
 from bedrock_chat.blobs import storing
+from bedrock_chat.database.connections import release_connection
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.serving import answers
 from bedrock_chat.wire.errors import NotFound
@@ -17,8 +19,10 @@ from bedrock_chat.wire.moments import milliseconds
 from bots.chatting import ChattingBot
 from conversations import access
 from conversations.access import Answer
+from conversations.content import rounds
 from conversations.content.blocks import blob_shas, part_shas
 from conversations.content.files import ShowFile
+from conversations.content.rounds import Log
 from conversations.content.wire import WireBlock, part_to_wire, to_wire
 from conversations.models import BLOB_OWNER, Conversation, Message, RelatedDocument, Role
 from conversations.turn import continuing
@@ -35,6 +39,7 @@ def _message(
     parent: str | None,
     children: list[str],
     feedback: Wire | None = None,
+    thinking_log: list[Wire] | None = None,
 ) -> Wire:
     return {
         "role": role,
@@ -44,7 +49,7 @@ def _message(
         "feedback": feedback,
         "usedChunks": None,
         "parent": parent,
-        "thinkingLog": None,
+        "thinkingLog": thinking_log,
     }
 
 
@@ -52,15 +57,25 @@ def _with_stop_reason(message: Wire, stop_reason: str) -> Wire:
     return message | {"stopReason": stop_reason} if stop_reason in SHOWN_STOP_REASONS else message
 
 
+def _log(log: Log | None, show: ShowFile) -> list[Wire] | None:
+    """The rounds before an answer, as clients read them."""
+    if log is None:
+        return None
+    return [{"role": one["role"], "content": to_wire(one["content"], show)} for one in rounds.readable_log(log)]
+
+
 def chat_output(answer: Answer, show: ShowFile) -> Wire:
     """The response to `POST /conversation`."""
     show.expect(blob_shas(answer.content))
+    if answer.thinking_log is not None:
+        show.expect(rounds.shas_of(rounds.readable_log(answer.thinking_log)))
     message = _message(
         Role.ASSISTANT,
         to_wire(answer.content, show),
         answer.model,
         answer.question_external_id,
         list(answer.children),
+        thinking_log=_log(answer.thinking_log, show),
     )
     return {
         "conversationId": answer.conversation_external_id,
@@ -84,11 +99,14 @@ def conversation_output(
     3. The map has the root, `system`, and every visible message by its id.
     """
     tree = access.read_tree(conversation, now)
-    columns = ("pk", "model", "content", "feedback")
+    columns = ("pk", "model", "content", "feedback", "thinking_log")
     rows = {pk: row for pk, *row in Message.objects.filter(conversation=conversation).values_list(*columns)}
     if not tree.nodes.keys() <= rows.keys():
         raise NotFound(f"No conversation found with id: {conversation.external_id}")
     show.expect(sha256 for node in tree.visible() for sha256 in blob_shas(rows[node.pk][1]))
+    logs = [rounds.readable_log(row[3]) for row in rows.values() if row[3] is not None]
+    if logs:
+        show.expect(sha256 for log in logs for sha256 in rounds.shas_of(log))
     root = _message(
         "system",
         # As recorded, without the bot's instruction, which is its owner's.
@@ -100,7 +118,7 @@ def conversation_output(
     )
     message_map: dict[str, Wire] = {"system": root}
     for node in tree.visible():
-        model, blocks, feedback = rows[node.pk]
+        model, blocks, feedback, log = rows[node.pk]
         message = _message(
             node.role,
             to_wire(blocks, show),
@@ -108,6 +126,7 @@ def conversation_output(
             parent.external_id if (parent := tree.parent_of(node)) else "system",
             [child.external_id for child in tree.visible_children(node.pk)],
             feedback,
+            _log(log, show),
         )
         # An answer that is being continued has its stop reason too: it is still cut short, and clients find the running
         # turn by it.
@@ -129,6 +148,17 @@ def conversation_output(
     }
 
 
+def unanswered_rounds(conversation: Conversation, show: ShowFile) -> dict[str, list[Wire]]:
+    """Question → what tools gave for it, of questions whose turns were cut. No route shows that; exports do."""
+    rows = Message.objects.filter(conversation=conversation, rounds__isnull=False).order_by("pk")
+    logs = {
+        external_id: rounds.log_of(rounds.readable(stored), model)
+        for external_id, model, stored in rows.values_list("external_id", "model", "rounds")
+    }
+    show.expect(sha256 for log in logs.values() for sha256 in rounds.shas_of(log))
+    return {external_id: _log(log, show) or [] for external_id, log in logs.items()}
+
+
 def size_of(conversation: Conversation, *, with_files: bool) -> int:
     """About how many bytes the response to `GET /conversation/{id}` has. Files go as base64, or not at all."""
     size = conversation.size or 0
@@ -148,19 +178,28 @@ def conversation_metas(rows: Any) -> list[Wire]:
     ]
 
 
-def related_documents(rows: Iterable[RelatedDocument], show: ShowFile) -> list[Wire]:
-    """The response to `GET /conversation/{id}/related-documents`, in the order of the rows."""
+def related_documents(rows: Iterable[RelatedDocument], show: ShowFile, *, signs: bool = True) -> list[Wire]:
+    """The response to `GET /conversation/{id}/related-documents`, in the order of the rows.
+
+    `signs`: documents in S3 have addresses that can be opened for a while. The database connection may be released.
+    """
     all_rows = list(rows)  # read before the first file, for which `show` may release the database connection
     show.expect(sha256 for row in all_rows for sha256 in part_shas(row.content))
-    return [related_document(row, show) for row in all_rows]
+    return [related_document(row, show, signs=signs) for row in all_rows]
 
 
-def related_document(row: RelatedDocument, show: ShowFile) -> Wire:
+def related_document(row: RelatedDocument, show: ShowFile, *, signs: bool = True) -> Wire:
     show.expect(part_shas(row.content))
     return {
         "content": part_to_wire(row.content, show),
         "sourceId": row.source_id,
         "sourceName": row.source_name,
-        "sourceLink": row.source_link,
+        "sourceLink": _signed(row.source_link) if signs else row.source_link,
         "pageNumber": row.page_number,
     }
+
+
+def _signed(link: str | None) -> str | None:
+    if document_links.is_in_s3(link):
+        release_connection()  # credentials may be a network away
+    return document_links.readable(link)

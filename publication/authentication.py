@@ -138,6 +138,8 @@ def _find(request: HttpRequest, value: str) -> KnownKey | None:
     published = Published(
         bot_id=publication.bot_id,
         bot_version=publication.bot_version,
+        tool_rounds=publication.tool_rounds,
+        tool_seconds=publication.tool_seconds,
         payer_id=owner_id,
         payer_groups=frozenset(groups),
     )

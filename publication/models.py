@@ -38,6 +38,7 @@ class Publication(models.Model):
 
     Limits that are None do not exist. `quota_offset` is subtracted from the quota in the first period. `bot_version`
     pins the API to a version; None: it follows the bot. `store_openai`: chat completions are kept for the owner.
+    `tool_rounds` and `tool_seconds` lower what the bot allows its tools.
     """
 
     id = CodePointCharField(primary_key=True, max_length=26, default=new_id)
@@ -53,6 +54,12 @@ class Publication(models.Model):
     allowed_networks = models.JSONField(default=list)
     bot_version = models.PositiveIntegerField(null=True, blank=True)
     store_openai = models.BooleanField("store chat completions", default=False, db_default=False)
+    tool_rounds = models.PositiveSmallIntegerField(
+        null=True, blank=True, help_text="The most rounds with tools of an answer; empty: as many as the bot has."
+    )
+    tool_seconds = models.PositiveSmallIntegerField(
+        null=True, blank=True, help_text="The longest call of a tool; empty: as long as the bot has."
+    )
     created_at = models.DateTimeField()
 
     class Meta:

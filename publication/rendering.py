@@ -32,6 +32,8 @@ def publication_output(publication: Publication, key_ids: Iterable[str]) -> Wire
         "limitsScope": publication.limits_scope,
         "botVersion": publication.bot_version,
         "storeOpenAI": publication.store_openai,
+        "toolRounds": publication.tool_rounds,
+        "toolSeconds": publication.tool_seconds,
         "cfnStatus": "CREATE_COMPLETE",
         "codebuildId": f"publish-api:{publication.pk}",
         "codebuildStatus": "SUCCEEDED",

@@ -248,6 +248,8 @@ def caller_of(publication: Publication, turn: TurnRequest) -> Caller:
         published=Published(
             bot_id=publication.bot_id,
             bot_version=publication.bot_version,
+            tool_rounds=publication.tool_rounds,
+            tool_seconds=publication.tool_seconds,
             payer_id=publication.bot.owner_id,
             user_label=turn.user_label,
             payer_groups=frozenset(publication.bot.owner.token_groups),

@@ -14,6 +14,8 @@ _LIMITS = {
     "allowed_networks": ids,
     "bot_version": number,
     "store_openai": flag,
+    "tool_rounds": number,
+    "tool_seconds": number,
 }
 
 PUBLISH = register("publish", target="bot", values=_LIMITS)

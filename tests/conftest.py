@@ -65,6 +65,7 @@ def emulator(emulator_process: Emulator, settings: Any) -> Iterator[Emulator]:
     """The Bedrock emulator, with nothing left of earlier tests; boto3 talks to it over HTTP."""
     emulator_process.reset()
     settings.BEDROCK_ENDPOINT_URL = settings.BEDROCK_CONTROL_ENDPOINT_URL = emulator_process.url
+    settings.BEDROCK_AGENT_RUNTIME_ENDPOINT_URL = settings.BEDROCK_AGENT_ENDPOINT_URL = emulator_process.url
     clients.reset()
     yield emulator_process
     clients.reset()

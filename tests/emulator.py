@@ -55,6 +55,10 @@ class Emulator:
         """Sets one script for each of the next requests. `{}` is an answer as usual."""
         self.control("POST", "script", list(scripts))
 
+    def agents(self, **fields: Any) -> None:
+        """Sets what knowledge bases hold and agents answer, and which calls to them fail (`troubles`)."""
+        self.control("POST", "agents", fields)
+
     def reset(self) -> None:
         """Forgets requests, scripts, counters and the prompt cache."""
         self.control("POST", "reset")

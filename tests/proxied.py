@@ -85,6 +85,10 @@ DEPENDENCIES = {
     ),
     "bedrock": Dependency(_emulator, lambda url: {"AWS_ENDPOINT_URL_BEDROCK_RUNTIME": url}),
     "guardrails": Dependency(_emulator, lambda url: {"AWS_ENDPOINT_URL_BEDROCK": url}),
+    "agents": Dependency(
+        _emulator,
+        lambda url: {"AWS_ENDPOINT_URL_BEDROCK_AGENT_RUNTIME": url, "AWS_ENDPOINT_URL_BEDROCK_AGENT": url},
+    ),
 }
 """By the names that `/ready` gives them, if it has them."""
 

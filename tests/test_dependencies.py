@@ -16,7 +16,13 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from django.test import override_settings
 
+from bedrock_chat.bedrock import clients
+from bedrock_chat.bedrock.agent_calls import TimedOut
+from bedrock_chat.bedrock.agents import invoke
+from bedrock_chat.bedrock.retrieval import retrieve
+from bedrock_chat.process.interruption import Interruption
 from bedrock_chat.wire.ids import new_id
 from tests.bots import bot as bots
 from tests.bots.guarding import guarded
@@ -36,6 +42,7 @@ pytestmark = pytest.mark.skipif(
 AT_ONCE = 2.0  # seconds, on a busy machine; whoever waits for a dependency waits five or more
 THIS_MACHINE = {"temporary"}  # its disks, see tests/process/test_disk_space.py
 OF_WORKERS = {"guardrails"}  # which no web process asks
+OF_TOOLS = {"agents"}  # which a model asks; it is told
 READY_WITHIN = 2.5  # two seconds, and half of one for a busy machine
 THREADS = 8
 
@@ -175,6 +182,31 @@ def without_the_guardrails(world: Proxied) -> None:
         assert_alive(world)
 
 
+def without_the_agents(world: Proxied) -> None:
+    """Whoever asks a knowledge base or an agent has a sentence in time, and turns go on."""
+    url = world.proxies["agents"].url
+    with override_settings(BEDROCK_AGENT_RUNTIME_ENDPOINT_URL=url, BEDROCK_AGENT_ENDPOINT_URL=url):
+        clients.reset()
+        try:
+            for ask in (_search, _invoke):
+                started = time.monotonic()
+                with pytest.raises(TimedOut):
+                    ask(deadline=started + AT_ONCE / 2, interruption=Interruption())
+                assert time.monotonic() - started < AT_ONCE
+        finally:
+            clients.reset()
+    assert world.say("unsearched").status == 200
+    assert_alive(world)
+
+
+def _search(**bounds: Any) -> None:
+    retrieve("HANDBOOK01", "leave", max_results=3, search_type="semantic", filters=None, **bounds)
+
+
+def _invoke(**bounds: Any) -> None:
+    invoke("ORDERS0001", "TSTALIASID", "Where is it?", session_id="session", **bounds)
+
+
 def without_the_database(world: Proxied) -> None:
     """Every route that needs it is refused, while more clients ask than there are threads."""
     console = ("GET", "/console/", None)
@@ -211,10 +243,18 @@ CHECKS: dict[str, Callable[[Proxied], None]] = {
     "directory": without_the_directory,
     "bedrock": without_bedrock,
     "guardrails": without_the_guardrails,
+    "agents": without_the_agents,
 }
 
 
-SERVICES = {"bedrock-runtime": "bedrock", "bedrock": "guardrails", "cognito-idp": "directory", "s3": "storage"}
+SERVICES = {
+    "bedrock-runtime": "bedrock",
+    "bedrock": "guardrails",
+    "bedrock-agent-runtime": "agents",
+    "bedrock-agent": "agents",
+    "cognito-idp": "directory",
+    "s3": "storage",
+}
 """AWS's name of a service → the dependency that it is here."""
 
 
@@ -234,16 +274,14 @@ def test_the_server_answers_whatever_a_dependency_does(world: Proxied, name: str
 
 
 def test_every_dependency_that_readiness_names_is_made_to_stall_here(world: Proxied) -> None:
-    assert set(world.states()) - THIS_MACHINE == set(CHECKS) - OF_WORKERS
+    assert set(world.states()) - THIS_MACHINE == set(CHECKS) - OF_WORKERS - OF_TOOLS
     assert set(CHECKS) == set(DEPENDENCIES)
 
 
 def test_every_service_of_aws_that_is_called_is_made_to_stall_here() -> None:
     """Whoever makes a client of another one joins these tests with it."""
     made = {
-        name
-        for path in product()
-        for name in re.findall(r'(?:\.client[(,]|_make\()\s*"([a-z0-9-]+)"', path.read_text())
+        name for path in product() for name in re.findall(r'(?:\.client|_make)[(,]\s*"([a-z0-9-]+)"', path.read_text())
     }
     assert made == set(SERVICES)
     assert set(SERVICES.values()) <= set(DEPENDENCIES)

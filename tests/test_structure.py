@@ -118,6 +118,26 @@ def test_every_variable_of_the_environment_stands_in_the_readme() -> None:
     assert read - documented == set(), "read by the settings, and not in the README's table"
 
 
+HTTP_CLIENTS = {"urllib.request", "http.client", "urllib3", "requests", "httpx", "aiohttp", "httpcore", "pycurl"}
+"""Import-linter knows a library by its first name alone, which `http.HTTPStatus` and `urllib.parse` have too."""
+
+
+def imported_by(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        match node:
+            case ast.Import(names=names):
+                yield from (alias.name for alias in names)
+            case ast.ImportFrom(module=str(module), names=names):
+                yield module
+                yield from (f"{module}.{alias.name}" for alias in names)
+
+
+def test_no_app_calls_other_servers_by_itself() -> None:
+    """The way out is `bedrock_chat/outbound`, which judges addresses."""
+    apps_alone = [path for path in product() if path.relative_to(ROOT).parts[0] != "bedrock_chat"]
+    assert {str(path.relative_to(ROOT)) for path in apps_alone if HTTP_CLIENTS & set(imported_by(path))} == set()
+
+
 def test_the_environment_is_read_in_one_place() -> None:
     allowed = {"bedrock_chat/environment.py", "manage.py"}
     elsewhere = [

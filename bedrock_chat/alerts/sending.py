@@ -15,8 +15,8 @@ from bedrock_chat.alerts.models import OpenAlert, Severity
 from bedrock_chat.database.connections import database_now, release_connection
 from bedrock_chat.jobs import queue
 from bedrock_chat.jobs.queue import Claimed
+from bedrock_chat.outbound import webhooks
 from bedrock_chat.resilience.deadlines import within
-from bedrock_chat.wire import webhooks
 
 KIND: Final = "send alerts"
 MAIL_SECONDS: Final = 30.0

@@ -127,14 +127,13 @@ def _read_trace(part: dict[str, Any]) -> Iterator[Intervened]:
 class _ToolUses:
     """The tool uses of an answer. In a stream the input of a tool use comes as fragments of a JSON text.
 
-    Where `max_tokens` cuts an answer, the last tool use may have an input that is not a JSON object. It is dropped, and
-    the text beside it is kept. But if the answer stopped in order to use a tool, the turn cannot go on without the
-    input, and no tool runs on a guessed one: `checked` raises MalformedToolUse.
+    An input that is no JSON object makes a tool use that `is_broken`: no tool runs on a guessed one. Where `max_tokens`
+    cuts an answer, whoever asked drops the tool uses. A tool use that began and never ended, in an answer that stopped
+    in order to use it, is nothing that can be answered: `checked` raises MalformedToolUse.
     """
 
     def __init__(self) -> None:
         self._open: dict[int, tuple[str, str, list[str]]] = {}
-        self._broken = False
 
     def begin(self, index: int, tool_use_id: str, name: str) -> None:
         self._open[index] = (tool_use_id, name, [])
@@ -153,12 +152,13 @@ class _ToolUses:
             yield from self.complete(tool_use_id, name, tool_input, index)
 
     def complete(self, tool_use_id: str, name: str, tool_input: Any, index: int) -> Iterator[ToolUse]:
-        if tool_use_id and name and isinstance(tool_input, dict):
-            yield ToolUse(tool_use_id, name, storable(tool_input), index)
-        else:
-            self._broken = True
+        try:
+            readable = storable(tool_input) if isinstance(tool_input, dict) else None
+        except RecursionError:
+            readable = None
+        yield ToolUse(tool_use_id, storable(name), readable or {}, index, is_broken=readable is None)
 
     def checked(self, stop: Stop) -> Stop:
-        if stop.stop_reason == StopReason.TOOL_USE and (self._broken or self._open):
+        if stop.stop_reason == StopReason.TOOL_USE and self._open:
             raise faults.MalformedToolUse
         return stop

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import botocore.exceptions
 import urllib3.exceptions
 
-from bedrock_chat.bedrock.interruption import Interrupted, Interruption
+from bedrock_chat.process.interruption import Interrupted, Interruption
 from bedrock_chat.resilience import deadlines
 from bedrock_chat.resilience.dependencies import Away, Dependency
 from bedrock_chat.wire.errors import ServiceUnavailable
@@ -71,7 +71,7 @@ def in_time(seconds: float, dependency: Dependency) -> Iterator[None]:
     """Ends what this thread asks of a service. Raises TimeoutError, and whatever the service and the network cause.
 
     The client must be there already (to make it takes a second on a busy machine, which is no fault of the service) and
-    its connections must be those of `interruption`.
+    its connections must be those of `connections`.
     """
     interrupt = Interruption()
     with deadlines.hang_up_after(seconds, interrupt.expire), interrupt.of_this_thread():

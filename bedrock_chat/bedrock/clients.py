@@ -1,8 +1,9 @@
 """boto3's clients of Bedrock, and the mapping of its exceptions to our faults. Every call to Bedrock needs both."""
 
-import functools
 import os
 import threading
+from collections.abc import Callable
+from functools import cache, partial
 from typing import Any
 
 import boto3
@@ -14,7 +15,7 @@ import botocore.session
 import urllib3.exceptions
 from django.conf import settings
 
-from bedrock_chat.bedrock import faults, interruption, service_models
+from bedrock_chat.bedrock import connections, faults, service_models
 
 USER_AGENT = "bedrock-chat"
 CREDENTIALS_TIMEOUTS = botocore.config.Config(
@@ -22,10 +23,13 @@ CREDENTIALS_TIMEOUTS = botocore.config.Config(
 )
 
 CONTROL_READ_SECONDS = 15.0
+AGENT_READ_SECONDS = 300.0
+"""The longest that a call of a tool may take. Each has a deadline of its own."""
 
 _lock = threading.Lock()
 _client: Any = None
-_control_client: Any = None
+_others: dict[str, Any] = {}
+"""The clients of Bedrock's other services, by the names of these."""
 
 
 def bedrock_runtime() -> Any:
@@ -45,19 +49,38 @@ def bedrock_runtime() -> Any:
 
 def bedrock() -> Any:
     """The process's only client of Bedrock's other service, where guardrails are made. Created at first use."""
-    global _control_client  # noqa: PLW0603  one client per process
-    if _control_client is None:
+    url = settings.BEDROCK_CONTROL_ENDPOINT_URL
+    return _other("bedrock", partial(_make, "bedrock", url, CONTROL_READ_SECONDS, settings.WORKER_CONCURRENCY))
+
+
+def agent_runtime() -> Any:
+    """The process's only client of the service that searches knowledge bases and asks agents."""
+    url = settings.BEDROCK_AGENT_RUNTIME_ENDPOINT_URL
+    make = partial(_make, "bedrock-agent-runtime", url, AGENT_READ_SECONDS, settings.TURNS)
+    return _other("bedrock-agent-runtime", make)
+
+
+def agents() -> Any:
+    """The process's only client of the service that describes agents."""
+    url = settings.BEDROCK_AGENT_ENDPOINT_URL
+    return _other("bedrock-agent", partial(_make, "bedrock-agent", url, CONTROL_READ_SECONDS, settings.TURNS))
+
+
+def _other(service: str, make: Callable[[], Any]) -> Any:
+    if service not in _others:
         with _lock:
-            if _control_client is None:
-                _control_client = _make_control_client()
-    return _control_client
+            if service not in _others:
+                _others[service] = make()
+    return _others[service]
 
 
 def reset() -> None:
     """Closes the clients and drops them, so that the next call creates one from the current settings."""
-    global _client, _control_client
+    global _client  # noqa: PLW0603  one client per process
     with _lock:
-        clients, _client, _control_client = (_client, _control_client), None, None
+        clients = [_client, *_others.values()]
+        _client = None
+        _others.clear()
     for client in clients:
         if client is not None:
             client.close()
@@ -68,11 +91,7 @@ def _make_client() -> Any:
     return _make("bedrock-runtime", settings.BEDROCK_ENDPOINT_URL, settings.MODEL_READ_TIMEOUT, settings.TURNS)
 
 
-def _make_control_client() -> Any:
-    return _make("bedrock", settings.BEDROCK_CONTROL_ENDPOINT_URL, CONTROL_READ_SECONDS, settings.WORKER_CONCURRENCY)
-
-
-def _make(service: str, endpoint_url: str | None, read_timeout: float, connections: int) -> Any:
+def _make(service: str, endpoint_url: str | None, read_timeout: float, most_connections: int) -> Any:
     """A client as the settings say, for AWS or for the emulator, whose calls can be interrupted."""
     emulated = settings.BEDROCK == "emulator"
     # No proxy stands before the emulator, and signature v4 keeps a bearer token for AWS out of its requests.
@@ -81,7 +100,7 @@ def _make(service: str, endpoint_url: str | None, read_timeout: float, connectio
         retries={"mode": "standard", "total_max_attempts": 1},  # botocore's own retries sleep silently
         connect_timeout=settings.MODEL_CONNECT_TIMEOUT,
         read_timeout=read_timeout,
-        max_pool_connections=connections,
+        max_pool_connections=most_connections,
         tcp_keepalive=True,
         user_agent=USER_AGENT,
         parameter_validation=False,
@@ -94,7 +113,7 @@ def _make(service: str, endpoint_url: str | None, read_timeout: float, connectio
         endpoint_url=endpoint_url,
         config=config,
     )
-    interruption.install(client)
+    connections.install(client)
     return client
 
 
@@ -106,7 +125,7 @@ def new_session() -> Any:
     return boto3.session.Session(botocore_session=core)
 
 
-@functools.cache
+@cache
 def _emulator_session() -> Any:
     """A session that reads nothing of this machine's AWS configuration: no credentials, no profile, no files."""
     no_file = (None, None, os.devnull, None)

@@ -11,6 +11,7 @@ class StopReason(StrEnum):
     """Why an answer ended: the values of Bedrock on which we act, and two of our own. Other values are kept as text."""
 
     MAX_TOKENS = "max_tokens"
+    END_TURN = "end_turn"
     TOOL_USE = "tool_use"
     GUARDRAIL_INTERVENED = "guardrail_intervened"
     """A guardrail blocked the question or the answer; its sentence stands in the answer's place."""
@@ -18,6 +19,8 @@ class StopReason(StrEnum):
     """Ours: the user stopped the answer."""
     INTERRUPTED = "interrupted"
     """Ours: a fault, a crash or a shutdown cut the answer short."""
+    TOOL_LIMIT = "tool_limit"
+    """Ours: the model was asked to answer without further tools, because the turn had used as many as it may."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +62,16 @@ class RedactedReasoning:
 
 @dataclass(frozen=True, slots=True)
 class ToolUse:
-    """A model's complete request to run a tool. The fragments of the input have been joined and parsed."""
+    """A model's complete request to run a tool. The fragments of the input have been joined and parsed.
+
+    `is_broken`: they were no JSON object, and `input` is an empty one in its place. No tool runs on that.
+    """
 
     tool_use_id: str
     name: str
     input: dict[str, Any]
     block: int = 0
+    is_broken: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,9 +167,9 @@ class AnswerBuilder:
     event, so they see whether there are new ones.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, revision: int = 0) -> None:
         self._blocks: list[_Block] = []
-        self.revision = 0
+        self.revision = revision
 
     def feed(self, event: Event) -> None:
         if type(event) is TextDelta:  # nearly all events are text, and this is faster than `match`
@@ -190,6 +197,11 @@ class AnswerBuilder:
 
     def has_text(self) -> bool:
         return any("".join(block.pieces).strip() for block in self._blocks if block.kind == "text")
+
+    def drop_tool_uses(self) -> None:
+        """Takes the tool uses out: none of them runs."""
+        self._blocks = [block for block in self._blocks if block.kind != "tool"]
+        self.revision += 1
 
     def blocks(self) -> list[ConverseBlock]:
         """The Converse content blocks so far, without empty texts."""

@@ -104,13 +104,14 @@ def compose(
 
     Raises BadRequest for images or documents that the model cannot read, or that are too many or too large in the
     question that is asked; older ones give way to a note. Reasoning in `messages` must be this model's own.
-    `reasoning` is ignored if the model cannot think, or always thinks. Messages that need no change are not copied,
-    because a conversation may have a thousand turns.
+    `reasoning` is ignored if the model cannot think, or always thinks, and where it goes on behind a round of tools
+    that it did not think about: Bedrock refuses that. Messages that need no change are not copied, because a
+    conversation may have a thousand turns.
     """
-    thinks = reasoning and model.reasoning.fields is not None
     marks = model.caching.targets if prompt_caching else frozenset()
     instructions = [text for text in (instruction, *further_instructions) if text]
     adapted = _messages(model, messages, instructions, tools)
+    thinks = reasoning and model.reasoning.fields is not None and not _goes_on_unthought(model, adapted)
     body: dict[str, Any] = {}
     if model.system_prompt is False:
         adapted = _with_instructions(instructions, adapted) if instructions else adapted
@@ -130,6 +131,23 @@ def compose(
     if sends_tools:
         body["toolConfig"] = _tool_config(tools, marked="tools" in marks)
     return ModelRequest(model, target, body, streamable=not (sends_tools and model.tools_while_streaming is False))
+
+
+def continued(model_request: ModelRequest, rounds: Sequence[ConverseMessage]) -> ModelRequest:
+    """The same request, and the rounds that the model has had since: its tool uses, and their results.
+
+    What was composed is taken as it is, so a round costs what it adds. Where the model continues an answer, that and
+    its first round are one message.
+    """
+    if not rounds:
+        return model_request
+    messages: list[ConverseMessage] = model_request.body["messages"]
+    added = [message if message["role"] == "user" else _answer(model_request.model, message) for message in rounds]
+    if messages[-1]["role"] == "assistant":
+        *earlier, begun = messages
+        first = ConverseMessage(role="assistant", content=[*begun["content"], *added[0]["content"]])
+        messages, added = earlier, [first, *added[1:]]
+    return replace(model_request, body={**model_request.body, "messages": [*messages, *added]})
 
 
 # ---- Messages -------------------------------------------------------------------------------------------------------
@@ -214,6 +232,14 @@ def _is_kept(model: Model, reasoning: Mapping[str, Any]) -> bool:
     if not model.reasoning.signed:
         return False
     return "redactedContent" in reasoning or bool(reasoning.get("reasoningText", {}).get("signature"))
+
+
+def _goes_on_unthought(model: Model, messages: Sequence[ConverseMessage]) -> bool:
+    """Whether results are the last message, and the answer that asked for them does not begin with reasoning."""
+    if not model.reasoning.signed or len(messages) < 2:
+        return False
+    answer, results = messages[-2]["content"], messages[-1]["content"]
+    return any("toolResult" in block for block in results) and "reasoningContent" not in answer[0]
 
 
 def _with_instructions(instructions: Sequence[str], messages: list[ConverseMessage]) -> list[ConverseMessage]:

@@ -13,10 +13,10 @@ from django.conf import settings
 from bedrock_chat.bedrock import answers, clients, event_stream, faults
 from bedrock_chat.bedrock.catalog import Target
 from bedrock_chat.bedrock.events import Closed, Event, Intervened, Retrying, Stop, Usage
-from bedrock_chat.bedrock.interruption import Interruption
 from bedrock_chat.bedrock.measuring import Call
 from bedrock_chat.bedrock.overrides import last_faults
 from bedrock_chat.bedrock.request import ModelRequest
+from bedrock_chat.process.interruption import Interruption
 from bedrock_chat.resilience.deadlines import hang_up_after
 from bedrock_chat.resilience.dependencies import Dependency
 from bedrock_chat.tracing.spans import Span

@@ -15,7 +15,7 @@ import botocore.exceptions
 from django.core.files.base import ContentFile, File
 from django.core.files.storage import Storage, default_storage
 
-from bedrock_chat.bedrock import clients, interruption
+from bedrock_chat.bedrock import clients, connections
 from bedrock_chat.bedrock.bounded_calls import CONNECT_SECONDS, PROBE_SECONDS, bounded, in_time
 from bedrock_chat.blobs.waiting_files import WaitingFile
 from bedrock_chat.resilience.dependencies import Dependency
@@ -71,7 +71,7 @@ class S3Files(Storage):
         if AMAZONS_HOST.fullmatch(urlsplit(client.meta.endpoint_url).hostname or ""):
             regional["addressing_style"] = "virtual"
             client = make_client(config=config.merge(botocore.config.Config(s3=regional)))
-        interruption.install(client)
+        connections.install(client)
         return client
 
     def _bounded(self) -> AbstractContextManager[None]:

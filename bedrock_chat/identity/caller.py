@@ -18,7 +18,8 @@ PUBLISH_ALLOWED = "PublishAllowed"
 class Published:
     """What a key of a publication reaches: one bot, pinned to a version or as it is now (None). `payer_id` is the user
     who pays, and `payer_groups` are their last seen groups, which permit nothing: they say whose money it is.
-    `user_label` is the integrator's own name for who asks; it permits nothing either.
+    `user_label` is the integrator's own name for who asks; it permits nothing either. `tool_rounds` and `tool_seconds`
+    are the publication's bounds for tools, which only lower the bot's.
     """
 
     bot_id: str
@@ -26,6 +27,8 @@ class Published:
     payer_id: str
     user_label: str = ""
     payer_groups: frozenset[str] = frozenset()
+    tool_rounds: int | None = None
+    tool_seconds: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,3 +100,46 @@ class ModelCall(models.Model):
 
     def __str__(self) -> str:
         return f"{self.model} {self.created_at:%Y-%m-%d %H:%M:%S}"
+
+
+class ToolCall(models.Model):
+    """A call of a tool: one row each, by value like `ModelCall`, and without anything of its content.
+
+    `turn_id` is that of its turn's calls to the model. `outcome` is a word of `bots.tools.tool`, or one of the loop's:
+    `refused` was not run, `unknown` ran in a process that did not live to its end. `bytes_in` are those of the input as
+    JSON, `bytes_out` those of the result, files included.
+    """
+
+    created_at = models.DateTimeField()
+    user_id = models.CharField(max_length=128, null=True, blank=True)
+    payer_id = models.CharField(max_length=128, null=True, blank=True)
+    publication_id = models.CharField(max_length=ID_LENGTH, null=True, blank=True)
+    key_id = models.CharField(max_length=64, null=True, blank=True)
+    bot_id = models.CharField(max_length=ID_LENGTH, null=True, blank=True)
+    conversation_external_id = models.CharField(max_length=ID_LENGTH, blank=True, default="")
+    message_external_id = models.CharField(max_length=ID_LENGTH, blank=True, default="", help_text="The question's.")
+    turn_id = models.CharField(max_length=26)
+    tool = models.CharField(max_length=64, help_text="The name by which the model called it.")
+    kind = models.CharField(max_length=32, blank=True, default="", help_text="Empty for a tool that is not known.")
+    server = models.CharField(max_length=256, blank=True, default="", help_text="Whom it talked to.")
+    duration_ms = models.PositiveIntegerField(default=0)
+    bytes_in = models.PositiveBigIntegerField(default=0)
+    bytes_out = models.PositiveBigIntegerField(default=0)
+    outcome = models.CharField(max_length=32)
+
+    class Meta:
+        default_permissions = ("view",)
+        indexes = [
+            models.Index(fields=["payer_id"], condition=Q(payer_id__isnull=False), name="tool_calls_of_a_payer"),
+        ]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(user_id__isnull=True, publication_id__isnull=False, key_id__isnull=False)
+                | Q(user_id__isnull=False, publication_id__isnull=True, key_id__isnull=True),
+                name="tool_call_has_one_caller",
+            ),
+            models.CheckConstraint(condition=~Q(outcome=""), name="tool_call_has_an_outcome"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.tool} {self.created_at:%Y-%m-%d %H:%M:%S}"

@@ -8,7 +8,7 @@ from django.db.models import QuerySet
 from django.forms.models import model_to_dict
 
 from bedrock_chat.identity.caller import Actor
-from bedrock_chat.ledger.models import ModelCall
+from bedrock_chat.ledger.models import ModelCall, ToolCall
 from bedrock_chat.ledger.recording import erased_id
 from bedrock_chat.ledger.rollups import persons as rollups
 
@@ -18,12 +18,14 @@ IDS = {"conversation_external_id": "conversation_id", "message_external_id": "me
 
 
 def export(user_id: str, folder: Path) -> Iterator[str]:
-    """Writes `calls.jsonl`: what their questions cost, one line for each call to a model."""
+    """Writes `calls.jsonl` and `tool_calls.jsonl`: a line for each call to a model, and of a tool."""
     written = write(ModelCall.objects.filter(user_id=user_id), folder / "calls.jsonl")
     yield f"{written} calls to models"
+    written = write(ToolCall.objects.filter(user_id=user_id), folder / "tool_calls.jsonl")
+    yield f"{written} calls of tools"
 
 
-def write(calls: QuerySet[ModelCall], path: Path) -> int:
+def write(calls: QuerySet[ModelCall] | QuerySet[ToolCall], path: Path) -> int:
     """Writes a line for each call. Returns how many."""
     written = 0
     with path.open("w", encoding="utf-8") as lines:
@@ -48,5 +50,7 @@ def finish_erasing(user_id: str, *, actor: Actor) -> Iterator[str]:
     kept = ModelCall.objects.filter(user_id=user_id).update(user_id=nameless, payer_id=nameless)
     published = ModelCall.objects.filter(publication_id__isnull=False, payer_id=user_id)
     kept += published.update(payer_id=nameless, user_label="")
+    ToolCall.objects.filter(user_id=user_id).update(user_id=nameless, payer_id=nameless)
+    ToolCall.objects.filter(publication_id__isnull=False, payer_id=user_id).update(payer_id=nameless)
     rollups.rename(user_id, nameless)
     yield f"{kept} calls stay in the ledger, under an id that names nobody."

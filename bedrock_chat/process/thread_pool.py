@@ -58,6 +58,20 @@ class ThreadPool:
             else:
                 self._waiting.append(task)
 
+    def submit_if_free(self, task: Task) -> bool:
+        """Run `task` on a thread that is idle, or on a new one. Returns False where it would have to wait for one."""
+        with self._lock:
+            if self._idle:
+                self._idle.pop().put(task)
+                return True
+            if self._count >= self._limit:
+                return False
+            try:
+                self._start(task)
+            except RuntimeError:  # the system has no thread to give
+                return False
+        return True
+
     async def run(self, work: Callable[[], Result]) -> Result:
         """Run `work` on a thread, release that thread's database connection, and await the result or the error."""
 
@@ -77,18 +91,21 @@ class ThreadPool:
             while self._idle:
                 self._idle.pop().put(None)
 
-    def _grow(self, task: Task) -> None:
+    def _start(self, task: Task) -> None:
+        """Starts a thread. Raises RuntimeError if the system refuses it."""
         thread = threading.Thread(target=self._work, args=(task,), name=f"{self._name}-{self._count + 1}", daemon=True)
+        thread.start()
+        self._count += 1
+
+    def _grow(self, task: Task) -> None:
         try:
-            thread.start()
+            self._start(task)
         except RuntimeError:
             # The system allows fewer threads than our limit. One of those that run will take the task.
             if not self._count:
                 raise
             logger.warning("The system refuses more than %d threads: requests wait for one.", self._count)
             self._waiting.append(task)
-        else:
-            self._count += 1
 
     def _work(self, first: Task) -> None:
         """A thread's life: run tasks until there are none after `stop`, then close its database connection."""

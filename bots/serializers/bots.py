@@ -69,6 +69,20 @@ class BotContentSerializer(serializers.Serializer[Any]):
         required=False, help_text="Models by name; those that are absent count as true."
     )
     prompt_caching_enabled = serializers.BooleanField(required=False)
+    tool_rounds = WholeField(
+        min_value=1,
+        max_value=parts.MOST_TOOL_ROUNDS,
+        allow_null=True,
+        required=False,
+        help_text="The most rounds with tools of an answer; `null`: as many as the server allows.",
+    )
+    tool_seconds = WholeField(
+        min_value=1,
+        max_value=parts.LONGEST_TOOL_SECONDS,
+        allow_null=True,
+        required=False,
+        help_text="The longest call of a tool; `null`: as long as the server allows.",
+    )
     allow_cloning = serializers.BooleanField(
         required=False, help_text="Whether those who may use the bot may have one like it, and so read its instruction."
     )
@@ -219,6 +233,8 @@ class BotContentOutputSerializer(serializers.Serializer[Any]):
     files = FileSerializer(many=True)
     prompt_caching_enabled = serializers.BooleanField()
     display_retrieved_chunks = serializers.BooleanField()
+    tool_rounds = serializers.IntegerField(allow_null=True)
+    tool_seconds = serializers.IntegerField(allow_null=True)
     conversation_quick_starters = parts.QuickStarterSerializer(many=True)
     bedrock_knowledge_base = KnowledgeBaseOutputSerializer(allow_null=True)
     bedrock_guardrails = parts.GuardrailsSerializer(allow_null=True)

@@ -4,6 +4,7 @@ import re
 from typing import Any
 from urllib.parse import urlsplit
 
+import orjson
 from drf_spectacular.utils import PolymorphicProxySerializer, extend_schema_field
 from rest_framework import serializers
 from rest_framework.fields import empty
@@ -14,6 +15,13 @@ from bots.serializers.shapes import ShapeField, Shapes
 
 MOST_SOURCES = 500
 MOST_PATTERNS = 100
+LARGEST_FILTER = 10_000
+MOST_LEVELS = 3
+MOST_CONDITIONS = 20
+CONDITIONS = (
+    *("equals", "not_equals", "greater_than", "greater_than_or_equals", "less_than", "less_than_or_equals"),
+    *("in", "not_in", "starts_with", "list_contains", "string_contains"),
+)
 
 _S3_PREFIX = re.compile(r"s3://[a-z0-9][a-z0-9.-]{0,62}/(?:.*/)?", re.DOTALL)
 _NO_URL = re.compile(r"[\s\x00-\x1f\x7f]")  # `urlsplit` leaves some of these out before it looks
@@ -115,9 +123,55 @@ class OpenSearchSerializer(serializers.Serializer[Any]):
     analyzer = AnalyzerSerializer(allow_null=True)
 
 
+@extend_schema_field({"type": "object", "additionalProperties": {}})
+class FilterField(serializers.Field[Any, Any, Any, Any]):
+    """A condition on the metadata of documents, as Bedrock has it. Its words are in snake_case here."""
+
+    default_error_messages = {
+        "invalid": "Expected one condition: {known}, or conditions under and_all or or_all.",
+        "deep": "Conditions nest at most {most} levels deep.",
+        "large": "A filter has at most {most} bytes.",
+    }
+
+    def to_internal_value(self, data: Any) -> Any:
+        self._check(data, MOST_LEVELS)
+        if len(orjson.dumps(data)) > LARGEST_FILTER:
+            self.fail("large", most=LARGEST_FILTER)
+        return data
+
+    def _check(self, data: Any, levels: int) -> None:
+        if not levels:
+            self.fail("deep", most=MOST_LEVELS)
+        if not isinstance(data, dict) or len(data) != 1:
+            self.fail("invalid", known=", ".join(CONDITIONS))
+        [(word, value)] = data.items()
+        if word in ("and_all", "or_all"):
+            if not isinstance(value, list) or not 2 <= len(value) <= MOST_CONDITIONS:
+                self.fail("invalid", known=", ".join(CONDITIONS))
+            for condition in value:
+                self._check(condition, levels - 1)
+        elif word not in CONDITIONS or not self._is_pair(value):
+            self.fail("invalid", known=", ".join(CONDITIONS))
+
+    @staticmethod
+    def _is_pair(value: Any) -> bool:
+        if not isinstance(value, dict) or value.keys() != {"key", "value"} or not isinstance(value["key"], str):
+            return False
+        values = value["value"] if isinstance(value["value"], list) else [value["value"]]
+        return bool(value["key"]) and all(isinstance(one, str | int | float) for one in values)
+
+    def to_representation(self, value: Any) -> Any:
+        return value
+
+
 class SearchParamsSerializer(serializers.Serializer[Any]):
     max_results = WholeField(min_value=1, max_value=100)
     search_type = ChoiceField(choices=["hybrid", "semantic"])
+    filter = FilterField(
+        required=False,
+        allow_null=True,
+        help_text="Which documents of an existing base are searched: Bedrock's RetrievalFilter.",
+    )
 
 
 STRATEGIES = ["default", "fixed_size", "hierarchical", "semantic", "none"]

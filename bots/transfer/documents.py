@@ -52,6 +52,7 @@ def bot_part(content: Content, *, allow_cloning: bool) -> Wire:
     entries = files_of(configuration)
     guardrails = configuration["bedrock_guardrails"]
     knowledge = configuration["knowledge"]
+    bounds = {"toolRounds": configuration.get("tool_rounds"), "toolSeconds": configuration.get("tool_seconds")}
     return {
         "title": content.title,
         "description": content.description,
@@ -71,6 +72,7 @@ def bot_part(content: Content, *, allow_cloning: bool) -> Wire:
         "activeModels": {wire_key(key): False for key in configuration["inactive_models"]},
         "promptCachingEnabled": configuration["prompt_caching_enabled"],
         "displayRetrievedChunks": configuration["display_retrieved_chunks"],
+        **{name: bound for name, bound in bounds.items() if bound is not None},
     }
 
 

@@ -31,7 +31,7 @@ from bots.serializers.bots import (
     UnpinInputSerializer,
 )
 from bots.serializers.parts import tool_shapes
-from bots.tools import AVAILABLE
+from bots.tools.available import AVAILABLE
 
 TAG = ["bot"]
 ADMIN_TAG = ["admin"]

@@ -57,14 +57,18 @@ class ToolUseBlock(TypedDict):
 
 
 class ResultPart(TypedDict, total=False):
-    """A part of a tool's result: `text`, or `json`, or a file with `kind`, `format`, `blob` and a document's `name`."""
+    """A part of a tool's result: `text`, or `json`, or a file with `kind`, `format`, `blob` and a document's `name`.
+
+    A long text or object is a file, too, in UTF-8: of the kind `text` or `json`, with its `length` in characters.
+    """
 
     text: str
     json: dict[str, Any]
-    kind: Literal["image", "document"]
+    kind: Literal["image", "document", "text", "json"]
     format: str
     name: str
     blob: str
+    length: int
 
 
 class ToolResult(TypedDict):

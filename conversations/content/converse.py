@@ -1,7 +1,7 @@
 """Converts content blocks to and from Converse: the branch that a model is sent, and its answer."""
 
 import base64
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from bedrock_chat.bedrock import attachments, request
 from bedrock_chat.bedrock.attachments import Attachment
@@ -31,6 +31,7 @@ def history(
     *,
     model: str,
     unsent: frozenset[str] = frozenset(),
+    rounds: Mapping[int, Sequence[ConverseMessage]] | None = None,
 ) -> list[ConverseMessage]:
     """The messages of a branch, from the first question down, for the model of that key. Roles alternate because the
     tree's do.
@@ -40,10 +41,12 @@ def history(
 
     A question is not sent again if a guardrail intervened in its answer: guardrails judge the whole conversation, and
     would block it from then on.
+
+    `rounds` are the messages that come before an answer, by its key: what its tools were asked and have given.
     """
     nodes = list(path)
     blocked = {node.parent_id for node in nodes if node.stop_reason == StopReason.GUARDRAIL_INTERVENED}
-    return [
+    messages: list[ConverseMessage] = [
         {"role": "assistant", "content": answer_to_converse(contents[node.pk], reasoning=node.model == model)}
         if not node.is_question
         else {"role": "user", "content": [request.IN_PLACE_OF_A_BLOCKED_QUESTION]}
@@ -51,6 +54,14 @@ def history(
         else {"role": "user", "content": question_to_converse(contents[node.pk], read, unsent)}
         for node in nodes
     ]
+    if not rounds:
+        return messages
+    with_rounds: list[ConverseMessage] = []
+    for node, message in zip(nodes, messages, strict=True):
+        if node.parent_id not in blocked:
+            with_rounds += rounds.get(node.pk, ())
+        with_rounds.append(message)
+    return with_rounds
 
 
 def unsent_files(

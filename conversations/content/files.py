@@ -8,7 +8,9 @@ import base64
 import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
+
+import orjson
 
 from bedrock_chat.blobs import links, storing
 from bedrock_chat.database.connections import release_connection
@@ -17,6 +19,7 @@ from bedrock_chat.wire.errors import BadRequest
 logger = logging.getLogger(__name__)
 
 INLINE, REFERENCE = "inline", "reference"
+LOST_PART: Final = "(This part of a result has been lost.)"
 
 
 def read_if_there(files: storing.StoredFiles, sha256: str) -> bytes | None:
@@ -44,6 +47,10 @@ class FileReader:
         body = self._read.get(sha256)
         return self._files.size(sha256) if body is None else len(body)
 
+    def remember(self, in_memory: Mapping[str, bytes]) -> None:
+        """Keeps files that were made meanwhile: they need not be read."""
+        self._read |= in_memory
+
     def __call__(self, sha256: str) -> bytes | None:
         """The file's bytes, or None if it is lost."""
         if sha256 not in self._read:
@@ -61,6 +68,23 @@ class ShowFile(Protocol):
         """Announces files that will be shown. If their rows are needed, they are read now, in one query."""
 
     def __call__(self, sha256: str, content_type: str, file_name: str) -> dict[str, Any]: ...
+
+    def long_part(self, sha256: str, kind: str) -> dict[str, Any]:
+        """A part of a tool's result that is a blob because it is long: `text` or `json`, or where to find it."""
+        ...
+
+
+def read_long_part(body: bytes | None, kind: str) -> dict[str, Any]:
+    """The part that a blob holds. For a lost one there is a sentence."""
+    if body is None:
+        return {"text": LOST_PART}
+    if kind == "text":
+        return {"text": body.decode(errors="replace")}
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        value = None
+    return {"json": value} if isinstance(value, dict) else {"text": LOST_PART}
 
 
 def shown_as(mode: str) -> ShowFile:
@@ -94,6 +118,11 @@ class Inline:
             self._encoded[sha256] = base64.b64encode(read_if_there(self._files, sha256) or b"").decode()
         return {"body": self._encoded[sha256]}
 
+    def long_part(self, sha256: str, kind: str) -> dict[str, Any]:
+        if not self._encoded:
+            release_connection()
+        return read_long_part(read_if_there(self._files, sha256), kind)
+
 
 class ByReference:
     """An address of the file. No file is read, and rows only if the storage signs addresses: those name the file."""
@@ -108,6 +137,10 @@ class ByReference:
     def __call__(self, sha256: str, content_type: str, file_name: str) -> dict[str, str]:
         name = self._files.name(sha256) if self._files else None
         return {"body": "", "url": links.url(sha256, name, content_type=content_type, file_name=file_name)}
+
+    def long_part(self, sha256: str, kind: str) -> dict[str, Any]:
+        content_type, ending = ("text/plain", "txt") if kind == "text" else ("application/json", "json")
+        return {kind: "" if kind == "text" else {}, "url": self(sha256, content_type, f"result.{ending}")["url"]}
 
 
 class Copies:
@@ -130,3 +163,7 @@ class Copies:
                 return {"body": "", "lost": True}
             target.write_bytes(body)
         return {"body": f"{self._folder.name}/{sha256}"}
+
+    def long_part(self, sha256: str, kind: str) -> dict[str, Any]:
+        copy = self(sha256, "", f"result.{kind}")
+        return {kind: "" if kind == "text" else {}, **copy}

@@ -32,7 +32,10 @@ def part_to_wire(part: ResultPart, show: ShowFile) -> WirePart:
     """A part of a tool's result as a client reads it."""
     if "blob" not in part:
         return WirePart(dict(part))
-    form, kind = part["format"], part["kind"]
+    kind = part["kind"]
+    if kind in ("text", "json"):
+        return WirePart(show.long_part(part["blob"], kind))
+    form = part["format"]
     name = part.get("name") or kind
     content_type = f"image/{form}" if kind == "image" else DOCUMENT_TYPES[form]
     file_members = show(part["blob"], content_type, name if name.endswith(f".{form}") else f"{name}.{form}")

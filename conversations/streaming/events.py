@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from bedrock_chat.bedrock import document_links
 from bedrock_chat.bedrock.events import ReasoningDelta, Retrying, StopReason, TextDelta, ToolUse
 from bedrock_chat.bedrock.tools import FoundDocument, ToolResult
 from bedrock_chat.ledger.models import ModelCall
@@ -264,6 +265,6 @@ def _document(document: FoundDocument) -> dict[str, Any]:
         "content": document.content,
         "sourceId": document.source_id,
         "sourceName": document.source_name,
-        "sourceLink": document.source_link,
+        "sourceLink": document_links.readable(document.source_link),
         "pageNumber": document.page_number,
     }

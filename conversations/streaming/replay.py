@@ -1,15 +1,20 @@
 """The events of a turn that is over, made from its stored rows."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from bedrock_chat.bedrock.events import ReasoningDelta, TextDelta, ToolUse
+from bedrock_chat.bedrock.tools import FoundDocument, ToolResult
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.ledger import recording
 from bedrock_chat.ledger.models import ModelCall
 from bedrock_chat.wire.errors import Conflict
 from conversations import access
 from conversations.access import Answer
-from conversations.models import Conversation, Message, Outcome, Role
+from conversations.content import blocks, rounds
+from conversations.content.blocks import part_shas
+from conversations.content.files import Inline, ShowFile
+from conversations.content.wire import part_to_wire
+from conversations.models import Conversation, Message, Outcome, RelatedDocument, Role
 from conversations.streaming.events import Failed, MessageStart, MessageStop, StreamEvent
 from conversations.turn.types import wire_ids
 
@@ -34,6 +39,8 @@ def events_of_newest_turn(actor: Caller, conversation: Conversation, question: M
 def _events(answer: Answer, calls: Sequence[ModelCall]) -> Iterator[StreamEvent]:
     ids = answer.conversation_external_id, answer.question_external_id
     yield MessageStart(*ids, answer.external_id)
+    if answer.thinking_log is not None:
+        yield from _events_of_rounds(answer)
     for block in answer.content:
         if block["contentType"] == "text":
             yield TextDelta(block["body"])
@@ -43,3 +50,39 @@ def _events(answer: Answer, calls: Sequence[ModelCall]) -> Iterator[StreamEvent]
             use = block["body"]
             yield ToolUse(use["toolUseId"], use["name"], use["input"])
     yield MessageStop.of(*ids, answer, calls)
+
+
+def _events_of_rounds(answer: Answer) -> Iterator[StreamEvent]:
+    """What was told before the answer: round by round, what the model said, and what became of its tool uses."""
+    log = rounds.readable_log(answer.thinking_log)
+    stored = access.documents_of_answer(answer) if log else {}
+    show = Inline()
+    show.expect(sha256 for rows in stored.values() for row in rows for sha256 in part_shas(row.content))
+    names: dict[str, str] = {}
+    for message in log:
+        for block in message["content"]:
+            if block["contentType"] == "text":
+                yield TextDelta(block["body"])
+            elif block["contentType"] == "reasoning" and block["text"]:
+                yield ReasoningDelta(block["text"])
+            elif block["contentType"] == "toolUse":
+                use = block["body"]
+                names[use["toolUseId"]] = use["name"]
+                yield ToolUse(use["toolUseId"], use["name"], use["input"])
+            elif block["contentType"] == "toolResult":
+                yield from _events_of_result(block["body"], names, stored, show)
+
+
+def _events_of_result(
+    result: blocks.ToolResult, names: Mapping[str, str], stored: Mapping[str, list[RelatedDocument]], show: ShowFile
+) -> Iterator[StreamEvent]:
+    """A tool's result, and its documents: of a success those that are kept, of an error what it says."""
+    tool_use_id = result["toolUseId"]
+    yield ToolResult(tool_use_id, result["status"])
+    for row in stored.get(tool_use_id, ()):
+        place = row.source_name, row.source_link, row.page_number
+        yield FoundDocument(tool_use_id, part_to_wire(row.content, show), row.source_id, *place)
+    if result["status"] == rounds.ERROR:
+        for document in rounds.documents_of_error(tool_use_id, result["content"], names.get(tool_use_id, "")):
+            shown = part_to_wire(document["content"], show)
+            yield FoundDocument(tool_use_id, shown, document["sourceId"], document["sourceName"])

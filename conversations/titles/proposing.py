@@ -8,7 +8,6 @@ from bedrock_chat.bedrock import catalog, events, offering, request, runtime
 from bedrock_chat.bedrock.catalog import Model
 from bedrock_chat.bedrock.events import StopReason
 from bedrock_chat.bedrock.faults import ModelFault
-from bedrock_chat.bedrock.interruption import Interruption
 from bedrock_chat.bedrock.request import Guardrail
 from bedrock_chat.bedrock.shapes import ConverseMessage
 from bedrock_chat.database.connections import database_now, release_connection
@@ -17,6 +16,7 @@ from bedrock_chat.ledger import recording
 from bedrock_chat.ledger.budgets import expiring, payers, reserving
 from bedrock_chat.ledger.budgets.refusals import BudgetExceeded, Unpriced
 from bedrock_chat.ledger.models import Purpose
+from bedrock_chat.process.interruption import Interruption
 from bedrock_chat.resilience.deadlines import hang_up_after
 from bots import chatting
 from conversations import access

@@ -49,7 +49,7 @@ def _write_all(batch: list[RunningTurn]) -> None:
 
 def _has_news(running: RunningTurn) -> bool:
     has_listener = running.listener is not None
-    return has_listener and running.answer.revision > running.stored_revision and running.answer.has_text()
+    return has_listener and running.answer.revision > running.stored_revision and running.has_text()
 
 
 def _write(due: list[RunningTurn]) -> None:

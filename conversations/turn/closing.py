@@ -7,14 +7,16 @@ from django.db import DatabaseError, transaction
 
 from bedrock_chat.database import compiled_sql, waiting
 from bedrock_chat.database.compiled_sql import NOW, Batch, Statement
-from bedrock_chat.ledger import recording
+from bedrock_chat.ledger import recording, tool_calls
 from bedrock_chat.ledger.budgets import settling
 from bedrock_chat.wire.errors import Conflict, NotFound
 from bedrock_chat.wire.ids import new_id
 from conversations import access
 from conversations.access import Answer
+from conversations.content import rounds
 from conversations.content.blocks import extend, size_of
 from conversations.content.converse import from_converse
+from conversations.content.rounds import Log
 from conversations.models import Conversation, Message, Outcome, Role
 from conversations.turn import leases, related_documents
 from conversations.turn.registry import RunningTurn
@@ -74,16 +76,19 @@ def _close(
 
     The first three are one round trip. Whatever raises, everything is rolled back.
     """
-    turn, blocks = running.turn, from_converse(running.answer.blocks())
+    turn, blocks = running.turn, from_converse(running.blocks())
     grown_by = size_of(blocks) + documents.size
+    if running.rounds:
+        grown_by += rounds.size_of(log_of(running)) + running.file_bytes
     with Batch() as batch:
         # A deletion locks the conversation first too, so no answer can be inserted between its statements.
         times = ("updated_at", "indexed_at")
         conversations = batch.update_and_select(Conversation, times, {"pk": turn.conversation.pk}, {"size": grown_by})
-        questions = _give_back(batch, turn, outcome=outcome)
+        questions = _give_back(batch, turn, **_rounds_left(running, outcome), outcome=outcome)
         row, is_free = write_answer(batch, running, stop_reason)
-        recording.insert(batch, running.calls)
-        deleted = settling.delete(batch, turn.reservation)
+        recording.insert(batch, running.unwritten_calls)
+        tool_calls.insert(batch, running.tool_calls)
+        deleted = settling.delete(batch, running.reservation)
     if not conversations.result:
         raise gone(turn)
     if not questions.result:
@@ -91,7 +96,7 @@ def _close(
     take_free_id(running, row, is_free)
     _have_indexed_again(turn, *conversations.result[0])
     related_documents.write(turn, row.external_id, documents)
-    settling.settle(running.calls, turn.reservation, deleted)
+    settling.settle(running.unwritten_calls, running.reservation, deleted)
     if on_close is not None:
         on_close()
     return access.stored_answer(
@@ -118,9 +123,10 @@ def _close_late(running: RunningTurn) -> None:
         with transaction.atomic():
             with Batch() as batch:
                 _give_back(batch, running.turn)
-            recording.insert_late(running.calls, running.turn.reservation)
+            recording.insert_late(running.unwritten_calls, running.reservation)
+            tool_calls.insert_late(running.tool_calls)
     except DatabaseError as error:
-        recording.log_lost(running.turn.turn_id, running.calls, error)
+        recording.log_lost(running.turn.turn_id, running.unwritten_calls, error)
 
 
 def gone(turn: OpenTurn) -> NotFound:
@@ -140,11 +146,13 @@ def close_failed(running: RunningTurn) -> None:
         conversation_exists = questions.result or Conversation.objects.filter(pk=turn.conversation.pk).exists()
         if conversation_exists:
             with Batch() as batch:
-                recording.insert(batch, running.calls)
-                deleted = settling.delete(batch, turn.reservation)
-            settling.settle(running.calls, turn.reservation, deleted)
+                recording.insert(batch, running.unwritten_calls)
+                tool_calls.insert(batch, running.tool_calls)
+                deleted = settling.delete(batch, running.reservation)
+            settling.settle(running.unwritten_calls, running.reservation, deleted)
     if not conversation_exists:
-        recording.insert_late(running.calls, turn.reservation)
+        recording.insert_late(running.unwritten_calls, running.reservation)
+        tool_calls.insert_late(running.tool_calls)
         raise gone(turn)
     if not questions.result:
         raise TakenOver(extra=turn.ids)
@@ -167,7 +175,8 @@ def write_answer(batch: Batch, running: RunningTurn, stop_reason: str) -> tuple[
     A continuation is added to the answer that it extends. If a checkpoint has written the answer's row, that row is
     updated. Otherwise the row is inserted. Returns the row, and of an insertion whether its id was free.
     """
-    turn, blocks = running.turn, from_converse(running.answer.blocks())
+    turn, blocks = running.turn, from_converse(running.blocks())
+    log = log_of(running) if running.rounds else None
     row = Message(
         conversation_id=turn.conversation.pk,
         external_id=running.answer_external_id,
@@ -178,16 +187,37 @@ def write_answer(batch: Batch, running: RunningTurn, stop_reason: str) -> tuple[
         model=turn.chat.model.key,
         content_digest="",
         content=blocks,
+        thinking_log=log,
     )
+    columns: dict[str, object] = {"stop_reason": stop_reason} | ({} if log is None else {"thinking_log": log})
     if turn.extends:
         row.content = extend(turn.contents[turn.extends.pk], blocks)
-        batch.update(Message, {"pk": turn.extends.pk}, content=row.content, stop_reason=stop_reason)
+        batch.update(Message, {"pk": turn.extends.pk}, content=row.content, **columns)
     elif running.stored:
         where = {"conversation_id": row.conversation_id, "external_id": row.external_id}
-        batch.update(Message, where, content=blocks, stop_reason=stop_reason)
+        batch.update(Message, where, content=blocks, **columns)
     else:
         return row, _insert_answer(batch, row)
     return row, None
+
+
+def log_of(running: RunningTurn) -> Log:
+    """The log of the answer that the turn writes. A continuation's rounds follow those of its answer."""
+    turn = running.turn
+    if turn.extends is None:
+        return rounds.log_of(running.rounds, turn.chat.model.key)
+    return [*turn.logs.get(turn.extends.pk, ()), *rounds.log_of(running.rounds, turn.extends.model)]
+
+
+def _rounds_left(running: RunningTurn, outcome: Outcome) -> dict[str, object]:
+    """The column of the question's rounds, as the turn leaves it; nothing where it stays as it is.
+
+    Once the question is answered its rounds are the answer's. Of an answer that was cut short they stay with the
+    question, too: whoever asks it again goes on from them.
+    """
+    turn = running.turn
+    is_left = bool(running.rounds or turn.taken_over or turn.other_rounds)
+    return {"rounds": None} if is_left and outcome is Outcome.ANSWERED else {}
 
 
 def take_free_id(running: RunningTurn, row: Message, is_free: Statement[bool] | None) -> None:

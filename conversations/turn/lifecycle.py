@@ -19,7 +19,6 @@ from bedrock_chat.blobs import storing
 from bedrock_chat.database.connections import database_now
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.ledger import recording
-from bedrock_chat.ledger.budgets import expiring
 from bedrock_chat.wire.errors import ApiError, BadRequest, Conflict, ServiceUnavailable
 from conversations import access
 from conversations.access import Answer
@@ -34,7 +33,9 @@ from conversations.turn import (
     file_limits,
     measuring,
     opening,
+    passages,
     placement,
+    rounds,
 )
 from conversations.turn.registry import Run, RunningTurn, registered
 from conversations.turn.types import ChatInput, Finished, OpenTurn, TurnEvent, TurnOpened, wire_ids
@@ -72,8 +73,7 @@ def run(
             yield Finished(turn)
             return
         running = RunningTurn(turn, listener=listener)
-        pk = turn.reservation.pk if turn.reservation else None
-        with registered(running), expiring.kept(pk), measuring.measured(running):
+        with registered(running), running.keeping_reservation(), measuring.measured(running):
             yield TurnOpened(
                 turn.conversation.external_id,
                 turn.question_external_id,
@@ -123,24 +123,27 @@ def _answer(running: RunningTurn, on_close: OnClose | None) -> Iterator[TurnEven
     """Asks the model and closes the turn.
 
     1. The request is composed. If that fails, the model was not asked, and the turn closes as failed.
-    2. The model's events are passed on.
+    2. The model's events are passed on, and those of its tools (`rounds.ask`).
     3. If the model has finished, the turn closes with its answer.
     4. If the call was cut short, the turn closes with the answer so far, if that has text. A user who stopped the turn
        gets an ordinary end. In all other cases the error is raised.
     """
+    turn = running.turn
     try:
-        model_request = asking.compose(running.turn)
+        prompt = asking.compose(running, passages.of_turn(running).instruction)
     except BaseException:
         closing.close_failed(running)
         raise
     try:
-        stop_reason = yield from asking.call(running, model_request)
+        stop_reason = yield from rounds.ask(
+            running, prompt, model=turn.chat.model, bot=turn.bot, offered=turn.offered, thinks=turn.thinks
+        )
     except BaseException as error:
         recording.log_spending(running.calls)
         ended_by = running.settle()
         finished = _close_cut(running, ended_by, on_close)
         if ended_by is not StopReason.STOPPED or isinstance(error, GeneratorExit):
-            raised = client_error(error, running, model_request)
+            raised = client_error(error, running, prompt.request)
             if raised is error:
                 raise
             raise raised from error
@@ -153,7 +156,7 @@ def _answer(running: RunningTurn, on_close: OnClose | None) -> Iterator[TurnEven
 
 def _close_cut(running: RunningTurn, ended_by: StopReason | None, on_close: OnClose | None) -> Finished:
     """Closes a turn whose model did not finish: with the answer so far if that has text, else without an answer."""
-    if not running.answer.has_text():
+    if not running.has_text():
         closing.close_failed(running)
         return Finished(None, tuple(running.calls))
     if ended_by is StopReason.STOPPED:

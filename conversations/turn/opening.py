@@ -1,6 +1,8 @@
 """Opens a turn: decides where the question belongs, and writes its row with the lease, in one short transaction."""
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Final, TypedDict
 
 from django.db import IntegrityError, transaction
 
@@ -14,9 +16,12 @@ from bedrock_chat.wire.errors import BadRequest, Conflict, ServiceUnavailable
 from bedrock_chat.wire.ids import new_id
 from bots import chatting
 from bots.chatting import ChattingBot
+from bots.tools import offered
+from bots.tools.offered import Offered
 from conversations import access
 from conversations.access import Answer
 from conversations.content.blocks import StoredBlock, has_text, texts
+from conversations.content.rounds import Log, StoredRound
 from conversations.models import BLOB_OWNER, Conversation, ConversationQuerySet, Message, Outcome, Role, lease_length
 from conversations.tree import Node, Tree, new_answer_id
 from conversations.turn import capacity, context_window, file_limits, leases, placement, spending
@@ -79,6 +84,7 @@ def _open_question(chat: ChatInput, actor: Caller) -> OpenTurn | Answer:
             capacity.refuse_more_bytes(conversation)
             path = tree.path(tree.parent_of(question))
             contents = _read_branch(chat, conversation, path)
+            tools = _read_tools(chat, bot, path, actor, asked_again=question)
             attempt, question_pk, question_external_id = question.attempt + 1, question.pk, question.external_id
             with Batch() as batch:
                 _write_attempt(batch, question, attempt, now, outcome=Outcome.FAILED, model=chat.model.key)
@@ -92,6 +98,7 @@ def _open_question(chat: ChatInput, actor: Caller) -> OpenTurn | Answer:
             capacity.refuse_more_bytes(conversation, added)
             path = tree.path(parent)
             contents = _read_branch(chat, conversation, path)
+            tools = _read_tools(chat, bot, path, actor)
             attempt, question_external_id = 1, new_external_id
             with Batch() as batch:
                 row = _write_question(batch, chat, conversation, parent, question_external_id, digest, now)
@@ -112,6 +119,7 @@ def _open_question(chat: ChatInput, actor: Caller) -> OpenTurn | Answer:
         answer_external_id=new_answer_id(question_pk, attempt),
         bot=bot,
         reservation=wish.finish(),
+        **tools,
     )
 
 
@@ -145,6 +153,7 @@ def _open_continuation(chat: ChatInput, actor: Caller) -> OpenTurn:
     contents = _read_branch(chat, conversation, path)
     if not has_text(contents[answer.pk]):
         raise BadRequest("The answer holds no text to continue.")
+    tools = _read_tools(chat, bot, path, actor, asked_again=question, extends=answer)
     attempt = question.attempt + 1
     # The outcome stays: if this process dies before the model writes new text, nothing has changed.
     with Batch() as batch:
@@ -166,6 +175,7 @@ def _open_continuation(chat: ChatInput, actor: Caller) -> OpenTurn:
         extends=answer,
         bot=bot,
         reservation=wish.finish(),
+        **tools,
     )
 
 
@@ -242,6 +252,43 @@ def _read_branch(chat: ChatInput, conversation: Conversation, path: list[Node]) 
         file_limits.refuse_excess(chat, [conversation.instruction, *texts(blocks)])
     context_window.refuse_what_cannot_fit(chat, conversation.instruction, blocks)
     return contents
+
+
+class Tools(TypedDict, total=False):
+    """What an open turn knows of tools."""
+
+    offered: Offered
+    logs: Mapping[int, Log]
+    taken_over: tuple[StoredRound, ...]
+    other_rounds: tuple[StoredRound, ...]
+
+
+NO_TOOLS: Final[Tools] = {}
+
+
+def _read_tools(
+    chat: ChatInput,
+    bot: ChattingBot | None,
+    path: Sequence[Node],
+    actor: Caller,
+    *,
+    asked_again: Node | None = None,
+    extends: Node | None = None,
+) -> Tools:
+    """The tools that the bot offers, what tools gave for the answers of the branch, and rounds of an attempt that was
+    cut. Nothing is read where no tools are offered.
+    """
+    if bot is None or not (tools := offered.offered(bot, chat.model, actor)).tools:
+        return NO_TOOLS
+    logs = access.read_logs(node for node in path if not node.is_question)
+    stored = access.read_rounds(asked_again) if asked_again else []
+    key = extends.pk if extends else None
+    return {
+        "offered": tools,
+        "logs": logs,
+        "taken_over": tuple(one for one in stored if one["extends"] == key),
+        "other_rounds": tuple(one for one in stored if one["extends"] != key),
+    }
 
 
 def _write_question(

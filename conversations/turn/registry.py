@@ -6,10 +6,14 @@ from contextlib import contextmanager
 from typing import Any
 
 from bedrock_chat.bedrock.events import AnswerBuilder, StopReason
-from bedrock_chat.bedrock.interruption import Interruption
+from bedrock_chat.bedrock.shapes import ConverseBlock
 from bedrock_chat.bedrock.tools import FoundDocument
-from bedrock_chat.ledger.models import ModelCall
+from bedrock_chat.ledger.budgets import expiring
+from bedrock_chat.ledger.budgets.reserving import Reserved
+from bedrock_chat.ledger.models import ModelCall, ToolCall
+from bedrock_chat.process.interruption import Interruption
 from bedrock_chat.tracing import spans
+from conversations.content.rounds import StoredRound
 from conversations.turn.types import Booking, OpenTurn
 
 
@@ -25,12 +29,56 @@ class Run:
     def __init__(self, booking: Booking, *, listener: object | None = None) -> None:
         self.booking = booking
         self.listener = listener
-        self.answer = AnswerBuilder()
+        self.answer = AnswerBuilder()  # of the newest round
+        self.rounds: list[StoredRound] = []  # those before it, whose tools have run
         self.calls: list[ModelCall] = []  # ledger rows, one for each round that has ended
+        self.written_calls = 0  # how many of them are stored
+        self.tool_calls: list[ToolCall] = []  # ledger rows that are not stored yet
+        self.file_bytes = 0  # of the files that its tools have brought
+        self.reservation: Reserved | None = None
+        self.keeping_rounds = threading.Lock()  # held while the rounds are changed or written
         self.interrupt = Interruption()
         self.span = spans.NOTHING
+        self._earlier_text: list[ConverseBlock] = []  # of the newest round before this one that has text
         self._ended_by: StopReason | None = None
         self._settled = False
+
+    @property
+    def unwritten_calls(self) -> list[ModelCall]:
+        """The ledger rows of calls that are not stored yet."""
+        return self.calls[self.written_calls :]
+
+    def begin_answer(self) -> None:
+        """A round is over: what the model says from now on is another one's."""
+        if self.answer.has_text():
+            self._earlier_text = [block for block in self.answer.blocks() if "text" in block]
+        self.answer = AnswerBuilder(self.answer.revision + 1)
+
+    def has_text(self) -> bool:
+        """Whether there would be an answer if the turn ended now."""
+        return self.answer.has_text() or bool(self._earlier_text)
+
+    def blocks(self) -> list[ConverseBlock]:
+        """What the answer would be: what this round says, else the text of the newest round that has some."""
+        answer = self.answer
+        return answer.blocks() if answer.has_text() or not self._earlier_text else self._earlier_text
+
+    @contextmanager
+    def keeping_reservation(self) -> Iterator[None]:
+        """Has the heartbeat keep what is reserved for this run's calls, also for those that come later."""
+        self.reserve(self.reservation)
+        try:
+            yield
+        finally:
+            self.reserve(None)
+
+    def reserve(self, reservation: Reserved | None) -> None:
+        """Notes what is reserved for the next call, in the place of what was for the one before."""
+        if self.reservation is not None:
+            expiring.leave(self.reservation.pk)
+        self.reservation = reservation
+        if reservation is not None:
+            expiring.keep(reservation.pk)
 
     @property
     def key(self) -> Hashable:
@@ -59,7 +107,9 @@ class RunningTurn(Run):
         super().__init__(turn.booking, listener=listener)
         self.turn = turn
         self.ids = turn.ids
+        self.reservation = turn.reservation
         self.documents: list[FoundDocument] = []  # that its tools have found
+        self.is_taken_over = False  # a write of its rounds has found that another attempt owns the question
         self.writing = threading.Lock()
         self.closed = False
         self.answer_external_id = turn.answer_external_id

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final
 
 from bedrock_chat.bedrock import catalog, events
 from bedrock_chat.bedrock.tools import FoundDocument, ToolResult
@@ -10,10 +12,15 @@ from bedrock_chat.ledger.budgets.reserving import Reserved
 from bedrock_chat.ledger.models import ModelCall
 from bedrock_chat.wire.ids import new_id
 from bots.chatting import ChattingBot
+from bots.tools.offered import NOTHING as NOTHING_OFFERED
+from bots.tools.offered import Offered
 from conversations.access import Answer
 from conversations.content.blocks import Content, StoredBlock
+from conversations.content.rounds import Log, StoredRound
 from conversations.models import Conversation
 from conversations.tree import Node
+
+NO_LOGS: Final[Mapping[int, Log]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +59,12 @@ class OpenTurn:
 
     `question_pk` and `attempt` are the fence. `path` is the branch that is sent, and `contents` has the blocks of its
     messages by the messages' keys. `extends` is the answer that a continuation extends. `bot` is the conversation's, as
-    it is now. `reservation` is what the call may cost, of all its budgets. `turn_id` is the turn's id in
-    the ledger.
+    it is now. `reservation` is what the first call may cost, of all its budgets. `turn_id` is the turn's id in the
+    ledger.
+
+    `offered` are the bot's tools. With tools, `logs` has the logs of the branch's answers by their keys, and
+    `taken_over` the rounds of an earlier attempt that was cut. `other_rounds` are stored with the question and belong
+    to another answer.
     """
 
     actor: Caller
@@ -68,12 +79,19 @@ class OpenTurn:
     extends: Node | None = None
     bot: ChattingBot | None = None
     reservation: Reserved | None = None
+    offered: Offered = NOTHING_OFFERED
+    logs: Mapping[int, Log] = field(default_factory=lambda: NO_LOGS)
+    taken_over: tuple[StoredRound, ...] = ()
+    other_rounds: tuple[StoredRound, ...] = ()
     turn_id: str = field(default_factory=new_id)
 
     @property
     def thinks(self) -> bool:
-        """Whether the model is asked to think."""
-        return self.chat.enable_reasoning and not self.extends
+        """Whether the model is asked to think. Rounds that it has not written, thinking, it could not go on from so."""
+        if not self.chat.enable_reasoning or self.extends:
+            return False
+        model = self.chat.model.key
+        return all(stored["model"] == model and stored["thinks"] for stored in self.taken_over)
 
     @property
     def warnings(self) -> tuple[str, ...]:

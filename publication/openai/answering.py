@@ -5,28 +5,32 @@ of this process. If the process dies, the client's request fails. If the client 
 """
 
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import nullcontext
 from dataclasses import replace
+from typing import Final
 
 from django.db import DatabaseError
 
-from bedrock_chat.bedrock.events import Event, StopReason
+from bedrock_chat.bedrock.events import Event, StopReason, TextDelta, ToolUse
 from bedrock_chat.bedrock.faults import TooLong
 from bedrock_chat.bedrock.request import ModelRequest
+from bedrock_chat.bedrock.tools import FoundDocument, ToolResult
 from bedrock_chat.database import waiting
 from bedrock_chat.database.connections import release_connection
-from bedrock_chat.ledger import recording
+from bedrock_chat.ledger import recording, tool_calls
 from bedrock_chat.ledger.budgets.payers import payers_of
-from bedrock_chat.ledger.budgets.reserving import Reserved, reserved
+from bedrock_chat.ledger.budgets.reserving import reserve
 from bedrock_chat.ledger.recording import Spent
 from bedrock_chat.wire.errors import ApiError, Conflict, Forbidden
 from bedrock_chat.wire.renderers import dumps
 from bots import chatting
+from bots.tools import offered
+from conversations.content.blocks import StoredBlock, texts
 from conversations.streaming.events import MessageStop
-from conversations.turn import admission, asking, lifecycle, measuring, registry
+from conversations.turn import admission, lifecycle, measuring, passages, registry, rounds
 from conversations.turn.registry import Run, registered
-from conversations.turn.types import Booking
+from conversations.turn.types import Booking, Finished, TurnEvent, TurnOpened
 from publication.authentication import KnownKey
 from publication.idempotency import claiming
 from publication.idempotency.claiming import Keyed
@@ -37,6 +41,8 @@ from publication.openai.requests import ChatRequest
 from publication.running import WITHDRAWN
 
 LOOK_SECONDS = 0.5
+BETWEEN_ROUNDS: Final = "\n\n"
+"""Between the texts of a model that has used tools meanwhile."""
 
 
 class Completion(Run):
@@ -68,9 +74,14 @@ class Completion(Run):
         """What the answer, or a chunk of it, begins with."""
         return rendering.head(kind, self.booking.turn_id, self.created, self.model_key)
 
+    def text(self) -> str:
+        """What the model has said since its tools have run."""
+        return "".join(block["text"] for block in self.answer.blocks() if "text" in block)
+
     def whole(self, stop_reason: str) -> Wire:
         """The answer, when the model has finished: what it has said, without what it thought."""
-        text = "".join(block["text"] for block in self.answer.blocks() if "text" in block)
+        texts = [rounds_text(stored["blocks"]) for stored in self.rounds] + [self.text()]
+        text = BETWEEN_ROUNDS.join(text for text in texts if text)
         return rendering.completion(self.head(rendering.COMPLETION), text, stop_reason, Spent.of(self.calls))
 
 
@@ -85,7 +96,7 @@ def begin(
 
 
 def run(chat: ChatRequest, running: Completion) -> Generator[Event | MessageStop, None, None]:
-    """Asks the model, and yields its events; the last one is a MessageStop.
+    """Asks the model, and yields its events; the last one is a MessageStop. The bot's tools run as in a turn.
 
     1. The call is counted, or refused if the process runs as many as it may.
     2. The bot is read, its model chosen, and the request composed. All that can be refused is refused now.
@@ -104,26 +115,56 @@ def run(chat: ChatRequest, running: Completion) -> Generator[Event | MessageStop
         bot = chatting.get(running.booking.bot_id or "", actor=actor)
         model = composing.choose_model(chat.model, bot, actor=actor)
         bot.refuse(model)
-        model_request = composing.compose(chat, bot, model)
+        tools = offered.offered(bot, model, actor)
+        release_connection()
+        specs = offered.specs(tools, running.interrupt)
+        knowledge = passages.search(running, bot, model, chat.history.question, running.booking.turn_id)
+        prompt = composing.compose(chat, bot, model, tools, specs, knowledge.instruction)
         running.model_key = model.key
         claim = claiming.begin(*running.keyed) if running.keyed else None
         payers = payers_of(actor, bot.id)
-        with claim or nullcontext(), reserved(payers, model_request) as reservation, measuring.measured(running):
+        with claim or nullcontext(), measuring.measured(running):
+            running.reserve(reserve(payers, prompt.request))
             try:
-                stop_reason = yield from asking.call(running, model_request)
+                stop_reason = yield from _joined(
+                    rounds.ask(running, prompt, model=model, bot=bot, offered=tools, thinks=False)
+                )
             except Exception as error:
-                raised = _client_error(error, running, model_request)
+                raised = _client_error(error, running, prompt.request)
                 if raised is error:
                     raise
                 raise raised from error
             finally:
-                _book(running, reservation)
+                _book(running)
             if claim is not None:
                 claim.finish(dumps(running.whole(stop_reason)).decode())
         release_connection()
         yield MessageStop("", "", None, stop_reason, Spent.of(running.calls))
         if running.booking.conversation_external_id:
             storing.store(chat, running, model_key=model.key, instruction=bot.instruction, stop_reason=stop_reason)
+
+
+def _joined(events: Generator[TurnEvent, None, str]) -> Generator[Event, None, str]:
+    """The events of the model alone, with a blank line between the texts of two rounds."""
+    has_text, is_new_round = False, False
+    while True:
+        try:
+            event = next(events)
+        except StopIteration as end:
+            return str(end.value)
+        if isinstance(event, ToolUse):
+            is_new_round = True
+        elif type(event) is TextDelta:
+            if is_new_round and has_text:
+                yield TextDelta(BETWEEN_ROUNDS)
+            has_text, is_new_round = True, False
+            yield event
+        elif not isinstance(event, TurnOpened | ToolResult | FoundDocument | Finished):
+            yield event
+
+
+def rounds_text(blocks: Iterable[StoredBlock]) -> str:
+    return "".join(texts(blocks))
 
 
 def drain(chat: ChatRequest, running: Completion) -> Wire:
@@ -162,7 +203,7 @@ def _client_error(error: Exception, running: Completion, model_request: ModelReq
     return raised
 
 
-def _book(running: Completion, reservation: Reserved | None) -> None:
+def _book(running: Completion) -> None:
     """Writes the ledger rows, and settles them.
 
     The answer was paid for: it is not kept from the client if the database is away.
@@ -170,8 +211,10 @@ def _book(running: Completion, reservation: Reserved | None) -> None:
     recording.log_spending(running.calls)
     try:
         with waiting.patiently():
-            recording.insert_late(running.calls, reservation)
+            recording.insert_late(running.unwritten_calls, running.reservation)
+            tool_calls.insert_late(running.tool_calls)
     except DatabaseError as error:
-        recording.log_lost(running.booking.turn_id, running.calls, error)
+        recording.log_lost(running.booking.turn_id, running.unwritten_calls, error)
     finally:
+        running.reserve(None)
         release_connection()

@@ -5,14 +5,18 @@ from dataclasses import replace
 
 from bedrock_chat.bedrock import offering, request
 from bedrock_chat.bedrock.catalog import Model
-from bedrock_chat.bedrock.request import ModelRequest, Parameters
+from bedrock_chat.bedrock.request import Parameters
 from bedrock_chat.bedrock.shapes import ConverseMessage
+from bedrock_chat.bedrock.tools import ToolSpec
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.wire.errors import BadRequest, NotFound
 from bots import configuration
 from bots.chatting import ChattingBot
+from bots.tools.offered import Offered
 from conversations.content import converse
-from conversations.turn import context_window
+from conversations.content.files import FileReader
+from conversations.turn import asking, context_window
+from conversations.turn.asking import Prompt
 from publication.openai.messages import USER, History
 from publication.openai.requests import ChatRequest
 
@@ -36,8 +40,18 @@ def choose_model(name: str | None, bot: ChattingBot, *, actor: Caller) -> Model:
     return named[0]
 
 
-def compose(chat: ChatRequest, bot: ChattingBot, model: Model) -> ModelRequest:
-    """The request to the model. Raises BadRequest for what the model does not take."""
+def compose(
+    chat: ChatRequest,
+    bot: ChattingBot,
+    model: Model,
+    tools: Offered,
+    specs: Sequence[ToolSpec] = (),
+    passages: str = "",
+) -> Prompt:
+    """The request to the model, with `specs` of its tools, or `passages` of the bot's knowledge where it takes none.
+
+    Raises BadRequest for what the model does not take.
+    """
     _refuse_parameters(chat.parameters, model)
     history = chat.history
     blocks = [block for utterance in history.utterances for block in utterance.content.blocks]
@@ -47,16 +61,18 @@ def compose(chat: ChatRequest, bot: ChattingBot, model: Model) -> ModelRequest:
     except BadRequest as refusal:
         refusal.extra = {"code": TOO_LONG, "param": "messages"}
         raise
-    return request.compose(
+    model_request = request.compose(
         model,
         offering.route(model),
         _messages(history),
-        instruction=bot.instruction,
+        instruction=asking.instruction_of(bot.instruction, bot, tools, passages),
+        tools=specs,
         further_instructions=history.instructions,
         parameters=parameters_of(chat.parameters, bot.parameters, model),
         prompt_caching=bot.prompt_caching,
         guardrail=bot.guardrail,
     )
+    return Prompt(model_request, FileReader({}))
 
 
 def _messages(history: History) -> Sequence[ConverseMessage]:

@@ -46,6 +46,11 @@ class History:
         """SHA-256 → bytes."""
         return {sha256: body for utterance in self.utterances for sha256, body in utterance.content.files.items()}
 
+    @property
+    def question(self) -> str:
+        """The text of what the user said last."""
+        return "\n\n".join(texts(self.utterances[-1].content.blocks))
+
 
 def parse(messages: Any) -> History:
     """Validates the messages. Raises DRF's ValidationError with the path of the first fault: clients are told no other.

@@ -12,6 +12,7 @@ from django.db import transaction
 from bedrock_chat.blobs import storing
 from bedrock_chat.database.connections import database_now, release_connection
 from bedrock_chat.wire.ids import new_id
+from conversations.content import rounds
 from conversations.content.blocks import StoredBlock, size_of
 from conversations.content.converse import from_converse
 from conversations.models import BLOB_OWNER, Conversation, Message, Outcome, Role
@@ -55,6 +56,7 @@ def _write(chat: ChatRequest, running: Run, *, model_key: str, instruction: str,
     """Three insertions and the questions' parents, however long the history is."""
     booking, now = running.booking, database_now()
     answer = from_converse(running.answer.blocks())
+    log = rounds.log_of(running.rounds, model_key) if running.rounds else None
     conversation = Conversation(
         external_id=booking.conversation_external_id,
         publication_id=booking.actor.publication_id,
@@ -64,7 +66,9 @@ def _write(chat: ChatRequest, running: Run, *, model_key: str, instruction: str,
         last_question=booking.question_external_id,
         created_at=now,
         updated_at=now,
-        size=sum(utterance.content.size for utterance in chat.history.utterances) + size_of(answer),
+        size=sum(utterance.content.size for utterance in chat.history.utterances)
+        + size_of(answer)
+        + rounds.size_of(log),
     )
     conversation.save(force_insert=True)
     of_user = [utterance for utterance in chat.history.utterances if utterance.role == USER]
@@ -77,11 +81,12 @@ def _write(chat: ChatRequest, running: Run, *, model_key: str, instruction: str,
         _answer(conversation, question, blocks, reason, now)
         for question, blocks, reason in zip(questions, [*answers_before, answer], reasons, strict=True)
     ]
+    answers[-1].thinking_log = log
     Message.objects.bulk_create(answers)
     for question, above in zip(questions[1:], answers, strict=False):
         question.parent_id = above.pk
     Message.objects.bulk_update(questions[1:], ["parent"])
-    storing.refer(BLOB_OWNER, conversation.pk, chat.history.files)
+    storing.refer(BLOB_OWNER, conversation.pk, {*chat.history.files, *rounds.shas_of(log or ())})
 
 
 def _question(conversation: Conversation, utterance: Utterance, now: datetime) -> Message:

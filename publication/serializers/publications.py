@@ -9,6 +9,7 @@ from rest_framework import serializers
 from rest_framework.fields import empty
 
 from bedrock_chat.wire.fields import BoundedListField, ChoiceField, NumberField, TextField, WholeField
+from bots.serializers.parts import LONGEST_TOOL_SECONDS, MOST_TOOL_ROUNDS
 from publication.models import LONGEST_DESCRIPTION, STAGE_LENGTH, LimitsScope, Period
 
 LARGEST = 10**12
@@ -119,6 +120,21 @@ class PublicationSettingsSerializer(serializers.Serializer[Any]):
         source="store_openai", required=False, help_text="Keep chat completions of OpenAI clients as conversations."
     )
 
+    tool_rounds = WholeField(
+        required=False,
+        allow_null=True,
+        min_value=1,
+        max_value=MOST_TOOL_ROUNDS,
+        help_text="How many rounds with tools an answer may have, at most as many as the bot's; `null`: as many.",
+    )
+    tool_seconds = WholeField(
+        required=False,
+        allow_null=True,
+        min_value=1,
+        max_value=LONGEST_TOOL_SECONDS,
+        help_text="How long a call of a tool may take, at most as long as the bot's; `null`: as long.",
+    )
+
     def columns(self) -> dict[str, Any]:
         """The columns of a Publication that were sent, when the data was validated."""
         sent: dict[str, Any] = dict(self.validated_data)
@@ -166,6 +182,8 @@ class PublicationSerializer(serializers.Serializer[Any]):
     limits_scope = serializers.ChoiceField(choices=LimitsScope.values)
     store_open_aI = serializers.BooleanField()  # noqa: N815  the parser's spelling of `storeOpenAI`
     bot_version = serializers.IntegerField(allow_null=True, help_text="Null: the API follows the bot.")
+    tool_rounds = serializers.IntegerField(allow_null=True)
+    tool_seconds = serializers.IntegerField(allow_null=True)
     cfn_status = serializers.CharField()
     codebuild_id = serializers.CharField()
     codebuild_status = serializers.CharField()

@@ -37,6 +37,13 @@ from bedrock_chat.bedrock.emulator.script import AFTER_ALL, Script, ScriptError,
         ("[[stop:content_filtered]]", Script(stop="content_filtered")),
         ("[[tool:weather]]", Script(tools=(ToolCall("weather", {}),))),
         ('[[tool:a:{"x":[[1]]}]] [[tool:b:{}]]', Script(tools=(ToolCall("a", {"x": [[1]]}), ToolCall("b", {})))),
+        ('[[tool:a:{"x":"[[cut]]"}]] [[words:2]]', Script(words=2, tools=(ToolCall("a", {"x": "[[cut]]"}),))),
+        ('[[use:{"name":"bad name","id":"t 1"}]]', Script(tools=(ToolCall("bad name", {}, "t 1"),))),
+        ('[[use:{"name":"a","raw":"{\\"x\\": "}]]', Script(tools=(ToolCall("a", {}, None, '{"x": '),))),
+        ('[[use:{"name":"a","input":[1]}]]', Script(tools=(ToolCall("a", [1]),))),
+        ("[[say:Wait a moment.]]", Script(text="Wait a moment.")),
+        ("[[say:]]", Script(text="")),
+        ("[[results_alone]]", Script(results_alone=True)),
     ],
 )
 def test_a_marker_is_parsed(prompt: str, script: Script) -> None:
@@ -61,6 +68,10 @@ def test_a_marker_is_parsed(prompt: str, script: Script) -> None:
         f"[[tool:a:{'[' * 100_000}]]",
         "[[tool:a:[1]]]",
         '[[tool:a:{"x":1}]',
+        "[[use]]",
+        "[[use:{}]]",
+        '[[use:{"name":1}]]',
+        '[[use:{"name":"a","colour":"red"}]]',
         "[ [max_tokens] ]",
         "[[MAX_TOKENS]]",
     ],
@@ -74,6 +85,11 @@ def test_then_parts_a_prompt_into_rounds() -> None:
     assert [parse(prompt, number).tools for number in range(3)] == [(ToolCall("a", {}),), (ToolCall("b", {}),), ()]
     assert parse(prompt, 2).words == 2
     assert parse(prompt, 3) == Script()
+
+
+def test_a_round_with_again_is_every_round_behind_it_too() -> None:
+    prompt = "[[tool:a]] [[then]] [[tool:b]] [[again]]"
+    assert [parse(prompt, number).tools[0].name for number in range(5)] == ["a", "b", "b", "b", "b"]
 
 
 def test_a_script_in_json_has_the_same_fields() -> None:
@@ -104,7 +120,8 @@ def test_a_script_in_json_has_the_same_fields() -> None:
         ({"words": True}, "words"),
         ({"fault": "NoSuchException"}, "fault"),
         ({"usage": {"input": 1}}, "usage"),
-        ({"tools": [{"name": "a", "input": [1]}]}, "tools"),
+        ({"tools": [{"name": "a", "id": 5}]}, "tools"),
+        ({"tools": [{"input": {}}]}, "tools"),
         ([], "object"),
     ],
 )

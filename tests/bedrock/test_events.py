@@ -138,7 +138,7 @@ def test_two_tools_do_not_mix_their_fragments() -> None:
 
 
 @pytest.mark.parametrize("tool_input", ['{"q": "ca', "[1]", "3", "[" * 100_000])
-def test_a_tool_use_cut_by_max_tokens_is_dropped_and_the_text_kept(tool_input: str) -> None:
+def test_a_tool_use_whose_input_cannot_be_read_says_so(tool_input: str) -> None:
     events = streamed(
         part({"text": "Let me see."}),
         tool_start(1),
@@ -146,19 +146,27 @@ def test_a_tool_use_cut_by_max_tokens_is_dropped_and_the_text_kept(tool_input: s
         block_end(1),
         message_stop("max_tokens"),
     )
-    assert events == [TextDelta("Let me see."), Stop("max_tokens")]
+    assert events == [TextDelta("Let me see."), ToolUse("t1", "search", {}, 1, is_broken=True), Stop("max_tokens")]
 
 
-@pytest.mark.parametrize("ended", [[block_end()], []], ids=["ended", "left open"])
-def test_stopping_for_a_tool_that_cannot_be_read_is_a_fault(ended: list[dict[str, Any]]) -> None:
+def test_stopping_for_a_tool_use_that_never_ended_is_a_fault() -> None:
     with pytest.raises(faults.MalformedToolUse):
-        streamed(tool_start(), part({"toolUse": {"input": '{"q": '}}), *ended, message_stop("tool_use"))
+        streamed(tool_start(), part({"toolUse": {"input": '{"q": '}}), message_stop("tool_use"))
 
 
-def test_a_whole_answer_that_stops_for_an_unreadable_tool_is_a_fault_too() -> None:
+def test_the_input_of_a_whole_answer_may_be_unreadable_too() -> None:
     use = {"toolUse": {"toolUseId": "t1", "name": "search", "input": "cats"}}
-    with pytest.raises(faults.MalformedToolUse):
-        list(answers.read_whole({"output": {"message": {"content": [use]}}, "stopReason": "tool_use"}))
+    events = list(answers.read_whole({"output": {"message": {"content": [use]}}, "stopReason": "tool_use"}))
+    assert events == [MessageStart(), ToolUse("t1", "search", {}, is_broken=True), Stop("tool_use")]
+
+
+def test_an_input_deeper_than_python_walks_is_unreadable() -> None:
+    deep: dict[str, Any] = {}
+    for _ in range(5_000):
+        deep = {"a": deep}
+    use = {"toolUse": {"toolUseId": "t1", "name": "search", "input": deep}}
+    events = list(answers.read_whole({"output": {"message": {"content": [use]}}}))
+    assert events[1:] == [ToolUse("t1", "search", {}, is_broken=True)]
 
 
 def test_unknown_frames_blocks_and_deltas_are_left_out() -> None:

@@ -19,9 +19,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from bedrock_chat.bedrock import clients, faults, interruption, runtime
+from bedrock_chat.bedrock import clients, connections, faults, runtime
 from bedrock_chat.bedrock.events import TextDelta
-from bedrock_chat.bedrock.interruption import Interruption
+from bedrock_chat.process.interruption import Interruption
 from tests.bedrock.asking import ask, request_to_model
 from tests.emulator import Emulator
 from tests.together import wait_for
@@ -108,8 +108,7 @@ def test_interrupting_an_ended_call_leaves_the_next_one_on_its_connection_alone(
 def test_a_connection_in_the_pool_serves_nobody(emulator: Emulator) -> None:
     interrupt = Interruption()
     list(runtime.call(request_to_model(), stream=True, interrupt=interrupt))
-    assert interrupt._connection is not None
-    assert interrupt._connection.serves is None
+    assert not interrupt._endings
     interrupt.request()
     assert ask(stream=True)
 
@@ -175,7 +174,7 @@ def test_a_silent_tls_connection_is_left_at_once_too(silent_tls: int, monkeypatc
         verify=False,
         config=Config(retries={"total_max_attempts": 1}, parameter_validation=False),
     )
-    interruption.install(client)
+    connections.install(client)
     monkeypatch.setattr(clients, "bedrock_runtime", lambda: client)
     interrupt = Interruption()
     request = request_to_model()

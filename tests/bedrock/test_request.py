@@ -254,6 +254,23 @@ def test_reasoning_is_not_asked_of_models_that_cannot_or_always_do(key: str) -> 
     assert ask(key, reasoning=True).body == ask(key).body
 
 
+@pytest.mark.parametrize("key", ["claude-v3.7-sonnet", "claude-v4.7-opus"])
+def test_a_model_thinks_on_only_behind_a_round_that_it_thought_about(key: str) -> None:
+    thought = {"reasoningContent": {"reasoningText": {"text": "hm", "signature": "s"}}}
+    use = {"toolUse": {"toolUseId": "t1", "name": "look", "input": {}}}
+    result = user({"toolResult": {"toolUseId": "t1", "content": [{"text": "seen"}]}})
+    tools = [ToolSpec("look", "Looks.", {"type": "object"})]
+
+    def is_to_think(*history: dict[str, Any]) -> bool:
+        body = ask(key, *history, tools=tools, reasoning=True).body
+        return "thinking" in body.get("additionalModelRequestFields", {})
+
+    assert is_to_think(user("a"), assistant(thought, "b", use), result)
+    assert not is_to_think(user("a"), assistant(use), result)
+    assert not is_to_think(user("a"), assistant("b", use), result)
+    assert is_to_think(user("a"), assistant(use), result, assistant("b"), user("c"))
+
+
 def test_signed_reasoning_goes_back_unmodified_and_other_is_left_out() -> None:
     signed = {"reasoningContent": {"reasoningText": {"text": "hm", "signature": "s"}}}
     redacted = {"reasoningContent": {"redactedContent": b"x"}}

@@ -21,7 +21,7 @@ from bedrock_chat.bedrock.events import (
     ToolUse,
     Usage,
 )
-from bedrock_chat.bedrock.interruption import Interruption
+from bedrock_chat.process.interruption import Interruption
 from tests.bedrock.asking import ask, hello, kinds, request_to_model
 from tests.bedrock.scripted import (
     HELLO,

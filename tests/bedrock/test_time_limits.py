@@ -10,7 +10,7 @@ import pytest
 
 from bedrock_chat.bedrock import clients, faults, runtime
 from bedrock_chat.bedrock.events import TextDelta
-from bedrock_chat.bedrock.interruption import Interruption
+from bedrock_chat.process.interruption import Interruption
 from bedrock_chat.resilience.dependencies import State
 from tests.bedrock.asking import request_to_model
 from tests.bedrock.test_interruption import AT_ONCE, BOTH, after, ended_after

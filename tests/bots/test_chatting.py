@@ -129,11 +129,13 @@ def test_an_answer_of_a_bot_that_is_to_be_guarded_by_now_promises_no_continuatio
     assert say(alice, "c", "", continue_generate=True).status_code == 409
 
 
-def test_tools_and_knowledge_are_left_out_and_told(alice: APIClient, emulator: Emulator) -> None:
+def test_tools_and_knowledge_are_offered_to_the_model_and_their_secrets_are_not(
+    alice: APIClient, emulator: Emulator
+) -> None:
     make(alice, "b", agent=firecrawl("fc-secret"), bedrockKnowledgeBase=BASE)
-    warnings = asked(alice, "c", bot_id="b")["warnings"]
-    assert [sentence.split(" cannot")[0] for sentence in warnings] == ["The bot's tools", "The bot's knowledge"]
-    assert "toolConfig" not in sent(emulator)
+    assert asked(alice, "c", bot_id="b")["warnings"] == []
+    tools = [entry["toolSpec"]["name"] for entry in sent(emulator)["toolConfig"]["tools"] if "toolSpec" in entry]
+    assert tools == ["internet_search", "knowledge_base_tool"]
     assert "fc-secret" not in str(sent(emulator))
 
 

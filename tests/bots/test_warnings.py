@@ -71,8 +71,6 @@ def test_a_bot_tells_of_every_model_that_may_be_chosen_for_it(alice: APIClient, 
 @pytest.mark.django_db
 def test_what_does_not_work_yet_is_told_to_who_chats(alice: APIClient, bob: APIClient) -> None:
     parts: list[tuple[dict[str, Any], str]] = [
-        ({"agent": firecrawl("fc-key")}, warnings.NO_TOOLS),
-        ({"bedrockKnowledgeBase": {**BASE, "existKnowledgeBaseId": "KB1"}}, warnings.NO_KNOWLEDGE),
         ({"knowledge": {**KNOWLEDGE, "sourceUrls": ["https://example.com/"]}}, warnings.NO_KNOWLEDGE),
         ({"bedrockGuardrails": GUARDRAILS}, warnings.NO_THRESHOLDS),
     ]
@@ -82,6 +80,12 @@ def test_what_does_not_work_yet_is_told_to_who_chats(alice: APIClient, bob: APIC
         assert body(bob.get(f"/bot/summary/b{number}"))["warnings"] == [sentence]
     guarded = {"bedrockGuardrails": {**GUARDRAILS, "hateThreshold": 1}}
     assert make(alice, "guarded", **guarded)["warnings"] == []
+    searching = {"bedrockKnowledgeBase": {**BASE, "existKnowledgeBaseId": "KB1"}}
+    assert make(alice, "searching", **searching)["warnings"] == []
+    able = {**dict.fromkeys(WIRE_KEYS.values(), False), "claudeV37Sonnet": True}
+    assert make(alice, "able", agent=firecrawl("fc-key"), activeModels=able)["warnings"] == []
+    (sentence,) = make(alice, "unable", agent=firecrawl("fc-key"))["warnings"]
+    assert sentence.startswith("The bot's tools cannot be used by ")
     disabled = {"bedrockGuardrails": {**GUARDRAILS, "isGuardrailEnabled": False}}
     assert make(alice, "disabled", **disabled)["warnings"] == []
 

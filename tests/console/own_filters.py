@@ -7,7 +7,7 @@ from bedrock_chat.blobs.models import Blob
 from bedrock_chat.identity.models import OperatorSession, SecondFactor, User
 from bedrock_chat.jobs.models import Job, Worker
 from bedrock_chat.ledger.budgets.models import Budget
-from bedrock_chat.ledger.models import ModelCall
+from bedrock_chat.ledger.models import ModelCall, ToolCall
 from bedrock_chat.ledger.rollups.models import Refusal
 from bedrock_chat.people.models import Erasure
 from bots.models import Bot, BotGuardrail
@@ -27,6 +27,7 @@ OWN_FILTERS = {
         *("payer", "user", "bot", "key", "publication", "conversation"),
     },
     Refusal: {"days", "from", "to", "limit", "payer", "bot", "key"},
+    ToolCall: {"days", "from", "to", "outcome", "tool", "user", "bot", "key", "conversation"},
     Budget: {
         *("payer_kind__exact", "payer_kind__isnull", "period__exact", "period__isnull"),
         *("unit__exact", "unit__isnull", "is_hard__exact", "is_hard__isnull"),

@@ -25,6 +25,7 @@ PAGES = [
     "password_change/",
     "bedrock_chat/budget/",
     "bedrock_chat/modelcall/",
+    "bedrock_chat/toolcall/",
 ]
 DEAD_JOB = (
     "from django.utils import timezone; from bedrock_chat.jobs.models import Job, Worker; now = timezone.now();"

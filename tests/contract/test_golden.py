@@ -1,5 +1,6 @@
 """The recorded run of the API, replayed: stateful, in order, with the exceptions that are written down."""
 
+import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -7,12 +8,12 @@ from typing import Any
 import pytest
 
 from bedrock_chat.database.connections import release_connection
-from conversations.models import Conversation, Message, Role
-from tests import build
+from bots.models import Bot
 from tests.bots import bot as bots
 from tests.bots import upload
 from tests.contract.exceptions import DECIDED, NOT_BUILT
-from tests.contract.replay import SAMPLES, SUBJECTS, Differs, Replay
+from tests.contract.knowledge import PASSAGES, REAL_IDS
+from tests.contract.replay import SAMPLES, Differs, Replay
 from tests.conversations.chat import read, say, text_of
 from tests.encryption.vault import new_key
 from tests.pool import UserPool, moto, searched
@@ -56,24 +57,21 @@ def read_large_conversation(replay: Replay) -> None:
     ]
 
 
-def make_related_documents(conversation_id: str, username: str, sample_name: str) -> Callable[[Replay], None]:
-    """Writes the documents that tools found in the recording, as a turn's close would: no tool finds any yet."""
+def lengthen_ids(replay: Replay) -> None:
+    """The recorded bots use an agent and a knowledge base that exist."""
+    _rename(REAL_IDS)
 
-    def make(replay: Replay) -> None:
-        [documents] = [sample["response"] for sample in SAMPLES if sample["name"] == sample_name]
-        conversation = Conversation.objects.get(user=SUBJECTS[username], external_id=conversation_id)
-        answer = Message.objects.filter(conversation=conversation, role=Role.ASSISTANT).latest("pk")
-        for document in reversed(documents):
-            build.related_document(
-                answer,
-                document["sourceId"],
-                content=document["content"],
-                source_name=document["sourceName"],
-                source_link=document["sourceLink"],
-                page_number=document["pageNumber"],
-            )
 
-    return make
+def shorten_ids(replay: Replay) -> None:
+    _rename({real: recorded for recorded, real in REAL_IDS.items()})
+
+
+def _rename(ids: dict[str, str]) -> None:
+    for bot in Bot.objects.filter(pk__in=["bot-full", "bot-kb"]):
+        text = json.dumps(bot.configuration)
+        for old, new in ids.items():
+            text = text.replace(json.dumps(old), json.dumps(new))
+        Bot.objects.filter(pk=bot.pk).update(configuration=json.loads(text))
 
 
 def patch_without_agent(replay: Replay) -> None:
@@ -108,13 +106,12 @@ UNRECORDED: dict[str, Callable[[Replay], None]] = {
     "conv-continue-generate-with-reasoning": make_answer_to_continue,
     "conv-parallel-turns-lost-update": make_parallel_turns,
     "conv-large-feedback": read_large_conversation,
+    "conv-kb-bot-tool": lengthen_ids,
+    "feedback-on-kb-answer": shorten_ids,
     "bot-patch-without-agent-effect": patch_without_agent,
     "bot-create-with-uploaded-file": upload_a_file,
     "pub-create": share_bot_full,
     "pub-bypass-negative-throttle-bad-origin-accepted": make_bot_bypass,
-    "related-docs": make_related_documents("01JZZZZZZZZZZZZZZZZZZZZK01", "alice", "related-docs"),
-    "related-docs-rag": make_related_documents("01JZZZZZZZZZZZZZZZZZZZZK02", "alice", "related-docs-rag"),
-    "related-docs-agent": make_related_documents("01JZZZZZZZZZZZZZZZZZZZZK03", "dave", "related-docs-agent"),
 }
 """Sample → what the recorded client did before it, outside the recording."""
 
@@ -150,6 +147,7 @@ def groups_of_the_pool(settings: Any) -> Iterator[None]:
 @pytest.mark.usefixtures("groups_of_the_pool")
 def test_recorded_requests_are_answered_as_recorded(emulator: Any, settings: Any) -> None:
     settings.ENCRYPTION_KEYS = [new_key()]
+    emulator.agents(passages=PASSAGES, text="Agent answer text")
     replay = Replay()
     differing: dict[str, str] = {}
     needless: list[str] = []

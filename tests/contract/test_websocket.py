@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from decimal import Decimal
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -10,17 +9,14 @@ from typing import Any
 import pytest
 from websockets.sync.client import ClientConnection
 
-from bedrock_chat.bedrock import catalog, request, runtime, tools
 from bedrock_chat.bedrock.events import Retrying
-from bedrock_chat.bedrock.tools import FoundDocument, ToolResult
-from bedrock_chat.ledger.models import ModelCall
-from conversations.access import Answer
-from conversations.streaming.events import MessageStart, Waiting, joined, stream_event_of
+from conversations.streaming.events import MessageStart, Waiting
 from conversations.streaming.websocket.frames import frames_of
-from conversations.turn.types import Finished, TurnOpened
-from tests.bots.bot import payload
+from tests.bots.bot import KNOWLEDGE, payload
+from tests.contract.knowledge import PASSAGES, REAL_IDS
+from tests.contract.replay import SAMPLES as GOLDEN
 from tests.emulator import Emulator
-from tests.listening import ask_socket, socket
+from tests.listening import ask_socket, resuming, socket
 from tests.live import LiveServer
 
 SAMPLES: list[dict[str, Any]] = json.loads(Path(__file__).with_name("ws-samples.json").read_text())
@@ -42,21 +38,31 @@ WITH_BOTS = {"error-shared-bot-without-alias"}
 """Recorded with an ERROR after the whole answer. Here a shared bot works at once."""
 
 TOOLS = {"agent-tool-use", "agent-tool-error", "agent-knowledge-tool"}
-"""Below, their frames are encoded from the events of a model call; their whole timelines need tools, which follow."""
+"""They are of bots of Dave's with tools; ids of agents and bases are longer here, as Bedrock's are."""
 
 EXACT = [name for name in BY_NAME if name not in DECIDED.keys() | WITH_BOTS | TOOLS]
 UNRECORDED_LENGTH = 70_000
+BASE = next(sample for sample in GOLDEN if sample["name"] == "bot-create-existing-kb")["request"]["json"][
+    "bedrockKnowledgeBase"
+]
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
-    with Emulator() as bedrock, LiveServer(tmp_path_factory.mktemp("ws"), bedrock.url) as server:
+def bedrock() -> Iterator[Emulator]:
+    with Emulator() as bedrock:
+        yield bedrock
+
+
+@pytest.fixture(scope="module")
+def server(bedrock: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    with LiveServer(tmp_path_factory.mktemp("ws"), bedrock.url) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
 def tokens(server: LiveServer) -> dict[str, str]:
-    return {name: server.manage("issue_token", name) for name in ("alice", "bob", "erin")}
+    others = {name: server.manage("issue_token", name) for name in ("alice", "bob", "erin")}
+    return {**others, "dave": server.manage("issue_token", "dave", "--group", "CreatingBotAllowed")}
 
 
 def test_every_sample_is_replayed_or_named() -> None:
@@ -162,62 +168,61 @@ def test_a_recorded_bug_is_one_sentence_here(server: LiveServer, tokens: dict[st
     assert not any(isinstance(frame, dict) and frame["status"] == "STREAMING" for frame in frames)
 
 
-# ---- Frames of tools and documents ----------------------------------------------------------------------------------
+# ---- Tools and their documents --------------------------------------------------------------------------------------
 
 
-def turn_with_tools(emulator: Emulator, sample: dict[str, Any]) -> Iterator[Any]:
-    """The events of a turn whose model is really called, and asks for a tool; the tool's events are as recorded."""
-    tool_name = next(frame for frame in recorded_frames(sample) if frame["status"] == "AGENT_THINKING")["log"]
-    tool = tools.ToolSpec(next(iter(tool_name.values()))["name"], "A tool.", {"type": "object"})
-    model = catalog.find("claude-v3.7-sonnet")
-    messages: list[dict[str, Any]] = [
-        {"role": "user", "content": [{"text": sample["chatInput"]["message"]["content"][0]["body"]}]}
-    ]
-    target = catalog.Target(model.bedrock_id, "us-east-1")
-    tool_uses: list[dict[str, Any]] = []
-    for event in runtime.call(request.compose(model, target, messages, tools=[tool]), stream=True):
-        yield event
-        if type(event).__name__ == "ToolUse":
-            tool_uses.append({"toolUseId": event.tool_use_id, "name": event.name, "input": event.input})
-    assert tool_uses, "the model asked for no tool"
-    for frame in recorded_frames(sample):
-        if frame["status"] == "AGENT_TOOL_RESULT":
-            yield ToolResult(tool_uses[0]["toolUseId"], frame["result"]["status"])
-        elif frame["status"] == "AGENT_RELATED_DOCUMENT":
-            document = frame["result"]["relatedDocument"]
-            yield FoundDocument(
-                tool_uses[0]["toolUseId"],
-                document["content"],
-                document["sourceId"],
-                document["sourceName"],
-                document["sourceLink"],
-                document["pageNumber"],
-            )
-    answer = [{"text": "Let me look that up."}, {"toolUse": tool_uses[0]}]
-    result = {
-        "toolResult": {"toolUseId": tool_uses[0]["toolUseId"], "content": [{"text": "found"}], "status": "success"}
-    }
-    messages += [{"role": "assistant", "content": answer}, {"role": "user", "content": [result]}]
-    yield from runtime.call(request.compose(model, target, messages, tools=[tool]), stream=True)
+@pytest.fixture(scope="module")
+def bots_of_dave(server: LiveServer, tokens: dict[str, str]) -> None:
+    agent = {"toolType": "bedrock_agent", "name": "bedrock_agent", "description": "An agent."}
+    config = {"agentId": REAL_IDS["A1"], "aliasId": REAL_IDS["AL1"]}
+    base = {**BASE, "existKnowledgeBaseId": REAL_IDS["KB1"]}
+    for bot in (
+        payload("ws-agent", agent={"tools": [{**agent, "bedrockAgentConfig": config}]}),
+        payload("ws-agent-noconf", agent={"tools": [{**agent, "bedrockAgentConfig": None}]}),
+        payload("ws-kb", bedrockKnowledgeBase=base, knowledge=KNOWLEDGE),
+    ):
+        assert server.call("POST", "/bot", bot, token=tokens["dave"])[0] == 200
+    status, _ = server.call("PATCH", "/bot/ws-agent/visibility", {"targetSharedScope": "all"}, token=tokens["dave"])
+    assert status == 200
 
 
-def recorded_frames(sample: dict[str, Any]) -> list[dict[str, Any]]:
-    return [
-        step["message"] for step in sample["timeline"] if step["from"] == "server" and isinstance(step["message"], dict)
-    ]
+def with_real_ids(frames: list[Any]) -> list[Any]:
+    """Frames in which agents have ids as Bedrock's, and addresses in S3 are compared as such alone."""
+    changed = []
+    for frame in frames:
+        if isinstance(frame, dict) and (document := frame.get("result", {}).get("relatedDocument")):
+            link = document["sourceLink"] or ""
+            signed = "X-Amz-Signature" in link or link.startswith("s3://")
+            name = (document["sourceName"] or "").replace("(A1)", f"({REAL_IDS['A1']})")
+            document = {**document, "sourceName": name, "sourceLink": "in S3" if signed else document["sourceLink"]}
+            changed.append({**frame, "result": {**frame["result"], "relatedDocument": document}})
+        else:
+            changed.append(frame)
+    return changed
 
 
+@pytest.mark.usefixtures("bots_of_dave")
 @pytest.mark.parametrize("name", sorted(TOOLS))
-def test_tools_and_documents_are_encoded_as_recorded(emulator: Emulator, name: str) -> None:
+def test_a_recorded_timeline_with_tools_is_answered_as_recorded(
+    server: LiveServer, bedrock: Emulator, tokens: dict[str, str], name: str
+) -> None:
+    bedrock.agents(passages=PASSAGES, text="Agent answer text")
     sample = BY_NAME[name]
-    opened = TurnOpened("c", "q", "a", 1, 1)
-    round_of_two = ModelCall(input_tokens=11, output_tokens=7, price=Decimal("0.000138"))
-    answer = Answer("c", None, None, "a", "q", "claude-v3.7-sonnet", "end_turn", [])  # type: ignore[arg-type]
-    events = [*turn_with_tools(emulator, sample), Finished(answer, (round_of_two, round_of_two))]
-    stream_events = [stream_event for event in events if (stream_event := stream_event_of(event, opened)) is not None]
-    texts = [text for _, event in joined(0, stream_events) for text in frames_of(event)]
-    assert texts[-1] == "Message sent."
-    assert comparable([json.loads(text) for text in texts[:-1]]) == comparable(recorded_frames(sample))
+    recorded = [step["message"] for step in sample["timeline"] if step["from"] == "server"]
+    with socket(server) as connection:
+        frames = replay(connection, sample, tokens, None)
+    assert with_real_ids(comparable(frames)) == with_real_ids(comparable(recorded))
+    conversation = sample["chatInput"]["conversationId"]
+    stored = server.call("GET", f"/conversation/{conversation}", token=tokens["dave"])[1]
+    question = stored["messageMap"][stored["lastMessageId"]]["parent"]
+    with resuming(server, tokens["dave"], conversation, question) as listener:
+        replayed = [(event.name, event.data) for event in listener]
+    documents = [frame["result"] for frame in frames if isinstance(frame, dict) and "relatedDocument" in str(frame)]
+    assert [data for name, data in replayed if name == "related_document"] == documents
+    assert [name for name, _ in replayed if name != "related_document"] == [
+        *("message_start", "text", "tool_use", "tool_result", "text", "message_stop")
+    ]
+    assert replayed[-1][1]["usage"]["inputTokens"] > 20, "the sum of both calls"
 
 
 def test_what_the_frontend_does_not_know_is_not_sent() -> None:
@@ -230,12 +235,8 @@ def test_a_throttled_answer_shows_nothing_but_the_answer(server: LiveServer, tok
     assert {frame["status"] for frame in frames[:-1]} == {"STREAMING", "STREAMING_END"}
 
 
+@pytest.mark.usefixtures("bots_of_dave")
 def test_a_shared_bot_works_at_once(server: LiveServer, tokens: dict[str, str]) -> None:
-    dave = server.manage("issue_token", "dave", "--group", "CreatingBotAllowed")
-    status, _ = server.call("POST", "/bot", payload("ws-agent"), token=dave)
-    assert status == 200
-    status, _ = server.call("PATCH", "/bot/ws-agent/visibility", {"targetSharedScope": "all"}, token=dave)
-    assert status == 200
     [name] = WITH_BOTS
     with socket(server) as connection:
         frames = replay(connection, BY_NAME[name], tokens, None)

@@ -22,10 +22,13 @@ UNUSED_AT_START = {
     "bedrock_chat.bedrock.emulator",  # in a process of its own
     "celery",  # with CELERY_BROKER_URL
     "cryptography",  # with the first token
+    "ddgs",  # with the first search of the internet
     "django.contrib.postgres",  # never: only unfold and DRF look for it
     "opentelemetry",  # with a collector of traces
     "jinja2",  # never: only Django's test client looks for it
+    "primp",  # with `ddgs`
     "prometheus_client",  # with METRICS_TOKEN
+    "lxml",  # with `ddgs`
     "kombu",  # with CELERY_BROKER_URL
     "psycopg",  # on PostgreSQL
     "rapidfuzz",  # with the first mistyped word

@@ -9,7 +9,7 @@ import orjson
 
 from bedrock_chat.bedrock.catalog import Model
 from bedrock_chat.bedrock.emulator.guardrails import Intervention
-from bedrock_chat.bedrock.emulator.script import Script
+from bedrock_chat.bedrock.emulator.script import Script, ToolCall
 from bedrock_chat.bedrock.emulator.usage import Usage
 
 ECHOED = 60  # characters of the question
@@ -95,10 +95,7 @@ def answer(script: Script, prompt: Prompt, body: Mapping[str, Any], model: Model
         blocks.append({"text": text})
     if tools and not script.guardrail:
         stop = "tool_use"
-        blocks += (
-            {"toolUse": {"toolUseId": f"tooluse_fake{number:04}", "name": call.name, "input": call.input}}
-            for number, call in enumerate(tools, prompt.tool_uses + 1)
-        )
+        blocks += (_tool_use(call, number) for number, call in enumerate(tools, prompt.tool_uses + 1))
     trace = None
     if script.guardrail:
         stop, trace = "guardrail_intervened", _guardrail_trace(body)
@@ -108,6 +105,18 @@ def answer(script: Script, prompt: Prompt, body: Mapping[str, Any], model: Model
 def intervened(intervention: Intervention) -> Answer:
     """What stands in the place of an answer that a guardrail has blocked."""
     return Answer(({"text": intervention.text},), "guardrail_intervened", trace=intervention.trace)
+
+
+def _tool_use(call: ToolCall, number: int) -> Block:
+    id_ = f"tooluse_fake{number:04}" if call.id is None else call.id
+    tool_input = call.input if call.raw is None else _Raw(call.raw)
+    return {"toolUse": {"toolUseId": id_, "name": call.name, "input": tool_input}}
+
+
+class _Raw(str):
+    """What a model wrote in the place of an input: a stream carries it as it is, a whole answer as a text."""
+
+    __slots__ = ()
 
 
 def _text(script: Script, prompt: Prompt, *, called: bool) -> str:
@@ -203,7 +212,11 @@ def _deltas(block: Block, *, by_words: bool) -> Iterator[dict[str, Any]]:
         for piece in _words(text) if by_words else pieces(text):
             yield {"text": piece}
     elif use := block.get("toolUse"):
-        encoded = orjson.dumps(use["input"]).decode() if use["input"] else ""  # {} is sent as no delta at all
+        tool_input = use["input"]
+        if isinstance(tool_input, _Raw):
+            encoded = str(tool_input)
+        else:
+            encoded = "" if tool_input == {} else orjson.dumps(tool_input).decode()  # {} is sent as no delta at all
         for piece in pieces(encoded):
             yield {"toolUse": {"input": piece}}
     elif thought := block["reasoningContent"].get("reasoningText"):

@@ -3,7 +3,9 @@
 # The statuses come from botocore's service model. The sentences are Bedrock's own where they are known.
 FAULTS: dict[str, tuple[int, str]] = {
     "AccessDeniedException": (403, "You don't have access to the model with the specified model ID."),
+    "BadGatewayException": (502, "There was an issue with a dependency due to a server issue. Retry your request."),
     "ConflictException": (400, "Error occurred because of a conflict while performing an operation."),
+    "DependencyFailedException": (424, "There was an issue with a dependency. Check the resource configurations."),
     "ExpiredTokenException": (403, "The security token included in the request is expired"),
     "InternalServerException": (
         500,

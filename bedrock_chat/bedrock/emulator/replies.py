@@ -130,8 +130,13 @@ def _head(status: int, fields: str) -> bytes:
     ).encode()
 
 
+def stream_head(fields: str = "") -> bytes:
+    """The head of an event stream, chunked, with further header fields."""
+    return (
+        f"HTTP/1.1 200 OK\r\nContent-Type: {framing.CONTENT_TYPE}\r\nTransfer-Encoding: chunked\r\n"
+        f"x-amzn-RequestId: {uuid.UUID(int=0)}\r\n{fields}\r\n"
+    ).encode()
+
+
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
-_STREAM_HEAD = (
-    f"HTTP/1.1 200 OK\r\nContent-Type: {framing.CONTENT_TYPE}\r\nTransfer-Encoding: chunked\r\n"
-    f"x-amzn-RequestId: {uuid.UUID(int=0)}\r\n\r\n"
-).encode()
+_STREAM_HEAD = stream_head()

@@ -1,9 +1,11 @@
 """Reads what the emulator shall do, from markers in a prompt or from JSON sent to `/control/`, into a frozen Script.
 
-    [[NAME]]   [[NAME:VALUE]]   [[NAME:VALUE:after:N]]   [[NAME:VALUE:times:N]]   [[tool:NAME:JSON]]
+    [[NAME]]   [[NAME:VALUE]]   [[NAME:VALUE:after:N]]   [[NAME:VALUE:times:N]]
+    [[tool:NAME:JSON]]   [[use:JSON]]   [[say:TEXT]]
 
 A marker that does not parse is text. `[[then]]` divides a prompt into rounds: the markers after the first `[[then]]`
-are for the answer after the first tool result (or for the continuation), and so on.
+are for the answer after the first tool result (or for the continuation), and so on. A round with `[[again]]` is also
+all rounds behind it, and `[[results_alone]]` is for all rounds.
 """
 
 import json
@@ -23,8 +25,12 @@ FOR_EVER = math.inf
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
+    """A tool use. `raw` is sent in the place of its input as it is, be it JSON or not. Without an `id` it gets one."""
+
     name: str
-    input: dict[str, Any]
+    input: Any
+    id: str | None = None
+    raw: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +59,7 @@ class Script:
     times: int | None = None
     usage: tuple[int, int] | None = None
     static: bool = False
+    results_alone: bool = False
 
     @property
     def fails(self) -> bool:
@@ -70,9 +77,12 @@ class ScriptError(ValueError):
 # ---- Markers --------------------------------------------------------------------------------------------------------
 
 THEN = "[[then]]"
+AGAIN = "[[again]]"
+RESULTS_ALONE = "[[results_alone]]"
 
 _MARKER = re.compile(r"\[\[([a-z_]+)((?::[A-Za-z0-9_.]+)*)\]\]")
-_TOOL = re.compile(r"\[\[tool:([A-Za-z0-9_-]{1,64})(:)?")
+_TOOL = re.compile(r"\[\[(?:tool:(?P<name>[A-Za-z0-9_-]{1,64})|use(?=:))(?P<json>:)?")
+_SAY = re.compile(r"\[\[say:([^\[\]]*)\]\]")
 _SECONDS = re.compile(r"\d{1,5}(\.\d{1,6})?")
 _COUNT = re.compile(r"\d{1,5}")
 _STOP_REASON = re.compile(r"[a-z_]{1,64}")
@@ -81,15 +91,21 @@ _STOP_REASON = re.compile(r"[a-z_]{1,64}")
 def parse(prompt: str, round_: int = 0) -> Script:
     """The script in a prompt's markers, for the answer after `round_` tool results. A later marker wins."""
     rounds = prompt.split(THEN)
+    alone = RESULTS_ALONE in prompt
     if round_ >= len(rounds):
-        return Script()
-    text = rounds[round_]
+        repeated = next((number for number, text in enumerate(rounds) if AGAIN in text), None)
+        if repeated is None:
+            return Script(results_alone=alone)
+        round_ = repeated
+    text, tools = _tools(rounds[round_])
     fields: dict[str, Any] = {}
+    if spoken := _SAY.findall(text):
+        fields["text"] = spoken[-1]
     for match in _MARKER.finditer(text):
         name, *arguments = f"{match[1]}{match[2]}".split(":")
         if (read := _MARKERS.get(name)) and (marker_fields := _with_conditions(read, arguments)) is not None:
             fields |= marker_fields
-    return Script(**fields, tools=tuple(_tools(text)))
+    return Script(**fields, tools=tuple(tools), results_alone=alone)
 
 
 def _with_conditions(
@@ -109,21 +125,38 @@ def _with_conditions(
     return None if fields is None else fields | conditions
 
 
-def _tools(text: str) -> list[ToolCall]:
-    calls = []
-    for match in _TOOL.finditer(text):
-        tool_input: Any = {}
-        end = match.end()
-        if match[2]:
+def _tools(text: str) -> tuple[str, list[ToolCall]]:
+    """The text without its markers of tool uses, and these: what a tool is asked may have markers of its own."""
+    calls: list[ToolCall] = []
+    rest, position = "", 0
+    while match := _TOOL.search(text, position):
+        call, end = None, match.end()
+        document: Any = {}
+        if match["json"]:
             try:
                 # JSON may contain `]]`, so only a parser finds where it ends.
-                tool_input, end = json.JSONDecoder().raw_decode(text, end)
-                orjson.dumps(tool_input)  # fails for what an answer cannot carry, such as a number of thirty digits
+                document, end = json.JSONDecoder().raw_decode(text, end)
+                orjson.dumps(document)  # fails for what an answer cannot carry, such as a number of thirty digits
             except (TypeError, ValueError, RecursionError):
-                continue
-        if isinstance(tool_input, dict) and text.startswith("]]", end):
-            calls.append(ToolCall(match[1], tool_input))
-    return calls
+                document = None
+        if isinstance(document, dict) and text.startswith("]]", end):
+            call = ToolCall(match["name"], document) if match["name"] else _tool_call(document)
+        if call is None:
+            end = match.end()
+            rest += text[position:end]
+        else:
+            calls.append(call)
+            rest, end = rest + text[position : match.start()], end + 2
+        position = end
+    return rest + text[position:], calls
+
+
+def _tool_call(document: Mapping[str, Any]) -> ToolCall | None:
+    """The tool use of `{"name", "input", "id", "raw"}`, of which only the name must be there. None if it is none."""
+    try:
+        return _as_tool(document)
+    except (TypeError, ValueError, KeyError):
+        return None
 
 
 def _fixed(**fields: Any) -> Callable[[str | None], dict[str, Any] | None]:
@@ -238,9 +271,18 @@ def _as_fault(value: Any) -> str:
 
 
 def _as_tools(value: Any) -> tuple[ToolCall, ...]:
-    calls = tuple(ToolCall(_as_text(call["name"]), call.get("input", {})) for call in value)
-    _require(all(isinstance(call.input, dict) for call in calls))
-    return calls
+    return tuple(_as_tool(call) for call in value)
+
+
+def _as_tool(value: Any) -> ToolCall:
+    _require(isinstance(value, Mapping) and value.keys() <= {"name", "input", "id", "raw"})
+    id_, raw = value.get("id"), value.get("raw")
+    return ToolCall(
+        _as_text(value["name"]),
+        value.get("input", {}),
+        None if id_ is None else _as_text(id_),
+        None if raw is None else _as_text(raw),
+    )
 
 
 def _as_usage(value: Any) -> tuple[int, int]:
@@ -257,7 +299,7 @@ _FIELDS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "redacted": (_as_switch, "true or false"),
     "thinks": (_as_count, "a count of tokens"),
     "guardrail": (_as_switch, "true or false"),
-    "tools": (_as_tools, 'a list of {"name", "input"}'),
+    "tools": (_as_tools, 'a list of {"name", "input", "id", "raw"}'),
     "fault": (_as_fault, f"one of {', '.join(FAULTS)}"),
     "message": (_as_text, "a string"),
     "cut": (_as_switch, "true or false"),
@@ -266,4 +308,5 @@ _FIELDS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "after": (_as_count, "a count of deltas"),
     "usage": (_as_usage, '{"input", "output"}'),
     "static": (_as_switch, "true or false"),
+    "results_alone": (_as_switch, "true or false"),
 }

@@ -13,11 +13,12 @@ from urllib.parse import unquote
 import orjson
 
 from bedrock_chat.bedrock.catalog import Model
-from bedrock_chat.bedrock.emulator import answers, guardrails, replies, shapes, validation
+from bedrock_chat.bedrock.emulator import agents, answers, guardrails, replies, shapes, validation
 from bedrock_chat.bedrock.emulator.guardrails import Guardrails, Intervention
 from bedrock_chat.bedrock.emulator.model_ids import model_of
 from bedrock_chat.bedrock.emulator.refusals import Refusal
 from bedrock_chat.bedrock.emulator.replies import Reply
+from bedrock_chat.bedrock.emulator.rules import tools
 from bedrock_chat.bedrock.emulator.script import Script, ScriptError, fields_from, parse
 from bedrock_chat.bedrock.emulator.usage import PromptCache, Usage, output_tokens
 
@@ -29,7 +30,7 @@ COUNTED_PROMPTS = 10_000
 
 @dataclass(slots=True)
 class LoggedRequest:
-    """A call to a model, or one about guardrails.
+    """A call to a model, a knowledge base or an agent, or one about guardrails.
 
     `outcome` is running, done (the whole reply was sent) or left (the peer closed before). `usage` is what the reply
     says that the call used, at its end; None for one that says nothing of it.
@@ -65,6 +66,7 @@ class Bedrock:
         self._failures: OrderedDict[bytes, int] = OrderedDict()
         self._cache = PromptCache()
         self._guardrails = Guardrails()
+        self._agents = agents.Content()
         self._troubles: list[dict[str, Any]] = []
 
     def answer(self, method: str, path: str, body: bytes) -> tuple[Reply, LoggedRequest | None]:
@@ -83,6 +85,8 @@ class Bedrock:
     def _operation(self, method: str, path: str, body: bytes) -> tuple[Reply, LoggedRequest | None]:
         if path.startswith(guardrails.PATHS) and (call := guardrails.call_of(method, path, _object(body))):
             return self._of_guardrails(call, path, body)
+        if path.startswith(agents.PATHS) and (agent_call := agents.call_of(method, path, _object(body))):
+            return self._of_agents(agent_call, path, body)
         resource, _, operation = path.partition("?")[0].rpartition("/")
         if method != "POST" or operation not in OPERATIONS or not resource.startswith("/model/"):
             return replies.refused(Refusal("UnknownOperationException", f"There is no {method} {path} here.")), None
@@ -112,6 +116,24 @@ class Bedrock:
                 reply = Reply(((0.0, b""),), 0, keep=False)
         except Refusal as refusal:
             reply = replies.refused(refusal)
+        entry.status = reply.status
+        return reply, entry
+
+    def _of_agents(self, call: agents.Call, path: str, body: bytes) -> tuple[Reply, LoggedRequest]:
+        """The reply to a call of a knowledge base or an agent."""
+        entry = self._logged(LoggedRequest(path, call.operation, "", body))
+        trouble = self._trouble(call.operation)
+        try:
+            if code := trouble.get("fault"):
+                raise Refusal(code, trouble.get("message"))
+            reply = agents.answer(call, self._agents)
+            if trouble.get("cut"):
+                reply = Reply(((0.0, b""),), 0, keep=False)
+        except Refusal as refusal:
+            reply = replies.refused(refusal)
+        if wait := trouble.get("wait"):
+            (_, first), *others = reply.steps
+            reply = replace(reply, steps=((float(wait), first), *others))
         entry.status = reply.status
         return reply, entry
 
@@ -145,6 +167,8 @@ class Bedrock:
         prompt = answers.Prompt.of(body["messages"])
         intervention = self._guardrails.intervention(body, prompt.question)
         script = replace(parse(prompt.question, prompt.round), **overrides)
+        if script.results_alone:
+            tools.check_alone(body["messages"])
         script = self._counted(script, entry)
         if reply := replies.before_any_byte(script):
             return reply
@@ -213,10 +237,15 @@ class Bedrock:
                 document = _object(body)
                 self._troubles = list(document.get("troubles", ()))
                 self._guardrails.control(document)
+            case "POST", "/control/agents":
+                document = _object(body)
+                self._troubles = list(document.get("troubles", ()))
+                self._agents.control(document)
             case "POST", "/control/reset":
                 self._clear_log()
                 self._guardrails.clear()
                 self._troubles = []
+                self._agents = agents.Content()
                 self._queue.clear()
                 self._failures.clear()
                 self._cache.clear()

@@ -6,7 +6,7 @@ Limits that differ from model to model are the catalogue's (`catalog.json`, whic
 
 from bedrock_chat.bedrock.catalog import Model
 from bedrock_chat.bedrock.emulator.refusals import invalid
-from bedrock_chat.bedrock.emulator.rules import attachments, caching, messages, parameters, window
+from bedrock_chat.bedrock.emulator.rules import attachments, caching, messages, parameters, tools, window
 from bedrock_chat.bedrock.emulator.rules.blocks import Body
 
 
@@ -18,6 +18,7 @@ def check(body: Body, model: Model | None, *, streaming: bool, size: int = 0) ->
     if not body.get("messages"):
         raise invalid("The messages field is empty. Add a message to the messages field and try again.")
     messages.check(body, model)
+    tools.check(body, model)
     if model is not None:
         parameters.check(body, model, streaming=streaming)
     attachments.check(body["messages"], model)

@@ -14,7 +14,7 @@ import botocore.exceptions
 import botocore.parsers
 from django.conf import settings
 
-from bedrock_chat.bedrock import clients, faults, interruption
+from bedrock_chat.bedrock import clients, connections, faults
 from bedrock_chat.bedrock.bounded_calls import CONNECT_SECONDS, bounded, probing
 from bedrock_chat.database.connections import release_connection
 from bedrock_chat.identity.directory.types import MOST_GROUPS, MOST_PEOPLE, DirectoryUnavailable, Group, Person
@@ -193,7 +193,7 @@ def _make(session: Any) -> Any:
         user_agent=clients.USER_AGENT,
     )
     client = session.client("cognito-idp", region_name=settings.AWS_REGION, config=config)
-    interruption.install(client)
+    connections.install(client)
     return client
 
 

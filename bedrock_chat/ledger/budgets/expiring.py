@@ -32,13 +32,22 @@ def kept(pk: int | None) -> Iterator[None]:
     if pk is None:
         yield
         return
-    with _lock:
-        _open.add(pk)
+    keep(pk)
     try:
         yield
     finally:
-        with _lock:
-            _open.discard(pk)
+        leave(pk)
+
+
+def keep(pk: int) -> None:
+    """As `kept`, until `leave`."""
+    with _lock:
+        _open.add(pk)
+
+
+def leave(pk: int) -> None:
+    with _lock:
+        _open.discard(pk)
 
 
 def renew() -> None:

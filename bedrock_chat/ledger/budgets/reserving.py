@@ -7,11 +7,10 @@ A call is admitted while used + reserved < allowance. So a period ends at most o
             wish = reserving.begin(batch, payers, estimate, now)
         reservation = wish.finish()
 
-`reserved` does that alone, for a call without a turn, whose end is `recording.insert_late`.
+`reserve` does that alone, for a call without a turn, whose end is `recording.insert_late`.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -136,21 +135,15 @@ def begin(batch: Batch, with_budgets: Sequence[Payer], wanted: Estimate, now: da
 def reserve(of: Sequence[Payer], request: ModelRequest) -> Reserved | None:
     """Reserves what a call may cost that is no turn's, in a transaction of its own. Raises as `Wish.finish`."""
     with_budgets = payers.with_budgets(of)
-    if not with_budgets:
-        return None
-    wanted = estimate_of(request)
+    return reserve_estimate(with_budgets, estimate_of(request)) if with_budgets else None
+
+
+def reserve_estimate(with_budgets: Sequence[Payer], wanted: Estimate) -> Reserved | None:
+    """As `reserve`, where the cost has been estimated already. The payers are some who have budgets."""
     with transaction.atomic():
         with Batch() as batch:
             wish = begin(batch, with_budgets, wanted, timezone.now())
         return wish.finish()
-
-
-@contextmanager
-def reserved(of: Sequence[Payer], request: ModelRequest) -> Iterator[Reserved | None]:
-    """As `reserve`, and keeps the reservation during the block, whose end settles the call: `recording.insert_late`."""
-    reservation = reserve(of, request)
-    with expiring.kept(reservation.pk if reservation else None):
-        yield reservation
 
 
 def refuse_used_up(with_budgets: Sequence[Payer], wanted: Estimate) -> None:

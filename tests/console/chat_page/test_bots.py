@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, Route, expect
 
+from bots.configuration import WIRE_KEYS
 from tests.bots.bot import payload
 from tests.console.chat_page.page import answers, ask, enter, press, say, stored
 from tests.console.conftest import MARKS, OpenPage, violations
@@ -161,10 +162,11 @@ def test_only_models_that_the_bot_takes_are_offered(
 
 
 def test_what_a_bot_cannot_do_is_said(page: Page, server: LiveServer, make_bot: MakeBot, alice: str) -> None:
-    tool = {"toolType": "internet", "name": "internet_search", "description": "", "searchEngine": "duckduckgo"}
-    bot_id = make_bot(agent={"tools": [tool]})
+    tool = {"toolType": "plain", "name": "calculator", "description": ""}
+    able = {**dict.fromkeys(WIRE_KEYS.values(), False), "claudeV45Sonnet": True}
+    bot_id = make_bot(agent={"tools": [tool]}, activeModels=able)
     warning = server.call("GET", f"/bot/summary/{bot_id}", token=alice)[1]["warnings"]
-    assert warning
+    assert warning == ["The tool calculator is not known here."]
     open_bot(page, server, alice, bot_id)
     expect(page.locator(".greeting .warning")).to_have_text(warning)
     ask(page, "Search for it.")

@@ -74,7 +74,7 @@ def test_one_channel_that_fails_is_tried_again_alone() -> None:
     [failed] = Job.objects.filter(kind=sending.KIND)
     assert (failed.payload["channel"], failed.reason) == (
         "webhook",
-        "NotDelivered: The webhook was not delivered: NewConnectionError.",
+        "NotDelivered: The webhook was not delivered: The server cannot be reached.",
     )
     [message] = mail.outbox
     assert message.to == ["olga@example.com", "oscar@example.com"]

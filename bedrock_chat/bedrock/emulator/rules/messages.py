@@ -1,4 +1,4 @@
-"""Rules for the messages of any model: roles, texts, tool traffic, and what may stand last."""
+"""Rules for the messages of any model: roles, texts, and what may stand last."""
 
 from itertools import pairwise
 
@@ -12,7 +12,6 @@ def check(body: Body, model: Model | None) -> None:
     messages = body["messages"]
     _roles(messages)
     _content(messages)
-    _tool_traffic(body)
     _final_message(body, model)
     if model is not None:
         _reasoning(messages, model)
@@ -63,27 +62,6 @@ def _texts(content: Blocks, at: str) -> None:
                     f"The content field at {at}.{index}.toolResult cannot be empty when status value is error."
                 )
             _texts(result["content"], f"{at}.{index}.toolResult.content")
-
-
-def _tool_traffic(body: Body) -> None:
-    """Every tool use has a tool result in the next message, and there are no more results than tool uses."""
-    messages = body["messages"]
-    pending: list[str] = []
-    for index, message in enumerate([*messages, {"role": "user", "content": []}]):
-        content = message["content"]
-        result_ids = [block["toolResult"]["toolUseId"] for block in content if "toolResult" in block]
-        if missing := [id_ for id_ in pending if id_ not in result_ids]:
-            raise invalid(
-                f"Expected toolResult blocks at messages.{index}.content for the following Ids: {', '.join(missing)}"
-            )
-        if len(result_ids) > len(pending):
-            raise invalid(
-                f"The number of toolResult blocks at messages.{index}.content exceeds the number of toolUse blocks of "
-                "previous turn."
-            )
-        pending = [block["toolUse"]["toolUseId"] for block in content if "toolUse" in block]
-        if (pending or result_ids) and not body.get("toolConfig"):
-            raise invalid("The toolConfig field must be defined when using toolUse and toolResult content blocks.")
 
 
 def _final_message(body: Body, model: Model | None) -> None:

@@ -44,6 +44,7 @@ export const read = (id) => json("GET", at(id));
 export const remove = (id) => json("DELETE", at(id));
 export const rename = (id, newTitle) => json("PATCH", `${at(id)}/title`, { body: { newTitle } });
 export const proposeTitle = async (id) => (await json("GET", `${at(id)}/proposed-title`)).title;
+export const documents = (id) => json("GET", at(id, "related-documents"));
 export const stop = (id, question) => json("POST", `${at(id, question)}/stop`);
 
 const ofBot = (id, part = "") => `/bot/${part}${encodeURIComponent(id)}`;

@@ -2,6 +2,7 @@
 
 import { el } from "./elements.js";
 import { Markdown } from "./markdown/markdown.js";
+import { Tools } from "./tools.js";
 import { reasoning } from "./view.js";
 import { words } from "./words.js";
 
@@ -22,14 +23,26 @@ export class LiveAnswer {
   /** The answer is told anew, whatever was told before: all of it, or what joins the answer before. */
   begin(continues = true, base = this.base) {
     this.reasoning?.remove();
+    this.tools?.element.remove();
     this.prose.begin("");
-    Object.assign(this, { continues, base, text: "", thought: "", reasoning: null });
+    Object.assign(this, { continues, base, text: "", thought: "", reasoning: null, tools: new Tools() });
+    this.prose.element.before(this.tools.element);
     this.paintSoon();
   }
 
   hear(kind, text) {
     this[kind === "text" ? "text" : "thought"] += text;
     this.say(kind === "text" ? words.answering : words.thinking);
+    this.paintSoon();
+  }
+
+  /** Tools run: what was said before them moves to their calls, and the next round begins. */
+  use(data) {
+    this.tools.use(data, this.text.trim() ? [{ contentType: "text", body: this.text }] : []);
+    this.reasoning?.remove();
+    Object.assign(this, { text: "", thought: "", reasoning: null });
+    this.prose.begin("");
+    this.say(words.tool(data.name));
     this.paintSoon();
   }
 

@@ -10,6 +10,7 @@ import * as finder from "./finder.js";
 import { LiveAnswer } from "./live.js";
 import * as screen from "./screen.js";
 import * as sidebar from "./sidebar.js";
+import * as tools from "./tools.js";
 import * as tree from "./tree.js";
 import { forget, keep } from "./view.js";
 import { switchLanguage, translate, words } from "./words.js";
@@ -73,6 +74,12 @@ async function load(open, id) {
   if (shouldContinue) messageMap[lastMessageId].stopReason = "max_tokens";
   if (botId !== open.bot?.id) open.bot = botId && (await botOf(botId, botAvailable));
   Object.assign(open, { id, title, map: messageMap, leaf: lastMessageId, isNew: false });
+  if (open.bot) await readDocuments(open);
+}
+
+/** What the answers of a bot rest on. The conversation is shown without it, too. */
+async function readDocuments(open) {
+  tools.assign(open.map, await api.documents(open.id).catch(() => []));
 }
 
 /** The bot of a conversation. That its description cannot be read now is no reason not to show the conversation. */
@@ -222,7 +229,9 @@ function hear(turn, open, { name, data }) {
   if (name === "text" || name === "reasoning") turn.message.hear(name, data.text);
   if (name === "retrying") turn.message.say(words.retrying(Math.ceil(data.seconds)));
   if (name === "waiting") turn.message.say(words.waiting);
-  if (name === "tool_use") turn.message.say(words.tool(data.name));
+  if (name === "tool_use") turn.message.use(data);
+  if (name === "tool_result") turn.message.tools.end(data);
+  if (name === "related_document") turn.message.tools.find(data);
 }
 
 /** From its first event on a conversation is stored: it has an address, and stands in the list. */
@@ -240,11 +249,14 @@ function finish(open, { question, continued, model, message }, { answerId, stopR
   }
   const thoughts = continued ? open.map[continued].content.filter((block) => block.contentType !== "text") : [];
   const content = [...(message.thought ? [] : thoughts), ...message.content];
-  const told = { model, stopReason, usage, price, warnings, content };
+  const log = [...(open.map[continued]?.thinkingLog ?? []), ...message.tools.log];
+  const documents = [...(open.map[continued]?.documents ?? []), ...message.tools.documents];
+  const told = { model, stopReason, usage, price, warnings, content, thinkingLog: log, documents };
   tree.put(open.map, answerId, { role: "assistant", parent: question, ...told });
   message.paint(true);
   keep(open.map[answerId], message.element, message.prose.element);
   open.leaf = answerId;
+  if (open.bot?.hasKnowledge && !log.length) readDocuments(open).then(() => open === state.open && render());
   if (message.whole !== message.base) byId("said").textContent = words.done;
   if (open.isUnnamed) giveTitle(open);
 }

@@ -3,19 +3,23 @@
 import { el, icon, replace, whenIdle } from "./elements.js";
 import { Markdown } from "./markdown/markdown.js";
 import { textOf } from "./tree.js";
+import { Tools } from "./tools.js";
 import { words } from "./words.js";
 
 const FENCED = /^```[^`\n]*\n([^]*?)(?:\n```[^\S\n]*(?:\n|$)|$(?![^]))/m;
 
 const MOST_AT_ONCE = 20;
 
+const NONE = [];
+
 let written = new WeakMap();
+let used = new WeakMap();
 let unwritten = [];
 let isWriting = false;
 
 /** An answer is made into elements once. `keep` tells of those that are there already. */
 export const keep = (message, article, prose) => written.set(message, { article, prose });
-export const forget = () => (written = new WeakMap());
+export const forget = () => ([written, used] = [new WeakMap(), new WeakMap()]);
 
 function elementsOf(message) {
   if (!written.has(message)) {
@@ -75,6 +79,7 @@ export function answer(message, modelName, actions) {
   replace(article, [
     el("h2.name", {}, modelName),
     ...thoughts.map((block) => reasoning(block.text, false)),
+    ...(message.thinkingLog?.length || message.documents?.length ? [toolsOf(message)] : []),
     prose,
     ...(end ? [el("p.note", {}, end)] : []),
     ...warnings(message.warnings),
@@ -82,6 +87,13 @@ export function answer(message, modelName, actions) {
   ]);
   article.ariaBusy = null;
   return article;
+}
+
+/** Made once: somebody may have opened a part of it. */
+function toolsOf(message) {
+  const { thinkingLog, documents = NONE } = message;
+  if (used.get(message)?.documents !== documents) used.set(message, new Tools(thinkingLog ?? [], documents));
+  return used.get(message).element;
 }
 
 /** What was asked for and does not happen, in sentences of the server. */

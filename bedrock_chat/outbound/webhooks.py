@@ -1,30 +1,27 @@
 """Webhooks: JSON that is posted to an address of the operator's, signed as https://www.standardwebhooks.com says.
 
-The one way by which this server calls addresses that are no AWS service: few bytes, no redirects, a time-out in total,
-and an address out of the settings, never out of a request.
+The address is out of the settings, never out of a request, so it may be a private one.
 """
 
 import base64
 import hashlib
 import hmac
+import time
 from collections.abc import Mapping
 from datetime import datetime
 from http import HTTPStatus
 from typing import Any, Final
 
 import orjson
-import urllib3
 
-from bedrock_chat.resilience.deadlines import within
+from bedrock_chat.outbound.connecting import Trust
+from bedrock_chat.outbound.exchange import Request, exchange
+from bedrock_chat.outbound.faults import OutboundFault
+from bedrock_chat.outbound.targets import parse
+from bedrock_chat.process.interruption import Interruption
 
-CONNECT_SECONDS: Final = 3.0
-READ_SECONDS: Final = 5.0
 TOTAL_SECONDS: Final = 10.0
 """For name, connection, TLS, request and the head of the response, however slowly they come."""
-
-_pool = urllib3.PoolManager(
-    timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS), retries=False, maxsize=2, block=False
-)
 
 
 class NotDelivered(Exception):
@@ -46,15 +43,13 @@ def deliver(url: str, secret: bytes, *, event_id: str, sent_at: datetime, docume
         "webhook-timestamp": timestamp,
         "webhook-signature": f"v1,{signature}",
     }
-
-    def post() -> int:
-        response = _pool.request("POST", url, body=body, headers=headers, redirect=False, preload_content=False)
-        response.close()
-        return response.status
-
+    deadline = time.monotonic() + TOTAL_SECONDS
     try:
-        status = within(TOTAL_SECONDS, post)
-    except (urllib3.exceptions.HTTPError, TimeoutError, OSError) as error:
-        raise NotDelivered(f"The webhook was not delivered: {type(error).__name__}.") from None
+        request = Request("POST", parse(url), body, headers)
+        trust = Trust(by_operator=True)
+        with exchange(request, trust=trust, deadline=deadline, interruption=Interruption()) as incoming:
+            status = incoming.status
+    except OutboundFault as fault:
+        raise NotDelivered(f"The webhook was not delivered: {fault.reason}") from None
     if not HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
         raise NotDelivered(f"The webhook was answered with {status}.")

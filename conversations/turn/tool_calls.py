@@ -1,0 +1,308 @@
+"""Runs the calls of a round: in parallel, each with its deadline, its switch and its row in the ledger.
+
+The turn's thread runs the first call, and a pool of `TOOL_THREADS` the others. Where no thread of it is free, the
+turn's thread runs them one after another, so that nothing waits for a thread.
+"""
+
+import contextvars
+import functools
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
+from typing import Any, Final
+
+import orjson
+from django.conf import settings
+
+from bedrock_chat.bedrock.events import ToolUse
+from bedrock_chat.bedrock.tools import FoundDocument, ToolResult
+from bedrock_chat.database.connections import release_connection
+from bedrock_chat.ledger import tool_calls as ledger
+from bedrock_chat.ledger.models import ToolCall
+from bedrock_chat.metrics.instruments import Gauge
+from bedrock_chat.process.interruption import Interruption
+from bedrock_chat.process.thread_pool import ThreadPool
+from bedrock_chat.resilience.deadlines import hang_up_after
+from bots.chatting import ChattingBot
+from bots.tools import names, results, servers
+from bots.tools import running as guarding
+from bots.tools.tool import Context, FilePart, JsonPart, Part, Result, TextPart, Tool
+from conversations.content import rounds
+from conversations.content.blocks import ResultPart
+from conversations.content.rounds import StoredCall
+from conversations.turn import round_storing
+from conversations.turn.registry import Run, RunningTurn
+
+STOP_SECONDS: Final = 0.8
+"""How long calls that were ended may take to come to their end. Then nobody waits for them any more."""
+LOOK_SECONDS: Final = 0.05
+"""How often a turn that waits for calls looks whether it was stopped."""
+LATE_SECONDS: Final = 0.8
+"""The same for calls that were ended because they took too long."""
+TOO_LONG: Final = "The tool did not answer in time."
+STOPPED: Final = "The call was stopped."
+
+
+RESTING = Gauge(
+    "bedrock_chat_tool_servers_resting",
+    "Servers of tools that are not called for a while, because they did not answer.",
+    read=lambda: len(servers.resting()),
+)
+
+
+@functools.cache
+def pool() -> ThreadPool:
+    """The threads of this process for calls beside a turn's own thread."""
+    return ThreadPool(settings.TOOL_THREADS, name="tool")
+
+
+@dataclass(slots=True)
+class Call:
+    """A tool use that is answered: by `tool`, or, without being run, by the sentence `refusal`.
+
+    `stored` is its place in the question's rounds. `is_over`: it has its result, and a later one is thrown away.
+    """
+
+    use: ToolUse
+    stored: StoredCall
+    tool: Tool | None
+    refusal: str = ""
+    outcome: str = ledger.REFUSED  # of a call that is not run
+    is_over: bool = False
+    is_told: bool = False
+    documents: list[FoundDocument] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the calls of a turn have in common. `files` takes what results bring; `ends_at` is when tools are over."""
+
+    running: Run
+    bot: ChattingBot
+    files: Callable[[Mapping[str, bytes]], None]
+    seconds: float
+    ends_at: float
+    locale: str | None = None
+
+    @property
+    def cites(self) -> bool:
+        return self.bot.configuration["display_retrieved_chunks"]
+
+
+def run(calls: Sequence[Call], around: Surroundings) -> Iterator[ToolResult | FoundDocument]:
+    """Runs calls, and yields the result and the documents of each as it ends.
+
+    1. Calls that are not run are answered at once.
+    2. The first of the others is run by this thread, and those after it by the pool, as far as it has threads.
+    3. Results are stored by the thread that has them.
+    4. When the turn is stopped, or their time is over, calls have a moment to end. Then they are given up.
+    """
+    refused = [call for call in calls if call.tool is None or call.refusal]
+    for call in refused:
+        _answer(call, results.error(call.use.name, call.refusal), around, outcome=call.outcome)
+    _write(refused, around)
+    for call in refused:
+        yield from _told(call)
+    own = [call for call in calls if call.tool is not None and not call.refusal]
+    if not own:
+        return
+    done: SimpleQueue[Call] = SimpleQueue()
+    left = [own[0]]
+    waited_for: list[Call] = []
+    for call in own[1:]:
+        context = contextvars.copy_context()
+        if pool().submit_if_free(functools.partial(context.run, _run_on_thread, call, around, done)):
+            waited_for.append(call)
+        else:
+            left.append(call)
+    for call in left:
+        _perform(call, around)
+        yield from _told(call)
+        yield from _told_so_far(done)
+    yield from _awaited(waited_for, done, around)
+
+
+def _told_so_far(done: "SimpleQueue[Call]") -> Iterator[ToolResult | FoundDocument]:
+    while True:
+        try:
+            call = done.get_nowait()
+        except Empty:
+            return
+        yield from _told(call)
+
+
+def _awaited(
+    calls: Sequence[Call], done: "SimpleQueue[Call]", around: Surroundings
+) -> Iterator[ToolResult | FoundDocument]:
+    """The results of calls on other threads, as they come. Calls that do not end when they are ended are given up."""
+    interrupt = around.running.interrupt
+    latest = around.ends_at + LATE_SECONDS
+    while missing := [call for call in calls if not call.is_over]:
+        if interrupt.requested:
+            latest = min(latest, time.monotonic() + STOP_SECONDS)
+        try:
+            yield from _told(done.get(timeout=LOOK_SECONDS))
+        except Empty:
+            if time.monotonic() >= latest:
+                _give_up(missing, around)
+    for call in calls:
+        yield from _told(call)
+
+
+def _give_up(calls: Sequence[Call], around: Surroundings) -> None:
+    """Answers calls that did not end when they were ended."""
+    for call in calls:
+        stopped = around.running.interrupt.requested
+        sentence, outcome = (STOPPED, "stopped") if stopped else (TOO_LONG, "timeout")
+        _answer(call, results.error(call.use.name, sentence), around, outcome=outcome)
+    _write(calls, around)
+
+
+def _told(call: Call) -> Iterator[ToolResult | FoundDocument]:
+    """The events of a call that is over, once."""
+    if not call.is_told:
+        call.is_told = True
+        yield ToolResult(call.use.tool_use_id, call.stored["status"])
+        yield from call.documents
+
+
+# ---- One call -------------------------------------------------------------------------------------------------------
+
+
+def _run_on_thread(call: Call, around: Surroundings, done: "SimpleQueue[Call]") -> None:
+    try:
+        _perform(call, around)
+    finally:
+        release_connection()
+        done.put(call)
+
+
+def _perform(call: Call, around: Surroundings) -> None:
+    """Runs a call to its end, and stores its result."""
+    assert call.tool is not None
+    started = time.monotonic()
+    seconds = max(0.05, min(float(call.tool.seconds or around.seconds), around.seconds, around.ends_at - started))
+    running = around.running
+    release_connection()
+    with running.interrupt.inner() as interruption, hang_up_after(seconds, interruption.expire):
+        context = Context(
+            deadline=started + seconds,
+            interruption=interruption,
+            caller=running.booking.actor,
+            bot=around.bot,
+            conversation_external_id=running.booking.conversation_external_id,
+            locale=around.locale,
+        )
+        if interruption.requested and not interruption.expired:
+            result = results.error(call.use.name, STOPPED, "stopped")
+        else:
+            try:
+                result = call.tool.run(call.use.input, context)
+            except Exception as error:  # noqa: BLE001  logged without its text; a tool should raise nothing
+                result = guarding.failed(call.use.name, error)
+        if interruption.requested and result.status == rounds.ERROR:
+            result = _ended(call, result, interruption)
+    release_connection()
+    _answer(call, result, around, seconds=time.monotonic() - started)
+    _write([call], around)
+
+
+def _ended(call: Call, result: Result, interruption: Interruption) -> Result:
+    """The result of a call that failed because it was ended: whatever it says, this is why."""
+    if interruption.expired:
+        return results.error(call.use.name, TOO_LONG, "timeout")
+    return results.error(call.use.name, STOPPED, "stopped")
+
+
+def _answer(call: Call, result: Result, around: Surroundings, *, seconds: float = 0.0, outcome: str = "") -> None:
+    """Puts a result into the call's place in the rounds, in its stored form. One that comes too late is thrown away."""
+    files: dict[str, bytes] = {}
+    result = results.identified(result, call.use.tool_use_id, cites=around.cites)
+    content = [_stored(part, files) for part in result.parts]
+    documents = [
+        rounds.stored_document(document, _stored_shown(document, result.parts, index, files))
+        for index, document in enumerate(result.documents)
+    ]
+    status = result.status
+    try:
+        if around.running.booking.conversation_external_id:  # else nothing of it is kept
+            round_storing.keep_files(files)
+    except Exception as error:  # noqa: BLE001  storage may be full or away: the turn goes on without this result
+        failure = results.identified(guarding.failed(call.use.name, error), call.use.tool_use_id, cites=around.cites)
+        content, documents, status, files = [_stored(part, {}) for part in failure.parts], [], failure.status, {}
+        result = failure
+    running = around.running
+    with running.keeping_rounds:
+        if call.is_over:
+            return
+        call.is_over = True
+        around.files(files)
+        running.file_bytes += sum(map(len, files.values()))
+        call.documents = list(result.documents)
+        call.stored["content"] = content
+        call.stored["documents"] = documents if status == rounds.SUCCESS else []
+        if isinstance(running, RunningTurn) and status == rounds.SUCCESS:
+            running.documents += result.documents
+        call.stored["status"] = status  # last: who reads the status reads the rest
+        size = sum(map(_size_of, result.parts))
+        running.tool_calls.append(_row(call, around, seconds, size, outcome or result.outcome))
+
+
+def _write(calls: Sequence[Call], around: Surroundings) -> None:
+    if calls:
+        round_storing.write_results(around.running, [call.stored for call in calls])
+
+
+def _row(call: Call, around: Surroundings, seconds: float, size: int, outcome: str) -> ToolCall:
+    booking, tool = around.running.booking, call.tool
+    return ledger.build(
+        booking.actor,
+        turn_id=booking.turn_id,
+        conversation_external_id=booking.conversation_external_id,
+        message_external_id=booking.question_external_id,
+        bot_id=booking.bot_id,
+        tool=names.legal(call.use.name),
+        kind=tool.kind if tool else "",
+        server=tool.server if tool else "",
+        seconds=seconds,
+        bytes_in=size_of_input(call.use.input),
+        bytes_out=size,
+        outcome=outcome,
+    )
+
+
+def size_of_input(value: Any) -> int:
+    try:
+        return len(orjson.dumps(value))
+    except (TypeError, ValueError, RecursionError):
+        return 0
+
+
+def _size_of(part: Part) -> int:
+    return len(part.body) if isinstance(part, FilePart) else len(results.text_of(part).encode())
+
+
+# ---- Stored forms ---------------------------------------------------------------------------------------------------
+
+
+def _stored(part: Part, files: dict[str, bytes]) -> ResultPart:
+    match part:
+        case TextPart(text):
+            return rounds.stored_text(text, files)
+        case JsonPart(value):
+            return rounds.stored_json(value, files)
+        case FilePart(kind, form, body, name):
+            return rounds.stored_file(kind, form, body, name, files)
+
+
+def _stored_shown(document: FoundDocument, parts: Sequence[Part], index: int, files: dict[str, bytes]) -> ResultPart:
+    """What a document shows, in its stored form: the part that it belongs to, or a text of its own."""
+    part = parts[index] if index < len(parts) else None
+    if isinstance(part, FilePart):
+        return _stored(part, files)
+    text = document.content.get("text")
+    if isinstance(text, str):
+        return rounds.stored_text(text, files)
+    value = document.content.get("json")
+    return rounds.stored_json(value, files) if isinstance(value, Mapping) else {"text": ""}

@@ -1,0 +1,189 @@
+"""What rounds leave: large results as blobs, exports that have them, erasures that take them, and replays."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db.models import F
+from rest_framework.test import APIClient
+
+from bedrock_chat.bedrock.events import StopReason
+from bedrock_chat.bedrock.tools import ToolResult
+from bedrock_chat.blobs.models import BlobReference
+from bedrock_chat.identity.caller import Program
+from bedrock_chat.identity.models import User
+from bedrock_chat.ledger import persons
+from bedrock_chat.ledger.budgets.models import BudgetCounter, Reservation, Unit
+from bedrock_chat.ledger.models import ToolCall
+from bots.tools import results
+from bots.tools.tool import Context, FilePart, JsonPart, Result, TextPart
+from conversations import deleting, exporting
+from conversations.content.rounds import LONG
+from conversations.models import Conversation, Message, Role
+from conversations.turn import opening, registry
+from tests.conversations.chat import read, say, text_of
+from tests.conversations.rounds.tooling import calls, in_rounds, make_bot, offering, sent, tool
+from tests.emulator import Emulator
+from tests.ledger.budgets.spending import budget
+
+pytestmark = [pytest.mark.django_db(transaction=True)]
+PNG = bytes.fromhex(
+    "89504e470d0a1a0a0000000d4948445200000001000000010806000000"
+    "1f15c4890000000d49444154789c63f8cfc0f01f0005000180ad35d6d10000000049454e44ae426082"
+)
+
+
+def large(value: Any, context: Context) -> Result:
+    return results.of(
+        [TextPart("x" * (LONG + 1)), JsonPart({"y": "z" * LONG}), FilePart("image", "png", PNG), TextPart("short")]
+    )
+
+
+@pytest.mark.both
+def test_long_results_and_files_are_blobs_and_clients_read_them_whole(
+    alice: APIClient,
+    emulator: Emulator,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: Any,
+) -> None:
+    settings.TOOL_RESULT_CHARS = 100_000
+    offering(monkeypatch, tool(run=large))
+    message = say(alice, "c1", calls(("search", {"query": "q"})), bot_id=make_bot(alice)).json()["message"]
+    stored = Message.objects.get(role=Role.ASSISTANT).thinking_log
+    assert len(json.dumps(stored)) < 2_000
+    assert BlobReference.objects.filter(owner_kind="conversation").count() == 3
+    parts = message["thinkingLog"][1]["content"][0]["body"]["content"]
+    assert parts[0] == {"text": "x" * (LONG + 1)}
+    assert parts[1] == {"json": {"y": "z" * LONG}}
+    assert (parts[2]["format"], len(parts[2]["image"]) > 50) == ("png", True)
+    assert parts[3] == {"text": "short"}
+    by_reference = alice.get("/conversation/c1?blobs=reference").json()
+    referred = by_reference["messageMap"][by_reference["lastMessageId"]]["thinkingLog"][1]["content"][0]["body"][
+        "content"
+    ]
+    assert referred[0]["text"] == ""
+    assert "url" in referred[0]
+    sent_parts = sent(emulator)[-1][2]["content"][0]["toolResult"]["content"]
+    assert [next(iter(part)) for part in sent_parts] == ["text", "json", "image", "text"]
+    assert say(alice, "c1", "next").status_code == 200
+
+
+def test_an_export_has_rounds_of_answered_and_of_cut_turns(
+    alice: APIClient,
+    emulator: Emulator,
+    monkeypatch: pytest.MonkeyPatch,
+    killed: Callable[..., Any],
+    tmp_path: Path,
+) -> None:
+    offering(monkeypatch, tool())
+    bot = make_bot(alice)
+    say(alice, "c0", calls(("search", {"query": "answered"})), bot_id=bot)
+    killed(calls(("search", {"query": "cut"})), ToolResult)
+    user = User.objects.get(username="alice")
+    list(exporting.export(user.pk, tmp_path))
+    answered, cut = [json.loads(line) for line in (tmp_path / "conversations.jsonl").read_text().splitlines()]
+    assert "found answered" in json.dumps(answered["messageMap"])
+    assert "found cut" in json.dumps(cut["unansweredRounds"]["q1"])
+    list(persons.export(user.pk, tmp_path))
+    rows = [json.loads(line) for line in (tmp_path / "tool_calls.jsonl").read_text().splitlines()]
+    assert [row["tool"] for row in rows] == ["search", "search"]
+    assert "found" not in json.dumps(rows)
+
+
+def test_an_erasure_leaves_calls_that_name_nobody(
+    alice: APIClient,
+    emulator: Emulator,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    offering(monkeypatch, tool(run=large))
+    say(alice, "c1", calls(("search", {"query": "q"})), bot_id=make_bot(alice))
+    user = User.objects.get(username="alice")
+    list(deleting.delete_in_batches(Conversation.objects.filter(user=user)))
+    list(persons.finish_erasing(user.pk, actor=Program.command("test")))
+    assert not Message.objects.exists()
+    assert not BlobReference.objects.exists()
+    row = ToolCall.objects.get()
+    assert row.user_id is not None
+    assert row.user_id.startswith("erased:")
+    assert row.payer_id == row.user_id
+
+
+def test_a_continuation_has_its_answers_rounds_and_adds_its_own(
+    alice: APIClient,
+    emulator: Emulator,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    offering(monkeypatch, tool())
+    prompt = in_rounds(calls(("search", {"query": "one"})), "[[max_tokens]]", calls(("search", {"query": "two"})))
+    bot = make_bot(alice)
+    first = say(alice, "c1", prompt, bot_id=bot).json()["message"]
+    assert text_of(first) == "This answer stops"
+    emulator.clear_requests()
+    response = say(alice, "c1", "", continue_generate=True)
+    assert response.status_code == 200, response.content
+    message = response.json()["message"]
+    assert text_of(message).startswith("This answer stops")
+    # The emulator counts a continuation as a round, so it asks for the second tool twice.
+    assert len(message["thinkingLog"]) == 6
+    first_call, second_call, _ = sent(emulator)
+    assert [one["role"] for one in first_call] == ["user", "assistant", "user", "assistant"]
+    assert [next(iter(block)) for block in second_call[3]["content"]] == ["text", "text", "toolUse"]
+    assert second_call[4]["content"][0]["toolResult"]["content"] == [{"text": "found two"}]
+    stored = read(alice, "c1")
+    assert len(stored["messageMap"]) == 3
+    assert say(alice, "c1", "next").status_code == 200
+
+
+def test_turns_without_tools_read_nothing_of_rounds(alice: APIClient, emulator: Emulator) -> None:
+    assert opening.NO_TOOLS == {}
+    say(alice, "c1", "hello")
+    assert Message.objects.filter(thinking_log__isnull=False).count() == 0
+
+
+def test_a_process_that_ends_leaves_rounds_to_whoever_asks_again(
+    alice: APIClient, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has told its client to send the message again, and a call that it ended has no result."""
+    inputs: list[str] = []
+
+    def run(value: Any, context: Context) -> Result:
+        inputs.append(value["query"])
+        if len(inputs) == 2:
+            [running] = registry.all_running()
+            running.end(StopReason.INTERRUPTED)
+            context.interruption.wait(10)
+            return results.error("search", "It was ended.", "stopped")
+        return results.of([TextPart(value["query"])])
+
+    offering(monkeypatch, tool(run=run))
+    prompt = in_rounds(calls(("search", {"query": "one"})), calls(("search", {"query": "two"})))
+    cut = say(alice, "c1", prompt, bot_id=make_bot(alice), message_id="q1")
+    assert cut.status_code == 503
+    assert cut.json()["messageId"] == "q1"
+    assert len(Message.objects.get(external_id="q1").rounds) == 2
+    message = say(alice, "c1", prompt, message_id="q1").json()["message"]
+    assert inputs[:2] == ["one", "two"]
+    assert "one" not in inputs[2:]
+    assert len(message["thinkingLog"]) == 4
+
+
+def test_a_budget_that_is_used_up_between_rounds_ends_the_turn_and_keeps_its_rounds(
+    alice: APIClient, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(value: Any, context: Context) -> Result:
+        BudgetCounter.objects.update(used=F("allowance"))
+        return results.of([TextPart("dear")])
+
+    offering(monkeypatch, tool(run=run))
+    bot = make_bot(alice)
+    budget(User.objects.get(username="alice").pk, "1000000", unit=Unit.TOKENS)
+    prompt = calls(("search", {"query": "one"}))
+    response = say(alice, "c1", prompt, bot_id=bot, message_id="q1")
+    assert response.status_code == 429, response.content
+    assert Message.objects.get(external_id="q1").rounds is not None
+    assert not Reservation.objects.exists()
+    BudgetCounter.objects.update(used=0)
+    assert say(alice, "c1", prompt, message_id="q1").status_code == 200
+    assert ToolCall.objects.count() == 1
