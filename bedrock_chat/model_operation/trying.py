@@ -8,13 +8,13 @@ from typing import Final
 from bedrock_chat.bedrock import catalog, events, offering, request, runtime
 from bedrock_chat.bedrock.events import Closed
 from bedrock_chat.bedrock.faults import ModelFault
-from bedrock_chat.bedrock.interruption import Interruption
 from bedrock_chat.database.connections import release_connection
 from bedrock_chat.identity import rates
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.ledger import recording
 from bedrock_chat.ledger.budgets import expiring, payers, reserving
 from bedrock_chat.ledger.models import Purpose
+from bedrock_chat.process.interruption import Interruption
 from bedrock_chat.resilience.deadlines import hang_up_after
 from bedrock_chat.wire.errors import NotFound
 

@@ -12,7 +12,6 @@ from django import forms
 from bedrock_chat.bedrock import catalog
 from bedrock_chat.console.confirming import ConsoleForm, theme
 from bedrock_chat.wire.names import snake
-from bots import tools
 from bots.configuration import (
     DEFAULT_GENERATION_PARAMS,
     FILTERS,
@@ -26,6 +25,7 @@ from bots.content import MASK, configuration_of
 from bots.models import LONGEST_TITLE, Bot
 from bots.serializers.bots import LONGEST_DESCRIPTION, LONGEST_INSTRUCTION
 from bots.serializers.parts import LONGEST_NAME, LONGEST_TEXT
+from bots.tools import available
 
 Json = dict[str, Any]
 
@@ -38,7 +38,7 @@ NO_GUARDRAIL: Final[Json] = {
     "guardrail_arn": "",
     "guardrail_version": "",
 }
-ADDABLE: Final = {tool["name"]: tool for tool in tools.AVAILABLE}
+ADDABLE: Final = {tool["name"]: tool for tool in available.AVAILABLE}
 ENGINES: Final = [("duckduckgo", "DuckDuckGo"), ("firecrawl", "Firecrawl, with a key")]
 STRENGTH_CHOICES: Final = [(number, strength.capitalize()) for number, strength in enumerate(STRENGTHS)]
 

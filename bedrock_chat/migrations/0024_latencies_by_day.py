@@ -32,7 +32,7 @@ def make_days(apps, schema_editor):
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('bedrock_chat', '0024_audit_and_access'),
+        ('bedrock_chat', '0023_audit_and_access'),
     ]
 
     operations = [

@@ -9,7 +9,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('bedrock_chat', '0021_model_overrides'),
+        ('bedrock_chat', '0022_tool_calls'),
     ]
 
     operations = [

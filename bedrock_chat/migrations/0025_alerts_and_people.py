@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('bedrock_chat', '0025_latencies_by_day'),
+        ('bedrock_chat', '0024_latencies_by_day'),
     ]
 
     operations = [
