@@ -1,275 +1,35 @@
-"""Console pages of the kernel's models."""
+"""Console pages of workers, and the pages of the kernel that stand in the console's own room."""
 
-import csv
-import io
-from collections.abc import Callable
-from datetime import timedelta
-from operator import attrgetter
-from typing import Any, Final
-
-from django.conf import settings
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.contrib.auth.models import Group
-from django.db import transaction
-from django.db.models import Q, QuerySet
-from django.http import HttpRequest, HttpResponse
-from django.utils.html import format_html
 
-from bedrock_chat.audit import verbs
-from bedrock_chat.audit.models import AuditEntry
-from bedrock_chat.audit.recording import record
-from bedrock_chat.console.site import ReadOnlyAdmin, ReadOnlyRows
-from bedrock_chat.database.connections import database_now
-from bedrock_chat.identity.caller import operator_of
-from bedrock_chat.identity.models import User
-from bedrock_chat.jobs import queue
-from bedrock_chat.jobs.models import Job, State, Worker
-from bedrock_chat.ledger.budgets import amounts
-from bedrock_chat.ledger.budgets.models import Budget, BudgetCounter
-from bedrock_chat.ledger.models import ModelCall, ToolCall
+from bedrock_chat.console import (  # noqa: F401  the pages register themselves
+    access_pages,
+    alerts_page,
+    audit_page,
+    budgets_page,
+    jobs_page,
+    ledger_page,
+    models_page,
+    people_page,
+    refusals_page,
+    roles,
+    storage_page,
+    tool_calls_page,
+)
+from bedrock_chat.console.site import ReadOnlyAdmin
+from bedrock_chat.jobs.models import Worker
 
-MOST_CSV_ROWS: Final = 50_000
+admin.site.unregister(Group)  # groups come with tokens, and operators' roles by migration
 
-admin.site.unregister(Group)  # groups come with tokens
-
-
-@admin.register(User)
-class UserAdmin(ReadOnlyAdmin):
-    list_display = ["username", "email", "id", "token_groups", "is_active", "is_staff", "created_at"]
-    list_filter = ["is_active", "is_staff"]
-    search_fields = ["id", "username", "email", "login"]
-    open_columns = frozenset({"token_groups"})  # names of groups
-    ordering = ["-created_at"]
-    fields = ["id", "username", "email", "token_groups", "login", "is_active", "is_staff", "created_at", "last_login"]
-
-
-@admin.register(Job)
-class JobAdmin(ReadOnlyAdmin):
-    """The queue: jobs that wait, jobs that run and until when, dead jobs and why. A job that is done has no row.
-
-    Rows cannot be edited. The permission to change jobs allows an operator to retry and to cancel them.
-    """
-
-    list_display = ["id", "kind", "shown_state", "due_at", "attempt", "worker", "reason", "created_at"]
-    list_filter = ["state", "kind"]
-    search_fields = ["=id", "=key", "kind"]
-    open_columns = frozenset({"reason"})  # the message of an error
-    ordering = ["due_at"]
-    fields = ["kind", "key", "state", "due_at", "attempt", "worker", "reason", "created_at", "sent_at"]
-    actions = ["retry", "cancel"]
-
-    def has_operate_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("bedrock_chat.change_job")
-
-    @admin.display(description="state", ordering="state")
-    def shown_state(self, row: Job) -> str:
-        suffix = "" if row.kind in settings.JOBS else ", unknown kind"
-        return format_html("<strong>{}</strong>{}" if row.state == State.DEAD else "{}{}", row.state, suffix)
-
-    @admin.action(description="Retry: begin now, as if it had never failed", permissions=["operate"])
-    def retry(self, request: HttpRequest, rows: QuerySet[Job]) -> None:
-        kinds = dict(rows.values_list("pk", "kind"))
-        retried = sum(_recorded(request, verbs.RETRY_JOB, pk, kind, queue.retry) for pk, kind in kinds.items())
-        self.message_user(request, f"{retried} of {len(kinds)} jobs begin now; those that run already do not.")
-
-    @admin.action(
-        description="Cancel: take away, also from a worker that runs it; a periodic job skips this run",
-        permissions=["operate"],
-    )
-    def cancel(self, request: HttpRequest, rows: QuerySet[Job]) -> None:
-        kinds = dict(rows.values_list("pk", "kind"))
-        cancelled = sum(_recorded(request, verbs.CANCEL_JOB, pk, kind, queue.cancel) for pk, kind in kinds.items())
-        self.message_user(
-            request, f"{cancelled} jobs were cancelled; periodic ones come again with their schedule.", messages.WARNING
-        )
-
-
-def _recorded(request: HttpRequest, verb: verbs.Verb, pk: int, kind: str, write: Callable[[int], bool]) -> bool:
-    """Does something to a job, and records it if there was something to do. Returns whether there was."""
-    with transaction.atomic():
-        is_done = write(pk)
-        if is_done:
-            values = {"kind": kind} if kind in settings.JOBS else {}  # another version's kind may be any text
-            record(verb, str(pk), actor=operator_of(request), values=values)
-    return is_done
+VIEWED = ["worker", "modelcall", "toolcall", "auditentry", "refusal"]
+roles.allow(roles.Role.VIEWER, *(f"bedrock_chat.view_{name}" for name in VIEWED))
+roles.allow(roles.Role.ADMIN, audit_page.EXPORT)
 
 
 @admin.register(Worker)
 class WorkerAdmin(ReadOnlyAdmin):
     list_display = ["host", "process", "concurrency", "started_at", "seen_at"]
     ordering = ["-seen_at"]
+    empty_text = "A process that does jobs is listed while it runs. There is none: start one by manage.py run_worker."
     fields = ["id", "host", "process", "concurrency", "started_at", "seen_at"]
-
-
-@admin.register(ModelCall)
-class ModelCallAdmin(ReadOnlyAdmin):
-    list_display = [
-        "created_at",
-        "purpose",
-        "user_id",
-        "model",
-        "input_tokens",
-        "output_tokens",
-        "usd",
-        "latency_ms",
-        "stop_reason",
-        "fault",
-    ]
-    list_filter = ["purpose", "model", "fault", "estimated"]
-    search_fields = ["=user_id", "=conversation_external_id", "=publication_id"]
-    date_hierarchy = "created_at"
-    ordering = ["-pk"]
-    open_columns = frozenset({"first_token_ms", "groups"})  # a time, and names of groups
-
-    @admin.display(description="price (USD)", empty_value="unpriced")
-    def usd(self, row: ModelCall) -> str | None:
-        return None if row.price is None else f"{row.price:.6f}"
-
-
-@admin.register(ToolCall)
-class ToolCallAdmin(ReadOnlyAdmin):
-    """Calls of tools, without what they were asked and gave: nothing of it is kept."""
-
-    list_display = [
-        "created_at",
-        "tool",
-        "kind",
-        "server",
-        "outcome",
-        "duration_ms",
-        "bytes_in",
-        "bytes_out",
-        "bot_id",
-        "user_id",
-        "key_id",
-    ]
-    list_filter = ["kind", "outcome", "tool"]
-    search_fields = ["=user_id", "=payer_id", "=bot_id", "=key_id", "=conversation_external_id", "=server"]
-    date_hierarchy = "created_at"
-    ordering = ["-pk"]
-    actions = ["as_csv"]
-
-    @admin.action(description=f"Download as CSV (the newest {MOST_CSV_ROWS:,} of those that are selected)")
-    def as_csv(self, request: HttpRequest, rows: QuerySet[ToolCall]) -> HttpResponse:
-        names = [field.name for field in ToolCall._meta.concrete_fields]
-        text = io.StringIO()
-        writer = csv.writer(text)
-        writer.writerow(names)
-        for row in rows.order_by("-pk").values_list(*names)[:MOST_CSV_ROWS]:
-            writer.writerow([_of_a_cell(value) for value in row])
-        headers = {"Content-Disposition": 'attachment; filename="tool-calls.csv"'}
-        return HttpResponse(text.getvalue(), content_type="text/csv; charset=utf-8", headers=headers)
-
-
-def _of_a_cell(value: Any) -> Any:
-    """The value, in a form that no spreadsheet takes for a formula: ids are clients' words."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
-
-
-class _KnownFilter(admin.SimpleListFilter):
-    """Filters by what the code's verbs name. To ask the table which ones it holds would read all of it."""
-
-    column: str
-    known: Callable[[verbs.Verb], str]
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(name, name) for name in sorted({type(self).known(verb) for verb in verbs.registered()})]
-
-    def queryset(self, request: HttpRequest, rows: QuerySet[AuditEntry]) -> QuerySet[AuditEntry]:
-        return rows.filter(**{self.column: self.value()}) if self.value() else rows
-
-
-class VerbFilter(_KnownFilter):
-    title = parameter_name = column = "verb"
-    known = attrgetter("name")
-
-
-class TargetFilter(_KnownFilter):
-    title = parameter_name = "target"
-    column = "target_kind"
-    known = attrgetter("target")
-
-
-class DaysFilter(admin.SimpleListFilter):
-    """The entries of the last days."""
-
-    title = "time"
-    parameter_name = "days"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("1", "past 24 hours"), ("7", "past 7 days"), ("30", "past 30 days"), ("90", "past 90 days")]
-
-    def queryset(self, request: HttpRequest, rows: QuerySet[AuditEntry]) -> QuerySet[AuditEntry]:
-        if self.value() not in dict(self.lookup_choices):
-            return rows
-        return rows & AuditEntry.objects.since(database_now() - timedelta(days=int(str(self.value()))))
-
-
-@admin.register(AuditEntry)
-class AuditEntryAdmin(ReadOnlyAdmin):
-    """Who did what. One searches for the whole id of a target or of whoever acted."""
-
-    list_display = [
-        "at",
-        "verb",
-        "target_kind",
-        "target_id",
-        "actor_kind",
-        "actor_id",
-        "fields",
-        "values",
-        "network",
-    ]
-    list_filter = [VerbFilter, TargetFilter, "actor_kind", DaysFilter]
-    search_fields = ["=target_id", "=actor_id"]
-    search_help_text = "The id of a target, or of whoever acted."
-    ordering = ["-pk"]
-    sortable_by = ()  # entries are in the order of time, and no column has an index to sort by
-    show_full_result_count = False
-    open_columns = frozenset({"fields", "values"})  # names, and what a verb lets be kept
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[AuditEntry], search_term: str
-    ) -> tuple[QuerySet[AuditEntry], bool]:
-        """Django's would look for an id without regard to case, which no index answers."""
-        if not search_term:
-            return queryset, False
-        kept = verbs.kept_id(search_term)
-        return queryset.filter(Q(target_id=kept) | Q(actor_id=kept)), False
-
-
-class CountersOfBudget(ReadOnlyRows):
-    """What was used of a budget in its latest periods."""
-
-    model = BudgetCounter
-    fields = ["label", "shown_used", "shown_reserved", "shown_difference", "alerted_at", "compared_at"]
-    readonly_fields = ["shown_used", "shown_reserved", "shown_difference"]
-    ordering = ["-ends_at"]
-
-    @admin.display(description="used")
-    def shown_used(self, row: BudgetCounter) -> str:
-        return amounts.sentence(row.used, row.unit)
-
-    @admin.display(description="reserved")
-    def shown_reserved(self, row: BudgetCounter) -> str:
-        return amounts.sentence(row.reserved, row.unit)
-
-    @admin.display(description="the ledger has more")
-    def shown_difference(self, row: BudgetCounter) -> str:
-        return amounts.sentence(row.difference, row.unit)
-
-
-@admin.register(Budget)
-class BudgetAdmin(ReadOnlyAdmin):
-    """Budgets, which `manage.py set_budget` sets."""
-
-    list_display = ["payer_kind", "payer_id", "shown_allowance", "period", "is_hard", "changed_at"]
-    list_filter = ["payer_kind", "period", "unit", "is_hard"]
-    search_fields = ["=payer_id"]
-    ordering = ["payer_kind", "payer_id", "pk"]
-    fields = ["payer_kind", "payer_id", "shown_allowance", "period", "is_hard", "created_at", "changed_at"]
-    inlines = [CountersOfBudget]
-
-    @admin.display(description="allowance")
-    def shown_allowance(self, row: Budget) -> str:
-        return amounts.sentence(row.allowance, row.unit)

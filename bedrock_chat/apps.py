@@ -5,6 +5,7 @@ from pathlib import Path
 
 from django.apps import AppConfig
 from django.contrib.admin.apps import AdminConfig
+from django.utils.module_loading import autodiscover_modules
 
 from bedrock_chat.start import optional
 
@@ -70,6 +71,7 @@ class BedrockChatConfig(AppConfig):
         spending.register(partial(ranking.dearest, by=Dimension.USER))
         figures.register("jobs", backlog.figures)
         _register_budgets()
+        _register_for_operators()
         exporting.register("ledger", persons.export)
         exporting.register("audit", audited_persons.export)
         erasing.register("ledger", prepare=persons.prepare_erasing, finish=persons.finish_erasing)
@@ -87,6 +89,58 @@ def _register_budgets() -> None:
     erasing.register("budgets", prepare=persons.prepare_erasing, finish=persons.finish_erasing)
 
 
+def _register_for_operators() -> None:
+    _register_models_and_people()
+    _register_alerts()
+    _register_retention()
+    _register_operators()
+
+
+def _register_models_and_people() -> None:
+    from bedrock_chat.bedrock.overrides import last_faults, snapshot
+    from bedrock_chat.identity import erasing, last_seen
+    from bedrock_chat.people import erasing as erasures
+    from bedrock_chat.process import heartbeat
+
+    erasing.register("erasures", prepare=erasures.prepare_operator, finish=erasures.finish_operator)
+    heartbeat.register("last seen", last_seen.EVERY_SECONDS, last_seen.write)
+    heartbeat.register("models", snapshot.BEAT_SECONDS, snapshot.refresh)
+    heartbeat.register("last faults", last_faults.EVERY_SECONDS, last_faults.write)
+
+
+def _register_alerts() -> None:
+    from bedrock_chat.alerts import conditions, of_jobs
+    from bedrock_chat.ledger import throttling
+    from bedrock_chat.ledger.budgets import alerting
+
+    conditions.register(of_jobs.NO_WORKER, of_jobs.no_worker, permission="bedrock_chat.view_worker")
+    conditions.register(of_jobs.WAITING, of_jobs.waiting, permission="bedrock_chat.view_job")
+    conditions.register(of_jobs.DEAD, of_jobs.dead, permission="bedrock_chat.view_job")
+    throttles = "bedrock_chat.view_modeloverride"
+    conditions.register(throttling.CONDITION, throttling.problems, permission=throttles, lasts=throttling.WINDOW)
+    conditions.register(alerting.CONDITION, alerting.problems, permission="bedrock_chat.view_budget")
+
+
+def _register_retention() -> None:
+    from bedrock_chat.identity import erasing
+    from bedrock_chat.ledger import retention as calls
+    from bedrock_chat.ledger.rollups import retention as sums
+    from bedrock_chat.process import startup
+    from bedrock_chat.retention import holds, policies, pruning
+
+    startup.require("retention", policies.lack)
+    erasing.register_refusal(holds.refuse_person)
+    pruning.register("calls", count=calls.count, prune=calls.prune)
+    pruning.register("sums", count=sums.count, prune=sums.prune)
+
+
+def _register_operators() -> None:
+    from bedrock_chat.encryption import rotating
+    from bedrock_chat.identity.models import SecondFactor
+
+    rotating.register(SecondFactor, "encrypted_secret", "encrypted_codes")
+
+
 class ConsoleConfig(AdminConfig):
     """Django's admin with our site, so that `@admin.register` in every app lands in the console."""
 
@@ -98,3 +152,6 @@ class ConsoleConfig(AdminConfig):
             for library in ("rest_framework.compat", "unfold.overrides", "drf_spectacular.plumbing"):
                 import_module(library)
         super().ready()
+        for module in ("usage", "speed", "top", "faults", "glance"):
+            import_module(f"bedrock_chat.console.dashboard.{module}")
+        autodiscover_modules("console_home")  # of the apps, for the console knows none of them

@@ -13,6 +13,7 @@ from django.db.utils import Error as DatabaseFault
 from django.middleware.csrf import CsrfViewMiddleware
 from django.utils.module_loading import import_string
 
+from bedrock_chat.audit import append_only
 from bedrock_chat.bedrock import catalog, offering, pricing
 from bedrock_chat.encryption import keys
 from bedrock_chat.encryption.errors import EncryptionError
@@ -51,7 +52,7 @@ def models_exist(**_: Any) -> list[CheckMessage]:
         if (error := pricing.override_error(overrides))
     ]
     default = catalog.MODELS.get(settings.DEFAULT_MODEL)
-    if default is not None and not offering.is_offered(default):
+    if default is not None and not offering.is_listed(default):
         messages.append(
             Error(
                 "DEFAULT_MODEL is not among GLOBAL_AVAILABLE_MODELS: a new conversation would be refused.",
@@ -67,7 +68,7 @@ def models_can_be_reached(**_: Any) -> list[CheckMessage]:
     if settings.BEDROCK != "aws":
         return []
     title_model = catalog.MODELS.get(settings.TITLE_MODEL)
-    models = [*offering.offered(), *([title_model] if title_model else [])]
+    models = [*offering.listed(), *([title_model] if title_model else [])]
     needed = {model.display_name: offering.switched_off_profiles(model) for model in models}
     unreachable = [f"{name} ({', '.join(profiles)})" for name, profiles in sorted(needed.items()) if profiles]
     if not unreachable:
@@ -202,3 +203,23 @@ def stored_secrets_can_be_read(databases: Sequence[str] | None = None, **_: Any)
     except DatabaseFault:  # away, or without tables yet: that is for others to say
         pass
     return []
+
+
+@register(Tags.database)
+def audit_is_append_only(databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
+    """`manage.py check --database default`: the database refuses to change the audit."""
+    if not databases:
+        return []
+    try:
+        unguarded = append_only.missing() if append_only.is_there() else []
+    except DatabaseFault:
+        return []
+    if not unguarded:
+        return []
+    return [
+        CheckWarning(
+            f"The database does not keep the audit from being changed: {', '.join(unguarded)}.",
+            hint="manage.py migrate makes the triggers that are missing.",
+            id="bedrock_chat.W008",
+        )
+    ]

@@ -7,6 +7,7 @@ import os
 import re
 import zoneinfo
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,6 +17,8 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 TRUE = frozenset({"1", "true", "yes", "on"})
 FALSE = frozenset({"0", "false", "no", "off"})
+PICTURES = {".svg": "image/svg+xml", ".png": "image/png", ".webp": "image/webp", ".jpg": "image/jpeg"}
+LARGEST_PICTURE = 256 * 1024
 BROKERS = ("redis", "rediss", "redis+socket", "sentinel", "amqp", "amqps", "sqs", "filesystem")
 
 
@@ -77,6 +80,19 @@ def seconds(name: str, default: float, *, minimum: float = 0.0) -> float:
     return number
 
 
+def days(name: str, *, at_least: int = 1, no_shorter_than: str = "") -> int:
+    """How many days something is kept; 0 is for ever. `no_shorter_than` is another such variable."""
+    number = integer(name, 0, maximum=36_500)
+    if 0 < number < at_least:
+        raise ImproperlyConfigured(f"{name} must be 0, for ever, or at least {at_least} days, not {number}.")
+    shorter = days(no_shorter_than) if no_shorter_than else number
+    if number and not 0 < shorter <= number:
+        raise ImproperlyConfigured(
+            f"{name} ({number}) must not be shorter than {no_shorter_than} ({shorter}); 0 means for ever."
+        )
+    return number
+
+
 def choice(name: str, default: str, choices: Sequence[str]) -> str:
     value = text(name, default)
     if value not in choices:
@@ -118,6 +134,26 @@ def http_url(name: str, default: str) -> str:
     if not valid:
         raise ImproperlyConfigured(f"{name} must be an http:// or https:// address, not {value!r}.")
     return value
+
+
+def colour(name: str, default: str) -> str:
+    """A colour as `#rrggbb`."""
+    value = text(name, default).lower()
+    if not re.fullmatch(r"#[0-9a-f]{6}", value):
+        raise ImproperlyConfigured(f"{name} must be a colour like #4f46e5, not {value!r}.")
+    return value
+
+
+def picture(name: str) -> Path | None:
+    """A file of this machine that browsers show as an image, or None. It is small, for it is read at each request."""
+    if not is_set(name):
+        return None
+    path = Path(text(name))
+    if path.suffix.lower() not in PICTURES or not path.is_file():
+        raise ImproperlyConfigured(f"{name} must name a file that ends with {', '.join(PICTURES)}, not {str(path)!r}.")
+    if path.stat().st_size > LARGEST_PICTURE:
+        raise ImproperlyConfigured(f"{name} names a file of more than {LARGEST_PICTURE // 1024} KB.")
+    return path
 
 
 def http_url_or(name: str, default: str | None) -> str | None:

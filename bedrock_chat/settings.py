@@ -7,6 +7,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from bedrock_chat import environment as env
 from bedrock_chat import logs
+from bedrock_chat.console import theme
 from bedrock_chat.database import addresses
 from bedrock_chat.jobs.kinds import JOB_SCHEDULE, JOBS  # noqa: F401  # settings of their own
 
@@ -136,9 +137,12 @@ CELERY_QUEUE = env.name("CELERY_QUEUE", "bedrock-chat")
 
 # ---- Money ----------------------------------------------------------------------------------------------------------
 REPORT_TIME_ZONE = env.time_zone("REPORT_TIME_ZONE", "UTC")
-BUDGET_ALERT_URL = env.http_url("BUDGET_ALERT_URL", "") if env.is_set("BUDGET_ALERT_URL") else ""
-BUDGET_ALERT_SECRET = env.webhook_secret("BUDGET_ALERT_SECRET") if BUDGET_ALERT_URL else b""
-BUDGET_ALERT_EMAILS = env.words("BUDGET_ALERT_EMAILS")
+_ALERT = "ALERT" if env.is_set("ALERT_URL") else "BUDGET_ALERT"  # the earlier name
+ALERT_URL = env.http_url(f"{_ALERT}_URL", "") if env.is_set(f"{_ALERT}_URL") else ""
+ALERT_SECRET = env.webhook_secret(f"{_ALERT}_SECRET") if ALERT_URL else b""
+ALERT_EMAILS = env.words("ALERT_EMAILS") or env.words("BUDGET_ALERT_EMAILS")
+ALERT_THROTTLE_PERCENT = env.integer("ALERT_THROTTLE_PERCENT", 10, minimum=1, maximum=100)
+ALERT_KEY_DAYS = env.integer("ALERT_KEY_DAYS", 14)
 EMAIL_HOST = env.text("EMAIL_HOST", "localhost")
 EMAIL_PORT = env.integer("EMAIL_PORT", 25, minimum=1, maximum=65535)
 EMAIL_HOST_USER = env.text("EMAIL_USER", "")
@@ -146,6 +150,12 @@ EMAIL_HOST_PASSWORD = env.text("EMAIL_PASSWORD", "")
 EMAIL_USE_TLS = env.boolean("EMAIL_STARTTLS", False)
 EMAIL_TIMEOUT = 10
 DEFAULT_FROM_EMAIL = env.text("EMAIL_FROM", "bedrock-chat@localhost")
+
+# ---- Retention ------------------------------------------------------------------------------------------------------
+RETENTION_DAYS = env.days("RETENTION_DAYS")
+LEDGER_RETENTION_DAYS = env.days("LEDGER_RETENTION_DAYS", at_least=40, no_shorter_than="RETENTION_DAYS")
+"""Budgets of a month are held against the ledger until two days after its end."""
+ROLLUP_RETENTION_DAYS = env.days("ROLLUP_RETENTION_DAYS", no_shorter_than="LEDGER_RETENTION_DAYS")
 
 # ---- Other servers --------------------------------------------------------------------------------------------------
 OUTBOUND_ALLOW = env.networks_and_hosts("OUTBOUND_ALLOW")
@@ -170,6 +180,10 @@ IDEMPOTENCY_KEYS = env.integer("IDEMPOTENCY_KEYS", 100_000, minimum=1)
 IDEMPOTENCY_MB = env.integer("IDEMPOTENCY_MB", 64, minimum=1)
 PUBLISHED_DOCS = env.boolean("PUBLISHED_DOCS", True)
 PUBLISHED_DOCS_RATE = env.rate("PUBLISHED_DOCS_RATE", "120/m")
+
+# ---- Console --------------------------------------------------------------------------------------------------------
+CONSOLE_COLOR = env.colour("CONSOLE_COLOR", "#4f46e5")  # the chat page's
+CONSOLE_LOGO = env.picture("CONSOLE_LOGO")
 
 # ---- Django ---------------------------------------------------------------------------------------------------------
 INSTALLED_APPS = [
@@ -200,6 +214,7 @@ USE_TZ = True
 TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en"
 USE_I18N = True
+FORMAT_MODULE_PATH = ["bedrock_chat.console.formats"]  # the zone's name stands with every time
 
 # Django's CommonMiddleware is left out: it judges the Host once more, which is WireMiddleware's to do, and nothing else
 # that it does is wanted here.
@@ -220,28 +235,20 @@ MIDDLEWARE = [
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [Path(__file__).parent / "console" / "templates"],  # before the theme's, some of which it replaces
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
-            ]
+            ],
+            "libraries": {"console": "bedrock_chat.console.tags"},
         },
     }
 ]
 
-UNFOLD = {
-    "SITE_TITLE": "Bedrock Chat console",
-    "SITE_HEADER": "Bedrock Chat",
-    "SITE_SYMBOL": "forum",
-    "SITE_URL": None,  # the product has no pages of its own to link to
-    "SITE_FAVICONS": [
-        {"rel": "icon", "type": "image/svg+xml", "href": lambda _request: "/static/bedrock_chat/favicon.svg"}
-    ],
-    "SHOW_VIEW_ON_SITE": False,
-    "SHOW_HISTORY": False,  # Django's log of its admin is not written: the audit has who did what
-}
+UNFOLD = theme.configuration(CONSOLE_COLOR, has_logo=CONSOLE_LOGO is not None)
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["bedrock_chat.identity.authentication.TokenAuthentication"],
@@ -327,7 +334,7 @@ WHITENOISE_AUTOREFRESH = False
 # ---- Security -------------------------------------------------------------------------------------------------------
 ENCRYPTION_KEYS = env.encryption_keys("ENCRYPTION_KEYS")
 """The first encrypts, all decrypt. Empty: see `encryption.keys`."""
-AUTHENTICATION_BACKENDS = ["bedrock_chat.identity.passwords.OperatorBackend"]
+AUTHENTICATION_BACKENDS = ["bedrock_chat.identity.passwords.OperatorBackend", "bedrock_chat.console.roles.RoleBackend"]
 PASSWORD_HASHERS = ["bedrock_chat.identity.passwords.BoundedPasswordHasher"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
@@ -335,6 +342,20 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 LOGIN_URL = "admin:login"
 LOGIN_REDIRECT_URL = "admin:index"  # where a sign-in leads that came from no page, or from one of another host
+CONSOLE_REQUIRE_SECOND_FACTOR = env.boolean("CONSOLE_REQUIRE_SECOND_FACTOR", False)
+CONSOLE_SESSION_HOURS = env.integer("CONSOLE_SESSION_HOURS", 12, minimum=1, maximum=168)
+CONSOLE_IDLE_MINUTES = env.integer("CONSOLE_IDLE_MINUTES", 60, minimum=5, maximum=10_080)
+CONSOLE_OIDC_CLIENT_ID = env.text("CONSOLE_OIDC_CLIENT_ID", "")
+CONSOLE_OIDC_CLIENT_SECRET = env.text("CONSOLE_OIDC_CLIENT_SECRET", "")
+CONSOLE_OIDC_DOMAIN = env.http_url("CONSOLE_OIDC_DOMAIN", "") if CONSOLE_OIDC_CLIENT_ID else ""
+if CONSOLE_OIDC_CLIENT_ID and not COGNITO_USER_POOL_ID:
+    raise ImproperlyConfigured("CONSOLE_OIDC_CLIENT_ID needs COGNITO_USER_POOL_ID, whose tokens it gets.")
+if CONSOLE_OIDC_CLIENT_ID in COGNITO_CLIENT_IDS:
+    raise ImproperlyConfigured(
+        "CONSOLE_OIDC_CLIENT_ID must be a client of its own: the REST API takes tokens of COGNITO_CLIENT_ID."
+    )
+SESSION_ENGINE = "bedrock_chat.identity.session_store"
+SESSION_COOKIE_AGE = CONSOLE_SESSION_HOURS * 3600
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not DEBUG
 SESSION_COOKIE_NAME = "console_session"
 SESSION_COOKIE_PATH = CSRF_COOKIE_PATH = "/console"

@@ -12,14 +12,20 @@ from rest_framework.exceptions import MethodNotAllowed
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from bedrock_chat.identity import failed_tokens
+from bedrock_chat.bedrock import offering
+from bedrock_chat.bedrock.overrides import snapshot
+from bedrock_chat.identity import authentication, failed_tokens
+from bedrock_chat.identity.caller import Caller
 from bedrock_chat.jobs.backlog import Backlog
 from bedrock_chat.metrics import scraping
 from bedrock_chat.process import readiness, shutdown
 from bedrock_chat.resilience.dependencies import State
-from bedrock_chat.wire.errors import ServiceUnavailable, Unauthenticated, as_api_error, json_error
+from bedrock_chat.wire.errors import ApiError, ServiceUnavailable, Unauthenticated, as_api_error, json_error
 from bedrock_chat.wire.openapi import errors
 from bedrock_chat.wire.views import WireViewSet
+
+NO_MODEL = "none"
+"""No model is called so. A list of it alone offers nothing, where an empty one would offer every model."""
 
 
 class StatusSerializer(serializers.Serializer[Any]):
@@ -64,9 +70,11 @@ class ReadinessSerializer(serializers.Serializer[Any]):
 
 class GlobalConfigSerializer(serializers.Serializer[Any]):
     global_available_models = serializers.ListField(
-        child=serializers.CharField(), help_text="Empty: every model of the catalogue."
+        child=serializers.CharField(),
+        help_text="With a token, those that its user may use, else those that are open to all. Empty: every model of "
+        f"the catalogue. `[{NO_MODEL}]`: none.",
     )
-    default_model = serializers.CharField()
+    default_model = serializers.CharField(help_text="One of them, where there are any.")
     logo_path = serializers.CharField(allow_blank=True)
 
 
@@ -119,19 +127,37 @@ class ReadinessViewSet(OpenViewSet):
 class GlobalConfigViewSet(OpenViewSet):
     @extend_schema(
         operation_id="get_global_config",
-        summary="What a frontend shows before sign-in",
+        summary="What a frontend shows before sign-in, and which models somebody may use",
+        description="It needs no token, and a token that is no good counts for none.",
         tags=["config"],
-        auth=[],
+        auth=[{}, {"token": []}],  # type: ignore[list-item]  # as the document has them
         responses={200: GlobalConfigSerializer, **errors()},
     )
     def retrieve(self, request: Request) -> Response:
-        return Response(
-            {
-                "globalAvailableModels": settings.GLOBAL_AVAILABLE_MODELS,
-                "defaultModel": settings.DEFAULT_MODEL,
-                "logoPath": settings.LOGO_PATH,
-            }
-        )
+        models, default = available_models(request._request)
+        return Response({"globalAvailableModels": models, "defaultModel": default, "logoPath": settings.LOGO_PATH})
+
+
+def available_models(request: HttpRequest) -> tuple[list[str], str]:
+    """The keys of the models that whoever sends a request may use, as a frontend takes them, and of the default one.
+
+    The token is looked at only where it makes a difference: where some model is for members of groups alone.
+    """
+    rows = snapshot.current()
+    if not rows.narrows:
+        return settings.GLOBAL_AVAILABLE_MODELS, offering.default_key()
+    models = [model.key for model in offering.offered(_caller_if_any(request) if rows.groups else None)]
+    default = offering.default_key()
+    return models or [NO_MODEL], default if default in models or not models else models[0]
+
+
+def _caller_if_any(request: HttpRequest) -> Caller | None:
+    """The caller behind a good token. A bad one is counted as everywhere, and otherwise makes no difference."""
+    token = authentication.bearer_token(request)
+    try:
+        return authentication.sign_in(request, token) if token else None
+    except ApiError:
+        return None
 
 
 class MetricsView(View):

@@ -13,6 +13,8 @@ from bedrock_chat.database.connections import database_now
 from bedrock_chat.identity import users
 from bedrock_chat.identity.caller import Actor, Caller
 from bedrock_chat.jobs import queue
+from bedrock_chat.retention import holds
+from bedrock_chat.retention.models import HoldKind
 from bedrock_chat.wire.errors import BadRequest, Conflict, NotFound
 from bots import access, content, files, guarding, syncing, verbs, versions
 from bots.configuration import files_of
@@ -159,11 +161,13 @@ def remove_file(bot_id: str, digest: str, *, actor: Caller) -> None:
 def delete(bot_id: str, *, actor: Caller) -> None:
     """Deletes a bot with its versions and grants, for its owner or Admin. Conversations with it stay.
 
-    Others' rows of it stay too: their lists show it as not available. Raises NotFound, Forbidden, and BadRequest for a
-    pinned bot.
+    Others' rows of it stay too: their lists show it as not available. Raises NotFound, Forbidden, BadRequest for a
+    pinned bot, and OnHold where Admin deletes somebody else's bot that is on hold.
     """
     with transaction.atomic():
         bot = access.get_editable(actor, bot_id, lock=True)
+        if not access.owns(actor, bot):
+            holds.refuse(HoldKind.BOT, bot_id)
         if bot.pinned_order is not None:
             raise BadRequest("An administrator has pinned this bot; it cannot be deleted before it is unpinned.")
         BotAlias.objects.filter(bot=bot, user=bot.owner_id).delete()

@@ -42,7 +42,7 @@ def finish(user_id: str, *, actor: Actor) -> Iterator[str]:
     yield f"{entries} entries of the user's bots are taken from people's lists."
     nameless = erased_id()
     kept = BotVersion.objects.filter(author_id=user_id).update(author_id=nameless)
-    yield f"{kept} versions of others' bots stay, under {nameless}."
+    yield f"{kept} versions of others' bots stay, under an id that names nobody."
 
 
 def _delete_bots(user_id: str, actor: Actor) -> int:
@@ -50,8 +50,8 @@ def _delete_bots(user_id: str, actor: Actor) -> int:
     deleted = 0
     for bot_id in list(Bot.objects.filter(owner=user_id).values_list("pk", flat=True)):
         with transaction.atomic():
-            bot = Bot.objects.select_for_update().filter(pk=bot_id).first()
-            if bot is None:
+            bot = Bot.objects.select_for_update().filter(pk=bot_id, owner=user_id).first()
+            if bot is None:  # deleted meanwhile, or given to somebody else
                 continue
             if bot.pinned_order is not None:
                 sharing.set_pinned_order(bot, None, actor=actor)

@@ -112,10 +112,16 @@ class Bot(BotContent):
     objects: ClassVar[BotQuerySet] = BotQuerySet.as_manager()  # type: ignore[assignment]  # a manager with its methods
 
     class Meta:
+        permissions = [
+            ("pin_bot", "Can pin and unpin bots"),
+            ("unshare_bot", "Can make bots private"),
+            ("transfer_bot", "Can give bots to another owner"),
+        ]
         indexes = [
             models.Index(fields=["pinned_order"], condition=Q(pinned_order__isnull=False), name="bots_pinned"),
             models.Index(fields=["-created_at"], condition=Q(scope=Scope.ALL), name="bots_of_everybody"),
             models.Index(fields=["updated_at"], condition=Q(is_indexed=False), name="bots_to_be_indexed"),
+            models.Index(fields=["updated_at"], condition=Q(sync_status=SyncStatus.FAILED), name="bots_not_synced"),
         ]
         constraints = [
             models.CheckConstraint(condition=Q(scope__in=Scope.values), name="bot_has_a_scope"),

@@ -1,6 +1,7 @@
 """Versions of a bot: each change makes one. The newest ones are kept, and those that another app needs."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -96,6 +97,33 @@ def get(bot_id: str, number: int, *, actor: Caller) -> tuple[BotVersion, BotVers
     bot = access.get_editable(actor, bot_id)
     version = access.get_version(bot, number)
     return version, BotVersion.objects.filter(bot=bot, number=number - 1).first()
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A field of a bot as it is today, and as it would be then. Of `secrets` neither is told."""
+
+    name: str
+    today: Any
+    then: Any
+
+
+def differences(bot_id: str, number: int, *, actor: Caller) -> list[Difference]:
+    """What restoring a version would change, for the bot's owner or Admin.
+
+    Raises NotFound, Forbidden, and EncryptionError for secrets that cannot be read.
+    """
+    bot = access.get_editable(actor, bot_id)
+    today = content.read(bot)
+    then = content.restored(content.read(access.get_version(bot, number)), today)
+    return [
+        Difference(name, None, None) if name == "secrets" else Difference(name, _part(today, name), _part(then, name))
+        for name in content.changed_fields(today, then)
+    ]
+
+
+def _part(whole: Content, name: str) -> Any:
+    return getattr(whole, name) if name in ("title", "description", "instruction") else whole.configuration.get(name)
 
 
 def _prune(bot: Bot) -> int:

@@ -31,7 +31,7 @@ def of_bot(configuration: Configuration, instruction: str) -> list[str]:
     too_small: list[str] = []
     without_tools: list[str] = []
     tokens = estimates.low_tokens(instruction) if len(instruction) > SMALL_INSTRUCTION else 0
-    for model in offering.offered():
+    for model in offering.enabled():
         if is_active(configuration, model):
             if model.context_window is not None and tokens >= model.context_window:
                 too_small.append(model.display_name)

@@ -1,11 +1,20 @@
 """Console pages of conversations. They show metadata alone: what people write is theirs."""
 
+from collections.abc import Iterator
+
 from django.contrib import admin
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest
 
+from bedrock_chat.console import roles, writing
+from bedrock_chat.console.addresses import of_list
+from bedrock_chat.console.panels import Figure
+from bedrock_chat.console.registry import now
 from bedrock_chat.console.site import ReadOnlyAdmin
 from conversations.models import Conversation
+from conversations.turn.measuring import RUNNING, figures
+
+roles.allow(roles.Role.VIEWER, "conversations.view_conversation")
 
 
 @admin.register(Conversation)
@@ -25,3 +34,10 @@ class ConversationAdmin(ReadOnlyAdmin):
     def messages_count(self, row: Conversation) -> int:
         count: int = row.messages_total  # type: ignore[attr-defined]  # annotated above
         return count
+
+
+@now("turns", order=10, permission="conversations.view_conversation")
+def turns(request: HttpRequest) -> Iterator[Figure]:
+    """Turns of people that run in any process, by their leases. The newest conversations have them."""
+    [running] = figures()[RUNNING].values()
+    yield Figure("Turns running", writing.number(running), of_list("conversations.conversation"))

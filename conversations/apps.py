@@ -16,7 +16,9 @@ class ConversationsConfig(AppConfig):
         from bedrock_chat.identity import exporting as persons_exporting
         from bedrock_chat.metrics import figures
         from bedrock_chat.process import heartbeat, shutdown, thread_pool
-        from conversations import erasing, exporting, naming
+        from bedrock_chat.retention import pruning
+        from conversations import naming, retention
+        from conversations.persons import erasing, exporting
         from conversations.streaming import driver, sse
         from conversations.streaming.websocket import session
         from conversations.turn import admission, checkpoints, leases, measuring, registry, stopping
@@ -24,6 +26,9 @@ class ConversationsConfig(AppConfig):
         register_converter(naming.ShortestPath, "shortest")
         persons_exporting.register("conversations", exporting.export)
         persons_erasing.register("conversations", prepare=erasing.prepare, finish=erasing.finish)
+
+        persons_erasing.register_refusal(retention.refuse_erasing)
+        pruning.register(retention.PART, count=retention.count, prune=retention.prune)
 
         figures.register("turns", measuring.figures)
         heartbeat.register("turn leases", settings.TURN_LEASE_SECONDS / 3, leases.renew)

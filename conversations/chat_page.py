@@ -47,5 +47,5 @@ def _models() -> list[dict[str, Any]]:
             "prefill": model.prefill is True,
             "reasoning": REASONING.get(model.reasoning.mode, "optional"),
         }
-        for model in offering.offered()
+        for model in offering.enabled()
     ]

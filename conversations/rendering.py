@@ -12,6 +12,7 @@ from bedrock_chat.bedrock import document_links
 from bedrock_chat.bedrock.events import StopReason
 from bedrock_chat.blobs import storing
 from bedrock_chat.database.connections import release_connection
+from bedrock_chat.identity.caller import Caller
 from bedrock_chat.serving import answers
 from bedrock_chat.wire.errors import NotFound
 from bedrock_chat.wire.moments import milliseconds
@@ -86,11 +87,11 @@ def chat_output(answer: Answer, show: ShowFile) -> Wire:
 
 
 def conversation_output(
-    conversation: Conversation, now: datetime, show: ShowFile, bot: ChattingBot | None = None
+    conversation: Conversation, now: datetime, show: ShowFile, bot: ChattingBot | None = None, *, actor: Caller
 ) -> Wire:
     """The response to `GET /conversation/{id}`: two queries, and then what `show` does for images and documents.
 
-    `bot` is the conversation's, if the caller may use it.
+    `bot` is the conversation's, if the caller may use it; `actor`, who reads it.
 
     1. One query reads the tree, the other one the messages' contents. Raises NotFound if the conversation was deleted
        between the two: all its messages are deleted at once.
@@ -141,7 +142,9 @@ def conversation_output(
         "botAvailable": None if conversation.bot_id is None else bot is not None,
         "shouldContinue": last is not None
         and last.stop_reason == StopReason.MAX_TOKENS
-        and continuing.is_possible(conversation, tree, last, {pk: row[1] for pk, row in rows.items()}, bot),
+        and continuing.is_possible(
+            conversation, tree, last, {pk: row[1] for pk, row in rows.items()}, bot, actor=actor
+        ),
     }
 
 

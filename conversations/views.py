@@ -223,7 +223,8 @@ class ConversationViewSet(WireViewSet):
         size = rendering.size_of(conversation, with_files=isinstance(show, files.Inline))
 
         def render() -> Response:
-            return Response(rendering.conversation_output(conversation, database_now(), show, bot))
+            output = rendering.conversation_output(conversation, database_now(), show, bot, actor=actor)
+            return Response(output)
 
         return answers.make(actor.account, size, render)
 

@@ -64,7 +64,7 @@ def accept(question: Question, keyed: tuple[Keyed, str] | None = None, *, actor:
     assert actor.publication_id is not None
     assert actor.key_id is not None
     bot = chatting.get(actor.published.bot_id, actor=actor)
-    _refuse_at_once(question, bot)
+    _refuse_at_once(question, bot, actor)
     spending.refuse_used_up(question.model, bot.id, actor=actor)
     files = {} if question.continue_generate else question.content.files
     if files:
@@ -112,10 +112,9 @@ def _last_that_may_wait(backlog: int) -> "QuerySet[TurnRequest, tuple[int]]":
     return waiting.order_by("conversation_id", "pk").values_list("pk")[backlog - 1 : backlog]
 
 
-def _refuse_at_once(question: Question, bot: chatting.ChattingBot) -> None:
+def _refuse_at_once(question: Question, bot: chatting.ChattingBot, actor: Caller) -> None:
     """Raises BadRequest for a model that is not offered or not active, and for a message that says nothing."""
-    if not offering.is_offered(question.model):
-        raise BadRequest(f"message.model: {question.model.key} is not available here.")
+    offering.refuse_unless_offered(question.model, actor)
     bot.refuse(question.model)
     if question.continue_generate:
         if question.conversation_id is None:

@@ -14,8 +14,8 @@ from bedrock_chat.blobs import storing
 from bedrock_chat.database.connections import yield_sqlite_lock
 from bedrock_chat.identity.caller import Actor
 from conversations import deleting
-from conversations.erasing import stop_turns
 from conversations.models import Conversation
+from conversations.persons.erasing import stop_turns
 from publication import running
 from publication.idempotency import removal
 from publication.models import Gate, IdempotencyKey, PublicationOwner, TurnRequest

@@ -17,7 +17,7 @@ from bedrock_chat.identity.exporting import write_lines
 from bedrock_chat.ledger import persons
 from bedrock_chat.ledger.models import ModelCall
 from bedrock_chat.wire.moments import whole_milliseconds
-from conversations import exporting
+from conversations.persons import exporting
 from publication import erasing, rendering
 from publication.models import ApiKey, Publication, TurnRequest
 

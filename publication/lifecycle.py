@@ -92,6 +92,18 @@ def end_of_bot(bot: Bot, actor: Actor) -> None:
         end(publication, actor=actor)
 
 
+def move_with_bot(bot: Bot, actor: Actor) -> None:
+    """Gives the bot's API, if it has one, to the bot's new owner, with its keys, its limits and its conversations.
+
+    The keys go on working. Their values were the old owner's secrets, so no copy stays: the new owner replaces them.
+    """
+    publication = Publication.objects.filter(bot=bot).first()
+    if publication is None:
+        return
+    PublicationOwner.objects.filter(publication_id=publication.pk).update(user_id=bot.owner_id)
+    ApiKey.objects.filter(publication=publication).update(encrypted_value="")
+
+
 def end(publication: Publication, *, actor: Actor) -> None:
     """Ends an API in the transaction of the caller, who has locked the bot."""
     for key in ApiKey.objects.filter(publication=publication).order_by("created_at", "pk"):

@@ -132,6 +132,11 @@ class ApiKey(models.Model):
 
     class Meta:
         verbose_name = "API key"
+        permissions = [
+            ("rotate_apikey", "Can rotate API keys"),
+            ("reveal_apikey", "Can show the values of API keys"),
+            ("top_up_apikey", "Can add to the quotas of API keys"),
+        ]
         constraints = [models.CheckConstraint(condition=~Q(lineage=""), name="key_has_a_lineage")]
 
     if TYPE_CHECKING:
@@ -156,6 +161,8 @@ class Gate(models.Model):
     extra = models.BigIntegerField(default=0)
 
     class Meta:
+        verbose_name = "use of limits"
+        verbose_name_plural = "use of limits"
         default_permissions = ("view",)
 
     def __str__(self) -> str:
@@ -186,6 +193,7 @@ class TurnRequest(models.Model):
     done_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
+        verbose_name = "question"
         default_permissions = ("view",)
         indexes = [
             models.Index(

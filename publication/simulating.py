@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from itertools import islice
 
 from django.db.models import Exists, Min, OuterRef
 
@@ -132,17 +133,20 @@ def beginning(now: datetime, period: Period | None) -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class Simulation:
-    """What became of each key's requests since some time. `keys` has those that still exist, by id."""
+    """What became of each key's requests since some time. `keys` has those that still exist, by id. `is_cut`: there
+    were more requests than were to be replayed.
+    """
 
     since: datetime
     outcomes: dict[str, Outcome]
     keys: dict[str, ApiKey]
+    is_cut: bool = False
 
 
-def simulate(publication: Publication, wanted: Wanted) -> Simulation:
-    """Replays the requests of last month and of this one, as far as it has come. Nothing is written.
+def simulate(publication: Publication, wanted: Wanted, *, most: int | None = None) -> Simulation:
+    """Replays the requests of last month and of this one, as far as it has come, the first `most` of them.
 
-    Neither top-ups nor the offset of the first period count.
+    Nothing is written. Neither top-ups nor the offset of the first period count.
     """
     since = beginning(database_now(), wanted.period)
     existing = {key.pk: key for key in ApiKey.objects.filter(publication=publication)}
@@ -161,7 +165,9 @@ def simulate(publication: Publication, wanted: Wanted) -> Simulation:
         lineage = key.lineage if key else key_id  # of one that is gone: that of the first key is its own id
         return limits.of_requests(tried, lineage, publication.created_at)
 
-    return Simulation(since, replay(requests_of(publication, since), lru_cache(limits_of)), existing)
+    requests = requests_of(publication, since)
+    outcomes = replay(islice(requests, most), lru_cache(limits_of))
+    return Simulation(since, outcomes, existing, is_cut=most is not None and next(requests, None) is not None)
 
 
 def requests_of(publication: Publication, since: datetime) -> Iterator[Request]:

@@ -8,9 +8,12 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.text import Truncator
 
+from bedrock_chat.console import roles
 from bedrock_chat.console.site import ReadOnlyAdmin
 from bots import popularity
 from store.models import NEVER, Listing
+
+roles.allow(roles.Role.VIEWER, "store.view_listing")
 
 LONGEST_SHOWN_TITLE = 80
 

@@ -4,6 +4,7 @@ import math
 import os
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,13 @@ from django.core.cache import caches
 from rest_framework.test import APIClient
 
 from bedrock_chat.bedrock import clients
+from bedrock_chat.bedrock.overrides import last_faults, snapshot
+from bedrock_chat.identity import last_seen
 from bedrock_chat.ledger.budgets import payers
 from bedrock_chat.ledger.rollups import refusals
 from bedrock_chat.process import heartbeat
 from conversations.turn import leases
+from tests import emptying
 from tests.emulator import Emulator
 from tests.people import auth
 
@@ -83,14 +87,22 @@ def no_budgets(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
+def no_overrides(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process knows of no settings of models by operators, and does not look for any, until a test makes one."""
+    monkeypatch.setattr(snapshot, "_snapshot", replace(snapshot.NEVER, read_at=math.inf))
+
+
+@pytest.fixture(autouse=True)
 def own_heartbeat() -> Iterator[None]:
     """Stops a heartbeat that a test has started, which must not query the database after the test.
 
-    What it would have written of refusals is forgotten.
+    What it would have written of refusals and faults is forgotten.
     """
     yield
     heartbeat.stop()
     refusals.forget()
+    last_faults.forget()
+    last_seen.forget()
 
 
 @pytest.fixture
@@ -111,6 +123,10 @@ def client_of() -> Callable[..., APIClient]:
         return client
 
     return make
+
+
+def pytest_configure() -> None:
+    emptying.replace_flush()
 
 
 def pytest_report_header() -> list[str]:

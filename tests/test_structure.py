@@ -80,11 +80,15 @@ def test_every_sentence_of_manage_check_has_an_id_of_its_own() -> None:
     assert sorted(ids) == sorted(set(ids))
 
 
+THEMES = ROOT / "bedrock_chat" / "console" / "templates" / "unfold"
+"""Templates that stand in the place of the console's theme have its names."""
+
+
 def test_no_folder_or_file_has_a_name_that_says_nothing() -> None:
     names = [
         str(path.relative_to(ROOT))
         for path in tracked()
-        if VAGUE & {Path(part).stem for part in path.relative_to(ROOT).parts}
+        if not path.is_relative_to(THEMES) and VAGUE & {Path(part).stem for part in path.relative_to(ROOT).parts}
     ]
     assert names == []
 

@@ -17,8 +17,8 @@ AT_A_TIME = 500
 def expire(days: int, *, actor: Actor) -> Iterator[int]:
     """Deletes the entries that are older than some days; yields the number of each batch.
 
-    1. The first batch records the expiry, with the key of the last entry that goes. After an interruption it is known
-       why entries up to there are missing.
+    1. The first batch records the expiry, with the key of the last entry that goes: without that entry the database
+       deletes nothing (`append_only`). After an interruption it is known why entries up to there are missing.
     2. Every batch is a short transaction, so that other writers get their turn.
     3. On SQLite the log is emptied, so that no file holds what was deleted.
 

@@ -122,4 +122,5 @@ RETRY_JOB = register("retry", target="job", values={"kind": one_of(lambda: setti
 CANCEL_JOB = register("cancel", target="job", values={"kind": one_of(lambda: settings.JOBS)})
 ROTATE_ENCRYPTION = register("rotate", target="encryption key")
 GIVE_UP_ENCRYPTION = register("give up", target="encryption key")
+EXPORT_AUDIT = register("export", target="audit")
 EXPIRE_AUDIT = register("expire", target="audit", values={"days": number})

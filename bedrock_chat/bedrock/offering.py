@@ -1,23 +1,77 @@
 """Which models this deployment offers, in which region it calls them, and which content it refuses to send to them."""
 
 from collections.abc import Mapping
+from typing import Protocol
 
 from django.conf import settings
 
-from bedrock_chat.bedrock import catalog
-from bedrock_chat.bedrock.catalog import GLOBAL, Model, Target
+from bedrock_chat.bedrock import catalog, pricing
+from bedrock_chat.bedrock.catalog import GLOBAL, Model, PriceRow, Target
+from bedrock_chat.bedrock.overrides import snapshot
 from bedrock_chat.wire.errors import BadRequest
 
 
-def is_offered(model: Model) -> bool:
-    """Whether users may choose this model. Without GLOBAL_AVAILABLE_MODELS they may choose any of the catalogue."""
+class Member(Protocol):
+    """Who wants to use a model: a caller, who is a member of groups. A key of a published API is a member of none."""
+
+    def is_in(self, group: str) -> bool: ...
+
+
+def is_listed(model: Model) -> bool:
+    """Whether the environment offers this model. Without GLOBAL_AVAILABLE_MODELS it offers the whole catalogue."""
     return not settings.GLOBAL_AVAILABLE_MODELS or model.key in settings.GLOBAL_AVAILABLE_MODELS
 
 
-def offered() -> list[Model]:
-    """The models that users may choose, the default one first."""
-    models = [model for model in catalog.MODELS.values() if is_offered(model)]
-    return sorted(models, key=lambda model: model.key != settings.DEFAULT_MODEL)
+def listed() -> list[Model]:
+    """The models that the environment offers."""
+    return [model for model in catalog.MODELS.values() if is_listed(model)]
+
+
+def is_open(model: Model, to: Member | None) -> bool:
+    """Whether what operators have set lets somebody use this model; without anybody, whether it is open to all."""
+    rows = snapshot.current()
+    if model.key in rows.disabled:
+        return False
+    groups = rows.groups.get(model.key)
+    return groups is None or (to is not None and any(to.is_in(group) for group in groups))
+
+
+def is_offered(model: Model, to: Member | None) -> bool:
+    """Whether somebody may choose this model: the environment offers it, and operators let them use it."""
+    return is_listed(model) and is_open(model, to)
+
+
+def refuse_unless_offered(model: Model, to: Member | None) -> None:
+    """Raises BadRequest for a model that somebody may not choose."""
+    if not is_offered(model, to):
+        raise BadRequest(f"message.model: {model.key} is not available here.")
+
+
+def offered(to: Member | None) -> list[Model]:
+    """The models that somebody may choose, the default one first; without anybody, those that are open to all."""
+    return _default_first([model for model in listed() if is_open(model, to)])
+
+
+def enabled() -> list[Model]:
+    """The models that anybody at all may choose, the default one first."""
+    disabled = snapshot.current().disabled
+    return _default_first([model for model in listed() if model.key not in disabled])
+
+
+def default_key() -> str:
+    """The key of the default model: the one that operators have chosen, else DEFAULT_MODEL."""
+    return snapshot.current().default or str(settings.DEFAULT_MODEL)
+
+
+def _default_first(models: list[Model]) -> list[Model]:
+    key = default_key()
+    return sorted(models, key=lambda model: model.key != key)
+
+
+def price_row(model: Model, target: Target) -> PriceRow:
+    """USD per 1,000 tokens here: what operators have set for the model, else MODEL_PRICES, else the list prices."""
+    own = snapshot.current().prices.get(model.key, snapshot.NOTHING)
+    return pricing.prices(model, target, {model.key: {**settings.MODEL_PRICES.get(model.key, {}), **own}})
 
 
 def refuse_unreadable(model: Model, *, images: bool, documents: bool) -> None:

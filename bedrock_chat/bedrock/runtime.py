@@ -14,6 +14,7 @@ from bedrock_chat.bedrock import answers, clients, event_stream, faults
 from bedrock_chat.bedrock.catalog import Target
 from bedrock_chat.bedrock.events import Closed, Event, Intervened, Retrying, Stop, Usage
 from bedrock_chat.bedrock.measuring import Call
+from bedrock_chat.bedrock.overrides import last_faults
 from bedrock_chat.bedrock.request import ModelRequest
 from bedrock_chat.process.interruption import Interruption
 from bedrock_chat.resilience.deadlines import hang_up_after
@@ -156,12 +157,13 @@ def _report(fault: faults.ModelFault, request: ModelRequest) -> None:
     """Logs a fault, as an error if only an operator can remove its cause. The prompt is never logged.
 
     Neither is Bedrock's sentence, which may quote the prompt: the remedy says in our words what it was about. `/ready`
-    tells of a Bedrock that was not to be reached, or was silent.
+    tells of a Bedrock that was not to be reached, or was silent. The console has the last fault of each model.
     """
     if isinstance(fault, faults.Unreachable | faults.TimedOut | faults.ConnectionCut):
         BEDROCK.failed(fault.__cause__ or fault)
     else:
         BEDROCK.answered()
+    last_faults.note(request.model.key, fault.code)
     level = logging.ERROR if fault.for_operators else logging.WARNING
     target, remedy = request.target, f": {fault.remedy}" if fault.remedy else ""
     logger.log(level, "bedrock fault %s for %s in %s%s", fault.code, target.model_id, target.region, remedy)

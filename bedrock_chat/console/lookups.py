@@ -85,6 +85,17 @@ class OwnParametersChangeList(ChangeList):
         self.clear_all_filters_qs = self.get_query_string(remove=filters)
         return rows
 
+    result_list: Any
+
+    def get_results(self, request: HttpRequest) -> None:
+        """Django's, and then what the page adds to all rows of this list at once."""
+        super().get_results(request)
+        complete = getattr(self.model_admin, "complete_page", None)
+        if complete is not None:
+            rows: list[Any] = list(self.result_list)
+            complete(request, rows)
+            self.result_list = rows
+
     def _parameters_of_links(self) -> set[str]:
         """What ordering, paging, the search box and the counts beside filters make."""
         names = {ORDER_VAR, PAGE_VAR, ALL_VAR}

@@ -18,6 +18,7 @@ from django.http.response import HttpResponseBase
 from django.middleware.csrf import CsrfViewMiddleware
 from whitenoise.middleware import WhiteNoiseMiddleware
 
+from bedrock_chat.identity.session_store import SessionStore
 from bedrock_chat.wire.middleware import CONSOLE
 
 PAGES = (CONSOLE, settings.STATIC_URL)
@@ -42,7 +43,12 @@ class PagesStatic(_ForPages, WhiteNoiseMiddleware):
 
 
 class PagesSession(_ForPages, SessionMiddleware):
-    """`request.session`."""
+    """`request.session`, which knows from where it is begun."""
+
+    def process_request(self, request: HttpRequest) -> None:
+        super().process_request(request)
+        assert isinstance(request.session, SessionStore)
+        request.session.note_client(request)
 
 
 class PagesAuthentication(_ForPages, AuthenticationMiddleware):

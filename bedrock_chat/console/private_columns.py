@@ -34,7 +34,7 @@ def is_private(column: models.Field) -> bool:
 
 def uses(page: ModelAdmin) -> list[str]:
     """`option: path` of every private column that a page or an inline uses, and does not declare open itself."""
-    inlines = [inline(page.model, page.admin_site) for inline in page.inlines]
+    inlines = [inline(page.model, page.admin_site) for inline in page.get_inlines(None, None)]  # type: ignore[arg-type]  # ours need none
     return [
         f"{option}: {path}"
         for part in (page, *inlines)
@@ -63,10 +63,10 @@ def _paths(page: BaseModelAdmin) -> Iterator[tuple[str, str]]:
     """Each option of a page that names columns, with the path to the column."""
     for name in _shown(page):
         yield "fields", name
-    for entry in (*page.readonly_fields, *getattr(page, "list_display", ())):
+    for entry in (*page.readonly_fields, *_listed(page, "list_display")):
         for path in _ordered_by(page, entry):
             yield "list_display, readonly_fields", path
-    for entry in getattr(page, "list_filter", ()):
+    for entry in _listed(page, "list_filter"):
         path = entry[0] if isinstance(entry, tuple | list) else entry
         if isinstance(path, str):  # else a class of ours, with a queryset of its own
             yield "list_filter", path
@@ -77,6 +77,13 @@ def _paths(page: BaseModelAdmin) -> Iterator[tuple[str, str]]:
     for entry in page.ordering or page.model._meta.ordering:
         for path in _ordered_by(page, entry):
             yield "ordering", path
+
+
+def _listed(page: BaseModelAdmin, option: str) -> Iterable[Any]:
+    """The columns or filters of a list, with those of other apps (`registry.extend`). Inlines have none."""
+    read = getattr(page, f"get_{option}", None)
+    entries: Iterable[Any] = () if read is None else read(None)
+    return entries
 
 
 def _shown(page: BaseModelAdmin) -> Iterable[str]:

@@ -60,11 +60,11 @@ def _sign_in(request: HttpRequest, token: str) -> tuple[User, Caller]:
 
 def caller_of(request: HttpRequest) -> str | None:
     """One of the settings' BODY_JUDGES: the user whose token a request has. Raises as `sign_in` does."""
-    token = _bearer_token(request)
+    token = bearer_token(request)
     return None if token is None else sign_in(request, token).account
 
 
-def _bearer_token(request: HttpRequest) -> str | None:
+def bearer_token(request: HttpRequest) -> str | None:
     """The token of the Authorization header, "" where the header has none, None where there is no such header."""
     header = request.META.get("HTTP_AUTHORIZATION")
     if header is None:
@@ -77,7 +77,7 @@ class TokenAuthentication(BaseAuthentication):
     """`Authorization: Bearer <ID token>`. `request.user` is the User, `request.auth` the frozen Caller."""
 
     def authenticate(self, request: Request) -> tuple[User, Caller] | None:
-        token = _bearer_token(request._request)
+        token = bearer_token(request._request)
         return None if token is None else _sign_in(request._request, token)
 
     def authenticate_header(self, request: Request) -> str:

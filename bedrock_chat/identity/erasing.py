@@ -41,10 +41,26 @@ def register(app: str, *, prepare: Step, finish: Step) -> None:
     _parts[app] = Part(prepare, finish)
 
 
-def erase(user_id: str, *, on_finish: Callable[[], None] | None = None, actor: Actor) -> Iterator[str]:
-    """Erases a user; yields a sentence for each step as it is done. Raises NotFound.
+_refusals: list[Callable[[str], None]] = []
 
-    `on_finish` runs at the end of the last transaction: it records who erased them.
+
+def register_refusal(refuse: Callable[[str], None]) -> None:
+    """Adds what may refuse to erase a user: it takes their id, and raises an ApiError that says why."""
+    _refusals.append(refuse)
+
+
+def refuse_erasing(user_id: str) -> None:
+    """Raises what refuses to erase a user. Inside a transaction, nothing refuses later in it."""
+    for refuse in _refusals:
+        refuse(user_id)
+
+
+def erase(user_id: str, *, on_finish: Callable[[], None] | None = None, actor: Actor) -> Iterator[str]:
+    """Erases a user; yields a sentence for each step as it is done.
+
+    Raises NotFound, and Conflict, with the reason, where something of theirs is on hold: before anything is done, or,
+    if the hold comes later, before the next step. `on_finish` runs at the end of the last transaction: it records who
+    erased them.
 
     1. The user is suspended, so that no new request is let in.
     2. Each app prepares.
@@ -54,12 +70,16 @@ def erase(user_id: str, *, on_finish: Callable[[], None] | None = None, actor: A
 
     Files are removed with the next removal of blobs, when their grace is over. After an interruption, call it again.
     """
-    if not User.objects.filter(pk=user_id).update(is_active=False):
-        raise NotFound(f"No user found with id: {user_id}")
+    with transaction.atomic():
+        refuse_erasing(user_id)
+        if not User.objects.filter(pk=user_id).update(is_active=False):
+            raise NotFound(f"No user found with id: {user_id}")
     yield "Suspended."
     for part in _parts.values():
+        refuse_erasing(user_id)
         yield from part.prepare(user_id, actor=actor)
     with transaction.atomic():
+        refuse_erasing(user_id)
         list(User.objects.select_for_update().filter(pk=user_id).values_list("pk"))
         sentences = [sentence for part in _parts.values() for sentence in part.finish(user_id, actor=actor)]
         User.objects.filter(pk=user_id).delete()

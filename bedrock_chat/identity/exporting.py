@@ -24,10 +24,16 @@ def register(app: str, export: Export) -> None:
 
 
 def export(user_id: str, folder: Path, *, on_begin: Callable[[], None] | None = None) -> Iterator[str]:
-    """Writes all that is stored of a user into an empty folder; yields a sentence now and then.
+    """Writes all that is stored of a user into an empty folder; yields a sentence now and then. Raises as `parts`."""
+    for sentences in parts(user_id, folder, on_begin=on_begin):
+        yield from sentences
+
+
+def parts(user_id: str, folder: Path, *, on_begin: Callable[[], None] | None = None) -> Iterator[Iterator[str]]:
+    """As `export`, an app at a time: whoever has taken an app's sentences to their end finds its files complete.
 
     `on_begin` is called before the first file is written: it records who takes them. Raises NotFound, and
-    FileExistsError where the folder is not empty.
+    FileExistsError where the folder is not empty, both at once.
     """
     user = User.objects.filter(pk=user_id).first()
     if user is None:
@@ -43,10 +49,10 @@ def export(user_id: str, folder: Path, *, on_begin: Callable[[], None] | None = 
         "email": user.email,
         "groups": user.token_groups,
         "createdAt": user.created_at.isoformat(),
+        "seenAt": None if user.seen_at is None else user.seen_at.isoformat(),
     }
     (folder / "user.json").write_text(json.dumps(facts, ensure_ascii=False, indent=1), encoding="utf-8")
-    for write in _exports.values():
-        yield from write(user_id, folder)
+    return (write(user_id, folder) for write in _exports.values())
 
 
 def write_lines(path: Path, entries: Iterable[Mapping[str, Any]]) -> int:

@@ -1,6 +1,7 @@
 """The user behind a token."""
 
 from bedrock_chat.database import compiled_sql
+from bedrock_chat.identity import last_seen
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.identity.models import User
 from bedrock_chat.identity.tokens import Claims
@@ -8,7 +9,10 @@ from bedrock_chat.wire.errors import Forbidden
 
 
 def user_of(claims: Claims) -> User:
-    """The user's row. Read for each request, so that suspending acts at once; written only if the claims changed."""
+    """The user's row. Read for each request, so that suspending acts at once; written only if the claims changed.
+
+    That they were seen is written by the heartbeat (`last_seen`).
+    """
     columns = {"username": claims.username, "email": claims.email, "token_groups": list(claims.groups)}
     user = compiled_sql.get(User, {"pk": claims.sub})
     if user is None:
@@ -20,6 +24,7 @@ def user_of(claims: Claims) -> User:
         User.objects.filter(pk=user.pk).update(**columns)
         for name, value in columns.items():
             setattr(user, name, value)
+    last_seen.note(user)
     return user
 
 

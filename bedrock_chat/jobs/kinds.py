@@ -14,10 +14,14 @@ JOBS: dict[str, str] = {
     "end lost turns": "publication.running.end_lost",
     "remove idempotency keys": "publication.idempotency.removal.remove",
     "begin budget": "bedrock_chat.ledger.budgets.reconciling.begin",
-    "budget alert": "bedrock_chat.ledger.budgets.alerting.send",
     "reconcile budgets": "bedrock_chat.ledger.budgets.reconciling.reconcile",
     "return reservations": "bedrock_chat.ledger.budgets.expiring.return_expired",
     "roll up": "bedrock_chat.ledger.rollups.making.roll_up",
+    "look for alerts": "bedrock_chat.alerts.opening.look",
+    "send alerts": "bedrock_chat.alerts.sending.send",
+    "erase person": "bedrock_chat.people.erasing.run",
+    "forget erasures": "bedrock_chat.people.erasing.forget",
+    "prune": "bedrock_chat.retention.pruning.run_policies",
 }
 """Kind of job → its handler, a function that takes the claimed job."""
 JOB_SCHEDULE: dict[str, float] = {
@@ -33,5 +37,7 @@ JOB_SCHEDULE: dict[str, float] = {
     "reconcile budgets": 86_400,
     "return reservations": 30,
     "roll up": 60,
+    "look for alerts": 60,
+    "prune": 21_600,
 }
 """Kind of job → seconds between its runs."""

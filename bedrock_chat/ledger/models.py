@@ -13,6 +13,7 @@ class Purpose(models.TextChoices):
 
     TURN = "turn"
     TITLE = "title"
+    TRIAL = "trial"
 
 
 class ModelCall(models.Model):
@@ -28,6 +29,9 @@ class ModelCall(models.Model):
 
     is_begun = False
     """Whether the row was written when the call began (`recording.begin`), so that its end only updates it."""
+
+    begun_row: "ModelCall | None" = None
+    """That row, as it was written. What it says was used is counted already."""
 
     payers: Sequence[tuple[str, str]] = ()
     """Whose budgets the call counts for, in a row that is about to be inserted."""

@@ -53,4 +53,4 @@ def finish_erasing(user_id: str, *, actor: Actor) -> Iterator[str]:
     ToolCall.objects.filter(user_id=user_id).update(user_id=nameless, payer_id=nameless)
     ToolCall.objects.filter(publication_id__isnull=False, payer_id=user_id).update(payer_id=nameless)
     rollups.rename(user_id, nameless)
-    yield f"{kept} calls stay in the ledger, under {nameless}."
+    yield f"{kept} calls stay in the ledger, under an id that names nobody."

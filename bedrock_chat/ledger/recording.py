@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Self
 
-from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
 from bedrock_chat import logs
-from bedrock_chat.bedrock import estimates, pricing
+from bedrock_chat.bedrock import estimates, offering, pricing
 from bedrock_chat.bedrock.events import Closed
 from bedrock_chat.bedrock.request import ModelRequest
 from bedrock_chat.bedrock.shapes import ConverseBlock
@@ -62,7 +61,7 @@ def build_call(
     `generated` are the Converse blocks that came. Where Bedrock sent no usage, it is estimated from them, since they
     are billed all the same. None: nothing was generated, which costs nothing.
     """
-    prices = pricing.prices(request.model, request.target, settings.MODEL_PRICES)
+    prices = offering.price_row(request.model, request.target)
     usage = closed.usage if closed else None
     estimated = usage is None and generated is not None
     if usage is None and generated is not None:
@@ -110,15 +109,21 @@ PROCESS_LOST = "ProcessLost"
 def begin(call: ModelCall) -> ModelCall:
     """Inserts the row of a call that is about to be made, and which stays like that if this process dies.
 
-    Returns it, for `ended`.
+    Where a budget counts, what the row says is counted with it: so budgets agree with the ledger also then, and the end
+    counts the rest. Returns the row, for `ended`.
     """
-    compiled_sql.insert(call)
+    if not settling.counts([call], None):
+        compiled_sql.insert(call)
+        return call
+    with transaction.atomic():
+        compiled_sql.insert(call)
+        settling.settle([call], None, None)
     return call
 
 
 def ended(call: ModelCall, begun: ModelCall) -> None:
     """The call is the one whose row was inserted when it began; `insert` will update that row."""
-    call.pk, call.created_at, call.is_begun = begun.pk, begun.created_at, True
+    call.pk, call.created_at, call.is_begun, call.begun_row = begun.pk, begun.created_at, True, begun
 
 
 def insert(batch: Batch, calls: Sequence[ModelCall]) -> None:

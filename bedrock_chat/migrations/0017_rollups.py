@@ -49,6 +49,22 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='DimensionFault',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('grain', models.CharField(choices=[('day', 'Day'), ('month', 'Month')], max_length=5)),
+                ('dimension', models.CharField(choices=[('user', 'User'), ('bot', 'Bot'), ('key', 'Key'), ('model', 'Model'), ('group', 'Group')], max_length=5)),
+                ('day', models.DateField()),
+                ('value', models.CharField(max_length=256)),
+                ('fault', models.CharField(max_length=64)),
+                ('calls', models.PositiveBigIntegerField()),
+            ],
+            options={
+                'indexes': [models.Index(fields=['dimension', 'value', 'grain', 'day'], name='faults_of_one_value')],
+                'constraints': [models.UniqueConstraint(fields=('dimension', 'grain', 'day', 'value', 'fault'), name='one_count_of_faults_by_dimension'), models.CheckConstraint(condition=models.Q(models.Q(('value', ''), _negated=True), models.Q(('fault', ''), _negated=True)), name='fault_and_its_value_are_named'), models.CheckConstraint(condition=models.Q(('dimension__in', ['user', 'bot', 'key', 'model', 'group']), ('grain__in', ['day', 'month'])), name='faults_have_grain_and_dimension')],
+            },
+        ),
+        migrations.CreateModel(
             name='DimensionUsage',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
@@ -63,11 +79,10 @@ class Migration(migrations.Migration):
                 ('dimension', models.CharField(choices=[('user', 'User'), ('bot', 'Bot'), ('key', 'Key'), ('model', 'Model'), ('group', 'Group')], max_length=5)),
                 ('day', models.DateField()),
                 ('value', models.CharField(max_length=256)),
-                ('fault', models.CharField(blank=True, default='', max_length=64)),
             ],
             options={
                 'indexes': [models.Index(fields=['dimension', 'value', 'grain', 'day'], name='days_of_one_value')],
-                'constraints': [models.UniqueConstraint(fields=('dimension', 'grain', 'day', 'value', 'fault'), name='one_sum_of_a_day_by_dimension'), models.CheckConstraint(condition=models.Q(('value', ''), _negated=True), name='dimension_has_a_value'), models.CheckConstraint(condition=models.Q(('dimension__in', ['user', 'bot', 'key', 'model', 'group']), ('grain__in', ['day', 'month'])), name='sum_has_grain_and_dimension')],
+                'constraints': [models.UniqueConstraint(fields=('dimension', 'grain', 'day', 'value'), name='one_sum_of_a_day_by_dimension'), models.CheckConstraint(condition=models.Q(('value', ''), _negated=True), name='dimension_has_a_value'), models.CheckConstraint(condition=models.Q(('dimension__in', ['user', 'bot', 'key', 'model', 'group']), ('grain__in', ['day', 'month'])), name='sum_has_grain_and_dimension')],
             },
         ),
         migrations.CreateModel(

@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('bedrock_chat', '0018_budgets'),
+        ('bedrock_chat', '0021_model_overrides'),
     ]
 
     operations = [

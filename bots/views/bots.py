@@ -155,9 +155,10 @@ class BotViewSet(WireViewSet):
     @extend_schema(
         operation_id="delete_bot",
         summary="Delete a bot",
-        description="For its owner and Admin. Conversations with it can still be read. Its id is never given again.",
+        description="For its owner and Admin. Conversations with it can still be read. Its id is never given again. "
+        "Where operators have put the bot on hold, Admin is refused (409); its owner is not.",
         tags=TAG,
-        responses={200: VOID, **errors(400, 404)},
+        responses={200: VOID, **errors(400, 404, 409)},
     )
     def destroy(self, request: Request, bot_id: str) -> Response:
         editing.delete(bot_id, actor=caller_of(request))

@@ -5,6 +5,7 @@ import time
 from django.conf import settings
 
 from bedrock_chat.bedrock import catalog, events, offering, request, runtime
+from bedrock_chat.bedrock.catalog import Model
 from bedrock_chat.bedrock.events import StopReason
 from bedrock_chat.bedrock.faults import ModelFault
 from bedrock_chat.bedrock.request import Guardrail
@@ -41,7 +42,7 @@ def propose(external_id: str, *, actor: Caller) -> str:
 
     1. The first MESSAGES messages of the branch of the last message are read.
     2. The title model is asked (`_ask`), under the guardrail of the conversation's bot. That counts as a turn. Where
-       that guardrail is not there yet, no model is asked.
+       that guardrail is not there yet, or operators do not let the caller use that model, no model is asked.
     3. If the model fails, takes too long, is blocked or answers nonsense, the title is the beginning of the first
        message with visible text, else that of the present title.
 
@@ -52,15 +53,18 @@ def propose(external_id: str, *, actor: Caller) -> str:
     path = tree.path(tree.last_message(conversation.last_question))[:MESSAGES]
     contents = access.read_contents(path)
     bot = chatting.find(conversation.bot_id, actor=actor) if conversation.bot_id else None
-    is_asked = bool(path) and not (bot and bot.lacks_guardrail)
+    model = catalog.find(settings.TITLE_MODEL)
+    is_asked = bool(path) and not (bot and bot.lacks_guardrail) and offering.is_open(model, actor)
     release_connection()
     with admission.admitted(actor):
-        proposed = _ask(conversation, path, contents, bot.guardrail if bot else None, actor) if is_asked else ""
+        guardrail = bot.guardrail if bot else None
+        proposed = _ask(model, conversation, path, contents, guardrail, actor) if is_asked else ""
     beginnings = map(cleaning.beginning, (*(_text(contents[node.pk]) for node in path), conversation.title))
     return proposed or next(filter(None, beginnings), UNTITLED)
 
 
 def _ask(
+    model: Model,
     conversation: Conversation,
     path: list[Node],
     contents: dict[int, list[StoredBlock]],
@@ -74,7 +78,6 @@ def _ask(
     3. However the call ended, its ledger row is written.
     4. The title is taken out of the answer (`cleaning`).
     """
-    model = catalog.find(settings.TITLE_MODEL)
     model_request = request.compose(
         model,
         offering.route(model),

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from bedrock_chat.bedrock import catalog, offering
 from bedrock_chat.bedrock.catalog import Model
+from bedrock_chat.identity.caller import Caller
 from bedrock_chat.wire.errors import BadRequest, Conflict
 from bots.chatting import ChattingBot
 from conversations.content.blocks import StoredBlock, has_text
@@ -23,6 +24,8 @@ def is_possible(
     answer: Node,
     contents: Mapping[int, Sequence[StoredBlock]],
     bot: ChattingBot | None,
+    *,
+    actor: Caller,
 ) -> bool:
     """Whether a POST with `continueGenerate` is accepted for this answer and the model that wrote it.
 
@@ -44,4 +47,4 @@ def is_possible(
         pass
     except BadRequest:
         return False
-    return has_text(contents[answer.pk]) and takes_prefill(model) and offering.is_offered(model)
+    return has_text(contents[answer.pk]) and takes_prefill(model) and offering.is_offered(model, actor)

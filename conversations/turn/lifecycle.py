@@ -65,7 +65,7 @@ def run(
     the question was stored carries `conversationId` and `messageId`.
     """
     with admission.admitted(actor):
-        _refuse_at_once(chat)
+        _refuse_at_once(chat, actor)
         if not chat.continue_generate and file_limits.are_kept(chat):
             storing.store(chat.content.files)
         turn = opening.open_turn(chat, actor=actor)
@@ -109,10 +109,9 @@ def drain(turn_events: Iterator[TurnEvent]) -> Answer:
     return answer
 
 
-def _refuse_at_once(chat: ChatInput) -> None:
+def _refuse_at_once(chat: ChatInput, actor: Caller) -> None:
     """Refuses the requests that can be refused without looking at the conversation."""
-    if not offering.is_offered(chat.model):
-        raise BadRequest(f"message.model: {chat.model.key} is not available here.")
+    offering.refuse_unless_offered(chat.model, actor)
     if chat.continue_generate:
         if not continuing.takes_prefill(chat.model):
             raise BadRequest(f"message.model: {chat.model.display_name} cannot continue an answer.")

@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('publication', '0004_turnrequest_host'),
+        ('publication', '0005_console'),
     ]
 
     operations = [

@@ -113,7 +113,7 @@ def run(chat: ChatRequest, running: Completion) -> Generator[Event | MessageStop
     actor = running.booking.actor
     with admission.admitted(actor), registered(running):
         bot = chatting.get(running.booking.bot_id or "", actor=actor)
-        model = composing.choose_model(chat.model, bot)
+        model = composing.choose_model(chat.model, bot, actor=actor)
         bot.refuse(model)
         tools = offered.offered(bot, model, actor)
         release_connection()

@@ -8,6 +8,7 @@ from bedrock_chat.bedrock.catalog import Model
 from bedrock_chat.bedrock.request import Parameters
 from bedrock_chat.bedrock.shapes import ConverseMessage
 from bedrock_chat.bedrock.tools import ToolSpec
+from bedrock_chat.identity.caller import Caller
 from bedrock_chat.wire.errors import BadRequest, NotFound
 from bots import configuration
 from bots.chatting import ChattingBot
@@ -24,14 +25,14 @@ FIRST = "default"
 TOO_LONG = "context_length_exceeded"
 
 
-def models_of(bot: ChattingBot) -> list[Model]:
+def models_of(bot: ChattingBot, *, actor: Caller) -> list[Model]:
     """The models that a bot answers with here, the first one first."""
-    return [model for model in offering.offered() if configuration.is_active(bot.configuration, model)]
+    return [model for model in offering.offered(actor) if configuration.is_active(bot.configuration, model)]
 
 
-def choose_model(name: str | None, bot: ChattingBot) -> Model:
+def choose_model(name: str | None, bot: ChattingBot, *, actor: Caller) -> Model:
     """The model of that name; the first where none is named. Raises NotFound."""
-    models = models_of(bot)
+    models = models_of(bot, actor=actor)
     named = models[:1] if name in (None, FIRST) else [model for model in models if model.key == name]
     if not named:
         sentence = f"The model `{name or FIRST}` does not exist here; GET …/v1/models lists those that do."

@@ -131,5 +131,6 @@ class ModelsViewSet(OpenAIViewSet):
     )
     def retrieve(self, request: Request, bot_id: str, stage: str) -> Response:
         known = authentication.find(request._request)
-        bot = chatting.get(bot_id, actor=caller_of(request))
-        return Response(rendering.model_list(composing.models_of(bot), known.publication))
+        actor = caller_of(request)
+        models = composing.models_of(chatting.get(bot_id, actor=actor), actor=actor)
+        return Response(rendering.model_list(models, known.publication))

@@ -303,7 +303,7 @@ class PublishedConversationViewSet(PublishedViewSet):
         def render() -> Response:
             show = files.Inline()
             return Response(
-                conversation_rendering.conversation_output(conversation, database_now(), show, bot),
+                conversation_rendering.conversation_output(conversation, database_now(), show, bot, actor=actor),
             )
 
         return answers.make(actor.account, size, render)

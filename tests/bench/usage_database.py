@@ -18,9 +18,12 @@ import django
 django.setup()
 
 from django.db import connection, transaction  # noqa: E402
+from django.test import Client  # noqa: E402
 from django.test.utils import CaptureQueriesContext  # noqa: E402
 from django.utils import timezone  # noqa: E402
 
+from bedrock_chat.console.periods import Choice  # noqa: E402
+from bedrock_chat.identity.models import User  # noqa: E402
 from bedrock_chat.ledger.models import ModelCall  # noqa: E402
 from bedrock_chat.ledger.rollups import making, reading  # noqa: E402
 from bedrock_chat.ledger.rollups.late import WAIT  # noqa: E402
@@ -29,8 +32,10 @@ from bedrock_chat.ledger.rollups.models import (  # noqa: E402
     Dimension,
     DimensionUsage,
     GroupMember,
+    Latency,
     Progress,
     QuarterUsage,
+    Timed,
 )
 from bedrock_chat.ledger.zones import Span, quarter_of  # noqa: E402
 from tests.bench import load  # noqa: E402
@@ -105,6 +110,21 @@ def fill(calls: int, until: datetime, **numbers: int) -> None:
     Progress.objects.create(made_until=until, zone="UTC", seen_at=until)
 
 
+def fill_latencies(calls: int, until: datetime) -> None:
+    """Writes how many calls of each quarter hour took how long: of no two the model and the bucket are the same."""
+    vendor = connection.vendor
+    first, step = (until - TWO_YEARS).timestamp(), TWO_YEARS.total_seconds() / calls
+    moment = MOMENT[vendor].format(first=first, step=step)
+    table = Latency._meta.db_table
+    for low in range(0, calls, BATCH):
+        numbered = NUMBERS[vendor].format(low=low, high=min(calls, low + BATCH))
+        into = f"INSERT INTO {table} (start, model, purpose, timed, bucket, calls)"
+        for timed, base in ((Timed.FIRST_TOKEN.value, 40), (Timed.TOTAL.value, 80)):
+            values = f"{moment}, 'model-' || (i * 13 % 8), 'turn', '{timed}', {base} + i % 150, 1"
+            with transaction.atomic(), connection.cursor() as cursor:
+                cursor.execute(f"{numbered}{into} SELECT {values} FROM numbers")
+
+
 def call_lately(until: datetime, now: datetime, per_second: float) -> None:
     """Writes the newest calls, which have no sums yet."""
     count = int((now - until).total_seconds() * per_second)
@@ -134,13 +154,42 @@ def spans(length: timedelta, now: datetime, rounds: int) -> list[Span]:
 
 
 def measured(by: Dimension, chosen: list[Span]) -> dict[str, Any]:
-    latencies = []
+    """Milliseconds that pass, and those of this process's CPU alone, which other work on the machine does not change.
+
+    On SQLite that is all of it. On PostgreSQL the server's are not in it.
+    """
+    latencies, cpu = [], []
     for span in chosen:
-        began = time.perf_counter()
+        began, cpu_began = time.perf_counter(), time.process_time()
         values = reading.usage(span, by=by)
         latencies.append((time.perf_counter() - began) * 1000)
-    shares = {f"p{share}Ms": round(load.percentile(sorted(latencies), share / 100), 1) for share in (50, 95)}
+        cpu.append((time.process_time() - cpu_began) * 1000)
+    shares = {
+        f"{name}P{share}Ms" if name else f"p{share}Ms": round(load.percentile(sorted(some), share / 100), 1)
+        for name, some in (("", latencies), ("cpu", cpu))
+        for share in (50, 95)
+    }
     return {**shares, "values": len(values)}
+
+
+def measured_home(rounds: int) -> dict[str, Any]:
+    """How long the console's home takes for each of its periods, whole: its statements, its charts and its page."""
+    operator = User.objects.create(id="local:olga", login="olga", username="olga", is_staff=True, is_superuser=True)
+    client = Client(headers={"host": "localhost"})
+    client.force_login(operator)
+    figures: dict[str, Any] = {}
+    for days in Choice.values:
+        latencies = []
+        for _ in range(rounds + 1):
+            began = time.perf_counter()
+            response = client.get(f"/console/?days={days}")
+            latencies.append((time.perf_counter() - began) * 1000)
+            assert response.status_code == 200, response.content
+        latencies = sorted(latencies[1:])  # the first one compiles the templates
+        figures[f"days{days}"] = {
+            f"p{share}Ms": round(load.percentile(latencies, share / 100), 1) for share in (50, 95)
+        }
+    return figures
 
 
 def plans(span: Span) -> list[str]:
@@ -176,6 +225,7 @@ def main() -> None:
     rounds, calls, now = size.pop("rounds"), size.pop("calls"), timezone.now()
     until = quarter_of(now - WAIT)
     fill(calls, until, **size)
+    fill_latencies(calls, until)
     call_lately(until, now, calls / TWO_YEARS.total_seconds())
     seconds = roll_up(now)
     with connection.cursor() as cursor:
@@ -184,10 +234,17 @@ def main() -> None:
     figures = {
         by.value: {name: measured(by, spans(length, now, rounds)) for name, length in SPANS.items()} for by in Dimension
     }
+    home = measured_home(rounds)
     [widest, *_] = spans(SPANS["year"], now, 1)
     print(
         json.dumps(
-            {"daysAndMonthsSeconds": round(seconds, 1), "rows": rows, "spans": figures, "plans": plans(widest)},
+            {
+                "daysAndMonthsSeconds": round(seconds, 1),
+                "rows": rows,
+                "spans": figures,
+                "home": home,
+                "plans": plans(widest),
+            },
         )
     )
 

@@ -154,7 +154,7 @@ def test_it_may_be_repeated_wherever_it_was_cut_short(
 
         with monkeypatch.context() as patched:
             patched.setattr(editing, "remove", remove_one)
-            patched.setattr("conversations.erasing.index.compact", lambda: (_ for _ in ()).throw(Killed))
+            patched.setattr("conversations.persons.erasing.index.compact", lambda: (_ for _ in ()).throw(Killed))
             with pytest.raises(Killed):
                 list(erasing.erase(sub, actor=COMMAND))
         assert Bot.objects.count() == left - 1

@@ -1,37 +1,56 @@
 """What each page of the console filters by."""
 
+from bedrock_chat.alerts.models import OpenAlert
 from bedrock_chat.audit.models import AuditEntry
-from bedrock_chat.identity.models import User
+from bedrock_chat.bedrock.overrides.models import ModelOverride
+from bedrock_chat.blobs.models import Blob
+from bedrock_chat.identity.models import OperatorSession, SecondFactor, User
 from bedrock_chat.jobs.models import Job, Worker
 from bedrock_chat.ledger.budgets.models import Budget
 from bedrock_chat.ledger.models import ModelCall, ToolCall
-from bots.models import Bot
+from bedrock_chat.ledger.rollups.models import Refusal
+from bedrock_chat.people.models import Erasure
+from bots.models import Bot, BotGuardrail
 from conversations.models import Conversation
-from publication.models import ApiKey, Publication, TurnRequest
+from publication.models import ApiKey, Gate, Publication, TurnRequest
 from store.models import Listing
 
 OWN_FILTERS = {
     User: {"is_active__exact", "is_active__isnull", "is_staff__exact", "is_staff__isnull"},
-    Job: {"state__exact", "state__isnull", "kind", "kind__isnull"},
+    Job: {"state__exact", "state__isnull", "kind"},
     Worker: set(),
+    ModelOverride: set(),
+    Erasure: set(),
+    OpenAlert: {"severity__exact", "severity__isnull"},
     ModelCall: {
-        *("purpose__exact", "purpose__isnull", "model", "model__isnull", "fault", "fault__isnull"),
-        *("estimated__exact", "estimated__isnull", "created_at__year", "created_at__month", "created_at__day"),
+        *("days", "from", "to", "model", "purpose", "fault", "priced"),
+        *("payer", "user", "bot", "key", "publication", "conversation"),
     },
-    ToolCall: {
-        *("kind", "kind__isnull", "outcome", "outcome__isnull", "tool", "tool__isnull"),
-        *("created_at__year", "created_at__month", "created_at__day"),
-    },
+    Refusal: {"days", "from", "to", "limit", "payer", "bot", "key"},
+    ToolCall: {"days", "from", "to", "outcome", "tool", "user", "bot", "key", "conversation"},
     Budget: {
         *("payer_kind__exact", "payer_kind__isnull", "period__exact", "period__isnull"),
         *("unit__exact", "unit__isnull", "is_hard__exact", "is_hard__isnull"),
     },
-    Bot: {"scope__exact", "scope__isnull", "pinned", "published", "sync_status__exact", "sync_status__isnull"},
+    Bot: {
+        "scope__exact",
+        "scope__isnull",
+        "pinned",
+        "published",
+        "orphans",
+        "sync_status__exact",
+        "sync_status__isnull",
+    },
+    BotGuardrail: {"state"},
+    Blob: set(),
+    Gate: set(),
     Conversation: {"model", "model__isnull"},
     Publication: {"limits_scope__exact", "limits_scope__isnull", "quota_period__exact", "quota_period__isnull"},
-    ApiKey: {"state"},
+    ApiKey: {"state", "ending"},
     TurnRequest: {"status", "model", "model__isnull"},
     Listing: {"is_everybodys__exact", "is_everybodys__isnull"},
-    AuditEntry: {"verb", "target", "days", "actor_kind__exact", "actor_kind__isnull"},
+    OperatorSession: set(),
+    SecondFactor: set(),
+    AuditEntry: {"days", "from", "to", "verb", "target", "kind", "actor", "about"},
 }
 """What the filters and date hierarchies of the pages make, as one reads it in their links."""

@@ -1,14 +1,16 @@
 """The queue in the console: what runs, what is dead and why, and the two things an operator can do about it."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission
 from django.test import Client
 
+from bedrock_chat.database.connections import database_now
 from bedrock_chat.identity.models import User
 from bedrock_chat.jobs import queue
-from bedrock_chat.jobs.models import Job, State
+from bedrock_chat.jobs.models import Job, State, Worker
 
 pytestmark = pytest.mark.django_db
 PAGE = "/console/bedrock_chat/job/"
@@ -34,7 +36,7 @@ def operator_who_may(*permissions: str) -> Client:
 
 
 def act(client: Client, action: str, *jobs: Job, page: str = PAGE) -> str:
-    chosen = {"action": action, "_selected_action": [job.pk for job in jobs]}
+    chosen = {"action": action, "_selected_action": [job.pk for job in jobs], "confirmed": "yes"}
     response = client.post(page, chosen, follow=True)
     assert response.status_code == 200
     return response.content.decode()
@@ -58,17 +60,51 @@ def test_the_page_tells_why_a_job_is_dead_and_nothing_of_what_it_was_asked(olga:
 
 def test_a_dead_job_begins_again(olga: Client) -> None:
     job = dead_job()
-    assert "1 of 1 jobs begin now" in act(olga, "retry", job, page=f"{PAGE}?state__exact=dead")
+    assert "Retry: 1 of 1 done." in act(olga, "retry", job, page=f"{PAGE}?state__exact=dead")
     job.refresh_from_db()
     assert (job.state, job.attempt) == (State.READY, 0)
+
+
+def test_an_action_says_what_it_does_before_it_does_it(olga: Client) -> None:
+    job = dead_job()
+    for path, sentence in (
+        (f"{PAGE}{job.pk}/retry/", "as if it had never failed"),
+        (f"{PAGE}{job.pk}/cancel/", "undone"),
+    ):
+        assert sentence in olga.get(path).content.decode()
+    assert Job.objects.get().state == State.DEAD
+    assert olga.post(f"{PAGE}{job.pk}/cancel/").status_code == 302
+    assert not Job.objects.exists()
+
+
+def test_the_state_of_a_job_is_told_in_plain_words(olga: Client, django_assert_max_num_queries: Any) -> None:
+    dead = dead_job()
+    now = database_now()
+    Worker.objects.create(id="w1", host="host-7", process=1, concurrency=1, started_at=now, seen_at=now)
+    later = {"kind": "note", "due_at": now + timedelta(hours=1), "created_at": now}
+    Job.objects.create(**later, state=State.RUNNING, worker="w1", attempt=3)
+    Job.objects.create(**later)
+    Job.objects.create(**later, reason="away", attempt=2)
+    Job.objects.create(**{**later, "due_at": now - timedelta(seconds=1)})
+    with django_assert_max_num_queries(9):
+        page = olga.get(PAGE).content.decode()
+    for words in (
+        "given up after 8 attempts",
+        "running on host-7, attempt 3 of 8",
+        "due later",
+        "tried again later, attempt 2 of 8",
+        "waits for a worker",
+    ):
+        assert words in page
+    assert "given up" in olga.get(f"{PAGE}{dead.pk}/change/").content.decode()
 
 
 def test_a_running_job_is_not_begun_twice_and_can_be_taken_away(olga: Client) -> None:
     queue.enqueue("note")
     (claimed,) = queue.claim("worker-1", 1)
     job = Job.objects.get(pk=claimed.pk)
-    assert "0 of 1 jobs begin now" in act(olga, "retry", job)
-    assert "1 jobs were cancelled" in act(olga, "cancel", job)
+    assert "It runs already, or is done." in act(olga, "retry", job)
+    assert "Cancel: 1 of 1 done." in act(olga, "cancel", job)
     assert not Job.objects.exists()
 
 
@@ -76,7 +112,7 @@ def test_of_a_periodic_job_one_run_is_cancelled_and_the_page_says_so(olga: Clien
     settings.JOB_SCHEDULE = {"note": 30}
     queue.follow_schedule()
     job = Job.objects.get()
-    assert "1 jobs were cancelled; periodic ones come again with their schedule" in act(olga, "cancel", job)
+    assert "Cancel: 1 of 1 done." in act(olga, "cancel", job)
     job.refresh_from_db()
     assert (job.state, job.due_at > job.created_at) == (State.READY, True)
 
@@ -108,8 +144,8 @@ def test_who_may_change_jobs_retries_and_cancels_them() -> None:
     job = dead_job()
     vera = operator_who_may("view_job", "change_job")
     assert 'value="retry"' in vera.get(PAGE).content.decode()
-    assert "1 of 1 jobs begin now" in act(vera, "retry", job)
-    assert "1 jobs were cancelled" in act(vera, "cancel", job)
+    assert "Retry: 1 of 1 done." in act(vera, "retry", job)
+    assert "Cancel: 1 of 1 done." in act(vera, "cancel", job)
 
 
 def test_nothing_can_be_added_or_changed_there(olga: Client) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import random
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -18,8 +19,10 @@ from bedrock_chat.ledger.models import ModelCall
 from bedrock_chat.ledger.rollups import histogram, making, reading, rebuilding, refusals
 from bedrock_chat.ledger.rollups.figures import Figures
 from bedrock_chat.ledger.rollups.models import (
+    DayLatency,
     DayUsage,
     Dimension,
+    DimensionFault,
     DimensionUsage,
     LateEnd,
     Latency,
@@ -29,7 +32,7 @@ from bedrock_chat.ledger.rollups.models import (
     Timed,
 )
 from bedrock_chat.ledger.zones import QUARTER, Span
-from tests.ledger.calls import NOON, added, call, moments, random_call
+from tests.ledger.calls import MODELS, NOON, added, call, moments, random_call
 
 pytestmark = [pytest.mark.both, pytest.mark.django_db]
 
@@ -43,7 +46,7 @@ ZONES = (
 MONTHS = Span(datetime(2026, 2, 25, tzinfo=UTC), datetime(2026, 4, 12, tzinfo=UTC))
 """Clocks change in it: in New York on 8 March, on Lord Howe Island, by half an hour, on 5 April (local time)."""
 DAY = timedelta(days=1)
-TABLES = (QuarterUsage, DayUsage, DimensionUsage, Latency)
+TABLES = (QuarterUsage, DayUsage, DimensionUsage, DimensionFault, Latency, DayLatency)
 
 
 @pytest.fixture(autouse=True)
@@ -92,11 +95,17 @@ def test_sums_of_random_spans_are_those_of_the_ledger(zone: str, settings: Any) 
     roll_up(MONTHS.end - timedelta(hours=7))  # the last hours have no sums yet
     random_call(rng, MONTHS.end - timedelta(hours=1)).save()
     progress = Progress.objects.get()
-    assert progress.months_until == date(2026, 4, 1)
+    assert progress.months_until == progress.days_until
+    assert progress.months_until in (date(2026, 4, 11), date(2026, 4, 12))  # a month that is not over has sums, too
     ledger = list(ModelCall.objects.all())
     for span in spans(rng, 8):
         for by in Dimension:
             assert figures(span, by) == added(ledger, span, by), (span, by)
+            whole = {value: sums.document() for value, sums in reading.usage(span, by=by, with_faults=False).items()}
+            expected = added(ledger, span, by)
+            assert whole.keys() == expected.keys()
+            assert all(whole[value]["price"] == sums["price"] for value, sums in expected.items())
+            assert all(whole[value]["calls"] == sums["calls"] for value, sums in expected.items())
         for payer_id in {row.payer_id or "" for row in ledger}:
             own = [row for row in ledger if row.payer_id == payer_id]
             by_pair = reading.usage_of_payer(span, payer_id)
@@ -120,6 +129,32 @@ def test_days_of_one_bot_are_those_of_the_ledger(settings: Any) -> None:
             assert sums.document() == added(ledger, part, by)[value]
         total = sum(sums.calls for sums in reading.usage_by_day(span, by=by, value=value).values())
         assert total == added(ledger, span, by)[value]["calls"]
+
+
+def test_days_of_every_model_and_their_latencies_are_those_of_the_ledger(settings: Any) -> None:
+    settings.REPORT_TIME_ZONE = "Asia/Kathmandu"
+    rng = random.Random(8)
+    ModelCall.objects.bulk_create(random_call(rng, at) for at in moments(rng, MONTHS, 120))
+    roll_up(MONTHS.end - timedelta(hours=40))
+    span = zones.days(date(2026, 2, 26), date(2026, 4, 11))
+    ledger = list(ModelCall.objects.all())
+    by_day = reading.usage_by_day_and_value(span, by=Dimension.MODEL)
+    latencies = reading.latencies_by_day(span, timed=Timed.FIRST_TOKEN)
+    assert len(by_day) > 20
+    for day in (span.start + number * DAY for number in range(45)):
+        whole = zones.days(zones.day_of(day), zones.day_of(day))
+        documents = {model: sums.document() for model, sums in by_day.get(zones.day_of(day), {}).items()}
+        assert documents == added(ledger, whole, Dimension.MODEL)
+        if whole.end > MONTHS.end - timedelta(hours=48):
+            continue  # not every quarter of an hour of it is made
+        timed = [row for row in ledger if whole.start <= row.created_at < whole.end and not row.fault]
+        counts = Counter(histogram.bucket_of(row.first_token_ms) for row in timed if row.first_token_ms)
+        assert latencies.get(zones.day_of(day), {}) == counts
+    by_model = reading.latencies_by_model(span, timed=Timed.FIRST_TOKEN)
+    assert len(by_model) == len(MODELS)
+    assert sum(by_model.values(), Counter()) == sum(latencies.values(), Counter())
+    total = reading.latencies(span, timed=Timed.FIRST_TOKEN, model=MODELS[0])
+    assert by_model[MODELS[0]] == total
 
 
 @pytest.mark.parametrize("count", [2_000, pytest.param(MANY_PRICES, marks=pytest.mark.slow)])

@@ -32,7 +32,8 @@ COUNTED_PROMPTS = 10_000
 class LoggedRequest:
     """A call to a model, a knowledge base or an agent, or one about guardrails.
 
-    `outcome` is running, done (the whole reply was sent) or left (the peer closed before).
+    `outcome` is running, done (the whole reply was sent) or left (the peer closed before). `usage` is what the reply
+    says that the call used, at its end; None for one that says nothing of it.
     """
 
     path: str
@@ -42,13 +43,14 @@ class LoggedRequest:
     at: float = field(default_factory=time.time)
     status: int = 0
     outcome: str = "running"
+    usage: dict[str, Any] | None = None
 
     def wire(self) -> dict[str, Any]:
         try:
             body = orjson.loads(self.raw)
         except ValueError:
             body = self.raw.decode("utf-8", "replace")
-        fields = ("path", "operation", "model", "at", "status", "outcome")
+        fields = ("path", "operation", "model", "at", "status", "outcome", "usage")
         return {name: getattr(self, name) for name in fields} | {"body": body}
 
 
@@ -172,6 +174,8 @@ class Bedrock:
             return reply
         answer = answers.intervened(intervention) if intervention else answers.answer(script, prompt, body, model)
         usage = self._usage(script, answer, body, model, intervention)
+        if not (script.fault or script.cut or (script.end and streaming)):
+            entry.usage = usage.wire()
         if streaming:
             return replies.streamed(script, answers.events(answer, usage, _latency(script)))
         deltas = sum(kind == "contentBlockDelta" for kind, _ in answers.events(answer, usage, 0))

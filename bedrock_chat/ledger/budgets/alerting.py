@@ -1,101 +1,69 @@
-"""One alert a period of each soft budget that is used up: to the addresses that operators have set, by a job each."""
+"""The condition of alerts about budgets: used up, or near their end."""
 
-from collections.abc import Iterable
-from datetime import UTC, datetime
-from enum import StrEnum
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-from django.conf import settings
-from django.core.mail import EmailMessage
-from django.db import transaction
+from django.db.models import F
+from django.urls import reverse
 
-from bedrock_chat.database.connections import database_now, release_connection
-from bedrock_chat.jobs import queue
-from bedrock_chat.jobs.queue import Claimed
+from bedrock_chat.alerts import opening
+from bedrock_chat.alerts.conditions import MOST, Problem
+from bedrock_chat.alerts.models import Severity
+from bedrock_chat.database.connections import database_now
 from bedrock_chat.ledger.budgets import amounts
 from bedrock_chat.ledger.budgets.models import BudgetCounter
 from bedrock_chat.ledger.budgets.statements import Counted
-from bedrock_chat.outbound import webhooks
-from bedrock_chat.resilience.deadlines import within
 
-KIND: Final = "budget alert"
-MAIL_SECONDS: Final = 30.0
-"""For one e-mail in total. Each step of its own has EMAIL_TIMEOUT."""
-
-
-class Channel(StrEnum):
-    """How operators are told. Each is a job of its own, so that one that fails is tried again alone."""
-
-    WEBHOOK = "webhook"
-    EMAIL = "e-mail"
+CONDITION: Final = "budgets"
+NEAR_END: Final = 90
+"""Percent of a budget, from which on the console tells of it."""
 
 
 def note(counters: Iterable[Counted]) -> None:
-    """Asks for the alerts of soft budgets that are used up, in the transaction that counted it. Once a period."""
+    """Opens the alerts of soft budgets that are used up, in the transaction that counted it. Once a period."""
     for counter in counters:
         if counter.is_hard or counter.used < counter.allowance or counter.alerted_at is not None:
             continue
         untold = BudgetCounter.objects.filter(pk=counter.pk, alerted_at__isnull=True)
         if untold.update(alerted_at=database_now()):
-            for channel in channels():
-                payload = {"counter": counter.pk, "channel": channel}
-                queue.enqueue(KIND, payload, key=f"{KIND}:{counter.pk}:{channel}")
+            opening.open_alerts(CONDITION, [_problem(BudgetCounter.objects.get(pk=counter.pk))])
 
 
-def channels() -> list[Channel]:
-    """Those that the settings name an address for."""
-    has_address = {Channel.WEBHOOK: settings.BUDGET_ALERT_URL, Channel.EMAIL: settings.BUDGET_ALERT_EMAILS}
-    return [channel for channel, address in has_address.items() if address]
+def problems() -> Iterator[Problem]:
+    """The budgets whose period runs now and that are used up, or nearly: soft ones first, and those furthest gone."""
+    running = BudgetCounter.objects.filter(ends_at__gt=database_now(), allowance__gt=0)
+    counters = running.alias(hundredfold=F("used") * 100).filter(hundredfold__gte=F("allowance") * NEAR_END)
+    furthest = (F("used") * 100 / F("allowance")).desc()
+    yield from map(_problem, counters.order_by("is_hard", furthest, "pk")[:MOST])
 
 
-def send(job: Claimed) -> None:
-    """The job of one alert by one channel. Raises what the channel raises, so that it is tried again."""
-    counter = BudgetCounter.objects.filter(pk=job.payload["counter"]).first()
-    channel = Channel(job.payload["channel"])
-    release_connection()
-    if counter is not None and counter.alerted_at is not None and channel in channels():
-        match channel:
-            case Channel.WEBHOOK:
-                webhooks.deliver(
-                    settings.BUDGET_ALERT_URL,
-                    settings.BUDGET_ALERT_SECRET,
-                    event_id=f"budget-{counter.pk}",
-                    sent_at=datetime.now(UTC),
-                    document=_document(counter, counter.alerted_at),
-                )
-            case Channel.EMAIL:
-                message = EmailMessage(_subject(counter), _text(counter), to=settings.BUDGET_ALERT_EMAILS)
-                within(MAIL_SECONDS, message.send)
-    with transaction.atomic():
-        job.finish()
-
-
-def _document(counter: BudgetCounter, at: datetime) -> dict[str, Any]:
-    """What the webhook sends. Amounts are texts: no digit may be lost."""
-    return {
-        "type": "budget.exceeded",
-        "timestamp": at.isoformat(),
-        "data": {
-            "payer": counter.payer_kind,
-            "id": counter.payer_id,
-            "unit": counter.unit,
-            "period": counter.label,
-            "limit": amounts.plain(counter.allowance, counter.unit),
-            "used": amounts.plain(counter.used, counter.unit),
-            "endsAt": counter.ends_at.isoformat(),
-        },
-    }
-
-
-def _subject(counter: BudgetCounter) -> str:
-    named = " ".join(f"{counter.payer_kind} {counter.payer_id}".split())  # a name may have a line's end in it
+def _problem(counter: BudgetCounter) -> Problem:
+    """A soft budget that is used up is sent. A hard one does what it is for, and is told in the console alone."""
+    is_used_up = counter.used >= counter.allowance
     limit = amounts.sentence(counter.allowance, counter.unit)
-    return f"The budget of {named} is used up: {limit} a {counter.period}"
-
-
-def _text(counter: BudgetCounter) -> str:
     used = amounts.sentence(counter.used, counter.unit)
-    return (
-        f"{_subject(counter)}.\n\nIn {counter.label}, {used} were used. It is a soft budget, so nothing is refused; it "
-        f"begins anew at {counter.ends_at:%Y-%m-%d %H:%M} UTC. There is no other alert until then.\n"
+    whose = f"{counter.payer_kind} {counter.payer_id}"
+    state = "is used up" if is_used_up else "is nearly used up"
+    effect = "further calls are refused" if counter.is_hard else "it is a soft budget, so nothing is refused"
+    return Problem(
+        subject=f"{counter.pk}:{'end' if is_used_up else 'near'}",
+        severity=Severity.WARNING if is_used_up and not counter.is_hard else Severity.NOTICE,
+        sentence=f"The budget of {whose} {state}: {used} of {limit} a {counter.period}.",
+        remedy=f"Raise it, or wait: it begins anew at {counter.ends_at:%Y-%m-%d %H:%M} UTC"
+        + (f", and until then {effect}." if is_used_up else "."),
+        link=reverse("admin:bedrock_chat_budget_change", args=(counter.budget_id,)),
+        facts=_facts(counter),
     )
+
+
+def _facts(counter: BudgetCounter) -> dict[str, Any]:
+    """For programs. Amounts are texts: no digit may be lost."""
+    return {
+        "payer": counter.payer_kind,
+        "id": counter.payer_id,
+        "unit": counter.unit,
+        "period": counter.label,
+        "limit": amounts.plain(counter.allowance, counter.unit),
+        "used": amounts.plain(counter.used, counter.unit),
+        "endsAt": counter.ends_at.isoformat(),
+    }

@@ -43,7 +43,7 @@ class Budget(models.Model):
     changed_at = models.DateTimeField(auto_now=True)
 
     class Meta:
-        default_permissions = ("view",)
+        default_permissions = ("view", "change")
         constraints = [
             models.UniqueConstraint(
                 fields=["payer_kind", "payer_id", "unit", "period", "is_hard"], name="one_budget_of_a_kind"

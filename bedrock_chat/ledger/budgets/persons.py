@@ -4,8 +4,9 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from bedrock_chat.alerts.models import OpenAlert
 from bedrock_chat.identity.caller import Actor
-from bedrock_chat.ledger.budgets import amounts, payers
+from bedrock_chat.ledger.budgets import alerting, amounts, payers
 from bedrock_chat.ledger.budgets.models import Budget, BudgetCounter, PayerKind
 
 
@@ -38,4 +39,5 @@ def finish_erasing(user_id: str, *, actor: Actor) -> Iterator[str]:
     count = budgets.count()
     budgets.delete()
     payers.forget()
+    OpenAlert.objects.filter(condition=alerting.CONDITION, facts__payer=PayerKind.USER, facts__id=user_id).delete()
     yield f"{count} budgets were removed."

@@ -15,11 +15,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from bedrock_chat.bedrock import estimates, pricing
+from bedrock_chat.bedrock import estimates, offering, pricing
 from bedrock_chat.bedrock.catalog import Model, Target
 from bedrock_chat.bedrock.events import Usage
 from bedrock_chat.bedrock.request import ModelRequest
@@ -112,7 +111,7 @@ NO_WISH: Final = NoWish()
 
 def estimate(model: Model, target: Target, input_tokens: int, output_tokens: int) -> Estimate:
     """What a call may cost, by the model's prices."""
-    prices = pricing.prices(model, target, settings.MODEL_PRICES)
+    prices = offering.price_row(model, target)
     usd = pricing.price(Usage(input_tokens, output_tokens), prices)
     caches = bool(model.caching.targets)
     is_priced = None not in (prices.input, prices.output, *((prices.cache_read, prices.cache_write) if caches else ()))

@@ -1,6 +1,6 @@
 """Setting and removing budgets: one function per write, each recorded in the audit."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,10 +85,16 @@ def listed() -> QuerySet[Budget]:
     return Budget.objects.order_by("payer_kind", "payer_id", "period", "unit", "is_hard")
 
 
-def running_counters() -> dict[int, BudgetCounter]:
-    """Key of a budget → the counter of its period that runs now. A budget of which nothing was used has none."""
+def running_counters(of: Iterable[int] | None = None) -> dict[int, BudgetCounter]:
+    """Key of a budget → the counter of its period that runs now. A budget of which nothing was used has none.
+
+    `of` are the keys of some budgets; without them it is about all.
+    """
     labels = {span.label for span in periods.present(database_now()).values()}
-    return {counter.budget_id: counter for counter in BudgetCounter.objects.filter(label__in=labels)}
+    counters = BudgetCounter.objects.filter(label__in=labels)
+    if of is not None:
+        counters = counters.filter(budget__in=list(of))
+    return {counter.budget_id: counter for counter in counters}
 
 
 def _begin(budget: Budget) -> None:

@@ -63,8 +63,17 @@ def _charges(calls: Sequence[ModelCall]) -> list[tuple[list[Payer], Spans, Amoun
         of = tuple(payers.with_budgets(call.payers))
         if not of:
             continue
-        spans, amount = periods.present(call.created_at), Amount.of(call)
+        spans, amount = periods.present(call.created_at), _amount(call)
         day = next(iter(spans.values())).label
         earlier = charges.setdefault(of, {}).get(day, (spans, NOTHING))[1]
         charges[of][day] = spans, Amount(earlier.usd + amount.usd, earlier.tokens + amount.tokens)
     return [(list(of), *charge) for of, by_day in charges.items() for charge in by_day.values()]
+
+
+def _amount(call: ModelCall) -> Amount:
+    """What a call used, without what its row has said since it began: less than nothing where that was too much."""
+    amount = Amount.of(call)
+    if call.begun_row is None:
+        return amount
+    counted = Amount.of(call.begun_row)
+    return Amount(amount.usd - counted.usd, amount.tokens - counted.tokens)

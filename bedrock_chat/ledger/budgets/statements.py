@@ -69,7 +69,7 @@ _SETTLE: Final = {
     "sqlite": """
 UPDATE {counters} AS counter SET
     reserved = counter.reserved - CASE WHEN {is_reserved} THEN {amount} ELSE 0 END,
-    used = counter.used + CASE WHEN {matches} THEN {amount} ELSE 0 END
+    used = max(0, counter.used + CASE WHEN {matches} THEN {amount} ELSE 0 END)
 WHERE {is_reserved} OR ({matches})
 RETURNING {returned}, alerted_at
 """,
@@ -80,7 +80,7 @@ WITH wanted AS MATERIALIZED (
 )
 UPDATE {counters} AS counter SET
     reserved = counter.reserved - CASE WHEN wanted.is_reserved THEN {amount} ELSE 0 END,
-    used = counter.used + CASE WHEN wanted.matches THEN {amount} ELSE 0 END
+    used = greatest(0, counter.used + CASE WHEN wanted.matches THEN {amount} ELSE 0 END)
 FROM wanted WHERE counter.id = wanted.id
 RETURNING {returned}, counter.alerted_at
 """,
@@ -134,7 +134,11 @@ def reserve(batch: Batch, payers: Sequence[Payer], spans: Spans, amount: Amount)
 def settle(
     batch: Batch, payers: Sequence[Payer], spans: Spans, used: Amount, counters: Sequence[int], reserved: Amount
 ) -> Statement[Rows]:
-    """Adds what was used to every counter of the payers, and takes what was reserved from these counters."""
+    """Adds what was used to every counter of the payers, and takes what was reserved from these counters.
+
+    Of a call that was counted when it began, less than nothing may be added. A counter that did not know of it yet
+    stays at 0, until it is compared with the ledger.
+    """
     keys: Sequence[int | None] = counters or [None]
     sql = _sql("settle", connection.vendor, len(payers), len(keys))
     matches, taken, added = _matches(payers, spans), [reserved.usd, reserved.tokens], [used.usd, used.tokens]

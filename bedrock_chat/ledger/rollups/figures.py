@@ -49,7 +49,11 @@ class Figures:
         self.price_units += price
         self.unpriced += unpriced
         if fault:
-            self.faults[fault] = self.faults.get(fault, 0) + calls
+            self.add_faults(fault, calls)
+
+    def add_faults(self, fault: str, calls: int) -> None:
+        """Notes that so many of the calls, which are counted already, ended with this fault."""
+        self.faults[fault] = self.faults.get(fault, 0) + calls
 
     def document(self) -> dict[str, Any]:
         """The figures as JSON has them. A sum of prices is a text there, since a float would not keep its digits."""
@@ -71,7 +75,7 @@ class Figures:
         for part in parts:
             total.add("", part.measures)
             for fault, calls in part.faults.items():
-                total.faults[fault] = total.faults.get(fault, 0) + calls
+                total.add_faults(fault, calls)
         return total
 
     @property

@@ -25,7 +25,9 @@ from bedrock_chat.ledger.models import ModelCall
 from bedrock_chat.ledger.rollups import adding, periods
 from bedrock_chat.ledger.rollups.late import WAIT
 from bedrock_chat.ledger.rollups.models import (
+    DayLatency,
     DayUsage,
+    DimensionFault,
     DimensionUsage,
     Grain,
     GroupMember,
@@ -34,6 +36,7 @@ from bedrock_chat.ledger.rollups.models import (
     Progress,
     QuarterHour,
     QuarterUsage,
+    Timed,
 )
 from bedrock_chat.ledger.zones import DAY, QUARTER, day_of, month_after, month_of, quarter_of, start_of
 
@@ -70,8 +73,13 @@ def steps(now: datetime) -> Iterator[None]:
 def progress_locked() -> Iterator[Progress]:
     """A transaction in which nobody else makes or renames sums."""
     with yield_sqlite_lock(), transaction.atomic():
-        Progress.objects.bulk_create([Progress(zone=settings.REPORT_TIME_ZONE)], ignore_conflicts=True)
-        yield Progress.objects.select_for_update().get()
+        yield lock_progress()
+
+
+def lock_progress() -> Progress:
+    """As `progress_locked`, until the caller's transaction ends."""
+    Progress.objects.bulk_create([Progress(zone=settings.REPORT_TIME_ZONE)], ignore_conflicts=True)
+    return Progress.objects.select_for_update().get()
 
 
 # ---- Quarter hours --------------------------------------------------------------------------------------------------
@@ -146,7 +154,7 @@ def _make_quarters(until: datetime) -> Iterator[None]:
             if progress.made_until is not None:
                 left = left.filter(start__gte=progress.made_until)
             batch = list(left.order_by("start")[:QUARTERS_AT_A_TIME])
-            make(batch)
+            make(batch, progress)
             made_until = batch[-1].start + QUARTER if len(batch) == QUARTERS_AT_A_TIME else until
             if progress.made_until is None or progress.made_until < made_until:
                 progress.made_until = made_until
@@ -156,14 +164,17 @@ def _make_quarters(until: datetime) -> Iterator[None]:
         yield
 
 
-def make(quarters: Sequence[QuarterHour]) -> None:
+def make(quarters: Sequence[QuarterHour], progress: Progress) -> None:
     """Makes the sums of quarter hours anew from the ledger, in the caller's transaction.
 
-    Sums outlive the ledger's rows: those of a quarter hour whose first rows are gone stay as they are.
+    Sums outlive the ledger's rows: those of a quarter hour whose first rows are gone stay as they are. Sums that were
+    pruned do not come back, though rows that are on hold may still be there.
     """
     first_key = ModelCall.objects.aggregate(first=Min("pk"))["first"]
     for quarter in quarters:
-        if first_key is None or quarter.first_key < first_key:
+        if first_key is None or quarter.first_key < first_key or quarter.first_key <= progress.pruned_key:
+            continue
+        if progress.kept_from is not None and quarter.start < progress.kept_from:
             continue
         sums = adding.add_up(adding.calls_of(quarter))
         QuarterUsage.objects.filter(start=quarter.start).delete()
@@ -180,7 +191,7 @@ def _make_again(start: datetime) -> None:
         LateEnd.objects.filter(pk__in=list(LateEnd.objects.filter(start=start).values_list("pk", flat=True))).delete()
         if progress.made_until is None or start >= progress.made_until:
             return
-        make(list(QuarterHour.objects.filter(start=start)))
+        make(list(QuarterHour.objects.filter(start=start)), progress)
         if progress.zone == settings.REPORT_TIME_ZONE:
             make_again_above(progress, day_of(start))
 
@@ -189,10 +200,11 @@ def make_again_above(progress: Progress, day: date, *, with_month: bool = True) 
     """Makes the sums of a day anew, and of its month, as far as they are made."""
     if progress.days_until is None or day >= progress.days_until:
         return
+    if progress.kept_from is not None and start_of(day) < progress.kept_from:
+        return
     periods.make_day(day)
-    month = month_of(day)
-    if with_month and progress.months_until is not None and month < progress.months_until:
-        periods.make_month(month)
+    if with_month and progress.months_until is not None and day < progress.months_until:
+        periods.make_month(month_of(day), progress.months_until)
 
 
 # ---- Days and months ------------------------------------------------------------------------------------------------
@@ -212,8 +224,10 @@ def _make_days() -> Iterator[None]:
             if day is None:
                 day = day_of(first)
                 DayUsage.objects.filter(day__lt=day).delete()
-                DimensionUsage.objects.filter(grain=Grain.DAY, day__lt=day).delete()
-                DimensionUsage.objects.filter(grain=Grain.MONTH, day__lt=month_of(day)).delete()
+                DayLatency.objects.filter(timed__in=list(Timed), day__lt=day).delete()
+                for sums in (DimensionUsage, DimensionFault):
+                    sums.objects.filter(grain=Grain.DAY, day__lt=day).delete()
+                    sums.objects.filter(grain=Grain.MONTH, day__lt=month_of(day)).delete()
                 progress.months_until = month_of(day)
             if start_of(day + DAY) > progress.made_until:
                 return
@@ -224,13 +238,14 @@ def _make_days() -> Iterator[None]:
 
 
 def _make_months() -> Iterator[None]:
-    """Makes the sums of months all of whose days are made, in their order."""
+    """Makes the sums of months, in their order. The last one is made anew each day, of the days that it has."""
     while True:
         with progress_locked() as progress:
-            month, days_until = progress.months_until, progress.days_until
-            if month is None or days_until is None or month_after(month) > days_until:
+            months_until, days_until = progress.months_until, progress.days_until
+            if months_until is None or days_until is None or months_until >= days_until:
                 return
-            periods.make_month(month)
-            progress.months_until = month_after(month)
+            month = month_of(months_until)
+            progress.months_until = min(month_after(month), days_until)
+            periods.make_month(month, progress.months_until)
             progress.save(update_fields=["months_until"])
         yield

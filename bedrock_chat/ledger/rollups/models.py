@@ -1,7 +1,8 @@
 """Sums over calls: by quarter hour of UTC, and made from those by day and month of the setting REPORT_TIME_ZONE.
 
-Rows name people, bots and keys by value. An empty text stands for none. Every table has a row for each fault, and one
-without, whose `fault` is empty. So faults are counted by kind, and the figures of all rows add up.
+Rows name people, bots and keys by value. An empty text stands for none. Sums by all dimensions together have a row for
+each fault, and one without, whose `fault` is empty: the figures of all rows add up. Sums by one dimension are all calls
+of a value in one row, since reports read a hundred thousand of them; faults by kind are in a table beside them.
 """
 
 from django.db import models
@@ -95,19 +96,28 @@ class DayUsage(Together):
         return f"{self.payer_id} {self.day}"
 
 
-class DimensionUsage(Measures):
-    """The calls of a day, or of a month that begins on `day`, by one dimension."""
+class ByDimension(models.Model):
+    """A value of one dimension, in a day, or in a month that begins on `day`."""
 
     grain = models.CharField(max_length=5, choices=Grain)
     dimension = models.CharField(max_length=5, choices=Dimension)
     day = models.DateField()
     value = models.CharField(max_length=GROUP_LENGTH)
-    fault = models.CharField(max_length=64, blank=True, default="")
+
+    class Meta:
+        abstract = True
+
+    def __str__(self) -> str:
+        return f"{self.dimension} {self.value} {self.day}"
+
+
+class DimensionUsage(ByDimension, Measures):
+    """The calls of a day, or of a month as far as its days are made (`Progress.months_until`), by one dimension."""
 
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                fields=["dimension", "grain", "day", "value", "fault"], name="one_sum_of_a_day_by_dimension"
+                fields=["dimension", "grain", "day", "value"], name="one_sum_of_a_day_by_dimension"
             ),
             models.CheckConstraint(condition=~Q(value=""), name="dimension_has_a_value"),
             models.CheckConstraint(
@@ -116,8 +126,25 @@ class DimensionUsage(Measures):
         ]
         indexes = [models.Index(fields=["dimension", "value", "grain", "day"], name="days_of_one_value")]
 
-    def __str__(self) -> str:
-        return f"{self.dimension} {self.value} {self.day}"
+
+class DimensionFault(ByDimension):
+    """How many of those calls ended with a fault."""
+
+    fault = models.CharField(max_length=64)
+    calls = models.PositiveBigIntegerField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["dimension", "grain", "day", "value", "fault"], name="one_count_of_faults_by_dimension"
+            ),
+            models.CheckConstraint(condition=~Q(value="") & ~Q(fault=""), name="fault_and_its_value_are_named"),
+            models.CheckConstraint(
+                condition=Q(grain__in=Grain.values, dimension__in=Dimension.values),
+                name="faults_have_grain_and_dimension",
+            ),
+        ]
+        indexes = [models.Index(fields=["dimension", "value", "grain", "day"], name="faults_of_one_value")]
 
 
 class GroupMember(models.Model):
@@ -157,6 +184,28 @@ class Latency(models.Model):
                 fields=["start", "model", "purpose", "timed", "bucket"], name="one_count_of_a_bucket"
             ),
             models.CheckConstraint(condition=Q(timed__in=Timed.values), name="latency_says_what_was_timed"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.model} {self.timed} {self.bucket}"
+
+
+class DayLatency(models.Model):
+    """The same for a day of the setting REPORT_TIME_ZONE, made of its quarter hours."""
+
+    day = models.DateField()
+    model = models.CharField(max_length=64)
+    purpose = models.CharField(max_length=32, choices=Purpose)
+    timed = models.CharField(max_length=5, choices=Timed)
+    bucket = models.PositiveSmallIntegerField()
+    calls = models.PositiveBigIntegerField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["timed", "day", "model", "purpose", "bucket"], name="one_count_of_a_bucket_a_day"
+            ),
+            models.CheckConstraint(condition=Q(timed__in=Timed.values), name="latency_of_a_day_says_what_was_timed"),
         ]
 
     def __str__(self) -> str:
@@ -219,9 +268,13 @@ class LateEnd(models.Model):
 class Progress(models.Model):
     """How far the sums are made: one row, locked by whoever makes some.
 
-    Sums of quarter hours before `made_until` are there. So are those of days before `days_until` and of months before
-    `months_until`, in `zone`. All rows of the ledger up to `safe_key` are committed, and known to `QuarterHour`.
-    `seen_key` was the last one at `seen_at`. `rebuilt_to` is where a rebuild that was interrupted goes on.
+    Sums of quarter hours before `made_until` are there. So are those of days before `days_until`, in `zone`. Sums of
+    months have the days before `months_until`: the last of them may be of a month that is not over. All rows of the
+    ledger up to `safe_key` are committed, and known to `QuarterHour`. `seen_key` was the last one at `seen_at`.
+    `rebuilt_to` is where a rebuild that was interrupted goes on.
+
+    Of what was pruned: rows of the ledger up to `pruned_key` are gone, but for those on hold, and all sums of what was
+    before `kept_from`.
     """
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=1)
@@ -233,6 +286,8 @@ class Progress(models.Model):
     seen_key = models.BigIntegerField(default=0)
     seen_at = models.DateTimeField(null=True, blank=True)
     rebuilt_to = models.DateTimeField(null=True, blank=True)
+    pruned_key = models.BigIntegerField(default=0, db_default=0)
+    kept_from = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         constraints = [models.CheckConstraint(condition=Q(id=1), name="progress_is_one_row")]

@@ -1,4 +1,4 @@
-"""Days and months, made from quarter hours and days by the database: one statement for each sum.
+"""Days and months, made from quarter hours and days by the database: one statement for each kind of sum.
 
 Sums are whole numbers, which both databases add exactly.
 """
@@ -12,12 +12,16 @@ from django.db import connection
 from bedrock_chat.ledger.rollups.models import (
     MEASURES,
     TOGETHER,
+    DayLatency,
     DayUsage,
     Dimension,
+    DimensionFault,
     DimensionUsage,
     Grain,
     GroupMember,
+    Latency,
     QuarterUsage,
+    Timed,
 )
 from bedrock_chat.ledger.zones import days, month_after
 
@@ -30,35 +34,48 @@ COLUMN_OF: Final = {
 """A dimension → its column in the sums of all together. Groups are in sets, which `GroupMember` knows."""
 
 
+def value_of(dimension: Dimension) -> tuple[str, str]:
+    """What a dimension's value is in rows of `sums`, which have all dimensions together, and the join it takes."""
+    if dimension != Dimension.GROUP:
+        return f"sums.{COLUMN_OF[dimension]}", ""
+    return "members.name", f"JOIN {GroupMember._meta.db_table} AS members ON members.group_set = sums.group_set"
+
+
 def make_day(day: date) -> None:
     """Makes the sums of a day anew from its quarter hours, in the caller's transaction."""
     span = days(day, day)
     DayUsage.objects.filter(day=day).delete()
     _run(_TOGETHER_OF_DAY, day, span.start, span.end)
-    DimensionUsage.objects.filter(dimension__in=list(Dimension), grain=Grain.DAY, day=day).delete()
-    for dimension in COLUMN_OF:
-        _run(dimension, day, day)
-    _run(_GROUPS_OF_DAY, day, day)
-
-
-def make_month(month: date) -> None:
-    """Makes the sums of a month anew from its days, in the caller's transaction."""
+    DayLatency.objects.filter(timed__in=list(Timed), day=day).delete()
+    _run(_LATENCIES_OF_DAY, day, span.start, span.end)
+    for sums in (DimensionUsage, DimensionFault):
+        sums.objects.filter(dimension__in=list(Dimension), grain=Grain.DAY, day=day).delete()
     for dimension in Dimension:
-        DimensionUsage.objects.filter(dimension=dimension, grain=Grain.MONTH, day=month).delete()
-        _run(_MONTH, month, dimension, month, month_after(month))
+        _run(dimension, day, day)
+        _run(_FAULTS + dimension, day, day)
+
+
+def make_month(month: date, until: date) -> None:
+    """Makes the sums of a month anew from its days before `until`, in the caller's transaction."""
+    end = min(until, month_after(month))
+    for sums, statement in ((DimensionUsage, _MONTH), (DimensionFault, _FAULTS + _MONTH)):
+        for dimension in Dimension:
+            sums.objects.filter(dimension=dimension, grain=Grain.MONTH, day=month).delete()
+            _run(statement, month, dimension, month, end)
 
 
 _TOGETHER_OF_DAY: Final = "together"
-_GROUPS_OF_DAY: Final = "groups"
+_LATENCIES_OF_DAY: Final = "latencies"
 _MONTH: Final = "month"
+_FAULTS: Final = "faults:"
 
 
 def _run(statement: str, *values: Any) -> None:
     with connection.cursor() as cursor:
-        cursor.execute(_statements(connection.vendor)[statement], list(map(_adapted, values)))
+        cursor.execute(_statements(connection.vendor)[statement], list(map(adapted, values)))
 
 
-def _adapted(value: Any) -> Any:
+def adapted(value: Any) -> Any:
     """A value as the database takes it."""
     ops = connection.ops
     if hasattr(value, "hour"):
@@ -73,7 +90,9 @@ def _statements(vendor: str) -> dict[str, str]:
         "quarters": QuarterUsage,
         "by_day": DayUsage,
         "by_dimension": DimensionUsage,
-        "members": GroupMember,
+        "faults": DimensionFault,
+        "latencies": Latency,
+        "latencies_by_day": DayLatency,
     }
     names = {
         **{name: quote(model._meta.db_table) for name, model in tables.items()},
@@ -81,12 +100,18 @@ def _statements(vendor: str) -> dict[str, str]:
         "sums": ", ".join(f"SUM({name})" for name in MEASURES),
         "together": ", ".join(TOGETHER),
     }
-    by_dimension = {
-        dimension.value: _DIMENSION.format(**names, dimension=dimension.value, column=column)
-        for dimension, column in COLUMN_OF.items()
+    wholes = {
+        _TOGETHER_OF_DAY: _DAY,
+        _LATENCIES_OF_DAY: _LATENCIES,
+        _MONTH: _MONTHS,
+        _FAULTS + _MONTH: _MONTHS_OF_FAULTS,
     }
-    wholes = {_TOGETHER_OF_DAY: _DAY, _GROUPS_OF_DAY: _GROUPS, _MONTH: _MONTHS}
-    return {**by_dimension, **{name: text.format(**names) for name, text in wholes.items()}}
+    statements = {name: text.format(**names) for name, text in wholes.items()}
+    for dimension in Dimension:
+        value, join = value_of(dimension)
+        for prefix, text in (("", _DIMENSION), (_FAULTS, _FAULTS_OF_DIMENSION)):
+            statements[prefix + dimension] = text.format(**names, dimension=dimension.value, value=value, join=join)
+    return statements
 
 
 _DAY: Final = """
@@ -96,21 +121,32 @@ WHERE start >= %s AND start < %s
 GROUP BY {together} ORDER BY {together}
 """
 _DIMENSION: Final = """
-INSERT INTO {by_dimension} (grain, dimension, day, value, fault, {measures})
-SELECT 'day', '{dimension}', %s, {column}, fault, {sums} FROM {by_day}
-WHERE day = %s AND {column} <> ''
-GROUP BY {column}, fault ORDER BY {column}, fault
+INSERT INTO {by_dimension} (grain, dimension, day, value, {measures})
+SELECT 'day', '{dimension}', %s, {value}, {sums} FROM {by_day} AS sums {join}
+WHERE day = %s AND {value} <> ''
+GROUP BY {value} ORDER BY {value}
 """
-_GROUPS: Final = """
-INSERT INTO {by_dimension} (grain, dimension, day, value, fault, {measures})
-SELECT 'day', 'group', %s, members.name, fault, {sums} FROM {by_day} AS sums
-JOIN {members} AS members ON members.group_set = sums.group_set
-WHERE day = %s
-GROUP BY members.name, fault ORDER BY members.name, fault
+_FAULTS_OF_DIMENSION: Final = """
+INSERT INTO {faults} (grain, dimension, day, value, fault, calls)
+SELECT 'day', '{dimension}', %s, {value}, fault, SUM(calls) FROM {by_day} AS sums {join}
+WHERE day = %s AND {value} <> '' AND fault <> ''
+GROUP BY {value}, fault ORDER BY {value}, fault
+"""
+_LATENCIES: Final = """
+INSERT INTO {latencies_by_day} (day, model, purpose, timed, bucket, calls)
+SELECT %s, model, purpose, timed, bucket, SUM(calls) FROM {latencies}
+WHERE start >= %s AND start < %s
+GROUP BY model, purpose, timed, bucket ORDER BY timed, model, purpose, bucket
 """
 _MONTHS: Final = """
-INSERT INTO {by_dimension} (grain, dimension, day, value, fault, {measures})
-SELECT 'month', dimension, %s, value, fault, {sums} FROM {by_dimension}
+INSERT INTO {by_dimension} (grain, dimension, day, value, {measures})
+SELECT 'month', dimension, %s, value, {sums} FROM {by_dimension}
+WHERE dimension = %s AND grain = 'day' AND day >= %s AND day < %s
+GROUP BY dimension, value ORDER BY dimension, value
+"""
+_MONTHS_OF_FAULTS: Final = """
+INSERT INTO {faults} (grain, dimension, day, value, fault, calls)
+SELECT 'month', dimension, %s, value, fault, SUM(calls) FROM {faults}
 WHERE dimension = %s AND grain = 'day' AND day >= %s AND day < %s
 GROUP BY dimension, value, fault ORDER BY dimension, value, fault
 """

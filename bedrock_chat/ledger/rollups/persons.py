@@ -1,7 +1,14 @@
 """Sums when a person is erased: they stay, under the id that the ledger has in place of theirs."""
 
 from bedrock_chat.ledger.rollups.making import progress_locked
-from bedrock_chat.ledger.rollups.models import DayUsage, Dimension, DimensionUsage, QuarterUsage, Refusal
+from bedrock_chat.ledger.rollups.models import (
+    DayUsage,
+    Dimension,
+    DimensionFault,
+    DimensionUsage,
+    QuarterUsage,
+    Refusal,
+)
 
 
 def rename(user_id: str, nameless: str) -> None:
@@ -14,5 +21,6 @@ def rename(user_id: str, nameless: str) -> None:
             # Where a user asked, the same user paid.
             sums.objects.filter(payer_id=user_id, user_id=user_id).update(payer_id=nameless, user_id=nameless)
             sums.objects.filter(payer_id=user_id).update(payer_id=nameless)
-        DimensionUsage.objects.filter(dimension=Dimension.USER, value=user_id).update(value=nameless)
+        for by_dimension in (DimensionUsage, DimensionFault):
+            by_dimension.objects.filter(dimension=Dimension.USER, value=user_id).update(value=nameless)
         Refusal.objects.filter(payer_id=user_id).update(payer_id=nameless)

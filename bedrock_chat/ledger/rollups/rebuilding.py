@@ -9,11 +9,14 @@ from django.db.models import Min
 from bedrock_chat.ledger.rollups import making
 from bedrock_chat.ledger.rollups.making import QUARTERS_AT_A_TIME, progress_locked
 from bedrock_chat.ledger.rollups.models import Progress, QuarterHour
-from bedrock_chat.ledger.zones import DAY, Span, day_of, days, month_of, start_of
+from bedrock_chat.ledger.zones import DAY, Span, day_of, days, month_after, month_of, start_of
 
 
 def rebuild(*, resume: bool) -> Iterator[date]:
-    """Makes the sums anew of all that is made; yields each day. With `resume`, goes on where a rebuild ended."""
+    """Makes the sums anew of all that is made; yields each day. With `resume`, goes on where a rebuild ended.
+
+    What was pruned stays pruned, and sums whose calls were pruned stay as they are.
+    """
     with progress_locked() as progress:
         if not resume:
             progress.rebuilt_to = None
@@ -22,10 +25,12 @@ def rebuild(*, resume: bool) -> Iterator[date]:
     if made_until is None:
         return
     if rebuilt_to is None:
-        for _, keys in making.keys_after(0):
+        for _, keys in making.keys_after(progress.pruned_key):
             with progress_locked():
                 making.note_keys(keys, made_until)
     first = rebuilt_to or QuarterHour.objects.aggregate(first=Min("start"))["first"]
+    if first is not None and progress.kept_from is not None:
+        first = max(first, progress.kept_from)
     day = None if first is None else day_of(first)
     while day is not None and start_of(day) < made_until:
         span = days(day, day)
@@ -41,13 +46,14 @@ def rebuild(*, resume: bool) -> Iterator[date]:
 def _rebuild_quarters(span: Span) -> None:
     quarters = list(QuarterHour.objects.filter(start__gte=span.start, start__lt=span.end).order_by("start"))
     for first in range(0, len(quarters), QUARTERS_AT_A_TIME):
-        with progress_locked():
-            making.make(quarters[first : first + QUARTERS_AT_A_TIME])
+        with progress_locked() as progress:
+            making.make(quarters[first : first + QUARTERS_AT_A_TIME], progress)
 
 
 def _finish_day(day: date) -> None:
-    """Makes the sums of the day anew, and at its end those of the month, and notes how far this is."""
+    """Makes the sums of the day anew, and at its last day those of the month, and notes how far this is."""
     with progress_locked() as progress:
         if progress.zone == settings.REPORT_TIME_ZONE:
-            making.make_again_above(progress, day, with_month=month_of(day + DAY) != month_of(day))
+            is_last = day + DAY in (month_after(month_of(day)), progress.months_until)
+            making.make_again_above(progress, day, with_month=is_last)
         Progress.objects.update(rebuilt_to=start_of(day + DAY))

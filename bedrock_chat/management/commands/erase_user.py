@@ -9,7 +9,7 @@ from bedrock_chat.audit import verbs
 from bedrock_chat.audit.recording import record
 from bedrock_chat.identity import erasing
 from bedrock_chat.identity.caller import Program
-from bedrock_chat.wire.errors import NotFound
+from bedrock_chat.wire.errors import Conflict, NotFound
 
 
 class Command(BaseCommand):
@@ -31,5 +31,5 @@ class Command(BaseCommand):
         try:
             for step in erasing.erase(sub, on_finish=record_it, actor=actor):
                 self.stdout.write(step)
-        except NotFound as error:
+        except (NotFound, Conflict) as error:
             raise CommandError(str(error.detail)) from None

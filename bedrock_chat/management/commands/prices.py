@@ -7,6 +7,7 @@ from django.core.management.base import BaseCommand
 
 from bedrock_chat.bedrock import catalog, offering, pricing
 from bedrock_chat.bedrock.catalog import Model, PriceRow
+from bedrock_chat.bedrock.overrides import snapshot
 
 HEAD = f"{'model':26} {'input':>12} {'output':>12} {'cache read':>12} {'cache write':>12}  source"
 
@@ -25,7 +26,7 @@ class Command(BaseCommand):
 
 def _line(model: Model) -> str:
     target = offering.route(model)
-    listed, used = pricing.prices(model, target, {}), pricing.prices(model, target, settings.MODEL_PRICES)
+    listed, used = pricing.prices(model, target, {}), offering.price_row(model, target)
     prices = (used.input, used.output, used.cache_read, used.cache_write)
     columns = " ".join(f"{'-' if price is None else format(price, 'f'):>12}" for price in prices)
     return f"{model.key:26} {columns}  {_source(model, listed, used)}"
@@ -35,6 +36,8 @@ def _source(model: Model, listed: PriceRow, used: PriceRow) -> str:
     source = f"{', '.join(model.price_sources)}, {model.priced_at}"
     if model.key in settings.MODEL_PRICES and used != listed:
         source = f"MODEL_PRICES; else {source}"
+    if model.key in snapshot.current().prices:
+        source = f"operator's override; else {source}"
     if used.input is None or used.output is None:
         return f"UNPRICED ({source})"
     return source

@@ -14,6 +14,7 @@ from bedrock_chat.ledger import zones
 from bedrock_chat.ledger.rollups import reading
 from bedrock_chat.ledger.rollups.figures import Figures, dearest_first
 from bedrock_chat.ledger.rollups.models import Dimension
+from bedrock_chat.wire.errors import BadRequest
 
 FIRST_YEAR, LAST_YEAR = 2000, 2200
 COLUMNS = (
@@ -50,7 +51,10 @@ class Command(BaseCommand):
         if last < first:
             raise CommandError("--from must not be after --to.", returncode=2)
         span = zones.days(first, last)
-        ranked = dearest_first(reading.usage(span, by=Dimension(by)))
+        try:
+            ranked = dearest_first(reading.usage(span, by=Dimension(by)))
+        except BadRequest as error:
+            raise CommandError(str(error.detail)) from None
         if shape == "json":
             document = {
                 "from": first.isoformat(),

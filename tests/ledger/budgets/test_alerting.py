@@ -7,7 +7,9 @@ from django.conf import LazySettings
 from django.core import mail
 from django.utils import timezone
 
-from bedrock_chat.jobs import queue
+from bedrock_chat.alerts import sending
+from bedrock_chat.alerts.models import OpenAlert, Severity
+from bedrock_chat.jobs import performing, queue
 from bedrock_chat.jobs.models import Job
 from bedrock_chat.ledger.budgets import alerting
 from bedrock_chat.ledger.budgets.models import BudgetCounter, PayerKind, Period, Unit
@@ -20,12 +22,12 @@ ALICE = (PayerKind.USER, "alice")
 
 @pytest.fixture(autouse=True)
 def _addresses(settings: LazySettings) -> None:
-    settings.BUDGET_ALERT_EMAILS = ["olga@example.com", "oscar@example.com"]
-    settings.BUDGET_ALERT_URL, settings.BUDGET_ALERT_SECRET = "http://127.0.0.1:9", b"k" * 32
+    settings.ALERT_EMAILS = ["olga@example.com", "oscar@example.com"]
+    settings.ALERT_URL, settings.ALERT_SECRET = "http://127.0.0.1:9", b"k" * 32
 
 
 def channels_that_wait() -> list[str]:
-    return sorted(job.payload["channel"] for job in Job.objects.filter(kind=alerting.KIND))
+    return sorted(job.payload["channel"] for job in Job.objects.filter(kind=sending.KIND))
 
 
 def test_a_soft_budget_that_is_used_up_is_told_once_a_period_by_each_channel() -> None:
@@ -47,10 +49,19 @@ def test_a_soft_budget_that_is_used_up_is_told_once_a_period_by_each_channel() -
 def test_a_hard_budget_and_one_without_addresses_tell_nobody(settings: LazySettings) -> None:
     budget("alice", "1")
     spend([ALICE], reserve([ALICE]), 5)
-    settings.BUDGET_ALERT_EMAILS, settings.BUDGET_ALERT_URL = [], ""
+    settings.ALERT_EMAILS, settings.ALERT_URL = [], ""
     budget("bob", "1", is_hard=False)
     spend([(PayerKind.USER, "bob")], None, 5)
     assert channels_that_wait() == []
+
+
+def test_the_console_tells_of_those_that_are_used_up_or_nearly_the_soft_ones_first() -> None:
+    for name, used, is_hard in (("alice", 50, True), ("bob", 18, False), ("carol", 20, False), ("dave", 17, False)):
+        payer = [(PayerKind.USER, name)]
+        budget(name, "20", is_hard=is_hard)
+        spend(payer, None, used)
+    shown = [(problem.facts["id"], problem.severity) for problem in alerting.problems()]
+    assert shown == [("carol", Severity.WARNING), ("bob", Severity.NOTICE), ("alice", Severity.NOTICE)]
 
 
 @pytest.mark.django_db(transaction=True)
@@ -58,19 +69,18 @@ def test_one_channel_that_fails_is_tried_again_alone() -> None:
     budget("staff\nmembers", "0.5", kind=PayerKind.GROUP, unit=Unit.USD, is_hard=False)
     spend([(PayerKind.GROUP, "staff\nmembers")], None, 1, "0.75")
     for job in queue.claim("worker", 10):
-        if job.kind != alerting.KIND:
-            continue
-        try:
-            alerting.send(job)
-        except Exception as error:
-            queue.fail(job, str(error))
-    [failed] = Job.objects.filter(kind=alerting.KIND)
+        if job.kind == sending.KIND:
+            performing.perform(job)
+    [failed] = Job.objects.filter(kind=sending.KIND)
     assert (failed.payload["channel"], failed.reason) == (
         "webhook",
-        "The webhook was not delivered: The server cannot be reached.",
+        "NotDelivered: The webhook was not delivered: The server cannot be reached.",
     )
     [message] = mail.outbox
     assert message.to == ["olga@example.com", "oscar@example.com"]
-    assert message.subject == "The budget of group staff members is used up: 0.50 USD a month"
-    assert "0.75 USD were used" in message.body
+    assert message.subject == "The budget of group staff members is used up: 0.75 USD of 0.50 USD a month."
+    assert "it is a soft budget, so nothing is refused" in message.body
     assert BudgetCounter.objects.get().alerted_at is not None
+    alert = OpenAlert.objects.get()
+    assert (alert.mailed_at is not None, alert.posted_at) == (True, None)
+    assert alert.facts["used"] == "0.75"

@@ -41,7 +41,7 @@ def write(rows: QuerySet[Conversation], folder: Path, file_name: str, person: Ca
             show = Copies(folder / FILES)
             with suppress(NotFound):  # deleted meanwhile
                 bot = access.bot_of(conversation, person)
-                exported = rendering.conversation_output(conversation, database_now(), show, bot)
+                exported = rendering.conversation_output(conversation, database_now(), show, bot, actor=person)
                 documents = conversation.related_documents.order_by("pk")
                 exported["relatedDocuments"] = rendering.related_documents(documents, show, signs=False)
                 if unanswered := rendering.unanswered_rounds(conversation, show):

@@ -4,43 +4,37 @@ Which person uses which bot is on no page; the page of a bot counts them.
 """
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Count, Max, Q, QuerySet, Sum
+from django.db.models import Count, Max, OuterRef, Q, QuerySet, Subquery, Sum
+from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 from django.template.defaultfilters import linebreaksbr
 from django.utils.html import format_html
 from django.utils.text import Truncator
 
+from bedrock_chat.console import roles
+from bedrock_chat.console.confirming import ConfirmingPage
 from bedrock_chat.console.site import ReadOnlyAdmin, ReadOnlyRows
-from bots.models import Bot, BotAlias, BotGrant, BotGuardrail, BotVersion
+from bedrock_chat.ledger.rollups import ranking, reading
+from bedrock_chat.ledger.rollups.figures import Figures
+from bedrock_chat.ledger.rollups.models import Dimension
+from bots.admin.editing import Edit
+from bots.admin.filters import OrphanFilter, PinnedFilter, PublishedFilter
+from bots.admin.ownership import Transfer
+from bots.admin.restoring import Restore
+from bots.admin.sharing import Pin, Unpin, Unshare
+from bots.models import Bot, BotAlias, BotGrant, BotGuardrail, BotVersion, SyncStatus
+
+roles.allow(roles.Role.VIEWER, "bots.view_bot", "bots.view_botgrant", "bots.view_botversion")
+roles.allow(roles.Role.SUPPORT, "bots.pin_bot", "bots.unshare_bot")
+roles.allow(roles.Role.ADMIN, "bots.change_bot", "bots.transfer_bot")
 
 LONGEST_SHOWN_TITLE = 80
-
-
-class _SetFilter(admin.SimpleListFilter):
-    """Filters by whether a column has a value."""
-
-    column: str
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("yes", "Yes"), ("no", "No")]
-
-    def queryset(self, request: HttpRequest, rows: QuerySet[Bot]) -> QuerySet[Bot]:
-        if self.value() not in ("yes", "no"):
-            return rows
-        return rows.filter(**{f"{self.column}__isnull": self.value() == "no"})
-
-
-class PinnedFilter(_SetFilter):
-    title = parameter_name = "pinned"
-    column = "pinned_order"
-
-
-class PublishedFilter(_SetFilter):
-    title = parameter_name = "published"
-    column = "published_at"
+COST_DAYS = 30
+"""Days whose cost the list shows, the last one today."""
 
 
 class VersionRows(ReadOnlyRows):
@@ -70,19 +64,20 @@ class GrantRows(ReadOnlyRows):
 
 
 @admin.register(Bot)
-class BotAdmin(ReadOnlyAdmin):
+class BotAdmin(ConfirmingPage, ReadOnlyAdmin):
+    confirmed = [Edit(), Restore(), Pin(), Unpin(), Unshare(), Transfer()]
     list_display = [
         "id",
         "shown_title",
-        "owner",
+        "shown_owner",
         "scope",
-        "version",
+        "questions",
+        "cost",
+        "status",
         "pinned_order",
-        "published_at",
-        "sync_status",
         "created_at",
     ]
-    list_filter = ["scope", PinnedFilter, PublishedFilter, "sync_status"]
+    list_filter = ["scope", PublishedFilter, PinnedFilter, OrphanFilter, "sync_status"]
     list_select_related = ["owner"]
     search_fields = ["id__exact", "owner__id__exact", "owner__username__exact"]
     search_help_text = "The id of a bot, or the id or name of an owner."
@@ -126,7 +121,17 @@ class BotAdmin(ReadOnlyAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Bot]:
         """Without what no list shows. The page of one bot reads it when it comes to it."""
         rows: QuerySet[Bot] = super().get_queryset(request)
-        return rows.defer("description", "instruction", "configuration", "encrypted_secrets")
+        uses = BotAlias.objects.filter(bot=OuterRef("pk")).order_by().values("bot")
+        return rows.defer("description", "instruction", "configuration", "encrypted_secrets").annotate(
+            questions_total=Coalesce(Subquery(uses.annotate(sum=Sum("uses")).values("sum")), 0)
+        )
+
+    def complete_page(self, request: HttpRequest, rows: Sequence[Bot]) -> None:
+        """Adds what the bots of one page of the list cost, in a few queries for all of them."""
+        span = ranking.span_of(None, days=COST_DAYS)
+        figures = reading.usage(span, by=Dimension.BOT, values=[bot.pk for bot in rows])
+        for bot in rows:
+            bot.spent = figures.get(bot.pk)  # type: ignore[attr-defined]  # for `cost`
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Bot | None:
         bot: Bot | None = super().get_object(request, object_id, from_field)
@@ -144,6 +149,28 @@ class BotAdmin(ReadOnlyAdmin):
     @admin.display(description="title", ordering="title")
     def shown_title(self, row: Bot) -> str:
         return Truncator(row.title).chars(LONGEST_SHOWN_TITLE)
+
+    @admin.display(description="owner", ordering="owner__username")
+    def shown_owner(self, row: Bot) -> str:
+        return str(row.owner) if row.owner.is_active else f"{row.owner} (suspended)"
+
+    @admin.display(description="questions", ordering="questions_total")
+    def questions(self, row: Bot) -> int:
+        total: int = row.questions_total  # type: ignore[attr-defined]  # annotated above
+        return total
+
+    @admin.display(description=f"cost of {COST_DAYS} days", empty_value="none")
+    def cost(self, row: Bot) -> str | None:
+        spent: Figures | None = row.spent  # type: ignore[attr-defined]  # from `complete_page`
+        if spent is None:
+            return None
+        unpriced = f", {spent.unpriced:,} calls unpriced" if spent.unpriced else ""
+        return f"{spent.price:,.4f} USD{unpriced}"
+
+    @admin.display(description="status", ordering="sync_status")
+    def status(self, row: Bot) -> str:
+        words = {SyncStatus.SUCCEEDED: "ready", SyncStatus.FAILED: "failed"}
+        return words.get(SyncStatus(row.sync_status), "being prepared")
 
     @admin.display(description="instruction", ordering="instruction")
     def shown_instruction(self, row: Bot) -> str:

@@ -1,0 +1,62 @@
+"""The conditions of jobs: some are dead, nobody does any, or they wait for long."""
+
+from collections.abc import Iterator
+
+from django.conf import settings
+from django.db.models import Count
+from django.urls import reverse
+from django.utils.http import urlencode
+
+from bedrock_chat.alerts.conditions import Problem
+from bedrock_chat.alerts.models import Severity
+from bedrock_chat.database.connections import database_now
+from bedrock_chat.jobs import backlog
+from bedrock_chat.jobs.models import Job, State
+
+DEAD = "dead jobs"
+NO_WORKER = "no worker"
+WAITING = "waiting jobs"
+LONG_WAIT_SECONDS = 600
+
+
+def dead() -> Iterator[Problem]:
+    """One problem for each kind of job of which some are dead."""
+    kinds = Job.objects.filter(state=State.DEAD, kind__in=settings.JOBS).values_list("kind")
+    for kind, number in kinds.annotate(number=Count("pk")).order_by("-number", "kind"):
+        query = urlencode({"state__exact": State.DEAD, "kind": kind})
+        jobs = "job was" if number == 1 else "jobs were"
+        yield Problem(
+            subject=kind,
+            severity=Severity.URGENT,
+            sentence=f"{number} {jobs} given up: {kind}.",
+            remedy="Read the reason, mend its cause, and retry them.",
+            link=f"{reverse('admin:bedrock_chat_job_changelist')}?{query}",
+            facts={"kind": kind, "jobs": number},
+        )
+
+
+def no_worker() -> Iterator[Problem]:
+    """Nobody does jobs. No job can send that: the console tells it, and `/ready`."""
+    if not backlog.workers_seen(database_now()):
+        yield Problem(
+            subject="all",
+            severity=Severity.URGENT,
+            sentence="No worker was seen lately, so no job is done.",
+            remedy="Start one: manage.py run_worker.",
+            link=reverse("admin:bedrock_chat_worker_changelist"),
+        )
+
+
+def waiting() -> Iterator[Problem]:
+    """There are workers, and they do not get through."""
+    state = backlog.look()
+    if state.workers and state.oldest_seconds > LONG_WAIT_SECONDS:
+        minutes = round(state.oldest_seconds / 60)
+        yield Problem(
+            subject="all",
+            severity=Severity.WARNING,
+            sentence=f"Jobs wait: {state.waiting:,} are due, the oldest one for {minutes:,} minutes.",
+            remedy="Start another worker, or see in the metrics which kind takes long.",
+            link=reverse("admin:bedrock_chat_job_changelist"),
+            facts={"jobs": state.waiting, "minutes": minutes},
+        )

@@ -1,0 +1,1 @@
+"""What operators have set of each model, over the environment's lists."""

@@ -1,0 +1,1 @@
+"""How the console writes times, for each language that it speaks."""

@@ -1,0 +1,29 @@
+"""How far the erasure of a person is."""
+
+from django.db import models
+from django.db.models import Q
+
+
+class Erasure(models.Model):
+    """A person who is being erased, or was a while ago. It is kept for some days, for who asked.
+
+    `steps` are the sentences of what was done, the newest last.
+    """
+
+    user_id = models.CharField("person", primary_key=True, max_length=128)
+    asked_by = models.CharField(max_length=128, blank=True)
+    asked_at = models.DateTimeField()
+    begun_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True, db_index=True)
+    steps = models.JSONField(default=list, blank=True)
+
+    class Meta:
+        default_permissions = ("view",)
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(finished_at__isnull=True) | Q(begun_at__isnull=False), name="finished_erasure_was_begun"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.user_id

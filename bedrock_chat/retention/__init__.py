@@ -1,0 +1,1 @@
+"""How long things are kept: policies, holds that exempt from them, and the pruning of what is older."""

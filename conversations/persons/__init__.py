@@ -1,0 +1,1 @@
+"""A person's conversations: forgotten, or as files."""

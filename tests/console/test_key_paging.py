@@ -1,0 +1,171 @@
+"""Lists of tables that grow without end: paged by key, nothing counted, and no page reads more than it may."""
+
+import re
+import time
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.contrib import admin
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from bedrock_chat.console import key_paging
+from bedrock_chat.jobs.models import Job
+from bedrock_chat.ledger import zones
+from bedrock_chat.ledger.models import ModelCall
+from bedrock_chat.ledger.rollups import making, reading
+from tests.console.operators import make_operator, make_viewer
+from tests.ledger.calls import call
+
+pytestmark = [pytest.mark.django_db, pytest.mark.both]
+
+LEDGER = "/console/bedrock_chat/modelcall/"
+START = datetime(2026, 3, 3, 12, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def browser() -> Client:
+    client = Client()
+    client.force_login(make_viewer())
+    return client
+
+
+def fill(count: int, **columns: Any) -> list[int]:
+    """Calls, a minute apart. Returns their keys in their order."""
+    rows = [call(START + timedelta(minutes=number), **columns) for number in range(count)]
+    return [row.pk for row in ModelCall.objects.bulk_create(rows)]
+
+
+def keys(response: Any) -> list[int]:
+    return [row.pk for row in response.context["cl"].result_list]
+
+
+def link(response: Any, relation: str) -> str:
+    """The address behind `Next` or `Previous`, or an empty text."""
+    match = re.search(rf'<a href="([^"]+)" rel="{relation}"', response.content.decode())
+    return LEDGER + match[1].replace("&amp;", "&") if match else ""
+
+
+def test_pages_lead_to_each_other_in_both_directions(browser: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admin.site._registry[ModelCall], "list_per_page", 3)
+    newest_first = fill(8)[::-1]
+    response: Any = browser.get(LEDGER)
+    pages = [keys(response)]
+    assert link(response, "prev") == ""
+    while following := link(response, "next"):
+        response = browser.get(following)
+        pages.append(keys(response))
+    assert pages == [newest_first[:3], newest_first[3:6], newest_first[6:]]
+    backwards = [pages[-1]]
+    while preceding := link(response, "prev"):
+        response = browser.get(preceding)
+        backwards.append(keys(response))
+    assert backwards == pages[::-1]
+    assert link(response, "next") != ""
+
+
+def test_a_row_that_comes_meanwhile_moves_no_page(browser: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admin.site._registry[ModelCall], "list_per_page", 3)
+    newest_first = fill(6)[::-1]
+    following = link(browser.get(LEDGER), "next")
+    fill(2)
+    assert keys(browser.get(following)) == newest_first[3:]
+
+
+def test_a_filter_stays_from_page_to_page_and_begins_with_the_first(
+    browser: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(admin.site._registry[ModelCall], "list_per_page", 2)
+    mine = fill(5, bot_id="b1")[::-1]
+    fill(5, bot_id="b2")
+    response: Any = browser.get(f"{LEDGER}?bot=b1")
+    assert keys(response) == mine[:2]
+    response = browser.get(link(response, "next"))
+    assert keys(response) == mine[2:4]
+    assert "after=" not in "".join(re.findall(r'href="(\?[^"]*days=[^"]*)"', response.content.decode()))
+
+
+def test_nothing_is_counted(browser: Client) -> None:
+    fill(3)
+    with CaptureQueriesContext(connection) as queries:
+        assert browser.get(f"{LEDGER}?model=claude-v4.5-sonnet").status_code == 200
+    assert not [query["sql"] for query in queries if "COUNT(" in query["sql"].upper()]
+    assert not [query["sql"] for query in queries if "DISTINCT" in query["sql"].upper()]
+
+
+def test_a_filter_without_an_index_looks_at_some_keys_and_says_so(
+    browser: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(key_paging, "SCANNED", 4)
+    [old] = fill(1, fault="ThrottlingException")
+    fill(9)
+    response: Any = browser.get(f"{LEDGER}?fault=any")
+    assert keys(response) == []
+    pages = 1
+    while keys(response) != [old]:
+        response = browser.get(link(response, "next"))
+        pages += 1
+    assert pages == 3
+    assert b"looks further" in browser.get(f"{LEDGER}?fault=any").content
+    assert keys(browser.get(f"{LEDGER}?fault=any&user=alice")) == [old]  # an index finds it
+
+
+def test_a_period_is_turned_into_keys(browser: Client) -> None:
+    first = fill(3)[::-1]
+    [later] = [row.pk for row in ModelCall.objects.bulk_create([call(START + timedelta(days=2))])]
+    expected = {"03": first, "04": [], "05": [later]}
+    assert {day: keys(browser.get(f"{LEDGER}?from=2026-03-{day}&to=2026-03-{day}")) for day in expected} == expected
+    for _ in making.steps(START + timedelta(days=3)):
+        pass
+    first_key, last_key = reading.keys_of(zones.days(date(2026, 3, 3), date(2026, 3, 3)))
+    assert first_key is not None
+    assert (first_key <= first[-1], last_key) == (True, first[0])
+    assert {day: keys(browser.get(f"{LEDGER}?from=2026-03-{day}&to=2026-03-{day}")) for day in expected} == expected
+
+
+def test_rows_of_other_pages_cannot_be_selected(browser: Client) -> None:
+    browser.force_login(make_operator("otto", "view_job", "change_job"))
+    now = START
+    jobs = [Job.objects.create(kind="k", due_at=now, created_at=now, state="dead", reason="r") for _ in range(2)]
+    form = {"action": "retry", "index": "0", "_selected_action": str(jobs[0].pk)}
+    assert browser.post("/console/bedrock_chat/job/", {**form, "select_across": "1"}).status_code == 400
+    assert browser.post("/console/bedrock_chat/job/", {**form, "select_across": "0"}).status_code == 302
+    assert [job.state for job in Job.objects.order_by("pk")] == ["ready", "dead"]
+
+
+@pytest.mark.slow
+def test_a_page_of_a_million_rows_takes_no_longer_than_300_ms(browser: Client) -> None:
+    """Any page: the first, one in the middle, filtered with and without an index, searched."""
+    with connection.cursor() as cursor:
+        fill(1000)
+        names = [field.column for field in ModelCall._meta.fields if not field.primary_key]
+        columns = ", ".join(connection.ops.quote_name(name) for name in names)
+        table = ModelCall._meta.db_table
+        for _ in range(10):
+            cursor.execute(f"INSERT INTO {table} ({columns}) SELECT {columns} FROM {table}")
+    [rare] = fill(1, bot_id="b9", fault="AccessDeniedException")
+    middle = rare // 2
+    for query in (
+        "",
+        f"after={middle}",
+        f"before={middle}",
+        "bot=b9",
+        "payer=alice",
+        "user=nobody",
+        "fault=ProcessLost",
+        "fault=ProcessLost&user=alice",
+        f"fault=ProcessLost&before={middle}",
+        "days=7",
+        "q=alice",
+        "q=nobody",
+        "model=amazon-nova-pro",
+        "priced=no",
+    ):
+        seconds = []
+        for _ in range(4):
+            started = time.perf_counter()
+            assert browser.get(f"{LEDGER}?{query}").status_code == 200
+            seconds.append(time.perf_counter() - started)
+        assert min(seconds) < 0.3, (query, seconds)

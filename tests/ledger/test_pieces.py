@@ -1,0 +1,96 @@
+"""A span is put together of few sums, and of exactly the quarter hours that lie in it."""
+
+import random
+from collections import Counter
+from collections.abc import Iterable
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from bedrock_chat.ledger import zones
+from bedrock_chat.ledger.rollups import pieces
+from bedrock_chat.ledger.rollups.models import Grain, Progress
+from bedrock_chat.ledger.rollups.pieces import Piece, Quarters
+from bedrock_chat.ledger.zones import DAY, QUARTER, Span, month_after, start_of
+
+DAYS_UNTIL = date(2026, 4, 12)
+MADE_UNTIL = datetime(2026, 4, 12, 17, 15, tzinfo=UTC)
+FIRST = datetime(2024, 4, 1, tzinfo=UTC)
+
+
+def progress(zone: str) -> Progress:
+    return Progress(zone=zone, made_until=MADE_UNTIL, days_until=DAYS_UNTIL, months_until=DAYS_UNTIL)
+
+
+def quarter_hours(parts: Iterable[Piece]) -> dict[datetime, int]:
+    """How often each quarter hour is counted in some pieces, without those that are counted no more than taken off."""
+    counts: Counter[datetime] = Counter()
+    for piece in parts:
+        for span in _spans(piece):
+            at = span.start
+            while at < span.end:
+                counts[at] += piece.sign
+                at += QUARTER
+    return {at: count for at, count in counts.items() if count}
+
+
+def _spans(piece: Piece) -> Iterable[Span]:
+    """What rows a piece reads, as the tables have them: a month as far as its days are made."""
+    if isinstance(piece, Quarters):
+        yield Span(piece.start, piece.end)
+        return
+    day = piece.first
+    assert piece.grain == Grain.DAY or day == zones.month_of(day)
+    while day < piece.end:
+        after = day + DAY if piece.grain == Grain.DAY else month_after(day)
+        yield Span(start_of(day), start_of(min(after, DAYS_UNTIL)))
+        day = after
+
+
+def random_span(rng: random.Random, longest: timedelta) -> Span:
+    quarters = (MADE_UNTIL - FIRST) // QUARTER
+    first = rng.randrange(quarters)
+    length = 1 + rng.randrange(min(quarters - first, longest // QUARTER))
+    start = FIRST + first * QUARTER
+    return Span(start, start + length * QUARTER)
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Kathmandu", "America/New_York", "Australia/Lord_Howe"])
+def test_every_way_has_each_quarter_hour_of_the_span_once_and_no_other(zone: str, settings: Any) -> None:
+    settings.REPORT_TIME_ZONE = zone
+    rng = random.Random(zone)
+    for longest in [timedelta(days=2)] * 20 + [timedelta(days=100)] * 20 + [timedelta(days=740)] * 3:
+        span = random_span(rng, longest)
+        whole = {span.start + QUARTER * number: 1 for number in range((span.end - span.start) // QUARTER)}
+        assert quarter_hours(pieces.plain(span, progress(zone))) == whole
+        assert quarter_hours(pieces.fewest(span, progress(zone))) == whole
+
+
+def test_no_span_reads_more_than_a_few_sums(settings: Any) -> None:
+    settings.REPORT_TIME_ZONE = "UTC"
+    rng = random.Random(1)
+    for _ in range(1000):
+        read: Counter[str] = Counter()
+        for piece in pieces.fewest(random_span(rng, timedelta(days=730)), progress("UTC")):
+            if isinstance(piece, Quarters):
+                read["quarter hours"] += (piece.end - piece.start) // QUARTER
+            else:
+                read[piece.grain] += (piece.end - piece.first).days
+        assert read["quarter hours"] <= 96
+        assert read[Grain.DAY] <= 32  # half a month at each end, or a span of under a month by itself
+
+
+def test_without_sums_of_days_in_todays_zone_a_span_is_its_quarter_hours(settings: Any) -> None:
+    settings.REPORT_TIME_ZONE = "UTC"
+    span = Span(FIRST, FIRST + timedelta(days=3))
+    for known in (None, Progress(made_until=MADE_UNTIL), progress("Asia/Tokyo")):
+        assert [*pieces.fewest(span, known)] == [*pieces.plain(span, known)] == [Quarters(span.start, span.end)]
+
+
+def test_what_no_sum_has_yet_is_left_for_the_ledger() -> None:
+    hour = timedelta(hours=1)
+    made, tail = pieces.made_part(Span(MADE_UNTIL - hour, MADE_UNTIL + hour), progress("UTC"))
+    assert (made, tail) == (Span(MADE_UNTIL - hour, MADE_UNTIL), Span(MADE_UNTIL, MADE_UNTIL + hour))
+    assert pieces.made_part(made, progress("UTC"))[1] == Span(MADE_UNTIL, MADE_UNTIL)
+    assert pieces.made_part(made, None) == (Span(made.start, made.start), made)
