@@ -61,7 +61,7 @@ class Begin(ConfirmedAction[ConversationExport]):
     form_class = ExportForm
 
     def consequences(self, row: ConversationExport | None) -> Iterable[str]:
-        yield "You download what people have written, a conversation a line, with their feedback, its cost and the models."
+        yield "You download what people have written, a conversation a line, with feedback, cost and models."
         yield "It is made while it is sent, so the download begins at once. No copy stays here."
         yield "The list of exports tells how far it is. Files are named and not contained."
         yield "The audit records that you have taken it, and what it was filtered by."

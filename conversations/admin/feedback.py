@@ -14,11 +14,12 @@ from django.utils.text import Truncator
 from bedrock_chat.console import periods, roles
 from bedrock_chat.console.addresses import of_list, of_row
 from bedrock_chat.console.filters import IdFilter, PeriodFilter, id_filter
-from bedrock_chat.console.key_paging import KeyBounds, KeyPagedChangeList, KeyPagedReadOnlyAdmin
+from bedrock_chat.console.key_paging import KeyBounds, KeyPagedReadOnlyAdmin
 from bedrock_chat.console.panels import Cell, Column, Table, Unit
 from bedrock_chat.console.periods import Choice, Period
 from bedrock_chat.console.writing import count_cell
 from bots.models import Bot
+from conversations.admin.completing import CompletedChangeList
 from conversations.models import Conversation, RatedConversation, RatedMessage
 from conversations.operating import opinions, times
 
@@ -70,7 +71,7 @@ class WrittenFilter(PeriodFilter):
     title = "written"
 
 
-class RatedChangeList(KeyPagedChangeList):
+class RatedChangeList(CompletedChangeList):
     """Rows with a thumb are few among all. An index has their keys, so as many of them are judged a page."""
 
     scanned = f"{LOOKED_THROUGH:,}"
@@ -95,7 +96,7 @@ class FeedbackPage(KeyPagedReadOnlyAdmin):
     key_bounding = periods.PARAMETERS
     empty_text = "When somebody gives a thumb down in the chat, it is listed here. Thumbs up are behind the filter."
 
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[KeyPagedChangeList]:
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[RatedChangeList]:
         return RatedChangeList
 
     def get_list_display(self, request: HttpRequest | None) -> list[Any]:

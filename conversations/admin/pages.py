@@ -10,7 +10,7 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest, HttpResponseRedirect
 from django.http.response import HttpResponseBase
-from django.template.defaultfilters import filesizeformat
+from django.template.defaultfilters import filesizeformat, pluralize
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.cache import add_never_cache_headers
@@ -28,6 +28,7 @@ from bedrock_chat.retention import holds
 from bedrock_chat.retention.models import HoldKind
 from bedrock_chat.wire.errors import NotFound
 from bots.models import Bot
+from conversations.admin.completing import CompletedChangeList
 from conversations.models import Conversation, Message
 from conversations.operating import costs, looking, reading, times
 from conversations.operating.looking import Reason
@@ -150,7 +151,7 @@ class ConversationAdmin(ConfirmingPage, KeyPagedReadOnlyAdmin):
         spent: costs.Cost | None = row.spent  # type: ignore[attr-defined]  # from `complete_page`
         if spent is None:
             return None
-        unpriced = f", {spent.unpriced:,} calls unpriced" if spent.unpriced else ""
+        unpriced = f", {spent.unpriced:,} call{pluralize(spent.unpriced)} unpriced" if spent.unpriced else ""
         return f"{writing.usd(spent.price)}{unpriced}"
 
     @admin.display(description="on hold")
@@ -165,6 +166,9 @@ class ConversationAdmin(ConfirmingPage, KeyPagedReadOnlyAdmin):
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponseBase:
         context = {"may_export": request.user.has_perm(EXPORT), **(extra_context or {})}
         return super().changelist_view(request, context)
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[CompletedChangeList]:
+        return CompletedChangeList
 
     def key_bounds(self, request: HttpRequest) -> KeyBounds:
         period = periods.period_of(request.GET.dict(), default=None)

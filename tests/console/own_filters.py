@@ -10,7 +10,7 @@ from bedrock_chat.ledger.models import ModelCall
 from bedrock_chat.ledger.rollups.models import Refusal
 from bedrock_chat.people.models import Erasure
 from bots.models import Bot
-from conversations.models import Conversation
+from conversations.models import Conversation, ConversationExport, RatedConversation, RatedMessage
 from publication.models import ApiKey, Publication, TurnRequest
 from store.models import Listing
 
@@ -31,7 +31,10 @@ OWN_FILTERS = {
         *("unit__exact", "unit__isnull", "is_hard__exact", "is_hard__isnull"),
     },
     Bot: {"scope__exact", "scope__isnull", "pinned", "published", "sync_status__exact", "sync_status__isnull"},
-    Conversation: {"model", "model__isnull"},
+    Conversation: {"days", "from", "to", "bot", "user", "publication", "model"},
+    RatedMessage: {"thumbs", "days", "from", "to", "bot", "category"},
+    RatedConversation: {"thumbs", "days", "from", "to", "bot", "category"},
+    ConversationExport: set(),
     Publication: {"limits_scope__exact", "limits_scope__isnull", "quota_period__exact", "quota_period__isnull"},
     ApiKey: {"state", "ending"},
     TurnRequest: {"status", "model", "model__isnull"},
