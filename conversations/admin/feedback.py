@@ -140,13 +140,15 @@ class FeedbackPage(KeyPagedReadOnlyAdmin):
             return None
         if title is None:
             return f"{bot_id} (gone)"
-        return format_html('<a href="{}">{}</a>', of_row("bots.bot", bot_id), Truncator(title).chars(SHOWN_TITLE))
+        return format_html(
+            '<a class="underline" href="{}">{}</a>', of_row("bots.bot", bot_id), Truncator(title).chars(SHOWN_TITLE)
+        )
 
     @admin.display(description="conversation")
     def conversation_link(self, row: Any) -> str:
         conversation = _conversation(row)
         address = of_row("conversations.conversation", conversation.pk)
-        return format_html('<a href="{}">{}</a>', address, conversation.external_id)
+        return format_html('<a class="underline" href="{}">{}</a>', address, conversation.external_id)
 
 
 def _conversation(row: RatedMessage | RatedConversation) -> Conversation:

@@ -237,4 +237,4 @@ def _address_of(name: str, object_id: str) -> str:
 
 
 def _link(address: str, text: str) -> str:
-    return format_html('<a href="{}">{}</a>', address, text) if address else text
+    return format_html('<a class="underline" href="{}">{}</a>', address, text) if address else text
