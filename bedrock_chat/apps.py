@@ -98,9 +98,11 @@ def _register_for_operators() -> None:
 
 def _register_models_and_people() -> None:
     from bedrock_chat.bedrock.overrides import last_faults, snapshot
-    from bedrock_chat.identity import last_seen
+    from bedrock_chat.identity import erasing, last_seen
+    from bedrock_chat.people import erasing as erasures
     from bedrock_chat.process import heartbeat
 
+    erasing.register("erasures", prepare=erasures.prepare_operator, finish=erasures.finish_operator)
     heartbeat.register("last seen", last_seen.EVERY_SECONDS, last_seen.write)
     heartbeat.register("models", snapshot.BEAT_SECONDS, snapshot.refresh)
     heartbeat.register("last faults", last_faults.EVERY_SECONDS, last_faults.write)

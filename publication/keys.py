@@ -108,12 +108,14 @@ def change(bot_id: str, key_id: str, columns: Mapping[str, Any], *, actor: Calle
         key = access.get_key(access.get_publication(actor, bot_id, lock=True), key_id)
         changed = {name: value for name, value in columns.items() if value != getattr(key, name)}
         if changed:
+            was_enabled = key.is_enabled
             for name, value in changed.items():
                 setattr(key, name, value)
             if "expires_at" in changed and not _has_successor(key):
                 key.replaced_by = ""  # its end is no longer that of an overlap
             key.save(update_fields=[*changed, "replaced_by"])
-            values = {"is_enabled": key.is_enabled} if "is_enabled" in changed else {}
+            switched = recording.Change(was_enabled, key.is_enabled)
+            values = {"is_enabled": switched} if "is_enabled" in changed else {}
             recording.record(verbs.CHANGE_KEY, key.pk, actor=actor, fields=changed, values=values)
     return key
 

@@ -15,7 +15,7 @@ from django.db.models import Count, Exists, OuterRef, QuerySet, Sum
 from bedrock_chat.blobs import storing, uploads
 from bedrock_chat.blobs.models import Blob, BlobReference, BlobRemoval
 
-SAMPLE: Final = 50_000
+SAMPLE: Final = 20_000
 MOST_COUNTED: Final = 1_000
 """Files that wait, and files that are to be deleted. A bucket lists a thousand in one request."""
 _NAMES: Final = 16**64
@@ -45,6 +45,12 @@ class Sample:
         rows = Blob.objects.order_by()
         return rows if self.last is None else rows.filter(pk__lte=self.last)
 
+    @property
+    def references(self) -> "QuerySet[BlobReference]":
+        """Those to the blobs of the sample. The bound stands here, too: else a database reads all of them."""
+        rows = BlobReference.objects.order_by()
+        return rows if self.last is None else rows.filter(blob_id__lte=self.last)
+
     def of_all(self, amount: Amount) -> Amount:
         """What an amount in the sample says of all."""
         return Amount(round(amount.files / self.fraction), round(amount.bytes / self.fraction))
@@ -73,12 +79,12 @@ def sample() -> Sample:
 
 def stored(of: Sample) -> Stored:
     """A few queries, each over the sample."""
-    by_kind = {kind: _amount(of, of.blobs.filter(_has_owner(kind))) for kind in _owner_kinds()}
+    by_kind = {kind: _amount(of, _referred_to(of, owner_kind=kind)) for kind in _owner_kinds()}
     return Stored(
         sample=of,
         all=_amount(of, of.blobs),
         by_kind=by_kind,
-        unreferenced=_amount(of, of.blobs.filter(~Exists(BlobReference.objects.filter(blob=OuterRef("pk"))))),
+        unreferenced=_amount(of, of.blobs.filter(~Exists(of.references.filter(blob=OuterRef("pk"))))),
         to_delete=BlobRemoval.objects.order_by()[:MOST_COUNTED].count(),
     )
 
@@ -105,8 +111,8 @@ def _owner_kinds() -> Iterator[str]:
         yield kind
 
 
-def _has_owner(kind: str) -> Exists:
-    return Exists(BlobReference.objects.filter(blob=OuterRef("pk"), owner_kind=kind))
+def _referred_to(of: Sample, owner_kind: str) -> "QuerySet[Blob]":
+    return of.blobs.filter(Exists(of.references.filter(blob=OuterRef("pk"), owner_kind=owner_kind)))
 
 
 def _amount(of: Sample, rows: "QuerySet[Blob]") -> Amount:

@@ -39,7 +39,7 @@ class EndSession(ConfirmedAction[OperatorSession]):
 class OperatorSessionAdmin(ReadOnlyAdmin, ConfirmingPage):
     """Everybody's sessions. One's own are on the page of one's account."""
 
-    list_display = ["user", "started_at", "seen_at", "expires_at", "network", "browser", "has_second_factor"]
+    list_display = ["user", "started_at", "seen_at", "expires_at", "network", "shown_browser", "has_second_factor"]
     list_select_related = ["user"]
     search_fields = ["=user__id", "=user__login"]
     search_help_text = "The id or the login of an operator."
@@ -48,6 +48,10 @@ class OperatorSessionAdmin(ReadOnlyAdmin, ConfirmingPage):
     fields = ["user", "started_at", "seen_at", "expires_at", "network", "browser", "has_second_factor"]
     confirmed = [EndSession()]
     empty_text = "Nobody is signed in."
+
+    @admin.display(description="browser")
+    def shown_browser(self, row: OperatorSession) -> str:
+        return row.shown_browser
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[OperatorSession]:
         alive = session_store.live(timezone.now()).filter(user__isnull=False, user__is_active=True)

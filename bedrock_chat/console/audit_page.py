@@ -11,14 +11,16 @@ from django.core.exceptions import PermissionDenied
 from django.db import connection, transaction
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, StreamingHttpResponse
-from django.urls import URLPattern, path
+from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html
 
-from bedrock_chat.audit import verbs
+from bedrock_chat.audit import append_only, verbs
 from bedrock_chat.audit.models import OUT_OF_ORDER, ActorKind, AuditEntry
 from bedrock_chat.audit.recording import record
 from bedrock_chat.console import periods
 from bedrock_chat.console.filters import IdFilter, PeriodFilter, choice_filter
 from bedrock_chat.console.key_paging import KeyBounds, KeyPagedReadOnlyAdmin
+from bedrock_chat.console.registry import Severity, Trouble, warning
 from bedrock_chat.database.connections import release_connection
 from bedrock_chat.identity.caller import operator_of
 from bedrock_chat.ledger import zones
@@ -75,11 +77,19 @@ class TimeFilter(PeriodFilter):
     column = "at"
 
 
+@warning("audit", permission="bedrock_chat.view_auditentry")
+def unguarded(request: HttpRequest) -> Iterator[Trouble]:
+    """The database would let somebody change the audit."""
+    if missing := append_only.missing():
+        text = f"The database does not keep the audit from being changed ({', '.join(missing)}): run manage.py migrate."
+        yield Trouble(text, reverse("admin:bedrock_chat_auditentry_changelist"), Severity.ERROR, "The audit")
+
+
 @admin.register(AuditEntry)
 class AuditEntryAdmin(KeyPagedReadOnlyAdmin):
     """Who did what. One searches for the whole id of a target or of whoever acted."""
 
-    list_display = ["shown_at", "verb", "target_kind", "target_id", "actor_kind", "actor_id", "shown_change", "network"]
+    list_display = ["shown_at", "verb", "target_kind", "target_id", "shown_change", "actor_kind", "actor_id", "network"]
     list_filter = [
         TimeFilter,
         choice_filter("verb", "verb", "what was done", _known(lambda verb: verb.name)),
@@ -101,7 +111,8 @@ class AuditEntryAdmin(KeyPagedReadOnlyAdmin):
     @admin.display(description="when")
     def shown_at(self, row: AuditEntry) -> str:
         """The time in the zone of reports, which it names."""
-        return f"{row.at.astimezone(zones.zone()):%Y-%m-%d %H:%M:%S %Z}"
+        moment = row.at.astimezone(zones.zone())
+        return format_html('<span class="whitespace-nowrap">{}</span>', f"{moment:%Y-%m-%d %H:%M:%S %Z}")
 
     @admin.display(description="before → after", empty_value="")
     def shown_change(self, row: AuditEntry) -> str:

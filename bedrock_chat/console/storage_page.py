@@ -9,6 +9,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.template.defaultfilters import filesizeformat
 from django.urls import reverse
+from django.utils.html import format_html
 
 from bedrock_chat.blobs import figures
 from bedrock_chat.blobs.figures import Amount, Sample, Stored
@@ -56,12 +57,11 @@ class BlobAdmin(KeyPagedReadOnlyAdmin):
     newest_first = False
     list_before_template = "bedrock_chat/console_sections.html"
     list_display = ["sha256", "shown_size", "stored_at"]
-    search_fields = ["=sha256"]
+    search_fields = ["sha256__exact"]
     search_help_text = "A whole SHA-256."
     empty_text = "Images and documents of conversations and files of bots are stored here."
     fields = ["sha256", "shown_size", "stored_at"]
     readonly_fields = ["shown_size"]
-    open_columns = frozenset({"sha256"})
 
     @admin.display(description="size")
     def shown_size(self, row: Blob) -> str:
@@ -94,13 +94,13 @@ def _stored(whole: Stored) -> Section:
     rows.append(("To be deleted from storage", counted, ""))
     how = f"Estimated from {figures.SAMPLE:,} of them. " if about else ""
     jobs = reverse("admin:bedrock_chat_job_changelist")
-    return Section(
-        "Files",
-        AMOUNTS,
-        rows,
-        f"{how}The job “remove blobs” takes what is of nobody, after the grace BLOB_GRACE_SECONDS. If it becomes more "
-        f"and more, look for that job among the jobs ({jobs}): it may be dead.",
+    sentence = format_html(
+        "{}The job “remove blobs” takes what is of nobody, after the grace BLOB_GRACE_SECONDS. If it becomes more and "
+        'more, look for that job <a class="underline" href="{}">among the jobs</a>: it may be dead.',
+        how,
+        jobs,
     )
+    return Section("Files", AMOUNTS, rows, sentence)
 
 
 def _waiting() -> Section:

@@ -73,6 +73,27 @@ class SigningKey(models.Model):
         return self.kid
 
 
+BROWSERS = {
+    "Edg": "Edge",
+    "OPR/": "Opera",
+    "Firefox/": "Firefox",
+    "FxiOS/": "Firefox",
+    "CriOS/": "Chrome",
+    "Chrome/": "Chrome",
+    "Safari/": "Safari",
+}
+SYSTEMS = {
+    "iPhone": "iOS",
+    "iPad": "iPadOS",
+    "Android": "Android",
+    "Windows": "Windows",
+    "Mac OS X": "macOS",
+    "CrOS": "ChromeOS",
+    "Linux": "Linux",
+}
+"""Words in the names that browsers give themselves. The first one counts: most of them claim to be others too."""
+
+
 class OperatorSession(models.Model):
     """A sign-in to the console, or a visit that is about to become one (without a user). See `session_store`.
 
@@ -91,11 +112,19 @@ class OperatorSession(models.Model):
     has_second_factor = models.BooleanField("second factor", default=False)
 
     class Meta:
-        verbose_name = "operator's session"
+        verbose_name = "session of an operator"
+        verbose_name_plural = "operators' sessions"
         default_permissions = ("view", "delete")
 
     def __str__(self) -> str:
         return self.id
+
+    @property
+    def shown_browser(self) -> str:
+        """`Firefox on Linux`, as far as the browser says so. Nothing depends on it."""
+        browser = next((name for mark, name in BROWSERS.items() if mark in self.browser), "A browser")
+        system = next((name for mark, name in SYSTEMS.items() if mark in self.browser), "")
+        return f"{browser} on {system}" if system else browser
 
 
 class SecondFactor(models.Model):

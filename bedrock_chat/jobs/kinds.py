@@ -20,6 +20,7 @@ JOBS: dict[str, str] = {
     "look for alerts": "bedrock_chat.alerts.opening.look",
     "send alerts": "bedrock_chat.alerts.sending.send",
     "erase person": "bedrock_chat.people.erasing.run",
+    "forget erasures": "bedrock_chat.people.erasing.forget",
     "prune": "bedrock_chat.retention.pruning.run_policies",
 }
 """Kind of job → its handler, a function that takes the claimed job."""

@@ -53,7 +53,8 @@ class Migration(migrations.Migration):
                 ('user', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='operator_sessions', to=settings.AUTH_USER_MODEL)),
             ],
             options={
-                'verbose_name': "operator's session",
+                'verbose_name': 'session of an operator',
+                'verbose_name_plural': "operators' sessions",
                 'default_permissions': ('view', 'delete'),
             },
         ),

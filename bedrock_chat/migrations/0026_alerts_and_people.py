@@ -32,7 +32,7 @@ class Migration(migrations.Migration):
             name='Erasure',
             fields=[
                 ('user_id', models.CharField(max_length=128, primary_key=True, serialize=False, verbose_name='person')),
-                ('asked_by', models.CharField(max_length=128)),
+                ('asked_by', models.CharField(blank=True, max_length=128)),
                 ('asked_at', models.DateTimeField()),
                 ('begun_at', models.DateTimeField(blank=True, null=True)),
                 ('finished_at', models.DateTimeField(blank=True, db_index=True, null=True)),

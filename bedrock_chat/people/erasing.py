@@ -1,6 +1,7 @@
 """Erasing a person from the console: asked for by an operator, done by a job, which tells how far it is."""
 
 import time
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Final
 
@@ -10,7 +11,7 @@ from bedrock_chat.audit import verbs
 from bedrock_chat.audit.recording import record
 from bedrock_chat.database.connections import database_now
 from bedrock_chat.identity import erasing
-from bedrock_chat.identity.caller import Caller
+from bedrock_chat.identity.caller import Actor, Caller
 from bedrock_chat.identity.models import User
 from bedrock_chat.jobs import queue
 from bedrock_chat.jobs.queue import Claimed
@@ -18,6 +19,7 @@ from bedrock_chat.people.models import Erasure
 from bedrock_chat.wire.errors import BadRequest, NotFound
 
 KIND: Final = "erase person"
+FORGET_KIND: Final = "forget erasures"
 ASK_TO_ERASE: Final = verbs.register("ask to erase", target="user")
 
 EVERY_SECONDS: Final = 1.0
@@ -55,9 +57,13 @@ def run(job: Claimed) -> None:
     row.update(begun_at=database_now(), steps=[])
     steps: list[str] = []
 
+    def finish_row() -> None:
+        row.update(finished_at=database_now(), steps=steps)
+        queue.enqueue(FORGET_KIND, delay=KEPT.total_seconds() + 1)
+
     def finish() -> None:
         record(verbs.ERASE_USER, user_id, actor=actor)
-        row.update(finished_at=database_now(), steps=steps)
+        finish_row()
         job.finish()
 
     told_at = time.monotonic()
@@ -71,6 +77,23 @@ def run(job: Claimed) -> None:
                 job.check()
     except NotFound:  # erased by another way
         with transaction.atomic():
-            row.update(finished_at=database_now())
+            finish_row()
             job.finish()
-    Erasure.objects.filter(finished_at__lt=database_now() - KEPT).delete()
+
+
+def forget(job: Claimed) -> None:
+    """The job that deletes what is known of erasures that ended a while ago. The audit keeps its entries."""
+    with transaction.atomic():
+        Erasure.objects.filter(finished_at__lt=database_now() - KEPT).delete()
+        job.finish()
+
+
+def prepare_operator(user_id: str, *, actor: Actor) -> Iterator[str]:
+    """Does nothing: there are few rows."""
+    yield from ()
+
+
+def finish_operator(user_id: str, *, actor: Actor) -> Iterator[str]:
+    """An operator is erased, too: the erasures that they asked for no longer name them."""
+    Erasure.objects.filter(asked_by=user_id).update(asked_by="")
+    yield from ()

@@ -11,7 +11,7 @@ class Erasure(models.Model):
     """
 
     user_id = models.CharField("person", primary_key=True, max_length=128)
-    asked_by = models.CharField(max_length=128)
+    asked_by = models.CharField(max_length=128, blank=True)
     asked_at = models.DateTimeField()
     begun_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True, db_index=True)

@@ -4,6 +4,7 @@ from django.db import transaction
 
 from bedrock_chat.audit import verbs
 from bedrock_chat.audit.recording import record
+from bedrock_chat.identity import session_store
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.identity.models import User
 from bedrock_chat.people.models import Erasure
@@ -38,6 +39,8 @@ def _write(user_id: str, *, is_active: bool, verb: verbs.Verb, actor: Caller) ->
         rows = User.objects.filter(pk=user_id)
         is_changed = bool(rows.exclude(is_active=is_active).update(is_active=is_active))
         if is_changed:
+            if not is_active:
+                session_store.end_all(user_id)  # they would go on once the person is restored
             record(verb, user_id, actor=actor)
         elif not rows.exists():
             raise NotFound(f"No user found with id: {user_id}")

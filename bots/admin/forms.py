@@ -193,7 +193,7 @@ def _parameters(values: Mapping[str, Any]) -> Json:
 
 def _strengths() -> dict[str, forms.Field]:
     return {
-        name: forms.TypedChoiceField(coerce=int, choices=STRENGTH_CHOICES, label=f"{kind.capitalize()}: blocks")
+        name: forms.TypedChoiceField(coerce=int, choices=STRENGTH_CHOICES, label=f"Blocks {kind.lower()}")
         for name, kind in FILTERS.items()
     }
 

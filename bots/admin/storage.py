@@ -111,8 +111,8 @@ class BotGuardrailAdmin(ReadOnlyAdmin):
     plain_name = "Guardrails"
     list_display = ["bot_id", "arn", "version", "is_asked_for", "unused_since", "replaced_at"]
     list_filter = [StateFilter]
-    search_fields = ["=bot_id", "=arn"]
-    search_help_text = "The id of a bot, or an ARN."
+    search_fields = ["bot_id__exact"]
+    search_help_text = "The id of a bot."
     ordering = ["pk"]
     show_full_result_count = False
     open_columns = frozenset({"arn", "filters"})  # ids, and kinds of content with strengths

@@ -15,7 +15,7 @@ class GateAdmin(ReadOnlyAdmin):
     """An account is a key with those that rotations made of it, or an API whose keys share their limits."""
 
     list_display = ["account", "publication_id", "counts", "period", "used", "extra"]
-    search_fields = ["=account", "=publication_id"]
+    search_fields = ["account__exact", "publication_id__exact"]
     search_help_text = "The id of a key, a lineage or a publication."
     ordering = ["account"]
     sortable_by = ()

@@ -19,6 +19,15 @@ MOST_SHOWN: Final = 50
 """Keys of a simulation, those with most refusals first."""
 
 
+SHOWN: Final = {
+    "quota_limit": "Quota",
+    "quota_period": "Its period",
+    "rate_limit": "Questions a second",
+    "burst_limit": "Questions at once",
+    "limits_scope": "They count for",
+}
+
+
 class LimitsForm(ConsoleForm):
     quota_limit = forms.IntegerField(required=False, min_value=1, label="Quota", help_text="Questions. Empty: none.")
     quota_period = forms.ChoiceField(
@@ -78,8 +87,9 @@ class ChangeLimits(ConfirmedAction[Publication]):
         if len(ranked) > MOST_SHOWN:
             sentences.append(f"{len(ranked) - MOST_SHOWN:,} more keys are not shown.")
         rows = [_row(key_id, outcome) for key_id, outcome in ranked[:MOST_SHOWN]]
+        changed = [(label, _written(getattr(row, name)), _written(columns[name])) for name, label in SHOWN.items()]
         names = ("Key", "Asked", "Admitted", "Throttled", "Over quota", "Most in a period", "First refusal (UTC)")
-        return Preview(sentences, [Table("By key", names, rows)])
+        return Preview(sentences, [Table("Limits", ("", "Now", "Then"), changed), Table("By key", names, rows)])
 
     def perform(self, row: Publication, values: Mapping[str, Any], *, actor: Caller) -> str:
         lifecycle.change(row.bot_id, _columns(row, values), actor=actor)
@@ -95,6 +105,10 @@ def _columns(row: Publication, values: Mapping[str, Any]) -> dict[str, Any]:
     serializer = PublicationChangeSerializer(data=sent)
     serializer.is_valid(raise_exception=True)
     return serializer.columns()
+
+
+def _written(value: Any) -> str:
+    return "none" if value is None else f"{value:,}" if isinstance(value, int) else str(value).lower()
 
 
 def _row(key_id: str, outcome: Outcome) -> tuple[str, ...]:

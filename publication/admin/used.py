@@ -10,6 +10,11 @@ from publication import limits
 from publication.models import ApiKey, Gate, LimitsScope, Period, Publication
 
 NO_QUOTA = "no quota"
+BAR = (
+    '<span class="align-middle bg-base-100 inline-block mr-2 overflow-hidden rounded-default w-32 dark:bg-base-800" '
+    'role="img" aria-label="{}"><span class="bg-primary-600 block h-1.5 dark:bg-primary-500" style="width: {}%">'
+    "</span></span><span>{}</span>"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +61,8 @@ def bar(used: Used | None) -> str:
     if used is None:
         return NO_QUOTA
     figures = f"{used.used:,} of {used.allowed:,}"
-    markup = '<progress class="mr-2" value="{}" max="{}" aria-label="{}"></progress><span>{}</span>'
-    return format_html(markup, min(used.used, used.allowed), max(1, used.allowed), figures, figures)
+    percent = min(100, round(100 * used.used / max(1, used.allowed)))
+    return format_html(BAR, figures, percent, figures)
 
 
 def _labels() -> dict[str, Period]:

@@ -13,10 +13,11 @@ from django.contrib.admin.models import LogEntry
 from django.test import Client, RequestFactory
 from django.utils import timezone
 
-from bedrock_chat.audit import verbs
+from bedrock_chat.audit import append_only, verbs
 from bedrock_chat.audit.models import ActorKind, AuditEntry
 from bedrock_chat.audit.recording import Change, record
 from bedrock_chat.console import audit_page
+from bedrock_chat.console.registry import troubles_for
 from bedrock_chat.database.connections import database_now
 from bedrock_chat.identity.caller import Caller, Program
 from bedrock_chat.identity.models import User
@@ -154,6 +155,19 @@ def test_a_page_of_entries_costs_the_same_whatever_their_number(
         record(verbs.EXPORT_USER, f"u-{number}", actor=Caller(user_id="u-olga"))
     with django_assert_max_num_queries(5):
         assert len(shown(vera)) == 50
+
+
+def test_the_first_glance_says_where_the_database_does_not_guard_the_audit(vera: Client) -> None:
+    request = RequestFactory().get("/console/")
+    request.user = User.objects.get(login="vera")
+    assert not [trouble for trouble in troubles_for(request) if "audit" in trouble.text]
+    append_only.lift()
+    try:
+        (trouble,) = [trouble for trouble in troubles_for(request) if "audit" in trouble.text]
+    finally:
+        append_only.guard()
+    assert "manage.py migrate" in trouble.text
+    assert trouble.link == PAGE
 
 
 # ---- Exports --------------------------------------------------------------------------------------------------------

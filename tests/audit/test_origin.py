@@ -54,7 +54,8 @@ def test_an_operator_is_one() -> None:
     request.user = User.objects.create_superuser("olga", "correct horse battery")
     caller = operator_of(request)
     assert (caller.user_id, caller.is_operator, caller.origin.network) == (request.user.pk, True, "192.0.2.1")
-    assert not caller.is_in("Admin")
+    assert caller.groups == frozenset()
+    assert caller.is_admin  # the page has asked for the permission of what they do
 
 
 def test_callers_are_the_same_wherever_they_are() -> None:

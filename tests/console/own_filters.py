@@ -3,15 +3,16 @@
 from bedrock_chat.alerts.models import OpenAlert
 from bedrock_chat.audit.models import AuditEntry
 from bedrock_chat.bedrock.overrides.models import ModelOverride
-from bedrock_chat.identity.models import User
+from bedrock_chat.blobs.models import Blob
+from bedrock_chat.identity.models import OperatorSession, SecondFactor, User
 from bedrock_chat.jobs.models import Job, Worker
 from bedrock_chat.ledger.budgets.models import Budget
 from bedrock_chat.ledger.models import ModelCall
 from bedrock_chat.ledger.rollups.models import Refusal
 from bedrock_chat.people.models import Erasure
-from bots.models import Bot
+from bots.models import Bot, BotGuardrail
 from conversations.models import Conversation, ConversationExport, RatedConversation, RatedMessage
-from publication.models import ApiKey, Publication, TurnRequest
+from publication.models import ApiKey, Gate, Publication, TurnRequest
 from store.models import Listing
 
 OWN_FILTERS = {
@@ -30,7 +31,18 @@ OWN_FILTERS = {
         *("payer_kind__exact", "payer_kind__isnull", "period__exact", "period__isnull"),
         *("unit__exact", "unit__isnull", "is_hard__exact", "is_hard__isnull"),
     },
-    Bot: {"scope__exact", "scope__isnull", "pinned", "published", "sync_status__exact", "sync_status__isnull"},
+    Bot: {
+        "scope__exact",
+        "scope__isnull",
+        "pinned",
+        "published",
+        "orphans",
+        "sync_status__exact",
+        "sync_status__isnull",
+    },
+    BotGuardrail: {"state"},
+    Blob: set(),
+    Gate: set(),
     Conversation: {"days", "from", "to", "bot", "user", "publication", "model"},
     RatedMessage: {"thumbs", "days", "from", "to", "bot", "category"},
     RatedConversation: {"thumbs", "days", "from", "to", "bot", "category"},
@@ -39,6 +51,8 @@ OWN_FILTERS = {
     ApiKey: {"state", "ending"},
     TurnRequest: {"status", "model", "model__isnull"},
     Listing: {"is_everybodys__exact", "is_everybodys__isnull"},
+    OperatorSession: set(),
+    SecondFactor: set(),
     AuditEntry: {"days", "from", "to", "verb", "target", "kind", "actor", "about"},
 }
 """What the filters and date hierarchies of the pages make, as one reads it in their links."""

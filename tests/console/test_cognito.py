@@ -74,6 +74,7 @@ def test_a_member_of_admin_signs_in_and_has_the_role(hosted: HostedLogin, settin
     assert is_in(client)
     alice = User.objects.get(pk="sub-alice")
     assert (alice.is_staff, alice.is_superuser, alice.has_usable_password()) == (True, False, False)
+    assert alice.login == "cognito:alice"
     assert role_of(alice) is Role.ADMIN
     entry = AuditEntry.objects.get(verb="create operator")
     assert (entry.target_id, entry.values) == ("sub-alice", {"role": "admin"})
@@ -81,6 +82,15 @@ def test_a_member_of_admin_signs_in_and_has_the_role(hosted: HostedLogin, settin
     assert client.get("/console/second-factor/enrol/").status_code == 400
     assert sign_in(Client()).status_code == 302  # and again, which makes nobody anew
     assert AuditEntry.objects.filter(verb="create operator").count() == 1
+
+
+def test_a_name_that_is_taken_or_too_long_is_no_login(hosted: HostedLogin) -> None:
+    make_operator("cognito:alice")
+    sign_in(Client())
+    assert User.objects.get(pk="sub-alice").login == "cognito:sub-alice"
+    hosted.person.update({"sub": "sub-bob", "cognito:username": "b" * 200})
+    sign_in(Client())
+    assert User.objects.get(pk="sub-bob").login == "cognito:sub-bob"
 
 
 def test_what_is_sent_to_the_hosted_login_is_new_each_time(hosted: HostedLogin) -> None:

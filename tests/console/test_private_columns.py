@@ -13,10 +13,10 @@ from bedrock_chat.audit.models import AuditEntry
 from bedrock_chat.bedrock.overrides.models import ModelOverride
 from bedrock_chat.console import private_columns
 from bedrock_chat.console.site import Console, ConsolePage, ReadOnlyAdmin
-from bedrock_chat.identity.models import User
+from bedrock_chat.identity.models import OperatorSession, User
 from bedrock_chat.jobs.models import Job
 from bedrock_chat.ledger.models import ModelCall
-from bots.models import Bot, BotVersion
+from bots.models import Bot, BotGuardrail, BotVersion
 from conversations.models import Conversation, Message
 from publication.models import ApiKey, Publication, TurnRequest
 from store.models import Listing
@@ -53,8 +53,10 @@ OPEN = {
     Job: {"reason"},
     ModelCall: {"first_token_ms", "groups"},
     AuditEntry: {"fields", "values"},
+    OperatorSession: {"has_second_factor"},
     Bot: {"title", "description", "instruction", "configuration", "sync_status_reason"},  # operators manage bots
     BotVersion: {"changed"},
+    BotGuardrail: {"arn", "filters"},  # ids, and kinds of content with strengths
     Listing: {"bot__title"},
     Publication: {"allowed_origins", "allowed_networks"},
     ApiKey: {"description"},  # operators tell keys apart by it

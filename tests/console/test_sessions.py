@@ -45,10 +45,11 @@ def row_of(client: Client) -> OperatorSession:
 
 
 def test_a_session_says_whose_it_is_and_from_where_and_hides_its_key(olga: User) -> None:
-    client = signed_in(REMOTE_ADDR="192.0.2.7", HTTP_USER_AGENT="Firefox\x01 on Linux " + "x" * 300)
+    client = signed_in(REMOTE_ADDR="192.0.2.7", HTTP_USER_AGENT="Firefox/140\x01 on Linux " + "x" * 300)
     row = row_of(client)
     assert (row.user_id, row.network) == (olga.pk, "192.0.2.7")
-    assert row.browser.startswith("Firefox on Linux")
+    assert row.browser.startswith("Firefox/140 on Linux")
+    assert row.shown_browser == "Firefox on Linux"
     key = client.cookies["console_session"].value
     assert not any(key in str(value) for value in OperatorSession.objects.values_list().get())
     page = client.get(ACCOUNT).content.decode()

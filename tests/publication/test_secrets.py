@@ -114,6 +114,10 @@ def test_each_write_of_an_api_is_recorded_with_who_did_it(api: Api, dave: APICli
         *(("carol", "revoke", gone, []) for gone in (key, new)),
         ("carol", "withdraw", "helper", []),
     ]
-    assert [entry.values for entry in entries[2:5]] == [{"is_enabled": False}, {"requests": 5}, {"overlap_hours": 0.5}]
+    assert [entry.values for entry in entries[2:5]] == [
+        {"is_enabled": {"before": True, "after": False}},
+        {"requests": 5},
+        {"overlap_hours": 0.5},
+    ]
     assert entries[0].values["quota_limit"] == {"before": None, "after": 9}
     assert "word" not in json.dumps([[entry.fields, entry.values] for entry in entries])

@@ -159,13 +159,20 @@ def _operator_of(request: HttpRequest, claims: Claims) -> User:
     with transaction.atomic():
         row = User.objects.select_for_update().get(pk=user.pk)
         if not row.is_staff:
-            row.is_staff, row.login = True, f"{LOGIN_PREFIX}{row.pk}"[: operators.LONGEST_LOGIN]
+            row.is_staff, row.login = True, _free_login(row)
             row.save(update_fields=["is_staff", "login"])
             group, _ = Group.objects.get_or_create(name=Role.ADMIN)
             row.groups.set([group])
             actor = Caller(user_id=row.pk, is_operator=True, origin=origin_of(request))
             record(operators.CREATE_OPERATOR, row.pk, actor=actor, values={"role": Role.ADMIN})
     return row
+
+
+def _free_login(user: User) -> str:
+    """A login that tells people who it is: the name in the pool, or the subject where that is too long or taken."""
+    login = f"{LOGIN_PREFIX}{user.username}"
+    is_usable = len(login) <= operators.LONGEST_LOGIN and not User.objects.filter(login=login).exists()
+    return login if is_usable else f"{LOGIN_PREFIX}{user.pk}"
 
 
 def _retire(request: HttpRequest, user: User) -> None:

@@ -3,9 +3,7 @@
 from typing import Any
 from urllib.parse import urlencode
 
-import segno
 from django.conf import settings
-from django.contrib.admin.forms import AdminAuthenticationForm
 from django.contrib.auth.forms import AuthenticationForm
 from django.contrib.auth.views import LoginView, RedirectURLMixin
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -13,6 +11,7 @@ from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.views.generic import FormView, View
+from unfold.forms import AuthenticationForm as LoginForm
 
 from bedrock_chat.console import second_factor
 from bedrock_chat.console.signing_in import cognito, pending
@@ -27,7 +26,7 @@ from bedrock_chat.wire.errors import BadRequest, Forbidden, NotFound
 class SignInView(LoginView):
     """The login and the password. Whoever has a second factor, or must have one, is not signed in by them."""
 
-    authentication_form = AdminAuthenticationForm
+    authentication_form = LoginForm
     template_name = "bedrock_chat/sign_in.html"
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
@@ -95,6 +94,8 @@ class EnrolView(FormView):
         return FirstCodeAndPasswordForm(self.request, **arguments) if self.is_signed_in else FirstCodeForm(**arguments)
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        import segno  # noqa: PLC0415  few enrol, and every process would load it
+
         enrolment = second_factor.begin(self.user)
         picture = segno.make(enrolment.address, error="m").svg_data_uri(scale=4, border=3, light="white")
         secret = " ".join(enrolment.secret[start : start + 4] for start in range(0, len(enrolment.secret), 4))
