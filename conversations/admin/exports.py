@@ -36,9 +36,14 @@ class ExportForm(ConsoleForm):
         label="Published API", required=False, max_length=ID_LENGTH, help_text="Its whole id. Empty: all."
     )
     first_day = forms.DateField(
-        label="Begun from", required=False, help_text="A day, YYYY-MM-DD. Empty, with the next one: all days."
+        label="Begun from",
+        required=False,
+        widget=forms.TextInput,
+        help_text="A day, YYYY-MM-DD. Empty, with the next one: all days.",
     )
-    last_day = forms.DateField(label="Begun until", required=False, help_text="The last day, included.")
+    last_day = forms.DateField(
+        label="Begun until", required=False, widget=forms.TextInput, help_text="The last day, included."
+    )
 
     def clean(self) -> dict[str, Any]:
         values: dict[str, Any] = super().clean() or {}

@@ -82,6 +82,10 @@ class RatedChangeList(CompletedChangeList):
         is_any = request.GET.get(ThumbFilter.parameter_name) == ThumbFilter.ANY
         return indexed, others - {ThumbFilter.parameter_name} if is_any else {*others, ThumbFilter.parameter_name}
 
+    def url_for_result(self, result: Any) -> str:
+        """A row leads to its conversation's page: nothing more is known of the thumb."""
+        return of_row("conversations.conversation", _conversation(result).pk)
+
     def _limit(self, keys: Any) -> int | None:
         rated = self.model._default_manager.filter(feedback__isnull=False)
         limit: int | None = keys.cut(rated).values_list("pk", flat=True)[LOOKED_THROUGH - 1 : LOOKED_THROUGH].first()
@@ -92,7 +96,6 @@ class FeedbackPage(KeyPagedReadOnlyAdmin):
     """A list of what people think. It names nobody, and quotes comments alone."""
 
     bot_column: ClassVar[str]
-    list_display_links = None
     key_bounding = periods.PARAMETERS
     empty_text = "When somebody gives a thumb down in the chat, it is listed here. Thumbs up are behind the filter."
 
@@ -131,7 +134,9 @@ class FeedbackPage(KeyPagedReadOnlyAdmin):
 
     @admin.display(description="comment", empty_value="")
     def shown_comment(self, row: Any) -> str | None:
-        return Truncator(row.feedback["comment"]).chars(LONGEST_SHOWN) if row.feedback["comment"] else None
+        comment: str = row.feedback["comment"]
+        shown = Truncator(comment).chars(LONGEST_SHOWN)
+        return format_html('<div class="review-comment" lang="">{}</div>', shown) if comment else None
 
     @admin.display(description="bot", empty_value="none")
     def bot(self, row: Any) -> str | None:

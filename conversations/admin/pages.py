@@ -1,6 +1,7 @@
 """The console pages of conversations: what each is and costs, and, for who may, a look at what was said."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final
 
 from django import forms
@@ -74,8 +75,8 @@ class ConversationAdmin(ConfirmingPage, KeyPagedReadOnlyAdmin):
     confirmed = [Read()]
     list_before_template = "conversations/console_export_link.html"
     list_display = [
-        *("external_id", "owner", "bot", "model", "messages_count", "shown_size", "cost"),
-        *("created_at", "updated_at"),
+        *("shown_id", "owner", "bot", "model", "messages_count", "shown_size", "cost"),
+        *("begun", "last_change"),
     ]
     list_filter = [
         BegunFilter,
@@ -91,10 +92,10 @@ class ConversationAdmin(ConfirmingPage, KeyPagedReadOnlyAdmin):
     search_help_text = "The whole id of a person, a bot, a published API or a conversation."
     empty_text = "When somebody asks something in the chat, their conversation is listed here."
     fields = [
-        *("external_id", "owner", "bot", "model", "messages_count", "shown_size", "cost", "shown_hold"),
-        *("created_at", "updated_at"),
+        *("shown_id", "owner", "bot", "model", "messages_count", "shown_size", "cost", "shown_hold"),
+        *("begun", "last_change"),
     ]
-    readonly_fields = ["owner", "bot", "messages_count", "shown_size", "cost", "shown_hold"]
+    readonly_fields = fields
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Conversation]:
         rows: QuerySet[Conversation] = super().get_queryset(request)
@@ -120,6 +121,18 @@ class ConversationAdmin(ConfirmingPage, KeyPagedReadOnlyAdmin):
         return row
 
     # ---- Columns ----------------------------------------------------------------------------------------------------
+
+    @admin.display(description="conversation")
+    def shown_id(self, row: Conversation) -> str:
+        return row.external_id
+
+    @admin.display(description="begun")
+    def begun(self, row: Conversation) -> datetime:
+        return row.created_at
+
+    @admin.display(description="last change")
+    def last_change(self, row: Conversation) -> datetime:
+        return row.updated_at
 
     @admin.display(description="owner")
     def owner(self, row: Conversation) -> str:
