@@ -6,7 +6,7 @@ Files are named by their SHA-256. Whoever is being erased is left out.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from typing import Any, Final
 
 from django.db import connection
@@ -81,10 +81,10 @@ def pieces(filters: Filters, keys: Keys) -> Iterator[Piece]:
     rows = filters.rows().filter(pk__lte=keys.last).order_by("pk")
     after = keys.first - 1
     while batch := list(rows.filter(pk__gt=after)[:CONVERSATIONS_AT_A_TIME]):
-        spent = costs.of_questions(batch)
+        spent, now = costs.of_questions(batch), database_now()
         for conversation in batch:
             of_this = {question: by_model for (key, question), by_model in spent.items() if key == conversation.pk}
-            yield from (Piece(data) for data in _line(conversation, of_this))
+            yield from (Piece(data) for data in _line(conversation, of_this, now))
             yield Piece(b"\n", conversation.pk)
         after = batch[-1].pk
 
@@ -95,7 +95,7 @@ def let_go() -> None:
         release_connection()
 
 
-def _line(conversation: Conversation, spent: dict[str, dict[str, Cost]]) -> Iterator[bytes]:
+def _line(conversation: Conversation, spent: dict[str, dict[str, Cost]], now: datetime) -> Iterator[bytes]:
     """One JSON object without the end of its line, in pieces."""
     total = Cost()
     for cost in (cost for by_model in spent.values() for cost in by_model.values()):
@@ -113,7 +113,7 @@ def _line(conversation: Conversation, spent: dict[str, dict[str, Cost]]) -> Iter
         "cost": cost_document(total),
     }
     yield dumps(head)[:-1] + b',"messages":'
-    yield from _list(_messages(conversation, spent))
+    yield from _list(_messages(conversation, spent, now))
     yield b',"relatedDocuments":'
     yield from _list(_documents(conversation))
     yield b"}"
@@ -130,9 +130,11 @@ def _list(batches: Iterable[Sequence[dict[str, Any]]]) -> Iterator[bytes]:
     yield b"]"
 
 
-def _messages(conversation: Conversation, spent: dict[str, dict[str, Cost]]) -> Iterator[list[dict[str, Any]]]:
+def _messages(
+    conversation: Conversation, spent: dict[str, dict[str, Cost]], now: datetime
+) -> Iterator[list[dict[str, Any]]]:
     """What clients see of the tree, in the order in which it was written, some at a time. A question has its cost."""
-    tree = access.read_tree(conversation, database_now())
+    tree = access.read_tree(conversation, now)
     nodes = list(tree.visible())
     for first in range(0, len(nodes), MESSAGES_AT_A_TIME):
         some = nodes[first : first + MESSAGES_AT_A_TIME]

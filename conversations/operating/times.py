@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from django.db.models import Max, Min, Model
+from django.db.models import Model
 
 from bedrock_chat.ledger.zones import Span
 
@@ -23,18 +23,19 @@ class Keys:
 
 def keys_of(model: type[Model], span: Span) -> Keys:
     """The keys that rows of a span have, by their `created_at`. Rows of other times may lie between them."""
-    first = first_key_since(model, span.start - OUT_OF_ORDER)
-    return Keys(first, first_key_since(model, span.end + OUT_OF_ORDER) - 1)
+    rows: Any = model._default_manager.order_by("pk").values_list("pk", flat=True)
+    # Not as one query of both: SQLite would read the whole table for it.
+    low, high = rows.first() or 0, (rows.last() or 0) + 1
+    first = _first_key_since(model, span.start - OUT_OF_ORDER, low, high)
+    return Keys(first, _first_key_since(model, span.end + OUT_OF_ORDER, first, high) - 1)
 
 
-def first_key_since(model: type[Model], moment: datetime) -> int:
-    """The key of the first row from a time on, or the one after the last. Some 20 small queries for a million."""
-    rows: Any = model._default_manager.all()
-    bounds = rows.aggregate(lowest=Min("pk"), highest=Max("pk"))
-    low, high = bounds["lowest"] or 0, (bounds["highest"] or 0) + 1
+def _first_key_since(model: type[Model], moment: datetime, low: int, high: int) -> int:
+    """The first key from `low` on whose row is from a time on, or `high`. Some 20 small queries for a million rows."""
+    rows: Any = model._default_manager.order_by("pk").values_list("pk", "created_at")
     while low < high:
         middle = (low + high) // 2
-        row = rows.filter(pk__gte=middle).order_by("pk").values_list("pk", "created_at").first()
+        row = rows.filter(pk__gte=middle).first()
         if row is None or row[1] >= moment:
             high = middle
         else:

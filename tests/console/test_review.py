@@ -1,11 +1,15 @@
 """What operators see of conversations and feedback, what they read of them, and what that leaves in the audit."""
 
+import io
 import json
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.contrib import admin
+from django.contrib.auth.models import Group
+from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -40,8 +44,6 @@ def browser(role: roles.Role) -> Client:
 
 
 def roles_group(operator: User, role: roles.Role) -> None:
-    from django.contrib.auth.models import Group
-
     operator.groups.add(Group.objects.get(name=role.value))
 
 
@@ -294,6 +296,18 @@ def test_an_export_takes_both_days_or_none(talk: Conversation) -> None:
     assert not ConversationExport.objects.exists()
 
 
+def test_the_command_writes_the_same_and_leaves_an_entry(talk: Conversation, tmp_path: Path) -> None:
+    file = tmp_path / "talks.jsonl"
+    call_command("export_conversations", "--user", "alice", "--to", str(file), stderr=io.StringIO())
+    assert [json.loads(line) for line in file.read_text().splitlines()] == lines(Filters())
+    [entry] = AuditEntry.objects.all()
+    assert (entry.actor_id, entry.target_id, entry.values) == ("export_conversations", "all", {"user": ["alice"]})
+    with pytest.raises(CommandError):
+        call_command("export_conversations", "--to", str(file))
+    with pytest.raises(CommandError):
+        call_command("export_conversations", "--from", "2026-03-01")
+
+
 def test_filters_of_an_export_keep_what_they_say(talk: Conversation) -> None:
     today = timezone.now().date()
     assert len(lines(Filters(user_id="alice", first_day=today - timedelta(days=1), last_day=today))) == 1
@@ -306,13 +320,24 @@ def test_filters_of_an_export_keep_what_they_say(talk: Conversation) -> None:
 # ---- Plans ----------------------------------------------------------------------------------------------------------
 
 
-def test_indexes_find_costs_and_what_has_a_thumb(alice: User) -> None:
+def test_indexes_find_conversations_costs_and_what_has_a_thumb(alice: User) -> None:
+    at = timezone.now()
+    columns = {"model": build.MODEL, "created_at": at, "updated_at": at}
+    people = User.objects.bulk_create(User(id=f"u{number}", username=f"u{number}") for number in range(100))
+    Conversation.objects.bulk_create(
+        Conversation(
+            external_id=f"n{number}",
+            user=people[number % 100],
+            bot_id="b1" if number % 500 == 0 else None,
+            **columns,
+        )
+        for number in range(5_000)
+    )
     talk = build.conversation(alice, "c1")
     rows = build.linear(talk, 4_000, build.next_pk(Message))
     for message in rows[::400]:
         message.feedback = BAD
     Message.objects.bulk_create(rows, batch_size=1_000)
-    at = timezone.now()
     ModelCall.objects.bulk_create(
         [call(at, user_id="alice", conversation_external_id=f"c{number}") for number in range(2_000)]
     )
@@ -322,7 +347,18 @@ def test_indexes_find_costs_and_what_has_a_thumb(alice: User) -> None:
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE")
         explain = "EXPLAIN" if connection.vendor == "postgresql" else "EXPLAIN QUERY PLAN"
-        for query, index in ((rated, "messages_rated"), (spent, "calls_of_a_user")):
+        every = Conversation.objects.order_by("-pk")
+        is_sqlite = connection.vendor == "sqlite"
+        for query, index in (
+            (rated, "messages_rated"),
+            (spent, "calls_of_a_user"),
+            (
+                every.filter(pk__lt=talk.pk)[:51],
+                "INTEGER PRIMARY KEY" if is_sqlite else "conversations_conversation_pkey",
+            ),
+            (every.filter(bot_id="b1")[:51], "conversations_of_a_bot"),
+            (every.filter(user_id="u1")[:51], "(user_id=?)" if is_sqlite else "conversation_id_unique_per_user"),
+        ):
             sql, parameters = query.query.sql_with_params()
             cursor.execute(f"{explain} {sql}", parameters)
             plan = " ".join(str(row) for row in cursor.fetchall())
