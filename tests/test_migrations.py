@@ -44,8 +44,8 @@ def test_a_database_of_the_first_server_is_migrated_whole(data: Path, database_u
         "copied": ["conversations_conversation"] if database_url.startswith("sqlite") else [],
         "remade": True,
         "indexes": {
-            "conversations_conversation": [["bot_id"], ["updated_at"]],
-            "conversations_message": [["conversation_id"], ["parent_id"]],
+            "conversations_conversation": [["bot_id"], ["id"], ["updated_at"]],
+            "conversations_message": [["conversation_id"], ["id"], ["parent_id"]],
             "conversations_modelcall": [
                 ["bot_id"],
                 ["key_id"],
