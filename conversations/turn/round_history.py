@@ -7,6 +7,7 @@ them, and would refuse the conversation for ever.
 
 import base64
 import binascii
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -66,7 +67,7 @@ def of_rounds(stored: Any, model: Model) -> list[Exchange]:
     """The exchanges of a question's rounds. Reasoning goes back to the model that has written it alone."""
     exchanges = []
     for one in _dicts(stored):
-        results = {call.get("toolUseId"): call for call in _dicts(one.get("calls"))}
+        results = _by_id(_dicts(one.get("calls")))
         exchanges.append(Exchange(one.get("blocks"), results, one.get("model") == model.key))
     return exchanges
 
@@ -80,9 +81,13 @@ def of_log(log: Any, *, has_reasoning: bool) -> list[Exchange]:
             continue
         after = messages[index + 1] if index + 1 < len(messages) else {}
         bodies = [block.get("body") for block in _dicts(after.get("content"))] if after.get("role") == "user" else []
-        results = {body.get("toolUseId"): body for body in bodies if isinstance(body, dict)}
+        results = _by_id(_dicts(bodies))
         exchanges.append(Exchange(message.get("content"), results, has_reasoning))
     return exchanges
+
+
+def _by_id(results: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {use: result for result in results if isinstance(use := result.get("toolUseId"), str)}
 
 
 def _dicts(value: Any) -> list[dict[str, Any]]:
@@ -226,12 +231,19 @@ def _length(part: Mapping[str, Any]) -> int:
         return length
     if isinstance(text := part.get("text"), str):
         return len(text)
-    return len(orjson.dumps(part["json"], default=str)) if isinstance(part.get("json"), dict) else 0
+    return _length_of_json(part["json"]) if isinstance(part.get("json"), dict) else 0
+
+
+def _length_of_json(value: Any) -> int:
+    try:
+        return len(orjson.dumps(value, default=str))
+    except TypeError:  # a number beyond 64 bits
+        return len(json.dumps(value, default=str))
 
 
 def length_of(exchange: Exchange) -> int:
     """How many characters an exchange takes."""
-    length = len(orjson.dumps(exchange.blocks, default=str))
+    length = _length_of_json(exchange.blocks)
     return length + sum(_length(part) for call in exchange.results.values() for part in _dicts(call.get("content")))
 
 

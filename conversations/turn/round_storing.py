@@ -7,7 +7,7 @@ fenced by the attempt. A run without rows, such as a chat completion, keeps its 
 import logging
 from collections.abc import Mapping, Sequence
 
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError, OperationalError, transaction
 
 from bedrock_chat.blobs import storing
 from bedrock_chat.database import waiting
@@ -72,6 +72,7 @@ def write_results(running: Run, calls: Sequence[StoredCall]) -> None:
         if running.closed or running.is_taken_over:
             return
         pending = list(running.tool_calls)
+        shas = running.unreferred | {sha256 for call in calls for sha256 in shas_of_call(call)}
         try:
             with waiting.patiently(), transaction.atomic():
                 with Batch() as batch:
@@ -79,14 +80,16 @@ def write_results(running: Run, calls: Sequence[StoredCall]) -> None:
                     tool_calls.insert(batch, pending)
                 if not questions.result:
                     raise closing.TakenOver(extra=running.ids)
-                shas = {sha256 for call in calls for sha256 in shas_of_call(call)}
                 storing.refer(BLOB_OWNER, running.turn.conversation.pk, shas)
         except closing.TakenOver:
             running.is_taken_over = True
         except DatabaseError as error:
+            if isinstance(error, OperationalError):  # else a blob is gone, and would fail every later write
+                running.unreferred = shas
             logger.warning("results of turn %s are not stored yet: %s", running.turn.turn_id, type(error).__name__)
         else:
             del running.tool_calls[: len(pending)]
+            running.unreferred = set()
         finally:
             release_connection()
 

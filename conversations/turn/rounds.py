@@ -171,9 +171,10 @@ def _legal(turn: Turn, asked_for: Sequence[ToolUse]) -> tuple[list[tuple[ToolUse
             tool_use_id = f"tooluse_{new_id()}"
         turn.used_ids.add(tool_use_id)
         tool = turn.offered.named(use.name)
-        fault = names.unknown(use.name) if tool is None else ""
-        is_broken = use.is_broken
-        if tool is not None:
+        if tool is None:
+            fault = names.unknown(use.name)
+            is_broken = use.is_broken or schemas.check_fit(use.input) is not None
+        else:
             fault = NOT_JSON if use.is_broken else schemas.check_input(tool, use.input) or ""
             is_broken = bool(fault)
         value: dict[str, Any] = {} if is_broken else use.input

@@ -16,16 +16,17 @@ from conversations.turn.round_history import Exchange, Reader
 
 CLAUDE = catalog.find("claude-v3.7-sonnet")
 LLAMA = catalog.find("llama3-3-70b-instruct")
-IDS = st.sampled_from(["t1", "t2", "t3", "tooluse_4", "", "with space", "x" * 65])
+IDS: st.SearchStrategy[Any] = st.sampled_from(["t1", "t2", "t3", "tooluse_4", "", "with space", "x" * 65, []])
 TEXTS = st.sampled_from(["", " \n", "text", "Error", "ü" * 20])
 JUNK: st.SearchStrategy[Any] = st.recursive(
-    st.none() | st.booleans() | st.integers(-3, 3) | st.text(max_size=3),
+    st.none() | st.booleans() | st.sampled_from([-3, 0, 3, 10**40]) | st.text(max_size=3),
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=8), inner, max_size=2),
     max_leaves=4,
 )
 PART = st.one_of(
     st.builds(lambda text: {"text": text}, TEXTS),
     st.just({"json": {"a": 1}}),
+    st.just({"json": {"a": 10**40}}),
     st.just({"kind": "image", "format": "png", "blob": "there"}),
     st.just({"kind": "document", "format": "pdf", "name": "n", "blob": "there"}),
     st.just({"kind": "text", "blob": "there", "length": 20_000}),

@@ -19,9 +19,10 @@ from bedrock_chat.ledger.budgets.models import BudgetCounter, Reservation, Unit
 from bedrock_chat.ledger.models import ToolCall
 from bots.tools import results
 from bots.tools.tool import Context, FilePart, JsonPart, Result, TextPart
-from conversations import deleting, exporting
+from conversations import deleting
 from conversations.content.rounds import LONG
 from conversations.models import Conversation, Message, Role
+from conversations.persons import exporting
 from conversations.turn import opening, registry
 from tests.conversations.chat import read, say, text_of
 from tests.conversations.rounds.tooling import calls, in_rounds, make_bot, offering, sent, tool

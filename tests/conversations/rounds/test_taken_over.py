@@ -126,6 +126,7 @@ def test_a_later_attempt_by_a_model_without_tools_gets_no_old_tool_blocks(
     assert response.status_code == 200, response.content
     [messages] = sent(emulator)
     assert [message["role"] for message in messages] == ["user"]
+    assert Message.objects.get(external_id="q1").rounds is None, "the question is answered"
 
 
 def test_reasoning_is_off_where_the_rounds_are_of_another_model(
