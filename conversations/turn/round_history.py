@@ -15,9 +15,10 @@ from typing import Any, Final
 
 import orjson
 
+from bedrock_chat.bedrock import attachments
 from bedrock_chat.bedrock.catalog import Model
 from bedrock_chat.bedrock.shapes import ConverseBlock, ConverseMessage
-from conversations.content import rounds
+from conversations.content import parsing, rounds
 from conversations.content.files import read_long_part
 from conversations.content.rounds import ReadFile
 
@@ -191,19 +192,23 @@ def _parts(parts: Iterable[Mapping[str, Any]], reader: Reader) -> Iterator[dict[
 
 
 def _file(kind: str, form: str, sha256: str, reader: Reader) -> dict[str, Any]:
-    """A file that the model can see, or a sentence in its place."""
+    """A file that the model can see, or a sentence in its place: one that is too large would fail the whole request."""
+    model = reader.model
     if kind == "image":
-        if reader.model.images is False or form not in _IMAGES:
+        if model.images is False or form not in _IMAGES:
             return {"text": f"(1 image/{form} that this model cannot see)"}
-        body = reader.read(sha256)
-        return (
-            {"image": {"format": form, "source": {"bytes": body}}} if body else {"text": "(1 image that has been lost)"}
-        )
-    if reader.model.documents is False:
+        most = parsing.MAX_IMAGE_BYTES
+    elif model.documents is False or form not in parsing.DOCUMENT_FORMATS:
         return {"text": f"(1 document of the format {form} that this model cannot read)"}
+    else:
+        most = attachments.most_document_bytes(model, form)
     body = reader.read(sha256)
     if not body:
-        return {"text": "(1 document that has been lost)"}
+        return {"text": f"(1 {kind} that has been lost)"}
+    if len(body) > most:
+        return {"text": f"(1 {kind} that is too large for this model)"}
+    if kind == "image":
+        return {"image": {"format": form, "source": {"bytes": body}}}
     reader.documents += 1
     return {"document": {"format": form, "name": f"result {reader.documents}", "source": {"bytes": body}}}
 

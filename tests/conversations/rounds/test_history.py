@@ -146,6 +146,21 @@ def test_what_a_model_cannot_see_is_named() -> None:
     assert text == "(1 image/png that this model cannot see)"
 
 
+@pytest.mark.parametrize(
+    ("part", "size", "sentence"),
+    [
+        ({"kind": "document", "format": "pdf"}, 6_000_000, "(1 document that is too large for this model)"),
+        ({"kind": "image", "format": "png"}, 4_000_000, "(1 image that is too large for this model)"),
+        ({"kind": "document", "format": "exe"}, 10, "(1 document of the format exe that this model cannot read)"),
+    ],
+)
+def test_a_file_that_would_fail_the_whole_request_is_named(part: dict[str, str], size: int, sentence: str) -> None:
+    stored = {"t0": {"status": "success", "content": [{**part, "blob": "there"}]}}
+    one = Exchange(exchange("x").blocks, stored, has_reasoning=True)
+    [_, results] = round_history.messages([one], Reader(CLAUDE, lambda sha256: b"x" * size))
+    assert results["content"][0]["toolResult"]["content"] == [{"text": sentence}]
+
+
 def test_redacted_reasoning_goes_back_as_it_came() -> None:
     block = {
         "contentType": "reasoning",
