@@ -24,7 +24,8 @@ logger = logging.getLogger(__name__)
 
 
 def begin_round(running: Run, stored: StoredRound) -> None:
-    """Stores a round whose tools are about to start, and the ledger's row of the call that has asked for them.
+    """Stores a round whose tools are about to start, and the ledger's row of the call that has asked for them. Calls
+    that are not run have their results, and get their rows too.
 
     What was reserved for that call is given back, and what it used is counted. One transaction. Raises TakenOver.
     """
@@ -36,14 +37,17 @@ def begin_round(running: Run, stored: StoredRound) -> None:
         release_connection()
         return
     with running.keeping_rounds, waiting.patiently():
+        pending = list(running.tool_calls)
         with transaction.atomic():
             with Batch() as batch:
                 questions = closing.write_question(batch, running.turn, rounds=_all_rounds(running))
+                tool_calls.insert(batch, pending)
                 recording.insert(batch, running.unwritten_calls)
                 deleted = settling.delete(batch, running.reservation)
             if not questions.result:
                 raise closing.TakenOver(extra=running.ids)
             settling.settle(running.unwritten_calls, running.reservation, deleted)
+        del running.tool_calls[: len(pending)]
         _note_written(running)
     release_connection()
 

@@ -247,7 +247,11 @@ def _is_repeated(turn: Turn, use: ToolUse) -> bool:
 
 
 def _begin(turn: Turn, blocks: list[StoredBlock], calls: Sequence[Call]) -> Iterator[TurnEvent]:
-    """Stores a round, and tells what the model has asked for."""
+    """Stores a round, and tells what the model has asked for.
+
+    What is not run has its result by then: whoever takes the round over from a killed process would run it otherwise.
+    """
+    tool_calls.refuse(calls, _surroundings(turn))
     stored: StoredRound = {
         "model": turn.model.key,
         "thinks": turn.thinks,

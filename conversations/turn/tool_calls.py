@@ -98,13 +98,11 @@ def run(calls: Sequence[Call], around: Surroundings) -> Iterator[ToolResult | Fo
     3. Results are stored by the thread that has them.
     4. When the turn is stopped, or their time is over, calls have a moment to end. Then they are given up.
     """
-    refused = [call for call in calls if call.tool is None or call.refusal]
-    for call in refused:
-        _answer(call, results.error(call.use.name, call.refusal), around, outcome=call.outcome)
-    _write(refused, around)
-    for call in refused:
-        yield from _told(call)
-    own = [call for call in calls if call.tool is not None and not call.refusal]
+    _write(refuse(calls, around), around)
+    for call in calls:
+        if call.is_over:
+            yield from _told(call)
+    own = [call for call in calls if not call.is_over]
     if not own:
         return
     done: SimpleQueue[Call] = SimpleQueue()
@@ -122,6 +120,14 @@ def run(calls: Sequence[Call], around: Surroundings) -> Iterator[ToolResult | Fo
         yield from _told(call)
         yield from _told_so_far(done)
     yield from _awaited(waited_for, done, around, over_at + LATE_SECONDS)
+
+
+def refuse(calls: Sequence[Call], around: Surroundings) -> list[Call]:
+    """Answers the calls that are not run, and returns them. Their results are not stored by this."""
+    refused = [call for call in calls if (call.tool is None or call.refusal) and not call.is_over]
+    for call in refused:
+        _answer(call, results.error(call.use.name, call.refusal), around, outcome=call.outcome)
+    return refused
 
 
 def _told_so_far(done: "SimpleQueue[Call]") -> Iterator[ToolResult | FoundDocument]:
