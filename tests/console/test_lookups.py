@@ -11,14 +11,13 @@ import pytest
 from django.contrib import admin
 from django.contrib.admin import ModelAdmin
 from django.contrib.contenttypes.models import ContentType
-from django.contrib.sessions.models import Session
 from django.db import transaction
 from django.test import Client, RequestFactory
 
 from bedrock_chat.audit import verbs
 from bedrock_chat.audit.recording import record
 from bedrock_chat.identity.caller import Program
-from bedrock_chat.identity.models import User
+from bedrock_chat.identity.models import OperatorSession, User
 from bedrock_chat.jobs.models import Job, State, Worker
 from bedrock_chat.ledger.models import ModelCall, Purpose
 from bedrock_chat.wire.errors import BadRequest
@@ -354,7 +353,7 @@ def test_the_themes_search_takes_its_own_parameters(browser: Client) -> None:
 
 
 def test_no_view_tells_which_rows_a_table_has(browser: Client) -> None:
-    for model in (Session, User, Conversation):
+    for model in (OperatorSession, User, Conversation):
         kind = ContentType.objects.get_for_model(model).pk
         key = model._default_manager.values_list("pk", flat=True)[0]
         answers = [browser.get(f"/console/r/{kind}/{row}/") for row in (key, "0")]

@@ -23,17 +23,21 @@ from store.models import Listing
 
 PRIVATE = {
     "admin.LogEntry": {"object_id", "change_message"},
+    "bedrock_chat.Hold": {"reason"},
     "bedrock_chat.Job": {"payload", "reason"},
+    "bedrock_chat.OperatorSession": {"digest", "data"},
     "bedrock_chat.SearchDocument": {"terms", "words"},
+    "bedrock_chat.SecondFactor": {"encrypted_secret", "encrypted_codes"},
     "bedrock_chat.SigningKey": {"private_key"},
     "bedrock_chat.User": {"password"},
     "bots.Bot": {"encrypted_secrets", "title", "instruction"},
     "bots.BotAlias": {"title", "description"},
     "bots.BotVersion": {"encrypted_secrets", "title", "instruction", "configuration"},
     "conversations.Conversation": {"title", "instruction", "feedback"},
-    "conversations.Message": {"content", "content_digest", "feedback"},
+    "conversations.Message": {"content", "content_digest", "feedback", "thinking_log", "rounds"},
     "conversations.RelatedDocument": {"content", "source_name", "source_link"},
     "publication.ApiKey": {"digest", "encrypted_value", "description"},
+    "publication.IdempotencyKey": {"digest", "payload", "encrypted_answer"},
     "publication.TurnRequest": {"content", "reason"},
     "sessions.Session": {"session_key", "session_data"},
 }

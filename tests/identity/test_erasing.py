@@ -188,6 +188,8 @@ def test_every_table_with_a_persons_id_is_thought_of() -> None:
         "bedrock_chat.BlobReference.owner_kind",  # an owner is a conversation, which goes
         "bedrock_chat.BlobReference.owner_id",
         "bedrock_chat.UsedUploadLink.user",  # goes with the user's row
+        "bedrock_chat.OperatorSession.user",  # likewise
+        "bedrock_chat.SecondFactor.user",
         "bots.Bot.owner",
         "bots.BotAlias.user",
         "bots.BotAlias.bot_owner_id",
@@ -196,6 +198,8 @@ def test_every_table_with_a_persons_id_is_thought_of() -> None:
         "conversations.Conversation.user",
         "bedrock_chat.ModelCall.user_id",
         "bedrock_chat.ModelCall.payer_id",
+        "bedrock_chat.ToolCall.user_id",
+        "bedrock_chat.ToolCall.payer_id",
         "bedrock_chat.QuarterUsage.user_id",  # sums of reports: rollups/persons.py
         "bedrock_chat.QuarterUsage.payer_id",
         "bedrock_chat.DayUsage.user_id",
