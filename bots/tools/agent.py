@@ -20,6 +20,7 @@ KIND: Final = "bedrock_agent"
 SERVER: Final = "agent "
 """What the name of each agent begins with, as a server that bounds count by."""
 DESCRIPTION_SECONDS: Final = 3.0
+"""For all agents of a bot together: its turn waits for them before its model is asked."""
 LONGEST_DESCRIPTION: Final = 4000
 LONGEST_QUERY: Final = 25_000
 USUAL_DESCRIPTION: Final = "Ask a Bedrock agent."
@@ -57,11 +58,13 @@ def agent_id_of(tool: configurations.Tool) -> str:
     return config["agent_id"].strip() if config is not None and config["alias_id"].strip() else ""
 
 
-def described(tool: Tool, interruption: Interruption) -> ToolSpec:
-    """The tool with what its agent says of itself, which AWS is asked for now and then; else with what its bot says."""
-    if tool.server == NAME:
+def described(tool: Tool, interruption: Interruption, deadline: float) -> ToolSpec:
+    """The tool with what its agent says of itself, which AWS is asked for now and then; else with what its bot says.
+
+    `deadline` is a moment of `time.monotonic()`, after which nobody is asked.
+    """
+    if tool.server == NAME or time.monotonic() >= deadline:
         return tool.spec
-    deadline = time.monotonic() + DESCRIPTION_SECONDS
     agent_id = tool.server.removeprefix(SERVER)
     try:
         own = agents.describe(agent_id, otherwise=tool.description, deadline=deadline, interruption=interruption)

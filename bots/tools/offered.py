@@ -1,5 +1,6 @@
 """Which tools a bot offers to a model and a caller, and which it has and does not: decided without the network."""
 
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -57,7 +58,10 @@ def to_any(configuration: Configuration) -> Offered:
 
 def specs(offered: Offered, interruption: Interruption) -> list[ToolSpec]:
     """The tools as a model reads of them. This asks agents of AWS what they are for, so hold no pooled connection."""
-    return [agent.described(tool, interruption) if tool.kind == agent.KIND else tool.spec for tool in offered.tools]
+    until = time.monotonic() + agent.DESCRIPTION_SECONDS
+    return [
+        agent.described(tool, interruption, until) if tool.kind == agent.KIND else tool.spec for tool in offered.tools
+    ]
 
 
 def within_bounds(candidates: Iterable[Tool | LeftOut]) -> Offered:

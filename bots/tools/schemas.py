@@ -4,6 +4,7 @@ A check of our own, of the top level alone. A complete validator does what a for
 and patterns and references can make it run for ever. What lies deeper is the tool's own to check.
 """
 
+import json
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -32,8 +33,14 @@ _PROPERTY: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWX
 def check_input(tool: Tool, value: Any) -> str | None:
     """What is wrong with an input, as a sentence for the model that made it; None where nothing is.
 
-    Looked at are: that it is an object, at most MOST_BYTES as JSON and DEEPEST levels; that what is required is there;
-    and the types of what the schema names.
+    Looked at are: that it fits (`check_fit`); that what is required is there; and the types of what the schema names.
+    """
+    return check_fit(value) or _of_properties(tool.schema, value)
+
+
+def check_fit(value: Any) -> str | None:
+    """What makes an input one that no tool gets, whatever its schema: that it is no object, or one that cannot be
+    stored and sent back, or not one of at most MOST_BYTES as JSON and DEEPEST levels.
     """
     if not isinstance(value, dict):
         return "The input must be a JSON object."
@@ -41,11 +48,10 @@ def check_input(tool: Tool, value: Any) -> str | None:
         return f"The input is nested more than {DEEPEST} levels deep."
     try:
         size = len(orjson.dumps(value))
+        json.dumps(value, allow_nan=False)  # Python reads NaN and Infinity, which neither Bedrock nor PostgreSQL takes
     except (TypeError, ValueError):
         return "The input is not JSON."
-    if size > MOST_BYTES:
-        return f"The input is larger than {MOST_BYTES // 1024} KB."
-    return _of_properties(tool.schema, value)
+    return f"The input is larger than {MOST_BYTES // 1024} KB." if size > MOST_BYTES else None
 
 
 def _of_properties(schema: Mapping[str, Any], value: Mapping[str, Any]) -> str | None:

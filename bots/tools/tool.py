@@ -85,6 +85,8 @@ class Tool:
     `alias` is the name by which the model calls it. `server` names whom it talks to: calls at once and breakers are
     counted by it. `seconds` bounds a call, None: by `TOOL_SECONDS`. `run` takes an input that `schemas.check_input` has
     let pass, and raises nothing: what goes wrong is an error result. It holds no pooled connection while it talks.
+    `is_interruptible`: `run` ends within a moment when its call is ended. That of another tool runs on a thread of its
+    own, and is left to itself then.
     """
 
     alias: str
@@ -95,6 +97,7 @@ class Tool:
     server: str
     seconds: int | None
     run: Callable[[Mapping[str, Any], Context], Result]
+    is_interruptible: bool = True
 
     @property
     def spec(self) -> ToolSpec:

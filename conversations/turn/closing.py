@@ -6,6 +6,7 @@ from datetime import datetime
 from django.db import DatabaseError, transaction
 
 from bedrock_chat.bedrock.events import StopReason
+from bedrock_chat.blobs import storing
 from bedrock_chat.database import compiled_sql, waiting
 from bedrock_chat.database.compiled_sql import NOW, Batch, Statement
 from bedrock_chat.ledger import recording, tool_calls
@@ -18,7 +19,7 @@ from conversations.content import rounds
 from conversations.content.blocks import StoredBlock, extend, size_of
 from conversations.content.converse import from_converse
 from conversations.content.rounds import Log
-from conversations.models import Conversation, Message, Outcome, Role
+from conversations.models import BLOB_OWNER, Conversation, Message, Outcome, Role
 from conversations.turn import leases, related_documents
 from conversations.turn.registry import RunningTurn
 from conversations.turn.types import OpenTurn
@@ -97,6 +98,7 @@ def _close(
     take_free_id(running, row, is_free)
     _have_indexed_again(turn, *conversations.result[0])
     related_documents.write(turn, row.external_id, documents)
+    storing.refer(BLOB_OWNER, turn.conversation.pk, running.unreferred)
     settling.settle(running.unwritten_calls, running.reservation, deleted)
     if on_close is not None:
         on_close()
@@ -222,8 +224,8 @@ def _rounds_left(running: RunningTurn, outcome: Outcome) -> dict[str, object]:
     Once the question is answered its rounds are the answer's. Of an answer that was cut short they stay with the
     question, too: whoever asks it again goes on from them.
     """
-    turn = running.turn
-    is_left = bool(running.rounds or turn.taken_over or turn.other_rounds)
+    # An earlier attempt may have left some that this one has not read, since its model takes no tools.
+    is_left = bool(running.rounds) or running.turn.attempt > 1
     return {"rounds": None} if is_left and outcome is Outcome.ANSWERED else {}
 
 

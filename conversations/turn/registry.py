@@ -35,6 +35,7 @@ class Run:
         self.written_calls = 0  # how many of them are stored
         self.tool_calls: list[ToolCall] = []  # ledger rows that are not stored yet
         self.file_bytes = 0  # of the files that its tools have brought
+        self.unreferred: set[str] = set()  # blobs of results whose write failed
         self.reservation: Reserved | None = None
         self.keeping_rounds = threading.Lock()  # held while the rounds are changed or written
         self.interrupt = Interruption()

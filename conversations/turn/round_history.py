@@ -7,6 +7,7 @@ them, and would refuse the conversation for ever.
 
 import base64
 import binascii
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,9 +15,10 @@ from typing import Any, Final
 
 import orjson
 
+from bedrock_chat.bedrock import attachments
 from bedrock_chat.bedrock.catalog import Model
 from bedrock_chat.bedrock.shapes import ConverseBlock, ConverseMessage
-from conversations.content import rounds
+from conversations.content import parsing, rounds
 from conversations.content.files import read_long_part
 from conversations.content.rounds import ReadFile
 
@@ -66,7 +68,7 @@ def of_rounds(stored: Any, model: Model) -> list[Exchange]:
     """The exchanges of a question's rounds. Reasoning goes back to the model that has written it alone."""
     exchanges = []
     for one in _dicts(stored):
-        results = {call.get("toolUseId"): call for call in _dicts(one.get("calls"))}
+        results = _by_id(_dicts(one.get("calls")))
         exchanges.append(Exchange(one.get("blocks"), results, one.get("model") == model.key))
     return exchanges
 
@@ -80,9 +82,13 @@ def of_log(log: Any, *, has_reasoning: bool) -> list[Exchange]:
             continue
         after = messages[index + 1] if index + 1 < len(messages) else {}
         bodies = [block.get("body") for block in _dicts(after.get("content"))] if after.get("role") == "user" else []
-        results = {body.get("toolUseId"): body for body in bodies if isinstance(body, dict)}
+        results = _by_id(_dicts(bodies))
         exchanges.append(Exchange(message.get("content"), results, has_reasoning))
     return exchanges
+
+
+def _by_id(results: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {use: result for result in results if isinstance(use := result.get("toolUseId"), str)}
 
 
 def _dicts(value: Any) -> list[dict[str, Any]]:
@@ -186,19 +192,23 @@ def _parts(parts: Iterable[Mapping[str, Any]], reader: Reader) -> Iterator[dict[
 
 
 def _file(kind: str, form: str, sha256: str, reader: Reader) -> dict[str, Any]:
-    """A file that the model can see, or a sentence in its place."""
+    """A file that the model can see, or a sentence in its place: one that is too large would fail the whole request."""
+    model = reader.model
     if kind == "image":
-        if reader.model.images is False or form not in _IMAGES:
+        if model.images is False or form not in _IMAGES:
             return {"text": f"(1 image/{form} that this model cannot see)"}
-        body = reader.read(sha256)
-        return (
-            {"image": {"format": form, "source": {"bytes": body}}} if body else {"text": "(1 image that has been lost)"}
-        )
-    if reader.model.documents is False:
+        most = parsing.MAX_IMAGE_BYTES
+    elif model.documents is False or form not in parsing.DOCUMENT_FORMATS:
         return {"text": f"(1 document of the format {form} that this model cannot read)"}
+    else:
+        most = attachments.most_document_bytes(model, form)
     body = reader.read(sha256)
     if not body:
-        return {"text": "(1 document that has been lost)"}
+        return {"text": f"(1 {kind} that has been lost)"}
+    if len(body) > most:
+        return {"text": f"(1 {kind} that is too large for this model)"}
+    if kind == "image":
+        return {"image": {"format": form, "source": {"bytes": body}}}
     reader.documents += 1
     return {"document": {"format": form, "name": f"result {reader.documents}", "source": {"bytes": body}}}
 
@@ -226,12 +236,19 @@ def _length(part: Mapping[str, Any]) -> int:
         return length
     if isinstance(text := part.get("text"), str):
         return len(text)
-    return len(orjson.dumps(part["json"], default=str)) if isinstance(part.get("json"), dict) else 0
+    return _length_of_json(part["json"]) if isinstance(part.get("json"), dict) else 0
+
+
+def _length_of_json(value: Any) -> int:
+    try:
+        return len(orjson.dumps(value, default=str))
+    except TypeError:  # a number beyond 64 bits
+        return len(json.dumps(value, default=str))
 
 
 def length_of(exchange: Exchange) -> int:
     """How many characters an exchange takes."""
-    length = len(orjson.dumps(exchange.blocks, default=str))
+    length = _length_of_json(exchange.blocks)
     return length + sum(_length(part) for call in exchange.results.values() for part in _dicts(call.get("content")))
 
 

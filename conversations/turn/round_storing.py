@@ -7,7 +7,7 @@ fenced by the attempt. A run without rows, such as a chat completion, keeps its 
 import logging
 from collections.abc import Mapping, Sequence
 
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError, OperationalError, transaction
 
 from bedrock_chat.blobs import storing
 from bedrock_chat.database import waiting
@@ -24,7 +24,8 @@ logger = logging.getLogger(__name__)
 
 
 def begin_round(running: Run, stored: StoredRound) -> None:
-    """Stores a round whose tools are about to start, and the ledger's row of the call that has asked for them.
+    """Stores a round whose tools are about to start, and the ledger's row of the call that has asked for them. Calls
+    that are not run have their results, and get their rows too.
 
     What was reserved for that call is given back, and what it used is counted. One transaction. Raises TakenOver.
     """
@@ -36,14 +37,17 @@ def begin_round(running: Run, stored: StoredRound) -> None:
         release_connection()
         return
     with running.keeping_rounds, waiting.patiently():
+        pending = list(running.tool_calls)
         with transaction.atomic():
             with Batch() as batch:
                 questions = closing.write_question(batch, running.turn, rounds=_all_rounds(running))
+                tool_calls.insert(batch, pending)
                 recording.insert(batch, running.unwritten_calls)
                 deleted = settling.delete(batch, running.reservation)
             if not questions.result:
                 raise closing.TakenOver(extra=running.ids)
             settling.settle(running.unwritten_calls, running.reservation, deleted)
+        del running.tool_calls[: len(pending)]
         _note_written(running)
     release_connection()
 
@@ -72,6 +76,7 @@ def write_results(running: Run, calls: Sequence[StoredCall]) -> None:
         if running.closed or running.is_taken_over:
             return
         pending = list(running.tool_calls)
+        shas = running.unreferred | {sha256 for call in calls for sha256 in shas_of_call(call)}
         try:
             with waiting.patiently(), transaction.atomic():
                 with Batch() as batch:
@@ -79,14 +84,16 @@ def write_results(running: Run, calls: Sequence[StoredCall]) -> None:
                     tool_calls.insert(batch, pending)
                 if not questions.result:
                     raise closing.TakenOver(extra=running.ids)
-                shas = {sha256 for call in calls for sha256 in shas_of_call(call)}
                 storing.refer(BLOB_OWNER, running.turn.conversation.pk, shas)
         except closing.TakenOver:
             running.is_taken_over = True
         except DatabaseError as error:
+            if isinstance(error, OperationalError):  # else a blob is gone, and would fail every later write
+                running.unreferred = shas
             logger.warning("results of turn %s are not stored yet: %s", running.turn.turn_id, type(error).__name__)
         else:
             del running.tool_calls[: len(pending)]
+            running.unreferred = set()
         finally:
             release_connection()
 

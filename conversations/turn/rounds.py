@@ -171,9 +171,10 @@ def _legal(turn: Turn, asked_for: Sequence[ToolUse]) -> tuple[list[tuple[ToolUse
             tool_use_id = f"tooluse_{new_id()}"
         turn.used_ids.add(tool_use_id)
         tool = turn.offered.named(use.name)
-        fault = names.unknown(use.name) if tool is None else ""
-        is_broken = use.is_broken
-        if tool is not None:
+        if tool is None:
+            fault = names.unknown(use.name)
+            is_broken = use.is_broken or schemas.check_fit(use.input) is not None
+        else:
             fault = NOT_JSON if use.is_broken else schemas.check_input(tool, use.input) or ""
             is_broken = bool(fault)
         value: dict[str, Any] = {} if is_broken else use.input
@@ -246,7 +247,11 @@ def _is_repeated(turn: Turn, use: ToolUse) -> bool:
 
 
 def _begin(turn: Turn, blocks: list[StoredBlock], calls: Sequence[Call]) -> Iterator[TurnEvent]:
-    """Stores a round, and tells what the model has asked for."""
+    """Stores a round, and tells what the model has asked for.
+
+    What is not run has its result by then: whoever takes the round over from a killed process would run it otherwise.
+    """
+    tool_calls.refuse(calls, _surroundings(turn))
     stored: StoredRound = {
         "model": turn.model.key,
         "thinks": turn.thinks,

@@ -21,9 +21,9 @@ from bedrock_chat.database.connections import release_connection
 from bedrock_chat.ledger import tool_calls as ledger
 from bedrock_chat.ledger.models import ToolCall
 from bedrock_chat.metrics.instruments import Gauge
-from bedrock_chat.process.interruption import Interruption
+from bedrock_chat.process.interruption import Interrupted, Interruption
 from bedrock_chat.process.thread_pool import ThreadPool
-from bedrock_chat.resilience.deadlines import hang_up_after
+from bedrock_chat.resilience.deadlines import Errand, hang_up_after
 from bots.chatting import ChattingBot
 from bots.tools import names, results, servers
 from bots.tools import running as guarding
@@ -98,18 +98,17 @@ def run(calls: Sequence[Call], around: Surroundings) -> Iterator[ToolResult | Fo
     3. Results are stored by the thread that has them.
     4. When the turn is stopped, or their time is over, calls have a moment to end. Then they are given up.
     """
-    refused = [call for call in calls if call.tool is None or call.refusal]
-    for call in refused:
-        _answer(call, results.error(call.use.name, call.refusal), around, outcome=call.outcome)
-    _write(refused, around)
-    for call in refused:
-        yield from _told(call)
-    own = [call for call in calls if call.tool is not None and not call.refusal]
+    _write(refuse(calls, around), around)
+    for call in calls:
+        if call.is_over:
+            yield from _told(call)
+    own = [call for call in calls if not call.is_over]
     if not own:
         return
     done: SimpleQueue[Call] = SimpleQueue()
     left = [own[0]]
     waited_for: list[Call] = []
+    over_at = min(around.ends_at, time.monotonic() + around.seconds)  # of calls that begin now
     for call in own[1:]:
         context = contextvars.copy_context()
         if pool().submit_if_free(functools.partial(context.run, _run_on_thread, call, around, done)):
@@ -120,7 +119,15 @@ def run(calls: Sequence[Call], around: Surroundings) -> Iterator[ToolResult | Fo
         _perform(call, around)
         yield from _told(call)
         yield from _told_so_far(done)
-    yield from _awaited(waited_for, done, around)
+    yield from _awaited(waited_for, done, around, over_at + LATE_SECONDS)
+
+
+def refuse(calls: Sequence[Call], around: Surroundings) -> list[Call]:
+    """Answers the calls that are not run, and returns them. Their results are not stored by this."""
+    refused = [call for call in calls if (call.tool is None or call.refusal) and not call.is_over]
+    for call in refused:
+        _answer(call, results.error(call.use.name, call.refusal), around, outcome=call.outcome)
+    return refused
 
 
 def _told_so_far(done: "SimpleQueue[Call]") -> Iterator[ToolResult | FoundDocument]:
@@ -133,11 +140,12 @@ def _told_so_far(done: "SimpleQueue[Call]") -> Iterator[ToolResult | FoundDocume
 
 
 def _awaited(
-    calls: Sequence[Call], done: "SimpleQueue[Call]", around: Surroundings
+    calls: Sequence[Call], done: "SimpleQueue[Call]", around: Surroundings, latest: float
 ) -> Iterator[ToolResult | FoundDocument]:
-    """The results of calls on other threads, as they come. Calls that do not end when they are ended are given up."""
+    """The results of calls on other threads, as they come. Calls that do not end when they are ended are given up,
+    all of them at the moment `latest`.
+    """
     interrupt = around.running.interrupt
-    latest = around.ends_at + LATE_SECONDS
     while missing := [call for call in calls if not call.is_over]:
         if interrupt.requested:
             latest = min(latest, time.monotonic() + STOP_SECONDS)
@@ -198,21 +206,40 @@ def _perform(call: Call, around: Surroundings) -> None:
             result = results.error(call.use.name, STOPPED, "stopped")
         else:
             try:
-                result = call.tool.run(call.use.input, context)
+                result = _result_of(call.tool, call.use.input, context)
+            except (Interrupted, TimeoutError):  # of a call that was left to itself
+                result = _ended(call, interruption)
             except Exception as error:  # noqa: BLE001  logged without its text; a tool should raise nothing
                 result = guarding.failed(call.use.name, error)
         if interruption.requested and result.status == rounds.ERROR:
-            result = _ended(call, result, interruption)
+            result = _ended(call, interruption)
     release_connection()
     _answer(call, result, around, seconds=time.monotonic() - started)
     _write([call], around)
 
 
-def _ended(call: Call, result: Result, interruption: Interruption) -> Result:
+def _result_of(tool: Tool, value: Mapping[str, Any], context: Context) -> Result:
+    """Runs a tool. One that cannot be interrupted does so on a thread of its own: then this raises Interrupted or
+    TimeoutError when the call is ended, and the tool goes on by itself.
+    """
+    if tool.is_interruptible:
+        return tool.run(value, context)
+
+    def work() -> Result:
+        try:
+            return tool.run(value, context)
+        finally:
+            release_connection()
+
+    errand = Errand(functools.partial(contextvars.copy_context().run, work))
+    return context.interruption.result(errand, context.deadline - time.monotonic())
+
+
+def _ended(call: Call, interruption: Interruption) -> Result:
     """The result of a call that failed because it was ended: whatever it says, this is why."""
-    if interruption.expired:
-        return results.error(call.use.name, TOO_LONG, "timeout")
-    return results.error(call.use.name, STOPPED, "stopped")
+    if interruption.requested and not interruption.expired:
+        return results.error(call.use.name, STOPPED, "stopped")
+    return results.error(call.use.name, TOO_LONG, "timeout")
 
 
 def _answer(call: Call, result: Result, around: Surroundings, *, seconds: float = 0.0, outcome: str = "") -> None:

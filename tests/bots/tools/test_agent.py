@@ -1,5 +1,6 @@
 """A Bedrock agent is asked in one call, in a session of its caller's conversation, and answers in one part."""
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -128,6 +129,17 @@ def test_the_agent_says_itself_what_it_is_for_and_else_the_bot_does(emulator: Em
     ]
     offered.specs(offer, Interruption())
     assert len(emulator.requests()) == 2
+
+
+def test_agents_that_hang_delay_a_turn_by_one_wait_and_not_by_one_each(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agent, "DESCRIPTION_SECONDS", 0.5)
+    hanging = [{**named(f"HANG00000{number}"), "name": f"agent{number}"} for number in range(6)]
+    started = time.monotonic()
+    specs = offered.specs(offered.to_any(configuration(*hanging)), Interruption())
+    assert time.monotonic() - started < 2
+    assert [spec.description for spec in specs] == ["Asks."] * 6
 
 
 def test_an_agent_may_act_so_its_calls_are_never_run_twice() -> None:

@@ -171,6 +171,52 @@ def test_a_call_that_does_not_heed_its_end_is_given_up(
     assert stored["messageMap"][stored["lastMessageId"]]["thinkingLog"] == message["thinkingLog"]
 
 
+def test_a_call_that_is_given_up_had_its_own_time_and_not_the_turns(
+    alice: APIClient, emulator: Emulator, monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    settings.TOOL_SECONDS = 1
+    release = threading.Event()
+
+    def deaf(value: Any, context: Any) -> Any:
+        if value["query"] == "1":
+            release.wait(8)
+        return results.of([TextPart("late")])
+
+    offering(monkeypatch, tool(run=deaf))
+    started = time.monotonic()
+    try:
+        say(alice, "c1", " ".join(distinct(2)), bot_id=make_bot(alice))
+    finally:
+        release.set()
+    assert time.monotonic() - started < 5
+
+
+@pytest.mark.parametrize(("seconds", "outcome"), [(1, "timeout"), (20, "stopped")])
+def test_a_tool_that_cannot_be_interrupted_is_left_to_itself_on_the_turns_own_thread_too(
+    alice: APIClient, emulator: Emulator, monkeypatch: pytest.MonkeyPatch, seconds: int, outcome: str
+) -> None:
+    release = threading.Event()
+
+    def deaf(value: Any, context: Any) -> Any:
+        if outcome == "stopped":
+            [running] = registry.all_running()
+            threading.Timer(0.1, registry.stop, running.key).start()
+        release.wait(8)
+        return results.of([TextPart("late")])
+
+    offering(monkeypatch, tool(run=deaf, seconds=seconds, interruptible=False))
+    bot = make_bot(alice)
+    started = time.monotonic()
+    try:
+        response = say(alice, "c1", *distinct(1), bot_id=bot)
+    finally:
+        release.set()
+    assert time.monotonic() - started < 5
+    assert response.status_code == 200, response.content
+    assert ToolCall.objects.get().outcome == outcome
+    assert say(alice, "c1", "next").status_code == 200
+
+
 def test_without_a_free_thread_the_turns_own_runs_the_calls_one_after_another(
     alice: APIClient, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,16 +16,17 @@ from conversations.turn.round_history import Exchange, Reader
 
 CLAUDE = catalog.find("claude-v3.7-sonnet")
 LLAMA = catalog.find("llama3-3-70b-instruct")
-IDS = st.sampled_from(["t1", "t2", "t3", "tooluse_4", "", "with space", "x" * 65])
+IDS: st.SearchStrategy[Any] = st.sampled_from(["t1", "t2", "t3", "tooluse_4", "", "with space", "x" * 65, []])
 TEXTS = st.sampled_from(["", " \n", "text", "Error", "ü" * 20])
 JUNK: st.SearchStrategy[Any] = st.recursive(
-    st.none() | st.booleans() | st.integers(-3, 3) | st.text(max_size=3),
+    st.none() | st.booleans() | st.sampled_from([-3, 0, 3, 10**40]) | st.text(max_size=3),
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=8), inner, max_size=2),
     max_leaves=4,
 )
 PART = st.one_of(
     st.builds(lambda text: {"text": text}, TEXTS),
     st.just({"json": {"a": 1}}),
+    st.just({"json": {"a": 10**40}}),
     st.just({"kind": "image", "format": "png", "blob": "there"}),
     st.just({"kind": "document", "format": "pdf", "name": "n", "blob": "there"}),
     st.just({"kind": "text", "blob": "there", "length": 20_000}),
@@ -143,6 +144,21 @@ def test_what_a_model_cannot_see_is_named() -> None:
     [_, results] = round_history.messages([one], Reader(blind, read))
     text = results["content"][0]["toolResult"]["content"][0]["text"]
     assert text == "(1 image/png that this model cannot see)"
+
+
+@pytest.mark.parametrize(
+    ("part", "size", "sentence"),
+    [
+        ({"kind": "document", "format": "pdf"}, 6_000_000, "(1 document that is too large for this model)"),
+        ({"kind": "image", "format": "png"}, 4_000_000, "(1 image that is too large for this model)"),
+        ({"kind": "document", "format": "exe"}, 10, "(1 document of the format exe that this model cannot read)"),
+    ],
+)
+def test_a_file_that_would_fail_the_whole_request_is_named(part: dict[str, str], size: int, sentence: str) -> None:
+    stored = {"t0": {"status": "success", "content": [{**part, "blob": "there"}]}}
+    one = Exchange(exchange("x").blocks, stored, has_reasoning=True)
+    [_, results] = round_history.messages([one], Reader(CLAUDE, lambda sha256: b"x" * size))
+    assert results["content"][0]["toolResult"]["content"] == [{"text": sentence}]
 
 
 def test_redacted_reasoning_goes_back_as_it_came() -> None:

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import OperationalError
 from django.db.models import F
 from rest_framework.test import APIClient
 
 from bedrock_chat.bedrock.events import StopReason
 from bedrock_chat.bedrock.tools import ToolResult
+from bedrock_chat.blobs import storing
 from bedrock_chat.blobs.models import BlobReference
 from bedrock_chat.identity.caller import Program
 from bedrock_chat.identity.models import User
@@ -19,9 +21,11 @@ from bedrock_chat.ledger.budgets.models import BudgetCounter, Reservation, Unit
 from bedrock_chat.ledger.models import ToolCall
 from bots.tools import results
 from bots.tools.tool import Context, FilePart, JsonPart, Result, TextPart
-from conversations import deleting, exporting
+from conversations import deleting
+from conversations.content import rounds
 from conversations.content.rounds import LONG
 from conversations.models import Conversation, Message, Role
+from conversations.persons import exporting
 from conversations.turn import opening, registry
 from tests.conversations.chat import read, say, text_of
 from tests.conversations.rounds.tooling import calls, in_rounds, make_bot, offering, sent, tool
@@ -68,6 +72,27 @@ def test_long_results_and_files_are_blobs_and_clients_read_them_whole(
     sent_parts = sent(emulator)[-1][2]["content"][0]["toolResult"]["content"]
     assert [next(iter(part)) for part in sent_parts] == ["text", "json", "image", "text"]
     assert say(alice, "c1", "next").status_code == 200
+
+
+def test_results_whose_write_failed_keep_their_blobs_with_the_answer(
+    alice: APIClient, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database was away for a moment. Nothing would refer to the blobs, and they would be collected."""
+    refer, failures = storing.refer, [OperationalError("gone")]
+
+    def refer_later(owner_kind: str, owner_id: int, shas: Any) -> None:
+        if shas and failures:
+            raise failures.pop()
+        refer(owner_kind, owner_id, shas)
+
+    monkeypatch.setattr(storing, "refer", refer_later)
+    offering(monkeypatch, tool(run=large))
+    response = say(alice, "c1", calls(("search", {"query": "q"})), bot_id=make_bot(alice))
+    assert response.status_code == 200, response.content
+    assert failures == []
+    named = set(rounds.shas_of(Message.objects.get(role=Role.ASSISTANT).thinking_log))
+    assert named
+    assert named <= set(BlobReference.objects.values_list("blob_id", flat=True))
 
 
 def test_an_export_has_rounds_of_answered_and_of_cut_turns(

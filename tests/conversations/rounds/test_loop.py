@@ -6,11 +6,17 @@ from typing import Any
 import pytest
 from rest_framework.test import APIClient
 
+from bedrock_chat.bedrock.tools import ToolResult
+from bedrock_chat.identity import local
+from bedrock_chat.identity.caller import Caller
 from bedrock_chat.ledger.models import ModelCall, ToolCall
 from bots.tools import results
 from bots.tools.tool import TextPart
 from conversations.models import Message, Role
+from conversations.turn import lifecycle
+from conversations.turn.types import Finished
 from tests.conversations.chat import read, say, text_of
+from tests.conversations.rounds.conftest import chat_of
 from tests.conversations.rounds.tooling import Recorder, calls, in_rounds, make_bot, offering, sent, tool
 from tests.emulator import Emulator
 
@@ -109,3 +115,24 @@ def test_an_unknown_tool_is_an_error_that_says_so(
     assert result["body"] == {"toolUseId": "tooluse_fake0001", "content": [part], "status": "error"}
     assert ToolCall.objects.get().outcome == "refused"
     assert text_of(message) == DONE
+
+
+@pytest.mark.both
+@pytest.mark.parametrize("name", ["search", "nobodys"])
+@pytest.mark.parametrize(
+    "value", ["NaN", "1e999", "1" * 40, "[" * 40 + "]" * 40, f'"{"y" * 300_000}"'], ids=lambda value: value[:6]
+)
+def test_an_input_that_could_not_be_stored_or_sent_back_is_not_kept(
+    alice: APIClient, emulator: Emulator, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    """Of a tool that is not there, too: its input goes back to the model like any other."""
+    offering(monkeypatch, tool())
+    make_bot(alice)
+    emulator.queue({"tools": [{"name": name, "raw": f'{{"query":"x","n":{value}}}'}]})
+    actor = Caller(user_id=local.local_user("alice").pk, groups=frozenset({"CreatingBotAllowed"}))
+    events = list(lifecycle.run(chat_of("go"), actor=actor, listener=object()))
+    assert [event.status for event in events if isinstance(event, ToolResult)] == ["error"]
+    assert isinstance(events[-1], Finished)
+    stored = Message.objects.get(role=Role.ASSISTANT).thinking_log
+    assert stored[0]["content"][-1]["body"]["input"] == {}
+    assert say(alice, "c1", "next").status_code == 200

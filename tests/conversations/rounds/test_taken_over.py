@@ -14,7 +14,7 @@ from bedrock_chat.identity.caller import Caller
 from bedrock_chat.ledger.models import ModelCall, ToolCall
 from conversations.content.rounds import NOT_KNOWN
 from conversations.models import Message, Role
-from conversations.turn import lifecycle
+from conversations.turn import lifecycle, rounds
 from conversations.turn.types import Finished, TurnEvent
 from tests.conversations.chat import read, say, text_of
 from tests.conversations.rounds.conftest import chat_of
@@ -79,6 +79,23 @@ def test_a_call_without_a_result(
     assert text_of(message) == DONE
 
 
+def test_a_call_that_was_refused_is_not_run_by_a_later_attempt(
+    alice: APIClient, emulator: Emulator, monkeypatch: pytest.MonkeyPatch, killed: Callable[..., Any], settings: Any
+) -> None:
+    """Its input was no JSON, or there were too many at once: the process was killed before it could say so."""
+    settings.TOOL_CALLS_PER_ROUND = 2
+    recorder = Recorder()
+    offering(monkeypatch, tool(run=recorder, read_only=False))
+    make_bot(alice)
+    prompt = '[[use:{"name":"search","raw":"{"}]]' + calls(*[("search", {"query": str(n)}) for n in range(2)])
+    killed(prompt, ToolUse)
+    message = say(alice, "c1", prompt, message_id="q1").json()["message"]
+    assert recorder.inputs == []
+    texts = [block["body"]["content"][0]["text"] for block in message["thinkingLog"][1]["content"]]
+    assert texts == [rounds.NOT_JSON, NOT_KNOWN, rounds.TOO_MANY_AT_ONCE.format(most=2)]
+    assert sorted(ToolCall.objects.values_list("outcome", flat=True)) == ["refused", "refused", "unknown"]
+
+
 def test_the_events_of_earlier_rounds_are_told_first(
     alice: APIClient, emulator: Emulator, monkeypatch: pytest.MonkeyPatch, killed: Callable[..., Any]
 ) -> None:
@@ -126,6 +143,7 @@ def test_a_later_attempt_by_a_model_without_tools_gets_no_old_tool_blocks(
     assert response.status_code == 200, response.content
     [messages] = sent(emulator)
     assert [message["role"] for message in messages] == ["user"]
+    assert Message.objects.get(external_id="q1").rounds is None, "the question is answered"
 
 
 def test_reasoning_is_off_where_the_rounds_are_of_another_model(

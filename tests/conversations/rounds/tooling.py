@@ -32,8 +32,9 @@ def tool(
     read_only: bool = True,
     seconds: int | None = None,
     server: str = "here",
+    interruptible: bool = True,
 ) -> Tool:
-    return Tool(name, f"The tool {name}.", SCHEMA, "internet", read_only, server, seconds, run)
+    return Tool(name, f"The tool {name}.", SCHEMA, "internet", read_only, server, seconds, run, interruptible)
 
 
 class Recorder:
