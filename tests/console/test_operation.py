@@ -233,6 +233,7 @@ def test_the_lists_cost_as_many_statements_with_many_rows_as_with_few(
     for page, most in (("user", 16), ("budget", 9), ("erasure", 7), ("job", 9), ("openalert", 8), ("modeloverride", 6)):
         with django_assert_max_num_queries(most):
             assert viewer.get(f"{CONSOLE}{page}/").status_code == 200
+    assert "Select record" not in viewer.get(f"{CONSOLE}openalert/").content.decode()  # on a telephone, of a sentence
     shown = viewer.get(f"{CONSOLE}user/?q=user7").content.decode()
     assert "0.0123 USD" in shown
     assert "ThrottlingException" in viewer.get(f"{CONSOLE}modeloverride/").content.decode()
