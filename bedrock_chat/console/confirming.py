@@ -297,6 +297,7 @@ class ConfirmingPage(ConsolePage):
             **self.admin_site.each_context(request),
             "title": f"{action.label}: {row}" if row is not None else f"{action.label}: {len(keys)} rows",
             "opts": self.opts,
+            "model_admin": self,  # its plain name leads back
             "action": action,
             "form": form,
             "row": row,

@@ -101,6 +101,13 @@ def test_each_role_does_what_it_may_and_reaches_nothing_else_by_address_either(
     assert not AuditEntry.objects.filter(actor_kind="operator").exists()
 
 
+def test_the_page_of_an_action_names_its_list_as_the_navigation_does(support: Client) -> None:
+    page = support.get(f"{ALICE}suspend/").content.decode()
+    trail = page[page.index("console-trail") :].partition("</h1>")[0]
+    assert "People" in trail
+    assert "Users" not in trail
+
+
 def test_operators_are_suspended_and_restored_by_admins_alone(support: Client, olga: Client) -> None:
     """Else support could lock the admins out, and let in again whom an admin has suspended."""
     for login, is_active in (("otto", True), ("vera", False)):
