@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Self
 
 from django.conf import settings
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import Exists, F, OuterRef, Q
 
 from bedrock_chat.database.fields import CodePointCharField, FastEncoder
 from bedrock_chat.identity.caller import Caller
+from bedrock_chat.people.models import Erasure
 from bedrock_chat.wire.ids import ID_LENGTH
 
 ROOT_IDS = frozenset({"system", "instruction"})
@@ -30,6 +31,11 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
     def visible_to(self, actor: Caller) -> Self:
         """A user's own conversations, or those of the publication whose key is calling."""
         return self.filter(**self.owner(actor))
+
+    def open_to_operators(self) -> Self:
+        """All but those of people who are being erased, which nobody reads or exports. A hold changes nothing."""
+        running = Erasure.objects.filter(pk=OuterRef("user_id"), finished_at__isnull=True)
+        return self.filter(~Exists(running))
 
     @staticmethod
     def owner(actor: Caller) -> dict[str, str | None]:
@@ -72,6 +78,12 @@ class Conversation(models.Model):
         indexes = [
             models.Index(fields=["updated_at"], condition=NOT_INDEXED, name="conversations_to_be_indexed"),
             models.Index(fields=["bot_id"], condition=Q(bot_id__isnull=False), name="conversations_of_a_bot"),
+            models.Index(fields=["id"], condition=Q(feedback__isnull=False), name="conversations_rated"),
+        ]
+        permissions = [
+            ("read_content", "Can read what people wrote in conversations"),
+            ("read_comments", "Can read comments of feedback"),
+            ("export_conversations", "Can export conversations"),
         ]
         constraints = [
             models.CheckConstraint(
@@ -175,6 +187,7 @@ class Message(models.Model):
         indexes = [
             models.Index(fields=["parent"], condition=Q(parent__isnull=False), name="messages_below_a_message"),
             models.Index(fields=["conversation"], condition=Q(feedback__isnull=False), name="messages_with_feedback"),
+            models.Index(fields=["id"], condition=Q(feedback__isnull=False), name="messages_rated"),
         ]
         constraints = [
             models.UniqueConstraint(fields=["conversation", "external_id"], name="message_id_unique_per_conversation"),
@@ -237,3 +250,58 @@ class RelatedDocument(models.Model):
 
     def __str__(self) -> str:
         return self.source_id
+
+
+class RatedMessage(Message):
+    """A message that somebody gave a thumb, as operators look it up."""
+
+    class Meta:
+        proxy = True
+        default_permissions = ("view",)
+        verbose_name = "feedback on a message"
+        verbose_name_plural = "feedback on messages"
+
+
+class RatedConversation(Conversation):
+    """A conversation that somebody gave a thumb as a whole."""
+
+    class Meta:
+        proxy = True
+        default_permissions = ("view",)
+        verbose_name = "feedback on a conversation"
+        verbose_name_plural = "feedback on conversations"
+
+
+class ConversationExport(models.Model):
+    """An export of conversations by an operator: what it was filtered by, and how far it is.
+
+    It goes by keys from `next_key` to `last_key`. The file itself is nowhere but with the operator.
+    """
+
+    asked_by = models.CharField(max_length=128)
+    bot_id = models.CharField("bot", max_length=ID_LENGTH, blank=True, default="")
+    user_id = models.CharField("person", max_length=128, blank=True, default="")
+    publication_id = models.CharField("published API", max_length=ID_LENGTH, blank=True, default="")
+    first_day = models.DateField("begun from", null=True, blank=True)
+    last_day = models.DateField("begun until", null=True, blank=True)
+    first_key = models.BigIntegerField()
+    next_key = models.BigIntegerField()
+    last_key = models.BigIntegerField()
+    conversations = models.PositiveBigIntegerField(default=0)
+    size = models.PositiveBigIntegerField(default=0, help_text="Bytes that were made.")
+    begun_at = models.DateTimeField()
+    moved_at = models.DateTimeField()
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        default_permissions = ("view",)
+        verbose_name_plural = "exports of conversations"
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(first_day__isnull=True, last_day__isnull=True) | Q(first_day__lte=F("last_day")),
+                name="export_has_days_in_order",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"Export {self.pk}"

@@ -29,8 +29,9 @@ def test_a_database_of_the_first_server_is_migrated_whole(data: Path, database_u
         },
         "added": {
             "bedrock_chat_job": ["sent_at"],
+            "bedrock_chat_user": ["seen_at"],
             "conversations_conversation": ["external_id", "size"],
-            "conversations_message": ["external_id"],
+            "conversations_message": ["external_id", "rounds", "thinking_log"],
             "conversations_modelcall": [
                 "conversation_external_id",
                 "groups",
@@ -43,8 +44,8 @@ def test_a_database_of_the_first_server_is_migrated_whole(data: Path, database_u
         "copied": ["conversations_conversation"] if database_url.startswith("sqlite") else [],
         "remade": True,
         "indexes": {
-            "conversations_conversation": [["bot_id"], ["updated_at"]],
-            "conversations_message": [["conversation_id"], ["parent_id"]],
+            "conversations_conversation": [["bot_id"], ["id"], ["updated_at"]],
+            "conversations_message": [["conversation_id"], ["id"], ["parent_id"]],
             "conversations_modelcall": [
                 ["bot_id"],
                 ["key_id"],

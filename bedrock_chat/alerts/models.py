@@ -34,7 +34,7 @@ class OpenAlert(models.Model):
         default_permissions = ("view",)
         constraints = [
             models.CheckConstraint(condition=~Q(key="") & ~Q(condition=""), name="alert_is_named"),
-            models.CheckConstraint(condition=Q(severity__in=Severity.values), name="alert_has_a_severity"),
+            models.CheckConstraint(condition=Q(severity__lte=max(Severity.values)), name="alert_has_a_severity"),
         ]
 
     def __str__(self) -> str:

@@ -61,7 +61,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'default_permissions': ('view',),
-                'constraints': [models.CheckConstraint(condition=models.Q(models.Q(('key', ''), _negated=True), models.Q(('condition', ''), _negated=True)), name='alert_is_named'), models.CheckConstraint(condition=models.Q(('severity__in', [0, 1, 2])), name='alert_has_a_severity')],
+                'constraints': [models.CheckConstraint(condition=models.Q(models.Q(('key', ''), _negated=True), models.Q(('condition', ''), _negated=True)), name='alert_is_named'), models.CheckConstraint(condition=models.Q(('severity__lte', 2)), name='alert_has_a_severity')],
             },
         ),
     ]

@@ -11,7 +11,7 @@ from bedrock_chat.ledger.models import ModelCall, ToolCall
 from bedrock_chat.ledger.rollups.models import Refusal
 from bedrock_chat.people.models import Erasure
 from bots.models import Bot, BotGuardrail
-from conversations.models import Conversation
+from conversations.models import Conversation, ConversationExport, RatedConversation, RatedMessage
 from publication.models import ApiKey, Gate, Publication, TurnRequest
 from store.models import Listing
 
@@ -44,7 +44,10 @@ OWN_FILTERS = {
     BotGuardrail: {"state"},
     Blob: set(),
     Gate: set(),
-    Conversation: {"model", "model__isnull"},
+    Conversation: {"days", "from", "to", "bot", "user", "publication", "model"},
+    RatedMessage: {"thumbs", "days", "from", "to", "bot", "category"},
+    RatedConversation: {"thumbs", "days", "from", "to", "bot", "category"},
+    ConversationExport: set(),
     Publication: {"limits_scope__exact", "limits_scope__isnull", "quota_period__exact", "quota_period__isnull"},
     ApiKey: {"state", "ending"},
     TurnRequest: {"status", "model", "model__isnull"},

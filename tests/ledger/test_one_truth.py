@@ -56,7 +56,7 @@ def test_the_ledger_the_sums_and_the_budgets_say_what_bedrock_has_counted(
     truth.assert_sums_are_the_ledgers()
 
 
-CLIENTS, ROUNDS, ANSWERS, PATIENCE = 6, 2, 10, 30.0
+CLIENTS, ROUNDS, ANSWERS, PATIENCE = 6, 1, 10, 30.0
 WORDS = ("", "[[wait:0.3]]", "[[words:20]] [[pace:0.02]]", "[[throttle:1]]", "[[cut:after:3:times:1]] [[words:9]]")
 
 
