@@ -11,6 +11,7 @@ from django.urls import reverse
 from bedrock_chat.alerts.conditions import MOST, Problem
 from bedrock_chat.alerts.models import Severity
 from bedrock_chat.database.connections import database_now
+from bedrock_chat.ledger import zones
 from publication.models import ApiKey
 
 CONDITION: Final = "keys"
@@ -32,7 +33,7 @@ def problems() -> Iterator[Problem]:
             subject=f"{key.pk}:{key.expires_at:%Y-%m-%d}",  # a later end is another state
             severity=Severity.WARNING,
             sentence=f"The key {key.pk} of the API of bot {key.publication.bot_id} ends at "
-            f"{key.expires_at:%Y-%m-%d %H:%M} UTC.",
+            f"{zones.written(key.expires_at)}.",
             remedy="Rotate it, give its program the new one, or let it end if nobody needs it.",
             link=reverse("admin:publication_apikey_change", args=(key.pk,)),
             facts={"key": key.pk, "bot": key.publication.bot_id, "expiresAt": key.expires_at.isoformat()},

@@ -28,7 +28,6 @@ class OpenAlertAdmin(ReadOnlyAdmin):
     list_display = ["sentence", "shown_severity", "remedy", "where", "opened_at", "mailed_at", "posted_at"]
     list_filter = ["severity"]
     ordering = ["-severity", "-opened_at"]
-    list_display_links = None
     empty_text = "What is wrong stands here, as a worker finds it every minute. It has found nothing."
     fields = ["sentence", "shown_severity", "remedy", "where", "opened_at", "seen_at", "mailed_at", "posted_at"]
     readonly_fields = ["shown_severity", "where"]

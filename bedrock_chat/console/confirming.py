@@ -29,7 +29,7 @@ from unfold import widgets
 from bedrock_chat.console import lookups
 from bedrock_chat.console.site import ConsolePage
 from bedrock_chat.identity.caller import Caller, operator_of
-from bedrock_chat.wire.errors import ApiError, BadRequest, NotFound, as_api_error
+from bedrock_chat.wire.errors import ApiError, BadRequest, Forbidden, NotFound, as_api_error
 
 Row = TypeVar("Row", bound=Model)
 
@@ -136,6 +136,10 @@ class ConfirmedAction(Generic[Row]):
         """Whether the row's page leads to this action. What it refuses is `perform`'s business."""
         return True
 
+    def permission_on(self, row: Row) -> str:
+        """What it takes to do this to a row, where some rows take more than the others."""
+        return self.permission
+
     def consequences(self, row: Row | None) -> Iterable[str]:
         """What will happen, in plain words. `None`: it is about several rows."""
         return ()
@@ -222,6 +226,8 @@ class ConfirmingPage(ConsolePage):
         row = self.get_object(request, unquote(object_id))
         if row is None:
             raise NotFound
+        if not request.user.has_perm(action.permission_on(row)):
+            raise PermissionDenied
         if request.method != "POST":
             return self._page(request, action, action.form(row), row=row)
         form = action.form(row, request.POST)
@@ -260,6 +266,8 @@ class ConfirmingPage(ConsolePage):
             try:
                 if row is None:
                     raise NotFound("It is gone.")
+                if not request.user.has_perm(action.permission_on(row)):
+                    raise Forbidden("You may not do this to it.")
                 action.perform(row, action.values(form), actor=operator_of(request))
                 done += 1
             except (ApiError, ValidationError) as error:
@@ -289,6 +297,7 @@ class ConfirmingPage(ConsolePage):
             **self.admin_site.each_context(request),
             "title": f"{action.label}: {row}" if row is not None else f"{action.label}: {len(keys)} rows",
             "opts": self.opts,
+            "model_admin": self,  # its plain name leads back
             "action": action,
             "form": form,
             "row": row,
@@ -315,7 +324,7 @@ class ConfirmingPage(ConsolePage):
                 "link": reverse(f"admin:{self._url_name(action)}", args=(quote(row.pk),)),
             }
             for action in permitted
-            if row is not None and action.is_offered(row)
+            if row is not None and action.is_offered(row) and request.user.has_perm(action.permission_on(row))
         ]
 
     def _way_back(self, request: HttpRequest, row: Any) -> str:

@@ -29,17 +29,27 @@ from bedrock_chat.wire.errors import NotFound
 
 roles.allow(roles.Role.VIEWER, "bedrock_chat.view_user", "bedrock_chat.view_erasure")
 roles.allow(roles.Role.SUPPORT, "bedrock_chat.suspend_user")
+CHANGE_OPERATORS = "bedrock_chat.change_user"
 roles.allow(roles.Role.ADMIN, "bedrock_chat.erase_user", "bedrock_chat.export_user", "bedrock_chat.change_hold")
+roles.allow(roles.Role.ADMIN, CHANGE_OPERATORS)
 
 COST_DAYS = 30
 """Days whose cost the list shows, the last one today."""
 SHOWN_GROUPS = 5
 
 
-class Suspend(ConfirmedAction[User]):
-    name, label, icon = "suspend", "Suspend", "block"
+class _LettingIn(ConfirmedAction[User]):
     permission = "bedrock_chat.suspend_user"
-    is_for_many = is_dangerous = True
+    is_for_many = True
+
+    def permission_on(self, row: User) -> str:
+        """An operator is suspended and restored by those alone who may change operators."""
+        return CHANGE_OPERATORS if row.is_staff else self.permission
+
+
+class Suspend(_LettingIn):
+    name, label, icon = "suspend", "Suspend", "block"
+    is_dangerous = True
 
     def is_offered(self, row: User) -> bool:
         return row.is_active
@@ -54,10 +64,8 @@ class Suspend(ConfirmedAction[User]):
         return f"{row} is suspended."
 
 
-class Restore(ConfirmedAction[User]):
+class Restore(_LettingIn):
     name, label, icon = "restore", "Restore", "undo"
-    permission = "bedrock_chat.suspend_user"
-    is_for_many = True
 
     def is_offered(self, row: User) -> bool:
         return not row.is_active

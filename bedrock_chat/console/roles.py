@@ -22,7 +22,7 @@ class Role(StrEnum):
     VIEWER = "viewer"
     """Sees everything but contents of conversations and values of keys."""
     SUPPORT = "support"
-    """Also changes limits and budgets, suspends, retries jobs, rotates keys, pins and unshares."""
+    """Also changes limits and budgets, suspends people, retries jobs, rotates keys, pins and unshares."""
     ADMIN = "admin"
     """Also erases, exports, transfers, reveals, reads conversations, and changes models and operators."""
 

@@ -59,8 +59,9 @@ def has_one(user: User) -> bool:
 
 
 def begin(user: User) -> Enrolment:
-    """Makes a secret for an operator, or repeats the one that they have not confirmed yet.
+    """Makes a secret for an operator, or repeats the one that was made just now and is not confirmed yet.
 
+    An older one may have been seen by somebody else at a browser that was left open, so it is replaced.
     Raises Conflict for who has a second factor, and 503 where no secret can be stored.
     """
     with transaction.atomic():
@@ -69,8 +70,10 @@ def begin(user: User) -> Enrolment:
         if row is not None and row.confirmed_at is not None:
             raise Conflict("There is a second factor already; remove it first.")
         if row is None:
-            token = encrypting.encrypt(secrets.token_hex(SECRET_BYTES))
-            row = SecondFactor.objects.create(user=user, encrypted_secret=token)
+            row = SecondFactor.objects.create(user=user, encrypted_secret=_new_secret())
+        elif row.created_at < timezone.now() - session_store.VISIT:
+            row.encrypted_secret, row.created_at = _new_secret(), timezone.now()
+            row.save(update_fields=["encrypted_secret", "created_at"])
     return _enrolment(user, _secret(row))
 
 
@@ -187,6 +190,11 @@ def _count_failure(row: SecondFactor) -> None:
     if row.failures >= MOST_FAILURES:
         row.failures, row.blocked_until = 0, timezone.now() + BLOCKED
     row.save(update_fields=["failures", "blocked_until"])
+
+
+def _new_secret() -> str:
+    """Encrypted."""
+    return encrypting.encrypt(secrets.token_hex(SECRET_BYTES))
 
 
 def _secret(row: SecondFactor) -> str:

@@ -4,8 +4,6 @@ from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Final
 
-from django.conf import settings
-
 from bedrock_chat.console.panels import Cell, Unit
 from bedrock_chat.ledger import zones
 
@@ -48,16 +46,8 @@ def axis_value(value: float, unit: Unit) -> str:
 
 
 def moment(at: datetime | None) -> str:
-    """A time of the setting REPORT_TIME_ZONE, which is named with it."""
-    if at is None:
-        return ""
-    return f"{at.astimezone(zones.zone()):%Y-%m-%d %H:%M} {zone_name(at)}"
-
-
-def zone_name(at: datetime) -> str:
-    """The zone's short name at a time: `JST`. Zones that have none are named by their offset or in full."""
-    name = at.astimezone(zones.zone()).tzname()
-    return settings.REPORT_TIME_ZONE if name is None or name.startswith(("+", "-")) else name
+    """A time of the setting REPORT_TIME_ZONE, which is named with it; nothing for none."""
+    return "" if at is None else zones.written(at)
 
 
 def count_cell(value: int, link: str = "") -> Cell:

@@ -36,6 +36,17 @@ def day_of(moment: datetime) -> date:
     return moment.astimezone(zone()).date()
 
 
+def written(moment: datetime) -> str:
+    """A moment as people read it, with the name of the zone: `2026-03-01 09:30 JST`."""
+    return f"{moment.astimezone(zone()):%Y-%m-%d %H:%M} {name_at(moment)}"
+
+
+def name_at(moment: datetime) -> str:
+    """The zone's short name at a moment: `JST`. Zones that have none are named by their offset or in full."""
+    name = moment.astimezone(zone()).tzname()
+    return settings.REPORT_TIME_ZONE if name is None or name.startswith(("+", "-")) else name
+
+
 def start_of(day: date) -> datetime:
     """When a day begins. Where clocks skip midnight, it begins with the first moment that there is."""
     return _instant(datetime.combine(day, time()))

@@ -10,6 +10,7 @@ from django.utils.html import format_html
 
 from bedrock_chat.console.confirming import ConfirmedAction, ConsoleForm, Preview, Table
 from bedrock_chat.identity.caller import Caller
+from bedrock_chat.ledger import zones
 from bots import editing, versions
 from bots.models import Bot, BotVersion
 from bots.versions import Difference
@@ -26,7 +27,7 @@ class VersionForm(ConsoleForm):
         super().__init__(*args, **kwargs)
         kept = BotVersion.objects.filter(bot=row, number__lt=row.version).order_by("-number")
         choices = [
-            (number, f"{number}, of {created_at:%Y-%m-%d %H:%M} UTC: {', '.join(changed) or 'as it was made'}")
+            (number, f"{number}, of {zones.written(created_at)}: {', '.join(changed) or 'as it was made'}")
             for number, created_at, changed in kept.values_list("number", "created_at", "changed")
         ]
         field = self.fields["version"]

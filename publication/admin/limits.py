@@ -8,6 +8,7 @@ from django import forms
 
 from bedrock_chat.console.confirming import ConfirmedAction, ConsoleForm, Preview, Table
 from bedrock_chat.identity.caller import Caller
+from bedrock_chat.ledger import zones
 from publication import lifecycle, simulating
 from publication.models import LimitsScope, Period, Publication
 from publication.serializers.publications import PublicationChangeSerializer
@@ -88,7 +89,7 @@ class ChangeLimits(ConfirmedAction[Publication]):
             sentences.append(f"{len(ranked) - MOST_SHOWN:,} more keys are not shown.")
         rows = [_row(key_id, outcome) for key_id, outcome in ranked[:MOST_SHOWN]]
         changed = [(label, _written(getattr(row, name)), _written(columns[name])) for name, label in SHOWN.items()]
-        names = ("Key", "Asked", "Admitted", "Throttled", "Over quota", "Most in a period", "First refusal (UTC)")
+        names = ("Key", "Asked", "Admitted", "Throttled", "Over quota", "Most in a period", "First refusal")
         return Preview(sentences, [Table("Limits", ("", "Now", "Then"), changed), Table("By key", names, rows)])
 
     def perform(self, row: Publication, values: Mapping[str, Any], *, actor: Caller) -> str:
@@ -114,5 +115,5 @@ def _written(value: Any) -> str:
 def _row(key_id: str, outcome: Outcome) -> tuple[str, ...]:
     at = outcome.first_refusal_at
     counts = (outcome.requests, outcome.admitted, outcome.throttled, outcome.over_quota, outcome.busiest)
-    first = "none" if at is None else f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M}"
+    first = "none" if at is None else zones.written(datetime.fromtimestamp(at, UTC))
     return (key_id, *(f"{count:,}" for count in counts), first)

@@ -66,6 +66,7 @@ def test_keys_that_end_soon_are_told_unless_another_is_in_their_place(
     client_of: Any, settings: LazySettings, emulator: Any
 ) -> None:
     settings.ENCRYPTION_KEYS = [new_key()]
+    settings.REPORT_TIME_ZONE = "Asia/Tokyo"
     dave: APIClient = client_of("dave", "CreatingBotAllowed", "PublishAllowed")
     make(dave, "helper")
     share(dave, "helper", "all")
@@ -77,6 +78,7 @@ def test_keys_that_end_soon_are_told_unless_another_is_in_their_place(
     [problem] = keys_alerting.problems()
     assert problem.facts["key"] == key.pk
     assert problem.link == f"/console/publication/apikey/{key.pk}/change/"
+    assert problem.sentence.endswith(" JST.")
     for columns in ({"replaced_by": "x"}, {"is_enabled": False}, {"expires_at": timezone.now() - timedelta(days=1)}):
         keys.update(**{"replaced_by": "", "is_enabled": True, **columns})
         assert list(keys_alerting.problems()) == []

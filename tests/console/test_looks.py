@@ -14,6 +14,8 @@ from tests.live import LiveServer
 YELLOW = "#ffd400"
 """Nothing can be read in it on white, nor white on it."""
 LOGO = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 90 30"><rect width="90" height="30" fill="#223"/></svg>'
+CUT_OFF = "cells => cells.filter(cell => cell.scrollHeight > cell.clientHeight + 1).map(cell => cell.innerText)"
+"""Of cells, the texts of those that do not show all of theirs."""
 PAGES = [
     "/console/",
     "/console/bedrock_chat/modelcall/?days=7",
@@ -21,6 +23,7 @@ PAGES = [
     "/console/bedrock_chat/refusal/",
     "/console/bedrock_chat/job/",
     "/console/bots/bot/",
+    "/console/publication/publication/",
     "/console/conversations/conversation/",
 ]
 
@@ -55,6 +58,7 @@ def test_every_page_can_be_read_by_everybody(
         assert violations(page) == [], path
         assert page.evaluate("document.scrollingElement.scrollWidth - window.innerWidth") <= 0, path
         assert page.title().strip() != ""
+        assert page.locator("#result_list td, #result_list th").evaluate_all(CUT_OFF) == [], path
     page.goto(f"{server.url}/console/?days=30")
     for summary in page.locator("summary").all():
         summary.click()

@@ -9,6 +9,7 @@ from io import BytesIO
 from typing import Any
 
 import pytest
+from django.contrib.admin.utils import quote
 from django.test import Client
 from django.utils import timezone
 
@@ -100,14 +101,40 @@ def test_each_role_does_what_it_may_and_reaches_nothing_else_by_address_either(
     assert not AuditEntry.objects.filter(actor_kind="operator").exists()
 
 
-def test_a_person_is_suspended_and_restored(support: Client) -> None:
+def test_the_page_of_an_action_names_its_list_as_the_navigation_does(support: Client) -> None:
+    page = support.get(f"{ALICE}suspend/").content.decode()
+    trail = page[page.index("console-trail") :].partition("</h1>")[0]
+    assert "People" in trail
+    assert "Users" not in trail
+
+
+def test_operators_are_suspended_and_restored_by_admins_alone(support: Client, olga: Client) -> None:
+    """Else support could lock the admins out, and let in again whom an admin has suspended."""
+    for login, is_active in (("otto", True), ("vera", False)):
+        name = "suspend" if is_active else "restore"
+        operator = make_operator(login, is_active=is_active)
+        path = f"{CONSOLE}user/{quote(operator.pk)}/{name}/"
+        assert [client.get(path).status_code for client in (support, olga)] == [403, 200]
+        assert support.post(path, {"confirmed": "yes"}).status_code == 403
+        assert f"/{name}/" not in support.get(f"{CONSOLE}user/{quote(operator.pk)}/change/").content.decode()
+        listed = {"action": name, "index": "0", "_selected_action": operator.pk, "confirmed": "yes"}
+        answer = support.post(f"{CONSOLE}user/", listed, follow=True).content.decode()
+        assert "0 of 1 done" in answer
+        operator.refresh_from_db()
+        assert operator.is_active is is_active
+        do(olga, path)
+        operator.refresh_from_db()
+        assert operator.is_active is not is_active
+
+
+def test_a_person_is_suspended_and_restored(support: Client, olga: Client) -> None:
     assert "alice is suspended." in do(support, f"{ALICE}suspend/")
     assert not User.objects.get(pk="alice").is_active
     assert "suspended" in support.get(f"{CONSOLE}user/").content.decode()
     assert "let in again" in do(support, f"{ALICE}restore/")
     assert User.objects.get(pk="alice").is_active
-    myself = User.objects.get(login="an-support")
-    assert "cannot suspend yourself" in refused(support, f"{CONSOLE}user/{myself.pk}/suspend/")
+    myself = User.objects.get(login="an-admin")
+    assert "cannot suspend yourself" in refused(olga, f"{CONSOLE}user/{myself.pk}/suspend/")
 
 
 def test_budgets_are_set_changed_and_removed(support: Client) -> None:
@@ -213,6 +240,7 @@ def test_the_lists_cost_as_many_statements_with_many_rows_as_with_few(
     for page, most in (("user", 16), ("budget", 9), ("erasure", 7), ("job", 9), ("openalert", 8), ("modeloverride", 6)):
         with django_assert_max_num_queries(most):
             assert viewer.get(f"{CONSOLE}{page}/").status_code == 200
+    assert "Select record" not in viewer.get(f"{CONSOLE}openalert/").content.decode()  # on a telephone, of a sentence
     shown = viewer.get(f"{CONSOLE}user/?q=user7").content.decode()
     assert "0.0123 USD" in shown
     assert "ThrottlingException" in viewer.get(f"{CONSOLE}modeloverride/").content.decode()

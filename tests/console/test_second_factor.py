@@ -175,6 +175,16 @@ def test_where_it_becomes_required_sessions_without_one_stay_outside(settings: A
     assert not is_in(client)
 
 
+def test_a_secret_that_was_seen_at_a_browser_left_open_is_not_the_one_enrolled_later(
+    now: list[float],
+) -> None:
+    operator = make_operator("uma")
+    seen = second_factor.begin(operator).secret
+    assert second_factor.begin(operator).secret == seen  # the page was loaded anew
+    SecondFactor.objects.update(created_at=timezone.now() - timedelta(minutes=16))
+    assert second_factor.begin(operator).secret != seen
+
+
 def test_who_is_signed_in_enrols_with_the_password_which_ends_other_sessions(now: list[float]) -> None:
     olga = make_operator("olga", "view_user")
     client, other = password_given()[0], password_given()[0]

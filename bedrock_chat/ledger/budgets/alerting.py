@@ -10,6 +10,7 @@ from bedrock_chat.alerts import opening
 from bedrock_chat.alerts.conditions import MOST, Problem
 from bedrock_chat.alerts.models import Severity
 from bedrock_chat.database.connections import database_now
+from bedrock_chat.ledger import zones
 from bedrock_chat.ledger.budgets import amounts
 from bedrock_chat.ledger.budgets.models import BudgetCounter
 from bedrock_chat.ledger.budgets.statements import Counted
@@ -49,7 +50,7 @@ def _problem(counter: BudgetCounter) -> Problem:
         subject=f"{counter.pk}:{'end' if is_used_up else 'near'}",
         severity=Severity.WARNING if is_used_up and not counter.is_hard else Severity.NOTICE,
         sentence=f"The budget of {whose} {state}: {used} of {limit} a {counter.period}.",
-        remedy=f"Raise it, or wait: it begins anew at {counter.ends_at:%Y-%m-%d %H:%M} UTC"
+        remedy=f"Raise it, or wait: it begins anew at {zones.written(counter.ends_at)}"
         + (f", and until then {effect}." if is_used_up else "."),
         link=reverse("admin:bedrock_chat_budget_change", args=(counter.budget_id,)),
         facts=_facts(counter),
