@@ -10,7 +10,7 @@ from bedrock_chat.identity.caller import Actor
 from bedrock_chat.search import index
 from bots.models import Bot
 from conversations import deleting
-from conversations.models import Conversation, Message
+from conversations.models import Conversation, ConversationExport, Message
 from conversations.turn import leases
 
 LOOK_SECONDS = 0.2
@@ -33,10 +33,15 @@ def prepare(user_id: str, *, actor: Actor) -> Iterator[str]:
 
 
 def finish(user_id: str, *, actor: Actor) -> Iterator[str]:
-    """Deletes what was begun since by requests that were still under way, with their bots as well."""
+    """Deletes what was begun since by requests that were still under way, with their bots as well.
+
+    What is known of operators' exports of theirs goes, and their own exports name nobody any more.
+    """
     rows = Conversation.objects.filter(user_id=user_id)
     deleting.delete_rows(list(rows.select_for_update().values_list("pk", flat=True)))
     _forget_instructions()
+    ConversationExport.objects.filter(user_id=user_id).delete()
+    ConversationExport.objects.filter(asked_by=user_id).update(asked_by="")
     yield from ()
 
 

@@ -20,7 +20,9 @@ from bedrock_chat.identity.models import User
 from bedrock_chat.ledger.models import ModelCall
 from bedrock_chat.wire.errors import Forbidden, NotFound
 from conversations import indexing
-from conversations.models import Conversation, Message
+from conversations.models import Conversation, ConversationExport, Message
+from conversations.operating import exports
+from conversations.operating.exporting import Filters
 from conversations.serializers import read_chat_input
 from conversations.turn import lifecycle
 from conversations.turn.types import TurnEvent
@@ -156,6 +158,16 @@ def test_nothing_happens_unless_it_is_meant(
     assert Conversation.objects.exists()
 
 
+def test_exports_name_neither_the_person_nor_the_operator_who_is_erased(client_of: ClientOf) -> None:
+    client_of("alice").get("/conversations")
+    sub = User.objects.get(username="alice").pk
+    of_alice, by_alice = (Filters(user_id=sub), Filters(user_id="bob"))
+    exports.begin(of_alice, actor=Caller(user_id="local:olga", is_operator=True))
+    exports.begin(by_alice, actor=Caller(user_id=sub, is_operator=True))
+    erase("alice")
+    assert list(ConversationExport.objects.values_list("user_id", "asked_by")) == [("bob", "")]
+
+
 def test_it_may_be_repeated_after_it_was_cut_short(
     client_of: ClientOf, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -196,6 +208,8 @@ def test_every_table_with_a_persons_id_is_thought_of() -> None:
         "bots.BotGrant.grantee",
         "bots.BotVersion.author_id",
         "conversations.Conversation.user",
+        "conversations.RatedConversation.user",  # the same table
+        "conversations.ConversationExport.user_id",
         "bedrock_chat.ModelCall.user_id",
         "bedrock_chat.ModelCall.payer_id",
         "bedrock_chat.ToolCall.user_id",
