@@ -13,6 +13,7 @@ PLANTED = {
     "kernel": ("bedrock_chat/process/limits.py", "import bedrock_chat.identity.users"),
     "conversations": ("conversations/access.py", "import conversations.turn.leases"),
     "transport": ("conversations/turn/asking.py", "import rest_framework.response"),
+    "outbound": ("bots/people.py", "import urllib3"),
     "pure": ("conversations/tree.py", "import django.db"),
 }
 """Contract → the file that gets an import which the contract forbids, and the import."""

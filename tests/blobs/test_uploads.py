@@ -4,6 +4,7 @@ import json
 import socket
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -95,7 +96,11 @@ def waiting() -> bytes | None:
 def files() -> list[int]:
     """The sizes of all files in the folder of uploads, half ones too."""
     folder = Path(default_storage.path(uploads.FOLDER))
-    return [path.stat().st_size for path in folder.iterdir()] if folder.exists() else []
+    sizes = []
+    for path in folder.iterdir() if folder.exists() else ():
+        with suppress(FileNotFoundError):  # removed since
+            sizes.append(path.stat().st_size)
+    return sizes
 
 
 # ---- The address ----------------------------------------------------------------------------------------------------

@@ -131,11 +131,11 @@ def test_a_restored_version_has_todays_secrets(alice: APIClient) -> None:
     make(alice, "b", agent=firecrawl("fc-old"))
     edit(alice, "b", agent={"tools": []})
     restored = body(alice.post("/bot/b/versions/1/restore"))
-    assert restored["warnings"][0] == "The tool internet_search has no key: send it again."
+    assert "The tool internet_search has no key: send it again." in restored["warnings"]
     assert Bot.objects.get().encrypted_secrets == ""
     shown = read(alice, "b")
     assert shown["agent"]["tools"][0]["firecrawlConfig"] == {"apiKey": "", "maxResults": 5}
-    assert shown["warnings"][0] == "The tool internet_search has no key: send it again."
+    assert "The tool internet_search has no key: send it again." in shown["warnings"]
     answer = body(edit(alice, "b", agent=shown["agent"], title="Saved as it was read"))
     assert answer["agent"] == shown["agent"]
     answer = body(edit(alice, "b", agent=firecrawl("fc-new")))

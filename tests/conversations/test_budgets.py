@@ -160,7 +160,7 @@ def test_everybody_reads_what_they_may_still_spend_and_what_they_used(alice: API
     assert say(client_of("bob"), "c1", "hello").status_code == 200
     with CaptureQueriesContext(connection) as captured:
         answer = alice.get("/budget").json()
-    assert len(statements(captured)) == 6  # user; progress, sums, the ledger of what has none yet; budgets, counters
+    assert len(statements(captured)) == 5  # user; progress, the ledger of what has no sums yet; budgets, counters
     call = ModelCall.objects.get(payer_id=pk_of("alice"))
     own, of_group = answer["budgets"]
     assert (own["payer"], own["group"], own["hard"], own["exceeded"]) == ("user", None, True, False)

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Iterator
 
 import pytest
-from django.core.management import call_command
 from django.db import connection, transaction
 
 from bedrock_chat.search import finding, index, lookup
 from bedrock_chat.search.index import Document, Group
 from bedrock_chat.search.models import SearchDocument, SearchWord
 from bedrock_chat.search.ranking import Candidate
+from tests.emptying import empty
 from tests.traces import anything_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both]
@@ -128,9 +128,9 @@ def test_the_file_forgets_it_too_once_it_is_compacted() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_flush_between_tests_empties_the_index() -> None:
+def test_deleted_documents_are_found_no_more() -> None:
     index.write(group(1), [Document(1, "leftover")])
-    call_command("flush", interactive=False, verbosity=0)
+    empty()
     assert not SearchDocument.objects.exists()
     index.write(group(2), [Document(1, "leftover")])
     assert find("leftover") == [2]

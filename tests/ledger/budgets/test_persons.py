@@ -9,8 +9,8 @@ from django.core.management import call_command
 from django.test import Client
 
 from bedrock_chat.identity import local
-from bedrock_chat.identity.models import User
 from bedrock_chat.ledger.budgets.models import Budget, BudgetCounter, PayerKind, Unit
+from tests.console.operators import make_operator
 from tests.ledger.budgets.spending import budget, reserve, spend
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both]
@@ -49,7 +49,7 @@ def test_operators_look_budgets_up_and_change_nothing(client: Client, settings: 
     settings.SESSION_COOKIE_SECURE = settings.CSRF_COOKIE_SECURE = False
     row = budget("staff", "100", kind=PayerKind.GROUP)
     spend([(PayerKind.GROUP, "staff")], reserve([(PayerKind.GROUP, "staff")]), 12)
-    client.force_login(User.objects.create_superuser("olga", "a long password"))
+    client.force_login(make_operator("olga", "view_budget", "view_budgetcounter"))
     for path in ("", "?payer_kind__exact=group", "?q=staff", f"{row.pk}/change/"):
         page = client.get(f"/console/bedrock_chat/budget/{path}")
         assert page.status_code == 200, path
