@@ -349,6 +349,8 @@ def test_indexes_find_conversations_costs_and_what_has_a_thumb(alice: User) -> N
         explain = "EXPLAIN" if connection.vendor == "postgresql" else "EXPLAIN QUERY PLAN"
         every = Conversation.objects.order_by("-pk")
         is_sqlite = connection.vendor == "sqlite"
+        if not is_sqlite:
+            cursor.execute("SET LOCAL enable_sort TO off")  # of so few rows sorting would cost no more than the index
         for query, index in (
             (rated, "messages_rated"),
             (spent, "calls_of_a_user"),
