@@ -137,7 +137,7 @@ def test_rows_of_other_pages_cannot_be_selected(browser: Client) -> None:
 
 @pytest.mark.slow
 def test_no_page_of_a_million_rows_reads_all_of_them(browser: Client) -> None:
-    """Any page: the first, one in the middle, filtered with and without an index, searched. By CPU, not by the clock."""
+    """Any page: the first, one in the middle, filtered with and without an index, searched. By CPU, not by clock."""
     with connection.cursor() as cursor:
         fill(1000)
         names = [field.column for field in ModelCall._meta.fields if not field.primary_key]
