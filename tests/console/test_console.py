@@ -88,6 +88,7 @@ def test_an_operator_reads_users_conversations_and_calls(page: Page, server: Liv
         assert "private word" not in page.content()
         assert violations(page) == [], path
         page.screenshot(path=pictures(tmp_path) / f"{path.replace('/', '-') or 'index'}.png")
+    page.goto(f"{server.url}/console/bedrock_chat/modelcall/")
     assert "Claude" in page.content() or "claude-v4.5-sonnet" in page.content()
     assert page.locator("text=Add model call").count() == 0
 
