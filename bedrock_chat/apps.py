@@ -124,6 +124,7 @@ def _register_alerts() -> None:
 def _register_retention() -> None:
     from bedrock_chat.identity import erasing
     from bedrock_chat.ledger import retention as calls
+    from bedrock_chat.ledger import tool_call_retention as tool_calls
     from bedrock_chat.ledger.rollups import retention as sums
     from bedrock_chat.process import startup
     from bedrock_chat.retention import holds, policies, pruning
@@ -131,6 +132,7 @@ def _register_retention() -> None:
     startup.require("retention", policies.lack)
     erasing.register_refusal(holds.refuse_person)
     pruning.register("calls", count=calls.count, prune=calls.prune)
+    pruning.register(tool_calls.PART, count=tool_calls.count, prune=tool_calls.prune)
     pruning.register("sums", count=sums.count, prune=sums.prune)
 
 

@@ -9,6 +9,7 @@ from bedrock_chat.audit.models import AuditEntry
 from bedrock_chat.audit.recording import record
 from bedrock_chat.audit.verbs import EXPIRE_AUDIT
 from bedrock_chat.database.connections import database_now, truncate_log, yield_sqlite_lock
+from bedrock_chat.database.keys_by_time import first_key_since
 from bedrock_chat.identity.caller import Actor
 
 AT_A_TIME = 500
@@ -25,7 +26,7 @@ def expire(days: int, *, actor: Actor) -> Iterator[int]:
     Where nothing is old enough, nothing is recorded.
     """
     cutoff = database_now() - timedelta(days=days)
-    end = AuditEntry.objects.first_key_since(cutoff)
+    end = first_key_since(AuditEntry.objects.all(), "at", cutoff)
     old = AuditEntry.objects.filter(pk__lt=end, at__lt=cutoff).order_by("pk").values_list("pk", flat=True)
     is_recorded = False
     while keys := list(old[:AT_A_TIME]):

@@ -1,15 +1,12 @@
 """Who did what to which bot, key or person, when, and from where."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, ClassVar, NoReturn, Self
 
 from django.db import models
 
 from bedrock_chat.audit.verbs import LONGEST_NAME, kept_id
-
-OUT_OF_ORDER = timedelta(hours=1)
-"""How much later than a higher key a lower one may be written: transactions end in another order than they begin, and a
-clock may be set back."""
+from bedrock_chat.database.keys_by_time import OUT_OF_ORDER, first_key_since
 
 
 class AppendOnly(TypeError):
@@ -35,20 +32,8 @@ class AuditEntryQuerySet(models.QuerySet["AuditEntry"]):
 
     def since(self, moment: datetime) -> Self:
         """The entries from a time on. There is no index by time: keys ascend with it, so they are searched."""
-        return self.filter(pk__gte=self.model.objects.first_key_since(moment - OUT_OF_ORDER), at__gte=moment)
-
-    def first_key_since(self, moment: datetime) -> int:
-        """The key of the first entry from a time on, or the one after the last. Some 20 small queries for a million."""
-        keys = self.order_by("pk").values_list("pk", flat=True)
-        low, high = keys.first() or 0, (keys.last() or 0) + 1  # SQLite reads the whole table for both in one statement
-        while low < high:
-            middle = (low + high) // 2
-            entry = self.filter(pk__gte=middle).order_by("pk").values_list("pk", "at").first()
-            if entry is None or entry[1] >= moment:
-                high = middle
-            else:
-                low = entry[0] + 1
-        return low
+        first_key = first_key_since(self.model.objects.all(), "at", moment - OUT_OF_ORDER)
+        return self.filter(pk__gte=first_key, at__gte=moment)
 
     def delete(self) -> NoReturn:
         raise AppendOnly

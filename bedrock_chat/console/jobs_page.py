@@ -15,7 +15,7 @@ from bedrock_chat.audit.recording import record
 from bedrock_chat.console import roles
 from bedrock_chat.console.confirming import ConfirmedAction, ConfirmingPage
 from bedrock_chat.console.filters import choice_filter
-from bedrock_chat.console.key_paging import KeyPagedChangeList, KeyPagedReadOnlyAdmin
+from bedrock_chat.console.key_paging import KeyPagedReadOnlyAdmin
 from bedrock_chat.database.connections import database_now
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.jobs import queue
@@ -73,28 +73,6 @@ def _recorded(verb: verbs.Verb, row: Job, write: Callable[[int], bool], actor: C
     return is_done
 
 
-class JobList(KeyPagedChangeList):
-    """A page of jobs, completed."""
-
-    result_list: list[Job]
-
-    def get_results(self, request: HttpRequest) -> None:
-        super().get_results(request)
-        complete(self.result_list)
-
-
-def complete(rows: Sequence[Job]) -> None:
-    """Adds where the running jobs of a page run, and how far they are, in two queries for all of them."""
-    now = database_now()
-    hosts = Worker.objects.in_bulk({row.worker for row in rows if row.worker})
-    people = [row.payload.get("user") for row in rows if row.kind == erasing.KIND]
-    erasures = Erasure.objects.in_bulk([user for user in people if user]) if people else {}
-    for row in rows:
-        erasure = erasures.get(row.payload.get("user")) if row.kind == erasing.KIND else None
-        row.state_in_words = _state(row, now, hosts.get(row.worker))  # type: ignore[attr-defined]
-        row.step = erasure.steps[-1] if erasure and erasure.steps else ""  # type: ignore[attr-defined]
-
-
 @admin.register(Job)
 class JobAdmin(ConfirmingPage, KeyPagedReadOnlyAdmin):
     """The queue: jobs that wait, jobs that run and until when, dead jobs and why. A job that is done has no row.
@@ -124,23 +102,31 @@ class JobAdmin(ConfirmingPage, KeyPagedReadOnlyAdmin):
         is_id = search_term.isascii() and search_term.isdigit() and len(search_term) < 19
         return queryset.filter(Q(pk=int(search_term)) if is_id else Q(key=search_term)), False
 
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[JobList]:
-        return JobList
+    def complete_page(self, request: HttpRequest, rows: Sequence[Job]) -> None:
+        """Adds where the running jobs of a page run, and how far they are, in two queries for all of them."""
+        now = database_now()
+        hosts = Worker.objects.in_bulk({row.worker for row in rows if row.worker})
+        people = [row.payload.get("user") for row in rows if row.kind == erasing.KIND]
+        erasures = Erasure.objects.in_bulk([user for user in people if user]) if people else {}
+        for row in rows:
+            erasure = erasures.get(row.payload.get("user")) if row.kind == erasing.KIND else None
+            row.state_in_words = _state(row, now, hosts.get(row.worker))  # type: ignore[attr-defined]
+            row.step = erasure.steps[-1] if erasure and erasure.steps else ""  # type: ignore[attr-defined]
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Job | None:
         job: Job | None = super().get_object(request, object_id, from_field)
         if job is not None:
-            complete([job])
+            self.complete_page(request, [job])
         return job
 
     @admin.display(description="state", ordering="state")
     def shown_state(self, row: Job) -> str:
-        words: str = row.state_in_words  # type: ignore[attr-defined]  # from `complete`
+        words: str = row.state_in_words  # type: ignore[attr-defined]  # from `complete_page`
         return format_html("<strong>{}</strong>" if row.state == State.DEAD else "{}", words)
 
     @admin.display(description="progress", empty_value="")
     def shown_progress(self, row: Job) -> str:
-        step: str = row.step  # type: ignore[attr-defined]  # from `complete`
+        step: str = row.step  # type: ignore[attr-defined]  # from `complete_page`
         return step
 
 

@@ -1,7 +1,7 @@
 """Lists of tables that grow without end: paged by key, without a total count, each page in a bounded time."""
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from django.contrib.admin.options import ShowFacets
 from django.contrib.admin.views.main import SEARCH_VAR
@@ -10,9 +10,11 @@ from django.core.paginator import Paginator
 from django.db.models import AutoField, BigAutoField, IntegerField, QuerySet
 from django.http import HttpRequest
 
+from bedrock_chat.console import periods
 from bedrock_chat.console.filters import BY_KEY
 from bedrock_chat.console.lookups import OwnParametersChangeList
 from bedrock_chat.console.site import ConsolePage, ReadOnlyAdmin
+from bedrock_chat.database.keys_by_time import keys_between
 from bedrock_chat.wire.errors import BadRequest
 
 AFTER: Final = "after"
@@ -97,6 +99,7 @@ class KeyPagedChangeList(OwnParametersChangeList):
             page.reverse()
         self._set_links(page, cursor_name, has_more=has_more)
         self._set_what_django_reads(page)
+        self.model_admin.complete_page(request, page)
 
     def _read(self, request: HttpRequest, keys: "_Stretch") -> tuple[list[Any], int | None]:
         """Rows, one more than a page has if there are more, and the last key that was looked at, if that was not all.
@@ -201,12 +204,14 @@ class KeyPagedAdmin(ConsolePage):
 
     It is ordered by key alone, and nothing counts: neither rows nor facets. Filters should have an index that begins
     with their column: their parameters are named in `indexed_filters`. Others are looked for in SCANNED keys at a time.
-    A filter by time is turned into keys by `key_bounds`, and its parameters are named in `key_bounding`.
+    A filter by time (`PeriodFilter`) is turned into keys by `time_column`, what it filters by. A page that knows the
+    keys of some time otherwise has a `key_bounds` of its own.
     """
 
     newest_first = True
     indexed_filters: frozenset[str] = frozenset()
-    key_bounding: frozenset[str] = frozenset()
+    key_bounding: frozenset[str] = periods.PARAMETERS
+    time_column: ClassVar[str] = ""
     list_per_page = 50
     sortable_by = ()
     show_full_result_count = False
@@ -215,8 +220,13 @@ class KeyPagedAdmin(ConsolePage):
     list_disable_select_all = True
 
     def key_bounds(self, request: HttpRequest) -> KeyBounds:
-        """The keys that rows may have, told by a filter whose column has no index, as a time."""
-        return KeyBounds()
+        """The keys that rows may have, told by a filter whose column has no index: the one by time."""
+        period = periods.period_of(request.GET.dict(), default=None) if self.time_column else None
+        if period is None:
+            return KeyBounds()
+        rows = self.model._default_manager.all()
+        keys = keys_between(rows, self.time_column, period.span.start, period.span.end)
+        return KeyBounds(keys.first, keys.last)
 
     def is_indexed_search(self, request: HttpRequest, search_term: str) -> bool:
         """Whether an index finds what is searched for."""

@@ -76,7 +76,6 @@ class ModelCallAdmin(KeyPagedReadOnlyAdmin):
         id_filter("conversation", "conversation_external_id", "conversation"),
     ]
     indexed_filters = frozenset({"payer", "user", "bot", "key", "publication"})
-    key_bounding = periods.PARAMETERS
     search_fields = ["user_id"]
     search_help_text = "The whole id of a person, a bot, a key, an API or a conversation."
     open_columns = frozenset({"first_token_ms", "groups"})  # a time, and names of groups

@@ -90,11 +90,8 @@ class OwnParametersChangeList(ChangeList):
     def get_results(self, request: HttpRequest) -> None:
         """Django's, and then what the page adds to all rows of this list at once."""
         super().get_results(request)
-        complete = getattr(self.model_admin, "complete_page", None)
-        if complete is not None:
-            rows: list[Any] = list(self.result_list)
-            complete(request, rows)
-            self.result_list = rows
+        self.result_list = list(self.result_list)
+        self.model_admin.complete_page(request, self.result_list)
 
     def _parameters_of_links(self) -> set[str]:
         """What ordering, paging, the search box and the counts beside filters make."""

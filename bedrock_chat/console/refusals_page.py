@@ -2,7 +2,6 @@
 
 from django.contrib import admin
 
-from bedrock_chat.console import periods
 from bedrock_chat.console.filters import PeriodFilter, id_filter
 from bedrock_chat.console.key_paging import KeyPagedReadOnlyAdmin
 from bedrock_chat.ledger.rollups.models import Refusal
@@ -22,7 +21,7 @@ class RefusalAdmin(KeyPagedReadOnlyAdmin):
         id_filter("bot", "bot_id", "bot"),
         id_filter("key", "key_id", "API key"),
     ]
-    indexed_filters = periods.PARAMETERS
+    time_column = "start"
     empty_text = (
         "Requests that a limit of this server refused are counted here: too many at once, too large, no budget."
     )

@@ -1,6 +1,6 @@
 """The operators' console: Django's admin, themed by django-unfold, at /console/."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial, wraps
 from http import HTTPStatus
 from typing import Any
@@ -310,6 +310,9 @@ class ConsolePage(ModelAdmin):
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[lookups.OwnParametersChangeList]:
         return lookups.OwnParametersChangeList
+
+    def complete_page(self, request: HttpRequest, rows: Sequence[Any]) -> None:
+        """Adds to the rows of one page of the list what columns show of other tables: a few queries for all of them."""
 
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         lookups.take_only(request, {lookups.PRESERVED_FILTERS})

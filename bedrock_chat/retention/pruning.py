@@ -19,7 +19,7 @@ from bedrock_chat.retention.policies import Plan
 
 logger = logging.getLogger(__name__)
 
-ORDER: Final = ("conversations", "questions", "calls", "sums")
+ORDER: Final = ("conversations", "questions", "calls", "calls of tools", "sums")
 """The parts, in the order in which they are pruned. What follows may need what was before to be gone."""
 PRUNE: Final = verbs.register("prune", target="retention", values={"days": verbs.number, "bot": verbs.ids})
 

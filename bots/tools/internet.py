@@ -47,7 +47,7 @@ def tool_of(tool: configurations.Tool, alias: str) -> Tool:
     most = config["max_results"] if config is not None and is_firecrawl else duckduckgo.MOST_RESULTS
 
     def run(value: Mapping[str, Any], context: Context) -> Result:
-        search = _search_of(value, context, most)
+        search = _search_of(value, most)
         if not is_firecrawl:
             return _result(duckduckgo.search(search, context))
         try:
@@ -75,13 +75,13 @@ def is_one(tool: configurations.Tool) -> bool:
     return tool["tool_type"] == "internet" or (tool["tool_type"] == "plain" and tool["name"] == NAME)
 
 
-def _search_of(value: Mapping[str, Any], context: Context, most: int) -> Search:
+def _search_of(value: Mapping[str, Any], most: int) -> Search:
     query = " ".join(results.clean(value["query"]).split())
     if not query:
         raise ToolFault("The query is empty.", "input")
     if len(query) > LONGEST_QUERY:
         raise ToolFault(f"The query is longer than {LONGEST_QUERY} characters.", "input")
-    locale = str(value.get("locale") or context.locale or USUAL_LOCALE)
+    locale = str(value.get("locale") or USUAL_LOCALE)
     return Search(
         query, locale.strip().lower().replace("_", "-")[:20], time_limit(str(value.get("time_limit") or "")), most
     )

@@ -53,7 +53,7 @@ class Context:
     """What a tool may know while it runs.
 
     `deadline` is a moment of `time.monotonic()`, after which the call is over. `interruption` is the call's own: a stop
-    or the end of the process turns it on. `locale` is the caller's, such as `en-us`, if it is known.
+    or the end of the process turns it on.
     """
 
     deadline: float
@@ -61,7 +61,6 @@ class Context:
     caller: Caller
     bot: "ChattingBot"
     conversation_external_id: str
-    locale: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

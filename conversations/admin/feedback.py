@@ -14,14 +14,13 @@ from django.utils.text import Truncator
 from bedrock_chat.console import periods, roles
 from bedrock_chat.console.addresses import of_list, of_row
 from bedrock_chat.console.filters import IdFilter, PeriodFilter, id_filter
-from bedrock_chat.console.key_paging import KeyBounds, KeyPagedReadOnlyAdmin
+from bedrock_chat.console.key_paging import KeyPagedChangeList, KeyPagedReadOnlyAdmin
 from bedrock_chat.console.panels import Cell, Column, Table, Unit
 from bedrock_chat.console.periods import Choice, Period
 from bedrock_chat.console.writing import count_cell
 from bots.models import Bot
-from conversations.admin.completing import CompletedChangeList
 from conversations.models import Conversation, RatedConversation, RatedMessage
-from conversations.operating import opinions, times
+from conversations.operating import opinions
 
 READ_COMMENTS: Final = "conversations.read_comments"
 LOOKED_THROUGH: Final = 2_000
@@ -71,7 +70,7 @@ class WrittenFilter(PeriodFilter):
     title = "written"
 
 
-class RatedChangeList(CompletedChangeList):
+class RatedChangeList(KeyPagedChangeList):
     """Rows with a thumb are few among all. An index has their keys, so as many of them are judged a page."""
 
     scanned = f"{LOOKED_THROUGH:,}"
@@ -96,7 +95,7 @@ class FeedbackPage(KeyPagedReadOnlyAdmin):
     """A list of what people think. It names nobody, and quotes comments alone."""
 
     bot_column: ClassVar[str]
-    key_bounding = periods.PARAMETERS
+    time_column = "created_at"
     empty_text = "When somebody gives a thumb down in the chat, it is listed here. Thumbs up are behind the filter."
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[RatedChangeList]:
@@ -106,13 +105,6 @@ class FeedbackPage(KeyPagedReadOnlyAdmin):
         columns = super().get_list_display(request)
         may = request is None or request.user.has_perm(READ_COMMENTS)
         return columns if may else [column for column in columns if column != "shown_comment"]
-
-    def key_bounds(self, request: HttpRequest) -> KeyBounds:
-        period = periods.period_of(request.GET.dict(), default=None)
-        if period is None:
-            return KeyBounds()
-        keys = times.keys_of(self.model, period.span)
-        return KeyBounds(keys.first, keys.last)
 
     def complete_page(self, request: HttpRequest, rows: Sequence[Any]) -> None:
         bots = {_conversation(row).bot_id for row in rows} - {None}

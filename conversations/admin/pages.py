@@ -19,19 +19,18 @@ from django.utils.html import format_html
 from django.utils.text import Truncator
 
 from bedrock_chat.bedrock.catalog import MODELS
-from bedrock_chat.console import lookups, periods, roles, writing
+from bedrock_chat.console import lookups, roles, writing
 from bedrock_chat.console.addresses import of_row
 from bedrock_chat.console.confirming import Action, ConfirmedAction, ConfirmingPage, ConsoleForm
 from bedrock_chat.console.filters import PeriodFilter, choice_filter, id_filter, matching
-from bedrock_chat.console.key_paging import KeyBounds, KeyPagedReadOnlyAdmin
+from bedrock_chat.console.key_paging import KeyPagedReadOnlyAdmin
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.retention import holds
 from bedrock_chat.retention.models import HoldKind
 from bedrock_chat.wire.errors import NotFound
 from bots.models import Bot
-from conversations.admin.completing import CompletedChangeList
 from conversations.models import Conversation, Message
-from conversations.operating import costs, looking, reading, times
+from conversations.operating import costs, looking, reading
 from conversations.operating.looking import Reason
 
 READ_CONTENT: Final = "conversations.read_content"
@@ -86,7 +85,7 @@ class ConversationAdmin(ConfirmingPage, KeyPagedReadOnlyAdmin):
         choice_filter("model", "model", "model of the first question", lambda: [(key, key) for key in sorted(MODELS)]),
     ]
     indexed_filters = frozenset({"bot", "user", "publication"})
-    key_bounding = periods.PARAMETERS
+    time_column = "created_at"
     list_select_related = ["user"]
     search_fields = ["external_id"]
     search_help_text = "The whole id of a person, a bot, a published API or a conversation."
@@ -179,16 +178,6 @@ class ConversationAdmin(ConfirmingPage, KeyPagedReadOnlyAdmin):
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponseBase:
         context = {"may_export": request.user.has_perm(EXPORT), **(extra_context or {})}
         return super().changelist_view(request, context)
-
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[CompletedChangeList]:
-        return CompletedChangeList
-
-    def key_bounds(self, request: HttpRequest) -> KeyBounds:
-        period = periods.period_of(request.GET.dict(), default=None)
-        if period is None:
-            return KeyBounds()
-        keys = times.keys_of(Conversation, period.span)
-        return KeyBounds(keys.first, keys.last)
 
     def is_indexed_search(self, request: HttpRequest, search_term: str) -> bool:
         return self._column_of(search_term) is not None

@@ -13,15 +13,15 @@ from django.db import connection
 from django.db.models import QuerySet
 
 from bedrock_chat.database.connections import database_now, release_connection
+from bedrock_chat.database.keys_by_time import Keys, keys_between
 from bedrock_chat.ledger import zones
 from bedrock_chat.ledger.zones import Span
 from bedrock_chat.wire.moments import milliseconds
 from bedrock_chat.wire.renderers import dumps
 from conversations import access
 from conversations.models import Conversation, Message
-from conversations.operating import costs, times
+from conversations.operating import costs
 from conversations.operating.costs import TOKENS, Cost
-from conversations.operating.times import Keys
 
 CONVERSATIONS_AT_A_TIME: Final = 20
 MESSAGES_AT_A_TIME: Final = 50
@@ -63,7 +63,7 @@ class Filters:
         every = Conversation.objects.order_by("pk").values_list("pk", flat=True)
         first, last = every.first() or 1, every.last() or 0
         if self.span is not None:
-            bounds = times.keys_of(Conversation, self.span)
+            bounds = keys_between(Conversation.objects.all(), "created_at", self.span.start, self.span.end)
             first, last = max(first, bounds.first), min(last, bounds.last)
         return Keys(first, last)
 

@@ -12,12 +12,12 @@ from bedrock_chat.audit import verbs
 from bedrock_chat.audit.recording import record
 from bedrock_chat.audit.verbs import UnfitForAudit
 from bedrock_chat.database.connections import database_now
+from bedrock_chat.database.keys_by_time import Keys
 from bedrock_chat.identity import rates
 from bedrock_chat.identity.caller import Actor, Caller
 from conversations.models import ConversationExport
 from conversations.operating import exporting
 from conversations.operating.exporting import Filters
-from conversations.operating.times import Keys
 
 RATE: Final = "30/h"
 KEPT: Final = timedelta(days=30)

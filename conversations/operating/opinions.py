@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from bedrock_chat.database.keys_by_time import keys_between
 from bedrock_chat.ledger.zones import Span
 from conversations.models import RatedConversation, RatedMessage
-from conversations.operating import times
 
 MOST_COUNTED: Final = 10_000
 """Thumbs that are counted, the newest ones of the span."""
@@ -48,7 +48,7 @@ def counts(span: Span) -> Counts:
 
 def _rated(model: type[RatedMessage | RatedConversation], bot: str, span: Span) -> list[tuple[Any, Any]]:
     """Bot and feedback, the newest first, one more than is counted."""
-    bounds = times.keys_of(model, span)
+    bounds = keys_between(model._default_manager.all(), "created_at", span.start, span.end)
     rows: Any = model._default_manager.filter(
         feedback__isnull=False,
         pk__gte=bounds.first,

@@ -83,7 +83,6 @@ class Surroundings:
     files: Callable[[Mapping[str, bytes]], None]
     seconds: float
     ends_at: float
-    locale: str | None = None
 
     @property
     def cites(self) -> bool:
@@ -200,7 +199,6 @@ def _perform(call: Call, around: Surroundings) -> None:
             caller=running.booking.actor,
             bot=around.bot,
             conversation_external_id=running.booking.conversation_external_id,
-            locale=around.locale,
         )
         if interruption.requested and not interruption.expired:
             result = results.error(call.use.name, STOPPED, "stopped")

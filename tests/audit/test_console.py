@@ -16,7 +16,7 @@ from django.utils import timezone
 from bedrock_chat.audit import append_only, verbs
 from bedrock_chat.audit.models import ActorKind, AuditEntry
 from bedrock_chat.audit.recording import Change, record
-from bedrock_chat.console import audit_page
+from bedrock_chat.console import row_exports
 from bedrock_chat.console.registry import troubles_for
 from bedrock_chat.database.connections import database_now
 from bedrock_chat.identity.caller import Caller, Program
@@ -202,7 +202,7 @@ def test_an_export_as_csv_has_a_line_of_names(olga: Client) -> None:
 
 
 def test_an_export_reads_few_keys_at_a_time(olga: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(audit_page, "KEYS_AT_A_TIME", 2)
+    monkeypatch.setattr(row_exports, "KEYS_AT_A_TIME", 2)
     assert len(exported(olga, "jsonl").splitlines()) == 4
 
 

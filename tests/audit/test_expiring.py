@@ -14,6 +14,7 @@ from bedrock_chat.audit import append_only, expiring, verbs
 from bedrock_chat.audit.models import ActorKind, AuditEntry
 from bedrock_chat.audit.recording import record
 from bedrock_chat.database.connections import database_now
+from bedrock_chat.database.keys_by_time import first_key_since
 from bedrock_chat.identity import local
 from bedrock_chat.identity.caller import Caller, Program
 from bedrock_chat.identity.models import User
@@ -83,7 +84,7 @@ def test_entries_since_a_time_are_found_by_their_keys_also_a_little_out_of_order
     entries = [entry_of(days, f"t{days}") for days in (9, 8, 7, 6.0005, 6.001, 5, 4)]
     since = AuditEntry.objects.all().since(database_now() - timedelta(days=6.00075))
     assert [entry.target_id for entry in since.order_by("pk")] == ["t6.0005", "t5", "t4"]
-    assert AuditEntry.objects.all().first_key_since(database_now()) == entries[-1].pk + 1
+    assert first_key_since(AuditEntry.objects.all(), "at", database_now()) == entries[-1].pk + 1
 
 
 def test_erasing_a_person_leaves_their_entries_and_says_so(

@@ -27,7 +27,10 @@ OWN_FILTERS = {
         *("payer", "user", "bot", "key", "publication", "conversation"),
     },
     Refusal: {"days", "from", "to", "limit", "payer", "bot", "key"},
-    ToolCall: {"days", "from", "to", "outcome", "tool", "user", "bot", "key", "conversation"},
+    ToolCall: {
+        *("days", "from", "to", "outcome", "kind", "tool", "server"),
+        *("payer", "user", "bot", "key", "conversation"),
+    },
     Budget: {
         *("payer_kind__exact", "payer_kind__isnull", "period__exact", "period__isnull"),
         *("unit__exact", "unit__isnull", "is_hard__exact", "is_hard__isnull"),

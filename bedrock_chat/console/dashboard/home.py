@@ -1,23 +1,19 @@
 """The home of the console, and its tables as CSV files."""
 
-import csv
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
 
-from bedrock_chat.console import lookups, periods, registry
+from bedrock_chat.console import csv_lines, lookups, periods, registry
 from bedrock_chat.console.dashboard.charts import COLOURS, draw
 from bedrock_chat.console.panels import ChartKind, Panel, Table
 from bedrock_chat.console.periods import Choice, Period
 from bedrock_chat.wire.errors import NotFound
-
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""How a cell begins that a spreadsheet would run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +57,10 @@ def csv_file(request: HttpRequest, name: str) -> HttpResponse:
     table = entry.read(request, period).table
     if table is None:
         raise NotFound
-    text = io.StringIO()
-    csv.writer(text).writerows(_lines(table))
+    text = "".join(map(csv_lines.line, _lines(table)))
     file_name = f"{name}-{period.first}-{period.last}.csv"
     return HttpResponse(
-        f"\ufeff{text.getvalue()}",
+        f"\ufeff{text}",
         content_type="text/csv; charset=utf-8",
         headers={"Content-Disposition": f'attachment; filename="{file_name}"'},
     )
@@ -80,13 +75,8 @@ def _shown(name: str, panel: Panel) -> ShownPanel:
     return ShownPanel(name, panel, draw(chart, is_wide=panel.is_wide), legend)
 
 
-def _lines(table: Table) -> Iterator[list[str]]:
+def _lines(table: Table) -> Iterator[list[object]]:
+    """The cells. A decimal is written without an exponent."""
     yield [column.title for column in table.columns]
     for row in table.rows:
-        yield [_for_a_spreadsheet(cell.value) for cell in row]
-
-
-def _for_a_spreadsheet(value: object) -> str:
-    """A value as text. What people name their bots is no formula."""
-    text = "" if value is None else f"{value:f}" if hasattr(value, "as_tuple") else str(value)
-    return f"'{text}" if isinstance(value, str) and text.startswith(FORMULA) else text
+        yield [f"{cell.value:f}" if isinstance(cell.value, Decimal) else cell.value for cell in row]

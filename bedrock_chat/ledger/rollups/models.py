@@ -168,15 +168,26 @@ class Timed(models.TextChoices):
     TOTAL = "total"
 
 
-class Latency(models.Model):
-    """How many calls of a quarter hour took how long: those of a bucket (`histogram`)."""
+class Timing(models.Model):
+    """How many calls took how long: those of a bucket (`histogram`)."""
 
-    start = models.DateTimeField()
     model = models.CharField(max_length=64)
     purpose = models.CharField(max_length=32, choices=Purpose)
     timed = models.CharField(max_length=5, choices=Timed)
     bucket = models.PositiveSmallIntegerField()
     calls = models.PositiveBigIntegerField()
+
+    class Meta:
+        abstract = True
+
+    def __str__(self) -> str:
+        return f"{self.model} {self.timed} {self.bucket}"
+
+
+class Latency(Timing):
+    """The calls of a quarter hour."""
+
+    start = models.DateTimeField()
 
     class Meta:
         constraints = [
@@ -186,19 +197,11 @@ class Latency(models.Model):
             models.CheckConstraint(condition=Q(timed__in=Timed.values), name="latency_says_what_was_timed"),
         ]
 
-    def __str__(self) -> str:
-        return f"{self.model} {self.timed} {self.bucket}"
 
-
-class DayLatency(models.Model):
-    """The same for a day of the setting REPORT_TIME_ZONE, made of its quarter hours."""
+class DayLatency(Timing):
+    """The calls of a day of the setting REPORT_TIME_ZONE, made of its quarter hours."""
 
     day = models.DateField()
-    model = models.CharField(max_length=64)
-    purpose = models.CharField(max_length=32, choices=Purpose)
-    timed = models.CharField(max_length=5, choices=Timed)
-    bucket = models.PositiveSmallIntegerField()
-    calls = models.PositiveBigIntegerField()
 
     class Meta:
         constraints = [
@@ -207,9 +210,6 @@ class DayLatency(models.Model):
             ),
             models.CheckConstraint(condition=Q(timed__in=Timed.values), name="latency_of_a_day_says_what_was_timed"),
         ]
-
-    def __str__(self) -> str:
-        return f"{self.model} {self.timed} {self.bucket}"
 
 
 class Refusal(models.Model):

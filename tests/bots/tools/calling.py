@@ -57,6 +57,5 @@ def context(
     *,
     conversation: str = "c",
     caller: Caller = ALICE,
-    locale: str | None = None,
 ) -> Context:
-    return Context(time.monotonic() + seconds, Interruption(), caller, of, conversation, locale)
+    return Context(time.monotonic() + seconds, Interruption(), caller, of, conversation)

@@ -59,7 +59,7 @@ def test_each_page_is_a_part_and_a_document_with_title_and_link(served: Engines)
 def test_the_region_comes_from_the_locale_and_no_time_limit_is_sent_unasked(served: Engines) -> None:
     search("tides")
     search("tides", locale="ja-JP", time_limit="past week")
-    search("tides", context(BOT, locale="de-AT"), time_limit="")
+    search("tides", locale="de-AT", time_limit="")
     assert [request.body for request in served.requests] == [
         {"q": "tides", "l": "us-en"},
         {"q": "tides", "l": "jp-jp", "df": "w"},
