@@ -30,7 +30,8 @@ from bedrock_chat.wire.errors import NotFound
 roles.allow(roles.Role.VIEWER, "bedrock_chat.view_user", "bedrock_chat.view_erasure")
 roles.allow(roles.Role.SUPPORT, "bedrock_chat.suspend_user")
 CHANGE_OPERATORS = "bedrock_chat.change_user"
-roles.allow(roles.Role.ADMIN, "bedrock_chat.erase_user", "bedrock_chat.export_user", "bedrock_chat.change_hold")
+ERASE = "bedrock_chat.erase_user"
+roles.allow(roles.Role.ADMIN, ERASE, "bedrock_chat.export_user", "bedrock_chat.change_hold")
 roles.allow(roles.Role.ADMIN, CHANGE_OPERATORS)
 
 COST_DAYS = 30
@@ -138,7 +139,7 @@ class Export(ConfirmedAction[User]):
 
 class Erase(ConfirmedAction[User]):
     name, label, button, icon = "erase", "Erase", "Erase for ever", "person_remove"
-    permission = "bedrock_chat.erase_user"
+    permission = ERASE
     is_dangerous = True
 
     class form_class(ConsoleForm):  # noqa: N801  it is this action's
@@ -318,10 +319,28 @@ class UserAdmin(ConfirmingPage, ReadOnlyAdmin):
         return format_html_join("", "<p>{}</p>", lines) if lines else "none of their own"
 
 
+class CallOff(ConfirmedAction[Erasure]):
+    name, label, icon = "call-off", "Call off", "undo"
+    permission = ERASE
+    is_dangerous = True
+
+    def is_offered(self, row: Erasure) -> bool:
+        return row.finished_at is None
+
+    def consequences(self, row: Erasure | None) -> Iterable[str]:
+        yield "What is deleted already stays deleted. The rest is kept."
+        yield "They are let in again, unless they were suspended before the erasure was asked for."
+
+    def perform(self, row: Erasure, values: Mapping[str, Any], *, actor: Caller) -> str:
+        erasing.call_off(row.pk, actor=actor)
+        return f"{row.pk} is not erased any more."
+
+
 @admin.register(Erasure)
-class ErasureAdmin(ReadOnlyAdmin):
+class ErasureAdmin(ConfirmingPage, ReadOnlyAdmin):
     """Those who are being erased, and how far it is. A row goes some days after the end."""
 
+    confirmed = [CallOff()]
     list_display = ["user_id", "shown_state", "last_step", "asked_at", "finished_at", "asked_by"]
     ordering = ["-asked_at"]
     empty_text = "When somebody is erased from their page, this tells how far it is."

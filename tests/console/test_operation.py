@@ -170,6 +170,20 @@ def test_an_erasure_wants_the_id_typed_and_tells_how_far_it_is(olga: Client) -> 
         assert "3 conversations are deleted." in olga.get(path).content.decode()
 
 
+def test_an_erasure_is_called_off_on_its_page_and_its_job_is_not_cancelled(support: Client, olga: Client) -> None:
+    """Else the person would stay suspended for ever, and nobody could let them in again."""
+    do(olga, f"{ALICE}erase/", user_id="alice")
+    job = Job.objects.get(kind="erase person")
+    assert "Call it off on its page" in refused(support, f"{CONSOLE}job/{job.pk}/cancel/")
+    assert "is being erased" in refused(olga, f"{ALICE}restore/")
+    path = f"{CONSOLE}erasure/alice/call-off/"
+    assert [client.get(path).status_code for client in (support, olga)] == [403, 200]
+    assert support.post(path, {"confirmed": "yes"}).status_code == 403
+    assert "alice is not erased any more" in do(olga, path)
+    assert User.objects.get(pk="alice").is_active
+    assert not Job.objects.filter(pk=job.pk).exists()
+
+
 def test_who_is_on_hold_is_shown_with_the_reason_and_not_erased(olga: Client) -> None:
     assert "alice is on hold" in do(olga, f"{ALICE}hold/", reason="A lawsuit")
     assert "A lawsuit" in olga.get(f"{ALICE}change/").content.decode()
