@@ -60,7 +60,9 @@ class Cancel(ConfirmedAction[Job]):
 
     def perform(self, row: Job, values: Mapping[str, Any], *, actor: Caller) -> str:
         if row.kind == erasing.KIND:
-            raise Conflict("This person is suspended until the erasure ends. Call it off on its page among the erasures.")
+            raise Conflict(
+                "This person is suspended until the erasure ends. Call it off on its page among the erasures."
+            )
         if not _recorded(verbs.CANCEL_JOB, row, queue.cancel, actor):
             raise Conflict("It is done already.")
         if row.key in queue.schedule():

@@ -201,9 +201,29 @@ def test_an_export_is_a_download_that_the_audit_has(olga: Client) -> None:
     assert AuditEntry.objects.get(verb="export").target_id == "alice"
 
 
+def base_of(client: Client, path: str) -> str:
+    """What a form carries along of the state that it shows."""
+    base: str = client.get(path).context["form"]["base"].value()
+    return base
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_model_that_somebody_else_has_changed_meanwhile_is_not_overwritten(olga: Client) -> None:
+    path = f"{NOVA}edit/"
+    base = base_of(olga, path)
+    do(olga, path, base=base, is_enabled="on", groups="research")
+    assert "changed meanwhile" in refused(olga, path, base=base, is_enabled="on", input_price="0.5")
+    assert (ModelOverride.objects.get().groups, ModelOverride.objects.get().input_price) == (["research"], None)
+
+
 @pytest.mark.django_db(transaction=True)
 def test_a_model_is_disabled_limited_and_priced(olga: Client) -> None:
-    values = {"is_enabled": "on", "groups": "研究\n\n sales ", "input_price": "0.5"}
+    values = {
+        "is_enabled": "on",
+        "groups": "研究\n\n sales ",
+        "input_price": "0.5",
+        "base": base_of(olga, f"{NOVA}edit/"),
+    }
     assert "amazon-nova-pro is saved." in do(olga, f"{NOVA}edit/", **values)
     row = ModelOverride.objects.get()
     assert (row.groups, row.input_price, row.output_price) == (["sales", "研究"], Decimal("0.5"), None)
@@ -211,10 +231,10 @@ def test_a_model_is_disabled_limited_and_priced(olga: Client) -> None:
     assert "sales, 研究" in page
     assert "an operator" in page
     assert 'value="0.5' in olga.get(f"{NOVA}edit/").content.decode()
-    both = {**values, "is_default": "on"}
+    both = {**values, "is_default": "on", "base": base_of(olga, f"{NOVA}edit/")}
     assert "has to be open to everybody" in refused(olga, f"{NOVA}edit/", **both)
     assert "Ensure this value is greater" in refused(olga, f"{NOVA}edit/", is_enabled="on", input_price="-1")
-    do(olga, f"{NOVA}edit/")
+    do(olga, f"{NOVA}edit/", base=both["base"])
     assert "amazon-nova-pro" not in [model.key for model in offering.offered(None)]
     assert olga.get(f"{CONSOLE}modeloverride/no-model/edit/").status_code == 404
     assert olga.get(f"{CONSOLE}modeloverride/no-model/change/").status_code in (302, 404)
