@@ -117,8 +117,8 @@ def test_a_search_for_an_id_asks_once_which_column_has_it(browser: Client) -> No
     [key] = fill(1, bot_id="b1")
     with CaptureQueriesContext(connection) as queries:
         assert keys(browser.get(f"{LEDGER}?q=b1")) == [key]
-    asked = [query["sql"] for query in queries if '"user_id" = ' in query["sql"] and query["sql"].endswith("LIMIT 1")]
-    assert len(asked) == 1
+    looked = [query["sql"] for query in queries if '"user_id" = ' in query["sql"] and query["sql"].endswith("LIMIT 1")]
+    assert len(looked) == 1
 
 
 def test_a_value_that_no_column_can_hold_is_refused(browser: Client) -> None:
