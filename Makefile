@@ -6,7 +6,7 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python; d
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help run test test-slow test-whole check openapi bench bench-compare bench-start bench-stream bench-jobs bench-histories bench-search bench-store bench-usage bench-answers bench-published bench-tools soak requirements libraries clean
+.PHONY: help run test test-slow test-whole check openapi bench bench-compare bench-start bench-stream bench-jobs bench-histories bench-search bench-store bench-usage bench-lists bench-answers bench-published bench-tools soak requirements libraries clean
 
 help: ## Says what each target does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -77,6 +77,9 @@ bench-store: $(VENV)/.dev ## Prints how fast a store of 100,000 bots answers, as
 
 bench-usage: $(VENV)/.dev ## Prints how fast reports are read from ten million calls, as JSON (USAGE="--quick")
 	@$(BIN)/python -m tests.bench.usage $(USAGE)
+
+bench-lists: $(VENV)/.dev ## Prints how fast the console lists a million rows, as JSON (LISTS="--quick")
+	@$(BIN)/python -m tests.bench.lists $(LISTS)
 
 bench-answers: $(VENV)/.dev ## Prints what an answer that grows costs the chat page, as JSON (ANSWERS="--quick"; Chromium)
 	@$(BIN)/python -m tests.bench.answers $(ANSWERS)

@@ -102,7 +102,7 @@ def _register_models_and_people() -> None:
     from bedrock_chat.people import erasing as erasures
     from bedrock_chat.process import heartbeat
 
-    erasing.register("erasures", prepare=erasures.prepare_operator, finish=erasures.finish_operator)
+    erasing.register("erasures", prepare=erasures.prepare_person, finish=erasures.finish_person)
     heartbeat.register("last seen", last_seen.EVERY_SECONDS, last_seen.write)
     heartbeat.register("models", snapshot.BEAT_SECONDS, snapshot.refresh)
     heartbeat.register("last faults", last_faults.EVERY_SECONDS, last_faults.write)

@@ -98,11 +98,7 @@ def modify(bot_id: str, sent: Mapping[str, Any], *, base_version: int | None = N
     collected = files.collect(bot_id, sent, actor=actor)
     with transaction.atomic():
         bot = access.get_editable(actor, bot_id, lock=True)
-        if base_version is not None and base_version != bot.version:
-            sentence = (
-                f"The bot was changed meanwhile: it has version {bot.version}, and this is based on {base_version}."
-            )
-            raise Conflict(sentence, extra={"version": bot.version})
+        _refuse_outdated(bot, base_version)
         before = content.read(bot)
         if sent.get("bedrock_guardrails") is not None:
             sent = {**sent, "bedrock_guardrails": guarding.without_own(sent["bedrock_guardrails"], bot_id)}
@@ -113,19 +109,28 @@ def modify(bot_id: str, sent: Mapping[str, Any], *, base_version: int | None = N
     return bot
 
 
+def _refuse_outdated(bot: Bot, base_version: int | None) -> None:
+    """Raises Conflict where a locked bot has another version than the one that a write is based on, if it is on one."""
+    if base_version is not None and base_version != bot.version:
+        sentence = f"The bot was changed meanwhile: it has version {bot.version}, and this is based on {base_version}."
+        raise Conflict(sentence, extra={"version": bot.version})
+
+
 def allow_cloning(bot: Bot, allowed: bool) -> dict[str, Change]:
     """Sets the column of a locked bot that the transaction around this will store. Returns the change, if it is one."""
     before, bot.allow_cloning = bot.allow_cloning, allowed
     return {"allow_cloning": Change(before, allowed)} if before != allowed else {}
 
 
-def restore(bot_id: str, number: int, *, actor: Caller) -> Bot:
+def restore(bot_id: str, number: int, *, base_version: int | None = None, actor: Caller) -> Bot:
     """Makes an older version's content the newest version, for the bot's owner or Admin.
 
-    Secrets, scope and people stay as they are today. Raises NotFound, Forbidden, and what `content` raises.
+    Secrets, scope and people stay as they are today. Raises NotFound, Forbidden, Conflict for a `base_version` that is
+    not the newest one, and what `content` raises.
     """
     with transaction.atomic():
         bot = access.get_editable(actor, bot_id, lock=True)
+        _refuse_outdated(bot, base_version)
         version = access.get_version(bot, number)
         today = content.read(bot)
         restored = content.restored(content.read(version), today)

@@ -7,11 +7,13 @@ from typing import Final
 from django.db import transaction
 from django.db.models import Q
 
+from bedrock_chat.audit.recording import record
 from bedrock_chat.bedrock import faults, guardrails
 from bedrock_chat.bedrock.guardrails import Entry
 from bedrock_chat.database.connections import database_now, release_connection
+from bedrock_chat.identity.caller import Program
 from bedrock_chat.jobs.queue import Claimed
-from bots import syncing
+from bots import syncing, verbs
 from bots.configuration import own_filters
 from bots.guardrails import BOT_TAG, DEPLOYMENT_TAG, PREFIX, deployment, is_named, lost
 from bots.models import Bot, BotGuardrail, SyncStatus
@@ -27,20 +29,20 @@ def sweep(job: Claimed) -> None:
 
     Where no bot has a guardrail of its own, Bedrock is not asked: whatever is asked for has a row before.
 
-    1. The guardrails of this deployment, by their tags, that no bot has are deleted.
+    1. The guardrails of this deployment, by their tags, that no bot has are deleted, each with an entry of the audit.
     2. Bots whose guardrail is not in Bedrock any more get another one.
     3. Bots whose guardrail failed, or waits without a job, are tried again; what is not wanted any more, too.
     """
     job.check()
     if BotGuardrail.objects.exists():
         try:
-            _renew_missing(_in_bedrock())
+            _renew_missing(_in_bedrock(actor=Program.job(job.kind)))
         except faults.ModelFault as fault:
             logger.warning("guardrails are not swept now: %s", fault.code)
     _try_again()
 
 
-def _in_bedrock() -> set[str]:
+def _in_bedrock(*, actor: Program) -> set[str]:
     """The ARNs of all guardrails that have the name of one of ours, without those that were left over."""
     release_connection()
     entries = [entry for entry in guardrails.every() if entry.name.startswith(PREFIX)]
@@ -49,12 +51,12 @@ def _in_bedrock() -> set[str]:
     return {
         entry.arn
         for entry in entries
-        if entry.arn in known or entry.created_at > made_before or not _delete_orphan(entry)
+        if entry.arn in known or entry.created_at > made_before or not _delete_orphan(entry, actor=actor)
     }
 
 
-def _delete_orphan(entry: Entry) -> bool:
-    """Deletes a guardrail that no row knows, if it is this deployment's. Returns whether it did."""
+def _delete_orphan(entry: Entry, *, actor: Program) -> bool:
+    """Deletes a guardrail that no row knows, if it is this deployment's, and records it. Returns whether it did."""
     release_connection()
     tags = guardrails.tags(entry.arn)
     if tags.get(DEPLOYMENT_TAG) != deployment() or not tags.get(BOT_TAG):
@@ -64,6 +66,8 @@ def _delete_orphan(entry: Entry) -> bool:
     release_connection()
     logger.warning("the guardrail %s of bot %s was left over; it is deleted", entry.name, tags[BOT_TAG])
     guardrails.delete(entry.arn)
+    with transaction.atomic():
+        record(verbs.REMOVE_GUARDRAIL, tags[BOT_TAG], actor=actor, values={"guardrails": [entry.arn]})
     return True
 
 

@@ -13,6 +13,7 @@ from bedrock_chat.database.connections import database_now
 from bedrock_chat.identity.caller import Actor, Caller
 from bedrock_chat.jobs.models import Job
 from bedrock_chat.wire.errors import BadRequest
+from bedrock_chat.wire.revisions import refuse_outdated, revision_of
 from bots import access as bots_access
 from bots.models import Bot, Scope
 from publication import access, keys, running, verbs
@@ -21,6 +22,7 @@ from publication.models import ApiKey, Publication, PublicationOwner, TurnReques
 
 RECORDED = tuple(verbs.PUBLISH.values)
 """The columns whose values the audit keeps."""
+LIMITS = ("quota_limit", "quota_offset", "quota_period", "rate_limit", "burst_limit", "limits_scope")
 
 
 def publish(bot_id: str, columns: Mapping[str, Any], *, actor: Caller) -> Publication:
@@ -46,13 +48,20 @@ def publish(bot_id: str, columns: Mapping[str, Any], *, actor: Caller) -> Public
     return publication
 
 
-def change(bot_id: str, columns: Mapping[str, Any], *, actor: Caller) -> Publication:
-    """Changes an API in place, for the bot's owner or Admin. Raises what `access` raises.
+def limits_revision(publication: Publication) -> str:
+    """The state of an API's limits that a change is based on."""
+    return revision_of(publication, LIMITS)
 
-    NotFound for a version that is not kept.
+
+def change(bot_id: str, columns: Mapping[str, Any], *, limits_base: str | None = None, actor: Caller) -> Publication:
+    """Changes an API in place, for the bot's owner or Admin.
+
+    Raises what `access` raises, NotFound for a version that is not kept, and Conflict where the limits are not those of
+    the revision `limits_base` any more.
     """
     with transaction.atomic():
         publication = access.get_publication(actor, bot_id, lock=True)
+        refuse_outdated(publication, LIMITS, limits_base)
         if (number := columns.get("bot_version")) is not None:
             bots_access.get_version(publication.bot, number)
         changed = {name: value for name, value in columns.items() if value != getattr(publication, name)}

@@ -19,6 +19,7 @@ def pytest(*arguments: str, database_url: str = "", **environment: str) -> int:
     """Runs pytest with these arguments, on SQLite unless there is a URL. Returns its exit status."""
     env = {**os.environ, "DEBUG": "true", **environment}
     env.pop("DATABASE_URL", None)
+    env.pop("PYTHONDONTWRITEBYTECODE", None)  # tests start hundreds of processes: each would compile the product anew
     if database_url:
         env["DATABASE_URL"] = database_url
     workers = str(min(4, (os.cpu_count() or 1) + 1))  # one more than cores, because many tests wait for a while

@@ -53,8 +53,17 @@ LINKED = {
 }
 
 schemathesis.serializer.alias("application/zip", "application/octet-stream")
-schema = schemathesis.openapi.from_wsgi("/schema?format=json", get_wsgi_application())
-schema.config.generation.update(with_security_parameters=False)  # tests/test_permissions.py shows whom a token lets in
+schema = schemathesis.pytest.from_fixture("document")
+"""Read when a test runs: every process collects all tests, and to make cases of all routes takes a while."""
+
+
+@pytest.fixture
+def document(transactional_db: None, request: pytest.FixtureRequest) -> Any:
+    request.node._nodeid = request.node.nodeid  # pytest 9.2 has it no more, schemathesis 4.32 reads it
+    document = schemathesis.openapi.from_wsgi("/schema?format=json", get_wsgi_application())
+    document.config.generation.update(with_security_parameters=False)  # tests/test_permissions.py shows who is let in
+    document.config.phases.coverage.enabled = SLOW  # hundreds of cases a route
+    return document
 
 
 @pytest.fixture
@@ -137,14 +146,14 @@ def test_a_route_answers_as_documented(case: schemathesis.Case, alice: tuple[Use
 # ---- From answer to answer ------------------------------------------------------------------------------------------
 
 
-def test_a_walk_along_the_links_meets_nothing_undocumented(alice: tuple[User, dict[str, str]]) -> None:
+def test_a_walk_along_the_links_meets_nothing_undocumented(document: Any, alice: tuple[User, dict[str, str]]) -> None:
     """Makes conversations, follows the links of answers in any order, and finds that deleted ones stay deleted."""
     _, headers = alice
     done: set[str] = set()
     created: set[str] = set()
     deleted: set[str] = set()
 
-    class Walk(schema.include(tag="conversation").as_state_machine()):  # type: ignore[misc]  # the class is made when it runs
+    class Walk(document.include(tag="conversation").as_state_machine()):  # type: ignore[misc]  # the class is made when it runs
         def before_call(self, case: schemathesis.Case) -> None:
             # Bodies are valid here, so that a walk gets somewhere. The test above sends invalid ones.
             match case.operation.label:

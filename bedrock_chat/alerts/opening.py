@@ -42,10 +42,13 @@ def open_alerts(condition: str, problems: Iterable[Problem]) -> None:
 
 
 def look(job: Claimed) -> None:
-    """The periodic job: looks at all conditions, and then opens and closes alerts in one transaction."""
+    """The periodic job: looks at all conditions, and then opens and closes alerts in one transaction.
+
+    What is opened while it looks is younger than `now`, so it is not closed although nobody has seen it.
+    """
+    now = database_now()
     looked = [(condition, conditions.looked(condition)) for condition in conditions.registered()]
     with transaction.atomic():
-        now = database_now()
         for condition, problems in looked:
             if problems is not None:
                 _update(condition, problems, now)

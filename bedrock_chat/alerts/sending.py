@@ -57,6 +57,7 @@ def send(job: Claimed) -> None:
     unsent = OpenAlert.objects.filter(key__in=job.payload["alerts"], **{f"{column}__isnull": True})
     alerts = list(unsent.order_by("-severity", "pk"))
     release_connection()
+    mailed: list[OpenAlert] = []
     if alerts and channel in channels():
         match channel:
             case Channel.WEBHOOK:
@@ -66,10 +67,10 @@ def send(job: Claimed) -> None:
                     release_connection()
             case Channel.EMAIL:
                 message = EmailMessage(_subject(alerts), _text(alerts), to=settings.ALERT_EMAILS)
-                within(MAIL_SECONDS, message.send)
+                if within(MAIL_SECONDS, message.send):
+                    mailed = alerts
     with transaction.atomic():
-        if channel == Channel.EMAIL:
-            OpenAlert.objects.filter(pk__in=[alert.pk for alert in alerts]).update(**{column: database_now()})
+        OpenAlert.objects.filter(pk__in=[alert.pk for alert in mailed]).update(mailed_at=database_now())
         job.finish()
 
 

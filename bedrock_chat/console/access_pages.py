@@ -72,7 +72,7 @@ class RemoveSecondFactor(ConfirmedAction[SecondFactor]):
         ]
 
     def perform(self, row: SecondFactor, values: Mapping[str, Any], *, actor: Caller) -> str:
-        second_factor.remove(row.user, actor=actor)
+        second_factor.remove_anothers(row.user, actor=actor)
         return "The second factor was removed."
 
 

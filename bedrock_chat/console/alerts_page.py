@@ -48,7 +48,11 @@ def troubles(request: HttpRequest) -> Iterator[Trouble]:
     for condition in conditions.registered():
         if not request.user.has_perm(condition.permission):
             continue
-        problems = conditions.looked(condition) or []
+        problems = conditions.looked(condition)
+        if problems is None:
+            text = f"This could not be looked at: {condition.name}. The log says why."
+            yield Trouble(text, of_list("bedrock_chat.openalert"), link_text="Alerts that were open before")
+            continue
         for problem in problems[:SHOWN]:
             severity = Severity.ERROR if problem.severity == Degree.URGENT else Severity.CAUTION
             yield Trouble(f"{problem.sentence} {problem.remedy}", problem.link, severity)

@@ -39,6 +39,15 @@ def parsed(text: str, unit: str) -> int:
         raise forms.ValidationError(f"The amount is {error}.") from None
 
 
+def add_allowance(form: forms.BaseForm, values: dict[str, Any]) -> None:
+    """Adds the allowance to a form's values, from the amount and the unit, or an error to the amount."""
+    if "amount" in values and "unit" in values:
+        try:
+            values["allowance"] = parsed(values["amount"], values["unit"])
+        except forms.ValidationError as error:
+            form.add_error("amount", error)
+
+
 class BudgetForm(ConsoleForm):
     """A budget of a payer that the page knows."""
 
@@ -51,11 +60,7 @@ class BudgetForm(ConsoleForm):
 
     def clean(self) -> dict[str, Any]:
         values = super().clean() or {}
-        if "amount" in values and "unit" in values:
-            try:
-                values["allowance"] = parsed(values["amount"], values["unit"])
-            except forms.ValidationError as error:
-                self.add_error("amount", error)
+        add_allowance(self, values)
         return values
 
 
@@ -157,11 +162,7 @@ class NewBudgetForm(forms.ModelForm):
         values = super().clean() or {}
         if not is_storable(values.get("payer_id", "")):
             self.add_error("payer_id", "This id cannot be stored.")
-        if "amount" in values and "unit" in values:
-            try:
-                values["allowance"] = parsed(values["amount"], values["unit"])
-            except forms.ValidationError as error:
-                self.add_error("amount", error)
+        add_allowance(self, values)
         return values
 
 

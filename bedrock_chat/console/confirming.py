@@ -160,8 +160,11 @@ class ConfirmedAction(Generic[Row]):
         """What it would do. Raises ApiError."""
         return Preview()
 
-    def perform(self, row: Row, values: Mapping[str, Any], *, actor: Caller) -> str | ShownOnce:
-        """The write: one call of a domain function. Returns what is said of it afterwards. Raises ApiError."""
+    def perform(self, row: Row, values: Mapping[str, Any], *, actor: Caller) -> str | ShownOnce | HttpResponseBase:
+        """The write: one call of a domain function. Returns what is said of it afterwards, or a download.
+
+        Raises ApiError.
+        """
         raise NotImplementedError
 
 
@@ -243,6 +246,8 @@ class ConfirmingPage(ConsolePage):
             for sentence in refusal.errors:
                 form.add_error(None, sentence)
             return self._page(request, action, form, row=row, status=refusal.status_code)
+        if isinstance(outcome, HttpResponseBase):
+            return outcome
         if isinstance(outcome, ShownOnce):
             value = outcome.value if request.user.has_perm(outcome.permission) else ""
             return self._page(request, action, form, row=row, shown=outcome, value=value)
@@ -253,19 +258,18 @@ class ConfirmingPage(ConsolePage):
         """Both steps of an action on several rows. A row that refuses stops no other one."""
         if not self.may_do(request, action):
             raise PermissionDenied
-        keys = [str(key) for key in rows.values_list("pk", flat=True)[: MOST_AT_ONCE + 1]]
+        selected = list(rows[: MOST_AT_ONCE + 1])
+        keys = [str(row.pk) for row in selected]
         if len(keys) > MOST_AT_ONCE:
             raise BadRequest(f"Select at most {MOST_AT_ONCE} rows.")
         is_sent = CONFIRMED in request.POST
         form = action.form(None, request.POST if is_sent else None)
         if not is_sent or not form.is_valid():
             return self._page(request, action, form, keys=keys)
+        self.complete_page(request, selected)
         done, refusals = 0, []
-        for key in keys:
-            row = self.get_object(request, key)
+        for key, row in zip(keys, selected, strict=True):
             try:
-                if row is None:
-                    raise NotFound("It is gone.")
                 if not request.user.has_perm(action.permission_on(row)):
                     raise Forbidden("You may not do this to it.")
                 action.perform(row, action.values(form), actor=operator_of(request))

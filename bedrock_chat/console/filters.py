@@ -11,6 +11,7 @@ from django.http import HttpRequest
 
 from bedrock_chat.console import periods
 from bedrock_chat.console.periods import Choice, Period
+from bedrock_chat.wire.errors import BadRequest
 
 LONGEST_VALUE = 256
 
@@ -30,11 +31,13 @@ def matching(request: HttpRequest, rows: QuerySet[Any], column: str, value: str)
 
 
 class _Filter(admin.SimpleListFilter):
-    """The base of ours. Unlike Django's, it takes no value twice and none that no column can hold."""
+    """The base of ours. It refuses a value that no column can hold: without the filter, all rows would be listed."""
 
     def value(self) -> str | None:
         value = super().value()
-        return value if value and len(value) <= LONGEST_VALUE else None
+        if value and len(value) > LONGEST_VALUE:
+            raise BadRequest(f"A filter's value has at most {LONGEST_VALUE} characters.")
+        return value or None
 
 
 class IdFilter(_Filter):

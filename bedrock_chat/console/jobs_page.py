@@ -50,12 +50,19 @@ class Cancel(ConfirmedAction[Job]):
     permission = "bedrock_chat.change_job"
     is_for_many = is_dangerous = True
 
+    def is_offered(self, row: Job) -> bool:
+        return row.kind != erasing.KIND
+
     def consequences(self, row: Job | None) -> Iterable[str]:
         yield "It is taken away, also from a worker that runs it: what that has not finished is undone."
         yield "A periodic job skips this one run, and comes again with its schedule."
         yield "What the job was to do stays undone. Where it is still needed, retry it instead."
 
     def perform(self, row: Job, values: Mapping[str, Any], *, actor: Caller) -> str:
+        if row.kind == erasing.KIND:
+            raise Conflict(
+                "This person is suspended until the erasure ends. Call it off on its page among the erasures."
+            )
         if not _recorded(verbs.CANCEL_JOB, row, queue.cancel, actor):
             raise Conflict("It is done already.")
         if row.key in queue.schedule():

@@ -10,16 +10,14 @@ from django.http import HttpRequest
 
 from bedrock_chat.bedrock.catalog import MODELS
 from bedrock_chat.console import periods, writing
-from bedrock_chat.console.filters import ChoiceFilter, PeriodFilter, choice_filter, id_filter, matching
-from bedrock_chat.console.key_paging import KeyBounds, KeyPagedReadOnlyAdmin
+from bedrock_chat.console.filters import ChoiceFilter, PeriodFilter, choice_filter, id_filter
+from bedrock_chat.console.id_search import IdSearchedAdmin
+from bedrock_chat.console.key_paging import KeyBounds
 from bedrock_chat.ledger.models import ModelCall, Purpose
 from bedrock_chat.ledger.rollups import reading
 from bedrock_chat.ledger.rollups.figures import THROTTLED
 
 FAILED: Final = "any"
-
-SEARCHED: Final = ("user_id", "payer_id", "bot_id", "key_id", "publication_id")
-"""Columns that have an index. A search is for the one that has the value."""
 
 
 class FaultFilter(ChoiceFilter):
@@ -49,7 +47,9 @@ class PricedFilter(ChoiceFilter):
 
 
 @admin.register(ModelCall)
-class ModelCallAdmin(KeyPagedReadOnlyAdmin):
+class ModelCallAdmin(IdSearchedAdmin):
+    id_columns = ("user_id", "payer_id", "bot_id", "key_id", "publication_id")
+    other_id_column = "conversation_external_id"
     list_display = [
         "when",
         "purpose",
@@ -105,18 +105,3 @@ class ModelCallAdmin(KeyPagedReadOnlyAdmin):
     def key_bounds(self, request: HttpRequest) -> KeyBounds:
         period = periods.period_of(request.GET.dict(), default=None)
         return KeyBounds() if period is None else KeyBounds(*reading.keys_of(period.span))
-
-    def is_indexed_search(self, request: HttpRequest, search_term: str) -> bool:
-        return self._column_of(search_term) is not None
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[ModelCall], search_term: str
-    ) -> tuple[QuerySet[ModelCall], bool]:
-        """Looks for an id in the column that has it, with its index. What is in none of them is a conversation's."""
-        if not search_term:
-            return queryset, False
-        column = self._column_of(search_term) or "conversation_external_id"
-        return matching(request, queryset, column, search_term), False
-
-    def _column_of(self, value: str) -> str | None:
-        return next((name for name in SEARCHED if ModelCall.objects.filter(**{name: value}).exists()), None)

@@ -41,6 +41,7 @@ def _price(label: str) -> forms.DecimalField:
 
 
 class ModelForm(ConsoleForm):
+    base = forms.CharField(widget=forms.HiddenInput)
     is_enabled = forms.BooleanField(
         label="Enabled", required=False, help_text="Otherwise nobody may use it, whatever bots and settings say."
     )
@@ -75,11 +76,12 @@ class Change(ConfirmedAction[ModelOverride]):
         yield "A price holds for calls from now on. What the ledger has stays."
 
     def initial(self, row: ModelOverride) -> dict[str, Any]:
-        names = ("is_enabled", "is_default", *PRICES)
-        return {**{name: getattr(row, name) for name in names}, "groups": "\n".join(row.groups)}
+        shown = {name: getattr(row, name) for name in changing.COLUMNS}
+        return {**shown, "groups": "\n".join(row.groups), "base": changing.revision(row)}
 
     def perform(self, row: ModelOverride, values: Mapping[str, Any], *, actor: Caller) -> str:
-        changing.change(row.pk, Wanted(**values), actor=actor)
+        wanted = {name: values[name] for name in changing.COLUMNS}
+        changing.change(row.pk, Wanted(**wanted), base=values["base"], actor=actor)
         return f"{row.pk} is saved."
 
 

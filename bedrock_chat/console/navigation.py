@@ -1,11 +1,9 @@
 """What stands where in the console: pages in groups, in plain words, as far as an operator may see them.
 
 A page that is registered appears by itself, in the group of its app or in the one that it names (`ConsolePage.group`).
-Pages that belong to no model are added by `add`.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
@@ -66,25 +64,6 @@ ICONS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A page that belongs to no model. `route` is its name among the routes of the console: `admin:sessions`."""
-
-    title: str
-    route: str
-    group: Group
-    order: int
-    permission: str
-
-
-_places: Final[dict[str, Place]] = {}
-
-
-def add(title: str, route: str, group: Group, *, order: int = 50, permission: str = "") -> None:
-    """Adds a page to the navigation, for operators who have the permission; without one, for all."""
-    _places[route] = Place(title, route, group, order, permission)
-
-
 def plain_name(page: ModelAdmin) -> str:
     """What the list of a page is called."""
     name: str = getattr(page, "plain_name", "")
@@ -101,9 +80,6 @@ def sidebar(request: HttpRequest, pages: Iterable[ModelAdmin]) -> list[dict[str,
     """The groups with their pages, in the shape that the theme's template takes. Empty groups are left out."""
     entries: dict[Group, list[tuple[int, str, str]]] = {group: [] for group in Group}
     entries[Group.OVERVIEW].append((0, "Dashboard", reverse("admin:index")))
-    for place in _places.values():
-        if not place.permission or request.user.has_perm(place.permission):
-            entries[place.group].append((place.order, place.title, reverse(place.route)))
     for page in pages:
         if page.has_view_permission(request) and getattr(page, "is_in_navigation", True):
             address = reverse(f"admin:{page.opts.app_label}_{page.opts.model_name}_changelist")

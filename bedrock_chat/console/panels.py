@@ -60,7 +60,6 @@ class Column:
 class Table:
     columns: Sequence[Column]
     rows: Sequence[Sequence[Cell]]
-    caption: str = ""
 
 
 class ChartKind(StrEnum):

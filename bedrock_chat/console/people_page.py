@@ -5,17 +5,15 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.contrib.admin.utils import unquote
-from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, StreamingHttpResponse
-from django.http.response import HttpResponseBase
 from django.utils.html import format_html_join
 
-from bedrock_chat.console import lookups, roles
+from bedrock_chat.console import roles
 from bedrock_chat.console.budgets_page import BudgetForm, of_budget, wanted_of
-from bedrock_chat.console.confirming import Action, ConfirmedAction, ConfirmingPage, ConsoleForm
+from bedrock_chat.console.confirming import ConfirmedAction, ConfirmingPage, ConsoleForm
+from bedrock_chat.console.operator_actions import CHANGE_OPERATORS, MakeOperator, SetRole
 from bedrock_chat.console.site import ReadOnlyAdmin
-from bedrock_chat.identity.caller import Caller, operator_of
+from bedrock_chat.identity.caller import Caller
 from bedrock_chat.identity.models import User
 from bedrock_chat.ledger.budgets import amounts, setting
 from bedrock_chat.ledger.budgets.models import Budget, PayerKind
@@ -25,13 +23,11 @@ from bedrock_chat.people import erasing, exporting, suspending
 from bedrock_chat.people.models import Erasure
 from bedrock_chat.retention import holds
 from bedrock_chat.retention.models import LONGEST_REASON, Hold, HoldKind
-from bedrock_chat.wire.errors import NotFound
 
 roles.allow(roles.Role.VIEWER, "bedrock_chat.view_user", "bedrock_chat.view_erasure")
 roles.allow(roles.Role.SUPPORT, "bedrock_chat.suspend_user")
-CHANGE_OPERATORS = "bedrock_chat.change_user"
-roles.allow(roles.Role.ADMIN, "bedrock_chat.erase_user", "bedrock_chat.export_user", "bedrock_chat.change_hold")
-roles.allow(roles.Role.ADMIN, CHANGE_OPERATORS)
+ERASE = "bedrock_chat.erase_user"
+roles.allow(roles.Role.ADMIN, ERASE, "bedrock_chat.export_user", "bedrock_chat.change_hold")
 
 COST_DAYS = 30
 """Days whose cost the list shows, the last one today."""
@@ -125,7 +121,7 @@ class RemoveBudget(ConfirmedAction[User]):
 
 
 class Export(ConfirmedAction[User]):
-    """Its second step is the download itself (`UserAdmin.confirm_view`)."""
+    """Its second step is the download itself."""
 
     name, label, button, icon = "export", "Export", "Download", "download"
     permission = "bedrock_chat.export_user"
@@ -135,10 +131,16 @@ class Export(ConfirmedAction[User]):
         yield "It is made while it is sent, so the download begins at once and may take a while. No copy stays here."
         yield "The audit records that you have taken it."
 
+    def perform(self, row: User, values: Mapping[str, Any], *, actor: Caller) -> StreamingHttpResponse:
+        pieces = exporting.zipped(row.pk, actor=actor)
+        name = row.pk.replace(":", "-")
+        headers = {"Content-Disposition": f'attachment; filename="export-{name}.zip"', "Cache-Control": "no-store"}
+        return StreamingHttpResponse(pieces, content_type="application/zip", headers=headers)
+
 
 class Erase(ConfirmedAction[User]):
     name, label, button, icon = "erase", "Erase", "Erase for ever", "person_remove"
-    permission = "bedrock_chat.erase_user"
+    permission = ERASE
     is_dangerous = True
 
     class form_class(ConsoleForm):  # noqa: N801  it is this action's
@@ -212,7 +214,10 @@ def budgets_of(user_id: str) -> Any:
 class UserAdmin(ConfirmingPage, ReadOnlyAdmin):
     """Everybody who has signed in here, and the operators."""
 
-    confirmed = [Suspend(), Restore(), SetBudget(), RemoveBudget(), PutOnHold(), Release(), Export(), Erase()]
+    confirmed = [
+        *(Suspend(), Restore(), SetBudget(), RemoveBudget(), PutOnHold(), Release()),
+        *(MakeOperator(), SetRole(), Export(), Erase()),
+    ]
     list_display = [
         *("username", "email", "id", "shown_groups", "shown_state", "cost"),
         *("seen_at", "is_staff", "created_at"),
@@ -233,24 +238,9 @@ class UserAdmin(ConfirmingPage, ReadOnlyAdmin):
             },
         ),
         ("Money", {"fields": ["cost", "shown_budgets"]}),
-        ("Operator", {"fields": ["is_staff", "login", "last_login"]}),
+        ("Operator", {"fields": ["is_staff", "login", "shown_role", "last_login"]}),
     ]
-    readonly_fields = ["all_groups", "shown_state", "shown_hold", "cost", "shown_budgets"]
-
-    def confirm_view(self, request: HttpRequest, object_id: str, *, action: Action) -> HttpResponseBase:
-        """As for every action. The second step of an export is the download itself."""
-        if action.name != Export.name or request.method != "POST":
-            return super().confirm_view(request, object_id, action=action)
-        lookups.take_only(request, ())
-        if not self.may_do(request, action):
-            raise PermissionDenied
-        user = self.get_object(request, unquote(object_id))
-        if user is None:
-            raise NotFound
-        pieces = exporting.zipped(user.pk, actor=operator_of(request))
-        name = user.pk.replace(":", "-")
-        headers = {"Content-Disposition": f'attachment; filename="export-{name}.zip"', "Cache-Control": "no-store"}
-        return StreamingHttpResponse(pieces, content_type="application/zip", headers=headers)
+    readonly_fields = ["all_groups", "shown_state", "shown_hold", "cost", "shown_budgets", "shown_role"]
 
     def complete_page(self, request: HttpRequest, rows: Sequence[User]) -> None:
         """Adds what the people of one page have cost, who of them is being erased and who is on hold, in a few queries
@@ -303,6 +293,12 @@ class UserAdmin(ConfirmingPage, ReadOnlyAdmin):
         unpriced = f", {spent.unpriced:,} calls unpriced" if spent.unpriced else ""
         return f"{spent.price:,.4f} USD{unpriced}"
 
+    @admin.display(description="role")
+    def shown_role(self, row: User) -> str:
+        if not row.is_staff:
+            return "no operator"
+        return "may do everything" if row.is_superuser else roles.role_of(row) or "none"
+
     @admin.display(description="budgets")
     def shown_budgets(self, row: User) -> str:
         budgets = list(budgets_of(row.pk))
@@ -318,10 +314,28 @@ class UserAdmin(ConfirmingPage, ReadOnlyAdmin):
         return format_html_join("", "<p>{}</p>", lines) if lines else "none of their own"
 
 
+class CallOff(ConfirmedAction[Erasure]):
+    name, label, icon = "call-off", "Call off", "undo"
+    permission = ERASE
+    is_dangerous = True
+
+    def is_offered(self, row: Erasure) -> bool:
+        return row.finished_at is None
+
+    def consequences(self, row: Erasure | None) -> Iterable[str]:
+        yield "What is deleted already stays deleted. The rest is kept."
+        yield "They are let in again, unless they were suspended before the erasure was asked for."
+
+    def perform(self, row: Erasure, values: Mapping[str, Any], *, actor: Caller) -> str:
+        erasing.call_off(row.pk, actor=actor)
+        return f"{row.pk} is not erased any more."
+
+
 @admin.register(Erasure)
-class ErasureAdmin(ReadOnlyAdmin):
+class ErasureAdmin(ConfirmingPage, ReadOnlyAdmin):
     """Those who are being erased, and how far it is. A row goes some days after the end."""
 
+    confirmed = [CallOff()]
     list_display = ["user_id", "shown_state", "last_step", "asked_at", "finished_at", "asked_by"]
     ordering = ["-asked_at"]
     empty_text = "When somebody is erased from their page, this tells how far it is."

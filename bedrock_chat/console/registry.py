@@ -146,8 +146,6 @@ class Extension:
     annotations: list[Annotate] = field(default_factory=list)
     columns: list[Callable[[Any], Any]] = field(default_factory=list)
     filters: list[Any] = field(default_factory=list)
-    actions: list[Callable[..., Any]] = field(default_factory=list)
-    inlines: list[type[Any]] = field(default_factory=list)
 
     def annotated(self, rows: "QuerySet[Any]") -> "QuerySet[Any]":
         for annotate in self.annotations:
@@ -165,16 +163,13 @@ def extend(
     annotate: Annotate | None = None,
     columns: Sequence[Callable[[Any], Any]] = (),
     filters: Sequence[Any] = (),
-    actions: Sequence[Callable[..., Any]] = (),
-    inlines: Sequence[type[Any]] = (),
 ) -> None:
     """Adds to the pages of a model of an app to the left.
 
     `annotate` takes the page's queryset and returns it with what the columns show, so no column costs a query per row.
     Columns are functions of a row, decorated with `admin.display`; they stand at the end of the list. Filters are
-    classes or names as in `list_filter`. Actions are functions of page, request and rows, decorated with
-    `admin.action`, whose `permissions` may name a permission in full: `publication.change_publication`. Inlines are
-    `ReadOnlyRows` or other inlines. What is registered twice is there once.
+    classes or names as in `list_filter`. What is registered twice is there once. Actions are offered to a page with
+    `confirming.offer`.
     """
     extension = _extensions.setdefault(model, Extension())
     if annotate is not None and annotate not in extension.annotations:
@@ -182,8 +177,6 @@ def extend(
     additions: list[tuple[list[Any], Sequence[Any]]] = [
         (extension.columns, columns),
         (extension.filters, filters),
-        (extension.actions, actions),
-        (extension.inlines, inlines),
     ]
     for parts, new in additions:
         parts += [part for part in new if part not in parts]

@@ -22,9 +22,9 @@ from bedrock_chat.audit import verbs
 from bedrock_chat.audit.recording import record
 from bedrock_chat.encryption import encrypting
 from bedrock_chat.identity import session_store
-from bedrock_chat.identity.caller import Actor
+from bedrock_chat.identity.caller import Actor, Caller
 from bedrock_chat.identity.models import SecondFactor, User
-from bedrock_chat.wire.errors import BadRequest, Conflict, NotFound, TooManyRequests
+from bedrock_chat.wire.errors import BadRequest, Conflict, Forbidden, NotFound, TooManyRequests
 
 STEP_SECONDS: Final = 30
 DRIFT_STEPS: Final = 1
@@ -147,6 +147,15 @@ def remove(user: User, *, actor: Actor, but: SessionBase | None = None) -> bool:
         session_store.end_all(user.pk, but=but)
         record(REMOVE, user.pk, actor=actor)
     return True
+
+
+def remove_anothers(user: User, *, actor: Caller) -> bool:
+    """As `remove`, for whoever may do so to others. Their own factor they remove with a code: else a browser that was
+    left open would be enough. Raises Forbidden.
+    """
+    if user.pk == actor.user_id:
+        raise Forbidden("Your own second factor is removed on the page of your account, with a code.")
+    return remove(user, actor=actor)
 
 
 def code_at(secret: str, step: int) -> str:

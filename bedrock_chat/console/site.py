@@ -36,9 +36,9 @@ from bedrock_chat.console.signing_in import account
 from bedrock_chat.console.signing_in import views as signing_in
 from bedrock_chat.console.signing_in.cognito import forgetting
 from bedrock_chat.environment import PICTURES
+from bedrock_chat.identity import session_store
 from bedrock_chat.identity.caller import operator_of
 from bedrock_chat.identity.models import User
-from bedrock_chat.identity.session_store import SECOND_FACTOR
 from bedrock_chat.ledger import zones
 from bedrock_chat.wire.errors import ApiError, BadRequest, NotFound, as_api_error
 
@@ -46,7 +46,10 @@ View = Callable[..., HttpResponseBase]
 
 
 class OwnPasswordForm(AdminOwnPasswordChangeForm):
-    """Changes the operator's own password. The old one is checked as in a sign-in: limited, counted and logged."""
+    """Changes the operator's own password, and ends their other sessions.
+
+    The old one is checked as in a sign-in: limited, counted and logged.
+    """
 
     def __init__(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -61,6 +64,7 @@ class OwnPasswordForm(AdminOwnPasswordChangeForm):
     def save(self, commit: bool = True) -> Any:
         with transaction.atomic():
             user = super().save(commit)
+            session_store.end_all(user.pk, but=self.request.session)
             record(verbs.CHANGE_PASSWORD, user.pk, actor=operator_of(self.request))
         return user
 
@@ -105,7 +109,7 @@ class Console(UnfoldAdminSite):
             return False
         assert isinstance(request.user, User)
         is_needed = settings.CONSOLE_REQUIRE_SECOND_FACTOR and request.user.has_usable_password()
-        return not is_needed or bool(request.session.get(SECOND_FACTOR))
+        return not is_needed or bool(request.session.get(session_store.SECOND_FACTOR))
 
     def _sign_in(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponseBase:
         if request.method == "GET" and self.has_permission(request):
@@ -278,30 +282,6 @@ class ConsolePage(ModelAdmin):
 
     def get_list_filter(self, request: HttpRequest | None) -> list[Any]:
         return [*super().get_list_filter(request), *extension_of(self.model).filters]
-
-    def get_inlines(self, request: HttpRequest | None, obj: Any) -> list[type[Any]]:
-        return [*super().get_inlines(request, obj), *extension_of(self.model).inlines]
-
-    def _get_base_actions(self) -> list[tuple[Any, str, str]]:
-        added = [self.get_action(action) for action in extension_of(self.model).actions]
-        return [*super()._get_base_actions(), *(action for action in added if action)]
-
-    def _filter_actions_by_permissions(
-        self, request: HttpRequest, actions: Iterable[tuple[Any, str, str]]
-    ) -> list[tuple[Any, str, str]]:
-        """Django's, which also takes permissions by their full names. One of an action's permissions is enough."""
-
-        def may(permission: str) -> bool:
-            if "." in permission:
-                return request.user.has_perm(permission)
-            is_allowed: bool = getattr(self, f"has_{permission}_permission")(request)
-            return is_allowed
-
-        def may_run(action: Any) -> bool:
-            permissions = getattr(action, "allowed_permissions", None)
-            return permissions is None or any(may(permission) for permission in permissions)
-
-        return [entry for entry in actions if may_run(entry[0])]
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponseBase:
         named = {"title": navigation.plain_name(self), **(extra_context or {})}

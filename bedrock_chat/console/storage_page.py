@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.template.defaultfilters import filesizeformat
@@ -68,6 +69,8 @@ class BlobAdmin(KeyPagedReadOnlyAdmin):
         return filesizeformat(row.size)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponseBase:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
         of = figures.sample()
         parts = [_stored(figures.stored(of)), _waiting(), *(read(request, of) for read in _sections)]
         context = {

@@ -55,12 +55,18 @@ def refuse_erasing(user_id: str) -> None:
         refuse(user_id)
 
 
-def erase(user_id: str, *, on_finish: Callable[[], None] | None = None, actor: Actor) -> Iterator[str]:
+def erase(
+    user_id: str,
+    *,
+    on_begin: Callable[[], None] | None = None,
+    on_finish: Callable[[], None] | None = None,
+    actor: Actor,
+) -> Iterator[str]:
     """Erases a user; yields a sentence for each step as it is done.
 
     Raises NotFound, and Conflict, with the reason, where something of theirs is on hold: before anything is done, or,
-    if the hold comes later, before the next step. `on_finish` runs at the end of the last transaction: it records who
-    erased them.
+    if the hold comes later, before the next step. `on_begin` runs at the end of the first transaction, with the user's
+    row locked, and may raise. `on_finish` runs at the end of the last one: it records who erased them.
 
     1. The user is suspended, so that no new request is let in.
     2. Each app prepares.
@@ -74,6 +80,8 @@ def erase(user_id: str, *, on_finish: Callable[[], None] | None = None, actor: A
         refuse_erasing(user_id)
         if not User.objects.filter(pk=user_id).update(is_active=False):
             raise NotFound(f"No user found with id: {user_id}")
+        if on_begin:
+            on_begin()
     yield "Suspended."
     for part in _parts.values():
         refuse_erasing(user_id)

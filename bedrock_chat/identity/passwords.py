@@ -20,6 +20,7 @@ from bedrock_chat.identity.addresses import client_address
 from bedrock_chat.identity.models import User
 from bedrock_chat.wire.errors import ServiceUnavailable
 
+LONGEST_PASSWORD = 4096
 AT_A_TIME = 2
 MOST_WAITING = 20
 """One address gets at most twenty attempts at once (ten a minute, and one minute may end meanwhile). So it

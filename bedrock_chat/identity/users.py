@@ -5,7 +5,7 @@ from bedrock_chat.identity import last_seen
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.identity.models import User
 from bedrock_chat.identity.tokens import Claims
-from bedrock_chat.wire.errors import Forbidden
+from bedrock_chat.wire.errors import Forbidden, NotFound
 
 
 def user_of(claims: Claims) -> User:
@@ -36,6 +36,14 @@ def hold(actor: Caller) -> None:
     row = User.objects.select_for_update(no_key=True).filter(pk=actor.user_id)
     if not list(row.values_list("pk")):
         raise Forbidden("Your account is gone.")
+
+
+def locked(user_id: str) -> User:
+    """A user's row, locked until the transaction ends, for who suspends, restores or erases them. Raises NotFound."""
+    row = User.objects.select_for_update(no_key=True).filter(pk=user_id).first()
+    if row is None:
+        raise NotFound(f"No user found with id: {user_id}")
+    return row
 
 
 def refuse_erased(actor: Caller) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 
 from bedrock_chat.audit import verbs
 from bedrock_chat.audit.recording import Change, record
@@ -15,12 +15,14 @@ from bedrock_chat.bedrock.overrides import snapshot
 from bedrock_chat.bedrock.overrides.models import PRICES, ModelOverride
 from bedrock_chat.database.text import is_storable
 from bedrock_chat.identity.caller import Actor
-from bedrock_chat.wire.errors import BadRequest, NotFound
+from bedrock_chat.wire.errors import BadRequest, Conflict, NotFound
+from bedrock_chat.wire.revisions import refuse_outdated, revision_of
 
 MOST_GROUPS: Final = 50
 LONGEST_GROUP: Final = 256
 HIGHEST_PRICE: Final = Decimal(1000)
 """USD per 1,000 tokens, below which a price is."""
+COLUMNS: Final = ("is_enabled", "is_default", "groups", *PRICES)
 
 CHANGE_MODEL = verbs.register(
     "change",
@@ -48,8 +50,7 @@ class Wanted:
 
     @property
     def columns(self) -> dict[str, Any]:
-        names = ("is_enabled", "is_default", *PRICES)
-        return {**{name: getattr(self, name) for name in names}, "groups": sorted(set(self.groups))}
+        return {**{name: getattr(self, name) for name in COLUMNS}, "groups": sorted(set(self.groups))}
 
 
 def of(key: str) -> ModelOverride:
@@ -59,28 +60,40 @@ def of(key: str) -> ModelOverride:
     return ModelOverride.objects.filter(pk=key).first() or ModelOverride(pk=key)
 
 
-def change(key: str, wanted: Wanted, *, actor: Actor) -> ModelOverride:
+def revision(row: ModelOverride) -> str:
+    """The state of a row that a change is based on."""
+    return revision_of(row, COLUMNS)
+
+
+def change(key: str, wanted: Wanted, *, base: str | None = None, actor: Actor) -> ModelOverride:
     """Sets what holds of a model; every process sees it within `snapshot.FRESH_SECONDS`.
 
     A default model takes that place from the one that had it, which is recorded too. A row that says nothing any more
-    is deleted. Raises NotFound, and BadRequest for what cannot hold.
+    is deleted. Raises NotFound, BadRequest for what cannot hold, and Conflict where somebody else has changed it since
+    the revision `base`, or does so now.
     """
     model = catalog.MODELS.get(key)
     if model is None:
         raise NotFound(f"The catalogue has no model {key}.")
     _refuse(model, wanted)
-    with transaction.atomic():
-        if wanted.is_default:
-            others = ModelOverride.objects.select_for_update().filter(is_default=True).exclude(pk=key)
-            for other in others:
-                _write(other, {"is_default": False}, actor)
-        row = ModelOverride.objects.select_for_update().filter(pk=key).first() or ModelOverride(pk=key)
-        _write(row, wanted.columns, actor)
-        transaction.on_commit(snapshot.forget)
+    try:
+        with transaction.atomic():
+            if wanted.is_default:
+                others = ModelOverride.objects.select_for_update().filter(is_default=True).exclude(pk=key)
+                for other in others:
+                    _write(other, {"is_default": False}, actor)
+            row = ModelOverride.objects.select_for_update().filter(pk=key).first()
+            is_new = row is None
+            row = row or ModelOverride(pk=key)
+            refuse_outdated(row, COLUMNS, base)
+            _write(row, wanted.columns, actor, is_new=is_new)
+            transaction.on_commit(snapshot.forget)
+    except IntegrityError:  # no lock keeps others from making the first row, or the first default
+        raise Conflict("Somebody else changes models at the same time; try again.") from None
     return row
 
 
-def _write(row: ModelOverride, columns: dict[str, Any], actor: Actor) -> None:
+def _write(row: ModelOverride, columns: dict[str, Any], actor: Actor, *, is_new: bool = False) -> None:
     """Stores a row and records what has changed of it; nothing, where nothing has."""
     changed = {
         name: Change(getattr(row, name), value) for name, value in columns.items() if getattr(row, name) != value
@@ -92,7 +105,7 @@ def _write(row: ModelOverride, columns: dict[str, Any], actor: Actor) -> None:
     if {name: getattr(row, name) for name in Wanted().columns} == Wanted().columns:
         ModelOverride.objects.filter(pk=row.pk).delete()
     else:
-        row.save()
+        row.save(force_insert=is_new)
     values = {name: _plain(change) for name, change in changed.items()}
     record(CHANGE_MODEL, row.pk, actor=actor, fields=sorted(changed), values=values)
 

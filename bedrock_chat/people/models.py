@@ -7,12 +7,14 @@ from django.db.models import Q
 class Erasure(models.Model):
     """A person who is being erased, or was a while ago. It is kept for some days, for who asked.
 
-    `steps` are the sentences of what was done, the newest last.
+    `steps` are the sentences of what was done, the newest last. `was_active`: whether they were let in before it, so
+    that calling it off lets them in again.
     """
 
     user_id = models.CharField("person", primary_key=True, max_length=128)
     asked_by = models.CharField(max_length=128, blank=True)
     asked_at = models.DateTimeField()
+    was_active = models.BooleanField(db_default=True)
     begun_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True, db_index=True)
     steps = models.JSONField(default=list, blank=True)

@@ -4,11 +4,11 @@ from django.db import transaction
 
 from bedrock_chat.audit import verbs
 from bedrock_chat.audit.recording import record
-from bedrock_chat.identity import session_store
+from bedrock_chat.identity import session_store, users
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.identity.models import User
-from bedrock_chat.people.models import Erasure
-from bedrock_chat.wire.errors import BadRequest, Conflict, NotFound
+from bedrock_chat.people import erasing
+from bedrock_chat.wire.errors import BadRequest, Conflict
 
 SUSPEND_USER = verbs.register("suspend", target="user")
 RESTORE_USER = verbs.register("restore", target="user")
@@ -21,27 +21,26 @@ def suspend(user_id: str, *, actor: Caller) -> bool:
     """
     if user_id == actor.user_id:
         raise BadRequest("You cannot suspend yourself.")
-    return _write(user_id, is_active=False, verb=SUSPEND_USER, actor=actor)
+    with transaction.atomic():
+        if not users.locked(user_id).is_active:
+            return False
+        User.objects.filter(pk=user_id).update(is_active=False)
+        session_store.end_all(user_id)  # they would go on once the person is restored
+        record(SUSPEND_USER, user_id, actor=actor)
+    return True
 
 
 def restore(user_id: str, *, actor: Caller) -> bool:
     """Lets a suspended person in again. Returns whether they were suspended.
 
-    Raises NotFound, and Conflict for somebody who is being erased.
+    Raises NotFound, and Conflict for somebody who is being erased: that is called off first.
     """
-    if Erasure.objects.filter(pk=user_id, finished_at__isnull=True).exists():
-        raise Conflict("This person is being erased.")
-    return _write(user_id, is_active=True, verb=RESTORE_USER, actor=actor)
-
-
-def _write(user_id: str, *, is_active: bool, verb: verbs.Verb, actor: Caller) -> bool:
     with transaction.atomic():
-        rows = User.objects.filter(pk=user_id)
-        is_changed = bool(rows.exclude(is_active=is_active).update(is_active=is_active))
-        if is_changed:
-            if not is_active:
-                session_store.end_all(user_id)  # they would go on once the person is restored
-            record(verb, user_id, actor=actor)
-        elif not rows.exists():
-            raise NotFound(f"No user found with id: {user_id}")
-    return is_changed
+        user = users.locked(user_id)
+        if erasing.running(user_id).exists():
+            raise Conflict("This person is being erased.")
+        if user.is_active:
+            return False
+        User.objects.filter(pk=user_id).update(is_active=True)
+        record(RESTORE_USER, user_id, actor=actor)
+    return True

@@ -21,10 +21,11 @@ SECRETS: Final = "another set of keys; they are not shown"
 
 
 class VersionForm(ConsoleForm):
+    base_version = forms.IntegerField(widget=forms.HiddenInput)
     version = forms.TypedChoiceField(coerce=int)
 
     def __init__(self, row: Bot, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+        super().__init__(*args, initial={"base_version": row.version}, **kwargs)
         kept = BotVersion.objects.filter(bot=row, number__lt=row.version).order_by("-number")
         choices = [
             (number, f"{number}, of {zones.written(created_at)}: {', '.join(changed) or 'as it was made'}")
@@ -61,7 +62,7 @@ class Restore(ConfirmedAction[Bot]):
         return Preview(tables=[Table(f"From today to version {number}", ("Field", "Difference"), rows)])
 
     def perform(self, row: Bot, values: Mapping[str, Any], *, actor: Caller) -> str:
-        bot = editing.restore(row.pk, values["version"], actor=actor)
+        bot = editing.restore(row.pk, values["version"], base_version=values["base_version"], actor=actor)
         return f"Version {values['version']} is restored; the bot has version {bot.version} now."
 
 

@@ -100,8 +100,9 @@ def guardrails_of_bots(request: HttpRequest, sample: Sample) -> Section | None:
         "Guardrails in Bedrock",
         COLUMNS,
         rows,
-        "Every hour a job compares them with Bedrock: it deletes those of this server that no bot has, logs each, and "
-        "has those made again that are gone. If Bedrock may not be asked, the log says so.",
+        "Every hour a job compares them with Bedrock: it deletes those of this server that no bot has, and has those "
+        "made again that are gone. “Who did what” lists each that it deleted (“remove left-over guardrail”). If "
+        "Bedrock may not be asked, the log says so.",
         "No bot has a guardrail of its own.",
     )
 

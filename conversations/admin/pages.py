@@ -22,8 +22,8 @@ from bedrock_chat.bedrock.catalog import MODELS
 from bedrock_chat.console import lookups, roles, writing
 from bedrock_chat.console.addresses import of_row
 from bedrock_chat.console.confirming import Action, ConfirmedAction, ConfirmingPage, ConsoleForm
-from bedrock_chat.console.filters import PeriodFilter, choice_filter, id_filter, matching
-from bedrock_chat.console.key_paging import KeyPagedReadOnlyAdmin
+from bedrock_chat.console.filters import PeriodFilter, choice_filter, id_filter
+from bedrock_chat.console.id_search import IdSearchedAdmin
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.retention import holds
 from bedrock_chat.retention.models import HoldKind
@@ -37,8 +37,6 @@ READ_CONTENT: Final = "conversations.read_content"
 EXPORT: Final = "conversations.export_conversations"
 PAGE: Final = "page"
 LONGEST_TITLE: Final = 40
-SEARCHED: Final = ("user_id", "bot_id", "publication_id")
-"""Columns that have an index. A search is for the one that has the value."""
 
 roles.allow(roles.Role.VIEWER, "conversations.view_conversation")
 roles.allow(roles.Role.ADMIN, READ_CONTENT)
@@ -70,7 +68,9 @@ class BegunFilter(PeriodFilter):
 
 
 @admin.register(Conversation)
-class ConversationAdmin(ConfirmingPage, KeyPagedReadOnlyAdmin):
+class ConversationAdmin(ConfirmingPage, IdSearchedAdmin):
+    id_columns = ("user_id", "bot_id", "publication_id")
+    other_id_column = "external_id"
     confirmed = [Read()]
     list_before_template = "conversations/console_export_link.html"
     list_display = [
@@ -88,7 +88,10 @@ class ConversationAdmin(ConfirmingPage, KeyPagedReadOnlyAdmin):
     time_column = "created_at"
     list_select_related = ["user"]
     search_fields = ["external_id"]
-    search_help_text = "The whole id of a person, a bot, a published API or a conversation."
+    search_help_text = (
+        "The whole id of a person, a bot, a published API or a conversation. "
+        "Of a conversation, filter by its person first: then it is found at once."
+    )
     empty_text = "When somebody asks something in the chat, their conversation is listed here."
     fields = [
         *("shown_id", "owner", "bot", "model", "messages_count", "shown_size", "cost", "shown_hold"),
@@ -180,19 +183,9 @@ class ConversationAdmin(ConfirmingPage, KeyPagedReadOnlyAdmin):
         return super().changelist_view(request, context)
 
     def is_indexed_search(self, request: HttpRequest, search_term: str) -> bool:
-        return self._column_of(search_term) is not None
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Conversation], search_term: str
-    ) -> tuple[QuerySet[Conversation], bool]:
-        """Looks for an id in the column that has it, with its index. What is in none of them is a conversation's."""
-        if not search_term:
-            return queryset, False
-        column = self._column_of(search_term) or "external_id"
-        return matching(request, queryset, column, search_term), False
-
-    def _column_of(self, value: str) -> str | None:
-        return next((name for name in SEARCHED if Conversation.objects.filter(**{name: value}).exists()), None)
+        """Also the client's id of a conversation has an index, together with whose the conversation is."""
+        has_owner = any(request.GET.get(name) for name in ("user", "publication"))
+        return has_owner or super().is_indexed_search(request, search_term)
 
     # ---- What was said ----------------------------------------------------------------------------------------------
 

@@ -30,6 +30,7 @@ SHOWN: Final = {
 
 
 class LimitsForm(ConsoleForm):
+    base = forms.CharField(widget=forms.HiddenInput)
     quota_limit = forms.IntegerField(required=False, min_value=1, label="Quota", help_text="Questions. Empty: none.")
     quota_period = forms.ChoiceField(
         required=False,
@@ -61,7 +62,7 @@ class ChangeLimits(ConfirmedAction[Publication]):
         yield "They hold from the next question on. What was used in the present period stays used."
 
     def initial(self, row: Publication) -> dict[str, Any]:
-        return {name: getattr(row, name) for name in LimitsForm.base_fields}
+        return {**{name: getattr(row, name) for name in SHOWN}, "base": lifecycle.limits_revision(row)}
 
     def preview(self, row: Publication, values: Mapping[str, Any], *, actor: Caller) -> Preview:
         columns = _columns(row, values)
@@ -93,7 +94,7 @@ class ChangeLimits(ConfirmedAction[Publication]):
         return Preview(sentences, [Table("Limits", ("", "Now", "Then"), changed), Table("By key", names, rows)])
 
     def perform(self, row: Publication, values: Mapping[str, Any], *, actor: Caller) -> str:
-        lifecycle.change(row.bot_id, _columns(row, values), actor=actor)
+        lifecycle.change(row.bot_id, _columns(row, values), limits_base=values["base"], actor=actor)
         return "The limits are saved; they hold from the next question on."
 
 

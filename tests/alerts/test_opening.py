@@ -13,14 +13,16 @@ from typing import Any
 import pytest
 from django.conf import LazySettings
 from django.core import mail
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 
 from bedrock_chat.alerts import conditions, opening, sending
 from bedrock_chat.alerts.conditions import Condition, Problem
 from bedrock_chat.alerts.models import OpenAlert, Severity
+from bedrock_chat.console import alerts_page
 from bedrock_chat.jobs import performing, queue
 from bedrock_chat.jobs.models import Job
+from tests.console.operators import make_operator
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both]
 
@@ -185,6 +187,38 @@ def test_a_condition_that_cannot_be_looked_at_closes_nothing(troubles: Troubles)
     troubles.fails = False
     look()
     assert len(mail.outbox) == 1
+
+
+def test_the_first_glance_says_what_could_not_be_looked_at(troubles: Troubles, rf: Any) -> None:
+    troubles.fails = True
+    conditions.register("troubles", troubles.check, permission="bedrock_chat.view_job")
+    request = rf.get("/console/")
+    request.user = make_operator("vera", "view_job")
+    [trouble] = alerts_page.troubles(request)
+    assert trouble.text == "This could not be looked at: troubles. The log says why."
+
+
+def test_an_alert_that_is_opened_while_others_are_looked_at_stays_open(troubles: Troubles) -> None:
+    def check() -> list[Problem]:
+        problems = list(troubles.present)
+        troubles.add("fan")
+        with transaction.atomic():
+            opening.open_alerts("troubles", troubles.present[-1:])
+        return problems
+
+    conditions.register("troubles", check, permission="")
+    look()
+    assert [alert.key for alert in OpenAlert.objects.all()] == ["troubles:fan"]
+
+
+def test_an_alert_that_nobody_could_be_told_of_is_not_called_sent(troubles: Troubles, settings: LazySettings) -> None:
+    troubles.add("disk")
+    Job.objects.create(kind="look for alerts", due_at=timezone.now(), created_at=timezone.now())
+    work("look for alerts")
+    settings.ALERT_EMAILS = []
+    work(sending.KIND)
+    assert not Job.objects.filter(kind=sending.KIND).exists()
+    assert OpenAlert.objects.get().mailed_at is None
 
 
 def test_what_comes_and_goes_is_open_for_as_long_as_the_condition_lasts(

@@ -3,9 +3,11 @@
 import io
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.core.management.commands import migrate
 from django.db import DatabaseError, connection, models, transaction
 
 from bedrock_chat import checks
@@ -130,6 +132,17 @@ def test_migrate_brings_the_guard_back_whatever_took_it_away(lose: Callable[[], 
     assert append_only.missing() == []
     assert checks.audit_is_append_only(["default"]) == []
     assert refuses("DELETE FROM bedrock_chat_auditentry")
+
+
+def test_the_guard_comes_back_after_a_migration_that_lifted_it_and_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: Any, **options: Any) -> None:
+        append_only.lift()
+        raise RuntimeError("the migration failed")
+
+    monkeypatch.setattr(migrate.Command, "handle", fail)
+    with pytest.raises(RuntimeError):
+        call_command("migrate", verbosity=0)
+    assert append_only.missing() == []
 
 
 def test_a_guard_of_another_version_is_replaced() -> None:

@@ -176,3 +176,13 @@ def test_the_benchmark_of_reports_prints_its_figures() -> None:
     assert figures["spans"]["user"]["twoYears"]["values"] == 50
     assert figures["rows"]["QuarterUsage"] == 5_000
     assert figures["plans"]
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_lists_prints_its_figures() -> None:
+    figures = quick("tests.bench.lists", "--only", "sqlite")["sqlite"]
+    assert len(figures["lists"]) == 9
+    for pages in figures["lists"].values():
+        assert len(pages) >= 3
+        assert all(page["p95Ms"] > 0 for page in pages.values())
+    assert figures["goal"].keys() == {"p95Ms", "worstP95Ms", "where", "met"}

@@ -165,15 +165,21 @@ def test_a_version_is_restored_after_its_difference_was_shown(alice: APIClient, 
     make(alice, "b", instruction="One\nTwo\nThree")
     edit(alice, "b", instruction="One\n二\nThree", title="<b>Second</b>")
     path = f"{LIST}b/restore/"
-    shown = boss.post(path, {"version": "1"}).content.decode()
+    values = {"version": "1", "base_version": "2"}
+    shown = boss.post(path, values).content.decode()
+    assert 'name="base_version" value="2"' in shown
     assert "-二" in shown
     assert "+Two" in shown
     assert "-&lt;b&gt;Second&lt;/b&gt;" in shown
     assert Bot.objects.get().version == 2
-    assert post(boss, path, {"version": "1"}).status_code == 302
+    assert post(boss, path, values).status_code == 302
     assert (Bot.objects.get().version, Bot.objects.get().instruction) == (3, "One\nTwo\nThree")
     assert AuditEntry.objects.get(verb="restore").values == {"version": 1}
-    assert post(boss, path, {"version": "99"}).status_code == 400
+    assert post(boss, path, {"version": "99", "base_version": "3"}).status_code == 400
+    refused = post(boss, path, {"version": "2", "base_version": "2"})  # as the bot was before the restoring
+    assert refused.status_code == 409
+    assert "changed meanwhile" in alerts(refused)[0]
+    assert Bot.objects.get().version == 3
 
 
 # ---- Transfer -------------------------------------------------------------------------------------------------------

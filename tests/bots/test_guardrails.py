@@ -9,6 +9,7 @@ import pytest
 from django.db import connection
 from rest_framework.test import APIClient
 
+from bedrock_chat.audit.models import AuditEntry
 from bedrock_chat.identity import erasing
 from bedrock_chat.identity.caller import Program
 from bedrock_chat.identity.models import User
@@ -325,8 +326,10 @@ def test_the_sweep_deletes_what_was_left_over_and_nothing_of_others(
     kept = make_guarded(alice, emulator)
     filters, ours = {"HATE": "LOW"}, guardrails.tags_of("gone")
     elsewhere = {**ours, "bedrock-chat-deployment": "https://elsewhere"}
-    for name, tags in (("left", ours), ("elsewhere", elsewhere), ("untagged", {})):
-        guardrails.guardrails.create(f"bedrock-chat-{name}", filters, tags=tags, token=name)
+    arns = {
+        name: guardrails.guardrails.create(f"bedrock-chat-{name}", filters, tags=tags, token=name)
+        for name, tags in {"left": ours, "elsewhere": elsewhere, "untagged": {}}.items()
+    }
     guardrails.guardrails.create("theirs", filters, tags=ours, token="theirs")
     sweep()
     assert len(there(emulator)) == 5  # the one that is left over may be about to be written down
@@ -334,6 +337,12 @@ def test_the_sweep_deletes_what_was_left_over_and_nothing_of_others(
     sweep()
     names = {guardrail["name"] for guardrail in there(emulator)}
     assert names == {kept["name"], "bedrock-chat-elsewhere", "bedrock-chat-untagged", "theirs"}
+    entry = AuditEntry.objects.get(verb="remove left-over guardrail")
+    assert (entry.target_id, entry.actor_id, entry.values) == (
+        "gone",
+        "sweep guardrails",
+        {"guardrails": [arns["left"]]},
+    )
 
 
 @pytest.mark.both

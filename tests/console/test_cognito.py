@@ -227,7 +227,9 @@ def dripping() -> tuple[int, bytes]:
         (lambda: (200, b'{"id_token": 7}'), 403),
         (lambda: (200, b'{"id_token": "no token"}'), 403),
         (lambda: (302, b""), 403),
-        (lambda: (500, b""), 403),
+        (lambda: (400, b""), 403),
+        (lambda: (500, b""), 503),
+        (lambda: (429, b""), 503),
         (dripping, 503),
     ],
 )

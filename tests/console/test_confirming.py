@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.conf import LazySettings
+from django.contrib import admin
 from django.test import Client
 from rest_framework.test import APIClient
 
@@ -146,6 +147,17 @@ def test_several_rows_are_confirmed_together_and_one_that_refuses_stops_no_other
     assert "1 of 2 done" in done
     assert "An administrator has pinned this bot" in done
     assert dict(Bot.objects.values_list("pk", "scope")) == {"b1": "all", "b2": "private", "b3": "private"}
+
+
+def test_what_a_page_adds_to_its_rows_is_looked_up_once_for_all_that_are_confirmed(
+    olga: Client, bots: APIClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    completed: list[int] = []
+    page = admin.site._registry[Bot]
+    monkeypatch.setattr(page, "complete_page", lambda request, rows: completed.append(len(rows)))
+    olga.post(LIST, {"action": "unshare", "_selected_action": ["b1", "b2"], "confirmed": "yes"})
+    assert completed[-1] == 2
+    assert 1 not in completed
 
 
 def test_an_action_on_several_rows_is_for_those_who_may_and_for_no_more_than_are_bounded(

@@ -102,6 +102,8 @@ def test_a_filter_without_an_index_looks_at_some_keys_and_says_so(
     fill(9)
     response: Any = browser.get(f"{LEDGER}?fault=any")
     assert keys(response) == []
+    assert b"Nothing so far" in response.content
+    assert b"Nothing matches" not in response.content
     pages = 1
     while keys(response) != [old]:
         response = browser.get(link(response, "next"))
@@ -109,6 +111,20 @@ def test_a_filter_without_an_index_looks_at_some_keys_and_says_so(
     assert pages == 3
     assert b"looks further" in browser.get(f"{LEDGER}?fault=any").content
     assert keys(browser.get(f"{LEDGER}?fault=any&user=alice")) == [old]  # an index finds it
+
+
+def test_a_search_for_an_id_asks_once_which_column_has_it(browser: Client) -> None:
+    [key] = fill(1, bot_id="b1")
+    with CaptureQueriesContext(connection) as queries:
+        assert keys(browser.get(f"{LEDGER}?q=b1")) == [key]
+    looked = [query["sql"] for query in queries if '"user_id" = ' in query["sql"] and query["sql"].endswith("LIMIT 1")]
+    assert len(looked) == 1
+
+
+def test_a_value_that_no_column_can_hold_is_refused(browser: Client) -> None:
+    """Else the list would be one of all rows, under an address that names one."""
+    for name in ("bot", "fault"):
+        assert browser.get(f"{LEDGER}?{name}={'x' * 257}").status_code == 400
 
 
 def test_a_period_is_turned_into_keys(browser: Client) -> None:

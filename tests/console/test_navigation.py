@@ -59,15 +59,6 @@ def test_a_model_that_is_registered_appears_by_itself(monkeypatch: pytest.Monkey
     assert "Money" not in groups()
 
 
-def test_a_page_without_a_model_is_added(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(navigation, "_places", {})
-    navigation.add("Passwords", "admin:password_change", Group.AUDIT, permission="bedrock_chat.view_worker")
-    assert sidebar(client_of("view_job")).get("Audit") is None
-    client = Client()
-    client.force_login(make_operator("wanda", "view_worker"))
-    assert sidebar(client, "/console/password_change/")["Audit"] == ["*Passwords"]
-
-
 def test_times_name_their_zone(settings: Any) -> None:
     settings.REPORT_TIME_ZONE = "Asia/Tokyo"
     page = client_of().get("/console/bedrock_chat/user/").content.decode()

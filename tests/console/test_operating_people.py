@@ -118,6 +118,23 @@ def test_a_model_is_priced_tried_out_and_disabled(page: Page, server: LiveServer
     assert NOVA not in server.call("GET", "/config/global")[1]["globalAvailableModels"]
 
 
+def test_a_person_becomes_an_operator_and_gets_another_role(page: Page, server: LiveServer) -> None:
+    dora = server.manage("issue_token", "dora")
+    ask(server, dora)
+    sign_in(page, server, "admin")
+    page.goto(person(server, dora))
+    confirm(page, "Make an operator", "Make an operator", login="dora")
+    assert violations(page) == []
+    assert len(page.locator("#shown-once").input_value()) == 16
+    page.goto(person(server, dora))
+    action(page, "Change the role").click()
+    assert violations(page) == []
+    page.select_option("[name=role]", "support")
+    page.get_by_role("button", name="Change the role", exact=True).click()
+    page.wait_for_load_state()
+    expect(page.locator("body")).to_contain_text("dora has the role support.")
+
+
 def test_a_dead_job_is_retried(page: Page, server: LiveServer) -> None:
     sign_in(page, server, "admin")
     dead = f"{server.url}/console/bedrock_chat/job/?state__exact=dead"

@@ -170,6 +170,20 @@ def test_an_erasure_wants_the_id_typed_and_tells_how_far_it_is(olga: Client) -> 
         assert "3 conversations are deleted." in olga.get(path).content.decode()
 
 
+def test_an_erasure_is_called_off_on_its_page_and_its_job_is_not_cancelled(support: Client, olga: Client) -> None:
+    """Else the person would stay suspended for ever, and nobody could let them in again."""
+    do(olga, f"{ALICE}erase/", user_id="alice")
+    job = Job.objects.get(kind="erase person")
+    assert "Call it off on its page" in refused(support, f"{CONSOLE}job/{job.pk}/cancel/")
+    assert "is being erased" in refused(olga, f"{ALICE}restore/")
+    path = f"{CONSOLE}erasure/alice/call-off/"
+    assert [client.get(path).status_code for client in (support, olga)] == [403, 200]
+    assert support.post(path, {"confirmed": "yes"}).status_code == 403
+    assert "alice is not erased any more" in do(olga, path)
+    assert User.objects.get(pk="alice").is_active
+    assert not Job.objects.filter(pk=job.pk).exists()
+
+
 def test_who_is_on_hold_is_shown_with_the_reason_and_not_erased(olga: Client) -> None:
     assert "alice is on hold" in do(olga, f"{ALICE}hold/", reason="A lawsuit")
     assert "A lawsuit" in olga.get(f"{ALICE}change/").content.decode()
@@ -187,9 +201,29 @@ def test_an_export_is_a_download_that_the_audit_has(olga: Client) -> None:
     assert AuditEntry.objects.get(verb="export").target_id == "alice"
 
 
+def base_of(client: Client, path: str) -> str:
+    """What a form carries along of the state that it shows."""
+    base: str = client.get(path).context["form"]["base"].value()
+    return base
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_model_that_somebody_else_has_changed_meanwhile_is_not_overwritten(olga: Client) -> None:
+    path = f"{NOVA}edit/"
+    base = base_of(olga, path)
+    do(olga, path, base=base, is_enabled="on", groups="research")
+    assert "changed meanwhile" in refused(olga, path, base=base, is_enabled="on", input_price="0.5")
+    assert (ModelOverride.objects.get().groups, ModelOverride.objects.get().input_price) == (["research"], None)
+
+
 @pytest.mark.django_db(transaction=True)
 def test_a_model_is_disabled_limited_and_priced(olga: Client) -> None:
-    values = {"is_enabled": "on", "groups": "研究\n\n sales ", "input_price": "0.5"}
+    values = {
+        "is_enabled": "on",
+        "groups": "研究\n\n sales ",
+        "input_price": "0.5",
+        "base": base_of(olga, f"{NOVA}edit/"),
+    }
     assert "amazon-nova-pro is saved." in do(olga, f"{NOVA}edit/", **values)
     row = ModelOverride.objects.get()
     assert (row.groups, row.input_price, row.output_price) == (["sales", "研究"], Decimal("0.5"), None)
@@ -197,10 +231,10 @@ def test_a_model_is_disabled_limited_and_priced(olga: Client) -> None:
     assert "sales, 研究" in page
     assert "an operator" in page
     assert 'value="0.5' in olga.get(f"{NOVA}edit/").content.decode()
-    both = {**values, "is_default": "on"}
+    both = {**values, "is_default": "on", "base": base_of(olga, f"{NOVA}edit/")}
     assert "has to be open to everybody" in refused(olga, f"{NOVA}edit/", **both)
     assert "Ensure this value is greater" in refused(olga, f"{NOVA}edit/", is_enabled="on", input_price="-1")
-    do(olga, f"{NOVA}edit/")
+    do(olga, f"{NOVA}edit/", base=both["base"])
     assert "amazon-nova-pro" not in [model.key for model in offering.offered(None)]
     assert olga.get(f"{CONSOLE}modeloverride/no-model/edit/").status_code == 404
     assert olga.get(f"{CONSOLE}modeloverride/no-model/change/").status_code in (302, 404)

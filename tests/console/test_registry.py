@@ -58,11 +58,6 @@ def conversations(row: Any) -> int:
     return int(row.conversations_total)
 
 
-@admin.action(description="Wave to them", permissions=["bots.change_bot"])
-def wave(page: Any, request: Any, rows: Any) -> None:
-    page.message_user(request, f"Waved to {rows.count()}.")
-
-
 class TalkativeFilter(admin.SimpleListFilter):
     title = parameter_name = "talkative"
 
@@ -75,7 +70,7 @@ class TalkativeFilter(admin.SimpleListFilter):
 
 @pytest.fixture
 def extended(nothing_registered: None) -> None:
-    parts: dict[str, Any] = {"columns": [conversations], "filters": [TalkativeFilter], "actions": [wave]}
+    parts: dict[str, Any] = {"columns": [conversations], "filters": [TalkativeFilter]}
     for _ in range(2):
         registry.extend(User, annotate=count_conversations, **parts)
     alice, bob = (User.objects.create(id=name, username=name, password="!") for name in ("alice", "bob"))
@@ -109,16 +104,6 @@ def test_an_app_to_the_right_adds_a_column_and_a_filter_without_a_query_per_row(
     page = browser.get("/console/bedrock_chat/user/?talkative=yes")
     assert [row.pk for row in page.context["cl"].result_list] == ["alice"]
     assert browser.get("/console/conversations/conversation/?talkative=yes").status_code in (400, 403)
-
-
-def test_an_added_action_is_for_those_with_its_permission(extended: None) -> None:
-    form = {"action": "wave", "index": "0", "_selected_action": ["alice", "bob"]}
-    answers = {
-        login: browser_of(login, "view_user", *permissions).post("/console/bedrock_chat/user/", form, follow=True)
-        for login, permissions in {"otto": ["change_bot"], "vera": []}.items()
-    }
-    waved = {login: b"Waved to 2." in answer.content for login, answer in answers.items()}
-    assert waved == {"otto": True, "vera": False}
 
 
 def test_an_added_column_is_checked_for_private_texts(nothing_registered: None) -> None:

@@ -16,7 +16,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from bedrock_chat.audit.models import AuditEntry
-from bedrock_chat.console import roles
+from bedrock_chat.console import key_paging, roles
 from bedrock_chat.identity.models import User
 from bedrock_chat.ledger.models import ModelCall
 from bedrock_chat.people.models import Erasure
@@ -105,6 +105,19 @@ def test_support_reads_comments_and_a_viewer_counts(talk: Conversation) -> None:
     shown = browser(roles.Role.VIEWER).get(FEEDBACK).content.decode()
     assert "答えが" not in shown
     assert "notHelpful" in shown
+
+
+def test_a_persons_conversation_is_found_by_its_id_however_many_newer_ones_they_have(
+    alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(key_paging, "SCANNED", 4)
+    page = admin.site._registry[Conversation]
+    monkeypatch.setattr(page, "list_per_page", 2)
+    old = build.conversation(alice, "old")
+    for number in range(10):
+        build.conversation(alice, f"c{number}")
+    answer: Any = browser(roles.Role.VIEWER).get(f"{LIST}?user=alice&q=old")
+    assert [row.pk for row in answer.context["cl"].result_list] == [old.pk]
 
 
 # ---- Reading --------------------------------------------------------------------------------------------------------

@@ -2,10 +2,12 @@
 
 import io
 import json
+import re
 from typing import Any
 
 import pytest
 from django.contrib import admin
+from django.contrib.admin.utils import quote
 from django.contrib.auth.models import Group, Permission
 from django.core.management import CommandError, call_command
 from django.test import Client
@@ -15,6 +17,7 @@ from bedrock_chat.console import operators, roles
 from bedrock_chat.console.roles import Role
 from bedrock_chat.identity.caller import Program
 from bedrock_chat.identity.models import User
+from bedrock_chat.wire.errors import Conflict
 from tests.console.operators import PASSWORD, make_operator
 
 pytestmark = pytest.mark.django_db
@@ -163,3 +166,77 @@ def test_a_change_of_role_is_recorded_once() -> None:
     first, second = AuditEntry.objects.filter(verb="change role").order_by("pk")
     assert first.values == {"role": {"before": None, "after": "viewer"}}
     assert second.values == {"role": {"before": "viewer", "after": "admin"}}
+
+
+# ---- On the page of a person ----------------------------------------------------------------------------------------
+
+
+def page_of(user: User) -> str:
+    return f"/console/bedrock_chat/user/{quote(user.pk)}/"
+
+
+def browser_of(operator: User) -> Client:
+    client = Client()
+    client.force_login(operator)
+    return client
+
+
+def confirm(client: Client, path: str, **values: str) -> Any:
+    return client.post(path, {"confirmed": "yes", **values})
+
+
+def test_an_admin_changes_the_role_of_another_operator_and_takes_it_away() -> None:
+    boss, olga = in_role(Role.ADMIN, "boss"), in_role(Role.VIEWER, "olga")
+    client = browser_of(boss)
+    path = f"{page_of(olga)}role/"
+    assert path in client.get(f"{page_of(olga)}change/").content.decode()
+    assert client.get(path).context["form"]["role"].value() == "viewer"
+    assert confirm(client, path, role="support").status_code == 302
+    assert roles.role_of(olga) is Role.SUPPORT
+    assert "support" in client.get(f"{page_of(olga)}change/").content.decode()
+    assert confirm(client, path, role="").status_code == 302
+    assert roles.role_of(olga) is None
+    entry = AuditEntry.objects.filter(verb="change role").latest("pk")
+    assert (entry.actor_id, entry.values) == (boss.pk, {"role": {"before": "support", "after": None}})
+
+
+def test_nobody_changes_their_own_role_or_takes_that_of_the_last_admin() -> None:
+    boss, other = in_role(Role.ADMIN, "boss"), in_role(Role.ADMIN, "other")
+    assert confirm(browser_of(boss), f"{page_of(boss)}role/", role="viewer").status_code == 400
+    assert operators.set_role(other, Role.VIEWER, actor=ACTOR)
+    with pytest.raises(Conflict, match="last admin"):
+        operators.set_role(boss, None, actor=ACTOR)
+    User.objects.filter(pk=other.pk).update(is_active=False)
+    operators.set_role(other, Role.ADMIN, actor=ACTOR)
+    with pytest.raises(Conflict, match="last admin"):  # the other one is suspended
+        operators.set_role(boss, None, actor=ACTOR)
+    assert roles.role_of(boss) is Role.ADMIN
+
+
+def test_a_person_becomes_an_operator_with_a_password_that_is_shown_once() -> None:
+    alice = User.objects.create(id="alice", username="alice", password="!")
+    client = browser_of(in_role(Role.ADMIN, "boss"))
+    path = f"{page_of(alice)}make-operator/"
+    for login, status in (("cognito:alice", 400), (" ", 400), ("boss", 409)):
+        assert confirm(client, path, login=login, role="support").status_code == status
+    response = confirm(client, path, login="alice", role="support")
+    assert "no-store" in response["Cache-Control"]
+    [password] = re.findall(r'id="shown-once"[^>]* value="([^"]*)"', response.content.decode())
+    alice.refresh_from_db()
+    assert (alice.login, alice.is_staff, roles.role_of(alice)) == ("alice", True, Role.SUPPORT)
+    assert Client().post("/console/login/", {"username": "alice", "password": password}).status_code == 302
+    assert AuditEntry.objects.filter(verb="create operator", target_id="alice").count() == 1
+    assert confirm(client, path, login="alice2", role="admin").status_code == 409
+    assert path not in client.get(f"{page_of(alice)}change/").content.decode()
+
+
+@pytest.mark.parametrize("role", [Role.VIEWER, Role.SUPPORT])
+def test_only_admins_make_operators_and_change_roles(role: Role) -> None:
+    alice = User.objects.create(id="alice", username="alice", password="!")
+    olga, client = in_role(Role.VIEWER, "olga"), browser_of(in_role(role, "otto"))
+    for path in (f"{page_of(olga)}role/", f"{page_of(alice)}make-operator/"):
+        assert client.get(path).status_code == 403
+        assert confirm(client, path, role="admin", login="alice").status_code == 403
+        assert path not in client.get(path.rpartition("/")[0].rpartition("/")[0] + "/change/").content.decode()
+    assert roles.role_of(olga) is Role.VIEWER
+    assert not User.objects.get(pk="alice").is_staff

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Permission
 from django.test import Client
 from django.utils import timezone
 
@@ -224,6 +225,15 @@ def test_an_admin_removes_the_second_factor_of_somebody_else(olga: User) -> None
     assert boss.post(f"{page}remove/").status_code == 302
     assert not second_factor.has_one(olga)
     assert AuditEntry.objects.get(verb="remove second factor").target_id == olga.pk
+
+
+def test_nobody_removes_their_own_factor_without_a_code_by_the_page_of_everybodys(olga: User) -> None:
+    client = Client()
+    client.force_login(olga)
+    olga.user_permissions.set(Permission.objects.filter(codename__in=["view_secondfactor", "delete_secondfactor"]))
+    answer = client.post(f"/console/bedrock_chat/secondfactor/{olga.pk.replace(':', '_3A')}/remove/")
+    assert answer.status_code == 403
+    assert second_factor.has_one(olga)
 
 
 def test_secrets_are_stored_encrypted_and_rotate_with_the_others(olga: User) -> None:

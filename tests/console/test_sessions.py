@@ -139,6 +139,7 @@ def test_a_changed_password_ends_all_sessions_but_the_own(olga: User) -> None:
     assert authenticate(None, username="olga", password=new)
     assert is_in(own)
     assert not is_in(other)
+    assert OperatorSession.objects.filter(user=olga).count() == 1
 
 
 def test_one_ends_ones_own_other_session_and_nobody_elses(olga: User) -> None:

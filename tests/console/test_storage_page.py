@@ -145,6 +145,13 @@ def test_each_permission_shows_its_own_part(vera: Client) -> None:
     assert udo.get(PAGE).status_code == 403
 
 
+def test_nothing_is_measured_for_who_may_not_see_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = Client()
+    client.force_login(make_operator("otto", "view_job"))
+    monkeypatch.setattr("bedrock_chat.blobs.figures.sample", lambda: pytest.fail("it is measured"))
+    assert client.get(PAGE).status_code == 403
+
+
 def test_the_page_costs_the_same_however_much_there_is(vera: Client) -> None:
     def queries() -> int:
         vera.get(PAGE)

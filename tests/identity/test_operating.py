@@ -1,17 +1,22 @@
 """Operators suspend, restore, export and erase people; when somebody was seen last costs no request a write."""
 
 import json
+import threading
+import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
-from io import BytesIO
+from io import BytesIO, StringIO
 from typing import Any
 
 import pytest
+from django.core.management import call_command
+from django.db import transaction
 from django.utils import timezone
 from rest_framework.test import APIClient
 
 from bedrock_chat.audit.models import AuditEntry
+from bedrock_chat.identity import erasing as identity_erasing
 from bedrock_chat.identity import last_seen
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.identity.models import User
@@ -24,6 +29,7 @@ from bedrock_chat.wire.errors import BadRequest, Conflict, NotFound
 from conversations.models import Conversation
 from tests.conversations.chat import say
 from tests.emulator import Emulator
+from tests.together import at_once
 from tests.traces import anything_of
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both]
@@ -114,6 +120,111 @@ def test_an_erasure_of_somebody_who_is_gone_ends(client_of: ClientOf) -> None:
     run_erasure()
     assert Erasure.objects.get().finished_at is not None
     assert not Job.objects.filter(kind=erasing.KIND).exists()
+
+
+def begun_erasure(sub: str) -> queue.Claimed:
+    """The job of an erasure that a worker has begun, and that failed after a step."""
+    [job] = queue.claim("worker", 1)
+    Erasure.objects.filter(pk=sub).update(begun_at=timezone.now(), steps=["Suspended."])
+    return job
+
+
+def test_an_erasure_that_is_called_off_lets_the_person_in_again_and_its_worker_loses_the_job(
+    client_of: ClientOf, emulator: Emulator
+) -> None:
+    alice = client_of("alice")
+    say(alice, "c1", "hello")
+    sub = user(alice).pk
+    erasing.ask(sub, actor=OLGA)
+    job = begun_erasure(sub)
+    erasing.call_off(sub, actor=OLGA)
+    assert alice.get("/conversations").status_code == 200
+    assert not Erasure.objects.exists()
+    assert not Job.objects.filter(kind=erasing.KIND).exists()
+    assert verbs()[-1] == ("call off erasing", sub, "operator")
+    Erasure.objects.create(user_id=sub, asked_at=timezone.now())  # as that worker has just seen it
+    with pytest.raises(queue.LeaseLost):
+        erasing.run(job)
+    assert alice.get("/conversations").status_code == 200
+    assert len(alice.get("/conversations").json()) == 1
+
+
+def test_who_was_suspended_before_an_erasure_stays_so_when_it_is_called_off(client_of: ClientOf) -> None:
+    sub = user(client_of("alice")).pk
+    suspending.suspend(sub, actor=OLGA)
+    erasing.ask(sub, actor=OLGA)
+    erasing.call_off(sub, actor=OLGA)
+    assert not User.objects.get(pk=sub).is_active
+    assert suspending.restore(sub, actor=OLGA)
+    with pytest.raises(NotFound):
+        erasing.call_off(sub, actor=OLGA)
+
+
+def test_asking_again_while_an_erasure_runs_leaves_it_alone(client_of: ClientOf) -> None:
+    sub = user(client_of("alice")).pk
+    erasing.ask(sub, actor=OLGA)
+    job = begun_erasure(sub)
+    before = Erasure.objects.get()
+    erasing.ask(sub, actor=Caller(user_id="local:otto", is_operator=True))
+    after = Erasure.objects.get()
+    assert (after.begun_at, after.steps, after.asked_by) == (before.begun_at, before.steps, "local:olga")
+    erasing.run(job)
+    assert Erasure.objects.get().finished_at is not None
+    assert not User.objects.filter(pk=sub).exists()
+
+
+def test_whoever_restores_a_person_waits_for_whoever_asks_to_erase_them_and_is_refused(client_of: ClientOf) -> None:
+    sub = user(client_of("alice")).pk
+    suspending.suspend(sub, actor=OLGA)
+    is_asked = threading.Event()
+
+    def ask() -> None:
+        with transaction.atomic():
+            erasing.ask(sub, actor=OLGA)
+            is_asked.set()
+            time.sleep(0.2)  # time for the other one to look, and to find nothing yet
+
+    def restore() -> str:
+        is_asked.wait()
+        try:
+            suspending.restore(sub, actor=OLGA)
+        except Conflict as refusal:
+            return str(refusal.detail)
+        return "restored"
+
+    assert at_once(ask, restore)[1] == "This person is being erased."
+    assert not User.objects.get(pk=sub).is_active
+
+
+def test_the_command_ends_an_erasure_that_was_asked_for_and_its_job_erases_nobody_else(client_of: ClientOf) -> None:
+    alice = client_of("alice")
+    sub = user(alice).pk
+    erasing.ask(sub, actor=OLGA)
+    call_command("erase_user", sub, "--yes", stdout=StringIO())
+    assert Erasure.objects.get().finished_at is not None
+    with pytest.raises(NotFound):
+        erasing.call_off(sub, actor=OLGA)
+    assert user(alice).pk == sub  # who signs in again is a new person
+    run_erasure()
+    assert User.objects.filter(pk=sub).exists()
+    assert not Job.objects.filter(kind=erasing.KIND).exists()
+
+
+def test_an_erasure_one_of_whose_parts_finds_nothing_is_not_over(
+    client_of: ClientOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(user_id: str, *, actor: Any) -> Iterator[str]:
+        raise NotFound("There is no such bot.")
+        yield ""
+
+    sub = user(client_of("alice")).pk
+    erasing.ask(sub, actor=OLGA)
+    monkeypatch.setitem(identity_erasing._parts, "broken", identity_erasing.Part(fail, fail))
+    [job] = queue.claim("worker", 1)
+    with pytest.raises(NotFound):
+        erasing.run(job)
+    assert Erasure.objects.get().finished_at is None
+    assert Job.objects.filter(kind=erasing.KIND).exists()
 
 
 def test_an_export_is_a_zip_that_is_made_while_it_is_sent(client_of: ClientOf, emulator: Emulator, png: str) -> None:

@@ -1,7 +1,9 @@
 """What operators set of a model goes before the environment's lists: it narrows them, and every process sees it."""
 
+import threading
 import time
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,7 +16,8 @@ from bedrock_chat.bedrock.overrides.models import LastFault, ModelOverride
 from bedrock_chat.identity.caller import Caller, Program
 from bedrock_chat.model_operation import changing
 from bedrock_chat.model_operation.changing import Wanted
-from bedrock_chat.wire.errors import BadRequest, NotFound
+from bedrock_chat.wire.errors import BadRequest, Conflict, NotFound
+from tests.together import at_once
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both]
 
@@ -68,6 +71,26 @@ def test_what_cannot_hold_is_refused(wanted: Wanted) -> None:
         changing.change("no-model", Wanted(), actor=OPERATOR)
     assert not ModelOverride.objects.exists()
     assert not AuditEntry.objects.exists()
+
+
+@pytest.mark.parametrize("keys", [(NOVA, NOVA), (NOVA, HAIKU)])
+def test_of_two_operators_who_make_a_row_at_once_one_is_told_to_try_again(keys: tuple[str, str]) -> None:
+    both = threading.Barrier(2, timeout=5)
+
+    def change(key: str, price: int) -> str:
+        both.wait()
+        try:
+            changing.change(key, Wanted(is_default=True, input_price=Decimal(price)), actor=OPERATOR)
+        except Conflict as refusal:
+            return str(refusal.detail)
+        return "changed"
+
+    for _ in range(5):
+        ModelOverride.objects.all().delete()
+        outcomes = at_once(*(partial(change, key, price) for price, key in enumerate(keys, 1)))
+        assert "changed" in outcomes
+        assert set(outcomes) <= {"changed", "Somebody else changes models at the same time; try again."}
+        assert ModelOverride.objects.filter(is_default=True).count() == 1
 
 
 def test_an_operators_price_goes_before_the_environments_and_is_kept_in_the_audit(settings: Any) -> None:

@@ -19,6 +19,7 @@ from bedrock_chat.identity.caller import Program
 from bedrock_chat.ledger.models import ModelCall
 from bots.models import Bot
 from conversations.models import Conversation
+from publication import lifecycle
 from publication import limits as of_requests
 from publication.models import ApiKey, Gate, Period, Publication, PublicationOwner
 from tests.bots.bot import body, make, share
@@ -73,7 +74,14 @@ def value_shown(response: Any) -> str:
     return html.unescape(values[0]) if values else ""
 
 
-UNLIMITED = {"quota_limit": "", "quota_period": "", "rate_limit": "", "burst_limit": "", "limits_scope": "key"}
+def unlimited() -> dict[str, str]:
+    """What the form of the API's limits sends when all of them are emptied."""
+    base = lifecycle.limits_revision(Publication.objects.get())
+    return {
+        "base": base,
+        **dict.fromkeys(("quota_limit", "quota_period", "rate_limit", "burst_limit"), ""),
+        "limits_scope": "key",
+    }
 
 
 # ---- Limits ---------------------------------------------------------------------------------------------------------
@@ -83,7 +91,7 @@ def test_new_limits_are_tried_on_last_months_questions_before_they_are_saved(lim
     limited.ask()
     limited.ask()
     path = f"{page_of_api()}limits/"
-    values = {**UNLIMITED, "quota_limit": "1", "quota_period": "DAY"}
+    values = {**unlimited(), "quota_limit": "1", "quota_period": "DAY"}
     shown = boss.post(path, values).content.decode()
     assert "2 questions were asked" in shown
     assert "would have refused 1 of them" in shown
@@ -94,11 +102,22 @@ def test_new_limits_are_tried_on_last_months_questions_before_they_are_saved(lim
     assert (entry.actor_kind, entry.values) == ("operator", {"quota_limit": {"before": 2, "after": 1}})
 
 
+def test_limits_that_are_not_those_of_the_preview_any_more_are_refused(limited: Api, boss: Client) -> None:
+    path = f"{page_of_api()}limits/"
+    values = {**unlimited(), "quota_limit": "9", "quota_period": "DAY"}
+    assert f'name="base" value="{values["base"]}"' in boss.post(path, values).content.decode()
+    Publication.objects.update(quota_limit=5)  # by somebody else
+    refused = post(boss, path, **values)
+    assert refused.status_code == 409
+    assert "changed meanwhile" in refused.content.decode()
+    assert Publication.objects.get().quota_limit == 5
+
+
 def test_a_simulation_is_bounded_and_says_so(limited: Api, boss: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     limited.ask()
     limited.ask()
     monkeypatch.setattr("publication.admin.limits.MOST_TRIED", 1)
-    shown = boss.post(f"{page_of_api()}limits/", UNLIMITED).content.decode()
+    shown = boss.post(f"{page_of_api()}limits/", unlimited()).content.decode()
     assert "1 questions were asked" in shown
     assert "the first 1 questions alone" in shown
 
@@ -109,7 +128,7 @@ def test_a_simulation_is_bounded_and_says_so(limited: Api, boss: Client, monkeyp
 )
 def test_limits_that_the_api_refuses_are_refused(limited: Api, boss: Client, values: dict[str, str]) -> None:
     for step in ({}, {"confirmed": "yes"}):
-        assert boss.post(f"{page_of_api()}limits/", {**UNLIMITED, **values, **step}).status_code == 400
+        assert boss.post(f"{page_of_api()}limits/", {**unlimited(), **values, **step}).status_code == 400
     assert Publication.objects.get().quota_limit == 2
 
 
@@ -117,7 +136,7 @@ def test_a_larger_quota_lets_the_next_question_pass(limited: Api, boss: Client) 
     limited.ask()
     limited.ask()
     assert limited.post(question()).status_code == 429
-    post(boss, f"{page_of_api()}limits/", **{**UNLIMITED, "quota_limit": "3", "quota_period": "DAY"})
+    post(boss, f"{page_of_api()}limits/", **{**unlimited(), "quota_limit": "3", "quota_period": "DAY"})
     assert limited.post(question()).status_code == 200
 
 
@@ -285,7 +304,7 @@ def test_each_role_does_what_it_may_and_is_refused_the_rest_by_address_too(limit
         expected = 200 if role in roles else 403
         assert client.get(path).status_code == expected, name
         if expected == 403:
-            assert post(client, path, **UNLIMITED, requests="1", overlap_hours="1").status_code == 403
+            assert post(client, path, **unlimited(), requests="1", overlap_hours="1").status_code == 403
     assert client.get("/console/bots/bot/limited/withdraw/").status_code == (200 if role == Role.ADMIN else 403)
     assert limited.post(question()).status_code == 200
     assert ApiKey.objects.count() == 1

@@ -40,7 +40,6 @@ def context(request: HttpRequest) -> dict[str, Any]:
     return {
         "period": period,
         "choices": [(value, label, f"{periods.DAYS}={value}" == period.query) for value, label in Choice.choices],
-        "most_days": periods.MOST_DAYS,
         "zone": settings.REPORT_TIME_ZONE,
         "troubles": registry.troubles_for(request),
         "now": registry.figures_now(request),

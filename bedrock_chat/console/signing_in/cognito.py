@@ -22,7 +22,6 @@ from urllib.parse import urlencode
 import structlog
 import urllib3
 from django.conf import settings
-from django.contrib.auth.models import Group
 from django.db import connection, transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
@@ -41,8 +40,6 @@ from bedrock_chat.resilience.deadlines import within
 from bedrock_chat.wire.errors import Forbidden, ServiceUnavailable
 
 SCOPE: Final = "openid email profile"
-LOGIN_PREFIX: Final = "cognito:"
-"""How the login of such an operator begins. It has no password, so nobody can type it."""
 
 CONNECT_SECONDS: Final = 3.0
 READ_SECONDS: Final = 5.0
@@ -161,8 +158,7 @@ def _operator_of(request: HttpRequest, claims: Claims) -> User:
         if not row.is_staff:
             row.is_staff, row.login = True, _free_login(row)
             row.save(update_fields=["is_staff", "login"])
-            group, _ = Group.objects.get_or_create(name=Role.ADMIN)
-            row.groups.set([group])
+            operators.assign(row, Role.ADMIN)
             actor = Caller(user_id=row.pk, is_operator=True, origin=origin_of(request))
             record(operators.CREATE_OPERATOR, row.pk, actor=actor, values={"role": Role.ADMIN})
     return row
@@ -170,14 +166,14 @@ def _operator_of(request: HttpRequest, claims: Claims) -> User:
 
 def _free_login(user: User) -> str:
     """A login that tells people who it is: the name in the pool, or the subject where that is too long or taken."""
-    login = f"{LOGIN_PREFIX}{user.username}"
+    login = f"{operators.COGNITO_PREFIX}{user.username}"
     is_usable = len(login) <= operators.LONGEST_LOGIN and not User.objects.filter(login=login).exists()
-    return login if is_usable else f"{LOGIN_PREFIX}{user.pk}"
+    return login if is_usable else f"{operators.COGNITO_PREFIX}{user.pk}"
 
 
 def _retire(request: HttpRequest, user: User) -> None:
     """Takes the console from somebody who came by Cognito and is no Admin any more."""
-    if not user.is_staff or not (user.login or "").startswith(LOGIN_PREFIX):
+    if not user.is_staff or not (user.login or "").startswith(operators.COGNITO_PREFIX):
         return
     with transaction.atomic():
         row = User.objects.select_for_update().get(pk=user.pk)
@@ -193,7 +189,9 @@ def _retire(request: HttpRequest, user: User) -> None:
 
 
 def _exchange(code: str, verifier: str) -> str:
-    """The ID token for a code. Raises ServiceUnavailable, and Forbidden where the code is refused."""
+    """The ID token for a code. Raises Forbidden where the code is refused, and ServiceUnavailable for the endpoint's
+    own fault, where it is busy, and where it does not answer.
+    """
     form = {
         "grant_type": "authorization_code",
         "client_id": settings.CONSOLE_OIDC_CLIENT_ID,
@@ -226,6 +224,9 @@ def _exchange(code: str, verifier: str) -> str:
     except (urllib3.exceptions.HTTPError, TimeoutError, OSError) as error:
         logger.warning("the token endpoint did not answer", error=type(error).__name__)
         raise ServiceUnavailable("The sign-in service does not answer; try again.") from None
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.TOO_MANY_REQUESTS:
+        logger.warning("the token endpoint failed", status=status)
+        raise ServiceUnavailable("The sign-in service cannot answer now; try again in a moment.")
     if status != HTTPStatus.OK:
         logger.warning("the token endpoint refused a code", status=status)
         raise Forbidden("The sign-in service refused this sign-in. Please begin again.")

@@ -9,9 +9,9 @@ from django.http import HttpRequest
 from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldAdminTextInputWidget
 
 from bedrock_chat.identity.models import User
+from bedrock_chat.identity.passwords import LONGEST_PASSWORD
 
 LONGEST_CODE = 40
-LONGEST_PASSWORD = 4096
 
 
 class CodeForm(forms.Form):

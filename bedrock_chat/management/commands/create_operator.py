@@ -10,9 +10,8 @@ from django.core.management.base import CommandError, CommandParser
 from bedrock_chat.console import operators
 from bedrock_chat.console.roles import Role
 from bedrock_chat.identity.caller import Program
+from bedrock_chat.identity.passwords import LONGEST_PASSWORD
 from bedrock_chat.management.printing import PrintingCommand
-
-LONGEST_PASSWORD = 4096
 
 
 class Command(PrintingCommand):
@@ -28,7 +27,7 @@ class Command(PrintingCommand):
         parser.add_argument("--generate", action="store_true", help="make a password and print it")
 
     def handle(self, *args: Any, login: str, role: str, generate: bool, json: bool, **options: Any) -> None:
-        password = secrets.token_urlsafe(12) if generate else _typed_password()
+        password = secrets.token_urlsafe(operators.GENERATED_BYTES) if generate else _typed_password()
         operator = operators.create(login, Role(role), password, actor=Program.command("create_operator"))
         document = {"id": operator.pk, "login": login, "role": role, **({"password": password} if generate else {})}
         sentences = [f"{login} may sign in to the console as {role}."]

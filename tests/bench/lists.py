@@ -1,0 +1,61 @@
+"""`make bench-lists`: how fast the console lists tables of a million rows, as one JSON document on stdout.
+
+docs/PERFORMANCE.md says how to read it.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from tests.bench.processes import ROOT, environment, manage, postgresql
+from tests.bench.progress import say
+
+FULL_ROWS, QUICK_ROWS = 1_000_000, 2_000
+FULL_ROUNDS, QUICK_ROUNDS = 12, 1
+GOAL_MS = 300
+
+
+def leg(rows: int, rounds: int, name: str, url: str = "") -> dict[str, Any]:
+    """The pages of each list on one database, which is new: SQLite, or PostgreSQL at `url`."""
+    with tempfile.TemporaryDirectory(prefix="bedrock-chat-bench-") as folder:
+        env = environment(Path(folder), DATABASE_TIMEOUT="3600", **({"DATABASE_URL": url} if url else {}))
+        manage(env, "migrate", "--verbosity", "0")
+        say(f"{name}: {rows:,} rows a list")
+        command = [sys.executable, "-m", "tests.bench.lists_database", str(rows), str(rounds)]
+        env = {**env, "DJANGO_SETTINGS_MODULE": "bedrock_chat.settings"}
+        done = subprocess.run(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True, check=True)
+    lists: dict[str, Any] = json.loads(done.stdout)
+    worst, where = max(
+        (page["p95Ms"], f"{address}?{query}") for address, pages in lists.items() for query, page in pages.items()
+    )
+    return {"lists": lists, "goal": {"p95Ms": GOAL_MS, "worstP95Ms": worst, "where": where, "met": worst <= GOAL_MS}}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="small sizes: whether it runs, not how fast")
+    parser.add_argument("--only", choices=["sqlite", "postgresql"], help="one of the databases")
+    arguments = parser.parse_args()
+    rows, rounds = (QUICK_ROWS, QUICK_ROUNDS) if arguments.quick else (FULL_ROWS, FULL_ROUNDS)
+    figures: dict[str, Any] = {}
+    if arguments.only != "postgresql":
+        figures["sqlite"] = leg(rows, rounds, "SQLite")
+    if arguments.only != "sqlite":
+        with ExitStack() as stack:
+            try:
+                url = stack.enter_context(postgresql())
+            except Exception as error:
+                figures["postgresql"] = {"skipped": str(error)}
+            else:
+                figures["postgresql"] = leg(rows, rounds, "PostgreSQL", url)
+    print(json.dumps({"rows": rows, **figures}, indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
