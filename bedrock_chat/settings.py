@@ -82,6 +82,7 @@ JWKS_STALE_HOURS = env.integer("JWKS_STALE_HOURS", 24)
 LOCAL_IDENTITIES = env.boolean("LOCAL_IDENTITIES", DEBUG)
 LOCAL_ISSUER = env.text("LOCAL_ISSUER", "bedrock-chat:local")
 LOCAL_CLIENT_ID = env.text("LOCAL_CLIENT_ID", "bedrock-chat")
+LOCAL_GROUPS = env.words("LOCAL_GROUPS", "CreatingBotAllowed")
 FAILED_TOKENS_RATE = env.rate("FAILED_TOKENS_RATE", "30/m")
 DIRECTORY_TIMEOUT = env.seconds("DIRECTORY_TIMEOUT", 5, minimum=0.1)
 DIRECTORY_RATE = env.rate("DIRECTORY_RATE", "600/m")  # a bot's page asks for each person whom it is shared with

@@ -18,7 +18,7 @@ from bots.tools import agent, offered
 from bots.tools.offered import Offered
 
 NO_KNOWLEDGE = "The bot's files and addresses cannot be searched yet: it answers without them."
-NO_GROUNDING = "The bot's answers are not checked for grounding and relevance yet: there is no knowledge to check by."
+NO_GROUNDING = "The bot's answers are not checked for grounding and relevance yet."
 NO_THRESHOLDS = "The bot's guardrail is enabled and has no threshold: answers are not guarded."
 MOST_NAMED = 5
 SMALL_INSTRUCTION = 8_000

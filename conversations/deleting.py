@@ -9,8 +9,9 @@ from django.db.models import QuerySet
 from bedrock_chat.blobs import storing
 from bedrock_chat.database.connections import yield_sqlite_lock
 from bedrock_chat.identity.caller import Caller
-from conversations import access, indexing
+from conversations import access
 from conversations.models import BLOB_OWNER, Conversation
+from conversations.search import indexing
 
 AT_A_TIME = 100
 

@@ -15,10 +15,11 @@ from rest_framework.fields import empty
 from bedrock_chat.bedrock import catalog
 from bedrock_chat.wire.fields import BoundedListField, ChoiceField, TextField
 from bedrock_chat.wire.ids import ID_LENGTH
-from conversations import naming, rendering, search
+from conversations import naming, rendering
 from conversations.content.blocks import Content
 from conversations.content.files import INLINE, REFERENCE
 from conversations.content.parsing import DOCUMENT_FORMATS, IMAGE_FORMATS, TOOL_STATUSES, parse
+from conversations.search import hits
 from conversations.turn import reading
 from conversations.turn.types import ChatInput
 
@@ -244,7 +245,7 @@ class NewTitleSerializer(serializers.Serializer[Any]):
 class SearchSerializer(serializers.Serializer[Any]):
     query = serializers.CharField(help_text="Words; no character is an operator. The first 64 words count.")
     limit = serializers.IntegerField(
-        required=False, default=search.USUAL_HITS, min_value=1, max_value=search.MOST_HITS, help_text="At most so many."
+        required=False, default=hits.USUAL_HITS, min_value=1, max_value=hits.MOST_HITS, help_text="At most so many."
     )
 
 

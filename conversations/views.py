@@ -13,8 +13,9 @@ from bedrock_chat.wire.event_stream import EventStreamRenderer
 from bedrock_chat.wire.openapi import VOID, errors, links
 from bedrock_chat.wire.renderers import WireRenderer
 from bedrock_chat.wire.views import WireViewSet, validated
-from conversations import access, deleting, editing, rendering, search
+from conversations import access, deleting, editing, rendering
 from conversations.content import files
+from conversations.search import hits
 from conversations.serializers import (
     BLOBS_PARAMETER,
     BulkDeletedSerializer,
@@ -173,7 +174,7 @@ class ConversationListViewSet(WireViewSet):
     )
     def search(self, request: Request) -> Response:
         query = validated(SearchSerializer, request.query_params)
-        return Response(search.search(**query, actor=caller_of(request)))
+        return Response(hits.search(**query, actor=caller_of(request)))
 
     @extend_schema(
         operation_id="delete_conversations",

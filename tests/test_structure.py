@@ -67,10 +67,10 @@ def test_nothing_lies_loose_at_the_kernels_root() -> None:
     assert {path.stem for path in (ROOT / "bedrock_chat").glob("*.py")} - {"__init__"} == KERNEL_ROOT
 
 
-def test_conversations_has_no_more_than_26_rooms() -> None:
+def test_conversations_has_no_more_than_24_rooms() -> None:
     modules = {path.parent if path.name == "__init__.py" else path for path in (ROOT / "conversations").glob("**/*.py")}
     rooms = {path for path in modules if path.parent == ROOT / "conversations"}
-    assert len(rooms) <= 26
+    assert len(rooms) <= 24
 
 
 def test_every_sentence_of_manage_check_has_an_id_of_its_own() -> None:

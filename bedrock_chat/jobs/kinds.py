@@ -3,7 +3,7 @@
 JOBS: dict[str, str] = {
     "remove blobs": "bedrock_chat.blobs.removal.remove_unreferenced",
     "remove uploads": "bedrock_chat.blobs.uploads.remove_unclaimed",
-    "index conversations": "conversations.indexing.index_new",
+    "index conversations": "conversations.search.indexing.index_new",
     "compact search": "bedrock_chat.search.index.compact",
     "sync bot": "bots.syncing.sync",
     "published turn": "publication.running.run",

@@ -23,8 +23,8 @@ from bedrock_chat.identity import local  # noqa: E402
 from bedrock_chat.identity.models import User  # noqa: E402
 from bedrock_chat.search import index, vocabulary  # noqa: E402
 from bedrock_chat.search.models import SearchDocument  # noqa: E402
-from conversations import indexing  # noqa: E402
 from conversations.models import Conversation, Message  # noqa: E402
+from conversations.search import indexing  # noqa: E402
 from tests import build  # noqa: E402
 from tests.bench import search_index  # noqa: E402
 from tests.bench.languages import Language, languages  # noqa: E402

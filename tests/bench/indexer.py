@@ -12,8 +12,8 @@ django.setup()
 
 from bedrock_chat.database.connections import database_now  # noqa: E402
 from bedrock_chat.identity.models import User  # noqa: E402
-from conversations import indexing  # noqa: E402
 from conversations.models import Conversation, Message  # noqa: E402
+from conversations.search import indexing  # noqa: E402
 from tests import build  # noqa: E402
 from tests.bench.languages import languages  # noqa: E402
 

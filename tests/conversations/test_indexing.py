@@ -18,9 +18,10 @@ from bedrock_chat.identity.caller import Caller
 from bedrock_chat.identity.models import User
 from bedrock_chat.search import index
 from bedrock_chat.search.models import SearchDocument, SearchWord
-from conversations import editing, indexing, search
+from conversations import editing
 from conversations.content.blocks import Content
 from conversations.models import Conversation, Message, Outcome
+from conversations.search import hits, indexing
 from conversations.turn import opening
 from conversations.turn.types import ChatInput
 from tests import build
@@ -45,7 +46,7 @@ def actor(alice: User) -> Caller:
 
 @pytest.fixture
 def find(actor: Caller) -> Callable[[str], list[str]]:
-    return lambda query: [hit["id"] for hit in search.search(query, actor=actor)]
+    return lambda query: [hit["id"] for hit in hits.search(query, actor=actor)]
 
 
 Find = Callable[[str], list[str]]

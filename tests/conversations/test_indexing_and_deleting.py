@@ -13,8 +13,9 @@ from bedrock_chat.identity.caller import Caller
 from bedrock_chat.identity.models import User
 from bedrock_chat.search import finding, index, lookup
 from bedrock_chat.search.models import SearchDocument, SearchWord
-from conversations import deleting, indexing, search
+from conversations import deleting
 from conversations.models import Conversation
+from conversations.search import hits, indexing
 from tests import build
 from tests.together import at_once
 from tests.traces import anything_of
@@ -35,7 +36,7 @@ def actor(alice: User) -> Caller:
 
 @pytest.fixture
 def find(actor: Caller) -> Callable[[str], list[str]]:
-    return lambda query: [hit["id"] for hit in search.search(query, actor=actor)]
+    return lambda query: [hit["id"] for hit in hits.search(query, actor=actor)]
 
 
 Find = Callable[[str], list[str]]

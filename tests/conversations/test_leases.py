@@ -12,8 +12,8 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 
 from bedrock_chat.identity.caller import Caller
-from conversations import indexing
 from conversations.models import Message, Outcome, lease_length
+from conversations.search import indexing
 from conversations.streaming import remote
 from conversations.turn import leases, registry
 from tests import build

@@ -12,9 +12,9 @@ from bedrock_chat.bedrock import catalog
 from bedrock_chat.database.postgresql import pipeline
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.identity.models import User
-from conversations import indexing
 from conversations.content.blocks import Content
 from conversations.models import Message, RelatedDocument
+from conversations.search import indexing
 from conversations.turn import lifecycle
 from conversations.turn.types import ChatInput
 from tests import build

@@ -10,9 +10,9 @@ from django.core.management import CommandError, call_command
 from bedrock_chat.identity import local
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.search.models import SearchDocument, SearchWord
-from conversations import indexing, search
 from conversations.management.commands import rebuild_search
 from conversations.models import Conversation
+from conversations.search import hits, indexing
 from tests import build
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both]
@@ -25,7 +25,7 @@ def find() -> Callable[[str], list[str]]:
     for number in range(3):
         build.exchange(build.conversation(alice, f"c{number}", title=f"Number {number}"), f"lighthouse {number}")
     indexing.index_what_is_new()
-    return lambda query: sorted(hit["id"] for hit in search.search(query, actor=Caller(user_id=alice.pk)))
+    return lambda query: sorted(hit["id"] for hit in hits.search(query, actor=Caller(user_id=alice.pk)))
 
 
 def rebuild(*arguments: str) -> str:

@@ -16,8 +16,8 @@ from bedrock_chat.identity import local
 from bedrock_chat.identity.models import User
 from bedrock_chat.search import index
 from bedrock_chat.search.models import SearchDocument
-from conversations import indexing, search
 from conversations.models import Conversation
+from conversations.search import hits, indexing
 from tests import build
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both]
@@ -132,7 +132,7 @@ def test_a_conversation_is_one_hit_however_often_it_answers(client_of: ClientOf,
     (hit,) = ask(client_of("alice"), "lighthouses")
     (title, body) = hit["highlights"]
     assert title["fragments"] == ["<em>lighthouses</em>"]
-    assert 1 <= len(body["fragments"]) <= search.FRAGMENTS_SHOWN
+    assert 1 <= len(body["fragments"]) <= hits.FRAGMENTS_SHOWN
 
 
 def test_there_are_twenty_hits_unless_asked_otherwise(client_of: ClientOf, users: dict[str, User]) -> None:

@@ -7,7 +7,7 @@ import pytest
 from rest_framework.test import APIClient
 
 from bedrock_chat.identity.models import User
-from conversations import indexing
+from conversations.search import indexing
 from tests import build
 from tests.conversations.search_table import CONVERSATIONS, QUERIES
 

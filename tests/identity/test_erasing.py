@@ -19,10 +19,10 @@ from bedrock_chat.identity.caller import Caller, Program
 from bedrock_chat.identity.models import User
 from bedrock_chat.ledger.models import ModelCall
 from bedrock_chat.wire.errors import Forbidden, NotFound
-from conversations import indexing
 from conversations.models import Conversation, ConversationExport, Message
 from conversations.operating import exports
 from conversations.operating.exporting import Filters
+from conversations.search import indexing
 from conversations.serializers import read_chat_input
 from conversations.turn import lifecycle
 from conversations.turn.types import TurnEvent

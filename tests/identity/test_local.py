@@ -38,6 +38,14 @@ def test_the_command_prints_a_token_alone() -> None:
     assert claims["sub"].startswith("local:")
 
 
+def test_who_is_given_no_group_has_those_of_the_setting(settings: Any) -> None:
+    """So whoever tries the product out can make bots."""
+    assert issue("alice")["cognito:groups"] == ["CreatingBotAllowed"]
+    settings.LOCAL_GROUPS = ["sales", "research"]
+    assert issue("alice")["cognito:groups"] == ["research", "sales"]
+    assert issue("alice", "--group", "Admin")["cognito:groups"] == ["Admin"]
+
+
 def test_a_name_is_the_same_user_every_time() -> None:
     assert issue("alice")["sub"] == issue("alice")["sub"] != issue("bob")["sub"]
 

@@ -24,7 +24,7 @@ from bedrock_chat.blobs.storing import locate
 from bedrock_chat.jobs.models import Job
 from bedrock_chat.search import index, vocabulary
 from bedrock_chat.search.models import SearchDocument, SearchWord
-from conversations import indexing
+from conversations.search import indexing
 from conversations.content.blocks import texts as words_of
 from bedrock_chat.ledger.models import ModelCall
 from conversations.models import Conversation, Message

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import OperationalError, ProgrammingError, transaction
 
@@ -16,12 +17,18 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("username")
-        parser.add_argument("--group", action="append", default=[], help="May be repeated: Admin, PublishAllowed, …")
+        parser.add_argument(
+            "--group",
+            action="append",
+            default=[],
+            help="May be repeated: Admin, PublishAllowed, … Without it the groups are those of LOCAL_GROUPS.",
+        )
         parser.add_argument("--days", type=float, default=30)
         parser.add_argument("--email", default="")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        username, groups, days, email = (options[name] for name in ("username", "group", "days", "email"))
+        username, days, email = (options[name] for name in ("username", "days", "email"))
+        groups = options["group"] or settings.LOCAL_GROUPS
         try:
             token = local.issue_token(username, groups, days=days, email=email)
             user_id, values = local.local_user(username).pk, {"groups": set(groups), "days": days}

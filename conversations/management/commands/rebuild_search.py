@@ -9,8 +9,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from bedrock_chat.search import index
-from conversations import indexing
 from conversations.models import Conversation
+from conversations.search import indexing
 from store import indexing as store_indexing
 
 AT_ONCE = 50

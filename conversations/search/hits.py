@@ -8,10 +8,10 @@ from bedrock_chat.search import finding, highlights
 from bedrock_chat.search.query import Term
 from bedrock_chat.search.ranking import HEADING
 from bedrock_chat.wire.moments import milliseconds
-from conversations import indexing
 from conversations.content.blocks import texts
 from conversations.models import Conversation, Message
 from conversations.rendering import Wire
+from conversations.search import indexing
 
 MOST_HITS: Final = 100
 USUAL_HITS: Final = 20

@@ -1,0 +1,1 @@
+"""What is found in conversations, and how it gets into the index."""
