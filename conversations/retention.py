@@ -204,8 +204,8 @@ def _delete(keys: Iterable[int], run: Run) -> Counts:
 
 def refuse_erasing(user_id: str) -> None:
     """Raises OnHold for a person who has conversations with a bot on hold, which would be deleted with them."""
-    bots = Hold.objects.filter(kind=HoldKind.BOT)
-    own = Conversation.objects.filter(user_id=user_id, bot_id__in=bots.values("target_id")).order_by()
+    bots = list(Hold.objects.filter(kind=HoldKind.BOT).values_list("target_id", flat=True))
+    own = Conversation.objects.filter(user_id=user_id, bot_id__in=bots).order_by()  # no query, where there are none
     bot_id = own.values_list("bot_id", flat=True).first()
     if bot_id is not None:
         holds.refuse(HoldKind.BOT, bot_id)

@@ -15,7 +15,8 @@ from bedrock_chat.identity.caller import Actor, Caller
 from bedrock_chat.identity.models import User
 from bedrock_chat.jobs import queue
 from bedrock_chat.jobs.queue import Claimed
-from bedrock_chat.people.models import Erasure
+from bedrock_chat.people.models import LONGEST_REFUSAL, Erasure
+from bedrock_chat.retention.holds import OnHold
 from bedrock_chat.wire.errors import BadRequest, NotFound
 
 KIND: Final = "erase person"
@@ -41,7 +42,8 @@ def ask(user_id: str, *, actor: Caller) -> None:
         erasing.refuse_erasing(user_id)
         if not User.objects.filter(pk=user_id).update(is_active=False):
             raise NotFound(f"No user found with id: {user_id}")
-        anew = {"asked_by": actor.user_id, "asked_at": database_now(), "begun_at": None, "finished_at": None}
+        anew = {"asked_by": actor.user_id, "asked_at": database_now()}
+        anew |= {"begun_at": None, "finished_at": None, "refusal": ""}
         Erasure.objects.update_or_create(pk=user_id, defaults=anew)
         queue.enqueue_now(KIND, {"user": user_id, "operator": actor.user_id}, key=f"{KIND}:{user_id}")
         record(ASK_TO_ERASE, user_id, actor=actor)
@@ -50,6 +52,8 @@ def ask(user_id: str, *, actor: Caller) -> None:
 def run(job: Claimed) -> None:
     """The job. It ends inside the transaction that deletes the person's row; interrupted, it begins anew.
 
+    A hold that was placed meanwhile ends it, with the reason: the person stays as they are, suspended.
+
     Raises LeaseLost, and what a part of the erasure raises: then it is tried again.
     """
     user_id, actor = job.payload["user"], Caller(user_id=job.payload["operator"], is_operator=True)
@@ -57,8 +61,8 @@ def run(job: Claimed) -> None:
     row.update(begun_at=database_now(), steps=[])
     steps: list[str] = []
 
-    def finish_row() -> None:
-        row.update(finished_at=database_now(), steps=steps)
+    def finish_row(refusal: str = "") -> None:
+        row.update(finished_at=database_now(), steps=steps, refusal=refusal)
         queue.enqueue(FORGET_KIND, delay=KEPT.total_seconds() + 1)
 
     def finish() -> None:
@@ -78,6 +82,10 @@ def run(job: Claimed) -> None:
     except NotFound:  # erased by another way
         with transaction.atomic():
             finish_row()
+            job.finish()
+    except OnHold as refused:
+        with transaction.atomic():
+            finish_row(str(refused.detail)[:LONGEST_REFUSAL])
             job.finish()
 
 
