@@ -48,8 +48,31 @@ def usage(span: Span, *, by: Dimension, values: Collection[str] | None = None, w
 
     Three queries: the sums, the faults, and the ledger's newest rows. With `values`, those alone, such as the rows of
     one page. Without faults, which the figures then lack, there is a query less.
+
+    The month that runs gets another day each day. Where that has happened meanwhile, all is read anew: else the day
+    would count twice.
     """
-    made, tail, progress = _cut(span)
+    while True:
+        made, tail, progress = _cut(span)
+        by_value = _usage(made, tail, progress, by=by, values=values, with_faults=with_faults)
+        if _months(Progress.objects.first()) == _months(progress):
+            return by_value
+
+
+def _months(progress: Progress | None) -> tuple[Any, ...]:
+    """What the sums of months are made of."""
+    return () if progress is None else (progress.zone, progress.months_until, progress.kept_from)
+
+
+def _usage(
+    made: Span,
+    tail: Span,
+    progress: Progress | None,
+    *,
+    by: Dimension,
+    values: Collection[str] | None,
+    with_faults: bool,
+) -> ByValue:
     by_value: ByValue = {}
     if parts := list(pieces.fewest(made, progress)):
         for value, *measures in summing.add_up(parts, by=by, values=values):
