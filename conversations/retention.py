@@ -185,11 +185,13 @@ def _batches(keys: Sequence[int]) -> Iterator[list[int]]:
 def _delete(keys: Iterable[int], run: Run) -> Counts:
     """Deletes those of the conversations that are still to go. One that somebody else has locked is in use."""
     present = holds.present()  # before the rows' locks, as whoever erases a person
+    plan = run.plan.as_now()
     rows = Conversation.objects.filter(pk__in=list(keys)).order_by("pk").select_for_update(skip_locked=True)
-    still_due = [row.pk for row in due([Row(*row) for row in rows.values_list(*COLUMNS)], run.plan, present)]
-    if not still_due:
+    going = due([Row(*row) for row in rows.values_list(*COLUMNS)], plan, present)
+    if not going:
         return {}
-    run.record(PART, run.plan.days)
+    still_due = [row.pk for row in going]
+    run.record_with_bots(PART, (row.bot_id for row in going), plan)
     messages, references = sum(_messages_of(still_due).values()), Counter(_references(still_due))
     deleting.delete_rows(still_due)
     return {
