@@ -201,6 +201,18 @@ def _delete(keys: Iterable[int], run: Run) -> Counts:
     }
 
 
+# ---- Looking --------------------------------------------------------------------------------------------------------
+
+
+def kept_by(conversation: Conversation) -> list[HoldKind]:
+    """The kinds of holds that keep a conversation from being pruned: on its owner, or its API's, and on its bot."""
+    user_id, publication_id = conversation.user_id, conversation.publication_id
+    if publication_id is not None:
+        user_id = next((app.owners([publication_id]).get(publication_id) for app in _published), None)
+    targets = ((HoldKind.PERSON, user_id), (HoldKind.BOT, conversation.bot_id))
+    return [kind for kind, target in targets if target and holds.find(kind, target)]
+
+
 # ---- Erasing --------------------------------------------------------------------------------------------------------
 
 
