@@ -39,7 +39,7 @@ class OpinionsSerializer(serializers.Serializer[Any]):
 
 class BotUsageSerializer(FiguresSerializer):
     uses = serializers.IntegerField(help_text="Questions that people have ever asked the bot.")
-    people = serializers.IntegerField(help_text="How many people have asked it in these hours; keys of its API are nobody.")
+    people = serializers.IntegerField(help_text="Those who have asked it in these hours; keys of its API are nobody.")
     days = DayFiguresSerializer(many=True)
     feedback = OpinionsSerializer(many=True)
 
