@@ -17,19 +17,15 @@ from django.utils import timezone
 
 from bedrock_chat.audit.models import AuditEntry
 from bedrock_chat.console import roles
-from bedrock_chat.identity.caller import Caller, Program
+from bedrock_chat.identity.caller import Caller
 from bedrock_chat.identity.models import User
 from bedrock_chat.jobs import performing, queue
 from bedrock_chat.jobs.models import Job
 from bedrock_chat.ledger.models import ModelCall
 from bedrock_chat.people.models import Erasure
-from bedrock_chat.retention import holds
-from bots.holds import hold_bot
-from bots.models import TakenBotId
 from conversations.models import Conversation, ConversationExport, Message, RatedMessage
 from conversations.operating import exporting, exports, looking, reading
 from conversations.operating.exporting import Filters
-from publication.models import PublicationOwner
 from tests import build
 from tests.console.operators import make_operator
 from tests.ledger.calls import call
@@ -189,21 +185,6 @@ def test_comments_of_who_is_being_erased_are_shown_to_nobody(talk: Conversation)
     Erasure.objects.filter(pk=erasure.pk).update(begun_at=timezone.now(), finished_at=timezone.now(), refusal="a hold")
     for path, comment in pages:
         assert comment in support.get(path).content.decode()
-
-
-def test_the_page_tells_of_a_hold_on_the_owner_of_an_api_or_on_its_bot() -> None:
-    User.objects.create(id="dave", username="dave")
-    PublicationOwner.objects.create(publication_id="p", user_id="dave", bot_id="helper")
-    at = timezone.now()
-    of_api = {"publication_id": "p", "bot_id": "helper", "model": build.MODEL, "created_at": at, "updated_at": at}
-    path = f"{LIST}{Conversation.objects.create(external_id='c', **of_api).pk}/change/"
-    viewer, operator = browser(roles.Role.VIEWER), Program.command("hold")
-    assert "yes: person" not in viewer.get(path).content.decode()
-    holds.hold_person("dave", reason="claim 4711", actor=operator)
-    assert "yes: person" in viewer.get(path).content.decode()
-    TakenBotId.objects.create(id="helper")
-    hold_bot("helper", reason="claim 4711", actor=operator)
-    assert "yes: person, bot" in viewer.get(path).content.decode()
 
 
 def test_the_list_tells_cost_bot_and_size_in_a_bounded_number_of_queries(talk: Conversation, alice: User) -> None:
