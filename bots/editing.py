@@ -170,6 +170,7 @@ def delete(bot_id: str, *, actor: Caller) -> None:
     pinned bot, and OnHold where Admin deletes somebody else's bot that is on hold.
     """
     with transaction.atomic():
+        holds.lock()
         bot = access.get_editable(actor, bot_id, lock=True)
         if not access.owns(actor, bot):
             holds.refuse(HoldKind.BOT, bot_id)

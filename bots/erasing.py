@@ -9,6 +9,7 @@ from django.db import transaction
 
 from bedrock_chat.blobs import uploads
 from bedrock_chat.identity.caller import Actor, Caller
+from bedrock_chat.identity.erasing import refuse_erasing
 from bedrock_chat.ledger.recording import erased_id
 from bots import editing, sharing
 from bots.models import Bot, BotAlias, BotGuardrail, BotVersion
@@ -50,6 +51,7 @@ def _delete_bots(user_id: str, actor: Actor) -> int:
     deleted = 0
     for bot_id in list(Bot.objects.filter(owner=user_id).values_list("pk", flat=True)):
         with transaction.atomic():
+            refuse_erasing(user_id)
             bot = Bot.objects.select_for_update().filter(pk=bot_id, owner=user_id).first()
             if bot is None:  # deleted meanwhile, or given to somebody else
                 continue

@@ -9,6 +9,8 @@ from django.db.models import Q
 from bedrock_chat.audit import recording
 from bedrock_chat.identity.caller import Actor, Caller
 from bedrock_chat.identity.models import User
+from bedrock_chat.retention import holds
+from bedrock_chat.retention.models import HoldKind
 from bedrock_chat.wire.errors import BadRequest, Conflict, NotFound
 from bots import access, verbs
 from bots.models import Bot, BotAlias
@@ -30,13 +32,17 @@ def transfer(bot_id: str, owner_id: str, *, actor: Caller) -> Bot:
     Its scope and its people stay, so the old owner keeps what sharing gives them. What was paid stays with who paid it.
     Secrets work on: nobody reads a tool's key, and the new owner may replace it.
 
-    Raises Forbidden, NotFound for an unknown bot, and what `_new_owner` raises.
+    Raises Forbidden, NotFound for an unknown bot, OnHold where the bot or its owner is on hold, since the hold on them
+    keeps what would go along, and what `_new_owner` raises.
     """
     with transaction.atomic():
+        holds.lock()
         bot = access.get_as_admin(actor, bot_id, lock=True)
         former_id = bot.owner_id
         if former_id == owner_id:
             raise BadRequest("The bot is theirs already.")
+        holds.refuse_person(former_id)
+        holds.refuse(HoldKind.BOT, bot_id)
         bot.owner = _new_owner(owner_id)
         bot.is_indexed = False
         bot.save(update_fields=["owner", "is_indexed"])

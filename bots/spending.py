@@ -3,7 +3,7 @@
 from datetime import datetime
 from decimal import Decimal
 
-from django.db.models import Count, Q, Sum
+from django.db.models import Sum
 
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.identity.permissions import refuse_all_but_admin
@@ -23,8 +23,7 @@ def dearest_bots(*, hours: tuple[datetime, datetime] | None, limit: int, actor: 
     return ranking.dearest(Bot.objects.defer(*UNREAD), by=Dimension.BOT, hours=hours, limit=limit)
 
 
-def uses_of(bot: Bot) -> tuple[int, int]:
-    """How often a bot was used until now, and by how many people who are still here."""
-    rows = BotAlias.objects.filter(bot=bot)
-    sums = rows.aggregate(all_uses=Sum("uses", default=0), people=Count("pk", filter=Q(uses__gt=0)))
-    return sums["all_uses"], sums["people"]
+def uses_of(bot: Bot) -> int:
+    """How often a bot was used until now, by people who are still here."""
+    sums = BotAlias.objects.filter(bot=bot).aggregate(all_uses=Sum("uses", default=0))
+    return int(sums["all_uses"])

@@ -1,6 +1,6 @@
 """Deletes conversations with everything that belongs to them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from django.db import transaction
@@ -49,11 +49,15 @@ def delete_all(*, actor: Caller) -> None:
         pass
 
 
-def delete_in_batches(rows: QuerySet[Conversation]) -> Iterator[int]:
-    """Deletes conversations a hundred at a time. Yields how many are gone so far. Others can write in between."""
+def delete_in_batches(rows: QuerySet[Conversation], *, before_each: Callable[[], None] = lambda: None) -> Iterator[int]:
+    """Deletes conversations a hundred at a time. Yields how many are gone so far. Others can write in between.
+
+    `before_each` is called first in each transaction, and may raise: then no more are deleted.
+    """
     deleted = 0
     while True:
         with yield_sqlite_lock(pauses=1.0), transaction.atomic():
+            before_each()
             locked = rows.order_by("pk").select_for_update()
             batch = list(locked.values_list("pk", flat=True)[:AT_A_TIME])
             delete_rows(batch)

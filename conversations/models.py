@@ -23,6 +23,11 @@ NOT_INDEXED = Q(user__isnull=False) & (
 )
 
 
+def _is_being_erased(user: str) -> Exists:
+    """Whether the person is whose id is in a column of the rows."""
+    return Exists(Erasure.objects.filter(pk=OuterRef(user), finished_at__isnull=True))
+
+
 class ConversationQuerySet(models.QuerySet["Conversation"]):
     def to_be_indexed(self) -> Self:
         """Users' conversations whose present state is not indexed. No route searches those of publications."""
@@ -34,8 +39,7 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
 
     def open_to_operators(self) -> Self:
         """All but those of people who are being erased, which nobody reads or exports. A hold changes nothing."""
-        running = Erasure.objects.filter(pk=OuterRef("user_id"), finished_at__isnull=True)
-        return self.filter(~Exists(running))
+        return self.filter(~_is_being_erased("user_id"))
 
     @staticmethod
     def owner(actor: Caller) -> dict[str, str | None]:
@@ -134,6 +138,10 @@ class MessageQuerySet(models.QuerySet["Message"]):
     def running(self, now: datetime) -> Self:
         """Questions whose turn runs: the same rule as `lease_lives`."""
         return self.filter(lease_expires_at__gt=now)
+
+    def open_to_operators(self) -> Self:
+        """Those of conversations that are open to them."""
+        return self.filter(~_is_being_erased("conversation__user_id"))
 
 
 class Message(models.Model):

@@ -185,11 +185,13 @@ def _batches(keys: Sequence[int]) -> Iterator[list[int]]:
 def _delete(keys: Iterable[int], run: Run) -> Counts:
     """Deletes those of the conversations that are still to go. One that somebody else has locked is in use."""
     present = holds.present()  # before the rows' locks, as whoever erases a person
+    plan = run.plan.as_now()
     rows = Conversation.objects.filter(pk__in=list(keys)).order_by("pk").select_for_update(skip_locked=True)
-    still_due = [row.pk for row in due([Row(*row) for row in rows.values_list(*COLUMNS)], run.plan, present)]
-    if not still_due:
+    going = due([Row(*row) for row in rows.values_list(*COLUMNS)], plan, present)
+    if not going:
         return {}
-    run.record(PART, run.plan.days)
+    still_due = [row.pk for row in going]
+    run.record_with_bots(PART, (row.bot_id for row in going), plan)
     messages, references = sum(_messages_of(still_due).values()), Counter(_references(still_due))
     deleting.delete_rows(still_due)
     return {
@@ -199,13 +201,25 @@ def _delete(keys: Iterable[int], run: Run) -> Counts:
     }
 
 
+# ---- Looking --------------------------------------------------------------------------------------------------------
+
+
+def kept_by(conversation: Conversation) -> list[HoldKind]:
+    """The kinds of holds that keep a conversation from being pruned: on its owner, or its API's, and on its bot."""
+    user_id, publication_id = conversation.user_id, conversation.publication_id
+    if publication_id is not None:
+        user_id = next((app.owners([publication_id]).get(publication_id) for app in _published), None)
+    targets = ((HoldKind.PERSON, user_id), (HoldKind.BOT, conversation.bot_id))
+    return [kind for kind, target in targets if target and holds.find(kind, target)]
+
+
 # ---- Erasing --------------------------------------------------------------------------------------------------------
 
 
 def refuse_erasing(user_id: str) -> None:
     """Raises OnHold for a person who has conversations with a bot on hold, which would be deleted with them."""
-    bots = Hold.objects.filter(kind=HoldKind.BOT)
-    own = Conversation.objects.filter(user_id=user_id, bot_id__in=bots.values("target_id")).order_by()
+    bots = list(Hold.objects.filter(kind=HoldKind.BOT).values_list("target_id", flat=True))
+    own = Conversation.objects.filter(user_id=user_id, bot_id__in=bots).order_by()  # no query, where there are none
     bot_id = own.values_list("bot_id", flat=True).first()
     if bot_id is not None:
         holds.refuse(HoldKind.BOT, bot_id)

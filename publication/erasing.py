@@ -6,6 +6,7 @@ answers that were kept for idempotency keys.
 """
 
 from collections.abc import Iterator
+from functools import partial
 
 from django.db import transaction
 from django.db.models import QuerySet
@@ -13,6 +14,7 @@ from django.db.models import QuerySet
 from bedrock_chat.blobs import storing
 from bedrock_chat.database.connections import yield_sqlite_lock
 from bedrock_chat.identity.caller import Actor
+from bedrock_chat.identity.erasing import refuse_erasing
 from conversations import deleting
 from conversations.models import Conversation
 from conversations.persons.erasing import stop_turns
@@ -28,10 +30,11 @@ def prepare(user_id: str, *, actor: Actor) -> Iterator[str]:
     conversations = conversations_of(user_id)
     stopped = stop_turns(conversations)
     yield f"{stopped} running turns of APIs were stopped."
-    for deleted in deleting.delete_in_batches(conversations):
+    refuse = partial(refuse_erasing, user_id)
+    for deleted in deleting.delete_in_batches(conversations, before_each=refuse):
         yield f"{deleted} conversations of APIs are deleted."
     yield f"{_delete_questions(user_id)} questions of APIs are deleted."
-    deleted = sum(removal.delete_in_batches(_idempotency_keys_of(user_id)))
+    deleted = sum(removal.delete_in_batches(_idempotency_keys_of(user_id), before_each=refuse))
     yield f"{deleted} idempotency keys of APIs are deleted."
 
 
@@ -72,7 +75,8 @@ def _delete_questions(user_id: str) -> int:
     """Deletes them in batches. Others can write in between."""
     deleted = 0
     while True:
-        with yield_sqlite_lock():
+        with yield_sqlite_lock(), transaction.atomic():
+            refuse_erasing(user_id)
             some = _delete_some(_questions_of(user_id))
         if not some:
             return deleted
@@ -80,9 +84,8 @@ def _delete_questions(user_id: str) -> int:
 
 
 def _delete_some(questions: QuerySet[TurnRequest]) -> int:
-    """Deletes up to a hundred questions with what refers to their files. Returns how many."""
-    with transaction.atomic():
-        some = list(questions.order_by("pk").select_for_update().values_list("pk", flat=True)[:AT_A_TIME])
-        storing.forget(running.BLOB_OWNER, some)
-        TurnRequest.objects.filter(pk__in=some).delete()
+    """Deletes up to a hundred questions with what refers to their files, in a transaction. Returns how many."""
+    some = list(questions.order_by("pk").select_for_update().values_list("pk", flat=True)[:AT_A_TIME])
+    storing.forget(running.BLOB_OWNER, some)
+    TurnRequest.objects.filter(pk__in=some).delete()
     return len(some)

@@ -86,12 +86,15 @@ def prune(run: Run) -> Iterator[Counts]:
 
 def _delete(keys: Sequence[int], run: Run) -> Counts:
     present = holds.present()
+    plan = run.plan.as_now()
     rows = TurnRequest.objects.filter(pk__in=keys).order_by("pk").select_for_update(skip_locked=True)
-    questions = [Question(*row) for row in rows.values_list(*QUESTION_COLUMNS)]
-    still_due = [question.pk for question in _due(questions, run.plan, present, has_conversation=False)]
-    if not still_due:
+    going = _due([Question(*row) for row in rows.values_list(*QUESTION_COLUMNS)], plan, present, has_conversation=False)
+    if not going:
         return {}
-    run.record(PART, run.plan.days)
+    still_due = [question.pk for question in going]
+    apis = PublicationOwner.objects.in_bulk({question.publication_id for question in going})
+    bots = (api.bot_id if (api := apis.get(question.publication_id)) else None for question in going)
+    run.record_with_bots(PART, bots, plan)
     storing.forget(running.BLOB_OWNER, still_due)
     TurnRequest.objects.filter(pk__in=still_due).delete()
     return {PART: len(still_due)}

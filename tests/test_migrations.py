@@ -7,10 +7,26 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db.migrations import AddIndex
+from django.db.migrations.loader import MigrationLoader
 
+from bedrock_chat.migrations._operations import AddIndexConcurrently
 from tests.live import LiveServer
 
 ROOT = Path(__file__).resolve().parent.parent
+LARGE = {"conversation", "message", "modelcall", "auditentry", "toolcall"}
+OLD = {"bedrock_chat": "0016", "conversations": "0012"}
+"""What was released when large tables were still small."""
+
+
+def test_an_index_of_a_large_table_is_made_while_others_write_to_it() -> None:
+    for (app, name), migration in MigrationLoader(None).disk_migrations.items():
+        if name[:4] <= OLD.get(app, ""):
+            continue
+        for operation in migration.operations:
+            if isinstance(operation, AddIndex) and operation.model_name.lower() in LARGE:
+                assert isinstance(operation, AddIndexConcurrently), (name, operation.index.name)
+                assert not migration.atomic, name
 
 
 @pytest.mark.slow

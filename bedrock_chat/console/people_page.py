@@ -339,18 +339,18 @@ class ErasureAdmin(ConfirmingPage, ReadOnlyAdmin):
     list_display = ["user_id", "shown_state", "last_step", "asked_at", "finished_at", "asked_by"]
     ordering = ["-asked_at"]
     empty_text = "When somebody is erased from their page, this tells how far it is."
-    fields = ["user_id", "shown_state", "shown_steps", "asked_by", "asked_at", "begun_at", "finished_at"]
+    fields = ["user_id", "shown_state", "refusal", "shown_steps", "asked_by", "asked_at", "begun_at", "finished_at"]
     readonly_fields = ["shown_state", "shown_steps"]
 
     @admin.display(description="state")
     def shown_state(self, row: Erasure) -> str:
         if row.finished_at:
-            return "done"
+            return "stopped" if row.refusal else "done"
         return f"running, {len(row.steps)} steps done" if row.begun_at else "waits for a worker"
 
     @admin.display(description="last step", empty_value="")
     def last_step(self, row: Erasure) -> str:
-        return row.steps[-1] if row.steps else ""
+        return row.refusal or (row.steps[-1] if row.steps else "")
 
     @admin.display(description="steps", empty_value="none yet")
     def shown_steps(self, row: Erasure) -> str | None:

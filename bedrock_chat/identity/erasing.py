@@ -50,7 +50,10 @@ def register_refusal(refuse: Callable[[str], None]) -> None:
 
 
 def refuse_erasing(user_id: str) -> None:
-    """Raises what refuses to erase a user. Inside a transaction, nothing refuses later in it."""
+    """Raises what refuses to erase a user. Inside a transaction, nothing refuses later in it.
+
+    An app's part calls it first in each transaction that deletes something: a hold that was placed meanwhile stops it.
+    """
     for refuse in _refusals:
         refuse(user_id)
 
@@ -65,8 +68,9 @@ def erase(
     """Erases a user; yields a sentence for each step as it is done.
 
     Raises NotFound, and Conflict, with the reason, where something of theirs is on hold: before anything is done, or,
-    if the hold comes later, before the next step. `on_begin` runs at the end of the first transaction, with the user's
-    row locked, and may raise. `on_finish` runs at the end of the last one: it records who erased them.
+    if the hold comes later, before the next transaction that deletes something. `on_begin` runs at the end of the first
+    transaction, with the user's row locked, and may raise. `on_finish` runs at the end of the last one: it records who
+    erased them.
 
     1. The user is suspended, so that no new request is let in.
     2. Each app prepares.

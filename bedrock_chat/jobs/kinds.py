@@ -21,6 +21,7 @@ JOBS: dict[str, str] = {
     "send alerts": "bedrock_chat.alerts.sending.send",
     "erase person": "bedrock_chat.people.erasing.run",
     "forget erasures": "bedrock_chat.people.erasing.forget",
+    "forget exports": "conversations.operating.exports.forget",
     "prune": "bedrock_chat.retention.pruning.run_policies",
 }
 """Kind of job → its handler, a function that takes the claimed job."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 
 from bedrock_chat.wire.ids import ID_LENGTH
 
@@ -137,6 +137,10 @@ class ToolCall(models.Model):
                 condition=Q(user_id__isnull=True, publication_id__isnull=False, key_id__isnull=False)
                 | Q(user_id__isnull=False, publication_id__isnull=True, key_id__isnull=True),
                 name="tool_call_has_one_caller",
+            ),
+            models.CheckConstraint(
+                condition=Q(user_id__isnull=True) | Q(payer_id__isnull=False, payer_id=F("user_id")),
+                name="tool_call_is_paid_by_its_user",
             ),
             models.CheckConstraint(condition=~Q(outcome=""), name="tool_call_has_an_outcome"),
         ]

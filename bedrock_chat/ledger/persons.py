@@ -21,8 +21,13 @@ def export(user_id: str, folder: Path) -> Iterator[str]:
     """Writes `calls.jsonl` and `tool_calls.jsonl`: a line for each call to a model, and of a tool."""
     written = write(ModelCall.objects.filter(user_id=user_id), folder / "calls.jsonl")
     yield f"{written} calls to models"
-    written = write(ToolCall.objects.filter(user_id=user_id), folder / "tool_calls.jsonl")
+    written = write(_tool_calls_of(user_id), folder / "tool_calls.jsonl")
     yield f"{written} calls of tools"
+
+
+def _tool_calls_of(user_id: str) -> QuerySet[ToolCall]:
+    """Those that the user made. They paid for them, and who pays has an index."""
+    return ToolCall.objects.filter(payer_id=user_id, user_id=user_id)
 
 
 def write(calls: QuerySet[ModelCall] | QuerySet[ToolCall], path: Path) -> int:
@@ -50,7 +55,7 @@ def finish_erasing(user_id: str, *, actor: Actor) -> Iterator[str]:
     kept = ModelCall.objects.filter(user_id=user_id).update(user_id=nameless, payer_id=nameless)
     published = ModelCall.objects.filter(publication_id__isnull=False, payer_id=user_id)
     kept += published.update(payer_id=nameless, user_label="")
-    ToolCall.objects.filter(user_id=user_id).update(user_id=nameless, payer_id=nameless)
+    _tool_calls_of(user_id).update(user_id=nameless, payer_id=nameless)
     ToolCall.objects.filter(publication_id__isnull=False, payer_id=user_id).update(payer_id=nameless)
     rollups.rename(user_id, nameless)
     yield f"{kept} calls stay in the ledger, under an id that names nobody."

@@ -63,10 +63,6 @@ class Migration(migrations.Migration):
                 'default_permissions': ('view',),
             },
         ),
-        migrations.AddIndex(
-            model_name='modelcall',
-            index=models.Index(condition=models.Q(('payer_id__isnull', False)), fields=['payer_id', 'created_at'], name='calls_of_a_payer'),
-        ),
         migrations.AddConstraint(
             model_name='budget',
             constraint=models.UniqueConstraint(fields=('payer_kind', 'payer_id', 'unit', 'period', 'is_hard'), name='one_budget_of_a_kind'),

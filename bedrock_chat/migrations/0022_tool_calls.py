@@ -34,7 +34,7 @@ class Migration(migrations.Migration):
             options={
                 'default_permissions': ('view',),
                 'indexes': [models.Index(condition=models.Q(('payer_id__isnull', False)), fields=['payer_id'], name='tool_calls_of_a_payer')],
-                'constraints': [models.CheckConstraint(condition=models.Q(models.Q(('key_id__isnull', False), ('publication_id__isnull', False), ('user_id__isnull', True)), models.Q(('key_id__isnull', True), ('publication_id__isnull', True), ('user_id__isnull', False)), _connector='OR'), name='tool_call_has_one_caller'), models.CheckConstraint(condition=models.Q(('outcome', ''), _negated=True), name='tool_call_has_an_outcome')],
+                'constraints': [models.CheckConstraint(condition=models.Q(models.Q(('key_id__isnull', False), ('publication_id__isnull', False), ('user_id__isnull', True)), models.Q(('key_id__isnull', True), ('publication_id__isnull', True), ('user_id__isnull', False)), _connector='OR'), name='tool_call_has_one_caller'), models.CheckConstraint(condition=models.Q(('user_id__isnull', True), models.Q(('payer_id', models.F('user_id')), ('payer_id__isnull', False)), _connector='OR'), name='tool_call_is_paid_by_its_user'), models.CheckConstraint(condition=models.Q(('outcome', ''), _negated=True), name='tool_call_has_an_outcome')],
             },
         ),
     ]

@@ -17,10 +17,6 @@ class Migration(migrations.Migration):
             name='auditentry',
             options={'default_permissions': ('view',), 'permissions': [('export_auditentry', 'Can export the audit')], 'verbose_name_plural': 'audit entries'},
         ),
-        migrations.AddIndex(
-            model_name='auditentry',
-            index=models.Index(condition=models.Q(('target_kind', 'audit'), ('verb', 'expire')), fields=['id'], name='expiries_of_the_audit'),
-        ),
         migrations.CreateModel(
             name='SecondFactor',
             fields=[

@@ -37,10 +37,11 @@ class Migration(migrations.Migration):
                 ('begun_at', models.DateTimeField(blank=True, null=True)),
                 ('finished_at', models.DateTimeField(blank=True, db_index=True, null=True)),
                 ('steps', models.JSONField(blank=True, default=list)),
+                ('refusal', models.CharField(blank=True, default='', max_length=512, verbose_name='stopped, because')),
             ],
             options={
                 'default_permissions': ('view',),
-                'constraints': [models.CheckConstraint(condition=models.Q(('finished_at__isnull', True), ('begun_at__isnull', False), _connector='OR'), name='finished_erasure_was_begun')],
+                'constraints': [models.CheckConstraint(condition=models.Q(('finished_at__isnull', True), ('begun_at__isnull', False), _connector='OR'), name='finished_erasure_was_begun'), models.CheckConstraint(condition=models.Q(('refusal', ''), ('finished_at__isnull', False), _connector='OR'), name='refused_erasure_is_finished')],
             },
         ),
         migrations.CreateModel(

@@ -38,3 +38,23 @@ def drop_indexes(table: str, *columns: str) -> migrations.RunPython:
                 schema_editor.execute(f'DROP INDEX {connection.ops.quote_name(name)}')
 
     return migrations.RunPython(drop, migrations.RunPython.noop)
+
+
+class AddIndexConcurrently(migrations.AddIndex):
+    """Adds an index of a large table. On PostgreSQL others write to the table meanwhile, which CREATE INDEX forbids.
+
+    That takes no transaction, so the migration is `atomic = False`. What a run that was interrupted left goes first:
+    an index that PostgreSQL does not use. Django's operation of that name needs `django.contrib.postgres`.
+    """
+
+    atomic = False
+
+    def database_forwards(self, app_label, schema_editor, from_state, to_state):
+        model = to_state.apps.get_model(app_label, self.model_name)
+        if not self.allow_migrate_model(schema_editor.connection.alias, model):
+            return
+        how, options = '', {}
+        if schema_editor.connection.vendor == 'postgresql':
+            how, options = 'CONCURRENTLY ', {'concurrently': True}
+        schema_editor.execute(f'DROP INDEX {how}IF EXISTS {schema_editor.quote_name(self.index.name)}')
+        schema_editor.add_index(model, self.index, **options)

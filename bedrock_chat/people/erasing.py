@@ -18,7 +18,8 @@ from bedrock_chat.identity.models import User
 from bedrock_chat.jobs import queue
 from bedrock_chat.jobs.models import Job
 from bedrock_chat.jobs.queue import Claimed
-from bedrock_chat.people.models import Erasure
+from bedrock_chat.people.models import LONGEST_REFUSAL, Erasure
+from bedrock_chat.retention.holds import OnHold
 from bedrock_chat.wire.errors import BadRequest, NotFound
 
 KIND: Final = "erase person"
@@ -45,8 +46,10 @@ def ask(user_id: str, *, actor: Caller) -> None:
         erasing.refuse_erasing(user_id)
         user = users.locked(user_id)
         if not running(user_id).exists():
-            anew = {"asked_by": actor.user_id, "asked_at": database_now(), "begun_at": None, "finished_at": None}
-            Erasure.objects.update_or_create(pk=user_id, defaults={**anew, "was_active": user.is_active, "steps": []})
+            Erasure.objects.filter(pk=user_id).delete()
+            Erasure.objects.create(
+                pk=user_id, asked_by=actor.user_id or "", asked_at=database_now(), was_active=user.is_active
+            )
             User.objects.filter(pk=user_id).update(is_active=False)
         queue.enqueue_now(KIND, {"user": user_id, "operator": actor.user_id}, key=_key(user_id))
         record(ASK_TO_ERASE, user_id, actor=actor)
@@ -78,6 +81,8 @@ def running(user_id: str) -> "QuerySet[Erasure]":
 def run(job: Claimed) -> None:
     """The job. It ends inside the transaction that deletes the person's row; interrupted, it begins anew.
 
+    A hold that was placed meanwhile ends it, with the reason: the person stays as they are, suspended.
+
     Raises LeaseLost, and what a part of the erasure raises: then it is tried again.
     """
     user_id, actor = job.payload["user"], Caller(user_id=job.payload["operator"], is_operator=True)
@@ -98,20 +103,26 @@ def run(job: Claimed) -> None:
         job.finish()
 
     told_at = time.monotonic()
-    # Called off meanwhile, nobody is suspended: `job.check` raises once the user's row is locked.
-    for sentence in erasing.erase(user_id, on_begin=job.check, on_finish=finish, actor=actor):
-        steps = [*steps, sentence[:LONGEST_STEP]][-MOST_STEPS:]
-        if time.monotonic() - told_at >= EVERY_SECONDS or job.finished:
+    try:
+        # Called off meanwhile, nobody is suspended: `job.check` raises once the user's row is locked.
+        for sentence in erasing.erase(user_id, on_begin=job.check, on_finish=finish, actor=actor):
+            steps = [*steps, sentence[:LONGEST_STEP]][-MOST_STEPS:]
+            if time.monotonic() - told_at >= EVERY_SECONDS or job.finished:
+                write_steps()
+                told_at = time.monotonic()
+            if not job.finished:
+                job.check()
+    except OnHold as refused:
+        with transaction.atomic():
             write_steps()
-            told_at = time.monotonic()
-        if not job.finished:
-            job.check()
+            _finish(user_id, refusal=str(refused.detail)[:LONGEST_REFUSAL])
+            job.finish()
 
 
-def _finish(user_id: str) -> None:
-    """Ends the erasure of a person who is gone, if one was asked for, in the caller's transaction."""
+def _finish(user_id: str, *, refusal: str = "") -> None:
+    """Ends the erasure, if one was asked for, of a person who is gone or on hold, in the caller's transaction."""
     now = database_now()
-    if running(user_id).update(begun_at=Coalesce("begun_at", now), finished_at=now):
+    if running(user_id).update(begun_at=Coalesce("begun_at", now), finished_at=now, refusal=refusal):
         queue.enqueue(FORGET_KIND, delay=KEPT.total_seconds() + 1)
 
 

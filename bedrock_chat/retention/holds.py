@@ -68,7 +68,7 @@ def place(
     if not reason or len(reason) > LONGEST_REASON or not is_storable(reason):
         raise BadRequest(f"A hold has a reason, of up to {LONGEST_REASON} characters.")
     with transaction.atomic():
-        _lock(exclusive=True)
+        lock(exclusive=True)
         refuse_unknown()
         hold = Hold.objects.filter(kind=kind, target_id=target_id).first()
         if hold is not None and hold.reason == reason:
@@ -100,7 +100,7 @@ def find(kind: HoldKind, target_id: str) -> Hold | None:
 
 def present() -> Holds:
     """The holds of this moment. Inside a transaction, no other is placed until that ends."""
-    _lock(exclusive=False)
+    lock()
     kinds: dict[str, set[str]] = {HoldKind.PERSON: set(), HoldKind.BOT: set()}
     for kind, target_id in Hold.objects.values_list("kind", "target_id"):
         kinds[kind].add(target_id)
@@ -109,7 +109,7 @@ def present() -> Holds:
 
 def refuse(kind: HoldKind, target_id: str) -> None:
     """Raises OnHold. As `present`, it holds until the end of the transaction."""
-    _lock(exclusive=False)
+    lock()
     hold = find(kind, target_id)
     if hold is not None:
         raise OnHold(hold)
@@ -123,8 +123,12 @@ def refuse_person(user_id: str) -> None:
 LOCK: Final = 0x62636872  # any number that nothing else locks
 
 
-def _lock(*, exclusive: bool) -> None:
-    """Until the transaction ends. SQLite has one writer as it is."""
+def lock(*, exclusive: bool = False) -> None:
+    """Until the transaction ends, no hold is placed. SQLite has one writer as it is.
+
+    Take it before the locks of rows: whoever places a hold waits for all who have it. `exclusive` is for those who
+    change what must not be pruned.
+    """
     if connection.vendor == "postgresql" and connection.in_atomic_block:
         with connection.cursor() as cursor:
             mode = "" if exclusive else "_shared"

@@ -1,7 +1,7 @@
 """How long what is kept: settings for all, and an operator's word for conversations with one bot."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -11,6 +11,7 @@ from bedrock_chat.audit.recording import Change, record
 from bedrock_chat.audit.verbs import Verb
 from bedrock_chat.database.connections import database_now
 from bedrock_chat.identity.caller import Actor
+from bedrock_chat.retention import holds
 from bedrock_chat.retention.models import MOST_DAYS, BotRetention
 from bedrock_chat.wire.errors import BadRequest, NotFound
 
@@ -20,7 +21,8 @@ class Plan:
     """What is too old at a moment. None, of days: it is kept.
 
     `days` is of conversations, `bot_days` of those with bots that have a policy of their own, `ledger_days` of calls,
-    and `rollup_days` of sums. With `only_bot`, nothing is looked at but conversations with that bot.
+    and `rollup_days` of sums. With `only_bot`, nothing is looked at but conversations with that bot; with `is_named`,
+    whoever prunes has named its days, so its own policy does not count.
     """
 
     now: datetime
@@ -29,6 +31,11 @@ class Plan:
     ledger_days: int | None = None
     rollup_days: int | None = None
     only_bot: str | None = None
+    is_named: bool = False
+
+    def as_now(self) -> "Plan":
+        """The plan with the policies of bots as they are now. Under the lock of holds they stay so (`set_bot_days`)."""
+        return self if self.is_named else replace(self, bot_days=_bot_days())
 
     def days_of(self, bot_id: str | None) -> int | None:
         """How long conversations with a bot are kept."""
@@ -71,14 +78,15 @@ def once(days: int, *, bot_id: str | None = None) -> Plan:
 
     A bot's own policy goes before, unless that bot is meant. Calls and sums stay out of it.
     """
-    own = {bot_id: days} if bot_id is not None else _bot_days()
-    return Plan(database_now(), None if bot_id is not None else days, own, only_bot=bot_id)
+    if bot_id is not None:
+        return Plan(database_now(), None, {bot_id: days}, only_bot=bot_id, is_named=True)
+    return Plan(database_now(), days, _bot_days())
 
 
 def set_bot_days(bot_id: str, days: int | None, verb: Verb, *, actor: Actor) -> None:
-    """Sets how long conversations with a bot are kept; None: for ever. Raises BadRequest.
+    """Sets how long conversations with a bot are kept; None: for ever. A run that prunes now follows it from here on.
 
-    For `bots.holds`, which knows whether there is such a bot.
+    Raises BadRequest. For `bots.holds`, which knows whether there is such a bot.
     """
     if days is not None and not 1 <= days <= MOST_DAYS:
         raise BadRequest(f"Conversations are kept for 1 to {MOST_DAYS} days, or for ever.")
@@ -86,6 +94,7 @@ def set_bot_days(bot_id: str, days: int | None, verb: Verb, *, actor: Actor) -> 
     if ledger_days and (days is None or days > ledger_days):
         raise BadRequest(f"Calls are kept for {ledger_days} days (LEDGER_RETENTION_DAYS): conversations for no longer.")
     with transaction.atomic():
+        holds.lock(exclusive=True)
         before = BotRetention.objects.select_for_update().filter(pk=bot_id).first()
         if before is not None and before.days == days:
             return
@@ -96,6 +105,7 @@ def set_bot_days(bot_id: str, days: int | None, verb: Verb, *, actor: Actor) -> 
 def remove_bot_days(bot_id: str, verb: Verb, *, actor: Actor) -> None:
     """Conversations with a bot are kept as all others are. Raises NotFound where the bot has no policy."""
     with transaction.atomic():
+        holds.lock(exclusive=True)
         policy = BotRetention.objects.select_for_update().filter(pk=bot_id).first()
         if policy is None:
             raise NotFound(f"The bot {bot_id} has no policy of its own.")

@@ -5,7 +5,7 @@ Each app registers its part in `apps.ready`. A run that was cut anywhere is repe
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -29,18 +29,24 @@ Counts = Mapping[str, int]
 
 @dataclass(slots=True)
 class Run:
-    """A plan that is carried out. The first transaction of each part leaves an entry of the audit."""
+    """A plan that is carried out. The first transaction of each part leaves an entry of the audit, for each policy."""
 
     plan: Plan
     actor: Actor
-    recorded: set[str] = field(default_factory=set)
+    recorded: set[tuple[str, int | None, str | None]] = field(default_factory=set)
 
-    def record(self, part: str, days: int | None) -> None:
-        """Call it in every transaction that prunes something of a part."""
-        if part not in self.recorded:
-            bot = {} if self.plan.only_bot is None else {"bot": [self.plan.only_bot]}
+    def record(self, part: str, days: int | None, *, bot_id: str | None = None) -> None:
+        """Call it in every transaction that prunes something of a part. `bot_id` is whose policy it is."""
+        if (part, days, bot_id) not in self.recorded:
+            bot = {} if bot_id is None else {"bot": [bot_id]}
             record(PRUNE, part, actor=self.actor, values={"days": days, **bot})
-            self.recorded.add(part)
+            self.recorded.add((part, days, bot_id))
+
+    def record_with_bots(self, part: str, bot_ids: Iterable[str | None], plan: Plan) -> None:
+        """The same for what belongs to conversations with these bots, each by its own policy if it has one."""
+        for bot_id in sorted(set(bot_ids), key=str):
+            own = bot_id if bot_id in plan.bot_days or bot_id == plan.only_bot else None
+            self.record(part, plan.days_of(bot_id), bot_id=own)
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ class Transfer(ConfirmedAction[Bot]):
         yield "The bot, its versions and files, and its API with keys and conversations belong to the new owner."
         yield "The old owner keeps what sharing gives them: of a private bot nothing."
         yield "What was spent until now stays with who paid it. What its API costs from now on, the new owner pays."
+        yield "Nothing on hold changes hands: release the hold on the bot or on its owner first, if there is one."
         yield "Keys of tools and of the API go on working, and nobody can read them: the new owner replaces them."
 
     def preview(self, row: Bot, values: Mapping[str, Any], *, actor: Caller) -> Preview:

@@ -92,7 +92,7 @@ class RatedChangeList(KeyPagedChangeList):
 
 
 class FeedbackPage(KeyPagedReadOnlyAdmin):
-    """A list of what people think. It names nobody, and quotes comments alone."""
+    """A list of what people think. It names nobody, and quotes comments alone: none of who is being erased."""
 
     bot_column: ClassVar[str]
     time_column = "created_at"
@@ -163,9 +163,10 @@ class RatedMessageAdmin(FeedbackPage):
     readonly_fields = ["written"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[RatedMessage]:
-        rows: QuerySet[RatedMessage] = super().get_queryset(request).filter(feedback__isnull=False)
+        rows: Any = super().get_queryset(request)
         columns = ("created_at", "feedback", "role", "model", "conversation__bot_id", "conversation__external_id")
-        return rows.select_related("conversation").only("external_id", "conversation", *columns)
+        rated: QuerySet[RatedMessage] = rows.open_to_operators().filter(feedback__isnull=False)
+        return rated.select_related("conversation").only("external_id", "conversation", *columns)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponseBase:
         period = periods.period_of(request.GET.dict(), default=Choice.MONTH)
@@ -191,8 +192,9 @@ class RatedConversationAdmin(FeedbackPage):
     readonly_fields = ["written"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[RatedConversation]:
-        rows: QuerySet[RatedConversation] = super().get_queryset(request).filter(feedback__isnull=False)
-        return rows.only("external_id", "created_at", "feedback", "bot_id")
+        rows: Any = super().get_queryset(request)
+        rated: QuerySet[RatedConversation] = rows.open_to_operators().filter(feedback__isnull=False)
+        return rated.only("external_id", "created_at", "feedback", "bot_id")
 
 
 def _table(counted: opinions.Counts, period: Period) -> Table:

@@ -25,10 +25,9 @@ from bedrock_chat.console.confirming import Action, ConfirmedAction, ConfirmingP
 from bedrock_chat.console.filters import PeriodFilter, choice_filter, id_filter
 from bedrock_chat.console.id_search import IdSearchedAdmin
 from bedrock_chat.identity.caller import Caller
-from bedrock_chat.retention import holds
-from bedrock_chat.retention.models import HoldKind
 from bedrock_chat.wire.errors import NotFound
 from bots.models import Bot
+from conversations import retention
 from conversations.models import Conversation, Message
 from conversations.operating import costs, looking, reading
 from conversations.operating.looking import Reason
@@ -172,8 +171,7 @@ class ConversationAdmin(ConfirmingPage, IdSearchedAdmin):
     @admin.display(description="on hold")
     def shown_hold(self, row: Conversation) -> str:
         """Whether a hold on its owner or its bot keeps it from being pruned."""
-        targets = ((HoldKind.PERSON, row.user_id), (HoldKind.BOT, row.bot_id))
-        names = [kind.label for kind, target in targets if target and holds.find(kind, target)]
+        names = [kind.label for kind in retention.kept_by(row)]
         return f"yes: {', '.join(names).lower()}" if names else "no"
 
     # ---- Lists ------------------------------------------------------------------------------------------------------

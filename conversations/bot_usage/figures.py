@@ -34,7 +34,7 @@ class Opinions:
 
 @dataclass(frozen=True, slots=True)
 class BotUsage:
-    """`uses` and `people` are of all time, the rest is of the span."""
+    """`uses` are of all time, the rest is of the span."""
 
     uses: int
     people: int
@@ -49,7 +49,7 @@ def usage_of(bot_id: str, *, hours: tuple[datetime, datetime] | None, actor: Cal
     """
     bot = access.get_editable(actor, bot_id)
     span = span_of(hours, days=USUAL_DAYS)
-    uses, people = spending.uses_of(bot)
+    uses, people = spending.uses_of(bot), reading.people_of_bot(span, bot.pk)
     days = reading.usage_by_day(span, by=Dimension.BOT, value=bot.pk)
     return BotUsage(uses, people, days, _opinions(bot.pk, span))
 

@@ -38,8 +38,8 @@ class OpinionsSerializer(serializers.Serializer[Any]):
 
 
 class BotUsageSerializer(FiguresSerializer):
-    uses = serializers.IntegerField(help_text="Questions that people have asked the bot.")
-    people = serializers.IntegerField(help_text="How many people have asked it.")
+    uses = serializers.IntegerField(help_text="Questions that people have ever asked the bot.")
+    people = serializers.IntegerField(help_text="Those who have asked it in these hours; keys of its API are nobody.")
     days = DayFiguresSerializer(many=True)
     feedback = OpinionsSerializer(many=True)
 
@@ -50,8 +50,8 @@ class BotUsageViewSet(WireViewSet):
     @extend_schema(
         operation_id="get_bot_usage",
         summary="How a bot is used, and what it costs",
-        description="For its owner and Admin. Uses and people are of all time; the days, and what people thought of "
-        "their messages, are of the hours that are sent, else of the last thirty days. Nobody is named or quoted.",
+        description="For its owner and Admin. Uses are of all time; people, the days, and what people thought of their "
+        "messages, are of the hours that are sent, else of the last thirty days. Nobody is named or quoted.",
         tags=["bot"],
         parameters=[HoursQuerySerializer],
         responses={200: BotUsageSerializer, **errors(400, 404)},

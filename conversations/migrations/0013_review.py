@@ -68,14 +68,6 @@ class Migration(migrations.Migration):
             name='conversation',
             options={'permissions': [('read_content', 'Can read what people wrote in conversations'), ('read_comments', 'Can read comments of feedback'), ('export_conversations', 'Can export conversations')]},
         ),
-        migrations.AddIndex(
-            model_name='conversation',
-            index=models.Index(condition=models.Q(('feedback__isnull', False)), fields=['id'], name='conversations_rated'),
-        ),
-        migrations.AddIndex(
-            model_name='message',
-            index=models.Index(condition=models.Q(('feedback__isnull', False)), fields=['id'], name='messages_rated'),
-        ),
         migrations.AddConstraint(
             model_name='conversationexport',
             constraint=models.CheckConstraint(condition=models.Q(models.Q(('first_day__isnull', True), ('last_day__isnull', True)), ('first_day__lte', models.F('last_day')), _connector='OR'), name='export_has_days_in_order'),

@@ -15,11 +15,14 @@ from bedrock_chat.database.connections import database_now
 from bedrock_chat.database.keys_by_time import Keys
 from bedrock_chat.identity import rates
 from bedrock_chat.identity.caller import Actor, Caller
+from bedrock_chat.jobs import queue
+from bedrock_chat.jobs.queue import Claimed
 from conversations.models import ConversationExport
 from conversations.operating import exporting
 from conversations.operating.exporting import Filters
 
 RATE: Final = "30/h"
+FORGET_KIND: Final = "forget exports"
 KEPT: Final = timedelta(days=30)
 """So long a row says what was exported. The audit says it longer."""
 TELL_EVERY: Final = 1.0
@@ -55,7 +58,6 @@ def begin(filters: Filters, *, actor: Caller) -> ConversationExport:
     rates.count("exports of conversations", by=actor.account, rate=RATE, refusal="Too many exports; wait a while.")
     keys, now = filters.keys(), database_now()
     with transaction.atomic():
-        ConversationExport.objects.filter(begun_at__lt=now - KEPT).delete()
         row = ConversationExport.objects.create(
             asked_by=actor.user_id or "",
             bot_id=filters.bot_id,
@@ -70,7 +72,15 @@ def begin(filters: Filters, *, actor: Caller) -> ConversationExport:
             moved_at=now,
         )
         record_export(str(row.pk), filters, actor=actor)
+        queue.enqueue(FORGET_KIND, delay=KEPT.total_seconds() + 1)
     return row
+
+
+def forget(job: Claimed) -> None:
+    """The job that deletes the rows of exports that began a while ago. The audit keeps its entries."""
+    with transaction.atomic():
+        ConversationExport.objects.filter(begun_at__lt=database_now() - KEPT).delete()
+        job.finish()
 
 
 def stream(row: ConversationExport, filters: Filters) -> Iterator[bytes]:

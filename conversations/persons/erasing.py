@@ -2,11 +2,13 @@
 
 import time
 from collections.abc import Iterator
+from functools import partial
 
 from django.db.models import Exists, F, OuterRef, QuerySet
 
 from bedrock_chat.database.connections import database_now
 from bedrock_chat.identity.caller import Actor
+from bedrock_chat.identity.erasing import refuse_erasing
 from bedrock_chat.search import index
 from bots.models import Bot
 from conversations import deleting
@@ -24,7 +26,8 @@ def prepare(user_id: str, *, actor: Actor) -> Iterator[str]:
     """
     stopped = stop_turns(Conversation.objects.filter(user_id=user_id))
     yield f"{stopped} running turns were stopped."
-    for deleted in deleting.delete_in_batches(Conversation.objects.filter(user_id=user_id)):
+    refuse = partial(refuse_erasing, user_id)
+    for deleted in deleting.delete_in_batches(Conversation.objects.filter(user_id=user_id), before_each=refuse):
         yield f"{deleted} conversations are deleted."
     forgotten = _forget_instructions()
     yield f"{forgotten} conversations forget the instruction of a bot that is gone."

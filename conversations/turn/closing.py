@@ -9,7 +9,7 @@ from bedrock_chat.bedrock.events import StopReason
 from bedrock_chat.blobs import storing
 from bedrock_chat.database import compiled_sql, waiting
 from bedrock_chat.database.compiled_sql import NOW, Batch, Statement
-from bedrock_chat.ledger import recording, tool_calls
+from bedrock_chat.ledger import erased_payers, recording, tool_calls
 from bedrock_chat.ledger.budgets import settling
 from bedrock_chat.wire.errors import Conflict, NotFound
 from bedrock_chat.wire.ids import new_id
@@ -69,15 +69,17 @@ def _close(
 ) -> Answer:
     """The transaction that closes a turn.
 
-    1. The conversation's row gets a new size, which also locks it.
-    2. The question's row gets its outcome and gives the lease back.
-    3. The answer and the ledger rows are written.
-    4. NotFound if the conversation's row is gone. TakenOver if another attempt owns the question's row.
-    5. If search has indexed the conversation since the turn was opened, it is marked to be indexed again.
-    6. The documents are written, what the calls used is counted (`settling`), and `on_close` is called.
+    1. Of a published turn, the row of who pays is locked, before all others, as an erasure does.
+    2. The conversation's row gets a new size, which also locks it.
+    3. The question's row gets its outcome and gives the lease back.
+    4. The answer and the ledger rows are written.
+    5. NotFound if the conversation's row is gone. TakenOver if another attempt owns the question's row.
+    6. If search has indexed the conversation since the turn was opened, it is marked to be indexed again.
+    7. The documents are written, what the calls used is counted (`settling`), and `on_close` is called.
 
-    The first three are one round trip. Whatever raises, everything is rolled back.
+    Steps 2 to 4 are one round trip. Whatever raises, everything is rolled back.
     """
+    erased_payers.forget([*running.unwritten_calls, *running.tool_calls])
     turn, blocks = running.turn, _blocks(running, stop_reason)
     grown_by = size_of(blocks) + documents.size
     if running.rounds:
@@ -144,6 +146,7 @@ def close_failed(running: RunningTurn) -> None:
     """
     turn = running.turn
     with running.closing(), transaction.atomic():
+        erased_payers.forget([*running.unwritten_calls, *running.tool_calls])
         with Batch() as batch:
             questions = _give_back(batch, turn)
         conversation_exists = questions.result or Conversation.objects.filter(pk=turn.conversation.pk).exists()

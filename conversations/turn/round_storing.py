@@ -13,7 +13,7 @@ from bedrock_chat.blobs import storing
 from bedrock_chat.database import waiting
 from bedrock_chat.database.compiled_sql import Batch
 from bedrock_chat.database.connections import release_connection
-from bedrock_chat.ledger import recording, tool_calls
+from bedrock_chat.ledger import erased_payers, recording, tool_calls
 from bedrock_chat.ledger.budgets import settling
 from conversations.content.rounds import StoredCall, StoredRound, shas_of_call
 from conversations.models import BLOB_OWNER
@@ -39,6 +39,7 @@ def begin_round(running: Run, stored: StoredRound) -> None:
     with running.keeping_rounds, waiting.patiently():
         pending = list(running.tool_calls)
         with transaction.atomic():
+            erased_payers.forget([*running.unwritten_calls, *pending])
             with Batch() as batch:
                 questions = closing.write_question(batch, running.turn, rounds=_all_rounds(running))
                 tool_calls.insert(batch, pending)
@@ -79,6 +80,7 @@ def write_results(running: Run, calls: Sequence[StoredCall]) -> None:
         shas = running.unreferred | {sha256 for call in calls for sha256 in shas_of_call(call)}
         try:
             with waiting.patiently(), transaction.atomic():
+                erased_payers.forget(pending)
                 with Batch() as batch:
                     questions = closing.write_question(batch, running.turn, rounds=_all_rounds(running))
                     tool_calls.insert(batch, pending)

@@ -1,6 +1,6 @@
 """Removing idempotency keys with the answers that were kept: after their time, beyond their number, with their API."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from django.conf import settings
 from django.db import transaction
@@ -47,11 +47,15 @@ def soon(publication_id: str) -> None:
         queue.enqueue_now(KIND, {}, key=f"every:{KIND}")
 
 
-def delete_in_batches(rows: Rows) -> Iterator[int]:
-    """Deletes them in short transactions. Yields how many, after each; others can write in between."""
+def delete_in_batches(rows: Rows, *, before_each: Callable[[], None] = lambda: None) -> Iterator[int]:
+    """Deletes them in short transactions. Yields how many, after each; others can write in between.
+
+    `before_each` is called first in each transaction, and may raise: then no more are deleted.
+    """
     last = 0
     while True:
         with yield_sqlite_lock(), transaction.atomic():
+            before_each()
             after = rows.filter(pk__gt=last).order_by("pk")  # PostgreSQL would pass what was deleted again and again
             some = list(after.select_for_update().values_list("pk", flat=True)[:AT_A_TIME])
             IdempotencyKey.objects.filter(pk__in=some).delete()

@@ -19,6 +19,8 @@ from bedrock_chat.identity import local
 from bedrock_chat.identity.caller import Program
 from bedrock_chat.identity.models import User
 from bedrock_chat.ledger.models import ModelCall
+from bedrock_chat.retention import holds
+from bots.holds import hold_bot, release_bot
 from bots.models import Bot, BotAlias, BotVersion
 from tests.bots.bot import PARAMETERS, THRESHOLDS, edit, firecrawl, make, read, share, use
 from tests.console.operators import make_operator
@@ -228,6 +230,21 @@ def test_a_bot_is_given_to_nobody_who_is_unknown_suspended_or_full(
     settings.BOTS_PER_USER = 0
     assert "as many as one may have" in alerts(post(boss, path, {"owner": person.pk}))[0]
     assert Bot.objects.get().owner_id == local.local_user("alice").pk
+
+
+def test_nothing_on_hold_changes_hands(alice: APIClient, boss: Client) -> None:
+    make(alice, "b")
+    owner, operator = local.local_user("alice"), Program.command("hold")
+    local.local_user("bob")
+    path = f"{LIST}b/transfer/"
+    holds.hold_person(owner.pk, reason="claim 4711", actor=operator)
+    assert alerts(post(boss, path, {"owner": "bob"})) == [f"The person {owner.pk} is on hold: claim 4711"]
+    holds.release_person(owner.pk, actor=operator)
+    hold_bot("b", reason="claim 4712", actor=operator)
+    assert alerts(post(boss, path, {"owner": "bob"})) == ["The bot b is on hold: claim 4712"]
+    assert Bot.objects.get().owner_id == owner.pk
+    release_bot("b", actor=operator)
+    assert post(boss, path, {"owner": "bob"}).status_code == 302
 
 
 # ---- Who may, and the list ------------------------------------------------------------------------------------------

@@ -17,7 +17,10 @@ from django.utils import timezone
 
 from bedrock_chat.audit.models import AuditEntry
 from bedrock_chat.console import key_paging, roles
+from bedrock_chat.identity.caller import Caller
 from bedrock_chat.identity.models import User
+from bedrock_chat.jobs import performing, queue
+from bedrock_chat.jobs.models import Job
 from bedrock_chat.ledger.models import ModelCall
 from bedrock_chat.people.models import Erasure
 from conversations.models import Conversation, ConversationExport, Message, RatedMessage
@@ -183,6 +186,20 @@ def test_who_is_being_erased_is_read_and_exported_no_more(talk: Conversation) ->
 # ---- Lists ----------------------------------------------------------------------------------------------------------
 
 
+def test_comments_of_who_is_being_erased_are_shown_to_nobody(talk: Conversation) -> None:
+    Conversation.objects.filter(pk=talk.pk).update(feedback={**BAD, "comment": "全体の意見"})
+    support = browser(roles.Role.SUPPORT)
+    pages = [(FEEDBACK, "答えが間違っています"), (FEEDBACK.replace("message", "conversation"), "全体の意見")]
+    for path, comment in pages:
+        assert comment in support.get(path).content.decode()
+    erasure = Erasure.objects.create(user_id="alice", asked_at=timezone.now())
+    for path, comment in pages:
+        assert comment not in support.get(path).content.decode()
+    Erasure.objects.filter(pk=erasure.pk).update(begun_at=timezone.now(), finished_at=timezone.now(), refusal="a hold")
+    for path, comment in pages:
+        assert comment in support.get(path).content.decode()
+
+
 def test_the_list_tells_cost_bot_and_size_in_a_bounded_number_of_queries(talk: Conversation, alice: User) -> None:
     client = browser(roles.Role.VIEWER)
     with CaptureQueriesContext(connection) as few:
@@ -300,6 +317,18 @@ def test_an_export_is_made_in_small_pieces_and_says_how_far_it_is(alice: User, m
     rest = list(pieces)
     assert max(longest, *map(len, rest)) < 100_000
     assert ConversationExport.objects.get().conversations == 3
+
+
+def test_what_is_known_of_an_export_goes_after_a_month_without_another_one(talk: Conversation) -> None:
+    exports.begin(Filters(), actor=Caller(user_id="olga", is_operator=True))
+    job = Job.objects.get(kind=exports.FORGET_KIND)
+    assert job.due_at > timezone.now() + exports.KEPT
+    ConversationExport.objects.update(begun_at=timezone.now() - exports.KEPT)
+    Job.objects.update(due_at=timezone.now())
+    [claimed] = queue.claim("worker", 1)
+    performing.perform(claimed)
+    assert not ConversationExport.objects.exists()
+    assert not Job.objects.exists()
 
 
 def test_an_export_takes_both_days_or_none(talk: Conversation) -> None:

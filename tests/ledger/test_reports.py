@@ -149,8 +149,9 @@ def test_a_report_takes_few_queries_however_many_people_there_are(
         pass
     assert QuarterUsage.objects.count() == 12
     body(carol.get("/admin/users"))
-    with django_assert_max_num_queries(10):
+    with django_assert_max_num_queries(10) as queries:
         assert len(totals(carol, "/admin/users", start="2026011500", end="2026060312")) == 12
+    assert not [query for query in queries if "dimensionfault" in query["sql"]], "what no report shows is not read"
 
 
 # ---- One bot, for its owner -----------------------------------------------------------------------------------------
@@ -185,7 +186,13 @@ def test_the_owner_sees_how_a_bot_is_used_day_by_day(alice: APIClient) -> None:
         ("2026-03-03", 0.5, 11),
         ("2026-03-04", 0.25, 11),
     ]
-    assert body(alice.get("/bot/helper/usage"))["days"] == []
+    call(user_id=None, payer_id=id_of("alice"), publication_id="p", key_id="k", bot_id="helper").save()
+    assert body(alice.get("/bot/helper/usage?start=2026030300&end=2026030323"))["people"] == 1
+    making.roll_up()
+    assert body(alice.get("/bot/helper/usage?start=2026030300&end=2026030423"))["people"] == 2
+    assert body(alice.get("/bot/helper/usage?start=2026030313&end=2026030422"))["people"] == 1
+    lately = body(alice.get("/bot/helper/usage"))
+    assert (lately["uses"], lately["people"], lately["days"]) == (3, 0, [])
 
 
 def test_the_owner_sees_opinions_and_never_whose_they_are_or_of_what(alice: APIClient) -> None:

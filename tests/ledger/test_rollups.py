@@ -16,7 +16,7 @@ from bedrock_chat.identity import local
 from bedrock_chat.identity.caller import Program
 from bedrock_chat.ledger import persons, recording, zones
 from bedrock_chat.ledger.models import ModelCall
-from bedrock_chat.ledger.rollups import histogram, making, reading, rebuilding, refusals
+from bedrock_chat.ledger.rollups import histogram, making, reading, rebuilding, refusals, summing
 from bedrock_chat.ledger.rollups.figures import Figures
 from bedrock_chat.ledger.rollups.models import (
     DayLatency,
@@ -197,6 +197,19 @@ def test_a_late_row_is_in_the_sums_of_its_quarter_hour_its_day_and_its_month() -
         ("day", "bob", 1),
         ("month", "bob", 1),
     ]
+
+
+def test_a_day_that_joins_its_month_while_a_report_is_read_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    ModelCall.objects.bulk_create([call(NOON + day * DAY) for day in range(-2, 1)])
+    roll_up(NOON)
+    read = summing.add_up
+
+    def read_after_midnight(*arguments: Any, **named: Any) -> Any:
+        roll_up(NOON + DAY)
+        return read(*arguments, **named)
+
+    monkeypatch.setattr(summing, "add_up", read_after_midnight)
+    assert figures(Span(NOON - 2 * DAY, NOON + DAY), Dimension.USER)["alice"]["calls"] == 3
 
 
 def test_a_call_that_ends_after_its_sums_were_made_is_counted_with_what_it_cost() -> None:

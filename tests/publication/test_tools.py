@@ -1,5 +1,6 @@
 """Published bots run their tools: by jobs, whose second attempts go on from the rounds, and for OpenAI's clients."""
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -7,8 +8,12 @@ import pytest
 from django.utils import timezone
 from rest_framework.test import APIClient
 
+from bedrock_chat.identity import erasing
+from bedrock_chat.identity.caller import Caller, Program
+from bedrock_chat.identity.models import User
 from bedrock_chat.jobs.models import Job
 from bedrock_chat.ledger.models import ModelCall, ToolCall
+from bots import ownership
 from bots.tools.tool import Context, Result
 from conversations.models import Conversation, Message, Role
 from conversations.turn import rounds
@@ -18,6 +23,7 @@ from tests.conversations.rounds.tooling import PLAIN, Recorder, answer_of, calls
 from tests.emulator import Emulator
 from tests.publication.api import Api, publish, work
 from tests.publication.openai.chat import complete, error_of, post, said, stream, user
+from tests.traces import anything_of
 
 pytestmark = [pytest.mark.django_db(transaction=True)]
 DONE = "The tool said something useful."
@@ -52,6 +58,29 @@ def test_a_job_runs_the_tools_of_its_turn(api: Api, recorder: Recorder) -> None:
     assert (row.user_id, row.bot_id, row.outcome) == (None, "helper", "success")
     assert row.key_id
     assert ModelCall.objects.filter(fault="").count() == 3
+
+
+@pytest.mark.both
+def test_who_has_given_the_bot_away_and_is_erased_during_a_turn_leaves_no_trace(
+    api: Api, client_of: Callable[..., APIClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client_of("erin").get("/conversations")
+    dave, heir = (User.objects.get(username=name).pk for name in ("dave", "erin"))
+
+    def give_away(value: Any, context: Context) -> Result:
+        if User.objects.filter(pk=dave).exists():
+            ownership.transfer("helper", heir, actor=Caller(user_id="operator", is_operator=True))
+            list(erasing.erase(dave, actor=Program.command("erase_user")))
+        return answer_of(value, context)
+
+    offering(monkeypatch, tool(run=give_away, read_only=False))
+    conversation, message = api.ask(TWO, userLabel="Rumpelstilzchen")
+    work()
+    assert api.answer(conversation, message).status_code == 200
+    assert set(anything_of(dave)) == {"bedrock_chat_auditentry"}
+    assert anything_of("Rumpelstilzchen") == ["publication_turnrequest"], "the bot's new owner has the question"
+    assert ModelCall.objects.count() == 3
+    assert ToolCall.objects.count() == 2
 
 
 def test_a_second_attempt_goes_on_from_the_rounds(

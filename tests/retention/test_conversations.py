@@ -24,7 +24,7 @@ from conversations import retention
 from conversations.models import BLOB_OWNER, Conversation, Message
 from publication.models import PublicationOwner, TurnRequest
 from tests import build
-from tests.retention.keeping import OPERATOR, conversation, left, person, prune_older_than
+from tests.retention.keeping import OPERATOR, conversation, left, person, prune, prune_older_than
 from tests.together import wait_for
 
 pytestmark = [pytest.mark.both, pytest.mark.django_db(transaction=True)]
@@ -89,6 +89,38 @@ def test_a_bots_own_policy_goes_before_a_general_order_and_not_before_one_for_it
     conversation(alice, "without", 100)
     assert prune_older_than(30, "archive") == {"conversations": 1, "messages": 2}
     assert left() == ["without"]
+
+
+def test_a_policy_that_is_set_while_others_are_pruned_counts_from_then_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "AT_A_TIME", 1)
+    alice = person("alice")
+    TakenBotId.objects.create(id="archive")
+    conversation(alice, "first", 100)
+    conversation(alice, "second", 100, bot_id="archive")
+    steps = pruning.prune(policies.once(90), actor=OPERATOR)
+    assert next(steps)["conversations"] == 1
+    set_retention("archive", None, actor=OPERATOR)
+    assert not any(some.get("conversations") for some in steps)
+    assert left() == ["second"]
+
+
+def test_the_audit_names_the_policy_by_which_something_went(settings: LazySettings) -> None:
+    settings.RETENTION_DAYS = 90
+    alice = person("alice")
+    TakenBotId.objects.create(id="brief")
+    set_retention("brief", 7, actor=OPERATOR)
+
+    def days_of(plan: policies.Plan) -> list[object]:
+        for bot_id in (None, "brief", "other"):
+            conversation(alice, str(bot_id), 100, bot_id=bot_id)
+        before = AuditEntry.objects.count()
+        prune(plan)
+        Conversation.objects.all().delete()
+        return list(AuditEntry.objects.order_by("pk").values_list("values", flat=True)[before:])
+
+    assert days_of(policies.standing()) == [{"days": 90}, {"days": 7, "bot": ["brief"]}]
+    assert days_of(policies.of_bot("other")) == [{"days": 90, "bot": ["other"]}]
+    assert days_of(policies.once(30, bot_id="brief")) == [{"days": 30, "bot": ["brief"]}]
 
 
 def test_a_conversation_in_which_a_turn_runs_stays() -> None:

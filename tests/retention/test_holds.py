@@ -11,6 +11,7 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 
 from bedrock_chat.audit.models import AuditEntry
+from bedrock_chat.console.roles import Role
 from bedrock_chat.identity import erasing
 from bedrock_chat.identity.caller import Program
 from bedrock_chat.identity.models import User
@@ -24,6 +25,7 @@ from conversations.models import Conversation
 from publication.models import PublicationOwner
 from tests import build
 from tests.bots.bot import body, make, share
+from tests.console.test_review import LIST, browser
 from tests.encryption.vault import new_key
 from tests.retention.keeping import OPERATOR, conversation, left, person, prune_older_than
 from tests.together import at_once, wait_for
@@ -166,6 +168,21 @@ def test_people_delete_what_is_theirs_and_admin_does_not_delete_a_held_bot(clien
     assert body(alice.delete("/bot/hers")) is None
     assert left() == []
     assert not Bot.objects.exists()
+
+
+def test_the_page_tells_of_a_hold_on_the_owner_of_an_api_or_on_its_bot() -> None:
+    person("dave")
+    PublicationOwner.objects.create(publication_id="p", user_id="dave", bot_id="helper")
+    at = timezone.now()
+    of_api = {"publication_id": "p", "bot_id": "helper", "model": build.MODEL, "created_at": at, "updated_at": at}
+    path = f"{LIST}{Conversation.objects.create(external_id='c', **of_api).pk}/change/"
+    viewer = browser(Role.VIEWER)
+    assert "yes: person" not in viewer.get(path).content.decode()
+    hold_person("dave", reason="claim 4711", actor=OPERATOR)
+    assert "yes: person" in viewer.get(path).content.decode()
+    a_bot("helper")
+    hold_bot("helper", reason="claim 4711", actor=OPERATOR)
+    assert "yes: person, bot" in viewer.get(path).content.decode()
 
 
 def test_a_hold_waits_for_whoever_prunes_and_is_known_to_whoever_comes_later() -> None:

@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-from django.db.models import F
+from django.db.models import F, FloatField
+from django.db.models.functions import Cast
 from django.urls import reverse
 
 from bedrock_chat.alerts import opening
@@ -16,8 +17,8 @@ from bedrock_chat.ledger.budgets.models import BudgetCounter
 from bedrock_chat.ledger.budgets.statements import Counted
 
 CONDITION: Final = "budgets"
-NEAR_END: Final = 90
-"""Percent of a budget, from which on the console tells of it."""
+LAST_PART: Final = 10
+"""The console tells of a budget whose last tenth is begun."""
 
 
 def note(counters: Iterable[Counted]) -> None:
@@ -33,9 +34,9 @@ def note(counters: Iterable[Counted]) -> None:
 def problems() -> Iterator[Problem]:
     """The budgets whose period runs now and that are used up, or nearly: soft ones first, and those furthest gone."""
     running = BudgetCounter.objects.filter(ends_at__gt=database_now(), allowance__gt=0)
-    counters = running.alias(hundredfold=F("used") * 100).filter(hundredfold__gte=F("allowance") * NEAR_END)
-    furthest = (F("used") * 100 / F("allowance")).desc()
-    yield from map(_problem, counters.order_by("is_hard", furthest, "pk")[:MOST])
+    counters = running.filter(used__gte=F("allowance") - F("allowance") / LAST_PART)  # never beyond 64 bits
+    furthest = Cast("used", FloatField()) / Cast("allowance", FloatField())
+    yield from map(_problem, counters.order_by("is_hard", furthest.desc(), "pk")[:MOST])
 
 
 def _problem(counter: BudgetCounter) -> Problem:

@@ -33,7 +33,7 @@ def dearest(
 
     Their keys are values of the dimension. Values without a row are left out.
     """
-    ranked = dearest_first(reading.usage(span_of(hours), by=by))
+    ranked = dearest_first(reading.usage(span_of(hours), by=by, with_faults=False))
     chosen: list[tuple[Row, Decimal]] = []
     for first in range(0, len(ranked), AT_A_TIME):
         if len(chosen) >= limit:

@@ -48,8 +48,31 @@ def usage(span: Span, *, by: Dimension, values: Collection[str] | None = None, w
 
     Three queries: the sums, the faults, and the ledger's newest rows. With `values`, those alone, such as the rows of
     one page. Without faults, which the figures then lack, there is a query less.
+
+    The month that runs gets another day each day. Where that has happened meanwhile, all is read anew: else the day
+    would count twice.
     """
-    made, tail, progress = _cut(span)
+    while True:
+        made, tail, progress = _cut(span)
+        by_value = _usage(made, tail, progress, by=by, values=values, with_faults=with_faults)
+        if _months(Progress.objects.first()) == _months(progress):
+            return by_value
+
+
+def _months(progress: Progress | None) -> tuple[Any, ...]:
+    """What the sums of months are made of."""
+    return () if progress is None else (progress.zone, progress.months_until, progress.kept_from)
+
+
+def _usage(
+    made: Span,
+    tail: Span,
+    progress: Progress | None,
+    *,
+    by: Dimension,
+    values: Collection[str] | None,
+    with_faults: bool,
+) -> ByValue:
     by_value: ByValue = {}
     if parts := list(pieces.fewest(made, progress)):
         for value, *measures in summing.add_up(parts, by=by, values=values):
@@ -153,6 +176,17 @@ def usage_of_payer(span: Span, payer_id: str) -> dict[tuple[str, str], Figures]:
     return usage
 
 
+def people_of_bot(span: Span, bot_id: str) -> int:
+    """How many people asked a bot something in a span. Keys of its API are nobody; whoever was erased still counts."""
+    made, tail, progress = _cut(span)
+    people = set(_unmade(tail, progress).filter(bot_id=bot_id, user_id__isnull=False).values_list("user_id", flat=True))
+    for piece in pieces.plain(made, progress):
+        table = DayUsage if isinstance(piece, pieces.Days) else QuarterUsage
+        rows: QuerySet[Any, Any] = table.objects.filter(bot_id=bot_id, **_within(piece)).exclude(user_id="")
+        people.update(rows.order_by().values_list("user_id", flat=True).distinct())
+    return len(people)
+
+
 def refusals(span: Span) -> dict[str, int]:
     """Limit → how often it refused somebody in a span."""
     refuse_gone(span, kept_from())
@@ -234,12 +268,7 @@ def _tail(by: Dimension, span: Span, progress: Progress | None) -> Iterator[tupl
     """Values, start of the quarter hour, fault and measures of what has no sum yet, from the ledger itself."""
     if span.start >= span.end:
         return
-    calls = ModelCall.objects.filter(created_at__gte=span.start, created_at__lt=span.end)
-    if progress is not None:
-        known = QuarterHour.objects.filter(start__gte=progress.made_until or EPOCH)
-        first_key = known.aggregate(first=Coalesce(Min("first_key"), progress.safe_key + 1))["first"]
-        calls = calls.filter(pk__gte=min(first_key, progress.safe_key + 1))
-    sums = adding.add_up(calls)
+    sums = adding.add_up(_unmade(span, progress))
     for (start, *names), measures in sums.together.items():
         columns = dict(zip(TOGETHER, names, strict=True))
         if by == Dimension.GROUP:
@@ -248,6 +277,18 @@ def _tail(by: Dimension, span: Span, progress: Progress | None) -> Iterator[tupl
             value = columns[COLUMN_OF[by]]
             values = [value] if value else []
         yield values, start, columns["fault"], measures
+
+
+def _unmade(span: Span, progress: Progress | None) -> QuerySet[ModelCall]:
+    """The rows of the ledger of a span that has no sum yet."""
+    if span.start >= span.end:
+        return ModelCall.objects.none()
+    calls = ModelCall.objects.filter(created_at__gte=span.start, created_at__lt=span.end)
+    if progress is not None:
+        known = QuarterHour.objects.filter(start__gte=progress.made_until or EPOCH)
+        first_key = known.aggregate(first=Coalesce(Min("first_key"), progress.safe_key + 1))["first"]
+        calls = calls.filter(pk__gte=min(first_key, progress.safe_key + 1))
+    return calls
 
 
 def _quarters_of(by: Dimension, value: str, piece: pieces.Quarters) -> Iterable[tuple[Any, ...]]:

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, connection
 from django.db.models import F
+from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
 from bedrock_chat.bedrock.events import StopReason
@@ -115,6 +116,19 @@ def test_an_export_has_rounds_of_answered_and_of_cut_turns(
     rows = [json.loads(line) for line in (tmp_path / "tool_calls.jsonl").read_text().splitlines()]
     assert [row["tool"] for row in rows] == ["search", "search"]
     assert "found" not in json.dumps(rows)
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="the plan is SQLite's")
+def test_a_persons_calls_of_tools_are_found_by_an_index(tmp_path: Path) -> None:
+    with CaptureQueriesContext(connection) as queries:
+        list(persons.export("alice", tmp_path))
+        list(persons.finish_erasing("alice", actor=Program.command("erase_user")))
+    statements = [query["sql"] for query in queries if "toolcall" in query["sql"]]
+    assert len(statements) == 3
+    with connection.cursor() as cursor:
+        for statement in statements:
+            cursor.execute(f"EXPLAIN QUERY PLAN {statement}")
+            assert "tool_calls_of_a_payer" in str(cursor.fetchall()), statement
 
 
 def test_an_erasure_leaves_calls_that_name_nobody(

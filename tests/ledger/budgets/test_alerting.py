@@ -64,6 +64,13 @@ def test_the_console_tells_of_those_that_are_used_up_or_nearly_the_soft_ones_fir
     assert shown == [("carol", Severity.WARNING), ("bob", Severity.NOTICE), ("alice", Severity.NOTICE)]
 
 
+def test_the_largest_budgets_are_told_of_as_well() -> None:
+    for name, used in (("alice", "90000000"), ("bob", "95000000"), ("carol", "89999999.9999999999")):
+        budget(name, "100000000", unit=Unit.USD)
+        spend([(PayerKind.USER, name)], None, 1, used)
+    assert [problem.facts["id"] for problem in alerting.problems()] == ["bob", "alice"]
+
+
 @pytest.mark.django_db(transaction=True)
 def test_one_channel_that_fails_is_tried_again_alone() -> None:
     budget("staff\nmembers", "0.5", kind=PayerKind.GROUP, unit=Unit.USD, is_hard=False)
