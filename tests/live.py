@@ -20,8 +20,8 @@ _migrated: set[str] = set()
 """Databases that have their tables: path or URL."""
 _template: list[Path] = []
 _postgresql_template: list[str] = []
-"""The first database that was migrated, as it was then: a SQLite file, or a name. To copy it takes seconds of CPU less than
-to migrate another.
+"""The first database that was migrated, as it was then: a SQLite file, or a name. To copy it takes seconds of CPU less
+than to migrate another.
 """
 
 ROOT = Path(__file__).resolve().parent.parent
