@@ -16,6 +16,7 @@ from bedrock_chat.ledger.rollups.models import Refusal
 from bedrock_chat.ledger.zones import quarter_of
 from bots.models import Bot, SyncStatus
 from publication.models import ApiKey, Publication
+from tests import build
 
 PEOPLE = {"alice": "Alice", "bob": "Bob", "hanako": "山田 花子", "carol": "Carol"}
 BOTS = {"travel": "Travel desk", "keihi": "経費精算アシスタント", "contracts": "Contract reader"}
@@ -55,6 +56,7 @@ def fill(*, until: datetime | None = None, days: int = 30, a_day: int = 60, with
     )
     for _ in making.steps(until):
         pass
+    _talk(people)
     _work(until, with_troubles=with_troubles)
 
 
@@ -86,6 +88,16 @@ def _call(rng: random.Random, at: datetime, publication_id: str) -> ModelCall:
         stop_reason="" if fault else "end_turn",
         fault=fault,
     )
+
+
+def _talk(people: list[User]) -> None:
+    """Conversations, with a bot and without, and what people think of the answers."""
+    for number, person in enumerate(people):
+        talk = build.conversation(person, title="経費の締め切り" if number % 2 else "Trains to Kyoto", bot_id="travel")
+        answer = build.exchange(talk, "いつまでですか。" if number % 2 else "When does the last train leave?")
+        comment = "It named a train of last year." if number else "古い規程です。"
+        answer.feedback = {"thumbsUp": number == 1, "category": "notFactuallyCorrect", "comment": comment}
+        answer.save()
 
 
 def _work(until: datetime, *, with_troubles: bool) -> None:
