@@ -99,9 +99,13 @@ def log_of(rounds: Iterable[StoredRound], model: str) -> Log:
 
 
 def result_of(call: StoredCall) -> ToolResultBlock:
-    """The block of a call's result. One that is still running is an error until it has ended."""
-    body: ToolResult = {"toolUseId": call["toolUseId"], "content": call["content"], "status": call["status"]}
-    if call["status"] == RUNNING:
+    """The block of a call's result. One that is still running is an error until it has ended.
+
+    The status is read first: another thread may put the result there just now, and sets it last.
+    """
+    status = call["status"]
+    body: ToolResult = {"toolUseId": call["toolUseId"], "content": call["content"], "status": status}
+    if status == RUNNING:
         body |= {"content": [{"text": NOT_KNOWN}], "status": ERROR}
     return {"contentType": "toolResult", "body": body}
 

@@ -124,8 +124,11 @@ class RunningTurn(Run):
 
     @contextmanager
     def closing(self) -> Iterator[None]:
-        """Waits for a checkpoint that is being written. No checkpoint of this turn begins afterwards."""
-        with self.writing:
+        """Waits for a checkpoint that is being written, and for a result. None of this turn is written afterwards.
+
+        The rounds, and the ledger rows that are not stored yet, stay as they are meanwhile.
+        """
+        with self.writing, self.keeping_rounds:
             self.closed = True
             yield
 
