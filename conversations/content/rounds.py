@@ -13,6 +13,7 @@ import orjson
 from bedrock_chat.bedrock.tools import FoundDocument
 from bedrock_chat.blobs import storing
 from conversations.content.blocks import (
+    DOCUMENT_TYPES,
     ResultPart,
     StoredBlock,
     ToolResult,
@@ -121,13 +122,23 @@ def readable(value: Any) -> list[StoredRound]:
 def _is_round(value: Any) -> TypeGuard[StoredRound]:
     return (
         isinstance(value, dict)
+        and _is_writable(value)
         and isinstance(value.get("model"), str)
         and isinstance(value.get("thinks"), bool)
-        and (value.get("extends") is None or isinstance(value["extends"], int))
+        and isinstance(value.get("extends", ""), int | None)
         and _are_blocks(value.get("blocks"))
         and isinstance(value.get("calls"), list)
         and all(map(_is_call, value["calls"]))
     )
+
+
+def _is_writable(value: Any) -> bool:
+    """Whether it can be stored again, and sent: Python reads numbers that no JSON of ours has."""
+    try:
+        orjson.dumps(value)
+    except TypeError:
+        return False
+    return True
 
 
 def _is_call(value: Any) -> bool:
@@ -138,8 +149,18 @@ def _is_call(value: Any) -> bool:
         and isinstance(value.get("isReadOnly"), bool)
         and _are_parts(value.get("content"))
         and isinstance(value.get("documents"), list)
-        and all(isinstance(one, dict) and _are_parts([one.get("content")]) for one in value["documents"])
-        and all(isinstance(one.get("sourceId"), str) for one in value["documents"])
+        and all(map(_is_document, value["documents"]))
+    )
+
+
+def _is_document(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and _is_part(value.get("content"))
+        and isinstance(value.get("sourceId"), str)
+        and isinstance(value.get("sourceName", 0), str | None)
+        and isinstance(value.get("sourceLink", 0), str | None)
+        and isinstance(value.get("pageNumber", ""), int | None)
     )
 
 
@@ -182,12 +203,18 @@ def _are_parts(value: Any) -> bool:
 
 
 def _is_part(value: Any) -> bool:
-    if not isinstance(value, dict):
+    if not isinstance(value, dict) or not isinstance(value.get("length", 0), int):
         return False
     if "blob" in value:
-        names = ("kind", "blob") if value.get("kind") in ("text", "json") else ("kind", "blob", "format")
-        return all(isinstance(value.get(name), str) for name in names)
-    return isinstance(value.get("text"), str) or isinstance(value.get("json"), dict)
+        match value.get("kind"):
+            case "text" | "json":
+                return _has_texts(value, "blob")
+            case "image":
+                return _has_texts(value, "blob", "format")
+            case "document":
+                return _has_texts(value, "blob", "name", "format") and value["format"] in DOCUMENT_TYPES
+        return False
+    return isinstance(value.get("text"), str) if "text" in value else isinstance(value.get("json"), dict)
 
 
 def without(log: Log, taken_over: Iterable[StoredRound]) -> Log:
