@@ -62,8 +62,8 @@ def pool() -> ThreadPool:
 class Call:
     """A tool use that is answered: by `tool`, or, without being run, by the sentence `refusal`.
 
-    `stored` is its place in the question's rounds. `is_over`: it has its result, and a later one is thrown away. That is
-    decided while the rounds are kept (`Run.keeping_rounds`), and set after all else of the result.
+    `stored` is its place in the question's rounds. `is_over`: it has its result, and a later one is thrown away. It is
+    looked at and set while the rounds are kept (`Run.keeping_rounds`), after all else of the result.
     """
 
     use: ToolUse
@@ -236,7 +236,7 @@ def _perform(call: Call, around: Surroundings) -> None:
         if interruption.requested and result.status == rounds.ERROR:
             result = _ended(call, interruption)
     release_connection()
-    if _answer(call, result, around, seconds=time.monotonic() - started):
+    if not call.is_over and _answer(call, result, around, seconds=time.monotonic() - started):
         _write([call], around)
 
 
@@ -269,8 +269,6 @@ def _answer(call: Call, result: Result, around: Surroundings, *, seconds: float 
 
     Returns whether it came in time. Of one that did not, nothing is written: the turn may be closing just now.
     """
-    if call.is_over:
-        return False
     files: dict[str, bytes] = {}
     result = results.identified(result, call.use.tool_use_id, cites=around.cites)
     content = [_stored(part, files) for part in result.parts]

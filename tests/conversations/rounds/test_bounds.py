@@ -259,6 +259,8 @@ def test_a_stop_ends_every_call_within_a_second(
     assert (text_of(message), message["stopReason"]) == ("Let me look that up.", "stopped")
     errors = [block["body"]["content"] for block in message["thinkingLog"][1]["content"]]
     assert errors == [[{"text": tool_calls.STOPPED}]] * count
+    assert [block["contentType"] for block in message["content"]] == ["text"], "its tool uses are in the log alone"
+    assert list(ToolCall.objects.values_list("outcome", flat=True)) == ["stopped"] * count
     assert Message.objects.get(role=Role.USER).rounds is None
     assert say(alice, "c1", "next").status_code == 200
 

@@ -161,6 +161,20 @@ def test_a_continuation_has_its_answers_rounds_and_adds_its_own(
     assert say(alice, "c1", "next").status_code == 200
 
 
+def test_a_continuation_counts_its_own_rounds_alone(
+    alice: APIClient, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(value: Any, context: Context) -> Result:
+        return results.of([TextPart("x" * 9_000 if value["query"] == "one" else "short")])
+
+    offering(monkeypatch, tool(run=run))
+    prompt = in_rounds(calls(("search", {"query": "one"})), "[[max_tokens]]", calls(("search", {"query": "two"})))
+    say(alice, "c1", prompt, bot_id=make_bot(alice))
+    before = Conversation.objects.get().size
+    assert len(say(alice, "c1", "", continue_generate=True).json()["message"]["thinkingLog"]) == 6
+    assert 100 < Conversation.objects.get().size - before < 9_000
+
+
 def test_turns_without_tools_read_nothing_of_rounds(alice: APIClient, emulator: Emulator) -> None:
     assert opening.NO_TOOLS == {}
     say(alice, "c1", "hello")

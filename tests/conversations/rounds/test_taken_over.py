@@ -123,6 +123,7 @@ def test_a_cut_turn_keeps_the_text_of_its_newest_round_that_has_some(
     stored = read(alice, "c1")
     [partial] = [one for one in stored["messageMap"].values() if one["role"] == "assistant"]
     assert (text_of(partial), partial["stopReason"]) == ("Let me look that up.", "interrupted")
+    assert [block["contentType"] for block in partial["content"]] == ["text"]
     message = say(alice, "c1", prompt, message_id="q1").json()["message"]
     assert text_of(message) == DONE
     assert len(message["thinkingLog"]) == 4
