@@ -98,7 +98,7 @@ def _close(
     take_free_id(running, row, is_free)
     _have_indexed_again(turn, *conversations.result[0])
     related_documents.write(turn, row.external_id, documents)
-    storing.refer(BLOB_OWNER, turn.conversation.pk, running.unreferred)
+    storing.refer_to_stored(BLOB_OWNER, turn.conversation.pk, running.unreferred)
     settling.settle(running.unwritten_calls, running.reservation, deleted)
     if on_close is not None:
         on_close()
