@@ -125,8 +125,9 @@ def _rounds(turn: Turn) -> Generator[TurnEvent, None, str]:
         yield from _run(turn, calls)
         if turn.bounds.are_reached(running, rounds=len(running.rounds), calls=turn.calls):
             turn.is_limited = True
-            _append_last_call(calls)
+            _append_last_call(running.rounds[-1])
             round_storing.write_results(running, [])
+            _refuse_taken_over(running)
         running.begin_answer()
         _reserve(turn, model_request)
 
@@ -236,10 +237,7 @@ def _call(use: ToolUse, tool: Tool | None, refusal: str = "") -> Call:
 
 def _is_repeated(turn: Turn, use: ToolUse) -> bool:
     """Whether a call is the same as the calls before it, once too often."""
-    try:
-        key = use.name + orjson.dumps(use.input, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS).decode()
-    except TypeError:  # a number that orjson does not write
-        key = f"{use.name}{sorted(use.input.items(), key=repr)!r}"
+    key = use.name + orjson.dumps(use.input, option=orjson.OPT_SORT_KEYS).decode()
     last, count = turn.repeated
     count = count + 1 if key == last else 1
     turn.repeated = key, count
@@ -268,10 +266,15 @@ def _run(turn: Turn, calls: Sequence[Call]) -> Iterator[TurnEvent]:
     """Runs the calls of a round. Raises Interrupted if the turn was ended meanwhile, and TakenOver."""
     running = turn.running
     yield from tool_calls.run(calls, _surroundings(turn))
-    if isinstance(running, RunningTurn) and running.is_taken_over:
-        raise closing.TakenOver(extra=running.ids)
+    _refuse_taken_over(running)
     if running.interrupt.requested:
         raise Interrupted
+
+
+def _refuse_taken_over(running: Run) -> None:
+    """Raises TakenOver if a write of results has found that another attempt owns the question."""
+    if isinstance(running, RunningTurn) and running.is_taken_over:
+        raise closing.TakenOver(extra=running.ids)
 
 
 def _surroundings(turn: Turn) -> Surroundings:
@@ -283,10 +286,11 @@ def _surroundings(turn: Turn) -> Surroundings:
 # ---- Bounds ----------------------------------------------------------------------------------------------------------
 
 
-def _append_last_call(calls: Sequence[Call]) -> None:
-    """Has the last result of a round say that there are no more tools."""
-    if calls:
-        calls[-1].stored["content"].append({"text": rounds.LAST_CALL})
+def _append_last_call(stored: StoredRound) -> None:
+    """Has the last result of a round say that there are no more tools, once."""
+    for call in stored["calls"][-1:]:
+        if {"text": rounds.LAST_CALL} not in call["content"]:
+            call["content"].append({"text": rounds.LAST_CALL})
 
 
 def _answer_in_spite(turn: Turn, uses: Sequence[ToolUse], blocks: list[StoredBlock]) -> Iterator[TurnEvent]:
@@ -330,9 +334,7 @@ def _take_over(turn: Turn, taken_over: Sequence[StoredRound]) -> Iterator[TurnEv
         yield from _told(turn, stored)
     if taken_over and turn.bounds.are_reached(turn.running, rounds=len(turn.running.rounds), calls=turn.calls):
         turn.is_limited = True
-        last = turn.running.rounds[-1]["calls"]
-        if last and {"text": rounds.LAST_CALL} not in last[-1]["content"]:
-            last[-1]["content"].append({"text": rounds.LAST_CALL})
+        _append_last_call(turn.running.rounds[-1])
 
 
 def _told(turn: Turn, stored: StoredRound) -> Iterator[TurnEvent]:

@@ -28,12 +28,13 @@ from bedrock_chat.resilience.deadlines import Errand, hang_up_after
 from bots.chatting import ChattingBot
 from bots.tools import names, results, servers
 from bots.tools import running as guarding
-from bots.tools.tool import Context, FilePart, JsonPart, Part, Result, TextPart, Tool
+from bots.tools.tool import STOPPED, Context, FilePart, JsonPart, Part, Result, TextPart, Tool
 from conversations.content import rounds
 from conversations.content.blocks import ResultPart
 from conversations.content.rounds import StoredCall
 from conversations.turn import round_storing
 from conversations.turn.registry import Run, RunningTurn
+from conversations.turn.types import Booking
 
 STOP_SECONDS: Final = 0.8
 """How long calls that were ended may take to come to their end. Then nobody waits for them any more."""
@@ -42,7 +43,6 @@ LOOK_SECONDS: Final = 0.05
 LATE_SECONDS: Final = 0.8
 """The same for calls that were ended because they took too long."""
 TOO_LONG: Final = "The tool did not answer in time."
-STOPPED: Final = "The call was stopped."
 
 
 RESTING = Gauge(
@@ -308,13 +308,9 @@ def _write(calls: Sequence[Call], around: Surroundings) -> None:
 
 
 def _row(call: Call, around: Surroundings, seconds: float, size: int, outcome: str) -> ToolCall:
-    booking, tool = around.running.booking, call.tool
-    return ledger.build(
-        booking.actor,
-        turn_id=booking.turn_id,
-        conversation_external_id=booking.conversation_external_id,
-        message_external_id=booking.question_external_id,
-        bot_id=booking.bot_id,
+    tool = call.tool
+    return row_of(
+        around.running.booking,
         tool=names.legal(call.use.name),
         kind=tool.kind if tool else "",
         server=tool.server if tool else "",
@@ -322,6 +318,18 @@ def _row(call: Call, around: Surroundings, seconds: float, size: int, outcome: s
         bytes_in=size_of_input(call.use.input),
         bytes_out=size,
         outcome=outcome,
+    )
+
+
+def row_of(booking: Booking, **columns: Any) -> ToolCall:
+    """The ledger's row of a call that is booked like this; `columns` say which tool was called, and how it went."""
+    return ledger.build(
+        booking.actor,
+        turn_id=booking.turn_id,
+        conversation_external_id=booking.conversation_external_id,
+        message_external_id=booking.question_external_id,
+        bot_id=booking.bot_id,
+        **columns,
     )
 
 

@@ -10,7 +10,7 @@ from rest_framework.test import APIClient
 
 from bedrock_chat.ledger.models import ToolCall
 from bots.tools import results
-from bots.tools.tool import TextPart
+from bots.tools.tool import STOPPED, TextPart
 from conversations.content.rounds import LAST_CALL
 from conversations.models import Message, Role
 from conversations.turn import registry, rounds, tool_calls
@@ -258,7 +258,7 @@ def test_a_stop_ends_every_call_within_a_second(
     message = response.json()["message"]
     assert (text_of(message), message["stopReason"]) == ("Let me look that up.", "stopped")
     errors = [block["body"]["content"] for block in message["thinkingLog"][1]["content"]]
-    assert errors == [[{"text": tool_calls.STOPPED}]] * count
+    assert errors == [[{"text": STOPPED}]] * count
     assert [block["contentType"] for block in message["content"]] == ["text"], "its tool uses are in the log alone"
     assert list(ToolCall.objects.values_list("outcome", flat=True)) == ["stopped"] * count
     assert Message.objects.get(role=Role.USER).rounds is None

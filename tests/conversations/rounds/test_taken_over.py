@@ -12,6 +12,7 @@ from bedrock_chat.bedrock.tools import FoundDocument, ToolResult
 from bedrock_chat.identity import local
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.ledger.models import ModelCall, ToolCall
+from bedrock_chat.wire.errors import Conflict
 from conversations.content.rounds import NOT_KNOWN
 from conversations.models import Message, Role
 from conversations.turn import lifecycle, rounds
@@ -77,6 +78,25 @@ def test_a_call_without_a_result(
         assert (result["status"], result["content"]) == ("error", [{"text": NOT_KNOWN}])
         assert ToolCall.objects.get().outcome == "unknown"
     assert text_of(message) == DONE
+
+
+def test_a_turn_that_was_taken_over_at_its_bound_asks_its_model_no_more(
+    alice: APIClient, emulator: Emulator, monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    """The write of the last result's mark finds it out: what the model says then would be paid for nothing."""
+    settings.TOOL_ROUNDS = 1
+    offering(monkeypatch, tool())
+    make_bot(alice)
+    append = rounds._append_last_call
+
+    def taken_over(stored: Any) -> None:
+        append(stored)
+        Message.objects.filter(external_id="q1").update(attempt=2, lease_holder="another")
+
+    monkeypatch.setattr(rounds, "_append_last_call", taken_over)
+    with pytest.raises(Conflict):
+        events_of(calls(("search", {"query": "one"})))
+    assert len(emulator.requests()) == 1
 
 
 def test_a_call_that_was_refused_is_not_run_by_a_later_attempt(
