@@ -6,7 +6,7 @@ A question's row has them as `StoredRound`s while its turn is not closed. Its an
 
 import base64
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, Literal, TypedDict, TypeGuard
+from typing import Any, Final, Literal, NotRequired, TypedDict, TypeGuard, cast
 
 import orjson
 
@@ -36,6 +36,10 @@ LONG: Final = 16_000
 """Characters of a text, or of an object as JSON, beyond which it is a blob."""
 
 
+MOST_COUNTED: Final = 1e12
+"""Whoever has counted more was damaged."""
+
+
 class StoredDocument(TypedDict):
     """A document that a call has found, for the answer's reader."""
 
@@ -56,11 +60,29 @@ class StoredCall(TypedDict):
     isReadOnly: bool
 
 
+class StoredCounts(TypedDict):
+    """What a turn had used of its bounds when a round's tools began, this round's calls included.
+
+    `repeated` is the digest of its newest call, which was asked for `repeats` times in a row. `usd` is what its calls
+    to models have cost, and `unpricedTokens` are those of calls without a price.
+    """
+
+    calls: int
+    brokenRounds: int
+    repeated: str
+    repeats: int
+    seconds: float
+    usd: float
+    unpricedTokens: int
+
+
 class StoredRound(TypedDict):
     """`model` wrote it, and `thinks` says whether it was asked to think. `calls` has one for each tool use, in order.
 
-    `extends` is the key of the answer that the turn extends.
+    `extends` is the key of the answer that the turn extends. Rounds of earlier versions have no `counts`.
     """
+
+    counts: NotRequired[StoredCounts]
 
     model: str
     thinks: bool
@@ -151,6 +173,16 @@ def _is_call(value: Any) -> bool:
         and isinstance(value.get("documents"), list)
         and all(map(_is_document, value["documents"]))
     )
+
+
+def readable_counts(value: Any) -> StoredCounts | None:
+    """The counts of a round; None where they are not there, or damaged."""
+    if not isinstance(value, dict) or not isinstance(value.get("repeated"), str):
+        return None
+    numbers = ("calls", "brokenRounds", "repeats", "seconds", "usd", "unpricedTokens")
+    if not all(isinstance(value.get(name), int | float) and 0 <= value[name] < MOST_COUNTED for name in numbers):
+        return None
+    return cast(StoredCounts, value)
 
 
 def _is_document(value: Any) -> bool:
