@@ -221,9 +221,7 @@ def both(first: str, second: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "counts",
-    [{"calls": 40}, {"seconds": 500}, {"usd": 2.5}, {"unpricedTokens": 3_000_000}],
-    ids=lambda counts: [*counts],
+    "counts", [{"calls": 40}, {"seconds": 500}, {"usd": 2.5}, {"unpricedTokens": 3_000_000}], ids=repr
 )
 def test_a_turn_that_is_taken_over_goes_on_with_what_it_has_used(
     alice: APIClient,
