@@ -144,15 +144,16 @@ def _told_so_far(done: "SimpleQueue[Call]", missing: list[Call]) -> Iterator[Too
             call = done.get_nowait()
         except Empty:
             return
-        missing.remove(call)
-        yield from _told(call)
+        if call in missing:
+            missing.remove(call)
+            yield from _told(call)
 
 
 def _awaited(
     missing: list[Call], done: "SimpleQueue[Call]", around: Surroundings, latest: float
 ) -> Iterator[ToolResult | FoundDocument]:
     """The results of calls on other threads, as they come. Calls that do not end when they are ended are given up,
-    all of them at the moment `latest`.
+    all of them at the moment `latest`. What they say later is done for nobody.
     """
     interrupt = around.running.interrupt
     while missing:
@@ -160,14 +161,13 @@ def _awaited(
             latest = min(latest, time.monotonic() + STOP_SECONDS)
         try:
             call = done.get(timeout=LOOK_SECONDS)
+            ended = [call] if call in missing else []
         except Empty:
-            if time.monotonic() >= latest:
-                for call in _give_up(missing, around):
-                    missing.remove(call)
-                    yield from _told(call)
-            continue
-        missing.remove(call)
-        yield from _told(call)
+            ended = _give_up(missing, around) if time.monotonic() >= latest else []
+        for call in ended:
+            missing.remove(call)
+        for call in ended:
+            yield from _told(call)
 
 
 def _leave(missing: list[Call], done: "SimpleQueue[Call]", around: Surroundings) -> None:

@@ -152,3 +152,57 @@ def test_calls_of_a_turn_that_nobody_follows_have_their_ends_and_rows(
     statuses = [block["body"]["status"] for block in message.thinking_log[1]["content"]]
     assert statuses == ["success", "error"]
     assert sorted(ToolCall.objects.values_list("outcome", flat=True)) == ["stopped", "success"]
+
+
+def test_calls_that_were_given_up_may_end_while_others_are_stored(
+    alice: APIClient, emulator: Emulator, monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    settings.TOOL_TURN_SECONDS = 0.2
+    monkeypatch.setattr(tool_calls, "LATE_SECONDS", 0.1)
+    release = threading.Event()
+    write = tool_calls.round_storing.write_results
+
+    def deaf(value: Any, context: Any) -> Any:
+        if value["query"] == "1":
+            release.wait(20)
+        return text(value, context)
+
+    def stepping_write(running: Any, stored: Any) -> None:
+        write(running, stored)
+        if is_of_the_pool():  # the first call's result is stored, until the second was given up, and has ended
+            release.wait(20)
+            while tool_calls.pool().busy > 1:
+                threading.Event().wait(0.005)
+        elif stored:
+            release.set()
+
+    monkeypatch.setattr(tool_calls.round_storing, "write_results", stepping_write)
+    offering(monkeypatch, tool(run=deaf))
+    response = say(alice, "c1", TWO, bot_id=make_bot(alice))
+    assert response.status_code == 200, response.content
+    results_of = response.json()["message"]["thinkingLog"][1]["content"]
+    assert [block["body"]["status"] for block in results_of] == ["success", "error"]
+    assert ToolCall.objects.count() == 2
+
+
+def test_a_turn_that_is_left_while_calls_are_given_up_ends(
+    alice: APIClient, emulator: Emulator, monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    settings.TOOL_TURN_SECONDS = 0.2
+    monkeypatch.setattr(tool_calls, "LATE_SECONDS", 0.1)
+    release = threading.Event()
+
+    def deaf(value: Any, context: Any) -> Any:
+        release.wait(20)
+        return text(value, context)
+
+    offering(monkeypatch, tool(run=deaf))
+    make_bot(alice)
+    events = events_of(TWO)
+    try:
+        for event in events:
+            if isinstance(event, ToolResult):
+                events.close()
+    finally:
+        release.set()
+    assert list(ToolCall.objects.values_list("outcome", flat=True)) == ["timeout", "timeout"]
