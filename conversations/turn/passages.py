@@ -39,16 +39,16 @@ def search(running: Run, bot: ChattingBot, model: Model, text: str, answer_exter
     deadline = started + tool_bounds.of(bot, booking.actor).seconds
     with running.interrupt.inner() as interruption:
         context = Context(deadline, interruption, booking.actor, bot, booking.conversation_external_id)
-        found = prompting.search(bot, text, answer_external_id, context)
+        result = prompting.search(bot, text, answer_external_id, context)
     row = tool_calls.row_of(
         booking,
         tool=knowledge.NAME,
         kind=knowledge.KIND,
-        server=found.server,
+        server=result.server,
         seconds=time.monotonic() - started,
         bytes_in=len(text.encode()),
-        bytes_out=found.size,
-        outcome=found.outcome,
+        bytes_out=result.size,
+        outcome=result.outcome,
     )
     running.tool_calls.append(row)
-    return found
+    return result
