@@ -50,8 +50,8 @@ def test_an_address_is_signed_when_the_turn_tells_of_it_and_not_when_it_is_sent(
 def test_an_address_is_signed_anew_when_an_answer_is_told_again(
     client_of: Any, emulator: Emulator, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
-    found = FoundDocument("", {}, "", source_link=LINK)
-    offering(monkeypatch, tool(run=lambda value, context: results.of([TextPart("x")], [found])))
+    passage = FoundDocument("", {}, "", source_link=LINK)
+    offering(monkeypatch, tool(run=lambda value, context: results.of([TextPart("x")], [passage])))
     alice: APIClient = client_of("alice", "CreatingBotAllowed")
     assert say(alice, "c1", calls(("search", {"query": "q"})), bot_id=make_bot(alice)).status_code == 200
     request.getfixturevalue("signing")

@@ -98,7 +98,11 @@ def test_results_whose_write_failed_keep_their_blobs_with_the_answer(
 
 
 def test_a_blob_that_is_lost_costs_no_other_its_reference(
-    alice: APIClient, emulator: Emulator, monkeypatch: pytest.MonkeyPatch, settings: Any
+    alice: APIClient,
+    emulator: Emulator,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: Any,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     settings.TOOL_RESULT_CHARS = 100_000
     keep_files = round_storing.keep_files
@@ -112,6 +116,7 @@ def test_a_blob_that_is_lost_costs_no_other_its_reference(
     response = say(alice, "c1", calls(("search", {"query": "q"})), bot_id=make_bot(alice))
     assert response.status_code == 200, response.content
     named = set(rounds.shas_of(Message.objects.get(role=Role.ASSISTANT).thinking_log))
+    assert "not stored yet" not in caplog.text
     assert len(named) == 3
     assert set(BlobReference.objects.values_list("blob_id", flat=True)) == named & set(
         Blob.objects.values_list("pk", flat=True)
