@@ -14,7 +14,7 @@ import pytest
 from rest_framework.test import APIClient
 
 from bedrock_chat.ledger.models import ToolCall
-from bots.tools import kinds, results
+from bots.tools import agent, kinds, results
 from bots.tools.tool import Context, Result, TextPart, Tool
 from conversations.models import Message, Role
 from conversations.turn import registry, tool_calls
@@ -77,6 +77,7 @@ class Stopper:
 def over(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     """Beside a bot's own tools: one that heeds its end, one that does not, and one that waits for nothing."""
     over, of_bot = threading.Event(), kinds.of_bot
+    monkeypatch.setattr(agent, "DESCRIPTION_SECONDS", 0.0)  # the agent hangs there, too
 
     def heeds(value: Mapping[str, Any], context: Context) -> Result:
         context.interruption.wait(30)
