@@ -9,10 +9,12 @@ from bedrock_chat.bedrock import agents
 from bots.tools import duckduckgo, servers
 from tests.bots.tools import engines
 from tests.bots.tools.engines import Engines
+from tests.encryption.vault import new_key
 
 
 @pytest.fixture
 def served(settings: LazySettings) -> Iterator[Engines]:
+    settings.ENCRYPTION_KEYS = [new_key()]  # for the engine's own key
     with engines.running() as running:
         settings.FIRECRAWL_URL = running.url
         settings.DUCKDUCKGO_URL = running.duckduckgo
