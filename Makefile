@@ -57,10 +57,15 @@ bench-jobs: $(VENV)/.dev ## Prints how soon and how fast jobs are done, as JSON
 bench-published: $(VENV)/.dev ## Prints what a published API costs against an empty view, as JSON
 	@$(BIN)/python -m tests.bench.published
 
+# Tests that are larger with SOAK=1, and that processes, faults or stops concern.
+SOAKED := tests/publication/test_workers.py tests/publication/test_stream_servers.py tests/jobs/test_celery.py \
+  tests/ledger/test_rollups.py tests/conversations/rounds/test_kills.py tests/conversations/rounds/test_faults.py \
+  tests/conversations/rounds/test_stops.py
+
 soak: $(VENV)/.dev ## Ten minutes of everything while processes are killed, then compares (SOAK="--minutes 1")
-	@SOAK=1 $(BIN)/python -m pytest -q tests/publication/test_workers.py tests/publication/test_stream_servers.py tests/jobs/test_celery.py tests/ledger/test_rollups.py
+	@SOAK=1 $(BIN)/python -m pytest -q $(SOAKED)
 	@test -z "$$TEST_DATABASE_URL" || \
-	  SOAK=1 DEBUG=true DATABASE_URL="$$TEST_DATABASE_URL" $(BIN)/python -m pytest -q -m both tests/publication/test_workers.py tests/publication/test_stream_servers.py tests/jobs/test_celery.py tests/ledger/test_rollups.py
+	  SOAK=1 DEBUG=true DATABASE_URL="$$TEST_DATABASE_URL" $(BIN)/python -m pytest -q -m both $(SOAKED)
 	@$(BIN)/python -m tests.soak $(SOAK)
 
 bench-tools: $(VENV)/.dev ## Prints what rounds with tools cost against boto3, and what hanging tools cost others, as JSON

@@ -15,6 +15,9 @@ from bedrock_chat.process.interruption import Interruption
 
 SUBJECT: Final = "Bedrock agent"
 MOST_BYTES: Final = 4 * 1024 * 1024
+MOST_CITATIONS: Final = 100
+MOST_CITED: Final = 200_000
+"""Characters of all citations together."""
 DESCRIPTION_SECONDS: Final = 600.0
 FAILURE_SECONDS: Final = 60.0
 """How long an agent that could not be described is not asked again."""
@@ -67,9 +70,11 @@ def invoke(
 
 
 def _read(events: Any) -> AgentAnswer:
-    """Joins the bytes of all events before it decodes them: a letter may be cut in two."""
+    """Joins the bytes of all events before it decodes them: a letter may be cut in two. Of many citations the first
+    are kept.
+    """
     parts, size = list[bytes](), 0
-    citations, files = list[RetrievedPassage](), 0
+    citations, cited, files = list[RetrievedPassage](), 0, 0
     for event in events:
         if "returnControl" in event:
             raise WantsControl(SUBJECT)
@@ -80,7 +85,10 @@ def _read(events: Any) -> AgentAnswer:
                 raise TooLong(SUBJECT)
             parts.append(part)
             for citation in (chunk.get("attribution") or {}).get("citations", ()):
-                citations += map(passage_of, citation.get("retrievedReferences", ()))
+                for passage in map(passage_of, citation.get("retrievedReferences", ())):
+                    cited += len(passage.text)
+                    if len(citations) < MOST_CITATIONS and cited <= MOST_CITED:
+                        citations.append(passage)
         files += len((event.get("files") or {}).get("files", ()))
     text = storable(b"".join(parts).decode("utf-8", "replace"))
     if files:
@@ -130,12 +138,6 @@ def describe(agent_id: str, *, otherwise: str, deadline: float, interruption: In
             while len(_descriptions) > MOST_DESCRIPTIONS:
                 _descriptions.popitem(last=False)
     return known.text or otherwise
-
-
-def described(agent_id: str, *, otherwise: str) -> str:
-    """The same without the network: what is known already."""
-    known = _known(agent_id)
-    return (known.text if known else None) or otherwise
 
 
 def forget() -> None:

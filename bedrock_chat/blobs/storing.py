@@ -102,6 +102,14 @@ def refer(owner_kind: str, owner_id: int, shas: Iterable[str]) -> None:
         BlobReference.objects.bulk_create(rows, ignore_conflicts=True)
 
 
+def refer_to_stored(owner_kind: str, owner_id: int, shas: Iterable[str]) -> None:
+    """As `refer`, for blobs that may have been removed meanwhile: those are left out, and the others stay."""
+    wanted = list(shas)
+    if wanted:  # the locks keep a removal from coming between
+        rows = Blob.objects.filter(pk__in=wanted).order_by("pk").select_for_update(no_key=True)
+        refer(owner_kind, owner_id, list(rows.values_list("pk", flat=True)))
+
+
 def refer_each(owner_kind: str, owners: Mapping[int, str]) -> None:
     """As `refer`, for many owners of one blob each."""
     rows = [BlobReference(blob_id=sha256, owner_kind=owner_kind, owner_id=pk) for pk, sha256 in owners.items()]

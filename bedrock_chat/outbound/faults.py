@@ -59,10 +59,6 @@ class TooLarge(OutboundFault):
         super().__init__(f"The server's answer is larger than {most}.")
 
 
-class NotJSON(OutboundFault):
-    sentence = "The server's answer is not JSON."
-
-
 class Refused(OutboundFault):
     """The server answered with another status than 2xx."""
 

@@ -11,7 +11,7 @@ import orjson
 
 from bedrock_chat.outbound.connecting import Trust
 from bedrock_chat.outbound.exchange import Incoming, Request, exchange
-from bedrock_chat.outbound.faults import MEGABYTE, NotJSON, Refused, TooLarge
+from bedrock_chat.outbound.faults import MEGABYTE, Refused, TooLarge
 from bedrock_chat.outbound.targets import parse
 from bedrock_chat.process.interruption import Interruption
 
@@ -31,13 +31,6 @@ class Response:
         if not 200 <= self.status < 300:
             raise Refused(self.status)
 
-    def json(self) -> Any:
-        """The body as JSON. Raises NotJSON."""
-        try:
-            return orjson.loads(self.body)
-        except orjson.JSONDecodeError:
-            raise NotJSON from None
-
 
 def post_json(
     url: str,
@@ -46,8 +39,6 @@ def post_json(
     credential_headers: Mapping[str, str],
     deadline: float,
     interruption: Interruption,
-    most_bytes: int = MOST_BYTES,
-    headers: Mapping[str, str] | None = None,
 ) -> Response:
     """Posts JSON to an address that may be anybody's, and returns the whole response, whatever its status.
 
@@ -58,22 +49,22 @@ def post_json(
         "POST",
         parse(url),
         orjson.dumps(body),
-        {"Content-Type": "application/json", "Accept": "application/json", **(headers or {})},
+        {"Content-Type": "application/json", "Accept": "application/json"},
         credential_headers,
     )
     with exchange(request, trust=Trust(), deadline=deadline, interruption=interruption) as incoming:
-        return Response(incoming.status, incoming.headers, read(incoming, most_bytes))
+        return Response(incoming.status, incoming.headers, _read(incoming))
 
 
-def read(incoming: Incoming, most_bytes: int) -> bytes:
+def _read(incoming: Incoming) -> bytes:
     """The body. Raises TooLarge, before it is read where its length is told."""
     length = incoming.headers.get("content-length", "")
-    if length.isascii() and length.isdigit() and int(length[:20]) > most_bytes:
-        raise TooLarge(most_bytes)
+    if length.isascii() and length.isdigit() and int(length[:20]) > MOST_BYTES:
+        raise TooLarge(MOST_BYTES)
     pieces, size = list[bytes](), 0
     for piece in incoming.pieces:
         size += len(piece)
-        if size > most_bytes:
-            raise TooLarge(most_bytes)
+        if size > MOST_BYTES:
+            raise TooLarge(MOST_BYTES)
         pieces.append(piece)
     return b"".join(pieces)

@@ -48,10 +48,10 @@ def search(wanted: Search, key: str, context: Context) -> list[Page]:
             deadline=context.deadline,
             interruption=context.interruption,
         )
-        return list(_pages(response, wanted.most))
+        return list(_pages(response, wanted.most, key))
 
 
-def _pages(response: Response, most: int) -> Iterator[Page]:
+def _pages(response: Response, most: int, key: str) -> Iterator[Page]:
     """Raises ToolFault unless the answer is one of pages."""
     match response.status:
         case HTTPStatus.UNAUTHORIZED | HTTPStatus.FORBIDDEN:
@@ -81,5 +81,6 @@ def _pages(response: Response, most: int) -> Iterator[Page]:
     for entry in pages[:most]:
         if isinstance(entry, dict):
             text = entry.get("markdown") or entry.get("description")
-            if (found_page := page(entry.get("title"), entry.get("url"), text, longest=LONGEST_PAGE)) is not None:
+            title, url = entry.get("title"), entry.get("url")
+            if (found_page := page(title, url, text, longest=LONGEST_PAGE, secrets=[key])) is not None:
                 yield found_page

@@ -14,6 +14,7 @@ from bots.tools.faults import translated
 from bots.tools.tool import Context, Result, TextPart, Tool, ToolFault
 
 NAME: Final = "knowledge_base_tool"
+KIND: Final = "knowledge"
 LONGEST_QUERY: Final = 1000
 """Characters that a base takes."""
 USUAL_RESULTS: Final = 20
@@ -42,7 +43,7 @@ def tool_of(configuration: Configuration, base_id: str, alias: str = NAME) -> To
         alias=alias,
         description=DESCRIPTION,
         schema=SCHEMA,
-        kind="knowledge",
+        kind=KIND,
         is_read_only=True,
         server=server_of(base_id),
         seconds=None,

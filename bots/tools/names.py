@@ -7,11 +7,6 @@ from typing import Final
 LONGEST: Final = 64
 LONGEST_SHOWN: Final = 200
 _ILLEGAL: Final = re.compile(r"[^a-zA-Z0-9_-]")
-_LEGAL: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
-
-
-def is_legal(name: str) -> bool:
-    return _LEGAL.fullmatch(name) is not None
 
 
 def legal(name: str) -> str:

@@ -56,6 +56,11 @@ def to_any(configuration: Configuration) -> Offered:
     return within_bounds(kinds.of_bot(configuration))
 
 
+def are_looked_up(offered: Offered) -> bool:
+    """Whether `specs` may ask somebody what any of the tools is for."""
+    return any(tool.kind == agent.KIND for tool in offered.tools)
+
+
 def specs(offered: Offered, interruption: Interruption) -> list[ToolSpec]:
     """The tools as a model reads of them. This asks agents of AWS what they are for, so hold no pooled connection."""
     until = time.monotonic() + agent.DESCRIPTION_SECONDS

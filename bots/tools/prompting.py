@@ -51,12 +51,15 @@ def is_searched_before(bot: "ChattingBot", model: Model) -> bool:
 class Passages:
     """What was found for a question before the model is asked. `instruction` stands after the bot's own one.
 
-    `documents` are the answer's, whether it names them or not. `outcome` is that of a call.
+    `documents` are the answer's, whether it names them or not. `server` was asked; the `outcome` is that of a call, and
+    `size` are the bytes of what it gave.
     """
 
     instruction: str
     documents: tuple[FoundDocument, ...]
+    server: str
     outcome: Outcome
+    size: int = 0
 
 
 def search(bot: "ChattingBot", question: str, answer_external_id: str, context: Context) -> Passages:
@@ -69,15 +72,17 @@ def search(bot: "ChattingBot", question: str, answer_external_id: str, context: 
     def run(_: object, context: Context) -> Result:
         return knowledge.search(bot.configuration, base_id, question, context)
 
+    server = knowledge.server_of(base_id)
     result = running.guarded(knowledge.NAME, run)({}, context)
     if result.status == "error":
-        return Passages(f"{PASSAGES_ARE_DATA}\n\n{NOTHING}", (), result.outcome)
+        return Passages(f"{PASSAGES_ARE_DATA}\n\n{NOTHING}", (), server, result.outcome)
     ids = [f"{answer_external_id}@{number}" for number in range(len(result.parts))]
     documents = tuple(
         replace(document, source_id=source_id) for document, source_id in zip(result.documents, ids, strict=True)
     )
     passages = {source_id: text_of(part) for source_id, part in zip(ids, result.parts, strict=True)}
-    return Passages(_instruction(passages, cites=bot.cites), documents, result.outcome)
+    size = sum(len(passage.encode()) for passage in passages.values())
+    return Passages(_instruction(passages, cites=bot.cites), documents, server, result.outcome, size)
 
 
 def _instruction(passages: Mapping[str, str], *, cites: bool) -> str:

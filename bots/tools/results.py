@@ -5,15 +5,13 @@ A result stands in tool results alone, never in a system text or in a user's.
 
 import base64
 import re
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
 import orjson
 from django.conf import settings
 
-from bedrock_chat.bedrock.catalog import Model
 from bedrock_chat.bedrock.tools import FoundDocument
 from bots.tools.tool import FilePart, JsonPart, Outcome, Part, Result, TextPart
 
@@ -37,7 +35,8 @@ def of(
 ) -> Result:
     """A result of these parts. `documents` are as in `Result`; `secrets` are what the server behind was sent.
 
-    Over all parts, more than `TOOL_RESULT_CHARS` lose their middle. A part that is gone takes its document along.
+    Over all parts, more than `TOOL_RESULT_CHARS` lose their middle. A part that is gone takes its document along, and
+    the document of one that was cut shows what is left. What documents show of their own is bounded by as many.
     """
     whole = list(parts)
     beside = list(documents)
@@ -53,10 +52,7 @@ def of(
     return Result(
         "success" if outcome == "success" else "error",
         tuple(part for part, _ in pairs),
-        (
-            *(_showing(part, document, secrets) for part, document in pairs),
-            *(_cleaned_document(document, secrets) for document in others),
-        ),
+        tuple(_documents(pairs, others, secrets, settings.TOOL_RESULT_CHARS)),
         outcome,
     )
 
@@ -89,21 +85,6 @@ def identified(result: Result, tool_use_id: str, *, cites: bool) -> Result:
     return replace(result, parts=parts, documents=tuple(documents))
 
 
-def visible(parts: Iterable[Part], model: Model) -> list[Part]:
-    """The parts as this model can see them: what it cannot is named in one text at the end."""
-    seen: list[Part] = []
-    unseen: Counter[str] = Counter()
-    for part in parts:
-        if isinstance(part, FilePart) and not (model.images if part.kind == "image" else model.documents):
-            unseen[f"image/{part.form}" if part.kind == "image" else f"{part.form} document"] += 1
-        else:
-            seen.append(part)
-    if unseen:
-        named = ", ".join(f"{count} {kind}" for kind, count in unseen.items())
-        seen.append(TextPart(f"({named} that this model cannot see)"))
-    return seen
-
-
 def text_of(part: Part) -> str:
     """A part as text; a file has none."""
     match part:
@@ -113,15 +94,6 @@ def text_of(part: Part) -> str:
             return orjson.dumps(part.value).decode()
         case FilePart():
             return ""
-
-
-def json_part(value: Any) -> Part:
-    """A JSON value: objects as such, all others as text. What JSON cannot say becomes text, too."""
-    try:
-        written = orjson.dumps(value)
-    except (TypeError, ValueError, RecursionError):
-        return TextPart(str(value))
-    return JsonPart(orjson.loads(written)) if isinstance(value, dict) else TextPart(written.decode())
 
 
 def clean(text: str, secrets: Sequence[str] = ()) -> str:
@@ -177,7 +149,7 @@ def _bounded(pairs: list[tuple[Part, FoundDocument | None]], most: int) -> list[
         is_noted = True
         pieces = [piece for piece in (first, *middle, last) if piece]
         if first or last:
-            kept.append((TextPart("\n".join(pieces)), document))
+            kept.append((TextPart("\n".join(pieces)), None if document is None else replace(document, content={})))
         elif middle:
             kept = _with_note(kept, note)
     return kept
@@ -189,6 +161,33 @@ def _with_note(kept: list[tuple[Part, FoundDocument | None]], note: str) -> list
         part, document = kept[-1]
         return [*kept[:-1], (TextPart(f"{text_of(part)}\n{note}"), document)]
     return [*kept, (TextPart(note), None)]
+
+
+def _documents(
+    pairs: Iterable[tuple[Part, FoundDocument | None]],
+    others: Iterable[FoundDocument],
+    secrets: Sequence[str],
+    most: int,
+) -> Iterator[FoundDocument]:
+    """The documents of the parts, and the others. Those of their own content that come after `most` characters show
+    their parts, and without a part they are left out.
+    """
+    left = most
+    for part, document in pairs:
+        if document is not None and document.content:
+            left -= _shown_length(document)
+        yield _showing(part, document if left >= 0 or document is None else replace(document, content={}), secrets)
+    for document in others:
+        left -= _shown_length(document)
+        if left < 0:
+            return
+        yield _cleaned_document(document, secrets)
+
+
+def _shown_length(document: FoundDocument) -> int:
+    """Characters of a document's text or object; of a file, none."""
+    text, value = document.content.get("text"), document.content.get("json")
+    return len(text) if isinstance(text, str) else 0 if value is None else len(orjson.dumps(value).decode())
 
 
 def _showing(part: Part, document: FoundDocument | None, secrets: Sequence[str]) -> FoundDocument:

@@ -7,12 +7,11 @@ from typing import Any, Final
 
 from bedrock_chat.wire.ids import new_id
 from bots.tools import results
-from bots.tools.tool import Context, Result, ToolFault
+from bots.tools.tool import STOPPED, Context, Result, ToolFault
 
 logger = logging.getLogger(__name__)
 
 FAILED: Final = "The tool failed."
-STOPPED: Final = "The call was stopped."
 Kind = Callable[[Mapping[str, Any], Context], Result]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from bots.tools.tool import Context, ToolFault
+from bots.tools.tool import STOPPED, Context, ToolFault
 
 MOST_AT_ONCE: Final = 16
 WAIT_SECONDS: Final = 2.0
@@ -125,7 +125,7 @@ class Places:
 
 
 def stopped() -> ToolFault:
-    return ToolFault("The call was stopped.", "stopped")
+    return ToolFault(STOPPED, "stopped")
 
 
 _places = Places()

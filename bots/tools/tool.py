@@ -6,7 +6,7 @@ Nothing here knows of conversations. The ids of a call, which the model has made
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from bedrock_chat.bedrock.tools import FoundDocument, ToolSpec
 from bedrock_chat.identity.caller import Caller
@@ -21,6 +21,9 @@ Outcome = Literal[
     "too_large", "unreadable", "stopped", "failed",
 ]  # fmt: skip
 """How a call ended, in one word, for the ledger and the metrics. All but `success` are errors."""
+
+
+STOPPED: Final = "The call was stopped."
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,11 @@
 """What engines are asked for on the internet, and what they find there."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
+
+from bots.tools import results
 
 LONGEST_TITLE: Final = 500
 LONGEST_URL: Final = 2048
@@ -34,11 +37,14 @@ class Page:
     text: str
 
 
-def page(title: object, url: object, text: object, *, longest: int) -> Page | None:
-    """A page out of what an engine has answered, whatever that is; None if it says nothing."""
-    words = title.strip()[:LONGEST_TITLE] if isinstance(title, str) else ""
+def page(title: object, url: object, text: object, *, longest: int, secrets: Sequence[str] = ()) -> Page | None:
+    """A page out of what an engine has answered, whatever that is; None if it says nothing.
+
+    `secrets` are what the engine was sent. They are taken out before anything is cut, or half of one would stay.
+    """
+    words = results.clean(title, secrets).strip()[:LONGEST_TITLE] if isinstance(title, str) else ""
     address = url.strip() if isinstance(url, str) and len(url) <= LONGEST_URL else ""
-    body = text.strip()[:longest] if isinstance(text, str) else ""
+    body = results.clean(text, secrets).strip()[:longest] if isinstance(text, str) else ""
     if not (words or body):
         return None
     return Page(" ".join(words.split()), address if _ADDRESS.fullmatch(address) else "", body)

@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from bedrock_chat.bedrock import attachments, request
 from bedrock_chat.bedrock.attachments import Attachment
@@ -153,17 +154,25 @@ def answer_to_converse(blocks: Sequence[StoredBlock], *, reasoning: bool = True)
     for block in blocks:
         if block["contentType"] == "text" and block["body"].strip():
             converse_blocks.append({"text": block["body"]})
-        elif not reasoning:
-            continue
-        elif block["contentType"] == "reasoning" and block["redactedContent"]:
-            redacted = base64.b64decode(block["redactedContent"])
-            converse_blocks.append({"reasoningContent": {"redactedContent": redacted}})
-        elif block["contentType"] == "reasoning" and block["text"]:
-            text = {"text": block["text"]} | ({"signature": block["signature"]} if block["signature"] else {})
-            converse_blocks.append({"reasoningContent": {"reasoningText": text}})
+        elif reasoning and block["contentType"] == "reasoning" and (converse_block := reasoning_to_converse(block)):
+            converse_blocks.append(converse_block)
     if not any("text" in block for block in converse_blocks):
         converse_blocks.append(request.NO_ANSWER)
     return converse_blocks
+
+
+def reasoning_to_converse(block: Mapping[str, Any]) -> ConverseBlock | None:
+    """Reasoning as it came from its model. None for a block that was damaged, or has nothing in it."""
+    redacted, text, signature = block.get("redactedContent"), block.get("text"), block.get("signature")
+    if isinstance(redacted, str) and redacted:
+        try:
+            return {"reasoningContent": {"redactedContent": base64.b64decode(redacted, validate=True)}}
+        except ValueError:
+            return None
+    if not isinstance(text, str) or not (text or signature):
+        return None
+    signed = {"signature": signature} if isinstance(signature, str) and signature else {}
+    return {"reasoningContent": {"reasoningText": {"text": text} | signed}}
 
 
 def from_converse(blocks: Iterable[ConverseBlock]) -> list[StoredBlock]:

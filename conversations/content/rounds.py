@@ -6,13 +6,14 @@ A question's row has them as `StoredRound`s while its turn is not closed. Its an
 
 import base64
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, Literal, TypedDict, TypeGuard
+from typing import Any, Final, Literal, NotRequired, TypedDict, TypeGuard, cast
 
 import orjson
 
 from bedrock_chat.bedrock.tools import FoundDocument
 from bedrock_chat.blobs import storing
 from conversations.content.blocks import (
+    DOCUMENT_TYPES,
     ResultPart,
     StoredBlock,
     ToolResult,
@@ -35,6 +36,10 @@ LONG: Final = 16_000
 """Characters of a text, or of an object as JSON, beyond which it is a blob."""
 
 
+MOST_COUNTED: Final = 1e12
+"""Whoever has counted more was damaged."""
+
+
 class StoredDocument(TypedDict):
     """A document that a call has found, for the answer's reader."""
 
@@ -55,11 +60,29 @@ class StoredCall(TypedDict):
     isReadOnly: bool
 
 
+class StoredCounts(TypedDict):
+    """What a turn had used of its bounds when a round's tools began, this round's calls included.
+
+    `repeated` is the digest of its newest call, which was asked for `repeats` times in a row. `usd` is what its calls
+    to models have cost, and `unpricedTokens` are those of calls without a price.
+    """
+
+    calls: int
+    brokenRounds: int
+    repeated: str
+    repeats: int
+    seconds: float
+    usd: float
+    unpricedTokens: int
+
+
 class StoredRound(TypedDict):
     """`model` wrote it, and `thinks` says whether it was asked to think. `calls` has one for each tool use, in order.
 
-    `extends` is the key of the answer that the turn extends.
+    `extends` is the key of the answer that the turn extends. Rounds of earlier versions have no `counts`.
     """
+
+    counts: NotRequired[StoredCounts]
 
     model: str
     thinks: bool
@@ -99,9 +122,13 @@ def log_of(rounds: Iterable[StoredRound], model: str) -> Log:
 
 
 def result_of(call: StoredCall) -> ToolResultBlock:
-    """The block of a call's result. One that is still running is an error until it has ended."""
-    body: ToolResult = {"toolUseId": call["toolUseId"], "content": call["content"], "status": call["status"]}
-    if call["status"] == RUNNING:
+    """The block of a call's result. One that is still running is an error until it has ended.
+
+    The status is read first: another thread may put the result there just now, and sets it last.
+    """
+    status = call["status"]
+    body: ToolResult = {"toolUseId": call["toolUseId"], "content": call["content"], "status": status}
+    if status == RUNNING:
         body |= {"content": [{"text": NOT_KNOWN}], "status": ERROR}
     return {"contentType": "toolResult", "body": body}
 
@@ -117,13 +144,23 @@ def readable(value: Any) -> list[StoredRound]:
 def _is_round(value: Any) -> TypeGuard[StoredRound]:
     return (
         isinstance(value, dict)
+        and _is_writable(value)
         and isinstance(value.get("model"), str)
         and isinstance(value.get("thinks"), bool)
-        and (value.get("extends") is None or isinstance(value["extends"], int))
+        and isinstance(value.get("extends", ""), int | None)
         and _are_blocks(value.get("blocks"))
         and isinstance(value.get("calls"), list)
         and all(map(_is_call, value["calls"]))
     )
+
+
+def _is_writable(value: Any) -> bool:
+    """Whether it can be stored again, and sent: Python reads numbers that no JSON of ours has."""
+    try:
+        orjson.dumps(value)
+    except TypeError:
+        return False
+    return True
 
 
 def _is_call(value: Any) -> bool:
@@ -134,8 +171,28 @@ def _is_call(value: Any) -> bool:
         and isinstance(value.get("isReadOnly"), bool)
         and _are_parts(value.get("content"))
         and isinstance(value.get("documents"), list)
-        and all(isinstance(one, dict) and _are_parts([one.get("content")]) for one in value["documents"])
-        and all(isinstance(one.get("sourceId"), str) for one in value["documents"])
+        and all(map(_is_document, value["documents"]))
+    )
+
+
+def readable_counts(value: Any) -> StoredCounts | None:
+    """The counts of a round; None where they are not there, or damaged."""
+    if not isinstance(value, dict) or not isinstance(value.get("repeated"), str):
+        return None
+    numbers = ("calls", "brokenRounds", "repeats", "seconds", "usd", "unpricedTokens")
+    if not all(isinstance(value.get(name), int | float) and 0 <= value[name] < MOST_COUNTED for name in numbers):
+        return None
+    return cast(StoredCounts, value)
+
+
+def _is_document(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and _is_part(value.get("content"))
+        and isinstance(value.get("sourceId"), str)
+        and isinstance(value.get("sourceName", 0), str | None)
+        and isinstance(value.get("sourceLink", 0), str | None)
+        and isinstance(value.get("pageNumber", ""), int | None)
     )
 
 
@@ -178,12 +235,18 @@ def _are_parts(value: Any) -> bool:
 
 
 def _is_part(value: Any) -> bool:
-    if not isinstance(value, dict):
+    if not isinstance(value, dict) or not isinstance(value.get("length", 0), int):
         return False
     if "blob" in value:
-        names = ("kind", "blob") if value.get("kind") in ("text", "json") else ("kind", "blob", "format")
-        return all(isinstance(value.get(name), str) for name in names)
-    return isinstance(value.get("text"), str) or isinstance(value.get("json"), dict)
+        match value.get("kind"):
+            case "text" | "json":
+                return _has_texts(value, "blob")
+            case "image":
+                return _has_texts(value, "blob", "format")
+            case "document":
+                return _has_texts(value, "blob", "name", "format") and value["format"] in DOCUMENT_TYPES
+        return False
+    return isinstance(value.get("text"), str) if "text" in value else isinstance(value.get("json"), dict)
 
 
 def without(log: Log, taken_over: Iterable[StoredRound]) -> Log:

@@ -5,12 +5,13 @@ or are about the stream itself, are defined here. `encoded` gives the name and t
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from bedrock_chat.bedrock import document_links
 from bedrock_chat.bedrock.events import ReasoningDelta, Retrying, StopReason, TextDelta, ToolUse
 from bedrock_chat.bedrock.tools import FoundDocument, ToolResult
+from bedrock_chat.database.connections import release_connection
 from bedrock_chat.ledger.models import ModelCall
 from bedrock_chat.ledger.recording import Spent
 from bedrock_chat.wire.errors import ApiError, ServiceUnavailable, body_of
@@ -156,16 +157,32 @@ def goes_on(event: StreamEvent) -> bool:
 
 
 def stream_event_of(event: TurnEvent, opened: TurnOpened) -> StreamEvent | None:
-    """What clients get of an event of the turn that began with `opened`; None if they get nothing."""
+    """What clients get of an event of the turn that began with `opened`; None if they get nothing.
+
+    Called by the turn's thread, which may wait for AWS (`openable`).
+    """
     if type(event) is TextDelta:  # nearly all events
         return event
     match event:
-        case ReasoningDelta() | ToolUse() | ToolResult() | FoundDocument() | Retrying():
+        case FoundDocument():
+            return openable(event)
+        case ReasoningDelta() | ToolUse() | ToolResult() | Retrying():
             return event
         case Finished():
             ids = opened.conversation_external_id, opened.question_external_id
             return MessageStop.of(*ids, event.answer, event.calls)
     return None
+
+
+def openable(document: FoundDocument) -> FoundDocument:
+    """The document at an address that its reader can open for a while. The database connection may be released.
+
+    Not to be called on an event loop: the first address that is signed may wait for credentials.
+    """
+    if not document_links.is_in_s3(document.source_link):
+        return document
+    release_connection()
+    return replace(document, source_link=document_links.readable(document.source_link))
 
 
 def joined(first: int, batch: Sequence[StreamEvent]) -> Iterator[tuple[int, StreamEvent]]:
@@ -265,6 +282,6 @@ def _document(document: FoundDocument) -> dict[str, Any]:
         "content": document.content,
         "sourceId": document.source_id,
         "sourceName": document.source_name,
-        "sourceLink": document_links.readable(document.source_link),
+        "sourceLink": document.source_link,
         "pageNumber": document.page_number,
     }

@@ -15,7 +15,7 @@ from conversations.content.blocks import part_shas
 from conversations.content.files import Inline, ShowFile
 from conversations.content.wire import part_to_wire
 from conversations.models import Conversation, Message, Outcome, RelatedDocument, Role
-from conversations.streaming.events import Failed, MessageStart, MessageStop, StreamEvent
+from conversations.streaming.events import Failed, MessageStart, MessageStop, StreamEvent, openable
 from conversations.turn.types import wire_ids
 
 
@@ -81,7 +81,7 @@ def _events_of_result(
     yield ToolResult(tool_use_id, result["status"])
     for row in stored.get(tool_use_id, ()):
         place = row.source_name, row.source_link, row.page_number
-        yield FoundDocument(tool_use_id, part_to_wire(row.content, show), row.source_id, *place)
+        yield openable(FoundDocument(tool_use_id, part_to_wire(row.content, show), row.source_id, *place))
     if result["status"] == rounds.ERROR:
         for document in rounds.documents_of_error(tool_use_id, result["content"], names.get(tool_use_id, "")):
             shown = part_to_wire(document["content"], show)

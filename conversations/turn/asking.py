@@ -121,7 +121,7 @@ def call(running: Run, model_request: ModelRequest) -> Generator[Event, None, Ca
     3. However the call ends, its ledger row is added to `running.calls`. It is charged if the call came to its end, if
        any content came, or if the user stopped it after the request was sent.
     """
-    started, blocks_before = time.monotonic(), len(running.answer.blocks())
+    started = time.monotonic()
     closed: events.Closed | None = None
     tool_uses: list[events.ToolUse] = []
     running.interrupt.was_sent = False
@@ -150,7 +150,7 @@ def call(running: Run, model_request: ModelRequest) -> Generator[Event, None, Ca
                 fault = error.code if isinstance(error, ModelFault) else type(error).__name__
         raise
     finally:
-        blocks = running.answer.blocks()[blocks_before:]
+        blocks = running.answer.blocks()
         generated = closed or blocks or (stop_reason and running.interrupt.was_sent)
         row = _build_call(
             running.booking,

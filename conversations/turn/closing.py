@@ -83,7 +83,7 @@ def _close(
     turn, blocks = running.turn, _blocks(running, stop_reason)
     grown_by = size_of(blocks) + documents.size
     if running.rounds:
-        grown_by += rounds.size_of(log_of(running)) + running.file_bytes
+        grown_by += rounds.size_of(_own_log(running)) + running.file_bytes
     with Batch() as batch:
         # A deletion locks the conversation first too, so no answer can be inserted between its statements.
         times = ("updated_at", "indexed_at")
@@ -100,7 +100,7 @@ def _close(
     take_free_id(running, row, is_free)
     _have_indexed_again(turn, *conversations.result[0])
     related_documents.write(turn, row.external_id, documents)
-    storing.refer(BLOB_OWNER, turn.conversation.pk, running.unreferred)
+    storing.refer_to_stored(BLOB_OWNER, turn.conversation.pk, running.unreferred)
     settling.settle(running.unwritten_calls, running.reservation, deleted)
     if on_close is not None:
         on_close()
@@ -215,10 +215,15 @@ def _blocks(running: RunningTurn, stop_reason: str) -> list[StoredBlock]:
 
 def log_of(running: RunningTurn) -> Log:
     """The log of the answer that the turn writes. A continuation's rounds follow those of its answer."""
+    extends = running.turn.extends
+    earlier = running.turn.logs.get(extends.pk, ()) if extends else ()
+    return [*earlier, *_own_log(running)]
+
+
+def _own_log(running: RunningTurn) -> Log:
+    """What this turn adds to the log."""
     turn = running.turn
-    if turn.extends is None:
-        return rounds.log_of(running.rounds, turn.chat.model.key)
-    return [*turn.logs.get(turn.extends.pk, ()), *rounds.log_of(running.rounds, turn.extends.model)]
+    return rounds.log_of(running.rounds, turn.extends.model if turn.extends else turn.chat.model.key)
 
 
 def _rounds_left(running: RunningTurn, outcome: Outcome) -> dict[str, object]:

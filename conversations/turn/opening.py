@@ -1,8 +1,7 @@
 """Opens a turn: decides where the question belongs, and writes its row with the lease, in one short transaction."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Final, TypedDict
 
 from django.db import IntegrityError, transaction
 
@@ -17,16 +16,14 @@ from bedrock_chat.wire.ids import new_id
 from bots import chatting
 from bots.chatting import ChattingBot
 from bots.tools import offered
-from bots.tools.offered import Offered
 from conversations import access
 from conversations.access import Answer
 from conversations.content import rounds
 from conversations.content.blocks import StoredBlock, has_text, texts
-from conversations.content.rounds import Log, StoredRound
 from conversations.models import BLOB_OWNER, Conversation, ConversationQuerySet, Message, Outcome, Role, lease_length
 from conversations.tree import Node, Tree, new_answer_id
 from conversations.turn import capacity, context_window, file_limits, leases, placement, spending
-from conversations.turn.types import ChatInput, OpenTurn
+from conversations.turn.types import NO_TOOLS, ChatInput, OpenTurn, Tools
 
 
 def open_turn(chat: ChatInput, *, actor: Caller) -> OpenTurn | Answer:
@@ -91,7 +88,7 @@ def _open_question(chat: ChatInput, actor: Caller) -> OpenTurn | Answer:
                 _write_attempt(batch, question, attempt, now, outcome=Outcome.FAILED, model=chat.model.key)
                 _write_last(batch, conversation, question_external_id, now)
                 _note_turn(batch, bot, now, actor, is_use=False)
-                wish = spending.ask(batch, chat, conversation, bot, contents, now, actor=actor)
+                wish = spending.ask(batch, chat, conversation, bot, contents, now, tools, actor=actor)
         case placement.Ask(parent):
             bot = bot or _bot_of(chat, conversation.bot_id, actor)
             added = size if tree.nodes else 0  # the row of a new conversation has been inserted with it
@@ -105,7 +102,7 @@ def _open_question(chat: ChatInput, actor: Caller) -> OpenTurn | Answer:
                 row = _write_question(batch, chat, conversation, parent, question_external_id, digest, now)
                 _write_last(batch, conversation, question_external_id, now, added)
                 _note_turn(batch, bot, now, actor, is_use=True)
-                wish = spending.ask(batch, chat, conversation, bot, contents, now, actor=actor)
+                wish = spending.ask(batch, chat, conversation, bot, contents, now, tools, actor=actor)
             storing.refer(BLOB_OWNER, conversation.pk, chat.content.files)
             question_pk = row.pk
     return OpenTurn(
@@ -162,7 +159,7 @@ def _open_continuation(chat: ChatInput, actor: Caller) -> OpenTurn:
         batch.update(Message, {"pk": answer.pk}, attempt=attempt)
         _write_last(batch, conversation, question.external_id, tree.now)
         _note_turn(batch, bot, tree.now, actor, is_use=False)
-        wish = spending.ask(batch, chat, conversation, bot, contents, tree.now, actor=actor)
+        wish = spending.ask(batch, chat, conversation, bot, contents, tree.now, tools, actor=actor)
     return OpenTurn(
         actor=actor,
         chat=chat,
@@ -253,18 +250,6 @@ def _read_branch(chat: ChatInput, conversation: Conversation, path: list[Node]) 
         file_limits.refuse_excess(chat, [conversation.instruction, *texts(blocks)])
     context_window.refuse_what_cannot_fit(chat, conversation.instruction, blocks)
     return contents
-
-
-class Tools(TypedDict, total=False):
-    """What an open turn knows of tools."""
-
-    offered: Offered
-    logs: Mapping[int, Log]
-    taken_over: tuple[StoredRound, ...]
-    other_rounds: tuple[StoredRound, ...]
-
-
-NO_TOOLS: Final[Tools] = {}
 
 
 def _read_tools(

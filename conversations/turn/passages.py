@@ -3,17 +3,16 @@
 import time
 from typing import Final
 
-from django.conf import settings
-
 from bedrock_chat.bedrock.catalog import Model
 from bedrock_chat.database.connections import release_connection
 from bots.chatting import ChattingBot
-from bots.tools import prompting
+from bots.tools import knowledge, prompting
 from bots.tools.prompting import Passages
 from bots.tools.tool import Context
+from conversations.turn import tool_bounds, tool_calls
 from conversations.turn.registry import Run, RunningTurn
 
-NONE: Final = Passages("", (), "success")
+NONE: Final = Passages("", (), "", "success")
 
 
 def of_turn(running: RunningTurn) -> Passages:
@@ -28,12 +27,28 @@ def of_turn(running: RunningTurn) -> Passages:
 
 
 def search(running: Run, bot: ChattingBot, model: Model, text: str, answer_external_id: str) -> Passages:
-    """Searches for a text, if this model is told passages. The connection to the database is released before."""
+    """Searches for a text, if this model is told passages. The connection to the database is released before.
+
+    It has the time of a call, and a row in the ledger like one.
+    """
     if not text.strip() or not prompting.is_searched_before(bot, model):
         return NONE
     release_connection()
-    deadline = time.monotonic() + (bot.tool_seconds or settings.TOOL_SECONDS)
     booking = running.booking
+    started = time.monotonic()
+    deadline = started + tool_bounds.of(bot, booking.actor).seconds
     with running.interrupt.inner() as interruption:
         context = Context(deadline, interruption, booking.actor, bot, booking.conversation_external_id)
-        return prompting.search(bot, text, answer_external_id, context)
+        result = prompting.search(bot, text, answer_external_id, context)
+    row = tool_calls.row_of(
+        booking,
+        tool=knowledge.NAME,
+        kind=knowledge.KIND,
+        server=result.server,
+        seconds=time.monotonic() - started,
+        bytes_in=len(text.encode()),
+        bytes_out=result.size,
+        outcome=result.outcome,
+    )
+    running.tool_calls.append(row)
+    return result

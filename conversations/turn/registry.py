@@ -52,7 +52,7 @@ class Run:
     def begin_answer(self) -> None:
         """A round is over: what the model says from now on is another one's."""
         if self.answer.has_text():
-            self._earlier_text = [block for block in self.answer.blocks() if "text" in block]
+            self._earlier_text = _text_of(self.answer)
         self.answer = AnswerBuilder(self.answer.revision + 1)
 
     def has_text(self) -> bool:
@@ -60,9 +60,14 @@ class Run:
         return self.answer.has_text() or bool(self._earlier_text)
 
     def blocks(self) -> list[ConverseBlock]:
-        """What the answer would be: what this round says, else the text of the newest round that has some."""
-        answer = self.answer
-        return answer.blocks() if answer.has_text() or not self._earlier_text else self._earlier_text
+        """What the answer would be: what this round says, else the text of the newest round that has some.
+
+        Of a round that asks for tools it is the text alone. The rest of it is among the rounds, or was cut.
+        """
+        if self._earlier_text and not self.answer.has_text():
+            return self._earlier_text
+        blocks = self.answer.blocks()
+        return _text_of(self.answer) if any("toolUse" in block for block in blocks) else blocks
 
     @contextmanager
     def keeping_reservation(self) -> Iterator[None]:
@@ -97,6 +102,10 @@ class Run:
         return self._ended_by
 
 
+def _text_of(answer: AnswerBuilder) -> list[ConverseBlock]:
+    return [block for block in answer.blocks() if "text" in block]
+
+
 class RunningTurn(Run):
     """A turn that runs, with rows that say so.
 
@@ -124,8 +133,11 @@ class RunningTurn(Run):
 
     @contextmanager
     def closing(self) -> Iterator[None]:
-        """Waits for a checkpoint that is being written. No checkpoint of this turn begins afterwards."""
-        with self.writing:
+        """Waits for a checkpoint that is being written, and for a result. None of this turn is written afterwards.
+
+        The rounds, and the ledger rows that are not stored yet, stay as they are meanwhile.
+        """
+        with self.writing, self.keeping_rounds:
             self.closed = True
             yield
 

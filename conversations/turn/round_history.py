@@ -5,8 +5,6 @@ without its result, no result without its use, no id twice, no empty result and 
 them, and would refuse the conversation for ever.
 """
 
-import base64
-import binascii
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,11 +16,12 @@ import orjson
 from bedrock_chat.bedrock import attachments
 from bedrock_chat.bedrock.catalog import Model
 from bedrock_chat.bedrock.shapes import ConverseBlock, ConverseMessage
+from bots.tools.results import NO_RESULT
 from conversations.content import parsing, rounds
+from conversations.content.converse import reasoning_to_converse
 from conversations.content.files import read_long_part
 from conversations.content.rounds import ReadFile
 
-NO_RESULT: Final = "(no result)"
 _ID: Final = re.compile(r"[a-zA-Z0-9_.:-]{1,64}")
 _NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _IMAGES: Final = frozenset({"gif", "jpeg", "png", "webp"})
@@ -133,8 +132,8 @@ def _said(exchange: Exchange, reader: Reader) -> tuple[list[ConverseBlock], list
                 reader.seen.add(use["toolUseId"])
                 uses.append(use["toolUseId"])
                 blocks.append({"toolUse": use})
-            case "reasoning" if exchange.has_reasoning and (reasoning := _reasoning(block)):
-                blocks.append({"reasoningContent": reasoning})
+            case "reasoning" if exchange.has_reasoning and (reasoning := reasoning_to_converse(block)):
+                blocks.append(reasoning)
     return blocks, uses
 
 
@@ -144,21 +143,6 @@ def _use(body: Mapping[str, Any]) -> dict[str, Any] | None:
     if not is_legal_id(tool_use_id) or not isinstance(name, str) or not _NAME.fullmatch(name):
         return None
     return {"toolUseId": tool_use_id, "name": name, "input": value if isinstance(value, dict) else {}}
-
-
-def _reasoning(block: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Reasoning as it came."""
-    redacted, text, signature = block.get("redactedContent"), block.get("text"), block.get("signature")
-    if isinstance(redacted, str) and redacted:
-        try:
-            return {"redactedContent": base64.b64decode(redacted, validate=True)}
-        except (binascii.Error, ValueError):
-            return None
-    if not isinstance(text, str) or not (text or signature):
-        return None
-    return {
-        "reasoningText": {"text": text} | ({"signature": signature} if isinstance(signature, str) and signature else {})
-    }
 
 
 def _result(tool_use_id: str, stored: Mapping[str, Any], reader: Reader, *, is_cut: bool) -> ConverseBlock:

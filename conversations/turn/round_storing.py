@@ -7,7 +7,7 @@ fenced by the attempt. A run without rows, such as a chat completion, keeps its 
 import logging
 from collections.abc import Mapping, Sequence
 
-from django.db import DatabaseError, OperationalError, transaction
+from django.db import DatabaseError, transaction
 
 from bedrock_chat.blobs import storing
 from bedrock_chat.database import waiting
@@ -86,12 +86,11 @@ def write_results(running: Run, calls: Sequence[StoredCall]) -> None:
                     tool_calls.insert(batch, pending)
                 if not questions.result:
                     raise closing.TakenOver(extra=running.ids)
-                storing.refer(BLOB_OWNER, running.turn.conversation.pk, shas)
+                storing.refer_to_stored(BLOB_OWNER, running.turn.conversation.pk, shas)
         except closing.TakenOver:
             running.is_taken_over = True
         except DatabaseError as error:
-            if isinstance(error, OperationalError):  # else a blob is gone, and would fail every later write
-                running.unreferred = shas
+            running.unreferred = shas
             logger.warning("results of turn %s are not stored yet: %s", running.turn.turn_id, type(error).__name__)
         else:
             del running.tool_calls[: len(pending)]

@@ -36,7 +36,7 @@ from conversations.content.rounds import StoredCall, StoredRound
 from conversations.turn import asking, closing, round_history, round_storing, tool_bounds, tool_calls
 from conversations.turn.asking import Prompt
 from conversations.turn.registry import Run, RunningTurn
-from conversations.turn.tool_bounds import Bounds
+from conversations.turn.tool_bounds import Bounds, Counts
 from conversations.turn.tool_calls import Call, Surroundings
 from conversations.turn.types import TurnEvent
 
@@ -62,6 +62,7 @@ class Turn:
     bot: ChattingBot
     offered: Offered
     bounds: Bounds
+    counts: Counts
     thinks: bool
     extends: int | None = None
     used_ids: set[str] = field(default_factory=set)
@@ -70,9 +71,6 @@ class Turn:
     made: int = 0
     characters: int = 0
     reader: round_history.Reader | None = None
-    calls: int = 0
-    broken_rounds: int = 0
-    repeated: tuple[str, int] = ("", 0)
     is_limited: bool = False
 
 
@@ -91,11 +89,13 @@ def ask(
         if called.tool_uses:
             running.answer.drop_tool_uses()
         return called.stop_reason
-    bounds = tool_bounds.of(bot, running.booking.actor)
-    turn = Turn(running, prompt, model, bot, offered, bounds, thinks, used_ids=set(prompt.used_ids))
-    if isinstance(running, RunningTurn):
-        turn.extends = running.turn.extends.pk if running.turn.extends else None
-        yield from _take_over(turn, running.turn.taken_over)
+    opened = running.turn if isinstance(running, RunningTurn) else None
+    counts = Counts.left_by(opened.taken_over if opened else ())
+    bounds = tool_bounds.of(bot, running.booking.actor, used_seconds=counts.seconds)
+    turn = Turn(running, prompt, model, bot, offered, bounds, counts, thinks, used_ids=set(prompt.used_ids))
+    if opened:
+        turn.extends = opened.extends.pk if opened.extends else None
+        yield from _take_over(turn, opened.taken_over)
     stop_reason = yield from _rounds(turn)
     return StopReason.TOOL_LIMIT if turn.is_limited else stop_reason
 
@@ -123,10 +123,11 @@ def _rounds(turn: Turn) -> Generator[TurnEvent, None, str]:
         calls = _calls_of(turn, uses)
         yield from _begin(turn, blocks, calls)
         yield from _run(turn, calls)
-        if turn.bounds.are_reached(running, rounds=len(running.rounds), calls=turn.calls):
+        if turn.bounds.are_reached(running, turn.counts):
             turn.is_limited = True
-            _append_last_call(calls)
+            _append_last_call(running.rounds[-1])
             round_storing.write_results(running, [])
+            _refuse_taken_over(running)
         running.begin_answer()
         _reserve(turn, model_request)
 
@@ -203,22 +204,23 @@ def _calls_of(turn: Turn, uses: Sequence[tuple[ToolUse, str]]) -> list[Call]:
 
     Raises MalformedToolUse if the model has asked with unusable input in too many rounds.
     """
-    turn.broken_rounds = turn.broken_rounds + 1 if any(use.is_broken for use, _ in uses) else 0
-    if turn.broken_rounds > BROKEN_ROUNDS:
+    counts = turn.counts
+    counts.broken_rounds = counts.broken_rounds + 1 if any(use.is_broken for use, _ in uses) else 0
+    if counts.broken_rounds > BROKEN_ROUNDS:
         raise faults.MalformedToolUse
     calls: list[Call] = []
     for index, (use, fault) in enumerate(uses):
         refusal = fault
         if fault:
-            turn.repeated = "", 0
+            counts.forget_repetition()
         elif index >= settings.TOOL_CALLS_PER_ROUND:
             refusal = TOO_MANY_AT_ONCE.format(most=settings.TOOL_CALLS_PER_ROUND)
-        elif turn.calls >= settings.TOOL_CALLS_PER_TURN:
+        elif counts.calls >= settings.TOOL_CALLS_PER_TURN:
             refusal = TOO_MANY.format(most=settings.TOOL_CALLS_PER_TURN)
         elif _is_repeated(turn, use):
             refusal = REPEATED.format(count=REPEATS)
         if not refusal:
-            turn.calls += 1
+            counts.calls += 1
         calls.append(_call(use, turn.offered.named(use.name), refusal))
     return calls
 
@@ -236,14 +238,8 @@ def _call(use: ToolUse, tool: Tool | None, refusal: str = "") -> Call:
 
 def _is_repeated(turn: Turn, use: ToolUse) -> bool:
     """Whether a call is the same as the calls before it, once too often."""
-    try:
-        key = use.name + orjson.dumps(use.input, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS).decode()
-    except TypeError:  # a number that orjson does not write
-        key = f"{use.name}{sorted(use.input.items(), key=repr)!r}"
-    last, count = turn.repeated
-    count = count + 1 if key == last else 1
-    turn.repeated = key, count
-    return count > REPEATS
+    key = use.name + orjson.dumps(use.input, option=orjson.OPT_SORT_KEYS).decode()
+    return turn.counts.note_repetition(key) > REPEATS
 
 
 def _begin(turn: Turn, blocks: list[StoredBlock], calls: Sequence[Call]) -> Iterator[TurnEvent]:
@@ -253,6 +249,7 @@ def _begin(turn: Turn, blocks: list[StoredBlock], calls: Sequence[Call]) -> Iter
     """
     tool_calls.refuse(calls, _surroundings(turn))
     stored: StoredRound = {
+        "counts": turn.counts.stored(turn.running, turn.bounds),
         "model": turn.model.key,
         "thinks": turn.thinks,
         "extends": turn.extends,
@@ -268,10 +265,15 @@ def _run(turn: Turn, calls: Sequence[Call]) -> Iterator[TurnEvent]:
     """Runs the calls of a round. Raises Interrupted if the turn was ended meanwhile, and TakenOver."""
     running = turn.running
     yield from tool_calls.run(calls, _surroundings(turn))
-    if isinstance(running, RunningTurn) and running.is_taken_over:
-        raise closing.TakenOver(extra=running.ids)
+    _refuse_taken_over(running)
     if running.interrupt.requested:
         raise Interrupted
+
+
+def _refuse_taken_over(running: Run) -> None:
+    """Raises TakenOver if a write of results has found that another attempt owns the question."""
+    if isinstance(running, RunningTurn) and running.is_taken_over:
+        raise closing.TakenOver(extra=running.ids)
 
 
 def _surroundings(turn: Turn) -> Surroundings:
@@ -283,10 +285,11 @@ def _surroundings(turn: Turn) -> Surroundings:
 # ---- Bounds ----------------------------------------------------------------------------------------------------------
 
 
-def _append_last_call(calls: Sequence[Call]) -> None:
-    """Has the last result of a round say that there are no more tools."""
-    if calls:
-        calls[-1].stored["content"].append({"text": rounds.LAST_CALL})
+def _append_last_call(stored: StoredRound) -> None:
+    """Has the last result of a round say that there are no more tools, once."""
+    for call in stored["calls"][-1:]:
+        if {"text": rounds.LAST_CALL} not in call["content"]:
+            call["content"].append({"text": rounds.LAST_CALL})
 
 
 def _answer_in_spite(turn: Turn, uses: Sequence[ToolUse], blocks: list[StoredBlock]) -> Iterator[TurnEvent]:
@@ -323,16 +326,14 @@ def _take_over(turn: Turn, taken_over: Sequence[StoredRound]) -> Iterator[TurnEv
     """Goes on from the rounds of an attempt that was cut, and tells them first.
 
     A call that has its result is not repeated. Without one, a call that only reads runs again. Of any other it is not
-    known whether it took effect, and the model reads that.
+    known whether it took effect, and the model reads that. What that attempt had used of its bounds counts on.
     """
     turn.running.rounds += taken_over
     for stored in taken_over:
         yield from _told(turn, stored)
-    if taken_over and turn.bounds.are_reached(turn.running, rounds=len(turn.running.rounds), calls=turn.calls):
+    if taken_over and turn.bounds.are_reached(turn.running, turn.counts):
         turn.is_limited = True
-        last = turn.running.rounds[-1]["calls"]
-        if last and {"text": rounds.LAST_CALL} not in last[-1]["content"]:
-            last[-1]["content"].append({"text": rounds.LAST_CALL})
+        _append_last_call(turn.running.rounds[-1])
 
 
 def _told(turn: Turn, stored: StoredRound) -> Iterator[TurnEvent]:
@@ -352,7 +353,6 @@ def _told(turn: Turn, stored: StoredRound) -> Iterator[TurnEvent]:
         if use is None:
             continue
         turn.used_ids.add(call["toolUseId"])
-        turn.calls += 1
         event_of_use = ToolUse(use["toolUseId"], use["name"], use["input"])
         yield event_of_use
         if call["status"] != rounds.RUNNING:

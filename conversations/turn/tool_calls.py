@@ -1,7 +1,8 @@
 """Runs the calls of a round: in parallel, each with its deadline, its switch and its row in the ledger.
 
-The turn's thread runs the first call, and a pool of `TOOL_THREADS` the others. Where no thread of it is free, the
-turn's thread runs them one after another, so that nothing waits for a thread.
+The turn's thread runs a lone call. Several are run by a pool of `TOOL_THREADS`, so that the turn's thread is free to
+tell of each as it ends. Where no thread of the pool is free, the turn's thread runs them one after another, so that
+nothing waits for a thread.
 """
 
 import contextvars
@@ -27,12 +28,13 @@ from bedrock_chat.resilience.deadlines import Errand, hang_up_after
 from bots.chatting import ChattingBot
 from bots.tools import names, results, servers
 from bots.tools import running as guarding
-from bots.tools.tool import Context, FilePart, JsonPart, Part, Result, TextPart, Tool
+from bots.tools.tool import STOPPED, Context, FilePart, JsonPart, Part, Result, TextPart, Tool
 from conversations.content import rounds
 from conversations.content.blocks import ResultPart
 from conversations.content.rounds import StoredCall
 from conversations.turn import round_storing
 from conversations.turn.registry import Run, RunningTurn
+from conversations.turn.types import Booking
 
 STOP_SECONDS: Final = 0.8
 """How long calls that were ended may take to come to their end. Then nobody waits for them any more."""
@@ -41,7 +43,6 @@ LOOK_SECONDS: Final = 0.05
 LATE_SECONDS: Final = 0.8
 """The same for calls that were ended because they took too long."""
 TOO_LONG: Final = "The tool did not answer in time."
-STOPPED: Final = "The call was stopped."
 
 
 RESTING = Gauge(
@@ -57,11 +58,12 @@ def pool() -> ThreadPool:
     return ThreadPool(settings.TOOL_THREADS, name="tool")
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Call:
     """A tool use that is answered: by `tool`, or, without being run, by the sentence `refusal`.
 
-    `stored` is its place in the question's rounds. `is_over`: it has its result, and a later one is thrown away.
+    `stored` is its place in the question's rounds. `is_over`: it has its result, and a later one is thrown away. It is
+    looked at and set while the rounds are kept (`Run.keeping_rounds`), after all else of the result.
     """
 
     use: ToolUse
@@ -70,7 +72,6 @@ class Call:
     refusal: str = ""
     outcome: str = ledger.REFUSED  # of a call that is not run
     is_over: bool = False
-    is_told: bool = False
     documents: list[FoundDocument] = field(default_factory=list)
 
 
@@ -93,32 +94,33 @@ def run(calls: Sequence[Call], around: Surroundings) -> Iterator[ToolResult | Fo
     """Runs calls, and yields the result and the documents of each as it ends.
 
     1. Calls that are not run are answered at once.
-    2. The first of the others is run by this thread, and those after it by the pool, as far as it has threads.
-    3. Results are stored by the thread that has them.
-    4. When the turn is stopped, or their time is over, calls have a moment to end. Then they are given up.
+    2. A lone call is run by this thread. Of several, the pool runs as many as it has threads for, and this thread the
+       others, one after another.
+    3. Results are stored by the thread that has them. A call is done when its result is stored, and then it is told.
+    4. When the turn is stopped, or their time is over, calls have a moment to end. Then they are given up. So no thread
+       writes for this turn any more when this returns, or raises.
     """
     _write(refuse(calls, around), around)
     for call in calls:
         if call.is_over:
             yield from _told(call)
     own = [call for call in calls if not call.is_over]
-    if not own:
-        return
     done: SimpleQueue[Call] = SimpleQueue()
-    left = [own[0]]
-    waited_for: list[Call] = []
     over_at = min(around.ends_at, time.monotonic() + around.seconds)  # of calls that begin now
-    for call in own[1:]:
-        context = contextvars.copy_context()
-        if pool().submit_if_free(functools.partial(context.run, _run_on_thread, call, around, done)):
-            waited_for.append(call)
-        else:
-            left.append(call)
-    for call in left:
-        _perform(call, around)
-        yield from _told(call)
-        yield from _told_so_far(done)
-    yield from _awaited(waited_for, done, around, over_at + LATE_SECONDS)
+    here: list[Call] = []
+    elsewhere: list[Call] = []
+    for call in own:
+        (elsewhere if len(own) > 1 and _begin_elsewhere(call, around, done) else here).append(call)
+    try:
+        for call in here:
+            _perform(call, around)
+            yield from _told(call)
+            yield from _told_so_far(done, elsewhere)
+        yield from _awaited(elsewhere, done, around, over_at + LATE_SECONDS)
+    except BaseException:  # nobody takes further events, or the turn is over
+        around.running.interrupt.request()
+        _leave(elsewhere, done, around)
+        raise
 
 
 def refuse(calls: Sequence[Call], around: Surroundings) -> list[Call]:
@@ -129,49 +131,69 @@ def refuse(calls: Sequence[Call], around: Surroundings) -> list[Call]:
     return refused
 
 
-def _told_so_far(done: "SimpleQueue[Call]") -> Iterator[ToolResult | FoundDocument]:
+def _begin_elsewhere(call: Call, around: Surroundings, done: "SimpleQueue[Call]") -> bool:
+    """Has a thread of the pool run a call. Returns False if none is free."""
+    context = contextvars.copy_context()
+    return pool().submit_if_free(functools.partial(context.run, _run_on_thread, call, around, done))
+
+
+def _told_so_far(done: "SimpleQueue[Call]", missing: list[Call]) -> Iterator[ToolResult | FoundDocument]:
+    """The events of calls that are done by now. They are missing no longer."""
     while True:
         try:
             call = done.get_nowait()
         except Empty:
             return
-        yield from _told(call)
+        if call in missing:
+            missing.remove(call)
+            yield from _told(call)
 
 
 def _awaited(
-    calls: Sequence[Call], done: "SimpleQueue[Call]", around: Surroundings, latest: float
+    missing: list[Call], done: "SimpleQueue[Call]", around: Surroundings, latest: float
 ) -> Iterator[ToolResult | FoundDocument]:
     """The results of calls on other threads, as they come. Calls that do not end when they are ended are given up,
-    all of them at the moment `latest`.
+    all of them at the moment `latest`. What they say later is done for nobody.
     """
     interrupt = around.running.interrupt
-    while missing := [call for call in calls if not call.is_over]:
+    while missing:
         if interrupt.requested:
             latest = min(latest, time.monotonic() + STOP_SECONDS)
         try:
-            yield from _told(done.get(timeout=LOOK_SECONDS))
+            call = done.get(timeout=LOOK_SECONDS)
+            ended = [call] if call in missing else []
         except Empty:
-            if time.monotonic() >= latest:
-                _give_up(missing, around)
-    for call in calls:
-        yield from _told(call)
+            ended = _give_up(missing, around) if time.monotonic() >= latest else []
+        for call in ended:
+            missing.remove(call)
+        for call in ended:
+            yield from _told(call)
 
 
-def _give_up(calls: Sequence[Call], around: Surroundings) -> None:
-    """Answers calls that did not end when they were ended."""
-    for call in calls:
-        stopped = around.running.interrupt.requested
-        sentence, outcome = (STOPPED, "stopped") if stopped else (TOO_LONG, "timeout")
-        _answer(call, results.error(call.use.name, sentence), around, outcome=outcome)
-    _write(calls, around)
+def _leave(missing: list[Call], done: "SimpleQueue[Call]", around: Surroundings) -> None:
+    """Waits for calls whose events nobody takes, as long as for calls of a turn that is stopped."""
+    for _ in _awaited(missing, done, around, time.monotonic() + STOP_SECONDS):
+        pass
+
+
+def _give_up(calls: Sequence[Call], around: Surroundings) -> list[Call]:
+    """Answers calls that did not end when they were ended, and returns them.
+
+    One that has its result meanwhile is not among them: its thread is storing it, and is waited for.
+    """
+    stopped = around.running.interrupt.requested
+    sentence, outcome = (STOPPED, "stopped") if stopped else (TOO_LONG, "timeout")
+    given_up = [
+        call for call in calls if _answer(call, results.error(call.use.name, sentence), around, outcome=outcome)
+    ]
+    _write(given_up, around)
+    return given_up
 
 
 def _told(call: Call) -> Iterator[ToolResult | FoundDocument]:
-    """The events of a call that is over, once."""
-    if not call.is_told:
-        call.is_told = True
-        yield ToolResult(call.use.tool_use_id, call.stored["status"])
-        yield from call.documents
+    """The events of a call that is over."""
+    yield ToolResult(call.use.tool_use_id, call.stored["status"])
+    yield from call.documents
 
 
 # ---- One call -------------------------------------------------------------------------------------------------------
@@ -180,6 +202,8 @@ def _told(call: Call) -> Iterator[ToolResult | FoundDocument]:
 def _run_on_thread(call: Call, around: Surroundings, done: "SimpleQueue[Call]") -> None:
     try:
         _perform(call, around)
+    except Exception as error:  # noqa: BLE001  the turn waits for this call, and must get an end of it
+        _answer(call, guarding.failed(call.use.name, error), around)
     finally:
         release_connection()
         done.put(call)
@@ -212,8 +236,8 @@ def _perform(call: Call, around: Surroundings) -> None:
         if interruption.requested and result.status == rounds.ERROR:
             result = _ended(call, interruption)
     release_connection()
-    _answer(call, result, around, seconds=time.monotonic() - started)
-    _write([call], around)
+    if not call.is_over and _answer(call, result, around, seconds=time.monotonic() - started):
+        _write([call], around)
 
 
 def _result_of(tool: Tool, value: Mapping[str, Any], context: Context) -> Result:
@@ -240,8 +264,11 @@ def _ended(call: Call, interruption: Interruption) -> Result:
     return results.error(call.use.name, TOO_LONG, "timeout")
 
 
-def _answer(call: Call, result: Result, around: Surroundings, *, seconds: float = 0.0, outcome: str = "") -> None:
-    """Puts a result into the call's place in the rounds, in its stored form. One that comes too late is thrown away."""
+def _answer(call: Call, result: Result, around: Surroundings, *, seconds: float = 0.0, outcome: str = "") -> bool:
+    """Puts a result into the call's place in the rounds, in its stored form. One that comes too late is thrown away.
+
+    Returns whether it came in time. Of one that did not, nothing is written: the turn may be closing just now.
+    """
     files: dict[str, bytes] = {}
     result = results.identified(result, call.use.tool_use_id, cites=around.cites)
     content = [_stored(part, files) for part in result.parts]
@@ -260,8 +287,7 @@ def _answer(call: Call, result: Result, around: Surroundings, *, seconds: float 
     running = around.running
     with running.keeping_rounds:
         if call.is_over:
-            return
-        call.is_over = True
+            return False
         around.files(files)
         running.file_bytes += sum(map(len, files.values()))
         call.documents = list(result.documents)
@@ -272,6 +298,8 @@ def _answer(call: Call, result: Result, around: Surroundings, *, seconds: float 
         call.stored["status"] = status  # last: who reads the status reads the rest
         size = sum(map(_size_of, result.parts))
         running.tool_calls.append(_row(call, around, seconds, size, outcome or result.outcome))
+        call.is_over = True  # last: who reads it reads the rest
+    return True
 
 
 def _write(calls: Sequence[Call], around: Surroundings) -> None:
@@ -280,13 +308,9 @@ def _write(calls: Sequence[Call], around: Surroundings) -> None:
 
 
 def _row(call: Call, around: Surroundings, seconds: float, size: int, outcome: str) -> ToolCall:
-    booking, tool = around.running.booking, call.tool
-    return ledger.build(
-        booking.actor,
-        turn_id=booking.turn_id,
-        conversation_external_id=booking.conversation_external_id,
-        message_external_id=booking.question_external_id,
-        bot_id=booking.bot_id,
+    tool = call.tool
+    return row_of(
+        around.running.booking,
         tool=names.legal(call.use.name),
         kind=tool.kind if tool else "",
         server=tool.server if tool else "",
@@ -294,6 +318,18 @@ def _row(call: Call, around: Surroundings, seconds: float, size: int, outcome: s
         bytes_in=size_of_input(call.use.input),
         bytes_out=size,
         outcome=outcome,
+    )
+
+
+def row_of(booking: Booking, **columns: Any) -> ToolCall:
+    """The ledger's row of a call that is booked like this; `columns` say which tool was called, and how it went."""
+    return ledger.build(
+        booking.actor,
+        turn_id=booking.turn_id,
+        conversation_external_id=booking.conversation_external_id,
+        message_external_id=booking.question_external_id,
+        bot_id=booking.bot_id,
+        **columns,
     )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Final
+from typing import Final, TypedDict
 
 from bedrock_chat.bedrock import catalog, events
 from bedrock_chat.bedrock.tools import FoundDocument, ToolResult
@@ -51,6 +51,18 @@ class Booking:
 def wire_ids(conversation_external_id: str, question_external_id: str) -> dict[str, str]:
     """The ids that an error carries beside its sentence, so that the client finds the question again."""
     return {"conversationId": conversation_external_id, "messageId": question_external_id}
+
+
+class Tools(TypedDict, total=False):
+    """What an open turn knows of tools; nothing where none are offered."""
+
+    offered: Offered
+    logs: Mapping[int, Log]
+    taken_over: tuple[StoredRound, ...]
+    other_rounds: tuple[StoredRound, ...]
+
+
+NO_TOOLS: Final[Tools] = {}
 
 
 @dataclass(frozen=True, slots=True)

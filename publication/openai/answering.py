@@ -12,6 +12,7 @@ from typing import Final
 
 from django.db import DatabaseError
 
+from bedrock_chat.bedrock.catalog import Model
 from bedrock_chat.bedrock.events import Event, StopReason, TextDelta, ToolUse
 from bedrock_chat.bedrock.faults import TooLong
 from bedrock_chat.bedrock.request import ModelRequest
@@ -25,10 +26,13 @@ from bedrock_chat.ledger.recording import Spent
 from bedrock_chat.wire.errors import ApiError, Conflict, Forbidden
 from bedrock_chat.wire.renderers import dumps
 from bots import chatting
-from bots.tools import offered
+from bots.chatting import ChattingBot
+from bots.tools import offered, prompting
+from bots.tools.offered import Offered
 from conversations.content.blocks import StoredBlock, texts
 from conversations.streaming.events import MessageStop
 from conversations.turn import admission, lifecycle, measuring, passages, registry, rounds
+from conversations.turn.asking import Prompt
 from conversations.turn.registry import Run, registered
 from conversations.turn.types import Booking, Finished, TurnEvent, TurnOpened
 from publication.authentication import KnownKey
@@ -101,10 +105,11 @@ def run(chat: ChatRequest, running: Completion) -> Generator[Event | MessageStop
     1. The call is counted, or refused if the process runs as many as it may.
     2. The bot is read, its model chosen, and the request composed. All that can be refused is refused now.
     3. Its idempotency key is claimed, if it has one.
-    4. What it may cost is reserved of all budgets that it counts for, and the model is asked.
-    5. However the call ended, its ledger row is written. Of a complete answer a copy is kept for its idempotency key;
+    4. What it may cost is reserved of all budgets that it counts for.
+    5. What the bot's tools and knowledge have to say is asked for, and then the model.
+    6. However the call ended, its ledger row is written. Of a complete answer a copy is kept for its idempotency key;
        otherwise that key is free again.
-    6. If the publication says so, history and answer are stored, after the last event was taken.
+    7. If the publication says so, history and answer are stored, after the last event was taken.
 
     Raises the errors of `admission`, NotFound, BadRequest, Conflict while the bot's guardrail is not there, what
     `claiming.begin` and `reserved` raise, the model's faults, and Forbidden if the API was withdrawn meanwhile. As
@@ -116,16 +121,14 @@ def run(chat: ChatRequest, running: Completion) -> Generator[Event | MessageStop
         model = composing.choose_model(chat.model, bot, actor=actor)
         bot.refuse(model)
         tools = offered.offered(bot, model, actor)
-        release_connection()
-        specs = offered.specs(tools, running.interrupt)
-        knowledge = passages.search(running, bot, model, chat.history.question, running.booking.turn_id)
-        prompt = composing.compose(chat, bot, model, tools, specs, knowledge.instruction)
+        prompt = composing.compose(chat, bot, model, tools, [tool.spec for tool in tools.tools])
         running.model_key = model.key
         claim = claiming.begin(*running.keyed) if running.keyed else None
         payers = payers_of(actor, bot.id)
         with claim or nullcontext(), measuring.measured(running):
             running.reserve(reserve(payers, prompt.request))
             try:
+                prompt = _looked_up(chat, running, prompt, bot, model, tools)
                 stop_reason = yield from _joined(
                     rounds.ask(running, prompt, model=model, bot=bot, offered=tools, thinks=False)
                 )
@@ -142,6 +145,22 @@ def run(chat: ChatRequest, running: Completion) -> Generator[Event | MessageStop
         yield MessageStop("", "", None, stop_reason, Spent.of(running.calls))
         if running.booking.conversation_external_id:
             storing.store(chat, running, model_key=model.key, instruction=bot.instruction, stop_reason=stop_reason)
+
+
+def _looked_up(
+    chat: ChatRequest, running: Completion, prompt: Prompt, bot: ChattingBot, model: Model, tools: Offered
+) -> Prompt:
+    """The prompt with what agents say of themselves, and with passages of the bot's knowledge.
+
+    AWS is asked for both, so nobody gets there whom a limit refuses. The prompt stays where a bot has neither.
+    """
+    is_searched = prompting.is_searched_before(bot, model)
+    if not is_searched and not offered.are_looked_up(tools):
+        return prompt
+    release_connection()
+    specs = offered.specs(tools, running.interrupt)
+    knowledge = passages.search(running, bot, model, chat.history.question, running.booking.turn_id)
+    return composing.compose(chat, bot, model, tools, specs, knowledge.instruction)
 
 
 def _joined(events: Generator[TurnEvent, None, str]) -> Generator[Event, None, str]:

@@ -66,6 +66,17 @@ def test_what_an_agent_cites_comes_with_its_documents(emulator: Emulator) -> Non
     )
 
 
+@pytest.mark.parametrize(("name", "most", "kept"), [("MOST_CITATIONS", 3, 3), ("MOST_CITED", 40, 2)])
+def test_of_many_citations_the_first_are_kept(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch, name: str, most: int, kept: int
+) -> None:
+    monkeypatch.setattr(agents, name, most)
+    references = [{"content": {"text": f"A passage of 20 : {n}"}} for n in range(10)]
+    part = {"textResponsePart": {"text": "x", "span": {"start": 0, "end": 1}}}
+    emulator.agents(text="x", citations=[{"generatedResponsePart": part, "retrievedReferences": references}])
+    assert [passage.text[-1] for passage in invoke().citations] == [str(n) for n in range(kept)]
+
+
 @pytest.mark.parametrize(
     ("agent", "fault", "reason"),
     [
@@ -127,9 +138,7 @@ def test_a_stop_leaves_an_agent_at_once_in_the_midst_of_its_answer(emulator: Emu
 def test_an_agent_is_described_in_its_makers_words_once_in_ten_minutes(
     emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert agents.described(AGENT, otherwise="stored") == "stored"
     assert [describe(), describe()] == ["What agent ORDERS0001 is for."] * 2
-    assert agents.described(AGENT, otherwise="stored") == "What agent ORDERS0001 is for."
     assert operations(emulator) == ["GetAgent"]
     later = time.monotonic() + 601
     monkeypatch.setattr(agents.time, "monotonic", lambda: later)

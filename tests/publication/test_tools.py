@@ -8,6 +8,7 @@ import pytest
 from django.utils import timezone
 from rest_framework.test import APIClient
 
+from bedrock_chat.bedrock import agents
 from bedrock_chat.identity import erasing
 from bedrock_chat.identity.caller import Caller, Program
 from bedrock_chat.identity.models import User
@@ -19,9 +20,11 @@ from conversations.models import Conversation, Message, Role
 from conversations.turn import rounds
 from publication.models import Publication
 from tests.bots.bot import body, make, share
+from tests.bots.test_parts import BASE
 from tests.conversations.rounds.tooling import PLAIN, Recorder, answer_of, calls, in_rounds, offering, tool
 from tests.emulator import Emulator
-from tests.publication.api import Api, publish, work
+from tests.ledger.budgets.spending import budget
+from tests.publication.api import Api, limits, publish, work
 from tests.publication.openai.chat import complete, error_of, post, said, stream, user
 from tests.traces import anything_of
 
@@ -179,3 +182,50 @@ def test_budgets_of_the_owner_are_asked_for_each_round(api: Api, recorder: Recor
     complete(api, user(TWO))
     assert reserved == [0, 0], "no call to a model is under way while tools run"
     assert not Reservation.objects.exists()
+
+
+# ---- Limits ---------------------------------------------------------------------------------------------------------
+
+AGENT = {
+    "toolType": "bedrock_agent",
+    "name": "bedrock_agent",
+    "description": "Asks.",
+    "bedrockAgentConfig": {"agentId": "ORDERS0001", "aliasId": "TSTALIASID"},
+}
+
+
+@pytest.mark.parametrize(
+    ("model", "limit", "is_keyed"),
+    [
+        ("claude-v3.7-sonnet", "quota", True),
+        ("claude-v3.7-sonnet", "budget", False),
+        ("deepseek-r1", "quota", False),
+        ("deepseek-r1", "budget", True),
+    ],
+)
+def test_for_whom_a_limit_refuses_aws_is_asked_nothing(
+    dave: APIClient, emulator: Emulator, model: str, limit: str, is_keyed: bool
+) -> None:
+    """Neither what an agent is for, nor passages for a model that takes no tools."""
+    agents.forget()
+    base = {**BASE, "existKnowledgeBaseId": "KBHANDBOOK"}
+    make(dave, "helper", agent={"tools": [AGENT]}, bedrockKnowledgeBase=base)
+    share(dave, "helper", "all")
+    api = publish(dave, "helper", limits(quota=1 if limit == "quota" else None))
+
+    def ask(key: str) -> int:
+        if is_keyed:
+            api.client.credentials(HTTP_IDEMPOTENCY_KEY=key)
+        status: int = post(api, model=model).status_code
+        return status
+
+    assert ask("first") == 200
+    looked_up = "GetAgent" if model.startswith("claude") else "Retrieve"
+    assert looked_up in {request.get("operation") for request in emulator.requests()}
+    assert [row.tool for row in ToolCall.objects.all()] == ["knowledge_base_tool"] * (looked_up == "Retrieve")
+    agents.forget()
+    emulator.clear_requests()
+    if limit == "budget":
+        budget(User.objects.get(username="dave").pk, "1")
+    assert ask("second") == 429
+    assert emulator.requests() == []

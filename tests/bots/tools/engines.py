@@ -153,6 +153,9 @@ def _found(word: str, body: dict[str, Any], headers: dict[str, str]) -> bytes:
         entries = []
     if word == "long":
         entries[0]["markdown"] = "y" * 10_000
+    if word == "edge":  # the key stands where the page is cut
+        entries[0]["markdown"] = "y" * 3_990 + headers["authorization"].partition(" ")[2]
+        entries[0]["title"] = "t" * 490 + headers["authorization"].partition(" ")[2]
     if word == "echo":
         entries[0]["markdown"] = f"You sent {headers['authorization']}"
     return json.dumps({"success": True, "data": entries if word == "old" else {"web": entries}}).encode()

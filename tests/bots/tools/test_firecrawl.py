@@ -153,3 +153,9 @@ def test_a_private_address_is_not_called(served: Engines, settings: LazySettings
     settings.OUTBOUND_ALLOW = ((), frozenset())
     assert sentence(search("tides")) == "This address is not allowed."
     assert served.requests == []
+
+
+def test_a_key_that_stands_where_a_text_is_cut_is_redacted_whole(served: Engines) -> None:
+    result = search("((edge))")
+    assert result.status == "success"
+    assert KEY[:5] not in repr(result)

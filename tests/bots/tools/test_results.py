@@ -5,10 +5,9 @@ from django.conf import LazySettings
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bedrock_chat.bedrock import catalog
 from bedrock_chat.bedrock.tools import FoundDocument
 from bots.tools import results
-from bots.tools.tool import FilePart, JsonPart, Part, TextPart
+from bots.tools.tool import JsonPart, Part, TextPart
 
 HIDDEN = "\0\ud800\U000e0041\u202e\u2066\u200f\u200b\u2060\ufeff"
 
@@ -92,22 +91,19 @@ def test_no_result_is_longer_than_its_bound_and_none_is_empty(sizes: list[int]) 
     assert "".join(kept).count("characters left out)") == (total > 1000)
 
 
-def test_only_objects_are_json() -> None:
-    assert results.json_part({"a": [1, 2]}) == JsonPart({"a": [1, 2]})
-    assert results.json_part([1, "b"]) == TextPart('[1,"b"]')
-    assert results.json_part("text") == TextPart('"text"')
-    assert results.json_part({"n": float("nan")}) == JsonPart({"n": None})
-    assert isinstance(results.json_part({"n": 2**80}), TextPart)
+def test_a_document_shows_no_more_than_what_is_left_of_its_part(settings: LazySettings) -> None:
+    settings.TOOL_RESULT_CHARS = 1000
+    result = results.of([TextPart("a" * 5000)], [document("a", "a" * 5000)])
+    assert result.documents[0].content == {"text": results.text_of(result.parts[0])}
 
 
-def test_what_a_model_cannot_see_is_named() -> None:
-    image, paper = FilePart("image", "png", b"1"), FilePart("document", "pdf", b"2", "Paper")
-    blind = next(model for model in catalog.MODELS.values() if model.images is False and model.documents is False)
-    seeing = next(model for model in catalog.MODELS.values() if model.images and model.documents)
-    assert results.visible([TextPart("t"), image, paper], seeing) == [TextPart("t"), image, paper]
-    assert results.visible([image], blind) == [TextPart("(1 image/png that this model cannot see)")]
-    both = "(2 image/png, 1 pdf document that this model cannot see)"
-    assert results.visible([image, TextPart("t"), image, paper], blind) == [TextPart("t"), TextPart(both)]
+def test_documents_beside_parts_are_bounded_too(settings: LazySettings) -> None:
+    settings.TOOL_RESULT_CHARS = 1000
+    shown = [document("own", "o" * 600), document("long", "l" * 600), document("cited", "c" * 600)]
+    result = results.of([TextPart("short"), TextPart("brief")], shown)
+    assert [one.content["text"] for one in result.documents] == ["o" * 600, "brief"]
+    beside = results.of([TextPart("answer")], [document("own"), *[document(f"{n}", "c" * 300) for n in range(9)]])
+    assert [one.source_name for one in beside.documents] == ["own", "0", "1", "2"]
 
 
 def test_a_lone_part_is_the_call_itself_and_several_are_counted() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,15 @@ from django.conf import LazySettings
 from django.core.management import call_command
 from rest_framework.test import APIClient
 
+from bedrock_chat.bedrock import catalog
 from bedrock_chat.identity.caller import Caller, Published
 from bedrock_chat.identity.models import User
+from bedrock_chat.ledger.models import ModelCall, ToolCall
 from bots import chatting
 from bots.tools import duckduckgo, prompting, servers
+from conversations.turn import passages
+from conversations.turn.registry import Run
+from conversations.turn.types import Booking
 from tests.bots.bot import body, edit, firecrawl, make, read, refused
 from tests.bots.test_parts import BASE
 from tests.bots.tools import engines
@@ -155,6 +161,28 @@ def test_a_model_without_tools_is_told_passages_and_its_reader_gets_them(alice: 
     documents = body(alice.get("/conversation/c/related-documents"))
     assert [shown["sourceId"] for shown in documents] == [f"{answer_id}@1", f"{answer_id}@0"]
     assert documents[1]["pageNumber"] == 3
+    row = ToolCall.objects.get()
+    assert (row.tool, row.kind, row.server) == ("knowledge_base_tool", "knowledge", "knowledge base KBHANDBOOK")
+    assert (row.outcome, row.bot_id, row.turn_id) == ("success", "b", ModelCall.objects.get().turn_id)
+    assert row.bytes_in == len("What says the guide?")
+    assert row.bytes_out > 0
+
+
+def test_a_base_without_passages_for_the_prompt_has_its_row_too(alice: APIClient, emulator: Emulator) -> None:
+    make(alice, "b", bedrockKnowledgeBase={**BASE, "existKnowledgeBaseId": "THROTTLED1"})
+    body(say(alice, "c", "hello", bot_id="b", model="deepseek-r1"))
+    assert ToolCall.objects.get().outcome == "throttled"
+
+
+def test_passages_have_the_time_of_a_publications_calls(alice: APIClient, emulator: Emulator) -> None:
+    make(alice, "b", bedrockKnowledgeBase={**BASE, "existKnowledgeBaseId": "HANG000001"}, toolSeconds=30)
+    published = Published("b", bot_version=1, payer_id="alice", tool_seconds=1)
+    running = Run(Booking(Caller(user_id=None, publication_id="p", key_id="k", published=published)))
+    bot = chatting.get("b", actor=Caller(user_id=User.objects.get(username="alice").pk))
+    started = time.monotonic()
+    passages.search(running, bot, catalog.find("deepseek-r1"), "hello", "a")
+    assert time.monotonic() - started < 10
+    assert [row.outcome for row in running.tool_calls] == ["timeout"]
 
 
 @pytest.mark.parametrize("base_id", ["GONE000001", "EMPTY00001", "THROTTLED1", "DENIED0001"])

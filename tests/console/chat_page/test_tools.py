@@ -110,3 +110,25 @@ def test_what_a_model_without_tools_was_told_is_shown_with_its_answer(
     card.locator("summary").click()
     expect(card.locator(".source").nth(0)).to_contain_text("guide.pdf (page 3)")
     assert conversation_id(chat)
+
+
+MANY_DOCUMENTS = """async () => {
+  const page = document.querySelector("script[type=module]").src;
+  const { Tools } = await import(new URL("tools.js", page));
+  const { LiveAnswer } = await import(new URL("live.js", page));
+  const show = Tools.prototype.show;
+  const answer = new LiveAnswer("model", "");
+  document.body.append(answer.element);
+  answer.use({ toolUseId: "t", name: "search", input: {} });
+  let paintings = 0;
+  Tools.prototype.show = function () { paintings += 1; show.call(this); };
+  answer.end({ toolUseId: "t", status: "success" });
+  for (let n = 0; n < 200; n += 1) answer.find({ relatedDocument: { content: { text: "x" }, sourceId: `t@${n}` } });
+  const atOnce = paintings;
+  while (answer.isDue) await new Promise(requestAnimationFrame);
+  return [atOnce, paintings, answer.element.querySelectorAll(".source").length];
+}"""
+
+
+def test_however_many_documents_come_a_frame_shows_them_once(chat: Page) -> None:
+    assert chat.evaluate(MANY_DOCUMENTS) == [0, 1, 200]

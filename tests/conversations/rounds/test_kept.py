@@ -14,7 +14,7 @@ from rest_framework.test import APIClient
 from bedrock_chat.bedrock.events import StopReason
 from bedrock_chat.bedrock.tools import ToolResult
 from bedrock_chat.blobs import storing
-from bedrock_chat.blobs.models import BlobReference
+from bedrock_chat.blobs.models import Blob, BlobReference
 from bedrock_chat.identity.caller import Program
 from bedrock_chat.identity.models import User
 from bedrock_chat.ledger import persons
@@ -27,8 +27,10 @@ from conversations.content import rounds
 from conversations.content.rounds import LONG
 from conversations.models import Conversation, Message, Role
 from conversations.persons import exporting
-from conversations.turn import opening, registry
+from conversations.turn import opening, registry, round_storing, spending
+from tests import build
 from tests.conversations.chat import read, say, text_of
+from tests.conversations.rounds.conftest import chat_of
 from tests.conversations.rounds.tooling import calls, in_rounds, make_bot, offering, sent, tool
 from tests.emulator import Emulator
 from tests.ledger.budgets.spending import budget
@@ -94,6 +96,67 @@ def test_results_whose_write_failed_keep_their_blobs_with_the_answer(
     named = set(rounds.shas_of(Message.objects.get(role=Role.ASSISTANT).thinking_log))
     assert named
     assert named <= set(BlobReference.objects.values_list("blob_id", flat=True))
+
+
+def test_a_blob_that_is_lost_costs_no_other_its_reference(
+    alice: APIClient,
+    emulator: Emulator,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: Any,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    settings.TOOL_RESULT_CHARS = 100_000
+    keep_files = round_storing.keep_files
+
+    def lose_one(files: Any) -> None:
+        keep_files(files)
+        Blob.objects.filter(pk__in=list(files)[:1]).delete()
+
+    monkeypatch.setattr(round_storing, "keep_files", lose_one)
+    offering(monkeypatch, tool(run=large))
+    response = say(alice, "c1", calls(("search", {"query": "q"})), bot_id=make_bot(alice))
+    assert response.status_code == 200, response.content
+    named = set(rounds.shas_of(Message.objects.get(role=Role.ASSISTANT).thinking_log))
+    assert "not stored yet" not in caplog.text
+    assert len(named) == 3
+    assert set(BlobReference.objects.values_list("blob_id", flat=True)) == named & set(
+        Blob.objects.values_list("pk", flat=True)
+    )
+    assert BlobReference.objects.count() == 2
+    assert say(alice, "c1", "next").status_code == 200
+
+
+@pytest.mark.parametrize("is_cut", [False, True], ids=["of earlier answers", "of an attempt that was cut"])
+def test_the_first_reservation_of_a_turn_has_room_for_rounds(
+    alice: APIClient,
+    emulator: Emulator,
+    monkeypatch: pytest.MonkeyPatch,
+    killed: Callable[..., Any],
+    settings: Any,
+    is_cut: bool,
+) -> None:
+    """What tools gave is read by the model at once, so it counts before it is asked."""
+    settings.HISTORY_TOOL_CHARS = 50_000
+    offering(monkeypatch, tool(run=lambda value, context: results.of([TextPart("x" * 30_000)])))
+    bot, prompt = make_bot(alice), calls(("search", {"query": "q"}))
+    if is_cut:
+        killed(prompt, ToolResult)
+    else:
+        say(alice, "c1", prompt, bot_id=bot, message_id="q1")
+    budget(User.objects.get(username="alice").pk, "1000000", unit=Unit.TOKENS)
+    wanted: list[int] = []
+    estimate = spending.estimate
+
+    def noted(*arguments: Any) -> Any:
+        made = estimate(*arguments)
+        wanted.append(made.amount.tokens)
+        return made
+
+    monkeypatch.setattr(spending, "estimate", noted)
+    again = say(alice, "c1", prompt, message_id="q1") if is_cut else say(alice, "c1", "next")
+    assert again.status_code == 200, again.content
+    without = estimate(chat_of(prompt), "", None, build.text(prompt)).amount.tokens
+    assert wanted[0] - without >= 30_000 // 4
 
 
 def test_an_export_has_rounds_of_answered_and_of_cut_turns(
@@ -173,6 +236,20 @@ def test_a_continuation_has_its_answers_rounds_and_adds_its_own(
     stored = read(alice, "c1")
     assert len(stored["messageMap"]) == 3
     assert say(alice, "c1", "next").status_code == 200
+
+
+def test_a_continuation_counts_its_own_rounds_alone(
+    alice: APIClient, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(value: Any, context: Context) -> Result:
+        return results.of([TextPart("x" * 9_000 if value["query"] == "one" else "short")])
+
+    offering(monkeypatch, tool(run=run))
+    prompt = in_rounds(calls(("search", {"query": "one"})), "[[max_tokens]]", calls(("search", {"query": "two"})))
+    say(alice, "c1", prompt, bot_id=make_bot(alice))
+    before = Conversation.objects.get().size
+    assert len(say(alice, "c1", "", continue_generate=True).json()["message"]["thinkingLog"]) == 6
+    assert 100 < Conversation.objects.get().size - before < 9_000
 
 
 def test_turns_without_tools_read_nothing_of_rounds(alice: APIClient, emulator: Emulator) -> None:

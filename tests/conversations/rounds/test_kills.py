@@ -1,6 +1,6 @@
 """Kill -9 at random points of turns of five rounds: whoever asks again loses nothing that was paid or done.
 
-`TOOL_KILLS` says how many turns there are; a few of each turn's attempts are killed.
+`SOAK=1`, as `make soak` sets it, makes 200 turns, `TOOL_KILLS` any number; a few attempts of each turn are killed.
 """
 
 import json
@@ -32,7 +32,7 @@ DRIVER = "tests.conversations.rounds.kill_driver"
 def test_kills_at_random_points_of_turns_with_tools(
     client_of: Callable[..., APIClient], emulator: Emulator, tmp_path: Path
 ) -> None:
-    count = int(os.environ.get("TOOL_KILLS", "20"))
+    count = int(os.environ.get("TOOL_KILLS") or (200 if os.environ.get("SOAK") else 20))
     make_bot(client_of("alice", "CreatingBotAllowed"))
     user, lines = User.objects.get(username="alice"), tmp_path / "lines"
     lines.touch()

@@ -12,6 +12,7 @@ from bedrock_chat.bedrock.tools import FoundDocument, ToolResult
 from bedrock_chat.identity import local
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.ledger.models import ModelCall, ToolCall
+from bedrock_chat.wire.errors import Conflict
 from conversations.content.rounds import NOT_KNOWN
 from conversations.models import Message, Role
 from conversations.turn import lifecycle, rounds
@@ -79,6 +80,25 @@ def test_a_call_without_a_result(
     assert text_of(message) == DONE
 
 
+def test_a_turn_that_was_taken_over_at_its_bound_asks_its_model_no_more(
+    alice: APIClient, emulator: Emulator, monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    """The write of the last result's mark finds it out: what the model says then would be paid for nothing."""
+    settings.TOOL_ROUNDS = 1
+    offering(monkeypatch, tool())
+    make_bot(alice)
+    append = rounds._append_last_call
+
+    def taken_over(stored: Any) -> None:
+        append(stored)
+        Message.objects.filter(external_id="q1").update(attempt=2, lease_holder="another")
+
+    monkeypatch.setattr(rounds, "_append_last_call", taken_over)
+    with pytest.raises(Conflict):
+        events_of(calls(("search", {"query": "one"})))
+    assert len(emulator.requests()) == 1
+
+
 def test_a_call_that_was_refused_is_not_run_by_a_later_attempt(
     alice: APIClient, emulator: Emulator, monkeypatch: pytest.MonkeyPatch, killed: Callable[..., Any], settings: Any
 ) -> None:
@@ -123,6 +143,7 @@ def test_a_cut_turn_keeps_the_text_of_its_newest_round_that_has_some(
     stored = read(alice, "c1")
     [partial] = [one for one in stored["messageMap"].values() if one["role"] == "assistant"]
     assert (text_of(partial), partial["stopReason"]) == ("Let me look that up.", "interrupted")
+    assert [block["contentType"] for block in partial["content"]] == ["text"]
     message = say(alice, "c1", prompt, message_id="q1").json()["message"]
     assert text_of(message) == DONE
     assert len(message["thinkingLog"]) == 4
@@ -190,3 +211,84 @@ def test_a_damaged_row_is_asked_again_all_the_same(
     killed(prompt, ToolResult)
     Message.objects.filter(external_id="q1").update(rounds=damaged)
     assert say(alice, "c1", prompt, message_id="q1").status_code == 200
+
+
+# ---- Bounds ---------------------------------------------------------------------------------------------------------
+
+
+def both(first: str, second: str) -> str:
+    return in_rounds(calls(("search", {"query": first})), calls(("search", {"query": second})))
+
+
+@pytest.mark.parametrize(
+    "counts", [{"calls": 40}, {"seconds": 500}, {"usd": 2.5}, {"unpricedTokens": 3_000_000}], ids=repr
+)
+def test_a_turn_that_is_taken_over_goes_on_with_what_it_has_used(
+    alice: APIClient,
+    emulator: Emulator,
+    monkeypatch: pytest.MonkeyPatch,
+    killed: Callable[..., Any],
+    counts: dict[str, float],
+) -> None:
+    recorder = Recorder()
+    offering(monkeypatch, tool(run=recorder))
+    make_bot(alice)
+    killed(both("one", "two"), ToolResult)
+    [stored] = Message.objects.get(external_id="q1").rounds
+    assert stored["counts"]["usd"] > 0
+    assert stored["counts"]["calls"] == 1
+    stored["counts"] |= counts
+    Message.objects.filter(external_id="q1").update(rounds=[stored])
+    assert say(alice, "c1", both("one", "two"), message_id="q1").status_code == 200
+    assert [value["query"] for value in recorder.inputs] == ["one"]
+    assert Message.objects.get(role=Role.ASSISTANT).stop_reason == "tool_limit"
+
+
+@pytest.mark.parametrize("counts", [None, {}, {"calls": "x"}, "x", {"calls": 1e400, "repeated": ""}], ids=repr)
+def test_rounds_whose_counts_are_damaged_are_gone_on_from(
+    alice: APIClient, emulator: Emulator, monkeypatch: pytest.MonkeyPatch, killed: Callable[..., Any], counts: Any
+) -> None:
+    recorder = Recorder()
+    offering(monkeypatch, tool(run=recorder))
+    make_bot(alice)
+    killed(both("one", "two"), ToolResult)
+    [stored] = Message.objects.get(external_id="q1").rounds
+    Message.objects.filter(external_id="q1").update(rounds=[{**stored, "counts": counts}])
+    assert say(alice, "c1", both("one", "two"), message_id="q1").status_code == 200
+    assert [value["query"] for value in recorder.inputs] == ["one", "two"]
+
+
+def test_the_third_same_call_in_a_row_is_not_run_by_a_later_attempt_either(
+    alice: APIClient, emulator: Emulator, monkeypatch: pytest.MonkeyPatch, killed: Callable[..., Any]
+) -> None:
+    recorder = Recorder()
+    offering(monkeypatch, tool(run=recorder))
+    make_bot(alice)
+    prompt = in_rounds(*[calls(("search", {"query": "same"}))] * 3)
+    killed(prompt, ToolResult, 2)
+    message = say(alice, "c1", prompt, message_id="q1").json()["message"]
+    assert len(recorder.inputs) == 2
+    assert message["thinkingLog"][-1]["content"][0]["body"]["status"] == "error"
+
+
+def test_calls_that_were_not_run_do_not_count_for_a_later_attempt(
+    alice: APIClient, emulator: Emulator, monkeypatch: pytest.MonkeyPatch, killed: Callable[..., Any], settings: Any
+) -> None:
+    settings.TOOL_CALLS_PER_TURN = 2
+    recorder = Recorder()
+    offering(monkeypatch, tool(run=recorder))
+    make_bot(alice)
+    prompt = in_rounds(calls(("nobodys", {}), ("search", {"query": "one"})), calls(("search", {"query": "two"})))
+    killed(prompt, ToolResult, 2)
+    assert say(alice, "c1", prompt, message_id="q1").status_code == 200
+    assert [value["query"] for value in recorder.inputs] == ["one", "two"]
+
+
+def test_a_model_that_goes_on_with_unusable_input_has_failed_for_a_later_attempt_too(
+    alice: APIClient, emulator: Emulator, monkeypatch: pytest.MonkeyPatch, killed: Callable[..., Any]
+) -> None:
+    offering(monkeypatch, tool())
+    make_bot(alice)
+    prompt = in_rounds(*(calls(("search", {"wrong": number})) for number in range(3)))
+    killed(prompt, ToolResult, 2)
+    assert say(alice, "c1", prompt, message_id="q1").status_code == 502

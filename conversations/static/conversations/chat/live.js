@@ -46,6 +46,16 @@ export class LiveAnswer {
     this.paintSoon();
   }
 
+  end(data) {
+    this.tools.end(data);
+    this.paintSoon();
+  }
+
+  find(data) {
+    this.tools.find(data);
+    this.paintSoon();
+  }
+
   say(status) {
     this.status.textContent = status;
   }
@@ -72,6 +82,7 @@ export class LiveAnswer {
   paint(isWhole = false) {
     const begun = performance.now();
     this.isDue = false;
+    this.tools.showNew();
     const { thought, whole } = this;
     if (thought) {
       if (!this.reasoning) this.prose.element.before((this.reasoning = reasoning("", true)));

@@ -230,8 +230,8 @@ function hear(turn, open, { name, data }) {
   if (name === "retrying") turn.message.say(words.retrying(Math.ceil(data.seconds)));
   if (name === "waiting") turn.message.say(words.waiting);
   if (name === "tool_use") turn.message.use(data);
-  if (name === "tool_result") turn.message.tools.end(data);
-  if (name === "related_document") turn.message.tools.find(data);
+  if (name === "tool_result") turn.message.end(data);
+  if (name === "related_document") turn.message.find(data);
 }
 
 /** From its first event on a conversation is stored: it has an address, and stands in the list. */

@@ -24,15 +24,21 @@ export class Tools {
   end({ toolUseId, status }) {
     if (this.log.at(-1)?.role !== "user") this.log.push({ role: "user", content: [] });
     this.log.at(-1).content.push({ contentType: "toolResult", body: { toolUseId, status, content: [] } });
-    this.show();
+    this.isDue = true;
   }
 
   find({ relatedDocument }) {
     this.documents.push(relatedDocument);
-    this.show();
+    this.isDue = true;
+  }
+
+  /** Shows what `end` and `find` have brought: all of it at once, since a round may bring hundreds of documents. */
+  showNew() {
+    if (this.isDue) this.show();
   }
 
   show() {
+    this.isDue = false;
     const blocks = this.log.flatMap(({ content }) => content);
     const results = new Map(blocks.filter(isResult).map(({ body }) => [body.toolUseId, body]));
     const opened = new Set([...this.element.querySelectorAll("details[open]")].map(({ dataset }) => dataset.call));
