@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import date, timedelta
-from pathlib import Path
+from urllib.parse import urljoin
 
 import pytest
 from playwright.sync_api import Page
@@ -43,28 +43,51 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
         yield server
 
 
-@pytest.mark.parametrize(
-    ("width", "height", "scheme"), [(1400, 900, "light"), (1400, 900, "dark"), (390, 844, "light"), (390, 844, "dark")]
-)
-def test_every_page_can_be_read_by_everybody(
-    open_page: OpenPage, server: LiveServer, width: int, height: int, scheme: str, tmp_path: Path
+LOOK = ("width", "height", "scheme")
+LOOKS = [(1400, 900, "light"), (1400, 900, "dark"), (390, 844, "light"), (390, 844, "dark")]
+
+
+@pytest.mark.parametrize(LOOK, LOOKS)
+def test_every_kind_of_page_can_be_read_by_everybody(
+    open_page: OpenPage, server: LiveServer, width: int, height: int, scheme: str
 ) -> None:
-    """Axe finds nothing, the page scrolls in one direction alone, and no request leaves the host (`open_page`)."""
     page = open_page(width, height, color_scheme=scheme)
     sign_in(page, server)
     for path in PAGES:
-        response = page.goto(f"{server.url}{path}")
-        assert response is not None
-        assert response.status == 200
-        assert violations(page) == [], path
-        assert page.evaluate("document.scrollingElement.scrollWidth - window.innerWidth") <= 0, path
-        assert page.title().strip() != ""
-        assert page.locator("#result_list td, #result_list th").evaluate_all(CUT_OFF) == [], path
+        assert_readable(page, f"{server.url}{path}")
     page.goto(f"{server.url}/console/?days=30")
     for summary in page.locator("summary").all():
         summary.click()
     assert violations(page) == []
     assert page.evaluate("document.scrollingElement.scrollWidth - window.innerWidth") <= 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(LOOK, [LOOKS[0], LOOKS[-1]])
+def test_every_page_of_the_navigation_and_a_row_of_each_can_be_read_by_everybody(
+    open_page: OpenPage, server: LiveServer, width: int, height: int, scheme: str
+) -> None:
+    page = open_page(width, height, color_scheme=scheme)
+    sign_in(page, server)
+    links = page.locator("nav a").evaluate_all("links => links.map(link => link.href)")
+    lists = {link for link in links if link.startswith(f"{server.url}/console/") and "#" not in link}
+    assert len(lists) > 20
+    for address in sorted(lists):
+        assert_readable(page, address)
+        row = page.locator("#result_list tbody a[href*='/change/']")
+        if row.count():
+            assert_readable(page, urljoin(address, row.first.get_attribute("href")))
+
+
+def assert_readable(page: Page, address: str) -> None:
+    """Axe finds nothing, the page scrolls in one direction alone, and no request leaves the host (`open_page`)."""
+    response = page.goto(address)
+    assert response is not None
+    assert response.status == 200
+    assert violations(page) == [], address
+    assert page.evaluate("document.scrollingElement.scrollWidth - window.innerWidth") <= 0, address
+    assert page.title().strip() != ""
+    assert page.locator("#result_list td, #result_list th").evaluate_all(CUT_OFF) == [], address
 
 
 def test_the_keyboard_reaches_the_content_and_the_navigation(open_page: OpenPage, server: LiveServer) -> None:
