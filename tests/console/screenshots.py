@@ -19,8 +19,12 @@ PASSWORD = "correct horse battery"
 PAGES = {
     "dashboard": "/console/?days=30",
     "calls": "/console/bedrock_chat/modelcall/?days=7",
-    "jobs": "/console/bedrock_chat/job/",
     "bots": "/console/bots/bot/",
+    "apis": "/console/publication/publication/",
+    "people": "/console/bedrock_chat/user/",
+    "models": "/console/bedrock_chat/modeloverride/",
+    "feedback": "/console/conversations/ratedmessage/",
+    "jobs": "/console/bedrock_chat/job/",
 }
 SIZES = {"": (1400, 900), "-narrow": (390, 844)}
 SCHEMES = ("light", "dark")
