@@ -3,16 +3,14 @@
 docs/PERFORMANCE.md says how to read it.
 """
 
-import argparse
 import json
 import subprocess
 import sys
 import tempfile
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from tests.bench.processes import ROOT, environment, manage, postgresql
+from tests.bench.processes import ROOT, choose, environment, manage, on_each_database
 from tests.bench.progress import say
 
 FULL_ROWS, QUICK_ROWS = 1_000_000, 2_000
@@ -37,22 +35,9 @@ def leg(rows: int, rounds: int, name: str, url: str = "") -> dict[str, Any]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="small sizes: whether it runs, not how fast")
-    parser.add_argument("--only", choices=["sqlite", "postgresql"], help="one of the databases")
-    arguments = parser.parse_args()
+    arguments = choose(__doc__).parse_args()
     rows, rounds = (QUICK_ROWS, QUICK_ROUNDS) if arguments.quick else (FULL_ROWS, FULL_ROUNDS)
-    figures: dict[str, Any] = {}
-    if arguments.only != "postgresql":
-        figures["sqlite"] = leg(rows, rounds, "SQLite")
-    if arguments.only != "sqlite":
-        with ExitStack() as stack:
-            try:
-                url = stack.enter_context(postgresql())
-            except Exception as error:
-                figures["postgresql"] = {"skipped": str(error)}
-            else:
-                figures["postgresql"] = leg(rows, rounds, "PostgreSQL", url)
+    figures = on_each_database(lambda name, url: leg(rows, rounds, name, url), arguments.only)
     print(json.dumps({"rows": rows, **figures}, indent=1))
     return 0
 

@@ -24,7 +24,7 @@ from bedrock_chat.jobs.models import Job, State  # noqa: E402
 from bedrock_chat.ledger.models import ModelCall, ToolCall  # noqa: E402
 from conversations.models import Conversation, Message, Role  # noqa: E402
 from publication.models import TurnRequest  # noqa: E402
-from tests.bench import load  # noqa: E402
+from tests.bench import load, series  # noqa: E402
 from tests.bench.progress import say  # noqa: E402
 
 NOW = timezone.now()
@@ -32,14 +32,6 @@ TWO_YEARS = timedelta(days=730)
 PEOPLE = 5_000
 BATCH = 100_000
 
-NUMBERS = {
-    "sqlite": "WITH RECURSIVE numbers(i) AS (SELECT {low} UNION ALL SELECT i + 1 FROM numbers WHERE i + 1 < {high}) ",
-    "postgresql": "WITH numbers(i) AS (SELECT generate_series({low}::bigint, {high} - 1)) ",
-}
-MOMENT = {
-    "sqlite": "strftime('%Y-%m-%d %H:%M:%f', {first} + i * {step}, 'unixepoch')",
-    "postgresql": "to_timestamp({first} + i * {step})",
-}
 HEX = {"sqlite": "lower(hex(zeroblob(28))) || printf('%08x', i)", "postgresql": "lpad(to_hex(i), 64, '0')"}
 PERSON = f"'person-' || (i * 7919 % {PEOPLE})"
 THUMB = {
@@ -62,15 +54,9 @@ class Listed:
     queries: str = ""
 
 
-def moment(rows: int) -> str:
-    """SQL: a time in the last two years that ascends with the row's number."""
-    first, step = (NOW - TWO_YEARS).timestamp(), TWO_YEARS.total_seconds() / rows
-    return MOMENT[connection.vendor].format(first=first, step=step)
-
-
 def tables(rows: int) -> list[Listed]:
     """What is filled, in this order: messages are of the conversations before them."""
-    at = moment(rows)
+    at = series.moment(NOW, TWO_YEARS, rows)
     call = {"user_id": PERSON, "payer_id": PERSON, "created_at": at, "bot_id": "'bot-' || (i % 997)"}
     asker = {"user_id": "u", "payer_id": "u", "created_at": NOW, "conversation_external_id": "c"}
     thumb = f"CASE WHEN i % 1000 = 7 THEN {THUMB[connection.vendor]} END"
@@ -163,7 +149,7 @@ def fill(table: Listed, rows: int) -> None:
     names = ", ".join(connection.ops.quote_name(name) for name, _ in compiled)
     values = ", ".join(sql.replace("%", "%%") if "%s" not in sql else sql for _, sql in compiled)
     for low in range(0, rows, BATCH):
-        numbered = NUMBERS[connection.vendor].format(low=low, high=min(rows, low + BATCH))
+        numbered = series.numbers(low, min(rows, low + BATCH))
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(f"{numbered}INSERT INTO {meta.db_table} ({names}) SELECT {values} FROM numbers", parameters)
 
@@ -198,11 +184,7 @@ def pages(client: Client, table: Listed, rounds: int) -> dict[str, Any]:
             passed.append((time.perf_counter() - began) * 1000)
             cpu.append((time.process_time() - cpu_began) * 1000)
             assert response.status_code == 200, (table.address, query, response.status_code)
-        figures[query] = {
-            f"{name}{share}Ms": round(load.percentile(sorted(some[1:]), share / 100), 1)  # the first reads the disk
-            for name, some in (("p", passed), ("cpuP", cpu))
-            for share in (50, 95)
-        }
+        figures[query] = load.shares(passed[1:], cpu[1:])  # the first reads the disk
     return figures
 
 

@@ -105,3 +105,12 @@ def run(
 
 def percentile(latencies: list[float], share: float) -> float:
     return latencies[min(len(latencies) - 1, int(len(latencies) * share))]
+
+
+def shares(latencies: list[float], cpu: list[float]) -> dict[str, float]:
+    """p50 and p95 of milliseconds that passed, and of those of CPU."""
+    return {
+        f"{name}P{share}Ms" if name else f"p{share}Ms": round(percentile(sorted(some), share / 100), 1)
+        for name, some in (("", latencies), ("cpu", cpu))
+        for share in (50, 95)
+    }

@@ -1,5 +1,6 @@
 """Processes of a benchmark: each runs on the cores it is given, and tells the CPU time it has used."""
 
+import argparse
 import contextlib
 import itertools
 import os
@@ -8,7 +9,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -137,3 +138,27 @@ def postgresql_or_reason() -> Iterator[tuple[str | None, str]]:
                 raise
             reason = f"no TEST_DATABASE_URL, and pip's server says: {error}"
         yield url, reason
+
+
+def on_each_database(leg: Callable[[str, str], dict[str, Any]], only: str | None) -> dict[str, Any]:
+    """What `leg(name, url)` measures on SQLite (no URL) and on PostgreSQL, or why there is no server."""
+    figures: dict[str, Any] = {}
+    if only != "postgresql":
+        figures["sqlite"] = leg("SQLite", "")
+    if only != "sqlite":
+        with contextlib.ExitStack() as stack:
+            try:
+                url = stack.enter_context(postgresql())
+            except Exception as error:
+                figures["postgresql"] = {"skipped": str(error)}
+            else:
+                figures["postgresql"] = leg("PostgreSQL", url)
+    return figures
+
+
+def choose(description: str | None) -> argparse.ArgumentParser:
+    """The options of a bench that has a small size and runs on both databases."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--quick", action="store_true", help="small sizes: whether it runs, not how fast")
+    parser.add_argument("--only", choices=["sqlite", "postgresql"], help="one of the databases")
+    return parser

@@ -3,7 +3,6 @@
 docs/PERFORMANCE.md says how to read it.
 """
 
-import argparse
 import json
 import os
 import platform
@@ -15,14 +14,23 @@ import time
 import urllib.parse
 import urllib.request
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tests.bench import load
 from tests.bench.languages import Language, languages
-from tests.bench.processes import LOAD_CORE, ROOT, SERVER_CORE, Process, environment, manage, postgresql, ready
+from tests.bench.processes import (
+    LOAD_CORE,
+    ROOT,
+    SERVER_CORE,
+    Process,
+    choose,
+    environment,
+    manage,
+    on_each_database,
+    ready,
+)
 
 GOAL_MS = 50
 
@@ -214,24 +222,11 @@ def _python(env: dict[str, str], module: str, *arguments: object) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="small sizes: whether it runs, not how fast")
-    parser.add_argument("--only", choices=["sqlite", "postgresql"], help="one of the databases")
-    arguments = parser.parse_args()
+    arguments = choose(__doc__).parse_args()
     size = QUICK if arguments.quick else FULL
-    figures: dict[str, Any] = {}
     emulator = ("-m", "bedrock_chat.bedrock.emulator", "--port", "0", "--exit-with-parent")
     with Process(*emulator, core=LOAD_CORE) as bedrock:
-        if arguments.only != "postgresql":
-            figures["sqlite"] = leg(size, "SQLite", bedrock)
-        if arguments.only != "sqlite":
-            with ExitStack() as stack:
-                try:
-                    url = stack.enter_context(postgresql())
-                except Exception as error:
-                    figures["postgresql"] = {"skipped": str(error)}
-                else:
-                    figures["postgresql"] = leg(size, "PostgreSQL", bedrock, url)
+        figures = on_each_database(lambda name, url: leg(size, name, bedrock, url), arguments.only)
     machine = {"python": platform.python_version(), "cores": os.cpu_count(), "system": platform.system()}
     print(json.dumps({"machine": machine, "size": "quick" if size is QUICK else "full", **figures}, indent=1))
     return 0

@@ -3,7 +3,6 @@
 docs/PERFORMANCE.md says how to read it.
 """
 
-import argparse
 import json
 import random
 import subprocess
@@ -11,14 +10,13 @@ import sys
 import tempfile
 import urllib.parse
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tests.bench import load
 from tests.bench.languages import languages
-from tests.bench.processes import ROOT, SERVER_CORE, Process, environment, manage, postgresql, ready
+from tests.bench.processes import ROOT, SERVER_CORE, Process, choose, environment, manage, on_each_database, ready
 from tests.bench.progress import say
 from tests.bench.search import GOAL_MS, KINDS
 
@@ -63,8 +61,8 @@ def caller(size: Size, server: Process, token: str) -> dict[str, Any]:
 
     Of each also the CPU of the server, which other work on the machine does not lengthen as much.
     """
-    figures: dict[str, Any] = {}
     usual: list[float] = []
+    figures: dict[str, Any] = {}
     for kind, make in SEARCHES.items():
         chance = random.Random(7)
         paths = [f"/store/search?query={urllib.parse.quote(make(chance))}" for _ in range(size.requests)]
@@ -121,22 +119,10 @@ def _python(env: dict[str, str], module: str, *arguments: object) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="small sizes: whether it runs, not how fast")
-    parser.add_argument("--only", choices=["sqlite", "postgresql"], help="one of the databases")
-    arguments = parser.parse_args()
+    arguments = choose(__doc__).parse_args()
     size = QUICK if arguments.quick else FULL
     figures: dict[str, Any] = {}
-    if arguments.only != "postgresql":
-        figures["sqlite"] = leg(size, "SQLite")
-    if arguments.only != "sqlite":
-        with ExitStack() as stack:
-            try:
-                url = stack.enter_context(postgresql())
-            except Exception as error:
-                figures["postgresql"] = {"skipped": str(error)}
-            else:
-                figures["postgresql"] = leg(size, "PostgreSQL", url)
+    figures = on_each_database(lambda name, url: leg(size, name, url), arguments.only)
     print(json.dumps({"size": "quick" if size is QUICK else "full", **figures}, indent=1))
     return 0
 

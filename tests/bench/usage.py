@@ -3,17 +3,15 @@
 docs/PERFORMANCE.md says how to read it.
 """
 
-import argparse
 import json
 import subprocess
 import sys
 import tempfile
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.bench.processes import ROOT, environment, manage, postgresql
+from tests.bench.processes import ROOT, choose, environment, manage, on_each_database
 from tests.bench.progress import say
 
 
@@ -52,25 +50,13 @@ def leg(size: Size, name: str, url: str = "") -> dict[str, Any]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="small sizes: whether it runs, not how fast")
-    parser.add_argument("--only", choices=["sqlite", "postgresql"], help="one of the databases")
+    parser = choose(__doc__)
     parser.add_argument("--calls", type=int, help="so many calls instead")
     arguments = parser.parse_args()
     size = QUICK if arguments.quick else FULL
     if arguments.calls:
         size = Size(**{**asdict(size), "calls": arguments.calls})
-    figures: dict[str, Any] = {}
-    if arguments.only != "postgresql":
-        figures["sqlite"] = leg(size, "SQLite")
-    if arguments.only != "sqlite":
-        with ExitStack() as stack:
-            try:
-                url = stack.enter_context(postgresql())
-            except Exception as error:
-                figures["postgresql"] = {"skipped": str(error)}
-            else:
-                figures["postgresql"] = leg(size, "PostgreSQL", url)
+    figures = on_each_database(lambda name, url: leg(size, name, url), arguments.only)
     print(json.dumps({"size": "quick" if arguments.quick else "full", "calls": size.calls, **figures}, indent=1))
     return 0
 

@@ -38,7 +38,7 @@ from bedrock_chat.ledger.rollups.models import (  # noqa: E402
     Timed,
 )
 from bedrock_chat.ledger.zones import Span, quarter_of  # noqa: E402
-from tests.bench import load  # noqa: E402
+from tests.bench import load, series  # noqa: E402
 from tests.bench.progress import say  # noqa: E402
 
 TWO_YEARS = timedelta(days=730)
@@ -73,28 +73,20 @@ COLUMNS = {
     "price": "i % 100000 * 1000",
     "unpriced": "0",
 }
-MOMENT = {
-    "sqlite": "strftime('%Y-%m-%d %H:%M:%S', CAST(({first} + i * {step}) / 900 AS INTEGER) * 900, 'unixepoch')",
-    "postgresql": "to_timestamp(FLOOR(({first} + i * {step}) / 900) * 900)",
-}
-NUMBERS = {
-    "sqlite": "WITH RECURSIVE numbers(i) AS (SELECT {low} UNION ALL SELECT i + 1 FROM numbers WHERE i + 1 < {high}) ",
-    "postgresql": "WITH numbers(i) AS (SELECT generate_series({low}::bigint, {high} - 1)) ",
-}
 
 
-def fill(calls: int, until: datetime, **numbers: int) -> None:
+def fill(calls: int, until: datetime, **counts: int) -> None:
     """Writes the sums of quarter hours, as the job would make them of so many calls in two years."""
-    vendor = connection.vendor
     table = QuarterUsage._meta.db_table
-    first, step = (until - TWO_YEARS).timestamp(), TWO_YEARS.total_seconds() / calls
     with connection.schema_editor() as editor:
         for index in QuarterUsage._meta.indexes:
             editor.remove_index(QuarterUsage, index)
-    values = ", ".join(COLUMNS.values()).format(**numbers, moment=MOMENT[vendor].format(first=first, step=step))
+    values = ", ".join(COLUMNS.values()).format(
+        **counts, moment=series.moment(until, TWO_YEARS, calls, of_quarter=True)
+    )
     for low in range(0, calls, BATCH):
         high = min(calls, low + BATCH)
-        numbered = NUMBERS[vendor].format(low=low, high=high)
+        numbered = series.numbers(low, high)
         into = f"INSERT INTO {table} ({', '.join(COLUMNS)}) SELECT {values} FROM numbers"
         statement = f"{numbered}{into}"
         with transaction.atomic(), connection.cursor() as cursor:
@@ -112,12 +104,10 @@ def fill(calls: int, until: datetime, **numbers: int) -> None:
 
 def fill_latencies(calls: int, until: datetime) -> None:
     """Writes how many calls of each quarter hour took how long: of no two the model and the bucket are the same."""
-    vendor = connection.vendor
-    first, step = (until - TWO_YEARS).timestamp(), TWO_YEARS.total_seconds() / calls
-    moment = MOMENT[vendor].format(first=first, step=step)
+    moment = series.moment(until, TWO_YEARS, calls, of_quarter=True)
     table = Latency._meta.db_table
     for low in range(0, calls, BATCH):
-        numbered = NUMBERS[vendor].format(low=low, high=min(calls, low + BATCH))
+        numbered = series.numbers(low, min(calls, low + BATCH))
         into = f"INSERT INTO {table} (start, model, purpose, timed, bucket, calls)"
         for timed, base in ((Timed.FIRST_TOKEN.value, 40), (Timed.TOTAL.value, 80)):
             values = f"{moment}, 'model-' || (i * 13 % 8), 'turn', '{timed}', {base} + i % 150, 1"
@@ -164,7 +154,7 @@ def measured(by: Dimension, chosen: list[Span]) -> dict[str, Any]:
         values = reading.usage(span, by=by)
         latencies.append((time.perf_counter() - began) * 1000)
         cpu.append((time.process_time() - cpu_began) * 1000)
-    return {**shares(latencies, cpu), "values": len(values)}
+    return {**load.shares(latencies, cpu), "values": len(values)}
 
 
 def measured_home(rounds: int) -> dict[str, Any]:
@@ -181,17 +171,8 @@ def measured_home(rounds: int) -> dict[str, Any]:
             latencies.append((time.perf_counter() - began) * 1000)
             cpu.append((time.process_time() - cpu_began) * 1000)
             assert response.status_code == 200, response.content
-        figures[f"days{days}"] = shares(latencies[1:], cpu[1:])  # the first one compiles the templates
+        figures[f"days{days}"] = load.shares(latencies[1:], cpu[1:])  # the first one compiles the templates
     return figures
-
-
-def shares(latencies: list[float], cpu: list[float]) -> dict[str, float]:
-    """p50 and p95 of both."""
-    return {
-        f"{name}P{share}Ms" if name else f"p{share}Ms": round(load.percentile(sorted(some), share / 100), 1)
-        for name, some in (("", latencies), ("cpu", cpu))
-        for share in (50, 95)
-    }
 
 
 def plans(span: Span) -> list[str]:
