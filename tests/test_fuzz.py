@@ -28,9 +28,8 @@ from tests.publication.api import publish
 SLOW = bool(os.environ.get("SLOW"))
 EXAMPLES = 100 if SLOW else 10
 pytestmark = [
-    pytest.mark.both,
     pytest.mark.filterwarnings("ignore:StreamingHttpResponse must consume"),  # WSGI, only here, collects event streams
-    *([pytest.mark.slow] if SLOW else []),
+    pytest.mark.slow if SLOW else pytest.mark.both,  # ten examples a route on both databases, all cases on one
 ]
 CHECKS = [
     checks.not_a_server_error,

@@ -4,7 +4,6 @@ costs that many wait for answers, and what a chat completion of OpenAI's clients
 One JSON document on stdout. The server has one core, the load generator and the worker the other.
 """
 
-import argparse
 import base64
 import json
 import os
@@ -19,7 +18,7 @@ from typing import Any
 
 from tests.bench import completions, load, waits
 from tests.bench.goals import Goal, judged
-from tests.bench.processes import LOAD_CORE, ROOT, SERVER_CORE, Process, environment, manage, postgresql_or_reason
+from tests.bench.processes import LOAD_CORE, ROOT, SERVER_CORE, Process, choose, environment, manage, on_each_database
 from tests.emulator import Emulator
 from tests.jobs.conftest import Workshop
 from tests.publication.seed import PUBLISH
@@ -167,22 +166,20 @@ def goals(name: str, figures: dict[str, Any]) -> list[Goal]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="small sizes: whether it runs, not how fast")
-    requests, rounds, turns, waiters = (300, 1, 10, 50) if parser.parse_args().quick else (1000, 3, 200, 2000)
+    arguments = choose(__doc__).parse_args()
+    requests, rounds, turns, waiters = (300, 1, 10, 50) if arguments.quick else (1000, 3, 200, 2000)
     os.chdir(ROOT)
     os.sched_setaffinity(0, LOAD_CORE)
-    document: dict[str, Any] = {}
     wanted: list[Goal] = []
-    with tempfile.TemporaryDirectory(prefix="bedrock-chat-bench-") as name, postgresql_or_reason() as (url, reason):
-        for database, address in (("sqlite", f"sqlite:///{name}/published.sqlite3"), ("postgresql", url)):
-            if address is None:
-                document[database] = {"skipped": reason}
-                continue
-            folder = Path(name) / database
-            folder.mkdir()
-            document[database] = measure(address, folder, requests, rounds, turns, waiters)
-            wanted += goals(database, document[database])
+
+    def leg(name: str, url: str) -> dict[str, Any]:
+        with tempfile.TemporaryDirectory(prefix="bedrock-chat-bench-") as folder:
+            address = url or f"sqlite:///{folder}/published.sqlite3"
+            figures = measure(address, Path(folder), requests, rounds, turns, waiters)
+        wanted.extend(goals(name.lower(), figures))
+        return figures
+
+    document = on_each_database(leg, arguments.only)
     print(json.dumps({**document, "goals": judged(wanted)}, indent=1))
     return 0
 
