@@ -13,7 +13,7 @@ from django.utils.html import format_html
 from bedrock_chat.audit import append_only, verbs
 from bedrock_chat.audit.models import ActorKind, AuditEntry
 from bedrock_chat.audit.recording import record
-from bedrock_chat.console.filters import IdFilter, PeriodFilter, choice_filter
+from bedrock_chat.console.filters import IdFilter, PeriodFilter, choice_filter, matching
 from bedrock_chat.console.registry import Severity, Trouble, warning
 from bedrock_chat.console.row_exports import ExportedList
 from bedrock_chat.identity.caller import operator_of
@@ -47,7 +47,7 @@ class _KeptIdFilter(IdFilter):
 
     def queryset(self, request: HttpRequest, rows: QuerySet[Any]) -> QuerySet[Any]:
         value = self.value()
-        return rows.filter(**{self.column: verbs.kept_id(value)}) if value else rows
+        return matching(request, rows, self.column, verbs.kept_id(value)) if value else rows
 
 
 class ActorFilter(_KeptIdFilter):

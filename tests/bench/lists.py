@@ -18,13 +18,13 @@ FULL_ROUNDS, QUICK_ROUNDS = 12, 1
 GOAL_MS = 300
 
 
-def leg(rows: int, rounds: int, name: str, url: str = "") -> dict[str, Any]:
+def leg(rows: int, rounds: int, part: str, name: str, url: str = "") -> dict[str, Any]:
     """The pages of each list on one database, which is new: SQLite, or PostgreSQL at `url`."""
     with tempfile.TemporaryDirectory(prefix="bedrock-chat-bench-") as folder:
         env = environment(Path(folder), DATABASE_TIMEOUT="3600", **({"DATABASE_URL": url} if url else {}))
         manage(env, "migrate", "--verbosity", "0")
         say(f"{name}: {rows:,} rows a list")
-        command = [sys.executable, "-m", "tests.bench.lists_database", str(rows), str(rounds)]
+        command = [sys.executable, "-m", "tests.bench.lists_database", str(rows), str(rounds), part]
         env = {**env, "DJANGO_SETTINGS_MODULE": "bedrock_chat.settings"}
         done = subprocess.run(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True, check=True)
     lists: dict[str, Any] = json.loads(done.stdout)
@@ -35,9 +35,11 @@ def leg(rows: int, rounds: int, name: str, url: str = "") -> dict[str, Any]:
 
 
 def main() -> int:
-    arguments = choose(__doc__).parse_args()
+    parser = choose(__doc__)
+    parser.add_argument("--list", default="", help="lists with this in their address alone: turnrequest")
+    arguments = parser.parse_args()
     rows, rounds = (QUICK_ROWS, QUICK_ROUNDS) if arguments.quick else (FULL_ROWS, FULL_ROUNDS)
-    figures = on_each_database(lambda name, url: leg(rows, rounds, name, url), arguments.only)
+    figures = on_each_database(lambda name, url: leg(rows, rounds, arguments.list, name, url), arguments.only)
     print(json.dumps({"rows": rows, **figures}, indent=1))
     return 0
 

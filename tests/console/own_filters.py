@@ -53,7 +53,7 @@ OWN_FILTERS = {
     ConversationExport: set(),
     Publication: {"limits_scope__exact", "limits_scope__isnull", "quota_period__exact", "quota_period__isnull"},
     ApiKey: {"state", "ending"},
-    TurnRequest: {"status", "model", "model__isnull"},
+    TurnRequest: {"status", "model"},
     Listing: {"is_everybodys__exact", "is_everybodys__isnull"},
     OperatorSession: set(),
     SecondFactor: set(),

@@ -148,3 +148,10 @@ def test_rows_of_other_pages_cannot_be_selected(browser: Client) -> None:
     assert browser.post("/console/bedrock_chat/job/", {**form, "select_across": "1"}).status_code == 400
     assert browser.post("/console/bedrock_chat/job/", {**form, "select_across": "0"}).status_code == 200  # asks first
     assert [job.state for job in Job.objects.order_by("pk")] == ["dead", "dead"]
+
+
+def test_no_list_of_many_rows_asks_its_table_which_values_there_are() -> None:
+    for page in admin.site._registry.values():
+        if isinstance(page, key_paging.KeyPagedAdmin):
+            named = [column for column in page.list_filter if isinstance(column, str)]
+            assert [column for column in named if not page.opts.get_field(column).choices] == [], page
