@@ -47,7 +47,8 @@ def main() -> int:
     1. Find a PostgreSQL server, or start one.
     2. `make test`: all quick tests on SQLite, then those marked `both` on PostgreSQL.
     3. `make test-slow`: the tests marked `slow` on SQLite, then those of them marked `both` on PostgreSQL.
-    4. `make test-whole`: every test on PostgreSQL, also those that no database concerns, in their large sizes.
+    4. `make test-whole`: every test on PostgreSQL, also those that no database concerns, in their large sizes, and all
+       benchmarks in their small ones.
     5. Stop the server, if it was started here.
     """
     parser = argparse.ArgumentParser(description=__doc__)
@@ -71,7 +72,7 @@ def main() -> int:
             return 1
         try:
             if options.whole:
-                status = pytest(database_url=url, SLOW="1")
+                status = pytest(database_url=url, SLOW="1", WHOLE="1")
             elif options.slow:
                 status = pytest("-m", "slow", SLOW="1")
                 if url:

