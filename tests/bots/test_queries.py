@@ -158,7 +158,7 @@ def test_sharing_and_pinning_a_bot(bot: str, alice: APIClient, carol: APIClient)
 def test_deleting_a_bot_costs_the_same_however_many_have_to_do_with_it(bot: str, alice: APIClient) -> None:
     make(alice, "lonely")
     costs = {bot_id: cost(lambda bot_id=bot_id: alice.delete(f"/bot/{bot_id}")) for bot_id in ("lonely", "b")}
-    assert costs["lonely"] == costs["b"] <= 14
+    assert costs["lonely"] == costs["b"] <= 15  # on PostgreSQL one locks the holds
     assert not BotVersion.objects.exists()
     assert not BotGrant.objects.exists()
     assert TakenBotId.objects.count() == 2
