@@ -45,7 +45,7 @@ def test_a_streamed_question_is_answered_here_and_now(api: Api) -> None:
 
 
 def test_while_it_streams_the_job_is_this_processs_and_no_worker_takes_it(api: Api) -> None:
-    listening = Listening(api, SLOW)
+    listening = Listening(api, f"[[words:{WORDS}]] [[pace:0.25]]")  # slow enough to be looked at on a busy machine
     wait_for(lambda: Message.objects.filter(lease_expires_at__isnull=False).exists())
     job = Job.objects.get(kind=running.KIND)
     assert (job.state, job.worker, job.attempt) == (State.RUNNING, hosting.CLAIMS.worker, 1)
