@@ -3,6 +3,7 @@
 import math
 import os
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -127,6 +128,12 @@ def client_of() -> Callable[..., APIClient]:
 
 def pytest_configure() -> None:
     emptying.replace_flush()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files of few tests come first: theirs start processes and take long. At the end many quick ones fill the gaps."""
+    tests_of = Counter(item.path for item in items)
+    items.sort(key=lambda item: tests_of[item.path])
 
 
 def pytest_report_header() -> list[str]:

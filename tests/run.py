@@ -32,6 +32,7 @@ def pytest(*arguments: str, database_url: str = "", **environment: str) -> int:
         "-n",
         workers,
         "--dist=loadfile",  # so that the servers a file's tests share are started once
+        "--no-loadscope-reorder",  # xdist would begin with files of many tests; `conftest` says why not
         "--durations=20",
         "--durations-min=1.0",
         *arguments,
