@@ -1,0 +1,1 @@
+"""What bots know: their documents, read, cut into chunks, and found again."""
