@@ -1,1 +1,1 @@
-"""What bots know: their documents, read, cut into chunks, and found again."""
+"""What a bot knows from documents: where they come from, how they are read and cut, and how passages are found."""
