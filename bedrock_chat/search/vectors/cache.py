@@ -50,7 +50,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The visible vectors of an index, as they were at a version. It never changes, so any number of threads read it."""
+    """The visible vectors of an index, as they were at a version. It never changes, so many threads may read it."""
 
     version: int
     segments: tuple[Segment, ...]
@@ -147,7 +147,8 @@ def read(index: int, version: int, dimensions: int, old: Snapshot | None) -> Sna
     A publication meanwhile may make what is read newer than `version`. Then the next search lists the rows again.
     """
     shown = VectorBits.objects.filter(index_id=index, shown__isnull=False).order_by("id")
-    visible: dict[RowId, int] = {(key, stamp): count for key, stamp, count in shown.values_list("id", "shown", "count")}
+    rows = shown.values_list("id", "shown", "count")
+    visible: dict[RowId, int] = {(key, stamp): count for key, stamp, count in rows if stamp is not None}
     kept: list[Segment] = []
     pieces: list[Segment] = []
     missing = dict(visible)
@@ -172,7 +173,7 @@ def _read_rows(index: int, dimensions: int, missing: Mapping[RowId, int]) -> Ite
             yield Segment(
                 {(key, stamps[key]): count},
                 np.frombuffer(keys, dtype="<i8"),
-                quantising.as_bits(bits, dimensions),
+                quantising.as_bits(bytes(bits), dimensions),
             )
 
 

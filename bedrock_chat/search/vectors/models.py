@@ -42,9 +42,7 @@ class VectorBits(models.Model):
     class Meta:
         indexes = [
             models.Index(fields=["index_id", "group_id"], name="vector_bits_of_group"),
-            models.Index(
-                fields=["index_id", "id"], condition=models.Q(shown__isnull=False), name="vector_bits_shown"
-            ),
+            models.Index(fields=["index_id", "id"], condition=models.Q(shown__isnull=False), name="vector_bits_shown"),
         ]
         constraints = [
             models.CheckConstraint(condition=models.Q(count__gt=0), name="vector_bits_hold_some"),

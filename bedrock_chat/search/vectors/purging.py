@@ -41,9 +41,7 @@ def _purge(index: int, which: Q, most: int) -> bool:
         if rows:
             VectorBits.objects.filter(index_id=index, id__in=[key for key, _, _ in rows]).delete()
         if visible := sum(count for _, shown, count in rows if shown is not None):
-            VectorIndex.objects.filter(index_id=index).update(
-                version=new_version(), visible=F("visible") - visible
-            )
+            VectorIndex.objects.filter(index_id=index).update(version=new_version(), visible=F("visible") - visible)
         if len(rows) == MOST_ROWS_OF_BITS:
             return True
         keys = list(Vector.objects.filter(which, index_id=index).values_list("key", flat=True)[:most])

@@ -25,20 +25,30 @@ def unit(vector: Sequence[float] | Floats) -> Floats:
 
     Raises ValueError where a number is not finite or their count is not a multiple of WORD.
     """
-    return units([vector])[0]
+    numbers: Floats = units([vector])[0]
+    return numbers
+
+
+def of_query(vector: Sequence[float], dimensions: int) -> Floats:
+    """The vector of a question, at length 1. Raises ValueError where the index has other dimensions."""
+    if len(vector) != dimensions:
+        raise ValueError(f"A query of {len(vector)} numbers in an index of {dimensions}.")
+    return unit(vector)
 
 
 def units(vectors: Sequence[Sequence[float] | Floats]) -> Floats:
     """As `unit`, of many: shape (vectors, dimensions). Raises ValueError also where their lengths differ."""
-    floats = np.asarray(vectors, dtype=np.float32)
+    floats: Floats = np.asarray(vectors, dtype=np.float32)
     if floats.ndim != 2 or not floats.shape[1] or floats.shape[1] % WORD:
         raise ValueError(f"Vectors of shape {floats.shape}: all have to be of one length, a multiple of {WORD}.")
     if not np.isfinite(floats).all():
         raise ValueError("A vector holds a number that is not finite.")
     largest = np.abs(floats).max(axis=1, keepdims=True)
-    floats = floats / np.where(largest > 0, largest, 1)  # squares of tiny or huge numbers would be 0 or infinite
+    floats = floats / np.where(
+        largest > 0, largest, np.float32(1)
+    )  # squares of tiny or huge numbers would be 0 or infinite
     lengths = np.sqrt((floats * floats).sum(axis=1, keepdims=True))
-    normalised: Floats = floats / np.where(lengths > 0, lengths, 1)
+    normalised: Floats = floats / np.where(lengths > 0, lengths, np.float32(1))
     return normalised
 
 
@@ -72,11 +82,21 @@ def floats_of(quantised: Sequence[bytes], dimensions: int) -> Floats:
     return floats
 
 
-def similarities(query: Floats, quantised: Sequence[bytes]) -> Floats:
+def similarities(query: Floats, quantised: Sequence[bytes | memoryview]) -> Floats:
     """The cosine of a query, of length 1, and each of the vectors."""
     packed = _rows(quantised, len(query))
     products: Floats = (packed["values"].astype(np.float32) @ query) * packed["scale"]
     return products
+
+
+def ranked(query: Floats, vectors: Sequence[tuple[int, bytes | memoryview]], limit: int) -> list[tuple[int, float]]:
+    """Keys of vectors and their similarities to a query, the most similar first; of equal ones the smaller key first."""
+    if not vectors:
+        return []
+    keys = np.array([key for key, _ in vectors])
+    products = similarities(query, [packed for _, packed in vectors])
+    order = np.lexsort((keys, -products))[:limit]
+    return list(zip(keys[order].tolist(), products[order].tolist(), strict=True))
 
 
 def bits_of(quantised: Sequence[bytes], dimensions: int) -> bytes:
@@ -94,7 +114,7 @@ def as_bits(stored: bytes, dimensions: int) -> Bits:
     return np.frombuffer(stored, dtype=np.uint64).reshape(-1, dimensions // WORD)
 
 
-def _rows(quantised: Sequence[bytes], dimensions: int) -> npt.NDArray[np.void]:
+def _rows(quantised: Sequence[bytes | memoryview], dimensions: int) -> npt.NDArray[np.void]:
     return np.frombuffer(b"".join(quantised), dtype=_row_type(dimensions))
 
 

@@ -11,7 +11,6 @@ from typing import Final
 from django.db import connection, transaction
 from django.db.models import F, QuerySet, Sum
 
-from bedrock_chat.search.vectors import quantising
 from bedrock_chat.search.vectors.models import Vector, VectorBits, VectorIndex
 
 Quantisable = Sequence[float] | bytes
@@ -28,6 +27,8 @@ def write(index: int, group: int, vectors: Sequence[tuple[int, Quantisable]]) ->
     """
     if not vectors:
         return
+    from bedrock_chat.search.vectors import quantising  # noqa: PLC0415  numpy is loaded where vectors are
+
     packed = _packed([vector for _, vector in vectors])
     dimensions = quantising.dimensions_of(packed[0])
     row, _ = VectorIndex.objects.get_or_create(
@@ -108,6 +109,8 @@ def _count(rows: QuerySet[VectorBits]) -> int:
 
 def _packed(vectors: Sequence[Quantisable]) -> list[bytes]:
     """All vectors packed, those that are not yet."""
+    from bedrock_chat.search.vectors import quantising  # noqa: PLC0415
+
     unpacked = [vector for vector in vectors if not isinstance(vector, bytes)]
     fresh = iter(quantising.quantise(unpacked))
     return [vector if isinstance(vector, bytes) else next(fresh) for vector in vectors]
