@@ -38,17 +38,18 @@ def of_query(vector: Sequence[float], dimensions: int) -> Floats:
 
 def units(vectors: Sequence[Sequence[float] | Floats]) -> Floats:
     """As `unit`, of many: shape (vectors, dimensions). Raises ValueError also where their lengths differ."""
-    floats: Floats = np.asarray(vectors, dtype=np.float32)
+    with np.errstate(over="ignore"):  # what is too large for 32 bits is infinite, and refused below
+        floats: Floats = np.asarray(vectors, dtype=np.float32)
     if floats.ndim != 2 or not floats.shape[1] or floats.shape[1] % WORD:
         raise ValueError(f"Vectors of shape {floats.shape}: all have to be of one length, a multiple of {WORD}.")
     if not np.isfinite(floats).all():
         raise ValueError("A vector holds a number that is not finite.")
     largest = np.abs(floats).max(axis=1, keepdims=True)
-    floats = floats / np.where(
-        largest > 0, largest, np.float32(1)
-    )  # squares of tiny or huge numbers would be 0 or infinite
-    lengths = np.sqrt((floats * floats).sum(axis=1, keepdims=True))
-    normalised: Floats = floats / np.where(lengths > 0, lengths, np.float32(1))
+    largest[largest == 0] = 1
+    scaled: Floats = floats / largest  # whose squares are neither zero nor infinite
+    lengths = np.sqrt((scaled * scaled).sum(axis=1, keepdims=True))
+    lengths[lengths == 0] = 1
+    normalised: Floats = scaled / lengths
     return normalised
 
 
