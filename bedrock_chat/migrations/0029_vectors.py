@@ -19,7 +19,7 @@ def store_as_they_are(apps, schema_editor):
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('bedrock_chat', '0027_indexes_of_large_tables'),
+        ('bedrock_chat', '0028_embedding_calls'),
     ]
 
     operations = [

@@ -91,7 +91,7 @@ def similarities(query: Floats, quantised: Sequence[bytes | memoryview]) -> Floa
 
 
 def ranked(query: Floats, vectors: Sequence[tuple[int, bytes | memoryview]], limit: int) -> list[tuple[int, float]]:
-    """Keys of vectors and their similarities to a query, the most similar first; of equal ones the smaller key first."""
+    """Keys of vectors and their similarities to a query, the most similar first, then by key."""
     if not vectors:
         return []
     keys = np.array([key for key, _ in vectors])
