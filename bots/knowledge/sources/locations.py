@@ -8,6 +8,7 @@ from typing import Final, Literal
 from bedrock_chat.process.interruption import Interruption
 
 LocationKind = Literal["file", "web", "s3"]
+Role = Literal["page", "listed", "linked"]
 LONGEST_LOCATION: Final = 2_000
 """Characters of a URL that is crawled; an S3 address is shorter, a file's name far shorter."""
 
@@ -34,8 +35,9 @@ class Location:
     """Bytes of a file or an S3 object."""
     changed: str = ""
     """`lastmod` of a sitemap: a hint to fetch soon, never a reason not to."""
-    leads_on: bool = False
-    """Whether links of this page are followed. Not those of a document that a page links to, or a sitemap lists."""
+    role: Role = "listed"
+    """`page`: its links are followed. `listed`: a source named it, and its links are not followed. `linked`: a page of
+    another place names it, from where files are read and pages are not."""
 
 
 @dataclass(frozen=True, slots=True)
