@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from bedrock_chat.process.interruption import Interruption
 
@@ -87,13 +87,18 @@ class Fetched:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A part of a sitemap or of a bucket's list. `next_url` is what is fetched next; empty at the end, and for S3."""
+    """One part of a sitemap or of a folder in S3.
+
+    `rest` is plain JSON, which the next call takes to go on where this one ended; None: the list has ended.
+    `next_url` is what the next call fetches, empty for S3. `note` is one sentence about a sitemap of several that could
+    not be read; the others go on.
+    """
 
     locations: tuple[Location, ...]
     skipped: int = 0
+    rest: dict[str, Any] | None = None
     next_url: str = ""
     note: str = ""
-    """One sentence about a sitemap of an index that could not be read; the others go on."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,6 @@ from functools import lru_cache
 from typing import Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
-import re2
-
 from bedrock_chat.outbound.faults import NotAllowed
 from bedrock_chat.outbound.targets import PORTS, parse
 from bots.knowledge.sources.locations import LONGEST_LOCATION, SourceFault
@@ -140,6 +138,8 @@ def patterns(texts: Iterable[str]) -> tuple[Any, ...]:
 
 @lru_cache(maxsize=64)
 def _compiled(texts: tuple[str, ...]) -> tuple[Any, ...]:
+    import re2  # noqa: PLC0415  few requests of clients need it
+
     options = re2.Options()
     options.log_errors = False  # or it writes to the process's stderr
     compiled = list[Any]()
