@@ -17,10 +17,10 @@ pytestmark = [pytest.mark.django_db]
 VECTOR_BYTES = 128 // 8 + 8
 
 
-def fill(index: int, groups: int, each: int, start: int = 0) -> None:
+def fill(index: int, groups: int, size: int, start: int = 0) -> None:
     chance = np.random.default_rng(index)
     for group in range(start, start + groups):
-        keys = range(index * 100_000 + group * each, index * 100_000 + (group + 1) * each)
+        keys = range(index * 100_000 + group * size, index * 100_000 + (group + 1) * size)
         writing.write(index, group, [(key, chance.standard_normal(128).tolist()) for key in keys])
     writing.publish(index, show=range(start, start + groups))
 
