@@ -1,0 +1,121 @@
+"""Where a document is, what was fetched from there, and why nothing was."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Literal
+
+from bedrock_chat.process.interruption import Interruption
+
+LocationKind = Literal["file", "web", "s3"]
+LONGEST_LOCATION: Final = 2_000
+"""Characters of a URL that is crawled; an S3 address is shorter, a file's name far shorter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """Where one document is. `location` is unique among a bot's documents, and is the document's identity.
+
+    `location` is a normalised URL, `s3://bucket/key`, or `file:` and a file's name. `link` is the URL for the web,
+    else empty: links to files and objects are made when they are read. `owner` is the seed whose scope covers a page;
+    empty: whoever led to it, or listed it.
+    """
+
+    kind: LocationKind
+    location: str
+    name: str
+    link: str = ""
+    owner: str = ""
+    digest: str = ""
+    """SHA-256 of a file of the bot's; empty for the others, whose bytes are not known yet."""
+    etag: str = ""
+    """Of an S3 object, from the bucket's list."""
+    size: int | None = None
+    """Bytes of a file or an S3 object."""
+    changed: str = ""
+    """`lastmod` of a sitemap: a hint to fetch soon, never a reason not to."""
+    leads_on: bool = False
+    """Whether links of this page are followed. Not those of a document that a page links to, or a sitemap lists."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What a document's row has of the last time it was fetched. All empty: it was not."""
+
+    etag: str = ""
+    last_modified: str = ""
+    digest: str = ""
+
+
+NOTHING_KNOWN: Final = Known()
+
+
+@dataclass(frozen=True, slots=True)
+class FetchContext:
+    """What every fetch of a slice has: where temporary files go, what ends it, and where the bot's files are stored."""
+
+    folder: Path
+    interruption: Interruption
+    stored: Mapping[str, str] = field(default_factory=dict)
+    """SHA-256 of a file → its name in storage (`storing.locate`), looked up by the slice's own thread."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A document's bytes in a temporary file. `path` is None where the document is unchanged.
+
+    `digest` is the SHA-256 of the bytes. `kind` is one of the readers' kinds. `final_url` is the URL after redirects,
+    empty for files and S3. `is_indexed` and `is_followed` are what `X-Robots-Tag` says.
+    """
+
+    location: Location
+    path: Path | None
+    size: int = 0
+    digest: str = ""
+    etag: str = ""
+    last_modified: str = ""
+    kind: str = ""
+    media_type: str = ""
+    charset: str = ""
+    final_url: str = ""
+    is_unchanged: bool = False
+    is_indexed: bool = True
+    is_followed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A part of a sitemap or of a bucket's list. `next_url` is what is fetched next; empty at the end, and for S3."""
+
+    locations: tuple[Location, ...]
+    skipped: int = 0
+    next_url: str = ""
+    note: str = ""
+    """One sentence about a sitemap of an index that could not be read; the others go on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Discovered:
+    """What a page is and leads to. `location` names the document; it differs from what was fetched after a redirect,
+    or where the page names another address of itself. `is_kept` is False for a page that is read for its links only.
+    """
+
+    location: Location
+    is_kept: bool
+    locations: tuple[Location, ...] = ()
+    skipped: int = 0
+
+
+class SourceFault(Exception):
+    """Why a source or a document yields nothing: one sentence, ours, without the address.
+
+    `is_gone`: the server says that there is no such document any more. `is_skipped`: it is of a kind that is not read,
+    which is no failure. `retry_after` is in seconds, for the whole host.
+    """
+
+    def __init__(
+        self, sentence: str, *, is_gone: bool = False, is_skipped: bool = False, retry_after: float | None = None
+    ) -> None:
+        self.sentence = sentence
+        self.is_gone, self.is_skipped, self.retry_after = is_gone, is_skipped, retry_after
+        super().__init__(sentence)
