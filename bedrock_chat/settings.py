@@ -9,7 +9,7 @@ from bedrock_chat import environment as env
 from bedrock_chat import logs
 from bedrock_chat.console import theme
 from bedrock_chat.database import addresses
-from bedrock_chat.jobs.kinds import JOB_SCHEDULE, JOBS  # noqa: F401  # settings of their own
+from bedrock_chat.jobs.kinds import JOB_SCHEDULE, JOB_SHARES, JOBS  # noqa: F401  # settings of their own
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 

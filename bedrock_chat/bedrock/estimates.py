@@ -19,9 +19,10 @@ import orjson
 
 from bedrock_chat.bedrock.events import Usage
 from bedrock_chat.bedrock.request import ModelRequest
+from bedrock_chat.bedrock.text_tokens import ASCII_PER_TOKEN, text_tokens
 
-ASCII_PER_TOKEN = 4
-OTHERS_PER_TOKEN = 1.5
+__all__ = ["ASCII_PER_TOKEN", "low_document_tokens", "low_tokens", "text_tokens", "tokens", "usage"]
+
 IMAGE_TOKENS = 1_500
 LOW_ASCII_PER_TOKEN = 8
 LOW_OTHERS_PER_TOKEN = 4
@@ -53,12 +54,6 @@ def tokens(block: Mapping[str, Any]) -> int:
     if reasoning := block.get("reasoningContent", {}).get("reasoningText"):
         return text_tokens(reasoning["text"])
     return text_tokens(orjson.dumps(block, default=lambda _: "").decode())
-
-
-def text_tokens(text: str) -> int:
-    """Likely tokens of a text."""
-    others = 0 if text.isascii() else len(text) - len(text.encode("ascii", "ignore"))
-    return math.ceil((len(text) - others) / ASCII_PER_TOKEN + others / OTHERS_PER_TOKEN)
 
 
 def low_tokens(text: str) -> int:
