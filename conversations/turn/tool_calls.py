@@ -87,7 +87,7 @@ class Surroundings:
 
     @property
     def cites(self) -> bool:
-        return self.bot.configuration["display_retrieved_chunks"]
+        return self.bot.cites
 
 
 def run(calls: Sequence[Call], around: Surroundings) -> Iterator[ToolResult | FoundDocument]:
