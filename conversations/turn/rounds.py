@@ -278,7 +278,12 @@ def _refuse_taken_over(running: Run) -> None:
 
 def _surroundings(turn: Turn) -> Surroundings:
     return Surroundings(
-        turn.running, turn.bot, turn.prompt.files.remember, seconds=turn.bounds.seconds, ends_at=turn.bounds.ends_at
+        turn.running,
+        turn.bot,
+        turn.prompt.files.remember,
+        seconds=turn.bounds.seconds,
+        ends_at=turn.bounds.ends_at,
+        context_window=turn.model.context_window,
     )
 
 

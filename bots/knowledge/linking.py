@@ -1,0 +1,106 @@
+"""The addresses of a bot's documents, as somebody who may use the bot can open them now. Nothing of this is stored.
+
+A web page has its URL. A file and an object in S3 have an address that holds for BLOB_URL_SECONDS: a browser shows a
+PDF, so that `#page=3` works, and saves all else.
+"""
+
+import functools
+import logging
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import botocore.exceptions
+from django.conf import settings
+from django.db.models import F
+from django.utils.http import content_disposition_header
+
+from bedrock_chat.blobs import links, storing
+from bedrock_chat.blobs.s3_storage import S3Files
+from bedrock_chat.database.connections import release_connection
+from bots import files
+from bots.knowledge.models import Document, EditionState
+from bots.knowledge.sources import s3
+
+logger = logging.getLogger(__name__)
+
+SCHEME = "s3://"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a document is: on the web, in the storage of files (`body` is its digest), or in somebody's bucket."""
+
+    name: str
+    link: str
+    body: str
+    location: str
+
+    @property
+    def source_name(self) -> str:
+        """What readers of an answer read: the address of a page, else the last part of a file's or an object's name."""
+        return self.link or self.name.rpartition("/")[2] or self.name
+
+
+def addresses(numbers: Collection[int], bot_id: str) -> dict[int, str]:
+    """Document's number → its address. One query, two where the storage signs its addresses, none without a number.
+
+    Left out are documents of other bots, those that are not there any more, and those in buckets that operators do not
+    name now. For objects in S3 the database connection is released.
+    """
+    return of_places(places(numbers, bot_id)) if numbers else {}
+
+
+def places(numbers: Collection[int], bot_id: str) -> dict[int, Place]:
+    """Document's number → where it is, of documents of this bot that searches find. One query."""
+    rows = Document.objects.filter(
+        pk__in=numbers,
+        knowledge__bot=bot_id,
+        editions__state=EditionState.LIVE,
+        editions__index=F("knowledge__serving"),
+    ).values_list("pk", "name", "link", "editions__body", "location")
+    return {pk: Place(*columns) for pk, *columns in rows}
+
+
+def of_places(places: Mapping[int, Place]) -> dict[int, str]:
+    """Document's number → address, for those that have one. The database connection may be released."""
+    bodies = [place.body for place in places.values() if place.body]
+    stored = storing.locate(bodies) if bodies and links.storage_signs() else {}
+    if any(place.location.startswith(SCHEME) for place in places.values()):
+        release_connection()  # credentials may be a network away
+    made = {number: _address(place, stored) for number, place in places.items()}
+    return {number: address for number, address in made.items() if address}
+
+
+def _address(place: Place, stored: Mapping[str, str]) -> str:
+    if place.location.startswith(SCHEME):
+        return _signed(place)
+    if place.body:
+        return links.url(
+            place.body, stored.get(place.body), content_type=files.media_type(place.name), file_name=place.name
+        )
+    return place.link
+
+
+def _signed(place: Place) -> str:
+    """The address of an object, of which a browser takes what its name says. Empty where it cannot be signed."""
+    if not s3.is_allowed(place.location):
+        return ""
+    bucket, _, key = place.location.removeprefix(SCHEME).partition("/")
+    content_type = files.media_type(place.name)
+    try:
+        return _bucket(bucket, settings.AWS_REGION, settings.BLOB_TIMEOUT).signed_url(
+            key,
+            seconds=settings.BLOB_URL_SECONDS,
+            content_type=content_type,
+            content_disposition=content_disposition_header(not links.is_shown(content_type), place.name),
+        )
+    except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
+        logger.warning("The address of a document in S3 cannot be signed: %s.", type(error).__name__)
+        return ""
+
+
+@functools.lru_cache(maxsize=16)
+def _bucket(name: str, region: Any, timeout: float) -> S3Files:
+    """Signs for one bucket. It sends nothing."""
+    return S3Files(name, "", region, timeout)
