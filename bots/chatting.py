@@ -189,15 +189,15 @@ def note_turn(batch: Batch, bot: ChattingBot, now: datetime, *, is_use: bool, ac
 
 
 def _bot_with_access(groups: int) -> "QuerySet[Bot, tuple[object, ...]]":
-    """The bot's columns, whether a grant names the caller or one of so many groups of theirs, its own guardrail, and how
-    many chunks its index has.
+    """The bot's columns, whether a grant names the caller or one of so many groups of theirs, its own guardrail, and
+    how many chunks its index has.
     """
     caller = Caller(user_id=Slot("user"), groups=frozenset(Slot(_group(index)) for index in range(groups)))
     granted = Exists(BotGrant.objects.to(caller).filter(bot=OuterRef("pk")))
     return (
-        Bot.objects.filter(pk=Slot("bot")).annotate(is_granted=granted).values_list(
-            *COLUMNS, "is_granted", *GUARDRAIL, INDEXED
-        )
+        Bot.objects.filter(pk=Slot("bot"))
+        .annotate(is_granted=granted)
+        .values_list(*COLUMNS, "is_granted", *GUARDRAIL, INDEXED)
     )
 
 

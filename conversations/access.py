@@ -137,8 +137,8 @@ def passages_of_answer(answer: Node) -> list[RelatedDocument]:
     """What an answer's model was told of its bot's knowledge, in the order in which it was told. One query."""
     prefix = f"{answer.external_id}@"
     rows = RelatedDocument.objects.filter(answer=answer.pk)
-    told = [row for row in rows if row.source_id.startswith(prefix) and row.source_id[len(prefix) :].isdecimal()]
-    return sorted(told, key=lambda row: int(row.source_id[len(prefix) :]))
+    passages = [row for row in rows if row.source_id.startswith(prefix) and row.source_id[len(prefix) :].isdecimal()]
+    return sorted(passages, key=lambda row: int(row.source_id[len(prefix) :]))
 
 
 def ids_with_documents(conversation_pk: int) -> set[str]:

@@ -232,8 +232,8 @@ class RelatedDocument(models.Model):
     """A document that a tool found for an answer, kept for the answer's reader.
 
     `source_id` is `<toolUseId or answer's id>@<n>`, or the tool use's id alone, and unique in its conversation.
-    `content` is a part of a tool's result in its stored form: a file's body is a blob. `document_number` is the key of a
-    document in an index of our own, by value: the passage stays when the document goes. Its address is made at each
+    `content` is a part of a tool's result in its stored form: a file's body is a blob. `document_number` is the key of
+    a document in an index of our own, by value: the passage stays when the document goes. Its address is made at each
     read, so it has no `source_link`.
     """
 

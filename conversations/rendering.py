@@ -15,9 +15,9 @@ from bedrock_chat.serving import answers
 from bedrock_chat.wire.errors import NotFound
 from bedrock_chat.wire.moments import milliseconds
 from bots.chatting import ChattingBot
-from conversations import access, source_links
+from conversations import access
 from conversations.access import Answer
-from conversations.content import rounds
+from conversations.content import rounds, source_links
 from conversations.content.blocks import blob_shas, part_shas
 from conversations.content.files import ShowFile
 from conversations.content.rounds import Log

@@ -4,27 +4,19 @@ A web page has its URL. A file and an object in S3 have an address that holds fo
 PDF, so that `#page=3` works, and saves all else.
 """
 
-import functools
-import logging
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Final
 
-import botocore.exceptions
-from django.conf import settings
 from django.db.models import F
-from django.utils.http import content_disposition_header
 
-from bedrock_chat.blobs import links, storing
-from bedrock_chat.blobs.s3_storage import S3Files
+from bedrock_chat.blobs import links, s3_folders, storing
 from bedrock_chat.database.connections import release_connection
 from bots import files
 from bots.knowledge.models import Document, EditionState
 from bots.knowledge.sources import s3
 
-logger = logging.getLogger(__name__)
-
-SCHEME = "s3://"
+SCHEME: Final = "s3://"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,24 +75,9 @@ def _address(place: Place, stored: Mapping[str, str]) -> str:
 
 
 def _signed(place: Place) -> str:
-    """The address of an object, of which a browser takes what its name says. Empty where it cannot be signed."""
+    """The address of an object, of which a browser takes what its name says. Empty where there is none to give."""
     if not s3.is_allowed(place.location):
         return ""
     bucket, _, key = place.location.removeprefix(SCHEME).partition("/")
     content_type = files.media_type(place.name)
-    try:
-        return _bucket(bucket, settings.AWS_REGION, settings.BLOB_TIMEOUT).signed_url(
-            key,
-            seconds=settings.BLOB_URL_SECONDS,
-            content_type=content_type,
-            content_disposition=content_disposition_header(not links.is_shown(content_type), place.name),
-        )
-    except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
-        logger.warning("The address of a document in S3 cannot be signed: %s.", type(error).__name__)
-        return ""
-
-
-@functools.lru_cache(maxsize=16)
-def _bucket(name: str, region: Any, timeout: float) -> S3Files:
-    """Signs for one bucket. It sends nothing."""
-    return S3Files(name, "", region, timeout)
+    return s3_folders.signed_url(bucket, key, content_type=content_type, file_name=place.source_name) or ""

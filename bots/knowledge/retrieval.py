@@ -139,9 +139,7 @@ def _found(index: Index, query: str, context: Context, *, is_semantic: bool) -> 
     """The order of both searches, and a note where one of them is missing."""
     live = Edition.objects.live(index.pk)
     words = (
-        NO_WORDS
-        if is_semantic
-        else by_words.find(index.knowledge, query, live, total=index.total, limit=CANDIDATES)
+        NO_WORDS if is_semantic else by_words.find(index.knowledge, query, live, total=index.total, limit=CANDIDATES)
     )
     try:
         vector = querying.embed(index.model, query, context)

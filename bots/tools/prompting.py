@@ -39,7 +39,7 @@ CITE: Final = (
     " make up an id."
 )
 DO_NOT_CITE: Final = (
-    "Your reader cannot open sources: write no marks such as `[^source_id]`, no ids of sources and no list of sources."
+    "Your reader cannot open sources: write no marks of sources such as `[^1]`, no ids of them, and no list of sources."
 )
 EXAMPLE: Final = "tooluse_abc123@0"
 NOTHING: Final = "(No passage fits this question.)"
@@ -97,9 +97,9 @@ def search(bot: "ChattingBot", question: str, answer_external_id: str, context: 
     notes: list[str] = []
 
     def run(_: object, context: Context) -> Result:
-        found = knowledge_base.search(bot.configuration, question, context)
-        notes.append(found.note)
-        return Found(found.texts, found.documents).result
+        passages = knowledge_base.search(bot.configuration, question, context)
+        notes.append(passages.note)
+        return Found(passages.texts, passages.documents).result
 
     server = knowledge_base.server_of(bot.configuration)
     result = running.guarded(knowledge_base.NAME, run)({}, context)

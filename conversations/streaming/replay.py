@@ -8,9 +8,9 @@ from bedrock_chat.identity.caller import Caller
 from bedrock_chat.ledger import recording
 from bedrock_chat.ledger.models import ModelCall
 from bedrock_chat.wire.errors import Conflict
-from conversations import access, source_links
+from conversations import access
 from conversations.access import Answer
-from conversations.content import blocks, rounds
+from conversations.content import blocks, rounds, source_links
 from conversations.content.blocks import part_shas
 from conversations.content.files import Inline, ShowFile
 from conversations.content.wire import part_to_wire

@@ -28,8 +28,8 @@ from bots.chatting import ChattingBot
 from bots.tools import names, schemas
 from bots.tools.offered import Offered
 from bots.tools.tool import Tool
-from conversations import access, source_links
-from conversations.content import rounds
+from conversations import access
+from conversations.content import rounds, source_links
 from conversations.content.blocks import StoredBlock
 from conversations.content.converse import from_converse
 from conversations.content.rounds import StoredCall, StoredRound
