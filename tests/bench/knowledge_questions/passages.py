@@ -49,11 +49,60 @@ def corpus() -> Corpus:
     return Corpus(passages, questions)
 
 
-CITIES = ["Lyon", "Bremen", "Osaka", "Leeds", "Nantes", "Kyoto", "Graz", "Bristol", "Basel", "Sapporo", "Lille", "Kassel", "Dover", "Nagoya", "Tours", "Ulm"]
-NAMES = (
-    ["Okada", "Martin", "Weber", "Hughes", "Sato", "Bernard", "Krause", "Bennett", "Mori", "Dubois", "Vogel", "Carter", "Abe", "Lefevre", "Brandt", "Doyle"]
-)
-SERIES = ["Aurora", "Boreal", "Cirrus", "Delta", "Ember", "Fjord", "Gale", "Horizon", "Iris", "Juno", "Karst", "Lumen", "Mistral", "Nimbus", "Onyx", "Polar"]
+CITIES = [
+    "Lyon",
+    "Bremen",
+    "Osaka",
+    "Leeds",
+    "Nantes",
+    "Kyoto",
+    "Graz",
+    "Bristol",
+    "Basel",
+    "Sapporo",
+    "Lille",
+    "Kassel",
+    "Dover",
+    "Nagoya",
+    "Tours",
+    "Ulm",
+]
+NAMES = [
+    "Okada",
+    "Martin",
+    "Weber",
+    "Hughes",
+    "Sato",
+    "Bernard",
+    "Krause",
+    "Bennett",
+    "Mori",
+    "Dubois",
+    "Vogel",
+    "Carter",
+    "Abe",
+    "Lefevre",
+    "Brandt",
+    "Doyle",
+]
+SERIES = [
+    "Aurora",
+    "Boreal",
+    "Cirrus",
+    "Delta",
+    "Ember",
+    "Fjord",
+    "Gale",
+    "Horizon",
+    "Iris",
+    "Juno",
+    "Karst",
+    "Lumen",
+    "Mistral",
+    "Nimbus",
+    "Onyx",
+    "Polar",
+]
 TEAMS = {
     "en": ["sales", "finance", "research", "logistics", "legal", "production", "marketing", "support"],
     "de": ["Vertrieb", "Finanzen", "Forschung", "Logistik", "Recht", "Produktion", "Werbung", "Betreuung"],
