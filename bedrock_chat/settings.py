@@ -9,7 +9,7 @@ from bedrock_chat import environment as env
 from bedrock_chat import logs
 from bedrock_chat.console import theme
 from bedrock_chat.database import addresses
-from bedrock_chat.jobs.kinds import JOB_SCHEDULE, JOBS  # noqa: F401  # settings of their own
+from bedrock_chat.jobs.kinds import JOB_SCHEDULE, JOB_SHARES, JOBS  # noqa: F401  # settings of their own
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -162,6 +162,11 @@ ROLLUP_RETENTION_DAYS = env.days("ROLLUP_RETENTION_DAYS", no_shorter_than="LEDGE
 OUTBOUND_ALLOW = env.networks_and_hosts("OUTBOUND_ALLOW")
 OUTBOUND_HTTP_CREDENTIALS = env.boolean("OUTBOUND_HTTP_CREDENTIALS", False)
 OUTBOUND_PROXY = env.proxy_url("OUTBOUND_PROXY")
+
+# ---- Knowledge ------------------------------------------------------------------------------------------------------
+KNOWLEDGE_FILE_MB = env.integer("KNOWLEDGE_FILE_MB", 50, minimum=1, maximum=1024)
+KNOWLEDGE_S3 = env.buckets("KNOWLEDGE_S3")
+CRAWL_PAGES_PER_MINUTE = env.integer("CRAWL_PAGES_PER_MINUTE", 300, minimum=1)
 
 # ---- Bots -----------------------------------------------------------------------------------------------------------
 BOT_VERSIONS = env.integer("BOT_VERSIONS", 50, minimum=1)
@@ -331,6 +336,9 @@ BLOB_URL_SECONDS = env.integer("BLOB_URL_SECONDS", 3600, minimum=1, maximum=604_
 STATIC_URL = "/static/"
 WHITENOISE_USE_FINDERS = True  # served from the installed packages, so that nobody has to run collectstatic
 WHITENOISE_AUTOREFRESH = False
+
+# ---- Knowledge ------------------------------------------------------------------------------------------------------
+KNOWLEDGE_CACHE_MB = env.integer("KNOWLEDGE_CACHE_MB", 256, minimum=1)
 
 # ---- Security -------------------------------------------------------------------------------------------------------
 ENCRYPTION_KEYS = env.encryption_keys("ENCRYPTION_KEYS")

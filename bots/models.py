@@ -320,3 +320,6 @@ class BotAlias(models.Model):
 
     def __str__(self) -> str:
         return f"{self.bot_id} of {self.user_id}"
+
+
+import bots.knowledge.models  # noqa: E402, F401  Django looks for models in this module; those need the classes above

@@ -29,6 +29,7 @@ if not apps.ready:
 from bedrock_chat.database import service, waiting
 from bedrock_chat.database.connections import release_connection
 from bedrock_chat.jobs import broker, queue, sweep
+from bedrock_chat.jobs.queue import Claimed
 from bedrock_chat.jobs.worker import JOBS_PATIENCE, LeaseHolder
 from bedrock_chat.process import startup, telemetry
 from bedrock_chat.process.shutdown import leave
@@ -79,6 +80,9 @@ class CeleryWorker(LeaseHolder):
     def __init__(self, concurrency: int) -> None:
         super().__init__(concurrency)
         self._left = threading.Event()
+        self._claiming = (
+            threading.Lock()
+        )  # from counting what runs to adding the claim, or two threads overstep a bound
 
     def start(self) -> bool:
         """Returns when jobs may be brought to this worker, however long the database is away. False: stopped before."""
@@ -90,18 +94,29 @@ class CeleryWorker(LeaseHolder):
         return True
 
     def do(self, pk: int) -> None:
-        """Runs the job with this id, unless it is not due, is somebody else's, or this worker is about to end."""
+        """Runs the job with this id, unless it is not due, is somebody else's, or this worker is about to end.
+
+        It is not begun either while this worker runs as many of its kind as it may (JOB_SHARES). For such jobs no other
+        message comes soon, so a thread that has done a job of a bounded kind goes on with the next one that is due.
+        """
+        job = self._claim(pk=pk)
+        while job is not None:
+            self._do(job)
+            job = self._claim(kind=job.kind) if job.kind in settings.JOB_SHARES else None
+
+    def _claim(self, *, pk: int | None = None, kind: str | None = None) -> Claimed | None:
         try:
-            with waiting.at_most(settings.DATABASE_TIMEOUT):
+            with waiting.at_most(settings.DATABASE_TIMEOUT), self._claiming:
                 if self._stopping:
-                    sweep.put_back(pk)
-                    return
-                claimed = queue.claim(self.id, 1, pk=pk)
+                    if pk is not None:
+                        sweep.put_back(pk)
+                    return None
+                claimed = queue.claim(self.id, 1, pk=pk, kind=kind, room=self._room())
+                for job in claimed:
+                    self._claims.add(job)
         finally:
             release_connection()
-        for job in claimed:
-            self._claims.add(job)
-            self._do(job)
+        return claimed[0] if claimed else None
 
     def wait_for_end(self) -> None:
         """Returns when this worker's row is gone, and what it ran has ended or was given back."""

@@ -1,6 +1,8 @@
 """The claims of one worker: which jobs it runs, and that their leases are renewed."""
 
 import threading
+from collections import Counter
+from collections.abc import Mapping
 
 from bedrock_chat.jobs import queue
 from bedrock_chat.jobs.queue import Claimed
@@ -13,6 +15,7 @@ class Claims:
         self.worker = worker
         self._lock = threading.Lock()
         self._running: set[Claimed] = set()
+        self._is_ending = False
 
     def __len__(self) -> int:
         return len(self._running)
@@ -24,6 +27,9 @@ class Claims:
                 if older.pk == job.pk:
                     older.lose()
             self._running.add(job)
+            is_ending = self._is_ending
+        if is_ending:
+            job.ending.request()
 
     def remove(self, job: Claimed) -> None:
         with self._lock:
@@ -32,6 +38,18 @@ class Claims:
     def all(self) -> list[Claimed]:
         with self._lock:
             return list(self._running)
+
+    def room(self, bounds: Mapping[str, int]) -> dict[str, int]:
+        """How many more jobs of each bounded kind may begin. `bounds` has how many may run at a time."""
+        running = Counter(job.kind for job in self.all())
+        return {kind: max(0, bound - running[kind]) for kind, bound in bounds.items()}
+
+    def end(self) -> None:
+        """Tells the handlers of all of them, and of those that are added later, that the worker ends."""
+        with self._lock:
+            self._is_ending = True
+        for job in self.all():
+            job.ending.request()
 
     def renew(self) -> None:
         """Extends the leases of all of them, in one statement. Only the heartbeat calls this."""

@@ -42,3 +42,7 @@ JOB_SCHEDULE: dict[str, float] = {
     "prune": 21_600,
 }
 """Kind of job → seconds between its runs."""
+JOB_SHARES: dict[str, float] = {
+    "sync knowledge": 0.25,
+}
+"""Kind of job → the part of a worker's places that such jobs may take, one place at least. Others may take all."""

@@ -18,6 +18,7 @@ from bedrock_chat.database.compiled_sql import NOW, Batch
 from bedrock_chat.database.connections import database_now
 from bedrock_chat.jobs import broker
 from bedrock_chat.jobs.models import Job, State
+from bedrock_chat.process.interruption import Interruption
 
 CHANNEL = "bedrock_chat_jobs"
 MOST_ATTEMPTS = 8
@@ -36,7 +37,11 @@ class UnknownKind(LookupError):
 
 @dataclass(slots=True, eq=False)
 class Claimed:
-    """A job that this worker runs. Its handler writes the result and calls `finish` in one transaction."""
+    """A job that this worker runs. Its handler writes the result and calls `finish` in one transaction.
+
+    A handler that writes in several transactions calls `hold` first in each. `ending` is turned on when the worker has
+    been told to stop: a handler that can go on later keeps what it has and returns.
+    """
 
     pk: int
     kind: str
@@ -45,6 +50,7 @@ class Claimed:
     attempt: int
     worker: str
     finished: bool = field(default=False)
+    ending: Interruption = field(default_factory=Interruption, repr=False)
 
     @property
     def fence(self) -> dict[str, Any]:
@@ -67,6 +73,15 @@ class Claimed:
         if not count:
             raise LeaseLost
         self.finished = True
+
+    def hold(self) -> None:
+        """The first statement of a transaction that writes for this job. Raises LeaseLost if the claim holds no longer.
+
+        On PostgreSQL it locks the job's row, so that nobody claims or cancels the job before the transaction ends. On
+        SQLite the transaction itself keeps all other writers out.
+        """
+        if not Job.objects.select_for_update().filter(**self.fence).values_list("pk", flat=True).first():
+            raise LeaseLost
 
     def check(self) -> None:
         """Call this before something that cannot be rolled back. Raises LeaseLost if this claim no longer holds."""
@@ -142,18 +157,33 @@ def handler_of(kind: str) -> Any:
 # ---- Doing jobs -----------------------------------------------------------------------------------------------------
 
 
-def claim(worker: str, limit: int, *, pk: int | None = None) -> list[Claimed]:
+def claim(
+    worker: str,
+    limit: int,
+    *,
+    pk: int | None = None,
+    kind: str | None = None,
+    room: Mapping[str, int] | None = None,
+) -> list[Claimed]:
     """Takes up to `limit` jobs that are due, the longest due first, in one statement. With `pk`, only that one.
 
     A job whose lease has run out is due, too. One that was claimed more than MOST_ATTEMPTS times fails, and is not
     returned. Kinds that the settings do not name belong to another version, whose workers will claim them.
+
+    With `kind`, only such jobs. `room` has how many more jobs of a kind the worker may run; other kinds have no bound.
+    Where jobs of a bounded kind are the longest due, fewer than `limit` may come although more are due.
     """
     now = database_now()
+    room = room or {}
+    kinds: Any = [name for name in ([kind] if kind else settings.JOBS) if room.get(name, 1) > 0]
+    counts = {name: count for name, count in room.items() if 0 < count < limit}
     with connection.cursor() as cursor:
         until, due = map(connection.ops.adapt_datetimefield_value, (now + lease(), now))
-        kinds = list(settings.JOBS) if connection.vendor == "postgresql" else orjson.dumps(list(settings.JOBS)).decode()
+        kinds = kinds if connection.vendor == "postgresql" else orjson.dumps(kinds).decode()
         only = () if pk is None else (pk,)
-        cursor.execute(_claim_sql(connection.vendor, one=bool(only)), [worker, until, due, kinds, *only, limit])
+        rooms = (orjson.dumps(counts).decode(), limit) if counts else ()
+        sql = _claim_sql(connection.vendor, one=bool(only), bounded=bool(counts))
+        cursor.execute(sql, [worker, until, due, kinds, *only, limit, *rooms])
         rows = cursor.fetchall()
     claimed = [
         Claimed(pk, kind, orjson.loads(payload), key, attempt, worker) for pk, kind, payload, key, attempt in rows
@@ -223,9 +253,13 @@ def lease() -> timedelta:
     return timedelta(seconds=settings.JOB_LEASE_SECONDS)
 
 
-def next_due() -> datetime | None:
-    """When the next job of a kind that this version knows falls due, or its lease ends. Takes no lock."""
-    waiting = Job.objects.filter(kind__in=list(settings.JOBS)).exclude(state=State.DEAD)
+def next_due(room: Mapping[str, int] | None = None) -> datetime | None:
+    """When the next job of a kind that this version knows falls due, or its lease ends. Takes no lock.
+
+    Kinds of which the worker may run no more, by `room` as `claim` takes it, do not count.
+    """
+    kinds = [kind for kind in settings.JOBS if (room or {}).get(kind, 1) > 0]
+    waiting = Job.objects.filter(kind__in=kinds).exclude(state=State.DEAD)
     return waiting.order_by("due_at").values_list("due_at", flat=True).first()
 
 
@@ -304,20 +338,34 @@ def _longest_wait(kind: str) -> timedelta:
 # ---- SQL ------------------------------------------------------------------------------------------------------------
 
 
-@lru_cache(maxsize=4)
-def _claim_sql(vendor: str, *, one: bool = False) -> str:
-    """The statement of `claim`. PostgreSQL skips rows that another worker is claiming; SQLite has only one writer."""
+@lru_cache(maxsize=8)
+def _claim_sql(vendor: str, *, one: bool = False, bounded: bool = False) -> str:
+    """The statement of `claim`. PostgreSQL skips rows that another worker is claiming; SQLite has only one writer.
+
+    With `bounded`, of the rows that are the longest due so many of each kind are taken as there is room for.
+    """
     table = connection.ops.quote_name(Job._meta.db_table)
     # With an array PostgreSQL runs the limited subquery once, whatever its plan.
-    id_condition, kind_condition, lock = (
-        ("= ANY(ARRAY({}))", "= ANY(%s)", " FOR UPDATE SKIP LOCKED")
+    id_condition, kind_condition, lock, kind_room = (
+        ("= ANY(ARRAY({}))", "= ANY(%s)", " FOR UPDATE SKIP LOCKED", "(%s::jsonb ->> kind)::int")
         if vendor == "postgresql"
-        else ("IN ({})", "IN (SELECT value FROM json_each(%s))", "")
+        else (
+            "IN ({})",
+            "IN (SELECT value FROM json_each(%s))",
+            "",
+            "(SELECT value FROM json_each(%s) rooms WHERE rooms.key = numbered.kind)",
+        )
     )
     due = (
-        f"SELECT id FROM {table} WHERE due_at <= %s AND NOT state = 'dead' AND kind {kind_condition} "  # noqa: S608
+        f"SELECT id{', kind, due_at' if bounded else ''} FROM {table} WHERE due_at <= %s "  # noqa: S608
+        f"AND NOT state = 'dead' AND kind {kind_condition} "
         f"{'AND id = %s ' if one else ''}ORDER BY due_at LIMIT %s{lock}"
     )
+    if bounded:
+        due = (
+            "SELECT id FROM (SELECT id, kind, row_number() OVER (PARTITION BY kind ORDER BY due_at) AS number "  # noqa: S608
+            f"FROM ({due}) longest_due) numbered WHERE number <= COALESCE({kind_room}, %s)"
+        )
     return (
         f"UPDATE {table} SET state = 'running', worker = %s, attempt = attempt + 1, due_at = %s "  # noqa: S608
         f"WHERE id {id_condition.format(due)} RETURNING id, kind, payload, key, attempt"

@@ -66,6 +66,11 @@ class LeaseHolder:
         heartbeat.register("job schedule", SCHEDULE_SECONDS, queue.follow_schedule)
         heartbeat.start()
 
+    def _room(self) -> dict[str, int]:
+        """How many more jobs this worker may run of each kind that has a share of its places (JOB_SHARES)."""
+        bounds = {kind: max(1, int(share * self._concurrency)) for kind, share in settings.JOB_SHARES.items()}
+        return self._claims.room(bounds)
+
     def stop(self, *_: object) -> None:
         """Ends the worker gently. Signal handlers may call it."""
         self._stopping = True
@@ -104,8 +109,10 @@ class LeaseHolder:
     def _leave(self) -> None:
         """Waits for running jobs, SHUTDOWN_GRACE at most, gives the rest back, and removes this worker's row.
 
-        Where the database is away, the leases of those jobs run out by themselves.
+        Handlers that can go on later are told to stop (`Claimed.ending`). Where the database is away, the leases of
+        the jobs run out by themselves.
         """
+        self._claims.end()
         end = time.monotonic() + settings.SHUTDOWN_GRACE
         while len(self._claims) and time.monotonic() < end:
             self._changed.clear()
@@ -152,11 +159,12 @@ class JobRunner(LeaseHolder):
             return LOOK_SECONDS  # nothing can begin before a job ends, and that wakes this thread
         try:
             with waiting.at_most(settings.DATABASE_TIMEOUT):
-                due = queue.next_due()
+                room = self._room()
+                due = queue.next_due(room)
                 wait = LOOK_SECONDS if due is None else (due - database_now()).total_seconds()
                 if wait > 0:
                     return min(LOOK_SECONDS, wait)
-                claimed = queue.claim(self.id, free)
+                claimed = queue.claim(self.id, free, room=room)
         except Exception:
             # If the database is away, it comes back. Until then there is nothing to do.
             logger.exception("jobs cannot be claimed for now")

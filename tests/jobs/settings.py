@@ -15,3 +15,5 @@ if os.environ.get("OLDER"):
     del JOBS["stamp"]  # a kind that came with a later version
 if os.environ.get("TICKS"):
     JOB_SCHEDULE["tick"] = 1
+if os.environ.get("SHARED"):
+    JOB_SHARES = {"note": 0.34}

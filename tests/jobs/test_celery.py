@@ -109,6 +109,18 @@ def test_of_two_workers_that_are_told_everything_twice_one_does_each_job(shop: W
     assert shop.effects() == list(range(JOBS))
 
 
+def test_a_worker_begins_so_many_jobs_of_a_bounded_kind_as_it_may_and_goes_on_with_those_whose_messages_it_dropped(
+    shop: Workshop,
+) -> None:
+    worker = shop.work("-c", "6", SHARED="yes", JOB_LEASE_SECONDS="60")
+    tell(shop, 8, seconds=1)
+    most = 0
+    while shop.left():
+        most = max(most, running(shop))
+        assert worker.poll() is None
+    assert (most, shop.effects()) == (2, list(range(8)))
+
+
 def test_a_broker_that_is_away_or_silent_delays_no_request_and_the_jobs_are_done_when_it_is_back(
     shop: Workshop, broker: Broker
 ) -> None:

@@ -206,3 +206,20 @@ def test_a_worker_whose_claim_fails_pauses_before_it_asks_again(
     queue.enqueue("wait")
     monkeypatch.setattr(queue, "claim", away)
     assert hired(1)._take() == LOOK_SECONDS
+
+
+def test_a_worker_full_of_long_jobs_of_a_bounded_kind_begins_others_and_tells_all_of_them_when_it_ends(
+    bench: Workbench, hired: Callable[[int], JobRunner], settings: Any
+) -> None:
+    settings.JOBS = {**settings.JOBS, "sync": "tests.jobs.handlers.tick"}
+    settings.JOB_SHARES = {"sync": 0.25}
+    for _ in range(20):
+        queue.enqueue("sync")
+    worker = hired(8)
+    with at_work(worker, bench):
+        until(lambda: len(bench.begun) == 2)
+        queue.enqueue("wait")
+        until(lambda: len(bench.begun) == 3)
+        assert [job.kind for job in bench.begun] == ["sync", "sync", "wait"]
+        worker.stop()
+        until(lambda: all(job.ending.requested for job in bench.begun))
