@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bedrock_chat.bedrock import embedding_models, embeddings, faults, retrying
+from bedrock_chat.bedrock import clients, embedding_models, embeddings, faults, retrying
 from bedrock_chat.bedrock.embedding_places import Places
 from bedrock_chat.bedrock.embeddings import PLACES, Embedded
 from bedrock_chat.process.interruption import Interrupted, Interruption
@@ -115,9 +115,12 @@ def test_a_fault_keeps_what_was_answered_before(emulator: Emulator, settings: An
 def test_an_interruption_ends_the_calls_at_once_and_keeps_what_was_paid(emulator: Emulator) -> None:
     emulator.embeddings(troubles=[{"silence": True, "text": "Passage 2"}])
     switch = Interruption()
-    threading.Thread(
-        target=lambda: (wait_for(lambda: emulator.embedded()["calls"] == 4), switch.request()), daemon=True
-    ).start()
+
+    def interrupt() -> None:
+        wait_for(lambda: emulator.embedded()["calls"] == 4)
+        switch.request()
+
+    threading.Thread(target=interrupt, daemon=True).start()
     embedded = embed(TITAN, [f"Passage {number}" for number in range(4)], seconds=60, switch=switch)
     assert has_vector(embedded) == [True, True, False, True]
     assert (embedded.interrupted, embedded.fault) == (True, None)
@@ -156,10 +159,10 @@ def test_where_nobody_answers_nothing_was_called(emulator: Emulator, settings: A
     emulator.embeddings(troubles=[{"cut": True}])
     cut = embed(COHERE, ["one"])
     assert (type(cut.fault), cut.calls, cut.estimated) == (faults.ConnectionCut, 1, True)
-    embeddings.clients.reset()
+    clients.reset()
     settings.BEDROCK_ENDPOINT_URL = "http://127.0.0.1:9"
     embedded = embed(TITAN, ["one", "two"])
-    embeddings.clients.reset()
+    clients.reset()
     assert isinstance(embedded.fault, faults.Unreachable)
     assert (embedded.calls, embedded.input_tokens) == (0, 0)
 
