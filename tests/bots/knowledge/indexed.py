@@ -84,13 +84,13 @@ def _write(knowledge: Knowledge, serving: KnowledgeIndex, page: Page) -> int:
         storing.store({body: page.body})
         storing.refer("knowledge edition", edition.pk, [body])
     chunks = _chunks(edition, page)
-    found = [chunk for chunk in chunks if not chunk.is_parent]
+    findable = [chunk for chunk in chunks if not chunk.is_parent]
     model = embeddings.model(serving.model)
     embedded = embeddings.embed_documents(
-        model, [chunk.text for chunk in found], interruption=Interruption(), deadline=time.monotonic() + 30
+        model, [chunk.text for chunk in findable], interruption=Interruption(), deadline=time.monotonic() + 30
     )
-    vectors = [(chunk.pk, vector) for chunk, vector in zip(found, embedded.vectors, strict=True) if vector]
-    prepared = indexing.prepare([(chunk.pk, chunk.text) for chunk in found])
+    vectors = [(chunk.pk, vector) for chunk, vector in zip(findable, embedded.vectors, strict=True) if vector]
+    prepared = indexing.prepare([(chunk.pk, chunk.text) for chunk in findable])
     with transaction.atomic():
         indexing.write(knowledge.pk, edition.pk, prepared)
         writing.write(serving.pk, edition.pk, vectors)

@@ -68,7 +68,7 @@ def test_a_tool_finds_passages_and_their_reader_can_open_them_until_they_go(
     turn = lifecycle.run(chat, actor=Caller(user_id=user.pk), listener=object())
     opened = next(turn)
     assert isinstance(opened, TurnOpened)
-    events = [event for told in turn if (event := stream_event_of(told, opened)) is not None]
+    events = [event for happened in turn if (event := stream_event_of(happened, opened)) is not None]
     live = [event for event in events if isinstance(event, FoundDocument)]
     listed = documents(bob)
     first = min(listed, key=lambda document: document["sourceId"])
@@ -118,8 +118,8 @@ def test_a_model_without_tools_is_told_passages_in_every_turn(alice: APIClient, 
     answer = read(alice, "c")["lastMessageId"]
     assert {document["sourceId"].partition("@")[0] for document in documents(alice)} == {answer}
     say(alice, "c", "And why?", model=TOOLLESS, bot_id="b", parent=answer)
-    asked = [request["body"]["inputText"] for request in emulator.requests() if "inputText" in request["body"]]
-    assert asked[-1] == "How much annual leave is there? And why?"
+    queries = [request["body"]["inputText"] for request in emulator.requests() if "inputText" in request["body"]]
+    assert queries[-1] == "How much annual leave is there? And why?"
     second = read(alice, "c")["lastMessageId"]
     assert f'"source_id":"{second}@0"' in system_of(chats(emulator)[-1])
     assert ModelCall.objects.filter(purpose="embedding").count() == 2
