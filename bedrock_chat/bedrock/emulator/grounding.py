@@ -58,8 +58,8 @@ def judged(messages: Messages) -> Iterator[str]:
 def question_of(content: Sequence[Mapping[str, Any]]) -> str | None:
     """The question within a message whose texts are marked. None for a message without such texts."""
     marked = [one for block in content if (one := of_block(block)) is not None]
-    asked = [one.text for one in marked if one.qualifiers != {SOURCE}]
-    return "".join(asked) if asked else None
+    texts = [one.text for one in marked if one.qualifiers != {SOURCE}]
+    return "".join(texts) if texts else None
 
 
 def applies(shares: Mapping[str, float], messages: Messages) -> bool:
