@@ -157,7 +157,7 @@ def test_a_redirect_to_https_holds_the_certificate_against_the_name(
     names["docs.test"] = names["other.test"] = [["127.0.0.1"]]
 
     def leading(connection: socket.socket, line: str) -> None:
-        redirect(f"https://{line[5:].split(' ')[0]}:{secure.port}/")(connection, line)
+        redirect(f"https://{line[5:].partition(' ')[0]}:{secure.port}/")(connection, line)
 
     with Server(plain(b"page"), tls=context) as secure, Server(leading) as server:
         assert get(f"{server.url}/docs.test").url == f"https://docs.test:{secure.port}/"
