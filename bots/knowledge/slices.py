@@ -41,6 +41,7 @@ class Slice:
     `revision` is the one that it works for, `sync` the number of its sync, `index` the index that it writes. `delay` is
     in how many seconds the next slice begins, and `waiting_for` the sentence that says why. `limit_reason` is the
     sentence of a limit: the sync ends as failed, at once if `has_ended`. `retry_at` is when another sync begins then.
+    `has_reached`: there may be documents that the slice has not looked at.
     """
 
     job: Claimed
@@ -65,6 +66,7 @@ class Slice:
     retry_at: datetime | None = None
     gives_way: bool = False
     fetches: bool = True
+    has_reached: bool = True
     model: EmbeddingModel = field(init=False)
     room: int = field(init=False)
 
