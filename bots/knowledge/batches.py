@@ -31,7 +31,8 @@ def write_all(
         batch = () if pending else chunks[edition.taken : edition.taken + AT_ONCE]
         if not pending and not batch:
             return ""
-        wanted = {chunk.digest: (chunk.header, chunk.text) for chunk in (*pending, *batch) if not chunk.is_parent}
+        both: tuple[Chunk | CutChunk, ...] = (*pending, *batch)
+        wanted = {chunk.digest: (chunk.header, chunk.text) for chunk in both if not chunk.is_parent}
         known = _known(slice_, list(wanted))
         unknown = [digest for digest in wanted if digest not in known]
         paid = yield from embedding.embed(slice_, [wanted[digest] for digest in unknown])

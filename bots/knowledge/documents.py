@@ -43,8 +43,6 @@ logger = logging.getLogger(__name__)
 
 LOST: Final = "Its worker was lost three times while it was read."
 FAULT: Final = "It could not be read because of a fault of this server."
-PAGES: Final = 10_000
-CHARACTERS: Final = 2_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,8 +180,8 @@ def _arrive(slice_: Slice, location: Location, known: Known, kept_name: str, wai
                 media_type=fetched.media_type,
                 charset=fetched.charset,
                 url=fetched.final_url,
-                most_characters=CHARACTERS,
-                most_pages=PAGES,
+                most_characters=settings.KNOWLEDGE_MAX_CHARACTERS,
+                most_pages=settings.KNOWLEDGE_MAX_PAGES,
                 interruption=interruption,
             )
         except Unreadable as unreadable:

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Generator, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
@@ -92,7 +91,8 @@ def _embed_batch(slice_: Slice, paid: Paid, batch: Sequence[Piece]) -> Generator
     except NoRoom as full:
         slice_.end_sync(full.sentence, retry_at=full.until)
         return None
-    with expiring.kept(reservation.pk) if reservation else nullcontext():
+    embedded: Embedded
+    with expiring.kept(reservation.pk if reservation else None):
         embedded, vectors = yield partial(_call, slice_.model, texts, slice_.interruption)
     paid.calls.append((embedding_calls.build(slice_.payer, slice_.model, embedded, bot_id=slice_.bot_id), reservation))
     for piece, vector in zip(batch, vectors, strict=True):

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from django.conf import settings
 from django.db import transaction
@@ -23,7 +23,7 @@ from bedrock_chat.jobs.queue import Claimed
 from bedrock_chat.ledger import embedding_calls
 from bedrock_chat.process.interruption import Interruption
 from bots.knowledge import deleting, frontier, indexes, listing, reaching, revisions, status
-from bots.knowledge.configuration import KnowledgeSettings, Named, settings_of
+from bots.knowledge.configuration import KnowledgeSettings, Named, SourceName, settings_of
 from bots.knowledge.frontier import Frontier
 from bots.knowledge.hosts import Hosts
 from bots.knowledge.lanes import Lanes
@@ -36,7 +36,6 @@ from bots.models import Bot, SyncStatus
 
 logger = logging.getLogger(__name__)
 
-CRAWL: Final = timedelta(hours=6)
 LOOK_SECONDS: Final = 0.5
 SUSPENDED: Final = "The owner of this bot is suspended; it is synced when that ends."
 
@@ -87,7 +86,9 @@ def _open(job: Claimed, interruption: Interruption, folder: Path) -> Slice | Non
     with transaction.atomic():
         knowledge = Knowledge.objects.select_for_update().filter(pk=pk).first()
         job.hold()
-        bot = None if knowledge is None else Bot.objects.select_related("owner").filter(pk=knowledge.bot_id).first()
+        bot = (
+            None if knowledge is None else Bot.objects.select_related("owner").filter(pk=knowledge.bot_id or "").first()
+        )
         if knowledge is None or bot is None or knowledge.wanted <= knowledge.done:
             job.finish()
             if knowledge is not None:
@@ -120,9 +121,10 @@ def _open(job: Claimed, interruption: Interruption, folder: Path) -> Slice | Non
         spent_tokens=knowledge.sync_tokens,
         limit_reason=knowledge.limit_reason,
     )
-    if database_now() - slice_.began_at >= CRAWL:
+    hours = settings.KNOWLEDGE_CRAWL_HOURS
+    if database_now() - slice_.began_at >= timedelta(hours=hours):
         slice_.fetches = False
-        slice_.note_limit("The crawl has taken six hours; what it had not reached by then is left out.")
+        slice_.note_limit(f"The crawl has taken {hours} hours; what it had not reached by then is left out.")
     return slice_
 
 
@@ -135,7 +137,7 @@ def _plan(knowledge: Knowledge, wanted: KnowledgeSettings) -> KnowledgeIndex:
     """Begins a sync for the revision that is wanted, in the transaction that has locked its row."""
     rows = Source.objects.filter(knowledge=knowledge, is_removed=False)
     stored = [
-        StoredSource(pk, Named(kind, location), place)
+        StoredSource(pk, Named(cast("SourceName", kind), location), place)
         for pk, kind, location, place in rows.order_by("place").values_list("pk", "kind", "location", "place")
     ]
     plan = plan_sources(wanted.sources, stored)
