@@ -166,6 +166,7 @@ OUTBOUND_PROXY = env.proxy_url("OUTBOUND_PROXY")
 # ---- Knowledge ------------------------------------------------------------------------------------------------------
 KNOWLEDGE_FILE_MB = env.integer("KNOWLEDGE_FILE_MB", 50, minimum=1, maximum=1024)
 KNOWLEDGE_S3 = env.buckets("KNOWLEDGE_S3")
+KNOWLEDGE_READERS = env.integer("KNOWLEDGE_READERS", 2, minimum=1)
 KNOWLEDGE_SLICE_SECONDS = env.seconds("KNOWLEDGE_SLICE_SECONDS", 30, minimum=1)
 KNOWLEDGE_SYNC_MAX_COST = env.usd("KNOWLEDGE_SYNC_MAX_COST", "5")
 KNOWLEDGE_REFRESH_HOURS = env.integer("KNOWLEDGE_REFRESH_HOURS", 0)

@@ -118,11 +118,6 @@ def _fetch(slice_: Slice, hosts: Hosts, document: Document, wait: float) -> Gene
         with slice_.writing():
             _heed(slice_, document, fault, links)
         return None
-    except (OSError, ValueError, RuntimeError, LookupError, TypeError, MemoryError):
-        logger.exception("document %d of knowledge %d could not be read", document.pk, slice_.pk)
-        with slice_.writing():
-            _fail(slice_, document, FAULT)
-        return None
     if arrived.kept:
         storing.store({storing.digest(arrived.kept): arrived.kept})
     with slice_.writing():
@@ -163,7 +158,18 @@ def _kept(document: Document) -> Edition | None:
 
 
 def _arrive(slice_: Slice, location: Location, known: Known, kept_name: str, wait: float) -> Arrived:
-    """On a thread: fetches and reads. Raises SourceFault and Interrupted."""
+    """On a thread: fetches and reads. Raises SourceFault, also for a fault of this server, and Interrupted."""
+    try:
+        return _read(slice_, location, known, kept_name, wait)
+    except (SourceFault, Interrupted):
+        raise
+    except Exception as error:
+        logger.exception("a document of knowledge %d could not be read", slice_.pk)
+        raise SourceFault(FAULT) from error
+
+
+def _read(slice_: Slice, location: Location, known: Known, kept_name: str, wait: float) -> Arrived:
+    """Raises SourceFault and Interrupted, and whatever is this server's own fault."""
     interruption = slice_.interruption
     if interruption.wait(wait):
         raise Interrupted
