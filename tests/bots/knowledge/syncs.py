@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from django.apps import apps
+from django.db import transaction
 
 from bedrock_chat.bedrock import embeddings
 from bedrock_chat.jobs import queue
@@ -34,6 +35,9 @@ def run(*kinds: str, most: int = MOST_SLICES) -> int:
             return done
         for job in jobs:
             HANDLERS[job.kind](job)
+            if not job.finished:
+                with transaction.atomic():
+                    job.finish()
             done += 1
     raise AssertionError(f"After {most} rounds there is still something to do: {list(Job.objects.values())}")
 
