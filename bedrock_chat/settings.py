@@ -10,6 +10,7 @@ from bedrock_chat import logs
 from bedrock_chat.console import theme
 from bedrock_chat.database import addresses
 from bedrock_chat.jobs.kinds import JOB_SCHEDULE, JOB_SHARES, JOBS  # noqa: F401  # settings of their own
+from bedrock_chat.wire.openapi_settings import SPECTACULAR_SETTINGS  # noqa: F401
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -275,24 +276,6 @@ REST_FRAMEWORK = {
     "DEFAULT_SCHEMA_CLASS": "bedrock_chat.wire.openapi.WireSchema",
     "EXCEPTION_HANDLER": "bedrock_chat.wire.errors.exception_handler",
     "UNAUTHENTICATED_USER": None,
-}
-
-SPECTACULAR_SETTINGS = {
-    "TITLE": "Bedrock Chat",
-    "DESCRIPTION": "Conversations with Amazon Bedrock models, bots, their store, and bots that are published as APIs. "
-    "Names are camelCase; `Accept: application/json; case=snake` answers in snake_case, and requests may use either.",
-    "VERSION": "0.1.0",
-    "OAS_VERSION": "3.1.0",
-    "SERVE_INCLUDE_SCHEMA": False,
-    "SERVE_AUTHENTICATION": [],
-    "SERVE_PERMISSIONS": [],
-    "COMPONENT_SPLIT_REQUEST": False,
-    "SWAGGER_UI_DIST": "SIDECAR",
-    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
-    "SWAGGER_UI_SETTINGS": {"deepLinking": True, "defaultModelsExpandDepth": 0},  # the list of schemas begins folded
-    "REDOC_DIST": "SIDECAR",
-    "PATH_CONVERTER_OVERRIDES": {"shortest": str},
-    "POSTPROCESSING_HOOKS": ["bedrock_chat.wire.openapi.camelize"],
 }
 
 # ---- Data -----------------------------------------------------------------------------------------------------------
