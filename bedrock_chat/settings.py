@@ -10,7 +10,7 @@ from bedrock_chat import logs
 from bedrock_chat.console import theme
 from bedrock_chat.database import addresses
 from bedrock_chat.jobs.kinds import JOB_SCHEDULE, JOB_SHARES, JOBS  # noqa: F401  # settings of their own
-from bedrock_chat.wire.openapi_settings import SPECTACULAR_SETTINGS  # noqa: F401
+from bedrock_chat.wire.framework_settings import REST_FRAMEWORK, SPECTACULAR_SETTINGS  # noqa: F401  # settings too
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -165,9 +165,9 @@ OUTBOUND_HTTP_CREDENTIALS = env.boolean("OUTBOUND_HTTP_CREDENTIALS", False)
 OUTBOUND_PROXY = env.proxy_url("OUTBOUND_PROXY")
 
 # ---- Knowledge ------------------------------------------------------------------------------------------------------
+KNOWLEDGE_READERS = env.integer("KNOWLEDGE_READERS", 2, minimum=1, maximum=64)
 KNOWLEDGE_FILE_MB = env.integer("KNOWLEDGE_FILE_MB", 50, minimum=1, maximum=1024)
 KNOWLEDGE_S3 = env.buckets("KNOWLEDGE_S3")
-KNOWLEDGE_READERS = env.integer("KNOWLEDGE_READERS", 2, minimum=1)
 KNOWLEDGE_SLICE_SECONDS = env.seconds("KNOWLEDGE_SLICE_SECONDS", 30, minimum=1)
 KNOWLEDGE_SYNC_MAX_COST = env.usd("KNOWLEDGE_SYNC_MAX_COST", "5")
 KNOWLEDGE_REFRESH_HOURS = env.integer("KNOWLEDGE_REFRESH_HOURS", 0)
@@ -177,6 +177,7 @@ KNOWLEDGE_MAX_CHARACTERS = env.integer("KNOWLEDGE_MAX_CHARACTERS", 2_000_000, mi
 KNOWLEDGE_MAX_PAGES = env.integer("KNOWLEDGE_MAX_PAGES", 10_000, minimum=1)
 KNOWLEDGE_CRAWL_HOURS = env.integer("KNOWLEDGE_CRAWL_HOURS", 6, minimum=1)
 CRAWL_PAGES_PER_MINUTE = env.integer("CRAWL_PAGES_PER_MINUTE", 300, minimum=1)
+PARSING_MODEL = env.text("PARSING_MODEL", "claude-v4.5-haiku")
 
 # ---- Bots -----------------------------------------------------------------------------------------------------------
 BOT_VERSIONS = env.integer("BOT_VERSIONS", 50, minimum=1)
@@ -265,18 +266,6 @@ TEMPLATES = [
 ]
 
 UNFOLD = theme.configuration(CONSOLE_COLOR, has_logo=CONSOLE_LOGO is not None)
-
-REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["bedrock_chat.identity.authentication.TokenAuthentication"],
-    "DEFAULT_PERMISSION_CLASSES": ["bedrock_chat.identity.permissions.IsSignedIn"],
-    "DEFAULT_PARSER_CLASSES": ["bedrock_chat.wire.parsers.WireParser"],
-    "DEFAULT_RENDERER_CLASSES": ["bedrock_chat.wire.renderers.WireRenderer"],
-    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "bedrock_chat.wire.renderers.Negotiation",
-    "URL_FORMAT_OVERRIDE": None,  # `Accept` alone chooses a representation
-    "DEFAULT_SCHEMA_CLASS": "bedrock_chat.wire.openapi.WireSchema",
-    "EXCEPTION_HANDLER": "bedrock_chat.wire.errors.exception_handler",
-    "UNAUTHENTICATED_USER": None,
-}
 
 # ---- Data -----------------------------------------------------------------------------------------------------------
 DATABASE_URL = env.text("DATABASE_URL", f"sqlite:///{DATA_DIR / 'bedrock-chat.sqlite3'}")

@@ -65,7 +65,7 @@ def discovered(web: Web, fetched: Fetched, reading: Reading) -> Discovered:
         return Discovered(fetched.location, is_kept=True)
     final = normalised(fetched.final_url or fetched.location.location)
     own = _named(web, fetched.location, final, reading)
-    is_covered = own.role != "page" or web.owner(own.location) is not None
+    is_covered = own.role != "page" or own.location != fetched.location.location or web.owner(final) is not None
     is_kept = is_covered and fetched.is_indexed and reading.is_indexed and web.passes(own.location)
     if own.role != "page" or not (fetched.is_followed and reading.is_followed):
         return Discovered(own, is_kept)
