@@ -12,11 +12,13 @@ from typing import Any
 
 import pytest
 
+from bedrock_chat.outbound import connecting
 from bedrock_chat.outbound.downloading import Downloaded, download
 from bedrock_chat.outbound.faults import (
     Cut,
     Encoded,
     NotAllowed,
+    NotTrusted,
     OutboundFault,
     TimedOut,
     TooLarge,
@@ -24,7 +26,7 @@ from bedrock_chat.outbound.faults import (
     Unreadable,
 )
 from bedrock_chat.process.interruption import Interrupted, Interruption
-from tests.outbound.servers import Names, Server, plain, until_left
+from tests.outbound.servers import Names, Server, certified, plain, until_left
 
 pytestmark = pytest.mark.usefixtures("local")
 Get = Callable[..., Downloaded]
@@ -144,6 +146,24 @@ def test_a_name_is_judged_anew_at_every_hop(get: Get, names: Names, settings: An
         with pytest.raises(NotAllowed):
             get(f"http://changing.test:{server.port}/")
         assert len(server.requests) == 1
+
+
+def test_a_redirect_to_https_holds_the_certificate_against_the_name(
+    get: Get, names: Names, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority, context = certified(tmp_path, "docs.test")
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority))
+    connecting._tls.cache_clear()
+    names["docs.test"] = names["other.test"] = [["127.0.0.1"]]
+
+    def leading(connection: socket.socket, line: str) -> None:
+        redirect(f"https://{line[5:].partition(' ')[0]}:{secure.port}/")(connection, line)
+
+    with Server(plain(b"page"), tls=context) as secure, Server(leading) as server:
+        assert get(f"{server.url}/docs.test").url == f"https://docs.test:{secure.port}/"
+        with pytest.raises(NotTrusted):
+            get(f"{server.url}/other.test")
+    connecting._tls.cache_clear()
 
 
 def test_who_looks_at_redirects_may_stop_them(get: Get) -> None:

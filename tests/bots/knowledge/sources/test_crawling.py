@@ -155,14 +155,6 @@ def test_what_is_kept_of_a_page_remembers_what_its_headers_said() -> None:
     assert crawling.kept(Fetched(location, None), reading) is reading
 
 
-@pytest.mark.parametrize(
-    ("name", "kind"),
-    [("a.PDF", "pdf"), ("a.b.htm", "html"), ("README.markdown", "md"), ("a.doc", None), ("pdf", None), (".md", None)],
-)
-def test_a_name_tells_the_kind(name: str, kind: str | None) -> None:
-    assert kinds.kind_of_name(name) == kind
-
-
 def test_what_is_not_read_can_be_saved_as_something_else() -> None:
     assert kinds.refusal_of_name("a.doc") == "This type of file is not supported; save it as DOCX."
     assert kinds.refusal_of_name("a.exe") == "This type of file is not supported; save it as PDF, DOCX or TXT."
