@@ -118,12 +118,12 @@ def test_what_an_answer_cites_is_a_numbered_note_with_name_page_passage_and_link
     bedrock.agents(passages=[{**PASSAGES[1], "metadata": {"x-amz-bedrock-kb-document-page-number": 3.0}}, PASSAGES[0]])
     bedrock.queue(
         {"tools": [{"name": "knowledge_base_tool", "input": {"query": "guide"}, "id": "tooluse_1"}]},
-        {"text": "Two [^tooluse_1@0][^tooluse_1@1], and one again [^tooluse_1@0]. No [^other]; `[^tooluse_1@0]` is code."},
+        {"text": "Two [^tooluse_1@0][^tooluse_1@1], one again [^tooluse_1@0]. No [^other]; `[^tooluse_1@0]` is code."},
     )
     open_bot(chat, server, bot)
     ask(chat, "What says the guide?")
     for _ in ("as it was heard", "as it is stored"):
-        expect(answers(chat)).to_have_text("Two 12, and one again 1. No [^other]; [^tooluse_1@0] is code.")
+        expect(answers(chat)).to_have_text("Two 12, one again 1. No [^other]; [^tooluse_1@0] is code.")
         numbers = chat.locator(".prose .citation")
         expect(numbers).to_have_count(3)
         expect(numbers.nth(1)).to_have_attribute("aria-label", "Source 2")

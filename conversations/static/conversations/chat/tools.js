@@ -63,7 +63,7 @@ export class Tools {
       el("pre", { tabIndex: 0 }, JSON.stringify(input, null, 2)),
       result ? el("h3", {}, words.toolResult) : null,
       ...texts,
-      ...brought.sort(bySource).map(source),
+      ...brought.sort(bySource).map((one) => source(one)),
     );
     card.dataset.call = toolUseId;
     return card;
@@ -78,7 +78,7 @@ const bySource = (one, other) => numberOf(one) - numberOf(other);
 /** The documents of an answer that no call brought: they were found before the model was asked. */
 function sources(documents) {
   if (!documents.length) return [];
-  return [el("details.tool", {}, el("summary", {}, words.sources(documents.length)), ...documents.sort(bySource).map(source))];
+  return [el("details.tool", {}, el("summary", {}, words.sources(documents.length)), ...documents.sort(bySource).map((one) => source(one)))];
 }
 
 /** Where a document comes from, and what it says; `isFolded`: behind its name. A page of it is part of its address. */
