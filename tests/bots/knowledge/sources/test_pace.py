@@ -24,6 +24,14 @@ def test_turns_are_so_far_apart_and_who_would_wait_long_takes_none() -> None:
     assert pace.turn("other.example", 2.0) <= 2.0 * pace.JITTER
 
 
+def test_pages_that_are_far_apart_have_turns_too() -> None:
+    """As with one page a minute, or a site that asks for ten seconds between two."""
+    assert pace.turn(HOST, 60.0) <= pace.LONGEST_JITTER
+    assert 55 < pace.turn(HOST, 60.0) <= 60
+    CrawlHost.objects.update(next_at=timezone.now() - timedelta(seconds=1))
+    assert pace.turn(HOST, 60.0) <= pace.LONGEST_JITTER
+
+
 def test_a_turn_is_one_statement(django_assert_num_queries: object) -> None:
     with django_assert_num_queries(1):  # type: ignore[operator]
         pace.turn(HOST, 0.2)
