@@ -8,6 +8,7 @@ from rest_framework.test import APIClient
 from bedrock_chat.jobs import queue
 from bedrock_chat.jobs.models import Job
 from bots import guardrails, syncing
+from bots.knowledge import revisions
 from tests.bots.bot import KNOWLEDGE, edit, make, read, share, star
 from tests.bots.guarding import plan
 from tests.bots.test_parts import BASE, GUARDRAILS
@@ -30,7 +31,7 @@ def _slow_guardrails(emulator: Emulator) -> None:
 
 def run(*, after: Any = None) -> int:
     """Runs the jobs that are due; returns how many. `after` is called between the claim and the job."""
-    jobs = queue.claim("worker", 10)
+    jobs = queue.claim("worker", 10, kind=syncing.KIND)
     if after is not None:
         after()
     for job in jobs:
@@ -50,9 +51,8 @@ def status(client: APIClient) -> tuple[str, str]:
         (EXISTING, ("SUCCEEDED", "")),
         (WITH_ARN, ("SUCCEEDED", "")),
         (EXISTING | WITH_ARN, ("SUCCEEDED", "")),
-        (SOURCES, ("QUEUED", syncing.NOT_INGESTED)),
-        (SOURCES | EXISTING, ("QUEUED", syncing.NOT_INGESTED)),
-        (SOURCES | WITH_ARN, ("QUEUED", syncing.NOT_INGESTED)),
+        (SOURCES | EXISTING, ("SUCCEEDED", "")),
+        (SOURCES | WITH_ARN, ("QUEUED", "")),
         (GUARDED, ("QUEUED", guardrails.BEING_MADE)),
         (GUARDED | EXISTING, ("QUEUED", guardrails.BEING_MADE)),
     ],
@@ -71,6 +71,15 @@ def test_a_bot_without_knowledge_or_guardrail_needs_no_job(alice: APIClient) -> 
     for number, fields in enumerate(({}, ALL_ZERO, DISABLED, {"knowledge": KNOWLEDGE})):
         assert make(alice, f"b{number}", **fields)["syncStatus"] == "SUCCEEDED"
     assert not Job.objects.filter(kind=syncing.KIND).exists()
+
+
+def test_what_is_to_be_read_is_queued_for_a_job_of_its_own(alice: APIClient) -> None:
+    assert make(alice, "b", **SOURCES)["syncStatus"] == "QUEUED"
+    assert run() == 0
+    assert [job.kind for job in queue.claim("worker", 10, kind=revisions.KIND)] == [revisions.KIND]
+    edit(alice, "b", **GUARDED)
+    assert run() == 1
+    assert status(alice) == ("QUEUED", guardrails.BEING_MADE)
 
 
 def test_only_a_change_of_what_is_synced_asks_for_a_job(alice: APIClient) -> None:
@@ -103,7 +112,7 @@ def test_a_restored_version_is_synced_again(alice: APIClient) -> None:
 def test_the_job_of_an_earlier_edit_tells_what_is_true_by_now(alice: APIClient) -> None:
     make(alice, "b", **EXISTING)
     assert run(after=lambda: edit(alice, "b", **SOURCES)) == 1
-    assert status(alice) == ("QUEUED", syncing.NOT_INGESTED)
+    assert status(alice) == ("SUCCEEDED", "")
     assert run() == 0
 
 
