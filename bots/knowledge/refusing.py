@@ -38,8 +38,8 @@ def refuse_new(before: Configuration, after: Configuration) -> None:
 def _refuse_urls(before: Configuration, after: Configuration) -> None:
     own, sent = before["knowledge"], after["knowledge"]
     for name in URLS:
-        new = [place for place, url in enumerate(sent[name]) if url not in own[name]]  # type: ignore[literal-required]
-        if new and len(sent[name]) > MOST_URLS:  # type: ignore[literal-required]
+        new = [place for place, url in enumerate(sent[name]) if url not in own[name]]
+        if new and len(sent[name]) > MOST_URLS:
             raise BadRequest(f"knowledge.{camel(name)}: a bot has at most {MOST_URLS} of them.")
         if name == "s3_urls" and new and existing_knowledge_base(after) is None:
             _refuse_buckets(sent["s3_urls"], new)
@@ -68,7 +68,7 @@ def _refuse_patterns(before: Mapping[str, Any], after: Mapping[str, Any]) -> Non
 
 
 def _refuse_expressions(expressions: list[str], field: str) -> None:
-    from bots.knowledge.sources import scope  # noqa: PLC0415  RE2, where there is something to judge
+    from bots.knowledge.sources import scope  # noqa: PLC0415  regular expressions, where there is something to judge
 
     try:
         scope.patterns(expressions)

@@ -24,8 +24,8 @@ def report_output(report: KnowledgeReport) -> Wire:
     return {
         "syncStatus": status,
         "syncStatusReason": reason,
-        "lastSyncTime": whole_milliseconds(knowledge and knowledge.synced_at),
-        "embeddingsModel": index and index.model,
+        "lastSyncTime": whole_milliseconds(knowledge.synced_at if knowledge else None),
+        "embeddingsModel": index.model if index else None,
         "chunks": index.chunks if index else 0,
         "documents": report.documents,
         "tokens": report.tokens,

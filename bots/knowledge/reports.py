@@ -49,7 +49,7 @@ class KnowledgeReport:
     @property
     def index(self) -> KnowledgeIndex | None:
         """The one that searches use."""
-        return self.knowledge and self.knowledge.serving
+        return self.knowledge.serving if self.knowledge else None
 
 
 def of_bot(bot_id: str, *, actor: Caller) -> KnowledgeReport:
@@ -82,9 +82,7 @@ def report(bot: Bot) -> KnowledgeReport:
     )
 
 
-def documents(
-    bot_id: str, *, state: str | None, after: int, limit: int, actor: Caller
-) -> "QuerySet[Document]":
+def documents(bot_id: str, *, state: str | None, after: int, limit: int, actor: Caller) -> "QuerySet[Document]":
     """Up to `limit` documents behind the one with the key `after`, in the order of their keys, for the bot's owner or
     Admin. Each has `chunks`, the number of its passages that can be found.
 

@@ -1,4 +1,4 @@
-"""Shapes of a bot's knowledge as reports tell it: requests, which are validated, and responses, which are documented."""
+"""Shapes of reports of a bot's knowledge: requests, which are validated, and responses, which are documented."""
 
 from typing import Any
 

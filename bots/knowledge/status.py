@@ -131,7 +131,7 @@ def of_bot(bot: Bot) -> State:
     more where a sync waits for long.
     """
     guardrail = SyncStatus(bot.sync_status), bot.sync_status_reason
-    knowledge = Knowledge.objects.filter(bot_id=bot.pk).first()
+    knowledge: Knowledge | None = getattr(bot, "knowledge", None)
     return combined(guardrail, None if knowledge is None else of_knowledge(knowledge))
 
 
