@@ -19,6 +19,7 @@ from bedrock_chat.wire.errors import BadRequest, Conflict, NotFound
 from bots import access, content, files, guarding, syncing, verbs, versions
 from bots.configuration import files_of
 from bots.content import Content
+from bots.knowledge import deleting, revisions
 from bots.models import Bot, BotAlias, BotFile, BotVersion, TakenBotId
 
 FORGET = "forget bot"
@@ -78,8 +79,10 @@ def insert(
     _take(bot_id)
     bot = Bot(id=bot_id, owner_id=owner_id, allow_cloning=allow_cloning, created_at=now, updated_at=now)
     content.write(first, bot)
-    syncing.begin(bot, content.changed_fields(Content(), first))
+    changed = content.changed_fields(Content(), first)
+    syncing.begin(bot, changed)
     bot.save(force_insert=True)
+    revisions.want(bot, changed)
     versions.add(bot, first, [], now, actor=actor)
     if files_of(bot.configuration):
         files.settle(bot)
@@ -202,6 +205,7 @@ def remove(bot: Bot, *, actor: Actor) -> None:
     recording.record(verbs.DELETE, bot.pk, actor=actor, version_before=bot.version)
     files.forget(bot)
     syncing.end(bot)
+    deleting.forget(bot.pk)
     bot.delete()
 
 

@@ -1,4 +1,4 @@
-"""How far a bot's knowledge and guardrail are: set when the bot is saved, and brought on by a job.
+"""How far a bot's guardrail is: set when the bot is saved, and brought on by a job. Its knowledge has jobs of its own.
 
 Of each bot there is at most one such job at a time. It looks at the bot as it is now, takes one step, and comes again
 if there are more: nothing waits for Bedrock, and a job that is lost in the middle is taken up by the next.
@@ -11,13 +11,12 @@ from django.db import transaction
 from bedrock_chat.jobs import queue
 from bedrock_chat.jobs.queue import Claimed
 from bots import guardrails
-from bots.configuration import Configuration, has_guardrail, has_knowledge
+from bots.configuration import existing_knowledge_base, has_guardrail
 from bots.guardrails import Step
 from bots.models import Bot, BotGuardrail, SyncStatus
 
 KIND = "sync bot"
-SYNCED = frozenset({"knowledge", "files", "bedrock_knowledge_base", "bedrock_guardrails"})
-NOT_INGESTED = "Not ingested yet."
+SYNCED = frozenset({"bedrock_knowledge_base", "bedrock_guardrails"})
 
 
 def begin(bot: Bot, changed: Iterable[str]) -> None:
@@ -25,7 +24,7 @@ def begin(bot: Bot, changed: Iterable[str]) -> None:
     if SYNCED.isdisjoint(changed):
         return
     bot.sync_status_reason = ""
-    if has_knowledge(bot.configuration) or has_guardrail(bot.configuration):
+    if existing_knowledge_base(bot.configuration) or has_guardrail(bot.configuration):
         bot.sync_status = SyncStatus.QUEUED
         ask(bot.pk)
     else:
@@ -69,19 +68,11 @@ def sync(job: Claimed) -> None:
 
 
 def _write_status(bot: Bot, step: Step) -> None:
-    status, reason = _reached(bot.configuration, step)
-    if (bot.sync_status, bot.sync_status_reason) != (status, reason):
-        bot.sync_status, bot.sync_status_reason = status, reason
+    """A knowledge base that exists already needs nothing."""
+    reason = "" if step.status is SyncStatus.SUCCEEDED else step.reason
+    if (bot.sync_status, bot.sync_status_reason) != (step.status, reason):
+        bot.sync_status, bot.sync_status_reason = step.status, reason
         bot.save(update_fields=["sync_status", "sync_status_reason"])
-
-
-def _reached(configuration: Configuration, step: Step) -> tuple[SyncStatus, str]:
-    """A knowledge base that exists already needs nothing; files and addresses wait."""
-    if step.status is not SyncStatus.SUCCEEDED:
-        return step.status, step.reason
-    if any(configuration["knowledge"].values()):
-        return SyncStatus.QUEUED, NOT_INGESTED
-    return SyncStatus.SUCCEEDED, ""
 
 
 def _key(bot_id: str) -> str:

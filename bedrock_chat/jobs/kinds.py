@@ -10,6 +10,8 @@ JOBS: dict[str, str] = {
     "index bots": "store.indexing.index_new",
     "forget bot": "store.indexing.forget_one",
     "rank bots": "store.ranking.refresh",
+    "sync knowledge": "bots.knowledge.syncing.sync",
+    "purge knowledge": "bots.knowledge.deleting.purge",
     "sweep guardrails": "bots.guardrail_sweep.sweep",
     "end lost turns": "publication.running.end_lost",
     "remove idempotency keys": "publication.idempotency.removal.remove",

@@ -46,10 +46,10 @@ def _refuse_urls(before: Configuration, after: Configuration) -> None:
 
 
 def _refuse_buckets(urls: list[str], new: list[int]) -> None:
-    from bedrock_chat.blobs import s3_folders  # noqa: PLC0415  boto3, where there is something to judge
+    from bots.knowledge.sources import s3  # noqa: PLC0415  boto3, where there is something to judge
 
     for place in new:
-        if not s3_folders.is_allowed(urls[place]):
+        if not s3.is_allowed(urls[place]):
             raise BadRequest(f"knowledge.s3Urls.{place}: This bucket is not allowed here.")
 
 

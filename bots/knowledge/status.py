@@ -11,6 +11,7 @@ from django.db.models import Count, OuterRef, Q, Subquery
 
 from bedrock_chat.database.connections import database_now
 from bedrock_chat.jobs.models import Worker
+from bots.knowledge.configuration import has_own_knowledge
 from bots.knowledge.models import LONGEST_REASON, Document, DocumentState, Knowledge, Source, SourceKind
 from bots.models import Bot, SyncStatus
 
@@ -131,6 +132,8 @@ def of_bot(bot: Bot) -> State:
     more where a sync waits for long.
     """
     guardrail = SyncStatus(bot.sync_status), bot.sync_status_reason
+    if not has_own_knowledge(bot.configuration):
+        return guardrail
     knowledge: Knowledge | None = getattr(bot, "knowledge", None)
     return combined(guardrail, None if knowledge is None else of_knowledge(knowledge))
 

@@ -213,10 +213,16 @@ class ChunkingField(ShapeField):
 
 class WebCrawlingFiltersSerializer(serializers.Serializer[Any]):
     exclude_patterns = BoundedListField(
-        child=TextField(max_length=LONGEST_URL), max_length=MOST_PATTERNS, required=False, default=list
+        child=TextField(max_length=LONGEST_URL, allow_blank=True),
+        max_length=MOST_PATTERNS,
+        required=False,
+        default=list,
     )
     include_patterns = BoundedListField(
-        child=TextField(max_length=LONGEST_URL), max_length=MOST_PATTERNS, required=False, default=list
+        child=TextField(max_length=LONGEST_URL, allow_blank=True),
+        max_length=MOST_PATTERNS,
+        required=False,
+        default=list,
     )
 
 
