@@ -225,7 +225,7 @@ def proxy_url(name: str) -> str:
 
 
 def buckets(name: str) -> tuple[tuple[str, str], ...]:
-    """Buckets of S3, and folders in them: `handbooks, wiki/public`. A folder ends with a slash here; a bucket's is ""."""
+    """Buckets of S3, and folders in them: `handbooks, wiki/public`. A folder ends with a slash; a bucket has ""."""
     parsed = list[tuple[str, str]]()
     for word in words(name):
         bucket, _, folder = word.removeprefix("s3://").partition("/")

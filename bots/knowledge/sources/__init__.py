@@ -18,9 +18,9 @@
    and kept within the process. After a fault with `retry_after` the slice calls `pace.postpone(host, retry_after)`.
    `is_gone` (404, 410): the document goes at once. `is_skipped`: of a type that is not read, which is no failure.
 5. **Reading**: `path`, `kind`, `media_type`, `charset` and `final_url` are what the readers want. Delete the file of
-   `path` when it was read.
+   `path` when it was read. What is kept is `crawling.kept(fetched, reading)`.
 6. **Links** (no network): `crawling.discovered(web, fetched, reading)` returns a Discovered: the location that names
    this document (after redirects and `rel=canonical`), whether it is kept at all (`noindex`; a seed that the filters
    refuse), and the locations that it leads to, each with its owner. Of a page that is unchanged, call it with the kept
-   reading, so that what the page leads to counts as reached. Of a page that is not kept nothing is known: fetch it anew.
+   reading, so that what the page leads to counts as reached. Nothing is known of a page that is not kept.
 """

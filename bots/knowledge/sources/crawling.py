@@ -1,6 +1,7 @@
 """What a crawl does next, decided without network and database: where it begins, and where a page leads to."""
 
 import re
+from dataclasses import replace
 from typing import Final
 from urllib.parse import urldefrag, urljoin
 
@@ -40,6 +41,17 @@ def location(url: str, web: Web, *, is_listed: bool) -> Location:
         return Location("web", url, kinds.name_of(url), link=url, role="listed")
     role: Role = "linked" if owner is None else "page"
     return Location("web", url, kinds.name_of(url), link=url, owner=owner or "", role=role)
+
+
+def kept(fetched: Fetched, reading: Reading) -> Reading:
+    """The reading as it is to be kept: with what the answer's headers say, which an answer 304 does not repeat."""
+    if fetched.is_followed and fetched.is_indexed:
+        return reading
+    return replace(
+        reading,
+        is_indexed=reading.is_indexed and fetched.is_indexed,
+        is_followed=reading.is_followed and fetched.is_followed,
+    )
 
 
 def discovered(web: Web, fetched: Fetched, reading: Reading) -> Discovered:

@@ -56,19 +56,22 @@ def _page(location: Location, known: Known, context: FetchContext) -> Fetched:
 
     seconds = FILE_SECONDS if is_file else PAGE_SECONDS
     downloaded = get(location.location, context, known=known, seconds=seconds, bound=bound)
-    headers = downloaded.headers
+    headers, path = downloaded.headers, downloaded.path
+    is_unchanged = downloaded.status == HTTPStatus.NOT_MODIFIED or downloaded.digest == known.digest
+    if is_unchanged and path is not None:
+        path.unlink(missing_ok=True)
+        path = None
     tag = headers.get("etag", "")
-    is_indexed, is_followed = robots.tagged(headers.get("x-robots-tag", ""))
     media_type, charset = _media_type(headers)
-    is_unchanged = downloaded.status == HTTPStatus.NOT_MODIFIED
-    fetched = Fetched(
+    is_indexed, is_followed = robots.tagged(headers.get("x-robots-tag", ""))
+    return Fetched(
         location,
-        downloaded.path,
+        path,
         size=downloaded.size,
-        digest=downloaded.digest,
-        etag=tag if len(tag) <= LONGEST_TAG else "",
-        last_modified=headers.get("last-modified", "")[:LONGEST_DATE],
-        kind="" if is_unchanged else kinds.kind_of_answer(media_type, downloaded.url) or "",
+        digest=downloaded.digest or known.digest,
+        etag=(tag if len(tag) <= LONGEST_TAG else "") or (known.etag if is_unchanged else ""),
+        last_modified=headers.get("last-modified", "")[:LONGEST_DATE] or (known.last_modified if is_unchanged else ""),
+        kind=kinds.kind_of_answer(media_type, downloaded.url) or "",
         media_type=media_type,
         charset=charset,
         final_url=downloaded.url,
@@ -76,7 +79,6 @@ def _page(location: Location, known: Known, context: FetchContext) -> Fetched:
         is_indexed=is_indexed,
         is_followed=is_followed,
     )
-    return fetched
 
 
 def get(

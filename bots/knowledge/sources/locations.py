@@ -90,8 +90,8 @@ class Listed:
     """One part of a sitemap or of a folder in S3.
 
     `rest` is plain JSON, which the next call takes to go on where this one ended; None: the list has ended.
-    `next_url` is what the next call fetches, empty for S3. `note` is one sentence about a sitemap of several that could
-    not be read; the others go on.
+    `next_url` is what the next call fetches, empty for S3. `note` is a sentence about what of several sitemaps could
+    not be read; the others go on. `retry_after`: the host asked for a pause of so many seconds.
     """
 
     locations: tuple[Location, ...]
@@ -99,6 +99,7 @@ class Listed:
     rest: dict[str, Any] | None = None
     next_url: str = ""
     note: str = ""
+    retry_after: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
