@@ -123,10 +123,10 @@ def test_what_a_bot_had_before_keeps_nobody_from_another_edit(alice: APIClient, 
     answer = body(edit(alice, "b", title="New", knowledge=sent, bedrockKnowledgeBase=before["bedrockKnowledgeBase"]))
     assert (answer["title"], answer["version"]) == ("New", 2)
     assert answer["bedrockKnowledgeBase"] == before["bedrockKnowledgeBase"]
-    assert body(alice.post("/bot/b/versions/1/restore"))["version"] == 3
     assert body(alice.post("/bot/b/clone", {}, format="json"))["knowledge"] == before["knowledge"]
     for knowledge in (
         {**sent, "s3Urls": ["s3://handbooks/", "s3://handbooks/a/"]},
         {**sent, "sourceUrls": [*sent["sourceUrls"], "https://x.example/new"]},
     ):
         assert edit(alice, "b", knowledge=knowledge).status_code == 400
+    assert body(alice.post("/bot/b/versions/1/restore"))["knowledge"]["s3Urls"] == ["s3://handbooks/"]
