@@ -337,6 +337,9 @@ STATIC_URL = "/static/"
 WHITENOISE_USE_FINDERS = True  # served from the installed packages, so that nobody has to run collectstatic
 WHITENOISE_AUTOREFRESH = False
 
+# ---- Knowledge ------------------------------------------------------------------------------------------------------
+KNOWLEDGE_CACHE_MB = env.integer("KNOWLEDGE_CACHE_MB", 256, minimum=1)
+
 # ---- Security -------------------------------------------------------------------------------------------------------
 ENCRYPTION_KEYS = env.encryption_keys("ENCRYPTION_KEYS")
 """The first encrypts, all decrypt. Empty: see `encryption.keys`."""
