@@ -166,6 +166,15 @@ OUTBOUND_PROXY = env.proxy_url("OUTBOUND_PROXY")
 # ---- Knowledge ------------------------------------------------------------------------------------------------------
 KNOWLEDGE_FILE_MB = env.integer("KNOWLEDGE_FILE_MB", 50, minimum=1, maximum=1024)
 KNOWLEDGE_S3 = env.buckets("KNOWLEDGE_S3")
+KNOWLEDGE_READERS = env.integer("KNOWLEDGE_READERS", 2, minimum=1)
+KNOWLEDGE_SLICE_SECONDS = env.seconds("KNOWLEDGE_SLICE_SECONDS", 30, minimum=1)
+KNOWLEDGE_SYNC_MAX_COST = env.usd("KNOWLEDGE_SYNC_MAX_COST", "5")
+KNOWLEDGE_REFRESH_HOURS = env.integer("KNOWLEDGE_REFRESH_HOURS", 0)
+KNOWLEDGE_MAX_DOCUMENTS = env.integer("KNOWLEDGE_MAX_DOCUMENTS", 25_000, minimum=1)
+KNOWLEDGE_MAX_CHUNKS = env.integer("KNOWLEDGE_MAX_CHUNKS", 1_000_000, minimum=1)
+KNOWLEDGE_MAX_CHARACTERS = env.integer("KNOWLEDGE_MAX_CHARACTERS", 2_000_000, minimum=1)
+KNOWLEDGE_MAX_PAGES = env.integer("KNOWLEDGE_MAX_PAGES", 10_000, minimum=1)
+KNOWLEDGE_CRAWL_HOURS = env.integer("KNOWLEDGE_CRAWL_HOURS", 6, minimum=1)
 CRAWL_PAGES_PER_MINUTE = env.integer("CRAWL_PAGES_PER_MINUTE", 300, minimum=1)
 
 # ---- Bots -----------------------------------------------------------------------------------------------------------

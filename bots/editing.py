@@ -19,7 +19,6 @@ from bedrock_chat.wire.errors import BadRequest, Conflict, NotFound
 from bots import access, content, files, guarding, syncing, verbs, versions
 from bots.configuration import files_of
 from bots.content import Content
-from bots.knowledge import deleting, revisions
 from bots.models import Bot, BotAlias, BotFile, BotVersion, TakenBotId
 
 FORGET = "forget bot"
@@ -79,10 +78,8 @@ def insert(
     _take(bot_id)
     bot = Bot(id=bot_id, owner_id=owner_id, allow_cloning=allow_cloning, created_at=now, updated_at=now)
     content.write(first, bot)
-    changed = content.changed_fields(Content(), first)
-    syncing.begin(bot, changed)
+    syncing.begin(bot, content.changed_fields(Content(), first))
     bot.save(force_insert=True)
-    revisions.want(bot, changed)
     versions.add(bot, first, [], now, actor=actor)
     if files_of(bot.configuration):
         files.settle(bot)
@@ -204,8 +201,7 @@ def remove(bot: Bot, *, actor: Actor) -> None:
     queue.enqueue(FORGET, {"bot": bot.pk})
     recording.record(verbs.DELETE, bot.pk, actor=actor, version_before=bot.version)
     files.forget(bot)
-    syncing.end(bot)
-    deleting.forget(bot.pk)
+    syncing.forget(bot)
     bot.delete()
 
 

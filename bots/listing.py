@@ -46,8 +46,7 @@ class Entry:
     last_used_at: datetime
     is_starred: bool
     is_owned: bool
-    sync_status: str = SyncStatus.SUCCEEDED
-    """Of its knowledge and its guardrail together."""
+    sync_status: SyncStatus = SyncStatus.SUCCEEDED
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,15 +156,13 @@ def _entries_of_bots(actor: Caller, bots: QuerySet[Bot], *, owned: bool | None =
     for *columns, last_used_at, is_starred, knowledge in rows:
         bot = _bot(columns)
         is_owned = access.owns(actor, bot) if owned is None else owned
-        moments = bot.created_at, last_used_at
-        yield Entry(
-            bot.pk, bot, bot.title, bot.description, *moments, bool(is_starred), is_owned, _status(bot, knowledge)
-        )
+        texts = (bot.title, bot.description, bot.created_at, last_used_at)
+        yield Entry(bot.pk, bot, *texts, bool(is_starred), is_owned, status.shown(bot.sync_status, knowledge))
 
 
 def _entries_of_aliases(actor: Caller, aliases: QuerySet[BotAlias]) -> Iterator[Entry]:
     granted = Exists(BotGrant.objects.to(actor).filter(bot=OuterRef("bot_id")))
-    of_bot = [f"bot__{column}" for column in (*BOT_COLUMNS, "knowledge__sync_status")]
+    of_bot = ["bot__knowledge__sync_status", *(f"bot__{column}" for column in BOT_COLUMNS)]
     of_alias = ("bot_id", "title", "description", "created_at", "last_used_at", "is_starred")
     for (
         is_granted,
@@ -175,8 +172,8 @@ def _entries_of_aliases(actor: Caller, aliases: QuerySet[BotAlias]) -> Iterator[
         created_at,
         used_at,
         is_starred,
-        *columns,
         knowledge,
+        *columns,
     ) in aliases.annotate(is_granted=granted).values_list("is_granted", *of_alias, *of_bot):
         bot = None if columns[SCOPE] is None else _bot(columns)
         if bot is None or not access.may_use(actor, bot, is_granted=is_granted):
@@ -184,16 +181,8 @@ def _entries_of_aliases(actor: Caller, aliases: QuerySet[BotAlias]) -> Iterator[
         else:
             last_used_at = used_at or bot.created_at
             is_owned = access.owns(actor, bot)
-            moments = bot.created_at, last_used_at
-            yield Entry(
-                bot_id, bot, bot.title, bot.description, *moments, is_starred, is_owned, _status(bot, knowledge)
-            )
-
-
-def _status(bot: Bot, knowledge: str | None) -> str:
-    """How far a bot is, whose knowledge, if it has any, is as far as that."""
-    state = None if knowledge is None else (SyncStatus(knowledge), "")
-    return status.combined((SyncStatus(bot.sync_status), ""), state)[0]
+            texts = (bot.title, bot.description, bot.created_at, last_used_at)
+            yield Entry(bot_id, bot, *texts, is_starred, is_owned, status.shown(bot.sync_status, knowledge))
 
 
 def _bot(columns: Collection[object]) -> Bot:

@@ -186,7 +186,7 @@ def shared_status(bot: Bot) -> str:
 
 
 def _administration(bot: Bot, people: People, last_used_at: datetime | None) -> Wire:
-    sync_status, sync_status_reason = status.of_bot(bot)
+    sync_status, reason = status.of_bot(bot)
     return {
         "createTime": milliseconds(bot.created_at),
         "lastUsedTime": milliseconds(last_used_at or bot.created_at),
@@ -196,7 +196,7 @@ def _administration(bot: Bot, people: People, last_used_at: datetime | None) -> 
         "allowedCognitoUsers": list(people.users),
         "ownerUserId": bot.owner_id,
         "syncStatus": sync_status,
-        "syncStatusReason": sync_status_reason,
+        "syncStatusReason": reason,
         "syncLastExecId": "",
     }
 

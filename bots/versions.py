@@ -15,7 +15,6 @@ from bedrock_chat.identity import users
 from bedrock_chat.identity.caller import Actor, Caller
 from bots import access, content, files, syncing
 from bots.content import Content
-from bots.knowledge import revisions
 from bots.models import Bot, BotVersion
 
 Needed = Callable[[Bot], Collection[int]]
@@ -59,7 +58,6 @@ def save(
     bot.is_indexed = False
     syncing.begin(bot, changed)
     bot.save()
-    revisions.want(bot, changed)
     add(bot, after, changed, now, actor=actor)
     if _prune(bot) or "files" in changed:
         files.settle(bot)

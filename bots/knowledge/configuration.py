@@ -17,6 +17,7 @@ from bots import configuration as configurations
 from bots.configuration import Configuration, FileEntry
 from bots.knowledge.chunking import Cut
 
+SourceName = Literal["file", "web", "sitemap", "s3"]
 CrawlingScope = Literal["DEFAULT", "HOST_ONLY", "SUBDOMAINS"]
 COHERE_TOKENS: Final = 512
 """The largest chunk that Cohere's model is made for."""
@@ -27,7 +28,7 @@ DISABLED: Final = "disabled"
 class Named:
     """A source as a bot names it: its kind (`models.SourceKind`) and the file's name or the address."""
 
-    kind: Literal["file", "web", "sitemap", "s3"]
+    kind: SourceName
     location: str
 
 

@@ -90,15 +90,20 @@ def forget(bot_id: str) -> None:
 
 
 def purge(job: Claimed) -> None:
-    """The job. After KNOWLEDGE_SLICE_SECONDS it puts itself at the end of the queue again."""
+    """The job. After KNOWLEDGE_SLICE_SECONDS it puts itself at the end of the queue again.
+
+    Who takes something out of reach meanwhile locks the `Knowledge`, and asks in vain for a job that runs. So this one
+    locks it, too, and looks once more.
+    """
     pk = job.payload["knowledge"]
     end = time.monotonic() + settings.KNOWLEDGE_SLICE_SECONDS
     removal = Removal(pk, job)
-    while (is_over := time.monotonic() > end or job.ending.requested) is False and removal.step():
+    while not (time.monotonic() > end or job.ending.requested) and removal.step():
         pass
-    if is_over:
-        with transaction.atomic():
-            job.finish()
+    with transaction.atomic():
+        knowledge = Knowledge.objects.select_for_update().filter(pk=pk).first()
+        job.finish()
+        if knowledge is not None and removal.has_more(knowledge):
             ask(pk)
 
 
@@ -129,6 +134,11 @@ class Removal:
             self._remove_editions(editions)
             return True
         return self._remove_rest(knowledge)
+
+    def has_more(self, knowledge: Knowledge) -> bool:
+        """Whether anything is out of reach, or the bot is gone."""
+        removed = Document.objects.filter(knowledge=knowledge, state=DocumentState.REMOVED)
+        return knowledge.bot_id is None or bool(self._editions(knowledge)) or removed.exists()
 
     def _editions(self, knowledge: Knowledge) -> list[Edition]:
         """Some that are out of reach: those of a bot that is gone, of an index that served once, or removed ones."""

@@ -262,6 +262,7 @@ class Edition(models.Model):
     index = models.ForeignKey(KnowledgeIndex, on_delete=models.DO_NOTHING, related_name="editions", db_index=False)
     state = models.CharField(max_length=7, choices=EditionState, default=EditionState.MAKING)
     text = models.CharField(max_length=DIGEST_LENGTH)
+    text_digest = models.CharField(max_length=DIGEST_LENGTH, help_text="SHA-256 of what was read, without its links.")
     body = models.CharField(max_length=DIGEST_LENGTH, blank=True, default="")
     cut = models.CharField(max_length=DIGEST_LENGTH)
     parsing_model = models.CharField(max_length=64, blank=True, default="")

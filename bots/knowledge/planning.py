@@ -114,7 +114,7 @@ def plan_reached(
             continue
         is_first = document.reached < sync
         is_owned = is_first or place < document.place
-        leads_on = location.leads_on or (document.leads_on and not is_first)
+        leads_on = location.role == "page" or (document.leads_on and not is_first)
         if not (is_owned or leads_on != document.leads_on):
             continue
         hint = hint_of(location)

@@ -4,7 +4,6 @@ A save first raises the revision, which locks the bot's `Knowledge`, and then as
 asked for a second time. So whoever ends the job locks the same row first, and asks again if it was raised meanwhile.
 """
 
-from collections.abc import Iterable
 from typing import Final
 
 from django.db.models import F
@@ -19,17 +18,12 @@ from bots.models import Bot, SyncStatus
 
 KIND: Final = "sync knowledge"
 CANCELLED: Final = "Cancelled."
-KNOWN_FROM: Final = frozenset({"knowledge", "files", "bedrock_knowledge_base"})
-"""The fields of a bot that its knowledge is made by."""
 
 
-def want(bot: Bot, changed: Iterable[str]) -> None:
-    """In the transaction that stores a bot, of which these fields have changed: asks for a sync, if there is anything
-    that a sync would look at and that has changed. What is not named any more cannot be found from the moment this
-    commits.
+def want(bot: Bot) -> None:
+    """In the transaction that stores a bot: asks for a sync, if there is anything that a sync would look at and that
+    has changed. What is not named any more cannot be found from the moment this commits.
     """
-    if KNOWN_FROM.isdisjoint(changed):
-        return
     settings = settings_of(bot.configuration)
     fingerprint = settings.fingerprint
     knowledge = Knowledge.objects.select_for_update().filter(bot_id=bot.pk).first()

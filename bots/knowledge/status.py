@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from django.db.models import Count, OuterRef, Q, Subquery
+from django.db.models import Count, OuterRef, Subquery
 
 from bedrock_chat.database.connections import database_now
 from bedrock_chat.jobs.models import Worker
-from bots.knowledge.configuration import has_own_knowledge
 from bots.knowledge.models import LONGEST_REASON, Document, DocumentState, Knowledge, Source, SourceKind
 from bots.models import Bot, SyncStatus
 
@@ -114,41 +113,33 @@ def shortened(reason: str) -> str:
 # ---- Shown ----------------------------------------------------------------------------------------------------------
 
 
-def combined(guardrail: State, knowledge: State | None) -> State:
-    """What a client reads where a bot's guardrail and its knowledge share a field: the state that matters more, and the
-    reasons of both.
-    """
-    if knowledge is None:
-        return guardrail
-    first, second = sorted((knowledge, guardrail), key=lambda state: ORDER.index(SyncStatus(state[0])))
-    reasons = [first[1]] if first[0] == SyncStatus.FAILED != second[0] else [first[1], second[1]]
-    if first[0] != SyncStatus.SUCCEEDED:
-        reasons = [reason for reason in reasons if not reason.startswith(SUCCEEDED)]
-    return SyncStatus(first[0]), shortened(" ".join(filter(None, reasons)))
+def shown(guardrail: str, knowledge: str | None) -> SyncStatus:
+    """The state that a bot's guardrail and its knowledge, if it has any, have together."""
+    states = [SyncStatus(state) for state in (guardrail, knowledge) if state is not None]
+    return min(states, key=ORDER.index)
 
 
 def of_bot(bot: Bot) -> State:
-    """How far a bot is, as who may edit it reads it. One query at most where its knowledge was read with it, and one
-    more where a sync waits for long.
+    """How far a bot is, with the reasons of both, as who may edit it reads it.
+
+    One query where its knowledge was not read with it, and one more where a sync waits for long.
     """
-    guardrail = SyncStatus(bot.sync_status), bot.sync_status_reason
-    if not has_own_knowledge(bot.configuration):
-        return guardrail
     knowledge: Knowledge | None = getattr(bot, "knowledge", None)
-    return combined(guardrail, None if knowledge is None else of_knowledge(knowledge))
+    if knowledge is None:
+        return SyncStatus(bot.sync_status), bot.sync_status_reason
+    state, reason = of_knowledge(knowledge)
+    both = shown(bot.sync_status, state)
+    if both != SyncStatus.SUCCEEDED and state == SyncStatus.SUCCEEDED:
+        reason = ""  # or a failure would read as a success
+    return both, shortened(" ".join(filter(None, (reason, bot.sync_status_reason))))
 
 
 def of_knowledge(knowledge: Knowledge) -> State:
     """As it is stored; but a sync that waits, and that no worker will begin, says so."""
-    status, reason = SyncStatus(knowledge.sync_status), knowledge.sync_status_reason
-    if status == SyncStatus.QUEUED and not reason:
+    state, reason = SyncStatus(knowledge.sync_status), knowledge.sync_status_reason
+    if state == SyncStatus.QUEUED and not reason:
         now = database_now()
         alive = Worker.objects.filter(seen_at__gt=now - PATIENCE)
         if knowledge.asked_at < now - PATIENCE and not alive.exists():
-            return status, NO_WORKER
-    return status, reason
-
-
-def failed_bots() -> Q:
-    """The condition of bots whose knowledge or guardrail is not up to date."""
-    return Q(sync_status=SyncStatus.FAILED) | Q(knowledge__sync_status=SyncStatus.FAILED)
+            return state, NO_WORKER
+    return state, reason
