@@ -97,9 +97,7 @@ def test_pages_of_a_sitemap_are_found_and_those_of_two_sources_once(alice: APICl
         assert "thirty days" in found and "second class" not in found
 
 
-def test_a_host_that_asks_for_a_pause_is_left_alone_and_the_sync_says_so(
-    alice: APIClient, emulator: Emulator
-) -> None:
+def test_a_host_that_asks_for_a_pause_is_left_alone_and_the_sync_says_so(alice: APIClient, emulator: Emulator) -> None:
     with Site(pages() | {"/docs/leave": (503, {"Retry-After": "120"}, b"")}) as site:
         make(alice, "b", knowledge={**KNOWLEDGE, "sourceUrls": [f"{site.url}/docs/"]})
         syncs.run()
