@@ -10,6 +10,7 @@ from bedrock_chat import logs
 from bedrock_chat.console import theme
 from bedrock_chat.database import addresses
 from bedrock_chat.jobs.kinds import JOB_SCHEDULE, JOB_SHARES, JOBS  # noqa: F401  # settings of their own
+from bedrock_chat.wire.framework_settings import REST_FRAMEWORK, SPECTACULAR_SETTINGS  # noqa: F401  # settings too
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -164,6 +165,7 @@ OUTBOUND_HTTP_CREDENTIALS = env.boolean("OUTBOUND_HTTP_CREDENTIALS", False)
 OUTBOUND_PROXY = env.proxy_url("OUTBOUND_PROXY")
 
 # ---- Knowledge ------------------------------------------------------------------------------------------------------
+KNOWLEDGE_READERS = env.integer("KNOWLEDGE_READERS", 2, minimum=1, maximum=64)
 KNOWLEDGE_FILE_MB = env.integer("KNOWLEDGE_FILE_MB", 50, minimum=1, maximum=1024)
 KNOWLEDGE_S3 = env.buckets("KNOWLEDGE_S3")
 KNOWLEDGE_READERS = env.integer("KNOWLEDGE_READERS", 2, minimum=1)
@@ -176,6 +178,7 @@ KNOWLEDGE_MAX_CHARACTERS = env.integer("KNOWLEDGE_MAX_CHARACTERS", 2_000_000, mi
 KNOWLEDGE_MAX_PAGES = env.integer("KNOWLEDGE_MAX_PAGES", 10_000, minimum=1)
 KNOWLEDGE_CRAWL_HOURS = env.integer("KNOWLEDGE_CRAWL_HOURS", 6, minimum=1)
 CRAWL_PAGES_PER_MINUTE = env.integer("CRAWL_PAGES_PER_MINUTE", 300, minimum=1)
+PARSING_MODEL = env.text("PARSING_MODEL", "claude-v4.5-haiku")
 
 # ---- Bots -----------------------------------------------------------------------------------------------------------
 BOT_VERSIONS = env.integer("BOT_VERSIONS", 50, minimum=1)
@@ -264,36 +267,6 @@ TEMPLATES = [
 ]
 
 UNFOLD = theme.configuration(CONSOLE_COLOR, has_logo=CONSOLE_LOGO is not None)
-
-REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["bedrock_chat.identity.authentication.TokenAuthentication"],
-    "DEFAULT_PERMISSION_CLASSES": ["bedrock_chat.identity.permissions.IsSignedIn"],
-    "DEFAULT_PARSER_CLASSES": ["bedrock_chat.wire.parsers.WireParser"],
-    "DEFAULT_RENDERER_CLASSES": ["bedrock_chat.wire.renderers.WireRenderer"],
-    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "bedrock_chat.wire.renderers.Negotiation",
-    "URL_FORMAT_OVERRIDE": None,  # `Accept` alone chooses a representation
-    "DEFAULT_SCHEMA_CLASS": "bedrock_chat.wire.openapi.WireSchema",
-    "EXCEPTION_HANDLER": "bedrock_chat.wire.errors.exception_handler",
-    "UNAUTHENTICATED_USER": None,
-}
-
-SPECTACULAR_SETTINGS = {
-    "TITLE": "Bedrock Chat",
-    "DESCRIPTION": "Conversations with Amazon Bedrock models, bots, their store, and bots that are published as APIs. "
-    "Names are camelCase; `Accept: application/json; case=snake` answers in snake_case, and requests may use either.",
-    "VERSION": "0.1.0",
-    "OAS_VERSION": "3.1.0",
-    "SERVE_INCLUDE_SCHEMA": False,
-    "SERVE_AUTHENTICATION": [],
-    "SERVE_PERMISSIONS": [],
-    "COMPONENT_SPLIT_REQUEST": False,
-    "SWAGGER_UI_DIST": "SIDECAR",
-    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
-    "SWAGGER_UI_SETTINGS": {"deepLinking": True, "defaultModelsExpandDepth": 0},  # the list of schemas begins folded
-    "REDOC_DIST": "SIDECAR",
-    "PATH_CONVERTER_OVERRIDES": {"shortest": str},
-    "POSTPROCESSING_HOOKS": ["bedrock_chat.wire.openapi.camelize"],
-}
 
 # ---- Data -----------------------------------------------------------------------------------------------------------
 DATABASE_URL = env.text("DATABASE_URL", f"sqlite:///{DATA_DIR / 'bedrock-chat.sqlite3'}")

@@ -37,9 +37,9 @@ def read_pdf(request: Request, builder: Builder) -> None:
             builder.begin(index + 1)
             builder.add(text)
         if builder.empty_pages:
-            count_of_empty = len(builder.empty_pages)
-            said = f"{count_of_empty:,} pages hold no text" if count_of_empty > 1 else without_text([1])
-            builder.missing = f"{said}; choose a parsing model."
+            empty = len(builder.empty_pages)
+            hold = f"{empty:,} pages hold no text" if empty > 1 else without_text(builder.empty_pages)
+            builder.missing = f"{hold}; choose a parsing model."
         if count > request.most_pages:
             builder.notes.append(f"only the first {request.most_pages:,} of {count:,} pages were read")
 

@@ -176,14 +176,14 @@ def test_semantic_chunks_end_where_the_distance_exceeds_the_percentile() -> None
     ]
     reading = Reading((Page(None, " ".join(itertools.chain(*topics))),))
     setting = Cut("semantic", 300, buffer_size=0, breakpoint_percentile=95)
-    asked: list[list[str]] = []
+    batches: list[list[str]] = []
 
     def by_topic(texts: list[str]) -> list[float]:
-        asked.append(texts)
+        batches.append(texts)
         return [float(left[:4] != right[:4]) for left, right in itertools.pairwise(texts)]
 
     chunks = cut(reading, setting, title="", distances=by_topic)
-    assert asked == [sentences(reading, setting)] == [[*topics[0], *topics[1]]]
+    assert batches == [sentences(reading, setting)] == [[*topics[0], *topics[1]]]
     assert [chunk.text for chunk in chunks] == [" ".join(topic) for topic in topics]
 
     small = Cut("semantic", 30, buffer_size=1)
