@@ -35,14 +35,14 @@ class SourceOutcome:
     """What became of one source. `listed` is how many documents it named, which others may own."""
 
     name: str
-    found: int
+    ready: int
     failed: int
     listed: int
     reason: str
 
     @property
     def yielded_nothing(self) -> bool:
-        return self.found == 0 and self.listed <= self.failed
+        return self.ready == 0 and self.listed <= self.failed
 
 
 def outcome(knowledge: Knowledge, limit_reason: str) -> State:
@@ -60,7 +60,7 @@ def outcome(knowledge: Knowledge, limit_reason: str) -> State:
     unread = sum(source.failed for source in outcomes)
     reason = SUCCEEDED
     if unread:
-        reason += f"; {unread} of {unread + sum(source.found for source in outcomes)} pages could not be read"
+        reason += f"; {unread} of {unread + sum(source.ready for source in outcomes)} pages could not be read"
     notes = documents.filter(state=DocumentState.READY).exclude(note="").order_by("pk").values_list("name", "note")
     for name, note in notes[:MOST_NOTES]:
         reason += f"; {name}: {note.rstrip('.')}"
@@ -82,12 +82,12 @@ def _outcomes(knowledge: Knowledge) -> Sequence[SourceOutcome]:
     outcomes = []
     for source in annotated:
         by_state = counts.get(source.pk, {})
-        found, failed = by_state.get(DocumentState.READY, 0), by_state.get(DocumentState.FAILED, 0)
+        ready, failed = by_state.get(DocumentState.READY, 0), by_state.get(DocumentState.FAILED, 0)
         listed = int(source.listing.get("listed", 0)) if source.kind != SourceKind.WEB else 0
-        if source.kind == SourceKind.WEB and not found and (source.own or source.listing.get("shared")):
+        if source.kind == SourceKind.WEB and not ready and (source.own or source.listing.get("shared")):
             listed = failed + 1  # another source owns its pages
         reason = source.reason or source.document_reason or NOTHING_LISTED
-        outcomes.append(SourceOutcome(name_of(source), found, failed, listed, reason))
+        outcomes.append(SourceOutcome(name_of(source), ready, failed, listed, reason))
     return outcomes
 
 
