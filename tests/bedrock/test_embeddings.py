@@ -58,8 +58,8 @@ def test_cohere_takes_96_texts_a_call_and_is_told_what_they_are_for(emulator: Em
         embeddings.model(COHERE), "休暇は？" * 1000, interruption=Interruption(), deadline=time.monotonic() + 10
     )
     assert has_vector(query) == [True]
-    asked = [(body["input_type"], body["truncate"], len(body["texts"])) for body in bodies(emulator)]
-    assert asked == [("search_document", "NONE", 96), ("search_query", "END", 1)]
+    requests = [(body["input_type"], body["truncate"], len(body["texts"])) for body in bodies(emulator)]
+    assert requests == [("search_document", "NONE", 96), ("search_query", "END", 1)]
     with pytest.raises(ValueError, match="97 texts"):
         embed(COHERE, ["a"] * 97)
 

@@ -79,11 +79,21 @@ def _answers(request: Request) -> Iterator[tuple[dict[str, Any], bytes]]:
     except Unreadable as error:
         yield {"outcome": "unreadable", "sentence": error.sentence}, dump(error.reading)
     except MemoryError:
-        sentence = "this file is too large: reading it takes more than 1 GB of memory."
-        yield {"outcome": "failed", "sentence": sentence, "error": "MemoryError", "is_last": True}, b""
+        yield _TOO_LARGE, b""
     except Exception as error:  # noqa: BLE001 - every library has its own, and all of them mean this document
+        if "memory" in str(error).lower():  # libxml2's, which comes as an error of syntax
+            yield _TOO_LARGE, b""
+            return
         sentence = "this file is damaged, or made in a way that cannot be read."
         yield {"outcome": "failed", "sentence": sentence, "error": type(error).__name__}, b""
+
+
+_TOO_LARGE: Final = {
+    "outcome": "failed",
+    "sentence": "this file is too large: reading it takes more than 1 GB of memory.",
+    "error": "MemoryError",
+    "is_last": True,  # what is left of the memory is in pieces
+}
 
 
 def _drawn(request: Request) -> Iterator[tuple[dict[str, Any], bytes]]:
