@@ -8,8 +8,8 @@ from rest_framework.test import APIClient
 from bots.knowledge import revisions
 from bots.models import Bot
 from tests.bots.bot import KNOWLEDGE, edit, make, read
-from tests.bots.knowledge import syncs
-from tests.bots.knowledge.syncs import Site, page
+from tests.bots.knowledge.sync import syncs
+from tests.bots.knowledge.sync.syncs import Site, page
 from tests.emulator import Emulator
 
 pytestmark = [pytest.mark.both, pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("local")]
