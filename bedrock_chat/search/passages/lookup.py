@@ -30,9 +30,13 @@ class Passage:
     words: str
 
 
-def expression(scope: int, term: Term) -> str:
-    """What passages of the scope have to hold for a term: all words of one of its alternatives."""
-    alternatives = [all_of(quoted(token) for token in dict.fromkeys(phrase.tokens)) for phrase in term.alternatives]
+def expression(scope: int, *terms: Term) -> str:
+    """What passages of the scope have to hold for one of the terms: all words of one of its alternatives."""
+    alternatives = [
+        all_of(quoted(token) for token in dict.fromkeys(phrase.tokens))
+        for term in terms
+        for phrase in term.alternatives
+    ]
     return all_of([quoted(scope_mark(scope)), any_of(alternatives)])
 
 

@@ -7,6 +7,7 @@
 5. Passages that hold a rare identifier of the question are named, so that they can come first.
 """
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -113,14 +114,18 @@ def _corrected(scope: int, counted: Sequence[Counted], total: int) -> list[Count
 
 
 def _drawn(scope: int, counted: Sequence[Counted], live: LiveGroups, limit: int) -> dict[int, Passage]:
-    """Up to `limit` passages, by the id of their row: those with the rarest words first."""
+    """Up to `limit` passages, by the id of their row: those with the rarest words first, in few statements."""
     present = [word for word in counted if word.frequency]
     drawing = [word for word in present if not word.is_frequent] or present
+    rarest = deque(sorted(drawing, key=lambda word: word.frequency))
     drawn: dict[int, Passage] = {}
-    for word in sorted(drawing, key=lambda word: word.frequency):
-        if len(drawn) >= limit:
-            break
-        expression = lookup.expression(scope, word.term)
+    while rarest and len(drawn) < limit:
+        words = [rarest.popleft()]
+        expected = words[0].frequency
+        while rarest and expected + rarest[0].frequency <= limit - len(drawn):  # all of these have room
+            expected += rarest[0].frequency
+            words.append(rarest.popleft())
+        expression = lookup.expression(scope, *(word.term for word in words))
         for passage in lookup.passages(expression, live, limit):
             if len(drawn) < limit:
                 drawn[passage.id] = passage

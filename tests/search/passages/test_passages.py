@@ -236,4 +236,11 @@ def test_a_search_takes_few_statements() -> None:
     write(ALICES, 10, *[f"holiday rule{n} of the office" for n in range(30)])
     with CaptureQueriesContext(connection) as queries:
         find("Which rule7 about a holiday and rule8 of the office, ZX-1234?")
-    assert len(queries) <= 10
+    assert len(queries) <= 8
+
+
+def test_sixty_rare_words_take_no_statement_each() -> None:
+    write(ALICES, 10, *[f"alpha{chr(97 + n % 26)}{n // 26}x" for n in range(60)])
+    with CaptureQueriesContext(connection) as queries:
+        assert len(keys(" ".join(f"alpha{chr(97 + n % 26)}{n // 26}x" for n in range(60)))) == 60
+    assert len([query for query in queries if "EXISTS" in query["sql"]]) <= 1 + searching.MOST_IDENTIFIERS
