@@ -32,25 +32,20 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def leg(name: str, url: str, sizes: list[tuple[str, int, int]]) -> dict[str, Any]:
-    """What is measured on one database, which has an own one for each size: (name, chunks, chunks with words)."""
-    figures: dict[str, Any] = {}
-    for size, chunks, worded in sizes:
-        with tempfile.TemporaryDirectory(prefix="bedrock-chat-knowledge-") as folder:
-            env = _environment(Path(folder), url)
-            say(f"{name}, {size}: filling")
-            manage(env, "migrate")
-            filled = _python(env, "knowledge_index", "fill", chunks, worded, min(SMALL_BOT, chunks))
-            plan = Path(folder) / "plan.json"
-            plan.write_text(json.dumps(filled.pop("plan")))
-            say(f"{name}, {size}: searching")
-            figures[size] = {
-                **filled,
-                "firstSearch": _python(env, "knowledge_index", "first", plan),
-                **_python(env, "knowledge_index", "search", plan),
-            }
-            manage(env, "flush", "--no-input")
-    return figures
+def leg(name: str, url: str, chunks: int, worded: int) -> dict[str, Any]:
+    """What is measured on one database with a bot of so many chunks, some of them with words."""
+    with tempfile.TemporaryDirectory(prefix="bedrock-chat-knowledge-") as folder:
+        env = _environment(Path(folder), url)
+        say(f"{name}, {chunks:,} chunks: filling")
+        manage(env, "migrate")
+        filled = _python(env, "knowledge_index", "fill", chunks, worded, min(SMALL_BOT, chunks))
+        plan = Path(folder) / "plan.json"
+        plan.write_text(json.dumps(filled.pop("plan")))
+        say(f"{name}, {chunks:,} chunks: searching")
+        first = _python(env, "knowledge_index", "first", plan)
+        figures = {**filled, "firstSearch": first, **_python(env, "knowledge_index", "search", plan)}
+        say(json.dumps(figures))
+        return figures
 
 
 def questions() -> dict[str, Any]:
@@ -88,7 +83,10 @@ def main() -> int:
     if arguments.part != "index":
         figures["questions"] = questions()
     if arguments.part != "questions":
-        figures |= on_each_database(lambda name, url: leg(name, url, sizes), arguments.only)
+        for size, count, worded in sizes:
+            figures[size] = on_each_database(
+                lambda name, url, count=count, worded=worded: leg(name, url, count, worded), arguments.only
+            )
     machine = {"python": platform.python_version(), "cores": os.cpu_count(), "system": platform.system()}
     print(json.dumps({"machine": machine, **figures, "goals": GOALS}, indent=1, ensure_ascii=False))
     return 0
