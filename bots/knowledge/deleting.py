@@ -30,6 +30,7 @@ from bots.knowledge.models import (
     EditionState,
     Knowledge,
     KnowledgeIndex,
+    ParsedPage,
     Source,
 )
 
@@ -183,6 +184,8 @@ class Removal:
                 pass
             self._write(lambda: _delete_index(index))  # noqa: B023
         if is_gone:
+            while self._write(lambda: _delete_some(ParsedPage.objects.filter(knowledge=knowledge))):
+                pass
             self._write(lambda: Knowledge.objects.filter(pk=knowledge.pk, bot__isnull=True).delete())
         return False
 

@@ -4,11 +4,10 @@ An attempt is committed before the document is touched, and taken back when it w
 that workers were lost over this document.
 """
 
-import contextlib
 import hashlib
 import logging
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -19,7 +18,7 @@ from django.db.models import F, Q
 
 from bedrock_chat.blobs import storing
 from bedrock_chat.process.interruption import Interrupted
-from bots.knowledge import deleting, editions
+from bots.knowledge import deleting, editions, scans
 from bots.knowledge.hosts import Hosts
 from bots.knowledge.lanes import Errand, Work
 from bots.knowledge.models import (
@@ -56,6 +55,8 @@ class Arrived:
     reading: Reading | None
     kept: bytes = b""
     sentence: str = ""
+    path: Path | None = None
+    """The file of a document with pages that a model is to read, which is then deleted."""
 
 
 def bring_on(slice_: Slice, hosts: Hosts, pk: int, location: str, wait: float | None) -> Work:
@@ -118,12 +119,36 @@ def _fetch(slice_: Slice, hosts: Hosts, document: Document, wait: float) -> Gene
         with slice_.writing():
             _heed(slice_, document, fault, links)
         return None
+    if arrived.path is not None:
+        filled = yield from _filled(slice_, arrived, arrived.path)
+        if filled is None:
+            _take_back(slice_, document)
+            return None
+        arrived = filled
     if arrived.kept:
         storing.store({storing.digest(arrived.kept): arrived.kept})
     with slice_.writing():
         _write(slice_, document, arrived)
         slice_.moved()
     return arrived.reading
+
+
+def _filled(slice_: Slice, arrived: Arrived, path: Path) -> Generator[Errand, Any, Arrived | None]:
+    """The document with the pages that a model could read. None: the slice ends before."""
+    assert arrived.reading is not None
+    try:
+        reading = yield from scans.fill(slice_, str(path), arrived.reading)
+    except Interrupted:
+        return None
+    except Unreadable as unreadable:
+        return replace(arrived, reading=None, sentence=unreadable.sentence)
+    finally:
+        path.unlink(missing_ok=True)
+    if reading is None:
+        return None
+    if not reading.pages:
+        return replace(arrived, reading=None, sentence=arrived.sentence or reading.note)
+    return replace(arrived, reading=reading, kept=pages.dump(reading), sentence="")
 
 
 def _attempt(slice_: Slice, document: Document) -> bool:
@@ -174,6 +199,7 @@ def _read(slice_: Slice, location: Location, known: Known, kept_name: str, wait:
     if interruption.wait(wait):
         raise Interrupted
     fetched = fetching.fetch(location, known, slice_.context)
+    path = None
     try:
         is_same = fetched.is_unchanged or (bool(known.digest) and fetched.digest == known.digest)
         if is_same:
@@ -191,15 +217,19 @@ def _read(slice_: Slice, location: Location, known: Known, kept_name: str, wait:
                 interruption=interruption,
             )
         except Unreadable as unreadable:
-            discovered = crawling.discovered(slice_.web, fetched, unreadable.reading)
-            return Arrived(fetched, discovered, None, sentence=unreadable.sentence)
+            reading, sentence = unreadable.reading, unreadable.sentence
+        else:
+            reading, sentence = crawling.kept(fetched, reading), ""
         discovered = crawling.discovered(slice_.web, fetched, reading)
-        reading = crawling.kept(fetched, reading)
+        if reading.empty_pages and slice_.settings.parsing_model:
+            path = fetched.path
+            return Arrived(fetched, discovered, reading, sentence=sentence, path=path)
+        if sentence:
+            return Arrived(fetched, discovered, None, sentence=sentence)
         return Arrived(fetched, discovered, reading, pages.dump(reading) if discovered.is_kept else b"")
     finally:
-        if fetched.path is not None:
-            with contextlib.suppress(FileNotFoundError):
-                Path(fetched.path).unlink()
+        if fetched.path is not None and path is None:
+            fetched.path.unlink(missing_ok=True)
 
 
 def _kept_links(slice_: Slice, document: Document, kept_name: str) -> Generator[Errand, Any, tuple[Location, ...]]:
@@ -233,9 +263,8 @@ def _write(slice_: Slice, document: Document, arrived: Arrived) -> None:
         _skip(slice_, document)
         return
     columns: dict[str, Any] = {"attempts": 0, "failures": 0, "fetched": slice_.sync, "is_urgent": False, "reason": ""}
-    columns |= {"etag": fetched.etag[:512], "last_modified": fetched.last_modified[:128]}
     if not fetched.is_unchanged:
-        columns["digest"] = fetched.digest
+        columns |= {"etag": fetched.etag[:512], "last_modified": fetched.last_modified[:128], "digest": fetched.digest}
     if discovered.location.link:
         columns["link"] = discovered.location.link[:LONGEST_LOCATION]
     reading = arrived.reading

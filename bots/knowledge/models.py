@@ -353,6 +353,24 @@ class Chunk(models.Model):
         return f"chunk {self.position} of edition {self.edition_id}"
 
 
+class ParsedPage(models.Model):
+    """What a model has written down of a page without text, by the digest of the page's picture: it is paid once."""
+
+    knowledge = models.ForeignKey(Knowledge, on_delete=models.DO_NOTHING, related_name="+", db_index=False)
+    model = models.CharField(max_length=64, help_text="The key of the model in the catalogue.")
+    picture = models.CharField(max_length=DIGEST_LENGTH, help_text="SHA-256 of the picture.")
+    text = models.TextField(blank=True)
+
+    class Meta:
+        default_permissions = ()
+        constraints = [
+            models.UniqueConstraint(fields=["knowledge", "model", "picture"], name="page_is_parsed_once"),
+        ]
+
+    def __str__(self) -> str:
+        return self.picture
+
+
 class CrawlHost(models.Model):
     """When a page of a host may be fetched next, by any worker."""
 
