@@ -22,7 +22,7 @@ class BedrockChatConfig(AppConfig):
 
         from bedrock_chat import checks  # noqa: F401  registers the system checks, which need loaded apps
         from bedrock_chat.audit import persons as audited_persons
-        from bedrock_chat.bedrock import clients, runtime
+        from bedrock_chat.bedrock import clients, retrying
         from bedrock_chat.blobs import s3_storage, storing
         from bedrock_chat.database import connections, migrated, waiting
         from bedrock_chat.encryption import keys
@@ -61,7 +61,7 @@ class BedrockChatConfig(AppConfig):
         readiness.register("temporary", folder=lambda: Path(tempfile.gettempdir()))
         readiness.register("identity", dependency=jwks.IDENTITY)
         readiness.register("directory", dependency=cognito.DIRECTORY)
-        readiness.register("bedrock", dependency=runtime.BEDROCK)
+        readiness.register("bedrock", dependency=retrying.BEDROCK)
         shutdown.register(busy=waits.count, begin=waits.end_all)
         startup.register("The Bedrock client", clients.bedrock_runtime)
         if broker.is_used():

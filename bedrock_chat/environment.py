@@ -224,6 +224,17 @@ def proxy_url(name: str) -> str:
     return value
 
 
+def buckets(name: str) -> tuple[tuple[str, str], ...]:
+    """Buckets of S3, and folders in them: `handbooks, wiki/public`. A folder ends with a slash; a bucket has ""."""
+    parsed = list[tuple[str, str]]()
+    for word in words(name):
+        bucket, _, folder = word.removeprefix("s3://").partition("/")
+        if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{0,62}", bucket):
+            raise ImproperlyConfigured(f"{name} must list buckets or bucket/folder; {word!r} is neither.")
+        parsed.append((bucket, folder and f"{folder.rstrip('/')}/"))
+    return tuple(parsed)
+
+
 def mapping(name: str) -> dict[str, Any]:
     """A JSON object."""
     value = text(name, "{}")

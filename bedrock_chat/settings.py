@@ -163,6 +163,11 @@ OUTBOUND_ALLOW = env.networks_and_hosts("OUTBOUND_ALLOW")
 OUTBOUND_HTTP_CREDENTIALS = env.boolean("OUTBOUND_HTTP_CREDENTIALS", False)
 OUTBOUND_PROXY = env.proxy_url("OUTBOUND_PROXY")
 
+# ---- Knowledge ------------------------------------------------------------------------------------------------------
+KNOWLEDGE_FILE_MB = env.integer("KNOWLEDGE_FILE_MB", 50, minimum=1, maximum=1024)
+KNOWLEDGE_S3 = env.buckets("KNOWLEDGE_S3")
+CRAWL_PAGES_PER_MINUTE = env.integer("CRAWL_PAGES_PER_MINUTE", 300, minimum=1)
+
 # ---- Bots -----------------------------------------------------------------------------------------------------------
 BOT_VERSIONS = env.integer("BOT_VERSIONS", 50, minimum=1)
 BOT_STORE = env.boolean("BOT_STORE", True)

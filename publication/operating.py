@@ -9,12 +9,12 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from django.db import transaction
-from django.db.models import Count, Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet, Sum
 
 from bedrock_chat.audit.models import AuditEntry
 from bedrock_chat.database.connections import database_now
 from bedrock_chat.identity.caller import Program
-from bedrock_chat.ledger.models import ModelCall
+from bedrock_chat.ledger.models import NUMBER_OF_CALLS, ModelCall
 from bedrock_chat.wire.errors import ApiError, NotFound
 from bots.models import Bot
 from publication import access, keys, verbs
@@ -183,4 +183,4 @@ def _still_used(key: ApiKey) -> StillUsed:
     since = Q() if successor is None else Q(created_at__gte=successor)
     calls = ModelCall.objects.filter(since, key_id=key.pk)
     labels: Iterable[str] = calls.exclude(user_label="").values_list("user_label", flat=True).distinct()
-    return StillUsed(calls.aggregate(count=Count("pk"))["count"], sorted(labels)[:MOST_LABELS])
+    return StillUsed(calls.aggregate(count=Sum(NUMBER_OF_CALLS, default=0))["count"], sorted(labels)[:MOST_LABELS])

@@ -59,6 +59,15 @@ class Emulator:
         """Sets what knowledge bases hold and agents answer, and which calls to them fail (`troubles`)."""
         self.control("POST", "agents", fields)
 
+    def embeddings(self, **fields: Any) -> None:
+        """Sets how calls for vectors fare: `wait`, `most_tokens`, `troubles`."""
+        self.control("POST", "embeddings", fields)
+
+    def embedded(self) -> dict[str, int]:
+        """Calls for vectors that were answered since the last reset: `calls`, `texts`, `tokens`, `distinct` texts."""
+        served: dict[str, int] = self.control("GET", "embeddings")
+        return served
+
     def reset(self) -> None:
         """Forgets requests, scripts, counters and the prompt cache."""
         self.control("POST", "reset")

@@ -74,6 +74,18 @@ def _other(service: str, make: Callable[[], Any]) -> Any:
     return _others[service]
 
 
+def release(body: Any) -> None:
+    """Closes an answer's body and returns its connection to the pool now, not when garbage is collected.
+
+    After `close()` alone an unfinished body still occupies its place in the pool: the traceback of the fault keeps the
+    response alive, and its late return overfills the pool. A body that was read to its end has already returned its
+    connection.
+    """
+    body.close()
+    if release_connection := getattr(getattr(body, "_raw_stream", None), "release_conn", None):
+        release_connection()
+
+
 def reset() -> None:
     """Closes the clients and drops them, so that the next call creates one from the current settings."""
     global _client  # noqa: PLW0603  one client per process

@@ -1,12 +1,15 @@
 """Which models this deployment offers, in which region it calls them, and which content it refuses to send to them."""
 
 from collections.abc import Mapping
+from dataclasses import replace
+from decimal import Decimal
 from typing import Protocol
 
 from django.conf import settings
 
 from bedrock_chat.bedrock import catalog, pricing
 from bedrock_chat.bedrock.catalog import GLOBAL, Model, PriceRow, Target
+from bedrock_chat.bedrock.embedding_models import EmbeddingModel
 from bedrock_chat.bedrock.overrides import snapshot
 from bedrock_chat.wire.errors import BadRequest
 
@@ -72,6 +75,12 @@ def price_row(model: Model, target: Target) -> PriceRow:
     """USD per 1,000 tokens here: what operators have set for the model, else MODEL_PRICES, else the list prices."""
     own = snapshot.current().prices.get(model.key, snapshot.NOTHING)
     return pricing.prices(model, target, {model.key: {**settings.MODEL_PRICES.get(model.key, {}), **own}})
+
+
+def embedding_price_row(model: EmbeddingModel) -> PriceRow:
+    """USD per 1,000 tokens of an embedding model where it is called: those of MODEL_PRICES, else the list prices."""
+    own = settings.MODEL_PRICES.get(model.key, {}).get("input")
+    return model.list_price if own is None else replace(model.list_price, input=Decimal(str(own)))
 
 
 def refuse_unreadable(model: Model, *, images: bool, documents: bool) -> None:

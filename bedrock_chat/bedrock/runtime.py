@@ -1,8 +1,6 @@
-"""The only calls to models. Retries are bounded and visible, and faults of Bedrock become `faults.ModelFault`."""
+"""The only calls to models that answer. Faults of Bedrock become `faults.ModelFault`."""
 
-import itertools
 import logging
-import random
 import time
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
@@ -10,23 +8,18 @@ from typing import Any
 
 from django.conf import settings
 
-from bedrock_chat.bedrock import answers, clients, event_stream, faults
+from bedrock_chat.bedrock import answers, clients, event_stream, faults, retrying
 from bedrock_chat.bedrock.catalog import Target
-from bedrock_chat.bedrock.events import Closed, Event, Intervened, Retrying, Stop, Usage
+from bedrock_chat.bedrock.events import Closed, Event, Intervened, Stop, Usage
 from bedrock_chat.bedrock.measuring import Call
-from bedrock_chat.bedrock.overrides import last_faults
 from bedrock_chat.bedrock.request import ModelRequest
+from bedrock_chat.bedrock.retrying import BEDROCK
 from bedrock_chat.process.interruption import Interruption
 from bedrock_chat.resilience.deadlines import hang_up_after
-from bedrock_chat.resilience.dependencies import Dependency
 from bedrock_chat.tracing.spans import Span
 
 logger = logging.getLogger(__name__)
 
-FIRST_WAIT = 0.5
-LONGEST_WAIT = 8.0
-
-BEDROCK = Dependency("Bedrock")
 _not_caching: set[Target] = set()
 """What Bedrock has refused to cache prompts for, since this process started: at most the models of the catalogue."""
 
@@ -72,11 +65,9 @@ def call(
 
     1. Send the request, and yield the events of the answer.
     2. If a fault comes after the answer's end, only the usage is lost: yield `Closed`.
-    3. If a fault comes after the answer's beginning, or is not of a kind that is retried, raise it. A timeout is never
-       retried: the model may still be at work, and the answer would be paid twice.
-    4. Otherwise, such as for throttling or lack of capacity, yield `Retrying`, wait and try again. If the wait would
-       end later than `MODEL_RETRY_SECONDS` after the start of the call, raise the fault instead.
-    5. If Bedrock refuses to cache, try again at once without cache points. The process remembers that.
+    3. If Bedrock refuses to cache, send the request again without cache points. The process remembers that.
+    4. After any other fault `retrying.tried` decides. The last wait ends at most `MODEL_RETRY_SECONDS` after the start
+       of the call.
 
     `interrupt` ends the call at once. If the connection was in use, the fault is that of a broken connection; during a
     wait, it is the fault that caused the wait. After `MODEL_TOTAL_TIMEOUT` the call ends with TimedOut, however
@@ -85,10 +76,13 @@ def call(
     interrupt = interrupt or Interruption()
     if request.target in _not_caching:
         request = request.without_cache_points()
-    measured = Call(request, stream=stream and request.streamable, parent=parent)
+    streamed = stream and request.streamable
+    measured = Call.of(request, stream=streamed, parent=parent)
+    call = _Call(request, interrupt, measured, streamed=streamed)
+    until = call.started + settings.MODEL_RETRY_SECONDS
     try:
         with hang_up_after(settings.MODEL_TOTAL_TIMEOUT, interrupt.expire):
-            yield from _call(request, interrupt, measured, stream=stream)
+            yield from retrying.tried(call.once, measured=measured, interrupt=interrupt, until=until)
     except Exception as error:
         if interrupt.requested and not interrupt.expired:
             measured.interrupted()
@@ -99,74 +93,48 @@ def call(
         measured.end()
 
 
-def _call(request: ModelRequest, interrupt: Interruption, measured: Call, *, stream: bool) -> Iterator[Event]:
-    """Tries, and tries again."""
-    started = time.monotonic()
-    for attempt in itertools.count():
-        progress = _Progress(started)
+class _Call:
+    """One call: what each of its tries sends."""
+
+    def __init__(self, request: ModelRequest, interrupt: Interruption, measured: Call, *, streamed: bool) -> None:
+        self.started = time.monotonic()
+        self._request = request
+        self._interrupt = interrupt
+        self._measured = measured
+        self._streamed = streamed
+
+    def once(self) -> Generator[Event]:
+        """One try, and its repetition without cache points. Yields the events of the answer and `Closed`."""
+        progress = _Progress(self.started)
         try:
-            streamed = stream and request.streamable
-            with closing(_once(request, progress, interrupt, stream=streamed)) as events:
+            yield from self._events(progress)
+        except faults.CachingRefused as refusal:
+            if self._interrupt.requested or not self._request.has_cache_points:
+                raise
+            retrying.report(refusal, self._measured, self._interrupt)
+            _not_caching.add(self._request.target)
+            self._request = self._request.without_cache_points()
+            self._interrupt.was_sent = False
+            progress = _Progress(self.started)
+            yield from self._events(progress)
+        closed = progress.closed()
+        self._measured.answered(closed)
+        yield closed
+
+    def _events(self, progress: _Progress) -> Generator[Event]:
+        """The events of the answer. A fault behind its end is reported, and ends them."""
+        try:
+            with closing(_once(self._request, progress, self._interrupt, stream=self._streamed)) as events:
                 for event in events:
                     if isinstance(event, Intervened):
-                        _report_intervention(event, request)
+                        _report_intervention(event, self._request)
                         continue
                     progress.note(event)
                     yield event
-            closed = progress.closed()
-            measured.answered(closed)
-            yield closed
-            return
         except faults.ModelFault as fault:
-            if not interrupt.requested or interrupt.expired:
-                _report(fault, request)
-                measured.failed_try(fault)
-            if progress.stop_reason is not None:
-                break
-            if isinstance(fault, faults.CachingRefused) and request.has_cache_points and not interrupt.requested:
-                _not_caching.add(request.target)
-                request = request.without_cache_points()
-                interrupt.was_sent = False
-                continue
-            wait = _wait(fault, attempt)
-            if progress.begun or wait is None or time.monotonic() + wait > started + settings.MODEL_RETRY_SECONDS:
+            if progress.stop_reason is None:
                 raise
-            refusal = fault
-            interrupt.was_sent = False
-        measured.retries(refusal, wait)
-        yield Retrying(wait)
-        if interrupt.wait(wait):
-            raise refusal
-    closed = progress.closed()
-    measured.answered(closed)
-    yield closed
-
-
-def _wait(fault: faults.ModelFault, attempt: int) -> float | None:
-    """Seconds to wait before the next try, or None for a fault that is not retried.
-
-    The time grows exponentially, with jitter, and is never shorter than Bedrock demands.
-    """
-    if not fault.retried:
-        return None
-    backoff = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(attempt, 10)) * random.uniform(0.5, 1.0)  # noqa: S311  jitter
-    return max(backoff, fault.retry_after or 0.0)
-
-
-def _report(fault: faults.ModelFault, request: ModelRequest) -> None:
-    """Logs a fault, as an error if only an operator can remove its cause. The prompt is never logged.
-
-    Neither is Bedrock's sentence, which may quote the prompt: the remedy says in our words what it was about. `/ready`
-    tells of a Bedrock that was not to be reached, or was silent. The console has the last fault of each model.
-    """
-    if isinstance(fault, faults.Unreachable | faults.TimedOut | faults.ConnectionCut):
-        BEDROCK.failed(fault.__cause__ or fault)
-    else:
-        BEDROCK.answered()
-    last_faults.note(request.model.key, fault.code)
-    level = logging.ERROR if fault.for_operators else logging.WARNING
-    target, remedy = request.target, f": {fault.remedy}" if fault.remedy else ""
-    logger.log(level, "bedrock fault %s for %s in %s%s", fault.code, target.model_id, target.region, remedy)
+            retrying.report(fault, self._measured, self._interrupt)
 
 
 def _report_intervention(event: Intervened, request: ModelRequest) -> None:
@@ -191,7 +159,7 @@ def _once(request: ModelRequest, progress: _Progress, interrupt: Interruption, *
             try:
                 yield from answers.read_stream(_frames(event_frames), progress.token)
             finally:
-                _release(event_frames)
+                clients.release(event_frames)
         else:
             yield from answers.read_whole(response)
     except Exception as error:
@@ -211,15 +179,3 @@ def _frames(events: Any) -> Iterable[Any]:
     """A stream's frames, decoded by us. If another botocore keeps the body elsewhere, its own decoder is used."""
     body = getattr(events, "_raw_stream", None)
     return events if body is None else event_stream.decode(body.stream())
-
-
-def _release(events: Any) -> None:
-    """Closes a stream and returns its connection to the pool now, not when garbage is collected.
-
-    After `close()` alone an unfinished stream still occupies its place in the pool: the traceback of the fault keeps
-    the response alive, and its late return overfills the pool. A stream that was read to its end has already returned
-    its connection.
-    """
-    events.close()
-    if release := getattr(getattr(events, "_raw_stream", None), "release_conn", None):
-        release()

@@ -36,6 +36,31 @@ class StorageUnavailable(ServiceUnavailable):
         super().__init__(retry_after=5)
 
 
+def make_client(region: str | None, timeout: float) -> Any:
+    """A client of S3 whose calls can be interrupted. `timeout` is for one read, in seconds.
+
+    By default boto3 signs addresses the old way in some regions, and names S3's global host in nearly all. S3 refuses
+    or redirects such an address. For a host that is not Amazon's, boto3 and its profile decide, and the bucket is part
+    of the path, since few of those hosts resolve a bucket's name.
+    """
+    regional: Any = {"us_east_1_regional_endpoint": "regional"}
+    config = botocore.config.Config(
+        retries={"mode": "standard", "total_max_attempts": 3},
+        connect_timeout=min(CONNECT_SECONDS, timeout),
+        read_timeout=timeout,
+        max_pool_connections=AT_ONCE,
+        signature_version="s3v4",
+        s3=regional,
+    )
+    make = functools.partial(clients.new_session().client, "s3", region_name=region)
+    client = make(config=config)
+    if AMAZONS_HOST.fullmatch(urlsplit(client.meta.endpoint_url).hostname or ""):
+        regional["addressing_style"] = "virtual"
+        client = make(config=config.merge(botocore.config.Config(s3=regional)))
+    connections.install(client)
+    return client
+
+
 class S3Files(Storage):
     """Objects of a bucket, under a prefix. boto3 finds credentials, region and endpoint itself
     (`AWS_REGION`, `AWS_ENDPOINT_URL_S3`, a profile, a role).
@@ -51,28 +76,8 @@ class S3Files(Storage):
 
     @functools.cached_property
     def _client(self) -> Any:
-        """Made at first use, and thread-safe from then on.
-
-        By default boto3 signs addresses the old way in some regions, and names S3's global host in nearly all. S3
-        refuses or redirects such an address. For a host that is not Amazon's, boto3 and its profile decide, and the
-        bucket is part of the path, since few of those hosts resolve a bucket's name.
-        """
-        regional: Any = {"us_east_1_regional_endpoint": "regional"}
-        config = botocore.config.Config(
-            retries={"mode": "standard", "total_max_attempts": 3},
-            connect_timeout=min(CONNECT_SECONDS, self._timeout),
-            read_timeout=self._timeout,
-            max_pool_connections=AT_ONCE,
-            signature_version="s3v4",
-            s3=regional,
-        )
-        make_client = functools.partial(clients.new_session().client, "s3", region_name=self._region)
-        client = make_client(config=config)
-        if AMAZONS_HOST.fullmatch(urlsplit(client.meta.endpoint_url).hostname or ""):
-            regional["addressing_style"] = "virtual"
-            client = make_client(config=config.merge(botocore.config.Config(s3=regional)))
-        connections.install(client)
-        return client
+        """Made at first use, and thread-safe from then on."""
+        return make_client(self._region, self._timeout)
 
     def _bounded(self) -> AbstractContextManager[None]:
         """Around each operation, to the last byte of a body."""

@@ -15,20 +15,22 @@ from bedrock_chat.ledger.models import ModelCall, ToolCall
 from bedrock_chat.ledger.recording import erased_id
 
 
-def forget(calls: Sequence[ModelCall | ToolCall]) -> None:
+def forget(calls: Sequence[ModelCall | ToolCall], *, of_jobs: bool = False) -> None:
     """Rows that are about to be written name nobody where their payer is gone. Call it first in their transaction.
 
-    Until that ends, who pays is not erased. Calls of users, who pay for themselves, cost no statement.
+    Until that ends, who pays is not erased. Calls that users make, who pay for themselves, cost no statement: their
+    erasure waits for their turns. It does not wait for what jobs do on their behalf (`of_jobs`).
     """
-    published = [call for call in calls if call.publication_id is not None]
-    for payer_id in sorted({call.payer_id for call in published if call.payer_id is not None}):
+    rows = [call for call in calls if of_jobs or call.publication_id is not None]
+    for payer_id in sorted({call.payer_id for call in rows if call.payer_id is not None}):
         if _keep(payer_id):
             continue
         nobody = erased_id()
-        for call in published:
+        for call in rows:
             if call.payer_id != payer_id:
                 continue
             call.payer_id = nobody
+            call.user_id = None if call.user_id is None else nobody
             if isinstance(call, ModelCall):
                 call.user_label = ""
                 if call.is_begun:  # perhaps after the erasure

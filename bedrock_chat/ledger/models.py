@@ -1,9 +1,11 @@
 """The row of a call to a model."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from django.db import models
 from django.db.models import F, Q
+from django.db.models.functions import Coalesce
 
 from bedrock_chat.wire.ids import ID_LENGTH
 
@@ -14,6 +16,8 @@ class Purpose(models.TextChoices):
     TURN = "turn"
     TITLE = "title"
     TRIAL = "trial"
+    EMBEDDING = "embedding"
+    PARSING = "parsing"
 
 
 class ModelCall(models.Model):
@@ -21,7 +25,10 @@ class ModelCall(models.Model):
 
     `user_id` is who asked. `payer_id` is who pays: the same person, or for a published call the bot's owner at that
     moment. `groups` are the payer's: the token's, or the owner's last seen ones. A turn makes a call for each of its
-    rounds; they share its `turn_id`, which other calls do not have.
+    rounds; they share its `turn_id`, which other calls do not have, but for those that embed its queries.
+
+    A row is one call, but for texts that are embedded together: their row says in `calls` how many it stands for, and
+    its other columns are the sums over them. Whoever counts calls adds up `calls` (`NUMBER_OF_CALLS`).
 
     Prices are USD per 1,000 tokens as they stood at the call; `price` is USD, null where a price has no source
     (unpriced, which is not free). `estimated` marks usage that Bedrock never reported.
@@ -69,6 +76,9 @@ class ModelCall(models.Model):
     stop_reason = models.CharField(max_length=64, blank=True, default="")
     fault = models.CharField(max_length=64, blank=True, default="", help_text="Bedrock's name of the fault, if any.")
     estimated = models.BooleanField(default=False)
+    calls = models.PositiveIntegerField(
+        null=True, blank=True, help_text="How many calls the row stands for. Empty: one."
+    )
 
     class Meta:
         db_table = "conversations_modelcall"  # the name in existing databases
@@ -100,6 +110,15 @@ class ModelCall(models.Model):
 
     def __str__(self) -> str:
         return f"{self.model} {self.created_at:%Y-%m-%d %H:%M:%S}"
+
+    @property
+    def number_of_calls(self) -> int:
+        """How many calls the row stands for."""
+        return 1 if self.calls is None else self.calls
+
+
+NUMBER_OF_CALLS: Final = Coalesce(F("calls"), 1)
+"""How many calls a row of `ModelCall` stands for, as an expression."""
 
 
 class ToolCall(models.Model):

@@ -260,7 +260,7 @@ class Spent:
 def log_spending(calls: Sequence[ModelCall]) -> None:
     """Tells what calls that have ended took: in the request's line of the log, and in the metrics."""
     for call in calls:
-        _count(call)
+        count_spending(call)
     spent = Spent.of(calls)
     if spent is not None:
         logs.bind(
@@ -272,11 +272,12 @@ def log_spending(calls: Sequence[ModelCall]) -> None:
         )
 
 
-def _count(call: ModelCall) -> None:
+def count_spending(call: ModelCall) -> None:
+    """Tells the metrics what a call that has ended took."""
     for kind in ("input", "output", "cache_read", "cache_write"):
         if tokens := getattr(call, f"{kind}_tokens"):
             TOKENS.add(call.model, kind, amount=tokens)
     if call.price is not None:
         PRICE.add(call.model, amount=float(call.price))
     elif call.input_tokens or call.output_tokens:
-        UNPRICED.add(call.model)
+        UNPRICED.add(call.model, amount=call.number_of_calls)

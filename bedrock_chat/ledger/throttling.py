@@ -12,11 +12,11 @@ from bedrock_chat.alerts.conditions import Problem
 from bedrock_chat.alerts.models import Severity
 from bedrock_chat.bedrock.faults import Throttled
 from bedrock_chat.database.connections import database_now
-from bedrock_chat.ledger.models import ModelCall
+from bedrock_chat.ledger.models import NUMBER_OF_CALLS, ModelCall
 
 CONDITION: Final = "throttles"
 WINDOW: Final = timedelta(minutes=15)
-MOST_CALLS: Final = 2_000
+MOST_ROWS: Final = 2_000
 FEWEST_CALLS: Final = 20
 """Below that a rate says little."""
 
@@ -26,12 +26,12 @@ def problems() -> Iterator[Problem]:
 
     The ledger has no index by time: the rows with the highest keys are the newest.
     """
-    newest = ModelCall.objects.order_by("-pk").values_list("created_at", "model", "fault")[:MOST_CALLS]
+    newest = ModelCall.objects.order_by("-pk").values_list("created_at", "model", "fault", NUMBER_OF_CALLS)[:MOST_ROWS]
     since = database_now() - WINDOW
     calls, throttled = Counter[str](), Counter[str]()
-    for created_at, model, fault in newest:
+    for created_at, model, fault, number in newest:
         if created_at >= since:
-            calls[model] += 1
+            calls[model] += number
             throttled[model] += fault == Throttled.code
     for model, number in throttled.most_common():
         percent = 100 * number / calls[model]

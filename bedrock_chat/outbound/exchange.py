@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 
 PIECE_BYTES = 64 * 1024
 USER_AGENT = "bedrock-chat"
+GZIP = frozenset({"gzip", "x-gzip"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ class Request:
 
     method: str
     target: Target
-    body: bytes = field(repr=False)
+    body: bytes | None = field(repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     credential_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
@@ -55,10 +56,13 @@ class Incoming:
 
 
 @contextlib.contextmanager
-def exchange(request: Request, *, trust: Trust, deadline: float, interruption: Interruption) -> Iterator[Incoming]:
+def exchange(
+    request: Request, *, trust: Trust, deadline: float, interruption: Interruption, unpacks_gzip: bool = False
+) -> Iterator[Incoming]:
     """Sends a request and yields its response; the connection is closed afterwards, wherever the body is.
 
-    `deadline` is a moment of `time.monotonic`. Raises an OutboundFault, also while pieces are read, and Interrupted.
+    `deadline` is a moment of `time.monotonic`. `unpacks_gzip`: the caller unpacks a body in gzip, and counts what comes
+    out. Raises an OutboundFault, also while pieces are read, and Interrupted.
     """
     seconds = deadline - time.monotonic()
     if seconds <= 0:
@@ -80,8 +84,8 @@ def exchange(request: Request, *, trust: Trust, deadline: float, interruption: I
             response = http.client.HTTPResponse(connection.sock, method=request.method)
             stack.callback(response.close)
             response.begin()
-            received = {name.lower(): value for name, value in response.getheaders()}
-            _require_plain(received)
+            received = _combined(response.getheaders())
+            _require_readable(received, GZIP if unpacks_gzip else frozenset())
         yield Incoming(response.status, received, _pieces(response, call))
 
 
@@ -90,10 +94,21 @@ def _headers(request: Request) -> dict[str, str]:
     return {**request.headers, **request.credential_headers, **own}
 
 
-def _require_plain(received: Mapping[str, str]) -> None:
-    """Raises Encoded for a body that must be unpacked: a few KB of it may be gigabytes."""
+def _combined(headers: list[tuple[str, str]]) -> dict[str, str]:
+    """Headers by name. Those that came more than once are one list, as RFC 9110 (5.3) has it."""
+    combined: dict[str, str] = {}
+    for name, value in headers:
+        key = name.lower()
+        combined[key] = f"{combined[key]}, {value}" if key in combined else value
+    return combined
+
+
+def _require_readable(received: Mapping[str, str], unpacked: frozenset[str]) -> None:
+    """Raises Encoded for a body that must be unpacked, but for these encodings: a few KB of it may be gigabytes."""
     content, transfer = received.get("content-encoding", ""), received.get("transfer-encoding", "")
-    if content.strip().lower() not in ("", "identity") or transfer.strip().lower() not in ("", "identity", "chunked"):
+    if content.strip().lower() not in {"", "identity", *unpacked}:
+        raise Encoded
+    if transfer.strip().lower() not in ("", "identity", "chunked"):
         raise Encoded
 
 

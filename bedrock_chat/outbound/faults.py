@@ -53,6 +53,11 @@ class Encoded(OutboundFault):
     sentence = "The server's answer is compressed, though it was asked for a plain one."
 
 
+class TooManyRedirects(OutboundFault):
+    def __init__(self, most_redirects: int) -> None:
+        super().__init__(f"The server redirects more than {most_redirects} times.")
+
+
 class TooLarge(OutboundFault):
     def __init__(self, most_bytes: int) -> None:
         most = f"{most_bytes // MEGABYTE} MB" if most_bytes >= MEGABYTE else f"{most_bytes} bytes"

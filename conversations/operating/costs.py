@@ -5,17 +5,17 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final
 
-from django.db.models import Count, Q, QuerySet, Sum
+from django.db.models import Q, QuerySet, Sum
 
-from bedrock_chat.ledger.models import ModelCall
+from bedrock_chat.ledger.models import NUMBER_OF_CALLS, ModelCall
 from conversations.models import Conversation
 
 TOKENS: Final = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
 SUMS: Final = {
-    "calls": Count("pk"),
+    "number_of_calls": Sum(NUMBER_OF_CALLS),
     **{f"sum_of_{name}": Sum(name) for name in TOKENS},
     "sum_of_prices": Sum("price"),
-    "unpriced": Count("pk", filter=Q(price__isnull=True)),
+    "unpriced": Sum(NUMBER_OF_CALLS, filter=Q(price__isnull=True), default=0),
 }
 NOTHING: Final = Decimal(0)
 

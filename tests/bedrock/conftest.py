@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bedrock_chat.bedrock import clients, runtime
+from bedrock_chat.bedrock import clients, retrying
 from tests.bedrock.scripted import ScriptedBedrock
 
 
@@ -14,7 +14,7 @@ def bedrock(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scripted
     """A scripted Bedrock that the process's client calls. Nothing is retried unless a test allows it."""
     settings.BEDROCK = "emulator"
     settings.MODEL_RETRY_SECONDS = 0
-    monkeypatch.setattr(runtime, "FIRST_WAIT", 0.02)
+    monkeypatch.setattr(retrying, "FIRST_WAIT", 0.02)
     with ScriptedBedrock() as scripted:
         settings.BEDROCK_ENDPOINT_URL = scripted.url
         clients.reset()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bedrock_chat.bedrock import catalog, faults, runtime
+from bedrock_chat.bedrock import catalog, faults, retrying, runtime
 from bedrock_chat.bedrock.events import Closed, Event, MessageStart, Retrying
 from bedrock_chat.bedrock.request import ModelRequest, compose
 from bedrock_chat.bedrock.tools import ToolSpec
@@ -97,7 +97,7 @@ def test_a_fault_of_the_account_is_the_operators_whatever_aws_calls_it(
     bedrock.play(*(refuses(code, status, sentence) for sentence, *_ in ACCOUNT_FAULTS))
     for sentence, kind, remedy in ACCOUNT_FAULTS:
         caplog.clear()
-        with caplog.at_level(logging.INFO, logger=runtime.__name__), pytest.raises(kind) as caught:
+        with caplog.at_level(logging.INFO, logger=retrying.__name__), pytest.raises(kind) as caught:
             ask(stream=False)
         assert (caught.value.status_code, caught.value.code, caught.value.for_operators) == (502, code, True), sentence
         [record] = caplog.records
@@ -230,7 +230,7 @@ def test_a_call_whose_caching_is_refused_is_made_without_and_so_are_later_ones(
     emulator: Emulator, caplog: pytest.LogCaptureFixture, code: str, stream: bool
 ) -> None:
     emulator.script(fault=code, message=NOT_CACHED, times=1)
-    with caplog.at_level(logging.INFO, logger=runtime.__name__):
+    with caplog.at_level(logging.INFO, logger=retrying.__name__):
         first, second = ask(marked_request(), stream=stream), ask(marked_request(), stream=stream)
     assert kinds(first)[0] is kinds(second)[0] is MessageStart
     marks = [str(entry["body"]).count("cachePoint") for entry in emulator.requests()]

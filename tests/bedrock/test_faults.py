@@ -7,7 +7,7 @@ from typing import Any
 import botocore.exceptions
 import pytest
 
-from bedrock_chat.bedrock import clients, faults, runtime
+from bedrock_chat.bedrock import clients, faults, retrying
 from bedrock_chat.bedrock.events import Closed, Event, TextDelta
 from bedrock_chat.wire.errors import body_of
 from tests.bedrock.asking import ask, request_to_model
@@ -288,7 +288,7 @@ def test_what_an_operator_must_mend_is_logged_as_an_error_without_the_prompt(
     bedrock.play(refuses(code, status, "about the secret prompt"))
     with caplog.at_level(logging.INFO), pytest.raises(faults.ModelFault):
         ask(request_to_model("the secret prompt"), stream=stream)
-    records = [record for record in caplog.records if record.name == runtime.__name__]
+    records = [record for record in caplog.records if record.name == retrying.__name__]
     assert [record.levelno for record in records] == [level]
     assert code in caplog.text
     assert "secret" not in caplog.text

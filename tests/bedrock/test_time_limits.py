@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bedrock_chat.bedrock import clients, faults, runtime
+from bedrock_chat.bedrock import clients, faults, retrying, runtime
 from bedrock_chat.bedrock.events import TextDelta
 from bedrock_chat.process.interruption import Interruption
 from bedrock_chat.resilience.dependencies import State
@@ -50,9 +50,9 @@ def test_a_bedrock_that_stalls_is_a_fault_in_time_and_readiness_says_so(
     with proxy.having(fault):
         error, seconds = fail(stream=stream)
     assert (error.status_code, seconds < 1.5 + QUICK) == (status, True)
-    assert runtime.BEDROCK.state == State.NO_ANSWER
+    assert retrying.BEDROCK.state == State.NO_ANSWER
     assert list(runtime.call(request_to_model(), stream=stream))
-    assert runtime.BEDROCK.state == State.OK
+    assert retrying.BEDROCK.state == State.OK
 
 
 def test_an_answer_that_never_ends_is_ended_and_what_was_said_is_kept(emulator: Emulator, settings: Any) -> None:

@@ -32,10 +32,10 @@ def as_json(document: Any, status: int = 200, *, wait: float = 0.0, headers: str
     return Reply(((wait, _head(status, f"Content-Length: {len(body)}\r\n{headers}") + body),), status)
 
 
-def refused(refusal: Refusal, *, wait: float = 0.0) -> Reply:
+def refused(refusal: Refusal, *, wait: float = 0.0, retry_after: int | None = None) -> Reply:
     """An error as Bedrock sends it, with the name in a header and the sentence in the body."""
     headers = f"x-amzn-ErrorType: {refusal.code}\r\n"
-    if seconds := RETRY_AFTER.get(refusal.code):
+    if seconds := retry_after or RETRY_AFTER.get(refusal.code):
         headers += f"Retry-After: {seconds}\r\n"
     return as_json({"message": refusal.message}, refusal.status, wait=wait, headers=headers)
 

@@ -13,10 +13,10 @@ from urllib.parse import unquote
 import orjson
 
 from bedrock_chat.bedrock.catalog import Model
-from bedrock_chat.bedrock.emulator import agents, answers, guardrails, replies, shapes, validation
+from bedrock_chat.bedrock.emulator import agents, answers, embeddings, guardrails, replies, shapes, validation
 from bedrock_chat.bedrock.emulator.guardrails import Guardrails, Intervention
 from bedrock_chat.bedrock.emulator.model_ids import model_of
-from bedrock_chat.bedrock.emulator.refusals import Refusal
+from bedrock_chat.bedrock.emulator.refusals import Refusal, invalid
 from bedrock_chat.bedrock.emulator.replies import Reply
 from bedrock_chat.bedrock.emulator.rules import tools
 from bedrock_chat.bedrock.emulator.script import Script, ScriptError, fields_from, parse
@@ -30,7 +30,7 @@ COUNTED_PROMPTS = 10_000
 
 @dataclass(slots=True)
 class LoggedRequest:
-    """A call to a model, a knowledge base or an agent, or one about guardrails.
+    """A call to a model that answers or makes vectors, a knowledge base or an agent, or one about guardrails.
 
     `outcome` is running, done (the whole reply was sent) or left (the peer closed before). `usage` is what the reply
     says that the call used, at its end; None for one that says nothing of it.
@@ -68,6 +68,7 @@ class Bedrock:
         self._guardrails = Guardrails()
         self._agents = agents.Content()
         self._troubles: list[dict[str, Any]] = []
+        self._embeddings = embeddings.Plan()
 
     def answer(self, method: str, path: str, body: bytes) -> tuple[Reply, LoggedRequest | None]:
         """The reply to a request, and its entry in the log. `path` is percent-encoded, as in the request line."""
@@ -88,6 +89,8 @@ class Bedrock:
         if path.startswith(agents.PATHS) and (agent_call := agents.call_of(method, path, _object(body))):
             return self._of_agents(agent_call, path, body)
         resource, _, operation = path.partition("?")[0].rpartition("/")
+        if method == "POST" and operation == "invoke" and resource.startswith("/model/"):
+            return self._of_embeddings(unquote(resource.removeprefix("/model/")), path, body)
         if method != "POST" or operation not in OPERATIONS or not resource.startswith("/model/"):
             return replies.refused(Refusal("UnknownOperationException", f"There is no {method} {path} here.")), None
         model_id = unquote(resource.removeprefix("/model/"))
@@ -134,6 +137,19 @@ class Bedrock:
         if wait := trouble.get("wait"):
             (_, first), *others = reply.steps
             reply = replace(reply, steps=((float(wait), first), *others))
+        entry.status = reply.status
+        return reply, entry
+
+    def _of_embeddings(self, model_id: str, path: str, body: bytes) -> tuple[Reply, LoggedRequest]:
+        """The reply to a call for vectors. InvokeModel is there for the models alone that make them."""
+        entry = self._logged(LoggedRequest(path, embeddings.OPERATION, model_id, body))
+        try:
+            if not embeddings.is_one(model_id):
+                model_of(model_id)
+                raise invalid("This model is called with Converse here.")
+            reply = embeddings.answer(model_id, _parsed(body), self._embeddings)
+        except Refusal as refusal:
+            reply = replies.refused(refusal)
         entry.status = reply.status
         return reply, entry
 
@@ -241,10 +257,15 @@ class Bedrock:
                 document = _object(body)
                 self._troubles = list(document.get("troubles", ()))
                 self._agents.control(document)
+            case "GET", "/control/embeddings":
+                return replies.as_json(self._embeddings.served.wire())
+            case "POST", "/control/embeddings":
+                self._embeddings.control(_object(body))
             case "POST", "/control/reset":
                 self._clear_log()
                 self._guardrails.clear()
                 self._troubles = []
+                self._embeddings = embeddings.Plan()
                 self._agents = agents.Content()
                 self._queue.clear()
                 self._failures.clear()

@@ -1,6 +1,6 @@
 """What is said where a budget has no room."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -13,6 +13,7 @@ from bedrock_chat.wire.errors import BadRequest, TooManyRequests
 
 RESERVED_SECONDS: Final = 5.0
 """When to come again where calls under way have reserved what is left."""
+RESERVED_TIME: Final = timedelta(seconds=RESERVED_SECONDS)
 WHOSE: Final = {
     PayerKind.USER: "Your budget",
     PayerKind.GROUP: "The budget of your group {}",
@@ -22,7 +23,9 @@ WHOSE: Final = {
 
 
 class BudgetExceeded(TooManyRequests):
-    """A hard budget has no room for another call."""
+    """A hard budget has no room for another call. `counter` is the one that is full."""
+
+    counter: Counted | None = None
 
 
 class BudgetReserved(BudgetExceeded):
@@ -39,19 +42,40 @@ class Unpriced(BadRequest):
     """The model has no price, so that a budget in USD cannot bound what it costs."""
 
 
+def ends_at(counter: Counted) -> datetime:
+    """When there is room again, at the latest."""
+    return periods.of_label(counter.period, counter.label).ends_at
+
+
 def refusal_of(counter: Counted, now: datetime) -> BudgetExceeded:
     """The error for a counter that is full."""
-    ends_at = periods.of_label(counter.period, counter.label).ends_at
-    until = f"{ends_at.astimezone(ZoneInfo(settings.REPORT_TIME_ZONE)):%Y-%m-%d %H:%M} ({settings.REPORT_TIME_ZONE})"
+    error = _refusal_of(counter, now)
+    error.counter = counter
+    return error
+
+
+def _refusal_of(counter: Counted, now: datetime) -> BudgetExceeded:
     whose = WHOSE[PayerKind(counter.payer_kind)].format(counter.payer_id)
-    of = f"{whose} of {amounts.sentence(counter.allowance, counter.unit)} a {counter.period}"
     if counter.used < counter.allowance:
         left = amounts.sentence(counter.allowance - counter.used, counter.unit)
-        sentence = f"{of} has {left} left, which calls under way have reserved; try again in a moment."
-        return BudgetReserved(sentence, retry_after=RESERVED_SECONDS)
+        sentence = f"{_named(counter, whose)} has {left} left, which calls under way have reserved; "
+        return BudgetReserved(f"{sentence}try again in a moment.", retry_after=RESERVED_SECONDS)
     used = amounts.sentence(counter.used, counter.unit)
-    error = BudgetUsedUp(
-        f"{of} is used up until {until}: {used} were used.", retry_after=(ends_at - now).total_seconds()
-    )
-    error.reason = f"A budget for this API is used up until {until}."
+    seconds = (ends_at(counter) - now).total_seconds()
+    error = BudgetUsedUp(f"{used_up(counter, whose)}: {used} were used.", retry_after=seconds)
+    error.reason = f"A budget for this API is used up until {_shown(ends_at(counter))}."
     return error
+
+
+def used_up(counter: Counted, whose: str) -> str:
+    """Which budget is used up, and until when, without a full stop."""
+    return f"{_named(counter, whose)} is used up until {_shown(ends_at(counter))}"
+
+
+def _named(counter: Counted, whose: str) -> str:
+    return f"{whose} of {amounts.sentence(counter.allowance, counter.unit)} a {counter.period}"
+
+
+def _shown(moment: datetime) -> str:
+    zone = settings.REPORT_TIME_ZONE
+    return f"{moment.astimezone(ZoneInfo(zone)):%Y-%m-%d %H:%M} ({zone})"

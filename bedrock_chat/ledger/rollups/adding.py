@@ -28,7 +28,7 @@ from bedrock_chat.ledger.zones import QUARTER, quarter_of
 COLUMNS: Final = (
     *("created_at", "payer_id", "user_id", "bot_id", "key_id", "model", "purpose", "groups", "fault"),
     *("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "price"),
-    *("first_token_ms", "latency_ms"),
+    *("first_token_ms", "latency_ms", "calls"),
 )
 AT_A_TIME: Final = 2000
 
@@ -67,13 +67,15 @@ class Sums:
         ]
 
 
-def add_up(calls: "QuerySet[ModelCall, ModelCall]") -> Sums:
+def add_up(rows: "QuerySet[ModelCall, ModelCall]") -> Sums:
     """The sums over rows of the ledger, in one query."""
     sums = Sums()
     set_of: dict[tuple[str, ...], str] = {}
-    for row in calls.values_list(*COLUMNS).iterator(chunk_size=AT_A_TIME):
-        at, payer, user, bot, key, model, purpose, groups, fault, *tokens, price, first_token_ms, latency_ms = row
-        start = quarter_of(at)
+    for row in rows.values_list(*COLUMNS).iterator(chunk_size=AT_A_TIME):
+        at, payer, user, bot, key, model, purpose, groups, fault, *tokens, price, first_token_ms, latency_ms, calls = (
+            row
+        )
+        start, number = quarter_of(at), 1 if calls is None else calls
         names = tuple(groups or ())
         if names not in set_of:
             set_of[names] = _set_of(names)
@@ -82,8 +84,8 @@ def add_up(calls: "QuerySet[ModelCall, ModelCall]") -> Sums:
         measures = sums.together[
             (start, payer or "", user or "", bot or "", key or "", model, purpose, group_set, fault)
         ]
-        unpriced = price is None and any(tokens)
-        for index, value in enumerate((1, *tokens, 0 if price is None else units_of(price), int(unpriced))):
+        unpriced = number if price is None and any(tokens) else 0
+        for index, value in enumerate((number, *tokens, 0 if price is None else units_of(price), unpriced)):
             measures[index] += value
         if not fault:
             sums.latencies[start, model, purpose, Timed.TOTAL.value, bucket_of(latency_ms)] += 1

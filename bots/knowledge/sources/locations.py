@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from bedrock_chat.process.interruption import Interruption
 
 LocationKind = Literal["file", "web", "s3"]
+Role = Literal["page", "listed", "linked"]
 LONGEST_LOCATION: Final = 2_000
 """Characters of a URL that is crawled; an S3 address is shorter, a file's name far shorter."""
 
@@ -34,8 +35,9 @@ class Location:
     """Bytes of a file or an S3 object."""
     changed: str = ""
     """`lastmod` of a sitemap: a hint to fetch soon, never a reason not to."""
-    leads_on: bool = False
-    """Whether links of this page are followed. Not those of a document that a page links to, or a sitemap lists."""
+    role: Role = "listed"
+    """`page`: its links are followed. `listed`: a source named it, and its links are not followed. `linked`: a page of
+    another place names it, from where files are read and pages are not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +87,19 @@ class Fetched:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A part of a sitemap or of a bucket's list. `next_url` is what is fetched next; empty at the end, and for S3."""
+    """One part of a sitemap or of a folder in S3.
+
+    `rest` is plain JSON, which the next call takes to go on where this one ended; None: the list has ended.
+    `next_url` is what the next call fetches, empty for S3. `note` is a sentence about what of several sitemaps could
+    not be read; the others go on. `retry_after`: the host asked for a pause of so many seconds.
+    """
 
     locations: tuple[Location, ...]
     skipped: int = 0
+    rest: dict[str, Any] | None = None
     next_url: str = ""
     note: str = ""
-    """One sentence about a sitemap of an index that could not be read; the others go on."""
+    retry_after: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

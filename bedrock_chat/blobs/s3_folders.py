@@ -1,0 +1,157 @@
+"""Folders of other buckets, which are read and never written: their lists, page by page, and single objects.
+
+The client, its time-outs and its region are those of the storage of files.
+"""
+
+import contextlib
+import functools
+import hashlib
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, Final
+
+import botocore.exceptions
+import urllib3.exceptions
+from django.conf import settings
+
+from bedrock_chat.bedrock import clients, faults
+from bedrock_chat.blobs.s3_storage import MISSING, PIECE, make_client
+from bedrock_chat.process.interruption import Interrupted, Interruption
+from bedrock_chat.resilience.deadlines import hang_up_after
+
+OBJECTS_A_PAGE: Final = 1000
+
+
+class FolderFault(Exception):
+    """Why nothing was read: one sentence, without the bucket and the key. `is_gone`: there is no such object."""
+
+    def __init__(self, sentence: str, *, is_gone: bool = False) -> None:
+        self.sentence, self.is_gone = sentence, is_gone
+        super().__init__(sentence)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An object in a bucket's list."""
+
+    key: str
+    size: int
+    etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Up to a thousand objects in the order of their keys. `after` is where the next page begins; None at the end."""
+
+    entries: tuple[Entry, ...]
+    after: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReadObject:
+    """An object's bytes in a file that the caller deletes. `digest` is their SHA-256. `path` None: it is unchanged."""
+
+    path: Path | None
+    size: int = 0
+    digest: str = ""
+    etag: str = ""
+    media_type: str = ""
+
+
+def page(bucket: str, prefix: str, after: str, *, interruption: Interruption) -> Page:
+    """The objects whose keys begin with the prefix and come after a key. Raises FolderFault and Interrupted."""
+    client = _client(settings.AWS_REGION, settings.BLOB_TIMEOUT)
+    with _call(settings.BLOB_TIMEOUT, interruption):
+        listed = client.list_objects_v2(
+            Bucket=bucket, Prefix=prefix, StartAfter=after, MaxKeys=OBJECTS_A_PAGE, EncodingType="url"
+        )
+    entries = tuple(Entry(entry["Key"], entry["Size"], entry["ETag"]) for entry in listed.get("Contents", ()))
+    return Page(entries, entries[-1].key if listed["IsTruncated"] and entries else None)
+
+
+def read(
+    bucket: str,
+    key: str,
+    *,
+    known_etag: str,
+    most_bytes: int,
+    too_large: str,
+    seconds: float,
+    folder: Path,
+    interruption: Interruption,
+) -> ReadObject:
+    """Reads an object into a file, unless it has the known ETag. Raises FolderFault, with the sentence `too_large`
+    for more than `most_bytes`, and Interrupted; no file is left then.
+    """
+    client = _client(settings.AWS_REGION, settings.BLOB_TIMEOUT)
+    conditions = {"IfNoneMatch": known_etag} if known_etag else {}
+    with _call(seconds, interruption):
+        try:
+            answer = client.get_object(Bucket=bucket, Key=key, **conditions)
+        except botocore.exceptions.ClientError as error:
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] == HTTPStatus.NOT_MODIFIED:
+                return ReadObject(None, etag=known_etag)
+            raise
+        with contextlib.closing(answer["Body"]):
+            if answer["ContentLength"] > most_bytes:
+                raise FolderFault(too_large)
+            digest, size = hashlib.sha256(), 0
+            with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
+                path = Path(file.name)
+                try:
+                    for piece in answer["Body"].iter_chunks(PIECE):
+                        digest.update(piece)
+                        size += file.write(piece)
+                except BaseException:
+                    path.unlink(missing_ok=True)
+                    raise
+    return ReadObject(path, size, digest.hexdigest(), answer["ETag"], answer.get("ContentType", ""))
+
+
+def forget_client() -> None:
+    """The next call makes a client of the present settings."""
+    _client.cache_clear()
+
+
+@functools.cache
+def _client(region: str | None, timeout: float) -> Any:
+    return make_client(region, timeout)
+
+
+@contextlib.contextmanager
+def _call(seconds: float, interruption: Interruption) -> Iterator[None]:
+    """Around one operation, to the last byte of a body. Raises FolderFault and Interrupted."""
+    with interruption.inner() as call, hang_up_after(seconds, call.expire), call.of_this_thread():
+        try:
+            yield
+        except (
+            botocore.exceptions.BotoCoreError,
+            botocore.exceptions.ClientError,
+            urllib3.exceptions.HTTPError,
+            Interrupted,
+            OSError,
+        ) as error:
+            if call.expired:
+                raise FolderFault("S3 did not answer in time.") from None
+            if call.requested:
+                raise Interrupted from None
+            raise _fault_of(error) from None
+
+
+def _fault_of(error: Exception) -> FolderFault:
+    match error:
+        case botocore.exceptions.ClientError():
+            code = str(error.response.get("Error", {}).get("Code", ""))
+            if code == "NoSuchBucket":
+                return FolderFault("There is no such bucket.")
+            if code in MISSING:
+                return FolderFault("There is no such object any more.", is_gone=True)
+            return FolderFault(f"S3 answered {code or error.response['ResponseMetadata']['HTTPStatusCode']}.")
+        case _ if isinstance(clients.fault_of(error), faults.NoCredentials):
+            return FolderFault("This server has no credentials for S3.")
+        case botocore.exceptions.ParamValidationError():
+            return FolderFault("This is no name of a bucket or an object.")
+    return FolderFault("S3 cannot be reached.")
