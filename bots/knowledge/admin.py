@@ -4,7 +4,7 @@ Passages are on no page, and nothing searches them. Addresses are shown without 
 person typed or a key.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from django.contrib import admin
@@ -15,13 +15,19 @@ from django.utils.text import Truncator
 
 from bedrock_chat.console import roles, writing
 from bedrock_chat.console.addresses import of_list, of_row
+from bedrock_chat.console.confirming import ConfirmedAction, ConfirmingPage
 from bedrock_chat.console.filters import choice_filter, id_filter
 from bedrock_chat.console.key_paging import KeyPagedReadOnlyAdmin
+from bedrock_chat.identity.caller import Caller
 from bedrock_chat.ledger import units
+from bedrock_chat.wire.errors import Conflict
+from bots.knowledge import asking
 from bots.knowledge.models import Document, DocumentState, Knowledge, SourceKind
 from bots.models import SyncStatus
 
+CHANGE: Final = "bots.change_knowledge"
 roles.allow(roles.Role.VIEWER, "bots.view_knowledge", "bots.view_document")
+roles.allow(roles.Role.SUPPORT, CHANGE)
 
 LONGEST_SHOWN: Final = 80
 STATES: Final = {
@@ -34,8 +40,65 @@ STATES: Final = {
 }
 
 
+class Sync(ConfirmedAction[Knowledge]):
+    name, label, button, icon = "sync", "Sync now", "Sync now", "sync"
+    permission = CHANGE
+    is_for_many = True
+
+    def is_offered(self, row: Knowledge) -> bool:
+        return row.bot_id is not None
+
+    def consequences(self, row: Knowledge | None) -> Iterable[str]:
+        yield "Sources are looked at again: what has not changed is neither read nor paid for again."
+        yield "What failed is tried again. While a sync runs, that one is the answer."
+
+    def perform(self, row: Knowledge, values: Mapping[str, Any], *, actor: Caller) -> str:
+        asking.sync(_bot_of(row), full=False, actor=actor)
+        return f"The sync of bot {row.bot_id} is queued."
+
+
+class Cancel(ConfirmedAction[Knowledge]):
+    name, label, icon = "cancel", "Cancel the sync", "cancel"
+    permission = CHANGE
+    is_for_many = is_dangerous = True
+
+    def is_offered(self, row: Knowledge) -> bool:
+        return row.bot_id is not None and row.sync_status in (SyncStatus.QUEUED, SyncStatus.RUNNING)
+
+    def consequences(self, row: Knowledge | None) -> Iterable[str]:
+        yield "It ends now and keeps what it has read. The bot shows that it failed, until it is saved or synced again."
+
+    def perform(self, row: Knowledge, values: Mapping[str, Any], *, actor: Caller) -> str:
+        asking.cancel(_bot_of(row), actor=actor)
+        return f"The sync of bot {row.bot_id} is cancelled."
+
+
+class Retry(ConfirmedAction[Document]):
+    name, label, button, icon = "retry", "Retry", "Try again", "replay"
+    permission = CHANGE
+    is_for_many = True
+
+    def is_offered(self, row: Document) -> bool:
+        return row.state == DocumentState.FAILED and row.knowledge.bot_id is not None
+
+    def consequences(self, row: Document | None) -> Iterable[str]:
+        yield "A sync of its bot is queued, which tries this document and every other one that failed again."
+
+    def perform(self, row: Document, values: Mapping[str, Any], *, actor: Caller) -> str:
+        asking.sync(_bot_of(row.knowledge), full=False, actor=actor)
+        return f"The sync of bot {row.knowledge.bot_id} is queued."
+
+
+def _bot_of(knowledge: Knowledge) -> str:
+    """The id of its bot. Raises Conflict where that is gone."""
+    if knowledge.bot_id is None:
+        raise Conflict("The bot is gone.")
+    return knowledge.bot_id
+
+
 @admin.register(Knowledge)
-class KnowledgeAdmin(KeyPagedReadOnlyAdmin):
+class KnowledgeAdmin(ConfirmingPage, KeyPagedReadOnlyAdmin):
+    confirmed = [Sync(), Cancel()]
     plain_name = "Syncs of knowledge"
     order = 60
     list_display = ["shown_bot", "sync_status", "shown_reason", "began_at", "moved_at", "synced_at", "cost"]
@@ -82,7 +145,8 @@ class KnowledgeAdmin(KeyPagedReadOnlyAdmin):
 
 
 @admin.register(Document)
-class DocumentAdmin(KeyPagedReadOnlyAdmin):
+class DocumentAdmin(ConfirmingPage, KeyPagedReadOnlyAdmin):
+    confirmed = [Retry()]
     plain_name = "Documents of bots"
     order = 61
     list_display = ["shown_name", "shown_state", "source_kind", "shown_bot", "shown_reason", "pages", "tokens"]
@@ -148,5 +212,5 @@ def bot_link(knowledge: Knowledge) -> str:
 
 
 def without_query(location: str) -> str:
-    """A location as operators see it. The name of a file may hold a question mark, an address's query begins with one."""
+    """A location as operators see it. A file's name may hold a question mark; an address's query begins with one."""
     return location.partition("?")[0] if "://" in location else location
