@@ -25,6 +25,7 @@ from bedrock_chat.ledger.rollups.models import (
 from bedrock_chat.people.models import Erasure
 from bedrock_chat.retention.models import BotRetention, Hold
 from bedrock_chat.search.models import SearchDocument, SearchWord
+from bedrock_chat.search.vectors.models import Vector, VectorBits, VectorIndex
 
 __all__ = [
     "AuditEntry",
@@ -62,5 +63,8 @@ __all__ = [
     "ToolCall",
     "UsedUploadLink",
     "User",
+    "Vector",
+    "VectorBits",
+    "VectorIndex",
     "Worker",
 ]

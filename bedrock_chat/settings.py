@@ -10,6 +10,7 @@ from bedrock_chat import logs
 from bedrock_chat.console import theme
 from bedrock_chat.database import addresses
 from bedrock_chat.jobs.kinds import JOB_SCHEDULE, JOB_SHARES, JOBS  # noqa: F401  # settings of their own
+from bedrock_chat.wire.framework_settings import REST_FRAMEWORK, SPECTACULAR_SETTINGS  # noqa: F401  # settings too
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -164,9 +165,11 @@ OUTBOUND_HTTP_CREDENTIALS = env.boolean("OUTBOUND_HTTP_CREDENTIALS", False)
 OUTBOUND_PROXY = env.proxy_url("OUTBOUND_PROXY")
 
 # ---- Knowledge ------------------------------------------------------------------------------------------------------
+KNOWLEDGE_READERS = env.integer("KNOWLEDGE_READERS", 2, minimum=1, maximum=64)
 KNOWLEDGE_FILE_MB = env.integer("KNOWLEDGE_FILE_MB", 50, minimum=1, maximum=1024)
 KNOWLEDGE_S3 = env.buckets("KNOWLEDGE_S3")
 CRAWL_PAGES_PER_MINUTE = env.integer("CRAWL_PAGES_PER_MINUTE", 300, minimum=1)
+PARSING_MODEL = env.text("PARSING_MODEL", "claude-v4.5-haiku")
 
 # ---- Bots -----------------------------------------------------------------------------------------------------------
 BOT_VERSIONS = env.integer("BOT_VERSIONS", 50, minimum=1)
@@ -256,36 +259,6 @@ TEMPLATES = [
 
 UNFOLD = theme.configuration(CONSOLE_COLOR, has_logo=CONSOLE_LOGO is not None)
 
-REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["bedrock_chat.identity.authentication.TokenAuthentication"],
-    "DEFAULT_PERMISSION_CLASSES": ["bedrock_chat.identity.permissions.IsSignedIn"],
-    "DEFAULT_PARSER_CLASSES": ["bedrock_chat.wire.parsers.WireParser"],
-    "DEFAULT_RENDERER_CLASSES": ["bedrock_chat.wire.renderers.WireRenderer"],
-    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "bedrock_chat.wire.renderers.Negotiation",
-    "URL_FORMAT_OVERRIDE": None,  # `Accept` alone chooses a representation
-    "DEFAULT_SCHEMA_CLASS": "bedrock_chat.wire.openapi.WireSchema",
-    "EXCEPTION_HANDLER": "bedrock_chat.wire.errors.exception_handler",
-    "UNAUTHENTICATED_USER": None,
-}
-
-SPECTACULAR_SETTINGS = {
-    "TITLE": "Bedrock Chat",
-    "DESCRIPTION": "Conversations with Amazon Bedrock models, bots, their store, and bots that are published as APIs. "
-    "Names are camelCase; `Accept: application/json; case=snake` answers in snake_case, and requests may use either.",
-    "VERSION": "0.1.0",
-    "OAS_VERSION": "3.1.0",
-    "SERVE_INCLUDE_SCHEMA": False,
-    "SERVE_AUTHENTICATION": [],
-    "SERVE_PERMISSIONS": [],
-    "COMPONENT_SPLIT_REQUEST": False,
-    "SWAGGER_UI_DIST": "SIDECAR",
-    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
-    "SWAGGER_UI_SETTINGS": {"deepLinking": True, "defaultModelsExpandDepth": 0},  # the list of schemas begins folded
-    "REDOC_DIST": "SIDECAR",
-    "PATH_CONVERTER_OVERRIDES": {"shortest": str},
-    "POSTPROCESSING_HOOKS": ["bedrock_chat.wire.openapi.camelize"],
-}
-
 # ---- Data -----------------------------------------------------------------------------------------------------------
 DATABASE_URL = env.text("DATABASE_URL", f"sqlite:///{DATA_DIR / 'bedrock-chat.sqlite3'}")
 DATABASE_POOL_SIZE = env.integer("DATABASE_POOL_SIZE", 20, minimum=1)
@@ -336,6 +309,9 @@ BLOB_URL_SECONDS = env.integer("BLOB_URL_SECONDS", 3600, minimum=1, maximum=604_
 STATIC_URL = "/static/"
 WHITENOISE_USE_FINDERS = True  # served from the installed packages, so that nobody has to run collectstatic
 WHITENOISE_AUTOREFRESH = False
+
+# ---- Knowledge ------------------------------------------------------------------------------------------------------
+KNOWLEDGE_CACHE_MB = env.integer("KNOWLEDGE_CACHE_MB", 256, minimum=1)
 
 # ---- Security -------------------------------------------------------------------------------------------------------
 ENCRYPTION_KEYS = env.encryption_keys("ENCRYPTION_KEYS")

@@ -27,6 +27,7 @@ COLUMNS = Bot.in_order(
     "sync_status",
 )
 GUARDRAIL = ("guardrail__arn", "guardrail__version")
+INDEXED = "knowledge__serving__chunks"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,10 @@ class ChattingBot:
     """False for a version that is to be guarded otherwise than the bot is today."""
     encrypted_secrets: str = field(default="", repr=False)
     """A token, which is opened when a tool runs that needs a secret (`secret`), and not before."""
+    is_published: bool = False
+    """Whether a key of a publication asks: its answers have no route for sources."""
+    has_index: bool = True
+    """Whether anything is indexed, so that the bot can find it. True where it needs no index of its own."""
     todays_secrets: str | None = field(default=None, repr=False)
     """Of a pinned version the token of the bot's secrets today: what was taken out there is revoked in all of them."""
 
@@ -90,7 +95,7 @@ class ChattingBot:
     @property
     def cites(self) -> bool:
         """Whether answers shall name the sources that they use."""
-        return self.configuration["display_retrieved_chunks"]
+        return self.configuration["display_retrieved_chunks"] and not self.is_published
 
     def secret(self, name: str) -> str:
         """The secret of the tool with this name, or nothing where there is none. Raises EncryptionError."""
@@ -99,7 +104,7 @@ class ChattingBot:
         return content.secrets_of(self.encrypted_secrets).get(name, "")
 
     def warnings(self, model: Model, *, thinks: bool) -> list[str]:
-        return warnings.of_turn(self.configuration, model, thinks=thinks)
+        return warnings.of_turn(self.configuration, model, thinks=thinks, has_index=self.has_index)
 
 
 def find(bot_id: str, *, actor: Caller) -> ChattingBot | None:
@@ -113,7 +118,7 @@ def find(bot_id: str, *, actor: Caller) -> ChattingBot | None:
         rows = batch.queryset(_bot_with_access, (len(groups),), values)
     if not rows.result:
         return None
-    *columns, is_granted, arn, guardrail_version = rows.result[0]
+    *columns, is_granted, arn, guardrail_version, chunks = rows.result[0]
     bot = Bot.from_db(None, COLUMNS, columns)
     row: BotContent = bot
     if actor.published is None:
@@ -133,7 +138,17 @@ def find(bot_id: str, *, actor: Caller) -> ChattingBot | None:
     texts = (row.title, row.description, row.instruction)
     state = (bot.sync_status, guardrail, is_guarded_as_today)
     todays = None if row is bot else bot.encrypted_secrets
-    return ChattingBot(bot.pk, bot.owner_id, *texts, row.configuration, *state, row.encrypted_secrets, todays)
+    return ChattingBot(
+        bot.pk,
+        bot.owner_id,
+        *texts,
+        row.configuration,
+        *state,
+        row.encrypted_secrets,
+        is_published=actor.published is not None,
+        has_index=bool(chunks) or not configuration.searches_own_index(row.configuration),
+        todays_secrets=todays,
+    )
 
 
 def get(bot_id: str, *, actor: Caller) -> ChattingBot:
@@ -174,11 +189,15 @@ def note_turn(batch: Batch, bot: ChattingBot, now: datetime, *, is_use: bool, ac
 
 
 def _bot_with_access(groups: int) -> "QuerySet[Bot, tuple[object, ...]]":
-    """The bot's columns, whether a grant names the caller or one of so many groups of theirs, and its own guardrail."""
+    """The bot's columns, whether a grant names the caller or one of so many groups of theirs, its own guardrail, and
+    how many chunks its index has.
+    """
     caller = Caller(user_id=Slot("user"), groups=frozenset(Slot(_group(index)) for index in range(groups)))
     granted = Exists(BotGrant.objects.to(caller).filter(bot=OuterRef("pk")))
     return (
-        Bot.objects.filter(pk=Slot("bot")).annotate(is_granted=granted).values_list(*COLUMNS, "is_granted", *GUARDRAIL)
+        Bot.objects.filter(pk=Slot("bot"))
+        .annotate(is_granted=granted)
+        .values_list(*COLUMNS, "is_granted", *GUARDRAIL, INDEXED)
     )
 
 

@@ -134,7 +134,8 @@ FILTERS: Final = {
 """Threshold → the kind of content, as Bedrock calls it."""
 STRENGTHS: Final = ("NONE", "LOW", "MEDIUM", "HIGH")
 """What a threshold of 0 to 3 means."""
-GROUNDING_THRESHOLDS: Final = ("grounding_threshold", "relevance_threshold")
+GROUNDING_THRESHOLDS: Final = {"grounding_threshold": "GROUNDING", "relevance_threshold": "RELEVANCE"}
+"""Threshold → what of an answer is held against the passages, as Bedrock calls it."""
 
 
 def files_of(configuration: Configuration) -> dict[str, FileEntry]:
@@ -165,6 +166,11 @@ def search_params(configuration: Configuration) -> Json:
     return (base.get("search_params") or {}) if base else {}
 
 
+def searches_own_index(configuration: Configuration) -> bool:
+    """Whether the bot knows from an index of our own: beside a base that exists, files and addresses are not read."""
+    return has_sources(configuration) and existing_knowledge_base(configuration) is None
+
+
 def has_sources(configuration: Configuration) -> bool:
     """Whether the bot has files or addresses of its own to know from."""
     return any(configuration["knowledge"].values())
@@ -184,8 +190,9 @@ def enabled_guardrails(configuration: Configuration) -> Guardrails | None:
     return guardrails if guardrails is not None and guardrails["is_guardrail_enabled"] else None
 
 
-def own_filters(configuration: Configuration) -> dict[str, str] | None:
-    """What the bot's own guardrail is to block: kind of content → how strictly. None where it needs none of its own.
+def own_filters(configuration: Configuration) -> dict[str, str | float] | None:
+    """What the bot's own guardrail is to block: kind of content → how strictly, and GROUNDING and RELEVANCE → below
+    which share an answer is blocked. None where the bot needs no guardrail of its own.
 
     Somebody else's guardrail, which an ARN names, has filters of its own: the thresholds say nothing then.
     """
@@ -193,15 +200,19 @@ def own_filters(configuration: Configuration) -> dict[str, str] | None:
     if guardrails is None or guardrails["guardrail_arn"]:
         return None
     thresholds = {kind: guardrails[name] for name, kind in FILTERS.items()}  # type: ignore[literal-required]
-    return {kind: STRENGTHS[threshold] for kind, threshold in thresholds.items() if threshold} or None
+    shares = {kind: guardrails[name] for name, kind in GROUNDING_THRESHOLDS.items()}  # type: ignore[literal-required]
+    return {
+        **{kind: STRENGTHS[threshold] for kind, threshold in thresholds.items() if threshold},
+        **{kind: float(share) for kind, share in shares.items() if share},
+    } or None
 
 
-def left_out_grounding(configuration: Configuration) -> bool:
-    """Whether answers were to be held against knowledge, which a bot's own guardrail does not do."""
+def is_grounded(configuration: Configuration) -> bool:
+    """Whether answers are held against the bot's knowledge, by a guardrail of its own or one that an ARN names."""
     guardrails = enabled_guardrails(configuration)
-    if guardrails is None or guardrails["guardrail_arn"]:
+    if guardrails is None or not has_knowledge(configuration):
         return False
-    return any(guardrails[name] for name in GROUNDING_THRESHOLDS)
+    return any(guardrails[name] for name in GROUNDING_THRESHOLDS)  # type: ignore[literal-required]
 
 
 # ---- Active models --------------------------------------------------------------------------------------------------

@@ -8,17 +8,17 @@ from bots.configuration import (
     DEFAULT_GENERATION_PARAMS,
     Configuration,
     enabled_guardrails,
+    existing_knowledge_base,
     has_guardrail,
     has_sources,
     is_active,
-    left_out_grounding,
     parameters_of,
 )
 from bots.tools import agent, offered
 from bots.tools.offered import Offered
 
-NO_KNOWLEDGE = "The bot's files and addresses cannot be searched yet: it answers without them."
-NO_GROUNDING = "The bot's answers are not checked for grounding and relevance yet."
+NOTHING_INDEXED = "Nothing of the bot's files and addresses is indexed yet: it answers without them."
+BESIDE_A_BASE = "The bot's files and addresses are not read: it asks the knowledge base that it names."
 NO_THRESHOLDS = "The bot's guardrail is enabled and has no threshold: answers are not guarded."
 MOST_NAMED = 5
 SMALL_INSTRUCTION = 8_000
@@ -47,13 +47,14 @@ def of_bot(configuration: Configuration, instruction: str) -> list[str]:
     return [*sentences, *_of_tools(offered.to_any(configuration)), *_of_parts(configuration)]
 
 
-def of_turn(configuration: Configuration, model: Model, *, thinks: bool) -> list[str]:
-    """For who chats: about the model that answers."""
+def of_turn(configuration: Configuration, model: Model, *, thinks: bool, has_index: bool = True) -> list[str]:
+    """For who chats: about the model that answers. `has_index`: whether what the bot has to index is indexed at all."""
     sentences = [
         f"{parameter} is not sent as chosen: {model.display_name} does not take it."
         for parameter in _left_out(configuration, model, thinks=thinks)
     ]
-    return [*sentences, *_of_tools(offered.to_model(configuration, model)), *_of_parts(configuration)]
+    left_out = _of_tools(offered.to_model(configuration, model))
+    return [*sentences, *left_out, *([] if has_index else [NOTHING_INDEXED]), *_of_parts(configuration)]
 
 
 def _of_tools(tools: Offered) -> list[str]:
@@ -84,8 +85,7 @@ def _of_parts(configuration: Configuration) -> list[str]:
             for tool in configuration["tools"]
             if agent.lacks_one(tool)
         ),
-        *([NO_KNOWLEDGE] if has_sources(configuration) else []),
-        *([NO_GROUNDING] if left_out_grounding(configuration) else []),
+        *([BESIDE_A_BASE] if has_sources(configuration) and existing_knowledge_base(configuration) else []),
         *([NO_THRESHOLDS] if enabled and not has_guardrail(configuration) else []),
     ]
 

@@ -133,6 +133,14 @@ def documents_of_answer(answer: Answer) -> dict[str, list[RelatedDocument]]:
     return documents
 
 
+def passages_of_answer(answer: Node) -> list[RelatedDocument]:
+    """What an answer's model was told of its bot's knowledge, in the order in which it was told. One query."""
+    prefix = f"{answer.external_id}@"
+    rows = RelatedDocument.objects.filter(answer=answer.pk)
+    passages = [row for row in rows if row.source_id.startswith(prefix) and row.source_id[len(prefix) :].isdecimal()]
+    return sorted(passages, key=lambda row: int(row.source_id[len(prefix) :]))
+
+
 def ids_with_documents(conversation_pk: int) -> set[str]:
     """The ids of tool uses that have found documents, in all branches of a conversation. One query."""
     rows = RelatedDocument.objects.filter(conversation=conversation_pk).values_list("source_id", flat=True)

@@ -232,7 +232,9 @@ class RelatedDocument(models.Model):
     """A document that a tool found for an answer, kept for the answer's reader.
 
     `source_id` is `<toolUseId or answer's id>@<n>`, or the tool use's id alone, and unique in its conversation.
-    `content` is a part of a tool's result in its stored form: a file's body is a blob.
+    `content` is a part of a tool's result in its stored form: a file's body is a blob. `document_number` is the key of
+    a document in an index of our own, by value: the passage stays when the document goes. Its address is made at each
+    read, so it has no `source_link`.
     """
 
     conversation = models.ForeignKey(
@@ -245,11 +247,16 @@ class RelatedDocument(models.Model):
     source_link = models.TextField(null=True, blank=True)
     page_number = models.PositiveIntegerField(null=True, blank=True)
     content = models.JSONField()
+    document_number = models.BigIntegerField(null=True, blank=True)
 
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["conversation", "source_id"], name="source_id_unique_per_conversation"),
             models.CheckConstraint(condition=~Q(source_id=""), name="source_id_not_blank"),
+            models.CheckConstraint(
+                condition=Q(document_number__isnull=True) | Q(source_link__isnull=True),
+                name="own_document_has_no_stored_link",
+            ),
         ]
 
     if TYPE_CHECKING:

@@ -8,10 +8,8 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from bedrock_chat.bedrock import document_links
 from bedrock_chat.bedrock.events import StopReason
 from bedrock_chat.blobs import storing
-from bedrock_chat.database.connections import release_connection
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.serving import answers
 from bedrock_chat.wire.errors import NotFound
@@ -19,7 +17,7 @@ from bedrock_chat.wire.moments import milliseconds
 from bots.chatting import ChattingBot
 from conversations import access
 from conversations.access import Answer
-from conversations.content import rounds
+from conversations.content import rounds, source_links
 from conversations.content.blocks import blob_shas, part_shas
 from conversations.content.files import ShowFile
 from conversations.content.rounds import Log
@@ -178,28 +176,36 @@ def conversation_metas(rows: Any) -> list[Wire]:
     ]
 
 
-def related_documents(rows: Iterable[RelatedDocument], show: ShowFile, *, signs: bool = True) -> list[Wire]:
+def related_documents(
+    rows: Iterable[RelatedDocument], show: ShowFile, conversation: Conversation, *, actor: Caller
+) -> list[Wire]:
     """The response to `GET /conversation/{id}/related-documents`, in the order of the rows.
 
-    `signs`: documents in S3 have addresses that can be opened for a while. The database connection may be released.
+    Each has the address at which `actor` can open it for a while. The database connection may be released.
     """
     all_rows = list(rows)  # read before the first file, for which `show` may release the database connection
     show.expect(sha256 for row in all_rows for sha256 in part_shas(row.content))
-    return [related_document(row, show, signs=signs) for row in all_rows]
+    addresses = source_links.readable(all_rows, conversation.bot_id, actor=actor)
+    return [_related_document(row, show, address) for row, address in zip(all_rows, addresses, strict=True)]
 
 
-def related_document(row: RelatedDocument, show: ShowFile, *, signs: bool = True) -> Wire:
-    show.expect(part_shas(row.content))
+def exported_documents(rows: Iterable[RelatedDocument], show: ShowFile) -> list[Wire]:
+    """The same with the addresses that are stored, for who takes them along: others would not hold for long."""
+    all_rows = list(rows)
+    show.expect(sha256 for row in all_rows for sha256 in part_shas(row.content))
+    return [_related_document(row, show, row.source_link) for row in all_rows]
+
+
+def related_document(row: RelatedDocument, show: ShowFile, conversation: Conversation, *, actor: Caller) -> Wire:
+    """One of them: the response to `GET /conversation/{id}/related-documents/{source_id}`."""
+    return related_documents([row], show, conversation, actor=actor)[0]
+
+
+def _related_document(row: RelatedDocument, show: ShowFile, address: str | None) -> Wire:
     return {
         "content": part_to_wire(row.content, show),
         "sourceId": row.source_id,
         "sourceName": row.source_name,
-        "sourceLink": _signed(row.source_link) if signs else row.source_link,
+        "sourceLink": address,
         "pageNumber": row.page_number,
     }
-
-
-def _signed(link: str | None) -> str | None:
-    if document_links.is_in_s3(link):
-        release_connection()  # credentials may be a network away
-    return document_links.readable(link)

@@ -303,9 +303,10 @@ class RelatedDocumentViewSet(WireViewSet):
         responses={200: RelatedDocumentSerializer(many=True), **errors(400, 404)},
     )
     def list(self, request: Request, conversation_id: str) -> Response:
-        show = _show_files(request)
-        conversation = access.get_conversation(caller_of(request), conversation_id)
-        return Response(rendering.related_documents(access.related_documents(conversation), show))
+        show, actor = _show_files(request), caller_of(request)
+        conversation = access.get_conversation(actor, conversation_id)
+        rows = access.related_documents(conversation)
+        return Response(rendering.related_documents(rows, show, conversation, actor=actor))
 
     @extend_schema(
         operation_id="get_related_document",
@@ -315,6 +316,7 @@ class RelatedDocumentViewSet(WireViewSet):
         responses={200: RelatedDocumentSerializer, **errors(400, 404)},
     )
     def retrieve(self, request: Request, conversation_id: str, source_id: str) -> Response:
-        show = _show_files(request)
-        conversation = access.get_conversation(caller_of(request), conversation_id)
-        return Response(rendering.related_document(access.get_related_document(conversation, source_id), show))
+        show, actor = _show_files(request), caller_of(request)
+        conversation = access.get_conversation(actor, conversation_id)
+        row = access.get_related_document(conversation, source_id)
+        return Response(rendering.related_document(row, show, conversation, actor=actor))

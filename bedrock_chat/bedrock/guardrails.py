@@ -42,8 +42,13 @@ def _probe() -> None:
 
 GUARDRAILS: Final = Dependency("Bedrock guardrails", _probe)
 
-Filters = Mapping[str, str]
-"""Kind of content, such as HATE → how strictly it is blocked: LOW, MEDIUM or HIGH."""
+Filters = Mapping[str, str | float]
+"""Kind of content, such as HATE → how strictly it is blocked: LOW, MEDIUM or HIGH.
+
+GROUNDING and RELEVANCE → the share, over 0 and below 1, below which an answer is blocked: of what it says, how much
+rests on the passages that it was given, and how much is about the question.
+"""
+SHARES: Final = frozenset({"GROUNDING", "RELEVANCE"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +58,7 @@ class Guardrail:
     arn: str
     status: str
     reasons: tuple[str, ...]
-    filters: dict[str, str]
+    filters: dict[str, str | float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,12 +96,16 @@ def get(arn: str, version: str = DRAFT) -> Guardrail | None:
         if fault.code == UNKNOWN:
             return None
         raise
-    filters = guardrail.get("contentPolicy", {}).get("filters", ())
+    of_content = guardrail.get("contentPolicy", {}).get("filters", ())
+    of_grounding = guardrail.get("contextualGroundingPolicy", {}).get("filters", ())
     return Guardrail(
         guardrail["guardrailArn"],
         guardrail["status"],
         tuple(guardrail.get("statusReasons", ())),
-        {entry["type"]: entry["inputStrength"] for entry in filters},
+        {
+            **{entry["type"]: entry["inputStrength"] for entry in of_content},
+            **{entry["type"]: float(entry["threshold"]) for entry in of_grounding},
+        },
     )
 
 
@@ -148,11 +157,17 @@ def _listed(**options: str) -> Iterator[dict[str, Any]]:
 
 def _settings(name: str, filters: Filters) -> dict[str, Any]:
     """What both of a creation and a change have. A change replaces everything."""
-    config = [{"type": kind, "inputStrength": how, "outputStrength": how} for kind, how in sorted(filters.items())]
+    of_content = [
+        {"type": kind, "inputStrength": how, "outputStrength": how}
+        for kind, how in sorted(filters.items())
+        if kind not in SHARES
+    ]
+    of_grounding = [{"type": kind, "threshold": share} for kind, share in sorted(filters.items()) if kind in SHARES]
     return {
         "name": name,
         "description": "Made by Bedrock Chat for one of its bots. Changes by hand are overwritten.",
-        "contentPolicyConfig": {"filtersConfig": config},
+        **({"contentPolicyConfig": {"filtersConfig": of_content}} if of_content else {}),
+        **({"contextualGroundingPolicyConfig": {"filtersConfig": of_grounding}} if of_grounding else {}),
         "blockedInputMessaging": BLOCKED_QUESTION,
         "blockedOutputsMessaging": BLOCKED_ANSWER,
     }

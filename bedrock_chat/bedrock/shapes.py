@@ -13,6 +13,7 @@ class ConverseBlock(TypedDict, total=False):
     toolResult: dict[str, Any]
     reasoningContent: dict[str, Any]
     cachePoint: dict[str, str]
+    guardContent: dict[str, Any]
 
 
 class ConverseMessage(TypedDict):

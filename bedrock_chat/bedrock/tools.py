@@ -24,7 +24,11 @@ class ToolResult:
 
 @dataclass(frozen=True, slots=True)
 class FoundDocument:
-    """A document that a tool returned, for the user to read. `content` is a part of the tool result: `{"text": …}`."""
+    """A document that a tool returned, for the user to read. `content` is a part of the tool result: `{"text": …}`.
+
+    `document_number` is there where the document stands in an index of our own. Its address is made at each read, so
+    `source_link` is that of this moment, and is not stored.
+    """
 
     tool_use_id: str
     content: dict[str, Any]
@@ -32,3 +36,4 @@ class FoundDocument:
     source_name: str | None = None
     source_link: str | None = None
     page_number: int | None = None
+    document_number: int | None = None

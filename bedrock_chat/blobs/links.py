@@ -22,6 +22,8 @@ from bedrock_chat.wire.errors import Forbidden
 PATH = "/blobs/"
 SALT = "bedrock_chat.blob_links"  # with another one, addresses that were given out would no longer hold
 LONGEST_NAME = 200
+PDF = "application/pdf"
+PDF_BEGINNING = b"%PDF-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,5 +103,13 @@ def url(sha256: str, name: str | None, *, content_type: str, file_name: str) -> 
 
 
 def is_shown(content_type: str) -> bool:
-    """Whether a browser may show it. Everything else is downloaded, since an HTML document may contain scripts."""
-    return content_type.startswith("image/")
+    """Whether a browser may show it. Everything else is downloaded, since an HTML document may contain scripts.
+
+    A PDF is shown so that an address can name one of its pages: `#page=3`.
+    """
+    return content_type.startswith("image/") or content_type == PDF
+
+
+def is_what_it_says(content_type: str, beginning: bytes) -> bool:
+    """Whether a file begins as its type does. Only a PDF is looked at: a browser hands it to a viewer of its own."""
+    return content_type != PDF or beginning.startswith(PDF_BEGINNING)

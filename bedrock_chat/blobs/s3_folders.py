@@ -6,6 +6,7 @@ The client, its time-outs and its region are those of the storage of files.
 import contextlib
 import functools
 import hashlib
+import logging
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,11 +17,15 @@ from typing import Any, Final
 import botocore.exceptions
 import urllib3.exceptions
 from django.conf import settings
+from django.utils.http import content_disposition_header
 
 from bedrock_chat.bedrock import clients, faults
+from bedrock_chat.blobs import links
 from bedrock_chat.blobs.s3_storage import MISSING, PIECE, make_client
 from bedrock_chat.process.interruption import Interrupted, Interruption
 from bedrock_chat.resilience.deadlines import hang_up_after
+
+logger = logging.getLogger(__name__)
 
 OBJECTS_A_PAGE: Final = 1000
 
@@ -109,6 +114,31 @@ def read(
                     path.unlink(missing_ok=True)
                     raise
     return ReadObject(path, size, digest.hexdigest(), answer["ETag"], answer.get("ContentType", ""))
+
+
+def signed_url(bucket: str, key: str, *, content_type: str, file_name: str) -> str | None:
+    """An address that gives an object to whoever has it, for BLOB_URL_SECONDS. Nothing is sent to the bucket.
+
+    A browser shows what `links.is_shown`, by the type that its name says, and saves all else. None without credentials.
+    The first call may ask for them: hold no pooled connection.
+    """
+    parameters = {
+        "Bucket": bucket,
+        "Key": key,
+        "ResponseContentType": content_type,
+        "ResponseContentDisposition": content_disposition_header(not links.is_shown(content_type), file_name),
+    }
+    client = _client(settings.AWS_REGION, settings.BLOB_TIMEOUT)
+    try:
+        url: str = client.generate_presigned_url(
+            "get_object",
+            Params={name: value for name, value in parameters.items() if value},
+            ExpiresIn=settings.BLOB_URL_SECONDS,
+        )
+    except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
+        logger.warning("The address of a document in S3 cannot be signed: %s.", type(error).__name__)
+        return None
+    return url
 
 
 def forget_client() -> None:

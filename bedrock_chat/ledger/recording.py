@@ -221,7 +221,7 @@ def calls_of_newest_turn(actor: Caller, conversation_external_id: str, question_
     where = {
         "conversation_external_id": conversation_external_id,
         "message_external_id": question_external_id,
-        "purpose": Purpose.TURN,
+        "purpose__in": [Purpose.TURN, Purpose.EMBEDDING],
     }
     rows = ModelCall.objects.filter(user_id=actor.user_id, publication_id=actor.publication_id, **where)
     calls = list(rows.order_by("pk"))
@@ -232,7 +232,10 @@ def calls_of_newest_turn(actor: Caller, conversation_external_id: str, question_
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """The tokens and the price of several calls together. `price` is USD, None where one of them is unpriced."""
+    """The tokens and the price of several calls together. `price` is USD, None where one of them is unpriced.
+
+    The tokens are those of the turn's rounds alone. What its tools have asked models is in the price.
+    """
 
     input_tokens: int
     output_tokens: int
@@ -247,13 +250,14 @@ class Spent:
         if not calls:
             return None
         prices = [call.price for call in calls if call.price is not None]
+        rounds = [call for call in calls if call.purpose != Purpose.EMBEDDING]
         return cls(
-            input_tokens=sum(call.input_tokens for call in calls),
-            output_tokens=sum(call.output_tokens for call in calls),
-            cache_read_tokens=sum(call.cache_read_tokens for call in calls),
-            cache_write_tokens=sum(call.cache_write_tokens for call in calls),
+            input_tokens=sum(call.input_tokens for call in rounds),
+            output_tokens=sum(call.output_tokens for call in rounds),
+            cache_read_tokens=sum(call.cache_read_tokens for call in rounds),
+            cache_write_tokens=sum(call.cache_write_tokens for call in rounds),
             price=sum(prices, Decimal(0)) if len(prices) == len(calls) else None,
-            estimated=any(call.estimated for call in calls),
+            estimated=any(call.estimated for call in rounds),
         )
 
 

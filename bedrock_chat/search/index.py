@@ -4,7 +4,7 @@ The caller holds a lock on the group while its rows are written, so that two wri
 one after the other.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final
@@ -55,6 +55,21 @@ class Document:
 
 
 @dataclass(frozen=True, slots=True)
+class Prepared:
+    """A document cut into words, which is most of the work of writing it.
+
+    `words` are all in their order, `firsts` the single characters that pairs begin with, `counted` the words that its
+    vocabulary counts. `marks` are further tokens, by which the app that indexes it finds it.
+    """
+
+    key: int
+    words: str
+    firsts: str
+    counted: tuple[str, ...]
+    marks: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Known:
     """What the index has of a group: the highest key, and by key the words of heading and unsettled documents."""
 
@@ -82,6 +97,46 @@ def write(group: Group, documents: Iterable[Document], replaced: Collection[int]
     """
     removed = SearchDocument.objects.filter(kind=group.kind, group_id=group.id, key__in=replaced)
     _exchange(removed, group, documents)
+
+
+def prepare(key: int, text: str) -> Prepared:
+    """Cuts a text into words and counts them. Call it outside the transaction that writes it by `write_prepared`."""
+    document_tokens = _tokens(text)
+    words = " ".join(token.text for token in document_tokens)
+    firsts = " ".join(sorted({token.first for token in document_tokens if token.first}))
+    return Prepared(key, words, firsts, tuple(vocabulary.countable(words)) if words else ())
+
+
+def write_prepared(group: Group, documents: Sequence[Prepared]) -> None:
+    """As `write`, of texts that were cut before: so the transaction is as short as the database makes it."""
+    number = vocabulary.number(group.vocabulary)
+    scopes = [lookup.scope_mark(group.kind, scope) for scope in group.scopes]
+    SearchDocument.objects.bulk_create(
+        SearchDocument(
+            kind=group.kind,
+            group_id=group.id,
+            key=document.key,
+            vocabulary=number,
+            terms=" ".join(filter(None, [*scopes, document.marks, document.firsts])),
+            words=document.words,
+        )
+        for document in documents
+    )
+    change = vocabulary.Change()
+    if number != vocabulary.NOBODYS:
+        change.update((number, word) for document in documents for word in document.counted)
+    vocabulary.apply(change)
+
+
+def remove_some(group: Group, most: int) -> bool:
+    """Removes documents of a group with its vocabulary, at most so many. True while there may be more."""
+    rows = SearchDocument.objects.filter(
+        kind=group.kind, group_id=group.id, vocabulary=vocabulary.number(group.vocabulary)
+    )
+    keys = list(rows.values_list("key", flat=True)[:most])
+    if keys:
+        _exchange(rows.filter(key__in=keys))
+    return len(keys) == most
 
 
 def write_anew(group: Group, documents: Iterable[Document]) -> None:

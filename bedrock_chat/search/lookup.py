@@ -38,18 +38,18 @@ def candidates(kind: str, scopes: Sequence[str], terms: Sequence[Term], *, every
 
     Headings have a search of their own, and without `every` each term has one, so that frequent words hide no others.
     """
-    marks = _any(_quoted(scope_mark(kind, scope)) for scope in scopes)
+    marks = any_of(quoted(scope_mark(kind, scope)) for scope in scopes)
     expressions = [
-        _any(_all(_quoted(token) for token in dict.fromkeys(phrase.tokens)) for phrase in term.alternatives)
+        any_of(all_of(quoted(token) for token in dict.fromkeys(phrase.tokens)) for phrase in term.alternatives)
         for term in terms
     ]
     if every:
-        all_terms = _all([marks, *expressions])
-        searches = [(all_terms, NEWEST), (_all([all_terms, _quoted(HEADING_MARK)]), NEWEST_HEADINGS)]
+        all_terms = all_of([marks, *expressions])
+        searches = [(all_terms, NEWEST), (all_of([all_terms, quoted(HEADING_MARK)]), NEWEST_HEADINGS)]
     else:
         limit = max(FEWEST_PER_TERM, NEWEST // len(expressions))
-        headings = _all([marks, _quoted(HEADING_MARK), _any(expressions)])
-        searches = [*((_all([marks, term]), limit) for term in expressions), (headings, NEWEST_HEADINGS)]
+        headings = all_of([marks, quoted(HEADING_MARK), any_of(expressions)])
+        searches = [*((all_of([marks, term]), limit) for term in expressions), (headings, NEWEST_HEADINGS)]
     with connection.cursor() as cursor:
         cursor.execute(_sql(connection.vendor, len(searches)), [value for search in searches for value in search])
         return [Candidate(*row) for row in cursor.fetchall()]
@@ -58,16 +58,16 @@ def candidates(kind: str, scopes: Sequence[str], terms: Sequence[Term], *, every
 # ---- The two languages ----------------------------------------------------------------------------------------------
 
 
-def _quoted(token: str) -> str:
+def quoted(token: str) -> str:
     """The token in quotes. A token holds letters, digits and marks alone, so nothing in it needs to be escaped."""
     return f"'{token}'" if connection.vendor == "postgresql" else f'"{token}"'
 
 
-def _all(parts: Iterable[str]) -> str:
+def all_of(parts: Iterable[str]) -> str:
     return f"({(' & ' if connection.vendor == 'postgresql' else ' AND ').join(parts)})"
 
 
-def _any(parts: Iterable[str]) -> str:
+def any_of(parts: Iterable[str]) -> str:
     return f"({(' | ' if connection.vendor == 'postgresql' else ' OR ').join(parts)})"
 
 

@@ -5,13 +5,14 @@ No character of a query is an operator: quotation marks, stars, `AND` and the li
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import groupby, islice
 from typing import Final
 
 from bedrock_chat.search.tokenizer import Token, is_symbol, tokens
 
 MOST_TOKENS: Final = 64
 """Tokens of a query that count, from its beginning."""
+SHORTEST_IDENTIFIER: Final = 5
 
 _JOINTS: Final = frozenset("-_./:\\'’@&+#~")
 """Characters that a reader takes for a part of the word: user_id, e-mail, v3.7."""
@@ -58,16 +59,37 @@ def single_tokens(terms: tuple[Term, ...]) -> tuple[Term, ...]:
     return without_symbols(tuple(single))
 
 
+def identifiers(query: str, most: int = MOST_TOKENS) -> tuple[Phrase, ...]:
+    """The terms of a query that may name one thing: part numbers, amounts, dates (`ZX-81-4`, `v3.7.1`, `10443`).
+
+    They have at least SHORTEST_IDENTIFIER characters, joints included, and a digit among them. Where a script without
+    blanks goes on before or behind (型番ZX-81-4の), an identifier is what stands between its characters.
+    """
+    phrases: dict[Phrase, None] = {}
+    for joined in _joined(query, most):
+        for has_blanks, run in groupby(joined, key=lambda token: not token.first):
+            words = list(run)
+            text = query[words[0].start : words[-1].end]
+            if has_blanks and len(text) >= SHORTEST_IDENTIFIER and any(map(str.isdigit, text)):
+                phrases[Phrase(tuple(token.text for token in words))] = None
+    return tuple(phrases)
+
+
 def _phrases(query: str, most: int) -> Iterator[Phrase]:
-    """Tokens with nothing between them, or with joints alone, are one phrase."""
+    for joined in _joined(query, most):
+        yield _phrase(joined)
+
+
+def _joined(query: str, most: int) -> Iterator[list[Token]]:
+    """Tokens with nothing between them, or with joints alone, stand together."""
     joined: list[Token] = []
     for token in islice(tokens(query), most):
         if joined and not _JOINTS.issuperset(query[joined[-1].end : token.start]):
-            yield _phrase(joined)
+            yield joined
             joined = []
         joined.append(token)
     if joined:
-        yield _phrase(joined)
+        yield joined
 
 
 def _phrase(joined: list[Token]) -> Phrase:

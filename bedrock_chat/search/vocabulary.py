@@ -34,12 +34,17 @@ def number(name: str | None) -> int:
 
 
 def count(change: Change, vocabulary: int, words: str, by: int) -> None:
-    """Counts a document's words in a change, `by` 1 or -1: only words, no numbers, symbols and pairs of characters."""
-    if vocabulary == NOBODYS:
-        return
-    for word in set(words.split(" ")):
-        if len(word) >= typos.SHORTEST and not word.isdigit() and is_word(word):
+    """Counts a document's words in a change, `by` 1 or -1."""
+    if vocabulary != NOBODYS:
+        for word in countable(words):
             change[vocabulary, word] += by
+
+
+def countable(words: str) -> list[str]:
+    """The different words of a document that are counted: no numbers, symbols and pairs of characters."""
+    return [
+        word for word in set(words.split(" ")) if len(word) >= typos.SHORTEST and not word.isdigit() and is_word(word)
+    ]
 
 
 def apply(change: Change) -> None:
@@ -99,6 +104,34 @@ def of_similar_length(vocabulary: int, words: Iterable[str]) -> list[str]:
         cursor.execute(_similar_length_sql(connection.vendor), [vocabulary, min(lengths), max(lengths)])
         (joined,) = cursor.fetchone()
     return joined.split(" ") if joined else []
+
+
+def beginning_alike(vocabulary: int, words: Collection[str]) -> list[str]:
+    """As `of_similar_length`, of these only the words that begin with the first letter of one of `words`.
+
+    Of a vocabulary of 200,000 words that is a twentieth, and mistyped words rarely differ in their first letter.
+    """
+    lengths = [len(word) + more for word in words if (edits := typos.edits(word)) for more in (-edits, edits)]
+    if not lengths:
+        return []
+    letters = sorted({word[0] for word in words if typos.edits(word)})
+    ranges = [bound for letter in letters for bound in (letter, letter + LAST_CHARACTER)]
+    with connection.cursor() as cursor:
+        sql = _beginning_alike_sql(connection.vendor, len(letters))
+        cursor.execute(sql, (vocabulary, *ranges, min(lengths), max(lengths)))
+        (joined,) = cursor.fetchone()
+    return joined.split(" ") if joined else []
+
+
+@lru_cache(maxsize=32)
+def _beginning_alike_sql(vendor: str, letters: int) -> str:
+    join = "string_agg" if vendor == "postgresql" else "group_concat"
+    table = SearchWord._meta.db_table
+    ranges = " OR ".join(["(word >= %s AND word < %s)"] * letters)
+    return (
+        f"SELECT {join}(word, ' ') FROM {table} "  # noqa: S608  names of ours
+        f"WHERE vocabulary = %s AND ({ranges}) AND length(word) BETWEEN %s AND %s"
+    )
 
 
 @lru_cache(maxsize=2)

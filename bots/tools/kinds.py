@@ -6,7 +6,7 @@ from typing import Final
 
 from bots import configuration as configurations
 from bots.configuration import Configuration
-from bots.tools import agent, internet, knowledge, names
+from bots.tools import agent, internet, knowledge_base, names
 from bots.tools.tool import Tool
 
 UNKNOWN: Final = "is not known here"
@@ -33,8 +33,9 @@ def of_bot(configuration: Configuration) -> Iterator[Tool | LeftOut]:
         if isinstance(made, Tool):
             taken.add(made.alias)
         yield made
-    if (base_id := configurations.existing_knowledge_base(configuration)) is not None:
-        yield knowledge.tool_of(configuration, base_id, names.alias_of(knowledge.NAME, taken))
+    # A grounded bot has its passages in the prompt, since a guardrail holds no answer against the results of tools.
+    if configurations.has_knowledge(configuration) and not configurations.is_grounded(configuration):
+        yield knowledge_base.tool_of(configuration, names.alias_of(knowledge_base.NAME, taken))
 
 
 def _of(tool: configurations.Tool, alias: str) -> Tool | LeftOut:

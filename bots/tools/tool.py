@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from bedrock_chat.bedrock.tools import FoundDocument, ToolSpec
 from bedrock_chat.identity.caller import Caller
+from bedrock_chat.ledger.models import ModelCall
 from bedrock_chat.process.interruption import Interruption
 
 if TYPE_CHECKING:
@@ -57,6 +58,9 @@ class Context:
 
     `deadline` is a moment of `time.monotonic()`, after which the call is over. `interruption` is the call's own: a stop
     or the end of the process turns it on.
+
+    What a tool spends on models is booked with `message_external_id` and `turn_id`, and told to `note_call`. The result
+    is read by a model with a window of `context_window` tokens, as far as that is known.
     """
 
     deadline: float
@@ -64,6 +68,10 @@ class Context:
     caller: Caller
     bot: "ChattingBot"
     conversation_external_id: str
+    message_external_id: str = ""
+    turn_id: str | None = None
+    context_window: int | None = None
+    note_call: Callable[[ModelCall], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,13 +41,14 @@ MOST_COUNTED: Final = 1e12
 
 
 class StoredDocument(TypedDict):
-    """A document that a call has found, for the answer's reader."""
+    """A document that a call has found, for the answer's reader. One of an index of our own has its number, no link."""
 
     content: ResultPart
     sourceId: str
     sourceName: str | None
     sourceLink: str | None
     pageNumber: int | None
+    documentNumber: NotRequired[int]
 
 
 class StoredCall(TypedDict):
@@ -193,6 +194,7 @@ def _is_document(value: Any) -> bool:
         and isinstance(value.get("sourceName", 0), str | None)
         and isinstance(value.get("sourceLink", 0), str | None)
         and isinstance(value.get("pageNumber", ""), int | None)
+        and isinstance(value.get("documentNumber", 0), int)
     )
 
 
@@ -331,17 +333,20 @@ def length_of(part: ResultPart) -> int:
 
 def stored_document(document: FoundDocument, content: ResultPart) -> StoredDocument:
     """A document that a call has found; `content` is its stored form."""
-    return {
+    stored: StoredDocument = {
         "content": content,
         "sourceId": document.source_id,
         "sourceName": document.source_name,
         "sourceLink": document.source_link,
         "pageNumber": document.page_number,
     }
+    if document.document_number is None:
+        return stored
+    return {**stored, "sourceLink": None, "documentNumber": document.document_number}
 
 
 def found_document(tool_use_id: str, stored: StoredDocument, content: dict[str, Any]) -> FoundDocument:
-    """The event that tells of a stored document; `content` is as clients read it."""
+    """The event that tells of a stored document; `content` is as clients read it. An own one still lacks its link."""
     return FoundDocument(
         tool_use_id,
         content,
@@ -349,6 +354,7 @@ def found_document(tool_use_id: str, stored: StoredDocument, content: dict[str, 
         stored["sourceName"],
         stored["sourceLink"],
         stored["pageNumber"],
+        stored.get("documentNumber"),
     )
 
 

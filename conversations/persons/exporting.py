@@ -43,7 +43,7 @@ def write(rows: QuerySet[Conversation], folder: Path, file_name: str, person: Ca
                 bot = access.bot_of(conversation, person)
                 exported = rendering.conversation_output(conversation, database_now(), show, bot, actor=person)
                 documents = conversation.related_documents.order_by("pk")
-                exported["relatedDocuments"] = rendering.related_documents(documents, show, signs=False)
+                exported["relatedDocuments"] = rendering.exported_documents(documents, show)
                 if unanswered := rendering.unanswered_rounds(conversation, show):
                     exported["unansweredRounds"] = unanswered
                 lines.write(dumps(exported) + b"\n")

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from django.conf import settings
 
-from bedrock_chat.bedrock import events, offering, request, runtime
+from bedrock_chat.bedrock import events, grounding, offering, request, runtime
 from bedrock_chat.bedrock.events import Event, StopReason
 from bedrock_chat.bedrock.faults import ModelFault
 from bedrock_chat.bedrock.request import ModelRequest
@@ -20,6 +20,7 @@ from bedrock_chat.tracing import spans
 from bots.chatting import ChattingBot
 from bots.tools import offered, prompting
 from bots.tools.offered import Offered
+from bots.tools.prompting import Passages
 from conversations.content import converse
 from conversations.content.blocks import blob_shas
 from conversations.content.files import FileReader
@@ -45,8 +46,9 @@ class Called(NamedTuple):
     tool_uses: tuple[events.ToolUse, ...]
 
 
-def compose(running: RunningTurn, passages: str = "") -> Prompt:
-    """Composes the request: exactly what the model is sent. `passages` are told beside the bot's instruction.
+def compose(running: RunningTurn, passages: Passages = prompting.NONE) -> Prompt:
+    """Composes the request: exactly what the model is sent. `passages` are told beside the bot's instruction, or stand
+    in the last question where a guardrail holds the answer against them.
 
     1. The files of the branch are looked up, in one query if there are any. Those of the question are in memory.
     2. The database connection is released: storage may be a network away, and the model surely is.
@@ -73,8 +75,8 @@ def compose(running: RunningTurn, passages: str = "") -> Prompt:
     model_request = request.compose(
         chat.model,
         offering.route(chat.model),
-        messages,
-        instruction=instruction_of(turn.conversation.instruction, turn.bot, turn.offered, passages),
+        grounding.with_sources(messages, passages.sources) if passages.sources else messages,
+        instruction=instruction_of(turn.conversation.instruction, turn.bot, turn.offered, passages.instruction),
         tools=offered.specs(turn.offered, running.interrupt),
         parameters=turn.bot.parameters if turn.bot else request.NO_PARAMETERS,
         reasoning=turn.thinks,

@@ -130,7 +130,7 @@ def _answer(running: RunningTurn, on_close: OnClose | None) -> Iterator[TurnEven
     """
     turn = running.turn
     try:
-        prompt = asking.compose(running, passages.of_turn(running).instruction)
+        prompt = asking.compose(running, passages.of_turn(running))
     except BaseException:
         closing.close_failed(running)
         raise
@@ -150,7 +150,7 @@ def _answer(running: RunningTurn, on_close: OnClose | None) -> Iterator[TurnEven
     else:
         recording.log_spending(running.calls)
         answer = closing.close_turn(running, stop_reason, on_close=on_close)
-        finished = Finished(answer, tuple(running.calls))
+        finished = Finished(answer, tuple(running.spent))
     yield finished
 
 
@@ -158,12 +158,12 @@ def _close_cut(running: RunningTurn, ended_by: StopReason | None, on_close: OnCl
     """Closes a turn whose model did not finish: with the answer so far if that has text, else without an answer."""
     if not running.has_text():
         closing.close_failed(running)
-        return Finished(None, tuple(running.calls))
+        return Finished(None, tuple(running.spent))
     if ended_by is StopReason.STOPPED:
         answer = closing.close_turn(running, StopReason.STOPPED, on_close=on_close)
     else:
         answer = closing.close_turn(running, StopReason.INTERRUPTED, outcome=Outcome.INTERRUPTED)
-    return Finished(answer, tuple(running.calls))
+    return Finished(answer, tuple(running.spent))
 
 
 def _answer_of_successor(turn: OpenTurn, taken_over: closing.TakenOver) -> Answer:

@@ -33,6 +33,7 @@ class Run:
         self.rounds: list[StoredRound] = []  # those before it, whose tools have run
         self.calls: list[ModelCall] = []  # ledger rows, one for each round that has ended
         self.written_calls = 0  # how many of them are stored
+        self.queries: list[ModelCall] = []  # ledger rows of what its tools have asked models; they are stored
         self.tool_calls: list[ToolCall] = []  # ledger rows that are not stored yet
         self.file_bytes = 0  # of the files that its tools have brought
         self.unreferred: set[str] = set()  # blobs of results whose write failed
@@ -48,6 +49,15 @@ class Run:
     def unwritten_calls(self) -> list[ModelCall]:
         """The ledger rows of calls that are not stored yet."""
         return self.calls[self.written_calls :]
+
+    def note_query(self, call: ModelCall) -> None:
+        """A tool has asked a model, such as for the meaning of a query. Any thread may call this."""
+        self.queries.append(call)
+
+    @property
+    def spent(self) -> list[ModelCall]:
+        """All that the run has cost so far: its rounds, and then the queries of its tools."""
+        return [*self.calls, *self.queries]
 
     def begin_answer(self) -> None:
         """A round is over: what the model says from now on is another one's."""

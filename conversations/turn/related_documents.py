@@ -60,14 +60,15 @@ def _row(turn: OpenTurn, document: FoundDocument, files: dict[str, bytes]) -> Re
     source_id = naming.nameable_source(storable(document.source_id))
     if not 0 < len(source_id) <= SOURCE_ID_LENGTH:
         raise parsing.Refused("source_id", "The source id is empty or too long.")
-    page = document.page_number
+    page, number = document.page_number, document.document_number
     return RelatedDocument(
         conversation_id=turn.conversation.pk,
         source_id=source_id,
         source_name=storable(document.source_name),
-        source_link=storable(document.source_link),
+        source_link=storable(document.source_link) if number is None else None,
         page_number=page if page is not None and 0 <= page <= LARGEST_PAGE else None,
         content=parsing.parse_result_part(storable(document.content), files),
+        document_number=number,
     )
 
 
@@ -86,6 +87,6 @@ def write(turn: OpenTurn, answer_external_id: str, documents: Kept) -> None:
         documents.rows,
         update_conflicts=True,
         unique_fields=["conversation", "source_id"],
-        update_fields=["answer", "source_name", "source_link", "page_number", "content"],
+        update_fields=["answer", "source_name", "source_link", "page_number", "content", "document_number"],
     )
     storing.refer(BLOB_OWNER, turn.conversation.pk, documents.shas)

@@ -9,7 +9,7 @@ A turn without tools is one call, and costs what it would cost without this modu
 """
 
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import orjson
@@ -29,7 +29,7 @@ from bots.tools import names, schemas
 from bots.tools.offered import Offered
 from bots.tools.tool import Tool
 from conversations import access
-from conversations.content import rounds
+from conversations.content import rounds, source_links
 from conversations.content.blocks import StoredBlock
 from conversations.content.converse import from_converse
 from conversations.content.rounds import StoredCall, StoredRound
@@ -278,7 +278,12 @@ def _refuse_taken_over(running: Run) -> None:
 
 def _surroundings(turn: Turn) -> Surroundings:
     return Surroundings(
-        turn.running, turn.bot, turn.prompt.files.remember, seconds=turn.bounds.seconds, ends_at=turn.bounds.ends_at
+        turn.running,
+        turn.bot,
+        turn.prompt.files.remember,
+        seconds=turn.bounds.seconds,
+        ends_at=turn.bounds.ends_at,
+        context_window=turn.model.context_window,
     )
 
 
@@ -374,8 +379,13 @@ def _told(turn: Turn, stored: StoredRound) -> Iterator[TurnEvent]:
 def _found(turn: Turn, call: StoredCall, name: str) -> Iterator[FoundDocument]:
     """The documents of a call as they were told when it ended."""
     running, read = turn.running, turn.prompt.files
-    for document in rounds.documents_of(call, name):
-        event = rounds.found_document(call["toolUseId"], document, rounds.read_part(document["content"], read))
+    booking = running.booking
+    documents = [
+        rounds.found_document(call["toolUseId"], document, rounds.read_part(document["content"], read))
+        for document in rounds.documents_of(call, name)
+    ]
+    addresses = source_links.readable(documents, booking.bot_id, actor=booking.actor)
+    for document, address in zip(documents, addresses, strict=True):
         if isinstance(running, RunningTurn) and call["status"] == rounds.SUCCESS:
-            running.documents.append(event)
-        yield event
+            running.documents.append(document)
+        yield replace(document, source_link=address)

@@ -35,7 +35,7 @@ class Bounds:
             len(running.rounds) >= self.rounds
             or counts.calls >= settings.TOOL_CALLS_PER_TURN
             or time.monotonic() >= self.ends_at
-            or counts.cost_too_much(running.calls)
+            or counts.cost_too_much(running.spent)
         )
 
 
@@ -80,8 +80,8 @@ class Counts:
             "repeated": self.repeated,
             "repeats": self.repeats,
             "seconds": round(settings.TOOL_TURN_SECONDS - (bounds.ends_at - time.monotonic()), 3),
-            "usd": self.usd + float(_price_of(running.calls)),
-            "unpricedTokens": self.unpriced_tokens + _unpriced_tokens(running.calls),
+            "usd": self.usd + float(_price_of(running.spent)),
+            "unpricedTokens": self.unpriced_tokens + _unpriced_tokens(running.spent),
         }
 
     def note_repetition(self, call: str) -> int:

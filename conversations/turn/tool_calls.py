@@ -77,17 +77,21 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What the calls of a turn have in common. `files` takes what results bring; `ends_at` is when tools are over."""
+    """What the calls of a turn have in common. `files` takes what results bring; `ends_at` is when tools are over.
+
+    `context_window` is that of the model that reads the results, in tokens.
+    """
 
     running: Run
     bot: ChattingBot
     files: Callable[[Mapping[str, bytes]], None]
     seconds: float
     ends_at: float
+    context_window: int | None = None
 
     @property
     def cites(self) -> bool:
-        return self.bot.configuration["display_retrieved_chunks"]
+        return self.bot.cites
 
 
 def run(calls: Sequence[Call], around: Surroundings) -> Iterator[ToolResult | FoundDocument]:
@@ -223,6 +227,10 @@ def _perform(call: Call, around: Surroundings) -> None:
             caller=running.booking.actor,
             bot=around.bot,
             conversation_external_id=running.booking.conversation_external_id,
+            message_external_id=running.booking.question_external_id,
+            turn_id=running.booking.turn_id,
+            context_window=around.context_window,
+            note_call=running.note_query,
         )
         if interruption.requested and not interruption.expired:
             result = results.error(call.use.name, STOPPED, "stopped")

@@ -146,8 +146,9 @@ class TurnOpened:
 class Finished:
     """The last event: the rows are stored. `answer` is None if the turn was stopped before the model wrote any text.
 
-    `calls` are the ledger's rows, one for each round. There are none if a stored answer was found. With `is_another`
-    the answer is another turn's, which has taken this one over: what this turn has yielded of its own answer is void.
+    `calls` are the ledger's rows, one for each round, and those of what its tools have asked models. There are none if
+    a stored answer was found. With `is_another` the answer is another turn's, which has taken this one over: what this
+    turn has yielded of its own answer is void.
     """
 
     answer: Answer | None

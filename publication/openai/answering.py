@@ -86,7 +86,7 @@ class Completion(Run):
         """The answer, when the model has finished: what it has said, without what it thought."""
         texts = [rounds_text(stored["blocks"]) for stored in self.rounds] + [self.text()]
         text = BETWEEN_ROUNDS.join(text for text in texts if text)
-        return rendering.completion(self.head(rendering.COMPLETION), text, stop_reason, Spent.of(self.calls))
+        return rendering.completion(self.head(rendering.COMPLETION), text, stop_reason, Spent.of(self.spent))
 
 
 def begin(
@@ -142,7 +142,7 @@ def run(chat: ChatRequest, running: Completion) -> Generator[Event | MessageStop
             if claim is not None:
                 claim.finish(dumps(running.whole(stop_reason)).decode())
         release_connection()
-        yield MessageStop("", "", None, stop_reason, Spent.of(running.calls))
+        yield MessageStop("", "", None, stop_reason, Spent.of(running.spent))
         if running.booking.conversation_external_id:
             storing.store(chat, running, model_key=model.key, instruction=bot.instruction, stop_reason=stop_reason)
 
@@ -159,8 +159,9 @@ def _looked_up(
         return prompt
     release_connection()
     specs = offered.specs(tools, running.interrupt)
-    knowledge = passages.search(running, bot, model, chat.history.question, running.booking.turn_id)
-    return composing.compose(chat, bot, model, tools, specs, knowledge.instruction)
+    query = passages.query_of(chat.history.question, chat.history.question_before)
+    knowledge = passages.search(running, bot, model, query, running.booking.turn_id)
+    return composing.compose(chat, bot, model, tools, specs, knowledge)
 
 
 def _joined(events: Generator[TurnEvent, None, str]) -> Generator[Event, None, str]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from bedrock_chat.bedrock import offering, request
+from bedrock_chat.bedrock import grounding, offering, request
 from bedrock_chat.bedrock.catalog import Model
 from bedrock_chat.bedrock.request import Parameters
 from bedrock_chat.bedrock.shapes import ConverseMessage
@@ -12,7 +12,9 @@ from bedrock_chat.identity.caller import Caller
 from bedrock_chat.wire.errors import BadRequest, NotFound
 from bots import configuration
 from bots.chatting import ChattingBot
+from bots.tools import prompting
 from bots.tools.offered import Offered
+from bots.tools.prompting import Passages
 from conversations.content import converse
 from conversations.content.files import FileReader
 from conversations.turn import asking, context_window
@@ -46,9 +48,9 @@ def compose(
     model: Model,
     tools: Offered,
     specs: Sequence[ToolSpec] = (),
-    passages: str = "",
+    passages: Passages = prompting.NONE,
 ) -> Prompt:
-    """The request to the model, with `specs` of its tools, or `passages` of the bot's knowledge where it takes none.
+    """The request to the model, with `specs` of its tools, and `passages` of the bot's knowledge that it is told.
 
     Raises BadRequest for what the model does not take.
     """
@@ -64,8 +66,8 @@ def compose(
     model_request = request.compose(
         model,
         offering.route(model),
-        _messages(history),
-        instruction=asking.instruction_of(bot.instruction, bot, tools, passages),
+        grounding.with_sources(_messages(history), passages.sources),
+        instruction=asking.instruction_of(bot.instruction, bot, tools, passages.instruction),
         tools=specs,
         further_instructions=history.instructions,
         parameters=parameters_of(chat.parameters, bot.parameters, model),

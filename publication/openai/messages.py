@@ -51,6 +51,12 @@ class History:
         """The text of what the user said last."""
         return "\n\n".join(texts(self.utterances[-1].content.blocks))
 
+    @property
+    def question_before(self) -> str:
+        """The text of what the user said before that, or nothing."""
+        earlier = [utterance for utterance in self.utterances[:-1] if utterance.role == USER]
+        return "\n\n".join(texts(earlier[-1].content.blocks)) if earlier else ""
+
 
 def parse(messages: Any) -> History:
     """Validates the messages. Raises DRF's ValidationError with the path of the first fault: clients are told no other.

@@ -82,24 +82,39 @@ def test_a_bot_without_a_guardrail_yet_answers_nobody_and_no_worker_waits_for_be
     assert operations(emulator).count("CreateGuardrail") == operations(emulator).count("CreateGuardrailVersion") == 1
 
 
-def test_zero_and_grounding_alone_make_none_and_say_so(alice: APIClient, emulator: Emulator) -> None:
+def test_without_any_threshold_there_is_none_and_who_chats_is_told(alice: APIClient, emulator: Emulator) -> None:
     make(alice, "zero", bedrockGuardrails=ZERO)
-    make(alice, "grounding", bedrockGuardrails={**ZERO, "groundingThreshold": 0.5, "relevanceThreshold": 0.99})
     make(alice, "off", bedrockGuardrails={**OFF, "hateThreshold": 3})
     finish()
     assert there(emulator) == []
-    for bot_id, word in (("zero", "not guarded"), ("grounding", "not checked for grounding"), ("off", "")):
+    for bot_id, word in (("zero", "not guarded"), ("off", "")):
         warnings = body(say(alice, bot_id, "hello", bot_id=bot_id))["warnings"]
         assert [word in sentence for sentence in warnings] == ([True] if word else [])
         assert "guardrailConfig" not in emulator.requests()[-1]["body"]
         assert status(alice, bot_id) == ("SUCCEEDED", "")
 
 
-def test_grounding_beside_other_thresholds_is_left_out_and_told(alice: APIClient, emulator: Emulator) -> None:
-    make_guarded(alice, emulator, groundingThreshold=0.5)
-    answer = body(say(alice, "c", "hello", bot_id="b"))
-    assert "not checked for grounding" in answer["warnings"][0]
-    assert "guardContent" not in str(emulator.requests()[-1]["body"])
+def test_thresholds_of_grounding_are_the_guardrails_alone_or_beside_others(
+    alice: APIClient, emulator: Emulator
+) -> None:
+    make(alice, "alone", bedrockGuardrails={**ZERO, "groundingThreshold": 0.5, "relevanceThreshold": 0.99})
+    make_guarded(alice, emulator, groundingThreshold=0.7)
+    finish()
+    by_bot = {guardrail["tags"]["bedrock-chat-bot"]: guardrail["filters"] for guardrail in there(emulator)}
+    alone, beside = by_bot["alone"], by_bot["b"]
+    assert alone == {"GROUNDING": 0.5, "RELEVANCE": 0.99}
+    assert (len(beside) > 1, beside["GROUNDING"]) == (True, 0.7)
+    for bot_id in ("alone", "b"):
+        answer = body(say(alice, bot_id, "hello", bot_id=bot_id))
+        assert answer["warnings"] == []
+        request = emulator.requests()[-1]["body"]
+        assert request["guardrailConfig"]["guardrailVersion"] == "1"
+        assert "guardContent" not in str(request)  # these bots know nothing: there is nothing to hold answers against
+    made = operations(emulator).count("CreateGuardrail")
+    edit(alice, "alone", bedrockGuardrails={**ZERO, "groundingThreshold": 0.6})
+    finish()
+    assert {"GROUNDING": 0.6} in [guardrail["filters"] for guardrail in there(emulator)]
+    assert operations(emulator).count("CreateGuardrail") == made
 
 
 # ---- Changing -------------------------------------------------------------------------------------------------------

@@ -71,7 +71,13 @@ def test_a_bot_tells_of_every_model_that_may_be_chosen_for_it(alice: APIClient, 
 @pytest.mark.django_db
 def test_what_does_not_work_yet_is_told_to_who_chats(alice: APIClient, bob: APIClient) -> None:
     parts: list[tuple[dict[str, Any], str]] = [
-        ({"knowledge": {**KNOWLEDGE, "sourceUrls": ["https://example.com/"]}}, warnings.NO_KNOWLEDGE),
+        (
+            {
+                "knowledge": {**KNOWLEDGE, "sourceUrls": ["https://example.com/"]},
+                "bedrockKnowledgeBase": {**BASE, "existKnowledgeBaseId": "KB1"},
+            },
+            warnings.BESIDE_A_BASE,
+        ),
         ({"bedrockGuardrails": GUARDRAILS}, warnings.NO_THRESHOLDS),
     ]
     for number, (fields, sentence) in enumerate(parts):

@@ -133,7 +133,7 @@ class Guardrails:
                 "name": guardrail.draft.settings["name"],
                 "status": guardrail.status(guardrail.draft, self._now()),
                 "tags": {tag["key"]: tag["value"] for tag in guardrail.tags},
-                "filters": _filters(guardrail.draft),
+                "filters": {**_filters(guardrail.draft), **_shares(guardrail.draft)},
                 "versions": [number for number in guardrail.versions if number != DRAFT],
             }
             for guardrail in self._all.values()
@@ -350,6 +350,12 @@ def _refuse_empty(settings: Mapping[str, Any]) -> None:
 def _filters(version: Version) -> dict[str, str]:
     filters = (version.settings.get("contentPolicyConfig") or {}).get("filtersConfig") or []
     return {entry["type"]: entry["inputStrength"] for entry in filters}
+
+
+def _shares(version: Version) -> dict[str, float]:
+    """GROUNDING and RELEVANCE → the share below which an answer is blocked."""
+    filters = (version.settings.get("contextualGroundingPolicyConfig") or {}).get("filtersConfig") or []
+    return {entry["type"]: entry["threshold"] for entry in filters}
 
 
 def _blocks(version: Version, direction: str) -> bool:

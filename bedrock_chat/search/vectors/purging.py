@@ -3,14 +3,48 @@
 from collections.abc import Collection
 from typing import Final
 
+from django.db import transaction
+from django.db.models import F, Q
+
+from bedrock_chat.search.vectors.models import Vector, VectorBits, VectorIndex
+from bedrock_chat.search.vectors.writing import new_version
+
 MOST: Final = 1_000
+MOST_ROWS_OF_BITS: Final = 50
+"""Of which each may be as large as a document's bits: 200 KB where it has 2,000,000 characters."""
 
 
 def purge(index: int, groups: Collection[int], *, most: int = MOST) -> bool:
-    """Removes vectors of these groups in the caller's transaction. True while there may be more: call it again."""
-    raise NotImplementedError
+    """Removes vectors of these groups in the caller's transaction. True while there may be more: call it again.
+
+    The bits go first, so that no search sees a group whose vectors are half gone. Name some hundred groups at most.
+    """
+    return bool(groups) and _purge(index, Q(group_id__in=groups), most)
 
 
 def purge_index(index: int, *, most: int = MOST) -> bool:
     """Removes vectors of the index, at last the index itself. True while there may be more: call it again."""
-    raise NotImplementedError
+    if _purge(index, Q(), most):
+        return True
+    VectorIndex.objects.filter(index_id=index).delete()
+    return False
+
+
+def _purge(index: int, which: Q, most: int) -> bool:
+    """Removes rows of bits, then up to `most` vectors. True while there may be more."""
+    with transaction.atomic():
+        row = VectorIndex.objects.select_for_update().filter(index_id=index).first()
+        if row is None:
+            return False
+        bits = VectorBits.objects.filter(which, index_id=index)
+        rows = list(bits.values_list("id", "shown", "count")[:MOST_ROWS_OF_BITS])
+        if rows:
+            VectorBits.objects.filter(index_id=index, id__in=[key for key, _, _ in rows]).delete()
+        if visible := sum(count for _, shown, count in rows if shown is not None):
+            VectorIndex.objects.filter(index_id=index).update(version=new_version(), visible=F("visible") - visible)
+        if len(rows) == MOST_ROWS_OF_BITS:
+            return True
+        keys = list(Vector.objects.filter(which, index_id=index).values_list("key", flat=True)[:most])
+        if keys:
+            Vector.objects.filter(index_id=index, key__in=keys).delete()
+        return len(keys) == most

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from bedrock_chat.bedrock import catalog
-from bots.tools import knowledge, offered, prompting
+from bots.tools import knowledge_base, offered, prompting
 from bots.tools.results import text_of
 from bots.tools.tool import Result, Tool
 from tests.bots.tools.calling import bot, context, knowing
@@ -128,7 +128,8 @@ def test_a_model_without_tools_gets_the_passages_in_its_prompt(emulator: Emulato
     passages = prompting.search(asking, "guide", "01ANSWER", context(asking))
     assert [document.source_id for document in passages.documents] == ["01ANSWER@0", "01ANSWER@1"]
     assert '{"content":"Chunk one text"}' in passages.instruction
-    assert "source_id" not in passages.instruction
+    assert '"source_id"' not in passages.instruction
+    assert prompting.DO_NOT_CITE in passages.instruction
 
 
 def test_it_is_told_how_to_name_them_where_sources_are_shown(emulator: Emulator) -> None:
@@ -159,7 +160,7 @@ def test_a_base_without_an_answer_leaves_a_prompt_without_passages(emulator: Emu
 def test_a_model_with_tools_is_told_that_results_are_data_and_how_to_cite() -> None:
     plain, citing = bot(knowing(BASE)), bot({**knowing(BASE), "display_retrieved_chunks": True})
     tools = offered.to_any(plain.configuration)
-    assert prompting.instructions(plain, tools) == [prompting.RESULTS_ARE_DATA]
+    assert prompting.instructions(plain, tools) == [prompting.RESULTS_ARE_DATA, prompting.DO_NOT_CITE]
     assert [text[:17] for text in prompting.instructions(citing, tools)] == ["What tools return", "Name your sources"]
     assert prompting.instructions(citing, offered.NOTHING) == []
-    assert knowledge.NAME == "knowledge_base_tool"
+    assert knowledge_base.NAME == "knowledge_base_tool"

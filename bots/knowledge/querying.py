@@ -1,0 +1,79 @@
+"""The meaning of a query: a vector of the model that a bot's index is made with, paid for by who asks."""
+
+import time
+from typing import Final
+
+from django.db import transaction
+
+from bedrock_chat.bedrock import embeddings
+from bedrock_chat.bedrock.embedding_models import UnknownEmbeddingModel
+from bedrock_chat.bedrock.embeddings import Embedded
+from bedrock_chat.database.connections import release_connection
+from bedrock_chat.ledger import embedding_calls, recording
+from bedrock_chat.ledger.budgets import expiring
+from bedrock_chat.ledger.budgets.reserving import Reserved
+from bedrock_chat.ledger.models import ModelCall
+from bots.tools.tool import Context
+
+LONGEST_QUERY: Final = 2_000
+"""Characters. The rest of a longer one is not looked at."""
+MOST_SECONDS: Final = 10.0
+"""For the model: a search by words has time left after it."""
+SHARE_OF_TIME: Final = 0.6
+"""Of the time that the call has left."""
+
+
+class NotEmbedded(Exception):
+    """The model gave no vector, or a budget has no room for the question."""
+
+
+class Stopped(Exception):
+    """The call was ended meanwhile."""
+
+
+def embed(model_key: str, query: str, context: Context) -> list[float]:
+    """The vector of a query. Its row in the ledger is written at once, in a transaction of its own.
+
+    No pooled connection is held while the model is asked, and a stop ends that within a moment. Raises NotEmbedded and
+    Stopped.
+    """
+    try:
+        model = embeddings.model(model_key)
+        reservation = embedding_calls.reserve(context.caller, model, [query], bot_id=context.bot.id)
+    except (UnknownEmbeddingModel, embedding_calls.NoRoom) as error:
+        raise NotEmbedded from error
+    left = context.deadline - time.monotonic()
+    deadline = time.monotonic() + min(MOST_SECONDS, left * SHARE_OF_TIME)
+    release_connection()
+    with expiring.kept(reservation.pk if reservation else None):
+        embedded = embeddings.embed_query(model, query, interruption=context.interruption, deadline=deadline)
+    call = embedding_calls.build(
+        context.caller,
+        model,
+        embedded,
+        bot_id=context.bot.id,
+        conversation_external_id=context.conversation_external_id,
+        message_external_id=context.message_external_id,
+        turn_id=context.turn_id,
+    )
+    _write(call, reservation, context)
+    return _vector(embedded, context)
+
+
+def _write(call: ModelCall | None, reservation: Reserved | None, context: Context) -> None:
+    if call is not None:
+        recording.insert_late([call], reservation)
+        if context.note_call is not None:
+            context.note_call(call)
+    elif reservation is not None:
+        with transaction.atomic():
+            embedding_calls.write(None, reservation)
+
+
+def _vector(embedded: Embedded, context: Context) -> list[float]:
+    if embedded.interrupted or context.interruption.requested:
+        raise Stopped
+    vector = embedded.vectors[0]
+    if vector is None:
+        raise NotEmbedded from embedded.fault
+    return vector
