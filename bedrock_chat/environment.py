@@ -7,6 +7,7 @@ import os
 import re
 import zoneinfo
 from collections.abc import Sequence
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -78,6 +79,18 @@ def seconds(name: str, default: float, *, minimum: float = 0.0) -> float:
     if not minimum <= number < float("inf"):
         raise ImproperlyConfigured(f"{name} must be at least {minimum:g} seconds, not {value}.")
     return number
+
+
+def usd(name: str, default: str) -> Decimal:
+    """An amount of USD; fractions are allowed, and 0 means nothing at all."""
+    value = text(name, default)
+    try:
+        amount = Decimal(value)
+    except InvalidOperation:
+        raise ImproperlyConfigured(f"{name} must be an amount of USD such as 5 or 0.5, not {value!r}.") from None
+    if not amount.is_finite() or amount < 0:
+        raise ImproperlyConfigured(f"{name} must be 0 or more USD, not {value}.")
+    return amount
 
 
 def days(name: str, *, at_least: int = 1, no_shorter_than: str = "") -> int:

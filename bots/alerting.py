@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
+from django.db.models import Q
 from django.urls import reverse
 
 from bedrock_chat.alerts.conditions import MOST, Problem
@@ -14,7 +15,8 @@ CONDITION: Final = "failed syncs"
 
 def problems() -> Iterator[Problem]:
     """One problem for each bot whose sync has failed."""
-    for bot_id in Bot.objects.filter(sync_status=SyncStatus.FAILED).order_by("pk").values_list("pk", flat=True)[:MOST]:
+    failed = Q(sync_status=SyncStatus.FAILED) | Q(knowledge__sync_status=SyncStatus.FAILED)
+    for bot_id in Bot.objects.filter(failed).order_by("pk").values_list("pk", flat=True)[:MOST]:
         yield Problem(
             subject=bot_id,
             severity=Severity.WARNING,

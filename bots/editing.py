@@ -201,7 +201,7 @@ def remove(bot: Bot, *, actor: Actor) -> None:
     queue.enqueue(FORGET, {"bot": bot.pk})
     recording.record(verbs.DELETE, bot.pk, actor=actor, version_before=bot.version)
     files.forget(bot)
-    syncing.end(bot)
+    syncing.forget(bot)
     bot.delete()
 
 

@@ -15,7 +15,8 @@ from django.db.models.functions import Coalesce, Length
 
 from bedrock_chat.identity.caller import Caller
 from bots import access
-from bots.models import Bot, BotAlias, BotGrant
+from bots.knowledge import status
+from bots.models import Bot, BotAlias, BotGrant, SyncStatus
 
 BOT_COLUMNS = Bot.in_order(
     "id", "title", "description", "owner_id", "scope", "pinned_order", "sync_status", "created_at"
@@ -45,6 +46,7 @@ class Entry:
     last_used_at: datetime
     is_starred: bool
     is_owned: bool
+    sync_status: SyncStatus = SyncStatus.SUCCEEDED
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,27 +152,37 @@ def _with_alias(bots: QuerySet[Bot], actor: Caller) -> QuerySet[Bot]:
 
 
 def _entries_of_bots(actor: Caller, bots: QuerySet[Bot], *, owned: bool | None = None) -> Iterator[Entry]:
-    rows = bots.values_list(*BOT_COLUMNS, "last_used_at", "alias__is_starred")
-    for *columns, last_used_at, is_starred in rows:
+    rows = bots.values_list(*BOT_COLUMNS, "last_used_at", "alias__is_starred", "knowledge__sync_status")
+    for *columns, last_used_at, is_starred, knowledge in rows:
         bot = _bot(columns)
         is_owned = access.owns(actor, bot) if owned is None else owned
-        yield Entry(bot.pk, bot, bot.title, bot.description, bot.created_at, last_used_at, bool(is_starred), is_owned)
+        texts = (bot.title, bot.description, bot.created_at, last_used_at)
+        yield Entry(bot.pk, bot, *texts, bool(is_starred), is_owned, status.shown(bot.sync_status, knowledge))
 
 
 def _entries_of_aliases(actor: Caller, aliases: QuerySet[BotAlias]) -> Iterator[Entry]:
     granted = Exists(BotGrant.objects.to(actor).filter(bot=OuterRef("bot_id")))
-    of_bot = [f"bot__{column}" for column in BOT_COLUMNS]
+    of_bot = ["bot__knowledge__sync_status", *(f"bot__{column}" for column in BOT_COLUMNS)]
     of_alias = ("bot_id", "title", "description", "created_at", "last_used_at", "is_starred")
-    for is_granted, bot_id, title, description, created_at, used_at, is_starred, *columns in aliases.annotate(
-        is_granted=granted
-    ).values_list("is_granted", *of_alias, *of_bot):
+    for (
+        is_granted,
+        bot_id,
+        title,
+        description,
+        created_at,
+        used_at,
+        is_starred,
+        knowledge,
+        *columns,
+    ) in aliases.annotate(is_granted=granted).values_list("is_granted", *of_alias, *of_bot):
         bot = None if columns[SCOPE] is None else _bot(columns)
         if bot is None or not access.may_use(actor, bot, is_granted=is_granted):
             yield Entry(bot_id, None, title, description, created_at, used_at or created_at, is_starred, False)
         else:
             last_used_at = used_at or bot.created_at
             is_owned = access.owns(actor, bot)
-            yield Entry(bot_id, bot, bot.title, bot.description, bot.created_at, last_used_at, is_starred, is_owned)
+            texts = (bot.title, bot.description, bot.created_at, last_used_at)
+            yield Entry(bot_id, bot, *texts, is_starred, is_owned, status.shown(bot.sync_status, knowledge))
 
 
 def _bot(columns: Collection[object]) -> Bot:

@@ -21,8 +21,9 @@ from bots.configuration import (
     has_knowledge,
 )
 from bots.content import MASK, configuration_of
+from bots.knowledge import status
 from bots.listing import BYTES_PER_CHARACTER, Entry
-from bots.models import Bot, BotContent, BotVersion, Scope, SyncStatus
+from bots.models import Bot, BotContent, BotVersion, Scope
 from bots.sharing import People
 
 Wire = dict[str, Any]
@@ -114,7 +115,7 @@ def summary(usable: Found, *, is_owned: bool) -> Wire:
         "isStarred": alias is not None and alias.is_starred,
         "hasAgent": bool(bot.configuration["tools"]),
         "owned": is_owned,
-        "syncStatus": bot.sync_status,
+        "syncStatus": status.of_bot(bot)[0],
         "hasKnowledge": has_knowledge(bot.configuration),
         "conversationQuickStarters": bot.configuration["quick_starters"],
         "activeModels": active_models(bot.configuration),
@@ -172,7 +173,7 @@ def _meta(entry: Entry) -> Wire:
         "isStarred": entry.is_starred,
         "owned": entry.is_owned,
         "available": bot is not None,
-        "syncStatus": bot.sync_status if bot else SyncStatus.SUCCEEDED,
+        "syncStatus": entry.sync_status,
         "sharedScope": bot.scope if bot else Scope.PRIVATE,
         "sharedStatus": shared_status(bot) if bot else "unshared",
     }
@@ -185,6 +186,7 @@ def shared_status(bot: Bot) -> str:
 
 
 def _administration(bot: Bot, people: People, last_used_at: datetime | None) -> Wire:
+    sync_status, reason = status.of_bot(bot)
     return {
         "createTime": milliseconds(bot.created_at),
         "lastUsedTime": milliseconds(last_used_at or bot.created_at),
@@ -193,8 +195,8 @@ def _administration(bot: Bot, people: People, last_used_at: datetime | None) -> 
         "allowedCognitoGroups": list(people.groups),
         "allowedCognitoUsers": list(people.users),
         "ownerUserId": bot.owner_id,
-        "syncStatus": bot.sync_status,
-        "syncStatusReason": bot.sync_status_reason,
+        "syncStatus": sync_status,
+        "syncStatusReason": reason,
         "syncLastExecId": "",
     }
 

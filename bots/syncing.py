@@ -1,4 +1,5 @@
-"""How far a bot's knowledge and guardrail are: set when the bot is saved, and brought on by a job.
+"""How far a bot's guardrail is: set when the bot is saved, and brought on by a job. What the bot knows from
+documents has a job of its own (`bots/knowledge/syncing.py`), for which a save asks here too.
 
 Of each bot there is at most one such job at a time. It looks at the bot as it is now, takes one step, and comes again
 if there are more: nothing waits for Bedrock, and a job that is lost in the middle is taken up by the next.
@@ -11,26 +12,37 @@ from django.db import transaction
 from bedrock_chat.jobs import queue
 from bedrock_chat.jobs.queue import Claimed
 from bots import guardrails
-from bots.configuration import Configuration, has_guardrail, has_knowledge
+from bots.configuration import existing_knowledge_base, has_guardrail
 from bots.guardrails import Step
+from bots.knowledge import deleting, revisions
 from bots.models import Bot, BotGuardrail, SyncStatus
 
 KIND = "sync bot"
 SYNCED = frozenset({"knowledge", "files", "bedrock_knowledge_base", "bedrock_guardrails"})
-NOT_INGESTED = "Not ingested yet."
+KNOWN = SYNCED - {"bedrock_guardrails"}
+"""What concerns what a bot knows."""
 
 
 def begin(bot: Bot, changed: Iterable[str]) -> None:
-    """Before a bot's row is stored: sets its status, and asks for the job, if a change concerns what is synced."""
-    if SYNCED.isdisjoint(changed):
+    """Before a bot's row is stored: sets its status, and asks for the jobs, if a change concerns what is synced."""
+    fields = set(changed)
+    if SYNCED.isdisjoint(fields):
         return
+    if not KNOWN.isdisjoint(fields):
+        revisions.want(bot)
     bot.sync_status_reason = ""
-    if has_knowledge(bot.configuration) or has_guardrail(bot.configuration):
+    if existing_knowledge_base(bot.configuration) is not None or has_guardrail(bot.configuration):
         bot.sync_status = SyncStatus.QUEUED
         ask(bot.pk)
     else:
         bot.sync_status = SyncStatus.SUCCEEDED
         end(bot)
+
+
+def forget(bot: Bot) -> None:
+    """In the transaction that deletes a bot, before its row goes: asks for the jobs that remove what it had."""
+    deleting.forget(bot.pk)
+    end(bot)
 
 
 def end(bot: Bot) -> None:
@@ -69,19 +81,11 @@ def sync(job: Claimed) -> None:
 
 
 def _write_status(bot: Bot, step: Step) -> None:
-    status, reason = _reached(bot.configuration, step)
+    reason = "" if step.status is SyncStatus.SUCCEEDED else step.reason
+    status = step.status
     if (bot.sync_status, bot.sync_status_reason) != (status, reason):
         bot.sync_status, bot.sync_status_reason = status, reason
         bot.save(update_fields=["sync_status", "sync_status_reason"])
-
-
-def _reached(configuration: Configuration, step: Step) -> tuple[SyncStatus, str]:
-    """A knowledge base that exists already needs nothing; files and addresses wait."""
-    if step.status is not SyncStatus.SUCCEEDED:
-        return step.status, step.reason
-    if any(configuration["knowledge"].values()):
-        return SyncStatus.QUEUED, NOT_INGESTED
-    return SyncStatus.SUCCEEDED, ""
 
 
 def _key(bot_id: str) -> str:

@@ -32,6 +32,9 @@ class Knowledge(models.Model):
     done = models.PositiveIntegerField(default=0, help_text="The revision that the last sync has ended with.")
     planned = models.PositiveIntegerField(default=0, help_text="The revision that the sync under way works for.")
     sync = models.PositiveIntegerField(default=0, help_text="How many syncs have begun.")
+    fingerprint = models.CharField(
+        max_length=DIGEST_LENGTH, blank=True, default="", help_text="Of the sources and settings that are wanted."
+    )
     full = models.BooleanField(default=False, help_text="Whether the next sync fetches and reads everything anew.")
     serving = models.ForeignKey(
         "KnowledgeIndex", on_delete=models.DO_NOTHING, null=True, blank=True, related_name="+", db_index=False
@@ -196,8 +199,12 @@ class Document(models.Model):
     note = models.CharField(max_length=LONGEST_REASON, blank=True, default="", help_text="What of it was not read.")
     reached = models.PositiveIntegerField(default=0)
     fetched = models.PositiveIntegerField(default=0)
-    is_urgent = models.BooleanField(default=False, help_text="Whether a sitemap says that it has changed.")
-    lastmod = models.CharField(max_length=64, blank=True, default="", help_text="As its sitemap tells it.")
+    leads_on = models.BooleanField(default=False, help_text="Whether the links of this page are followed.")
+    hint = models.CharField(
+        max_length=512, blank=True, default="", help_text="A sitemap's `lastmod`, or the ETag of a bucket's list."
+    )
+    size = models.PositiveBigIntegerField(null=True, blank=True, help_text="Bytes, where a list tells them.")
+    is_urgent = models.BooleanField(default=False, help_text="Whether its hint has changed.")
     attempts = models.PositiveSmallIntegerField(default=0)
     failures = models.PositiveSmallIntegerField(default=0)
     pages = models.PositiveIntegerField(default=0)
@@ -255,9 +262,11 @@ class Edition(models.Model):
     index = models.ForeignKey(KnowledgeIndex, on_delete=models.DO_NOTHING, related_name="editions", db_index=False)
     state = models.CharField(max_length=7, choices=EditionState, default=EditionState.MAKING)
     text = models.CharField(max_length=DIGEST_LENGTH)
+    text_digest = models.CharField(max_length=DIGEST_LENGTH, help_text="SHA-256 of what was read, without its links.")
     body = models.CharField(max_length=DIGEST_LENGTH, blank=True, default="")
     cut = models.CharField(max_length=DIGEST_LENGTH)
     parsing_model = models.CharField(max_length=64, blank=True, default="")
+    title = models.CharField(max_length=LONGEST_NAME, blank=True, default="", help_text="Which its chunks begin with.")
     pages = models.PositiveIntegerField(default=0)
     breaks = models.JSONField(null=True, blank=True, help_text="Distances of its sentences, where meaning cuts it.")
     taken = models.PositiveIntegerField(default=0)
@@ -301,7 +310,8 @@ class Chunk(models.Model):
     """A passage. `header` is the title and the headings above it, embedded and indexed with it, and not shown.
 
     `start` and `end` are offsets in the text of its page, in characters. A parent is answered and not found itself; it
-    has neither words nor a vector. `index` is the edition's, so that equal chunks are found by digest within it.
+    has neither words nor a vector. A pending one stands in an edition that is out of sight. `index` is the edition's,
+    so that equal chunks are found by digest within it.
     """
 
     edition = models.ForeignKey(Edition, on_delete=models.DO_NOTHING, related_name="+", db_index=False)
@@ -314,6 +324,7 @@ class Chunk(models.Model):
     start = models.PositiveIntegerField(default=0)
     end = models.PositiveIntegerField(default=0)
     is_parent = models.BooleanField(default=False)
+    is_pending = models.BooleanField(default=False, help_text="Whether its vector is still to be made.")
     parent = models.ForeignKey(
         "self",
         on_delete=models.DO_NOTHING,

@@ -1,4 +1,4 @@
-"""How far a bot's knowledge and guardrail are: what an answer says at once, and what the job makes of it."""
+"""How far a bot's guardrail is: what an answer says at once, and what the job makes of it."""
 
 from typing import Any
 
@@ -29,8 +29,8 @@ def _slow_guardrails(emulator: Emulator) -> None:
 
 
 def run(*, after: Any = None) -> int:
-    """Runs the jobs that are due; returns how many. `after` is called between the claim and the job."""
-    jobs = queue.claim("worker", 10)
+    """Runs the jobs of guardrails that are due; returns how many. `after` is called between the claim and the job."""
+    jobs = queue.claim("worker", 10, kind=syncing.KIND)
     if after is not None:
         after()
     for job in jobs:
@@ -50,9 +50,8 @@ def status(client: APIClient) -> tuple[str, str]:
         (EXISTING, ("SUCCEEDED", "")),
         (WITH_ARN, ("SUCCEEDED", "")),
         (EXISTING | WITH_ARN, ("SUCCEEDED", "")),
-        (SOURCES, ("QUEUED", syncing.NOT_INGESTED)),
-        (SOURCES | EXISTING, ("QUEUED", syncing.NOT_INGESTED)),
-        (SOURCES | WITH_ARN, ("QUEUED", syncing.NOT_INGESTED)),
+        (SOURCES | EXISTING, ("SUCCEEDED", "")),
+        (SOURCES | WITH_ARN, ("QUEUED", "")),
         (GUARDED, ("QUEUED", guardrails.BEING_MADE)),
         (GUARDED | EXISTING, ("QUEUED", guardrails.BEING_MADE)),
     ],
@@ -102,9 +101,8 @@ def test_a_restored_version_is_synced_again(alice: APIClient) -> None:
 
 def test_the_job_of_an_earlier_edit_tells_what_is_true_by_now(alice: APIClient) -> None:
     make(alice, "b", **EXISTING)
-    assert run(after=lambda: edit(alice, "b", **SOURCES)) == 1
-    assert status(alice) == ("QUEUED", syncing.NOT_INGESTED)
-    assert run() == 0
+    assert run(after=lambda: edit(alice, "b", **GUARDED)) == 1
+    assert status(alice) == ("QUEUED", guardrails.BEING_MADE)
 
 
 def test_a_change_of_the_title_meanwhile_does_not_lose_the_job(alice: APIClient) -> None:

@@ -87,7 +87,9 @@ def _stored(moment: datetime) -> Any:
 
 
 def _read(value: Any) -> datetime:
-    return value if isinstance(value, datetime) else datetime.fromisoformat(value).replace(tzinfo=UTC)
+    """A time as the database returns it; SQLite's has no time zone, and is a text where it is calculated."""
+    moment = value if isinstance(value, datetime) else datetime.fromisoformat(value)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 # ---- Fetches of this process ----------------------------------------------------------------------------------------

@@ -1,0 +1,326 @@
+"""A document's way into a bot's knowledge: fetched, read, its text kept; what a page leads to is reached.
+
+An attempt is committed before the document is touched, and taken back when it was read: who finds three of them knows
+that workers were lost over this document.
+"""
+
+import contextlib
+import hashlib
+import logging
+from collections.abc import Generator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+from django.conf import settings
+from django.db.models import F, Q
+
+from bedrock_chat.blobs import storing
+from bedrock_chat.process.interruption import Interrupted
+from bots.knowledge import deleting, editions
+from bots.knowledge.hosts import Hosts
+from bots.knowledge.lanes import Errand, Work
+from bots.knowledge.models import (
+    LONGEST_LOCATION,
+    LONGEST_REASON,
+    Document,
+    DocumentState,
+    Edition,
+    EditionState,
+    SourceKind,
+)
+from bots.knowledge.planning import SYNCS_FAILED, WORKERS_LOST
+from bots.knowledge.reaching import reach, rows
+from bots.knowledge.reading import pages, readers
+from bots.knowledge.reading.pages import Reading, Unreadable
+from bots.knowledge.slices import Slice
+from bots.knowledge.sources import crawling, fetching, s3, uploads
+from bots.knowledge.sources.locations import NOTHING_KNOWN, Discovered, Fetched, Known, Location, SourceFault
+
+logger = logging.getLogger(__name__)
+
+LOST: Final = "Its worker was lost three times while it was read."
+FAULT: Final = "It could not be read because of a fault of this server."
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """A document that was fetched and read. `reading` is None where it is as it was; `sentence` says why it could not
+    be read.
+    """
+
+    fetched: Fetched
+    discovered: Discovered
+    reading: Reading | None
+    kept: bytes = b""
+    sentence: str = ""
+
+
+def bring_on(slice_: Slice, hosts: Hosts, pk: int, location: str, wait: float | None) -> Work:
+    """Fetches a document in so many seconds, if `wait` tells them, and makes what was read findable.
+
+    A turn of its host was taken then.
+    """
+    document = rows(slice_.pk).select_related("source").filter(pk=pk).first()
+    if document is None:
+        if wait is not None:
+            leave(hosts, location)
+        return
+    reading: Reading | None = None
+    if wait is not None:
+        reading = yield from _fetch(slice_, hosts, document, wait)
+    if not slice_.is_over and Document.objects.filter(pk=pk, state=DocumentState.READ).exists():
+        yield from editions.make(slice_, document, reading)
+
+
+def is_of_web(location: str) -> bool:
+    return location.startswith(("http://", "https://"))
+
+
+def _location(slice_: Slice, document: Document) -> Location:
+    """Raises SourceFault."""
+    if document.location.startswith(uploads.PREFIX):
+        name = document.location.removeprefix(uploads.PREFIX)
+        entry = slice_.settings.files.get(name)
+        if entry is None:
+            raise SourceFault("This file is not there any more; upload it again.")
+        return uploads.location(name, entry)
+    if is_of_web(document.location):
+        is_listed = document.source.kind == SourceKind.SITEMAP
+        return crawling.location(document.location, slice_.web, is_listed=is_listed)
+    return s3.location(document.location, etag=document.hint, size=document.size)
+
+
+# ---- Fetching -------------------------------------------------------------------------------------------------------
+
+
+def _fetch(slice_: Slice, hosts: Hosts, document: Document, wait: float) -> Generator[Errand, Any, Reading | None]:
+    """Fetches and reads, and writes what came of it. Returns the reading, if there is a new one."""
+    known, kept_name = NOTHING_KNOWN, ""
+    try:
+        try:
+            if not _attempt(slice_, document):
+                return None
+            known, kept_name = _known(slice_, document)
+            location = _location(slice_, document)
+            arrived: Arrived = yield partial(_arrive, slice_, location, known, kept_name, wait)
+        finally:
+            leave(hosts, document.location)
+    except Interrupted:
+        _take_back(slice_, document)
+        return None
+    except SourceFault as fault:
+        if fault.retry_after is not None and is_of_web(document.location):
+            hosts.postpone(document.location, fault.retry_after)
+        links = yield from _kept_links(slice_, document, kept_name)
+        with slice_.writing():
+            _heed(slice_, document, fault, links)
+        return None
+    if arrived.kept:
+        storing.store({storing.digest(arrived.kept): arrived.kept})
+    with slice_.writing():
+        _write(slice_, document, arrived)
+        slice_.moved()
+    return arrived.reading
+
+
+def _attempt(slice_: Slice, document: Document) -> bool:
+    """Counts an attempt, unless workers were lost over too many already: then the document fails."""
+    with slice_.writing():
+        if rows(slice_.pk).filter(pk=document.pk, attempts__gte=WORKERS_LOST).exists():
+            _fail(slice_, document, LOST)
+            return False
+        Document.objects.filter(pk=document.pk).update(attempts=F("attempts") + 1)
+    return True
+
+
+def _known(slice_: Slice, document: Document) -> tuple[Known, str]:
+    """What is known of the document, and the name of its kept text's file. Nothing, where that was read otherwise."""
+    kept = _kept(document)
+    if kept is None or kept.parsing_model != slice_.settings.parsing_model:
+        return NOTHING_KNOWN, ""
+    name = storing.locate([kept.text]).get(kept.text, "")
+    return (Known(document.etag, document.last_modified, document.digest), name) if name else (NOTHING_KNOWN, "")
+
+
+def leave(hosts: Hosts, location: str) -> None:
+    """Gives the place at a document's host back."""
+    if is_of_web(location):
+        hosts.end(location)
+
+
+def _kept(document: Document) -> Edition | None:
+    """The newest edition whose text is kept."""
+    states = [EditionState.LIVE, EditionState.MAKING]
+    return Edition.objects.filter(document=document, state__in=states).order_by("-pk").first()
+
+
+def _arrive(slice_: Slice, location: Location, known: Known, kept_name: str, wait: float) -> Arrived:
+    """On a thread: fetches and reads. Raises SourceFault, also for a fault of this server, and Interrupted."""
+    try:
+        return _read(slice_, location, known, kept_name, wait)
+    except (SourceFault, Interrupted):
+        raise
+    except Exception as error:
+        logger.exception("a document of knowledge %d could not be read", slice_.pk)
+        raise SourceFault(FAULT) from error
+
+
+def _read(slice_: Slice, location: Location, known: Known, kept_name: str, wait: float) -> Arrived:
+    """Raises SourceFault and Interrupted, and whatever is this server's own fault."""
+    interruption = slice_.interruption
+    if interruption.wait(wait):
+        raise Interrupted
+    fetched = fetching.fetch(location, known, slice_.context)
+    try:
+        is_same = fetched.is_unchanged or (bool(known.digest) and fetched.digest == known.digest)
+        if is_same:
+            reading = editions.load(kept_name) if location.kind == "web" else Reading(())
+            return Arrived(fetched, crawling.discovered(slice_.web, fetched, reading), None)
+        try:
+            reading = readers.shared(settings.KNOWLEDGE_READERS).read(
+                str(fetched.path),
+                fetched.kind,
+                media_type=fetched.media_type,
+                charset=fetched.charset,
+                url=fetched.final_url,
+                most_characters=settings.KNOWLEDGE_MAX_CHARACTERS,
+                most_pages=settings.KNOWLEDGE_MAX_PAGES,
+                interruption=interruption,
+            )
+        except Unreadable as unreadable:
+            discovered = crawling.discovered(slice_.web, fetched, unreadable.reading)
+            return Arrived(fetched, discovered, None, sentence=unreadable.sentence)
+        discovered = crawling.discovered(slice_.web, fetched, reading)
+        reading = crawling.kept(fetched, reading)
+        return Arrived(fetched, discovered, reading, pages.dump(reading) if discovered.is_kept else b"")
+    finally:
+        if fetched.path is not None:
+            with contextlib.suppress(FileNotFoundError):
+                Path(fetched.path).unlink()
+
+
+def _kept_links(slice_: Slice, document: Document, kept_name: str) -> Generator[Errand, Any, tuple[Location, ...]]:
+    """What a page that cannot be fetched now has led to before."""
+    if not kept_name or not is_of_web(document.location):
+        return ()
+
+    def links() -> tuple[Location, ...]:
+        try:
+            location = _location(slice_, document)
+            fetched = Fetched(location, None, final_url=document.location, is_unchanged=True)
+            return crawling.discovered(slice_.web, fetched, editions.load(kept_name)).locations
+        except (SourceFault, OSError, ValueError):
+            return ()
+
+    found: tuple[Location, ...] = yield links
+    return found
+
+
+# ---- What came of it (within `writing`) -----------------------------------------------------------------------------
+
+
+def _write(slice_: Slice, document: Document, arrived: Arrived) -> None:
+    """The document's row, an edition where its text is new, and what it leads to."""
+    fetched, discovered = arrived.fetched, arrived.discovered
+    reach(slice_, document.source, discovered.locations)
+    if arrived.sentence:
+        _fail(slice_, document, arrived.sentence)
+        return
+    if not discovered.is_kept or not _is_named(slice_, document, discovered):
+        _skip(slice_, document)
+        return
+    columns: dict[str, Any] = {"attempts": 0, "failures": 0, "fetched": slice_.sync, "is_urgent": False, "reason": ""}
+    columns |= {"etag": fetched.etag[:512], "last_modified": fetched.last_modified[:128]}
+    if not fetched.is_unchanged:
+        columns["digest"] = fetched.digest
+    if discovered.location.link:
+        columns["link"] = discovered.location.link[:LONGEST_LOCATION]
+    reading = arrived.reading
+    if reading is None:
+        state = editions.state_of_kept(slice_, document)
+    else:
+        columns |= {"note": reading.note[:LONGEST_REASON], "pages": len(reading.pages)}
+        state = editions.keep(
+            slice_,
+            document,
+            text=storing.digest(arrived.kept),
+            text_digest=digest_of(reading),
+            body=fetched.digest if document.source.kind == SourceKind.FILE else "",
+            title=reading.title or document.name,
+            pages=len(reading.pages),
+        )
+    Document.objects.filter(pk=document.pk).exclude(state=DocumentState.REMOVED).update(state=state, **columns)
+
+
+def digest_of(reading: Reading) -> str:
+    """SHA-256 of what was read, whatever it links to."""
+    texts = [reading.title, *((page.number, page.name, page.text) for page in reading.pages)]
+    return hashlib.sha256(orjson.dumps(texts)).hexdigest()
+
+
+def _is_named(slice_: Slice, document: Document, discovered: Discovered) -> bool:
+    """Whether the document is what it says that it is. Where it names another address of itself, that is the document,
+    and is read instead, unless it leads back here.
+    """
+    named = discovered.location
+    if named.location == document.location:
+        return True
+    other = rows(slice_.pk).filter(location=named.location).first()
+    if other is not None and other.state == DocumentState.SKIPPED and other.fetched == slice_.sync:
+        return True
+    reach(slice_, document.source, [named])
+    return False
+
+
+def _skip(slice_: Slice, document: Document) -> None:
+    """The document is none of its own. What was read of it before cannot be found any more."""
+    Document.objects.filter(pk=document.pk).exclude(state=DocumentState.REMOVED).update(
+        state=DocumentState.SKIPPED, attempts=0, failures=0, fetched=slice_.sync, reason="", etag="", digest=""
+    )
+    deleting.hide_editions(slice_.pk, Q(document=document.pk))
+
+
+def _heed(slice_: Slice, document: Document, fault: SourceFault, links: tuple[Location, ...]) -> None:
+    """Why there is nothing to be read."""
+    if fault.is_skipped:
+        _skip(slice_, document)
+        return
+    if fault.is_gone and not _is_seed(document):
+        _skip(slice_, document)
+        return
+    reach(slice_, document.source, links)
+    _fail(slice_, document, fault.sentence, is_gone=fault.is_gone)
+
+
+def _is_seed(document: Document) -> bool:
+    """Whether the bot names this page itself, so that its owner has to hear of it."""
+    try:
+        return document.source.kind == SourceKind.WEB and (
+            crawling.address_of(document.source.location) == document.location
+        )
+    except SourceFault:
+        return False
+
+
+def _fail(slice_: Slice, document: Document, sentence: str, *, is_gone: bool = False) -> None:
+    """The document is found as it was before, until it has failed in three syncs in a row, or is gone."""
+    failures = SYNCS_FAILED if is_gone else document.failures + 1
+    is_making = failures < SYNCS_FAILED and editions.state_of_kept(slice_, document) == DocumentState.READ
+    Document.objects.filter(pk=document.pk).exclude(state=DocumentState.REMOVED).update(
+        state=DocumentState.READ if is_making and _kept(document) else DocumentState.FAILED,
+        reason=sentence[:LONGEST_REASON],
+        attempts=0,
+        failures=failures,
+        fetched=slice_.sync,
+    )
+    if failures >= SYNCS_FAILED:
+        deleting.hide_editions(slice_.pk, Q(document=document.pk))
+
+
+def _take_back(slice_: Slice, document: Document) -> None:
+    """The attempt was cut off by ourselves."""
+    with slice_.writing():
+        Document.objects.filter(pk=document.pk, attempts__gt=0).update(attempts=F("attempts") - 1)

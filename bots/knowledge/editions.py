@@ -1,0 +1,251 @@
+"""From a kept text to chunks that are found: cut, embedded, written out of sight a batch at a time, then shown at once.
+
+Everything that is written is a row, and the counters of an edition say how far it is. So an edition that a slice has
+left goes on in the next one, whatever ended the slice.
+"""
+
+from collections.abc import Generator
+from functools import partial
+from typing import Any, Final
+
+from django.conf import settings
+from django.core.files.storage import default_storage
+from django.db.models import F
+
+from bedrock_chat.blobs import storing
+from bedrock_chat.database.connections import database_now
+from bedrock_chat.process.interruption import Interrupted
+from bedrock_chat.search.passages import indexing
+from bedrock_chat.search.vectors import writing as vectors
+from bots.knowledge import batches, chunking, meaning
+from bots.knowledge.deleting import BLOB_OWNER
+from bots.knowledge.lanes import Errand, Work
+from bots.knowledge.models import (
+    LONGEST_NAME,
+    LONGEST_REASON,
+    Chunk,
+    Document,
+    DocumentState,
+    Edition,
+    EditionState,
+    KnowledgeIndex,
+)
+from bots.knowledge.reading import pages
+from bots.knowledge.reading.pages import Reading
+from bots.knowledge.slices import Slice
+
+NO_TEXT: Final = "It holds no text."
+WORDS_AT_ONCE: Final = 96
+"""Chunks whose words are counted on a thread at a time."""
+
+
+# ---- Kept texts (within `writing`) ----------------------------------------------------------------------------------
+
+
+def keep(
+    slice_: Slice,
+    document: Document,
+    *,
+    text: str,
+    text_digest: str,
+    body: str,
+    title: str,
+    pages: int,
+) -> DocumentState:
+    """A text was read, and its blob is stored. Makes an edition of it, unless there is one that says the same."""
+    title = title[:LONGEST_NAME]
+    same = {"text_digest": text_digest, "title": title, "cut": slice_.settings.cut.digest}
+    mine = Edition.objects.filter(document=document, index=slice_.index).exclude(state=EditionState.REMOVED)
+    for edition in mine.filter(**same).order_by("state"):  # a live one comes before one in the making
+        if edition.text != text:  # it leads elsewhere now
+            storing.forget(BLOB_OWNER, [edition.pk])
+            storing.refer(BLOB_OWNER, edition.pk, {text, body} - {""})
+        columns = {"text": text, "body": body, "parsing_model": slice_.settings.parsing_model}
+        Edition.objects.filter(pk=edition.pk).update(**columns)
+        return DocumentState.READY if edition.state == EditionState.LIVE else DocumentState.READ
+    _begin(slice_, document, text=text, text_digest=text_digest, body=body, title=title, pages=pages)
+    Document.objects.filter(pk=document.pk).update(version=F("version") + 1)
+    return DocumentState.READ
+
+
+def _begin(
+    slice_: Slice, document: Document, *, text: str, text_digest: str, body: str, title: str, pages: int
+) -> Edition:
+    """Makes the document's edition in the making, in place of one that there may be."""
+    making = Edition.objects.filter(document=document, index=slice_.index, state=EditionState.MAKING)
+    making.update(state=EditionState.REMOVED)
+    edition = Edition.objects.create(
+        document=document,
+        index=slice_.index,
+        text=text,
+        text_digest=text_digest,
+        body=body,
+        cut=slice_.settings.cut.digest,
+        parsing_model=slice_.settings.parsing_model,
+        title=title,
+        pages=pages,
+        created_at=database_now(),
+    )
+    storing.refer(BLOB_OWNER, edition.pk, {text, body} - {""})
+    return edition
+
+
+def state_of_kept(slice_: Slice, document: Document) -> DocumentState:
+    """READY where what is kept of the document is found in the slice's index, cut as it shall be; else READ."""
+    live = Edition.objects.live(slice_.index.pk).filter(document=document, cut=slice_.settings.cut.digest)
+    return DocumentState.READY if live.exists() else DocumentState.READ
+
+
+# ---- Making it findable ---------------------------------------------------------------------------------------------
+
+
+def make(slice_: Slice, document: Document, reading: Reading | None) -> Work:
+    """Makes what is kept of a document findable, or goes on with it. `reading`: the kept text, where it is at hand."""
+    with slice_.writing():
+        edition = _in_the_making(slice_, document)
+    if edition is None:
+        return
+    if reading is None:
+        name = storing.locate([edition.text]).get(edition.text)
+        try:
+            reading = (yield partial(load, name)) if name else None
+        except (OSError, ValueError):
+            reading = None
+    if reading is None:
+        with slice_.writing():
+            _fetch_again(document, edition)
+        return
+    try:
+        chunks = yield from _cut(slice_, edition, reading)
+    except Interrupted:
+        return
+    if chunks is None:
+        return
+    most = settings.KNOWLEDGE_MAX_CHUNKS
+    count = KnowledgeIndex.objects.filter(pk=slice_.index.pk).values_list("chunks", flat=True).get()
+    if count + len(chunks) > most:
+        slice_.end_sync(f"This bot's documents make more than {most:,} passages. Those that come last are left out.")
+        return
+    refusal = NO_TEXT if not chunks else (yield from batches.write_all(slice_, document, edition, chunks))
+    if refusal:
+        with slice_.writing():
+            _refuse(document, edition, refusal)
+        return
+    edition.refresh_from_db()
+    is_whole = edition.taken == len(chunks) and not Chunk.objects.filter(edition=edition, is_pending=True).exists()
+    if is_whole and (yield from _index_words(slice_, edition)):
+        publish(slice_, document, edition)
+
+
+def load(name: str) -> Reading:
+    """On a thread: a kept text. Raises OSError and ValueError."""
+    with default_storage.open(name) as file:
+        return pages.load(file.read())
+
+
+def _in_the_making(slice_: Slice, document: Document) -> Edition | None:
+    """Within `writing`: the edition to be made, from the newest kept text. None: there is nothing to do."""
+    cut = slice_.settings.cut.digest
+    editions = Edition.objects.filter(document=document).exclude(state=EditionState.REMOVED)
+    making = editions.filter(index=slice_.index, state=EditionState.MAKING).first()
+    if making is not None and making.cut == cut:
+        return making
+    kept = editions.order_by("-pk").first()
+    if kept is None or (kept.index_id == slice_.index.pk and kept.cut == cut and kept.state == EditionState.LIVE):
+        state = DocumentState.READY if kept is not None else DocumentState.WAITING
+        _settle(document, state)
+        return None
+    return _begin(
+        slice_,
+        document,
+        text=kept.text,
+        text_digest=kept.text_digest,
+        body=kept.body,
+        title=kept.title,
+        pages=kept.pages,
+    )
+
+
+def _settle(document: Document, state: DocumentState) -> None:
+    """Within `writing`: a document that was to be made findable is it, or has failed in other ways."""
+    mine = Document.objects.filter(pk=document.pk, state=DocumentState.READ)
+    mine.exclude(reason="").update(state=DocumentState.FAILED)
+    mine.filter(reason="").update(state=state)
+
+
+def _fetch_again(document: Document, edition: Edition) -> None:
+    """Within `writing`: the kept text is lost. The next slice fetches and reads the document anew."""
+    Edition.objects.filter(pk=edition.pk).update(state=EditionState.REMOVED)
+    Document.objects.filter(pk=document.pk, state=DocumentState.READ).update(
+        state=DocumentState.WAITING, fetched=0, etag="", last_modified="", digest=""
+    )
+
+
+def _refuse(document: Document, edition: Edition, sentence: str) -> None:
+    """Within `writing`: nothing can be found of this text. What was found before stays."""
+    Edition.objects.filter(pk=edition.pk, state=EditionState.MAKING).update(state=EditionState.REMOVED)
+    Document.objects.filter(pk=document.pk, state=DocumentState.READ).update(
+        state=DocumentState.FAILED, reason=sentence[:LONGEST_REASON]
+    )
+
+
+def _cut(slice_: Slice, edition: Edition, reading: Reading) -> Generator[Errand, Any, list[chunking.Chunk] | None]:
+    """The chunks; None where the slice ends before they are known. Raises Interrupted."""
+    cut = slice_.settings.cut
+    distances: chunking.Distances | None = None
+    if cut.strategy == "semantic":
+        if edition.breaks is None and not (yield from meaning.measure(slice_, edition, reading)):
+            return None
+        breaks = list(edition.breaks or ())
+        distances = lambda _: breaks  # noqa: E731  what was measured of these sentences
+    chunks: list[chunking.Chunk] = yield partial(chunking.cut, reading, cut, title=edition.title, distances=distances)
+    return chunks
+
+
+# ---- Words ----------------------------------------------------------------------------------------------------------
+
+
+def _index_words(slice_: Slice, edition: Edition) -> Generator[Errand, Any, bool]:
+    """Indexes the words of all chunks, a few in a transaction. Returns whether that is done."""
+    found = Chunk.objects.filter(edition=edition, is_parent=False).order_by("position")
+    while edition.worded < edition.findable:
+        if slice_.is_over:
+            return False
+        rows = found.values_list("pk", "header", "text")[edition.worded : edition.worded + WORDS_AT_ONCE]
+        passages = [(pk, f"{header}\n\n{text}" if header else text) for pk, header, text in rows]
+        prepared = yield partial(indexing.prepare, passages)
+        for part in prepared.parts():
+            with slice_.writing():
+                if not _is_making(edition):
+                    return False
+                indexing.write(slice_.pk, edition.pk, part)
+                edition.worded += len(part.passages)
+                Edition.objects.filter(pk=edition.pk).update(worded=edition.worded)
+                slice_.moved()
+    return True
+
+
+def _is_making(edition: Edition) -> bool:
+    """Within `writing`: whether nothing has taken the edition out of reach."""
+    return Edition.objects.filter(pk=edition.pk, state=EditionState.MAKING).exists()
+
+
+# ---- In sight -------------------------------------------------------------------------------------------------------
+
+
+def publish(slice_: Slice, document: Document, edition: Edition) -> None:
+    """Shows a whole edition in place of the one before it: few rows, whatever its size."""
+    with slice_.writing():
+        vectors.join(slice_.index.pk, edition.pk)
+    with slice_.writing():
+        if not _is_making(edition):
+            return
+        old = Edition.objects.live(slice_.index.pk).filter(document=document)
+        former = dict(old.values_list("pk", "findable"))
+        old.update(state=EditionState.REMOVED)
+        Edition.objects.filter(pk=edition.pk).update(state=EditionState.LIVE)
+        vectors.publish(slice_.index.pk, show=[edition.pk], hide=list(former))
+        more = edition.findable - sum(former.values())
+        KnowledgeIndex.objects.filter(pk=slice_.index.pk).update(chunks=F("chunks") + more)
+        _settle(document, DocumentState.READY)
+        slice_.moved()

@@ -1,0 +1,67 @@
+"""What a slice does next: lists that have to be asked, documents to be fetched, kept texts to be made findable."""
+
+from collections import deque
+
+from django.db.models import F, Q, QuerySet
+
+from bots.knowledge import documents, listing
+from bots.knowledge.hosts import Hosts
+from bots.knowledge.lanes import Work
+from bots.knowledge.models import Document, DocumentState, Source, SourceState
+from bots.knowledge.reaching import rows
+from bots.knowledge.slices import Slice
+
+MOST_LEFT_OUT = 64
+"""Documents that are passed over at a time, because their host is to be left alone."""
+
+
+def due(slice_: Slice) -> QuerySet[Document]:
+    """The documents of which something is to be done in this sync."""
+    fetched = Q(state=DocumentState.READ, fetched=slice_.sync)
+    if slice_.fetches:
+        return rows(slice_.pk).filter(fetched | Q(reached=slice_.sync, fetched__lt=slice_.sync))
+    return rows(slice_.pk).filter(state=DocumentState.READ)
+
+
+def is_empty(slice_: Slice) -> bool:
+    """Whether the sync is through."""
+    waiting = Source.objects.filter(knowledge=slice_.pk, is_removed=False, state=SourceState.WAITING)
+    return not (due(slice_).exists() or (slice_.fetches and waiting.exists()))
+
+
+class Frontier:
+    """Hands out works, each document once in a slice. Only the slice's own thread uses it."""
+
+    def __init__(self, slice_: Slice, hosts: Hosts) -> None:
+        self._slice = slice_
+        self._hosts = hosts
+        self._lists = deque(listing.lists(slice_)) if slice_.fetches else deque()
+        self._begun: set[int] = set()
+        self._waiting: deque[tuple[int, str, bool]] = deque()
+
+    def next(self) -> Work | None:
+        """The next work; None: there is none now, and perhaps one when another has ended."""
+        if self._lists:
+            return listing.ask(self._slice, self._hosts, self._lists.popleft())
+        if not self._waiting and self._slice.has_reached:
+            self._load()
+        for _ in range(min(MOST_LEFT_OUT, len(self._waiting))):
+            pk, location, is_fetched = self._waiting.popleft()
+            wait: float | None = None
+            if not is_fetched:
+                wait = self._hosts.begin(location) if documents.is_of_web(location) else 0.0
+                if wait is None:
+                    self._waiting.append((pk, location, is_fetched))
+                    continue
+            self._begun.add(pk)
+            return documents.bring_on(self._slice, self._hosts, pk, location, wait)
+        return None
+
+    def _load(self) -> None:
+        """Reads which documents wait: those whose text is kept come first, so that they can be found soon."""
+        self._slice.has_reached = False
+        found = due(self._slice).order_by(F("fetched").desc(), "-is_urgent", "pk")
+        for pk, location, fetched, reached in found.values_list("pk", "location", "fetched", "reached"):
+            if pk not in self._begun:
+                is_fetched = fetched >= self._slice.sync or reached < self._slice.sync or not self._slice.fetches
+                self._waiting.append((pk, location, is_fetched))

@@ -1,0 +1,46 @@
+"""When a slice may fetch from which host: a turn of the host that all workers share, and a place of this process."""
+
+import time
+
+from bots.knowledge.sources import pace, robots
+from bots.knowledge.sources.scope import host_of
+
+
+class Hosts:
+    """The hosts that a slice has asked for a turn. Only the slice's own thread uses it, outside any transaction."""
+
+    def __init__(self) -> None:
+        self._until: dict[str, float] = {}
+
+    def begin(self, url: str) -> float | None:
+        """Takes a place and a turn. Returns in how many seconds the fetch may begin; None: another host comes first."""
+        host = host_of(url)
+        if self._until.get(host, 0.0) > time.monotonic() or not pace.take_place(host):
+            return None
+        try:
+            wait = pace.turn(host, robots.seconds_between(url))
+        except BaseException:
+            pace.give_place_back(host)
+            raise
+        if wait > pace.LONGEST_WAIT:
+            pace.give_place_back(host)
+            self._until[host] = time.monotonic() + wait
+            return None
+        return wait
+
+    def end(self, url: str) -> None:
+        """The fetch is over."""
+        pace.give_place_back(host_of(url))
+
+    def postpone(self, url: str, seconds: float) -> None:
+        """The host has asked for a pause."""
+        host = host_of(url)
+        pace.postpone(host, seconds)
+        self._until[host] = time.monotonic() + seconds
+
+    @property
+    def shortest_wait(self) -> tuple[float, str] | None:
+        """In how many seconds a host that was left out may be asked again, and which one that is."""
+        now = time.monotonic()
+        waits = [(until - now, host) for host, until in self._until.items() if until > now]
+        return min(waits, default=None)

@@ -1,0 +1,42 @@
+"""The indexes of a bot: one of each embeddings model. While another one is made, the one before it serves."""
+
+from django.db.models import Exists, OuterRef
+
+from bots.knowledge.configuration import KnowledgeSettings
+from bots.knowledge.models import Document, DocumentState, Edition, EditionState, Knowledge, KnowledgeIndex
+
+
+def prepare(knowledge: Knowledge, settings: KnowledgeSettings) -> KnowledgeIndex:
+    """In the transaction that plans a sync: the index that it writes. Sets what the locked row names, unsaved.
+
+    The first index of a bot serves at once, document by document.
+    """
+    serving, making = knowledge.serving, knowledge.making
+    if serving is not None and serving.model == settings.model:
+        knowledge.making = None
+        return serving
+    if making is not None and making.model == settings.model:
+        return making
+    index = KnowledgeIndex.objects.create(knowledge=knowledge, model=settings.model)
+    if serving is None:
+        knowledge.serving = index
+    else:
+        knowledge.making = index
+    return index
+
+
+def remake(knowledge: Knowledge, index: KnowledgeIndex, settings: KnowledgeSettings) -> None:
+    """In the same transaction: documents that are not found in the index as they shall be cut are made so from their
+    kept texts. One statement.
+    """
+    live = Edition.objects.filter(
+        document=OuterRef("pk"), index=index, state=EditionState.LIVE, cut=settings.cut.digest
+    )
+    found = Document.objects.filter(knowledge=knowledge, state=DocumentState.READY)
+    found.filter(~Exists(live)).update(state=DocumentState.READ)
+
+
+def switch(knowledge: Knowledge) -> None:
+    """In the transaction that ends a sync: the index that was made serves from now on. Sets the locked row, unsaved."""
+    if knowledge.making_id is not None:
+        knowledge.serving_id, knowledge.making_id = knowledge.making_id, None

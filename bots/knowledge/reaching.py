@@ -1,0 +1,110 @@
+"""Documents that a source has named, or a page of it has led to: the rows that a sync has to fetch, its frontier."""
+
+from collections.abc import Iterable, Sequence
+
+from django.db.models import F, Q, QuerySet
+
+from bots.knowledge.models import LONGEST_NAME, Document, DocumentState, Source, SourceKind, SourceState
+from bots.knowledge.planning import SYNCS_FAILED, KnownDocument, ReachedDocument, hint_of, plan_reached
+from bots.knowledge.slices import Slice
+from bots.knowledge.sources import crawling
+from bots.knowledge.sources.locations import Location, SourceFault
+
+LONGEST_HINT = 512
+
+
+def rows(pk: int) -> QuerySet[Document]:
+    """The documents of a bot's knowledge, without those that wait for their removal."""
+    return Document.objects.filter(knowledge=pk).exclude(state=DocumentState.REMOVED)
+
+
+def reach(slice_: Slice, source: Source, locations: Sequence[Location]) -> None:
+    """Within `writing`: documents that a source has named, or a page of it has led to. New ones are to be fetched."""
+    known = {
+        row.location: KnownDocument(
+            pk=row.pk,
+            place=row.source.place,
+            reached=row.reached,
+            fetched=row.fetched,
+            hint=row.hint,
+            is_found=row.state == DocumentState.READY,
+            leads_on=row.leads_on,
+        )
+        for row in rows(slice_.pk)
+        .filter(location__in=[location.location for location in locations])
+        .select_related("source")
+    }
+    plan = plan_reached(locations, known, sync=slice_.sync, place=source.place, room=slice_.room)
+    owners = _owners(slice_, [*plan.new, *(document.location for document in plan.known)])
+    Document.objects.bulk_create(
+        Document(
+            knowledge_id=slice_.pk,
+            source_id=owners.get(location.owner, source.pk),
+            location=location.location,
+            name=location.name[:LONGEST_NAME],
+            link=location.link,
+            reached=slice_.sync,
+            leads_on=location.role == "page",
+            hint=hint_of(location)[:LONGEST_HINT],
+            size=location.size,
+        )
+        for location in plan.new
+    )
+    slice_.room -= len(plan.new)
+    slice_.has_reached = slice_.has_reached or bool(plan.new or plan.known)
+    if plan.left_out:
+        slice_.note_limit("There are more documents than one bot may have; those that come last are left out.")
+    _update(slice_, source, plan.known, owners)
+
+
+def _owners(slice_: Slice, locations: Iterable[Location]) -> dict[str, int]:
+    """The seeds that cover these locations: normalised URL → key of the source."""
+    urls = {location.owner for location in locations if location.owner}
+    if not urls:
+        return {}
+    owners: dict[str, int] = {}
+    seeds = Source.objects.filter(knowledge=slice_.pk, is_removed=False, kind=SourceKind.WEB).order_by("-place")
+    for pk, location in seeds.values_list("pk", "location"):
+        try:
+            owners[crawling.address_of(location)] = pk
+        except SourceFault:
+            continue
+    return {url: owners[url] for url in urls if url in owners}
+
+
+def _update(slice_: Slice, source: Source, reached: Sequence[ReachedDocument], owners: dict[str, int]) -> None:
+    """Writes what was reached again, in a statement for each way in which documents differ."""
+    groups: dict[tuple[int | None, bool, bool], list[int]] = {}
+    for document in reached:
+        owner = owners.get(document.location.owner, source.pk) if document.is_owned else None
+        groups.setdefault((owner, document.is_unchanged, document.leads_on), []).append(document.pk)
+    for (owner, is_unchanged, leads_on), keys in groups.items():
+        columns = {} if owner is None else {"source_id": owner}
+        documents = Document.objects.filter(pk__in=keys)
+        if leads_on:  # its links were not followed when it was fetched in this sync
+            documents.filter(leads_on=False, fetched=slice_.sync).update(
+                fetched=0, digest="", etag="", last_modified=""
+            )
+        documents.update(reached=slice_.sync, leads_on=leads_on, **columns)
+        if is_unchanged:
+            documents.update(fetched=slice_.sync)
+    urgent = {document.pk: document for document in reached if document.is_urgent}
+    for row in Document.objects.filter(pk__in=urgent).only("pk", "hint", "size"):
+        location = urgent[row.pk].location
+        row.hint, row.is_urgent, row.size = hint_of(location)[:LONGEST_HINT], True, location.size
+        row.save(update_fields=["hint", "is_urgent", "size"])
+
+
+def unreached(slice_: Slice) -> Q:
+    """The condition of documents that no source names any more, once all of them have been asked.
+
+    A page that could not be read may have led to some of them: those of its source stay for as many syncs as the page
+    itself would.
+    """
+    unreached = rows(slice_.pk).filter(reached__lt=slice_.sync)
+    failed = Source.objects.filter(knowledge=slice_.pk, is_removed=False).filter(
+        Q(state=SourceState.FAILED) | Q(documents__state=DocumentState.FAILED, documents__reached=slice_.sync)
+    )
+    doubtful = list(failed.values_list("pk", flat=True).distinct())
+    unreached.filter(source__in=doubtful).update(failures=F("failures") + 1)
+    return Q(reached__lt=slice_.sync) & (~Q(source__in=doubtful) | Q(failures__gte=SYNCS_FAILED))

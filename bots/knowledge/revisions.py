@@ -1,0 +1,104 @@
+"""What a bot is to know is wanted in a revision: who saves raises it, and a sync works until it is done.
+
+A save first raises the revision, which locks the bot's `Knowledge`, and then asks for the job. A job that runs is not
+asked for a second time. So whoever ends the job locks the same row first, and asks again if it was raised meanwhile.
+"""
+
+from typing import Final
+
+from django.db.models import F
+
+from bedrock_chat.database.connections import database_now
+from bedrock_chat.jobs import queue
+from bedrock_chat.jobs.models import Job
+from bots.knowledge import deleting
+from bots.knowledge.configuration import settings_of
+from bots.knowledge.models import Knowledge
+from bots.models import Bot, SyncStatus
+
+KIND: Final = "sync knowledge"
+CANCELLED: Final = "Cancelled."
+
+
+def want(bot: Bot) -> None:
+    """In the transaction that stores a bot: asks for a sync, if there is anything that a sync would look at and that
+    has changed. What is not named any more cannot be found from the moment this commits.
+    """
+    settings = settings_of(bot.configuration)
+    fingerprint = settings.fingerprint
+    knowledge = Knowledge.objects.select_for_update().filter(bot_id=bot.pk).first()
+    if knowledge is None:
+        if settings.sources:
+            knowledge = Knowledge(bot_id=bot.pk, fingerprint=fingerprint, asked_at=database_now())
+            knowledge.save(force_insert=True)
+            ask(knowledge.pk)
+        return
+    if knowledge.fingerprint == fingerprint:
+        return
+    deleting.hide_unnamed(knowledge.pk, settings.sources)
+    raise_revision(knowledge.pk, fingerprint=fingerprint)
+    if settings.sources:
+        ask(knowledge.pk)
+        return
+    Knowledge.objects.filter(pk=knowledge.pk).update(
+        done=F("wanted"), planned=F("wanted"), sync_status=SyncStatus.SUCCEEDED, retry_at=None
+    )
+    deleting.ask(knowledge.pk)
+
+
+def request(bot_id: str, *, full: bool = False) -> None:
+    """Asks for a sync that nobody's edit made necessary. While one runs, that one is the answer; with `full`, another
+    one follows, which fetches and reads everything anew.
+    """
+    knowledge = Knowledge.objects.select_for_update().filter(bot_id=bot_id).first()
+    if knowledge is None:
+        return
+    if knowledge.wanted > knowledge.done and not full and knowledge.sync_status != SyncStatus.FAILED:
+        return
+    raise_revision(knowledge.pk)
+    if full:
+        Knowledge.objects.filter(pk=knowledge.pk).update(full=True)
+    ask(knowledge.pk)
+
+
+def cancel(bot_id: str) -> bool:
+    """Ends a sync, and keeps what it has read. Returns whether there was one.
+
+    What a worker writes from now on is refused, since its job is gone.
+    """
+    knowledge = Knowledge.objects.select_for_update().filter(bot_id=bot_id, wanted__gt=F("done")).first()
+    if knowledge is None:
+        return False
+    Knowledge.objects.filter(pk=knowledge.pk).update(
+        done=F("wanted"),
+        planned=F("wanted"),
+        full=False,
+        sync_status=SyncStatus.FAILED,
+        sync_status_reason=CANCELLED,
+        retry_at=None,
+    )
+    Job.objects.filter(key=key_of(knowledge.pk)).delete()
+    return True
+
+
+def raise_revision(pk: int, *, fingerprint: str | None = None) -> None:
+    """Wants one more revision, and shows that. Locks the row until the transaction ends."""
+    columns = {} if fingerprint is None else {"fingerprint": fingerprint}
+    Knowledge.objects.filter(pk=pk).update(
+        wanted=F("wanted") + 1,
+        asked_at=database_now(),
+        retry_at=None,
+        refused_since=None,
+        sync_status=SyncStatus.QUEUED,
+        sync_status_reason="",
+        **columns,
+    )
+
+
+def ask(pk: int) -> None:
+    """Has the job begin now, in the transaction that makes it necessary. A dead one begins anew."""
+    queue.enqueue_now(KIND, {"knowledge": pk}, key=key_of(pk))
+
+
+def key_of(pk: int) -> str:
+    return f"{KIND}:{pk}"

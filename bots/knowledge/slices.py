@@ -1,0 +1,143 @@
+"""A slice: the part of a bot's sync that one run of its job does, with what its steps share.
+
+All of its transactions go through `writing`, which locks the bot's `Knowledge` first and then the job: so nothing is
+written by a worker that has lost the job, and a save and a slice never wait for each other in a circle.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F
+
+from bedrock_chat.bedrock import embeddings
+from bedrock_chat.bedrock.embedding_models import EmbeddingModel
+from bedrock_chat.database.connections import database_now, yield_sqlite_lock
+from bedrock_chat.identity.caller import Caller
+from bedrock_chat.jobs.queue import Claimed
+from bedrock_chat.ledger.models import ModelCall
+from bedrock_chat.ledger.units import units_of, usd_of
+from bedrock_chat.process.interruption import Interruption
+from bots.knowledge.configuration import KnowledgeSettings
+from bots.knowledge.models import Document, DocumentState, Knowledge, KnowledgeIndex
+from bots.knowledge.sources.locations import FetchContext
+from bots.knowledge.sources.scope import Web
+
+UNPRICED_TOKENS: Final = 100_000_000
+"""What a sync may embed with a model whose price is not known."""
+
+
+@dataclass(slots=True)
+class Slice:
+    """One turn of a sync.
+
+    `revision` is the one that it works for, `sync` the number of its sync, `index` the index that it writes. `delay` is
+    in how many seconds the next slice begins, and `waiting_for` the sentence that says why. `limit_reason` is the
+    sentence of a limit: the sync ends as failed, at once if `has_ended`. `retry_at` is when another sync begins then.
+    `has_reached`: there may be documents that the slice has not looked at.
+    """
+
+    job: Claimed
+    pk: int
+    bot_id: str
+    payer: Caller
+    settings: KnowledgeSettings
+    web: Web
+    revision: int
+    sync: int
+    index: KnowledgeIndex
+    began_at: datetime
+    interruption: Interruption
+    context: FetchContext
+    end: float
+    spent: int = 0
+    spent_tokens: int = 0
+    delay: float = 0.0
+    waiting_for: str = ""
+    limit_reason: str = ""
+    has_ended: bool = False
+    retry_at: datetime | None = None
+    gives_way: bool = False
+    fetches: bool = True
+    has_reached: bool = True
+    model: EmbeddingModel = field(init=False)
+    room: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.model = embeddings.model(self.settings.model)
+        documents = Document.objects.filter(knowledge=self.pk).exclude(state=DocumentState.REMOVED)
+        self.room = settings.KNOWLEDGE_MAX_DOCUMENTS - documents.count()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no further document or batch is begun."""
+        return self.gives_way or self.has_ended or self.interruption.requested or time.monotonic() >= self.end
+
+    @property
+    def folder(self) -> Path:
+        return self.context.folder
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """A transaction of the slice. Notices whether the bot was changed meanwhile. Raises LeaseLost."""
+        with yield_sqlite_lock(), transaction.atomic():
+            self.lock()
+            self.job.hold()
+            yield
+
+    def lock(self) -> Knowledge:
+        """Locks the bot's `Knowledge` in the transaction around this."""
+        knowledge = Knowledge.objects.select_for_update().get(pk=self.pk)
+        if knowledge.wanted != self.revision or knowledge.bot_id is None:
+            self.gives_way = True
+        return knowledge
+
+    def moved(self, **columns: Any) -> None:
+        """Within `writing`: notes that the sync goes on."""
+        Knowledge.objects.filter(pk=self.pk).update(moved_at=database_now(), **columns)
+
+    # ---- Limits -----------------------------------------------------------------------------------------------------
+
+    def note_limit(self, sentence: str) -> None:
+        """What was read is brought to its end, and the sync says this then."""
+        self.limit_reason = self.limit_reason or sentence
+
+    def end_sync(self, sentence: str, *, retry_at: datetime | None = None) -> None:
+        """Ends the sync with what it has by now."""
+        self.limit_reason, self.retry_at, self.has_ended = sentence, retry_at, True
+
+    def give_up_turn(self, seconds: float, sentence: str) -> None:
+        """Ends the slice; the next one begins in so many seconds, and until then the sync says why it waits."""
+        self.delay, self.waiting_for = max(self.delay, seconds), sentence
+        self.end = 0.0
+
+    def has_money(self) -> bool:
+        """Whether another batch may be embedded. Else the sync ends, which this notes."""
+        most: Decimal = settings.KNOWLEDGE_SYNC_MAX_COST
+        if self.spent >= units_of(most):
+            self.end_sync(
+                f"This sync has cost {usd_of(self.spent):.2f} USD, and {most.normalize():f} USD are what it may cost. "
+                "What was read so far can be found."
+            )
+        elif self.spent_tokens >= UNPRICED_TOKENS:
+            self.end_sync(
+                f"This sync has embedded {self.spent_tokens:,} tokens with a model whose price is not known, and may "
+                "not embed more. What was read so far can be found."
+            )
+        return not self.has_ended
+
+    def count(self, calls: list[ModelCall]) -> None:
+        """Within `writing`: counts what calls have cost, in the transaction of their ledger rows."""
+        units = sum(units_of(call.price) for call in calls if call.price is not None)
+        tokens = sum(call.input_tokens for call in calls if call.price is None)
+        self.spent += units
+        self.spent_tokens += tokens
+        if calls:
+            self.moved(sync_price=F("sync_price") + units, sync_tokens=F("sync_tokens") + tokens)

@@ -1,0 +1,145 @@
+"""How far a bot's knowledge is, in the words of the wire: computed from the rows when a sync ends, and shown together
+with how far its guardrail is.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from django.db.models import Count, OuterRef, Subquery
+
+from bedrock_chat.database.connections import database_now
+from bedrock_chat.jobs.models import Worker
+from bots.knowledge.models import LONGEST_REASON, Document, DocumentState, Knowledge, Source, SourceKind
+from bots.models import Bot, SyncStatus
+
+SUCCEEDED: Final = "Knowledge base sync succeeded"
+NO_WORKER: Final = "No worker is running."
+NOTHING_LISTED: Final = "nothing there is of a type that is read."
+PATIENCE: Final = timedelta(seconds=30)
+"""How long a sync may wait for a worker without a word."""
+MOST_NOTES: Final = 5
+ORDER: Final = (SyncStatus.RUNNING, SyncStatus.QUEUED, SyncStatus.FAILED, SyncStatus.SUCCEEDED)
+"""Of two states of a bot the first one in this order shows."""
+
+State = tuple[SyncStatus, str]
+
+
+# ---- When a sync ends -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class SourceOutcome:
+    """What became of one source. `listed` is how many documents it named, which others may own."""
+
+    name: str
+    found: int
+    failed: int
+    listed: int
+    reason: str
+
+    @property
+    def yielded_nothing(self) -> bool:
+        return self.found == 0 and self.listed <= self.failed
+
+
+def outcome(knowledge: Knowledge, limit_reason: str) -> State:
+    """What the sync has come to, in four queries, however many documents there are.
+
+    A limit or a source that yielded nothing makes it fail; what could be had is found all the same.
+    """
+    documents = Document.objects.filter(knowledge=knowledge).exclude(state=DocumentState.REMOVED)
+    outcomes = list(_outcomes(knowledge))
+    failed = [source for source in outcomes if source.yielded_nothing]
+    sentences = [limit_reason] if limit_reason else []
+    sentences += [f"{source.name}: {source.reason}" for source in failed]
+    if sentences:
+        return SyncStatus.FAILED, joined(sentences)
+    unread = sum(source.failed for source in outcomes)
+    reason = SUCCEEDED
+    if unread:
+        reason += f"; {unread} of {unread + sum(source.found for source in outcomes)} pages could not be read"
+    notes = documents.filter(state=DocumentState.READY).exclude(note="").order_by("pk").values_list("name", "note")
+    for name, note in notes[:MOST_NOTES]:
+        reason += f"; {name}: {note.rstrip('.')}"
+    return SyncStatus.SUCCEEDED, shortened(reason)
+
+
+def _outcomes(knowledge: Knowledge) -> Sequence[SourceOutcome]:
+    """Each source, in the order in which the bot names them."""
+    counts: dict[int, dict[str, int]] = {}
+    rows = Document.objects.filter(knowledge=knowledge).order_by().values_list("source", "state")
+    for source, state, number in rows.annotate(number=Count("pk")):
+        counts.setdefault(source, {})[state] = number
+    first_reason = (
+        Document.objects.filter(source=OuterRef("pk"), state=DocumentState.FAILED).order_by("pk").values("reason")[:1]
+    )
+    own_state = Document.objects.filter(knowledge=knowledge, state=DocumentState.READY, location=OuterRef("location"))
+    sources = Source.objects.filter(knowledge=knowledge, is_removed=False).order_by("place")
+    annotated = sources.annotate(document_reason=Subquery(first_reason), own=Subquery(own_state.values("pk")[:1]))
+    outcomes = []
+    for source in annotated:
+        by_state = counts.get(source.pk, {})
+        found, failed = by_state.get(DocumentState.READY, 0), by_state.get(DocumentState.FAILED, 0)
+        listed = int(source.listing.get("listed", 0)) if source.kind != SourceKind.WEB else 0
+        if source.kind == SourceKind.WEB and not found and (source.own or source.listing.get("shared")):
+            listed = failed + 1  # another source owns its pages
+        reason = source.reason or source.document_reason or NOTHING_LISTED
+        outcomes.append(SourceOutcome(name_of(source), found, failed, listed, reason))
+    return outcomes
+
+
+def name_of(source: Source) -> str:
+    """A source in a sentence. Of an address no query is told."""
+    return source.location.partition("?")[0]
+
+
+def joined(sentences: Sequence[str]) -> str:
+    """Sentences in one reason, the worst first; those that do not fit are left out."""
+    reason = ""
+    for number, sentence in enumerate(sentences):
+        longer = f"{reason} {sentence}".strip()
+        if len(longer) > LONGEST_REASON - 40:
+            return shortened(reason or sentence) + f" And {len(sentences) - number} more." * bool(reason)
+        reason = longer
+    return reason
+
+
+def shortened(reason: str) -> str:
+    return reason if len(reason) <= LONGEST_REASON else reason[: LONGEST_REASON - 1] + "…"
+
+
+# ---- Shown ----------------------------------------------------------------------------------------------------------
+
+
+def shown(guardrail: str, knowledge: str | None) -> SyncStatus:
+    """The state that a bot's guardrail and its knowledge, if it has any, have together."""
+    states = [SyncStatus(state) for state in (guardrail, knowledge) if state is not None]
+    return min(states, key=ORDER.index)
+
+
+def of_bot(bot: Bot) -> State:
+    """How far a bot is, with the reasons of both, as who may edit it reads it.
+
+    One query where its knowledge was not read with it, and one more where a sync waits for long.
+    """
+    knowledge: Knowledge | None = getattr(bot, "knowledge", None)
+    if knowledge is None:
+        return SyncStatus(bot.sync_status), bot.sync_status_reason
+    state, reason = of_knowledge(knowledge)
+    both = shown(bot.sync_status, state)
+    if both != SyncStatus.SUCCEEDED and state == SyncStatus.SUCCEEDED:
+        reason = ""  # or a failure would read as a success
+    return both, shortened(" ".join(filter(None, (reason, bot.sync_status_reason))))
+
+
+def of_knowledge(knowledge: Knowledge) -> State:
+    """As it is stored; but a sync that waits, and that no worker will begin, says so."""
+    state, reason = SyncStatus(knowledge.sync_status), knowledge.sync_status_reason
+    if state == SyncStatus.QUEUED and not reason:
+        now = database_now()
+        alive = Worker.objects.filter(seen_at__gt=now - PATIENCE)
+        if knowledge.asked_at < now - PATIENCE and not alive.exists():
+            return state, NO_WORKER
+    return state, reason

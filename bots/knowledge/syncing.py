@@ -1,0 +1,237 @@
+"""The job that syncs what a bot knows, in slices: each does what it can in its time, and puts itself into the queue.
+
+Everything is in rows, so the next slice goes on where this one has ended, however it ended. A save raises the revision
+that is wanted; the slice gives way, and the next one plans anew.
+"""
+
+import logging
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final, cast
+
+from django.conf import settings
+from django.db import transaction
+
+from bedrock_chat.blobs import storing
+from bedrock_chat.database.connections import database_now
+from bedrock_chat.jobs import queue
+from bedrock_chat.jobs.queue import Claimed
+from bedrock_chat.ledger import embedding_calls
+from bedrock_chat.process.interruption import Interruption
+from bots.knowledge import deleting, frontier, indexes, listing, reaching, revisions, status
+from bots.knowledge.configuration import KnowledgeSettings, Named, SourceName, settings_of
+from bots.knowledge.frontier import Frontier
+from bots.knowledge.hosts import Hosts
+from bots.knowledge.lanes import Lanes
+from bots.knowledge.models import Document, Knowledge, KnowledgeIndex, Source, SourceKind, SourceState
+from bots.knowledge.planning import StoredSource, plan_sources
+from bots.knowledge.slices import Slice
+from bots.knowledge.sources.locations import FetchContext, SourceFault
+from bots.knowledge.sources.scope import Web
+from bots.models import Bot, SyncStatus
+
+logger = logging.getLogger(__name__)
+
+LOOK_SECONDS: Final = 0.5
+SUSPENDED: Final = "The owner of this bot is suspended; it is synced when that ends."
+
+
+def sync(job: Claimed) -> None:
+    """The job.
+
+    1. One transaction plans: what is wanted against what is stored, if this is the first slice for a revision.
+    2. Lists are asked, documents fetched, read, cut, embedded and shown, four at a time.
+    3. One transaction finishes the job: the sync is through or has come to a limit, or another slice is asked for.
+    """
+    with job.ending.inner() as interruption, tempfile.TemporaryDirectory(prefix="knowledge-") as folder:
+        slice_ = _open(job, interruption, Path(folder))
+        if slice_ is None:
+            return
+        hosts = Hosts()
+        with _lanes(interruption) as lanes:
+            listing.begin(slice_)
+            upcoming = Frontier(slice_, hosts)
+            while True:
+                while lanes.has_room and not slice_.is_over and (work := upcoming.next()) is not None:
+                    lanes.begin(work)
+                if not len(lanes):
+                    break
+                lanes.step(LOOK_SECONDS)
+        _close(slice_, hosts)
+
+
+@contextmanager
+def _lanes(interruption: Interruption) -> Iterator[Lanes]:
+    """Whatever ends the block, no errand runs afterwards."""
+    lanes = Lanes()
+    try:
+        yield lanes
+    except BaseException:
+        interruption.request()
+        raise
+    finally:
+        lanes.close()
+
+
+# ---- Planning -------------------------------------------------------------------------------------------------------
+
+
+def _open(job: Claimed, interruption: Interruption, folder: Path) -> Slice | None:
+    """The slice; None where there is nothing to do. The job is finished then, or will be."""
+    pk = job.payload["knowledge"]
+    with transaction.atomic():
+        knowledge = Knowledge.objects.select_for_update().filter(pk=pk).first()
+        job.hold()
+        bot = (
+            None if knowledge is None else Bot.objects.select_related("owner").filter(pk=knowledge.bot_id or "").first()
+        )
+        if knowledge is None or bot is None or knowledge.wanted <= knowledge.done:
+            job.finish()
+            if knowledge is not None:
+                deleting.ask(pk)
+            return None
+        if not bot.owner.is_active:
+            job.finish()
+            Knowledge.objects.filter(pk=pk).update(sync_status=SyncStatus.QUEUED, sync_status_reason=SUSPENDED)
+            return None
+        wanted = settings_of(bot.configuration)
+        index = _plan(knowledge, wanted) if knowledge.planned != knowledge.wanted else _index(knowledge)
+        web = _web(pk, wanted)
+    entries = wanted.files.values()
+    stored = storing.locate(entry["sha256"] for entry in entries)
+    slice_ = Slice(
+        job=job,
+        pk=pk,
+        bot_id=bot.pk,
+        payer=embedding_calls.owner_pays(bot.owner),
+        settings=wanted,
+        web=web,
+        revision=knowledge.wanted,
+        sync=knowledge.sync,
+        index=index,
+        began_at=knowledge.began_at or database_now(),
+        interruption=interruption,
+        context=FetchContext(folder, interruption, stored),
+        end=time.monotonic() + settings.KNOWLEDGE_SLICE_SECONDS,
+        spent=knowledge.sync_price,
+        spent_tokens=knowledge.sync_tokens,
+        limit_reason=knowledge.limit_reason,
+    )
+    hours = settings.KNOWLEDGE_CRAWL_HOURS
+    if database_now() - slice_.began_at >= timedelta(hours=hours):
+        slice_.fetches = False
+        slice_.note_limit(f"The crawl has taken {hours} hours; what it had not reached by then is left out.")
+    return slice_
+
+
+def _index(knowledge: Knowledge) -> KnowledgeIndex:
+    """The index that the sync under way writes."""
+    return KnowledgeIndex.objects.get(pk=knowledge.making_id or knowledge.serving_id)
+
+
+def _plan(knowledge: Knowledge, wanted: KnowledgeSettings) -> KnowledgeIndex:
+    """Begins a sync for the revision that is wanted, in the transaction that has locked its row."""
+    rows = Source.objects.filter(knowledge=knowledge, is_removed=False)
+    stored = [
+        StoredSource(pk, Named(cast("SourceName", kind), location), place)
+        for pk, kind, location, place in rows.order_by("place").values_list("pk", "kind", "location", "place")
+    ]
+    plan = plan_sources(wanted.sources, stored)
+    deleting.hide_unnamed(knowledge.pk, wanted.sources)
+    for pk, place in plan.moved.items():
+        Source.objects.filter(pk=pk).update(place=place)
+    rows.update(state=SourceState.WAITING, reason="", listing={}, skipped=0)
+    Source.objects.bulk_create(
+        Source(knowledge=knowledge, kind=named.kind, location=named.location, place=place) for named, place in plan.new
+    )
+    if knowledge.full:
+        Document.objects.filter(knowledge=knowledge).update(etag="", last_modified="", digest="", hint="")
+    index = indexes.prepare(knowledge, wanted)
+    indexes.remake(knowledge, index, wanted)
+    now = database_now()
+    knowledge.sync += 1
+    knowledge.planned = knowledge.wanted
+    knowledge.fingerprint = wanted.fingerprint
+    knowledge.full = False
+    knowledge.began_at = knowledge.moved_at = now
+    knowledge.sync_price = knowledge.sync_tokens = 0
+    knowledge.refused_since = knowledge.retry_at = None
+    knowledge.limit_reason = knowledge.sync_status_reason = ""
+    knowledge.sync_status = SyncStatus.RUNNING
+    knowledge.save()
+    return index
+
+
+def _web(pk: int, wanted: KnowledgeSettings) -> Web:
+    """The bot's web. Where a stored pattern is refused, its sources fail, and nothing is crawled."""
+    try:
+        return Web.of(wanted.seeds, wanted.crawling_scope, wanted.include, wanted.exclude)
+    except SourceFault as fault:
+        sources = Source.objects.filter(knowledge=pk, kind__in=[SourceKind.WEB, SourceKind.SITEMAP], is_removed=False)
+        sources.update(state=SourceState.FAILED, reason=fault.sentence)
+        return Web.of((), wanted.crawling_scope)
+
+
+# ---- Ending ---------------------------------------------------------------------------------------------------------
+
+
+def _close(slice_: Slice, hosts: Hosts) -> None:
+    """Finishes the job, and says what comes next."""
+    with transaction.atomic():
+        knowledge = slice_.lock()
+        slice_.job.finish()
+        if knowledge.bot_id is None:
+            deleting.ask(slice_.pk)
+            return
+        if slice_.gives_way:
+            if knowledge.wanted > knowledge.done:
+                revisions.ask(slice_.pk)
+            return
+        is_through = not slice_.has_ended and frontier.is_empty(slice_)
+        if is_through or slice_.has_ended:
+            _end_sync(slice_, knowledge, is_through=is_through)
+            return
+        _heed_hosts(slice_, hosts)
+        Knowledge.objects.filter(pk=slice_.pk).update(
+            sync_status=SyncStatus.RUNNING,
+            sync_status_reason=slice_.waiting_for,
+            limit_reason=slice_.limit_reason,
+        )
+        key = revisions.key_of(slice_.pk)
+        queue.enqueue(revisions.KIND, {"knowledge": slice_.pk}, delay=slice_.delay, key=key)
+
+
+def _heed_hosts(slice_: Slice, hosts: Hosts) -> None:
+    """A slice that could only wait for hosts leaves its place to others meanwhile."""
+    blocked = hosts.shortest_wait
+    if blocked is not None and not slice_.is_over:
+        seconds, host = blocked
+        slice_.give_up_turn(seconds, f"{host} allows no more pages for now; it is asked again in {seconds:.0f} s.")
+    elif not slice_.is_over:
+        slice_.delay = 1.0  # other syncs of this process have the places at its hosts
+
+
+def _end_sync(slice_: Slice, knowledge: Knowledge, *, is_through: bool) -> None:
+    """The sync has come to its end: what is not named any more goes, and the state is that of the rows."""
+    if is_through:
+        if slice_.fetches:
+            deleting.hide(slice_.pk, reaching.unreached(slice_))
+        indexes.switch(knowledge)
+    reached = status.outcome(knowledge, slice_.limit_reason)
+    columns: dict[str, Any] = {
+        "sync_status": reached[0],
+        "sync_status_reason": reached[1],
+        "done": slice_.revision,
+        "limit_reason": slice_.limit_reason,
+        "refused_since": None,
+        "retry_at": slice_.retry_at,
+        "synced_at": database_now(),
+        "serving": knowledge.serving_id,
+        "making": knowledge.making_id,
+    }
+    Knowledge.objects.filter(pk=slice_.pk).update(**columns)
+    deleting.ask(slice_.pk)

@@ -1,0 +1,110 @@
+"""Sites, sitemaps and folders: what is reached is found, what is gone goes, and what has not changed is not asked for."""
+
+from typing import Any
+
+import pytest
+from rest_framework.test import APIClient
+
+from bots.knowledge import revisions
+from bots.models import Bot
+from tests.bots.bot import KNOWLEDGE, edit, make, read
+from tests.bots.knowledge import syncs
+from tests.bots.knowledge.syncs import Site, page
+from tests.emulator import Emulator
+
+pytestmark = [pytest.mark.both, pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("local")]
+
+
+def shown(client: APIClient) -> tuple[str, str]:
+    bot = read(client, "b")
+    return bot["syncStatus"], bot["syncStatusReason"]
+
+
+def again() -> None:
+    with syncs.transaction.atomic():
+        revisions.request("b")
+    syncs.run()
+
+
+def pages() -> dict[str, Any]:
+    return {
+        "/docs/": page("Start", "The handbook begins here.", "/docs/leave", "/docs/travel", "/private", "/docs/gone"),
+        "/docs/leave": page("Leave", "There are thirty days of leave."),
+        "/docs/travel": page("Travel", "Trains are booked in second class.", "/docs/hotels"),
+        "/docs/hotels": page("Hotels", "A hotel may cost a hundred euros."),
+        "/private": page("Private", "Nobody is to read this."),
+    }
+
+
+def test_a_site_is_crawled_within_its_scope_and_again_without_cost(alice: APIClient, emulator: Emulator) -> None:
+    with Site(pages()) as site:
+        make(alice, "b", knowledge={**KNOWLEDGE, "sourceUrls": [f"{site.url}/docs/"]})
+        syncs.run()
+        assert shown(alice) == ("SUCCEEDED", "Knowledge base sync succeeded")
+        found = " ".join(syncs.texts())
+        assert all(words in found for words in ("thirty days", "second class", "hundred euros"))
+        assert "Nobody" not in found and site.asked["/private"] == 0
+        syncs.embedded(emulator)
+
+        again()
+        assert syncs.embedded(emulator) == 0
+        assert site.unchanged["/docs/hotels"] == 1
+
+        site.pages["/docs/leave"] = page("Leave", "There are forty days of leave.")
+        site.pages["/docs/"] = page("Start", "The handbook begins here.", "/docs/leave")
+        again()
+        found = " ".join(syncs.texts())
+        assert "forty days" in found and "thirty days" not in found
+        assert "second class" not in found  # no page leads there any more
+        assert syncs.embedded(emulator) <= 2
+
+
+def test_a_page_that_fails_stays_for_three_syncs(alice: APIClient, emulator: Emulator) -> None:
+    with Site(pages()) as site:
+        make(alice, "b", knowledge={**KNOWLEDGE, "sourceUrls": [f"{site.url}/docs/"]})
+        syncs.run()
+        site.pages["/docs/travel"] = (500, {}, b"")
+        for _ in range(2):
+            again()
+            assert shown(alice) == (
+                "SUCCEEDED",
+                "Knowledge base sync succeeded; 1 of 4 pages could not be read",
+            )
+            assert "second class" in " ".join(syncs.texts())
+            assert "hundred euros" in " ".join(syncs.texts())  # what it led to before counts
+        again()
+        assert "second class" not in " ".join(syncs.texts())
+        site.pages["/docs/"] = (404, {}, b"")
+        again()
+        assert shown(alice) == ("FAILED", f"{site.url}/docs/: answered 404.")
+
+
+def test_pages_of_a_sitemap_are_found_and_those_of_two_sources_once(alice: APIClient, emulator: Emulator) -> None:
+    with Site(pages()) as site:
+        listed = "".join(f"<url><loc>{site.url}{path}</loc></url>" for path in ("/private", "/docs/leave"))
+        site.pages["/sitemap.xml"] = f'<urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">{listed}</urlset>'
+        seeds = {"sourceUrls": [f"{site.url}/docs/"], "sitemapUrls": [f"{site.url}/sitemap.xml"]}
+        make(alice, "b", knowledge={**KNOWLEDGE, **seeds})
+        syncs.run()
+        assert shown(alice)[0] == "SUCCEEDED"
+        assert sum("thirty days" in text for text in syncs.texts()) == 1
+        assert "Nobody" in " ".join(syncs.texts())
+
+        sent = {**KNOWLEDGE, "sourceUrls": [], "sitemapUrls": [f"{site.url}/sitemap.xml"]}
+        edit(alice, "b", knowledge=sent)
+        syncs.run()
+        found = " ".join(syncs.texts())
+        assert "thirty days" in found and "second class" not in found
+
+
+def test_a_host_that_asks_for_a_pause_is_left_alone_and_the_sync_says_so(
+    alice: APIClient, emulator: Emulator
+) -> None:
+    with Site(pages() | {"/docs/leave": (503, {"Retry-After": "120"}, b"")}) as site:
+        make(alice, "b", knowledge={**KNOWLEDGE, "sourceUrls": [f"{site.url}/docs/"]})
+        syncs.run()
+        state, reason = shown(alice)
+        assert Bot.objects.exists()
+        assert state in ("RUNNING", "SUCCEEDED"), reason
+        if state == "RUNNING":
+            assert "127.0.0.1 allows no more pages for now" in reason
