@@ -14,7 +14,7 @@ from django.middleware.csrf import CsrfViewMiddleware
 from django.utils.module_loading import import_string
 
 from bedrock_chat.audit import append_only
-from bedrock_chat.bedrock import catalog, offering, pricing
+from bedrock_chat.bedrock import catalog, embedding_models, offering, pricing
 from bedrock_chat.encryption import keys
 from bedrock_chat.encryption.errors import EncryptionError
 from bedrock_chat.jobs import broker, queue
@@ -40,7 +40,7 @@ def models_exist(**_: Any) -> list[CheckMessage]:
         )
         for setting, keys in named.items()
         for key in keys
-        if key not in catalog.MODELS
+        if key not in catalog.MODELS and not (setting == "MODEL_PRICES" and key in embedding_models.MODELS)
     ]
     messages += [
         Error(

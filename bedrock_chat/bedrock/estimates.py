@@ -49,6 +49,8 @@ def tokens(block: Mapping[str, Any]) -> int:
     if document := block.get("document"):
         per_token = BYTES_PER_TOKEN if document["format"] in PLAIN_DOCUMENTS else MARKUP_BYTES_PER_TOKEN
         return math.ceil(len(document["source"]["bytes"]) / per_token)
+    if marked := block.get("guardContent"):
+        return text_tokens(marked["text"]["text"])
     if "cachePoint" in block:
         return 0
     if reasoning := block.get("reasoningContent", {}).get("reasoningText"):

@@ -70,9 +70,7 @@ def page(bucket: str, prefix: str, after: str, *, interruption: Interruption) ->
     """The objects whose keys begin with the prefix and come after a key. Raises FolderFault and Interrupted."""
     client = _client(settings.AWS_REGION, settings.BLOB_TIMEOUT)
     with _call(settings.BLOB_TIMEOUT, interruption):
-        listed = client.list_objects_v2(
-            Bucket=bucket, Prefix=prefix, StartAfter=after, MaxKeys=OBJECTS_A_PAGE, EncodingType="url"
-        )
+        listed = client.list_objects_v2(Bucket=bucket, Prefix=prefix, StartAfter=after, MaxKeys=OBJECTS_A_PAGE)
     entries = tuple(Entry(entry["Key"], entry["Size"], entry["ETag"]) for entry in listed.get("Contents", ()))
     return Page(entries, entries[-1].key if listed["IsTruncated"] and entries else None)
 

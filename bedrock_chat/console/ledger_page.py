@@ -8,6 +8,7 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
+from bedrock_chat.bedrock import embedding_models
 from bedrock_chat.bedrock.catalog import MODELS
 from bedrock_chat.console import periods, writing
 from bedrock_chat.console.filters import ChoiceFilter, PeriodFilter, choice_filter, id_filter
@@ -55,6 +56,7 @@ class ModelCallAdmin(IdSearchedAdmin):
         "purpose",
         "asked_by",
         "model",
+        "calls_made",
         "input_tokens",
         "output_tokens",
         "usd",
@@ -64,7 +66,12 @@ class ModelCallAdmin(IdSearchedAdmin):
     ]
     list_filter = [
         PeriodFilter,
-        choice_filter("model", "model", "model", lambda: [(key, key) for key in sorted(MODELS)]),
+        choice_filter(
+            "model",
+            "model",
+            "model",
+            lambda: [(key, key) for key in (*sorted(MODELS), *sorted(embedding_models.MODELS))],
+        ),
         choice_filter("purpose", "purpose", "what for", lambda: Purpose.choices),
         FaultFilter,
         PricedFilter,
@@ -89,6 +96,10 @@ class ModelCallAdmin(IdSearchedAdmin):
     def asked_by(self, row: ModelCall) -> str:
         """A person, or a key of a published API."""
         return row.user_id or f"API key {row.key_id}"
+
+    @admin.display(description="calls")
+    def calls_made(self, row: ModelCall) -> int:
+        return row.number_of_calls
 
     @admin.display(description="took")
     def took(self, row: ModelCall) -> str:

@@ -20,6 +20,10 @@ class Purpose(models.TextChoices):
     PARSING = "parsing"
 
 
+OF_DOCUMENTS: Final = (Purpose.EMBEDDING, Purpose.PARSING)
+"""What is mostly done to a bot's documents. A question's own vector has the same purpose as theirs."""
+
+
 class ModelCall(models.Model):
     """The cost ledger: one row per call to a model, kept by value when user, bot and conversation are gone.
 

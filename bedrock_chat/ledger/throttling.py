@@ -4,12 +4,14 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Final
+from urllib.parse import urlencode
 
 from django.conf import settings
 from django.urls import reverse
 
 from bedrock_chat.alerts.conditions import Problem
 from bedrock_chat.alerts.models import Severity
+from bedrock_chat.bedrock.catalog import MODELS
 from bedrock_chat.bedrock.faults import Throttled
 from bedrock_chat.database.connections import database_now
 from bedrock_chat.ledger.models import NUMBER_OF_CALLS, ModelCall
@@ -41,6 +43,13 @@ def problems() -> Iterator[Problem]:
                 severity=Severity.WARNING,
                 sentence=f"Bedrock throttled {percent:.0f} % of the last {calls[model]} calls to {model}.",
                 remedy="Ask AWS for a higher quota, allow GLOBAL_INFERENCE, or limit who may use the model.",
-                link=reverse("admin:bedrock_chat_modeloverride_change", args=(model,)),
+                link=_link(model),
                 facts={"model": model, "calls": calls[model], "throttled": number},
             )
+
+
+def _link(model: str) -> str:
+    """The model's page; of one that is not in the catalogue, because it makes vectors, its calls."""
+    if model in MODELS:
+        return reverse("admin:bedrock_chat_modeloverride_change", args=(model,))
+    return f"{reverse('admin:bedrock_chat_modelcall_changelist')}?{urlencode({'model': model})}"

@@ -3,11 +3,12 @@
 import time
 from typing import Final
 
-from django.db import transaction
+from django.db import DatabaseError, transaction
 
 from bedrock_chat.bedrock import embeddings
 from bedrock_chat.bedrock.embedding_models import UnknownEmbeddingModel
 from bedrock_chat.bedrock.embeddings import Embedded
+from bedrock_chat.database import waiting
 from bedrock_chat.database.connections import release_connection
 from bedrock_chat.ledger import embedding_calls, recording
 from bedrock_chat.ledger.budgets import expiring
@@ -61,13 +62,20 @@ def embed(model_key: str, query: str, context: Context) -> list[float]:
 
 
 def _write(call: ModelCall | None, reservation: Reserved | None, context: Context) -> None:
-    if call is not None:
-        recording.insert_late([call], reservation)
-        if context.note_call is not None:
-            context.note_call(call)
-    elif reservation is not None:
-        with transaction.atomic():
-            embedding_calls.write(None, reservation)
+    """Writes the row and gives back what was reserved. The vector was paid for: it is used if the database is away."""
+    calls = [] if call is None else [call]
+    if context.note_call is not None:
+        for made in calls:
+            context.note_call(made)
+    try:
+        with waiting.patiently():
+            if calls:
+                recording.insert_late(calls, reservation)
+            elif reservation is not None:
+                with transaction.atomic():
+                    embedding_calls.write(None, reservation)
+    except DatabaseError as error:
+        recording.log_lost(context.turn_id or "", calls, error)
 
 
 def _vector(embedded: Embedded, context: Context) -> list[float]:

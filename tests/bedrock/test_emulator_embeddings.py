@@ -23,7 +23,7 @@ def invoke(emulator: Emulator, model: str, **body: Any) -> tuple[Any, dict[str, 
 def refusal(emulator: Emulator, model: str, **body: Any) -> str:
     with pytest.raises(botocore.exceptions.ClientError) as caught:
         invoke(emulator, model, **body)
-    error: dict[str, str] = caught.value.response["Error"]
+    error = caught.value.response["Error"]
     return f"{error['Code']}: {error['Message']}"
 
 

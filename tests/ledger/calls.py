@@ -54,6 +54,7 @@ def random_call(rng: random.Random, at: datetime) -> ModelCall:
         cache_write_tokens=rng.randrange(50),
         price=price,
         first_token_ms=rng.choice([None, rng.randrange(5000)]),
+        calls=rng.choice([None, None, 1, 96]),
         latency_ms=rng.randrange(100_000),
     )
 
@@ -86,9 +87,11 @@ def added(rows: Iterable[ModelCall], span: Span, by: Dimension) -> dict[str, dic
             names = ("inputTokens", "outputTokens", "cacheReadTokens", "cacheWriteTokens")
             for name, number in zip(names, tokens, strict=True):
                 total[name] += number
-            total["calls"] += 1
+            number = 1 if row.calls is None else row.calls
+            total["calls"] += number
             total["price"] += row.price or 0
-            total["unpricedCalls"] += row.price is None and any(tokens)
+            used = number - 1 if row.fault and number > 1 else number  # of several, the one that failed used nothing
+            total["unpricedCalls"] += used if row.price is None and any(tokens) else 0
             if row.fault:
                 faults[value][row.fault] += 1
     return {

@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from bedrock_chat.bedrock.catalog import Model
+from bedrock_chat.bedrock.emulator import grounding
 from bedrock_chat.bedrock.emulator.guardrails import Intervention
 from bedrock_chat.bedrock.emulator.script import Script, ToolCall
 from bedrock_chat.bedrock.emulator.usage import Usage
@@ -27,8 +28,8 @@ Block = dict[str, Any]
 class Prompt:
     """The parts of a conversation that decide the answer.
 
-    `question` is the last user text. `round` is the number of messages with tool results after it; a continuation
-    counts as one more. `kinds` are the kinds of blocks in the last user message.
+    `question` is the last user text, or what of it is marked for a guardrail. `round` is the number of messages with
+    tool results after it; a continuation counts as one more. `kinds` are the kinds of blocks in the last user message.
     """
 
     question: str
@@ -46,7 +47,8 @@ class Prompt:
                 continue
             content = message["content"]
             kinds = kinds or frozenset(name for block in content for name in block)
-            texts = [block["text"] for block in content if "text" in block]
+            marked = grounding.question_of(content)
+            texts = [block["text"] for block in content if "text" in block] if marked is None else [marked]
             if any("toolResult" in block for block in content):
                 round_ += 1
             else:

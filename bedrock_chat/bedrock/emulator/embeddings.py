@@ -127,8 +127,9 @@ def answer(model_id: str, body: Any, plan: Plan) -> Reply:
     if silence := trouble.get("silence"):
         wait += FOR_EVER if silence is True else float(silence)
     document, tokens = _titan(body, plan) if _bare(model_id) == TITAN else _cohere(body, plan)
-    document = trouble.get("answer", document)
     plan.served.add(body["texts"] if "texts" in body else [body["inputText"]], tokens)
+    if "answer" in trouble:
+        return replies.as_json(trouble["answer"], wait=wait)
     return replies.as_json(document, wait=wait, headers=f"{TOKENS_HEADER}: {tokens}\r\n")
 
 

@@ -8,13 +8,13 @@ calls go wrong, `/control/guardrails` says.
 import secrets
 import string
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import parse_qs, unquote
 
-from bedrock_chat.bedrock.emulator import shapes
+from bedrock_chat.bedrock.emulator import grounding, shapes
 from bedrock_chat.bedrock.emulator.refusals import Refusal, invalid
 
 SERVICE: Final = "bedrock"
@@ -294,6 +294,32 @@ class Guardrails:
 
         As on Bedrock, all messages are looked at, not only the last one, unless some of it is marked as `guardContent`.
         """
+        guarded = self._guarding(body)
+        if guarded is None:
+            return None
+        guardrail, version = guarded
+        traced = str(body["guardrailConfig"].get("trace", "disabled")).startswith("enabled")
+        if _blocks(version, "inputStrength") and any(BLOCKED in text for text in grounding.judged(body["messages"])):
+            trace: Json | None = {"inputAssessment": {guardrail.id: _assessment(version)}} if traced else None
+            return Intervention(version.settings["blockedInputMessaging"], _traced(trace), of_question=True)
+        if _blocks(version, "outputStrength") and BLOCKED_ANSWER in question:
+            trace = {"outputAssessments": {guardrail.id: [_assessment(version)]}} if traced else None
+            return Intervention(version.settings["blockedOutputsMessaging"], _traced(trace), of_question=False)
+        shares = _shares(version)
+        if grounding.applies(shares, body["messages"]) and (findings := grounding.failing(shares, question)):
+            assessment = {"contextualGroundingPolicy": {"filters": findings}}
+            trace = {"outputAssessments": {guardrail.id: [assessment]}} if traced else None
+            return Intervention(version.settings["blockedOutputsMessaging"], _traced(trace), of_question=False)
+        return None
+
+    def check_answer(self, body: Mapping[str, Any], text: str) -> None:
+        """Raises Refusal for an answer that is too long to be held against its sources."""
+        guarded = self._guarding(body)
+        if guarded is not None and grounding.applies(_shares(guarded[1]), body["messages"]):
+            grounding.refuse_long_answer(text)
+
+    def _guarding(self, body: Mapping[str, Any]) -> tuple[Guardrail, Version] | None:
+        """The guardrail that a request names, and its version. Raises Refusal if it is not there, or not ready."""
         config = body.get("guardrailConfig")
         if not config or not config.get("guardrailIdentifier"):
             return None
@@ -302,14 +328,7 @@ class Guardrails:
         version = guardrail.versions.get(config.get("guardrailVersion", "")) if guardrail else None
         if guardrail is None or version is None or guardrail.status(version, self._now()) != "READY":
             raise invalid("The guardrail identifier or version provided in the request does not exist.")
-        traced = str(config.get("trace", "disabled")).startswith("enabled")
-        if _blocks(version, "inputStrength") and any(BLOCKED in text for text in _looked_at(body["messages"])):
-            trace: Json | None = {"inputAssessment": {guardrail.id: _assessment(version)}} if traced else None
-            return Intervention(version.settings["blockedInputMessaging"], _traced(trace), of_question=True)
-        if _blocks(version, "outputStrength") and BLOCKED_ANSWER in question:
-            trace = {"outputAssessments": {guardrail.id: [_assessment(version)]}} if traced else None
-            return Intervention(version.settings["blockedOutputsMessaging"], _traced(trace), of_question=False)
-        return None
+        return guardrail, version
 
 
 def call_of(method: str, path: str, body: Json) -> Call | None:
@@ -361,16 +380,6 @@ def _shares(version: Version) -> dict[str, float]:
 def _blocks(version: Version, direction: str) -> bool:
     filters = (version.settings.get("contentPolicyConfig") or {}).get("filtersConfig") or []
     return any(entry[direction] != "NONE" for entry in filters)
-
-
-def _looked_at(messages: list[Any]) -> Iterator[str]:
-    """The texts of the user that are judged."""
-    blocks = [block for message in messages if message["role"] == "user" for block in message["content"]]
-    marked = [block["guardContent"] for block in blocks if "guardContent" in block]
-    for block in marked:
-        yield (block.get("text") or {}).get("text", "")
-    if not marked:
-        yield from (block["text"] for block in blocks if "text" in block)
 
 
 def _assessment(version: Version) -> Json:

@@ -189,6 +189,8 @@ class Bedrock:
         if reply := replies.before_any_byte(script):
             return reply
         answer = answers.intervened(intervention) if intervention else answers.answer(script, prompt, body, model)
+        if not intervention:
+            self._guardrails.check_answer(body, "".join(block.get("text", "") for block in answer.blocks))
         usage = self._usage(script, answer, body, model, intervention)
         if not (script.fault or script.cut or (script.end and streaming)):
             entry.usage = usage.wire()

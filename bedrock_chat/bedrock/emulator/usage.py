@@ -138,6 +138,8 @@ def _walk(model: Model | None, body: Mapping[str, Any]) -> tuple[list[tuple[byte
 def _block_tokens(block: Mapping[str, Any]) -> int:
     if (text := block.get("text")) is not None:
         return tokens(len(text))
+    if marked := block.get("guardContent"):
+        return _block_tokens(marked.get("text", marked))
     if "image" in block:
         return IMAGE_TOKENS
     if document := block.get("document"):

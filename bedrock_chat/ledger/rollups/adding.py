@@ -81,9 +81,13 @@ def add_up(rows: "QuerySet[ModelCall, ModelCall]") -> Sums:
             set_of[names] = _set_of(names)
         group_set = set_of[names]
         sums.groups.setdefault(group_set, sorted({name[:GROUP_LENGTH] for name in names if name}))
-        measures = sums.together[
-            (start, payer or "", user or "", bot or "", key or "", model, purpose, group_set, fault)
-        ]
+        names_of_row = (start, payer or "", user or "", bot or "", key or "", model, purpose, group_set)
+        if fault and number > 1:  # of calls that one row stands for, the last one failed
+            sums.together[*names_of_row, fault][0] += 1
+            fault_of_sum, number = "", number - 1
+        else:
+            fault_of_sum = fault
+        measures = sums.together[*names_of_row, fault_of_sum]
         unpriced = number if price is None and any(tokens) else 0
         for index, value in enumerate((number, *tokens, 0 if price is None else units_of(price), unpriced)):
             measures[index] += value

@@ -12,7 +12,7 @@ from typing import Any, Final
 from django.db.models import BigIntegerField, Max, Min, QuerySet, Sum
 from django.db.models.functions import Cast, Coalesce
 
-from bedrock_chat.ledger.models import ModelCall
+from bedrock_chat.ledger.models import OF_DOCUMENTS, ModelCall
 from bedrock_chat.ledger.rollups import adding, pieces, summing
 from bedrock_chat.ledger.rollups.figures import Figures
 from bedrock_chat.ledger.rollups.models import (
@@ -177,12 +177,17 @@ def usage_of_payer(span: Span, payer_id: str) -> dict[tuple[str, str], Figures]:
 
 
 def people_of_bot(span: Span, bot_id: str) -> int:
-    """How many people asked a bot something in a span. Keys of its API are nobody; whoever was erased still counts."""
+    """How many people asked a bot something in a span. Keys of its API are nobody; whoever was erased still counts.
+
+    What its owner pays to have its documents read is no question.
+    """
     made, tail, progress = _cut(span)
-    people = set(_unmade(tail, progress).filter(bot_id=bot_id, user_id__isnull=False).values_list("user_id", flat=True))
+    unmade = _unmade(tail, progress).filter(bot_id=bot_id, user_id__isnull=False).exclude(purpose__in=OF_DOCUMENTS)
+    people = set(unmade.values_list("user_id", flat=True))
     for piece in pieces.plain(made, progress):
         table = DayUsage if isinstance(piece, pieces.Days) else QuarterUsage
         rows: QuerySet[Any, Any] = table.objects.filter(bot_id=bot_id, **_within(piece)).exclude(user_id="")
+        rows = rows.exclude(purpose__in=OF_DOCUMENTS)
         people.update(rows.order_by().values_list("user_id", flat=True).distinct())
     return len(people)
 

@@ -2,8 +2,9 @@
 
 import re
 from dataclasses import replace
+from functools import lru_cache
 from typing import Final
-from urllib.parse import urldefrag, urljoin
+from urllib.parse import urljoin
 
 from bedrock_chat.outbound.faults import NotAllowed
 from bots.knowledge.reading.pages import Reading
@@ -13,6 +14,8 @@ from bots.knowledge.sources.scope import Web, host_of, is_endless, normalised
 
 MOST_LINKS: Final = 10_000
 """Of one page. Further ones are left out."""
+CACHED_LINKS: Final = 8_192
+NOWHERE: Final = Location("web", "", "")
 TOO_LONG: Final = "This address is too long, or has too many parts."
 _LINE_BREAKS: Final = re.compile(r"[\t\r\n]")
 
@@ -65,7 +68,7 @@ def discovered(web: Web, fetched: Fetched, reading: Reading) -> Discovered:
         return Discovered(fetched.location, is_kept=True)
     final = normalised(fetched.final_url or fetched.location.location)
     own = _named(web, fetched.location, final, reading)
-    is_covered = own.role != "page" or web.owner(own.location) is not None
+    is_covered = own.role != "page" or own.location != fetched.location.location or web.owner(final) is not None
     is_kept = is_covered and fetched.is_indexed and reading.is_indexed and web.passes(own.location)
     if own.role != "page" or not (fetched.is_followed and reading.is_followed):
         return Discovered(own, is_kept)
@@ -93,24 +96,34 @@ def _named(web: Web, fetched: Location, final: str, reading: Reading) -> Locatio
 
 
 def _linked(web: Web, base: str, own: Location, reading: Reading) -> tuple[dict[str, Location], int]:
-    """Where a page leads to, each address once, and how many addresses of its own sites are not read."""
+    """Where a page leads to, each address once, and how many addresses are not read."""
     locations: dict[str, Location] = {}
     skipped = set[str]()
     for reference in reading.links[:MOST_LINKS]:
         address = _link(base, reference)
         if address is None or address in locations or address == own.location:
             continue
-        owner = web.owner(address)
-        if owner is None and kinds.kind_of_url(address) in (None, kinds.PAGES):
-            continue
-        if kinds.is_unread(address) or not web.passes(address):
+        judgement = _judged(web, address)
+        if judgement is None:
             skipped.add(address)
-            continue
-        role: Role = "linked" if owner is None else "page"
-        locations[address] = Location(
-            "web", address, kinds.name_of(address), link=address, owner=owner or "", role=role
-        )
+        elif judgement is not NOWHERE:
+            locations[address] = judgement
     return locations, len(skipped)
+
+
+@lru_cache(maxsize=CACHED_LINKS)
+def _judged(web: Web, address: str) -> Location | None:
+    """The document at an address that a page leads to; NOWHERE if it is none of this web's, None if it is not read.
+
+    The menu of a site is on each of its pages, so that most links were judged before.
+    """
+    owner = web.owner(address)
+    if owner is None and kinds.kind_of_url(address) in (None, kinds.PAGES):
+        return NOWHERE
+    if kinds.is_unread(address) or not web.passes(address):
+        return None
+    role: Role = "linked" if owner is None else "page"
+    return Location("web", address, kinds.name_of(address), link=address, owner=owner or "", role=role)
 
 
 def _link(base: str, reference: str) -> str | None:
@@ -118,8 +131,18 @@ def _link(base: str, reference: str) -> str | None:
     and write blanks as `%20`.
     """
     text = _LINE_BREAKS.sub("", reference).strip().replace(" ", "%20")
+    if not text.startswith(("http://", "https://")):
+        try:
+            text = urljoin(base, text)
+        except ValueError:
+            return None
+    return _written(text)
+
+
+@lru_cache(maxsize=CACHED_LINKS)
+def _written(url: str) -> str | None:
     try:
-        address = normalised(urldefrag(urljoin(base, text)).url)
-    except (NotAllowed, ValueError):
+        address = normalised(url)
+    except NotAllowed:
         return None
     return None if is_endless(address) else address

@@ -43,7 +43,8 @@ def fetch(location: Location, known: Known, context: FetchContext) -> Fetched:
 
 
 def _page(location: Location, known: Known, context: FetchContext) -> Fetched:
-    is_file = kinds.kind_of_url(location.location) not in (None, kinds.PAGES)
+    address = crawling.address_of(location.location)
+    is_file = kinds.kind_of_url(address) not in (None, kinds.PAGES)
 
     def bound(url: str, headers: Mapping[str, str]) -> int:
         """How many bytes of this document are read. Raises SourceFault for a type that is not."""
@@ -55,7 +56,7 @@ def _page(location: Location, known: Known, context: FetchContext) -> Fetched:
         return PAGE_BYTES if kind == kinds.PAGES else settings.KNOWLEDGE_FILE_MB * MEGABYTE
 
     seconds = FILE_SECONDS if is_file else PAGE_SECONDS
-    downloaded = get(location.location, context, known=known, seconds=seconds, bound=bound)
+    downloaded = get(address, context, known=known, seconds=seconds, bound=bound)
     headers, path = downloaded.headers, downloaded.path
     is_unchanged = downloaded.status == HTTPStatus.NOT_MODIFIED or downloaded.digest == known.digest
     if is_unchanged and path is not None:

@@ -3,6 +3,8 @@
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
+from bots.knowledge.reading.kinds import kind_of_name
+
 SAVE_AS: Final = {
     "doc": "DOCX",
     "ppt": "PPTX",
@@ -14,16 +16,6 @@ SAVE_AS: Final = {
     "epub": "PDF",
 }
 """Ending of a file that is not read → what its program can save it as."""
-KIND_OF_ENDING: Final = {
-    **{
-        kind: kind for kind in ("txt", "csv", "tsv", "json", "html", "pdf", "docx", "xlsx", "xls", "ods", "pptx", "rtf")
-    },
-    "md": "md",
-    "markdown": "md",
-    "text": "txt",
-    "htm": "html",
-    "xhtml": "html",
-}
 PAGES: Final = "html"
 _KIND_OF_MEDIA_TYPE: Final = {
     "text/html": PAGES,
@@ -60,11 +52,6 @@ def ending_of(name: str) -> str:
     """A name's ending in lower case, without the dot; empty where it has none."""
     stem, dot, ending = name.rpartition(".")
     return ending.lower() if dot and stem else ""
-
-
-def kind_of_name(name: str) -> str | None:
-    """The kind of a file by its name; None for one that is not read."""
-    return KIND_OF_ENDING.get(ending_of(name))
 
 
 def refusal_of_name(name: str) -> str:

@@ -8,6 +8,7 @@ from django.conf import settings
 from bedrock_chat.blobs import s3_folders
 from bedrock_chat.blobs.s3_folders import FolderFault
 from bedrock_chat.outbound.faults import MEGABYTE
+from bots.knowledge.reading.kinds import kind_of_name
 from bots.knowledge.sources import kinds, uploads
 from bots.knowledge.sources.locations import FetchContext, Fetched, Known, Listed, Location, SourceFault
 
@@ -47,8 +48,7 @@ def listed(url: str, rest: dict[str, Any], context: FetchContext) -> Listed:
     readable = [
         location(address, etag=entry.etag, size=entry.size)
         for entry in objects
-        if kinds.kind_of_name(entry.key.rpartition("/")[2])
-        and _PLACE.fullmatch(address := f"s3://{bucket}/{entry.key}")
+        if kind_of_name(entry.key.rpartition("/")[2]) and _PLACE.fullmatch(address := f"s3://{bucket}/{entry.key}")
     ]
     following = None if page.after is None else {"after": page.after}
     return Listed(tuple(readable), skipped=len(objects) - len(readable), rest=following)
@@ -57,7 +57,7 @@ def listed(url: str, rest: dict[str, Any], context: FetchContext) -> Listed:
 def fetch(location: Location, known: Known, context: FetchContext) -> Fetched:
     """The object's bytes, or that they are the known ones. Raises SourceFault and Interrupted."""
     bucket, key = _parts(location.location)
-    kind = kinds.kind_of_name(location.name)
+    kind = kind_of_name(location.name)
     if kind is None:
         raise SourceFault(kinds.refusal_of_name(location.name), is_skipped=True)
     most_bytes = settings.KNOWLEDGE_FILE_MB * MEGABYTE

@@ -151,9 +151,12 @@ def _compiled(texts: tuple[str, ...]) -> tuple[Any, ...]:
     return tuple(compiled)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Web:
-    """What of the web a bot reads: its seeds in their order, and the filters that hold for all of them."""
+    """What of the web a bot reads: its seeds in their order, and the filters that hold for all of them.
+
+    Each is itself alone, so that what was judged for one is found again quickly.
+    """
 
     seeds: tuple[Seed, ...]
     include: tuple[Any, ...] = ()

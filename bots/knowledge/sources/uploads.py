@@ -11,6 +11,7 @@ from django.core.files.storage import default_storage
 from bedrock_chat.blobs.s3_storage import StorageUnavailable
 from bedrock_chat.outbound.faults import MEGABYTE
 from bots.configuration import FileEntry
+from bots.knowledge.reading.kinds import kind_of_name
 from bots.knowledge.sources import kinds
 from bots.knowledge.sources.locations import FetchContext, Fetched, Known, Location, SourceFault
 
@@ -29,7 +30,7 @@ def too_large() -> str:
 
 def fetch(location: Location, known: Known, context: FetchContext) -> Fetched:
     """The file's bytes, or that they are the known ones. Raises SourceFault."""
-    kind = kinds.kind_of_name(location.name)
+    kind = kind_of_name(location.name)
     if kind is None:
         raise SourceFault(kinds.refusal_of_name(location.name))
     if (location.size or 0) > settings.KNOWLEDGE_FILE_MB * MEGABYTE:

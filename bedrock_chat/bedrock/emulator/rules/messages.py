@@ -56,6 +56,11 @@ def _texts(content: Blocks, at: str) -> None:
                 f"The text field in the ContentBlock object at {at}.{index} is blank. Add text to the text field, and "
                 "try again."
             )
+        if (marked := block.get("guardContent", {}).get("text")) is not None and not marked["text"].strip():
+            raise invalid(
+                f"The text field in the GuardrailConverseTextBlock object at {at}.{index}.guardContent is blank. Add "
+                "text to the text field, and try again."
+            )
         if result := block.get("toolResult"):
             if not result["content"] and result.get("status") == "error":
                 raise invalid(
