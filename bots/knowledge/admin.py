@@ -85,6 +85,8 @@ class Retry(ConfirmedAction[Document]):
         yield "A sync of its bot is queued, which tries this document and every other one that failed again."
 
     def perform(self, row: Document, values: Mapping[str, Any], *, actor: Caller) -> str:
+        if row.state != DocumentState.FAILED:
+            raise Conflict("This document has not failed.")
         asking.sync(_bot_of(row.knowledge), full=False, actor=actor)
         return f"The sync of bot {row.knowledge.bot_id} is queued."
 
@@ -134,9 +136,7 @@ class KnowledgeAdmin(ConfirmingPage, KeyPagedReadOnlyAdmin):
     def documents(self, row: Knowledge) -> str:
         if row.bot_id is None:
             return "being removed"
-        return format_html(
-            '<a class="underline" href="{}">Its documents</a>', of_list("bots.document", bot=row.bot_id)
-        )
+        return format_html('<a class="underline" href="{}">Its documents</a>', of_list("bots.document", bot=row.bot_id))
 
     @admin.display(description="cost of this sync")
     def cost(self, row: Knowledge) -> str:
