@@ -6,7 +6,7 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python; d
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help run test test-slow test-whole check openapi bench bench-compare bench-start bench-stream bench-jobs bench-histories bench-search bench-store bench-usage bench-lists bench-answers bench-published bench-tools soak requirements libraries clean
+.PHONY: help run test test-slow test-whole check openapi bench bench-compare bench-start bench-stream bench-jobs bench-histories bench-search bench-store bench-usage bench-lists bench-answers bench-published bench-tools bench-knowledge soak requirements libraries clean
 
 help: ## Says what each target does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -85,6 +85,9 @@ bench-usage: $(VENV)/.dev ## Prints how fast reports are read from ten million c
 
 bench-lists: $(VENV)/.dev ## Prints how fast the console lists a million rows, as JSON (LISTS="--quick")
 	@$(BIN)/python -m tests.bench.lists $(LISTS)
+
+bench-knowledge: $(VENV)/.dev ## Prints how well and how fast bots find what they know, as JSON (KNOWLEDGE="--million")
+	@$(BIN)/python -m tests.bench.knowledge $(KNOWLEDGE)
 
 bench-answers: $(VENV)/.dev ## Prints what an answer that grows costs the chat page, as JSON (ANSWERS="--quick"; Chromium)
 	@$(BIN)/python -m tests.bench.answers $(ANSWERS)

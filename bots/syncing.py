@@ -26,6 +26,8 @@ KNOWN = SYNCED - {"bedrock_guardrails"}
 def begin(bot: Bot, changed: Iterable[str]) -> None:
     """Before a bot's row is stored: sets its status, and asks for the jobs, if a change concerns what is synced."""
     fields = set(changed)
+    if bot._state.adding:
+        revisions.read_with(bot, None)
     if SYNCED.isdisjoint(fields):
         return
     if not KNOWN.isdisjoint(fields):

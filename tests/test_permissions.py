@@ -118,6 +118,7 @@ TABLE: dict[str, tuple[str, Any, tuple[int, ...]]] = {
     "GET bot/<str:bot_id>/knowledge/documents": ("/bot/b1/knowledge/documents", None, BOTS_EDITORS),
     "POST bot/<str:bot_id>/knowledge/sync": ("/bot/b1/knowledge/sync", {}, NOTHING_TO_READ),
     "POST bot/<str:bot_id>/knowledge/cancel": ("/bot/b1/knowledge/cancel", None, BOTS_EDITORS),
+    "POST bot/<str:bot_id>/knowledge/search": ("/bot/b1/knowledge/search", {"query": "leave"}, BOTS_EDITORS),
     "PATCH admin/bot/<str:bot_id>/pushed": ("/admin/bot/b1/pushed", {"toPinned": True, "order": 1}, PIN),
     "GET user/search": ("/user/search?prefix=al", None, FOR_CREATORS),
     "GET user/group/search": ("/user/group/search?prefix=al", None, FOR_CREATORS),

@@ -9,6 +9,14 @@ from bedrock_chat.bedrock import faults
 from bedrock_chat.process.interruption import Interruption
 
 
+class NoPlace(Exception):
+    """Bedrock was not asked. `fault` is what the call ends with: Throttled, or TimedOut where all places are taken."""
+
+    def __init__(self, fault: faults.ModelFault) -> None:
+        self.fault = fault
+        super().__init__(fault.code)
+
+
 class Places:
     """`most` places, of which one is open for `calm_seconds` after a throttle. Urgent calls go before the others."""
 
@@ -26,8 +34,8 @@ class Places:
     def one(self, interruption: Interruption, *, until: float, deadline: float, is_urgent: bool) -> Iterator[None]:
         """Around a call. Waits for a place until `deadline`, a moment of `time.monotonic`.
 
-        Raises Interrupted, and Throttled at once where Bedrock has asked for no call before `until`, or at the deadline
-        where throttles have kept places closed; else TimedOut.
+        Raises Interrupted, and NoPlace: at once where Bedrock has asked for no call before `until`, else at the
+        deadline.
         """
         with interruption.ending(self._wake):
             self._take(interruption, until, deadline, is_urgent=is_urgent)
@@ -79,10 +87,11 @@ class Places:
             return 0.0
         return self._calm_until - now if is_calm else threading.TIMEOUT_MAX
 
-    def _refusal(self, now: float) -> faults.ModelFault:
+    def _refusal(self, now: float) -> NoPlace:
         if self._throttle is not None and now < max(self._calm_until, self._not_before):
-            return faults.Throttled(code=self._throttle.code, retry_after=max(0.0, self._not_before - now) or None)
-        return faults.TimedOut(code="TotalTimeout")
+            seconds = max(0.0, self._not_before - now) or None
+            return NoPlace(faults.Throttled(code=self._throttle.code, retry_after=seconds))
+        return NoPlace(faults.TimedOut(code="TotalTimeout"))
 
     def _wake(self) -> None:
         with self._changed:

@@ -17,7 +17,7 @@ from django.conf import settings
 
 from bedrock_chat.bedrock import clients, embedding_models, estimates, faults, retrying
 from bedrock_chat.bedrock.embedding_models import COHERE, EmbeddingModel
-from bedrock_chat.bedrock.embedding_places import Places
+from bedrock_chat.bedrock.embedding_places import NoPlace, Places
 from bedrock_chat.bedrock.events import Retrying
 from bedrock_chat.bedrock.measuring import Call
 from bedrock_chat.process.interruption import Interrupted, Interruption
@@ -224,6 +224,9 @@ class _Call:
         )
         try:
             answer = next(item for item in tries if not isinstance(item, Retrying))
+        except NoPlace as refusal:
+            self._measured.failed(refusal.fault)
+            raise refusal.fault from None
         except BaseException as error:
             if self._switch.requested and not self._switch.expired:
                 self._measured.interrupted()

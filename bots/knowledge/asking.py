@@ -6,8 +6,8 @@ from bedrock_chat.audit import recording
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.wire.errors import BadRequest
 from bots import access, verbs
+from bots.configuration import searches_own_index
 from bots.knowledge import revisions
-from bots.knowledge.configuration import has_own_knowledge
 from bots.models import Bot
 
 
@@ -19,7 +19,7 @@ def sync(bot_id: str, *, full: bool, actor: Caller) -> Bot:
     """
     with transaction.atomic():
         bot = access.get_editable(actor, bot_id, lock=True)
-        if not has_own_knowledge(bot.configuration):
+        if not searches_own_index(bot.configuration):
             raise BadRequest("The bot has no files or addresses that are read.")
         revisions.request(bot_id, full=full)
         recording.record(verbs.SYNC_KNOWLEDGE, bot_id, actor=actor, values={"full": full})

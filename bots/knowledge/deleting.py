@@ -60,15 +60,15 @@ def hide_unnamed(pk: int, named: Iterable[Named]) -> None:
 
 def hide(pk: int, documents: Q) -> None:
     """Takes documents of a bot's knowledge out of reach, with what was read of them. Four statements."""
-    found = Document.objects.filter(documents, knowledge=pk).exclude(state=DocumentState.REMOVED)
-    Document.objects.filter(pk__in=found.values("pk")).update(state=DocumentState.REMOVED)
+    reachable = Document.objects.filter(documents, knowledge=pk).exclude(state=DocumentState.REMOVED)
+    Document.objects.filter(pk__in=reachable.values("pk")).update(state=DocumentState.REMOVED)
     hide_editions(pk, Q(document__state=DocumentState.REMOVED))
 
 
 def hide_editions(pk: int, editions: Q) -> None:
     """Takes editions of a bot's knowledge out of reach; their documents stay. Two statements."""
-    found = Edition.objects.filter(editions, document__knowledge=pk).exclude(state=EditionState.REMOVED)
-    if Edition.objects.filter(pk__in=found.values("pk")).update(state=EditionState.REMOVED):
+    reachable = Edition.objects.filter(editions, document__knowledge=pk).exclude(state=EditionState.REMOVED)
+    if Edition.objects.filter(pk__in=reachable.values("pk")).update(state=EditionState.REMOVED):
         live = Edition.objects.filter(index=OuterRef("pk"), state=EditionState.LIVE).order_by().values("index")
         total = Coalesce(Subquery(live.annotate(total=Sum("findable")).values("total")), 0)
         KnowledgeIndex.objects.filter(knowledge=pk).update(chunks=total)

@@ -215,8 +215,8 @@ def _kept_links(slice_: Slice, document: Document, kept_name: str) -> Generator[
         except (SourceFault, OSError, ValueError):
             return ()
 
-    found: tuple[Location, ...] = yield links
-    return found
+    locations: tuple[Location, ...] = yield links
+    return locations
 
 
 # ---- What came of it (within `writing`) -----------------------------------------------------------------------------

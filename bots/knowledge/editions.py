@@ -207,11 +207,11 @@ def _cut(slice_: Slice, edition: Edition, reading: Reading) -> Generator[Errand,
 
 def _index_words(slice_: Slice, edition: Edition) -> Generator[Errand, Any, bool]:
     """Indexes the words of all chunks, a few in a transaction. Returns whether that is done."""
-    found = Chunk.objects.filter(edition=edition, is_parent=False).order_by("position")
+    children = Chunk.objects.filter(edition=edition, is_parent=False).order_by("position")
     while edition.worded < edition.findable:
         if slice_.is_over:
             return False
-        rows = found.values_list("pk", "header", "text")[edition.worded : edition.worded + WORDS_AT_ONCE]
+        rows = children.values_list("pk", "header", "text")[edition.worded : edition.worded + WORDS_AT_ONCE]
         passages = [(pk, f"{header}\n\n{text}" if header else text) for pk, header, text in rows]
         prepared = yield partial(indexing.prepare, passages)
         for part in prepared.parts():

@@ -60,8 +60,8 @@ class Frontier:
     def _load(self) -> None:
         """Reads which documents wait: those whose text is kept come first, so that they can be found soon."""
         self._slice.has_reached = False
-        found = due(self._slice).order_by(F("fetched").desc(), "-is_urgent", "pk")
-        for pk, location, fetched, reached in found.values_list("pk", "location", "fetched", "reached"):
+        documents_due = due(self._slice).order_by(F("fetched").desc(), "-is_urgent", "pk")
+        for pk, location, fetched, reached in documents_due.values_list("pk", "location", "fetched", "reached"):
             if pk not in self._begun:
                 is_fetched = fetched >= self._slice.sync or reached < self._slice.sync or not self._slice.fetches
                 self._waiting.append((pk, location, is_fetched))

@@ -32,8 +32,8 @@ def remake(knowledge: Knowledge, index: KnowledgeIndex, settings: KnowledgeSetti
     live = Edition.objects.filter(
         document=OuterRef("pk"), index=index, state=EditionState.LIVE, cut=settings.cut.digest
     )
-    found = Document.objects.filter(knowledge=knowledge, state=DocumentState.READY)
-    found.filter(~Exists(live)).update(state=DocumentState.READ)
+    ready = Document.objects.filter(knowledge=knowledge, state=DocumentState.READY)
+    ready.filter(~Exists(live)).update(state=DocumentState.READ)
 
 
 def switch(knowledge: Knowledge) -> None:

@@ -7,6 +7,7 @@ from bedrock_chat.ledger.units import usd_of
 from bedrock_chat.wire.moments import whole_milliseconds
 from bots.knowledge.models import Document
 from bots.knowledge.reports import KnowledgeReport, SourceReport
+from bots.knowledge.retrieval import Passage, Retrieved
 
 Wire = dict[str, Any]
 BYTES_PER_SOURCE = 1_000
@@ -37,6 +38,22 @@ def report_output(report: KnowledgeReport) -> Wire:
 def documents_output(documents: Iterable[Document]) -> list[Wire]:
     """Documents with `chunks` and `source_kind`, as `reports.documents` reads them."""
     return [_document(document) for document in documents]
+
+
+def passages_output(retrieved: Retrieved) -> Wire:
+    return {"passages": [_passage(passage) for passage in retrieved.passages], "note": retrieved.note}
+
+
+def _passage(passage: Passage) -> Wire:
+    return {
+        "text": passage.text,
+        "score": passage.score,
+        "similarity": passage.similarity,
+        "wordsScore": passage.words,
+        "sourceName": passage.name,
+        "sourceLink": passage.link,
+        "pageNumber": passage.page,
+    }
 
 
 def _source(report: SourceReport) -> Wire:

@@ -12,7 +12,7 @@ from bedrock_chat.database.connections import database_now
 from bedrock_chat.jobs import queue
 from bedrock_chat.jobs.models import Job
 from bots.knowledge import deleting
-from bots.knowledge.configuration import settings_of
+from bots.knowledge.configuration import KnowledgeSettings, settings_of
 from bots.knowledge.models import Knowledge
 from bots.models import Bot, SyncStatus
 
@@ -26,24 +26,38 @@ def want(bot: Bot) -> None:
     """
     settings = settings_of(bot.configuration)
     fingerprint = settings.fingerprint
-    knowledge = Knowledge.objects.select_for_update().filter(bot_id=bot.pk).first()
+    knowledge = None
+    if not bot._state.adding:
+        knowledge = Knowledge.objects.select_for_update().filter(bot_id=bot.pk).first()
     if knowledge is None:
         if settings.sources:
             knowledge = Knowledge(bot_id=bot.pk, fingerprint=fingerprint, asked_at=database_now())
             knowledge.save(force_insert=True)
             ask(knowledge.pk)
-        return
-    if knowledge.fingerprint == fingerprint:
-        return
+    elif knowledge.fingerprint != fingerprint:
+        _want_otherwise(knowledge, settings)
+    read_with(bot, knowledge)
+
+
+def _want_otherwise(knowledge: Knowledge, settings: KnowledgeSettings) -> None:
+    """What a locked knowledge had to have is not what its bot names now."""
     deleting.hide_unnamed(knowledge.pk, settings.sources)
-    raise_revision(knowledge.pk, fingerprint=fingerprint)
+    raise_revision(knowledge.pk, fingerprint=settings.fingerprint)
+    knowledge.sync_status, knowledge.sync_status_reason = SyncStatus.QUEUED, ""
+    knowledge.asked_at = database_now()
     if settings.sources:
         ask(knowledge.pk)
         return
+    knowledge.sync_status = SyncStatus.SUCCEEDED
     Knowledge.objects.filter(pk=knowledge.pk).update(
         done=F("wanted"), planned=F("wanted"), sync_status=SyncStatus.SUCCEEDED, retry_at=None
     )
     deleting.ask(knowledge.pk)
+
+
+def read_with(bot: Bot, knowledge: Knowledge | None) -> None:
+    """Whoever shows this bot need not read its knowledge: it has this one, or none."""
+    Bot._meta.get_field("knowledge").set_cached_value(bot, knowledge)
 
 
 def request(bot_id: str, *, full: bool = False) -> None:

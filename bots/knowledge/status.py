@@ -11,6 +11,7 @@ from django.db.models import Count, OuterRef, Subquery
 
 from bedrock_chat.database.connections import database_now
 from bedrock_chat.jobs.models import Worker
+from bots.configuration import searches_own_index
 from bots.knowledge.models import LONGEST_REASON, Document, DocumentState, Knowledge, Source, SourceKind
 from bots.models import Bot, SyncStatus
 
@@ -34,14 +35,14 @@ class SourceOutcome:
     """What became of one source. `listed` is how many documents it named, which others may own."""
 
     name: str
-    found: int
+    ready: int
     failed: int
     listed: int
     reason: str
 
     @property
     def yielded_nothing(self) -> bool:
-        return self.found == 0 and self.listed <= self.failed
+        return self.ready == 0 and self.listed <= self.failed
 
 
 def outcome(knowledge: Knowledge, limit_reason: str) -> State:
@@ -59,7 +60,7 @@ def outcome(knowledge: Knowledge, limit_reason: str) -> State:
     unread = sum(source.failed for source in outcomes)
     reason = SUCCEEDED
     if unread:
-        reason += f"; {unread} of {unread + sum(source.found for source in outcomes)} pages could not be read"
+        reason += f"; {unread} of {unread + sum(source.ready for source in outcomes)} pages could not be read"
     notes = documents.filter(state=DocumentState.READY).exclude(note="").order_by("pk").values_list("name", "note")
     for name, note in notes[:MOST_NOTES]:
         reason += f"; {name}: {note.rstrip('.')}"
@@ -81,12 +82,12 @@ def _outcomes(knowledge: Knowledge) -> Sequence[SourceOutcome]:
     outcomes = []
     for source in annotated:
         by_state = counts.get(source.pk, {})
-        found, failed = by_state.get(DocumentState.READY, 0), by_state.get(DocumentState.FAILED, 0)
+        ready, failed = by_state.get(DocumentState.READY, 0), by_state.get(DocumentState.FAILED, 0)
         listed = int(source.listing.get("listed", 0)) if source.kind != SourceKind.WEB else 0
-        if source.kind == SourceKind.WEB and not found and (source.own or source.listing.get("shared")):
+        if source.kind == SourceKind.WEB and not ready and (source.own or source.listing.get("shared")):
             listed = failed + 1  # another source owns its pages
         reason = source.reason or source.document_reason or NOTHING_LISTED
-        outcomes.append(SourceOutcome(name_of(source), found, failed, listed, reason))
+        outcomes.append(SourceOutcome(name_of(source), ready, failed, listed, reason))
     return outcomes
 
 
@@ -124,7 +125,7 @@ def of_bot(bot: Bot) -> State:
 
     One query where its knowledge was not read with it, and one more where a sync waits for long.
     """
-    knowledge: Knowledge | None = getattr(bot, "knowledge", None)
+    knowledge = _knowledge_of(bot)
     if knowledge is None:
         return SyncStatus(bot.sync_status), bot.sync_status_reason
     state, reason = of_knowledge(knowledge)
@@ -132,6 +133,19 @@ def of_bot(bot: Bot) -> State:
     if both != SyncStatus.SUCCEEDED and state == SyncStatus.SUCCEEDED:
         reason = ""  # or a failure would read as a success
     return both, shortened(" ".join(filter(None, (reason, bot.sync_status_reason))))
+
+
+def has_index(bot: Bot) -> bool:
+    """Whether a search finds anything of what the bot has to index. True where it has nothing to index."""
+    if not searches_own_index(bot.configuration):
+        return True
+    knowledge = _knowledge_of(bot)
+    return knowledge is not None and knowledge.serving is not None and knowledge.serving.chunks > 0
+
+
+def _knowledge_of(bot: Bot) -> Knowledge | None:
+    """None where the bot has nothing to index now, whatever it had."""
+    return getattr(bot, "knowledge", None) if searches_own_index(bot.configuration) else None
 
 
 def of_knowledge(knowledge: Knowledge) -> State:

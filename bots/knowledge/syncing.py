@@ -130,7 +130,9 @@ def _open(job: Claimed, interruption: Interruption, folder: Path) -> Slice | Non
 
 def _index(knowledge: Knowledge) -> KnowledgeIndex:
     """The index that the sync under way writes."""
-    return KnowledgeIndex.objects.get(pk=knowledge.making_id or knowledge.serving_id)
+    pk = knowledge.making_id or knowledge.serving_id
+    assert pk is not None  # a sync that was planned has an index
+    return KnowledgeIndex.objects.get(pk=pk)
 
 
 def _plan(knowledge: Knowledge, wanted: KnowledgeSettings) -> KnowledgeIndex:

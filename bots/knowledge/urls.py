@@ -11,4 +11,5 @@ urlpatterns = [
     path(f"{KNOWLEDGE}/documents", KnowledgeViewSet.as_view({"get": "list_documents"})),
     path(f"{KNOWLEDGE}/sync", KnowledgeViewSet.as_view({"post": "sync"})),
     path(f"{KNOWLEDGE}/cancel", KnowledgeViewSet.as_view({"post": "cancel"})),
+    path(f"{KNOWLEDGE}/search", KnowledgeViewSet.as_view({"post": "search"})),
 ]

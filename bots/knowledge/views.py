@@ -11,11 +11,13 @@ from bedrock_chat.wire.errors import BadRequest
 from bedrock_chat.wire.openapi import errors
 from bedrock_chat.wire.paging import Page
 from bedrock_chat.wire.views import WireViewSet, validated
-from bots.knowledge import asking, rendering, reports
+from bots.knowledge import asking, rendering, reports, trying
 from bots.knowledge.serializers import (
     DocumentsQuerySerializer,
     KnowledgeDocumentSerializer,
+    KnowledgeQuerySerializer,
     KnowledgeReportSerializer,
+    PassagesSerializer,
     SyncInputSerializer,
 )
 
@@ -24,6 +26,7 @@ USUAL_PAGE = 100
 """Documents of a page where nobody says how many."""
 
 A_FULL_SYNC = OpenApiExample("Everything anew", request_only=True, value={"full": True})
+A_QUERY = OpenApiExample("A question", request_only=True, value={"query": "How many vacation days do I have?"})
 
 
 class KnowledgeViewSet(WireViewSet):
@@ -85,6 +88,20 @@ class KnowledgeViewSet(WireViewSet):
     def cancel(self, request: Request, bot_id: str) -> Response:
         actor = caller_of(request)
         return _respond(actor.account, reports.report(asking.cancel(bot_id, actor=actor)))
+
+    @extend_schema(
+        operation_id="search_bot_knowledge",
+        summary="Search a bot's knowledge",
+        description="What an answer would be based on, with both scores: so that one can see why something is not "
+        "found. Where nothing can be found, `note` says why. The query is embedded at your cost.",
+        tags=TAG,
+        request=KnowledgeQuerySerializer,
+        examples=[A_QUERY],
+        responses={200: PassagesSerializer, **errors(400, 404, 413, 415, 503)},
+    )
+    def search(self, request: Request, bot_id: str) -> Response:
+        sent = validated(KnowledgeQuerySerializer, request.data)
+        return Response(rendering.passages_output(trying.search(bot_id, sent["query"], actor=caller_of(request))))
 
 
 def _respond(account: str, report: reports.KnowledgeReport) -> Response:

@@ -46,6 +46,7 @@ UNRECORDED = {
     f"DELETE {BOT}/recently-used": "one's own list",
     f"DELETE {BOT}/uploaded-file": "a file that waits; what an edit makes of it is recorded",
     "PUT uploads": "the same",
+    f"POST {BOT}/knowledge/search": "a question, which is in the ledger",
 }
 CONTENTS = ("conversation", "published/")
 """What people ask and read is no business of the audit."""

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from bedrock_chat.bedrock import clients, embedding_models, embeddings, faults, retrying
-from bedrock_chat.bedrock.embedding_places import Places
+from bedrock_chat.bedrock.embedding_places import NoPlace, Places
 from bedrock_chat.bedrock.embeddings import PLACES, Embedded
+from bedrock_chat.bedrock.overrides import last_faults
 from bedrock_chat.process.interruption import Interrupted, Interruption
 from tests.emulator import Emulator
 from tests.together import wait_for
@@ -90,7 +91,11 @@ def test_a_throttled_call_is_made_again_and_the_others_wait_for_it(emulator: Emu
     embedded = embed(TITAN, [f"Passage {number}" for number in range(12)])
     assert (all(has_vector(embedded)), embedded.calls, embedded.is_whole) == (True, 12, True)
     place = PLACES.one(Interruption(), until=0, deadline=0, is_urgent=True)
-    with place, pytest.raises(faults.Throttled), PLACES.one(Interruption(), until=0, deadline=0, is_urgent=True):
+    with (
+        place,
+        pytest.raises(NoPlace, match="Throttling"),
+        PLACES.one(Interruption(), until=0, deadline=0, is_urgent=True),
+    ):
         raise AssertionError
 
 
@@ -108,8 +113,10 @@ def test_a_fault_keeps_what_was_answered_before(emulator: Emulator, settings: An
     PLACES.forget()
     emulator.embeddings(troubles=[{"fault": "ThrottlingException", "retry_after": 30}])
     assert isinstance(embed(COHERE, ["a"]).fault, faults.Throttled)
-    refused = embed(COHERE, ["b"])
-    assert (isinstance(refused.fault, faults.Throttled), refused.calls) == (True, 0)  # Bedrock is not asked before
+    last_faults.forget()
+    refused = embed(COHERE, ["b"])  # Bedrock is not asked before
+    assert (isinstance(refused.fault, faults.Throttled), refused.calls) == (True, 0)
+    assert last_faults._waiting == {}
 
 
 def test_an_interruption_ends_the_calls_at_once_and_keeps_what_was_paid(emulator: Emulator) -> None:
@@ -183,7 +190,10 @@ def test_at_most_so_many_have_a_place_and_questions_go_first() -> None:
 
     with places.one(Interruption(), until=far, deadline=far, is_urgent=False):
         with places.one(Interruption(), until=far, deadline=far, is_urgent=False):
-            with pytest.raises(faults.TimedOut), places.one(Interruption(), until=far, deadline=0, is_urgent=True):
+            with (
+                pytest.raises(NoPlace, match="TotalTimeout"),
+                places.one(Interruption(), until=far, deadline=0, is_urgent=True),
+            ):
                 raise AssertionError
             document = call("document", is_urgent=False)
             question = call("question", is_urgent=True)

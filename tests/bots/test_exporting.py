@@ -89,7 +89,7 @@ def test_a_bot_that_is_deleted_meanwhile_is_left_out(alice: APIClient, tmp_path:
     assert next(steps) == "2 bots"
     alice.delete("/bot/one")
     assert next(steps) == "1 versions of bots"
-    assert len(list(steps)) == 3
+    assert len(list(steps)) == 4
 
 
 def test_an_exported_conversation_says_whether_its_bot_can_be_used(

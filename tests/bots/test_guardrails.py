@@ -2,10 +2,12 @@
 
 import threading
 import time
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.db import connection
 from rest_framework.test import APIClient
 
@@ -115,6 +117,18 @@ def test_thresholds_of_grounding_are_the_guardrails_alone_or_beside_others(
     finish()
     assert {"GROUNDING": 0.6} in [guardrail["filters"] for guardrail in there(emulator)]
     assert operations(emulator).count("CreateGuardrail") == made
+
+
+def test_thresholds_of_grounding_from_before_get_their_guardrail(alice: APIClient, emulator: Emulator) -> None:
+    make(alice, "b", bedrockGuardrails={**ZERO, "groundingThreshold": 0.5})
+    make(alice, "plain", bedrockGuardrails=guarded())
+    Job.objects.all().delete()
+    Bot.objects.update(sync_status="SUCCEEDED", sync_status_reason="")  # as the server before has left them
+    import_module("bots.migrations.0007_knowledge").make_guardrails(apps, None)
+    assert list(Job.objects.values_list("kind", "payload")) == [("sync bot", {"bot": "b"})]
+    assert status(alice)[0] == "QUEUED"
+    finish()
+    assert [guardrail["filters"] for guardrail in there(emulator)] == [{"GROUNDING": 0.5}]
 
 
 # ---- Changing -------------------------------------------------------------------------------------------------------

@@ -77,6 +77,7 @@ TABLE: dict[str, tuple[Any, frozenset[str] | str]] = {
     "GET bot/<str:bot_id>/knowledge/documents": (None, EDITORS),
     "POST bot/<str:bot_id>/knowledge/sync": ({}, EDITORS),
     "POST bot/<str:bot_id>/knowledge/cancel": (None, EDITORS),
+    "POST bot/<str:bot_id>/knowledge/search": ({"query": "leave"}, EDITORS),
     "GET bot/<str:bot_id>/versions": (None, EDITORS),
     "GET bot/<str:bot_id>/versions/<int:version>": (None, EDITORS),
     "POST bot/<str:bot_id>/versions/<int:version>/restore": (None, EDITORS),

@@ -1,4 +1,4 @@
-"""How far a bot's guardrail is: what an answer says at once, and what the job makes of it."""
+"""How far a bot's knowledge and guardrail are: what an answer says at once, and what the job makes of it."""
 
 from typing import Any
 
@@ -8,6 +8,7 @@ from rest_framework.test import APIClient
 from bedrock_chat.jobs import queue
 from bedrock_chat.jobs.models import Job
 from bots import guardrails, syncing
+from bots.knowledge import revisions
 from tests.bots.bot import KNOWLEDGE, edit, make, read, share, star
 from tests.bots.guarding import plan
 from tests.bots.test_parts import BASE, GUARDRAILS
@@ -29,7 +30,7 @@ def _slow_guardrails(emulator: Emulator) -> None:
 
 
 def run(*, after: Any = None) -> int:
-    """Runs the jobs of guardrails that are due; returns how many. `after` is called between the claim and the job."""
+    """Runs the jobs that are due; returns how many. `after` is called between the claim and the job."""
     jobs = queue.claim("worker", 10, kind=syncing.KIND)
     if after is not None:
         after()
@@ -72,6 +73,15 @@ def test_a_bot_without_knowledge_or_guardrail_needs_no_job(alice: APIClient) -> 
     assert not Job.objects.filter(kind=syncing.KIND).exists()
 
 
+def test_what_is_to_be_read_is_queued_for_a_job_of_its_own(alice: APIClient) -> None:
+    assert make(alice, "b", **SOURCES)["syncStatus"] == "QUEUED"
+    assert run() == 0
+    assert [job.kind for job in queue.claim("worker", 10, kind=revisions.KIND)] == [revisions.KIND]
+    edit(alice, "b", **GUARDED)
+    assert run() == 1
+    assert status(alice) == ("QUEUED", guardrails.BEING_MADE)
+
+
 def test_only_a_change_of_what_is_synced_asks_for_a_job(alice: APIClient) -> None:
     make(alice, "b", **EXISTING)
     run()
@@ -101,8 +111,9 @@ def test_a_restored_version_is_synced_again(alice: APIClient) -> None:
 
 def test_the_job_of_an_earlier_edit_tells_what_is_true_by_now(alice: APIClient) -> None:
     make(alice, "b", **EXISTING)
-    assert run(after=lambda: edit(alice, "b", **GUARDED)) == 1
-    assert status(alice) == ("QUEUED", guardrails.BEING_MADE)
+    assert run(after=lambda: edit(alice, "b", **SOURCES)) == 1
+    assert status(alice) == ("SUCCEEDED", "")
+    assert run() == 0
 
 
 def test_a_change_of_the_title_meanwhile_does_not_lose_the_job(alice: APIClient) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from django.conf import settings
 
+from bedrock_chat.metrics.instruments import Counter, Gauge
 from bedrock_chat.search.vectors import quantising, scanning
 from bedrock_chat.search.vectors.models import VectorBits
 from bedrock_chat.search.vectors.quantising import Bits
@@ -25,6 +26,15 @@ SEGMENT: Final = 65_536
 """Vectors of a segment, about. A change copies the segments that it touches."""
 READ_AT_ONCE: Final = 8_192
 """Vectors whose bits one statement reads: a megabyte."""
+
+SEARCHES = Counter(
+    "bedrock_chat_knowledge_cache_searches_total",
+    "Searches of bots with many passages: whose bits were in memory (kept), and for which some were read.",
+    ("outcome",),
+)
+EVICTED = Counter(
+    "bedrock_chat_knowledge_cache_evicted_total", "Bots whose bits left memory because others needed the room."
+)
 
 Keys = npt.NDArray[np.int64]
 RowId = tuple[int, int]
@@ -98,7 +108,9 @@ class BitsCache:
             self._entries.move_to_end(index)
         snapshot = entry.snapshot
         if snapshot is not None and snapshot.version == version:
+            SEARCHES.add("kept")
             return snapshot
+        SEARCHES.add("read")
         with entry.reading:
             snapshot = entry.snapshot
             if snapshot is None or snapshot.version != version:
@@ -135,6 +147,7 @@ class BitsCache:
             while total > self._most and self._entries:
                 _, evicted = self._entries.popitem(last=False)
                 total -= evicted.snapshot.size if evicted.snapshot else 0
+                EVICTED.add()
 
 
 def read(index: int, version: int, dimensions: int, old: Snapshot | None) -> Snapshot:
@@ -218,3 +231,10 @@ def _joined(segments: list[Segment]) -> Segment:
 def shared() -> BitsCache:
     """The process's own."""
     return BitsCache(settings.KNOWLEDGE_CACHE_MB * 1024 * 1024)
+
+
+SIZE = Gauge(
+    "bedrock_chat_knowledge_cache_bytes",
+    "Bits of bots' passages that processes keep in memory.",
+    read=lambda: float(shared().size),
+)

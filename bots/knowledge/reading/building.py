@@ -92,7 +92,9 @@ class Builder:
 
     def note_cut(self) -> None:
         """Says that only the beginning of the text was read."""
-        self.notes.append(f"only the first {self.most_characters:,} characters were read")
+        note = f"only the first {self.most_characters:,} characters were read"
+        if note not in self.notes:
+            self.notes.append(note)
 
     @property
     def has_text(self) -> bool:

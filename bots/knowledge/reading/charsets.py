@@ -1,6 +1,7 @@
 """From a file's bytes to its text: the declared charset, strict UTF-8, then a guess."""
 
 import codecs
+import contextlib
 import re
 from pathlib import Path
 from typing import Final
@@ -47,14 +48,27 @@ def decoded(body: bytes, *, charset: str = "", is_html: bool = False, is_cut: bo
     for bom, name in _BOMS:
         if body.startswith(bom):
             return body[len(bom) :].decode(name, "replace")
+    head = body[:_GUESSED_BYTES]
+    if head.count(b"\0") > len(head) // 20:
+        return _of_wide_characters(body, charset)
     candidates = [charset, *(_declared_in(body) if is_html else ())]
-    if _ISO_2022_JP.search(body[:_GUESSED_BYTES]):
+    if _ISO_2022_JP.search(head):
         candidates.append("iso2022_jp")
     for name in (*candidates, "utf-8"):
         text = _strictly(body, name, is_cut=is_cut)
-        if text is not None and "\0" not in text[:1000]:
+        if text is not None:
             return text
     return _guessed(body)
+
+
+def _of_wide_characters(body: bytes, charset: str) -> str:
+    """Text in UTF-16 or UTF-32 without a mark, whose every other byte may be NUL."""
+    declared = charset.lower().replace("_", "-")
+    name = declared if declared.startswith(("utf-16", "utf-32")) else _utf_16_without_mark(body[:_GUESSED_BYTES])
+    with contextlib.suppress(LookupError):
+        if name is not None:
+            return body.decode(name, "replace")
+    raise Unreadable("this file is not text.")
 
 
 def _declared_in(body: bytes) -> list[str]:
@@ -79,14 +93,8 @@ def _strictly(body: bytes, name: str, *, is_cut: bool) -> str | None:
 def _guessed(body: bytes) -> str:
     import charset_normalizer  # noqa: PLC0415 - costs more than most files
 
-    head = body[:_GUESSED_BYTES]
-    if head.count(b"\0") > len(head) // 20:
-        name = _utf_16_without_mark(head)
-        if name is None:
-            raise Unreadable("this file is not text.")
-        return body.decode(name, "replace")
-    best = charset_normalizer.from_bytes(head, cp_isolation=_LIKELY).best()
-    if best is None or head.count(b"\0"):
+    best = charset_normalizer.from_bytes(body[:_GUESSED_BYTES], cp_isolation=_LIKELY).best()
+    if best is None:
         raise Unreadable("this file is not text, or its charset is not known.")
     return body.decode(best.encoding, "replace")
 

@@ -19,6 +19,8 @@ MOST_MEMORY: Final = 1024 * 1024 * 1024
 GRACE_SECONDS: Final = 5
 """How much later than the worker would, the system ends this process, should the worker be gone or stopped."""
 
+LIBXML2_NO_MEMORY: Final = 2
+
 
 def main() -> None:
     """Reads requests from the standard input and answers on what was the standard output."""
@@ -79,11 +81,27 @@ def _answers(request: Request) -> Iterator[tuple[dict[str, Any], bytes]]:
     except Unreadable as error:
         yield {"outcome": "unreadable", "sentence": error.sentence}, dump(error.reading)
     except MemoryError:
-        sentence = "this file is too large: reading it takes more than 1 GB of memory."
-        yield {"outcome": "failed", "sentence": sentence, "error": "MemoryError", "is_last": True}, b""
+        yield _TOO_LARGE, b""
     except Exception as error:  # noqa: BLE001 - every library has its own, and all of them mean this document
+        if _is_of_memory(error):
+            yield _TOO_LARGE, b""
+            return
         sentence = "this file is damaged, or made in a way that cannot be read."
         yield {"outcome": "failed", "sentence": sentence, "error": type(error).__name__}, b""
+
+
+def _is_of_memory(error: Exception) -> bool:
+    """Whether a library had too little memory. libxml2 says that as an error of syntax, of a code that means it."""
+    is_of_libxml2 = type(error).__name__ == "XMLSyntaxError" and getattr(error, "code", None) == LIBXML2_NO_MEMORY
+    return is_of_libxml2 or "memory" in str(error).lower()
+
+
+_TOO_LARGE: Final = {
+    "outcome": "failed",
+    "sentence": "this file is too large: reading it takes more than 1 GB of memory.",
+    "error": "MemoryError",
+    "is_last": True,  # what is left of the memory is in pieces
+}
 
 
 def _drawn(request: Request) -> Iterator[tuple[dict[str, Any], bytes]]:

@@ -10,7 +10,7 @@ from lxml import html as lxml_html
 
 from bots.knowledge.reading.building import Builder
 from bots.knowledge.reading.charsets import text_of
-from bots.knowledge.reading.cleaning import clean, holds_text, line
+from bots.knowledge.reading.cleaning import clean, line
 from bots.knowledge.reading.html_rules import text_by_rules
 from bots.knowledge.reading.pages import Unreadable
 from bots.knowledge.reading.plain import markdown_headings
@@ -18,6 +18,8 @@ from bots.knowledge.reading.requests import Request
 
 MOST_LINKS: Final = 5_000
 MOST_URL_CHARACTERS: Final = 2_000
+MOST_ELEMENTS: Final = 50_000
+"""Pages of more are read by rules alone: trafilatura's time grows faster than they do."""
 FEW_CHARACTERS: Final = 200
 """Below this trafilatura may have taken the menu for the text."""
 ROBOTS: Final = frozenset({"robots", "bedrock-chat"})
@@ -97,6 +99,8 @@ def _absolute(root: str, reference: str) -> str:
 
 
 def _main_text(tree: lxml_html.HtmlElement, url: str) -> str:
+    if sum(1 for _ in tree.iter()) > MOST_ELEMENTS:
+        return clean(text_by_rules(tree))
     import trafilatura  # noqa: PLC0415 - takes half a second
 
     try:
@@ -108,8 +112,7 @@ def _main_text(tree: lxml_html.HtmlElement, url: str) -> str:
     text = clean(extracted or "")
     if len(text) >= FEW_CHARACTERS:
         return text
-    by_rules = clean(text_by_rules(tree))
-    return by_rules if holds_text(by_rules) else text
+    return clean(text_by_rules(tree))
 
 
 def _needs_javascript(tree: lxml_html.HtmlElement) -> bool:

@@ -79,7 +79,7 @@ def load(body: bytes, *, most_bytes: int = MOST_KEPT_BYTES) -> Reading:
         raise ValueError("This reading is cut off, or too large.")
     try:
         return _reading(orjson.loads(content))
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, orjson.JSONDecodeError) as error:
         raise ValueError("This is no kept reading.") from error
 
 

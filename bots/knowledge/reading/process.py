@@ -80,20 +80,17 @@ class Process:
             self._requests.flush()
         except (OSError, ValueError) as error:
             raise Died from error
-        while True:
-            lengths = self._read(LENGTHS.size, due)
-            head_length, body_length = LENGTHS.unpack(lengths)
+        for _ in range(len(request.drawn_pages) + 1):  # a frame per picture, and the outcome
+            head_length, body_length = LENGTHS.unpack(self._read(LENGTHS.size, due))
             if head_length > MOST_HEAD_BYTES or body_length > most_bytes:
                 raise Died
-            try:
-                head = json.loads(self._read(head_length, due))
-            except ValueError as error:
-                raise Died from error
+            head = _head(self._read(head_length, due))
             yield head, self._read(body_length, due)
             if "outcome" in head:
                 self.answered += 1
                 self.is_leaving = bool(head.get("is_last"))
                 return
+        raise Died
 
     def _read(self, size: int, due: float) -> bytes:
         blocks: list[bytes] = []
@@ -109,3 +106,14 @@ class Process:
                 blocks.append(block)
                 size -= len(block)
         return b"".join(blocks)
+
+
+def _head(content: bytes) -> dict[str, Any]:
+    """A frame's head: a page's number, or an outcome. Raises Died for anything else."""
+    try:
+        head = json.loads(content)
+    except ValueError as error:
+        raise Died from error
+    if isinstance(head, dict) and (isinstance(head.get("outcome"), str) or isinstance(head.get("page"), int)):
+        return head
+    raise Died

@@ -43,9 +43,20 @@ DIED: Final = "this file could not be read: its reader ended, which damaged file
 class Readers:
     """At most `most` children. Used from many threads."""
 
-    def __init__(self, most: int, *, idle_seconds: float = IDLE_SECONDS) -> None:
+    def __init__(
+        self,
+        most: int,
+        *,
+        seconds: int = SECONDS,
+        pdf_seconds: int = PDF_SECONDS,
+        idle_seconds: float = IDLE_SECONDS,
+        documents_per_child: int = DOCUMENTS_PER_CHILD,
+    ) -> None:
         self._places = threading.BoundedSemaphore(most)
+        self._seconds = seconds
+        self._pdf_seconds = pdf_seconds
         self._idle_seconds = idle_seconds
+        self._documents_per_child = documents_per_child
         self._lock = threading.Lock()
         self._idle: list[tuple[float, Process]] = []  # since when, on the monotonic clock; the latest comes last
         self._busy: set[Process] = set()
@@ -71,11 +82,10 @@ class Readers:
         `kind` is one of KINDS; `charset` is what the server declared, `url` where a page of the web was fetched.
         `media_type` is not looked at: the content itself tells whether it is of its kind.
         """
-        seconds = PDF_SECONDS if kind == "pdf" else SECONDS
         request = Request(
             path=path,
             kind=kind,
-            seconds=seconds,
+            seconds=self._pdf_seconds if kind == "pdf" else self._seconds,
             most_characters=most_characters,
             most_pages=most_pages,
             charset=charset,
@@ -97,7 +107,7 @@ class Readers:
         """Pages of a PDF as PNG, with their numbers. Raises Unreadable and Interrupted."""
         for first in range(0, len(pages), DRAWN_AT_ONCE):
             numbers = tuple(pages[first : first + DRAWN_AT_ONCE])
-            request = Request(path=path, kind="pdf", seconds=PDF_SECONDS, drawn_pages=numbers)
+            request = Request(path=path, kind="pdf", seconds=self._pdf_seconds, drawn_pages=numbers)
             try:
                 *drawn, (head, body) = self._ask(request, MOST_PICTURE_BYTES, interruption)
             except Died:
@@ -171,7 +181,12 @@ class Readers:
     def _give_back(self, process: Process, *, is_well: bool) -> None:
         with self._lock:
             self._busy.discard(process)
-            if is_well and process.answered < DOCUMENTS_PER_CHILD and not process.is_leaving and not self._has_ended:
+            if (
+                is_well
+                and process.answered < self._documents_per_child
+                and not process.is_leaving
+                and not self._has_ended
+            ):
                 self._idle.append((time.monotonic(), process))
                 self._watch_idle()
                 return

@@ -8,7 +8,7 @@ from bots.knowledge.reading.cleaning import line
 
 _SEARCHED_FOR_HEADER: Final = 10
 """How many rows a sheet may have above the names of its columns: a title, a date, an empty line."""
-_MOST_IN_CELL: Final = 20_000
+_MOST_IN_CELL: Final = 1_000_000
 
 
 def add_rows(builder: Builder, rows: Iterable[Sequence[str]]) -> None:

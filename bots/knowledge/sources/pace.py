@@ -6,6 +6,7 @@ long takes none, so that turns which nobody uses do not add up.
 
 import random
 import threading
+import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -13,77 +14,89 @@ from typing import Any, Final
 from django.db import connection
 from django.utils import timezone
 
+from bedrock_chat.database.connections import database_now
 from bots.knowledge.models import CrawlHost
 
 LONGEST_WAIT: Final = 5.0
 """Seconds that a fetch waits for its turn."""
 JITTER: Final = 0.5
 """Of the time between two turns: by up to so much a fetch begins later, so that workers do not fetch in step."""
+LONGEST_JITTER: Final = 1.0
 AT_A_TIME: Final = 2
 """Fetches of one process at one host."""
 KEPT: Final = timedelta(days=1)
+MOST_HOPS: Final = 1_000
+"""Hosts that redirects have led to, before those are forgotten whose turns are over."""
 
 _TURN: Final = """\
-INSERT INTO {table} (host, next_at) VALUES (%(host)s, %(after_now)s)
-ON CONFLICT (host) DO UPDATE SET next_at = {next_turn}
-WHERE {table}.next_at <= %(latest)s
-RETURNING next_at
+INSERT INTO {table} (host, next_at) VALUES (%(host)s, {after_now})
+ON CONFLICT (host) DO UPDATE SET next_at = {greatest}({after_next}, excluded.next_at)
+WHERE {table}.next_at <= {latest}
+RETURNING next_at, {now}
 """
-_NEXT_TURN: Final = {
-    "sqlite": "django_format_dtdelta('+', MAX({table}.next_at, %(now)s), %(microseconds)s)",
-    "postgresql": "GREATEST({table}.next_at, %(now)s) + %(microseconds)s * INTERVAL '1 microsecond'",
-}
 _POSTPONE: Final = """\
-INSERT INTO {table} (host, next_at) VALUES (%(host)s, %(until)s)
-ON CONFLICT (host) DO UPDATE SET next_at = {greatest}({table}.next_at, %(until)s)
+INSERT INTO {table} (host, next_at) VALUES (%(host)s, {after_now})
+ON CONFLICT (host) DO UPDATE SET next_at = {greatest}({table}.next_at, excluded.next_at)
 """
+_NOW: Final = {"sqlite": "%(now)s", "postgresql": "clock_timestamp()"}
+_LATER: Final = {
+    "sqlite": "django_format_dtdelta('+', {moment}, %({microseconds})s)",
+    "postgresql": "({moment} + %({microseconds})s * INTERVAL '1 microsecond')",
+}
+_GREATEST: Final = {"sqlite": "MAX", "postgresql": "GREATEST"}
 
 
 def turn(host: str, seconds_between: float) -> float:
     """Takes the host's next turn. Returns in how many seconds it begins.
 
     More than LONGEST_WAIT: no turn was taken, and asking again makes sense in so many seconds. Call it outside any
-    transaction. The clock is the worker's.
+    transaction.
     """
-    now = timezone.now()
-    between = timedelta(seconds=seconds_between)
-    parameters = {
-        "host": host,
-        "now": _stored(now),
-        "after_now": _stored(now + between),
-        "latest": _stored(now + timedelta(seconds=LONGEST_WAIT) - between * JITTER),
-        "microseconds": int(between / timedelta(microseconds=1)),
-    }
-    table = CrawlHost._meta.db_table
-    statement = _TURN.format(table=table, next_turn=_NEXT_TURN[connection.vendor].format(table=table))
-    with connection.cursor() as cursor:
-        cursor.execute(statement, parameters)
-        rows = cursor.fetchall()
+    jitter = min(JITTER * seconds_between, LONGEST_JITTER)
+    latest = LONGEST_WAIT - jitter - seconds_between  # counted from the turn after now
+    rows = _execute(_TURN, host, between=seconds_between, latest=latest)
     if rows:
-        begins = max(0.0, (_read(rows[0][0]) - between - now).total_seconds())
-        return begins + random.uniform(0, JITTER * seconds_between)  # noqa: S311  nothing secret
+        begins = (_read(rows[0][0]) - _read(rows[0][1])).total_seconds() - seconds_between
+        return max(0.0, begins) + random.uniform(0, jitter)  # noqa: S311  nothing secret
+    now = database_now()
     next_at = CrawlHost.objects.filter(host=host).values_list("next_at", flat=True).first() or now
     return max(LONGEST_WAIT + 0.001, (next_at - now).total_seconds())
 
 
 def postpone(host: str, seconds: float) -> None:
     """Nobody fetches from the host for so many seconds, because it has said so."""
-    table = CrawlHost._meta.db_table
-    statement = _POSTPONE.format(table=table, greatest="MAX" if connection.vendor == "sqlite" else "GREATEST")
-    with connection.cursor() as cursor:
-        cursor.execute(statement, {"host": host, "until": _stored(timezone.now() + timedelta(seconds=seconds))})
+    _execute(_POSTPONE, host, between=seconds)
 
 
 def forget_old(most: int = 1000) -> bool:
     """Removes rows of hosts that nobody has fetched from for a day. Returns whether there may be more."""
-    old = CrawlHost.objects.filter(next_at__lt=timezone.now() - KEPT).values_list("pk", flat=True)[:most]
+    old = CrawlHost.objects.filter(next_at__lt=database_now() - KEPT).values_list("pk", flat=True)[:most]
     hosts = list(old)
     CrawlHost.objects.filter(pk__in=hosts).delete()
     return len(hosts) == most
 
 
-def _stored(moment: datetime) -> Any:
-    return connection.ops.adapt_datetimefield_value(moment)
+def _execute(statement: str, host: str, **seconds: float) -> list[tuple[Any, ...]]:
+    """Executes a statement by the clock that all workers share, and returns its rows."""
+    table, now = CrawlHost._meta.db_table, _NOW[connection.vendor]
+
+    def later(moment: str, name: str) -> str:
+        return _LATER[connection.vendor].format(moment=moment, microseconds=name)
+
+    composed = statement.format(
+        table=table,
+        now=now,
+        after_now=later(now, "between"),
+        after_next=later(f"{table}.next_at", "between"),
+        latest=later("excluded.next_at", "latest"),
+        greatest=_GREATEST[connection.vendor],
+    )
+    parameters: dict[str, Any] = {name: round(value * 1_000_000) for name, value in seconds.items()}
+    if connection.vendor == "sqlite":
+        parameters["now"] = connection.ops.adapt_datetimefield_value(timezone.now())
+    with connection.cursor() as cursor:
+        cursor.execute(composed, {"host": host, **parameters})
+        return cursor.fetchall() if cursor.description else []
 
 
 def _read(value: Any) -> datetime:
@@ -92,10 +105,12 @@ def _read(value: Any) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-# ---- Fetches of this process ----------------------------------------------------------------------------------------
+# ---- Within this process, without a database ------------------------------------------------------------------------
 
 _lock = threading.Lock()
 _places: Counter[str] = Counter()
+_hops: dict[str, float] = {}
+"""Host → when the next redirect may lead there, on the monotonic clock."""
 
 
 def take_place(host: str) -> bool:
@@ -112,3 +127,19 @@ def give_place_back(host: str) -> None:
         _places[host] -= 1
         if not _places[host]:
             del _places[host]
+
+
+def hop(host: str, seconds_between: float) -> float:
+    """Takes the host's next turn for a redirect that leads there. Returns in how many seconds it begins.
+
+    A fetch has no database to ask for a turn of all workers. Without any turn, a few sites whose pages all lead to one
+    other would have it fetched from as often as from all of them together.
+    """
+    now = time.monotonic()
+    with _lock:
+        if len(_hops) >= MOST_HOPS and host not in _hops:
+            for over in [other for other, next_at in _hops.items() if next_at <= now]:
+                del _hops[over]
+        begins = max(now, _hops.get(host, now))
+        _hops[host] = begins + seconds_between
+    return begins - now

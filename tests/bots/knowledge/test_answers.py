@@ -175,6 +175,16 @@ def test_a_grounded_bot_has_its_passages_in_the_question_with_every_model(alice:
     assert [block.get("text") for block in earlier if "cachePoint" not in block] == [long]
 
 
+def test_what_rests_on_no_passage_is_blocked_and_so_is_a_refused_word_behind_the_query(
+    alice: APIClient, emulator: Emulator
+) -> None:
+    know(alice, "b", HOLIDAY, bedrockGuardrails={**GROUNDED, "hateThreshold": 1})
+    for number, question in enumerate(("leave [[ungrounded]]", "leave [[irrelevant]]", "leave " * 300 + "[[blocked]]")):
+        message = body(say(alice, f"c{number}", question, bot_id="b"))["message"]
+        assert message["stopReason"] == "guardrail_intervened"
+    assert "stopReason" not in body(say(alice, "c", "leave", bot_id="b"))["message"]
+
+
 def test_a_continuation_is_told_the_stored_passages_and_searches_for_nothing(
     alice: APIClient, emulator: Emulator
 ) -> None:

@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 
 from tests.bots.bot import payload
 from tests.console.chat_page.page import answers, ask, conversation_id, finished, say
-from tests.console.conftest import MARKS
+from tests.console.conftest import MARKS, violations
 from tests.emulator import Emulator
 from tests.live import LiveServer
 
@@ -110,6 +110,37 @@ def test_what_a_model_without_tools_was_told_is_shown_with_its_answer(
     card.locator("summary").click()
     expect(card.locator(".source").nth(0)).to_contain_text("guide.pdf (page 3)")
     assert conversation_id(chat)
+
+
+def test_what_an_answer_cites_is_a_numbered_note_with_name_page_passage_and_link(
+    chat: Page, server: LiveServer, bot: str, bedrock: Emulator
+) -> None:
+    bedrock.agents(passages=[{**PASSAGES[1], "metadata": {"x-amz-bedrock-kb-document-page-number": 3.0}}, PASSAGES[0]])
+    bedrock.queue(
+        {"tools": [{"name": "knowledge_base_tool", "input": {"query": "guide"}, "id": "tooluse_1"}]},
+        {"text": "Two [^tooluse_1@0][^tooluse_1@1], one again [^tooluse_1@0]. No [^other]; `[^tooluse_1@0]` is code."},
+    )
+    open_bot(chat, server, bot)
+    ask(chat, "What says the guide?")
+    for _ in ("as it was heard", "as it is stored"):
+        expect(answers(chat)).to_have_text("Two 12, one again 1. No [^other]; [^tooluse_1@0] is code.")
+        numbers = chat.locator(".prose .citation")
+        expect(numbers).to_have_count(3)
+        expect(numbers.nth(1)).to_have_attribute("aria-label", "Source 2")
+        notes = chat.locator(".notes > li")
+        expect(notes).to_have_count(2)
+        expect(notes.nth(0).locator("summary")).to_have_text("https://example.com/page (page 3)")
+        expect(notes.nth(0).locator("p")).to_be_hidden()
+        numbers.nth(2).click()
+        expect(notes.nth(0).locator("summary")).to_be_focused()
+        expect(notes.nth(0).locator("p")).to_have_text("Chunk <b>two</b> text")
+        link = notes.nth(0).get_by_role("link")
+        expect(link).to_have_attribute("href", "https://example.com/page#page=3")
+        expect(notes.nth(1).locator("summary")).to_have_text("guide.pdf (page 3)")
+        expect(notes.nth(1).get_by_role("link", include_hidden=True)).to_have_count(0)  # an s3: address opens nothing
+        assert violations(chat) == []
+        chat.reload()
+        finished(chat)
 
 
 MANY_DOCUMENTS = """async () => {

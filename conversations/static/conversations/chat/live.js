@@ -1,7 +1,7 @@
 /** An answer that is being written. However many events come, a frame costs one painting, of what is new. */
 
 import { el } from "./elements.js";
-import { Markdown } from "./markdown/markdown.js";
+import { Prose } from "./notes.js";
 import { Tools } from "./tools.js";
 import { reasoning } from "./view.js";
 import { words } from "./words.js";
@@ -9,12 +9,12 @@ import { words } from "./words.js";
 const REST = 3;
 
 export class LiveAnswer {
-  prose = new Markdown();
+  prose = new Prose();
   status = el("p.status", {}, words.answering);
 
-  /** `base` is what the answer held before, where this turn continues one. */
-  constructor(modelName, base) {
-    this.base = base;
+  /** `base` is what the answer held before, where this turn continues one, and `documents` what that rests on. */
+  constructor(modelName, base, documents = []) {
+    Object.assign(this, { base, before: documents });
     const name = el("h2.name", {}, modelName);
     this.element = el("article.answer", { ariaBusy: "true" }, name, this.prose.element, this.status);
     this.begin();
@@ -25,7 +25,7 @@ export class LiveAnswer {
     this.reasoning?.remove();
     this.tools?.element.remove();
     this.prose.begin("");
-    Object.assign(this, { continues, base, text: "", thought: "", reasoning: null, tools: new Tools() });
+    Object.assign(this, { continues, base, text: "", thought: "", reasoning: null, tools: new Tools(), documents: [...this.before] });
     this.prose.element.before(this.tools.element);
     this.paintSoon();
   }
@@ -53,6 +53,7 @@ export class LiveAnswer {
 
   find(data) {
     this.tools.find(data);
+    this.documents.push(data.relatedDocument);
     this.paintSoon();
   }
 
@@ -90,6 +91,7 @@ export class LiveAnswer {
       shown.appendData(thought.slice(shown.length));
       if (whole && !this.prose.source) this.reasoning.open = false;
     }
+    this.prose.know(this.documents);
     this.prose.show(whole, isWhole);
     this.paintedAt = performance.now();
     this.rest = REST * (this.paintedAt - begun);

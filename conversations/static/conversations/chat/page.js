@@ -200,7 +200,8 @@ async function run(id, events, continued = null) {
   const { open } = state;
   const abort = new AbortController();
   const { model } = open.map[continued ?? id];
-  const message = new LiveAnswer(composer.nameOf(model), continued ? tree.textOf(open.map[continued]) : "");
+  const base = continued ? open.map[continued] : null;
+  const message = new LiveAnswer(composer.nameOf(model), base ? tree.textOf(base) : "", base?.documents);
   const turn = { question: id, continued, model, message, abort, begun: false, stopping: false };
   Object.assign(state, { live: turn, failure: null });
   byId("said").textContent = "";
@@ -254,7 +255,7 @@ function finish(open, { question, continued, model, message }, { answerId, stopR
   const told = { model, stopReason, usage, price, warnings, content, thinkingLog: log, documents };
   tree.put(open.map, answerId, { role: "assistant", parent: question, ...told });
   message.paint(true);
-  keep(open.map[answerId], message.element, message.prose.element);
+  keep(open.map[answerId], message.element, message.prose);
   open.leaf = answerId;
   if (open.bot?.hasKnowledge && !log.length) readDocuments(open).then(() => open === state.open && render());
   if (message.whole !== message.base) byId("said").textContent = words.done;

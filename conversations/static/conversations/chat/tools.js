@@ -63,7 +63,7 @@ export class Tools {
       el("pre", { tabIndex: 0 }, JSON.stringify(input, null, 2)),
       result ? el("h3", {}, words.toolResult) : null,
       ...texts,
-      ...brought.sort(bySource).map(source),
+      ...brought.sort(bySource).map((one) => source(one)),
     );
     card.dataset.call = toolUseId;
     return card;
@@ -78,14 +78,19 @@ const bySource = (one, other) => numberOf(one) - numberOf(other);
 /** The documents of an answer that no call brought: they were found before the model was asked. */
 function sources(documents) {
   if (!documents.length) return [];
-  return [el("details.tool", {}, el("summary", {}, words.sources(documents.length)), ...documents.sort(bySource).map(source))];
+  return [el("details.tool", {}, el("summary", {}, words.sources(documents.length)), ...documents.sort(bySource).map((one) => source(one)))];
 }
 
-/** Where a document comes from, and what it says. */
-function source({ content, sourceName, sourceLink, pageNumber }) {
+/** Where a document comes from, and what it says; `isFolded`: behind its name. A page of it is part of its address. */
+export function source({ content, sourceName, sourceLink, pageNumber }, isFolded = false) {
   const name = (sourceName || sourceLink || words.document) + (pageNumber == null ? "" : ` (${words.page(pageNumber)})`);
-  const link = ADDRESS.test(sourceLink ?? "") && el("a", { href: sourceLink, target: "_blank", rel: "noopener noreferrer" }, name);
-  return el("section.source", {}, link || el("b", {}, name), el("p", {}, textOf(content)));
+  const href = pageNumber == null ? sourceLink : `${sourceLink}#page=${pageNumber}`;
+  const opens = { href, target: "_blank", rel: "noopener noreferrer" };
+  const isOpenable = ADDRESS.test(sourceLink ?? "");
+  const passage = el("p", { tabIndex: 0 }, textOf(content));
+  if (!isFolded) return el("section.source", {}, isOpenable ? el("a", opens, name) : el("b", {}, name), passage);
+  const link = isOpenable ? el("a", opens, words.openSource) : null;
+  return el("details.source", {}, el("summary", {}, name), passage, link);
 }
 
 /** A part of a result as text: what a source's id stands beside, an object, or what kind of file it is. */

@@ -1,7 +1,7 @@
 /** Messages as elements. */
 
 import { el, icon, replace, whenIdle } from "./elements.js";
-import { Markdown } from "./markdown/markdown.js";
+import { Prose } from "./notes.js";
 import { textOf } from "./tree.js";
 import { Tools } from "./tools.js";
 import { words } from "./words.js";
@@ -23,9 +23,9 @@ export const forget = () => ([written, used] = [new WeakMap(), new WeakMap()]);
 
 function elementsOf(message) {
   if (!written.has(message)) {
-    const markdown = new Markdown();
-    keep(message, el("article.answer"), markdown.element);
-    unwritten.push(() => markdown.show(textOf(message), true));
+    const prose = new Prose();
+    keep(message, el("article.answer"), prose);
+    unwritten.push(() => prose.show(textOf(message), true));
   }
   return written.get(message);
 }
@@ -76,11 +76,12 @@ export function answer(message, modelName, actions) {
   const thoughts = message.content.filter((block) => block.contentType === "reasoning" && block.text);
   const end = { stopped: words.stopped, interrupted: words.interrupted }[message.stopReason];
   const { article, prose } = elementsOf(message);
+  prose.know(message.documents);
   replace(article, [
     el("h2.name", {}, modelName),
     ...thoughts.map((block) => reasoning(block.text, false)),
     ...(message.thinkingLog?.length || message.documents?.length ? [toolsOf(message)] : []),
-    prose,
+    prose.element,
     ...(end ? [el("p.note", {}, end)] : []),
     ...warnings(message.warnings),
     actions,

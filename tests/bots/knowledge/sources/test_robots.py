@@ -101,14 +101,14 @@ def test_of_a_large_robots_txt_the_first_500_kb_count(fetch: Callable[[str], Fet
 
 
 def test_thousands_of_agents_with_thousands_of_rules_take_little() -> None:
-    """Each rule is kept for each agent of its group: 12,000 of both would be 144 million."""
-    body = "".join(f"User-agent: bot{number}\n" for number in range(12_000))
-    body += "".join(f"Disallow: /{number}\n" for number in range(12_000)) + "User-agent: *\nDisallow: /private"
+    """Each rule is kept for each agent of its group: 3,000 of both would be nine million."""
+    body = "".join(f"User-agent: bot{number}\n" for number in range(3_000))
+    body += "".join(f"Disallow: /{number}\n" for number in range(3_000)) + "User-agent: *\nDisallow: /private"
     tracemalloc.start()
     rules = robots.Rules(robots.parsed(body))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert peak < 60_000_000
+    assert peak < 20_000_000
     rules.check("https://e.example/1")
     with pytest.raises(SourceFault):
         rules.check("https://e.example/private")

@@ -17,36 +17,56 @@ from bedrock_chat.blobs import s3_folders
 from bedrock_chat.process.interruption import Interrupted
 from bots.knowledge.sources import fetching, s3
 from bots.knowledge.sources.locations import NOTHING_KNOWN, FetchContext, Known, Listed, SourceFault
-from tests.outbound.servers import Server, until_left
+from tests.outbound.servers import Answer, Server, plain, until_left
 
 BUCKET = "handbooks"
 FOLDER = f"s3://{BUCKET}/team/"
 
 
+KEYS = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_REGION": "us-east-1"}
+
+
 @pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    running = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    running.start()
-    yield "http://{}:{}".format(*running.get_host_and_port())
-    running.stop()
+def bucket() -> Iterator[Any]:
+    """A client of moto's server, with a bucket. To make a client takes long."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    with pytest.MonkeyPatch.context() as environment:
+        for name, value in {**KEYS, "AWS_ENDPOINT_URL_S3": "http://{}:{}".format(*server.get_host_and_port())}.items():
+            environment.setenv(name, value)
+        s3_folders.forget_client()
+        client = boto3.client("s3", region_name="us-east-1")
+        client.create_bucket(Bucket=BUCKET)
+        yield client
+    s3_folders.forget_client()
+    server.stop()
 
 
 @pytest.fixture
-def client(server: str, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A bucket that bots may read, with nothing in it."""
-    keys = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_REGION": "us-east-1"}
-    for name, value in {**keys, "AWS_ENDPOINT_URL_S3": server}.items():
-        monkeypatch.setenv(name, value)
+def client(bucket: Any, settings: Any) -> Any:
+    """The bucket, which bots may read, with nothing in it."""
     settings.AWS_REGION = "us-east-1"
     settings.KNOWLEDGE_S3 = ((BUCKET, ""), ("missing", ""))
+    for entry in bucket.list_objects_v2(Bucket=BUCKET).get("Contents", ()):
+        bucket.delete_object(Bucket=BUCKET, Key=entry["Key"])
+    return bucket
+
+
+@pytest.fixture
+def in_its_place(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Iterator[list[Answer]]:
+    """A server that stands in the place of S3; the first of these answers is its."""
+    answers: list[Answer] = [until_left_by]
+    settings.KNOWLEDGE_S3 = ((BUCKET, ""),)
+    with Server(lambda connection, line: answers[0](connection, line)) as server:
+        for name, value in {**KEYS, "AWS_ENDPOINT_URL_S3": server.url}.items():
+            monkeypatch.setenv(name, value)
+        s3_folders.forget_client()
+        yield answers
     s3_folders.forget_client()
-    made = boto3.client("s3", region_name="us-east-1")
-    made.create_bucket(Bucket=BUCKET)
-    yield made
-    for entry in made.list_objects_v2(Bucket=BUCKET).get("Contents", ()):
-        made.delete_object(Bucket=BUCKET, Key=entry["Key"])
-    made.delete_bucket(Bucket=BUCKET)
-    s3_folders.forget_client()
+
+
+def until_left_by(connection: socket.socket, _: str) -> None:
+    until_left(connection)
 
 
 def parts(url: str, context: FetchContext) -> list[Listed]:
@@ -167,38 +187,29 @@ def test_what_s3_does_not_give_is_a_sentence(client: Any, context: FetchContext,
     assert list(folder.iterdir()) == []
 
 
-@pytest.mark.usefixtures("client")
 def test_an_s3_that_refuses_fails_or_hangs_costs_its_time_and_is_a_sentence(
-    context: FetchContext, monkeypatch: pytest.MonkeyPatch, settings: Any
+    in_its_place: list[Answer], context: FetchContext, settings: Any
 ) -> None:
     denied = b"<Error><Code>AccessDenied</Code><Message>secret</Message></Error>"
-    answers: Any = {
-        "S3 answered AccessDenied.": lambda connection, _: connection.sendall(
-            b"HTTP/1.1 403 No\r\nContent-Length: %d\r\n\r\n" % len(denied) + denied
-        ),
-        "S3 did not answer in time.": lambda connection, _: until_left(connection),
-        "S3 cannot be reached.": lambda connection, _: connection.close(),
-    }
-    for sentence, answer in answers.items():
-        settings.BLOB_TIMEOUT = 0.5 if "in time" in sentence else 15
-        with Server(answer) as server:
-            monkeypatch.setenv("AWS_ENDPOINT_URL_S3", server.url)
-            s3_folders.forget_client()
-            with pytest.raises(SourceFault) as fault:
-                s3.listed(FOLDER, {}, context)
+    refusing: Answer = plain(denied, "403 Forbidden")
+    for sentence, answer, seconds in (
+        ("S3 answered AccessDenied.", refusing, 15),
+        ("S3 cannot be reached.", lambda connection, _: connection.close(), 15),
+        ("S3 did not answer in time.", until_left_by, 0.5),
+    ):
+        in_its_place[0], settings.BLOB_TIMEOUT = answer, seconds
+        with pytest.raises(SourceFault) as fault:
+            s3.listed(FOLDER, {}, context)
         assert fault.value.sentence == sentence
 
 
-@pytest.mark.usefixtures("client")
-def test_a_stop_ends_a_call_to_s3(context: FetchContext, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stop_ends_a_call_to_s3(in_its_place: list[Answer], context: FetchContext) -> None:
     def stopping(connection: socket.socket, _: str) -> None:
         context.interruption.request()
         until_left(connection)
 
-    with Server(stopping) as server:
-        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", server.url)
-        s3_folders.forget_client()
-        started = time.monotonic()
-        with pytest.raises(Interrupted):
-            fetching.fetch(s3.location(f"{FOLDER}a.txt"), NOTHING_KNOWN, context)
+    in_its_place[0] = stopping
+    started = time.monotonic()
+    with pytest.raises(Interrupted):
+        fetching.fetch(s3.location(f"{FOLDER}a.txt"), NOTHING_KNOWN, context)
     assert time.monotonic() - started < 10

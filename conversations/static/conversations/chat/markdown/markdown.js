@@ -7,14 +7,30 @@ import { patch } from "./patching.js";
 export class Markdown {
   element = el("div.prose");
 
+  sources = new Set();
+
   constructor() {
     this.begin("");
+  }
+
+  /** The sources that are named, by the order in which they are, each with its number. */
+  get cited() {
+    return this.env.cited ?? new Map();
+  }
+
+  /** Takes the ids of the sources that the text may name. A text that names any is shown anew. */
+  know(sources) {
+    const { source } = this;
+    this.sources = this.env.sources = sources;
+    if (!source.includes("[^")) return;
+    this.begin("");
+    this.show(source, this.isWhole);
   }
 
   /** `offset` is where the last block begins, whose nodes are `tail`. */
   begin(source) {
     this.element.replaceChildren();
-    Object.assign(this, { source, offset: 0, tail: [], env: {} });
+    Object.assign(this, { source, offset: 0, tail: [], env: { sources: this.sources }, isWhole: false });
   }
 
   /** Shows a text. With `isWhole` nothing follows. */
@@ -22,7 +38,7 @@ export class Markdown {
     const source = text.includes("\r") ? text.replace(/\r\n?/g, "\n") : text;
     const isReferredTo = isWhole && Object.keys(this.env.references ?? {}).length > 0 && this.offset > 0;
     if (!source.startsWith(this.source) || isReferredTo) this.begin(source);
-    this.source = source;
+    Object.assign(this, { source, isWhole });
     const tail = source.slice(this.offset);
     const nodes = parse(tail, this.env);
     if (!isWhole && nodes.length) markOpen(nodes.at(-1), tail);

@@ -1,7 +1,9 @@
 /** Markdown as a tree of plain nodes. Of markup in it nothing gets through: it is text, but for `<br>`. */
 
 import MarkdownIt from "../libraries/markdown-it.js";
+import { citations } from "./citations.js";
 import { math } from "./math.js";
+import { words } from "../words.js";
 
 const ELEMENTS = new Set("p ul ol li blockquote table thead tbody tr th td strong em s hr".split(" "));
 const BREAK = /^<br ?\/?>/i;
@@ -9,13 +11,13 @@ const CJK = /[\p{sc=Han}\p{sc=Hiragana}\p{sc=Katakana}\p{sc=Hangul}\u3000-\u303f
 const GLUED = new RegExp(`(?<=[a-z0-9])${CJK.source}`, "iu");
 const PROTOCOLS = ["http:", "https:", "mailto:"];
 
-const parser = new MarkdownIt({ html: false, breaks: true, linkify: true }).use(math).use(lineBreaks).use(emphasis);
+const parser = new MarkdownIt({ html: false, breaks: true, linkify: true }).use(math).use(citations).use(lineBreaks).use(emphasis);
 parser.linkify.set({ fuzzyLink: false, fuzzyEmail: false, fuzzyIP: false });
 
 export const text = (data) => ({ kind: "text", data });
 export const element = (name, attributes, children) => ({ kind: "element", name, attributes, children });
 
-/** The blocks of a text, each with the `line` where it begins. `env` keeps what links refer to. */
+/** The blocks of a text, each with the `line` where it begins. `env` keeps what links refer to, and what is cited. */
 export function parse(source, env) {
   return treeOf(parser.parse(source, env), true);
 }
@@ -66,6 +68,7 @@ function leaf(token) {
   if (type === "fence" || type === "code_block") return code(token);
   if (type === "formula") return formula(token);
   if (type === "image") return picture(token);
+  if (type === "citation") return citation(token);
   return text(content);
 }
 
@@ -76,6 +79,13 @@ function code({ info, content, markup }) {
 function formula({ content, markup, meta: { isDisplayed, isOpen, closing } }) {
   const source = `${markup}${content}${isOpen ? "" : closing}`;
   return { kind: "formula", tex: content, source, isDisplayed, isOpen };
+}
+
+/** The number of a note. A source that is not known stays as it was written. */
+function citation({ content, meta: { id, number } }) {
+  if (number === null) return element("span", { class: "uncited" }, [text(content)]);
+  const label = { "aria-label": words.note(number), "data-source": id };
+  return element("sup", {}, [element("button", { type: "button", class: "citation", ...label }, [text(`${number}`)])]);
 }
 
 /** A picture elsewhere would tell its server who reads this, so it is a link. */

@@ -12,7 +12,7 @@ from bots.knowledge.models import Edition
 from bots.models import Bot
 from tests.bots import bot as bots
 from tests.bots.bot import edit, make, read
-from tests.bots.knowledge import syncs
+from tests.bots.knowledge.sync import syncs
 from tests.bots.upload import change, sources, upload
 from tests.emulator import Emulator
 

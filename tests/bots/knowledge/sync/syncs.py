@@ -62,8 +62,8 @@ def texts(bot_id: str = "b") -> list[str]:
     """What a search could find: the chunks of live editions of the index that serves."""
     serving = knowledge(bot_id).serving_id
     live = Edition.objects.filter(index=serving, state=EditionState.LIVE)
-    found = Chunk.objects.filter(edition__in=live, is_parent=False).order_by("edition__document__location", "position")
-    return list(found.values_list("text", flat=True))
+    chunks = Chunk.objects.filter(edition__in=live, is_parent=False).order_by("edition__document__location", "position")
+    return list(chunks.values_list("text", flat=True))
 
 
 def states(bot_id: str = "b") -> dict[str, str]:
@@ -102,7 +102,7 @@ class Site:
 
     def __init__(self, pages: dict[str, Any]) -> None:
         self.pages = pages
-        self.asked: Counter[str] = Counter()
+        self.requests: Counter[str] = Counter()
         self.unchanged: Counter[str] = Counter()
         site = self
 
@@ -110,7 +110,7 @@ class Site:
             protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:
-                site.asked[self.path] += 1
+                site.requests[self.path] += 1
                 page = site.pages.get(self.path, (404, {}, b""))
                 status, headers, body = page if isinstance(page, tuple) else (200, {}, page)
                 body = body.encode() if isinstance(body, str) else body
