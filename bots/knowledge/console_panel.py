@@ -20,7 +20,7 @@ from bots.models import SyncStatus
 SHOWN: Final = {SyncStatus.QUEUED: "Queued", SyncStatus.RUNNING: "Running", SyncStatus.FAILED: "Failed"}
 
 
-@panel("knowledge", order=62, permission="bots.view_knowledge")
+@panel("knowledge", order=64, permission="bots.view_knowledge")
 def knowledge(request: HttpRequest, period: Period) -> Panel:
     """The syncs of this moment, and the calls of embeddings models in the period."""
     by_day = {day: _of_embeddings(period.models_by_day.get(day, {})) for day in period.days}
