@@ -92,7 +92,7 @@ def _embed_batch(slice_: Slice, paid: Paid, batch: Sequence[Piece]) -> Generator
         slice_.end_sync(full.sentence, retry_at=full.until)
         return None
     embedded: Embedded
-    with expiring.kept(reservation.pk if reservation else None):
+    with slice_.promising(texts), expiring.kept(reservation.pk if reservation else None):
         embedded, vectors = yield partial(_call, slice_.model, texts, slice_.interruption)
     paid.calls.append((embedding_calls.build(slice_.payer, slice_.model, embedded, bot_id=slice_.bot_id), reservation))
     for piece, vector in zip(batch, vectors, strict=True):
@@ -137,12 +137,12 @@ def _heed(slice_: Slice, paid: Paid, fault: faults.ModelFault) -> None:
         wait_for_model(slice_, fault)
 
 
-def wait_for_model(slice_: Slice, fault: faults.ModelFault) -> None:
+def wait_for_model(slice_: Slice, fault: faults.ModelFault, name: str = "") -> None:
     """The slice gives up its turn. After an hour without a success the sync ends, and another one begins in an hour."""
     now = database_now()
     row = Knowledge.objects.filter(pk=slice_.pk).values_list("refused_since", flat=True).first()
     since = row or now
-    name = slice_.model.display_name
+    name = name or slice_.model.display_name
     if now - since >= PATIENCE:
         slice_.end_sync(f"{name} has refused every call for an hour ({fault.code}).", retry_at=now + PATIENCE)
         return
