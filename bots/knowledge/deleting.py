@@ -30,7 +30,7 @@ from bots.knowledge.models import (
     EditionState,
     Knowledge,
     KnowledgeIndex,
-    ParsedPage,
+    PageText,
     Source,
 )
 
@@ -172,6 +172,8 @@ class Removal:
             documents = documents.filter(state=DocumentState.REMOVED)
             sources = sources.filter(is_removed=True)
         unread = ~Exists(Edition.objects.filter(document=OuterRef("pk")))
+        if self._write(lambda: _delete_some(PageText.objects.filter(document__in=documents.filter(unread)))):
+            return True
         if self._write(lambda: _delete_some(documents.filter(unread))):
             return True
         unused = ~Exists(Document.objects.filter(source=OuterRef("pk")))
@@ -184,8 +186,6 @@ class Removal:
                 pass
             self._write(lambda: _delete_index(index))  # noqa: B023
         if is_gone:
-            while self._write(lambda: _delete_some(ParsedPage.objects.filter(knowledge=knowledge))):
-                pass
             self._write(lambda: Knowledge.objects.filter(pk=knowledge.pk, bot__isnull=True).delete())
         return False
 

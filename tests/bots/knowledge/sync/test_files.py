@@ -1,19 +1,18 @@
 """A bot's files: found once they are synced, found anew after an edit, and out of reach when they are removed."""
 
+from typing import Any
+
 import pytest
-from django.db import transaction
 from rest_framework.test import APIClient
 
 from bedrock_chat.blobs.models import BlobReference
 from bedrock_chat.ledger.models import ModelCall
-from bots.knowledge import deleting, revisions, status
-from bots.knowledge.models import Document, Edition, ParsedPage
+from bots.knowledge import deleting, status
+from bots.knowledge.models import Edition
 from bots.models import Bot
 from tests.bots import bot as bots
 from tests.bots.bot import edit, make, read
-from tests.bots.knowledge.documents import pdf
 from tests.bots.knowledge.sync import syncs
-from tests.bots.test_parts import BASE
 from tests.bots.upload import change, sources, upload
 from tests.emulator import Emulator
 
@@ -77,11 +76,13 @@ def test_a_removed_file_is_out_of_reach_before_the_sync(alice: APIClient, emulat
     assert shown(alice) == ("SUCCEEDED", "")
 
 
-def test_nothing_is_left_of_a_bot_that_is_deleted(alice: APIClient, emulator: Emulator) -> None:
+def test_nothing_is_left_of_a_bot_that_is_deleted(
+    alice: APIClient, emulator: Emulator, django_assert_max_num_queries: Any
+) -> None:
     upload(alice, "b", "handbook.md", HOLIDAYS)
     make(alice, "b", knowledge=sources("handbook.md"))
     syncs.run()
-    assert [label for label, number in syncs.counts().items() if not number] == ["bots.ParsedPage"]
+    assert [table for table, count in syncs.counts().items() if not count] == ["bots.PageText"]  # no scan
     bots.body(alice.delete("/bot/b"))
     assert not Bot.objects.exists()
     syncs.run()
@@ -100,24 +101,3 @@ def test_a_file_without_text_fails_its_source_and_the_others_are_found(alice: AP
     assert "second class" in " ".join(syncs.texts())
     edit(alice, "b", title="Another title")
     assert shown(alice) == (state, reason)
-
-
-def test_pages_of_a_scan_are_read_by_a_model_once(alice: APIClient, emulator: Emulator) -> None:
-    upload(alice, "b", "scan.pdf", pdf([None, "The second page has text of its own.", None], picture=True))
-    make(alice, "b", knowledge=sources("scan.pdf"))
-    syncs.run()
-    assert shown(alice) == ("SUCCEEDED", f"{status.SUCCEEDED}; scan.pdf: pages 1 and 3 hold no text")
-    emulator.script(text="What the picture shows.")
-    edit(alice, "b", bedrockKnowledgeBase={**BASE, "parsingModel": "anthropic.claude-3-haiku-v1"})
-    syncs.run()
-    assert ParsedPage.objects.count() > 0
-    paid = ModelCall.objects.filter(purpose="parsing").count()
-    assert paid > 0
-    assert Document.objects.get().pages == 3
-    with transaction.atomic():
-        revisions.request("b", full=True)
-    syncs.run()
-    assert ModelCall.objects.filter(purpose="parsing").count() == paid
-    bots.body(alice.delete("/bot/b"))
-    syncs.run()
-    assert not any(syncs.counts().values())
