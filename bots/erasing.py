@@ -27,7 +27,6 @@ def prepare(user_id: str, *, actor: Actor) -> Iterator[str]:
     guarded = BotGuardrail.objects.filter(bot__owner=user_id).count()
     deleted = _delete_bots(user_id, actor)
     yield f"{deleted} bots are deleted."
-    yield f"{deleting.purge_orphans()} indexes of bots that are gone are removed."
     purged = deleting.purge_orphans()
     yield f"What {purged} bots knew is removed."
     yield f"{guarded} guardrails of theirs are deleted in Bedrock when no turn can use them any more."

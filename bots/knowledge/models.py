@@ -371,16 +371,6 @@ class Chunk(models.Model):
         return f"chunk {self.position} of edition {self.edition_id}"
 
 
-class Meta:
-        default_permissions = ()
-        constraints = [
-            models.UniqueConstraint(fields=["knowledge", "model", "picture"], name="page_is_parsed_once"),
-        ]
-
-    def __str__(self) -> str:
-        return self.picture
-
-
 class CrawlHost(models.Model):
     """When a page of a host may be fetched next, by any worker."""
 
