@@ -40,7 +40,8 @@ def know(client: APIClient, bot_id: str = "b", *pages: Page, **fields: Any) -> d
     """A bot whose documents are indexed; its answers name their sources unless `fields` say otherwise."""
     wanted = {"displayRetrievedChunks": True, "knowledge": SITE, "bedrockKnowledgeBase": searching(), **fields}
     make(client, bot_id, **wanted)
-    finish()
+    if "bedrockGuardrails" in fields:
+        finish()
     return index(bot_id, *pages) if pages else {}
 
 
