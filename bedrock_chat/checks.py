@@ -28,6 +28,7 @@ def models_exist(**_: Any) -> list[CheckMessage]:
     named = {
         "DEFAULT_MODEL": [settings.DEFAULT_MODEL],
         "TITLE_MODEL": [settings.TITLE_MODEL],
+        "PARSING_MODEL": [settings.PARSING_MODEL],
         "GLOBAL_AVAILABLE_MODELS": settings.GLOBAL_AVAILABLE_MODELS,
         "INFERENCE_PROFILE_ARNS": list(settings.INFERENCE_PROFILE_ARNS),
         "MODEL_PRICES": list(settings.MODEL_PRICES),
@@ -64,11 +65,11 @@ def models_exist(**_: Any) -> list[CheckMessage]:
 
 @register(Tags.compatibility)
 def models_can_be_reached(**_: Any) -> list[CheckMessage]:
-    """No model is offered, or proposes titles, that Bedrock refuses because the settings switch its profiles off."""
+    """No model is offered, proposes titles or reads pages that is reached through switched-off profiles alone."""
     if settings.BEDROCK != "aws":
         return []
-    title_model = catalog.MODELS.get(settings.TITLE_MODEL)
-    models = [*offering.listed(), *([title_model] if title_model else [])]
+    named = [catalog.MODELS.get(key) for key in (settings.TITLE_MODEL, settings.PARSING_MODEL)]
+    models = [*offering.listed(), *(model for model in named if model)]
     needed = {model.display_name: offering.switched_off_profiles(model) for model in models}
     unreachable = [f"{name} ({', '.join(profiles)})" for name, profiles in sorted(needed.items()) if profiles]
     if not unreachable:

@@ -22,6 +22,7 @@ urlpatterns = [
     path("blobs/<str:sha256>", BlobViewSet.as_view({"get": "retrieve"})),
     path("uploads", UploadViewSet.as_view({"put": "update"})),
     path("", include("bots.urls")),  # before `bot/…/publication`: `bot/private/publication` is the bot of that id
+    path("", include("bots.knowledge.urls")),
     path("", include("conversations.bot_usage.urls")),
     path("", include("publication.urls")),
     path("", include("store.urls")),

@@ -76,7 +76,7 @@ def get_usable(actor: Caller, bot_id: str, *, lock: bool = False) -> Found:
 def find(actor: Caller, bot_id: str, *, lock: bool = False) -> Found | None:
     """The bot of that id and the caller's row of it, whether or not they may use it; None for an unknown id."""
     granted = Exists(BotGrant.objects.to(actor).filter(bot=OuterRef("pk")))
-    rows = Bot.objects.select_for_update(no_key=True) if lock else Bot.objects.select_related("knowledge")
+    rows = Bot.objects.select_for_update(no_key=True) if lock else Bot.objects.select_related("knowledge__serving")
     bot = rows.filter(pk=bot_id).annotate(is_granted=granted).first()
     if bot is None:
         return None
@@ -138,7 +138,7 @@ def not_yours(bot_id: str) -> Forbidden:
 
 
 def _get(bot_id: str, *, lock: bool = False) -> Bot:
-    rows = Bot.objects.select_for_update() if lock else Bot.objects.select_related("knowledge")
+    rows = Bot.objects.select_for_update() if lock else Bot.objects.select_related("knowledge__serving")
     bot = rows.filter(pk=bot_id).first()
     if bot is None:
         raise no_bot(bot_id)

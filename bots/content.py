@@ -22,9 +22,10 @@ from bots.configuration import (
     files_of,
     tools_without_key,
 )
+from bots.knowledge import refusing
 from bots.models import BotContent
 
-MOST_FILES: Final = 500
+MOST_FILES: Final = 1_000
 NOTHING_UPLOADED: Final[Mapping[str, FileEntry]] = MappingProxyType({})
 MASK: Final = "********"
 """What clients read in place of a secret. Sent back, it means the secret that is stored."""
@@ -91,14 +92,22 @@ def write(content: Content, row: BotContent) -> None:
     row.encrypted_secrets = encrypting.encrypt(orjson.dumps(dict(content.secrets)).decode()) if content.secrets else ""
 
 
-def edited(before: Content, sent: Mapping[str, Any], uploaded: Mapping[str, FileEntry] = NOTHING_UPLOADED) -> Content:
+def edited(
+    before: Content,
+    sent: Mapping[str, Any],
+    uploaded: Mapping[str, FileEntry] = NOTHING_UPLOADED,
+    *,
+    known: Configuration | None = None,
+) -> Content:
     """The content after an edit. `sent` has the fields that the client sent, validated; an absent one keeps its value.
 
     Null keeps the knowledge, the knowledge base and the guardrails; it gives all others what a new bot has. `uploaded`
-    are the files, by name, that were uploaded for this edit.
+    are the files, by name, that were uploaded for this edit. `known` has the knowledge that is not new, where that is
+    not in `before`.
 
-    Raises BadRequest for a mask where no secret is stored, for tools of the same name, if no model is left active, and
-    for a configuration of more than MOST_BYTES; NotFound for a file that was not uploaded.
+    Raises BadRequest for a mask where no secret is stored, for tools of the same name, if no model is left active, for
+    knowledge that `refuse_new` refuses, and for a configuration of more than MOST_BYTES; NotFound for a file that was
+    not uploaded.
     """
     configuration = before.configuration.copy()
     secrets = before.secrets
@@ -125,6 +134,7 @@ def edited(before: Content, sent: Mapping[str, Any], uploaded: Mapping[str, File
     for bound in ("tool_rounds", "tool_seconds"):
         if bound in sent:
             configuration[bound] = sent[bound]
+    refusing.refuse_new(known or before.configuration, configuration)
     if len(orjson.dumps(configuration)) > MOST_BYTES:
         raise BadRequest(f"Tools, knowledge and all else beside the instruction are more than {MOST_BYTES:,} bytes.")
     return Content(
@@ -154,7 +164,8 @@ def imported(
         sent["bedrock_guardrails"] = {**sent["bedrock_guardrails"], **{name: own.get(name, "") for name in names}}
     blank = Content()
     configuration: Configuration = {**blank.configuration, "tools": _with_keys(cast(Sequence[Tool], tools), {})}
-    return edited(replace(blank, configuration=configuration, secrets=today.secrets), sent, uploaded)
+    start = replace(blank, configuration=configuration, secrets=today.secrets)
+    return edited(start, sent, uploaded, known=today.configuration)
 
 
 def _without_key(tool: Json, secrets: Mapping[str, str]) -> Json:

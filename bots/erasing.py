@@ -12,6 +12,7 @@ from bedrock_chat.identity.caller import Actor, Caller
 from bedrock_chat.identity.erasing import refuse_erasing
 from bedrock_chat.ledger.recording import erased_id
 from bots import editing, sharing
+from bots.knowledge import deleting
 from bots.models import Bot, BotAlias, BotGuardrail, BotVersion
 
 
@@ -26,6 +27,8 @@ def prepare(user_id: str, *, actor: Actor) -> Iterator[str]:
     guarded = BotGuardrail.objects.filter(bot__owner=user_id).count()
     deleted = _delete_bots(user_id, actor)
     yield f"{deleted} bots are deleted."
+    purged = deleting.purge_orphans()
+    yield f"What {purged} bots knew is removed."
     yield f"{guarded} guardrails of theirs are deleted in Bedrock when no turn can use them any more."
     forgotten = sharing.forget_person(user_id, actor=actor)
     yield f"{forgotten} bots of others are not shared with the user any more."

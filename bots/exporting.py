@@ -3,6 +3,7 @@
 bots.jsonl            one bot of their own a line, whole, in the JSON of `GET /bot/private/{id}`
 bot-versions.jsonl    one version of those bots a line, in the JSON of `GET /bot/{id}/versions/{n}`, without `changes`
 bot-files/SHA256      the files of those bots and versions, whose `files` name them by digest
+bot-documents.jsonl   what those bots know from, a document a line: where it is, its state, how many passages
 bot-stars.jsonl       what they had to do with a bot, their own or another's: the star, the last use, how many uses
 bot-grants.jsonl      the bots of others that name them among the people they are shared with
 
@@ -20,6 +21,9 @@ from bedrock_chat.identity.caller import Caller
 from bedrock_chat.identity.exporting import write_lines
 from bedrock_chat.wire.moments import milliseconds
 from bots import listing, rendering, sharing
+from bots.knowledge import rendering as knowledge_rendering
+from bots.knowledge import reports
+from bots.knowledge.models import Knowledge
 from bots.models import Bot, BotAlias, BotFile, BotGrant, BotVersion
 
 FILES = "bot-files"
@@ -34,6 +38,7 @@ def export(user_id: str, folder: Path) -> Iterator[str]:
     yield f"{write_lines(folder / 'bots.jsonl', _bots(person))} bots"
     yield f"{write_lines(folder / 'bot-versions.jsonl', _versions(person))} versions of bots"
     yield from _files(person, folder / FILES)
+    yield f"{write_lines(folder / 'bot-documents.jsonl', _documents(person))} documents that bots know"
     yield f"{write_lines(folder / 'bot-stars.jsonl', _stars(person))} bots starred or used"
     yield f"{write_lines(folder / 'bot-grants.jsonl', _grants(person))} bots shared by others"
 
@@ -64,6 +69,15 @@ def _files(person: Caller, folder: Path) -> Iterator[str]:
         except FileNotFoundError:
             yield f"The file {sha256} of a bot is lost"
     yield f"{written} files of bots"
+
+
+def _documents(person: Caller) -> Iterator[dict[str, Any]]:
+    for bot_id in list(Knowledge.objects.filter(bot__owner=person.user_id).values_list("bot_id", flat=True)):
+        after = 0
+        while page := list(reports.documents(bot_id, state=None, after=after, limit=CHUNK, actor=person)):
+            for document in knowledge_rendering.documents_output(page):
+                yield {"botId": bot_id, **document}
+            after = page[-1].pk
 
 
 def _stars(person: Caller) -> Iterator[dict[str, Any]]:

@@ -202,7 +202,9 @@ def _administration(bot: Bot, people: People, last_used_at: datetime | None) -> 
 
 
 def _warnings(row: BotContent) -> list[str]:
-    return warnings.of_bot(configuration_of(row), row.instruction)
+    """Of a version nothing is told of the index, which is the bot's."""
+    has_index = status.has_index(row) if isinstance(row, Bot) else True
+    return warnings.of_bot(configuration_of(row), row.instruction, has_index=has_index)
 
 
 def _content(row: BotContent, guardrails: Guardrails | None = None) -> Wire:

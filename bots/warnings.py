@@ -25,8 +25,8 @@ SMALL_INSTRUCTION = 8_000
 """Characters that every model takes."""
 
 
-def of_bot(configuration: Configuration, instruction: str) -> list[str]:
-    """For who edits a bot or opens it: about all models that may be chosen for it."""
+def of_bot(configuration: Configuration, instruction: str, *, has_index: bool = True) -> list[str]:
+    """For who edits a bot or opens it: about all models that may be chosen for it. `has_index` as for `of_turn`."""
     names_of: dict[str, list[str]] = {}
     too_small: list[str] = []
     without_tools: list[str] = []
@@ -44,7 +44,8 @@ def of_bot(configuration: Configuration, instruction: str) -> list[str]:
         sentences.insert(0, f"The instruction alone is too long for {_listed(too_small)}: nobody is answered.")
     if without_tools:
         sentences.append(f"The bot's tools cannot be used by {_listed(without_tools)}.")
-    return [*sentences, *_of_tools(offered.to_any(configuration)), *_of_parts(configuration)]
+    left_out = _of_tools(offered.to_any(configuration))
+    return [*sentences, *left_out, *([] if has_index else [NOTHING_INDEXED]), *_of_parts(configuration)]
 
 
 def of_turn(configuration: Configuration, model: Model, *, thinks: bool, has_index: bool = True) -> list[str]:

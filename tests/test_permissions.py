@@ -36,6 +36,9 @@ BOTS_EDITORS = (200, 403, 200, 403, 401, 401)
 PIN = (403, 403, 400, 403, 401, 401)
 """Of a private bot, which is not pinned. Only Admin learns why."""
 
+NOTHING_TO_READ = (400, 403, 400, 403, 401, 401)
+"""Of a bot without files and addresses. Only who may edit it learns that."""
+
 UPLOAD = "filename=a.txt"
 NOT_PUBLISHED = (403, 403, 400, 403, 401, 401)
 """Of a bot that is not published. Only who may publish learns it: tests/publication/test_permissions.py."""
@@ -111,6 +114,11 @@ TABLE: dict[str, tuple[str, Any, tuple[int, ...]]] = {
     "GET admin/public-bots": ("/admin/public-bots", None, FOR_ADMIN),
     "GET admin/users": ("/admin/users", None, FOR_ADMIN),
     "GET bot/<str:bot_id>/usage": ("/bot/b1/usage", None, BOTS_EDITORS),
+    "GET bot/<str:bot_id>/knowledge": ("/bot/b1/knowledge", None, BOTS_EDITORS),
+    "GET bot/<str:bot_id>/knowledge/documents": ("/bot/b1/knowledge/documents", None, BOTS_EDITORS),
+    "POST bot/<str:bot_id>/knowledge/sync": ("/bot/b1/knowledge/sync", {}, NOTHING_TO_READ),
+    "POST bot/<str:bot_id>/knowledge/cancel": ("/bot/b1/knowledge/cancel", None, BOTS_EDITORS),
+    "POST bot/<str:bot_id>/knowledge/search": ("/bot/b1/knowledge/search", {"query": "leave"}, BOTS_EDITORS),
     "PATCH admin/bot/<str:bot_id>/pushed": ("/admin/bot/b1/pushed", {"toPinned": True, "order": 1}, PIN),
     "GET user/search": ("/user/search?prefix=al", None, FOR_CREATORS),
     "GET user/group/search": ("/user/group/search?prefix=al", None, FOR_CREATORS),

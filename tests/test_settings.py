@@ -93,7 +93,7 @@ def test_on_the_command_line_it_is_one_sentence(tmp_path: Path) -> None:
     assert done.stderr.strip() == "Configuration: PORT must be a whole number, not 'eighty'."
 
 
-@pytest.mark.parametrize("setting", ["DEFAULT_MODEL", "TITLE_MODEL", "GLOBAL_AVAILABLE_MODELS"])
+@pytest.mark.parametrize("setting", ["DEFAULT_MODEL", "TITLE_MODEL", "PARSING_MODEL", "GLOBAL_AVAILABLE_MODELS"])
 def test_check_names_a_model_that_does_not_exist(settings: Any, setting: str) -> None:
     setattr(settings, setting, ["gpt-4"] if isinstance(getattr(settings, setting), list) else "gpt-4")
     assert "bedrock_chat.E001" in [message.id for message in checks.models_exist()]
@@ -146,7 +146,7 @@ def test_check_names_models_that_only_a_switched_off_profile_reaches(
 ) -> None:
     settings.BEDROCK, settings.BEDROCK_REGION = "aws", region
     settings.GLOBAL_AVAILABLE_MODELS = ["claude-v4.5-sonnet", "amazon-nova-pro"]
-    settings.TITLE_MODEL = "amazon-nova-pro"
+    settings.TITLE_MODEL = settings.PARSING_MODEL = "amazon-nova-pro"
     for name, value in switches.items():
         setattr(settings, name, value)
     warnings = [message.msg for message in checks.models_can_be_reached()]
@@ -156,11 +156,11 @@ def test_check_names_models_that_only_a_switched_off_profile_reaches(
     assert all(region in warning for warning in warnings)
 
 
-def test_check_looks_at_the_model_of_titles_too(settings: Any) -> None:
+def test_check_looks_at_the_models_of_titles_and_of_pages_too(settings: Any) -> None:
     settings.BEDROCK, settings.BEDROCK_REGION, settings.CROSS_REGION_INFERENCE = "aws", "us-east-1", False
     settings.GLOBAL_AVAILABLE_MODELS = ["amazon-nova-pro"]
-    settings.TITLE_MODEL = "claude-v3.5-haiku"
-    assert "Claude 3.5 Haiku (us)" in checks.models_can_be_reached()[0].msg
+    settings.TITLE_MODEL, settings.PARSING_MODEL = "claude-v3.5-haiku", "claude-v4.5-sonnet"
+    assert "Claude 3.5 Haiku (us); Claude Sonnet 4.5 (global, us)." in checks.models_can_be_reached()[0].msg
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@
 A question's call is written by `recording.insert_late([call], reservation)`, or with the other calls of its turn.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -21,6 +21,7 @@ from bedrock_chat.bedrock import embeddings, offering, pricing
 from bedrock_chat.bedrock.embedding_models import EmbeddingModel
 from bedrock_chat.bedrock.embeddings import Embedded
 from bedrock_chat.bedrock.events import Usage
+from bedrock_chat.bedrock.request import ModelRequest
 from bedrock_chat.database.compiled_sql import Batch
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.identity.models import User
@@ -68,13 +69,23 @@ def reserve(actor: Caller, model: EmbeddingModel, texts: Sequence[str], *, bot_i
 
     Raises NoRoom. A reservation that no call is made for is given back by `write(None, reservation)`.
     """
+    return _reserve(actor, bot_id, lambda: _estimate(model, texts))
+
+
+def reserve_parsing(actor: Caller, request: ModelRequest, *, bot_id: str | None) -> Reserved | None:
+    """The same for a call that reads a page of a document. Its row is `recording.build_call`'s."""
+    return _reserve(actor, bot_id, lambda: reserving.estimate_of(request))
+
+
+def _reserve(actor: Caller, bot_id: str | None, estimate: Callable[[], Estimate]) -> Reserved | None:
     with_budgets = payers.with_budgets(payers_of(actor, bot_id))
     if not with_budgets:
         return None
+    wanted = estimate()
     try:
-        return reserving.reserve_estimate(with_budgets, _estimate(model, texts))
+        return reserving.reserve_estimate(with_budgets, wanted)
     except Unpriced:
-        sentence = f"{model.display_name} has no price here, and a hard budget in USD admits no such model."
+        sentence = f"{wanted.model_name} has no price here, and a hard budget in USD admits no such model."
         raise NoRoom(sentence, None) from None
     except BudgetExceeded as error:
         raise _no_room(error) from None

@@ -86,11 +86,6 @@ def settings_of(configuration: Configuration) -> KnowledgeSettings:
     )
 
 
-def has_own_knowledge(configuration: Configuration) -> bool:
-    """Whether the bot answers from documents that are indexed here."""
-    return configurations.has_sources(configuration) and configurations.existing_knowledge_base(configuration) is None
-
-
 def _patterns(sent: Any) -> tuple[str, ...]:
     """Forms send one empty pattern for none."""
     return tuple(pattern.strip() for pattern in sent or () if pattern.strip())

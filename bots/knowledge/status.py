@@ -11,6 +11,7 @@ from django.db.models import Count, OuterRef, Subquery
 
 from bedrock_chat.database.connections import database_now
 from bedrock_chat.jobs.models import Worker
+from bots.configuration import searches_own_index
 from bots.knowledge.models import LONGEST_REASON, Document, DocumentState, Knowledge, Source, SourceKind
 from bots.models import Bot, SyncStatus
 
@@ -124,7 +125,7 @@ def of_bot(bot: Bot) -> State:
 
     One query where its knowledge was not read with it, and one more where a sync waits for long.
     """
-    knowledge: Knowledge | None = getattr(bot, "knowledge", None)
+    knowledge = _knowledge_of(bot)
     if knowledge is None:
         return SyncStatus(bot.sync_status), bot.sync_status_reason
     state, reason = of_knowledge(knowledge)
@@ -132,6 +133,19 @@ def of_bot(bot: Bot) -> State:
     if both != SyncStatus.SUCCEEDED and state == SyncStatus.SUCCEEDED:
         reason = ""  # or a failure would read as a success
     return both, shortened(" ".join(filter(None, (reason, bot.sync_status_reason))))
+
+
+def has_index(bot: Bot) -> bool:
+    """Whether a search finds anything of what the bot has to index. True where it has nothing to index."""
+    if not searches_own_index(bot.configuration):
+        return True
+    knowledge = _knowledge_of(bot)
+    return knowledge is not None and knowledge.serving is not None and knowledge.serving.chunks > 0
+
+
+def _knowledge_of(bot: Bot) -> Knowledge | None:
+    """None where the bot has nothing to index now, whatever it had."""
+    return getattr(bot, "knowledge", None) if searches_own_index(bot.configuration) else None
 
 
 def of_knowledge(knowledge: Knowledge) -> State:

@@ -13,7 +13,7 @@ from bedrock_chat.wire.fields import BoundedListField, ChoiceField, TextField, W
 from bots import files
 from bots.serializers import parts
 from bots.serializers.bots import BotContentSerializer, BotIdField
-from bots.serializers.knowledge import MOST_SOURCES, KnowledgeSerializer
+from bots.serializers.knowledge import MOST_FILES, KnowledgeSerializer
 from bots.serializers.shapes import Shapes
 
 SCHEMA = "bedrock-chat-bot"
@@ -80,7 +80,7 @@ class DocumentBotSerializer(BotContentSerializer):
     )
     bedrock_guardrails = ThresholdsSerializer(allow_null=True, required=False)
     knowledge = AddressesSerializer(allow_null=True, required=False)
-    files = BoundedListField(child=NamedFileSerializer(), max_length=MOST_SOURCES, required=False)
+    files = BoundedListField(child=NamedFileSerializer(), max_length=MOST_FILES, required=False)
 
 
 class OwnerSerializer(serializers.Serializer[Any]):

@@ -14,6 +14,7 @@ from bots.serializers.parts import LARGEST_SIZE, LONGEST_NAME, LONGEST_URL
 from bots.serializers.shapes import ShapeField, Shapes
 
 MOST_SOURCES = 500
+MOST_FILES = 1_000
 MOST_PATTERNS = 100
 LARGEST_FILTER = 10_000
 MOST_LEVELS = 3
@@ -58,7 +59,7 @@ def _addresses(child: TextField, **options: Any) -> BoundedListField:
 
 
 def _file_names(**options: Any) -> BoundedListField:
-    return BoundedListField(child=TextField(max_length=1024), max_length=MOST_SOURCES, **options)
+    return BoundedListField(child=TextField(max_length=1024), max_length=MOST_FILES, **options)
 
 
 class KnowledgeSerializer(serializers.Serializer[Any]):
@@ -212,10 +213,16 @@ class ChunkingField(ShapeField):
 
 class WebCrawlingFiltersSerializer(serializers.Serializer[Any]):
     exclude_patterns = BoundedListField(
-        child=TextField(max_length=LONGEST_URL), max_length=MOST_PATTERNS, required=False, default=list
+        child=TextField(max_length=LONGEST_URL, allow_blank=True),
+        max_length=MOST_PATTERNS,
+        required=False,
+        default=list,
     )
     include_patterns = BoundedListField(
-        child=TextField(max_length=LONGEST_URL), max_length=MOST_PATTERNS, required=False, default=list
+        child=TextField(max_length=LONGEST_URL, allow_blank=True),
+        max_length=MOST_PATTERNS,
+        required=False,
+        default=list,
     )
 
 

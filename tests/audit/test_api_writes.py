@@ -10,7 +10,7 @@ from rest_framework.test import APIClient
 from bedrock_chat.audit import verbs
 from bedrock_chat.audit.models import ActorKind, AuditEntry
 from bedrock_chat.identity import local
-from tests.bots.bot import document, payload
+from tests.bots.bot import KNOWLEDGE, document, payload
 from tests.encryption.vault import new_key
 from tests.publication.api import UNLIMITED
 
@@ -27,6 +27,8 @@ RECORDED = {
     f"POST {BOT}/clone": ("bot", "clone"),
     f"POST {BOT}/versions/<int:version>/restore": ("bot", "restore"),
     f"DELETE {BOT}/files/<str:digest>": ("bot", "remove file"),
+    f"POST {BOT}/knowledge/sync": ("bot", "sync knowledge"),
+    f"POST {BOT}/knowledge/cancel": ("bot", "cancel sync"),
     "PATCH admin/bot/<str:bot_id>/pushed": ("bot", "pin"),
     f"POST {API}": ("bot", "publish"),
     f"PATCH {API}": ("bot", "change publication"),
@@ -44,6 +46,7 @@ UNRECORDED = {
     f"DELETE {BOT}/recently-used": "one's own list",
     f"DELETE {BOT}/uploaded-file": "a file that waits; what an edit makes of it is recorded",
     "PUT uploads": "the same",
+    f"POST {BOT}/knowledge/search": "a question, which is in the ledger",
 }
 CONTENTS = ("conversation", "published/")
 """What people ask and read is no business of the audit."""
@@ -96,6 +99,11 @@ def test_a_bots_life_over_the_api_is_in_the_audit(dave: APIClient, client_of: Ca
     assert (edit.version_before, edit.version_after, edit.fields) == (1, 2, ["title"])
     assert "A new title" not in str(edit.values)
     send(dave, f"POST {BOT}/versions/<int:version>/restore")
+    address = {**KNOWLEDGE, "sourceUrls": ["https://x.example/"]}
+    send(dave, f"PATCH {BOT}", {"knowledge": address})
+    _, sync = send(carol, f"POST {BOT}/knowledge/sync", {"full": True})
+    assert sync.values == {"full": True}
+    send(dave, f"POST {BOT}/knowledge/cancel")
     _, share = send(dave, f"PATCH {BOT}/visibility", {"targetSharedScope": "all"})
     assert share.values["scope"] == {"before": "private", "after": "all"}
     send(carol, "PATCH admin/bot/<str:bot_id>/pushed", {"toPinned": True, "order": 1})

@@ -100,7 +100,7 @@ def _words(scope: int, groups: list[int], count: int) -> None:
         for key in range(start + 1, min(start + 2_000, count) + 1):
             group = groups[(key - 1) // GROUP]
             passage = index.prepare(key, _language(spoken, key).text(WORDS, chance))
-            marks = indexing._sample_marks(scope, passage) if key % indexing.SAMPLED == 0 else ""
+            marks = indexing._sample_marks(scope, passage) if indexing.is_sampled(key) else ""
             change.update((number, word) for word in passage.counted)
             terms = [indexing.scope_mark(scope), marks, passage.firsts]
             rows.append(

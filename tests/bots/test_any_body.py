@@ -92,6 +92,11 @@ VISIBILITY = {"targetSharedScope": "partial", "targetAllowedUserIds": ["x", "y"]
 PUSHED = {"toPinned": True, "order": 7}
 
 
+@pytest.fixture(autouse=True)
+def _read_buckets(settings: Any) -> None:
+    settings.KNOWLEDGE_S3 = (("bucket", ""),)
+
+
 def examples(number: int) -> settings:
     """So many examples, and many more with the slow tests."""
     return settings(

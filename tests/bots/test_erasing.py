@@ -12,9 +12,11 @@ from bedrock_chat.identity.caller import ADMIN, CREATING_BOT_ALLOWED, Caller, Pr
 from bedrock_chat.identity.models import User
 from bedrock_chat.wire.errors import Forbidden, NotFound
 from bots import aliases, editing, sharing
+from bots.knowledge.models import SourceKind
 from bots.models import Bot, BotAlias, BotGrant, BotVersion, Scope, TakenBotId
 from conversations.models import Conversation
-from tests.bots.bot import body, edit, firecrawl, ids, make, payload, pin, read, share, star
+from tests.bots.bot import KNOWLEDGE, body, edit, firecrawl, ids, make, payload, pin, read, share, star
+from tests.bots.knowledge.rows import document, known, source
 from tests.conversations.chat import say
 from tests.emulator import Emulator
 from tests.traces import anything_of
@@ -45,6 +47,9 @@ def test_nothing_that_a_person_wrote_is_left_and_their_ids_stay_taken(
     for bot_id in ("pinned", "private", "deleted"):
         make(alice, f"{bot_id}-bot", title=WORD, description=WORD, instruction=WORD, agent=firecrawl(WORD))
         edit(alice, f"{bot_id}-bot", title=f"{WORD} again")
+    edit(alice, "private-bot", knowledge={**KNOWLEDGE, "sourceUrls": ["https://x.example/"]})
+    page = source(known("private-bot"), SourceKind.WEB, f"https://x.example/{WORD}")
+    document(page, f"https://x.example/{WORD}", f"A passage of {WORD}.")
     for bot_id in ("pinned-bot", "deleted-bot"):
         share(alice, bot_id, "all")
         star(bob, bot_id)

@@ -10,11 +10,15 @@ from rest_framework.test import APIClient
 
 from bedrock_chat.identity.models import User
 from bots import exporting
-from tests.bots.bot import edit, firecrawl, make, read, share, star
+from bots.knowledge.models import SourceKind
+from tests.bots.bot import KNOWLEDGE, edit, firecrawl, make, read, share, star
+from tests.bots.knowledge.rows import document, known, source
 from tests.conversations.chat import say
 from tests.emulator import Emulator
 
 pytestmark = [pytest.mark.both, pytest.mark.django_db(transaction=True)]
+
+WEB = {**KNOWLEDGE, "sourceUrls": ["https://x.example/"]}
 
 
 def export(name: str, folder: Path) -> dict[str, list[dict[str, Any]]]:
@@ -32,8 +36,10 @@ def test_a_person_gets_their_bots_whole_with_all_versions_and_no_secret(
     make(alice, "one", agent=firecrawl("fc-secret"), instruction="You translate 日本語.")
     edit(alice, "one", title="Two")
     share(alice, "one", "partial", ["bob"], "sales")
-    make(alice, "two")
-    make(carol, "carols", title="Carol's plan")
+    make(alice, "two", knowledge=WEB)
+    make(carol, "carols", title="Carol's plan", knowledge=WEB)
+    for bot_id, page in (("two", "https://x.example/a"), ("carols", "https://x.example/carols")):
+        document(source(known(bot_id), SourceKind.WEB, "https://x.example/"), page, "A passage.", "Another one.")
     files = export("alice", tmp_path / "export")
     assert files["bots"] == [read(alice, "one"), read(alice, "two")]
     assert [(version["id"], version["version"]) for version in files["bot-versions"]] == [
@@ -42,11 +48,19 @@ def test_a_person_gets_their_bots_whole_with_all_versions_and_no_secret(
         ("two", 1),
     ]
     assert files["bot-versions"][1].items() <= alice.get("/bot/one/versions/2").json().items()
+    [page] = files["bot-documents"]
+    assert (page["botId"], page["location"], page["state"], page["chunks"]) == (
+        "two",
+        "https://x.example/a",
+        "ready",
+        2,
+    )
     assert files["bots"][0]["allowedCognitoGroups"] == ["sales"]
     assert files["bots"][0]["agent"]["tools"][0]["firecrawlConfig"]["apiKey"] == "********"
     everything = "".join(path.read_text() for path in (tmp_path / "export").glob("*.jsonl"))
     assert "fc-secret" not in everything
     assert "Carol's plan" not in everything
+    assert "A passage." not in everything
 
 
 def test_a_person_gets_what_they_starred_and_what_others_share_with_them(
@@ -75,7 +89,7 @@ def test_a_bot_that_is_deleted_meanwhile_is_left_out(alice: APIClient, tmp_path:
     assert next(steps) == "2 bots"
     alice.delete("/bot/one")
     assert next(steps) == "1 versions of bots"
-    assert len(list(steps)) == 3
+    assert len(list(steps)) == 4
 
 
 def test_an_exported_conversation_says_whether_its_bot_can_be_used(

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from django.conf import LazySettings
 from rest_framework.test import APIClient
 
 from tests.bots.bot import KNOWLEDGE, THRESHOLDS, body, edit, firecrawl, make, payload, read, refused
@@ -115,7 +116,8 @@ def test_each_of_many_secrets_is_its_tools_own(alice: APIClient) -> None:
 
 
 @pytest.mark.both
-def test_addresses_come_back_as_they_were_sent(alice: APIClient) -> None:
+def test_addresses_come_back_as_they_were_sent(alice: APIClient, settings: LazySettings) -> None:
+    settings.KNOWLEDGE_S3 = (("my-bucket", ""), ("my.bucket-1", ""))
     knowledge = {
         **KNOWLEDGE,
         "sourceUrls": ["https://example.com/a?b=c#d", "http://[::1]:8080/", "https://bücher.example/ü"],

@@ -17,6 +17,7 @@ from bedrock_chat.identity import local
 from bedrock_chat.identity.caller import CREATING_BOT_ALLOWED, Caller
 from bedrock_chat.identity.models import User
 from bots import editing, sharing
+from bots.knowledge.models import Knowledge
 from bots.models import Bot, BotAlias, BotFile, BotGrant, Scope
 from tests.bots import upload
 from tests.bots.bot import document, payload
@@ -72,6 +73,11 @@ TABLE: dict[str, tuple[Any, frozenset[str] | str]] = {
     "POST bot/<str:bot_id>/clone": ({}, frozenset({"owner", "admin"})),
     "GET bot/<str:bot_id>/export": (None, EDITORS),
     "GET bot/<str:bot_id>/usage": (None, EDITORS),
+    "GET bot/<str:bot_id>/knowledge": (None, EDITORS),
+    "GET bot/<str:bot_id>/knowledge/documents": (None, EDITORS),
+    "POST bot/<str:bot_id>/knowledge/sync": ({}, EDITORS),
+    "POST bot/<str:bot_id>/knowledge/cancel": (None, EDITORS),
+    "POST bot/<str:bot_id>/knowledge/search": ({"query": "leave"}, EDITORS),
     "GET bot/<str:bot_id>/versions": (None, EDITORS),
     "GET bot/<str:bot_id>/versions/<int:version>": (None, EDITORS),
     "POST bot/<str:bot_id>/versions/<int:version>/restore": (None, EDITORS),
@@ -120,7 +126,7 @@ def undone() -> Iterator[None]:
 
 def rows() -> tuple[Any, ...]:
     """All that a refused request could have changed."""
-    return tuple(list(model.objects.order_by("pk").values()) for model in (Bot, BotAlias, BotGrant, BotFile))
+    return tuple(list(model.objects.order_by("pk").values()) for model in (Bot, BotAlias, BotGrant, BotFile, Knowledge))
 
 
 @pytest.fixture(autouse=True)

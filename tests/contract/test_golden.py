@@ -147,6 +147,7 @@ def groups_of_the_pool(settings: Any) -> Iterator[None]:
 @pytest.mark.usefixtures("groups_of_the_pool")
 def test_recorded_requests_are_answered_as_recorded(emulator: Any, settings: Any) -> None:
     settings.ENCRYPTION_KEYS = [new_key()]
+    settings.KNOWLEDGE_S3 = (("b", ""),)
     emulator.agents(passages=PASSAGES, text="Agent answer text")
     replay = Replay()
     differing: dict[str, str] = {}

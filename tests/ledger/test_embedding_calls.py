@@ -9,7 +9,7 @@ from django.core.management import call_command
 from django.db import transaction
 from django.utils import timezone
 
-from bedrock_chat.bedrock import embeddings, faults
+from bedrock_chat.bedrock import catalog, embeddings, faults, offering, request
 from bedrock_chat.bedrock.embeddings import Embedded
 from bedrock_chat.checks import models_exist
 from bedrock_chat.identity.caller import Caller, Published
@@ -131,6 +131,15 @@ def test_a_sync_without_room_says_which_budget_and_until_when(olga: User, settin
     sentence = f"The budget of the owner's group staff of 900 tokens a month is used up until {ends_at:%Y-%m-%d} 00:00"
     assert refused.value.sentence == f"{sentence} (UTC)."
     assert ModelCall.objects.count() == 1
+
+
+def test_a_page_is_read_for_its_owners_money_too(olga: User) -> None:
+    actor, haiku = embedding_calls.owner_pays(olga), catalog.find("claude-v4.5-haiku")
+    page = request.compose(haiku, offering.route(haiku), [{"role": "user", "content": [{"text": "Read this page."}]}])
+    assert embedding_calls.reserve_parsing(actor, page, bot_id="b1") is None
+    budget("b1", "0", kind=PayerKind.BOT)
+    with pytest.raises(NoRoom, match=r"^The budget of this bot of 0 tokens a month is used up until "):
+        embedding_calls.reserve_parsing(actor, page, bot_id="b1")
 
 
 def test_an_owner_who_is_erased_meanwhile_is_named_nowhere(olga: User) -> None:

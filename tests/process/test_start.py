@@ -24,6 +24,7 @@ UNUSED_AT_START = {
     "cryptography",  # with the first token
     "ddgs",  # with the first search of the internet
     "django.contrib.postgres",  # never: only unfold and DRF look for it
+    "numpy",  # with the first search by meaning
     "opentelemetry",  # with a collector of traces
     "jinja2",  # never: only Django's test client looks for it
     "primp",  # with `ddgs`

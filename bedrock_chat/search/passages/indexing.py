@@ -13,7 +13,10 @@ MOST_AT_ONCE: Final = 8
 """Passages that one transaction writes or removes, while other writers of SQLite's file wait."""
 
 SAMPLED: Final = 64
-"""Of so many passages one is in the sample of its scope, which tells cheaply that a word is frequent."""
+"""Of so many passages one is in the sample of its scope, which tells cheaply how frequent a word is."""
+
+_SPREAD: Final = 0x9E3779B97F4A7C15
+"""2⁶⁴ divided by the golden ratio: it spreads keys that follow one another, whatever order they were given in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +46,7 @@ def write(scope: int, group: int, prepared: Prepared) -> None:
     if len(prepared.passages) > MOST_AT_ONCE:
         raise ValueError(f"{len(prepared.passages)} passages at once: at most {MOST_AT_ONCE}.")
     documents = [
-        replace(passage, marks=_sample_marks(scope, passage)) if passage.key % SAMPLED == 0 else passage
+        replace(passage, marks=_sample_marks(scope, passage)) if is_sampled(passage.key) else passage
         for passage in prepared.passages
     ]
     index.write_prepared(group_of(scope, group), documents)
@@ -63,6 +66,11 @@ def indexed(scope: int, group: int) -> Sequence[int]:
 def group_of(scope: int, group: int) -> index.Group:
     """The group, as the index names it."""
     return index.Group(KIND, group, (str(scope),), vocabulary_of(scope))
+
+
+def is_sampled(key: int) -> bool:
+    """Whether a passage is in the sample. Every 64th would not do: documents are cut in steps, and so are keys."""
+    return (key * _SPREAD % 2**64) * SAMPLED < 2**64
 
 
 def vocabulary_of(scope: int) -> str:

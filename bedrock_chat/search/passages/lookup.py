@@ -45,7 +45,7 @@ def sample_expression(scope: int, term: Term) -> str:
 
 
 def counts(expressions: Sequence[str], most: int) -> list[int]:
-    """How many passages each expression finds, of any group, counted up to `most`. Reads none of them."""
+    """How many passages each expression finds, of any group, counted up to `most`. Their words are not read."""
     if not expressions:
         return []
     with connection.cursor() as cursor:
@@ -95,7 +95,6 @@ _MATCHES: Final = "bedrock_chat_search_terms({0}terms, {0}words) @@ %s::tsquery"
 
 @lru_cache(maxsize=256)
 def _counts_sql(vendor: str, expressions: int) -> str:
-    # PostgreSQL asked for no column reads no row of a page that its vacuum has seen.
     one = (
         f"SELECT FROM {_DOCUMENTS} WHERE {_MATCHES.format('')} LIMIT %s"
         if vendor == "postgresql"

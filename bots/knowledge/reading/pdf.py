@@ -45,7 +45,7 @@ def read_pdf(request: Request, builder: Builder) -> None:
 
 
 def draw(request: Request) -> Iterator[tuple[int, bytes]]:
-    """Pages as PNG, with their numbers. Pages that cannot be drawn are left out."""
+    """Pages as PNG, with their numbers. Blank pages, and those that cannot be drawn, are left out."""
     with closing(_opened(request.path)) as document:
         for number in request.drawn_pages:
             if 1 <= number <= len(document) and (picture := _picture(document, number - 1)):
@@ -96,6 +96,8 @@ def _picture(document: pypdfium2.PdfDocument, index: int) -> bytes | None:
             with closing(page.render(scale=min(DOTS_PER_INCH / 72, MOST_PIXELS / longer))) as bitmap:
                 image = bitmap.to_pil()
                 image.thumbnail((MOST_PIXELS, MOST_PIXELS))
+                if all(low == high for low, high in image.convert("RGB").getextrema()):
+                    return None  # of one colour: there is nothing to be read
                 for form in (image.convert("RGB"), image.convert("L")):
                     file = io.BytesIO()
                     form.save(file, "PNG")

@@ -14,10 +14,10 @@ from typing import Final, NoReturn
 from django.conf import settings
 
 from bedrock_chat.outbound.downloading import Bound, Downloaded, download
-from bedrock_chat.outbound.faults import MEGABYTE, NotAllowed, OutboundFault
-from bots.knowledge.sources import crawling, kinds, robots, s3, uploads
+from bedrock_chat.outbound.faults import MEGABYTE, OutboundFault
+from bots.knowledge.sources import crawling, kinds, pace, robots, s3, uploads
 from bots.knowledge.sources.locations import NOTHING_KNOWN, FetchContext, Fetched, Known, Location, SourceFault
-from bots.knowledge.sources.scope import is_endless, normalised
+from bots.knowledge.sources.scope import host_of
 
 PAGE_SECONDS: Final = 30.0
 FILE_SECONDS: Final = 120.0
@@ -93,16 +93,15 @@ def get(
     """A response 200 or 304 of the web. Raises SourceFault for any other, and where robots.txt does not allow it."""
     deadline = time.monotonic() + seconds
 
-    def check(address: str) -> None:
-        try:
-            written = normalised(address)
-        except NotAllowed as fault:
-            raise SourceFault(fault.reason) from None
-        if is_endless(written):
-            raise SourceFault(crawling.TOO_LONG)
+    def hop(address: str) -> None:
+        """Whether and when a redirect is followed. Raises SourceFault and Interrupted."""
+        written = crawling.address_of(address)
         robots.check(written, context, deadline)
+        wait = pace.hop(host_of(written), robots.seconds_between(written))
+        context.interruption.wait(min(wait, max(0.0, deadline - time.monotonic())))
+        context.interruption.check()
 
-    check(url)
+    robots.check(url, context, deadline)
     headers = {"Accept": "text/html, application/xhtml+xml, */*;q=0.8"}
     if known.etag:
         headers["If-None-Match"] = known.etag
@@ -117,7 +116,7 @@ def get(
             deadline=deadline,
             interruption=context.interruption,
             folder=context.folder,
-            before_redirect=check,
+            before_redirect=hop,
         )
     except OutboundFault as fault:
         raise SourceFault(fault.reason) from None

@@ -6,6 +6,7 @@ long takes none, so that turns which nobody uses do not add up.
 
 import random
 import threading
+import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -24,6 +25,8 @@ LONGEST_JITTER: Final = 1.0
 AT_A_TIME: Final = 2
 """Fetches of one process at one host."""
 KEPT: Final = timedelta(days=1)
+MOST_HOPS: Final = 1_000
+"""Hosts that redirects have led to, before those are forgotten whose turns are over."""
 
 _TURN: Final = """\
 INSERT INTO {table} (host, next_at) VALUES (%(host)s, {after_now})
@@ -102,10 +105,12 @@ def _read(value: Any) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-# ---- Fetches of this process ----------------------------------------------------------------------------------------
+# ---- Within this process, without a database ------------------------------------------------------------------------
 
 _lock = threading.Lock()
 _places: Counter[str] = Counter()
+_hops: dict[str, float] = {}
+"""Host → when the next redirect may lead there, on the monotonic clock."""
 
 
 def take_place(host: str) -> bool:
@@ -122,3 +127,19 @@ def give_place_back(host: str) -> None:
         _places[host] -= 1
         if not _places[host]:
             del _places[host]
+
+
+def hop(host: str, seconds_between: float) -> float:
+    """Takes the host's next turn for a redirect that leads there. Returns in how many seconds it begins.
+
+    A fetch has no database to ask for a turn of all workers. Without any turn, a few sites whose pages all lead to one
+    other would have it fetched from as often as from all of them together.
+    """
+    now = time.monotonic()
+    with _lock:
+        if len(_hops) >= MOST_HOPS and host not in _hops:
+            for over in [other for other, next_at in _hops.items() if next_at <= now]:
+                del _hops[over]
+        begins = max(now, _hops.get(host, now))
+        _hops[host] = begins + seconds_between
+    return begins - now

@@ -15,7 +15,7 @@ from bots.knowledge.sources.locations import FetchContext, Fetched, Known, Liste
 SECONDS: Final = 120.0
 """For one object."""
 NOT_ALLOWED: Final = "This bucket is not allowed here."
-_PLACE: Final = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,62})/([^\x00-\x1f\x7f]*)", re.DOTALL)
+_PLACE: Final = re.compile(r"s3://([a-z0-9][a-z0-9.-]{0,62})/([^\x00-\x1f\x7f]*)", re.DOTALL)
 
 
 def is_allowed(url: str) -> bool:

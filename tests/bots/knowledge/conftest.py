@@ -1,8 +1,9 @@
-"""One reader for all tests that only want documents read: its process is begun once."""
+"""One reader for all tests that only want documents read, whose process is begun once; sites of this machine."""
 
 from collections.abc import Iterator
+from ipaddress import ip_network
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
 
@@ -57,3 +58,10 @@ def read(readers: Readers, tmp_path: Path) -> Read:
         )
 
     return read
+
+
+@pytest.fixture
+def local(settings: Any) -> None:
+    """Sites of this machine may be crawled, as fast as they answer."""
+    settings.OUTBOUND_ALLOW = ((ip_network("127.0.0.0/8"),), frozenset())
+    settings.CRAWL_PAGES_PER_MINUTE = 100_000

@@ -9,7 +9,7 @@ from PIL import Image
 
 
 def pdf(pages: Sequence[str | None], *, title: str = "", picture: bool = False, password: bool = False) -> bytes:
-    """A PDF of pages of lines; None is a page without text, on which `picture` draws one.
+    """A PDF of pages of lines; None is a page without text, on which `picture` draws one of its own.
 
     `password` marks it as encrypted with a key that nobody has.
     """
@@ -32,10 +32,9 @@ def pdf(pages: Sequence[str | None], *, title: str = "", picture: bool = False, 
     )
     tree = len(objects) + 2 * len(pages) + 1
     kids = []
-    for text in pages:
-        contents = add(
-            _stream(_drawn(text) if text is not None else b"q 300 0 0 300 100 300 cm /I Do Q" if picture else b"")
-        )
+    for index, text in enumerate(pages):
+        drawn = b"q 300 0 0 300 100 %d cm /I Do Q" % (500 - index) if picture else b""
+        contents = add(_stream(drawn if text is None else _drawn(text)))
         fonts = b"/Font<</L %d 0 R/J %d 0 R>>/XObject<</I %d 0 R>>" % (latin, japanese, image)
         kids.append(
             add(

@@ -133,6 +133,12 @@ def test_a_sample_tells_what_is_frequent(monkeypatch: pytest.MonkeyPatch) -> Non
     assert keys("the walrus", total=200)  # Bob's sample makes no word of Alice's frequent
 
 
+def test_the_sample_is_spread_over_whatever_keys_there_are() -> None:
+    for step in (1, 2, 4, 8, 64, 100):
+        sampled = sum(indexing.is_sampled(key) for key in range(step, 64_000 * step, step))
+        assert 900 <= sampled <= 1_100, step
+
+
 def test_an_identifier_is_known_by_its_digits_its_length_and_its_rareness() -> None:
     write(
         ALICES,
@@ -194,12 +200,12 @@ def test_at_most_eight_are_written_at_once() -> None:
 
 
 def test_nothing_is_cut_within_the_transaction(monkeypatch: pytest.MonkeyPatch) -> None:
-    (part,) = indexing.prepare([(1, "a walrus"), (64, "a seal")]).parts()
+    (part,) = indexing.prepare([(1, "a walrus"), (2, "a seal")]).parts()
     monkeypatch.setattr("bedrock_chat.search.index.tokens", None)
     indexing.write(ALICES, 10, part)
     show(10)
     monkeypatch.undo()
-    assert keys("walrus seal") == [1, 64]
+    assert keys("walrus seal") == [1, 2]
 
 
 def test_a_passage_without_words_takes_a_row_and_is_never_found() -> None:

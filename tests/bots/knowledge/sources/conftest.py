@@ -23,7 +23,8 @@ def _nothing_is_known_of_sites() -> Iterator[None]:
 
 @pytest.fixture
 def local(settings: Any) -> None:
-    """Allows calls to addresses of this machine."""
+    """Allows calls to addresses of this machine, as many as a test likes."""
+    settings.CRAWL_PAGES_PER_MINUTE = 100_000
     settings.OUTBOUND_ALLOW = ((ip_network("127.0.0.0/8"),), frozenset())
 
 

@@ -1,6 +1,7 @@
 """A host has turns, shared by all workers: so many a minute, none for who would wait long, none after it asked so."""
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
@@ -103,3 +104,15 @@ def test_hosts_that_nobody_asks_for_are_forgotten() -> None:
     assert pace.forget_old(most=3)
     assert not pace.forget_old(most=3)
     assert list(CrawlHost.objects.values_list("host", flat=True)) == [HOST]
+
+
+def test_redirects_to_a_host_have_turns_within_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pace, "_hops", {})
+    monkeypatch.setattr(pace, "MOST_HOPS", 3)
+    monkeypatch.setattr(time, "monotonic", lambda: 100.0)
+    assert [pace.hop(HOST, 0.5) for _ in range(4)] == [0.0, 0.5, 1.0, 1.5]
+    assert [pace.hop(f"{number}.example", 0.0) for number in range(5)] == [0.0] * 5
+    assert len(pace._hops) <= 3
+    assert pace.hop(HOST, 0.5) == 2.0
+    monkeypatch.setattr(time, "monotonic", lambda: 200.0)
+    assert pace.hop(HOST, 0.5) == 0.0

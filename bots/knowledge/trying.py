@@ -1,0 +1,31 @@
+"""A search of a bot's knowledge outside of any conversation, for who may edit the bot: what is found, and why."""
+
+import time
+
+from django.conf import settings
+
+from bedrock_chat.identity.caller import Caller
+from bedrock_chat.process.interruption import Interruption
+from bots import access, chatting
+from bots.knowledge import retrieval
+from bots.knowledge.retrieval import RetrievalFault, Retrieved
+from bots.tools.tool import Context
+
+
+def search(bot_id: str, query: str, *, actor: Caller) -> Retrieved:
+    """What an answer to this question would be based on. Where nothing can be found, the note says why.
+
+    The query is embedded at the caller's cost, outside of any transaction. Raises NotFound and Forbidden.
+    """
+    access.get_editable(actor, bot_id)
+    context = Context(
+        deadline=time.monotonic() + settings.TOOL_SECONDS,
+        interruption=Interruption(),
+        caller=actor,
+        bot=chatting.get(bot_id, actor=actor),
+        conversation_external_id="",
+    )
+    try:
+        return retrieval.retrieve(context.bot, query, context)
+    except RetrievalFault as fault:
+        return Retrieved((), fault.sentence)
