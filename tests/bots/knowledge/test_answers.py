@@ -186,6 +186,18 @@ def test_what_rests_on_no_passage_is_blocked_and_so_is_a_refused_word_behind_the
     assert "stopReason" not in body(say(alice, "c", "leave", bot_id="b"))["message"]
 
 
+def test_sources_with_their_ids_stay_within_the_bound_of_results(
+    alice: APIClient, emulator: Emulator, settings: Any
+) -> None:
+    settings.TOOL_RESULT_CHARS = 1_200
+    pages = [Page(f"file:{number}.txt", [f"Leave {number}. " + "word " * 75], body=b"x") for number in range(3)]
+    know(alice, "b", *pages, bedrockGuardrails=GROUNDED)
+    say(alice, "c", "leave", bot_id="b")
+    sources = [text for text, qualifiers in guard_contents(chats(emulator)[-1]) if qualifiers == ["grounding_source"]]
+    assert len(sources) == 2
+    assert sum(map(len, sources)) <= 1_200
+
+
 def test_a_continuation_is_told_the_stored_passages_and_searches_for_nothing(
     alice: APIClient, emulator: Emulator
 ) -> None:
