@@ -10,7 +10,7 @@ from bedrock_chat.outbound.faults import NotAllowed
 LONGEST_URL = 8_192
 PORTS = {"http": 80, "https": 443}
 _NAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]{0,252})")
-_UNWRITABLE = re.compile(r"[\x00-\x20\x7f\\]")
+_UNWRITABLE = re.compile(r"[\x00-\x20\x7f\\\ud800-\udfff]")
 _SAFE = "/%:@!$&'()*+,;=~?-._[]|"
 
 

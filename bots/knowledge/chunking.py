@@ -11,8 +11,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import astuple, dataclass, replace
 from typing import Final, Literal
 
-from semantic_text_splitter import TextSplitter
-
 from bedrock_chat.bedrock.text_tokens import ASCII_PER_TOKEN, OTHERS_PER_TOKEN, text_tokens
 from bots.knowledge.boundaries import halves, sentence_spans, sentence_starts, trimmed, word_starts
 from bots.knowledge.headers import Headers
@@ -200,6 +198,8 @@ def _spans(text: str, start: int, end: int, most_tokens: int, most_characters: i
     # A measure in tokens would call Python for every candidate. The part's own characters per token are near enough;
     # what is denser than the part as a whole is cut once more.
     capacity = max(1, min(most_tokens * len(part) // tokens, most_characters, len(part) - 1))
+    from semantic_text_splitter import TextSplitter  # noqa: PLC0415  Rust; a server that cuts nothing starts without it
+
     splitter = TextSplitter(capacity)
     spans: list[tuple[int, int]] = []
     for begin, block_end in _blocks(text, start, end, max(BLOCK_CHARACTERS, BLOCK_CHUNKS * capacity)):

@@ -114,7 +114,7 @@ def _fetch(slice_: Slice, hosts: Hosts, document: Document, wait: float) -> Gene
     except SourceFault as fault:
         if fault.retry_after is not None and is_of_web(document.location):
             hosts.postpone(document.location, fault.retry_after)
-        links = yield from _kept_links(slice_, document, kept_name)
+        links = () if fault.is_gone else (yield from _kept_links(slice_, document, kept_name))
         with slice_.writing():
             _heed(slice_, document, fault, links)
         return None

@@ -4,11 +4,10 @@ Everything that is written is a row, and the counters of an edition say how far 
 left goes on in the next one, whatever ended the slice.
 """
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from functools import partial
 from typing import Any, Final
 
-from django.conf import settings
 from django.core.files.storage import default_storage
 from django.db.models import F
 
@@ -121,11 +120,15 @@ def make(slice_: Slice, document: Document, reading: Reading | None) -> Work:
         return
     if chunks is None:
         return
-    most = settings.KNOWLEDGE_MAX_CHUNKS
-    count = KnowledgeIndex.objects.filter(pk=slice_.index.pk).values_list("chunks", flat=True).get()
-    if count + len(chunks) > most:
-        slice_.end_sync(f"This bot's documents make more than {most:,} passages. Those that come last are left out.")
-        return
+    former = Edition.objects.live(slice_.index.pk).filter(document=document).values_list("findable", flat=True)
+    more = sum(not chunk.is_parent for chunk in chunks) - sum(former)
+    with slice_.making(more) as has_room:
+        if has_room:
+            yield from _write(slice_, document, edition, chunks)
+
+
+def _write(slice_: Slice, document: Document, edition: Edition, chunks: Sequence[chunking.Chunk]) -> Work:
+    """Writes what is not written yet, and shows the edition when it is whole."""
     refusal = NO_TEXT if not chunks else (yield from batches.write_all(slice_, document, edition, chunks))
     if refusal:
         with slice_.writing():
@@ -209,7 +212,7 @@ def _index_words(slice_: Slice, edition: Edition) -> Generator[Errand, Any, bool
     """Indexes the words of all chunks, a few in a transaction. Returns whether that is done."""
     children = Chunk.objects.filter(edition=edition, is_parent=False).order_by("position")
     while edition.worded < edition.findable:
-        if slice_.is_over:
+        if slice_.is_cut_off:
             return False
         rows = children.values_list("pk", "header", "text")[edition.worded : edition.worded + WORDS_AT_ONCE]
         passages = [(pk, f"{header}\n\n{text}" if header else text) for pk, header, text in rows]

@@ -92,7 +92,7 @@ def _embed_batch(slice_: Slice, paid: Paid, batch: Sequence[Piece]) -> Generator
         slice_.end_sync(full.sentence, retry_at=full.until)
         return None
     embedded: Embedded
-    with expiring.kept(reservation.pk if reservation else None):
+    with slice_.promising(texts), expiring.kept(reservation.pk if reservation else None):
         embedded, vectors = yield partial(_call, slice_.model, texts, slice_.interruption)
     paid.calls.append((embedding_calls.build(slice_.payer, slice_.model, embedded, bot_id=slice_.bot_id), reservation))
     for piece, vector in zip(batch, vectors, strict=True):

@@ -5,7 +5,7 @@ written by a worker that has lost the job, and a save and a slice never wait for
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,8 +17,9 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import F
 
-from bedrock_chat.bedrock import embeddings
+from bedrock_chat.bedrock import embeddings, offering, pricing
 from bedrock_chat.bedrock.embedding_models import EmbeddingModel
+from bedrock_chat.bedrock.events import Usage
 from bedrock_chat.database.connections import database_now, yield_sqlite_lock
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.jobs.queue import Claimed
@@ -59,6 +60,9 @@ class Slice:
     end: float
     spent: int = 0
     spent_tokens: int = 0
+    promised: int = 0
+    promised_tokens: int = 0
+    passages: int = 0
     delay: float = 0.0
     waiting_for: str = ""
     limit_reason: str = ""
@@ -78,7 +82,12 @@ class Slice:
     @property
     def is_over(self) -> bool:
         """Whether no further document or batch is begun."""
-        return self.gives_way or self.has_ended or self.interruption.requested or time.monotonic() >= self.end
+        return self.has_ended or self.is_cut_off
+
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether nothing goes on that costs nothing either: somebody else needs the place, or the bot was changed."""
+        return self.gives_way or self.interruption.requested or time.monotonic() >= self.end
 
     @property
     def folder(self) -> Path:
@@ -119,19 +128,49 @@ class Slice:
         self.end = 0.0
 
     def has_money(self) -> bool:
-        """Whether another batch may be embedded. Else the sync ends, which this notes."""
+        """Whether another batch may be embedded, beside those under way. Else the sync ends, which this notes."""
         most: Decimal = settings.KNOWLEDGE_SYNC_MAX_COST
-        if self.spent >= units_of(most):
+        if self.spent + self.promised >= units_of(most):
             self.end_sync(
                 f"This sync has cost {usd_of(self.spent):.2f} USD, and {most.normalize():f} USD are what it may cost. "
                 "What was read so far can be found."
             )
-        elif self.spent_tokens >= UNPRICED_TOKENS:
+        elif self.spent_tokens + self.promised_tokens >= UNPRICED_TOKENS:
             self.end_sync(
                 f"This sync has embedded {self.spent_tokens:,} tokens with a model whose price is not known, and may "
                 "not embed more. What was read so far can be found."
             )
         return not self.has_ended
+
+    @contextmanager
+    def promising(self, texts: Sequence[str]) -> Iterator[None]:
+        """Inside the block, what a batch will probably cost counts as if it were spent."""
+        tokens = embeddings.tokens_of(texts)
+        price = pricing.price(Usage(tokens, 0), offering.embedding_price_row(self.model))
+        units, unpriced = (0, tokens) if price is None else (units_of(price), 0)
+        self.promised += units
+        self.promised_tokens += unpriced
+        try:
+            yield
+        finally:
+            self.promised -= units
+            self.promised_tokens -= unpriced
+
+    @contextmanager
+    def making(self, passages: int) -> Iterator[bool]:
+        """Inside the block, the passages of a document count as if they could be found. False where they are too many
+        for the bot: then the sync ends.
+        """
+        most = settings.KNOWLEDGE_MAX_CHUNKS
+        count = KnowledgeIndex.objects.filter(pk=self.index.pk).values_list("chunks", flat=True).get()
+        has_room = count + self.passages + passages <= most
+        if not has_room:
+            self.end_sync(f"This bot's documents make more than {most:,} passages. Those that come last are left out.")
+        self.passages += passages
+        try:
+            yield has_room
+        finally:
+            self.passages -= passages
 
     def count(self, calls: list[ModelCall]) -> None:
         """Within `writing`: counts what calls have cost, in the transaction of their ledger rows."""

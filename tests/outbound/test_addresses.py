@@ -84,6 +84,8 @@ ILL_FORMED = [
     f"http://{'a.' * 130}com/",
     f"http://8.8.8.8/{'a' * LONGEST_URL}",
     "http://xn--\udc80.com/",
+    "http://8.8.8.8/\ud800",
+    "http://8.8.8.8/?\udfff",
 ]
 
 

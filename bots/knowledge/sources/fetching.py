@@ -25,8 +25,8 @@ FILE_SECONDS: Final = 120.0
 MOST_REDIRECTS: Final = 5
 PAGE_BYTES: Final = 5 * MEGABYTE
 LONGEST_TAG: Final = 512
-"""Characters of an ETag; of a longer one nothing is kept."""
 LONGEST_DATE: Final = 128
+"""Characters of an ETag and of a Last-Modified; of a longer one nothing is kept."""
 NOT_A_FILE: Final = "It is a page of another site, and not a file."
 _CHARSET: Final = re.compile(r"[A-Za-z0-9_.:-]{1,40}")
 
@@ -62,7 +62,7 @@ def _page(location: Location, known: Known, context: FetchContext) -> Fetched:
     if is_unchanged and path is not None:
         path.unlink(missing_ok=True)
         path = None
-    tag = headers.get("etag", "")
+    tag, date = _short(headers.get("etag", ""), LONGEST_TAG), _short(headers.get("last-modified", ""), LONGEST_DATE)
     media_type, charset = _media_type(headers)
     is_indexed, is_followed = robots.tagged(headers.get("x-robots-tag", ""))
     return Fetched(
@@ -70,8 +70,8 @@ def _page(location: Location, known: Known, context: FetchContext) -> Fetched:
         path,
         size=downloaded.size,
         digest=downloaded.digest or known.digest,
-        etag=(tag if len(tag) <= LONGEST_TAG else "") or (known.etag if is_unchanged else ""),
-        last_modified=headers.get("last-modified", "")[:LONGEST_DATE] or (known.last_modified if is_unchanged else ""),
+        etag=tag or (known.etag if is_unchanged else ""),
+        last_modified=date or (known.last_modified if is_unchanged else ""),
         kind=kinds.kind_of_answer(media_type, downloaded.url) or "",
         media_type=media_type,
         charset=charset,
@@ -133,6 +133,11 @@ def _refuse(downloaded: Downloaded) -> NoReturn:
         is_gone=status in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE),
         retry_after=wait if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE) else None,
     )
+
+
+def _short(value: str, longest: int) -> str:
+    """A header's value as it can be kept and sent again; nothing where it is too long, or has odd characters in it."""
+    return value if len(value) <= longest and value.isprintable() else ""
 
 
 def _media_type(headers: Mapping[str, str]) -> tuple[str, str]:

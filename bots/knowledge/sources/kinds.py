@@ -61,9 +61,13 @@ def refusal_of_name(name: str) -> str:
 
 
 def name_of(url: str) -> str:
-    """The last part of a URL's path, as people read it; its host where the path has none."""
+    """The last part of a URL's path, as people read it; its host where the path has none.
+
+    Without NUL, line breaks and marks that turn the direction of writing, however they were encoded.
+    """
     parts = urlsplit(url)
-    return unquote(parts.path.rstrip("/").rpartition("/")[2]) or parts.hostname or ""
+    name = unquote(parts.path.rstrip("/").rpartition("/")[2])
+    return "".join(character for character in name if character.isprintable()).strip() or parts.hostname or ""
 
 
 def kind_of_url(url: str) -> str | None:

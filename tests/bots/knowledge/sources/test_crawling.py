@@ -158,3 +158,15 @@ def test_what_is_kept_of_a_page_remembers_what_its_headers_said() -> None:
 def test_what_is_not_read_can_be_saved_as_something_else() -> None:
     assert kinds.refusal_of_name("a.doc") == "This type of file is not supported; save it as DOCX."
     assert kinds.refusal_of_name("a.exe") == "This type of file is not supported; save it as PDF, DOCX or TXT."
+
+
+def test_a_name_has_nothing_in_it_that_cannot_be_stored_or_deceives() -> None:
+    for path, name in (
+        ("/a%00b%0d%0a.pdf", "ab.pdf"),
+        ("/%E2%80%AEfdp.exe", "fdp.exe"),
+        ("/%ff%fe", "\ufffd\ufffd"),
+        ("/..%2f..%2fetc", "../../etc"),
+        ("/%00", "e.example"),
+        ("/", "e.example"),
+    ):
+        assert kinds.name_of(f"https://e.example{path}") == name

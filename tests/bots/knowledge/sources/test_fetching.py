@@ -49,6 +49,16 @@ def test_a_page_comes_with_what_its_server_says(fetch: Fetch) -> None:
 
 
 @local
+@pytest.mark.parametrize("tag", ['"\x00"', '"\x85"', f'"{"x" * 511}"'])
+def test_a_tag_that_cannot_be_kept_is_none(fetch: Fetch, tag: str) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 1\r\n"
+    answer = raw(head + f"ETag: {tag}\r\nLast-Modified: {tag}\r\n\r\nx".encode("latin-1"))
+    with Site({"/": answer}) as site:
+        fetched = fetch(site.url)
+    assert (fetched.size, fetched.etag, fetched.last_modified) == (1, "", "")
+
+
+@local
 def test_a_page_that_has_not_changed_is_not_fetched_again(fetch: Fetch, folder: Path) -> None:
     known = Known(etag='"1"', last_modified="Mon, 30 Nov 2026 10:00:00 GMT", digest=hashlib.sha256(b"same").hexdigest())
     with Site({"/a": page(b"", status="304 Not Modified"), "/b": page("same"), "/c": page("other")}) as site:

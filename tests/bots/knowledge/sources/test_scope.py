@@ -79,6 +79,17 @@ def test_a_fragment_and_marks_of_campaigns_make_no_other_address(url: str, fragm
     assert normalised(f"{url}{mark}utm_campaign=x") in (normalised(url), normalised(f"{url}{mark}"))
 
 
+@settings(max_examples=60)
+@given(st.sampled_from(["", "http://", "https://e.example/", "https://e.example/?"]), st.text(max_size=30))
+def test_whatever_a_page_writes_is_an_address_or_none(beginning: str, written: str) -> None:
+    try:
+        address = normalised(beginning + written)
+    except NotAllowed:
+        return
+    assert address.isascii()
+    assert address.startswith(("http://", "https://"))
+
+
 # ---- Seeds ----------------------------------------------------------------------------------------------------------
 
 SEED = "https://www.example.com/docs"

@@ -1,0 +1,181 @@
+"""Edits, requests and cancellations at any moment of a sync: the last one wins, and no sync is left waiting."""
+
+import random
+from typing import Any
+
+import pytest
+from django.db import transaction
+from rest_framework.test import APIClient
+
+from bedrock_chat.database.connections import database_now
+from bedrock_chat.jobs import performing, queue
+from bedrock_chat.jobs.models import Job, State
+from bedrock_chat.jobs.queue import LeaseLost
+from bots.knowledge import revisions, status, syncing, upkeep
+from bots.knowledge.models import Document, Knowledge
+from bots.models import SyncStatus
+from tests.bots import bot as bots
+from tests.bots.bot import edit, make, read
+from tests.bots.knowledge.sync import syncs
+from tests.bots.upload import change, sources, upload
+from tests.emulator import Emulator
+
+pytestmark = [pytest.mark.both, pytest.mark.django_db(transaction=True)]
+
+
+def named(number: int) -> str:
+    return f"{number}.txt"
+
+
+@pytest.fixture
+def bot(alice: APIClient, emulator: Emulator) -> str:
+    """Alice's bot with one file, which waits for its sync."""
+    upload(alice, "b", named(0), b"Number 0 is the first of all.")
+    make(alice, "b", knowledge=sources(named(0)))
+    return "b"
+
+
+def shown(client: APIClient) -> tuple[str, str]:
+    answer = read(client, "b")
+    return answer["syncStatus"], answer["syncStatusReason"]
+
+
+def look_after() -> None:
+    """The periodic job."""
+    [job] = queue.claim("upkeep", 1, kind="look after knowledge") or [None]
+    upkeep.look_after(job)  # type: ignore[arg-type]
+
+
+def test_the_last_of_many_edits_during_a_sync_wins(
+    bot: str, alice: APIClient, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Edits come between any two transactions of a slice, which each make it give way."""
+    settings.KNOWLEDGE_SLICE_SECONDS = 3
+    chance = random.Random(19)
+    writing, number = syncing.Slice.writing, 0
+
+    def edited_before(slice_: Any) -> Any:
+        nonlocal number
+        if number < 12 and chance.random() < 0.5:
+            number += 1
+            upload(alice, "b", named(number), f"Number {number} has come by now.".encode())
+            edit(alice, "b", knowledge=change(added=[named(number)], deleted=[named(number - 1)]))
+        return writing(slice_)
+
+    monkeypatch.setattr(syncing.Slice, "writing", edited_before)
+    syncs.run()
+    assert number == 12
+    assert syncs.texts() == ["Number 12 has come by now."]
+    assert syncs.states() == {"file:12.txt": "ready"}
+    assert shown(alice) == ("SUCCEEDED", status.SUCCEEDED)
+    assert not Job.objects.filter(kind=revisions.KIND).exists()
+
+
+def test_a_cancelled_sync_keeps_what_it_has_and_its_worker_writes_nothing_more(bot: str, alice: APIClient) -> None:
+    [job] = syncs.claim(revisions.KIND)
+    with transaction.atomic():
+        assert revisions.cancel("b")
+    with pytest.raises(LeaseLost):
+        syncing.sync(job)
+    assert shown(alice) == ("FAILED", "Cancelled.")
+    look_after()
+    assert syncs.run() == 0
+    with transaction.atomic():
+        revisions.request("b")
+    assert shown(alice)[0] == "QUEUED"
+    syncs.run()
+    assert shown(alice)[0] == "SUCCEEDED"
+
+
+def test_a_request_for_all_reads_everything_anew(bot: str, alice: APIClient, emulator: Emulator) -> None:
+    syncs.run()
+    syncs.embedded(emulator)
+    with transaction.atomic():
+        revisions.request("b", full=True)
+    version = Document.objects.get().version
+    syncs.run()
+    assert Document.objects.get().version == version  # the text is the same
+    assert syncs.embedded(emulator) == 0
+
+
+def test_a_sync_without_a_job_is_asked_for_again(bot: str, alice: APIClient) -> None:
+    Job.objects.filter(kind=revisions.KIND).delete()
+    look_after()
+    syncs.run()
+    assert shown(alice)[0] == "SUCCEEDED"
+    look_after()
+    assert not Job.objects.filter(kind=revisions.KIND).exists()
+
+
+def test_a_dead_job_is_revived_where_its_sync_has_moved_and_else_the_sync_has_failed(
+    bot: str, alice: APIClient
+) -> None:
+    dead = {"state": State.DEAD, "worker": "", "reason": "ValueError: what it was"}
+    Job.objects.filter(kind=revisions.KIND).update(**dead)
+    look_after()
+    assert shown(alice) == ("FAILED", "The sync could not be done: ValueError: what it was")
+    Knowledge.objects.update(moved_at=database_now())
+    look_after()
+    assert Job.objects.get(kind=revisions.KIND).state == State.READY
+    Job.objects.filter(kind=revisions.KIND).update(**dead)
+    upload(alice, "b", named(0), b"Number 0 is another one.")
+    edit(alice, "b", knowledge=change(added=[named(0)]))
+    syncs.run()
+    assert shown(alice)[0] == "SUCCEEDED"
+
+
+def test_a_worker_that_lost_the_job_writes_nothing(bot: str, alice: APIClient) -> None:
+    [job] = syncs.claim(revisions.KIND)
+    Job.objects.filter(pk=job.pk).update(attempt=2, worker="another")
+    with pytest.raises(LeaseLost):
+        syncing.sync(job)
+    assert not Document.objects.exists()
+    Job.objects.filter(pk=job.pk).update(state=State.READY, worker="", due_at=database_now())
+    syncs.run()
+    assert shown(alice)[0] == "SUCCEEDED"
+
+
+def test_a_worker_that_is_told_to_stop_gives_the_sync_back(bot: str, alice: APIClient) -> None:
+    [job] = syncs.claim(revisions.KIND)
+    job.ending.request()
+    performing.perform(job)
+    assert Job.objects.get(kind=revisions.KIND).state == State.READY
+    assert Document.objects.get().attempts == 0
+    syncs.run()
+    assert shown(alice)[0] == "SUCCEEDED"
+
+
+def test_a_sync_that_no_worker_begins_says_so(bot: str, alice: APIClient) -> None:
+    assert shown(alice) == ("QUEUED", "")
+    Knowledge.objects.update(asked_at=database_now() - 2 * status.PATIENCE)
+    assert shown(alice) == ("QUEUED", status.NO_WORKER)
+
+
+def test_the_bots_of_a_suspended_owner_wait_and_say_why(bot: str, alice: APIClient) -> None:
+    owner = bots_owner()
+    owner.is_active = False
+    owner.save()
+    syncs.run()
+    assert not Document.objects.exists()
+    knowledge = syncs.knowledge()
+    assert (knowledge.sync_status, knowledge.sync_status_reason) == (SyncStatus.QUEUED, syncing.SUSPENDED)
+    look_after()
+    assert syncs.run() == 0
+    owner.is_active = True
+    owner.save()
+    look_after()
+    syncs.run()
+    assert shown(alice)[0] == "SUCCEEDED"
+
+
+def bots_owner() -> Any:
+    return Knowledge.objects.select_related("bot__owner").get().bot.owner  # type: ignore[union-attr]
+
+
+def test_a_bot_that_is_deleted_during_its_sync_leaves_nothing(bot: str, alice: APIClient) -> None:
+    [job] = syncs.claim(revisions.KIND)
+    bots.body(alice.delete("/bot/b"))
+    with pytest.raises(LeaseLost):
+        syncing.sync(job)
+    syncs.run()
+    assert not any(syncs.counts().values())

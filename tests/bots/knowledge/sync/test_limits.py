@@ -1,0 +1,186 @@
+"""Limits keep what was read, and a sync that has to wait or to end says why."""
+
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.db import transaction
+from rest_framework.test import APIClient
+
+from bedrock_chat.database.connections import database_now
+from bedrock_chat.jobs.models import Job
+from bedrock_chat.ledger.models import ModelCall
+from bots.knowledge import documents, revisions, status
+from bots.knowledge.models import Chunk, Document, Knowledge, KnowledgeIndex
+from tests.bots.bot import edit, make, read
+from tests.bots.knowledge.sync import syncs
+from tests.bots.knowledge.sync.test_edits import look_after
+from tests.bots.test_parts import BASE
+from tests.bots.upload import sources, upload
+from tests.emulator import Emulator
+
+pytestmark = [pytest.mark.both, pytest.mark.django_db(transaction=True)]
+
+NAMES = ("a.txt", "b.txt", "c.txt")
+TEXTS = {"a.txt": b"Apples are red.", "b.txt": b"Bananas are yellow.", "c.txt": b"Cherries are dark."}
+
+
+@pytest.fixture(autouse=True)
+def _fast_refusals(settings: Any) -> None:
+    settings.MODEL_RETRY_SECONDS = 0.2
+    syncs.calm()
+
+
+@pytest.fixture
+def bot(alice: APIClient, emulator: Emulator) -> str:
+    """Alice's bot with three files, which waits for its sync."""
+    for name, text in TEXTS.items():
+        upload(alice, "b", name, text)
+    make(alice, "b", knowledge=sources(*NAMES))
+    return "b"
+
+
+def shown(client: APIClient) -> tuple[str, str]:
+    answer = read(client, "b")
+    return answer["syncStatus"], answer["syncStatusReason"]
+
+
+def again() -> None:
+    with transaction.atomic():
+        revisions.request("b")
+    syncs.run()
+
+
+def test_a_sync_that_may_cost_nothing_embeds_nothing(
+    bot: str, alice: APIClient, emulator: Emulator, settings: Any
+) -> None:
+    settings.KNOWLEDGE_SYNC_MAX_COST = Decimal(0)
+    syncs.run()
+    state, reason = shown(alice)
+    assert (state, syncs.texts()) == ("FAILED", [])
+    assert reason.startswith("This sync has cost 0.00 USD, and 0 USD are what it may cost.")
+    assert syncs.embedded(emulator) == 0
+    settings.KNOWLEDGE_SYNC_MAX_COST = Decimal("0.0000001")
+    again()
+    assert shown(alice)[0] == "FAILED"
+    assert 0 < len(syncs.texts()) < len(NAMES) + 1
+    settings.KNOWLEDGE_SYNC_MAX_COST = Decimal("0.5")
+    again()
+    assert shown(alice) == ("SUCCEEDED", status.SUCCEEDED)
+    assert len(syncs.texts()) == len(NAMES)
+    assert ModelCall.objects.count() == len(NAMES)  # nothing was paid twice
+
+
+def test_more_documents_than_a_bot_may_have_are_left_out(bot: str, alice: APIClient, settings: Any) -> None:
+    settings.KNOWLEDGE_MAX_DOCUMENTS = 2
+    syncs.run()
+    state, reason = shown(alice)
+    assert state == "FAILED"
+    assert reason.startswith("There are more documents than one bot may have")
+    assert len(syncs.texts()) == 2
+
+
+def test_more_passages_than_a_bot_may_have_are_left_out(bot: str, alice: APIClient, settings: Any) -> None:
+    settings.KNOWLEDGE_MAX_CHUNKS = 2
+    syncs.run()
+    assert shown(alice)[0] == "FAILED"
+    assert 0 < len(syncs.texts()) <= 2
+
+
+def test_a_throttled_model_fails_no_document_and_the_sync_says_that_it_waits(
+    bot: str, alice: APIClient, emulator: Emulator
+) -> None:
+    emulator.embeddings(troubles=[{"fault": "ThrottlingException", "times": 1000}])
+    syncs.run()
+    state, reason = shown(alice)
+    assert state == "RUNNING"
+    assert "refuses calls for now (ThrottlingException)" in reason
+    assert set(syncs.states().values()) == {"read"}
+    waiting = Job.objects.get(kind=revisions.KIND)
+    assert waiting.due_at > database_now() + timedelta(seconds=50)
+
+    Job.objects.update(due_at=database_now())
+    Knowledge.objects.update(refused_since=database_now() - timedelta(hours=2))
+    syncs.calm()
+    syncs.run()
+    state, reason = shown(alice)
+    assert (state, "for an hour" in reason) == ("FAILED", True)
+    retry_at = syncs.knowledge().retry_at
+    assert retry_at is not None
+    assert retry_at > database_now() + timedelta(minutes=50)
+
+    emulator.embeddings()
+    syncs.calm()
+    Knowledge.objects.update(retry_at=database_now())
+    look_after()
+    syncs.run()
+    assert shown(alice) == ("SUCCEEDED", status.SUCCEEDED)
+    assert len(syncs.texts()) == len(NAMES)
+
+
+def test_a_model_that_refuses_access_ends_the_sync_and_is_named(bot: str, alice: APIClient, emulator: Emulator) -> None:
+    emulator.embeddings(troubles=[{"fault": "AccessDeniedException", "times": 1000}])
+    syncs.run()
+    state, reason = shown(alice)
+    assert state == "FAILED"
+    assert "amazon.titan-embed-text-v2:0" in reason
+    assert syncs.knowledge().retry_at is None
+
+
+def test_a_document_that_workers_are_lost_over_is_failed_and_the_others_go_on(bot: str, alice: APIClient) -> None:
+    for _ in range(3):
+        [job] = syncs.claim(revisions.KIND)
+        slice_ends_as_if_killed(job)
+    syncs.run()
+    assert syncs.states() == {"file:a.txt": "failed", "file:b.txt": "ready", "file:c.txt": "ready"}
+    assert shown(alice) == ("FAILED", f"a.txt: {documents.LOST}")
+    again()
+    assert shown(alice) == ("SUCCEEDED", status.SUCCEEDED)
+
+
+def slice_ends_as_if_killed(job: Any) -> None:
+    """What a worker leaves that is killed while it reads `a.txt`: an attempt, and a job whose lease runs out."""
+    if not Document.objects.exists():
+        job.ending.request()
+        from bots.knowledge import syncing
+
+        syncing.sync(job)
+    else:
+        Job.objects.filter(pk=job.pk).update(due_at=database_now())
+    Document.objects.filter(location="file:a.txt").update(attempts=Document.objects.get(name="a.txt").attempts + 1)
+
+
+def test_another_model_serves_when_it_is_whole(bot: str, alice: APIClient, emulator: Emulator) -> None:
+    syncs.run()
+    first = syncs.knowledge().serving_id
+    emulator.embeddings(troubles=[{"fault": "ThrottlingException", "times": 1000, "text": "Cherries"}])
+    edit(alice, "b", bedrockKnowledgeBase={**BASE, "embeddingsModel": "cohere_multilingual_v3"})
+    syncs.run()
+    assert syncs.knowledge().serving_id == first
+    assert syncs.knowledge().making_id is not None
+    assert len(syncs.texts()) == len(NAMES)  # the index of the model before
+    emulator.embeddings()
+    syncs.calm()
+    Job.objects.update(due_at=database_now())
+    syncs.run()
+    assert shown(alice) == ("SUCCEEDED", status.SUCCEEDED)
+    [index] = KnowledgeIndex.objects.all()  # the other one is purged
+    assert (index.pk, index.model, index.chunks) == (syncs.knowledge().serving_id, "cohere_multilingual_v3", 3)
+    assert len(syncs.texts()) == Chunk.objects.count() == len(NAMES)
+
+
+def test_another_way_of_cutting_replaces_the_chunks_and_fetches_nothing(
+    bot: str, alice: APIClient, emulator: Emulator
+) -> None:
+    syncs.run()
+    chunking = {"chunkingStrategy": "hierarchical"}
+    edit(alice, "b", bedrockKnowledgeBase={**BASE, "chunkingConfiguration": chunking})
+    syncs.run()
+    assert shown(alice) == ("SUCCEEDED", status.SUCCEEDED)
+    assert Chunk.objects.filter(is_parent=True).count() == len(NAMES)
+    assert not Chunk.objects.filter(is_parent=False, parent=None).exists()
+    assert Document.objects.filter(version=1).count() == len(NAMES)  # no text was read anew
+    edit(alice, "b", bedrockKnowledgeBase={**BASE, "chunkingConfiguration": {"chunkingStrategy": "semantic"}})
+    syncs.run()
+    assert sorted(syncs.texts()) == sorted(text.decode() for text in TEXTS.values())
