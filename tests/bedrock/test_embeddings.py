@@ -99,6 +99,24 @@ def test_a_throttled_call_is_made_again_and_the_others_wait_for_it(emulator: Emu
         raise AssertionError
 
 
+@pytest.mark.parametrize(("most", "texts"), [(8, 12), (1, 2)])
+def test_a_process_makes_eight_calls_at_once_and_one_after_a_throttle(
+    emulator: Emulator, most: int, texts: int
+) -> None:
+    if most == 1:
+        PLACES.throttled(faults.Throttled())
+    emulator.embeddings(wait=0.2)
+    batches = [[f"Passage {number} of {batch}" for number in range(texts)] for batch in "ab"]
+    threads = [threading.Thread(target=embed, args=(TITAN, batch), daemon=True) for batch in batches]
+    for thread in threads:
+        thread.start()
+    running = []
+    while any(thread.is_alive() for thread in threads):
+        running.append(sum(entry["outcome"] == "running" for entry in emulator.requests()))
+    assert max(running) == most
+    assert emulator.embedded()["calls"] == 2 * texts
+
+
 def test_a_fault_keeps_what_was_answered_before(emulator: Emulator, settings: Any) -> None:
     settings.MODEL_RETRY_SECONDS = 0
     for code, kind in (("ThrottlingException", faults.Throttled), ("AccessDeniedException", faults.AccessDenied)):
@@ -136,8 +154,9 @@ def test_an_interruption_ends_the_calls_at_once_and_keeps_what_was_paid(emulator
 
 
 def test_what_is_not_there_at_the_deadline_has_timed_out(emulator: Emulator) -> None:
+    assert embed(COHERE, ["zero"]).is_whole  # the connection is open
     emulator.embeddings(troubles=[{"silence": True, "times": 2}])
-    embedded = embed(COHERE, ["one"], seconds=0.3)
+    embedded = embed(COHERE, ["one"], seconds=1)
     assert isinstance(embedded.fault, faults.TimedOut)
     assert (embedded.calls, embedded.estimated, embedded.interrupted) == (1, True, False)
     assert isinstance(embed(TITAN, ["one"], seconds=-1).fault, faults.TimedOut)

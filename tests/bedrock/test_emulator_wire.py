@@ -106,7 +106,7 @@ def test_curl_is_told_to_go_on_with_a_long_body(emulator: Emulator) -> None:
         (b"POST / HTTP/1.1\r\nContent-Length: 99999999999\r\n\r\n", b"413"),
         (b"GET /" + b"x" * 70_000, b"431"),
         (b"GET /nowhere HTTP/1.0\r\n\r\n", b"404"),
-        (b"POST /model/m/invoke HTTP/1.0\r\n\r\n", b"404"),
+        (b"POST /model/m/count-tokens HTTP/1.0\r\n\r\n", b"404"),
         (b"GET / HTTP/1.0\r\n\r\n", b"200"),
         (request(body="{", fields="Connection: close\r\n"), b"400"),
         (request(body="[]", fields="Connection: close\r\n"), b"400"),

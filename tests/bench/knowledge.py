@@ -46,8 +46,8 @@ def leg(name: str, url: str, sizes: list[tuple[str, int, int]]) -> dict[str, Any
             say(f"{name}, {size}: searching")
             figures[size] = {
                 **filled,
-                **_python(env, "knowledge_index", "search", plan),
                 "firstSearch": _python(env, "knowledge_index", "first", plan),
+                **_python(env, "knowledge_index", "search", plan),
             }
             manage(env, "flush", "--no-input")
     return figures

@@ -4,13 +4,14 @@
 searches take once the bot was searched. `first PLAN`: what the first search of a process takes, and the memory kept.
 """
 
+import itertools
 import json
 import random
 import resource
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,13 @@ import django
 
 django.setup()
 
-from django.db import connection  # noqa: E402
+from django.db import connection, transaction  # noqa: E402
 
 from bedrock_chat.search import fusion, index, vocabulary  # noqa: E402
 from bedrock_chat.search.models import SearchDocument  # noqa: E402
 from bedrock_chat.search.passages import indexing  # noqa: E402
 from bedrock_chat.search.passages import searching as words  # noqa: E402
-from bedrock_chat.search.vectors import cache, quantising, writing  # noqa: E402
+from bedrock_chat.search.vectors import cache, purging, quantising, writing  # noqa: E402
 from bedrock_chat.search.vectors import searching as vectors  # noqa: E402
 from bots.knowledge.models import Edition, KnowledgeIndex  # noqa: E402
 from tests.bench import knowledge_rows, search_index  # noqa: E402
@@ -155,7 +156,7 @@ def search(plan_file: str) -> dict[str, Any]:
     if worded:
         ways |= {"words": by_words, "hybrid": by_both}
     figures = {name: _timed(way) for name, way in ways.items()}
-    return {"recallAt10": round(recall, 4), **figures, "small": _small(plan)}
+    return {"recallAt10": round(recall, 4), **figures, "small": _small(plan), "transactions": _transactions(plan)}
 
 
 def _small(plan: dict[str, Any]) -> dict[str, float]:
@@ -168,6 +169,47 @@ def _small(plan: dict[str, Any]) -> dict[str, float]:
         return vectors.nearest(small, vectors_of_queries[number])
 
     return _timed(from_nothing)
+
+
+def _transactions(plan: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """What single transactions of a sync and of a purge take: 8 passages' words, 96 vectors, 1,000 vectors removed."""
+    scope, small, count = plan["small"]
+    spoken, chance, first = languages(), random.Random(5), 10_000_000
+    group = Edition.objects.filter(index_id=small).values_list("pk", flat=True)[0]
+    parts = [
+        part
+        for language in (spoken[0], spoken[2])
+        for part in indexing.prepare(
+            (first + n, language.text(WORDS, chance))
+            for n in range(8 * QUERIES * spoken.index(language), 8 * QUERIES * (spoken.index(language) + 1))
+        ).parts()
+    ]
+    packed = quantising.quantise(queries(96, plan["large"][2]))
+    keys = itertools.count(first)
+    removals = min(count // 1_000, QUERIES)
+    return {
+        "words": _each(parts[:QUERIES], lambda part: indexing.write(scope, group, part)),
+        "japaneseWords": _each(parts[QUERIES:], lambda part: indexing.write(scope, group, part)),
+        "wordsRemoved": _each(parts, lambda part: indexing.remove(scope, group)),
+        "vectors": _each(
+            range(QUERIES), lambda _: writing.write(small, group, [(next(keys), vector) for vector in packed])
+        ),
+        "vectorsRemoved": _each(range(removals), lambda _: purging.purge_index(small)),
+    }
+
+
+def _each(parts: Iterable[Any], write: Callable[[Any], object]) -> dict[str, float]:
+    """The times of a transaction for each part."""
+    times = []
+    for part in parts:
+        started = time.perf_counter()
+        with transaction.atomic():
+            write(part)
+        times.append((time.perf_counter() - started) * 1e3)
+    times.sort()
+    return (
+        {"p50Ms": round(times[len(times) // 2], 1), "p95Ms": round(times[int(len(times) * 0.95)], 1)} if times else {}
+    )
 
 
 def _timed(call: Callable[[int], object]) -> dict[str, float]:

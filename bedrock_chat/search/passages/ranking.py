@@ -39,7 +39,8 @@ def _occurrences(padded: Sequence[str], term: Term) -> list[float]:
     totals = [0.0] * len(padded)
     for alternative, phrase in enumerate(term.alternatives):
         worth = GUESS_WEIGHT if alternative else 1.0
+        needle = phrase.needle
         for place, text in enumerate(padded):
-            if phrase.needle in text:  # most do not hold it, and `count` is slower to say so
-                totals[place] += worth * text.count(phrase.needle)
+            if needle in text:  # most do not hold it, and `count` is slower to say so
+                totals[place] += worth * text.count(needle)
     return totals

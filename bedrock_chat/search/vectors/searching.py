@@ -9,6 +9,9 @@ What computes is imported where it is used: numpy costs a process that never sea
 from collections.abc import Collection, Sequence
 from typing import Final
 
+import orjson
+from django.db import connection
+
 from bedrock_chat.search.vectors.models import Vector, VectorBits, VectorIndex
 
 EXACT: Final = 2_000
@@ -29,15 +32,13 @@ def nearest(index: int, query: Sequence[float], *, limit: int = NEAREST) -> list
         return []
     version, dimensions, visible = state
     numbers = quantising.of_query(query, dimensions)
-    vectors = Vector.objects.filter(index_id=index)
     if visible <= EXACT:
         groups = VectorBits.objects.filter(index_id=index, shown__isnull=False).values("group_id")
-        vectors = vectors.filter(group_id__in=groups)
-    else:
-        snapshot = cache.shared().snapshot(index, version, dimensions)
-        signs = quantising.bits_of_query(numbers)
-        vectors = vectors.filter(key__in=snapshot.nearest(signs, max(RESCORED, 2 * limit)))
-    return quantising.ranked(numbers, list(vectors.values_list("key", "quantised")), limit)
+        rows = Vector.objects.filter(index_id=index, group_id__in=groups).values_list("key", "quantised")
+        return quantising.ranked(numbers, list(rows), limit)
+    snapshot = cache.shared().snapshot(index, version, dimensions)
+    keys = snapshot.nearest(quantising.bits_of_query(numbers), max(RESCORED, 2 * limit))
+    return quantising.ranked(numbers, _vectors(index, keys), limit)
 
 
 def similarities(index: int, query: Sequence[float], keys: Collection[int]) -> dict[int, float]:
@@ -50,5 +51,18 @@ def similarities(index: int, query: Sequence[float], keys: Collection[int]) -> d
     dimensions = VectorIndex.objects.filter(index_id=index).values_list("dimensions", flat=True).first()
     if dimensions is None or not keys:
         return {}
-    rows = list(Vector.objects.filter(index_id=index, key__in=keys).values_list("key", "quantised"))
+    rows = _vectors(index, keys)
     return dict(quantising.ranked(quantising.of_query(query, dimensions), rows, len(rows)))
+
+
+def _vectors(index: int, keys: Collection[int]) -> list[tuple[int, bytes | memoryview]]:
+    """The vectors of these keys. The keys are one parameter: Django takes 4 ms to compose a statement of 400."""
+    many = connection.vendor == "postgresql"
+    chosen = "= ANY(%s)" if many else "IN (SELECT value FROM json_each(%s))"
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT key, quantised FROM {Vector._meta.db_table} WHERE index_id = %s AND key {chosen}",  # noqa: S608
+            [index, list(keys) if many else orjson.dumps(list(keys)).decode()],
+        )
+        rows: list[tuple[int, bytes | memoryview]] = cursor.fetchall()
+        return rows
