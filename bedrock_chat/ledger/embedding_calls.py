@@ -21,7 +21,6 @@ from bedrock_chat.bedrock import embeddings, offering, pricing
 from bedrock_chat.bedrock.embedding_models import EmbeddingModel
 from bedrock_chat.bedrock.embeddings import Embedded
 from bedrock_chat.bedrock.events import Usage
-from bedrock_chat.bedrock.request import ModelRequest
 from bedrock_chat.database.compiled_sql import Batch
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.identity.models import User
@@ -72,9 +71,9 @@ def reserve(actor: Caller, model: EmbeddingModel, texts: Sequence[str], *, bot_i
     return _reserve(actor, bot_id, lambda: _estimate(model, texts))
 
 
-def reserve_parsing(actor: Caller, request: ModelRequest, *, bot_id: str | None) -> Reserved | None:
-    """The same for a call that reads a page of a document. Its row is `recording.build_call`'s."""
-    return _reserve(actor, bot_id, lambda: reserving.estimate_of(request))
+def reserve_pages(actor: Caller, wanted: Estimate, *, bot_id: str | None) -> Reserved | None:
+    """The same for calls that read pages of a document. Their rows are `recording.build_call`'s."""
+    return _reserve(actor, bot_id, lambda: wanted)
 
 
 def _reserve(actor: Caller, bot_id: str | None, estimate: Callable[[], Estimate]) -> Reserved | None:
@@ -141,7 +140,11 @@ def write(call: ModelCall | None, reservation: Reserved | None) -> None:
 
     Where its owner has been erased meanwhile, the row names nobody.
     """
-    calls = [] if call is None else [call]
+    write_all([] if call is None else [call], reservation)
+
+
+def write_all(calls: Sequence[ModelCall], reservation: Reserved | None) -> None:
+    """The same for several calls that were reserved together."""
     erased_payers.forget(calls, of_jobs=True)
     with Batch() as batch:
         recording.insert(batch, calls)

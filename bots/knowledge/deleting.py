@@ -30,6 +30,7 @@ from bots.knowledge.models import (
     EditionState,
     Knowledge,
     KnowledgeIndex,
+    PageText,
     Source,
 )
 
@@ -171,6 +172,8 @@ class Removal:
             documents = documents.filter(state=DocumentState.REMOVED)
             sources = sources.filter(is_removed=True)
         unread = ~Exists(Edition.objects.filter(document=OuterRef("pk")))
+        if self._write(lambda: _delete_some(PageText.objects.filter(document__in=documents.filter(unread)))):
+            return True
         if self._write(lambda: _delete_some(documents.filter(unread))):
             return True
         unused = ~Exists(Document.objects.filter(source=OuterRef("pk")))

@@ -8,7 +8,7 @@ import contextlib
 import hashlib
 import logging
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -19,7 +19,7 @@ from django.db.models import F, Q
 
 from bedrock_chat.blobs import storing
 from bedrock_chat.process.interruption import Interrupted
-from bots.knowledge import deleting, editions
+from bots.knowledge import deleting, editions, page_texts
 from bots.knowledge.hosts import Hosts
 from bots.knowledge.lanes import Errand, Work
 from bots.knowledge.models import (
@@ -48,7 +48,7 @@ FAULT: Final = "It could not be read because of a fault of this server."
 @dataclass(frozen=True, slots=True)
 class Arrived:
     """A document that was fetched and read. `reading` is None where it is as it was; `sentence` says why it could not
-    be read.
+    be read. `scanned` is what was read of a file some of whose pages a model shall read, which is still there.
     """
 
     fetched: Fetched
@@ -56,6 +56,7 @@ class Arrived:
     reading: Reading | None
     kept: bytes = b""
     sentence: str = ""
+    scanned: Reading | None = None
 
 
 def bring_on(slice_: Slice, hosts: Hosts, pk: int, location: str, wait: float | None) -> Work:
@@ -108,6 +109,8 @@ def _fetch(slice_: Slice, hosts: Hosts, document: Document, wait: float) -> Gene
             arrived: Arrived = yield partial(_arrive, slice_, location, known, kept_name, wait)
         finally:
             leave(hosts, document.location)
+        if arrived.scanned is not None:
+            arrived = yield from _with_page_texts(slice_, document, arrived, arrived.scanned)
     except Interrupted:
         _take_back(slice_, document)
         return None
@@ -174,6 +177,7 @@ def _read(slice_: Slice, location: Location, known: Known, kept_name: str, wait:
     if interruption.wait(wait):
         raise Interrupted
     fetched = fetching.fetch(location, known, slice_.context)
+    scanned: Reading | None = None
     try:
         is_same = fetched.is_unchanged or (bool(known.digest) and fetched.digest == known.digest)
         if is_same:
@@ -192,14 +196,45 @@ def _read(slice_: Slice, location: Location, known: Known, kept_name: str, wait:
             )
         except Unreadable as unreadable:
             discovered = crawling.discovered(slice_.web, fetched, unreadable.reading)
-            return Arrived(fetched, discovered, None, sentence=unreadable.sentence)
+            scanned = _scanned(slice_, discovered, unreadable.reading)
+            return Arrived(fetched, discovered, None, sentence=unreadable.sentence, scanned=scanned)
         discovered = crawling.discovered(slice_.web, fetched, reading)
         reading = crawling.kept(fetched, reading)
-        return Arrived(fetched, discovered, reading, pages.dump(reading) if discovered.is_kept else b"")
+        scanned = _scanned(slice_, discovered, reading)
+        return Arrived(
+            fetched, discovered, reading, pages.dump(reading) if discovered.is_kept else b"", scanned=scanned
+        )
     finally:
-        if fetched.path is not None:
-            with contextlib.suppress(FileNotFoundError):
-                Path(fetched.path).unlink()
+        if scanned is None:
+            _forget_file(fetched)
+
+
+def _scanned(slice_: Slice, discovered: Discovered, reading: Reading) -> Reading | None:
+    """What was read, if a model shall read the pages that hold no text."""
+    has_model = bool(slice_.settings.parsing_model)
+    return reading if has_model and discovered.is_kept and reading.empty_pages else None
+
+
+def _with_page_texts(
+    slice_: Slice, document: Document, arrived: Arrived, scanned: Reading
+) -> Generator[Errand, Any, Arrived]:
+    """The document with what its pages without text show. Raises Interrupted."""
+    try:
+        reading = yield from page_texts.complete(slice_, document, str(arrived.fetched.path), scanned)
+    except Unreadable as unreadable:
+        return replace(arrived, scanned=None, sentence=arrived.sentence or unreadable.sentence)
+    finally:
+        _forget_file(arrived.fetched)
+    if not reading.pages:
+        return replace(arrived, scanned=None, sentence=page_texts.sentence_of(reading))
+    kept: bytes = yield partial(pages.dump, reading)
+    return replace(arrived, scanned=None, sentence="", reading=reading, kept=kept)
+
+
+def _forget_file(fetched: Fetched) -> None:
+    if fetched.path is not None:
+        with contextlib.suppress(FileNotFoundError):
+            Path(fetched.path).unlink()
 
 
 def _kept_links(slice_: Slice, document: Document, kept_name: str) -> Generator[Errand, Any, tuple[Location, ...]]:
@@ -233,9 +268,8 @@ def _write(slice_: Slice, document: Document, arrived: Arrived) -> None:
         _skip(slice_, document)
         return
     columns: dict[str, Any] = {"attempts": 0, "failures": 0, "fetched": slice_.sync, "is_urgent": False, "reason": ""}
-    columns |= {"etag": fetched.etag[:512], "last_modified": fetched.last_modified[:128]}
     if not fetched.is_unchanged:
-        columns["digest"] = fetched.digest
+        columns |= {"etag": fetched.etag[:512], "last_modified": fetched.last_modified[:128], "digest": fetched.digest}
     if discovered.location.link:
         columns["link"] = discovered.location.link[:LONGEST_LOCATION]
     reading = arrived.reading

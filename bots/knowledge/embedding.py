@@ -137,12 +137,12 @@ def _heed(slice_: Slice, paid: Paid, fault: faults.ModelFault) -> None:
         wait_for_model(slice_, fault)
 
 
-def wait_for_model(slice_: Slice, fault: faults.ModelFault) -> None:
+def wait_for_model(slice_: Slice, fault: faults.ModelFault, name: str = "") -> None:
     """The slice gives up its turn. After an hour without a success the sync ends, and another one begins in an hour."""
     now = database_now()
     row = Knowledge.objects.filter(pk=slice_.pk).values_list("refused_since", flat=True).first()
     since = row or now
-    name = slice_.model.display_name
+    name = name or slice_.model.display_name
     if now - since >= PATIENCE:
         slice_.end_sync(f"{name} has refused every call for an hour ({fault.code}).", retry_at=now + PATIENCE)
         return

@@ -59,7 +59,7 @@ class Knowledge(models.Model):
     synced_at = models.DateTimeField(null=True, blank=True, help_text="When the last sync ended.")
 
     class Meta:
-        default_permissions = ("view",)
+        default_permissions = ("view", "change")
         verbose_name_plural = "knowledge"
         constraints = [
             models.CheckConstraint(condition=Q(done__lte=F("wanted")), name="knowledge_is_done_as_wanted"),
@@ -234,6 +234,24 @@ class Document(models.Model):
 
     def __str__(self) -> str:
         return f"document {self.pk}"
+
+
+class PageText(models.Model):
+    """What a model has read on a page of a document, by the SHA-256 of the page's picture: it is paid once."""
+
+    document = models.ForeignKey(Document, on_delete=models.DO_NOTHING, related_name="+", db_index=False)
+    digest = models.CharField(max_length=DIGEST_LENGTH)
+    text = models.TextField(blank=True, help_text="Empty: nothing is on the page.")
+
+    class Meta:
+        default_permissions = ()
+        constraints = [models.UniqueConstraint(fields=["document", "digest"], name="one_text_per_picture")]
+
+    def __str__(self) -> str:
+        return f"a page of document {self.document_id}"
+
+    if TYPE_CHECKING:
+        document_id: int
 
 
 class EditionState(models.TextChoices):

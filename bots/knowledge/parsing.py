@@ -85,7 +85,7 @@ class Parsed:
 
     `reading` has the pages that are known by now. `texts` are the new texts by picture: digest → text, empty for a
     picture of nothing; to be kept. `calls` are the unsaved rows of the ledger. `fault` is the one that ended it early.
-    `is_whole`: there is nothing left to be asked, though pages may have failed.
+    `is_whole`: there is nothing left to be asked, though pages may have failed. `digests` are those of all pictures.
     """
 
     reading: Reading
@@ -93,6 +93,7 @@ class Parsed:
     calls: list[ModelCall] = field(default_factory=list)
     fault: ModelFault | None = None
     is_whole: bool = True
+    digests: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +176,7 @@ def parse(
                         parsed.fault, parsed.is_whole = answer.fault, False
             parsed.is_whole &= not interruption.requested
     parsed.is_whole &= not interruption.requested
+    parsed.digests = frozenset(digests.values())
     shown = {number: texts[digest] for number, digest in digests.items() if digest in texts}
     parsed.reading = _with_pages(reading, shown, failed, model, most_characters)
     return parsed

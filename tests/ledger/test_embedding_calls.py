@@ -15,7 +15,7 @@ from bedrock_chat.checks import models_exist
 from bedrock_chat.identity.caller import Caller, Published
 from bedrock_chat.identity.models import User
 from bedrock_chat.ledger import embedding_calls, recording, throttling
-from bedrock_chat.ledger.budgets import periods, reconciling
+from bedrock_chat.ledger.budgets import periods, reconciling, reserving
 from bedrock_chat.ledger.budgets.models import BudgetCounter, PayerKind, Period, Reservation, Unit
 from bedrock_chat.ledger.embedding_calls import NoRoom
 from bedrock_chat.ledger.models import ModelCall, Purpose
@@ -136,10 +136,10 @@ def test_a_sync_without_room_says_which_budget_and_until_when(olga: User, settin
 def test_a_page_is_read_for_its_owners_money_too(olga: User) -> None:
     actor, haiku = embedding_calls.owner_pays(olga), catalog.find("claude-v4.5-haiku")
     page = request.compose(haiku, offering.route(haiku), [{"role": "user", "content": [{"text": "Read this page."}]}])
-    assert embedding_calls.reserve_parsing(actor, page, bot_id="b1") is None
+    assert embedding_calls.reserve_pages(actor, reserving.estimate_of(page), bot_id="b1") is None
     budget("b1", "0", kind=PayerKind.BOT)
     with pytest.raises(NoRoom, match=r"^The budget of this bot of 0 tokens a month is used up until "):
-        embedding_calls.reserve_parsing(actor, page, bot_id="b1")
+        embedding_calls.reserve_pages(actor, reserving.estimate_of(page), bot_id="b1")
 
 
 def test_an_owner_who_is_erased_meanwhile_is_named_nowhere(olga: User) -> None:
