@@ -1,4 +1,4 @@
-"""What the console's home tells of bots: the dearest ones."""
+"""What the console's home tells of bots: the dearest ones, and what they know."""
 
 from django.http import HttpRequest
 
@@ -7,7 +7,10 @@ from bedrock_chat.console.panels import Panel
 from bedrock_chat.console.periods import Period
 from bedrock_chat.console.registry import panel
 from bedrock_chat.ledger.rollups.models import Dimension
+from bots.knowledge import console_panel
 from bots.models import Bot
+
+__all__ = ["bots", "console_panel"]
 
 
 @panel("bots", order=61, permission="bots.view_bot")

@@ -22,7 +22,7 @@ from bedrock_chat.ledger.budgets import payers
 from bedrock_chat.ledger.rollups import refusals
 from bedrock_chat.process import heartbeat
 from conversations.turn import leases
-from tests import emptying
+from tests import emptying, static_files
 from tests.emulator import Emulator
 from tests.people import auth
 
@@ -128,6 +128,7 @@ def client_of() -> Callable[..., APIClient]:
 
 def pytest_configure() -> None:
     emptying.replace_flush()
+    static_files.find_once()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from tests.forking import client as forking
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -20,7 +22,7 @@ class Emulator:
 
     def __enter__(self) -> Self:
         command = [sys.executable, "-m", "bedrock_chat.bedrock.emulator", "--port", "0", "--exit-with-parent"]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT, text=True)
+        self.process = forking.Popen(command, stdout=subprocess.PIPE, cwd=ROOT, text=True)
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:

@@ -16,6 +16,8 @@ from typing import Any, Self
 
 import psycopg
 
+from tests.forking import client as forking
+
 _migrated: set[str] = set()
 """Databases that have their tables: path or URL."""
 _template: list[Path] = []
@@ -44,13 +46,13 @@ class LiveServer:
 
     def manage(self, *arguments: str) -> str:
         command = [sys.executable, "manage.py", *arguments]
-        done = subprocess.run(command, cwd=ROOT, env=self.environment, capture_output=True, text=True, check=True)
-        return done.stdout.strip()
+        done = forking.run(command, cwd=ROOT, env=self.environment, capture_output=True, text=True, check=True)
+        return str(done.stdout).strip()
 
     def __enter__(self) -> Self:
         self._migrate()
         self._log = self.log.open("w")
-        self.process = subprocess.Popen(
+        self.process = forking.Popen(
             [sys.executable, "manage.py", "serve"],
             cwd=ROOT,
             env=self.environment,

@@ -16,6 +16,7 @@ import httpx
 from tests import servers
 from tests.conversations.chat import payload
 from tests.emulator import Emulator
+from tests.forking import client as forking
 from tests.live import ROOT, LiveServer
 from tests.stalling import Proxy, Service
 from tests.tokens import CLIENT, ISSUER, make_key, make_token
@@ -144,9 +145,7 @@ class Proxied:
         """A worker, which is told to end at the end of the block, and does so in time."""
         with (self.folder / "worker.log").open("a") as log:
             command = [sys.executable, "manage.py", "run_worker"]
-            worker = subprocess.Popen(
-                command, cwd=ROOT, env=self.server.environment, stdout=subprocess.PIPE, stderr=log
-            )
+            worker = forking.Popen(command, cwd=ROOT, env=self.server.environment, stdout=subprocess.PIPE, stderr=log)
         try:
             yield
             worker.send_signal(signal.SIGTERM)

@@ -18,6 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from django.conf import settings
 
+from tests.forking import client as forking
 from tests.proxy import BLACK_HOLE, SLOW_DRIP
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -79,7 +80,7 @@ class Proxy:
         self._service = service
 
     def __enter__(self) -> Self:
-        self._process = subprocess.Popen(
+        self._process = forking.Popen(
             [sys.executable, "-m", "tests.proxy", self._service.address],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

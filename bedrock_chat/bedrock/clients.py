@@ -15,7 +15,7 @@ import botocore.session
 import urllib3.exceptions
 from django.conf import settings
 
-from bedrock_chat.bedrock import connections, faults, service_models
+from bedrock_chat.bedrock import connections, faults, request_bodies, service_models
 
 USER_AGENT = "bedrock-chat"
 CREDENTIALS_TIMEOUTS = botocore.config.Config(
@@ -100,7 +100,9 @@ def reset() -> None:
 
 def _make_client() -> Any:
     """The client of the runtime."""
-    return _make("bedrock-runtime", settings.BEDROCK_ENDPOINT_URL, settings.MODEL_READ_TIMEOUT, settings.TURNS)
+    client = _make("bedrock-runtime", settings.BEDROCK_ENDPOINT_URL, settings.MODEL_READ_TIMEOUT, settings.TURNS)
+    request_bodies.install(client)
+    return client
 
 
 def _make(service: str, endpoint_url: str | None, read_timeout: float, most_connections: int) -> Any:

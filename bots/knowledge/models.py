@@ -59,7 +59,7 @@ class Knowledge(models.Model):
     synced_at = models.DateTimeField(null=True, blank=True, help_text="When the last sync ended.")
 
     class Meta:
-        default_permissions = ("view",)
+        default_permissions = ("view", "change")
         verbose_name_plural = "knowledge"
         constraints = [
             models.CheckConstraint(condition=Q(done__lte=F("wanted")), name="knowledge_is_done_as_wanted"),

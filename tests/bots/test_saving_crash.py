@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from tests.bots.bot import body, edit, make, payload, read
 from tests.bots.test_files import age, held, stored
 from tests.bots.upload import change, digest, files_of, sources
 from tests.conversations.test_crash import ROOT, database_url
+from tests.forking import client as forking
 
 SLOW = bool(os.environ.get("SLOW"))
 pytestmark = [pytest.mark.both, pytest.mark.django_db(transaction=True), *([pytest.mark.slow] if SLOW else [])]
@@ -38,7 +38,7 @@ def run(user: str, folder: Path, saves: list[tuple[str, str, int | None]]) -> li
         "DATA_DIR": str(data),
         "DJANGO_SETTINGS_MODULE": "bedrock_chat.settings",
     }
-    done = subprocess.run(
+    done = forking.run(
         [sys.executable, "-m", "tests.bots.saving_driver", user, json.dumps(saves)],
         cwd=ROOT,
         env=environment,

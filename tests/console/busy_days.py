@@ -48,6 +48,7 @@ def fill(*, until: datetime | None = None, days: int = 30, a_day: int = 60, with
         for day in range(days)
         for _ in range(a_day + rng.randrange(a_day))
     ]
+    calls += [_embedding(until - timedelta(days=day, hours=3), 20_000 * (day + 1)) for day in range(0, days, 2)]
     ModelCall.objects.bulk_create(sorted(calls, key=lambda call: call.created_at))
     Refusal.objects.bulk_create(
         Refusal(start=quarter_of(until - timedelta(days=day)), limit=limit, payer_id="bob", count=count + day)
@@ -87,6 +88,25 @@ def _call(rng: random.Random, at: datetime, publication_id: str) -> ModelCall:
         latency_ms=rng.randrange(900, 9_000),
         stop_reason="" if fault else "end_turn",
         fault=fault,
+    )
+
+
+def _embedding(at: datetime, tokens: int) -> ModelCall:
+    """A batch of texts of what a bot knows."""
+    return ModelCall(
+        created_at=at,
+        purpose=Purpose.EMBEDDING,
+        user_id="alice",
+        payer_id="alice",
+        bot_id="keihi",
+        conversation_external_id="",
+        model="titan_v2",
+        model_id="amazon.titan-embed-text-v2:0",
+        region="us-east-1",
+        groups=[],
+        input_tokens=tokens,
+        price=Decimal(tokens * 2).scaleb(-8),
+        latency_ms=400,
     )
 
 

@@ -10,6 +10,7 @@ from bedrock_chat.ledger.budgets.models import Budget
 from bedrock_chat.ledger.models import ModelCall, ToolCall
 from bedrock_chat.ledger.rollups.models import Refusal
 from bedrock_chat.people.models import Erasure
+from bots.knowledge.models import Document, Knowledge
 from bots.models import Bot, BotGuardrail
 from conversations.models import Conversation, ConversationExport, RatedConversation, RatedMessage
 from publication.models import ApiKey, Gate, Publication, TurnRequest
@@ -45,6 +46,8 @@ OWN_FILTERS = {
         "sync_status__isnull",
     },
     BotGuardrail: {"state"},
+    Knowledge: {"status", "bot"},
+    Document: {"state", "kind", "bot"},
     Blob: set(),
     Gate: set(),
     Conversation: {"days", "from", "to", "bot", "user", "publication", "model"},

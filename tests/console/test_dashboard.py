@@ -40,6 +40,7 @@ PANELS = [
     "people",
     "bots",
     "keys",
+    "knowledge",
     "refusals",
 ]
 

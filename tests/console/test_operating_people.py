@@ -17,6 +17,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests.console.conftest import MARKS, OpenPage, violations
 from tests.emulator import Emulator
+from tests.forking import client as forking
 from tests.live import ROOT, LiveServer
 
 NOVA = "amazon-nova-pro"
@@ -162,7 +163,7 @@ def test_a_person_is_exported_and_erased(page: Page, server: LiveServer, alice: 
     expect(page.locator("body")).to_contain_text("waits for a worker")
     command = [sys.executable, "manage.py", "run_worker"]
     quiet = subprocess.DEVNULL
-    worker = subprocess.Popen(command, cwd=ROOT, env=server.environment, stdout=quiet, stderr=quiet)
+    worker = forking.Popen(command, cwd=ROOT, env=server.environment, stdout=quiet, stderr=quiet)
     try:
         wait_for(page, "done")
     finally:

@@ -16,6 +16,7 @@ from bedrock_chat.console.site import Console, ConsolePage, ReadOnlyAdmin
 from bedrock_chat.identity.models import OperatorSession, User
 from bedrock_chat.jobs.models import Job
 from bedrock_chat.ledger.models import ModelCall
+from bots.knowledge.models import Document, Knowledge
 from bots.models import Bot, BotGuardrail, BotVersion
 from conversations.models import Conversation, Message
 from publication.models import ApiKey, Publication, TurnRequest
@@ -60,6 +61,8 @@ OPEN = {
     OperatorSession: {"has_second_factor"},
     Bot: {"title", "description", "instruction", "configuration", "sync_status_reason"},  # operators manage bots
     BotVersion: {"changed"},
+    Knowledge: {"sync_status_reason"},  # sentences of ours, with names of sources, which the bot's page shows too
+    Document: {"name", "location", "reason", "note"},  # locations without their queries
     BotGuardrail: {"arn", "filters"},  # ids, and kinds of content with strengths
     Listing: {"bot__title"},
     Publication: {"allowed_origins", "allowed_networks"},

@@ -5,7 +5,6 @@ What was used of a budget is what the ledger says then, and nothing stays reserv
 
 import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -24,6 +23,7 @@ from bedrock_chat.ledger.models import ModelCall
 from conversations.models import Conversation, Message
 from tests.conversations.chat import read, say, text_of
 from tests.emulator import Emulator
+from tests.forking import client as forking
 from tests.ledger.budgets.spending import budget
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -62,7 +62,7 @@ def test_a_turn_survives_a_kill_at_every_step(
         "TURN_LEASE_SECONDS": str(LEASE_SECONDS),
         "DJANGO_SETTINGS_MODULE": "bedrock_chat.settings",
     }
-    done = subprocess.run(
+    done = forking.run(
         [sys.executable, "-m", "tests.conversations.crash_driver", user.pk],
         cwd=ROOT,
         env=environment,

@@ -13,6 +13,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from tests.forking import client as forking
 from tests.live import ROOT, LiveServer
 from tests.servers import HAVE_POSTGRESQL, postgresql
 from tests.serving.conftest import eventually
@@ -90,9 +91,7 @@ def test_a_worker_lives_through_it_and_ends_in_the_midst_of_it(cluster: Service,
     server.manage("migrate", "--verbosity", "0")
     command = [sys.executable, "manage.py", "run_worker"]
     with (tmp_path / "worker.log").open("w") as log:
-        worker = subprocess.Popen(
-            command, cwd=ROOT, env=server.environment, stdout=subprocess.PIPE, stderr=log, text=True
-        )
+        worker = forking.Popen(command, cwd=ROOT, env=server.environment, stdout=subprocess.PIPE, stderr=log, text=True)
     assert worker.stdout is not None
     assert worker.stdout.readline().startswith("Working")
     with psycopg.connect(cluster.url, autocommit=True) as connection:

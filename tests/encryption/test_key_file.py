@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from bedrock_chat.encryption import key_file, keys
 from bedrock_chat.encryption.errors import KeyFileUnusable, KeyMissing
 from bedrock_chat.environment import is_encryption_key
 from tests.encryption.vault import read, store
+from tests.forking import client as forking
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 ON_SQLITE = [keys.first] if connection.vendor == "sqlite" else []
@@ -21,7 +21,7 @@ ON_SQLITE = [keys.first] if connection.vendor == "sqlite" else []
 
 def drive(step: str, data_dir: Path) -> list[str | None]:
     """Runs `making_driver`. Returns what it prints."""
-    done = subprocess.run(
+    done = forking.run(
         [sys.executable, "-m", "tests.encryption.making_driver", step],
         cwd=ROOT,
         env={

@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 import sys
 import threading
 from io import StringIO
@@ -22,6 +21,7 @@ from bedrock_chat.encryption.models import EncryptionKey
 from bedrock_chat.identity.models import SigningKey
 from tests.conversations.test_crash import database_url
 from tests.encryption.vault import COLUMN, new_key, read, store
+from tests.forking import client as forking
 from tests.together import at_once
 
 pytestmark = [pytest.mark.both, pytest.mark.django_db(transaction=True)]
@@ -105,7 +105,7 @@ def test_killed_at_any_statement_it_loses_nothing_and_goes_on(settings: Any, tmp
         "DJANGO_SETTINGS_MODULE": "bedrock_chat.settings",
     }
     command = [sys.executable, "-m", "tests.encryption.rotating_driver"]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    done = forking.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
     kills = json.loads(done.stdout)
     assert len(kills) > 8

@@ -15,6 +15,7 @@ from bedrock_chat.encryption import key_file, keys
 from bedrock_chat.encryption.models import EncryptionKey
 from bedrock_chat.process import startup
 from tests.encryption.vault import begin_anew, new_key, store
+from tests.forking import client as forking
 from tests.live import LiveServer
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -65,7 +66,7 @@ class Deployment:
         self.environment = LiveServer(data, "http://127.0.0.1:9", DATABASE_URL=database_url).environment
 
     def run(self, *arguments: str, keys: str = "") -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
+        return forking.run(
             [sys.executable, *arguments],
             cwd=ROOT,
             env={**self.environment, "ENCRYPTION_KEYS": keys, "DJANGO_SETTINGS_MODULE": "bedrock_chat.settings"},
@@ -113,7 +114,7 @@ def test_on_sqlite_two_processes_that_store_a_first_secret_at_once_share_a_key(t
     environ = {**deployment.environment, "ENCRYPTION_KEYS": "", "DJANGO_SETTINGS_MODULE": "bedrock_chat.settings"}
     names = ("alice", "bob", "carol")
     command = [sys.executable, "-c", f"{VAULT} vault.store(sys.argv[1], 'own')"]
-    started = [subprocess.Popen([*command, name], cwd=ROOT, env=environ) for name in names]
+    started = [forking.Popen([*command, name], cwd=ROOT, env=environ) for name in names]
     assert [process.wait(60) for process in started] == [0, 0, 0]
     read = f"{VAULT} print(*(vault.read(name) for name in {names}))"
     assert deployment.run("-c", read).stdout.split() == ["own"] * 3

@@ -15,6 +15,8 @@ import psycopg
 import pytest
 from django.conf import LazySettings
 
+from tests.forking import client as forking
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 LEAN = ("--without-gossip", "--without-mingle", "--without-heartbeat")
 
@@ -42,7 +44,7 @@ class Workshop:
         prelude = "import django; django.setup()\nfrom django.db import connection, transaction\n"
         prelude += "from bedrock_chat.jobs import queue\nfrom bedrock_chat.jobs.models import Job, Worker\n"
         command = [sys.executable, "-c", prelude + code]
-        done = subprocess.run(command, cwd=ROOT, env=self.environment, capture_output=True, text=True, check=False)
+        done = forking.run(command, cwd=ROOT, env=self.environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 
@@ -102,7 +104,7 @@ class Workshop:
                 *arguments,
             ]
         with self.log.open("a") as log:
-            worker = subprocess.Popen(
+            worker = forking.Popen(
                 command,
                 cwd=ROOT,
                 env={**self.environment, **environment},

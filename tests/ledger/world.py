@@ -3,7 +3,6 @@
 import json
 import os
 import random
-import subprocess
 import sys
 import time
 from collections import Counter
@@ -19,6 +18,7 @@ from publication.models import ApiKey
 from tests.conversations.chat import MODEL, payload, read, say
 from tests.conversations.test_crash import database_url
 from tests.emulator import Emulator
+from tests.forking import client as forking
 from tests.ledger import truth
 from tests.ledger.budgets.spending import budget
 from tests.publication.api import Api, events_of, question, work
@@ -169,11 +169,11 @@ class World:
         }
         user = User.objects.get(username="alice").pk
         command = [sys.executable, "-m", "tests.ledger.killed_turns", user]
-        done = subprocess.run(
+        done = forking.run(
             command,
             cwd=ROOT,
             env=environment,
-            input=json.dumps(turns),
+            sent=json.dumps(turns),
             capture_output=True,
             text=True,
             timeout=120,

@@ -11,6 +11,7 @@ from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.forking import client as forking
 from tests.live import ROOT, LiveServer
 
 TOKEN = "a-token-of-the-scraper"
@@ -59,7 +60,7 @@ def status_of(server: LiveServer, **headers: str) -> tuple[int, dict[str, str]]:
 def working(server: LiveServer, **variables: str) -> Iterator[None]:
     """A worker beside a server, on its database and with its settings."""
     command = [sys.executable, "manage.py", "run_worker"]
-    worker = subprocess.Popen(
+    worker = forking.Popen(
         command, cwd=ROOT, env={**server.environment, **variables}, stdout=subprocess.PIPE, stderr=server._log
     )
     assert worker.stdout is not None

@@ -19,6 +19,7 @@ import pytest
 from tests.bots.bot import payload
 from tests.emulator import Emulator
 from tests.encryption.vault import new_key
+from tests.forking import client as forking
 from tests.listening import PATIENT, Event, Listener, names, text_of
 from tests.live import ROOT, LiveServer
 from tests.publication.api import UNLIMITED, question
@@ -64,7 +65,7 @@ class Deployment:
         """A worker with the environment of a server."""
         command = [sys.executable, "manage.py", "run_worker"]
         with (self._folder / "worker.log").open("a") as log:
-            worker = subprocess.Popen(
+            worker = forking.Popen(
                 command, cwd=ROOT, env=server.environment, stdout=subprocess.PIPE, stderr=log, text=True
             )
         self._processes.append(worker)

@@ -5,7 +5,6 @@
 
 import json
 import os
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from conversations.models import Message, Role
 from tests.conversations.rounds.tooling import make_bot
 from tests.conversations.test_crash import LEASE_SECONDS, ROOT, database_url
 from tests.emulator import Emulator
+from tests.forking import client as forking
 
 ROUNDS = 5
 DRIVER = "tests.conversations.rounds.kill_driver"
@@ -46,7 +46,7 @@ def test_kills_at_random_points_of_turns_with_tools(
         "DJANGO_SETTINGS_MODULE": "bedrock_chat.settings",
     }
     command = [sys.executable, "-m", DRIVER, user.pk, str(count), str(lines)]
-    done = subprocess.run(
+    done = forking.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60 + 8 * count, check=False
     )
     assert done.returncode == 0, done.stderr[-4000:]
