@@ -268,9 +268,8 @@ def _write(slice_: Slice, document: Document, arrived: Arrived) -> None:
         _skip(slice_, document)
         return
     columns: dict[str, Any] = {"attempts": 0, "failures": 0, "fetched": slice_.sync, "is_urgent": False, "reason": ""}
-    columns |= {"etag": fetched.etag[:512], "last_modified": fetched.last_modified[:128]}
     if not fetched.is_unchanged:
-        columns["digest"] = fetched.digest
+        columns |= {"etag": fetched.etag[:512], "last_modified": fetched.last_modified[:128], "digest": fetched.digest}
     if discovered.location.link:
         columns["link"] = discovered.location.link[:LONGEST_LOCATION]
     reading = arrived.reading

@@ -56,24 +56,24 @@ def index(bot_id: str, *pages: Page, model: str = "titan_v2") -> dict[str, int]:
 def _write(knowledge: Knowledge, serving: KnowledgeIndex, page: Page) -> int:
     kind = "web" if page.link else page.location.partition(":")[0]
     source, _ = Source.objects.get_or_create(
-        knowledge=knowledge, kind=kind, location=page.location, defaults={"state": SourceState.LISTED}
+        knowledge=knowledge, kind=kind, location=page.location, is_removed=False, defaults={"state": SourceState.LISTED}
     )
     document, _ = Document.objects.get_or_create(
         knowledge=knowledge,
         location=page.location,
+        state=DocumentState.READY,
         defaults={
             "source": source,
             "name": page.location.removeprefix("file:").rpartition("/")[2],
             "link": page.link,
-            "state": DocumentState.READY,
         },
     )
     body = storing.digest(page.body) if page.body else ""
     edition, _ = Edition.objects.get_or_create(
         document=document,
         index=serving,
+        state=EditionState.LIVE,
         defaults={
-            "state": EditionState.LIVE,
             "text": TEXT,
             "cut": TEXT,
             "body": body,

@@ -40,7 +40,8 @@ def know(client: APIClient, bot_id: str = "b", *pages: Page, **fields: Any) -> d
     """A bot whose documents are indexed; its answers name their sources unless `fields` say otherwise."""
     wanted = {"displayRetrievedChunks": True, "knowledge": SITE, "bedrockKnowledgeBase": searching(), **fields}
     make(client, bot_id, **wanted)
-    finish()
+    if "bedrockGuardrails" in fields:
+        finish()
     return index(bot_id, *pages) if pages else {}
 
 
@@ -183,6 +184,18 @@ def test_what_rests_on_no_passage_is_blocked_and_so_is_a_refused_word_behind_the
         message = body(say(alice, f"c{number}", question, bot_id="b"))["message"]
         assert message["stopReason"] == "guardrail_intervened"
     assert "stopReason" not in body(say(alice, "c", "leave", bot_id="b"))["message"]
+
+
+def test_sources_with_their_ids_stay_within_the_bound_of_results(
+    alice: APIClient, emulator: Emulator, settings: Any
+) -> None:
+    settings.TOOL_RESULT_CHARS = 1_200
+    pages = [Page(f"file:{number}.txt", [f"Leave {number}. " + "word " * 75], body=b"x") for number in range(3)]
+    know(alice, "b", *pages, bedrockGuardrails=GROUNDED)
+    say(alice, "c", "leave", bot_id="b")
+    sources = [text for text, qualifiers in guard_contents(chats(emulator)[-1]) if qualifiers == ["grounding_source"]]
+    assert len(sources) == 2
+    assert sum(map(len, sources)) <= 1_200
 
 
 def test_a_continuation_is_told_the_stored_passages_and_searches_for_nothing(

@@ -23,6 +23,7 @@ from bots.tools.tool import Context
 from tests.bots.bot import KNOWLEDGE, make
 from tests.bots.knowledge.indexed import Page, index
 from tests.emulator import Emulator
+from tests.ledger.budgets.spending import budget
 from tests.together import wait_for
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both]
@@ -167,6 +168,17 @@ def test_while_the_model_fails_words_answer_and_say_so_and_meaning_alone_is_an_e
         retrieve(bot_like(bot, searchType="semantic"), "vacation days")
     assert raised.value.sentence == retrieval.NO_MEANING
     assert texts(retrieve(bot_like(bot, searchType="semantic"), "annual leave"))[0] == HOLIDAY.chunks[0]
+
+
+def test_a_query_without_room_in_a_budget_is_answered_from_words(alice: APIClient, emulator: Emulator) -> None:
+    bot = bot_of(alice, "b")
+    index("b", HOLIDAY, PUMP)
+    budget(str(caller().user_id), "0")
+    before = emulator.embedded()
+    retrieved = retrieve(bot, "vacation days")
+    assert (texts(retrieved), retrieved.note) == ([HOLIDAY.chunks[0]], retrieval.WORDS_ALONE)
+    assert emulator.embedded() == before
+    assert not ModelCall.objects.exists()
 
 
 def test_a_stop_ends_a_search_within_a_moment(alice: APIClient, emulator: Emulator) -> None:

@@ -1,6 +1,7 @@
 """Edits, requests and cancellations at any moment of a sync: the last one wins, and no sync is left waiting."""
 
 import random
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -8,9 +9,11 @@ from django.db import transaction
 from rest_framework.test import APIClient
 
 from bedrock_chat.database.connections import database_now
+from bedrock_chat.identity.caller import Program
 from bedrock_chat.jobs import performing, queue
 from bedrock_chat.jobs.models import Job, State
 from bedrock_chat.jobs.queue import LeaseLost
+from bots import erasing
 from bots.knowledge import revisions, status, syncing, upkeep
 from bots.knowledge.models import Document, Knowledge
 from bots.models import SyncStatus
@@ -178,4 +181,29 @@ def test_a_bot_that_is_deleted_during_its_sync_leaves_nothing(bot: str, alice: A
     with pytest.raises(LeaseLost):
         syncing.sync(job)
     syncs.run()
+    assert not any(syncs.counts().values())
+
+
+def test_what_is_due_is_asked_for_and_what_is_not_is_left_alone(
+    bot: str, alice: APIClient, settings: Any, django_assert_num_queries: Any
+) -> None:
+    syncs.run()
+    settings.KNOWLEDGE_REFRESH_HOURS = 1
+    Knowledge.objects.update(synced_at=database_now() - timedelta(hours=2))
+    with django_assert_num_queries(1):  # a bot with files alone has no place that may have changed
+        look_after()
+    assert shown(alice)[0] == "SUCCEEDED"
+    edit(alice, "b", knowledge={**bots.KNOWLEDGE, "sourceUrls": ["http://127.0.0.1:9/"]})
+    syncs.run()
+    assert shown(alice)[0] == "FAILED"
+    assert "127.0.0.1:9" in shown(alice)[1]
+    Knowledge.objects.update(synced_at=database_now() - timedelta(hours=2))
+    look_after()
+    assert shown(alice)[0] == "QUEUED"
+
+
+def test_nothing_is_left_of_what_an_erased_person_let_a_bot_know(bot: str, alice: APIClient) -> None:
+    syncs.run()
+    owner = bots_owner()
+    list(erasing.prepare(owner.pk, actor=Program("test")))
     assert not any(syncs.counts().values())

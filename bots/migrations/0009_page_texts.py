@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('bots', '0007_knowledge'),
+        ('bots', '0008_knowledge_permissions'),
     ]
 
     operations = [
