@@ -4,7 +4,7 @@ import zlib
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bots.knowledge.reading.building import without_text
@@ -271,6 +271,7 @@ readings = st.builds(
 )  # fmt: skip
 
 
+@settings(max_examples=40, deadline=None)
 @given(readings)
 def test_a_kept_reading_is_the_reading(reading: Reading) -> None:
     assert load(dump(reading)) == reading
