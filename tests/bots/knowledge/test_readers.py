@@ -148,9 +148,9 @@ def test_a_reader_is_killed_at_its_deadline(tmp_path: Path) -> None:
 
 def test_pages_are_drawn_small_enough_for_a_model(readers: Readers, tmp_path: Path) -> None:
     path = tmp_path / "a.pdf"
-    path.write_bytes(documents.pdf([None] * 6, picture=True))
-    drawn = dict(readers.render(str(path), [1, 2, 4, 5, 6, 9], Interruption()))
-    assert list(drawn) == [1, 2, 4, 5, 6]
+    path.write_bytes(documents.pdf([None] * 5, picture=True))
+    drawn = dict(readers.render(str(path), [1, 2, 4, 5, 9], Interruption()))
+    assert list(drawn) == [1, 2, 4, 5]
     assert {documents.size_of_picture(body) for body in drawn.values()} == {(1109, 1568)}
     path.write_bytes(b"%PDF-1.7 and nothing else")
     with pytest.raises(Unreadable):
