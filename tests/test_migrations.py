@@ -57,7 +57,7 @@ def test_a_database_of_the_first_server_is_migrated_whole(data: Path, database_u
                 "turn_id",
                 "user_label",
             ],
-            "conversations_relateddocument": ["document_number"],
+            "conversations_relateddocument": ["document_number", "own_document_has_no_stored_link"],
         },
         "copied": ["conversations_conversation", "conversations_relateddocument"]
         if database_url.startswith("sqlite")
