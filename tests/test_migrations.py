@@ -49,6 +49,7 @@ def test_a_database_of_the_first_server_is_migrated_whole(data: Path, database_u
             "conversations_conversation": ["external_id", "size"],
             "conversations_message": ["external_id", "rounds", "thinking_log"],
             "conversations_modelcall": [
+                "calls",
                 "conversation_external_id",
                 "groups",
                 "message_external_id",
@@ -56,8 +57,11 @@ def test_a_database_of_the_first_server_is_migrated_whole(data: Path, database_u
                 "turn_id",
                 "user_label",
             ],
+            "conversations_relateddocument": ["document_number", "own_document_has_no_stored_link"],
         },
-        "copied": ["conversations_conversation"] if database_url.startswith("sqlite") else [],
+        "copied": ["conversations_conversation", "conversations_relateddocument"]
+        if database_url.startswith("sqlite")
+        else [],
         "remade": True,
         "indexes": {
             "conversations_conversation": [["bot_id"], ["id"], ["updated_at"]],

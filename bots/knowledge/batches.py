@@ -14,7 +14,7 @@ from bots.knowledge.chunking import Chunk as CutChunk
 from bots.knowledge.embedding import Paid, Piece
 from bots.knowledge.lanes import Errand
 from bots.knowledge.models import Chunk, Document, Edition, EditionState, Knowledge
-from bots.knowledge.slices import Slice
+from bots.knowledge.slices import LONG_PAUSES, Slice
 
 AT_ONCE: Final = 96
 """Chunks of a batch, parents too."""
@@ -37,7 +37,7 @@ def write_all(
         unknown = [digest for digest in wanted if digest not in known]
         paid = yield from embedding.embed(slice_, [wanted[digest] for digest in unknown])
         pieces = dict(zip(unknown, paid.pieces, strict=True))
-        with slice_.writing():
+        with slice_.writing(pauses=LONG_PAUSES):
             paid.write(slice_)
             if paid.calls:
                 _count_tokens(slice_, document, paid)

@@ -221,8 +221,8 @@ def _with_page_texts(
     """The document with what its pages without text show. Raises Interrupted."""
     try:
         reading = yield from page_texts.complete(slice_, document, str(arrived.fetched.path), scanned)
-    except Unreadable as unreadable:
-        return replace(arrived, scanned=None, sentence=arrived.sentence or unreadable.sentence)
+    except Unreadable as unreadable:  # what was read without the model stays
+        return replace(arrived, scanned=None, sentence=unreadable.sentence if arrived.sentence else "")
     finally:
         _forget_file(arrived.fetched)
     if not reading.pages:

@@ -31,7 +31,7 @@ from bots.knowledge.models import (
 )
 from bots.knowledge.reading import pages
 from bots.knowledge.reading.pages import Reading
-from bots.knowledge.slices import Slice
+from bots.knowledge.slices import LONG_PAUSES, Slice
 
 NO_TEXT: Final = "It holds no text."
 WORDS_AT_ONCE: Final = 96
@@ -100,8 +100,11 @@ def state_of_kept(slice_: Slice, document: Document) -> DocumentState:
 
 def make(slice_: Slice, document: Document, reading: Reading | None) -> Work:
     """Makes what is kept of a document findable, or goes on with it. `reading`: the kept text, where it is at hand."""
-    with slice_.writing():
-        edition = _in_the_making(slice_, document)
+    making = Edition.objects.filter(document=document, index=slice_.index, state=EditionState.MAKING)
+    edition = making.filter(cut=slice_.settings.cut.digest).first()
+    if edition is None:
+        with slice_.writing():
+            edition = _in_the_making(slice_, document)
     if edition is None:
         return
     if reading is None:
@@ -218,7 +221,7 @@ def _index_words(slice_: Slice, edition: Edition) -> Generator[Errand, Any, bool
         passages = [(pk, f"{header}\n\n{text}" if header else text) for pk, header, text in rows]
         prepared = yield partial(indexing.prepare, passages)
         for part in prepared.parts():
-            with slice_.writing():
+            with slice_.writing(pauses=LONG_PAUSES):
                 if not _is_making(edition):
                     return False
                 indexing.write(slice_.pk, edition.pk, part)

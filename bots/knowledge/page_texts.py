@@ -1,5 +1,6 @@
 """Pages of a document without text are read by the bot's parsing model, within its sync: reserved, paid, kept."""
 
+import logging
 from collections.abc import Generator
 from dataclasses import replace
 from functools import partial
@@ -17,10 +18,13 @@ from bots.knowledge.lanes import Errand
 from bots.knowledge.models import Document, PageText
 from bots.knowledge.parsing import NoParsingModel, Parsed
 from bots.knowledge.reading import readers
-from bots.knowledge.reading.pages import Reading
+from bots.knowledge.reading.pages import Reading, Unreadable
 from bots.knowledge.slices import Slice
 
+logger = logging.getLogger(__name__)
+
 SENTENCE: Final = "Its pages hold no text."
+FAULT: Final = "its pages could not be read because of a fault of this server."
 
 
 def complete(slice_: Slice, document: Document, path: str, reading: Reading) -> Generator[Errand, Any, Reading]:
@@ -45,7 +49,7 @@ def complete(slice_: Slice, document: Document, path: str, reading: Reading) -> 
             raise Interrupted from None
         with expiring.kept(reservation.pk if reservation else None):
             parsed: Parsed = yield partial(
-                parsing.parse,
+                _parse,
                 path,
                 reading,
                 model,
@@ -69,6 +73,17 @@ def complete(slice_: Slice, document: Document, path: str, reading: Reading) -> 
             raise Interrupted
         if parsed.is_whole or parsed.fault is not None:
             return parsed.reading
+
+
+def _parse(*args: Any, **options: Any) -> Parsed:
+    """On a thread: `parsing.parse`. Raises Unreadable also for a fault of this server."""
+    try:
+        return parsing.parse(*args, **options)
+    except Unreadable:
+        raise
+    except Exception as error:
+        logger.exception("pages of a document could not be read by a model")
+        raise Unreadable(FAULT) from error
 
 
 def sentence_of(reading: Reading) -> str:

@@ -1,6 +1,7 @@
 """Documents that a source has named, or a page of it has led to: the rows that a sync has to fetch, its frontier."""
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
 from django.db.models import F, Q, QuerySet
 
@@ -58,18 +59,17 @@ def reach(slice_: Slice, source: Source, locations: Sequence[Location]) -> None:
 
 
 def _owners(slice_: Slice, locations: Iterable[Location]) -> dict[str, int]:
-    """The seeds that cover these locations: normalised URL → key of the source."""
+    """The seeds that cover these locations: normalised URL → key of the source. They are read once in a slice."""
     urls = {location.owner for location in locations if location.owner}
     if not urls:
         return {}
-    owners: dict[str, int] = {}
-    seeds = Source.objects.filter(knowledge=slice_.pk, is_removed=False, kind=SourceKind.WEB).order_by("-place")
-    for pk, location in seeds.values_list("pk", "location"):
-        try:
-            owners[crawling.address_of(location)] = pk
-        except SourceFault:
-            continue
-    return {url: owners[url] for url in urls if url in owners}
+    if slice_.owners is None:
+        slice_.owners = {}
+        seeds = Source.objects.filter(knowledge=slice_.pk, is_removed=False, kind=SourceKind.WEB).order_by("-place")
+        for pk, location in seeds.values_list("pk", "location"):
+            with suppress(SourceFault):
+                slice_.owners[crawling.address_of(location)] = pk
+    return {url: slice_.owners[url] for url in urls if url in slice_.owners}
 
 
 def _update(slice_: Slice, source: Source, reached: Sequence[ReachedDocument], owners: dict[str, int]) -> None:

@@ -31,6 +31,11 @@ from bots.knowledge.models import Document, DocumentState, Knowledge, KnowledgeI
 from bots.knowledge.sources.locations import FetchContext
 from bots.knowledge.sources.scope import Web
 
+SHORT_PAUSES: Final = 1.0
+LONG_PAUSES: Final = 3.0
+"""What follows a transaction on SQLite, as a multiple of its length: most are far shorter than those that write words
+and vectors, and a page needs half a dozen of them.
+"""
 UNPRICED_TOKENS: Final = 100_000_000
 """What a sync may embed with a model whose price is not known."""
 
@@ -43,6 +48,7 @@ class Slice:
     in how many seconds the next slice begins, and `waiting_for` the sentence that says why. `limit_reason` is the
     sentence of a limit: the sync ends as failed, at once if `has_ended`. `retry_at` is when another sync begins then.
     `has_reached`: there may be documents that the slice has not looked at.
+    `owners` are the keys of the sources that are seeds, by normalised URL, once they were read.
     """
 
     job: Claimed
@@ -71,6 +77,7 @@ class Slice:
     gives_way: bool = False
     fetches: bool = True
     has_reached: bool = True
+    owners: dict[str, int] | None = None
     model: EmbeddingModel = field(init=False)
     room: int = field(init=False)
 
@@ -94,9 +101,12 @@ class Slice:
         return self.context.folder
 
     @contextmanager
-    def writing(self) -> Iterator[None]:
-        """A transaction of the slice. Notices whether the bot was changed meanwhile. Raises LeaseLost."""
-        with yield_sqlite_lock(), transaction.atomic():
+    def writing(self, *, pauses: float = SHORT_PAUSES) -> Iterator[None]:
+        """A transaction of the slice. Notices whether the bot was changed meanwhile. Raises LeaseLost.
+
+        `pauses`: as for `yield_sqlite_lock`.
+        """
+        with yield_sqlite_lock(pauses), transaction.atomic():
             self.lock()
             self.job.hold()
             yield

@@ -68,10 +68,11 @@ def test_an_edit_of_an_older_version_is_refused_if_it_says_so(alice: APIClient) 
 
 
 def test_lists_that_are_all_full_are_refused_together(alice: APIClient) -> None:
-    long = ["https://example.com/" + "x" * 2000] * 400
+    long = ["https://example.com/" + "x" * 2000] * 100
     knowledge = {"sourceUrls": long, "sitemapUrls": long, "s3Urls": [], "filenames": []}
-    make(alice, "b", knowledge=knowledge)
-    refused = edit(alice, "b", generationParams={**PARAMETERS, "stopSequences": ["x" * 1000] * 500})
+    starters = [{"title": "t", "example": "x" * 10_000}] * 50
+    make(alice, "b", knowledge=knowledge, conversationQuickStarters=starters)
+    refused = edit(alice, "b", generationParams={**PARAMETERS, "stopSequences": ["x" * 1000] * 1200})
     assert refused.status_code == 400
     assert "2,000,000 bytes" in refused.json()["detail"]
     assert read(alice, "b")["version"] == 1

@@ -271,13 +271,13 @@ def test_one_edit_adds_a_bounded_number_of_files_and_of_bytes(
     assert set(files_of(body(edit(alice, "b", knowledge=change(added=names))))) == set(names)
 
 
-def test_a_bot_has_500_files_at_most() -> None:
-    uploaded: dict[str, FileEntry] = {f"{number}.txt": {"sha256": digest(ONE), "size": 1} for number in range(501)}
+def test_a_bot_has_a_thousand_files_at_most() -> None:
+    uploaded: dict[str, FileEntry] = {f"{number}.txt": {"sha256": digest(ONE), "size": 1} for number in range(1001)}
     names = list(uploaded)
-    full = content.edited(Content(), {"knowledge": {"filenames": names[:500]}}, uploaded)
-    assert full.configuration["knowledge"]["filenames"] == names[:500]
+    full = content.edited(Content(), {"knowledge": {"filenames": names[:1000]}}, uploaded)
+    assert full.configuration["knowledge"]["filenames"] == names[:1000]
     with pytest.raises(BadRequest):
-        content.edited(full, {"knowledge": {"added_filenames": names[500:]}}, uploaded)
+        content.edited(full, {"knowledge": {"added_filenames": names[1000:]}}, uploaded)
 
 
 # ---- Going ----------------------------------------------------------------------------------------------------------

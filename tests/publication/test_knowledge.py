@@ -37,15 +37,15 @@ def test_a_pinned_version_searches_as_it_did_in_what_the_bot_knows_today(dave: A
     share(dave, "helper", "all")
     index("helper", HOLIDAY, PUMP, MENU)
     api = publish(dave, "helper")
-    given: dict[int | None, list[dict[str, Any]]] = {}
+    results_of: dict[int | None, list[dict[str, Any]]] = {}
     for version in (None, 2):
         body(dave.patch("/bot/helper/publication", {"botVersion": version}, format="json"))
         api.ask(ASKED)
         work()
-        given[version] = results(chats(emulator)[-1])
+        results_of[version] = results(chats(emulator)[-1])
         assert prompting.DO_NOT_CITE in system_of(chats(emulator)[-1])
-    assert given[2] == [{"text": PUMP.chunks[0]}]
-    assert sorted(part["text"] for part in given[None]) == sorted(page.chunks[0] for page in (HOLIDAY, PUMP, MENU))
+    assert results_of[2] == [{"text": PUMP.chunks[0]}]
+    assert sorted(part["text"] for part in results_of[None]) == sorted(page.chunks[0] for page in (HOLIDAY, PUMP, MENU))
     queries = ModelCall.objects.filter(purpose="embedding")
     assert {(call.payer_id is not None, bool(call.publication_id), call.user_id) for call in queries} == {
         (True, True, None)

@@ -37,7 +37,7 @@ MOST_SENTENCE_CHARACTERS: Final = 300
 LOOK_SECONDS: Final = 0.2
 """How often who waits for a place looks whether they are interrupted."""
 OTHER_BYTES: Final = 16 * 1024 * 1024
-DIED: Final = "this file could not be read: its reader ended, which damaged files and such that need much memory do."
+DIED: Final = "this file ended the program that reads it, as damaged and oversized files do."
 
 
 class Readers:
@@ -115,6 +115,13 @@ class Readers:
             if head["outcome"] != "drawn":
                 _reading(head, body, most_bytes=MOST_PICTURE_BYTES, most_characters=0)
             yield from ((int(head["page"]), picture) for head, picture in drawn)
+
+    @property
+    def pids(self) -> set[int]:
+        """The children that live."""
+        with self._lock:
+            processes = {*self._busy, *(process for _, process in self._idle)}
+            return {process.pid for process in processes if process.is_alive}
 
     def end(self) -> None:
         """Ends all children, for good. Who waits for one gets Interrupted."""

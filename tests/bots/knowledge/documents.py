@@ -8,7 +8,14 @@ from pathlib import Path
 from PIL import Image
 
 
-def pdf(pages: Sequence[str | None], *, title: str = "", picture: bool = False, password: bool = False) -> bytes:
+def pdf(
+    pages: Sequence[str | None],
+    *,
+    title: str = "",
+    picture: bool = False,
+    password: bool = False,
+    size: tuple[int, int] = (595, 842),
+) -> bytes:
     """A PDF of pages of lines; None is a page without text, on which `picture` draws one of its own.
 
     `password` marks it as encrypted with a key that nobody has.
@@ -33,13 +40,13 @@ def pdf(pages: Sequence[str | None], *, title: str = "", picture: bool = False, 
     tree = len(objects) + 2 * len(pages) + 1
     kids = []
     for index, text in enumerate(pages):
-        drawn = b"q 300 0 0 300 100 %d cm /I Do Q" % (500 - index) if picture else b""
+        drawn = b"q 100 0 0 100 20 %d cm /I Do Q" % (size[1] - 120 - index) if picture else b""
         contents = add(_stream(drawn if text is None else _drawn(text)))
         fonts = b"/Font<</L %d 0 R/J %d 0 R>>/XObject<</I %d 0 R>>" % (latin, japanese, image)
         kids.append(
             add(
-                b"<</Type/Page/Parent %d 0 R/MediaBox[0 0 595 842]/Resources<<%s>>/Contents %d 0 R>>"
-                % (tree, fonts, contents)
+                b"<</Type/Page/Parent %d 0 R/MediaBox[0 0 %d %d]/Resources<<%s>>/Contents %d 0 R>>"
+                % (tree, *size, fonts, contents)
             )
         )
     add(b"<</Type/Pages/Count %d/Kids[%s]>>" % (len(kids), b" ".join(b"%d 0 R" % kid for kid in kids)))

@@ -67,7 +67,7 @@ def page_of(reading: Reading, chunk: Chunk) -> Page:
     return next(page for page in reading.pages if page.name in chunk.header.split(" › ")[:2])
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(readings(), cuts, st.sampled_from(["", "Handbook", "有給休暇の手引き" * 30]))
 def test_nothing_is_lost_and_every_chunk_is_where_it_says(reading: Reading, setting: Cut, title: str) -> None:
     chunks = cut(reading, setting, title=title, distances=distances)
@@ -89,7 +89,7 @@ def test_nothing_is_lost_and_every_chunk_is_where_it_says(reading: Reading, sett
     assert cut(reading, setting, title=title, distances=distances) == chunks
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(texts, st.integers(40, 400), st.integers(1, 60))
 def test_chunks_overlap_by_no_more_than_was_asked_for(text: str, tokens: int, percentage: int) -> None:
     setting = Cut("fixed_size", tokens, percentage)
@@ -237,6 +237,7 @@ def test_a_digest_changes_with_every_setting_and_with_the_title() -> None:
     assert cut(reading, Cut(), title="A")[0].digest != cut(reading, Cut(), title="B")[0].digest
 
 
+@settings(max_examples=30, deadline=None)
 @given(texts.filter(lambda text: len(text) > 1))
 def test_halves_are_the_text(text: str) -> None:
     first, second = halves(text)

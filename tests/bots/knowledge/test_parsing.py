@@ -23,7 +23,7 @@ ALICE = Caller(user_id="alice", groups=frozenset())
 
 def scan(path: Path, *pages: str | None) -> tuple[str, Reading]:
     """A PDF of these pages, and what a reader says of it."""
-    path.write_bytes(documents.pdf(pages, picture=True))
+    path.write_bytes(documents.pdf(pages, picture=True, size=(200, 200)))
     empty = tuple(number for number, text in enumerate(pages, 1) if text is None)
     texts = tuple(Page(number, text) for number, text in enumerate(pages, 1) if text is not None)
     return str(path), Reading(texts, empty_pages=empty)
@@ -84,14 +84,14 @@ def test_a_fault_is_its_pages_reason_and_one_of_all_pages_ends_the_calls(
     parse: Any, emulator: Emulator, tmp_path: Path, settings: Any
 ) -> None:
     settings.MODEL_RETRY_SECONDS = 0
-    scanned = scan(tmp_path / "a.pdf", *[None] * 9)
-    emulator.queue({}, {"fault": "ValidationException"}, {}, {}, {}, {}, {}, {}, {})
+    scanned = scan(tmp_path / "a.pdf", *[None] * 6)
+    emulator.queue({}, {"fault": "ValidationException"}, {}, {}, {}, {})
     parsed = parse(scanned)
     assert parsed.is_whole
     [failed] = parsed.reading.empty_pages
-    assert len(parsed.reading.pages) == 8
+    assert len(parsed.reading.pages) == 5
     assert parsed.reading.note == f"Claude Haiku 4.5 could not read page {failed} (ValidationException)."
-    assert sorted(call.fault for call in parsed.calls) == [*[""] * 8, "ValidationException"]
+    assert sorted(call.fault for call in parsed.calls) == [*[""] * 5, "ValidationException"]
 
     emulator.reset()
     emulator.script(fault="AccessDeniedException")
@@ -104,11 +104,11 @@ def test_a_fault_is_its_pages_reason_and_one_of_all_pages_ends_the_calls(
 
 
 def test_a_call_asks_for_few_pages_and_the_next_goes_on(parse: Any, emulator: Emulator, tmp_path: Path) -> None:
-    scanned = scan(tmp_path / "a.pdf", *[None] * 7)
+    scanned = scan(tmp_path / "a.pdf", *[None] * 5)
     first = parse(scanned, most_new=3)
     assert (first.is_whole, len(first.calls), len(first.reading.pages)) == (False, 3, 3)
     second = parse(scanned, first.texts, most_new=4)
-    assert (second.is_whole, len(second.calls), len(second.reading.pages)) == (True, 4, 7)
+    assert (second.is_whole, len(second.calls), len(second.reading.pages)) == (True, 2, 5)
     assert second.reading.note == ""
 
 

@@ -4,7 +4,7 @@ import zlib
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bots.knowledge.reading.building import without_text
@@ -14,6 +14,7 @@ from bots.knowledge.reading.pages import Heading, Page, Reading, Unreadable, dum
 from bots.knowledge.reading.pdf_lines import joined_lines
 from tests.bots.knowledge import documents
 from tests.bots.knowledge.conftest import Read
+from tests.bots.knowledge.old_excel import xls
 
 EN = "Employees may take twenty days of leave."
 DE = "Für größere Ausgaben genügt eine Übersicht der Geschäftsführung."
@@ -109,6 +110,8 @@ def test_sheets_are_rows_that_say_of_which_column_they_are(read: Read, tmp_path:
     }
     documents.ods(tmp_path / "a.ods", {"Lager": [["Name", "Ort"], ["Schraube", "Köln"]]})
     assert [(page.name, page.text) for page in read("a.ods").pages] == [("Lager", "Name: Schraube; Ort: Köln")]
+    old = read("a.xls", xls("Lager", [["Name", "在庫"], ["Größe 3", 1200.0]]))
+    assert [(page.name, page.text) for page in old.pages] == [("Lager", "Name: Größe 3; 在庫: 1200")]
     assert read("a.csv", "name;price\nBolt;3\n").pages[0].text == "name: Bolt; price: 3"
     assert read("a.tsv", "name\tprice\nBolt, large\t3,5\n").pages[0].text == "name: Bolt, large; price: 3,5"
     assert (
@@ -271,6 +274,7 @@ readings = st.builds(
 )  # fmt: skip
 
 
+@settings(max_examples=40, deadline=None)
 @given(readings)
 def test_a_kept_reading_is_the_reading(reading: Reading) -> None:
     assert load(dump(reading)) == reading

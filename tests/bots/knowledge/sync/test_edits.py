@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
 from rest_framework.test import APIClient
 
 from bedrock_chat.database.connections import database_now
@@ -57,13 +57,13 @@ def test_the_last_of_many_edits_during_a_sync_wins(
     chance = random.Random(19)
     writing, number = syncing.Slice.writing, 0
 
-    def edited_before(slice_: Any) -> Any:
+    def edited_before(slice_: Any, **options: Any) -> Any:
         nonlocal number
         if number < 12 and chance.random() < 0.5:
             number += 1
             upload(alice, "b", named(number), f"Number {number} has come by now.".encode())
             edit(alice, "b", knowledge=change(added=[named(number)], deleted=[named(number - 1)]))
-        return writing(slice_)
+        return writing(slice_, **options)
 
     monkeypatch.setattr(syncing.Slice, "writing", edited_before)
     syncs.run()
@@ -190,8 +190,9 @@ def test_what_is_due_is_asked_for_and_what_is_not_is_left_alone(
     syncs.run()
     settings.KNOWLEDGE_REFRESH_HOURS = 1
     Knowledge.objects.update(synced_at=database_now() - timedelta(hours=2))
-    with django_assert_num_queries(1):  # a bot with files alone has no place that may have changed
-        look_after()
+    clock = connection.vendor == "postgresql"  # whose clock is a query
+    with django_assert_num_queries(1 + clock):  # a bot with files alone has no place that may have changed
+        upkeep.look_after(None)  # type: ignore[arg-type]
     assert shown(alice)[0] == "SUCCEEDED"
     edit(alice, "b", knowledge={**bots.KNOWLEDGE, "sourceUrls": ["http://127.0.0.1:9/"]})
     syncs.run()
@@ -205,5 +206,5 @@ def test_what_is_due_is_asked_for_and_what_is_not_is_left_alone(
 def test_nothing_is_left_of_what_an_erased_person_let_a_bot_know(bot: str, alice: APIClient) -> None:
     syncs.run()
     owner = bots_owner()
-    list(erasing.prepare(owner.pk, actor=Program("test")))
+    list(erasing.prepare(owner.pk, actor=Program("command", "test")))
     assert not any(syncs.counts().values())

@@ -51,12 +51,12 @@ def test_a_bot_with_a_file_answers_from_it_and_the_citation_opens_the_page(
     share(alice, "b", "all")
     summary = body(bob.get("/bot/summary/b"))
     assert (summary["syncStatus"], summary["hasKnowledge"], summary["warnings"]) == ("SUCCEEDED", True, [])
-    asked = calls(("knowledge_base_tool", {"query": "How many days of annual leave do I have?"}))
-    answer = body(chat.say(bob, "c", asked, bot_id="b"))
+    question = calls(("knowledge_base_tool", {"query": "How many days of annual leave do I have?"}))
+    answer = body(chat.say(bob, "c", question, bot_id="b"))
     [thinking, *_] = answer["message"]["thinkingLog"]
     assert thinking["content"][-1]["body"]["name"] == "knowledge_base_tool"
-    found = body(bob.get("/conversation/c/related-documents"))
-    [document] = [one for one in found if "thirty vacation days" in one["content"]["text"]]
+    documents = body(bob.get("/conversation/c/related-documents"))
+    [document] = [one for one in documents if "thirty vacation days" in one["content"]["text"]]
     assert (document["sourceName"], document["pageNumber"]) == ("handbook.pdf", 3)
     assert CITED.fullmatch(document["sourceId"])
     one = body(bob.get(f"/conversation/c/related-documents/{document['sourceId']}"))
@@ -77,17 +77,17 @@ def test_its_owner_sees_what_was_read_what_it_cost_and_why_something_is_found(
     assert (report["tokens"], report["price"]) == (spent.input_tokens, pytest.approx(float(spent.price or 0)))
     [listed] = body(alice.get("/bot/b/knowledge/documents?state=ready"))
     assert (listed["name"], listed["pages"], listed["chunks"]) == ("handbook.pdf", 3, report["chunks"])
-    asked = {"query": "annual leave vacation"}
-    answer = body(alice.post("/bot/b/knowledge/search", asked, format="json"))
+    query = {"query": "annual leave vacation"}
+    answer = body(alice.post("/bot/b/knowledge/search", query, format="json"))
     best = answer["passages"][0]
     assert ("thirty vacation days" in best["text"], best["sourceName"], best["pageNumber"]) == (True, "handbook.pdf", 3)
     assert best["score"] >= answer["passages"][-1]["score"]
     assert best["similarity"] > 0 < best["wordsScore"]
     assert answer["note"] == ""
-    query = ModelCall.objects.filter(purpose="embedding").latest("pk")
-    assert (query.bot_id, query.conversation_external_id) == ("b", "")
+    call = ModelCall.objects.filter(purpose="embedding").latest("pk")
+    assert (call.bot_id, call.conversation_external_id) == ("b", "")
     edit(alice, "b", bedrockKnowledgeBase=searching(maxResults=1))
-    assert len(body(alice.post("/bot/b/knowledge/search", asked, format="json"))["passages"]) == 1
+    assert len(body(alice.post("/bot/b/knowledge/search", query, format="json"))["passages"]) == 1
     for wrong in ({}, {"query": ""}, {"query": "x" * 2001}, {"query": 5}):
         assert alice.post("/bot/b/knowledge/search", wrong, format="json").status_code == 400
 

@@ -30,7 +30,12 @@ BASE: dict[str, Any] = {
 
 
 def test_a_scan_is_read_by_the_parsing_model_and_each_page_is_paid_once(alice: APIClient, emulator: Emulator) -> None:
-    upload(alice, "b", "scan.pdf", documents.pdf([None, "The second page has text of its own.", None], picture=True))
+    upload(
+        alice,
+        "b",
+        "scan.pdf",
+        documents.pdf([None, "The second page has text of its own.", None], picture=True, size=(300, 300)),
+    )
     without = {**BASE, "parsingModel": "disabled"}
     make(alice, "b", knowledge=sources("scan.pdf"), bedrockKnowledgeBase=without)
     syncs.run()
@@ -65,7 +70,7 @@ def test_a_scan_is_read_by_the_parsing_model_and_each_page_is_paid_once(alice: A
 
 
 def test_a_scan_of_which_no_page_can_be_read_says_so(alice: APIClient, emulator: Emulator, settings: Any) -> None:
-    upload(alice, "b", "scan.pdf", documents.pdf([None, None], picture=True))
+    upload(alice, "b", "scan.pdf", documents.pdf([None, None], picture=True, size=(300, 300)))
     emulator.script(fault="AccessDeniedException")
     make(alice, "b", knowledge=sources("scan.pdf"), bedrockKnowledgeBase=BASE)
     syncs.run()

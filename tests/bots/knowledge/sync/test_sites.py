@@ -61,6 +61,7 @@ def test_a_site_is_crawled_within_its_scope_and_again_without_cost(alice: APICli
         assert syncs.embedded(emulator) <= 2
 
 
+@pytest.mark.slow
 def test_a_page_that_fails_stays_for_three_syncs(alice: APIClient, emulator: Emulator) -> None:
     with Site(pages()) as site:
         make(alice, "b", knowledge={**KNOWLEDGE, "sourceUrls": [f"{site.url}/docs/"]})
