@@ -1,5 +1,6 @@
 """Fixtures of all tests: real parts, made once."""
 
+import gc
 import math
 import os
 import uuid
@@ -22,7 +23,7 @@ from bedrock_chat.ledger.budgets import payers
 from bedrock_chat.ledger.rollups import refusals
 from bedrock_chat.process import heartbeat
 from conversations.turn import leases
-from tests import emptying, static_files
+from tests import emptying, selecting, static_files
 from tests.emulator import Emulator
 from tests.people import auth
 
@@ -127,6 +128,7 @@ def client_of() -> Callable[..., APIClient]:
 
 
 def pytest_configure() -> None:
+    gc.disable()
     emptying.replace_flush()
     static_files.find_once()
 
@@ -135,6 +137,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files of few tests come first: theirs start processes and take long. At the end many quick ones fill the gaps."""
     tests_of = Counter(item.path for item in items)
     items.sort(key=lambda item: tests_of[item.path])
+    selecting.check(items)
+
+
+def pytest_collection_finish() -> None:
+    """The collector would walk thousands of tests and all imports again and again, a tenth of the CPU of a run."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_report_header() -> list[str]:
