@@ -12,6 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tests import templates
 from tests.selecting import files_with
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -44,7 +45,12 @@ def pytest(*arguments: str, database_url: str = "", markers: tuple[str, ...] = (
         *(files_with(*markers) if markers else ()),
     ]
     print("+", "pytest", " ".join(arguments), "on", "PostgreSQL" if database_url else "SQLite", flush=True)
-    status = subprocess.run(command, cwd=ROOT, env=env, check=False).returncode
+    with tempfile.TemporaryDirectory(prefix="bedrock-chat-templates-") as folder:
+        env["TEST_TEMPLATES"] = folder
+        template = subprocess.Popen([sys.executable, "-m", "tests.templates"], cwd=ROOT, env=env)
+        status = subprocess.run(command, cwd=ROOT, env=env, check=False).returncode
+        if template.wait() == 0:
+            templates.drop(database_url, folder)
     return 0 if status == 5 else status  # 5: nothing was selected
 
 
