@@ -24,12 +24,22 @@ test-whole: $(VENV)/.dev ## Runs every test on PostgreSQL, in its large size
 	@$(BIN)/python -m tests.run --whole
 
 check: $(VENV)/.dev ## Lint, types, layers, migrations, OpenAPI, deployment settings
+	@$(MAKE) --no-print-directory --jobs 2 $(WHOLE) check-types check-style check-layers check-schema check-settings
+
+# Two at a time. Where make can, each one's output stays together.
+WHOLE := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
+.PHONY: check-types check-style check-layers check-schema check-settings
+check-types:
+	@$(BIN)/mypy
+check-style:
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy
+check-layers:
 	@$(BIN)/lint-imports --no-logo
+check-schema:
 	@$(BIN)/python manage.py makemigrations --check --dry-run
 	@$(BIN)/python manage.py spectacular --validate --fail-on-warn --file /dev/null
+check-settings:
 	@SECRET_KEY=$$($(BIN)/python -c 'import secrets; print(secrets.token_urlsafe(64))') \
 	  PUBLIC_BASE_URL=https://chat.example.com COGNITO_USER_POOL_ID=us-east-1_example COGNITO_CLIENT_ID=example \
 	  $(BIN)/python manage.py check --deploy --fail-level WARNING

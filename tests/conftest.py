@@ -1,5 +1,6 @@
 """Fixtures of all tests: real parts, made once."""
 
+import gc
 import math
 import os
 import uuid
@@ -13,6 +14,7 @@ import psycopg
 import pytest
 from django.conf import settings as django_settings
 from django.core.cache import caches
+from django.db import connection
 from rest_framework.test import APIClient
 
 from bedrock_chat.bedrock import clients
@@ -22,9 +24,24 @@ from bedrock_chat.ledger.budgets import payers
 from bedrock_chat.ledger.rollups import refusals
 from bedrock_chat.process import heartbeat
 from conversations.turn import leases
-from tests import emptying, static_files
+from tests import emptying, selecting, static_files, templates
 from tests.emulator import Emulator
 from tests.people import auth
+
+
+@pytest.fixture(scope="session")
+def django_db_keepdb(
+    django_db_keepdb: bool, django_db_modify_db_settings: None, django_db_blocker: Any
+) -> Iterator[bool]:
+    """Whether the tests' database is there already: a copy of the run's template, which has its tables."""
+    with django_db_blocker.unblock():
+        database = connection.creation._get_test_db_name()
+        is_copied = templates.copy_to(database)
+    yield is_copied or django_db_keepdb
+    if is_copied:
+        with django_db_blocker.unblock():
+            connection.close()
+            templates.remove(database)
 
 
 @pytest.fixture(scope="session")
@@ -127,6 +144,7 @@ def client_of() -> Callable[..., APIClient]:
 
 
 def pytest_configure() -> None:
+    gc.disable()
     emptying.replace_flush()
     static_files.find_once()
 
@@ -135,6 +153,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files of few tests come first: theirs start processes and take long. At the end many quick ones fill the gaps."""
     tests_of = Counter(item.path for item in items)
     items.sort(key=lambda item: tests_of[item.path])
+    selecting.check(items)
+
+
+def pytest_collection_finish() -> None:
+    """The collector would walk thousands of tests and all imports again and again, a tenth of the CPU of a run."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_report_header() -> list[str]:

@@ -13,9 +13,11 @@ import uuid
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 import psycopg
 
+from tests import templates
 from tests.forking import client as forking
 
 _migrated: set[str] = set()
@@ -78,8 +80,8 @@ class LiveServer:
 
     def _migrate_file(self, file: Path) -> None:
         is_new = not file.exists()
-        if is_new and _template:
-            shutil.copyfile(_template[0], file)
+        if is_new and (template := templates.file() or next(iter(_template), None)):
+            shutil.copyfile(template, file)
             return
         self.manage("migrate", "--verbosity", "0")
         if is_new:
@@ -92,14 +94,17 @@ class LiveServer:
             name = connection.info.dbname
             cursor = connection.execute("SELECT NOT EXISTS (SELECT FROM pg_tables WHERE schemaname = 'public')")
             (is_new,) = cursor.fetchone() or (False,)
-        if is_new and _postgresql_template:
-            _as_owner(url, f"DROP DATABASE {name}", f"CREATE DATABASE {name} TEMPLATE {_postgresql_template[0]}")
+        is_of_the_run = urlsplit(url).netloc == urlsplit(os.environ.get("DATABASE_URL", "")).netloc
+        is_new = is_new and is_of_the_run  # a server that a test has started for itself has no template, and soon ends
+        template = templates.postgresql() or next(iter(_postgresql_template), "")
+        if is_new and template:
+            templates.as_owner(url, f"DROP DATABASE {name}", f"CREATE DATABASE {name} TEMPLATE {template}")
             return
         self.manage("migrate", "--verbosity", "0")
         if is_new:
             template = f"template_{uuid.uuid4().hex[:12]}"
-            _as_owner(url, f"CREATE DATABASE {template} TEMPLATE {name}")
-            atexit.register(_as_owner, url, f"DROP DATABASE {template}")
+            templates.as_owner(url, f"CREATE DATABASE {template} TEMPLATE {name}")
+            atexit.register(templates.as_owner, url, f"DROP DATABASE {template}")
             _postgresql_template.append(template)
 
     def __exit__(
@@ -128,10 +133,3 @@ class LiveServer:
             return status, json.loads(raw)
         except ValueError:
             return status, raw
-
-
-def _as_owner(url: str, *statements: str) -> None:
-    """Runs statements about whole databases, from outside of them."""
-    with psycopg.connect(url, dbname="postgres", autocommit=True) as connection:
-        for statement in statements:
-            connection.execute(statement)

@@ -12,11 +12,17 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tests import templates
+from tests.selecting import files_with
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def pytest(*arguments: str, database_url: str = "", **environment: str) -> int:
-    """Runs pytest with these arguments, on SQLite unless there is a URL. Returns its exit status."""
+def pytest(*arguments: str, database_url: str = "", markers: tuple[str, ...] = (), **environment: str) -> int:
+    """Runs pytest with these arguments, on SQLite unless there is a URL. Returns its exit status.
+
+    With `markers` it runs the files alone whose tests may carry all of them.
+    """
     env = {**os.environ, "DEBUG": "true", **environment}
     env.pop("DATABASE_URL", None)
     env.pop("PYTHONDONTWRITEBYTECODE", None)  # tests start hundreds of processes: each would compile the product anew
@@ -36,9 +42,15 @@ def pytest(*arguments: str, database_url: str = "", **environment: str) -> int:
         "--durations=20",
         "--durations-min=1.0",
         *arguments,
+        *(files_with(*markers) if markers else ()),
     ]
     print("+", "pytest", " ".join(arguments), "on", "PostgreSQL" if database_url else "SQLite", flush=True)
-    status = subprocess.run(command, cwd=ROOT, env=env, check=False).returncode
+    with tempfile.TemporaryDirectory(prefix="bedrock-chat-templates-") as folder:
+        env["TEST_TEMPLATES"] = folder
+        template = subprocess.Popen([sys.executable, "-m", "tests.templates"], cwd=ROOT, env=env)
+        status = subprocess.run(command, cwd=ROOT, env=env, check=False).returncode
+        if template.wait() == 0:
+            templates.drop(database_url, folder)
     return 0 if status == 5 else status  # 5: nothing was selected
 
 
@@ -75,13 +87,14 @@ def main() -> int:
             if options.whole:
                 status = pytest(database_url=url, SLOW="1", WHOLE="1")
             elif options.slow:
-                status = pytest("-m", "slow", SLOW="1")
+                status = pytest("-m", "slow", markers=("slow",), SLOW="1")
                 if url:
-                    status = pytest("-m", "slow and both", database_url=url, SLOW="1") or status
+                    marked = pytest("-m", "slow and both", database_url=url, markers=("slow", "both"), SLOW="1")
+                    status = marked or status
             else:
                 status = pytest("-m", "not slow")
                 if url:
-                    status = pytest("-m", "both and not slow", database_url=url) or status
+                    status = pytest("-m", "both and not slow", database_url=url, markers=("both",)) or status
         finally:
             if server is not None:
                 server.cleanup()

@@ -8,6 +8,7 @@ import pytest
 import schemathesis
 from django.conf import settings as django_settings
 from django.core.wsgi import get_wsgi_application
+from django.db import connection
 from hypothesis import HealthCheck, Phase, settings
 from rest_framework.test import APIClient
 from schemathesis import checks
@@ -30,6 +31,10 @@ EXAMPLES = 40 if SLOW else 10
 pytestmark = [
     pytest.mark.filterwarnings("ignore:StreamingHttpResponse must consume"),  # WSGI, only here, collects event streams
     pytest.mark.slow if SLOW else pytest.mark.both,  # ten examples a route on both databases, all cases on one
+    pytest.mark.skipif(
+        not SLOW and bool(os.environ.get("TEST_DATABASE_URL")) and connection.vendor == "sqlite",
+        reason="the run on PostgreSQL has ten examples of each route, and make test-slow has all cases on SQLite",
+    ),
 ]
 CHECKS = [
     checks.not_a_server_error,
