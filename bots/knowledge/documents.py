@@ -265,7 +265,11 @@ def _kept_links(slice_: Slice, document: Document, kept_name: str) -> Generator[
 
 
 def _write(slice_: Slice, document: Document, arrived: Arrived) -> None:
-    """The document's row, an edition where its text is new, and what it leads to."""
+    """The document's row, an edition where its text is new, and what it leads to. Nothing of one that was taken out of
+    reach while it was read.
+    """
+    if not rows(slice_.pk).filter(pk=document.pk, source__is_removed=False).exists():
+        return
     fetched, discovered = arrived.fetched, arrived.discovered
     reach(slice_, document.source, discovered.locations)
     if arrived.sentence:

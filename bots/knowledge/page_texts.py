@@ -15,11 +15,11 @@ from bedrock_chat.ledger.embedding_calls import NoRoom
 from bedrock_chat.process.interruption import Interrupted
 from bots.knowledge import embedding, parsing
 from bots.knowledge.lanes import Errand
-from bots.knowledge.models import Document, PageText
+from bots.knowledge.models import Document, DocumentState, PageText
 from bots.knowledge.parsing import NoParsingModel, Parsed
 from bots.knowledge.reading import readers
 from bots.knowledge.reading.pages import Reading, Unreadable
-from bots.knowledge.slices import Slice
+from bots.knowledge.slices import Bill, Slice
 
 logger = logging.getLogger(__name__)
 
@@ -48,8 +48,10 @@ def complete(slice_: Slice, document: Document, path: str, reading: Reading) -> 
             slice_.end_sync(full.sentence, retry_at=full.until)
             raise Interrupted from None
         with expiring.kept(reservation.pk if reservation else None):
+            bill = slice_.owe(reservation)
             parsed: Parsed = yield partial(
                 _parse,
+                bill,
                 path,
                 reading,
                 model,
@@ -62,8 +64,7 @@ def complete(slice_: Slice, document: Document, path: str, reading: Reading) -> 
             )
         with slice_.writing():
             _keep(document, parsed)
-            embedding_calls.write_all(parsed.calls, reservation)
-            slice_.count(parsed.calls)
+            slice_.pay([bill])
             slice_.moved()
         for call in parsed.calls:
             recording.count_spending(call)
@@ -75,15 +76,17 @@ def complete(slice_: Slice, document: Document, path: str, reading: Reading) -> 
             return parsed.reading
 
 
-def _parse(*args: Any, **options: Any) -> Parsed:
+def _parse(bill: Bill, *args: Any, **options: Any) -> Parsed:
     """On a thread: `parsing.parse`. Raises Unreadable also for a fault of this server."""
     try:
-        return parsing.parse(*args, **options)
+        parsed = parsing.parse(*args, **options)
     except Unreadable:
         raise
     except Exception as error:
-        logger.exception("pages of a document could not be read by a model")
+        logger.error("pages of a document could not be read by a model: %s", type(error).__name__)  # noqa: TRY400  no text
         raise Unreadable(FAULT) from error
+    bill.calls += parsed.calls
+    return parsed
 
 
 def sentence_of(reading: Reading) -> str:
@@ -92,7 +95,11 @@ def sentence_of(reading: Reading) -> str:
 
 
 def _keep(document: Document, parsed: Parsed) -> None:
-    """Within `writing`: the new texts; and once all pages are known, only those that the document still shows."""
+    """Within `writing`: the new texts; and once all pages are known, only those that the document still shows. None of
+    a document that is out of reach by now.
+    """
+    if not Document.objects.filter(pk=document.pk).exclude(state=DocumentState.REMOVED).exists():
+        return
     rows = [PageText(document=document, digest=digest, text=text) for digest, text in parsed.texts.items()]
     PageText.objects.bulk_create(rows, ignore_conflicts=True)
     if parsed.is_whole:
