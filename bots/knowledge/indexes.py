@@ -1,7 +1,8 @@
 """The indexes of a bot: one of each embeddings model. While another one is made, the one before it serves."""
 
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, Q
 
+from bots.knowledge import deleting
 from bots.knowledge.configuration import KnowledgeSettings
 from bots.knowledge.models import Document, DocumentState, Edition, EditionState, Knowledge, KnowledgeIndex
 
@@ -13,6 +14,8 @@ def prepare(knowledge: Knowledge, settings: KnowledgeSettings) -> KnowledgeIndex
     """
     serving, making = knowledge.serving, knowledge.making
     if serving is not None and serving.model == settings.model:
+        if making is not None:
+            _give_up(knowledge, making)
         knowledge.making = None
         return serving
     if making is not None and making.model == settings.model:
@@ -23,6 +26,16 @@ def prepare(knowledge: Knowledge, settings: KnowledgeSettings) -> KnowledgeIndex
     else:
         knowledge.making = index
     return index
+
+
+def _give_up(knowledge: Knowledge, making: KnowledgeIndex) -> None:
+    """The index that was being made is not wanted any more. Texts that were read for it alone are read once more: the
+    job that removes it removes them, too.
+    """
+    editions = Edition.objects.filter(document=OuterRef("pk")).exclude(state=EditionState.REMOVED)
+    documents = Document.objects.filter(Exists(editions.filter(index=making)), knowledge=knowledge)
+    documents.update(etag="", last_modified="", digest="", hint="")
+    deleting.hide_editions(knowledge.pk, Q(index=making))
 
 
 def remake(knowledge: Knowledge, index: KnowledgeIndex, settings: KnowledgeSettings) -> None:
