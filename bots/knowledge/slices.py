@@ -112,7 +112,7 @@ class Slice:
             yield
 
     def lock(self) -> Knowledge:
-        """Locks the bot's `Knowledge` in the transaction around this. Raises LeaseLost where it is gone with its bot."""
+        """Locks the bot's `Knowledge` in the transaction around this. Raises LeaseLost where its bot is gone."""
         knowledge = Knowledge.objects.select_for_update().filter(pk=self.pk).first()
         if knowledge is None:
             raise LeaseLost
