@@ -83,7 +83,9 @@ def _insert(
     packed: list[Any] = []
     for chunk in batch:
         start = chunk.start
-        parts = pieces.get(chunk.digest) or [Piece(chunk.text, chunk.header)]
+        # A parent of one child says the same, but is not looked for.
+        paid = () if chunk.is_parent else pieces.get(chunk.digest, ())
+        parts = paid or [Piece(chunk.text, chunk.header)]
         for part in parts:
             is_known = chunk.is_parent or chunk.digest in known
             rows.append(

@@ -85,8 +85,11 @@ def ask(pk: int, *, delay: float = 0.0) -> None:
 
 
 def forget(bot_id: str) -> None:
-    """In the transaction that deletes a bot, before its row goes: has the job remove all that it knew."""
-    for pk in Knowledge.objects.filter(bot_id=bot_id).values_list("pk", flat=True):
+    """In the transaction that deletes a bot, before its row goes: has the job remove all that it knew.
+
+    It locks the `Knowledge` before it removes the job, in the order in which a slice locks both.
+    """
+    for pk in Knowledge.objects.select_for_update().filter(bot_id=bot_id).values_list("pk", flat=True):
         Job.objects.filter(key=f"sync knowledge:{pk}").delete()
         ask(pk)
 

@@ -27,8 +27,6 @@ from bots.knowledge.models import (
     LONGEST_REASON,
     Document,
     DocumentState,
-    Edition,
-    EditionState,
     SourceKind,
 )
 from bots.knowledge.planning import SYNCS_FAILED, WORKERS_LOST
@@ -141,7 +139,7 @@ def _attempt(slice_: Slice, document: Document) -> bool:
 
 def _known(slice_: Slice, document: Document) -> tuple[Known, str]:
     """What is known of the document, and the name of its kept text's file. Nothing, where that was read otherwise."""
-    kept = _kept(document)
+    kept = editions.newest_kept(document)
     if kept is None or kept.parsing_model != slice_.settings.parsing_model:
         return NOTHING_KNOWN, ""
     name = storing.locate([kept.text]).get(kept.text, "")
@@ -152,12 +150,6 @@ def leave(hosts: Hosts, location: str) -> None:
     """Gives the place at a document's host back."""
     if is_of_web(location):
         hosts.end(location)
-
-
-def _kept(document: Document) -> Edition | None:
-    """The newest edition whose text is kept."""
-    states = [EditionState.LIVE, EditionState.MAKING]
-    return Edition.objects.filter(document=document, state__in=states).order_by("-pk").first()
 
 
 def _arrive(slice_: Slice, location: Location, known: Known, kept_name: str, wait: float) -> Arrived:
@@ -354,7 +346,7 @@ def _fail(slice_: Slice, document: Document, sentence: str, *, is_gone: bool = F
     failures = SYNCS_FAILED if is_gone else document.failures + 1
     is_making = failures < SYNCS_FAILED and editions.state_of_kept(slice_, document) == DocumentState.READ
     Document.objects.filter(pk=document.pk).exclude(state=DocumentState.REMOVED).update(
-        state=DocumentState.READ if is_making and _kept(document) else DocumentState.FAILED,
+        state=DocumentState.READ if is_making and editions.newest_kept(document) else DocumentState.FAILED,
         reason=sentence[:LONGEST_REASON],
         attempts=0,
         failures=failures,

@@ -56,12 +56,15 @@ def keep(
     same = {"text_digest": text_digest, "title": title, "cut": slice_.settings.cut.digest}
     mine = Edition.objects.filter(document=document, index=slice_.index).exclude(state=EditionState.REMOVED)
     for edition in mine.filter(**same).order_by("state"):  # a live one comes before one in the making
-        if edition.text != text:  # it leads elsewhere now
+        if (edition.text, edition.body) != (text, body):  # it leads elsewhere now, or is another file
             storing.forget(BLOB_OWNER, [edition.pk])
             storing.refer(BLOB_OWNER, edition.pk, {text, body} - {""})
         columns = {"text": text, "body": body, "parsing_model": slice_.settings.parsing_model}
         Edition.objects.filter(pk=edition.pk).update(**columns)
-        return DocumentState.READY if edition.state == EditionState.LIVE else DocumentState.READ
+        if edition.state == EditionState.LIVE:
+            _give_up_making(slice_, document)  # of a text that the document has had meanwhile
+            return DocumentState.READY
+        return DocumentState.READ
     _begin(slice_, document, text=text, text_digest=text_digest, body=body, title=title, pages=pages)
     Document.objects.filter(pk=document.pk).update(version=F("version") + 1)
     return DocumentState.READ
@@ -71,8 +74,7 @@ def _begin(
     slice_: Slice, document: Document, *, text: str, text_digest: str, body: str, title: str, pages: int
 ) -> Edition:
     """Makes the document's edition in the making, in place of one that there may be."""
-    making = Edition.objects.filter(document=document, index=slice_.index, state=EditionState.MAKING)
-    making.update(state=EditionState.REMOVED)
+    _give_up_making(slice_, document)
     edition = Edition.objects.create(
         document=document,
         index=slice_.index,
@@ -90,9 +92,29 @@ def _begin(
 
 
 def state_of_kept(slice_: Slice, document: Document) -> DocumentState:
-    """READY where what is kept of the document is found in the slice's index, cut as it shall be; else READ."""
-    live = Edition.objects.live(slice_.index.pk).filter(document=document, cut=slice_.settings.cut.digest)
-    return DocumentState.READY if live.exists() else DocumentState.READ
+    """READY where what was read of the document last is found in the slice's index, cut as it shall be; else READ.
+
+    What is found may say something else: its successor is in the making then.
+    """
+    newest = newest_kept(document)
+    if newest is None:
+        return DocumentState.READ
+    same = {"text_digest": newest.text_digest, "title": newest.title, "cut": slice_.settings.cut.digest}
+    if not Edition.objects.live(slice_.index.pk).filter(document=document, **same).exists():
+        return DocumentState.READ
+    _give_up_making(slice_, document)
+    return DocumentState.READY
+
+
+def newest_kept(document: Document) -> Edition | None:
+    """The edition that has the text which was read last: `keep` leaves none that is newer and says something else."""
+    return Edition.objects.filter(document=document).exclude(state=EditionState.REMOVED).order_by("-pk").first()
+
+
+def _give_up_making(slice_: Slice, document: Document) -> None:
+    """What is in the making of the document is not wanted any more."""
+    making = Edition.objects.filter(document=document, index=slice_.index, state=EditionState.MAKING)
+    making.update(state=EditionState.REMOVED)
 
 
 # ---- Making it findable ---------------------------------------------------------------------------------------------
@@ -156,7 +178,7 @@ def _in_the_making(slice_: Slice, document: Document) -> Edition | None:
     making = editions.filter(index=slice_.index, state=EditionState.MAKING).first()
     if making is not None and making.cut == cut:
         return making
-    kept = editions.order_by("-pk").first()
+    kept = newest_kept(document)
     if kept is None or (kept.index_id == slice_.index.pk and kept.cut == cut and kept.state == EditionState.LIVE):
         state = DocumentState.READY if kept is not None else DocumentState.WAITING
         _settle(document, state)
@@ -188,11 +210,13 @@ def _fetch_again(document: Document, edition: Edition) -> None:
 
 
 def _refuse(document: Document, edition: Edition, sentence: str) -> None:
-    """Within `writing`: nothing can be found of this text. What was found before stays."""
+    """Within `writing`: nothing can be found of this text. What was found before stays, but is not what was read last,
+    so that the next sync reads the document anew.
+    """
     measuring.count("failed")
     Edition.objects.filter(pk=edition.pk, state=EditionState.MAKING).update(state=EditionState.REMOVED)
     Document.objects.filter(pk=document.pk, state=DocumentState.READ).update(
-        state=DocumentState.FAILED, reason=sentence[:LONGEST_REASON]
+        state=DocumentState.FAILED, reason=sentence[:LONGEST_REASON], etag="", last_modified="", digest=""
     )
 
 
