@@ -140,8 +140,17 @@ def make(slice_: Slice, document: Document, reading: Reading | None) -> Work:
             _fetch_again(document, edition)
         return
     try:
-        chunks = yield from _cut(slice_, edition, reading)
+        chunks = yield from _cut(slice_, document, edition, reading)
     except Interrupted:
+        return
+    except meaning.Refused as refused:
+        with slice_.writing():
+            fail(slice_, document, refused.sentence)
+        return
+    except meaning.CutOtherwise:
+        with slice_.writing():
+            _begin_like(slice_, document, edition)
+        yield from make(slice_, document, reading)
         return
     if chunks is None:
         return
@@ -157,7 +166,7 @@ def _write(slice_: Slice, document: Document, edition: Edition, chunks: Sequence
     refusal = NO_TEXT if not chunks else (yield from batches.write_all(slice_, document, edition, chunks))
     if refusal:
         with slice_.writing():
-            _refuse(document, edition, refusal)
+            fail(slice_, document, refusal)
         return
     edition.refresh_from_db()
     is_whole = edition.taken == len(chunks) and not Chunk.objects.filter(edition=edition, is_pending=True).exists()
@@ -183,6 +192,11 @@ def _in_the_making(slice_: Slice, document: Document) -> Edition | None:
         state = DocumentState.READY if kept is not None else DocumentState.WAITING
         _settle(document, state)
         return None
+    return _begin_like(slice_, document, kept)
+
+
+def _begin_like(slice_: Slice, document: Document, kept: Edition) -> Edition:
+    """Within `writing`: begins a text anew that is kept."""
     return _begin(
         slice_,
         document,
@@ -209,25 +223,27 @@ def _fetch_again(document: Document, edition: Edition) -> None:
     )
 
 
-def _refuse(document: Document, edition: Edition, sentence: str) -> None:
-    """Within `writing`: nothing can be found of this text. What was found before stays, but is not what was read last,
-    so that the next sync reads the document anew.
+def fail(slice_: Slice, document: Document, sentence: str) -> None:
+    """Within `writing`: nothing can be found of what was read. What was found before stays, but is not what was read
+    last, so that the next sync reads the document anew.
     """
     measuring.count("failed")
-    Edition.objects.filter(pk=edition.pk, state=EditionState.MAKING).update(state=EditionState.REMOVED)
+    _give_up_making(slice_, document)
     Document.objects.filter(pk=document.pk, state=DocumentState.READ).update(
         state=DocumentState.FAILED, reason=sentence[:LONGEST_REASON], etag="", last_modified="", digest=""
     )
 
 
-def _cut(slice_: Slice, edition: Edition, reading: Reading) -> Generator[Errand, Any, list[chunking.Chunk] | None]:
-    """The chunks; None where the slice ends before they are known. Raises Interrupted."""
+def _cut(
+    slice_: Slice, document: Document, edition: Edition, reading: Reading
+) -> Generator[Errand, Any, list[chunking.Chunk] | None]:
+    """The chunks; None where the slice ends before they are known. Raises Interrupted, Refused and CutOtherwise."""
     cut = slice_.settings.cut
     distances: chunking.Distances | None = None
     if cut.strategy == "semantic":
-        if edition.breaks is None and not (yield from meaning.measure(slice_, edition, reading)):
+        breaks = yield from meaning.measure(slice_, document, edition, reading)
+        if breaks is None:
             return None
-        breaks = list(edition.breaks or ())
         distances = lambda _: breaks  # noqa: E731  what was measured of these sentences
 
     def chunks_of_reading() -> list[chunking.Chunk]:
@@ -235,6 +251,8 @@ def _cut(slice_: Slice, edition: Edition, reading: Reading) -> Generator[Errand,
             return chunking.cut(reading, cut, title=edition.title, distances=distances)
 
     chunks: list[chunking.Chunk] = yield chunks_of_reading
+    if edition.taken > len(chunks):
+        raise meaning.CutOtherwise
     return chunks
 
 
