@@ -59,6 +59,7 @@ def as_owner(url: str, *statements: str) -> None:
 def copy_to(database: str) -> bool:
     """Makes the database of this process's tests, a path or a name, unless there is no template."""
     if source := file():
+        remove(database)  # with the log that a run may have left which was killed: it would be read into the copy
         shutil.copyfile(source, database)
     elif source_name := postgresql():
         url = os.environ["DATABASE_URL"]

@@ -14,6 +14,8 @@ PLANTED = {
     "conversations": ("conversations/access.py", "import conversations.turn.leases"),
     "transport": ("conversations/turn/asking.py", "import rest_framework.response"),
     "outbound": ("bots/people.py", "import urllib3"),
+    "search": ("bedrock_chat/search/fusion.py", "import bedrock_chat.search.passages"),
+    "reading": ("bots/knowledge/chunking.py", "import urllib3"),
     "pure": ("conversations/tree.py", "import django.db"),
 }
 """Contract → the file that gets an import which the contract forbids, and the import."""

@@ -33,6 +33,7 @@ from bots.knowledge.models import (
     PageText,
     Source,
 )
+from bots.knowledge.sources import pace
 
 KIND: Final = "purge knowledge"
 BLOB_OWNER: Final = "knowledge edition"
@@ -104,6 +105,7 @@ def purge(job: Claimed) -> None:
     removal = Removal(pk, job)
     while not (time.monotonic() > end or job.ending.requested) and removal.step():
         pass
+    pace.forget_old()  # hosts have rows for all bots; each sync is followed by this job
     with transaction.atomic():
         knowledge = Knowledge.objects.select_for_update().filter(pk=pk).first()
         job.finish()

@@ -19,7 +19,7 @@ from django.db.models import F, Q
 
 from bedrock_chat.blobs import storing
 from bedrock_chat.process.interruption import Interrupted
-from bots.knowledge import deleting, editions, page_texts
+from bots.knowledge import deleting, editions, measuring, page_texts
 from bots.knowledge.hosts import Hosts
 from bots.knowledge.lanes import Errand, Work
 from bots.knowledge.models import (
@@ -168,7 +168,8 @@ def _read(slice_: Slice, location: Location, known: Known, kept_name: str, wait:
     interruption = slice_.interruption
     if interruption.wait(wait):
         raise Interrupted
-    fetched = fetching.fetch(location, known, slice_.context)
+    with measuring.measured("fetch"):
+        fetched = fetching.fetch(location, known, slice_.context)
     scanned: Reading | None = None
     try:
         is_same = fetched.is_unchanged or (bool(known.digest) and fetched.digest == known.digest)
@@ -176,16 +177,7 @@ def _read(slice_: Slice, location: Location, known: Known, kept_name: str, wait:
             reading = editions.load(kept_name) if location.kind == "web" else Reading(())
             return Arrived(fetched, crawling.discovered(slice_.web, fetched, reading), None)
         try:
-            reading = readers.shared(settings.KNOWLEDGE_READERS).read(
-                str(fetched.path),
-                fetched.kind,
-                media_type=fetched.media_type,
-                charset=fetched.charset,
-                url=fetched.final_url,
-                most_characters=settings.KNOWLEDGE_MAX_CHARACTERS,
-                most_pages=settings.KNOWLEDGE_MAX_PAGES,
-                interruption=interruption,
-            )
+            reading = _read_file(slice_, fetched)
         except Unreadable as unreadable:
             discovered = crawling.discovered(slice_.web, fetched, unreadable.reading)
             scanned = _scanned(slice_, discovered, unreadable.reading)
@@ -199,6 +191,21 @@ def _read(slice_: Slice, location: Location, known: Known, kept_name: str, wait:
     finally:
         if scanned is None:
             _forget_file(fetched)
+
+
+def _read_file(slice_: Slice, fetched: Fetched) -> Reading:
+    """Raises Unreadable and Interrupted."""
+    with measuring.measured("read"):
+        return readers.shared(settings.KNOWLEDGE_READERS).read(
+            str(fetched.path),
+            fetched.kind,
+            media_type=fetched.media_type,
+            charset=fetched.charset,
+            url=fetched.final_url,
+            most_characters=settings.KNOWLEDGE_MAX_CHARACTERS,
+            most_pages=settings.KNOWLEDGE_MAX_PAGES,
+            interruption=slice_.interruption,
+        )
 
 
 def _scanned(slice_: Slice, discovered: Discovered, reading: Reading) -> Reading | None:
@@ -265,6 +272,7 @@ def _write(slice_: Slice, document: Document, arrived: Arrived) -> None:
     if discovered.location.link:
         columns["link"] = discovered.location.link[:LONGEST_LOCATION]
     reading = arrived.reading
+    measuring.count("unchanged" if reading is None else "read")
     if reading is None:
         state = editions.state_of_kept(slice_, document)
     else:
@@ -303,6 +311,7 @@ def _is_named(slice_: Slice, document: Document, discovered: Discovered) -> bool
 
 def _skip(slice_: Slice, document: Document) -> None:
     """The document is none of its own. What was read of it before cannot be found any more."""
+    measuring.count("skipped")
     Document.objects.filter(pk=document.pk).exclude(state=DocumentState.REMOVED).update(
         state=DocumentState.SKIPPED, attempts=0, failures=0, fetched=slice_.sync, reason="", etag="", digest=""
     )
@@ -333,6 +342,7 @@ def _is_seed(document: Document) -> bool:
 
 def _fail(slice_: Slice, document: Document, sentence: str, *, is_gone: bool = False) -> None:
     """The document is found as it was before, until it has failed in three syncs in a row, or is gone."""
+    measuring.count("failed")
     failures = SYNCS_FAILED if is_gone else document.failures + 1
     is_making = failures < SYNCS_FAILED and editions.state_of_kept(slice_, document) == DocumentState.READ
     Document.objects.filter(pk=document.pk).exclude(state=DocumentState.REMOVED).update(

@@ -16,7 +16,7 @@ from bedrock_chat.database.connections import database_now
 from bedrock_chat.process.interruption import Interrupted
 from bedrock_chat.search.passages import indexing
 from bedrock_chat.search.vectors import writing as vectors
-from bots.knowledge import batches, chunking, meaning
+from bots.knowledge import batches, chunking, meaning, measuring
 from bots.knowledge.deleting import BLOB_OWNER
 from bots.knowledge.lanes import Errand, Work
 from bots.knowledge.models import (
@@ -213,6 +213,7 @@ def _refuse(document: Document, edition: Edition, sentence: str) -> None:
     """Within `writing`: nothing can be found of this text. What was found before stays, but is not what was read last,
     so that the next sync reads the document anew.
     """
+    measuring.count("failed")
     Edition.objects.filter(pk=edition.pk, state=EditionState.MAKING).update(state=EditionState.REMOVED)
     Document.objects.filter(pk=document.pk, state=DocumentState.READ).update(
         state=DocumentState.FAILED, reason=sentence[:LONGEST_REASON], etag="", last_modified="", digest=""
@@ -228,7 +229,12 @@ def _cut(slice_: Slice, edition: Edition, reading: Reading) -> Generator[Errand,
             return None
         breaks = list(edition.breaks or ())
         distances = lambda _: breaks  # noqa: E731  what was measured of these sentences
-    chunks: list[chunking.Chunk] = yield partial(chunking.cut, reading, cut, title=edition.title, distances=distances)
+
+    def chunks_of_reading() -> list[chunking.Chunk]:
+        with measuring.measured("cut"):
+            return chunking.cut(reading, cut, title=edition.title, distances=distances)
+
+    chunks: list[chunking.Chunk] = yield chunks_of_reading
     return chunks
 
 
@@ -267,7 +273,7 @@ def publish(slice_: Slice, document: Document, edition: Edition) -> None:
     """Shows a whole edition in place of the one before it: few rows, whatever its size."""
     with slice_.writing():
         vectors.join(slice_.index.pk, edition.pk)
-    with slice_.writing():
+    with measuring.measured("show"), slice_.writing():
         if not _is_making(edition):
             return
         old = Edition.objects.live(slice_.index.pk).filter(document=document)
@@ -279,3 +285,4 @@ def publish(slice_: Slice, document: Document, edition: Edition) -> None:
         KnowledgeIndex.objects.filter(pk=slice_.index.pk).update(chunks=F("chunks") + more)
         _settle(document, DocumentState.READY)
         slice_.moved()
+    measuring.count("shown")

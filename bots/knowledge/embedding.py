@@ -17,6 +17,7 @@ from bedrock_chat.ledger.budgets.reserving import Reserved
 from bedrock_chat.ledger.embedding_calls import NoRoom
 from bedrock_chat.ledger.models import ModelCall
 from bedrock_chat.process.interruption import Interruption
+from bots.knowledge import measuring
 from bots.knowledge.chunking import halves
 from bots.knowledge.lanes import Errand
 from bots.knowledge.models import Knowledge
@@ -107,7 +108,8 @@ def _call(model: EmbeddingModel, texts: Sequence[str], interruption: Interruptio
     from bedrock_chat.search.vectors import quantising  # noqa: PLC0415  numpy, which few processes need
 
     deadline = time.monotonic() + SECONDS
-    embedded = embeddings.embed_documents(model, texts, interruption=interruption, deadline=deadline)
+    with measuring.measured("embed"):
+        embedded = embeddings.embed_documents(model, texts, interruption=interruption, deadline=deadline)
     quantised = iter(quantising.quantise([vector for vector in embedded.vectors if vector is not None]))
     return embedded, [None if vector is None else next(quantised) for vector in embedded.vectors]
 
