@@ -1,4 +1,4 @@
-"""Two workers on one bot: one that has slept through its lease writes nothing when it wakes, and nothing is there twice.
+"""Two workers on one bot: one that has slept through its lease writes nothing, and nothing is there twice.
 
 `SOAK=1` makes ten times as many pairs.
 """
