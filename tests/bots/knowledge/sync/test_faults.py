@@ -133,16 +133,16 @@ def test_a_place_at_a_host_is_given_back_whatever_happens(
     def ended(*_: Any) -> Any:
         raise Ended
 
-    begun, given = [], []
+    taken, left = [], []
     begin, give_back = hosts.Hosts.begin, pace.give_place_back
-    monkeypatch.setattr(hosts.Hosts, "begin", lambda *args: begun.append(args[1]) or begin(*args))
-    monkeypatch.setattr(pace, "give_place_back", lambda host: given.append(host) or give_back(host))
+    monkeypatch.setattr(hosts.Hosts, "begin", lambda *args: taken.append(args[1]) or begin(*args))
+    monkeypatch.setattr(pace, "give_place_back", lambda host: left.append(host) or give_back(host))
     with Site({"/d/": page("Start", "Old words stand here.")}) as site:
         make(alice, "b", knowledge={**KNOWLEDGE, "sourceUrls": [f"{site.url}/d/"]})
         monkeypatch.setattr(documents, "rows", ended)
         with pytest.raises(Ended):
             syncs.run()
-    assert len(begun) == len(given) == 1
+    assert len(taken) == len(left) == 1
 
 
 def test_a_vector_that_is_purged_is_paid_once_more(
