@@ -1,7 +1,8 @@
 """Edits, slices that are killed or stopped anywhere, and deletions, in any order: the index is what the bots name.
 
 `Histories` knows what each bot names in plain Python. After each step what can be found is whole, and a version that
-the bot has named; in the end it is the last one, and nothing is left of what went. `SOAK=1` makes 60 histories of 40 steps.
+the bot has named; in the end it is the last one, and nothing is left of what went.
+`SOAK=1` makes 60 histories of 40 steps.
 """
 
 import os
