@@ -1,6 +1,6 @@
 """Two workers on one bot: one that has slept through its lease writes nothing, and nothing is there twice.
 
-`SOAK=1` makes ten times as many pairs.
+`SOAK=1` makes 100 pairs.
 """
 
 import os
@@ -20,13 +20,12 @@ from bots.knowledge import revisions, syncing
 from bots.knowledge.models import Chunk, Document, Edition
 from tests.bots.bot import make, read
 from tests.bots.knowledge.sync import syncs
-from tests.bots.knowledge.sync.test_histories import before_writing, killed_after
 from tests.bots.upload import sources, upload
 from tests.emulator import Emulator
 
 pytestmark = [pytest.mark.both, pytest.mark.slow, pytest.mark.django_db(transaction=True)]
 
-PAIRS = 100 if os.environ.get("SOAK") else 10
+PAIRS = 100 if os.environ.get("SOAK") else 7
 NAMES = ("a.txt", "b.txt", "c.txt", "d.txt")
 FEWEST_TRANSACTIONS = 20
 """Of the sync of these files, which takes a few more."""
@@ -48,10 +47,10 @@ def take_over(chance: random.Random) -> None:
     [job] = queue.claim("another", 1, kind=revisions.KIND)
     ending = chance.choice(("through", "stopped", "killed"))
     if ending == "killed":
-        with killed_after(chance.randrange(200)):
+        with syncs.killed_after(chance.randrange(200)):
             syncing.sync(job)
     else:
-        with before_writing(chance.randrange(20) if ending == "stopped" else -1, job.ending.request):
+        with syncs.before_writing(chance.randrange(20) if ending == "stopped" else -1, job.ending.request):
             performing.perform(job)
 
 
@@ -64,7 +63,7 @@ def sleep_through(job: Claimed, chance: random.Random) -> None:
         take_over(chance)
         left.append(rows())
 
-    with before_writing(chance.randrange(FEWEST_TRANSACTIONS), sleep), pytest.raises(LeaseLost):
+    with syncs.before_writing(chance.randrange(FEWEST_TRANSACTIONS), sleep), pytest.raises(LeaseLost):
         syncing.sync(job)
     assert [rows()] == left
 
