@@ -1,6 +1,5 @@
 """Pages of a document without text are read by the bot's parsing model, within its sync: reserved, paid, kept."""
 
-import logging
 from collections.abc import Generator
 from dataclasses import replace
 from functools import partial
@@ -13,15 +12,13 @@ from bedrock_chat.ledger import embedding_calls, recording
 from bedrock_chat.ledger.budgets import expiring
 from bedrock_chat.ledger.embedding_calls import NoRoom
 from bedrock_chat.process.interruption import Interrupted
-from bots.knowledge import embedding, parsing
+from bots.knowledge import embedding, faults, parsing
 from bots.knowledge.lanes import Errand
 from bots.knowledge.models import Document, DocumentState, PageText
 from bots.knowledge.parsing import NoParsingModel, Parsed
 from bots.knowledge.reading import readers
 from bots.knowledge.reading.pages import Reading, Unreadable
 from bots.knowledge.slices import Bill, Slice
-
-logger = logging.getLogger(__name__)
 
 SENTENCE: Final = "Its pages hold no text."
 FAULT: Final = "its pages could not be read because of a fault of this server."
@@ -83,7 +80,7 @@ def _parse(bill: Bill, *args: Any, **options: Any) -> Parsed:
     except Unreadable:
         raise
     except Exception as error:
-        logger.error("pages of a document could not be read by a model: %s", type(error).__name__)  # noqa: TRY400  no text
+        faults.log(bill.knowledge, error)
         raise Unreadable(FAULT) from error
     bill.calls += parsed.calls
     return parsed

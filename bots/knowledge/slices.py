@@ -44,8 +44,9 @@ UNPRICED_TOKENS: Final = 100_000_000
 
 @dataclass(slots=True, eq=False)
 class Bill:
-    """Calls that were paid for, with what was reserved for them. None of them: they were not made."""
+    """Calls that were paid for a bot's knowledge, with what was reserved for them. No calls: they were not made."""
 
+    knowledge: int
     reservation: Reserved | None
     calls: list[ModelCall] = field(default_factory=list)
 
@@ -205,7 +206,7 @@ class Slice:
 
     def owe(self, reservation: Reserved | None) -> Bill:
         """A bill for calls that are about to be made. Who makes them, on a thread perhaps, adds their rows to it."""
-        bill = Bill(reservation)
+        bill = Bill(self.pk, reservation)
         self.bills.append(bill)
         return bill
 
@@ -214,6 +215,8 @@ class Slice:
         self._billed += bills
         for bill in bills:
             self._write(bill)
+        if any(bill.calls for bill in bills):
+            self.moved()
 
     def settle(self) -> None:
         """Writes the bills that no transaction of the slice has written, whoever owns the job by now: the money is
@@ -232,6 +235,6 @@ class Slice:
         self.spent_tokens += tokens
         if bill.calls:
             Knowledge.objects.filter(pk=self.pk, sync=self.sync).update(
-                moved_at=database_now(), sync_price=F("sync_price") + units, sync_tokens=F("sync_tokens") + tokens
+                sync_price=F("sync_price") + units, sync_tokens=F("sync_tokens") + tokens
             )
         embedding_calls.write_all(bill.calls, bill.reservation)

@@ -28,13 +28,13 @@ FAULT: Final = "The sync could not be done because of a fault of this server."
 def look_after(_: Claimed) -> None:
     """The job."""
     now = database_now()
-    asked, last = 0, 0
-    while asked < MOST_ASKED and (waiting := _waiting(now, last)):
+    number, last = 0, 0
+    while number < MOST_ASKED and (waiting := _waiting(now, last)):
         last = waiting[-1].pk
         jobs = _jobs(waiting)
         for knowledge in waiting:
-            if asked < MOST_ASKED and _needs(knowledge, jobs, now):
-                asked += 1
+            if number < MOST_ASKED and _needs(knowledge, jobs, now):
+                number += 1
                 _look_at(knowledge.pk, now)
         if len(waiting) < MOST:
             return
