@@ -32,7 +32,7 @@ FEWEST_TRANSACTIONS = 20
 
 
 def rows() -> dict[str, list[dict[str, Any]]]:
-    """What the queue and all tables of knowledge hold, without what syncs have cost: that is spent, whoever wrote it."""
+    """What the queue and all tables of knowledge hold, without what syncs have cost, which is spent by then."""
     labels = [*syncs.counts(), Job._meta.label]
     by_label = {label: list(apps.get_model(label)._default_manager.order_by("pk").values()) for label in labels}
     for knowledge in by_label[Knowledge._meta.label]:
