@@ -227,7 +227,8 @@ def _with_page_texts(
 ) -> Generator[Errand, Any, Arrived]:
     """The document with what its pages without text show. Raises Interrupted."""
     try:
-        reading = yield from page_texts.complete(slice_, document, str(arrived.fetched.path), scanned)
+        fetched = arrived.fetched
+        reading = yield from page_texts.complete(slice_, document, str(fetched.path), fetched.digest, scanned)
     except Unreadable as unreadable:  # what was read without the model stays
         return replace(arrived, scanned=None, sentence=unreadable.sentence if arrived.sentence else "")
     finally:
