@@ -22,13 +22,7 @@ from bedrock_chat.wire.errors import ServiceUnavailable
 from bots.knowledge import deleting, editions, faults, measuring, page_texts
 from bots.knowledge.hosts import Hosts, Place
 from bots.knowledge.lanes import Errand, Work
-from bots.knowledge.models import (
-    LONGEST_LOCATION,
-    LONGEST_REASON,
-    Document,
-    DocumentState,
-    SourceKind,
-)
+from bots.knowledge.models import LONGEST_LOCATION, LONGEST_REASON, Document, DocumentState, SourceKind
 from bots.knowledge.planning import SYNCS_FAILED, WORKERS_LOST
 from bots.knowledge.reaching import reach, reach_most, rows
 from bots.knowledge.reading import pages, readers
