@@ -70,7 +70,9 @@ bench-published: $(VENV)/.dev ## Prints what a published API costs against an em
 # Tests that are larger with SOAK=1, and that processes, faults or stops concern.
 SOAKED := tests/publication/test_workers.py tests/publication/test_stream_servers.py tests/jobs/test_celery.py \
   tests/ledger/test_rollups.py tests/conversations/rounds/test_kills.py tests/conversations/rounds/test_faults.py \
-  tests/conversations/rounds/test_stops.py
+  tests/conversations/rounds/test_stops.py tests/bots/knowledge/sync/test_killed.py \
+  tests/bots/knowledge/sync/test_histories.py tests/bots/knowledge/sync/test_leases.py \
+  tests/bots/knowledge/sync/test_moments.py tests/bots/knowledge/test_isolation.py
 
 soak: $(VENV)/.dev ## Ten minutes of everything while processes are killed, then compares (SOAK="--minutes 1")
 	@SOAK=1 $(BIN)/python -m pytest -q $(SOAKED)

@@ -40,7 +40,7 @@ def write_all(
         with slice_.writing(pauses=LONG_PAUSES):
             paid.write(slice_)
             if paid.calls:
-                _count_tokens(slice_, document, paid)
+                count_tokens(slice_, document, paid)
             if not Edition.objects.filter(pk=edition.pk, state=EditionState.MAKING).exists():
                 return ""
             if not paid.refusal:
@@ -57,12 +57,13 @@ def write_all(
 
 
 def _known(slice_: Slice, digests: Sequence[str]) -> dict[str, int]:
-    """Chunks of the same bot and model that have a vector, by digest."""
+    """Chunks of the same bot and model that have a vector, by digest. One that was removed may have lost its own."""
     equal = Chunk.objects.filter(index=slice_.index, digest__in=digests, is_parent=False, is_pending=False)
-    return dict(equal.values_list("digest", "pk"))
+    return dict(equal.filter(vectors.exists(slice_.index.pk, "pk")).values_list("digest", "pk"))
 
 
-def _count_tokens(slice_: Slice, document: Document, paid: Paid) -> None:
+def count_tokens(slice_: Slice, document: Document, paid: Paid) -> None:
+    """Within `writing`: the document's tokens; and where a vector has come, the model does not refuse any more."""
     tokens = sum(call.input_tokens for call, _ in paid.calls if call is not None)
     Document.objects.filter(pk=document.pk).update(tokens=F("tokens") + tokens)
     if any(piece.vector is not None for parts in paid.pieces for piece in parts):
@@ -83,7 +84,9 @@ def _insert(
     packed: list[Any] = []
     for chunk in batch:
         start = chunk.start
-        parts = pieces.get(chunk.digest) or [Piece(chunk.text, chunk.header)]
+        # A parent of one child says the same, but is not looked for.
+        paid = () if chunk.is_parent else pieces.get(chunk.digest, ())
+        parts = paid or [Piece(chunk.text, chunk.header)]
         for part in parts:
             is_known = chunk.is_parent or chunk.digest in known
             rows.append(

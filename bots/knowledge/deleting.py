@@ -85,8 +85,11 @@ def ask(pk: int, *, delay: float = 0.0) -> None:
 
 
 def forget(bot_id: str) -> None:
-    """In the transaction that deletes a bot, before its row goes: has the job remove all that it knew."""
-    for pk in Knowledge.objects.filter(bot_id=bot_id).values_list("pk", flat=True):
+    """In the transaction that deletes a bot, before its row goes: has the job remove all that it knew.
+
+    It locks the `Knowledge` before it removes the job, in the order in which a slice locks both.
+    """
+    for pk in Knowledge.objects.select_for_update().filter(bot_id=bot_id).values_list("pk", flat=True):
         Job.objects.filter(key=f"sync knowledge:{pk}").delete()
         ask(pk)
 
@@ -147,8 +150,7 @@ class Removal:
         """Some that are out of reach: those of a bot that is gone, of an index that served once, or removed ones."""
         mine = Edition.objects.filter(index__knowledge=knowledge)
         if knowledge.bot_id is not None:
-            indexes = [pk for pk in (knowledge.serving_id, knowledge.making_id) if pk is not None]
-            mine = mine.filter(Q(state=EditionState.REMOVED) | ~Q(index__in=indexes))
+            mine = mine.filter(Q(state=EditionState.REMOVED) | ~_is_used("index"))
         return list(mine.order_by("pk")[:MOST_EDITIONS])
 
     def _remove_editions(self, editions: Sequence[Edition]) -> None:
@@ -181,9 +183,8 @@ class Removal:
         unused = ~Exists(Document.objects.filter(source=OuterRef("pk")))
         if self._write(lambda: _delete_some(sources.filter(unused))):
             return True
-        for index in KnowledgeIndex.objects.filter(knowledge=knowledge):
-            if not is_gone and index.pk in (knowledge.serving_id, knowledge.making_id):
-                continue
+        indexes = KnowledgeIndex.objects.filter(knowledge=knowledge)
+        for index in indexes if is_gone else indexes.filter(~_is_used("pk")):
             while self._write(lambda: purging.purge_index(index.pk)):  # noqa: B023
                 pass
             self._write(lambda: _delete_index(index))  # noqa: B023
@@ -197,6 +198,13 @@ class Removal:
             if self._job is not None:
                 self._job.hold()
             return removed()
+
+
+def _is_used(index: str) -> Exists:
+    """The condition that the index which a column names serves, or is made, as the statement sees it: a sync may have
+    begun another one meanwhile. One that is neither never is again.
+    """
+    return Exists(Knowledge.objects.filter(Q(serving=OuterRef(index)) | Q(making=OuterRef(index))))
 
 
 def _delete_some(rows: models.QuerySet[Any]) -> bool:

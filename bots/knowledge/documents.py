@@ -6,7 +6,6 @@ that workers were lost over this document.
 
 import contextlib
 import hashlib
-import logging
 from collections.abc import Generator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,16 +18,15 @@ from django.db.models import F, Q
 
 from bedrock_chat.blobs import storing
 from bedrock_chat.process.interruption import Interrupted
-from bots.knowledge import deleting, editions, measuring, page_texts
-from bots.knowledge.hosts import Hosts
+from bedrock_chat.wire.errors import ServiceUnavailable
+from bots.knowledge import deleting, editions, faults, measuring, page_texts
+from bots.knowledge.hosts import Hosts, Place
 from bots.knowledge.lanes import Errand, Work
 from bots.knowledge.models import (
     LONGEST_LOCATION,
     LONGEST_REASON,
     Document,
     DocumentState,
-    Edition,
-    EditionState,
     SourceKind,
 )
 from bots.knowledge.planning import SYNCS_FAILED, WORKERS_LOST
@@ -39,10 +37,11 @@ from bots.knowledge.slices import Slice
 from bots.knowledge.sources import crawling, fetching, s3, uploads
 from bots.knowledge.sources.locations import NOTHING_KNOWN, Discovered, Fetched, Known, Location, SourceFault
 
-logger = logging.getLogger(__name__)
-
 LOST: Final = "Its worker was lost three times while it was read."
 FAULT: Final = "It could not be read because of a fault of this server."
+STORAGE_SECONDS: Final = 60.0
+"""After which a storage that does not answer is asked again."""
+STORAGE_AWAY: Final = "The storage of documents does not answer; it is asked again in a minute."
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,18 +61,35 @@ class Arrived:
 def bring_on(slice_: Slice, hosts: Hosts, pk: int, location: str, wait: float | None) -> Work:
     """Fetches a document in so many seconds, if `wait` tells them, and makes what was read findable.
 
-    A turn of its host was taken then.
+    A turn and a place of its host were taken then. A fault of this server fails this document alone, and a storage that
+    is away no document: the slice ends.
     """
-    document = rows(slice_.pk).select_related("source").filter(pk=pk).first()
-    if document is None:
+    place = Place(location) if wait is not None and is_of_web(location) else None
+    document: Document | None = None
+    is_fetching = wait is not None
+    try:
+        document = rows(slice_.pk).select_related("source").filter(pk=pk).first()
+        if document is None:
+            return
+        reading: Reading | None = None
         if wait is not None:
-            leave(hosts, location)
-        return
-    reading: Reading | None = None
-    if wait is not None:
-        reading = yield from _fetch(slice_, hosts, document, wait)
-    if not slice_.is_over and Document.objects.filter(pk=pk, state=DocumentState.READ).exists():
-        yield from editions.make(slice_, document, reading)
+            reading = yield from _fetch(slice_, hosts, place, document, wait)
+        is_fetching = False
+        if not slice_.is_over and Document.objects.filter(pk=pk, state=DocumentState.READ).exists():
+            yield from editions.make(slice_, document, reading)
+    except ServiceUnavailable:
+        slice_.give_up_turn(STORAGE_SECONDS, STORAGE_AWAY)
+        if document is not None and is_fetching:
+            _take_back(slice_, document)
+    except Exception as error:
+        if document is None or faults.ends_slice(error):
+            raise
+        faults.log(slice_.pk, error)
+        with slice_.writing():
+            (_fail if is_fetching else editions.fail)(slice_, document, FAULT)
+    finally:
+        if place is not None:
+            place.leave()
 
 
 def is_of_web(location: str) -> bool:
@@ -97,18 +113,19 @@ def _location(slice_: Slice, document: Document) -> Location:
 # ---- Fetching -------------------------------------------------------------------------------------------------------
 
 
-def _fetch(slice_: Slice, hosts: Hosts, document: Document, wait: float) -> Generator[Errand, Any, Reading | None]:
+def _fetch(
+    slice_: Slice, hosts: Hosts, place: Place | None, document: Document, wait: float
+) -> Generator[Errand, Any, Reading | None]:
     """Fetches and reads, and writes what came of it. Returns the reading, if there is a new one."""
     known, kept_name = NOTHING_KNOWN, ""
     try:
-        try:
-            if not _attempt(slice_, document):
-                return None
-            known, kept_name = _known(slice_, document)
-            location = _location(slice_, document)
-            arrived: Arrived = yield partial(_arrive, slice_, location, known, kept_name, wait)
-        finally:
-            leave(hosts, document.location)
+        if not _attempt(slice_, document):
+            return None
+        known, kept_name = _known(slice_, document)
+        location = _location(slice_, document)
+        arrived: Arrived = yield partial(_arrive, slice_, location, known, kept_name, wait)
+        if place is not None:
+            place.leave()
         if arrived.scanned is not None:
             arrived = yield from _with_page_texts(slice_, document, arrived, arrived.scanned)
     except Interrupted:
@@ -141,49 +158,43 @@ def _attempt(slice_: Slice, document: Document) -> bool:
 
 def _known(slice_: Slice, document: Document) -> tuple[Known, str]:
     """What is known of the document, and the name of its kept text's file. Nothing, where that was read otherwise."""
-    kept = _kept(document)
+    kept = editions.newest_kept(document)
     if kept is None or kept.parsing_model != slice_.settings.parsing_model:
         return NOTHING_KNOWN, ""
     name = storing.locate([kept.text]).get(kept.text, "")
     return (Known(document.etag, document.last_modified, document.digest), name) if name else (NOTHING_KNOWN, "")
 
 
-def leave(hosts: Hosts, location: str) -> None:
-    """Gives the place at a document's host back."""
-    if is_of_web(location):
-        hosts.end(location)
-
-
-def _kept(document: Document) -> Edition | None:
-    """The newest edition whose text is kept."""
-    states = [EditionState.LIVE, EditionState.MAKING]
-    return Edition.objects.filter(document=document, state__in=states).order_by("-pk").first()
-
-
 def _arrive(slice_: Slice, location: Location, known: Known, kept_name: str, wait: float) -> Arrived:
-    """On a thread: fetches and reads. Raises SourceFault, also for a fault of this server, and Interrupted."""
+    """On a thread: fetches and reads. Raises SourceFault, also for a fault of this server, Interrupted, and
+    ServiceUnavailable where a storage is away.
+    """
     try:
         return _read(slice_, location, known, kept_name, wait)
-    except (SourceFault, Interrupted):
+    except (SourceFault, Interrupted, ServiceUnavailable):
         raise
     except Exception as error:
-        logger.exception("a document of knowledge %d could not be read", slice_.pk)
+        faults.log(slice_.pk, error)
         raise SourceFault(FAULT) from error
 
 
 def _read(slice_: Slice, location: Location, known: Known, kept_name: str, wait: float) -> Arrived:
-    """Raises SourceFault and Interrupted, and whatever is this server's own fault."""
+    """Raises SourceFault and Interrupted, and whatever is this server's own fault.
+
+    A page whose kept text is lost is fetched as if it were new. Nobody is asked while the storage is away.
+    """
     interruption = slice_.interruption
     if interruption.wait(wait):
         raise Interrupted
+    kept = _kept_reading(kept_name) if location.kind == "web" and kept_name else Reading(())
+    known = NOTHING_KNOWN if kept is None else known
     with measuring.measured("fetch"):
         fetched = fetching.fetch(location, known, slice_.context)
     scanned: Reading | None = None
     try:
         is_same = fetched.is_unchanged or (bool(known.digest) and fetched.digest == known.digest)
-        if is_same:
-            reading = editions.load(kept_name) if location.kind == "web" else Reading(())
-            return Arrived(fetched, crawling.discovered(slice_.web, fetched, reading), None)
+        if is_same and kept is not None:
+            return Arrived(fetched, crawling.discovered(slice_.web, fetched, kept), None)
         try:
             reading = _read_file(slice_, fetched)
         except Unreadable as unreadable:
@@ -199,6 +210,14 @@ def _read(slice_: Slice, location: Location, known: Known, kept_name: str, wait:
     finally:
         if scanned is None:
             _forget_file(fetched)
+
+
+def _kept_reading(name: str) -> Reading | None:
+    """The kept text, or None where it is lost."""
+    try:
+        return editions.load(name)
+    except (OSError, ValueError):
+        return None
 
 
 def _read_file(slice_: Slice, fetched: Fetched) -> Reading:
@@ -354,7 +373,7 @@ def _fail(slice_: Slice, document: Document, sentence: str, *, is_gone: bool = F
     failures = SYNCS_FAILED if is_gone else document.failures + 1
     is_making = failures < SYNCS_FAILED and editions.state_of_kept(slice_, document) == DocumentState.READ
     Document.objects.filter(pk=document.pk).exclude(state=DocumentState.REMOVED).update(
-        state=DocumentState.READ if is_making and _kept(document) else DocumentState.FAILED,
+        state=DocumentState.READ if is_making and editions.newest_kept(document) else DocumentState.FAILED,
         reason=sentence[:LONGEST_REASON],
         attempts=0,
         failures=failures,

@@ -56,12 +56,15 @@ def keep(
     same = {"text_digest": text_digest, "title": title, "cut": slice_.settings.cut.digest}
     mine = Edition.objects.filter(document=document, index=slice_.index).exclude(state=EditionState.REMOVED)
     for edition in mine.filter(**same).order_by("state"):  # a live one comes before one in the making
-        if edition.text != text:  # it leads elsewhere now
+        if (edition.text, edition.body) != (text, body):  # it leads elsewhere now, or is another file
             storing.forget(BLOB_OWNER, [edition.pk])
             storing.refer(BLOB_OWNER, edition.pk, {text, body} - {""})
         columns = {"text": text, "body": body, "parsing_model": slice_.settings.parsing_model}
         Edition.objects.filter(pk=edition.pk).update(**columns)
-        return DocumentState.READY if edition.state == EditionState.LIVE else DocumentState.READ
+        if edition.state == EditionState.LIVE:
+            _give_up_making(slice_, document)  # of a text that the document has had meanwhile
+            return DocumentState.READY
+        return DocumentState.READ
     _begin(slice_, document, text=text, text_digest=text_digest, body=body, title=title, pages=pages)
     Document.objects.filter(pk=document.pk).update(version=F("version") + 1)
     return DocumentState.READ
@@ -71,8 +74,7 @@ def _begin(
     slice_: Slice, document: Document, *, text: str, text_digest: str, body: str, title: str, pages: int
 ) -> Edition:
     """Makes the document's edition in the making, in place of one that there may be."""
-    making = Edition.objects.filter(document=document, index=slice_.index, state=EditionState.MAKING)
-    making.update(state=EditionState.REMOVED)
+    _give_up_making(slice_, document)
     edition = Edition.objects.create(
         document=document,
         index=slice_.index,
@@ -90,9 +92,29 @@ def _begin(
 
 
 def state_of_kept(slice_: Slice, document: Document) -> DocumentState:
-    """READY where what is kept of the document is found in the slice's index, cut as it shall be; else READ."""
-    live = Edition.objects.live(slice_.index.pk).filter(document=document, cut=slice_.settings.cut.digest)
-    return DocumentState.READY if live.exists() else DocumentState.READ
+    """READY where what was read of the document last is found in the slice's index, cut as it shall be; else READ.
+
+    What is found may say something else: its successor is in the making then.
+    """
+    newest = newest_kept(document)
+    if newest is None:
+        return DocumentState.READ
+    same = {"text_digest": newest.text_digest, "title": newest.title, "cut": slice_.settings.cut.digest}
+    if not Edition.objects.live(slice_.index.pk).filter(document=document, **same).exists():
+        return DocumentState.READ
+    _give_up_making(slice_, document)
+    return DocumentState.READY
+
+
+def newest_kept(document: Document) -> Edition | None:
+    """The edition that has the text which was read last: `keep` leaves none that is newer and says something else."""
+    return Edition.objects.filter(document=document).exclude(state=EditionState.REMOVED).order_by("-pk").first()
+
+
+def _give_up_making(slice_: Slice, document: Document) -> None:
+    """What is in the making of the document is not wanted any more."""
+    making = Edition.objects.filter(document=document, index=slice_.index, state=EditionState.MAKING)
+    making.update(state=EditionState.REMOVED)
 
 
 # ---- Making it findable ---------------------------------------------------------------------------------------------
@@ -118,8 +140,17 @@ def make(slice_: Slice, document: Document, reading: Reading | None) -> Work:
             _fetch_again(document, edition)
         return
     try:
-        chunks = yield from _cut(slice_, edition, reading)
+        chunks = yield from _cut(slice_, document, edition, reading)
     except Interrupted:
+        return
+    except meaning.Refused as refused:
+        with slice_.writing():
+            fail(slice_, document, refused.sentence)
+        return
+    except meaning.CutOtherwise:
+        with slice_.writing():
+            _begin_like(slice_, document, edition)
+        yield from make(slice_, document, reading)
         return
     if chunks is None:
         return
@@ -135,7 +166,7 @@ def _write(slice_: Slice, document: Document, edition: Edition, chunks: Sequence
     refusal = NO_TEXT if not chunks else (yield from batches.write_all(slice_, document, edition, chunks))
     if refusal:
         with slice_.writing():
-            _refuse(document, edition, refusal)
+            fail(slice_, document, refusal)
         return
     edition.refresh_from_db()
     is_whole = edition.taken == len(chunks) and not Chunk.objects.filter(edition=edition, is_pending=True).exists()
@@ -156,11 +187,16 @@ def _in_the_making(slice_: Slice, document: Document) -> Edition | None:
     making = editions.filter(index=slice_.index, state=EditionState.MAKING).first()
     if making is not None and making.cut == cut:
         return making
-    kept = editions.order_by("-pk").first()
+    kept = newest_kept(document)
     if kept is None or (kept.index_id == slice_.index.pk and kept.cut == cut and kept.state == EditionState.LIVE):
         state = DocumentState.READY if kept is not None else DocumentState.WAITING
         _settle(document, state)
         return None
+    return _begin_like(slice_, document, kept)
+
+
+def _begin_like(slice_: Slice, document: Document, kept: Edition) -> Edition:
+    """Within `writing`: begins a text anew that is kept."""
     return _begin(
         slice_,
         document,
@@ -187,23 +223,27 @@ def _fetch_again(document: Document, edition: Edition) -> None:
     )
 
 
-def _refuse(document: Document, edition: Edition, sentence: str) -> None:
-    """Within `writing`: nothing can be found of this text. What was found before stays."""
+def fail(slice_: Slice, document: Document, sentence: str) -> None:
+    """Within `writing`: nothing can be found of what was read. What was found before stays, but is not what was read
+    last, so that the next sync reads the document anew.
+    """
     measuring.count("failed")
-    Edition.objects.filter(pk=edition.pk, state=EditionState.MAKING).update(state=EditionState.REMOVED)
+    _give_up_making(slice_, document)
     Document.objects.filter(pk=document.pk, state=DocumentState.READ).update(
-        state=DocumentState.FAILED, reason=sentence[:LONGEST_REASON]
+        state=DocumentState.FAILED, reason=sentence[:LONGEST_REASON], etag="", last_modified="", digest=""
     )
 
 
-def _cut(slice_: Slice, edition: Edition, reading: Reading) -> Generator[Errand, Any, list[chunking.Chunk] | None]:
-    """The chunks; None where the slice ends before they are known. Raises Interrupted."""
+def _cut(
+    slice_: Slice, document: Document, edition: Edition, reading: Reading
+) -> Generator[Errand, Any, list[chunking.Chunk] | None]:
+    """The chunks; None where the slice ends before they are known. Raises Interrupted, Refused and CutOtherwise."""
     cut = slice_.settings.cut
     distances: chunking.Distances | None = None
     if cut.strategy == "semantic":
-        if edition.breaks is None and not (yield from meaning.measure(slice_, edition, reading)):
+        breaks = yield from meaning.measure(slice_, document, edition, reading)
+        if breaks is None:
             return None
-        breaks = list(edition.breaks or ())
         distances = lambda _: breaks  # noqa: E731  what was measured of these sentences
 
     def chunks_of_reading() -> list[chunking.Chunk]:
@@ -211,6 +251,8 @@ def _cut(slice_: Slice, edition: Edition, reading: Reading) -> Generator[Errand,
             return chunking.cut(reading, cut, title=edition.title, distances=distances)
 
     chunks: list[chunking.Chunk] = yield chunks_of_reading
+    if edition.taken > len(chunks):
+        raise meaning.CutOtherwise
     return chunks
 
 

@@ -6,6 +6,19 @@ from bots.knowledge.sources import pace, robots
 from bots.knowledge.sources.scope import host_of
 
 
+class Place:
+    """A place that `Hosts.begin` has taken for an address. It is given back once, however often that is asked."""
+
+    def __init__(self, url: str) -> None:
+        self._host: str | None = host_of(url)
+
+    def leave(self) -> None:
+        """The fetch is over."""
+        host, self._host = self._host, None
+        if host is not None:
+            pace.give_place_back(host)
+
+
 class Hosts:
     """The hosts that a slice has asked for a turn. Only the slice's own thread uses it, outside any transaction."""
 
@@ -27,10 +40,6 @@ class Hosts:
             self._until[host] = time.monotonic() + wait
             return None
         return wait
-
-    def end(self, url: str) -> None:
-        """The fetch is over."""
-        pace.give_place_back(host_of(url))
 
     def postpone(self, url: str, seconds: float) -> None:
         """The host has asked for a pause."""

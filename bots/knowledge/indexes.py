@@ -1,7 +1,8 @@
 """The indexes of a bot: one of each embeddings model. While another one is made, the one before it serves."""
 
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, Q
 
+from bots.knowledge import deleting
 from bots.knowledge.configuration import KnowledgeSettings
 from bots.knowledge.models import Document, DocumentState, Edition, EditionState, Knowledge, KnowledgeIndex
 
@@ -13,6 +14,8 @@ def prepare(knowledge: Knowledge, settings: KnowledgeSettings) -> KnowledgeIndex
     """
     serving, making = knowledge.serving, knowledge.making
     if serving is not None and serving.model == settings.model:
+        if making is not None:
+            _give_up(knowledge, making)
         knowledge.making = None
         return serving
     if making is not None and making.model == settings.model:
@@ -25,15 +28,26 @@ def prepare(knowledge: Knowledge, settings: KnowledgeSettings) -> KnowledgeIndex
     return index
 
 
+def _give_up(knowledge: Knowledge, making: KnowledgeIndex) -> None:
+    """The index that was being made is not wanted any more. Texts that were read for it alone are read once more: the
+    job that removes it removes them, too.
+    """
+    editions = Edition.objects.filter(document=OuterRef("pk")).exclude(state=EditionState.REMOVED)
+    documents = Document.objects.filter(Exists(editions.filter(index=making)), knowledge=knowledge)
+    documents.update(etag="", last_modified="", digest="", hint="")
+    deleting.hide_editions(knowledge.pk, Q(index=making))
+
+
 def remake(knowledge: Knowledge, index: KnowledgeIndex, settings: KnowledgeSettings) -> None:
-    """In the same transaction: documents that are not found in the index as they shall be cut are made so from their
-    kept texts. One statement.
+    """In the same transaction: documents that are not found in the index as they shall be cut, or have a newer text
+    there that a sync has left in the making, are made so from their kept texts. One statement.
     """
     live = Edition.objects.filter(
         document=OuterRef("pk"), index=index, state=EditionState.LIVE, cut=settings.cut.digest
     )
     ready = Document.objects.filter(knowledge=knowledge, state=DocumentState.READY)
-    ready.filter(~Exists(live)).update(state=DocumentState.READ)
+    making = Edition.objects.filter(document=OuterRef("pk"), index=index, state=EditionState.MAKING)
+    ready.filter(~Exists(live) | Exists(making)).update(state=DocumentState.READ)
 
 
 def switch(knowledge: Knowledge) -> None:

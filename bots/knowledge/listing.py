@@ -4,7 +4,8 @@ from functools import partial
 from typing import Any, Final
 
 from bedrock_chat.process.interruption import Interrupted
-from bots.knowledge.hosts import Hosts
+from bots.knowledge import faults
+from bots.knowledge.hosts import Hosts, Place
 from bots.knowledge.lanes import Work
 from bots.knowledge.models import LONGEST_REASON, Source, SourceKind, SourceState
 from bots.knowledge.reaching import reach
@@ -16,6 +17,7 @@ AT_A_TIME: Final = 50
 """Sources that one transaction lists, where nobody has to be asked."""
 AT_ONCE: Final = 500
 """Locations that one statement looks up."""
+FAULT: Final = "It could not be listed because of a fault of this server."
 FILE_GONE: Final = "This file is not there any more; upload it again."
 
 
@@ -60,10 +62,12 @@ def ask(slice_: Slice, hosts: Hosts, source: Source) -> Work:
             wait = _turn(hosts, source)
             if wait is None:
                 return
+            place = Place(_address(source)) if source.kind == SourceKind.SITEMAP else None
             try:
                 part: Listed = yield partial(_part, slice_, source, wait)
             finally:
-                _leave(hosts, source)
+                if place is not None:
+                    place.leave()
             if part.retry_after is not None and part.next_url:
                 hosts.postpone(part.next_url, part.retry_after)
             with slice_.writing():
@@ -78,6 +82,12 @@ def ask(slice_: Slice, hosts: Hosts, source: Source) -> Work:
             hosts.postpone(_address(source), fault.retry_after)
         with slice_.writing():
             _end(source, fault.sentence)
+    except Exception as error:
+        if faults.ends_slice(error):
+            raise
+        faults.log(slice_.pk, error)
+        with slice_.writing():
+            _end(source, FAULT)
 
 
 def _part(slice_: Slice, source: Source, wait: float) -> Listed:
@@ -127,8 +137,3 @@ def _address(source: Source) -> str:
 
 def _turn(hosts: Hosts, source: Source) -> float | None:
     return hosts.begin(_address(source)) if source.kind == SourceKind.SITEMAP else 0.0
-
-
-def _leave(hosts: Hosts, source: Source) -> None:
-    if source.kind == SourceKind.SITEMAP:
-        hosts.end(_address(source))

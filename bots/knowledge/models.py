@@ -27,7 +27,12 @@ class Knowledge(models.Model):
     `serving` is the index that searches use. `making` is one of another embeddings model, made beside it.
     """
 
-    bot = models.OneToOneField("bots.Bot", on_delete=models.SET_NULL, null=True, blank=True, related_name="knowledge")
+    bot = models.OneToOneField(
+        "bots.Bot", on_delete=models.SET_NULL, null=True, blank=True, related_name="knowledge", db_constraint=False
+    )
+    """PostgreSQL would check a constraint when a slice commits, and wait there for a save that has locked the bot and
+    waits for this row. Who sets it holds the bot's lock.
+    """
     wanted = models.PositiveIntegerField(default=1, help_text="The revision that the last save or request asked for.")
     done = models.PositiveIntegerField(default=0, help_text="The revision that the last sync has ended with.")
     planned = models.PositiveIntegerField(default=0, help_text="The revision that the sync under way works for.")

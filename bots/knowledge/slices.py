@@ -22,7 +22,7 @@ from bedrock_chat.bedrock.embedding_models import EmbeddingModel
 from bedrock_chat.bedrock.events import Usage
 from bedrock_chat.database.connections import database_now, yield_sqlite_lock
 from bedrock_chat.identity.caller import Caller
-from bedrock_chat.jobs.queue import Claimed
+from bedrock_chat.jobs.queue import Claimed, LeaseLost
 from bedrock_chat.ledger.models import ModelCall
 from bedrock_chat.ledger.units import units_of, usd_of
 from bedrock_chat.process.interruption import Interruption
@@ -112,8 +112,10 @@ class Slice:
             yield
 
     def lock(self) -> Knowledge:
-        """Locks the bot's `Knowledge` in the transaction around this."""
-        knowledge = Knowledge.objects.select_for_update().get(pk=self.pk)
+        """Locks the bot's `Knowledge` in the transaction around this. Raises LeaseLost where its bot is gone."""
+        knowledge = Knowledge.objects.select_for_update().filter(pk=self.pk).first()
+        if knowledge is None:
+            raise LeaseLost
         if knowledge.wanted != self.revision or knowledge.bot_id is None:
             self.gives_way = True
         return knowledge

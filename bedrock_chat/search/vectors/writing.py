@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from typing import Final
 
 from django.db import connection, transaction
-from django.db.models import F, QuerySet, Sum
+from django.db.models import Exists, F, OuterRef, QuerySet, Sum
 
 from bedrock_chat.search.vectors.models import Vector, VectorBits, VectorIndex
 
@@ -59,6 +59,11 @@ def copy(index: int, group: int, keys: Sequence[tuple[int, int]], *, from_index:
     copies = [(new, packed[old]) for old, new in keys if old in packed]
     write(index, group, copies)
     return {new for new, _ in copies}
+
+
+def exists(index: int, key: str) -> Exists:
+    """The condition of a query that the index has a vector, shown or not, of the key that this column holds."""
+    return Exists(Vector.objects.filter(index_id=index, key=OuterRef(key)))
 
 
 def join(index: int, group: int) -> None:

@@ -8,7 +8,6 @@ from typing import Final
 from django.conf import settings
 from django.core.files.storage import default_storage
 
-from bedrock_chat.blobs.s3_storage import StorageUnavailable
 from bedrock_chat.outbound.faults import MEGABYTE
 from bots.configuration import FileEntry
 from bots.knowledge.reading.kinds import kind_of_name
@@ -29,7 +28,7 @@ def too_large() -> str:
 
 
 def fetch(location: Location, known: Known, context: FetchContext) -> Fetched:
-    """The file's bytes, or that they are the known ones. Raises SourceFault."""
+    """The file's bytes, or that they are the known ones. Raises SourceFault and StorageUnavailable."""
     kind = kind_of_name(location.name)
     if kind is None:
         raise SourceFault(kinds.refusal_of_name(location.name))
@@ -44,8 +43,6 @@ def fetch(location: Location, known: Known, context: FetchContext) -> Fetched:
         path = _copied(stored, context.folder)
     except FileNotFoundError:
         raise SourceFault("This file is not there any more; upload it again.") from None
-    except StorageUnavailable as error:
-        raise SourceFault(str(error.detail)) from None
     return Fetched(location, path, size=location.size or 0, digest=location.digest, kind=kind)
 
 

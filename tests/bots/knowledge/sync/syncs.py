@@ -2,13 +2,15 @@
 
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
 
+import pytest
 from django.apps import apps
-from django.db import transaction
+from django.db import connection, transaction
 
 from bedrock_chat.bedrock import embeddings
 from bedrock_chat.jobs import queue
@@ -52,6 +54,46 @@ def slices(between: Callable[[int], None], *, most: int = 200) -> int:
             syncing.sync(job)
         between(number)
     raise AssertionError("The sync does not end.")
+
+
+class Killed(BaseException):
+    """The process is gone."""
+
+
+@contextmanager
+def before_writing(moment: int, action: Callable[[], None]) -> Iterator[None]:
+    """Does something before the transaction of this number in a slice."""
+    writing, left = syncing.Slice.writing, moment
+
+    def counted(slice_: Any, **options: Any) -> Any:
+        nonlocal left
+        left -= 1
+        if left == -1:
+            action()
+        return writing(slice_, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(syncing.Slice, "writing", counted)
+        yield
+
+
+@contextmanager
+def killed_after(statements: int) -> Iterator[None]:
+    """Ends the work at the statement of this number as a SIGKILL would: what is not committed has never been."""
+    left = statements
+
+    def before_statement(execute: Any, sql: Any, params: Any, many: Any, context: Any) -> Any:
+        nonlocal left
+        left -= 1
+        if left == -1:
+            raise Killed
+        return execute(sql, params, many, context)
+
+    try:
+        with connection.execute_wrapper(before_statement):
+            yield
+    except Killed:
+        pass
 
 
 def knowledge(bot_id: str = "b") -> Knowledge:

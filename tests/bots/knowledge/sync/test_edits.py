@@ -13,13 +13,15 @@ from bedrock_chat.identity.caller import Program
 from bedrock_chat.jobs import performing, queue
 from bedrock_chat.jobs.models import Job, State
 from bedrock_chat.jobs.queue import LeaseLost
+from bedrock_chat.search.vectors.models import Vector
 from bots import erasing
 from bots.knowledge import revisions, status, syncing, upkeep
-from bots.knowledge.models import Document, Knowledge
+from bots.knowledge.models import Document, Edition, EditionState, Knowledge, KnowledgeIndex
 from bots.models import SyncStatus
 from tests.bots import bot as bots
 from tests.bots.bot import edit, make, read
 from tests.bots.knowledge.sync import syncs
+from tests.bots.test_parts import BASE
 from tests.bots.upload import change, sources, upload
 from tests.emulator import Emulator
 
@@ -72,6 +74,52 @@ def test_the_last_of_many_edits_during_a_sync_wins(
     assert syncs.states() == {"file:12.txt": "ready"}
     assert shown(alice) == ("SUCCEEDED", status.SUCCEEDED)
     assert not Job.objects.filter(kind=revisions.KIND).exists()
+
+
+def stop_before_publishing() -> None:
+    """A slice is told to stop when it has read a file, whose new text is still in the making."""
+    [job] = syncs.claim(revisions.KIND)
+    with syncs.before_writing(3, job.ending.request):
+        syncing.sync(job)
+    assert Edition.objects.filter(state=EditionState.MAKING).exists()
+
+
+def change_text(client: APIClient, text: str, **fields: Any) -> None:
+    upload(client, "b", named(0), text.encode())
+    edit(client, "b", knowledge=change(added=[named(0)]), **fields)
+
+
+def test_a_text_that_was_read_before_another_edit_is_found_after_it(bot: str, alice: APIClient) -> None:
+    syncs.run()
+    change_text(alice, "Number 0 is not the last.")
+    stop_before_publishing()
+    upload(alice, "b", named(1), b"Number 1 comes along.")
+    edit(alice, "b", knowledge=change(added=[named(1)], unchanged=[named(0)]))
+    syncs.run()
+    assert syncs.texts() == ["Number 0 is not the last.", "Number 1 comes along."]
+
+
+def test_a_text_that_comes_back_is_cut_anew_and_not_the_one_between(bot: str, alice: APIClient) -> None:
+    syncs.run()
+    change_text(alice, "Number 0 is not the last.")
+    stop_before_publishing()
+    change_text(alice, "Number 0 is the first of all.")
+    syncs.run()
+    assert Edition.objects.count() == 1
+    edit(alice, "b", bedrockKnowledgeBase={**BASE, "chunkingConfiguration": {"chunkingStrategy": "hierarchical"}})
+    syncs.run()
+    assert syncs.texts() == ["Number 0 is the first of all."]
+    assert Vector.objects.count() == 1  # of the chunk, and none of its parent, which says the same
+
+
+def test_a_text_that_was_read_for_a_model_that_is_given_up_is_found(bot: str, alice: APIClient) -> None:
+    syncs.run()
+    change_text(alice, "Number 0 is new.", bedrockKnowledgeBase={**BASE, "embeddingsModel": "cohere_multilingual_v3"})
+    stop_before_publishing()
+    edit(alice, "b", bedrockKnowledgeBase={**BASE, "embeddingsModel": "titan_v2"})
+    syncs.run()
+    assert syncs.texts() == ["Number 0 is new."]
+    assert KnowledgeIndex.objects.count() == Edition.objects.count() == 1
 
 
 def test_a_cancelled_sync_keeps_what_it_has_and_its_worker_writes_nothing_more(bot: str, alice: APIClient) -> None:

@@ -1,4 +1,7 @@
-"""A worker is killed at any statement of a sync: each document is there once, and little is paid twice."""
+"""A worker is killed at any statement of a sync: each document is there once, and little is paid twice.
+
+`SOAK=1` kills 200 workers over 200 documents.
+"""
 
 import os
 import subprocess
@@ -24,8 +27,7 @@ from tests.emulator import Emulator
 
 pytestmark = [pytest.mark.both, pytest.mark.slow, pytest.mark.django_db(transaction=True)]
 
-DOCUMENTS = 12
-KILLS = 8
+DOCUMENTS, KILLS = (200, 200) if os.environ.get("SOAK") else (12, 8)
 STATEMENTS = 160
 
 
@@ -67,6 +69,9 @@ def test_each_document_is_there_once_however_often_its_worker_is_killed(
     assert Document.objects.count() == Edition.objects.count() == Chunk.objects.count() == DOCUMENTS
     assert len(syncs.texts()) == DOCUMENTS
     paid = ModelCall.objects.aggregate(calls=Sum("calls"))["calls"]
-    made = emulator.embedded()["calls"]
+    log = emulator.embedded()
+    made = log["calls"]
+    assert log["texts"] == made  # the model takes one text a call
+    assert log["distinct"] == DOCUMENTS
     assert paid <= made <= DOCUMENTS + killed * AT_ONCE  # a batch of each document that was under way at a kill
     assert made - paid <= killed * AT_ONCE  # what a kill cuts off has no row

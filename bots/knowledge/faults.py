@@ -1,0 +1,25 @@
+"""What this server itself does wrong in a work of a sync: the log says where, and the work alone fails."""
+
+import logging
+import traceback
+from typing import Final
+
+from django.db import DatabaseError, DataError, InterfaceError
+
+from bedrock_chat.jobs.queue import LeaseLost
+
+logger = logging.getLogger(__name__)
+
+PLACES: Final = 5
+
+
+def ends_slice(error: Exception) -> bool:
+    """Whether an error is not about one document or list: the job is lost, or the database is away."""
+    return isinstance(error, LeaseLost | DatabaseError | InterfaceError) and not isinstance(error, DataError)
+
+
+def log(pk: int, error: Exception) -> None:
+    """Notes an error by its type and places. Its text may quote an address or what a document says."""
+    frames = traceback.extract_tb(error.__traceback__)
+    places = " < ".join(f"{frame.name}:{frame.lineno}" for frame in reversed(frames[-PLACES:]))
+    logger.error("a fault in a sync of knowledge %d: %s at %s", pk, type(error).__name__, places)
