@@ -7,23 +7,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db.migrations import AddIndex
+from django.db.migrations import AddConstraint, AddIndex
 from django.db.migrations.loader import MigrationLoader
 
 from bedrock_chat.migrations._operations import AddIndexConcurrently
 from tests.live import LiveServer
 
 ROOT = Path(__file__).resolve().parent.parent
-LARGE = {"conversation", "message", "modelcall", "auditentry", "toolcall"}
+LARGE = {"conversation", "message", "modelcall", "auditentry", "toolcall", "relateddocument"}
 OLD = {"bedrock_chat": "0016", "conversations": "0012"}
 """What was released when large tables were still small."""
 
 
-def test_an_index_of_a_large_table_is_made_while_others_write_to_it() -> None:
+def test_indexes_and_constraints_of_large_tables_are_made_while_others_write_to_them() -> None:
     for (app, name), migration in MigrationLoader(None).disk_migrations.items():
         if name[:4] <= OLD.get(app, ""):
             continue
         for operation in migration.operations:
+            is_constraint = isinstance(operation, AddConstraint) and operation.model_name.lower() in LARGE
+            assert not is_constraint, (name, "add_checked_column copies nothing")
             if isinstance(operation, AddIndex) and operation.model_name.lower() in LARGE:
                 assert isinstance(operation, AddIndexConcurrently), (name, operation.index.name)
                 assert not migration.atomic, name
@@ -57,11 +59,13 @@ def test_a_database_of_the_first_server_is_migrated_whole(data: Path, database_u
                 "turn_id",
                 "user_label",
             ],
-            "conversations_relateddocument": ["document_number", "own_document_has_no_stored_link"],
+            "conversations_relateddocument": [
+                "document_number",
+                # Django does not tell the name of a constraint that came to SQLite with its column.
+                *([] if database_url.startswith("sqlite") else ["own_document_has_no_stored_link"]),
+            ],
         },
-        "copied": ["conversations_conversation", "conversations_relateddocument"]
-        if database_url.startswith("sqlite")
-        else [],
+        "copied": ["conversations_conversation"] if database_url.startswith("sqlite") else [],
         "remade": True,
         "indexes": {
             "conversations_conversation": [["bot_id"], ["id"], ["updated_at"]],

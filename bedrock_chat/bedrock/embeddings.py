@@ -5,6 +5,7 @@ and, for CALM_SECONDS after a throttle, one.
 """
 
 import math
+import re
 import threading
 import time
 from collections.abc import Generator, Sequence
@@ -31,9 +32,15 @@ MOST_BATCH: Final = 96
 """The most texts that one ledger row, one reservation and one interruption are about."""
 MOST_ANSWER_BYTES: Final = 16 * 1024 * 1024
 TOKENS_HEADER: Final = "x-amzn-bedrock-input-token-count"
-TOO_LONG_WORDS: Final = "expected maxlength"
-"""Words, in lower case, by which Bedrock refuses a text for its characters. For its tokens it says what it says of a
-prompt (`faults.TooLong`)."""
+TOO_LONG: Final = re.compile(
+    r"expected maxlength|too long|too many\b.*\btokens"
+    r"|\btokens?\b.*\b(exceed|maximum|limit|longer|at most|less than)"
+    r"|\b(exceed|maximum|limit|longer)\w*\b.*\btokens?\b",
+    re.IGNORECASE | re.DOTALL,
+)
+"""What a sentence has in it by which Bedrock refuses a text for its characters ("expected maxLength: 2048, actual:
+2449"), or Cohere for its tokens, of which several wordings are known. For what is said of prompts as well, there is
+`faults.TooLong`."""
 
 PLACES: Final = Places(AT_ONCE, CALM_SECONDS)
 
@@ -325,7 +332,7 @@ def _is_vector(vector: Any, dimensions: int) -> bool:
 
 def _is_too_long(fault: faults.ModelFault) -> bool:
     return isinstance(fault, faults.TooLong) or (
-        isinstance(fault, faults.Invalid) and TOO_LONG_WORDS in str(fault.detail).lower()
+        isinstance(fault, faults.Invalid) and TOO_LONG.search(str(fault.detail)) is not None
     )
 
 

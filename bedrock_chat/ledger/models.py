@@ -80,9 +80,8 @@ class ModelCall(models.Model):
     stop_reason = models.CharField(max_length=64, blank=True, default="")
     fault = models.CharField(max_length=64, blank=True, default="", help_text="Bedrock's name of the fault, if any.")
     estimated = models.BooleanField(default=False)
-    calls = models.PositiveIntegerField(
-        null=True, blank=True, help_text="How many calls the row stands for. Empty: one."
-    )
+    # No CHECK as of a PositiveIntegerField: adding one would have read this large table under a lock.
+    calls = models.IntegerField(null=True, blank=True, help_text="How many calls the row stands for. Empty: one.")
 
     class Meta:
         db_table = "conversations_modelcall"  # the name in existing databases

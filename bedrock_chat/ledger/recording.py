@@ -130,8 +130,10 @@ def insert(batch: Batch, calls: Sequence[ModelCall]) -> None:
     """Inserts the rows of calls in the caller's transaction, normally the one that closes their turn.
 
     Rows that were inserted when their calls began get what became of the calls. Whom they name stays: whoever pays may
-    have been erased meanwhile.
+    have been erased meanwhile. Raises ValueError for a row that stands for no call.
     """
+    if any(call.number_of_calls < 1 for call in calls):
+        raise ValueError("A row of the ledger stands for at least one call.")
     for call in calls:
         if call.is_begun:
             batch.update(ModelCall, {"id": call.pk}, **{name: getattr(call, name) for name in _OF_THE_END})

@@ -11,7 +11,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='modelcall',
             name='calls',
-            field=models.PositiveIntegerField(blank=True, help_text='How many calls the row stands for. Empty: one.', null=True),
+            field=models.IntegerField(blank=True, help_text='How many calls the row stands for. Empty: one.', null=True),
         ),
         migrations.AlterField(
             model_name='daylatency',

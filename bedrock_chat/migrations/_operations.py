@@ -21,6 +21,41 @@ def add_text(table: str, column: str, length: int) -> migrations.RunSQL:
     return migrations.RunSQL(add, f'ALTER TABLE "{table}" DROP COLUMN "{column}"')
 
 
+def add_checked_column(table: str, column: str, kind: str, name: str, condition: str) -> migrations.RunPython:
+    """Adds a column that may be NULL, and a constraint of this name about it. Copies nothing, and keeps nobody out.
+
+    Django's AddConstraint remakes a table of SQLite, and PostgreSQL reads all rows under a lock that keeps readers out
+    too. So the constraint comes with SQLite's column, and on PostgreSQL it holds for new rows alone until
+    `validate_constraint` has run, in a later migration.
+    """
+    rule = f'CONSTRAINT "{name}" CHECK ({condition})'
+
+    def add(apps, schema_editor):
+        add_column = f'ALTER TABLE "{table}" ADD COLUMN "{column}" {kind} NULL'
+        if schema_editor.connection.vendor == 'postgresql':
+            schema_editor.execute(add_column)
+            schema_editor.execute(f'ALTER TABLE "{table}" ADD {rule} NOT VALID')
+        else:
+            schema_editor.execute(f'{add_column} {rule}')
+
+    def drop(apps, schema_editor):
+        schema_editor.execute(f'ALTER TABLE "{table}" DROP COLUMN "{column}"')
+
+    return migrations.RunPython(add, drop)
+
+
+def validate_constraint(table: str, name: str) -> migrations.RunPython:
+    """Holds the rows of before against a constraint that was added for new ones alone. Others read and write meanwhile,
+    if the migration is `atomic = False`.
+    """
+
+    def validate(apps, schema_editor):
+        if schema_editor.connection.vendor == 'postgresql':
+            schema_editor.execute(f'ALTER TABLE "{table}" VALIDATE CONSTRAINT "{name}"')
+
+    return migrations.RunPython(validate, migrations.RunPython.noop)
+
+
 def drop_indexes(table: str, *columns: str) -> migrations.RunPython:
     """Drops the indexes of these columns, each of one column alone. Copies nothing.
 

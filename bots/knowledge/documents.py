@@ -6,7 +6,7 @@ that workers were lost over this document.
 
 import contextlib
 import hashlib
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -30,7 +30,7 @@ from bots.knowledge.models import (
     SourceKind,
 )
 from bots.knowledge.planning import SYNCS_FAILED, WORKERS_LOST
-from bots.knowledge.reaching import reach, rows
+from bots.knowledge.reaching import reach, reach_most, rows
 from bots.knowledge.reading import pages, readers
 from bots.knowledge.reading.pages import Reading, Unreadable
 from bots.knowledge.slices import Slice
@@ -118,6 +118,7 @@ def _fetch(
 ) -> Generator[Errand, Any, Reading | None]:
     """Fetches and reads, and writes what came of it. Returns the reading, if there is a new one."""
     known, kept_name = NOTHING_KNOWN, ""
+    links: Sequence[Location]
     try:
         if not _attempt(slice_, document):
             return None
@@ -128,6 +129,7 @@ def _fetch(
             place.leave()
         if arrived.scanned is not None:
             arrived = yield from _with_page_texts(slice_, document, arrived, arrived.scanned)
+        links = reach_most(slice_, document.source, arrived.discovered.locations)
     except Interrupted:
         _take_back(slice_, document)
         return None
@@ -135,13 +137,18 @@ def _fetch(
         if fault.retry_after is not None and is_of_web(document.location):
             hosts.postpone(document.location, fault.retry_after)
         links = () if fault.is_gone else (yield from _kept_links(slice_, document, kept_name))
+        try:
+            links = reach_most(slice_, document.source, links)
+        except Interrupted:
+            _take_back(slice_, document)
+            return None
         with slice_.writing():
             _heed(slice_, document, fault, links)
         return None
     if arrived.kept:
         storing.store({storing.digest(arrived.kept): arrived.kept})
     with slice_.writing():
-        _write(slice_, document, arrived)
+        _write(slice_, document, arrived, links)
         slice_.moved()
     return arrived.reading
 
@@ -246,7 +253,8 @@ def _with_page_texts(
 ) -> Generator[Errand, Any, Arrived]:
     """The document with what its pages without text show. Raises Interrupted."""
     try:
-        reading = yield from page_texts.complete(slice_, document, str(arrived.fetched.path), scanned)
+        fetched = arrived.fetched
+        reading = yield from page_texts.complete(slice_, document, str(fetched.path), fetched.digest, scanned)
     except Unreadable as unreadable:  # what was read without the model stays
         return replace(arrived, scanned=None, sentence=unreadable.sentence if arrived.sentence else "")
     finally:
@@ -283,10 +291,10 @@ def _kept_links(slice_: Slice, document: Document, kept_name: str) -> Generator[
 # ---- What came of it (within `writing`) -----------------------------------------------------------------------------
 
 
-def _write(slice_: Slice, document: Document, arrived: Arrived) -> None:
-    """The document's row, an edition where its text is new, and what it leads to."""
+def _write(slice_: Slice, document: Document, arrived: Arrived, links: Sequence[Location]) -> None:
+    """The document's row, an edition where its text is new, and what it leads to that was not reached before."""
     fetched, discovered = arrived.fetched, arrived.discovered
-    reach(slice_, document.source, discovered.locations)
+    reach(slice_, document.source, links)
     if arrived.sentence:
         _fail(slice_, document, arrived.sentence)
         return
@@ -345,7 +353,7 @@ def _skip(slice_: Slice, document: Document) -> None:
     deleting.hide_editions(slice_.pk, Q(document=document.pk))
 
 
-def _heed(slice_: Slice, document: Document, fault: SourceFault, links: tuple[Location, ...]) -> None:
+def _heed(slice_: Slice, document: Document, fault: SourceFault, links: Sequence[Location]) -> None:
     """Why there is nothing to be read."""
     if fault.is_skipped:
         _skip(slice_, document)

@@ -8,15 +8,13 @@ from bots.knowledge import faults
 from bots.knowledge.hosts import Hosts, Place
 from bots.knowledge.lanes import Work
 from bots.knowledge.models import LONGEST_REASON, Source, SourceKind, SourceState
-from bots.knowledge.reaching import reach
+from bots.knowledge.reaching import reach, reach_most
 from bots.knowledge.slices import Slice
 from bots.knowledge.sources import crawling, s3, sitemaps, uploads
 from bots.knowledge.sources.locations import Listed, Location, SourceFault
 
-AT_A_TIME: Final = 50
+AT_A_TIME: Final = 20
 """Sources that one transaction lists, where nobody has to be asked."""
-AT_ONCE: Final = 500
-"""Locations that one statement looks up."""
 FAULT: Final = "It could not be listed because of a fault of this server."
 FILE_GONE: Final = "This file is not there any more; upload it again."
 
@@ -70,8 +68,10 @@ def ask(slice_: Slice, hosts: Hosts, source: Source) -> Work:
                     place.leave()
             if part.retry_after is not None and part.next_url:
                 hosts.postpone(part.next_url, part.retry_after)
+            last = reach_most(slice_, source, part.locations)
             with slice_.writing():
-                _write(slice_, source, part)
+                reach(slice_, source, last)
+                _note(source, part)
                 slice_.moved()
             if part.rest is None:
                 return
@@ -100,10 +100,8 @@ def _part(slice_: Slice, source: Source, wait: float) -> Listed:
     return s3.listed(source.location, rest, slice_.context)
 
 
-def _write(slice_: Slice, source: Source, part: Listed) -> None:
-    """Within `writing`: the documents that a part names, and where the list goes on."""
-    for start in range(0, len(part.locations), AT_ONCE):
-        reach(slice_, source, part.locations[start : start + AT_ONCE])
+def _note(source: Source, part: Listed) -> None:
+    """Within `writing`: how much a part has named, and where the list goes on."""
     listing = source.listing
     source.listing = {
         "listed": listing.get("listed", 0) + len(part.locations),

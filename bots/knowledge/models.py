@@ -242,15 +242,21 @@ class Document(models.Model):
 
 
 class PageText(models.Model):
-    """What a model has read on a page of a document, by the SHA-256 of the page's picture: it is paid once."""
+    """What a model has read on a page of a file, or why it could not. `digest` is the SHA-256 of the page's picture,
+    `file` that of the file: a picture is paid once, and a page of a file drawn once. `fault` counts in the sync `sync`.
+    """
 
     document = models.ForeignKey(Document, on_delete=models.DO_NOTHING, related_name="+", db_index=False)
+    file = models.CharField(max_length=DIGEST_LENGTH)
+    page = models.PositiveIntegerField()
     digest = models.CharField(max_length=DIGEST_LENGTH)
     text = models.TextField(blank=True, help_text="Empty: nothing is on the page.")
+    fault = models.CharField(max_length=64, blank=True, help_text="The code of the fault in its place.")
+    sync = models.PositiveIntegerField()
 
     class Meta:
         default_permissions = ()
-        constraints = [models.UniqueConstraint(fields=["document", "digest"], name="one_text_per_picture")]
+        constraints = [models.UniqueConstraint(fields=["document", "file", "page"], name="one_text_per_page")]
 
     def __str__(self) -> str:
         return f"a page of document {self.document_id}"

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import islice
+from types import MappingProxyType
 from typing import Final
 
 from django.conf import settings
@@ -30,7 +31,7 @@ from bedrock_chat.ledger.models import ModelCall, Purpose
 from bedrock_chat.process.interruption import Interrupted, Interruption
 from bots.knowledge.reading.building import without_text
 from bots.knowledge.reading.cleaning import clean, holds_text
-from bots.knowledge.reading.pages import Page, Reading
+from bots.knowledge.reading.pages import Page, Reading, Unreadable
 from bots.knowledge.reading.plain import markdown_headings
 from bots.knowledge.reading.readers import Readers
 
@@ -83,17 +84,21 @@ class NoParsingModel(Exception):
 class Parsed:
     """What became of the pages without text.
 
-    `reading` has the pages that are known by now. `texts` are the new texts by picture: digest → text, empty for a
-    picture of nothing; to be kept. `calls` are the unsaved rows of the ledger. `fault` is the one that ended it early.
-    `is_whole`: there is nothing left to be asked, though pages may have failed. `digests` are those of all pictures.
+    `reading` has the pages that the model could read, once it is the last call: it `is_whole`, or a `fault` that other
+    pages would meet as well has ended the calls. `is_whole`: nothing is left to be asked, though pages may have failed.
+    `drawn` are the pages that were settled by this call: page → digest of its picture. `texts` are the new texts by
+    picture, empty for a picture of nothing; `failed` the codes of faults by picture. `calls` are the ledger's unsaved
+    rows. `error` is what kept other pages from being drawn or read: to be raised once all of this is written.
     """
 
     reading: Reading
+    drawn: dict[int, str] = field(default_factory=dict)
     texts: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
     calls: list[ModelCall] = field(default_factory=list)
     fault: ModelFault | None = None
-    is_whole: bool = True
-    digests: frozenset[str] = frozenset()
+    error: Exception | None = None
+    is_whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +110,13 @@ class _Drawn:
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """What the model wrote of a page; `text` is None where a fault came in its place."""
+    """What the model wrote of a page; `text` is None where a fault or another error came in its place."""
 
     page: _Drawn
     text: str | None
     call: ModelCall | None
     fault: ModelFault | None = None
+    error: Exception | None = None
 
 
 def model_of(name: str) -> Model:
@@ -143,6 +149,8 @@ def parse(
     actor: Caller,
     bot_id: str | None,
     known: Mapping[str, str],
+    drawn: Mapping[int, str] = MappingProxyType({}),
+    failed: Mapping[str, str] = MappingProxyType({}),
     readers: Readers,
     interruption: Interruption,
     most_characters: int,
@@ -150,44 +158,70 @@ def parse(
 ) -> Parsed:
     """Reads the pages of a PDF that `reading` names as empty, at most `most_new` of them by the model.
 
-    `known` are texts by the digests of pictures, from earlier calls. Runs on a thread; asks for `AT_ONCE` pages at a
-    time. Raises Unreadable where the file cannot be drawn. An interruption ends the calls: what was paid by then is
-    returned, and `is_whole` is False. A page whose call failed stays empty, and the reading's note says why.
+    What earlier calls brought is `known`, the texts by the digests of pictures, `drawn`, the digests of the pages that
+    need not be drawn any more, and `failed`, the codes of faults of pictures that are not asked for again. Runs on a
+    thread; asks for `AT_ONCE` pages at a time. Raises nothing: what was paid is returned, also where the file cannot be
+    drawn or the calls are interrupted (`error` is Unreadable or Interrupted then). A page whose call failed stays
+    empty, and the reading's note says why.
     """
     parsed = Parsed(reading)
-    digests: dict[int, str] = {}
-    failed: dict[int, ModelFault] = {}
-    texts = dict(known)
-    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="parsing") as threads:
-        drawn = _drawn(readers, path, reading.empty_pages, interruption)
-        while parsed.is_whole and (batch := list(islice(drawn, AT_ONCE))):
-            digests |= {page.number: page.digest for page in batch}
-            new = list({page.digest: page for page in batch if page.digest not in texts}.values())
-            room = most_new - len(parsed.calls)
-            parsed.is_whole = len(new) <= room
-            for answer in threads.map(lambda page: _read(page, model, actor, bot_id, interruption), new[:room]):
-                if answer.call is not None:
-                    parsed.calls.append(answer.call)
-                if answer.text is not None:
-                    parsed.texts[answer.page.digest] = texts[answer.page.digest] = answer.text
-                elif answer.fault is not None:
-                    failed[answer.page.number] = answer.fault
-                    if isinstance(answer.fault, OF_ALL_PAGES):
-                        parsed.fault, parsed.is_whole = answer.fault, False
-            parsed.is_whole &= not interruption.requested
-    parsed.is_whole &= not interruption.requested
-    parsed.digests = frozenset(digests.values())
-    shown = {number: texts[digest] for number, digest in digests.items() if digest in texts}
-    parsed.reading = _with_pages(reading, shown, failed, model, most_characters)
+    empty = frozenset(reading.empty_pages)
+    texts, codes = dict(known), dict(failed)
+    of_all_pages: dict[int, str] = {}
+    room, are_all_drawn = most_new, False
+    pictures = _drawn(readers, path, [page for page in reading.empty_pages if page not in drawn], interruption)
+    try:
+        with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="parsing") as threads:
+            while room > 0 and not are_all_drawn and _goes_on(parsed, interruption):
+                batch = list(islice(pictures, AT_ONCE))
+                are_all_drawn = not batch
+                is_settled = texts.keys() | codes.keys()
+                new = list({page.digest: page for page in batch if page.digest not in is_settled}.values())[:room]
+                room -= len(new)
+                for answer in threads.map(lambda page: _read(page, model, actor, bot_id, interruption), new):
+                    _note(parsed, answer, of_all_pages)
+                texts |= parsed.texts
+                codes |= parsed.failed
+                parsed.drawn |= {
+                    page.number: page.digest for page in batch if page.digest in texts or page.digest in codes
+                }
+    except (Unreadable, Interrupted) as error:
+        parsed.error = error
+    except Exception as error:
+        logger.exception("pages of a document could not be drawn")
+        parsed.error = error
+    every = {page: digest for page, digest in {**drawn, **parsed.drawn}.items() if page in empty}
+    parsed.is_whole = _goes_on(parsed) and (are_all_drawn or len(every) == len(empty))
+    if parsed.is_whole or parsed.fault is not None:
+        shown = {number: texts[digest] for number, digest in every.items() if digest in texts}
+        without = {number: codes[digest] for number, digest in every.items() if digest not in texts} | of_all_pages
+        parsed.reading = _with_pages(reading, shown, without, model, most_characters)
     return parsed
 
 
+def _goes_on(parsed: Parsed, interruption: Interruption | None = None) -> bool:
+    is_interrupted = interruption is not None and interruption.requested
+    return parsed.fault is None and parsed.error is None and not is_interrupted
+
+
+def _note(parsed: Parsed, answer: _Read, of_all_pages: dict[int, str]) -> None:
+    """Adds what became of one page."""
+    if answer.call is not None:
+        parsed.calls.append(answer.call)
+    if answer.text is not None:
+        parsed.texts[answer.page.digest] = answer.text
+    elif isinstance(answer.fault, OF_ALL_PAGES):
+        parsed.fault = answer.fault
+        of_all_pages[answer.page.number] = answer.fault.code
+    elif answer.fault is not None:
+        parsed.failed[answer.page.digest] = answer.fault.code
+    parsed.error = parsed.error or answer.error
+
+
 def _drawn(readers: Readers, path: str, pages: Sequence[int], interruption: Interruption) -> Iterator[_Drawn]:
-    try:
-        for number, picture in readers.render(path, pages, interruption):
-            yield _Drawn(number, hashlib.sha256(picture).hexdigest(), picture)
-    except Interrupted:
-        return
+    """Raises Unreadable and Interrupted."""
+    for number, picture in readers.render(path, pages, interruption):
+        yield _Drawn(number, hashlib.sha256(picture).hexdigest(), picture)
 
 
 # ---- A page ---------------------------------------------------------------------------------------------------------
@@ -208,7 +242,9 @@ def _read(page: _Drawn, model: Model, actor: Caller, bot_id: str | None, interru
 
 def _asked_for(page: _Drawn, model: Model, actor: Caller, bot_id: str | None, switch: Interruption) -> _Read:
     model_request = _request(model, page)
-    answer, closed, fault = events.AnswerBuilder(), None, None
+    answer, closed = events.AnswerBuilder(), None
+    fault: ModelFault | None = None
+    unexpected: Exception | None = None
     started = time.monotonic()
     try:
         for event in runtime.call(model_request, stream=False, interrupt=switch):
@@ -216,6 +252,9 @@ def _asked_for(page: _Drawn, model: Model, actor: Caller, bot_id: str | None, sw
             closed = event if isinstance(event, Closed) else closed
     except ModelFault as error:
         fault = error
+    except Exception as error:  # what was sent by then is paid all the same
+        logger.exception("a page of a document could not be read by a model")
+        unexpected = error
     call = recording.build_call(
         actor,
         model_request,
@@ -224,9 +263,11 @@ def _asked_for(page: _Drawn, model: Model, actor: Caller, bot_id: str | None, sw
         bot_id=bot_id,
         closed=closed,
         latency_ms=int((time.monotonic() - started) * 1000),
-        fault="" if fault is None else fault.code,
+        fault=fault.code if fault is not None else type(unexpected).__name__ if unexpected is not None else "",
         generated=answer.blocks() if switch.was_sent else None,
     )
+    if unexpected is not None:
+        return _Read(page, None, call if switch.was_sent else None, error=unexpected)
     if closed is None:
         return _Read(page, None, call if switch.was_sent else None, None if switch.requested else fault)
     if closed.stop_reason == StopReason.GUARDRAIL_INTERVENED:
@@ -256,7 +297,7 @@ def _content(text: str) -> str:
 
 
 def _with_pages(
-    reading: Reading, shown: Mapping[int, str], failed: Mapping[int, ModelFault], model: Model, most_characters: int
+    reading: Reading, shown: Mapping[int, str], failed: Mapping[int, str], model: Model, most_characters: int
 ) -> Reading:
     """The reading with the pages that were read, in their order, as far as there is room for their text."""
     room = most_characters - sum(len(page.text) for page in reading.pages)
@@ -278,13 +319,13 @@ def _with_pages(
     return replace(reading, pages=tuple(pages), empty_pages=empty, note=note)
 
 
-def _notes(empty: Sequence[int], failed: Mapping[int, ModelFault], model: Model) -> Iterator[str]:
+def _notes(empty: Sequence[int], failed: Mapping[int, str], model: Model) -> Iterator[str]:
     without = [number for number in empty if number not in failed]
     if without:
         yield without_text(without)
     codes: dict[str, list[int]] = {}
-    for number, fault in sorted(failed.items()):
-        codes.setdefault(fault.code, []).append(number)
+    for number, code in sorted(failed.items()):
+        codes.setdefault(code, []).append(number)
     for code, numbers in codes.items():
         which = f"page {numbers[0]}" if len(numbers) == 1 else f"{len(numbers):,} pages from page {numbers[0]} on"
         yield f"{model.display_name} could not read {which} ({code})"

@@ -5,6 +5,7 @@ from contextlib import suppress
 
 from django.db.models import F, Q, QuerySet
 
+from bedrock_chat.process.interruption import Interrupted
 from bots.knowledge.models import LONGEST_NAME, Document, DocumentState, Source, SourceKind, SourceState
 from bots.knowledge.planning import SYNCS_FAILED, KnownDocument, ReachedDocument, hint_of, plan_reached
 from bots.knowledge.slices import Slice
@@ -12,11 +13,27 @@ from bots.knowledge.sources import crawling
 from bots.knowledge.sources.locations import Location, SourceFault
 
 LONGEST_HINT = 512
+AT_ONCE = 100
+"""Locations that one transaction writes, so that it is short whatever a list or a page names."""
 
 
 def rows(pk: int) -> QuerySet[Document]:
     """The documents of a bot's knowledge, without those that wait for their removal."""
     return Document.objects.filter(knowledge=pk).exclude(state=DocumentState.REMOVED)
+
+
+def reach_most(slice_: Slice, source: Source, locations: Sequence[Location]) -> Sequence[Location]:
+    """Reaches locations in transactions of their own, but for the last ones, which are returned: these are for the
+    transaction that notes that all of them were reached. Who is cut off in between reaches all of them again, which
+    changes nothing. Raises Interrupted where nobody wants them any more.
+    """
+    last = max(0, len(locations) - 1) // AT_ONCE * AT_ONCE
+    for start in range(0, last, AT_ONCE):
+        with slice_.writing():
+            reach(slice_, source, locations[start : start + AT_ONCE])
+        if slice_.gives_way or slice_.interruption.requested:
+            raise Interrupted
+    return locations[last:]
 
 
 def reach(slice_: Slice, source: Source, locations: Sequence[Location]) -> None:
@@ -88,11 +105,12 @@ def _update(slice_: Slice, source: Source, reached: Sequence[ReachedDocument], o
         documents.update(reached=slice_.sync, leads_on=leads_on, **columns)
         if is_unchanged:
             documents.update(fetched=slice_.sync)
-    urgent = {document.pk: document for document in reached if document.is_urgent}
-    for row in Document.objects.filter(pk__in=urgent).only("pk", "hint", "size"):
-        location = urgent[row.pk].location
+    urgent = {document.pk: document.location for document in reached if document.is_urgent}
+    changed = list(Document.objects.filter(pk__in=urgent).only("pk", "hint", "size"))
+    for row in changed:
+        location = urgent[row.pk]
         row.hint, row.is_urgent, row.size = hint_of(location)[:LONGEST_HINT], True, location.size
-        row.save(update_fields=["hint", "is_urgent", "size"])
+    Document.objects.bulk_update(changed, ["hint", "is_urgent", "size"])
 
 
 def unreached(slice_: Slice) -> Q:

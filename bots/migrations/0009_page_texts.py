@@ -15,13 +15,17 @@ class Migration(migrations.Migration):
             name='PageText',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('file', models.CharField(max_length=64)),
+                ('page', models.PositiveIntegerField()),
                 ('digest', models.CharField(max_length=64)),
                 ('text', models.TextField(blank=True, help_text='Empty: nothing is on the page.')),
+                ('fault', models.CharField(blank=True, help_text='The code of the fault in its place.', max_length=64)),
+                ('sync', models.PositiveIntegerField()),
                 ('document', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='bots.document')),
             ],
             options={
                 'default_permissions': (),
-                'constraints': [models.UniqueConstraint(fields=('document', 'digest'), name='one_text_per_picture')],
+                'constraints': [models.UniqueConstraint(fields=('document', 'file', 'page'), name='one_text_per_page')],
             },
         ),
     ]

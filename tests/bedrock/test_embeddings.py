@@ -86,6 +86,36 @@ def test_texts_that_the_model_calls_too_long_are_told_and_the_others_have_vector
     assert embedded.input_tokens == emulator.embedded()["tokens"]
 
 
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "Malformed input request: #/texts/1: expected maxLength: 2048, actual: 2449#/texts/2: expected maxLength: "
+        "2048, actual: 2227, please reformat your input and try again.",
+        "Malformed input request: expected maxLength: 50000, actual: 52611, please reformat your input and try again.",
+        "400 Bad Request: Too many input tokens. Max input tokens: 8192, request input token count: 9875 ",
+        "Input is too long for requested model.",
+        "too many tokens: total number of tokens in text cannot exceed 512 - received 634",
+        "invalid request: text at index 3 is longer than the maximum of 512 tokens",
+        "The input exceeds the maximum input token length.",
+    ],
+)
+@pytest.mark.parametrize("key", [TITAN, COHERE])
+def test_every_wording_of_too_long_halves_the_texts_until_the_long_one_is_known(
+    emulator: Emulator, key: str, sentence: str
+) -> None:
+    emulator.embeddings(most_tokens=10, too_long=sentence)
+    embedded = embed(key, ["short", "short", "far too long " * 10, "short"])
+    assert (embedded.is_whole, embedded.too_long) == (True, {2})
+    assert has_vector(embedded) == [True, True, False, True]
+
+
+def test_another_refusal_of_the_request_is_a_fault(emulator: Emulator) -> None:
+    emulator.embeddings(most_tokens=1, too_long="Malformed input request: #: extraneous key [text] is not permitted.")
+    embedded = embed(COHERE, ["a text of several tokens"])
+    assert isinstance(embedded.fault, faults.Invalid)
+    assert embedded.too_long == frozenset()
+
+
 def test_a_throttled_call_is_made_again_and_the_others_wait_for_it(emulator: Emulator) -> None:
     emulator.embeddings(troubles=[{"fault": "ThrottlingException", "times": 3}])
     embedded = embed(TITAN, [f"Passage {number}" for number in range(12)])

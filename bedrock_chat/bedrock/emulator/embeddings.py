@@ -81,7 +81,8 @@ class Served:
 
 @dataclass(slots=True)
 class Plan:
-    """How calls fare: `wait` seconds each, `most_tokens` instead of the model's, and `troubles`, each for some calls.
+    """How calls fare: `wait` seconds each, `most_tokens` instead of the model's, `too_long` instead of the sentence
+    about too many of them, and `troubles`, each for some calls.
 
     A trouble is `fault` (with `message` and `retry_after`), `cut`, `silence` or `answer`, a document in the answer's
     place; with `wait`, for `times` calls (1) whose model has `model` in its id and whose body has `text` in it.
@@ -89,6 +90,7 @@ class Plan:
 
     wait: float = 0.0
     most_tokens: int | None = None
+    too_long: str = ""
     troubles: list[Json] = field(default_factory=list)
     served: Served = field(default_factory=Served)
 
@@ -96,6 +98,7 @@ class Plan:
         """Takes the fields; what is left out is as at the beginning."""
         self.wait = float(document.get("wait", 0.0))
         self.most_tokens = document.get("most_tokens")
+        self.too_long = str(document.get("too_long", ""))
         self.troubles = [dict(trouble) for trouble in document.get("troubles", ())]
 
     def trouble(self, model_id: str, raw_text: str) -> Json:
@@ -157,7 +160,8 @@ def _titan(body: Json, plan: Plan) -> tuple[Json, int]:
     count, most = tokens(text), plan.most_tokens or TITAN_TOKENS
     if count > most:
         raise invalid(
-            f"400 Bad Request: Too many input tokens. Max input tokens: {most}, request input token count: {count} "
+            plan.too_long
+            or f"400 Bad Request: Too many input tokens. Max input tokens: {most}, request input token count: {count} "
         )
     vector = vector_of(text, dimensions)
     kinds = body.get("embeddingTypes") or ["float"]
@@ -180,8 +184,12 @@ def _cohere(body: Json, plan: Plan) -> tuple[Json, int]:
     for number, text in enumerate(texts):
         if not text:
             raise _malformed(f"#/texts/{number}: expected minLength: 1, actual: 0")
-        if len(text) > COHERE_CHARACTERS:
-            raise _malformed(f"#/texts/{number}: expected maxLength: {COHERE_CHARACTERS}, actual: {len(text)}")
+    long = {number: len(text) for number, text in enumerate(texts) if len(text) > COHERE_CHARACTERS}
+    if long:  # each of them in one sentence, as Bedrock does
+        every = [
+            f"#/texts/{number}: expected maxLength: {COHERE_CHARACTERS}, actual: {long[number]}" for number in long
+        ]
+        raise _malformed("".join(every))
     if body.get("input_type") not in COHERE_PURPOSES:
         raise _malformed(f"#/input_type: {body.get('input_type')} is not a valid enum value")
     truncate = body.get("truncate", "NONE")
@@ -190,7 +198,7 @@ def _cohere(body: Json, plan: Plan) -> tuple[Json, int]:
     most = plan.most_tokens or COHERE_TOKENS
     counts = [tokens(text) for text in texts]
     if truncate == "NONE" and max(counts) > most:
-        raise invalid("Input is too long for requested model.")
+        raise invalid(plan.too_long or "Input is too long for requested model.")
     vectors = [vector_of(_truncated(text, most, truncate), PLACES) for text in texts]
     document: Json = {"id": "00000000-0000-0000-0000-000000000000", "texts": texts}
     if kinds := body.get("embedding_types"):

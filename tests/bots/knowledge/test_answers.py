@@ -4,6 +4,7 @@ import urllib.request
 from typing import Any
 
 import pytest
+from django.db import IntegrityError, transaction
 from rest_framework.test import APIClient
 
 from bedrock_chat.bedrock import catalog
@@ -91,6 +92,8 @@ def test_a_tool_finds_passages_and_their_reader_can_open_them_until_they_go(
     rows = RelatedDocument.objects.all()
     assert {row.document_number for row in rows} == set(numbers.values())
     assert {row.source_link for row in rows} == {None}
+    with pytest.raises(IntegrityError), transaction.atomic():
+        rows.update(source_link="https://x.example")
 
     spent = [event.spent for event in (*events, *again) if isinstance(event, MessageStop)]
     rounds, query = ModelCall.objects.filter(purpose="turn"), ModelCall.objects.get(purpose="embedding")

@@ -1,5 +1,7 @@
 """Pages without text are read by a model: each once, four at a time, and a fault is that page's reason."""
 
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +36,8 @@ def parse(readers: Readers) -> Any:
     def parse(scanned: tuple[str, Reading], known: dict[str, str] | None = None, **options: Any) -> Parsed:
         path, reading = scanned
         options = {"interruption": Interruption(), "most_characters": 100_000, "known": known or {}, **options}
-        return parsing.parse(path, reading, HAIKU, actor=ALICE, bot_id="bot", readers=readers, **options)
+        options = {"readers": readers, **options}
+        return parsing.parse(path, reading, HAIKU, actor=ALICE, bot_id="bot", **options)
 
     return parse
 
@@ -106,8 +109,9 @@ def test_a_fault_is_its_pages_reason_and_one_of_all_pages_ends_the_calls(
 def test_a_call_asks_for_few_pages_and_the_next_goes_on(parse: Any, emulator: Emulator, tmp_path: Path) -> None:
     scanned = scan(tmp_path / "a.pdf", *[None] * 5)
     first = parse(scanned, most_new=3)
-    assert (first.is_whole, len(first.calls), len(first.reading.pages)) == (False, 3, 3)
-    second = parse(scanned, first.texts, most_new=4)
+    assert (first.is_whole, len(first.calls), len(first.drawn)) == (False, 3, 3)
+    second = parse(scanned, first.texts, drawn=first.drawn, most_new=4)
+    assert set(second.drawn) == {4, 5}, "no page is drawn twice"
     assert (second.is_whole, len(second.calls), len(second.reading.pages)) == (True, 2, 5)
     assert second.reading.note == ""
 
@@ -124,8 +128,41 @@ def test_an_interruption_keeps_what_was_paid(parse: Any, emulator: Emulator, tmp
     switch.request()
     parsed = parse(scan(tmp_path / "a.pdf", None, None), interruption=switch)
     assert (parsed.is_whole, parsed.calls, parsed.texts) == (False, [], {})
-    with pytest.raises(Unreadable):
-        parse((str(tmp_path / "none.pdf"), Reading((), empty_pages=(1,))))
+
+
+def test_a_page_that_cannot_be_drawn_throws_nothing_away_that_was_paid(
+    parse: Any, readers: Readers, emulator: Emulator, tmp_path: Path
+) -> None:
+    missing = parse((str(tmp_path / "none.pdf"), Reading((), empty_pages=(1,))))
+    assert (type(missing.error), missing.is_whole) == (Unreadable, False)
+
+    class Torn:
+        def render(self, path: str, pages: list[int], interruption: Interruption) -> Iterator[tuple[int, bytes]]:
+            yield from readers.render(path, pages[:4], interruption)
+            raise Unreadable("The file is damaged.")
+
+    parsed = parse(scan(tmp_path / "a.pdf", *[None] * 5), readers=Torn())
+    assert str(parsed.error) == "The file is damaged."
+    assert (len(parsed.calls), len(parsed.texts), sorted(parsed.drawn)) == (4, 4, [1, 2, 3, 4])
+
+
+def test_a_page_that_is_not_there_is_waited_for_by_nobody(parse: Any, emulator: Emulator, tmp_path: Path) -> None:
+    path, reading = scan(tmp_path / "a.pdf", None)
+    parsed = parse((path, replace(reading, empty_pages=(1, 99))))
+    assert (parsed.is_whole, list(parsed.drawn), parsed.reading.note) == (True, [1], "page 99 holds no text.")
+
+
+def test_pages_that_the_model_refuses_are_asked_for_once(
+    parse: Any, emulator: Emulator, tmp_path: Path, settings: Any
+) -> None:
+    settings.MODEL_RETRY_SECONDS = 0
+    scanned = scan(tmp_path / "a.pdf", *[None] * 4)
+    emulator.script(fault="ValidationException")
+    first = parse(scanned, most_new=3)
+    assert (first.is_whole, len(first.calls), len(first.failed)) == (False, 3, 3)
+    second = parse(scanned, drawn=first.drawn, failed=first.failed, most_new=3)
+    assert (second.is_whole, len(second.calls)) == (True, 1)
+    assert second.reading.note == "Claude Haiku 4.5 could not read 4 pages from page 1 on (ValidationException)."
 
 
 def test_the_named_model_reads_where_it_is_offered_to_all_and_else_the_settings(

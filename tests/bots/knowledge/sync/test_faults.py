@@ -9,10 +9,12 @@ from django.db import transaction
 from rest_framework.test import APIClient
 
 from bedrock_chat.blobs.s3_storage import StorageUnavailable
+from bedrock_chat.database.connections import database_now
+from bedrock_chat.jobs.models import Job
 from bedrock_chat.search.vectors import purging
-from bots.knowledge import batches, chunking, documents, editions, hosts, revisions, status
+from bots.knowledge import batches, chunking, documents, editions, hosts, listing, revisions, status
 from bots.knowledge.models import Document, Edition, EditionState
-from bots.knowledge.sources import pace
+from bots.knowledge.sources import pace, sitemaps, uploads
 from tests.bots.bot import KNOWLEDGE, edit, make, read
 from tests.bots.knowledge.sync import syncs
 from tests.bots.knowledge.sync.syncs import Site, page
@@ -165,3 +167,27 @@ def test_a_vector_that_is_purged_is_paid_once_more(
     syncs.HANDLERS[job.kind](job)
     assert len(rounds) == 1
     assert syncs.texts() == ["Number one.", "Number two."]
+
+
+def test_a_list_that_cannot_be_read_fails_its_source_alone_and_files_wait_for_their_storage(
+    alice: APIClient, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> Any:
+        raise IndexError
+
+    def away(*_: Any) -> Any:
+        raise StorageUnavailable
+
+    upload(alice, "b", "a.txt", b"Apples are red.")
+    knowledge = {**sources("a.txt"), "sitemapUrls": ["http://127.0.0.1:9/sitemap.xml"]}
+    make(alice, "b", knowledge=knowledge)
+    monkeypatch.setattr(sitemaps, "listed", broken)
+    with monkeypatch.context() as patch:
+        patch.setattr(uploads, "_copied", away)
+        syncs.run()
+        assert read(alice, "b")["syncStatusReason"] == documents.STORAGE_AWAY
+        assert syncs.states() == {"file:a.txt": "waiting"}
+    Job.objects.update(due_at=database_now())
+    syncs.run()
+    assert syncs.texts() == ["Apples are red."]
+    assert listing.FAULT in read(alice, "b")["syncStatusReason"]

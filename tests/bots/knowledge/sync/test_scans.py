@@ -6,6 +6,7 @@ import pytest
 from rest_framework.test import APIClient
 
 from bedrock_chat.ledger.models import ModelCall
+from bots.knowledge import parsing
 from bots.knowledge.models import Document, PageText
 from tests.bots.bot import edit, make, read
 from tests.bots.knowledge import documents
@@ -67,6 +68,21 @@ def test_a_scan_is_read_by_the_parsing_model_and_each_page_is_paid_once(alice: A
     syncs.run()
     assert not PageText.objects.exists()
     assert not Document.objects.exists()
+
+
+def test_a_long_scan_that_the_model_refuses_is_asked_for_once_in_a_sync(
+    alice: APIClient, emulator: Emulator, settings: Any
+) -> None:
+    settings.MODEL_RETRY_SECONDS = 0
+    pages = parsing.PAGES_AT_ONCE + 1
+    upload(alice, "b", "scan.pdf", documents.pdf([None] * pages, picture=True, size=(60, 60)))
+    emulator.script(fault="ValidationException")
+    settings.KNOWLEDGE_SLICE_SECONDS = 0.3
+    make(alice, "b", knowledge=sources("scan.pdf"), bedrockKnowledgeBase=BASE)
+    syncs.run()
+    assert ModelCall.objects.filter(purpose="parsing").count() == pages
+    assert sorted(PageText.objects.values_list("page", flat=True)) == list(range(1, pages + 1))
+    assert f"could not read {pages} pages from page 1 on" in read(alice, "b")["syncStatusReason"]
 
 
 def test_a_scan_of_which_no_page_can_be_read_says_so(alice: APIClient, emulator: Emulator, settings: Any) -> None:

@@ -1,11 +1,14 @@
 """Sites, sitemaps and folders: what is reached is found, what is gone goes, and what is unchanged costs nothing."""
 
+import re
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
-from bots.knowledge import revisions
+from bots.knowledge import reaching, revisions
 from bots.models import Bot
 from tests.bots.bot import KNOWLEDGE, edit, make, read
 from tests.bots.knowledge.sync import syncs
@@ -100,6 +103,21 @@ def test_pages_of_a_sitemap_are_found_and_those_of_two_sources_once(alice: APICl
         readable = " ".join(syncs.texts())
         assert "thirty days" in readable
         assert "second class" not in readable
+
+
+def test_a_long_list_is_written_in_short_transactions(alice: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reaching, "AT_ONCE", 2)
+    with Site({}) as site:
+        listed = "".join(f"<url><loc>{site.url}/listed-{number}</loc></url>" for number in range(5))
+        site.pages["/sitemap.xml"] = f'<urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">{listed}</urlset>'
+        make(alice, "b", knowledge={**KNOWLEDGE, "sourceUrls": [], "sitemapUrls": [f"{site.url}/sitemap.xml"]})
+        with CaptureQueriesContext(connection) as statements:
+            syncs.run()
+    transactions = "\n".join(statement["sql"] for statement in statements).split("COMMIT")
+    inserts = [sql.partition('INSERT INTO "bots_document"')[2] for sql in transactions]
+    rows = [len(set(re.findall(r"/listed-\d", sql.partition("\n")[0]))) for sql in inserts if sql]
+    assert rows == [2, 2, 1]
+    assert len(syncs.states()) == 5
 
 
 def test_a_host_that_asks_for_a_pause_is_left_alone_and_the_sync_says_so(alice: APIClient, emulator: Emulator) -> None:
