@@ -189,7 +189,7 @@ def parse(
     except (Unreadable, Interrupted) as error:
         parsed.error = error
     except Exception as error:  # noqa: BLE001  its text is not for the log
-        logger.error("pages of a document could not be drawn: %s", described(error))
+        logger.error("pages of a document could not be drawn: %s", described(error))  # noqa: TRY400
         parsed.error = error
     every = {page: digest for page, digest in {**drawn, **parsed.drawn}.items() if page in empty}
     parsed.is_whole = _goes_on(parsed) and (are_all_drawn or len(every) == len(empty))
@@ -254,7 +254,7 @@ def _asked_for(page: _Drawn, model: Model, actor: Caller, bot_id: str | None, sw
     except ModelFault as error:
         fault = error
     except Exception as error:  # noqa: BLE001  what was sent by then is paid all the same
-        logger.error("a model could not read a page of a document: %s", described(error))
+        logger.error("a model could not read a page of a document: %s", described(error))  # noqa: TRY400
         unexpected = error
     call = recording.build_call(
         actor,
