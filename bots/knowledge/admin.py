@@ -204,11 +204,12 @@ class DocumentAdmin(ConfirmingPage, KeyPagedReadOnlyAdmin):
 
 
 def bot_link(knowledge: Knowledge) -> str:
-    """The bot's title, which leads to its page."""
+    """The bot's title, which leads to its page, and its id."""
     if knowledge.bot is None:
         return "gone"
     title = Truncator(knowledge.bot.title).chars(LONGEST_SHOWN)
-    return format_html('<a class="underline" href="{}">{}</a>', of_row("bots.bot", knowledge.bot.pk), title)
+    address = of_row("bots.bot", knowledge.bot.pk)
+    return format_html('<a class="underline" href="{}">{}</a> ({})', address, title, knowledge.bot.pk)
 
 
 def without_query(location: str) -> str:

@@ -60,8 +60,8 @@ def _source(report: SourceReport) -> Wire:
     return {
         "kind": report.source.kind,
         "location": report.source.location,
-        "state": report.source.state,
-        "reason": report.source.reason,
+        "state": report.state,
+        "reason": report.reason,
         "documents": report.documents,
         "skipped": report.source.skipped,
         "tokens": report.tokens,

@@ -9,7 +9,16 @@ from django.db.models import Count, F, OuterRef, QuerySet, Subquery, Sum
 from bedrock_chat.identity.caller import Caller
 from bots import access
 from bots.knowledge import status
-from bots.knowledge.models import Document, DocumentState, Edition, EditionState, Knowledge, KnowledgeIndex, Source
+from bots.knowledge.models import (
+    Document,
+    DocumentState,
+    Edition,
+    EditionState,
+    Knowledge,
+    KnowledgeIndex,
+    Source,
+    SourceState,
+)
 from bots.models import Bot
 
 SHOWN: Final = (
@@ -23,11 +32,17 @@ SHOWN: Final = (
 
 @dataclass(frozen=True, slots=True)
 class SourceReport:
-    """A source, the number of its documents by state, and the tokens that were embedded for them."""
+    """A source, the number of its documents by state, and the tokens that were embedded for them.
+
+    `state` and `reason` are the source's own. One that was listed and has nothing but documents that failed has failed
+    too, for the reason of the first of them.
+    """
 
     source: Source
     documents: dict[str, int]
     tokens: int
+    state: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,18 +83,26 @@ def report(bot: Bot) -> KnowledgeReport:
     for source_pk, state, number, spent in counted:
         by_source.setdefault(source_pk, {})[state] = number
         tokens[source_pk] = tokens.get(source_pk, 0) + spent
-    return KnowledgeReport(
-        status.of_bot(bot),
-        knowledge,
-        [
+    first_failed = Document.objects.filter(source=OuterRef("pk"), state=DocumentState.FAILED).order_by("pk")
+    sources = Source.objects.filter(knowledge=knowledge, is_removed=False).order_by("place", "pk")
+    reports = []
+    for source in sources.annotate(document_reason=Subquery(first_failed.values("reason")[:1])):
+        numbers = by_source.get(source.pk, {})
+        has_only_failed = bool(source.document_reason) and numbers.keys() <= {
+            DocumentState.FAILED,
+            DocumentState.SKIPPED,
+        }
+        is_failed = source.state == SourceState.LISTED and has_only_failed
+        reports.append(
             SourceReport(
                 source,
-                {state: by_source.get(source.pk, {}).get(state, 0) for state in SHOWN},
+                {state: numbers.get(state, 0) for state in SHOWN},
                 tokens.get(source.pk, 0),
+                SourceState.FAILED if is_failed else source.state,
+                source.document_reason if is_failed else source.reason,
             )
-            for source in Source.objects.filter(knowledge=knowledge, is_removed=False).order_by("place", "pk")
-        ],
-    )
+        )
+    return KnowledgeReport(status.of_bot(bot), knowledge, reports)
 
 
 def documents(bot_id: str, *, state: str | None, after: int, limit: int, actor: Caller) -> "QuerySet[Document]":

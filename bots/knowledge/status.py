@@ -92,8 +92,12 @@ def _outcomes(knowledge: Knowledge) -> Sequence[SourceOutcome]:
 
 
 def name_of(source: Source) -> str:
-    """A source in a sentence. Of an address no query is told."""
-    return source.location.partition("?")[0]
+    """A source in a sentence. Of an address neither a query is told nor a name and a password."""
+    scheme, separator, rest = source.location.partition("?")[0].partition("://")
+    if not separator:
+        return source.location if source.kind == SourceKind.FILE else scheme
+    host, slash, path = rest.partition("/")
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
 
 
 def joined(sentences: Sequence[str]) -> str:
@@ -149,11 +153,12 @@ def _knowledge_of(bot: Bot) -> Knowledge | None:
 
 
 def of_knowledge(knowledge: Knowledge) -> State:
-    """As it is stored; but a sync that waits, and that no worker will begin, says so."""
+    """As it is stored; but a sync that no worker will begin, or go on with, says so."""
     state, reason = SyncStatus(knowledge.sync_status), knowledge.sync_status_reason
-    if state == SyncStatus.QUEUED and not reason:
+    if state in (SyncStatus.QUEUED, SyncStatus.RUNNING) and not reason:
         now = database_now()
+        moved_at = max(knowledge.asked_at, knowledge.moved_at or knowledge.asked_at)
         alive = Worker.objects.filter(seen_at__gt=now - PATIENCE)
-        if knowledge.asked_at < now - PATIENCE and not alive.exists():
+        if moved_at < now - PATIENCE and not alive.exists():
             return state, NO_WORKER
     return state, reason

@@ -2,7 +2,7 @@
 fit the question, where it takes no tools or where its answer is held against them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -129,13 +129,16 @@ def told(bot: "ChattingBot", passages: Sequence[Passage], *, note: str = "") -> 
         return Passages(instruction, _sources(passages))
     # Each passage stands in JSON, so that none can say where it ends.
     listed = [
-        orjson.dumps(
-            {"source_id": passage.source_id, "content": passage.text} if bot.cites else {"content": passage.text}
-        ).decode()
+        _as_json({"source_id": passage.source_id, "content": passage.text} if bot.cites else {"content": passage.text})
         for passage in passages
     ]
     block = "\n".join(["<passages>", *listed, "</passages>"])
     return Passages("\n\n".join(filter(None, (PASSAGES_ARE_DATA, citing, note, block))))
+
+
+def _as_json(value: Mapping[str, str]) -> str:
+    """An object without the sign that begins a tag: no text closes the block that it stands in."""
+    return orjson.dumps(value).decode().replace("<", "\\u003c")
 
 
 def _sources(passages: Sequence[Passage]) -> tuple[str, ...]:

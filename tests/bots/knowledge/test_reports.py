@@ -156,3 +156,14 @@ def test_while_a_sync_runs_another_request_is_answered_with_that_one(alice: APIC
     assert body(alice.post("/bot/b/knowledge/sync", {}, format="json"))["syncStatus"] == "RUNNING"
     knowledge.refresh_from_db()
     assert knowledge.wanted == 1
+
+
+def test_a_source_that_has_only_documents_that_failed_says_why(alice: APIClient, library: Knowledge) -> None:
+    folder = source(library, SourceKind.S3, "s3://b/p/")
+    document(folder, "s3://b/p/old.doc", reason="This type of file is not supported; save it as DOCX.")
+    document(folder, "s3://b/p/older.doc", reason="It is damaged.")
+    [folder_row] = [row for row in body(alice.get("/bot/b/knowledge"))["sources"] if row["kind"] == "s3"]
+    assert (folder_row["state"], folder_row["reason"]) == (
+        "failed",
+        "This type of file is not supported; save it as DOCX.",
+    )

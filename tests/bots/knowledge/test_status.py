@@ -9,7 +9,8 @@ from rest_framework.test import APIClient
 
 from bedrock_chat.jobs.models import Job, Worker
 from bots.knowledge import revisions
-from bots.knowledge.models import Knowledge, SourceKind
+from bots.knowledge.models import Knowledge, Source, SourceKind
+from bots.knowledge.status import name_of
 from bots.models import Bot, SyncStatus
 from tests.bots import upload
 from tests.bots.bot import KNOWLEDGE, body, edit, make, read, share
@@ -116,6 +117,25 @@ def test_a_sync_that_no_worker_will_begin_says_so(alice: APIClient) -> None:
     now = timezone.now()
     Worker.objects.create(id="w", host="h", process=1, concurrency=8, started_at=now, seen_at=now)
     assert status(alice) == ("QUEUED", "")
+
+
+def test_a_sync_whose_last_worker_has_gone_says_so(alice: APIClient) -> None:
+    make(alice, "b", knowledge=WEB)
+    past = timezone.now() - timedelta(seconds=31)
+    Knowledge.objects.update(sync_status="RUNNING", asked_at=past, moved_at=timezone.now())
+    assert status(alice) == ("RUNNING", "")
+    Knowledge.objects.update(moved_at=past)
+    assert status(alice) == ("RUNNING", "No worker is running.")
+
+
+def test_a_reason_names_an_address_without_its_query_its_name_and_its_password() -> None:
+    for location, name in (
+        ("https://alice:secret@x.example/a?token=secret", "https://x.example/a"),
+        ("https://x.example/@alice", "https://x.example/@alice"),
+        ("https://x.example?q", "https://x.example"),
+    ):
+        assert name_of(Source(kind=SourceKind.WEB, location=location)) == name
+    assert name_of(Source(kind=SourceKind.FILE, location="why?.pdf")) == "why?.pdf"
 
 
 def test_of_a_deleted_bot_nothing_is_synced_any_more(alice: APIClient) -> None:
