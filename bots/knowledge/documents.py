@@ -77,8 +77,9 @@ def bring_on(slice_: Slice, hosts: Hosts, pk: int, location: str, wait: float | 
         is_fetching = False
         if not slice_.is_over and Document.objects.filter(pk=pk, state=DocumentState.READ).exists():
             yield from editions.make(slice_, document, reading)
-    except ServiceUnavailable:
-        slice_.give_up_turn(STORAGE_SECONDS, STORAGE_AWAY)
+    except (Interrupted, ServiceUnavailable) as end:
+        if isinstance(end, ServiceUnavailable):
+            slice_.give_up_turn(STORAGE_SECONDS, STORAGE_AWAY)
         if document is not None and is_fetching:
             _take_back(slice_, document)
     except Exception as error:
