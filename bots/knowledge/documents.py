@@ -151,11 +151,12 @@ def _fetch(
 def _attempt(slice_: Slice, document: Document) -> bool:
     """Counts an attempt, unless workers were lost over too many already: then the document fails."""
     with slice_.writing():
-        if rows(slice_.pk).filter(pk=document.pk, attempts__gte=WORKERS_LOST).exists():
+        attempted = Document.objects.filter(pk=document.pk, attempts__lt=WORKERS_LOST)
+        if attempted.update(attempts=F("attempts") + 1):
+            return True
+        if rows(slice_.pk).filter(pk=document.pk).exists():
             _fail(slice_, document, LOST)
-            return False
-        Document.objects.filter(pk=document.pk).update(attempts=F("attempts") + 1)
-    return True
+    return False
 
 
 def _known(slice_: Slice, document: Document) -> tuple[Known, str]:
