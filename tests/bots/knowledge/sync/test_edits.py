@@ -182,6 +182,23 @@ def test_a_dead_job_is_revived_where_its_sync_has_moved_and_else_the_sync_has_fa
     assert shown(alice)[0] == "SUCCEEDED"
 
 
+def test_each_run_asks_for_a_few_syncs_and_none_is_left_out(
+    bot: str, alice: APIClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload(alice, "c", named(0), b"Number 0 is known to another bot.")
+    make(alice, "c", knowledge=sources(named(0)))
+    monkeypatch.setattr(upkeep, "MOST", 1)
+    monkeypatch.setattr(upkeep, "MOST_ASKED", 1)
+    Job.objects.filter(kind=revisions.KIND).delete()
+    for jobs in (1, 2, 2):
+        upkeep.look_after(None)  # type: ignore[arg-type]
+        assert Job.objects.filter(kind=revisions.KIND).count() == jobs
+    monkeypatch.setattr(upkeep, "MOST_ASKED", 2)
+    Job.objects.filter(kind=revisions.KIND).delete()
+    upkeep.look_after(None)  # type: ignore[arg-type]
+    assert Job.objects.filter(kind=revisions.KIND).count() == 2
+
+
 def test_a_worker_that_lost_the_job_writes_nothing(bot: str, alice: APIClient) -> None:
     [job] = syncs.claim(revisions.KIND)
     Job.objects.filter(pk=job.pk).update(attempt=2, worker="another")

@@ -17,7 +17,7 @@ from tests.bots.bot import edit, make, read
 from tests.bots.knowledge.sync import syncs
 from tests.bots.knowledge.sync.test_edits import look_after
 from tests.bots.test_parts import BASE
-from tests.bots.upload import sources, upload
+from tests.bots.upload import change, sources, upload
 from tests.emulator import Emulator
 
 pytestmark = [pytest.mark.both, pytest.mark.django_db(transaction=True)]
@@ -184,3 +184,15 @@ def test_another_way_of_cutting_replaces_the_chunks_and_fetches_nothing(
     edit(alice, "b", bedrockKnowledgeBase={**BASE, "chunkingConfiguration": {"chunkingStrategy": "semantic"}})
     syncs.run()
     assert sorted(syncs.texts()) == sorted(text.decode() for text in TEXTS.values())
+
+
+def test_the_end_of_a_crawl_leaves_no_file_out(bot: str, alice: APIClient, settings: Any) -> None:
+    settings.KNOWLEDGE_CRAWL_HOURS = 0
+    syncs.run()
+    assert shown(alice) == ("SUCCEEDED", status.SUCCEEDED)  # there is nothing to be crawled
+    upload(alice, "b", "d.txt", b"Dates are brown.")
+    site = {"sourceUrls": ["http://127.0.0.1:9/"]}
+    edit(alice, "b", knowledge={**change(added=["d.txt"], unchanged=list(NAMES)), **site})
+    syncs.run()
+    assert "The crawl has taken 0 hours" in shown(alice)[1]
+    assert len(syncs.texts()) == len(NAMES) + 1
