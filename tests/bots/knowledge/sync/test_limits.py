@@ -184,3 +184,17 @@ def test_another_way_of_cutting_replaces_the_chunks_and_fetches_nothing(
     edit(alice, "b", bedrockKnowledgeBase={**BASE, "chunkingConfiguration": {"chunkingStrategy": "semantic"}})
     syncs.run()
     assert sorted(syncs.texts()) == sorted(text.decode() for text in TEXTS.values())
+
+
+def test_a_document_of_too_many_passages_fails_before_it_is_cut(alice: APIClient, emulator: Emulator) -> None:
+    upload(alice, "b", "long.txt", b"word " * 30_000)
+    chunking = {"chunkingStrategy": "fixed_size", "maxTokens": 2, "overlapPercentage": 50}
+    base = {**BASE, "chunkingConfiguration": chunking}
+    make(alice, "b", knowledge=sources("long.txt"), bedrockKnowledgeBase=base)
+    syncs.run()
+    bot = read(alice, "b")
+    assert bot["syncStatus"] == "FAILED"
+    assert bot["syncStatusReason"] == (
+        "long.txt: It would be cut into over 37,500 passages, of at most 20,000; cut it larger."
+    )
+    assert emulator.embedded()["calls"] == 0
