@@ -48,5 +48,6 @@ JOB_SCHEDULE: dict[str, float] = {
 """Kind of job → seconds between its runs."""
 JOB_SHARES: dict[str, float] = {
     "sync knowledge": 0.25,
+    "purge knowledge": 0.25,
 }
 """Kind of job → the part of a worker's places that such jobs may take, one place at least. Others may take all."""

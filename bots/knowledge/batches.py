@@ -39,14 +39,14 @@ def write_all(
         pieces = dict(zip(unknown, paid.pieces, strict=True))
         with slice_.writing(pauses=LONG_PAUSES):
             paid.write(slice_)
-            if paid.calls:
+            if paid.bills:
                 count_tokens(slice_, document, paid)
             if not Edition.objects.filter(pk=edition.pk, state=EditionState.MAKING).exists():
                 return ""
             if not paid.refusal:
                 if pending:
                     _complete(slice_, edition, pending, known, pieces)
-                elif paid.calls or not unknown:
+                elif paid.bills or not unknown:
                     _insert(slice_, edition, chunks, batch, known, pieces)
                     slice_.moved()
         if paid.refusal:
@@ -64,7 +64,7 @@ def _known(slice_: Slice, digests: Sequence[str]) -> dict[str, int]:
 
 def count_tokens(slice_: Slice, document: Document, paid: Paid) -> None:
     """Within `writing`: the document's tokens; and where a vector has come, the model does not refuse any more."""
-    tokens = sum(call.input_tokens for call, _ in paid.calls if call is not None)
+    tokens = sum(call.input_tokens for bill in paid.bills for call in bill.calls)
     Document.objects.filter(pk=document.pk).update(tokens=F("tokens") + tokens)
     if any(piece.vector is not None for parts in paid.pieces for piece in parts):
         Knowledge.objects.filter(pk=slice_.pk, refused_since__isnull=False).update(refused_since=None)

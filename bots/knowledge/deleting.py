@@ -5,8 +5,10 @@ time, the lowest first, until none of any table is left: the words and vectors o
 the edition, its document, its source, and with a bot that is gone its indexes and the knowledge itself.
 """
 
+import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, Final
 
 from django.conf import settings
@@ -40,6 +42,8 @@ BLOB_OWNER: Final = "knowledge edition"
 MOST_ROWS: Final = 1_000
 """Rows that one transaction removes, where they are cheap to remove."""
 MOST_EDITIONS: Final = 100
+IDLE_SECONDS: Final = 60.0
+"""Before the job looks again at what it could not remove."""
 
 
 # ---- Out of reach ---------------------------------------------------------------------------------------------------
@@ -87,30 +91,29 @@ def ask(pk: int, *, delay: float = 0.0) -> None:
 def forget(bot_id: str) -> None:
     """In the transaction that deletes a bot, before its row goes: has the job remove all that it knew.
 
-    It locks the `Knowledge` before it removes the job, in the order in which a slice locks both.
+    The knowledge is locked before the job of its sync, as a slice does it, or the two could wait for each other.
     """
-    for pk in Knowledge.objects.select_for_update().filter(bot_id=bot_id).values_list("pk", flat=True):
+    for pk in list(Knowledge.objects.select_for_update().filter(bot_id=bot_id).values_list("pk", flat=True)):
         Job.objects.filter(key=f"sync knowledge:{pk}").delete()
         ask(pk)
 
 
 def purge(job: Claimed) -> None:
-    """The job. After KNOWLEDGE_SLICE_SECONDS it puts itself at the end of the queue again.
+    """The job. After KNOWLEDGE_SLICE_SECONDS, or when the worker ends, it puts itself at the end of the queue again.
 
     Who takes something out of reach meanwhile locks the `Knowledge`, and asks in vain for a job that runs. So this one
     locks it, too, and looks once more.
     """
     pk = job.payload["knowledge"]
-    end = time.monotonic() + settings.KNOWLEDGE_SLICE_SECONDS
-    removal = Removal(pk, job)
-    while not (time.monotonic() > end or job.ending.requested) and removal.step():
+    removal = Removal(pk, job, end=time.monotonic() + settings.KNOWLEDGE_SLICE_SECONDS)
+    while removal.step():
         pass
     pace.forget_old()  # hosts have rows for all bots; each sync is followed by this job
     with transaction.atomic():
         knowledge = Knowledge.objects.select_for_update().filter(pk=pk).first()
         job.finish()
         if knowledge is not None and removal.has_more(knowledge):
-            ask(pk)
+            ask(pk, delay=0.0 if removal.has_removed or removal.is_over else IDLE_SECONDS)
 
 
 def purge_orphans() -> int:
@@ -124,102 +127,156 @@ def purge_orphans() -> int:
 
 
 class Removal:
-    """Removes what is out of reach in one bot's knowledge, a short transaction at a time."""
+    """Removes what is out of reach in one bot's knowledge, a short transaction at a time.
 
-    def __init__(self, pk: int, job: Claimed | None = None) -> None:
+    No further one is begun after `end`, by the monotonic clock, or once the job's worker is to end.
+    `has_removed`: any rows were removed.
+    """
+
+    def __init__(self, pk: int, job: Claimed | None = None, *, end: float = math.inf) -> None:
         self._pk = pk
         self._job = job
+        self._end = end
+        self._is_hidden = False
+        self.has_removed = False
+
+    @property
+    def is_over(self) -> bool:
+        return time.monotonic() >= self._end or (self._job is not None and self._job.ending.requested)
 
     def step(self) -> bool:
-        """One transaction. False when nothing is left to be removed."""
-        knowledge = Knowledge.objects.filter(pk=self._pk).first()
-        if knowledge is None:
+        """Some transactions. False when nothing is left to be removed, or no more time."""
+        if self.is_over:
             return False
-        editions = self._editions(knowledge)
-        if editions:
-            self._remove_editions(editions)
-            return True
-        return self._remove_rest(knowledge)
+        with transaction.atomic():
+            knowledge = Knowledge.objects.select_for_update().filter(pk=self._pk).first()
+            if knowledge is None:
+                return False
+            editions = list(_removable_editions(knowledge).order_by("pk")[:MOST_EDITIONS])
+        if not self._is_hidden:
+            self._is_hidden = all(self._repeat(partial(_hide, index)) for index in _indexes(knowledge))
+        return self._remove_editions(editions) if editions else self._remove_rest(knowledge)
 
     def has_more(self, knowledge: Knowledge) -> bool:
-        """Whether anything is out of reach, or the bot is gone."""
-        removed = Document.objects.filter(knowledge=knowledge, state=DocumentState.REMOVED)
-        return knowledge.bot_id is None or bool(self._editions(knowledge)) or removed.exists()
+        """Whether there is anything that a step could remove of a locked knowledge."""
+        removable = (
+            _removable_editions(knowledge),
+            _removable_documents(knowledge),
+            _removable_sources(knowledge),
+            _removable_indexes(knowledge),
+        )
+        return knowledge.bot_id is None or any(rows.exists() for rows in removable)
 
-    def _editions(self, knowledge: Knowledge) -> list[Edition]:
-        """Some that are out of reach: those of a bot that is gone, of an index that served once, or removed ones."""
-        mine = Edition.objects.filter(index__knowledge=knowledge)
-        if knowledge.bot_id is not None:
-            mine = mine.filter(Q(state=EditionState.REMOVED) | ~_is_used("index"))
-        return list(mine.order_by("pk")[:MOST_EDITIONS])
-
-    def _remove_editions(self, editions: Sequence[Edition]) -> None:
-        """Their words, vectors and chunks, then themselves with their references to blobs."""
-        for edition in editions:
-            while self._write(lambda: indexing.remove(self._pk, edition.pk)):  # noqa: B023  called at once
-                pass
-        for index in {edition.index_id for edition in editions}:
-            groups = [edition.pk for edition in editions if edition.index_id == index]
-            while self._write(lambda: purging.purge(index, groups)):  # noqa: B023
-                pass
+    def _remove_editions(self, editions: Sequence[Edition]) -> bool:
+        """Their words, vectors and chunks, then themselves with their references to blobs. True if that was done."""
         keys = [edition.pk for edition in editions]
-        while self._write(lambda: _delete_some(Chunk.objects.filter(edition__in=keys))):
-            pass
-        self._write(lambda: _delete_editions(keys))
+        words = [partial(indexing.remove, self._pk, key) for key in keys]
+        vectors = [
+            partial(purging.purge, index, [edition.pk for edition in editions if edition.index_id == index])
+            for index in {edition.index_id for edition in editions}
+        ]
+        chunks = partial(self._delete_some, Chunk.objects.filter(edition__in=keys))
+        steps: list[Callable[[], object]] = [*words, *vectors, chunks, partial(_delete_editions, keys)]
+        is_done = all(self._repeat(remove) for remove in steps)
+        self.has_removed = self.has_removed or is_done
+        return is_done
 
     def _remove_rest(self, knowledge: Knowledge) -> bool:
-        """Documents, sources and indexes that nothing below needs. True while there may be more."""
-        is_gone = knowledge.bot_id is None
-        documents = Document.objects.filter(knowledge=knowledge)
-        sources = Source.objects.filter(knowledge=knowledge)
-        if not is_gone:
-            documents = documents.filter(state=DocumentState.REMOVED)
-            sources = sources.filter(is_removed=True)
-        unread = ~Exists(Edition.objects.filter(document=OuterRef("pk")))
-        if self._write(lambda: _delete_some(PageText.objects.filter(document__in=documents.filter(unread)))):
-            return True
-        if self._write(lambda: _delete_some(documents.filter(unread))):
-            return True
-        unused = ~Exists(Document.objects.filter(source=OuterRef("pk")))
-        if self._write(lambda: _delete_some(sources.filter(unused))):
-            return True
-        indexes = KnowledgeIndex.objects.filter(knowledge=knowledge)
-        for index in indexes if is_gone else indexes.filter(~_is_used("pk")):
-            while self._write(lambda: purging.purge_index(index.pk)):  # noqa: B023
-                pass
-            self._write(lambda: _delete_index(index))  # noqa: B023
-        if is_gone:
-            self._write(lambda: Knowledge.objects.filter(pk=knowledge.pk, bot__isnull=True).delete())
+        """Documents, sources and indexes that nothing below needs. Then there is nothing more: False."""
+        documents = _removable_documents(knowledge)
+        for rows in (PageText.objects.filter(document__in=documents), documents, _removable_sources(knowledge)):
+            if not self._repeat(partial(self._delete_some, rows)):
+                return False
+        for index in list(_removable_indexes(knowledge).values_list("pk", flat=True)):
+            if not self._repeat(partial(self._remove_index, index), locks=True):
+                return False
+        if knowledge.bot_id is None:
+            self._write(Knowledge.objects.filter(pk=self._pk, bot__isnull=True).delete)
         return False
 
-    def _write(self, removed: Any) -> Any:
-        """A transaction of the job, and what it returns. Raises LeaseLost."""
+    def _remove_index(self, pk: int) -> bool:
+        """Within a transaction that has locked what names indexes: one that is still not named. True while there is
+        more of it.
+        """
+        if not _removable_indexes(Knowledge.objects.get(pk=self._pk)).filter(pk=pk).exists():
+            return False
+        if purging.purge_index(pk):
+            return True
+        Knowledge.objects.filter(bot__isnull=True, serving=pk).update(serving=None)
+        Knowledge.objects.filter(bot__isnull=True, making=pk).update(making=None)
+        KnowledgeIndex.objects.filter(pk=pk)._raw_delete("default")
+        self.has_removed = True
+        return False
+
+    def _delete_some(self, rows: models.QuerySet[Any]) -> bool:
+        """Deletes MOST_ROWS at most. True while there may be more."""
+        keys = list(rows.order_by("pk").values_list("pk", flat=True)[:MOST_ROWS])
+        rows.model._default_manager.filter(pk__in=keys)._raw_delete(rows.db)
+        self.has_removed = self.has_removed or bool(keys)
+        return len(keys) == MOST_ROWS
+
+    def _repeat(self, remove: Callable[[], object], *, locks: bool = False) -> bool:
+        """Transactions, until one says that nothing is left. False if that was not reached in time."""
+        while not self.is_over:
+            if not self._write(remove, locks=locks):
+                return True
+        return False
+
+    def _write(self, remove: Callable[[], object], *, locks: bool = False) -> object:
+        """A transaction of the job, and what it returns. Raises LeaseLost. `locks`: the `Knowledge` first."""
         with yield_sqlite_lock(), transaction.atomic():
+            if locks and not Knowledge.objects.select_for_update().filter(pk=self._pk).exists():
+                return False
             if self._job is not None:
                 self._job.hold()
-            return removed()
+            return remove()
 
 
-def _is_used(index: str) -> Exists:
-    """The condition that the index which a column names serves, or is made, as the statement sees it: a sync may have
-    begun another one meanwhile. One that is neither never is again.
+# ---- What can be removed --------------------------------------------------------------------------------------------
+
+
+def _removable_editions(knowledge: Knowledge) -> models.QuerySet[Edition]:
+    """Those that are out of reach: of a bot that is gone, of an index that served once, or removed ones."""
+    mine = Edition.objects.filter(index__knowledge=knowledge)
+    if knowledge.bot_id is None:
+        return mine
+    is_removed = Q(state=EditionState.REMOVED) | Q(document__state=DocumentState.REMOVED)
+    return mine.filter(is_removed | ~Q(index__in=_indexes(knowledge)))
+
+
+def _removable_documents(knowledge: Knowledge) -> models.QuerySet[Document]:
+    """Those that are out of reach, and of which no edition is left."""
+    unread = Document.objects.filter(~Exists(Edition.objects.filter(document=OuterRef("pk"))), knowledge=knowledge)
+    return unread if knowledge.bot_id is None else unread.filter(state=DocumentState.REMOVED)
+
+
+def _removable_sources(knowledge: Knowledge) -> models.QuerySet[Source]:
+    """Those that are not named any more, and of which no document is left."""
+    unused = Source.objects.filter(~Exists(Document.objects.filter(source=OuterRef("pk"))), knowledge=knowledge)
+    return unused if knowledge.bot_id is None else unused.filter(is_removed=True)
+
+
+def _removable_indexes(knowledge: Knowledge) -> models.QuerySet[KnowledgeIndex]:
+    """Those that neither serve nor are made, and of which no edition is left. None of them is ever taken up again."""
+    empty = KnowledgeIndex.objects.filter(~Exists(Edition.objects.filter(index=OuterRef("pk"))), knowledge=knowledge)
+    return empty if knowledge.bot_id is None else empty.exclude(pk__in=_indexes(knowledge))
+
+
+def _indexes(knowledge: Knowledge) -> list[int]:
+    """The index that serves, and the one in the making."""
+    return [pk for pk in (knowledge.serving_id, knowledge.making_id) if pk is not None]
+
+
+# ---- Transactions ---------------------------------------------------------------------------------------------------
+
+
+def _hide(index: int) -> bool:
+    """Removed editions take no place among what a search finds, however long their rows stay. True while there may be
+    more.
     """
-    return Exists(Knowledge.objects.filter(Q(serving=OuterRef(index)) | Q(making=OuterRef(index))))
-
-
-def _delete_some(rows: models.QuerySet[Any]) -> bool:
-    """Deletes MOST_ROWS at most. True while there may be more."""
-    keys = list(rows.order_by("pk").values_list("pk", flat=True)[:MOST_ROWS])
-    rows.model._default_manager.filter(pk__in=keys)._raw_delete(rows.db)
-    return len(keys) == MOST_ROWS
+    return purging.hide(index, Edition.objects.filter(index=index, state=EditionState.REMOVED).values("pk"))
 
 
 def _delete_editions(keys: Sequence[int]) -> None:
     storing.forget(BLOB_OWNER, keys)
     Edition.objects.filter(pk__in=keys)._raw_delete("default")
-
-
-def _delete_index(index: KnowledgeIndex) -> None:
-    Knowledge.objects.filter(serving=index).update(serving=None)
-    Knowledge.objects.filter(making=index).update(making=None)
-    KnowledgeIndex.objects.filter(pk=index.pk)._raw_delete("default")

@@ -22,13 +22,7 @@ from bedrock_chat.wire.errors import ServiceUnavailable
 from bots.knowledge import deleting, editions, faults, measuring, page_texts
 from bots.knowledge.hosts import Hosts, Place
 from bots.knowledge.lanes import Errand, Work
-from bots.knowledge.models import (
-    LONGEST_LOCATION,
-    LONGEST_REASON,
-    Document,
-    DocumentState,
-    SourceKind,
-)
+from bots.knowledge.models import LONGEST_LOCATION, LONGEST_REASON, Document, DocumentState, SourceKind
 from bots.knowledge.planning import SYNCS_FAILED, WORKERS_LOST
 from bots.knowledge.reaching import reach, reach_most, rows
 from bots.knowledge.reading import pages, readers
@@ -77,8 +71,9 @@ def bring_on(slice_: Slice, hosts: Hosts, pk: int, location: str, wait: float | 
         is_fetching = False
         if not slice_.is_over and Document.objects.filter(pk=pk, state=DocumentState.READ).exists():
             yield from editions.make(slice_, document, reading)
-    except ServiceUnavailable:
-        slice_.give_up_turn(STORAGE_SECONDS, STORAGE_AWAY)
+    except (Interrupted, ServiceUnavailable) as end:
+        if isinstance(end, ServiceUnavailable):
+            slice_.give_up_turn(STORAGE_SECONDS, STORAGE_AWAY)
         if document is not None and is_fetching:
             _take_back(slice_, document)
     except Exception as error:
@@ -156,11 +151,12 @@ def _fetch(
 def _attempt(slice_: Slice, document: Document) -> bool:
     """Counts an attempt, unless workers were lost over too many already: then the document fails."""
     with slice_.writing():
-        if rows(slice_.pk).filter(pk=document.pk, attempts__gte=WORKERS_LOST).exists():
+        attempted = Document.objects.filter(pk=document.pk, attempts__lt=WORKERS_LOST)
+        if attempted.update(attempts=F("attempts") + 1):
+            return True
+        if rows(slice_.pk).filter(pk=document.pk).exists():
             _fail(slice_, document, LOST)
-            return False
-        Document.objects.filter(pk=document.pk).update(attempts=F("attempts") + 1)
-    return True
+    return False
 
 
 def _known(slice_: Slice, document: Document) -> tuple[Known, str]:
@@ -292,7 +288,11 @@ def _kept_links(slice_: Slice, document: Document, kept_name: str) -> Generator[
 
 
 def _write(slice_: Slice, document: Document, arrived: Arrived, links: Sequence[Location]) -> None:
-    """The document's row, an edition where its text is new, and what it leads to that was not reached before."""
+    """The document's row, an edition where its text is new, and what it leads to. Nothing of one that was taken out of
+    reach while it was read.
+    """
+    if not rows(slice_.pk).filter(pk=document.pk, source__is_removed=False).exists():
+        return
     fetched, discovered = arrived.fetched, arrived.discovered
     reach(slice_, document.source, links)
     if arrived.sentence:

@@ -8,20 +8,16 @@ from functools import partial
 from typing import Any, Final
 
 from bedrock_chat.bedrock import embeddings, faults
-from bedrock_chat.bedrock.embedding_models import EmbeddingModel
 from bedrock_chat.bedrock.embeddings import Embedded
 from bedrock_chat.database.connections import database_now
 from bedrock_chat.ledger import embedding_calls
 from bedrock_chat.ledger.budgets import expiring
-from bedrock_chat.ledger.budgets.reserving import Reserved
 from bedrock_chat.ledger.embedding_calls import NoRoom
-from bedrock_chat.ledger.models import ModelCall
-from bedrock_chat.process.interruption import Interruption
 from bots.knowledge import measuring
 from bots.knowledge.chunking import halves
 from bots.knowledge.lanes import Errand
 from bots.knowledge.models import Knowledge
-from bots.knowledge.slices import Slice
+from bots.knowledge.slices import Bill, Slice
 
 SECONDS: Final = 600.0
 """For the calls of one batch. A throttled one ends far earlier."""
@@ -47,12 +43,12 @@ class Piece:
 
 @dataclass(slots=True)
 class Paid:
-    """What became of a batch. `pieces` has for each text its parts in order; `calls` have their reservations beside
-    them. `is_whole`: every piece has a vector. `refusal`: why the model cannot embed one of the texts at all.
+    """What became of a batch. `pieces` has for each text its parts in order. `is_whole`: every piece has a vector.
+    `refusal`: why the model cannot embed one of the texts at all.
     """
 
     pieces: list[list[Piece]]
-    calls: list[tuple[ModelCall | None, Reserved | None]] = field(default_factory=list)
+    bills: list[Bill] = field(default_factory=list)
     refusal: str = ""
 
     @property
@@ -61,9 +57,7 @@ class Paid:
 
     def write(self, slice_: Slice) -> None:
         """Within `writing`: the ledger's rows."""
-        for call, reservation in self.calls:
-            embedding_calls.write(call, reservation)
-        slice_.count([call for call, _ in self.calls if call is not None])
+        slice_.pay(self.bills)
 
 
 def embed(slice_: Slice, texts: Sequence[tuple[str, str]]) -> Generator[Errand, Any, Paid]:
@@ -94,8 +88,9 @@ def _embed_batch(slice_: Slice, paid: Paid, batch: Sequence[Piece]) -> Generator
         return None
     embedded: Embedded
     with slice_.promising(texts), expiring.kept(reservation.pk if reservation else None):
-        embedded, vectors = yield partial(_call, slice_.model, texts, slice_.interruption)
-    paid.calls.append((embedding_calls.build(slice_.payer, slice_.model, embedded, bot_id=slice_.bot_id), reservation))
+        bill = slice_.owe(reservation)
+        paid.bills.append(bill)
+        embedded, vectors = yield partial(_call, slice_, bill, texts)
     for piece, vector in zip(batch, vectors, strict=True):
         piece.vector = vector
     if embedded.fault is not None:
@@ -103,13 +98,15 @@ def _embed_batch(slice_: Slice, paid: Paid, batch: Sequence[Piece]) -> Generator
     return embedded
 
 
-def _call(model: EmbeddingModel, texts: Sequence[str], interruption: Interruption) -> tuple[Embedded, list[Any]]:
-    """On a thread: the calls, and their vectors as they are stored."""
+def _call(slice_: Slice, bill: Bill, texts: Sequence[str]) -> tuple[Embedded, list[Any]]:
+    """On a thread: the calls, and their vectors as they are stored. Nothing goes wrong before they are on the bill."""
     from bedrock_chat.search.vectors import quantising  # noqa: PLC0415  numpy, which few processes need
 
     deadline = time.monotonic() + SECONDS
     with measuring.measured("embed"):
-        embedded = embeddings.embed_documents(model, texts, interruption=interruption, deadline=deadline)
+        embedded = embeddings.embed_documents(slice_.model, texts, interruption=slice_.interruption, deadline=deadline)
+    call = embedding_calls.build(slice_.payer, slice_.model, embedded, bot_id=slice_.bot_id)
+    bill.calls += [] if call is None else [call]
     quantised = iter(quantising.quantise([vector for vector in embedded.vectors if vector is not None]))
     return embedded, [None if vector is None else next(quantised) for vector in embedded.vectors]
 

@@ -19,7 +19,12 @@ def ends_slice(error: Exception) -> bool:
 
 
 def log(pk: int, error: Exception) -> None:
-    """Notes an error by its type and places. Its text may quote an address or what a document says."""
+    """Notes an error of a work."""
+    logger.error("a fault in a sync of knowledge %d: %s", pk, described(error))
+
+
+def described(error: Exception) -> str:
+    """An error by its type and places, for the log. Its text may quote an address or what a document says."""
     frames = traceback.extract_tb(error.__traceback__)
     places = " < ".join(f"{frame.name}:{frame.lineno}" for frame in reversed(frames[-PLACES:]))
-    logger.error("a fault in a sync of knowledge %d: %s at %s", pk, type(error).__name__, places)
+    return f"{type(error).__name__} at {places}"

@@ -7,8 +7,8 @@ from django.db.models import F, Q, QuerySet
 from bots.knowledge import documents, listing
 from bots.knowledge.hosts import Hosts
 from bots.knowledge.lanes import Work
-from bots.knowledge.models import Document, DocumentState, Source, SourceState
-from bots.knowledge.reaching import rows
+from bots.knowledge.models import Document, DocumentState, Source, SourceKind, SourceState
+from bots.knowledge.reaching import OF_SITES, rows
 from bots.knowledge.slices import Slice
 
 MOST_LEFT_OUT = 64
@@ -17,16 +17,30 @@ MOST_LEFT_OUT = 64
 
 def due(slice_: Slice) -> QuerySet[Document]:
     """The documents of which something is to be done in this sync."""
-    fetched = Q(state=DocumentState.READ, fetched=slice_.sync)
-    if slice_.fetches:
-        return rows(slice_.pk).filter(fetched | Q(reached=slice_.sync, fetched__lt=slice_.sync))
-    return rows(slice_.pk).filter(state=DocumentState.READ)
+    if slice_.crawls:
+        return rows(slice_.pk).filter(Q(state=DocumentState.READ, fetched=slice_.sync) | _unfetched(slice_))
+    return rows(slice_.pk).filter(Q(state=DocumentState.READ) | _unfetched(slice_) & ~OF_SITES)
+
+
+def _unfetched(slice_: Slice) -> Q:
+    return Q(reached=slice_.sync, fetched__lt=slice_.sync)
+
+
+def has_pages(slice_: Slice) -> bool:
+    """Whether pages of sites, or lists of them, are still to be fetched."""
+    sites = _waiting(slice_).filter(kind__in=[SourceKind.WEB, SourceKind.SITEMAP])
+    return sites.exists() or rows(slice_.pk).filter(OF_SITES, _unfetched(slice_)).exists()
+
+
+def _waiting(slice_: Slice) -> QuerySet[Source]:
+    """The sources that have not named their documents in this sync."""
+    return Source.objects.filter(knowledge=slice_.pk, is_removed=False, state=SourceState.WAITING)
 
 
 def is_empty(slice_: Slice) -> bool:
     """Whether the sync is through."""
-    waiting = Source.objects.filter(knowledge=slice_.pk, is_removed=False, state=SourceState.WAITING)
-    return not (due(slice_).exists() or (slice_.fetches and waiting.exists()))
+    waiting = _waiting(slice_) if slice_.crawls else _waiting(slice_).exclude(kind=SourceKind.SITEMAP)
+    return not (due(slice_).exists() or waiting.exists())
 
 
 class Frontier:
@@ -35,7 +49,7 @@ class Frontier:
     def __init__(self, slice_: Slice, hosts: Hosts) -> None:
         self._slice = slice_
         self._hosts = hosts
-        self._lists = deque(listing.lists(slice_)) if slice_.fetches else deque()
+        self._lists = deque(listing.lists(slice_))
         self._begun: set[int] = set()
         self._waiting: deque[tuple[int, str, bool]] = deque()
 
@@ -63,5 +77,6 @@ class Frontier:
         documents_due = due(self._slice).order_by(F("fetched").desc(), "-is_urgent", "pk")
         for pk, location, fetched, reached in documents_due.values_list("pk", "location", "fetched", "reached"):
             if pk not in self._begun:
-                is_fetched = fetched >= self._slice.sync or reached < self._slice.sync or not self._slice.fetches
+                is_left_out = not self._slice.crawls and documents.is_of_web(location)
+                is_fetched = fetched >= self._slice.sync or reached < self._slice.sync or is_left_out
                 self._waiting.append((pk, location, is_fetched))

@@ -6,9 +6,11 @@ must not: each is called on a thread of the lanes, and what it returns or raises
 
 from collections.abc import Callable, Generator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from typing import Any, Final
 
 from bedrock_chat.database.connections import release_connection
+from bedrock_chat.process.interruption import Interrupted
 
 AT_ONCE: Final = 4
 
@@ -50,9 +52,14 @@ class Lanes:
                 self._go_on(work, lambda: work.throw(error))  # noqa: B023
 
     def close(self) -> None:
-        """Ends all works where they wait, once their errands are over."""
+        """Ends all works where they wait, once their errands are over: they are interrupted.
+
+        What one of them raises then is dropped, since the others have to end, too.
+        """
         self._threads.shutdown(wait=True, cancel_futures=True)
         for work in self._works.values():
+            with suppress(StopIteration, Exception):
+                work.throw(Interrupted())
             work.close()
         self._works.clear()
 

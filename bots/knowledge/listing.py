@@ -50,7 +50,8 @@ def _named(slice_: Slice, source: Source) -> Location:
 def lists(slice_: Slice) -> list[Source]:
     """The sources that have to be asked what they name."""
     waiting = Source.objects.filter(knowledge=slice_.pk, is_removed=False, state=SourceState.WAITING)
-    return list(waiting.filter(kind__in=[SourceKind.SITEMAP, SourceKind.S3]).order_by("place"))
+    kinds = [SourceKind.S3, SourceKind.SITEMAP] if slice_.crawls else [SourceKind.S3]
+    return list(waiting.filter(kind__in=kinds).order_by("place"))
 
 
 def ask(slice_: Slice, hosts: Hosts, source: Source) -> Work:

@@ -16,11 +16,11 @@ from bedrock_chat.ledger.embedding_calls import NoRoom
 from bedrock_chat.process.interruption import Interrupted
 from bots.knowledge import embedding, parsing
 from bots.knowledge.lanes import Errand
-from bots.knowledge.models import Document, PageText
+from bots.knowledge.models import Document, DocumentState, PageText
 from bots.knowledge.parsing import NoParsingModel, Parsed
 from bots.knowledge.reading import readers
 from bots.knowledge.reading.pages import Reading, Unreadable
-from bots.knowledge.slices import Slice
+from bots.knowledge.slices import Bill, Slice
 
 LONGEST_FAULT: Final = 64
 SENTENCE: Final = "Its pages hold no text."
@@ -73,8 +73,10 @@ def complete(
             raise Interrupted
         reservation = _reserve(slice_, model, len(reading.empty_pages) - len(progress.drawn))
         with expiring.kept(reservation.pk if reservation else None):
+            bill = slice_.owe(reservation)
             parsed: Parsed = yield partial(
-                parsing.parse,
+                _parse,
+                bill,
                 path,
                 reading,
                 model,
@@ -90,8 +92,7 @@ def complete(
         progress.add(parsed)
         with slice_.writing():
             _keep(slice_, document, file, parsed, progress)
-            embedding_calls.write_all(parsed.calls, reservation)
-            slice_.count(parsed.calls)
+            slice_.pay([bill])
             slice_.moved()
         for call in parsed.calls:
             recording.count_spending(call)
@@ -104,6 +105,13 @@ def complete(
             return parsed.reading
         if slice_.is_over:  # asked here, so that each slice settles some pages
             raise Interrupted
+
+
+def _parse(bill: Bill, *arguments: Any, **options: Any) -> Parsed:
+    """On a thread: `parsing.parse`, whose calls are on the bill then."""
+    parsed = parsing.parse(*arguments, **options)
+    bill.calls += parsed.calls
+    return parsed
 
 
 def _reserve(slice_: Slice, model: Model, pages: int) -> Reserved | None:
@@ -129,7 +137,11 @@ def sentence_of(reading: Reading) -> str:
 
 
 def _keep(slice_: Slice, document: Document, file: str, parsed: Parsed, progress: _Progress) -> None:
-    """Within `writing`: the pages that were settled; and once all are, only those of this file."""
+    """Within `writing`: the pages that were settled; and once all are, only those of this file. None of a document
+    that is out of reach by now.
+    """
+    if not Document.objects.filter(pk=document.pk).exclude(state=DocumentState.REMOVED).exists():
+        return
     rows = [
         PageText(
             document=document,

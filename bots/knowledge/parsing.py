@@ -29,6 +29,7 @@ from bedrock_chat.ledger.budgets.amounts import Amount
 from bedrock_chat.ledger.budgets.reserving import Estimate
 from bedrock_chat.ledger.models import ModelCall, Purpose
 from bedrock_chat.process.interruption import Interrupted, Interruption
+from bots.knowledge.faults import described
 from bots.knowledge.reading.building import without_text
 from bots.knowledge.reading.cleaning import clean, holds_text
 from bots.knowledge.reading.pages import Page, Reading, Unreadable
@@ -187,8 +188,8 @@ def parse(
                 }
     except (Unreadable, Interrupted) as error:
         parsed.error = error
-    except Exception as error:
-        logger.exception("pages of a document could not be drawn")
+    except Exception as error:  # noqa: BLE001  its text is not for the log
+        logger.error("pages of a document could not be drawn: %s", described(error))  # noqa: TRY400
         parsed.error = error
     every = {page: digest for page, digest in {**drawn, **parsed.drawn}.items() if page in empty}
     parsed.is_whole = _goes_on(parsed) and (are_all_drawn or len(every) == len(empty))
@@ -252,8 +253,8 @@ def _asked_for(page: _Drawn, model: Model, actor: Caller, bot_id: str | None, sw
             closed = event if isinstance(event, Closed) else closed
     except ModelFault as error:
         fault = error
-    except Exception as error:  # what was sent by then is paid all the same
-        logger.exception("a page of a document could not be read by a model")
+    except Exception as error:  # noqa: BLE001  what was sent by then is paid all the same
+        logger.error("a model could not read a page of a document: %s", described(error))  # noqa: TRY400
         unexpected = error
     call = recording.build_call(
         actor,

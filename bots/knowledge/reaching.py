@@ -13,6 +13,8 @@ from bots.knowledge.sources import crawling
 from bots.knowledge.sources.locations import Location, SourceFault
 
 LONGEST_HINT = 512
+OF_SITES = Q(source__kind__in=[SourceKind.WEB, SourceKind.SITEMAP])
+"""The condition of documents that are pages of sites."""
 AT_ONCE = 100
 """Locations that one transaction writes, so that it is short whatever a list or a page names."""
 
@@ -37,7 +39,12 @@ def reach_most(slice_: Slice, source: Source, locations: Sequence[Location]) -> 
 
 
 def reach(slice_: Slice, source: Source, locations: Sequence[Location]) -> None:
-    """Within `writing`: documents that a source has named, or a page of it has led to. New ones are to be fetched."""
+    """Within `writing`: documents that a source has named, or a page of it has led to. New ones are to be fetched.
+
+    Once the bot was changed, nothing is reached: the source may be gone, and the next sync asks all of them again.
+    """
+    if slice_.gives_way:
+        return
     known = {
         row.location: KnownDocument(
             pk=row.pk,

@@ -10,7 +10,7 @@ from django.db.models import F
 
 from bedrock_chat.database.connections import database_now
 from bedrock_chat.jobs import queue
-from bedrock_chat.jobs.models import Job
+from bedrock_chat.jobs.models import Job, State
 from bots.knowledge import deleting
 from bots.knowledge.configuration import KnowledgeSettings, settings_of
 from bots.knowledge.models import Knowledge
@@ -78,7 +78,7 @@ def request(bot_id: str, *, full: bool = False) -> None:
 def cancel(bot_id: str) -> bool:
     """Ends a sync, and keeps what it has read. Returns whether there was one.
 
-    What a worker writes from now on is refused, since its job is gone.
+    A slice that runs gives way: what it has paid for by then is written, and its job ends with it.
     """
     knowledge = Knowledge.objects.select_for_update().filter(bot_id=bot_id, wanted__gt=F("done")).first()
     if knowledge is None:
@@ -91,7 +91,7 @@ def cancel(bot_id: str) -> bool:
         sync_status_reason=CANCELLED,
         retry_at=None,
     )
-    Job.objects.filter(key=key_of(knowledge.pk)).delete()
+    Job.objects.filter(key=key_of(knowledge.pk)).exclude(state=State.RUNNING).delete()
     return True
 
 

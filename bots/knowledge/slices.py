@@ -23,6 +23,8 @@ from bedrock_chat.bedrock.events import Usage
 from bedrock_chat.database.connections import database_now, yield_sqlite_lock
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.jobs.queue import Claimed, LeaseLost
+from bedrock_chat.ledger import embedding_calls
+from bedrock_chat.ledger.budgets.reserving import Reserved
 from bedrock_chat.ledger.models import ModelCall
 from bedrock_chat.ledger.units import units_of, usd_of
 from bedrock_chat.process.interruption import Interruption
@@ -40,6 +42,15 @@ UNPRICED_TOKENS: Final = 100_000_000
 """What a sync may embed with a model whose price is not known."""
 
 
+@dataclass(slots=True, eq=False)
+class Bill:
+    """Calls that were paid for a bot's knowledge, with what was reserved for them. No calls: they were not made."""
+
+    knowledge: int
+    reservation: Reserved | None
+    calls: list[ModelCall] = field(default_factory=list)
+
+
 @dataclass(slots=True)
 class Slice:
     """One turn of a sync.
@@ -47,7 +58,8 @@ class Slice:
     `revision` is the one that it works for, `sync` the number of its sync, `index` the index that it writes. `delay` is
     in how many seconds the next slice begins, and `waiting_for` the sentence that says why. `limit_reason` is the
     sentence of a limit: the sync ends as failed, at once if `has_ended`. `retry_at` is when another sync begins then.
-    `has_reached`: there may be documents that the slice has not looked at.
+    `crawls`: pages of sites are fetched. `has_reached`: there may be documents that the slice has not looked at.
+    `bills` are those of calls under way, and of calls whose rows are not in the ledger yet.
     `owners` are the keys of the sources that are seeds, by normalised URL, once they were read.
     """
 
@@ -75,9 +87,11 @@ class Slice:
     has_ended: bool = False
     retry_at: datetime | None = None
     gives_way: bool = False
-    fetches: bool = True
+    crawls: bool = True
     has_reached: bool = True
     owners: dict[str, int] | None = None
+    bills: list[Bill] = field(default_factory=list)
+    _billed: list[Bill] = field(default_factory=list)
     model: EmbeddingModel = field(init=False)
     room: int = field(init=False)
 
@@ -106,17 +120,21 @@ class Slice:
 
         `pauses`: as for `yield_sqlite_lock`.
         """
+        billed: list[Bill] = []
         with yield_sqlite_lock(pauses), transaction.atomic():
             self.lock()
             self.job.hold()
+            self._billed = billed
             yield
+        self.bills = [bill for bill in self.bills if bill not in billed]
 
     def lock(self) -> Knowledge:
-        """Locks the bot's `Knowledge` in the transaction around this. Raises LeaseLost where its bot is gone."""
+        """Locks the bot's `Knowledge` in the transaction around this. Raises LeaseLost where there is none any more."""
         knowledge = Knowledge.objects.select_for_update().filter(pk=self.pk).first()
         if knowledge is None:
             raise LeaseLost
-        if knowledge.wanted != self.revision or knowledge.bot_id is None:
+        is_ended = knowledge.done >= knowledge.wanted  # somebody has cancelled the sync
+        if knowledge.wanted != self.revision or is_ended or knowledge.bot_id is None:
             self.gives_way = True
         return knowledge
 
@@ -184,11 +202,39 @@ class Slice:
         finally:
             self.passages -= passages
 
-    def count(self, calls: list[ModelCall]) -> None:
-        """Within `writing`: counts what calls have cost, in the transaction of their ledger rows."""
-        units = sum(units_of(call.price) for call in calls if call.price is not None)
-        tokens = sum(call.input_tokens for call in calls if call.price is None)
+    # ---- Money ------------------------------------------------------------------------------------------------------
+
+    def owe(self, reservation: Reserved | None) -> Bill:
+        """A bill for calls that are about to be made. Who makes them, on a thread perhaps, adds their rows to it."""
+        bill = Bill(self.pk, reservation)
+        self.bills.append(bill)
+        return bill
+
+    def pay(self, bills: Sequence[Bill]) -> None:
+        """Within `writing`: the ledger's rows, beside what was bought."""
+        self._billed += bills
+        for bill in bills:
+            self._write(bill)
+        if any(bill.calls for bill in bills):
+            self.moved()
+
+    def settle(self) -> None:
+        """Writes the bills that no transaction of the slice has written, whoever owns the job by now: the money is
+        spent. Nothing runs any more that could add to them.
+        """
+        while self.bills:
+            with yield_sqlite_lock(), transaction.atomic():
+                self._write(self.bills[0])
+            del self.bills[0]
+
+    def _write(self, bill: Bill) -> None:
+        """In the caller's transaction: the ledger's rows, counted for the sync."""
+        units = sum(units_of(call.price) for call in bill.calls if call.price is not None)
+        tokens = sum(call.input_tokens for call in bill.calls if call.price is None)
         self.spent += units
         self.spent_tokens += tokens
-        if calls:
-            self.moved(sync_price=F("sync_price") + units, sync_tokens=F("sync_tokens") + tokens)
+        if bill.calls:
+            Knowledge.objects.filter(pk=self.pk, sync=self.sync).update(
+                sync_price=F("sync_price") + units, sync_tokens=F("sync_tokens") + tokens
+            )
+        embedding_calls.write_all(bill.calls, bill.reservation)

@@ -52,16 +52,24 @@ def sync(job: Claimed) -> None:
         if slice_ is None:
             return
         hosts = Hosts()
-        with _lanes(interruption) as lanes:
-            listing.begin(slice_)
-            upcoming = Frontier(slice_, hosts)
-            while True:
-                while lanes.has_room and not slice_.is_over and (work := upcoming.next()) is not None:
-                    lanes.begin(work)
-                if not len(lanes):
-                    break
-                lanes.step(LOOK_SECONDS)
+        try:
+            with _lanes(interruption) as lanes:
+                _run(slice_, hosts, lanes)
+        finally:
+            slice_.settle()
         _close(slice_, hosts)
+
+
+def _run(slice_: Slice, hosts: Hosts, lanes: Lanes) -> None:
+    """Begins works and goes on with them, until the slice is over or has nothing to do."""
+    listing.begin(slice_)
+    upcoming = Frontier(slice_, hosts)
+    while True:
+        while lanes.has_room and not slice_.is_over and (work := upcoming.next()) is not None:
+            lanes.begin(work)
+        if not len(lanes):
+            return
+        lanes.step(LOOK_SECONDS)
 
 
 @contextmanager
@@ -99,7 +107,7 @@ def _open(job: Claimed, interruption: Interruption, folder: Path) -> Slice | Non
             Knowledge.objects.filter(pk=pk).update(sync_status=SyncStatus.QUEUED, sync_status_reason=SUSPENDED)
             return None
         wanted = settings_of(bot.configuration)
-        index = _plan(knowledge, wanted) if knowledge.planned != knowledge.wanted else _index(knowledge)
+        index = _index(knowledge, wanted) or _plan(knowledge, wanted)
         web = _web(pk, wanted)
     entries = wanted.files.values()
     stored = storing.locate(entry["sha256"] for entry in entries)
@@ -122,17 +130,17 @@ def _open(job: Claimed, interruption: Interruption, folder: Path) -> Slice | Non
         limit_reason=knowledge.limit_reason,
     )
     hours = settings.KNOWLEDGE_CRAWL_HOURS
-    if database_now() - slice_.began_at >= timedelta(hours=hours):
-        slice_.fetches = False
+    if database_now() - slice_.began_at >= timedelta(hours=hours) and frontier.has_pages(slice_):
+        slice_.crawls = False
         slice_.note_limit(f"The crawl has taken {hours} hours; what it had not reached by then is left out.")
     return slice_
 
 
-def _index(knowledge: Knowledge) -> KnowledgeIndex:
-    """The index that the sync under way writes."""
-    pk = knowledge.making_id or knowledge.serving_id
-    assert pk is not None  # a sync that was planned has an index
-    return KnowledgeIndex.objects.get(pk=pk)
+def _index(knowledge: Knowledge, wanted: KnowledgeSettings) -> KnowledgeIndex | None:
+    """The index that the sync under way writes. None where there is no such sync: one has to be planned."""
+    index = knowledge.making or knowledge.serving
+    is_planned = knowledge.planned == knowledge.wanted and index is not None and index.model == wanted.model
+    return index if is_planned else None
 
 
 def _plan(knowledge: Knowledge, wanted: KnowledgeSettings) -> KnowledgeIndex:
@@ -220,8 +228,8 @@ def _heed_hosts(slice_: Slice, hosts: Hosts) -> None:
 def _end_sync(slice_: Slice, knowledge: Knowledge, *, is_through: bool) -> None:
     """The sync has come to its end: what is not named any more goes, and the state is that of the rows."""
     if is_through:
-        if slice_.fetches:
-            deleting.hide(slice_.pk, reaching.unreached(slice_))
+        gone = reaching.unreached(slice_)
+        deleting.hide(slice_.pk, gone if slice_.crawls else gone & ~reaching.OF_SITES)
         indexes.switch(knowledge)
     reached = status.outcome(knowledge, slice_.limit_reason)
     columns: dict[str, Any] = {

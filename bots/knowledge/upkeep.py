@@ -19,29 +19,40 @@ from bots.knowledge.models import Knowledge, Source, SourceKind
 from bots.models import SyncStatus
 
 MOST: Final = 1_000
-"""Of bots in one run."""
+"""Rows that one query reads."""
+MOST_ASKED: Final = 200
+"""Bots for which one run asks for anything. The next run comes in a minute, and those of this one have jobs by then."""
+FAULT: Final = "The sync could not be done because of a fault of this server."
 
 
 def look_after(_: Claimed) -> None:
     """The job."""
     now = database_now()
-    waiting = _waiting(now)
-    if not waiting:
-        return
-    keys = [key for row in waiting for key in (revisions.key_of(row.pk), f"{deleting.KIND}:{row.pk}")]
-    jobs = {job.key: job for job in Job.objects.filter(key__in=keys) if job.key is not None}
-    for knowledge in waiting:
-        with transaction.atomic():
-            row = Knowledge.objects.select_for_update().filter(pk=knowledge.pk).first()
-            if row is not None:
-                _look_at(row, jobs, now)
+    number, last = 0, 0
+    while number < MOST_ASKED and (waiting := _waiting(now, last)):
+        last = waiting[-1].pk
+        jobs = _jobs(waiting)
+        for knowledge in waiting:
+            if number < MOST_ASKED and _needs(knowledge, jobs, now):
+                number += 1
+                _look_at(knowledge.pk, now)
+        if len(waiting) < MOST:
+            return
 
 
-def _waiting(now: datetime) -> Sequence[Knowledge]:
-    """The knowledge that may need something."""
-    wanted = Q(wanted__gt=F("done"), bot__owner__is_active=True)
+def _jobs(rows: Sequence[Knowledge]) -> Mapping[str, Job]:
+    """The jobs of some knowledge, by key."""
+    keys = [key for row in rows for key in (revisions.key_of(row.pk), f"{deleting.KIND}:{row.pk}")]
+    return {job.key: job for job in Job.objects.filter(key__in=keys) if job.key is not None}
+
+
+def _waiting(now: datetime, last: int) -> Sequence[Knowledge]:
+    """The knowledge that may need something, after a key. A sync that has failed for good waits for an edit or a
+    request.
+    """
+    wanted = Q(wanted__gt=F("done"), bot__owner__is_active=True) & ~Q(sync_status=SyncStatus.FAILED)
     rows = Knowledge.objects.filter(wanted | Q(retry_at__lte=now) | Q(bot__isnull=True) | _to_be_refreshed(now))
-    return list(rows.order_by("pk")[:MOST])
+    return list(rows.filter(pk__gt=last).order_by("pk")[:MOST])
 
 
 def _to_be_refreshed(now: datetime) -> Q:
@@ -58,22 +69,34 @@ def _to_be_refreshed(now: datetime) -> Q:
     )
 
 
-def _look_at(knowledge: Knowledge, jobs: Mapping[str, Job], now: datetime) -> None:
-    """Asks for what a locked knowledge needs."""
+def _needs(knowledge: Knowledge, jobs: Mapping[str, Job], now: datetime) -> bool:
+    """Whether anything is to be done for it."""
     if knowledge.bot_id is None:
-        if f"{deleting.KIND}:{knowledge.pk}" not in jobs:
-            deleting.ask(knowledge.pk)
-        return
+        return f"{deleting.KIND}:{knowledge.pk}" not in jobs
     if knowledge.wanted == knowledge.done:
-        if _is_due(knowledge, now):
-            revisions.raise_revision(knowledge.pk)
-            revisions.ask(knowledge.pk)
-        return
+        return _is_due(knowledge, now)
     job = jobs.get(revisions.key_of(knowledge.pk))
-    if job is None:
-        revisions.ask(knowledge.pk)
-    elif job.state == State.DEAD:
-        _revive(knowledge, job, now)
+    return job is None or (job.state == State.DEAD and knowledge.sync_status != SyncStatus.FAILED)
+
+
+def _look_at(pk: int, now: datetime) -> None:
+    """Asks for what knowledge needs, which is read again under its lock."""
+    with transaction.atomic():
+        knowledge = Knowledge.objects.select_for_update().filter(pk=pk).first()
+        if knowledge is None:
+            return
+        jobs = _jobs([knowledge])
+        if not _needs(knowledge, jobs, now):
+            return
+        if knowledge.bot_id is None:
+            deleting.ask(pk)
+        elif knowledge.wanted == knowledge.done:
+            revisions.raise_revision(pk)
+            revisions.ask(pk)
+        elif revisions.key_of(pk) in jobs:
+            _revive(knowledge, now)
+        else:
+            revisions.ask(pk)
 
 
 def _is_due(knowledge: Knowledge, now: datetime) -> bool:
@@ -83,11 +106,13 @@ def _is_due(knowledge: Knowledge, now: datetime) -> bool:
     return bool(hours) and knowledge.synced_at is not None and knowledge.synced_at <= now - timedelta(hours=hours)
 
 
-def _revive(knowledge: Knowledge, job: Job, now: datetime) -> None:
-    """A job that has died begins anew where its sync has moved since it was asked for; else the sync has failed."""
+def _revive(knowledge: Knowledge, now: datetime) -> None:
+    """A job that has died begins anew where its sync has moved since it was asked for; else the sync has failed.
+
+    Why it died is the job's to tell, to operators: the text of an exception may quote anything.
+    """
     if knowledge.moved_at is not None and knowledge.moved_at > knowledge.asked_at:
         Knowledge.objects.filter(pk=knowledge.pk).update(asked_at=now)
         revisions.ask(knowledge.pk)
-    elif knowledge.sync_status != SyncStatus.FAILED:
-        reason = f"The sync could not be done: {job.reason}"[:1000]
-        Knowledge.objects.filter(pk=knowledge.pk).update(sync_status=SyncStatus.FAILED, sync_status_reason=reason)
+    else:
+        Knowledge.objects.filter(pk=knowledge.pk).update(sync_status=SyncStatus.FAILED, sync_status_reason=FAULT)

@@ -1,0 +1,112 @@
+"""What is taken out of reach goes for good, whatever a sync does meanwhile, and removing it ends."""
+
+from typing import Any
+
+import pytest
+from django.db import transaction
+from rest_framework.test import APIClient
+
+from bedrock_chat.database.connections import database_now
+from bedrock_chat.jobs.models import Job
+from bedrock_chat.search.vectors.models import VectorBits
+from bots.knowledge import deleting, documents, revisions, syncing
+from bots.knowledge.models import Document, Edition, KnowledgeIndex
+from tests.bots.bot import edit, make
+from tests.bots.knowledge.sync import syncs
+from tests.bots.test_parts import BASE
+from tests.bots.upload import change, sources, upload
+from tests.emulator import Emulator
+
+pytestmark = [pytest.mark.both, pytest.mark.django_db(transaction=True)]
+
+
+@pytest.fixture
+def bot(alice: APIClient, emulator: Emulator) -> str:
+    """Alice's bot with two files, which is synced."""
+    for name, text in (("a.txt", b"Apples are red."), ("b.txt", b"Bananas are yellow.")):
+        upload(alice, "b", name, text)
+    make(alice, "b", knowledge=sources("a.txt", "b.txt"))
+    syncs.run()
+    return "b"
+
+
+def test_a_file_that_is_removed_while_it_is_read_leaves_nothing_and_the_removal_ends(
+    bot: str, alice: APIClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload(alice, "b", "a.txt", b"Apples are green.")
+    edit(alice, "b", knowledge=change(added=["a.txt"], unchanged=["b.txt"]))
+    store, is_removed = documents.storing.store, False
+
+    def removed_before(blobs: Any) -> None:
+        """The text was read, and is about to be kept."""
+        nonlocal is_removed
+        if not is_removed:
+            is_removed = True
+            edit(alice, "b", knowledge=change(deleted=["a.txt"], unchanged=["b.txt"]))
+        store(blobs)
+
+    monkeypatch.setattr(documents.storing, "store", removed_before)
+    syncs.run(most=10)
+    assert is_removed
+    assert syncs.texts() == ["Bananas are yellow."]
+    assert (Document.objects.count(), Edition.objects.count()) == (1, 1)
+    assert not Job.objects.filter(kind=deleting.KIND).exists()
+
+
+def test_removed_documents_take_no_place_in_a_search_before_their_rows_are_gone(
+    bot: str, alice: APIClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edit(alice, "b", knowledge=change(deleted=["a.txt"], unchanged=["b.txt"]))
+    remove, seen = deleting.Removal._remove_editions, []
+
+    def look(removal: Any, editions: Any) -> bool:
+        seen.append(VectorBits.objects.filter(group_id__in=[edition.pk for edition in editions]).count())
+        return remove(removal, editions)
+
+    monkeypatch.setattr(deleting.Removal, "_remove_editions", look)
+    syncs.run()
+    assert seen == [0]
+    assert VectorBits.objects.count() == 1
+
+
+def test_a_removal_leaves_the_index_alone_that_a_sync_begins_meanwhile(
+    bot: str, alice: APIClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = syncs.knowledge().serving_id
+    with transaction.atomic():
+        deleting.ask(syncs.knowledge().pk)
+    remove, making = deleting.Removal._remove_rest, None
+
+    def planned_before(removal: Any, knowledge: Any) -> bool:
+        """The removal has read which indexes there are."""
+        nonlocal making
+        if making is None:
+            model = {**BASE, "embeddingsModel": "cohere_multilingual_v3"}
+            edit(alice, "b", knowledge=change(unchanged=["a.txt", "b.txt"]), bedrockKnowledgeBase=model)
+            [job] = syncs.claim(revisions.KIND)
+            job.ending.request()
+            syncing.sync(job)
+            making = syncs.knowledge().making_id
+        return remove(removal, knowledge)
+
+    monkeypatch.setattr(deleting.Removal, "_remove_rest", planned_before)
+    syncs.run(deleting.KIND)
+    assert syncs.knowledge().making_id == making
+    assert making not in (None, first)
+    Job.objects.update(due_at=database_now())
+    syncs.run()
+    [index] = KnowledgeIndex.objects.all()
+    assert (index.pk, index.model, index.chunks) == (making, "cohere_multilingual_v3", 2)
+
+
+def test_a_removal_stops_when_its_worker_ends_and_the_next_one_goes_on(bot: str, alice: APIClient) -> None:
+    edit(alice, "b", knowledge=change(deleted=["a.txt"], unchanged=["b.txt"]))
+    [job] = syncs.claim(deleting.KIND) or [None]
+    assert job is None  # it is asked for by the sync
+    syncs.run(revisions.KIND)
+    [job] = syncs.claim(deleting.KIND)
+    job.ending.request()
+    deleting.purge(job)
+    assert Edition.objects.count() == 2
+    syncs.run()
+    assert Edition.objects.count() == 1
