@@ -97,6 +97,19 @@ class _Part:
     most_characters: int
 
 
+def least_chunks(reading: Reading, settings: Cut) -> int:
+    """How many chunks a document has at least, by its tokens, without cutting it. Parents are not counted."""
+    tokens = sum(text_tokens(page.text) for page in reading.pages)
+    size = settings.max_tokens
+    if settings.strategy == "none":
+        size = settings.most_tokens
+    elif settings.strategy == "fixed_size":
+        size -= size * settings.overlap_percentage // 100
+    elif settings.strategy == "hierarchical":
+        size -= settings.overlap_tokens
+    return tokens // max(1, size)
+
+
 def cut(reading: Reading, settings: Cut, *, title: str, distances: Distances | None = None) -> list[Chunk]:
     """The chunks of a document, in order, whose positions count from 0. Not one of them is blank.
 

@@ -34,6 +34,8 @@ from bots.knowledge.reading.pages import Reading
 from bots.knowledge.slices import LONG_PAUSES, Slice
 
 NO_TEXT: Final = "It holds no text."
+MOST_CHUNKS: Final = 20_000
+"""Of one document, which is cut anew in each slice. 2,000,000 characters make 1,700 by default, Japanese 4,500."""
 WORDS_AT_ONCE: Final = 96
 """Chunks whose words are counted on a thread at a time."""
 
@@ -239,6 +241,11 @@ def _cut(
 ) -> Generator[Errand, Any, list[chunking.Chunk] | None]:
     """The chunks; None where the slice ends before they are known. Raises Interrupted, Refused and CutOtherwise."""
     cut = slice_.settings.cut
+    number: int = yield partial(chunking.least_chunks, reading, cut)
+    if number > MOST_CHUNKS:
+        raise meaning.Refused(
+            f"It would be cut into over {number:,} passages, of at most {MOST_CHUNKS:,}; cut it larger."
+        )
     distances: chunking.Distances | None = None
     if cut.strategy == "semantic":
         breaks = yield from meaning.measure(slice_, document, edition, reading)

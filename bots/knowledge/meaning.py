@@ -20,7 +20,7 @@ DIGITS: Final = 6
 
 
 class Refused(Exception):
-    """The model takes one of the sentences in no way."""
+    """The document cannot be cut: the model takes one of its sentences in no way, or its passages would be too many."""
 
     def __init__(self, sentence: str) -> None:
         super().__init__(sentence)

@@ -196,3 +196,17 @@ def test_the_end_of_a_crawl_leaves_no_file_out(bot: str, alice: APIClient, setti
     syncs.run()
     assert "The crawl has taken 0 hours" in shown(alice)[1]
     assert len(syncs.texts()) == len(NAMES) + 1
+
+
+def test_a_document_of_too_many_passages_fails_before_it_is_cut(alice: APIClient, emulator: Emulator) -> None:
+    upload(alice, "b", "long.txt", b"word " * 30_000)
+    chunking = {"chunkingStrategy": "fixed_size", "maxTokens": 2, "overlapPercentage": 50}
+    base = {**BASE, "chunkingConfiguration": chunking}
+    make(alice, "b", knowledge=sources("long.txt"), bedrockKnowledgeBase=base)
+    syncs.run()
+    bot = read(alice, "b")
+    assert bot["syncStatus"] == "FAILED"
+    assert bot["syncStatusReason"] == (
+        "long.txt: It would be cut into over 37,500 passages, of at most 20,000; cut it larger."
+    )
+    assert emulator.embedded()["calls"] == 0
