@@ -47,7 +47,7 @@ def stored(server: LiveServer, token: str, conversation: str) -> dict[str, Any]:
 
 def test_turns_that_end_within_the_grace_are_whole(serve: Serve, alice: str, bedrock: Emulator) -> None:
     server = serve(SHUTDOWN_GRACE="20")
-    slow = "[[words:30]] [[pace:0.05]]"
+    slow = "[[words:30]] [[pace:0.15]]"  # 4.5 s, of which a busy machine takes some for what follows
     with ThreadPoolExecutor() as pool, socket(server) as websocket:
         plain = pool.submit(server.call, "POST", "/conversation", payload("w-plain", slow), token=alice)
         send(websocket, alice, payload("w-socket", slow))
@@ -75,7 +75,7 @@ def test_turns_that_end_within_the_grace_are_whole(serve: Serve, alice: str, bed
     assert status == 200
     assert len(answered["message"]["content"][0]["body"].split()) == 30
     assert server.process.wait(5) == 0
-    assert time.monotonic() - begun < 10  # the end came with the last turn, not with the grace
+    assert time.monotonic() - begun < 15  # the end came with the last turn, not with the grace
 
 
 def test_when_the_grace_is_over_everybody_gets_a_last_word_and_nothing_is_lost(
