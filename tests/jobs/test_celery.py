@@ -138,7 +138,7 @@ def test_a_broker_that_is_away_or_silent_delays_no_request_and_the_jobs_are_done
     with broker.stopped():
         assert tell(shop, 5) < 1
         time.sleep(1)
-    shop.until(lambda: shop.left() == 0)
+    shop.until(lambda: shop.left() == 0, 180)  # a message that nobody acknowledged comes again later
     assert len(shop.effects()) == 15
     # Nor does it keep a worker from its end.
     with broker.stopped():
