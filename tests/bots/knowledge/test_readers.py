@@ -34,7 +34,7 @@ def read(readers: Readers, path: Path, interruption: Interruption | None = None)
     kind = kind_of_name(path.name)
     assert kind is not None
     return readers.read(
-        str(path), kind, most_characters=100_000, most_pages=100, interruption=interruption or Interruption()
+        str(path), kind, most_characters=len(SLOW_PAGE), most_pages=100, interruption=interruption or Interruption()
     )
 
 
