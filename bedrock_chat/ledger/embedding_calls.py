@@ -105,15 +105,9 @@ def build(
     if not embedded.calls:
         return None
     prices = offering.embedding_price_row(model)
-    call = ModelCall(
-        created_at=timezone.now(),
+    call = recording.row_of(
+        actor,
         purpose=purpose,
-        user_id=actor.user_id,
-        payer_id=actor.payer_id,
-        user_label=actor.published.user_label if actor.published else "",
-        publication_id=actor.publication_id,
-        key_id=actor.key_id,
-        groups=sorted(actor.payer_groups),
         bot_id=bot_id,
         conversation_external_id=conversation_external_id,
         message_external_id=message_external_id,
@@ -130,7 +124,6 @@ def build(
         estimated=embedded.estimated,
         calls=embedded.calls,
     )
-    call.payers = payers_of(actor, bot_id)
     recording.count_spending(call)
     return call
 

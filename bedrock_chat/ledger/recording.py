@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Self
+from typing import Any, Self
 
 from django.db import transaction
 from django.utils import timezone
@@ -66,15 +66,9 @@ def build_call(
     estimated = usage is None and generated is not None
     if usage is None and generated is not None:
         usage = estimates.usage(request, generated)
-    call = ModelCall(
-        created_at=timezone.now(),
+    call = row_of(
+        actor,
         purpose=purpose,
-        user_id=actor.user_id,
-        payer_id=actor.payer_id,
-        user_label=actor.published.user_label if actor.published else "",
-        publication_id=actor.publication_id,
-        key_id=actor.key_id,
-        groups=sorted(actor.payer_groups),
         bot_id=bot_id,
         conversation_external_id=conversation_external_id,
         message_external_id=message_external_id,
@@ -92,13 +86,29 @@ def build_call(
         fault=fault[:64],
         estimated=estimated,
     )
-    call.payers = payers_of(actor, bot_id)
     if usage is not None:
         call.input_tokens = usage.input_tokens
         call.output_tokens = usage.output_tokens
         call.cache_read_tokens = usage.cache_read_tokens
         call.cache_write_tokens = usage.cache_write_tokens
         call.price = pricing.price(usage, prices)
+    return call
+
+
+def row_of(actor: Caller, *, bot_id: str | None, **columns: Any) -> ModelCall:
+    """The unsaved row of one call or several: who asked and who pays. `columns` say what was called for what."""
+    call = ModelCall(
+        created_at=timezone.now(),
+        user_id=actor.user_id,
+        payer_id=actor.payer_id,
+        user_label=actor.published.user_label if actor.published else "",
+        publication_id=actor.publication_id,
+        key_id=actor.key_id,
+        groups=sorted(actor.payer_groups),
+        bot_id=bot_id,
+        **columns,
+    )
+    call.payers = payers_of(actor, bot_id)
     return call
 
 

@@ -85,7 +85,11 @@ def hide_editions(pk: int, editions: Q) -> None:
 
 def ask(pk: int, *, delay: float = 0.0) -> None:
     """Has the job remove what is out of reach, in the transaction that took it there."""
-    queue.enqueue(KIND, {"knowledge": pk}, key=f"{KIND}:{pk}", delay=delay)
+    queue.enqueue(KIND, {"knowledge": pk}, key=key_of(pk), delay=delay)
+
+
+def key_of(pk: int) -> str:
+    return f"{KIND}:{pk}"
 
 
 def forget(bot_id: str) -> None:

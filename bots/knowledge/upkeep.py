@@ -1,6 +1,6 @@
 """The periodic job: asks for syncs that are wanted and that nobody has asked for, and for those whose time has come.
 
-One read a minute where nothing is to be done.
+Two reads a minute where nothing is to be done.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,6 +12,7 @@ from django.db import transaction
 from django.db.models import F, Q
 
 from bedrock_chat.database.connections import database_now
+from bedrock_chat.jobs import queue
 from bedrock_chat.jobs.models import Job, State
 from bedrock_chat.jobs.queue import Claimed
 from bots.knowledge import deleting, revisions
@@ -26,8 +27,11 @@ FAULT: Final = "The sync could not be done because of a fault of this server."
 
 
 def look_after(_: Claimed) -> None:
-    """The job."""
+    """The job. A removal that has died begins anew, since what was removed must not stay."""
     now = database_now()
+    dead = Job.objects.filter(kind=deleting.KIND, state=State.DEAD)
+    for pk in dead.order_by("pk").values_list("pk", flat=True)[:MOST_ASKED]:
+        queue.retry(pk)
     number, last = 0, 0
     while number < MOST_ASKED and (waiting := _waiting(now, last)):
         last = waiting[-1].pk
@@ -42,7 +46,7 @@ def look_after(_: Claimed) -> None:
 
 def _jobs(rows: Sequence[Knowledge]) -> Mapping[str, Job]:
     """The jobs of some knowledge, by key."""
-    keys = [key for row in rows for key in (revisions.key_of(row.pk), f"{deleting.KIND}:{row.pk}")]
+    keys = [key for row in rows for key in (revisions.key_of(row.pk), deleting.key_of(row.pk))]
     return {job.key: job for job in Job.objects.filter(key__in=keys) if job.key is not None}
 
 
@@ -72,7 +76,7 @@ def _to_be_refreshed(now: datetime) -> Q:
 def _needs(knowledge: Knowledge, jobs: Mapping[str, Job], now: datetime) -> bool:
     """Whether anything is to be done for it."""
     if knowledge.bot_id is None:
-        return f"{deleting.KIND}:{knowledge.pk}" not in jobs
+        return deleting.key_of(knowledge.pk) not in jobs
     if knowledge.wanted == knowledge.done:
         return _is_due(knowledge, now)
     job = jobs.get(revisions.key_of(knowledge.pk))

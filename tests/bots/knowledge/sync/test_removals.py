@@ -7,9 +7,9 @@ from django.db import transaction
 from rest_framework.test import APIClient
 
 from bedrock_chat.database.connections import database_now
-from bedrock_chat.jobs.models import Job
+from bedrock_chat.jobs.models import Job, State
 from bedrock_chat.search.vectors.models import VectorBits
-from bots.knowledge import deleting, documents, revisions, syncing
+from bots.knowledge import deleting, documents, revisions, syncing, upkeep
 from bots.knowledge.models import Document, Edition, KnowledgeIndex
 from tests.bots.bot import edit, make
 from tests.bots.knowledge.sync import syncs
@@ -110,3 +110,19 @@ def test_a_removal_stops_when_its_worker_ends_and_the_next_one_goes_on(bot: str,
     assert Edition.objects.count() == 2
     syncs.run()
     assert Edition.objects.count() == 1
+
+
+@pytest.mark.parametrize("is_gone", [False, True], ids=["of a file", "of a bot"])
+def test_a_removal_that_has_died_begins_anew(is_gone: bool, bot: str, alice: APIClient) -> None:
+    if is_gone:
+        assert alice.delete("/bot/b").status_code == 200
+    else:
+        edit(alice, "b", knowledge=change(deleted=["a.txt"], unchanged=["b.txt"]))
+        syncs.run(revisions.KIND)
+    Job.objects.filter(kind=deleting.KIND).update(state=State.DEAD, reason="A fault.")
+    syncs.run()
+    assert Edition.objects.count() == 2
+    upkeep.look_after(None)  # type: ignore[arg-type]
+    syncs.run()
+    assert Edition.objects.count() == (0 if is_gone else 1)
+    assert not Job.objects.filter(kind=deleting.KIND).exists()
