@@ -1,21 +1,35 @@
 """Identifiers ascend, and their columns order by code point."""
 
+import hashlib
 import threading
+import time
 
 import pytest
 from django.db import connection, models
 from django.db.migrations.writer import MigrationWriter
 from django.test.utils import isolate_apps
+from hypothesis import given
+from hypothesis import strategies as st
 from ulid import ULID
 
 from bedrock_chat.database.fields import CodePointCharField
-from bedrock_chat.wire.ids import new_id
+from bedrock_chat.wire.ids import derived_id, new_id
 
 
-def test_ids_are_ulids_that_ascend_within_a_process() -> None:
+def test_ids_are_ulids_of_now_that_ascend_within_a_process() -> None:
+    began = time.time()
     ids = [new_id() for _ in range(5000)]
     assert ids == sorted(set(ids))
-    assert all(str(ULID.from_str(text)) == text for text in ids[:10])
+    read = [ULID.from_str(text) for text in ids[:10]]
+    assert [str(ulid) for ulid in read] == ids[:10]
+    # Every id of the same millisecond is the one before plus one, and earlier tests may have made such ids.
+    assert all(began - 1 < ulid.timestamp < time.time() + 1 for ulid in read)
+
+
+@given(st.tuples(st.integers(), st.text()))
+def test_a_derived_id_is_the_beginning_of_a_digest_as_a_ulid(parts: tuple[int, str]) -> None:
+    digest = hashlib.sha256(repr(parts).encode()).digest()
+    assert derived_id(*parts) == str(ULID.from_bytes(digest[:16])) == derived_id(*parts)
 
 
 def test_ids_made_by_many_threads_at_once_are_unique_and_ascend_in_each() -> None:
