@@ -145,6 +145,8 @@ _SHARED: list[Processor] = [
 
 def configure(*, as_json: bool, level: str) -> dict[str, Any]:
     """Sets structlog up and returns Django's LOGGING, which formats the records of every logger alike."""
+    # No line tells which thread or process wrote it, so a record need not find out.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     structlog.configure(
         processors=[structlog.stdlib.filter_by_level, *_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),

@@ -9,6 +9,7 @@ reason the connect time-out is one in total: resolving the host, all of its addr
 
 import contextlib
 import socket
+from functools import lru_cache
 from typing import Any
 
 import urllib3.exceptions
@@ -21,6 +22,9 @@ from botocore.awsrequest import (
 
 from bedrock_chat.process.interruption import Interruption, current
 from bedrock_chat.resilience.deadlines import Errand
+
+ADDRESSES = 128
+"""How many addresses of calls are known with their pool. Those of agents hold a session's id, so they come and go."""
 
 
 class _Interruptible:
@@ -107,5 +111,7 @@ def install(client: Any) -> None:
     botocore has no public interface to its connections, so this uses a private one. The requirements pin botocore's
     version, and tests interrupt real calls.
     """
-    pools = client._endpoint.http_session._pool_classes_by_scheme
-    pools.update(http=ConnectionPool, https=SecureConnectionPool)
+    session = client._endpoint.http_session
+    session._pool_classes_by_scheme.update(http=ConnectionPool, https=SecureConnectionPool)
+    # To find a pool urllib3 parses the address of every call. Those of models are few.
+    session._manager.connection_from_url = lru_cache(ADDRESSES)(session._manager.connection_from_url)

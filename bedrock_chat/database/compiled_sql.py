@@ -106,7 +106,7 @@ class Batch:
         clocks, values = _clocks(values, self._connection.vendor)
         sql, parameters = composing.insert(self._connection.vendor, model, unique, clocks)
         own = row.__dict__
-        written = [values[name] if (name := field.attname) in values else own[name] for field, _ in parameters]
+        written = [values[name] if name in values else own[name] for name, _, _ in parameters]
 
         def read(rows: Rows, _: int) -> bool:
             if rows:
@@ -133,7 +133,7 @@ class Batch:
         """
         sql, parameters = composing.upsert(self._connection.vendor, type(row), unique, replaced, plus, plus_if_later)
         own = row.__dict__
-        values = self._prepared(parameters, [own[field.attname] for field, _ in parameters])
+        values = self._prepared(parameters, [own[name] for name, _, _ in parameters])
         self._add(Statement(sql, values, lambda rows, _: None))
 
     def queryset(
@@ -205,15 +205,13 @@ class Batch:
 
     def get(self, model: type[Row], where: Mapping[str, Any], *, lock: bool = False) -> Selected[Row]:
         """As the function."""
-        names = tuple(field.attname for field in model._meta.concrete_fields)
+        names = composing.columns(model)
         sql, parameters, converters = composing.select(self._connection.vendor, model, names, tuple(where), lock)
 
-        def read(rows: Rows, _: int) -> Row | None:
-            return (
-                model.from_db(DEFAULT_DB_ALIAS, names, _converted(rows[:1], converters, self._connection)[0])
-                if rows
-                else None
-            )
+        def read(rows: Rows, _: int) -> "Row | None":  # quoted: to evaluate it takes longer than the function
+            if not rows:
+                return None
+            return model.from_db(DEFAULT_DB_ALIAS, names, _converted_row(rows[0], converters, self._connection))
 
         statement = Selected(sql, self._prepared(parameters, where.values()), read, model, where)
         self._add(statement)
@@ -276,9 +274,10 @@ class Batch:
 
     def _prepared(self, parameters: Parameters, values: Iterable[Any]) -> list[Any]:
         """The values as the database takes them. Most are already, and need none of Django's five calls for each."""
+        connection = self._connection
         return [
-            value if value is None or type(value) is plain else field.get_db_prep_save(value, self._connection)
-            for (field, plain), value in zip(parameters, values, strict=True)
+            value if value is None or type(value) is plain else write(value, connection)
+            for (_, plain, write), value in zip(parameters, values, strict=True)
         ]
 
 
@@ -358,10 +357,11 @@ def _converted(rows: Rows, converters: Converters, connection: Any) -> Rows:
 
 
 def _converted_row(row: tuple[Any, ...], converters: Converters, connection: Any) -> tuple[Any, ...]:
-    if all(row[index] is None for index, _, _ in converters):
-        return row
+    """The row with Python's values. None is None everywhere, so it is left out."""
     values = list(row)
     for index, expression, steps in converters:
-        for step in steps:
-            values[index] = step(values[index], expression, connection)
+        if (value := row[index]) is not None:
+            for step in steps:
+                value = step(value, expression, connection)
+            values[index] = value
     return tuple(values)

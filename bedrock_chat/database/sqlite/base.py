@@ -188,7 +188,8 @@ class DatabaseWrapper(WithoutQueryLog, base.DatabaseWrapper):
         try:
             if _is_service:
                 self._own, self.connection = self.connection, self._shared_connection()
-            super()._start_transaction_under_autocommit()  # type: ignore[misc]  # the stubs leave it out
+            mode: str | None = self.transaction_mode  # type: ignore[attr-defined]  # the stubs leave it out
+            self.execute_directly(f"BEGIN {mode or ''}", ())
         except BaseException:
             self._stop_writing(is_broken=True)
             raise
