@@ -5,8 +5,8 @@ of the database's clock, where it has one.
 """
 
 from collections.abc import Callable
-from datetime import UTC, datetime
-from functools import cache, lru_cache, partial
+from datetime import datetime
+from functools import cache, lru_cache
 from typing import Any
 
 from django.db import connection, models
@@ -42,15 +42,13 @@ def _writing(vendor: str, field: Any) -> tuple[type | None, Writer]:
         return None, field.get_db_prep_save
     kind = of.get_internal_type()
     if kind == "DateTimeField":
-        return (None, partial(_time_text, field)) if vendor == "sqlite" else (datetime, field.get_db_prep_save)
+        return datetime if vendor == "postgresql" else None, _adapted_time
     return PLAIN.get(kind), field.get_db_prep_save
 
 
-def _time_text(field: Any, value: Any, connection: Any) -> Any:
-    """A time as Django writes it on SQLite, in one step instead of nine: nearly all times are in UTC already."""
-    if type(value) is datetime and value.tzinfo is UTC and connection.timezone is UTC:
-        return value.replace(tzinfo=None).isoformat(" ")
-    return field.get_db_prep_save(value, connection)
+def _adapted_time(value: datetime, connection: Any) -> Any:
+    """A time as Django's field writes it, without the field's checks for what is no aware time."""
+    return connection.ops.adapt_datetimefield_value(value)
 
 
 def _quoted(fields: Fields) -> list[str]:

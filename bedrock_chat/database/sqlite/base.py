@@ -13,6 +13,7 @@ from django.db.utils import OperationalError
 from bedrock_chat.database.query_log import WithoutQueryLog
 from bedrock_chat.database.sqlite import readers
 from bedrock_chat.database.sqlite.checkpoints import LARGEST_BYTES
+from bedrock_chat.database.sqlite.operations import Operations
 from bedrock_chat.database.sqlite.writer_queue import WriterQueue
 
 WRITES = ("INSERT", "UPDATE", "DELETE", "REPLACE", "CREATE", "DROP", "ALTER", "WITH")
@@ -133,6 +134,8 @@ class Cursor(base.SQLiteCursorWrapper):
 
 class DatabaseWrapper(WithoutQueryLog, base.DatabaseWrapper):
     """Django's, whose transactions queue for their beginning, and in a service run on the shared connection."""
+
+    ops_class = Operations
 
     def __init__(self, settings_dict: dict[str, Any], alias: str = "default") -> None:
         super().__init__(settings_dict, alias)
