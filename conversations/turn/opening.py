@@ -291,7 +291,7 @@ def _write_question(
 ) -> Message:
     """Inserts the question's row, which has its key when the batch has run."""
     question = Message(
-        conversation=conversation,
+        conversation_id=conversation.pk,
         external_id=external_id,
         parent_id=parent.pk if parent else None,
         role=Role.USER,

@@ -4,6 +4,7 @@ from functools import cached_property
 from typing import Any
 
 import psycopg
+from psycopg.adapt import Transformer
 
 from bedrock_chat.database import waiting
 
@@ -21,6 +22,11 @@ class BoundedConnection(psycopg.Connection[Any]):
     def prepared(self) -> dict[bytes, bytes]:
         """SQL that `pipeline` has prepared on this connection → its name."""
         return {}
+
+    @cached_property
+    def transformer(self) -> Transformer:
+        """What `pipeline` turns values into text with, and back. It keeps what it has looked up for each type."""
+        return Transformer(self)
 
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
         """Everything that psycopg waits for goes through here, apart from connecting, which has a time-out.

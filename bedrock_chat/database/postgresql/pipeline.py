@@ -41,7 +41,7 @@ def run(connection: psycopg.Connection[Any], statements: Sequence[Statement]) ->
     one of their own. The bound on every wait holds for all together (`BoundedConnection.wait`).
     """
     with connection.lock:
-        pgconn, transformer = connection.pgconn, Transformer(connection)
+        pgconn, transformer = connection.pgconn, getattr(connection, "transformer", None) or Transformer(connection)
         dumped = [_dumped(values, transformer) for _, values in statements]
         begins = not connection.autocommit and pgconn.transaction_status == pq.TransactionStatus.IDLE
         names = getattr(connection, "prepared", None) if _may_prepare(connection) else None
@@ -118,4 +118,5 @@ def _outcome(result: pq.abc.PGresult, transformer: abc.Transformer) -> Outcome:
     if result.nfields:
         transformer.set_pgresult(result)
         rows = transformer.load_rows(0, result.ntuples, tuple)
+        transformer.set_pgresult(None)  # it stays with the connection, and the result must not
     return rows, result.command_tuples or 0
