@@ -4,6 +4,7 @@ from functools import cached_property
 from typing import Any
 
 import psycopg
+from psycopg import abc
 from psycopg.adapt import Transformer
 
 from bedrock_chat.database import waiting
@@ -24,7 +25,7 @@ class BoundedConnection(psycopg.Connection[Any]):
         return {}
 
     @cached_property
-    def transformer(self) -> Transformer:
+    def transformer(self) -> abc.Transformer:
         """What `pipeline` turns values into text with, and back. It keeps what it has looked up for each type."""
         return Transformer(self)
 
