@@ -107,8 +107,8 @@ class KnowledgeViewSet(WireViewSet):
         interruption = Interruption()
         if (notify := request.META.get(HANG_UP)) is not None:
             notify(interruption.request)
-        found = trying.search(bot_id, sent["query"], actor=caller_of(request), interruption=interruption)
-        return Response(rendering.passages_output(found))
+        retrieved = trying.search(bot_id, sent["query"], actor=caller_of(request), interruption=interruption)
+        return Response(rendering.passages_output(retrieved))
 
 
 def _respond(account: str, report: reports.KnowledgeReport) -> Response:
