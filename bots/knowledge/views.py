@@ -96,7 +96,8 @@ class KnowledgeViewSet(WireViewSet):
         summary="Search a bot's knowledge",
         description="What an answer would be based on, with both scores: so that one can see why something is not "
         "found. Where nothing can be found, `note` says why. The query is embedded at your cost, and a client that "
-        "leaves ends its search.",
+        "leaves ends its search. A bot with `existKnowledgeBaseId` asks that base: its `score` is all that is known "
+        "of a passage then.",
         tags=TAG,
         request=KnowledgeQuerySerializer,
         examples=[A_QUERY],

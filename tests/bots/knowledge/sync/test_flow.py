@@ -96,3 +96,22 @@ def test_where_nothing_is_indexed_a_search_says_so(alice: APIClient, emulator: E
     make(alice, "b")
     answer = body(alice.post("/bot/b/knowledge/search", {"query": "leave"}, format="json"))
     assert answer == {"passages": [], "note": "Nothing is indexed yet, so there is nothing to search."}
+
+
+def test_a_bot_with_an_existing_base_is_searched_there(alice: APIClient, emulator: Emulator) -> None:
+    location = {"type": "S3", "s3Location": {"uri": "s3://books/guide.pdf"}}
+    content = {"type": "TEXT", "text": "Thirty\u202e days."}
+    emulator.agents(passages=[{"content": content, "location": location, "score": 0.75}])
+    for bot_id, base in (("b", "KBHANDBOOK"), ("c", "EMPTY00001"), ("d", "GONE000001")):
+        made = {**searching(maxResults=7), "existKnowledgeBaseId": base}
+        make(alice, bot_id, knowledge=None, bedrockKnowledgeBase=made)
+    [passage] = body(alice.post("/bot/b/knowledge/search", {"query": "leave"}, format="json"))["passages"]
+    assert (passage["text"], passage["sourceName"]) == ("Thirty days.", "guide.pdf")
+    assert (passage["score"], passage["similarity"], passage["wordsScore"]) == (0.75, None, 0.0)
+    [request] = emulator.requests()
+    searched = request["body"]["retrievalConfiguration"]["vectorSearchConfiguration"]
+    assert (request["path"], searched["numberOfResults"]) == ("/knowledgebases/KBHANDBOOK/retrieve", 7)
+    assert not ModelCall.objects.exists()  # AWS bills the base, and nothing is embedded here
+    for bot_id, word in (("c", "found nothing"), ("d", "does not exist")):
+        answer = body(alice.post(f"/bot/{bot_id}/knowledge/search", {"query": "leave"}, format="json"))
+        assert (answer["passages"], word in answer["note"]) == ([], True)
