@@ -72,6 +72,7 @@ def _run(slice_: Slice, hosts: Hosts, lanes: Lanes) -> None:
         if not len(lanes):
             return
         lanes.step(LOOK_SECONDS)
+        hosts.count(slice_.context.uncounted)
 
 
 @contextmanager
