@@ -22,8 +22,9 @@ from bedrock_chat.identity.caller import Caller
 from bedrock_chat.ledger import units
 from bedrock_chat.wire.errors import Conflict
 from bots.knowledge import asking
-from bots.knowledge.models import Document, DocumentState, Knowledge, SourceKind
+from bots.knowledge.models import Document, Knowledge, SourceKind
 from bots.knowledge.sources import kinds
+from bots.knowledge.states import DocumentState
 from bots.models import SyncStatus
 
 CHANGE: Final = "bots.change_knowledge"

@@ -14,8 +14,9 @@ from bedrock_chat.blobs import links, s3_folders, storing
 from bedrock_chat.blobs.links import Holder
 from bedrock_chat.database.connections import release_connection
 from bots import files
-from bots.knowledge.models import Document, EditionState
+from bots.knowledge.models import Document
 from bots.knowledge.sources import kinds, s3
+from bots.knowledge.states import EditionState
 
 SCHEME: Final = "s3://"
 HOLDER: Final = "document"

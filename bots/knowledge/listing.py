@@ -7,11 +7,12 @@ from bedrock_chat.process.interruption import Interrupted
 from bots.knowledge import faults
 from bots.knowledge.hosts import Hosts, Place
 from bots.knowledge.lanes import Work
-from bots.knowledge.models import LONGEST_REASON, Source, SourceKind, SourceState
+from bots.knowledge.models import LONGEST_REASON, Source, SourceKind
 from bots.knowledge.reaching import reach, reach_most
 from bots.knowledge.slices import Slice
 from bots.knowledge.sources import crawling, s3, sitemaps, uploads
 from bots.knowledge.sources.locations import Listed, Location, SourceFault
+from bots.knowledge.states import SourceState
 
 AT_A_TIME: Final = 20
 """Sources that one transaction lists, where nobody has to be asked."""

@@ -16,11 +16,12 @@ from bedrock_chat.ledger.embedding_calls import NoRoom
 from bedrock_chat.process.interruption import Interrupted
 from bots.knowledge import embedding, faults, parsing
 from bots.knowledge.lanes import Errand
-from bots.knowledge.models import Document, DocumentState, PageText
+from bots.knowledge.models import Document, PageText
 from bots.knowledge.parsing import NoParsingModel, Parsed
 from bots.knowledge.reading import readers
 from bots.knowledge.reading.pages import Reading, Unreadable
 from bots.knowledge.slices import Bill, Slice
+from bots.knowledge.states import DocumentState
 
 LONGEST_FAULT: Final = 64
 SENTENCE: Final = "Its pages hold no text."

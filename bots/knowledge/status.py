@@ -13,8 +13,9 @@ from bedrock_chat.database.connections import database_now
 from bedrock_chat.jobs.models import Worker
 from bots.configuration import searches_own_index
 from bots.knowledge import faults
-from bots.knowledge.models import LONGEST_REASON, Document, DocumentState, Knowledge, Source, SourceKind
+from bots.knowledge.models import LONGEST_REASON, Document, Knowledge, Source, SourceKind
 from bots.knowledge.sources import kinds
+from bots.knowledge.states import DocumentState
 from bots.models import Bot, SyncStatus
 
 SUCCEEDED: Final = "Knowledge base sync succeeded"
