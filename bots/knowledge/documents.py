@@ -31,8 +31,7 @@ from bots.knowledge.sources import crawling, fetching, s3, uploads
 from bots.knowledge.sources.locations import NOTHING_KNOWN, Discovered, Fetched, Known, Location, SourceFault
 from bots.knowledge.states import DocumentState
 
-LOST: Final = "Its worker was lost three times while it was read."
-FAULT: Final = "It could not be read because of a fault of this server."
+FAULT: Final = f"It could not be read {faults.OF_THIS_SERVER}"
 STORAGE_SECONDS: Final = 60.0
 """After which a storage that does not answer is asked again."""
 STORAGE_AWAY: Final = "The storage of documents does not answer; it is asked again in a minute."
@@ -141,7 +140,7 @@ def _attempt(slice_: Slice, document: Document) -> bool:
         if attempted.update(attempts=F("attempts") + 1):
             return True
         if rows(slice_.pk).filter(pk=document.pk).exists():
-            outcomes.fail(slice_, document, LOST)
+            outcomes.fail(slice_, document, faults.WORKER_LOST)
     return False
 
 
