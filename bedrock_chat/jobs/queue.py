@@ -91,7 +91,9 @@ class Claimed:
             raise LeaseLost
 
 
-_READY_AGAIN: dict[str, Any] = {"state": State.READY, "worker": "", "attempt": 0, "reason": "", "place": None}
+_IDLE: dict[str, Any] = {"worker": "", "place": None, "party": None}
+_READY: dict[str, Any] = {"state": State.READY, **_IDLE}
+_READY_AGAIN: dict[str, Any] = {**_READY, "attempt": 0, "reason": ""}
 
 
 # ---- Adding jobs ----------------------------------------------------------------------------------------------------
@@ -245,12 +247,11 @@ def fail(job: Claimed, reason: str) -> None:
     if attempt >= MOST_ATTEMPTS:
         interval = schedule().get(job.key)
         if interval is None:
-            compiled_sql.update(Job, job.fence, state=State.DEAD, worker="", place=None, reason=reason)
+            compiled_sql.update(Job, job.fence, state=State.DEAD, **_IDLE, reason=reason)
             return
         wait, attempt = max(wait, interval), 0
     due = database_now() + timedelta(seconds=wait)
-    ready = {"state": State.READY, "worker": "", "place": None, "attempt": attempt}
-    compiled_sql.update(Job, job.fence, **ready, reason=reason, due_at=due)
+    compiled_sql.update(Job, job.fence, **_READY, reason=reason, due_at=due, attempt=attempt)
 
 
 def give_back(job: Claimed) -> None:
@@ -269,7 +270,7 @@ def postpone(job: Claimed, seconds: float) -> None:
 
 def _untried(job: Claimed) -> dict[str, Any]:
     """The columns of a job that was claimed and waits again, as if it had not been."""
-    return {"state": State.READY, "worker": "", "place": None, "attempt": max(0, job.attempt - 1)}
+    return {**_READY, "attempt": max(0, job.attempt - 1)}
 
 
 def backoff(attempt: int) -> float:
@@ -301,7 +302,7 @@ def retry(pk: int) -> bool:
     """Lets a dead or waiting job begin now, as if it had never failed. Returns False if it runs or is gone."""
     with transaction.atomic():
         waiting = Job.objects.filter(pk=pk).exclude(state=State.RUNNING)
-        changed = waiting.update(state=State.READY, place=None, attempt=0, due_at=database_now())
+        changed = waiting.update(**_IDLE, state=State.READY, attempt=0, due_at=database_now())
         wake()
     return bool(changed)
 
@@ -317,7 +318,7 @@ def cancel(pk: int) -> bool:
         return bool(row.delete()[0])
     due = database_now() + timedelta(seconds=interval)
     # Go on counting, up to MOST_ATTEMPTS: this attempt, which may still run, must not share its number with the next.
-    return bool(row.update(state=State.READY, worker="", place=None, due_at=due, attempt=F("attempt") % MOST_ATTEMPTS))
+    return bool(row.update(**_READY, due_at=due, attempt=F("attempt") % MOST_ATTEMPTS))
 
 
 # ---- The schedule ---------------------------------------------------------------------------------------------------
