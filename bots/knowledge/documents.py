@@ -1,7 +1,6 @@
 """A document's way into a bot's knowledge: fetched, read, its text kept; what a page leads to is reached.
 
-An attempt is committed before the document is touched, and taken back when it was read: who finds three of them knows
-that workers were lost over this document.
+An attempt is committed before the document is touched (`attempts`), and taken back when it was read.
 """
 
 import contextlib
@@ -12,17 +11,16 @@ from pathlib import Path
 from typing import Any, Final
 
 from django.conf import settings
-from django.db.models import F
 
 from bedrock_chat.blobs import storing
 from bedrock_chat.process.interruption import Interrupted
 from bedrock_chat.wire.errors import ServiceUnavailable
 from bots.knowledge import editions, faults, measuring, outcomes, page_texts
+from bots.knowledge.attempts import Attempt, Attempts
 from bots.knowledge.hosts import Hosts, Place
 from bots.knowledge.lanes import Errand, Work
 from bots.knowledge.models import Document, SourceKind
 from bots.knowledge.outcomes import Arrived
-from bots.knowledge.planning import WORKERS_LOST
 from bots.knowledge.reaching import reach_most, rows
 from bots.knowledge.reading import pages, readers
 from bots.knowledge.reading.pages import Reading, Unreadable
@@ -36,26 +34,41 @@ FAULT: Final = "It could not be read because of a fault of this server."
 STORAGE_SECONDS: Final = 60.0
 """After which a storage that does not answer is asked again."""
 STORAGE_AWAY: Final = "The storage of documents does not answer; it is asked again in a minute."
+NOTHING: Final = (False, None)
+"""Of a fetch: there is nothing to be made findable."""
 
 
-def bring_on(slice_: Slice, hosts: Hosts, pk: int, location: str, wait: float | None) -> Work:
+def bring_on(
+    slice_: Slice,
+    hosts: Hosts,
+    attempts: Attempts,
+    pk: int,
+    location: str,
+    wait: float | None,
+    following: Sequence[int] = (),
+) -> Work:
     """Fetches a document in so many seconds, if `wait` tells them, and makes what was read findable.
 
-    A turn and a place of its host were taken then. A fault of this server fails this document alone, and a storage that
-    is away no document: the slice ends.
+    A turn and a place of its host were taken then, and `following` are documents that will be fetched next. A fault of
+    this server fails this document alone, and a storage that is away no document: the slice ends.
     """
     place = Place(location) if wait is not None and is_of_web(location) else None
     document: Document | None = None
     is_fetching = wait is not None
     try:
-        document = rows(slice_.pk).select_related("source").filter(pk=pk).first()
-        if document is None:
-            return
-        reading: Reading | None = None
-        if wait is not None:
-            reading = yield from _fetch(slice_, hosts, place, document, wait)
+        if wait is None:
+            document = rows(slice_.pk).filter(pk=pk, state=DocumentState.READ).first()
+            is_read, reading = document is not None, None
+        else:
+            is_read, reading = False, None
+            if pk not in attempts:
+                attempts.count(pk, rows(slice_.pk).filter(pk__in=[pk, *following]))
+            attempt = attempts.begin(pk)
+            if attempt is not None:
+                document = attempt.document
+                is_read, reading = yield from _fetch(slice_, hosts, attempts, attempt, place, wait)
         is_fetching = False
-        if not slice_.is_over and Document.objects.filter(pk=pk, state=DocumentState.READ).exists():
+        if document is not None and is_read and not slice_.is_over:
             yield from editions.make(slice_, document, reading)
     except (Interrupted, ServiceUnavailable) as end:
         if isinstance(end, ServiceUnavailable):
@@ -95,17 +108,20 @@ def _location(slice_: Slice, document: Document) -> Location:
 
 
 def _fetch(
-    slice_: Slice, hosts: Hosts, place: Place | None, document: Document, wait: float
-) -> Generator[Errand, Any, Reading | None]:
-    """Fetches and reads, and writes what came of it. Returns the reading, if there is a new one."""
-    known, kept_name = NOTHING_KNOWN, ""
+    slice_: Slice, hosts: Hosts, attempts: Attempts, attempt: Attempt, place: Place | None, wait: float
+) -> Generator[Errand, Any, tuple[bool, Reading | None]]:
+    """Fetches and reads, and writes what came of it. Returns whether a text is to be made findable, and the reading of
+    it, if it is a new one.
+    """
+    document = attempt.document
     links: Sequence[Location]
+    if attempt.is_given_up:
+        with slice_.writing():
+            outcomes.fail(slice_, document, LOST)
+        return NOTHING
     try:
-        if not _attempt(slice_, document):
-            return None
-        known, kept_name = _known(slice_, document)
         location = _location(slice_, document)
-        arrived: Arrived = yield partial(_arrive, slice_, location, known, kept_name, wait)
+        arrived: Arrived = yield partial(_arrive, slice_, location, attempt.known, attempt.kept_name, wait)
         if place is not None:
             place.leave()
         if arrived.scanned is not None:
@@ -113,45 +129,27 @@ def _fetch(
         links = reach_most(slice_, document.source, arrived.discovered.locations)
     except Interrupted:
         outcomes.take_back(slice_, document)
-        return None
+        return NOTHING
     except SourceFault as fault:
         if fault.retry_after is not None and is_of_web(document.location):
             hosts.postpone(document.location, fault.retry_after)
-        links = () if fault.is_gone else (yield from _kept_links(slice_, document, kept_name))
+        links = () if fault.is_gone else (yield from _kept_links(slice_, document, attempt.kept_name))
         try:
             links = reach_most(slice_, document.source, links)
         except Interrupted:
             outcomes.take_back(slice_, document)
-            return None
+            return NOTHING
         with slice_.writing():
-            outcomes.heed(slice_, document, fault, links)
-        return None
+            return outcomes.heed(slice_, document, fault, links) == DocumentState.READ, None
+    if attempt.is_found and outcomes.is_unchanged(slice_, document, arrived):
+        attempts.note_unchanged(attempt, links)
+        return NOTHING
     if arrived.kept:
         storing.store({storing.digest(arrived.kept): arrived.kept})
     with slice_.writing():
-        outcomes.write(slice_, document, arrived, links)
+        state = outcomes.write(slice_, document, arrived, links)
         slice_.moved()
-    return arrived.reading
-
-
-def _attempt(slice_: Slice, document: Document) -> bool:
-    """Counts an attempt, unless workers were lost over too many already: then the document fails."""
-    with slice_.writing():
-        attempted = Document.objects.filter(pk=document.pk, attempts__lt=WORKERS_LOST)
-        if attempted.update(attempts=F("attempts") + 1):
-            return True
-        if rows(slice_.pk).filter(pk=document.pk).exists():
-            outcomes.fail(slice_, document, LOST)
-    return False
-
-
-def _known(slice_: Slice, document: Document) -> tuple[Known, str]:
-    """What is known of the document, and the name of its kept text's file. Nothing, where that was read otherwise."""
-    kept = editions.newest_kept(document)
-    if kept is None or kept.parsing_model != slice_.settings.parsing_model:
-        return NOTHING_KNOWN, ""
-    name = storing.locate([kept.text]).get(kept.text, "")
-    return (Known(document.etag, document.last_modified, document.digest), name) if name else (NOTHING_KNOWN, "")
+    return state == DocumentState.READ, arrived.reading
 
 
 def _arrive(slice_: Slice, location: Location, known: Known, kept_name: str, wait: float) -> Arrived:

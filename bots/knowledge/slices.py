@@ -61,7 +61,9 @@ class Slice:
     sentence of a limit: the sync ends as failed, at once if `has_ended`. `retry_at` is when another sync begins then.
     `crawls`: pages of sites are fetched. `has_reached`: there may be documents that the slice has not looked at.
     `bills` are those of calls under way, and of calls whose rows are not in the ledger yet.
-    `owners` are the keys of the sources that are seeds, by normalised URL, once they were read.
+    `owners` are the keys of the sources that are seeds, by normalised URL, once they were read. `reached` is what this
+    slice has reached: keys of a source and a location → whether its links are followed. `newly_followed` are documents
+    whose links are followed since this slice has reached them.
     """
 
     job: Claimed
@@ -91,6 +93,8 @@ class Slice:
     crawls: bool = True
     has_reached: bool = True
     owners: dict[str, int] | None = None
+    reached: dict[tuple[int, str], bool] = field(default_factory=dict)
+    newly_followed: set[int] = field(default_factory=set)
     bills: list[Bill] = field(default_factory=list)
     _billed: list[Bill] = field(default_factory=list)
     model: EmbeddingModel = field(init=False)
@@ -123,21 +127,33 @@ class Slice:
         """
         billed: list[Bill] = []
         with yield_sqlite_lock(pauses), transaction.atomic():
-            self.lock()
-            self.job.hold()
+            self._hold()
             self._billed = billed
             yield
         self.bills = [bill for bill in self.bills if bill not in billed]
+
+    def _hold(self) -> None:
+        """Locks the bot's `Knowledge` and then the job, in each transaction: little is read. Raises LeaseLost."""
+        locked = Knowledge.objects.select_for_update().filter(pk=self.pk)
+        row = locked.values_list("wanted", "done", "bot_id").first()
+        if row is None:
+            raise LeaseLost
+        self._look_at(*row)
+        self.job.hold()
 
     def lock(self) -> Knowledge:
         """Locks the bot's `Knowledge` in the transaction around this. Raises LeaseLost where there is none any more."""
         knowledge = Knowledge.objects.select_for_update().filter(pk=self.pk).first()
         if knowledge is None:
             raise LeaseLost
-        is_ended = knowledge.done >= knowledge.wanted  # somebody has cancelled the sync
-        if knowledge.wanted != self.revision or is_ended or knowledge.bot_id is None:
-            self.gives_way = True
+        self._look_at(knowledge.wanted, knowledge.done, knowledge.bot_id)
         return knowledge
+
+    def _look_at(self, wanted: int, done: int, bot_id: str | None) -> None:
+        """Gives way where the locked row is not as this slice has found it."""
+        is_ended = done >= wanted  # somebody has cancelled the sync
+        if wanted != self.revision or is_ended or bot_id is None:
+            self.gives_way = True
 
     def moved(self, **columns: Any) -> None:
         """Within `writing`: notes that the sync goes on."""

@@ -23,6 +23,7 @@ from bedrock_chat.jobs.queue import Claimed
 from bedrock_chat.ledger import embedding_calls
 from bedrock_chat.process.interruption import Interruption
 from bots.knowledge import deleting, frontier, indexes, listing, reaching, revisions, status
+from bots.knowledge.attempts import Attempts
 from bots.knowledge.configuration import KnowledgeSettings, Named, SourceName, settings_of
 from bots.knowledge.frontier import Frontier
 from bots.knowledge.hosts import Hosts
@@ -64,13 +65,16 @@ def sync(job: Claimed) -> None:
 def _run(slice_: Slice, hosts: Hosts, lanes: Lanes) -> None:
     """Begins works and goes on with them, until the slice is over or has nothing to do."""
     listing.begin(slice_)
-    upcoming = Frontier(slice_, hosts)
+    attempts = Attempts(slice_)
+    upcoming = Frontier(slice_, hosts, attempts)
     while True:
         while lanes.has_room and not slice_.is_over and (work := upcoming.next()) is not None:
             lanes.begin(work)
         if not len(lanes):
-            return
+            break
         lanes.step(LOOK_SECONDS)
+        attempts.look()
+    attempts.end()
 
 
 @contextmanager
