@@ -14,6 +14,7 @@ from django.conf import settings
 
 from bedrock_chat.blobs import storing
 from bedrock_chat.process.interruption import Interrupted
+from bedrock_chat.resilience.disk_space import is_of_disk
 from bedrock_chat.wire.errors import ServiceUnavailable
 from bots.knowledge import editions, faults, measuring, outcomes, page_texts
 from bots.knowledge.attempts import Attempt, Attempts
@@ -31,8 +32,6 @@ from bots.knowledge.states import DocumentState
 
 LOST: Final = "Its worker was lost three times while it was read."
 FAULT: Final = "It could not be read because of a fault of this server."
-STORAGE_SECONDS: Final = 60.0
-"""After which a storage that does not answer is asked again."""
 STORAGE_AWAY: Final = "The storage of documents does not answer; it is asked again in a minute."
 NOTHING: Final = (False, None)
 """Of a fetch: there is nothing to be made findable."""
@@ -50,7 +49,7 @@ def bring_on(
     """Fetches a document in so many seconds, if `wait` tells them, and makes what was read findable.
 
     A turn and a place of its host were taken then, and `following` are documents that will be fetched next. A fault of
-    this server fails this document alone, and a storage that is away no document: the slice ends.
+    this server fails this document alone; a storage or a disk that is away fails no document, and the slice ends.
     """
     place = Place(location) if wait is not None and is_of_web(location) else None
     document: Document | None = None
@@ -72,13 +71,18 @@ def bring_on(
             yield from editions.make(slice_, document, reading)
     except (Interrupted, ServiceUnavailable) as end:
         if isinstance(end, ServiceUnavailable):
-            slice_.give_up_turn(STORAGE_SECONDS, STORAGE_AWAY)
+            slice_.give_up_turn(faults.AWAY_SECONDS, STORAGE_AWAY)
         if document is not None and is_fetching:
             outcomes.take_back(slice_, document)
     except Exception as error:
         if document is None or faults.ends_slice(error):
             raise
         faults.log(slice_.pk, error)
+        if is_of_disk(error):
+            slice_.give_up_turn(faults.AWAY_SECONDS, faults.DISK_AWAY)
+            if is_fetching:
+                outcomes.take_back(slice_, document)
+            return
         with slice_.writing():
             (outcomes.fail if is_fetching else editions.fail)(slice_, document, FAULT)
     finally:
@@ -154,13 +158,15 @@ def _fetch(
 
 def _arrive(slice_: Slice, location: Location, known: Known, kept_name: str, wait: float) -> Arrived:
     """On a thread: fetches and reads. Raises SourceFault, also for a fault of this server, Interrupted, and
-    ServiceUnavailable where a storage is away.
+    ServiceUnavailable or OSError where a storage or a disk is away.
     """
     try:
         return _read(slice_, location, known, kept_name, wait)
     except (SourceFault, Interrupted, ServiceUnavailable):
         raise
     except Exception as error:
+        if is_of_disk(error):
+            raise
         faults.log(slice_.pk, error)
         raise SourceFault(FAULT) from error
 
@@ -173,7 +179,7 @@ def _read(slice_: Slice, location: Location, known: Known, kept_name: str, wait:
     interruption = slice_.interruption
     if interruption.wait(wait):
         raise Interrupted
-    kept = _kept_reading(kept_name) if location.kind == "web" and kept_name else Reading(())
+    kept = editions.load_if_kept(kept_name) if location.kind == "web" and kept_name else Reading(())
     known = NOTHING_KNOWN if kept is None else known
     with measuring.measured("fetch"):
         fetched = fetching.fetch(location, known, slice_.context)
@@ -197,14 +203,6 @@ def _read(slice_: Slice, location: Location, known: Known, kept_name: str, wait:
     finally:
         if scanned is None:
             _forget_file(fetched)
-
-
-def _kept_reading(name: str) -> Reading | None:
-    """The kept text, or None where it is lost."""
-    try:
-        return editions.load(name)
-    except (OSError, ValueError):
-        return None
 
 
 def _read_file(slice_: Slice, fetched: Fetched) -> Reading:
@@ -257,11 +255,12 @@ def _kept_links(slice_: Slice, document: Document, kept_name: str) -> Generator[
         return ()
 
     def links() -> tuple[Location, ...]:
+        kept = editions.load_if_kept(kept_name)
         try:
             location = _location(slice_, document)
             fetched = Fetched(location, None, final_url=document.location, is_unchanged=True)
-            return crawling.discovered(slice_.web, fetched, editions.load(kept_name)).locations
-        except (SourceFault, OSError, ValueError):
+            return () if kept is None else crawling.discovered(slice_.web, fetched, kept).locations
+        except SourceFault:
             return ()
 
     locations: tuple[Location, ...] = yield links

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from pathlib import Path
 from typing import Any, Final
 
 from django.conf import settings
@@ -77,7 +76,6 @@ class Slice:
     index: KnowledgeIndex
     began_at: datetime
     interruption: Interruption
-    context: FetchContext
     end: float
     spent: int = 0
     spent_tokens: int = 0
@@ -97,6 +95,7 @@ class Slice:
     newly_followed: set[int] = field(default_factory=set)
     bills: list[Bill] = field(default_factory=list)
     _billed: list[Bill] = field(default_factory=list)
+    context: FetchContext = field(init=False)
     model: EmbeddingModel = field(init=False)
     room: int = field(init=False)
 
@@ -114,10 +113,6 @@ class Slice:
     def is_cut_off(self) -> bool:
         """Whether nothing goes on that costs nothing either: somebody else needs the place, or the bot was changed."""
         return self.gives_way or self.interruption.requested or time.monotonic() >= self.end
-
-    @property
-    def folder(self) -> Path:
-        return self.context.folder
 
     @contextmanager
     def writing(self, *, pauses: float = SHORT_PAUSES) -> Iterator[None]:
