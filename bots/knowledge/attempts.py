@@ -120,12 +120,15 @@ class Attempts:
         """The document is as it was, and found so. What it leads to that was not reached yet is reached now; else it is
         written with the next attempts, or by `look`.
         """
+        document = attempt.document
         self._since = self._since if self._unchanged else time.monotonic()
-        self._unchanged.append(attempt.document.pk)
-        if links:
-            with self._slice.writing():
-                reach(self._slice, attempt.document.source, links)
-                self._write_unchanged()
+        if not links:
+            self._unchanged.append(document.pk)
+            return
+        with self._slice.writing():
+            reach(self._slice, document.source, links)
+            self._unchanged.append(document.pk)
+            self._write_unchanged()
 
     def look(self) -> None:
         """Call this now and then: writes what waits for too long."""

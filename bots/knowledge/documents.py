@@ -30,8 +30,7 @@ from bots.knowledge.sources import crawling, fetching, s3, uploads
 from bots.knowledge.sources.locations import NOTHING_KNOWN, Discovered, Fetched, Known, Location, SourceFault
 from bots.knowledge.states import DocumentState
 
-LOST: Final = "Its worker was lost three times while it was read."
-FAULT: Final = "It could not be read because of a fault of this server."
+FAULT: Final = f"It could not be read {faults.OF_THIS_SERVER}"
 STORAGE_AWAY: Final = "The storage of documents does not answer; it is asked again in a minute."
 NOTHING: Final = (False, None)
 """Of a fetch: there is nothing to be made findable."""
@@ -121,7 +120,7 @@ def _fetch(
     links: Sequence[Location]
     if attempt.is_given_up:
         with slice_.writing():
-            outcomes.fail(slice_, document, LOST)
+            outcomes.fail(slice_, document, faults.WORKER_LOST)
         return NOTHING
     try:
         location = _location(slice_, document)

@@ -17,7 +17,7 @@ from bots.knowledge.states import SourceState
 
 AT_A_TIME: Final = 20
 """Sources that one transaction lists, where nobody has to be asked."""
-FAULT: Final = "It could not be listed because of a fault of this server."
+FAULT: Final = f"It could not be listed {faults.OF_THIS_SERVER}"
 FILE_GONE: Final = "This file is not there any more; upload it again."
 
 

@@ -12,6 +12,7 @@ from django.db.models import Count, OuterRef, Subquery
 from bedrock_chat.database.connections import database_now
 from bedrock_chat.jobs.models import Worker
 from bots.configuration import searches_own_index
+from bots.knowledge import faults
 from bots.knowledge.models import LONGEST_REASON, Document, Knowledge, Source, SourceKind
 from bots.knowledge.sources import kinds
 from bots.knowledge.states import DocumentState
@@ -54,7 +55,11 @@ def outcome(knowledge: Knowledge, limit_reason: str) -> State:
     """
     documents = Document.objects.filter(knowledge=knowledge).exclude(state=DocumentState.REMOVED)
     outcomes = list(_outcomes(knowledge))
-    failed = [source for source in outcomes if source.yielded_nothing]
+    # What operators have to mend comes first: of many sentences the last ones are left out.
+    failed = sorted(
+        (source for source in outcomes if source.yielded_nothing),
+        key=lambda source: not faults.is_of_operators(source.reason),
+    )
     sentences = [limit_reason] if limit_reason else []
     sentences += [f"{source.name}: {source.reason}" for source in failed]
     if sentences:
