@@ -108,8 +108,8 @@ def test_what_the_frontend_reads_costs_as_much_with_knowledge_as_without(
     costs("plain")  # the caller's row is there
     assert costs("b") == costs("plain")
     edit(alice, "b", bedrockKnowledgeBase=searching(searchType="semantic", maxResults=5))
-    asked = make(alice, "queued", knowledge={**upload.sources(), "sourceUrls": ["https://x.example/"]})
-    assert asked["syncStatus"] == "QUEUED"
+    queued = make(alice, "queued", knowledge={**upload.sources(), "sourceUrls": ["https://x.example/"]})
+    assert queued["syncStatus"] == "QUEUED"
     assert costs("queued") == costs("plain")
 
 

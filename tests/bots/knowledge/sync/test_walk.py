@@ -104,10 +104,10 @@ def test_a_bot_with_files_is_made_asked_changed_and_asked_again(browser: Browser
     states = [frame["status"] for frame in received if isinstance(frame, dict)]
     assert {"AGENT_THINKING", "AGENT_TOOL_RESULT", "AGENT_RELATED_DOCUMENT", "STREAMING", "STREAMING_END"} <= {*states}
     assert completion_of(received)
-    [found] = [one for one in browser.cited("c") if "thirty vacation days" in one["content"]["text"]]
-    assert (found["sourceName"], found["pageNumber"]) == ("handbook.pdf", 3)
-    assert CITED.fullmatch(found["sourceId"])
-    opened = browser.open(found["sourceLink"])
+    [handbook] = [one for one in browser.cited("c") if "thirty vacation days" in one["content"]["text"]]
+    assert (handbook["sourceName"], handbook["pageNumber"]) == ("handbook.pdf", 3)
+    assert CITED.fullmatch(handbook["sourceId"])
+    opened = browser.open(handbook["sourceLink"])
     assert (opened.status_code, opened.content, opened.headers["Content-Type"]) == (200, HANDBOOK, PDF)
 
     # The handbook goes, and another file comes.
@@ -115,9 +115,9 @@ def test_a_bot_with_files_is_made_asked_changed_and_asked_again(browser: Browser
     edited = change(deleted=["handbook.pdf"], added=["travel.txt"])
     answer = browser.call("PATCH", "/bot/b", {**payload("b", **knowledge), "knowledge": edited})
     assert answer["knowledge"]["filenames"] == ["travel.txt"]
-    assert browser.open(found["sourceLink"]).status_code == 404  # at once
-    [kept] = [one for one in browser.cited("c") if one["sourceId"] == found["sourceId"]]
-    assert (kept["sourceLink"], kept["content"]) == (None, found["content"])
+    assert browser.open(handbook["sourceLink"]).status_code == 404  # at once
+    [kept] = [one for one in browser.cited("c") if one["sourceId"] == handbook["sourceId"]]
+    assert (kept["sourceLink"], kept["content"]) == (None, handbook["content"])
     assert browser.poll("b")["syncStatus"] == "SUCCEEDED"
 
     # Other questions, over both ways: what was removed is found no more.
