@@ -13,6 +13,7 @@ from tests.bots.bot import body, edit, make, read, share
 from tests.bots.knowledge.documents import pdf
 from tests.bots.knowledge.sync import syncs
 from tests.bots.knowledge.test_retrieval import searching
+from tests.bots.test_queries import cost
 from tests.conversations import chat
 from tests.conversations.rounds.tooling import calls
 from tests.emulator import Emulator
@@ -90,6 +91,49 @@ def test_its_owner_sees_what_was_read_what_it_cost_and_why_something_is_found(
     assert len(body(alice.post("/bot/b/knowledge/search", query, format="json"))["passages"]) == 1
     for wrong in ({}, {"query": ""}, {"query": "x" * 2001}, {"query": 5}):
         assert alice.post("/bot/b/knowledge/search", wrong, format="json").status_code == 400
+
+
+@pytest.mark.both
+def test_what_the_frontend_reads_costs_as_much_with_knowledge_as_without(
+    alice: APIClient, bob: APIClient, emulator: Emulator, handbook: None
+) -> None:
+    make(alice, "plain")
+    for bot_id in ("b", "plain"):
+        share(alice, bot_id, "all")
+    paths = ("/bot/private/{}", "/bot/summary/{}", "/bot?kind=private&limit=10")
+
+    def costs(bot_id: str) -> list[int]:
+        return [cost(lambda path=path: alice.get(path.format(bot_id))) for path in paths]
+
+    costs("plain")  # the caller's row is there
+    assert costs("b") == costs("plain")
+    edit(alice, "b", bedrockKnowledgeBase=searching(searchType="semantic", maxResults=5))
+    queued = make(alice, "queued", knowledge={**upload.sources(), "sourceUrls": ["https://x.example/"]})
+    assert queued["syncStatus"] == "QUEUED"
+    assert costs("queued") == costs("plain")
+
+
+@pytest.mark.both
+def test_a_citation_is_opened_and_many_files_are_removed_in_a_constant_number_of_statements(
+    alice: APIClient, emulator: Emulator, handbook: None
+) -> None:
+    question = calls(("knowledge_base_tool", {"query": "annual leave"}))
+    body(chat.say(alice, "c", question, bot_id="b"))
+    [document, *_] = body(alice.get("/conversation/c/related-documents"))
+    parts = urlsplit(document["sourceLink"])
+    assert cost(lambda: alice.get(f"{parts.path}?{parts.query}")) == 2  # whether the bot has the document, and its file
+
+    def removal_of(bot_id: str, number: int) -> int:
+        names = [f"{place}.txt" for place in range(number)]
+        for name in (*names, "kept.txt"):
+            upload.upload(alice, bot_id, name, f"{bot_id} {name}".encode())
+        make(alice, bot_id, knowledge=upload.sources(*names, "kept.txt"))
+        syncs.run()
+        knowledge = upload.change(deleted=names, unchanged=["kept.txt"])
+        return cost(lambda: edit(alice, bot_id, knowledge=knowledge))
+
+    assert removal_of("few", 1) == removal_of("many", 6)
+    assert syncs.states("many") == {"file:kept.txt": "ready"}
 
 
 def test_where_nothing_is_indexed_a_search_says_so(alice: APIClient, emulator: Emulator) -> None:
