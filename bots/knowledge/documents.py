@@ -1,87 +1,89 @@
 """A document's way into a bot's knowledge: fetched, read, its text kept; what a page leads to is reached.
 
-An attempt is committed before the document is touched, and taken back when it was read: who finds three of them knows
-that workers were lost over this document.
+An attempt is committed before the document is touched (`attempts`), and taken back when it was read.
 """
 
 import contextlib
-import hashlib
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-import orjson
 from django.conf import settings
-from django.db.models import F, Q
 
 from bedrock_chat.blobs import storing
 from bedrock_chat.process.interruption import Interrupted
+from bedrock_chat.resilience.disk_space import is_of_disk
 from bedrock_chat.wire.errors import ServiceUnavailable
-from bots.knowledge import deleting, editions, faults, measuring, page_texts
+from bots.knowledge import editions, faults, measuring, outcomes, page_texts
+from bots.knowledge.attempts import Attempt, Attempts
 from bots.knowledge.hosts import Hosts, Place
 from bots.knowledge.lanes import Errand, Work
-from bots.knowledge.models import LONGEST_LOCATION, LONGEST_REASON, Document, DocumentState, SourceKind
-from bots.knowledge.planning import SYNCS_FAILED, WORKERS_LOST
-from bots.knowledge.reaching import reach, reach_most, rows
+from bots.knowledge.models import Document, SourceKind
+from bots.knowledge.outcomes import Arrived
+from bots.knowledge.reaching import reach_most, rows
 from bots.knowledge.reading import pages, readers
 from bots.knowledge.reading.pages import Reading, Unreadable
 from bots.knowledge.slices import Slice
 from bots.knowledge.sources import crawling, fetching, s3, uploads
 from bots.knowledge.sources.locations import NOTHING_KNOWN, Discovered, Fetched, Known, Location, SourceFault
+from bots.knowledge.states import DocumentState
 
-LOST: Final = "Its worker was lost three times while it was read."
-FAULT: Final = "It could not be read because of a fault of this server."
-STORAGE_SECONDS: Final = 60.0
-"""After which a storage that does not answer is asked again."""
+FAULT: Final = f"It could not be read {faults.OF_THIS_SERVER}"
 STORAGE_AWAY: Final = "The storage of documents does not answer; it is asked again in a minute."
+NOTHING: Final = (False, None)
+"""Of a fetch: there is nothing to be made findable."""
 
 
-@dataclass(frozen=True, slots=True)
-class Arrived:
-    """A document that was fetched and read. `reading` is None where it is as it was; `sentence` says why it could not
-    be read. `scanned` is what was read of a file some of whose pages a model shall read, which is still there.
-    """
-
-    fetched: Fetched
-    discovered: Discovered
-    reading: Reading | None
-    kept: bytes = b""
-    sentence: str = ""
-    scanned: Reading | None = None
-
-
-def bring_on(slice_: Slice, hosts: Hosts, pk: int, location: str, wait: float | None) -> Work:
+def bring_on(
+    slice_: Slice,
+    hosts: Hosts,
+    attempts: Attempts,
+    pk: int,
+    location: str,
+    wait: float | None,
+    following: Sequence[int] = (),
+) -> Work:
     """Fetches a document in so many seconds, if `wait` tells them, and makes what was read findable.
 
-    A turn and a place of its host were taken then. A fault of this server fails this document alone, and a storage that
-    is away no document: the slice ends.
+    A turn and a place of its host were taken then, and `following` are documents that will be fetched next. A fault of
+    this server fails this document alone; a storage or a disk that is away fails no document, and the slice ends.
     """
     place = Place(location) if wait is not None and is_of_web(location) else None
     document: Document | None = None
     is_fetching = wait is not None
     try:
-        document = rows(slice_.pk).select_related("source").filter(pk=pk).first()
-        if document is None:
-            return
-        reading: Reading | None = None
-        if wait is not None:
-            reading = yield from _fetch(slice_, hosts, place, document, wait)
+        if wait is None:
+            document = rows(slice_.pk).filter(pk=pk, state=DocumentState.READ).first()
+            is_read, reading = document is not None, None
+        else:
+            is_read, reading = False, None
+            if pk not in attempts:
+                attempts.count(pk, rows(slice_.pk).filter(pk__in=[pk, *following]))
+            attempt = attempts.begin(pk)
+            if attempt is not None:
+                document = attempt.document
+                is_read, reading = yield from _fetch(slice_, hosts, attempts, attempt, place, wait)
         is_fetching = False
-        if not slice_.is_over and Document.objects.filter(pk=pk, state=DocumentState.READ).exists():
+        if document is not None and is_read and not slice_.is_over:
             yield from editions.make(slice_, document, reading)
     except (Interrupted, ServiceUnavailable) as end:
         if isinstance(end, ServiceUnavailable):
-            slice_.give_up_turn(STORAGE_SECONDS, STORAGE_AWAY)
+            slice_.give_up_turn(faults.AWAY_SECONDS, STORAGE_AWAY)
         if document is not None and is_fetching:
-            _take_back(slice_, document)
+            outcomes.take_back(slice_, document)
     except Exception as error:
         if document is None or faults.ends_slice(error):
             raise
         faults.log(slice_.pk, error)
+        if is_of_disk(error):
+            slice_.give_up_turn(faults.AWAY_SECONDS, faults.DISK_AWAY)
+            if is_fetching:
+                outcomes.take_back(slice_, document)
+            return
         with slice_.writing():
-            (_fail if is_fetching else editions.fail)(slice_, document, FAULT)
+            (outcomes.fail if is_fetching else editions.fail)(slice_, document, FAULT)
     finally:
         if place is not None:
             place.leave()
@@ -109,74 +111,61 @@ def _location(slice_: Slice, document: Document) -> Location:
 
 
 def _fetch(
-    slice_: Slice, hosts: Hosts, place: Place | None, document: Document, wait: float
-) -> Generator[Errand, Any, Reading | None]:
-    """Fetches and reads, and writes what came of it. Returns the reading, if there is a new one."""
-    known, kept_name = NOTHING_KNOWN, ""
+    slice_: Slice, hosts: Hosts, attempts: Attempts, attempt: Attempt, place: Place | None, wait: float
+) -> Generator[Errand, Any, tuple[bool, Reading | None]]:
+    """Fetches and reads, and writes what came of it. Returns whether a text is to be made findable, and the reading of
+    it, if it is a new one.
+    """
+    document = attempt.document
     links: Sequence[Location]
+    if attempt.is_given_up:
+        with slice_.writing():
+            outcomes.fail(slice_, document, faults.WORKER_LOST)
+        return NOTHING
     try:
-        if not _attempt(slice_, document):
-            return None
-        known, kept_name = _known(slice_, document)
         location = _location(slice_, document)
-        arrived: Arrived = yield partial(_arrive, slice_, location, known, kept_name, wait)
+        arrived: Arrived = yield partial(_arrive, slice_, location, attempt.known, attempt.kept_name, wait)
         if place is not None:
             place.leave()
         if arrived.scanned is not None:
             arrived = yield from _with_page_texts(slice_, document, arrived, arrived.scanned)
         links = reach_most(slice_, document.source, arrived.discovered.locations)
     except Interrupted:
-        _take_back(slice_, document)
-        return None
+        outcomes.take_back(slice_, document)
+        return NOTHING
     except SourceFault as fault:
         if fault.retry_after is not None and is_of_web(document.location):
             hosts.postpone(document.location, fault.retry_after)
-        links = () if fault.is_gone else (yield from _kept_links(slice_, document, kept_name))
+        links = () if fault.is_gone else (yield from _kept_links(slice_, document, attempt.kept_name))
         try:
             links = reach_most(slice_, document.source, links)
         except Interrupted:
-            _take_back(slice_, document)
-            return None
+            outcomes.take_back(slice_, document)
+            return NOTHING
         with slice_.writing():
-            _heed(slice_, document, fault, links)
-        return None
+            return outcomes.heed(slice_, document, fault, links) == DocumentState.READ, None
+    if attempt.is_found and outcomes.is_unchanged(slice_, document, arrived):
+        attempts.note_unchanged(attempt, links)
+        return NOTHING
     if arrived.kept:
         storing.store({storing.digest(arrived.kept): arrived.kept})
     with slice_.writing():
-        _write(slice_, document, arrived, links)
+        state = outcomes.write(slice_, document, arrived, links)
         slice_.moved()
-    return arrived.reading
-
-
-def _attempt(slice_: Slice, document: Document) -> bool:
-    """Counts an attempt, unless workers were lost over too many already: then the document fails."""
-    with slice_.writing():
-        attempted = Document.objects.filter(pk=document.pk, attempts__lt=WORKERS_LOST)
-        if attempted.update(attempts=F("attempts") + 1):
-            return True
-        if rows(slice_.pk).filter(pk=document.pk).exists():
-            _fail(slice_, document, LOST)
-    return False
-
-
-def _known(slice_: Slice, document: Document) -> tuple[Known, str]:
-    """What is known of the document, and the name of its kept text's file. Nothing, where that was read otherwise."""
-    kept = editions.newest_kept(document)
-    if kept is None or kept.parsing_model != slice_.settings.parsing_model:
-        return NOTHING_KNOWN, ""
-    name = storing.locate([kept.text]).get(kept.text, "")
-    return (Known(document.etag, document.last_modified, document.digest), name) if name else (NOTHING_KNOWN, "")
+    return state == DocumentState.READ, arrived.reading
 
 
 def _arrive(slice_: Slice, location: Location, known: Known, kept_name: str, wait: float) -> Arrived:
     """On a thread: fetches and reads. Raises SourceFault, also for a fault of this server, Interrupted, and
-    ServiceUnavailable where a storage is away.
+    ServiceUnavailable or OSError where a storage or a disk is away.
     """
     try:
         return _read(slice_, location, known, kept_name, wait)
     except (SourceFault, Interrupted, ServiceUnavailable):
         raise
     except Exception as error:
+        if is_of_disk(error):
+            raise
         faults.log(slice_.pk, error)
         raise SourceFault(FAULT) from error
 
@@ -189,7 +178,7 @@ def _read(slice_: Slice, location: Location, known: Known, kept_name: str, wait:
     interruption = slice_.interruption
     if interruption.wait(wait):
         raise Interrupted
-    kept = _kept_reading(kept_name) if location.kind == "web" and kept_name else Reading(())
+    kept = editions.load_if_kept(kept_name) if location.kind == "web" and kept_name else Reading(())
     known = NOTHING_KNOWN if kept is None else known
     with measuring.measured("fetch"):
         fetched = fetching.fetch(location, known, slice_.context)
@@ -213,14 +202,6 @@ def _read(slice_: Slice, location: Location, known: Known, kept_name: str, wait:
     finally:
         if scanned is None:
             _forget_file(fetched)
-
-
-def _kept_reading(name: str) -> Reading | None:
-    """The kept text, or None where it is lost."""
-    try:
-        return editions.load(name)
-    except (OSError, ValueError):
-        return None
 
 
 def _read_file(slice_: Slice, fetched: Fetched) -> Reading:
@@ -273,125 +254,13 @@ def _kept_links(slice_: Slice, document: Document, kept_name: str) -> Generator[
         return ()
 
     def links() -> tuple[Location, ...]:
+        kept = editions.load_if_kept(kept_name)
         try:
             location = _location(slice_, document)
             fetched = Fetched(location, None, final_url=document.location, is_unchanged=True)
-            return crawling.discovered(slice_.web, fetched, editions.load(kept_name)).locations
-        except (SourceFault, OSError, ValueError):
+            return () if kept is None else crawling.discovered(slice_.web, fetched, kept).locations
+        except SourceFault:
             return ()
 
     locations: tuple[Location, ...] = yield links
     return locations
-
-
-# ---- What came of it (within `writing`) -----------------------------------------------------------------------------
-
-
-def _write(slice_: Slice, document: Document, arrived: Arrived, links: Sequence[Location]) -> None:
-    """The document's row, an edition where its text is new, and what it leads to. Nothing of one that was taken out of
-    reach while it was read.
-    """
-    if not rows(slice_.pk).filter(pk=document.pk, source__is_removed=False).exists():
-        return
-    fetched, discovered = arrived.fetched, arrived.discovered
-    reach(slice_, document.source, links)
-    if arrived.sentence:
-        _fail(slice_, document, arrived.sentence)
-        return
-    if not discovered.is_kept or not _is_named(slice_, document, discovered):
-        _skip(slice_, document)
-        return
-    columns: dict[str, Any] = {"attempts": 0, "failures": 0, "fetched": slice_.sync, "is_urgent": False, "reason": ""}
-    if not fetched.is_unchanged:
-        columns |= {"etag": fetched.etag[:512], "last_modified": fetched.last_modified[:128], "digest": fetched.digest}
-    if discovered.location.link:
-        columns["link"] = discovered.location.link[:LONGEST_LOCATION]
-    reading = arrived.reading
-    measuring.count("unchanged" if reading is None else "read")
-    if reading is None:
-        state = editions.state_of_kept(slice_, document)
-    else:
-        columns |= {"note": reading.note[:LONGEST_REASON], "pages": len(reading.pages)}
-        state = editions.keep(
-            slice_,
-            document,
-            text=storing.digest(arrived.kept),
-            text_digest=digest_of(reading),
-            body=fetched.digest if document.source.kind == SourceKind.FILE else "",
-            title=reading.title or document.name,
-            pages=len(reading.pages),
-        )
-    Document.objects.filter(pk=document.pk).exclude(state=DocumentState.REMOVED).update(state=state, **columns)
-
-
-def digest_of(reading: Reading) -> str:
-    """SHA-256 of what was read, whatever it links to."""
-    texts = [reading.title, *((page.number, page.name, page.text) for page in reading.pages)]
-    return hashlib.sha256(orjson.dumps(texts)).hexdigest()
-
-
-def _is_named(slice_: Slice, document: Document, discovered: Discovered) -> bool:
-    """Whether the document is what it says that it is. Where it names another address of itself, that is the document,
-    and is read instead, unless it leads back here.
-    """
-    named = discovered.location
-    if named.location == document.location:
-        return True
-    other = rows(slice_.pk).filter(location=named.location).first()
-    if other is not None and other.state == DocumentState.SKIPPED and other.fetched == slice_.sync:
-        return True
-    reach(slice_, document.source, [named])
-    return False
-
-
-def _skip(slice_: Slice, document: Document) -> None:
-    """The document is none of its own. What was read of it before cannot be found any more."""
-    measuring.count("skipped")
-    Document.objects.filter(pk=document.pk).exclude(state=DocumentState.REMOVED).update(
-        state=DocumentState.SKIPPED, attempts=0, failures=0, fetched=slice_.sync, reason="", etag="", digest=""
-    )
-    deleting.hide_editions(slice_.pk, Q(document=document.pk))
-
-
-def _heed(slice_: Slice, document: Document, fault: SourceFault, links: Sequence[Location]) -> None:
-    """Why there is nothing to be read."""
-    if fault.is_skipped:
-        _skip(slice_, document)
-        return
-    if fault.is_gone and not _is_seed(document):
-        _skip(slice_, document)
-        return
-    reach(slice_, document.source, links)
-    _fail(slice_, document, fault.sentence, is_gone=fault.is_gone)
-
-
-def _is_seed(document: Document) -> bool:
-    """Whether the bot names this page itself, so that its owner has to hear of it."""
-    try:
-        return document.source.kind == SourceKind.WEB and (
-            crawling.address_of(document.source.location) == document.location
-        )
-    except SourceFault:
-        return False
-
-
-def _fail(slice_: Slice, document: Document, sentence: str, *, is_gone: bool = False) -> None:
-    """The document is found as it was before, until it has failed in three syncs in a row, or is gone."""
-    measuring.count("failed")
-    failures = SYNCS_FAILED if is_gone else document.failures + 1
-    is_making = failures < SYNCS_FAILED and editions.state_of_kept(slice_, document) == DocumentState.READ
-    Document.objects.filter(pk=document.pk).exclude(state=DocumentState.REMOVED).update(
-        state=DocumentState.READ if is_making and editions.newest_kept(document) else DocumentState.FAILED,
-        reason=sentence[:LONGEST_REASON],
-        attempts=0,
-        failures=failures,
-        fetched=slice_.sync,
-    )
-    if failures >= SYNCS_FAILED:
-        deleting.hide_editions(slice_.pk, Q(document=document.pk))
-
-
-def _take_back(slice_: Slice, document: Document) -> None:
-    """The attempt was cut off by ourselves."""
-    with slice_.writing():
-        Document.objects.filter(pk=document.pk, attempts__gt=0).update(attempts=F("attempts") - 1)

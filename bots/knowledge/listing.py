@@ -4,18 +4,20 @@ from functools import partial
 from typing import Any, Final
 
 from bedrock_chat.process.interruption import Interrupted
+from bedrock_chat.resilience.disk_space import is_of_disk
 from bots.knowledge import faults
 from bots.knowledge.hosts import Hosts, Place
 from bots.knowledge.lanes import Work
-from bots.knowledge.models import LONGEST_REASON, Source, SourceKind, SourceState
+from bots.knowledge.models import LONGEST_REASON, Source, SourceKind
 from bots.knowledge.reaching import reach, reach_most
 from bots.knowledge.slices import Slice
 from bots.knowledge.sources import crawling, s3, sitemaps, uploads
 from bots.knowledge.sources.locations import Listed, Location, SourceFault
+from bots.knowledge.states import SourceState
 
 AT_A_TIME: Final = 20
 """Sources that one transaction lists, where nobody has to be asked."""
-FAULT: Final = "It could not be listed because of a fault of this server."
+FAULT: Final = f"It could not be listed {faults.OF_THIS_SERVER}"
 FILE_GONE: Final = "This file is not there any more; upload it again."
 
 
@@ -87,6 +89,9 @@ def ask(slice_: Slice, hosts: Hosts, source: Source) -> Work:
         if faults.ends_slice(error):
             raise
         faults.log(slice_.pk, error)
+        if is_of_disk(error):  # where a part of the list was to be written
+            slice_.give_up_turn(faults.AWAY_SECONDS, faults.DISK_AWAY)
+            return
         with slice_.writing():
             _end(source, FAULT)
 
