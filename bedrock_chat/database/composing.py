@@ -43,7 +43,13 @@ def _writing(vendor: str, field: Any) -> tuple[type | None, Writer]:
     kind = of.get_internal_type()
     if kind == "DateTimeField":
         return datetime if vendor == "postgresql" else None, _adapted_time
-    return PLAIN.get(kind), field.get_db_prep_save
+    plain = PLAIN.get(kind)
+    return plain, _text if plain is str else field.get_db_prep_save
+
+
+def _text(value: object, connection: Any) -> str:
+    """What is no plain text, as Django's field writes it: a member of an enumeration as its value."""
+    return str(value)
 
 
 def _adapted_time(value: datetime, connection: Any) -> Any:
