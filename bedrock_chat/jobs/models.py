@@ -37,7 +37,7 @@ class Job(models.Model):
     reason = models.TextField(blank=True, default="", help_text="Why its last attempt failed.")
     created_at = models.DateTimeField()
     sent_at = models.DateTimeField(null=True, blank=True, help_text="When Celery workers were last told of it.")
-    party = models.CharField(max_length=64, null=True, blank=True, help_text="On whose behalf it stands in line.")
+    party = models.CharField(max_length=128, null=True, blank=True, help_text="On whose behalf it stands in line.")
     place = models.BigIntegerField(null=True, blank=True, help_text="Its place in the line of its kind.")
 
     class Meta:

@@ -13,7 +13,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='job',
             name='party',
-            field=models.CharField(blank=True, help_text='On whose behalf it stands in line.', max_length=64, null=True),
+            field=models.CharField(blank=True, help_text='On whose behalf it stands in line.', max_length=128, null=True),
         ),
         migrations.AddField(
             model_name='job',
