@@ -83,7 +83,7 @@ def hostile_files(folder: Path) -> Iterator[tuple[str, bytes]]:
     yield "bomb.xlsx", with_sheet(xlsx, b"<row/>" * (MEGABYTE // 6), 520)
     yield "cells.xlsx", with_sheet(xlsx, b"<row>" + b'<c t="inlineStr"><is><t>x</t></is></c>' * 1000 + b"</row>", 500)
     yield "stream.pdf", pdf_of(b"q Q " * (40 * MEGABYTE))
-    yield "objects.pdf", pdf_of(b"", extra=b"0 " * (5 * MEGABYTE), count=2**31 - 1)
+    yield "objects.pdf", pdf_of(b"", extra=b"0 " * (20 * MEGABYTE), count=2**31 - 1)
     yield "deep.html", b"<html><body>" + b"<div>" * 800_000 + b"text"
     yield "long.txt", b"word" * (10 * MEGABYTE)
 
