@@ -18,7 +18,7 @@ from django.db import transaction
 
 from bedrock_chat.blobs import storing
 from bedrock_chat.database.connections import database_now
-from bedrock_chat.jobs import queue
+from bedrock_chat.jobs import lines, queue
 from bedrock_chat.jobs.queue import Claimed
 from bedrock_chat.ledger import embedding_calls
 from bedrock_chat.process.interruption import Interruption
@@ -45,7 +45,8 @@ SUSPENDED: Final = "The owner of this bot is suspended; it is synced when that e
 def sync(job: Claimed) -> None:
     """The job.
 
-    1. One transaction plans: what is wanted against what is stored, if this is the first slice for a revision.
+    1. One transaction plans: what is wanted against what is stored, if this is the first slice for a revision. Where
+       other syncs wait, the job stands in line first: an owner's many bots keep nobody else's one waiting.
     2. Lists are asked, documents fetched, read, cut, embedded and shown, four at a time.
     3. One transaction finishes the job: the sync is through or has come to a limit, or another slice is asked for.
     """
@@ -91,6 +92,7 @@ def _run(slice_: Slice, hosts: Hosts, lanes: Lanes) -> None:
         if not lanes:
             break
         lanes.step(LOOK_SECONDS)
+        hosts.count(slice_.context.uncounted)
         attempts.look()
     attempts.end()
 
@@ -112,7 +114,9 @@ def _lanes(interruption: Interruption) -> Iterator[Lanes]:
 
 
 def _open(job: Claimed, interruption: Interruption) -> Slice | None:
-    """The slice; None where there is nothing to do. The job is finished then, or will be."""
+    """The slice; None where there is nothing to do, or others come first. The job is finished then, or stands in line
+    behind those of others.
+    """
     pk = job.payload["knowledge"]
     with transaction.atomic():
         knowledge = Knowledge.objects.select_for_update().filter(pk=pk).first()
@@ -128,6 +132,8 @@ def _open(job: Claimed, interruption: Interruption) -> Slice | None:
         if not bot.owner.is_active:
             job.finish()
             Knowledge.objects.filter(pk=pk).update(sync_status=SyncStatus.QUEUED, sync_status_reason=SUSPENDED)
+            return None
+        if lines.stand(job, str(bot.owner_id), after=job.payload.get("after")):
             return None
         wanted = settings_of(bot.configuration)
         index = _index(knowledge, wanted) or _plan(knowledge, wanted)
@@ -232,7 +238,8 @@ def _close(slice_: Slice, hosts: Hosts) -> None:
             limit_reason=slice_.limit_reason,
         )
         key = revisions.key_of(slice_.pk)
-        queue.enqueue(revisions.KIND, {"knowledge": slice_.pk}, delay=slice_.delay, key=key)
+        payload = {"knowledge": slice_.pk, "after": slice_.job.place}
+        queue.enqueue(revisions.KIND, payload, delay=slice_.delay, key=key)
 
 
 def _heed_hosts(slice_: Slice, hosts: Hosts) -> None:
