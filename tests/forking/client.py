@@ -9,6 +9,7 @@ Whatever a copy cannot have, for example limits set by a function before the sta
 
 import atexit
 import ctypes
+import inspect
 import json
 import os
 import socket
@@ -104,36 +105,62 @@ def _start(environment: dict[str, str], request: dict[str, Any], descriptors: li
     return _servers[kind].start(request, descriptors)
 
 
+PARAMETERS = (
+    *("args", "executable", "preexec_fn", "close_fds", "pass_fds", "cwd", "env"),
+    *("startupinfo", "creationflags", "shell"),
+    *("p2cread", "p2cwrite", "c2pread", "c2pwrite", "errread", "errwrite", "restore_signals"),
+    *("gid", "gids", "uid", "umask", "start_new_session", "process_group"),
+)
+"""Those of `subprocess.Popen._execute_child`, which is private: Python 3.11, 3.12 and 3.13 have these."""
+
+
+def _is_known() -> bool:
+    """Whether this Python's `Popen` is made as those that `Popen` below knows. With another one, each start is real."""
+    method = getattr(subprocess.Popen, "_execute_child", None)
+    has_parts = method is not None and hasattr(subprocess.Popen, "_close_pipe_fds")
+    return has_parts and tuple(inspect.signature(method).parameters)[1:] == PARAMETERS
+
+
+CAN_COPY = sys.platform == "linux" and _is_known()
+
+
 class Popen(subprocess.Popen[Any]):
     """A command of Python in the repository's folder: `[sys.executable, "manage.py", ...]`, or with `-c` or `-m`.
 
     All of them may use Django. `-c` and `-m` need DJANGO_SETTINGS_MODULE in the environment, or set it first of all.
     """
 
-    def _execute_child(self, args: Any, executable: Any, preexec_fn: Any, close_fds: Any, *rest: Any) -> None:
-        """Instead of `fork` and `exec`. The arguments are those of Python 3.11 to 3.13."""
-        pass_fds, cwd, env, _, _, shell, *pipes = rest[:12]
-        umask, session, group = rest[16:19]
+    def _execute_child(self, *values: Any) -> None:
+        """Instead of `fork` and `exec`."""
+        if not (CAN_COPY and self._begins_as_copy(dict(zip(PARAMETERS, values, strict=True)))):
+            super()._execute_child(*values)  # type: ignore[misc]
+
+    def _begins_as_copy(self, options: dict[str, Any]) -> bool:
+        """Has a copy run the command, where it can have all that the command shall have. Whether it does."""
+        arguments, env = options["args"], options["env"]
         environment = {name: str(value) for name, value in (os.environ if env is None else env).items()}
-        is_alike = not any(name in environment for name in NEVER_COPIED) and not args[1].startswith("-W")
-        is_plain = not (executable or preexec_fn or pass_fds or shell or any(rest[13:16]) or umask >= 0) and close_fds
-        if sys.platform == "linux" and is_alike and is_plain and args[0] == sys.executable and str(cwd) == str(ROOT):
-            request = {
-                "arguments": [str(argument) for argument in args[1:]],
-                "environment": environment,
-                "parent": os.getpid(),
-                "new_session": bool(session),
-                "process_group": group,
-            }
-            to_read, _, _, to_write, _, to_err = pipes
-            standard = [own if own != -1 else number for number, own in enumerate((to_read, to_write, to_err))]
-            with _lock:
-                pid = _start(environment, request, standard)
-            if pid is not None:
-                self.pid, self._child_created = pid, True
-                self._close_pipe_fds(*pipes)  # type: ignore[attr-defined]
-                return
-        super()._execute_child(args, executable, preexec_fn, close_fds, *rest)  # type: ignore[misc]
+        is_alike = not any(name in environment for name in NEVER_COPIED) and not arguments[1].startswith("-W")
+        others = ("executable", "preexec_fn", "pass_fds", "shell", "gid", "gids", "uid")
+        is_plain = options["close_fds"] and options["umask"] < 0 and not any(options[name] for name in others)
+        is_ours = arguments[0] == sys.executable and str(options["cwd"]) == str(ROOT)
+        if not (is_alike and is_plain and is_ours):
+            return False
+        request = {
+            "arguments": [str(argument) for argument in arguments[1:]],
+            "environment": environment,
+            "parent": os.getpid(),
+            "new_session": bool(options["start_new_session"]),
+            "process_group": options["process_group"],
+        }
+        ends = [options[name] for name in ("p2cread", "c2pwrite", "errwrite")]
+        with _lock:
+            pid = _start(environment, request, [own if own != -1 else number for number, own in enumerate(ends)])
+        if pid is None:
+            return False
+        self.pid, self._child_created = pid, True
+        pipes = ("p2cread", "p2cwrite", "c2pread", "c2pwrite", "errread", "errwrite")
+        self._close_pipe_fds(*[options[name] for name in pipes])  # type: ignore[attr-defined]
+        return True
 
 
 def run(
