@@ -8,14 +8,16 @@ class BotsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Registers the columns of secrets, which a rotation of keys puts under another key, a person's data, and what
-        operators are told of.
+        """Registers the columns of secrets, which a rotation of keys puts under another key, a person's data, what
+        operators are told of, and until when the addresses of documents hold.
         """
         from bedrock_chat.alerts import conditions
+        from bedrock_chat.blobs import links
         from bedrock_chat.encryption import rotating
         from bedrock_chat.identity import erasing as persons_erasing
         from bedrock_chat.identity import exporting as persons_exporting
         from bots import alerting, erasing, exporting, holds
+        from bots.knowledge import linking
         from bots.models import Bot, BotVersion
 
         rotating.register(Bot, "encrypted_secrets")
@@ -24,3 +26,4 @@ class BotsConfig(AppConfig):
         persons_erasing.register("bots", prepare=erasing.prepare, finish=erasing.finish)
         conditions.register(alerting.CONDITION, alerting.problems, permission="bots.view_bot")
         persons_erasing.register_refusal(holds.refuse_erasing)
+        links.register(linking.HOLDER, linking.has_file)

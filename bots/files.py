@@ -15,6 +15,8 @@ from bedrock_chat.identity.caller import Caller
 from bedrock_chat.wire.errors import BadRequest, Conflict, PayloadTooLarge
 from bots import access
 from bots.configuration import Configuration, FileEntry, files_of
+from bots.knowledge.reading import cleaning
+from bots.knowledge.sources import kinds
 from bots.models import Bot, BotFile, BotVersion
 
 BLOB_OWNER = "bot file"
@@ -94,8 +96,11 @@ def refuse_name(name: str) -> None:
     ending = name.rpartition(".")[2].lower() if "." in name else ""
     if len(name) > LONGEST_NAME or not _NAME.fullmatch(name) or name.startswith(".") or name != name.strip():
         raise BadRequest(f"filename: expected a file's name, without a path, of {LONGEST_NAME} characters at most.")
+    if cleaning.hides(name):  # an answer's reader would take `invoice…fdp.rtf`, turned round, for a PDF
+        raise BadRequest("filename: it holds characters that nobody sees; rename the file.")
     if ending not in MEDIA_TYPES:
-        raise BadRequest(f"filename: bots have files of these types: {', '.join(MEDIA_TYPES)}.")
+        remedy = f" {kinds.refusal_of_name(name)}" if ending in kinds.SAVE_AS else ""
+        raise BadRequest(f"filename: bots have files of these types: {', '.join(MEDIA_TYPES)}.{remedy}")
 
 
 def media_type(name: str) -> str:

@@ -14,6 +14,8 @@ from bots.configuration import (
     is_active,
     parameters_of,
 )
+from bots.knowledge.reading.kinds import kind_of_name
+from bots.knowledge.sources.kinds import ending_of, save_as
 from bots.tools import agent, offered
 from bots.tools.offered import Offered
 
@@ -45,7 +47,8 @@ def of_bot(configuration: Configuration, instruction: str, *, has_index: bool = 
     if without_tools:
         sentences.append(f"The bot's tools cannot be used by {_listed(without_tools)}.")
     left_out = _of_tools(offered.to_any(configuration))
-    return [*sentences, *left_out, *([] if has_index else [NOTHING_INDEXED]), *_of_parts(configuration)]
+    files = _of_files(configuration)
+    return [*sentences, *left_out, *([] if has_index else [NOTHING_INDEXED]), *files, *_of_parts(configuration)]
 
 
 def of_turn(configuration: Configuration, model: Model, *, thinks: bool, has_index: bool = True) -> list[str]:
@@ -61,6 +64,15 @@ def of_turn(configuration: Configuration, model: Model, *, thinks: bool, has_ind
 def _of_tools(tools: Offered) -> list[str]:
     """About the tools that a bot has and does not offer."""
     return [left_out.sentence for left_out in tools.left_out]
+
+
+def _of_files(configuration: Configuration) -> list[str]:
+    """About types of files that are stored and not read, so that nobody has to wait for the sync to hear of it."""
+    if existing_knowledge_base(configuration):
+        return []
+    names = configuration["knowledge"]["filenames"]
+    endings = dict.fromkeys(ending_of(name) for name in names if kind_of_name(name) is None)
+    return [f"Files of the type {ending} are not read; save them as {save_as(ending)}." for ending in endings]
 
 
 def _left_out(configuration: Configuration, model: Model, *, thinks: bool = False) -> Sequence[str]:

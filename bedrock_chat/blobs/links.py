@@ -3,12 +3,16 @@
 An address is given out only to somebody who may read the blob. It names the blob, the content type and the file name
 to serve it with, and its expiry. A signature over these four is the permission. Within a quarter of the addresses' life
 the same blob has the same address, so that a browser which opens a conversation again finds it in its cache.
+
+An address may name a holder, too: what it was given out for, such as a document of a bot. Then it ends with the holder,
+though others may keep the same bytes. Each app registers, from `apps.ready`, how its holders are looked up.
 """
 
 import base64
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Final
 from urllib.parse import urlencode
 
 import orjson
@@ -17,7 +21,7 @@ from django.core.files.storage import default_storage
 from django.utils.crypto import constant_time_compare, salted_hmac
 from django.utils.http import content_disposition_header
 
-from bedrock_chat.wire.errors import Forbidden
+from bedrock_chat.wire.errors import Forbidden, NotFound
 
 PATH = "/blobs/"
 SALT = "bedrock_chat.blob_links"  # with another one, addresses that were given out would no longer hold
@@ -25,19 +29,36 @@ LONGEST_NAME = 200
 PDF = "application/pdf"
 PDF_BEGINNING = b"%PDF-"
 
+HolderCheck = Callable[[int, str], bool]
+"""Whether the holder of this number still has the file of this SHA-256."""
+_checks: Final[dict[str, HolderCheck]] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """What an address was given out for: a registered kind, and the number of one of them."""
+
+    kind: str
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.kind}-{self.number}"
+
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """The contents of an address: the blob, how to serve it, and until when (seconds since 1970)."""
+    """The contents of an address: the blob, how to serve it, until when (seconds since 1970), and its holder."""
 
     sha256: str
     content_type: str
     file_name: str
     until: int
+    holder: str = ""
 
     @property
     def signature(self) -> str:
-        signed = orjson.dumps([self.sha256, self.content_type, self.file_name, self.until])
+        holder = [self.holder] if self.holder else []
+        signed = orjson.dumps([self.sha256, self.content_type, self.file_name, self.until, *holder])
         return base64.urlsafe_b64encode(salted_hmac(SALT, signed, algorithm="sha256").digest()).decode().rstrip("=")
 
     @property
@@ -45,27 +66,48 @@ class Link:
         return max(0, self.until - int(time.time()))
 
     def url(self) -> str:
-        query = {"type": self.content_type, "name": self.file_name, "until": self.until, "signature": self.signature}
+        query = {"type": self.content_type, "name": self.file_name, "until": self.until}
+        query |= {"holder": self.holder} if self.holder else {}
+        query |= {"signature": self.signature}
         return f"{settings.PUBLIC_BASE_URL}{PATH}{self.sha256}?{urlencode(query)}"
 
 
-def make(sha256: str, content_type: str, file_name: str) -> Link:
+def register(kind: str, check: HolderCheck) -> None:
+    """Adds a kind of holders, in lower-case letters. A kind that is registered again replaces the earlier one."""
+    _checks[kind] = check
+
+
+def make(sha256: str, content_type: str, file_name: str, holder: Holder | None = None) -> Link:
     """An address that holds for BLOB_URL_SECONDS at most, and for three quarters of them at least."""
     life: int = settings.BLOB_URL_SECONDS
     step = max(1, life // 4)
-    return Link(sha256, content_type, file_name, (int(time.time()) + life) // step * step)
+    until = (int(time.time()) + life) // step * step
+    return Link(sha256, content_type, file_name, until, str(holder) if holder else "")
 
 
 def read(sha256: str, query: Mapping[str, str]) -> Link:
     """The address of a request. Raises Forbidden if this server did not sign it, or if it has expired."""
     until = query.get("until", "")
     number = int(until) if until.isascii() and until.isdecimal() and len(until) <= 12 else 0
-    link = Link(sha256, query.get("type", ""), query.get("name", ""), number)
+    link = Link(sha256, query.get("type", ""), query.get("name", ""), number, query.get("holder", ""))
     if not constant_time_compare(link.signature, query.get("signature", "")):
         raise Forbidden("This address was not given out by this server.")
     if not link.seconds_left:
         raise Forbidden("This address has expired; open the conversation again to get a new one.")
     return link
+
+
+def refuse_removed(link: Link) -> None:
+    """Raises NotFound where what the address was given out for has the file no more. One query, if it names a holder.
+
+    Its signature was checked: what it names was written here, though perhaps by another version.
+    """
+    if not link.holder:
+        return
+    kind, _, number = link.holder.rpartition("-")
+    check = _checks.get(kind)
+    if check is None or not check(int(number), link.sha256):
+        raise NotFound("This file is not there any more.")
 
 
 def plain_name(file_name: str) -> str:
@@ -84,11 +126,12 @@ def storage_signs() -> bool:
     return hasattr(default_storage, "signed_url")
 
 
-def url(sha256: str, name: str | None, *, content_type: str, file_name: str) -> str:
+def url(sha256: str, name: str | None, *, content_type: str, file_name: str, holder: Holder | None = None) -> str:
     """An address that serves the blob without a token, for BLOB_URL_SECONDS at most. Give it only to a user who may
     read the blob.
 
-    `name` is the file's name in a storage that signs. Without it, or with another storage, this server serves the file.
+    `name` is the file's name in a storage that signs. Without it, or with another storage, this server serves the file,
+    and only as long as the `holder` has it. What a storage has signed cannot be taken back.
     """
     shown_name = plain_name(file_name)
     if name is not None and storage_signs():
@@ -99,7 +142,7 @@ def url(sha256: str, name: str | None, *, content_type: str, file_name: str) -> 
             content_disposition=content_disposition_header(not is_shown(content_type), shown_name),
         )
         return address
-    return make(sha256, content_type, shown_name).url()
+    return make(sha256, content_type, shown_name, holder).url()
 
 
 def is_shown(content_type: str) -> bool:

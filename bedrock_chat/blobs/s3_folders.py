@@ -28,6 +28,12 @@ from bedrock_chat.resilience.deadlines import hang_up_after
 logger = logging.getLogger(__name__)
 
 OBJECTS_A_PAGE: Final = 1000
+ANSWERED: Final = "S3 answered"
+"""A refusal begins so, and ends with its code."""
+TIMED_OUT: Final = "S3 did not answer in time."
+UNREACHABLE: Final = "S3 cannot be reached."
+NO_CREDENTIALS: Final = "This server has no credentials for S3."
+NO_BUCKET: Final = "There is no such bucket."
 
 
 class FolderFault(Exception):
@@ -163,7 +169,7 @@ def _call(seconds: float, interruption: Interruption) -> Iterator[None]:
             OSError,
         ) as error:
             if call.expired:
-                raise FolderFault("S3 did not answer in time.") from None
+                raise FolderFault(TIMED_OUT) from None
             if call.requested:
                 raise Interrupted from None
             raise _fault_of(error) from None
@@ -174,12 +180,12 @@ def _fault_of(error: Exception) -> FolderFault:
         case botocore.exceptions.ClientError():
             code = str(error.response.get("Error", {}).get("Code", ""))
             if code == "NoSuchBucket":
-                return FolderFault("There is no such bucket.")
+                return FolderFault(NO_BUCKET)
             if code in MISSING:
                 return FolderFault("There is no such object any more.", is_gone=True)
-            return FolderFault(f"S3 answered {code or error.response['ResponseMetadata']['HTTPStatusCode']}.")
+            return FolderFault(f"{ANSWERED} {code or error.response['ResponseMetadata']['HTTPStatusCode']}.")
         case _ if isinstance(clients.fault_of(error), faults.NoCredentials):
-            return FolderFault("This server has no credentials for S3.")
+            return FolderFault(NO_CREDENTIALS)
         case botocore.exceptions.ParamValidationError():
             return FolderFault("This is no name of a bucket or an object.")
-    return FolderFault("S3 cannot be reached.")
+    return FolderFault(UNREACHABLE)

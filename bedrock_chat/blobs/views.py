@@ -22,14 +22,19 @@ class BlobViewSet(WireViewSet):
     @extend_schema(
         operation_id="get_blob",
         summary="Read a file by the address that was given out for it",
-        description="The addresses are those of `?blobs=reference`; they are signed, and hold for BLOB_URL_SECONDS.",
+        description="The addresses are those of `?blobs=reference` and of related documents; they are signed, and hold "
+        "for BLOB_URL_SECONDS. One with a `holder` ends earlier where the bot has that document no more.",
         tags=["conversation"],
         auth=[],
-        parameters=[OpenApiParameter(name, str, required=True) for name in ("type", "name", "until", "signature")],
+        parameters=[
+            *(OpenApiParameter(name, str, required=True) for name in ("type", "name", "until", "signature")),
+            OpenApiParameter("holder", str),
+        ],
         responses={(200, "*/*"): OpenApiTypes.BINARY, **errors(400, 403, 404)},
     )
     def retrieve(self, request: Request, sha256: str) -> HttpResponseBase:
         link = links.read(sha256, request.query_params)
+        links.refuse_removed(link)
         file = storing.open_owned(sha256)
         beginning = file.read(len(links.PDF_BEGINNING))
         file.seek(0)

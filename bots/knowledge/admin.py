@@ -22,7 +22,9 @@ from bedrock_chat.identity.caller import Caller
 from bedrock_chat.ledger import units
 from bedrock_chat.wire.errors import Conflict
 from bots.knowledge import asking
-from bots.knowledge.models import Document, DocumentState, Knowledge, SourceKind
+from bots.knowledge.models import Document, Knowledge, SourceKind
+from bots.knowledge.sources import kinds
+from bots.knowledge.states import DocumentState
 from bots.models import SyncStatus
 
 CHANGE: Final = "bots.change_knowledge"
@@ -112,10 +114,10 @@ class KnowledgeAdmin(ConfirmingPage, KeyPagedReadOnlyAdmin):
     open_columns = frozenset({"sync_status_reason"})  # sentences of ours, and the names of sources
     empty_text = "A bot that knows files or addresses has a row here."
     fields = [
-        *("shown_bot", "sync_status", "sync_status_reason", "documents", "cost"),
+        *("shown_bot", "sync_status", "whole_reason", "documents", "cost"),
         *("asked_at", "began_at", "moved_at", "retry_at", "synced_at"),
     ]
-    readonly_fields = ["shown_bot", "documents", "cost"]
+    readonly_fields = ["shown_bot", "whole_reason", "documents", "cost"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Knowledge]:
         rows: QuerySet[Knowledge] = super().get_queryset(request)
@@ -130,7 +132,11 @@ class KnowledgeAdmin(ConfirmingPage, KeyPagedReadOnlyAdmin):
 
     @admin.display(description="reason")
     def shown_reason(self, row: Knowledge) -> str:
-        return Truncator(row.sync_status_reason).chars(LONGEST_SHOWN)
+        return Truncator(kinds.seen(row.sync_status_reason)).chars(LONGEST_SHOWN)
+
+    @admin.display(description="reason", empty_value="")
+    def whole_reason(self, row: Knowledge) -> str:
+        return kinds.seen(row.sync_status_reason)
 
     @admin.display(description="documents")
     def documents(self, row: Knowledge) -> str:
@@ -176,7 +182,7 @@ class DocumentAdmin(ConfirmingPage, KeyPagedReadOnlyAdmin):
 
     @admin.display(description="document", ordering="name")
     def shown_name(self, row: Document) -> str:
-        return Truncator(row.name or without_query(row.location)).chars(LONGEST_SHOWN)
+        return Truncator(kinds.seen(row.name) or without_query(row.location)).chars(LONGEST_SHOWN)
 
     @admin.display(description="location, without a query", ordering="location")
     def address(self, row: Document) -> str:
@@ -214,4 +220,4 @@ def bot_link(knowledge: Knowledge) -> str:
 
 def without_query(location: str) -> str:
     """A location as operators see it. A file's name may hold a question mark; an address's query begins with one."""
-    return location.partition("?")[0] if "://" in location else location
+    return kinds.seen(location.partition("?")[0] if "://" in location else location)

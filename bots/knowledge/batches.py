@@ -13,8 +13,9 @@ from bots.knowledge import embedding
 from bots.knowledge.chunking import Chunk as CutChunk
 from bots.knowledge.embedding import Paid, Piece
 from bots.knowledge.lanes import Errand
-from bots.knowledge.models import Chunk, Document, Edition, EditionState, Knowledge
+from bots.knowledge.models import Chunk, Document, Edition, Knowledge
 from bots.knowledge.slices import LONG_PAUSES, Slice
+from bots.knowledge.states import EditionState
 
 AT_ONCE: Final = 96
 """Chunks of a batch, parents too."""

@@ -24,18 +24,9 @@ from bedrock_chat.jobs.queue import Claimed
 from bedrock_chat.search.passages import indexing
 from bedrock_chat.search.vectors import purging
 from bots.knowledge.configuration import Named
-from bots.knowledge.models import (
-    Chunk,
-    Document,
-    DocumentState,
-    Edition,
-    EditionState,
-    Knowledge,
-    KnowledgeIndex,
-    PageText,
-    Source,
-)
+from bots.knowledge.models import Chunk, Document, Edition, Knowledge, KnowledgeIndex, PageText, Source
 from bots.knowledge.sources import pace
+from bots.knowledge.states import DocumentState, EditionState
 
 KIND: Final = "purge knowledge"
 BLOB_OWNER: Final = "knowledge edition"

@@ -5,51 +5,36 @@ that workers were lost over this document.
 """
 
 import contextlib
-import hashlib
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-import orjson
 from django.conf import settings
-from django.db.models import F, Q
+from django.db.models import F
 
 from bedrock_chat.blobs import storing
 from bedrock_chat.process.interruption import Interrupted
 from bedrock_chat.wire.errors import ServiceUnavailable
-from bots.knowledge import deleting, editions, faults, measuring, page_texts
+from bots.knowledge import editions, faults, measuring, outcomes, page_texts
 from bots.knowledge.hosts import Hosts, Place
 from bots.knowledge.lanes import Errand, Work
-from bots.knowledge.models import LONGEST_LOCATION, LONGEST_REASON, Document, DocumentState, SourceKind
-from bots.knowledge.planning import SYNCS_FAILED, WORKERS_LOST
-from bots.knowledge.reaching import reach, reach_most, rows
+from bots.knowledge.models import Document, SourceKind
+from bots.knowledge.outcomes import Arrived
+from bots.knowledge.planning import WORKERS_LOST
+from bots.knowledge.reaching import reach_most, rows
 from bots.knowledge.reading import pages, readers
 from bots.knowledge.reading.pages import Reading, Unreadable
 from bots.knowledge.slices import Slice
 from bots.knowledge.sources import crawling, fetching, s3, uploads
 from bots.knowledge.sources.locations import NOTHING_KNOWN, Discovered, Fetched, Known, Location, SourceFault
+from bots.knowledge.states import DocumentState
 
-LOST: Final = "Its worker was lost three times while it was read."
-FAULT: Final = "It could not be read because of a fault of this server."
+FAULT: Final = f"It could not be read {faults.OF_THIS_SERVER}"
 STORAGE_SECONDS: Final = 60.0
 """After which a storage that does not answer is asked again."""
 STORAGE_AWAY: Final = "The storage of documents does not answer; it is asked again in a minute."
-
-
-@dataclass(frozen=True, slots=True)
-class Arrived:
-    """A document that was fetched and read. `reading` is None where it is as it was; `sentence` says why it could not
-    be read. `scanned` is what was read of a file some of whose pages a model shall read, which is still there.
-    """
-
-    fetched: Fetched
-    discovered: Discovered
-    reading: Reading | None
-    kept: bytes = b""
-    sentence: str = ""
-    scanned: Reading | None = None
 
 
 def bring_on(slice_: Slice, hosts: Hosts, pk: int, location: str, wait: float | None) -> Work:
@@ -75,13 +60,13 @@ def bring_on(slice_: Slice, hosts: Hosts, pk: int, location: str, wait: float | 
         if isinstance(end, ServiceUnavailable):
             slice_.give_up_turn(STORAGE_SECONDS, STORAGE_AWAY)
         if document is not None and is_fetching:
-            _take_back(slice_, document)
+            outcomes.take_back(slice_, document)
     except Exception as error:
         if document is None or faults.ends_slice(error):
             raise
         faults.log(slice_.pk, error)
         with slice_.writing():
-            (_fail if is_fetching else editions.fail)(slice_, document, FAULT)
+            (outcomes.fail if is_fetching else editions.fail)(slice_, document, FAULT)
     finally:
         if place is not None:
             place.leave()
@@ -126,7 +111,7 @@ def _fetch(
             arrived = yield from _with_page_texts(slice_, document, arrived, arrived.scanned)
         links = reach_most(slice_, document.source, arrived.discovered.locations)
     except Interrupted:
-        _take_back(slice_, document)
+        outcomes.take_back(slice_, document)
         return None
     except SourceFault as fault:
         if fault.retry_after is not None and is_of_web(document.location):
@@ -135,15 +120,15 @@ def _fetch(
         try:
             links = reach_most(slice_, document.source, links)
         except Interrupted:
-            _take_back(slice_, document)
+            outcomes.take_back(slice_, document)
             return None
         with slice_.writing():
-            _heed(slice_, document, fault, links)
+            outcomes.heed(slice_, document, fault, links)
         return None
     if arrived.kept:
         storing.store({storing.digest(arrived.kept): arrived.kept})
     with slice_.writing():
-        _write(slice_, document, arrived, links)
+        outcomes.write(slice_, document, arrived, links)
         slice_.moved()
     return arrived.reading
 
@@ -155,7 +140,7 @@ def _attempt(slice_: Slice, document: Document) -> bool:
         if attempted.update(attempts=F("attempts") + 1):
             return True
         if rows(slice_.pk).filter(pk=document.pk).exists():
-            _fail(slice_, document, LOST)
+            outcomes.fail(slice_, document, faults.WORKER_LOST)
     return False
 
 
@@ -282,116 +267,3 @@ def _kept_links(slice_: Slice, document: Document, kept_name: str) -> Generator[
 
     locations: tuple[Location, ...] = yield links
     return locations
-
-
-# ---- What came of it (within `writing`) -----------------------------------------------------------------------------
-
-
-def _write(slice_: Slice, document: Document, arrived: Arrived, links: Sequence[Location]) -> None:
-    """The document's row, an edition where its text is new, and what it leads to. Nothing of one that was taken out of
-    reach while it was read.
-    """
-    if not rows(slice_.pk).filter(pk=document.pk, source__is_removed=False).exists():
-        return
-    fetched, discovered = arrived.fetched, arrived.discovered
-    reach(slice_, document.source, links)
-    if arrived.sentence:
-        _fail(slice_, document, arrived.sentence)
-        return
-    if not discovered.is_kept or not _is_named(slice_, document, discovered):
-        _skip(slice_, document)
-        return
-    columns: dict[str, Any] = {"attempts": 0, "failures": 0, "fetched": slice_.sync, "is_urgent": False, "reason": ""}
-    if not fetched.is_unchanged:
-        columns |= {"etag": fetched.etag[:512], "last_modified": fetched.last_modified[:128], "digest": fetched.digest}
-    if discovered.location.link:
-        columns["link"] = discovered.location.link[:LONGEST_LOCATION]
-    reading = arrived.reading
-    measuring.count("unchanged" if reading is None else "read")
-    if reading is None:
-        state = editions.state_of_kept(slice_, document)
-    else:
-        columns |= {"note": reading.note[:LONGEST_REASON], "pages": len(reading.pages)}
-        state = editions.keep(
-            slice_,
-            document,
-            text=storing.digest(arrived.kept),
-            text_digest=digest_of(reading),
-            body=fetched.digest if document.source.kind == SourceKind.FILE else "",
-            title=reading.title or document.name,
-            pages=len(reading.pages),
-        )
-    Document.objects.filter(pk=document.pk).exclude(state=DocumentState.REMOVED).update(state=state, **columns)
-
-
-def digest_of(reading: Reading) -> str:
-    """SHA-256 of what was read, whatever it links to."""
-    texts = [reading.title, *((page.number, page.name, page.text) for page in reading.pages)]
-    return hashlib.sha256(orjson.dumps(texts)).hexdigest()
-
-
-def _is_named(slice_: Slice, document: Document, discovered: Discovered) -> bool:
-    """Whether the document is what it says that it is. Where it names another address of itself, that is the document,
-    and is read instead, unless it leads back here.
-    """
-    named = discovered.location
-    if named.location == document.location:
-        return True
-    other = rows(slice_.pk).filter(location=named.location).first()
-    if other is not None and other.state == DocumentState.SKIPPED and other.fetched == slice_.sync:
-        return True
-    reach(slice_, document.source, [named])
-    return False
-
-
-def _skip(slice_: Slice, document: Document) -> None:
-    """The document is none of its own. What was read of it before cannot be found any more."""
-    measuring.count("skipped")
-    Document.objects.filter(pk=document.pk).exclude(state=DocumentState.REMOVED).update(
-        state=DocumentState.SKIPPED, attempts=0, failures=0, fetched=slice_.sync, reason="", etag="", digest=""
-    )
-    deleting.hide_editions(slice_.pk, Q(document=document.pk))
-
-
-def _heed(slice_: Slice, document: Document, fault: SourceFault, links: Sequence[Location]) -> None:
-    """Why there is nothing to be read."""
-    if fault.is_skipped:
-        _skip(slice_, document)
-        return
-    if fault.is_gone and not _is_seed(document):
-        _skip(slice_, document)
-        return
-    reach(slice_, document.source, links)
-    _fail(slice_, document, fault.sentence, is_gone=fault.is_gone)
-
-
-def _is_seed(document: Document) -> bool:
-    """Whether the bot names this page itself, so that its owner has to hear of it."""
-    try:
-        return document.source.kind == SourceKind.WEB and (
-            crawling.address_of(document.source.location) == document.location
-        )
-    except SourceFault:
-        return False
-
-
-def _fail(slice_: Slice, document: Document, sentence: str, *, is_gone: bool = False) -> None:
-    """The document is found as it was before, until it has failed in three syncs in a row, or is gone."""
-    measuring.count("failed")
-    failures = SYNCS_FAILED if is_gone else document.failures + 1
-    is_making = failures < SYNCS_FAILED and editions.state_of_kept(slice_, document) == DocumentState.READ
-    Document.objects.filter(pk=document.pk).exclude(state=DocumentState.REMOVED).update(
-        state=DocumentState.READ if is_making and editions.newest_kept(document) else DocumentState.FAILED,
-        reason=sentence[:LONGEST_REASON],
-        attempts=0,
-        failures=failures,
-        fetched=slice_.sync,
-    )
-    if failures >= SYNCS_FAILED:
-        deleting.hide_editions(slice_.pk, Q(document=document.pk))
-
-
-def _take_back(slice_: Slice, document: Document) -> None:
-    """The attempt was cut off by ourselves."""
-    with slice_.writing():
-        Document.objects.filter(pk=document.pk, attempts__gt=0).update(attempts=F("attempts") - 1)

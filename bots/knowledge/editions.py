@@ -19,19 +19,11 @@ from bedrock_chat.search.vectors import writing as vectors
 from bots.knowledge import batches, chunking, meaning, measuring
 from bots.knowledge.deleting import BLOB_OWNER
 from bots.knowledge.lanes import Errand, Work
-from bots.knowledge.models import (
-    LONGEST_NAME,
-    LONGEST_REASON,
-    Chunk,
-    Document,
-    DocumentState,
-    Edition,
-    EditionState,
-    KnowledgeIndex,
-)
+from bots.knowledge.models import LONGEST_NAME, LONGEST_REASON, Chunk, Document, Edition, KnowledgeIndex
 from bots.knowledge.reading import pages
 from bots.knowledge.reading.pages import Reading
 from bots.knowledge.slices import LONG_PAUSES, Slice
+from bots.knowledge.states import DocumentState, EditionState
 
 NO_TEXT: Final = "It holds no text."
 MOST_CHUNKS: Final = 20_000

@@ -13,6 +13,7 @@ from bedrock_chat.database.connections import database_now
 from bedrock_chat.ledger import embedding_calls
 from bedrock_chat.ledger.budgets import expiring
 from bedrock_chat.ledger.embedding_calls import NoRoom
+from bots.knowledge import faults as sentences
 from bots.knowledge import measuring
 from bots.knowledge.chunking import halves
 from bots.knowledge.lanes import Errand
@@ -129,7 +130,7 @@ def _heed(slice_: Slice, paid: Paid, fault: faults.ModelFault) -> None:
     """What a fault means for the slice: for the text, for the sync, or that it has to wait."""
     model = slice_.model
     if isinstance(fault, faults.AccessDenied | faults.UnknownModel):
-        slice_.end_sync(f"Bedrock refuses access to {model.display_name} ({model.model_id}) in {model.region}.")
+        slice_.end_sync(f"{sentences.NO_ACCESS} {model.display_name} ({model.model_id}) in {model.region}.")
     elif isinstance(fault, faults.Invalid):
         paid.refusal = f"{model.display_name} refused the text."
     else:
@@ -143,7 +144,7 @@ def wait_for_model(slice_: Slice, fault: faults.ModelFault, name: str = "") -> N
     since = row or now
     name = name or slice_.model.display_name
     if now - since >= PATIENCE:
-        slice_.end_sync(f"{name} has refused every call for an hour ({fault.code}).", retry_at=now + PATIENCE)
+        slice_.end_sync(f"{name} {sentences.REFUSED_FOR_LONG} ({fault.code}).", retry_at=now + PATIENCE)
         return
     seconds = max(REFUSED_SECONDS, min(fault.retry_after or 0.0, PATIENCE.total_seconds()))
     slice_.give_up_turn(seconds, f"{name} refuses calls for now ({fault.code}); it is asked again in a minute.")

@@ -7,9 +7,10 @@ from django.db.models import F, Q, QuerySet
 from bots.knowledge import documents, listing
 from bots.knowledge.hosts import Hosts
 from bots.knowledge.lanes import Work
-from bots.knowledge.models import Document, DocumentState, Source, SourceKind, SourceState
+from bots.knowledge.models import Document, Source, SourceKind
 from bots.knowledge.reaching import OF_SITES, rows
 from bots.knowledge.slices import Slice
+from bots.knowledge.states import DocumentState, SourceState
 
 MOST_LEFT_OUT = 64
 """Documents that are passed over at a time, because their host is to be left alone."""

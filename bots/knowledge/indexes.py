@@ -4,7 +4,8 @@ from django.db.models import Exists, OuterRef, Q
 
 from bots.knowledge import deleting
 from bots.knowledge.configuration import KnowledgeSettings
-from bots.knowledge.models import Document, DocumentState, Edition, EditionState, Knowledge, KnowledgeIndex
+from bots.knowledge.models import Document, Edition, Knowledge, KnowledgeIndex
+from bots.knowledge.states import DocumentState, EditionState
 
 
 def prepare(knowledge: Knowledge, settings: KnowledgeSettings) -> KnowledgeIndex:

@@ -1,22 +1,26 @@
 """The addresses of a bot's documents, as somebody who may use the bot can open them now. Nothing of this is stored.
 
 A web page has its URL. A file and an object in S3 have an address that holds for BLOB_URL_SECONDS: a browser shows a
-PDF, so that `#page=3` works, and saves all else.
+PDF, so that `#page=3` works, and saves all else. An address that this server serves ends when the document goes.
 """
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from django.db.models import F
+from django.db.models import F, Q
 
 from bedrock_chat.blobs import links, s3_folders, storing
+from bedrock_chat.blobs.links import Holder
 from bedrock_chat.database.connections import release_connection
 from bots import files
-from bots.knowledge.models import Document, EditionState
-from bots.knowledge.sources import s3
+from bots.knowledge.models import Document
+from bots.knowledge.sources import kinds, s3
+from bots.knowledge.states import EditionState
 
 SCHEME: Final = "s3://"
+HOLDER: Final = "document"
+"""The kind that addresses of files name, with the document's number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,14 @@ class Place:
         return self.link or self.name.rpartition("/")[2] or self.name
 
 
+_FOUND: Final = Q(editions__state=EditionState.LIVE, editions__index=F("knowledge__serving"))
+
+
+def has_file(number: int, sha256: str) -> bool:
+    """Whether searches still find a document, and find in it what this file says. One query."""
+    return Document.objects.filter(_FOUND, pk=number, knowledge__bot__isnull=False, editions__body=sha256).exists()
+
+
 def addresses(numbers: Collection[int], bot_id: str) -> dict[int, str]:
     """Document's number → its address. One query, two where the storage signs its addresses, none without a number.
 
@@ -45,13 +57,10 @@ def addresses(numbers: Collection[int], bot_id: str) -> dict[int, str]:
 
 def places(numbers: Collection[int], bot_id: str) -> dict[int, Place]:
     """Document's number → where it is, of documents of this bot that searches find. One query."""
-    rows = Document.objects.filter(
-        pk__in=numbers,
-        knowledge__bot=bot_id,
-        editions__state=EditionState.LIVE,
-        editions__index=F("knowledge__serving"),
-    ).values_list("pk", "name", "link", "editions__body", "location")
-    return {pk: Place(*columns) for pk, *columns in rows}
+    rows = Document.objects.filter(_FOUND, pk__in=numbers, knowledge__bot=bot_id).values_list(
+        "pk", "name", "link", "editions__body", "location"
+    )
+    return {pk: Place(kinds.seen(name), *columns) for pk, name, *columns in rows}
 
 
 def of_places(places: Mapping[int, Place]) -> dict[int, str]:
@@ -60,16 +69,20 @@ def of_places(places: Mapping[int, Place]) -> dict[int, str]:
     stored = storing.locate(bodies) if bodies and links.storage_signs() else {}
     if any(place.location.startswith(SCHEME) for place in places.values()):
         release_connection()  # credentials may be a network away
-    made = {number: _address(place, stored) for number, place in places.items()}
+    made = {number: _address(number, place, stored) for number, place in places.items()}
     return {number: address for number, address in made.items() if address}
 
 
-def _address(place: Place, stored: Mapping[str, str]) -> str:
+def _address(number: int, place: Place, stored: Mapping[str, str]) -> str:
     if place.location.startswith(SCHEME):
         return _signed(place)
     if place.body:
         return links.url(
-            place.body, stored.get(place.body), content_type=files.media_type(place.name), file_name=place.name
+            place.body,
+            stored.get(place.body),
+            content_type=files.media_type(place.name),
+            file_name=place.name,
+            holder=Holder(HOLDER, number),
         )
     return place.link
 

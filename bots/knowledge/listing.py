@@ -7,15 +7,16 @@ from bedrock_chat.process.interruption import Interrupted
 from bots.knowledge import faults
 from bots.knowledge.hosts import Hosts, Place
 from bots.knowledge.lanes import Work
-from bots.knowledge.models import LONGEST_REASON, Source, SourceKind, SourceState
+from bots.knowledge.models import LONGEST_REASON, Source, SourceKind
 from bots.knowledge.reaching import reach, reach_most
 from bots.knowledge.slices import Slice
 from bots.knowledge.sources import crawling, s3, sitemaps, uploads
 from bots.knowledge.sources.locations import Listed, Location, SourceFault
+from bots.knowledge.states import SourceState
 
 AT_A_TIME: Final = 20
 """Sources that one transaction lists, where nobody has to be asked."""
-FAULT: Final = "It could not be listed because of a fault of this server."
+FAULT: Final = f"It could not be listed {faults.OF_THIS_SERVER}"
 FILE_GONE: Final = "This file is not there any more; upload it again."
 
 

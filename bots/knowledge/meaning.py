@@ -11,9 +11,10 @@ from typing import Any, Final
 from bots.knowledge import batches, chunking, embedding
 from bots.knowledge.batches import AT_ONCE
 from bots.knowledge.lanes import Errand
-from bots.knowledge.models import Document, Edition, EditionState
+from bots.knowledge.models import Document, Edition
 from bots.knowledge.reading.pages import Reading
 from bots.knowledge.slices import Slice
+from bots.knowledge.states import EditionState
 
 DIGITS: Final = 6
 """Of a distance, behind the point: a long text has many of them."""

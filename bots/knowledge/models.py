@@ -10,6 +10,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from bedrock_chat.database.fields import CodePointCharField
+from bots.knowledge.states import DocumentState, EditionState, SourceState
 from bots.models import SyncStatus
 
 LONGEST_LOCATION = 2048
@@ -119,14 +120,6 @@ class SourceKind(models.TextChoices):
     S3 = "s3", "S3 folder"
 
 
-class SourceState(models.TextChoices):
-    """WAITING: not looked at in this sync. LISTED: its documents are known. FAILED: it yielded nothing."""
-
-    WAITING = "waiting"
-    LISTED = "listed"
-    FAILED = "failed"
-
-
 class Source(models.Model):
     """What a bot's owner named: a file, the first page of a site, a sitemap, a folder in S3.
 
@@ -165,21 +158,6 @@ class Source(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.pk}"
-
-
-class DocumentState(models.TextChoices):
-    """WAITING: to be fetched and read. READ: its text is kept and is to be cut and embedded. READY: it can be found.
-
-    SKIPPED: it is no document of its own, such as a page that is read for its links alone. REMOVED: it waits for its
-    removal, and nobody finds it.
-    """
-
-    WAITING = "waiting"
-    READ = "read"
-    READY = "ready"
-    FAILED = "failed"
-    SKIPPED = "skipped"
-    REMOVED = "removed"
 
 
 class Document(models.Model):
@@ -263,14 +241,6 @@ class PageText(models.Model):
 
     if TYPE_CHECKING:
         document_id: int
-
-
-class EditionState(models.TextChoices):
-    """MAKING: out of sight. LIVE: whole, and found where its index serves. REMOVED: waits for its removal."""
-
-    MAKING = "making"
-    LIVE = "live"
-    REMOVED = "removed"
 
 
 class EditionQuerySet(models.QuerySet["Edition"]):

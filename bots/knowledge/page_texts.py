@@ -14,17 +14,18 @@ from bedrock_chat.ledger.budgets import expiring
 from bedrock_chat.ledger.budgets.reserving import Reserved
 from bedrock_chat.ledger.embedding_calls import NoRoom
 from bedrock_chat.process.interruption import Interrupted
-from bots.knowledge import embedding, parsing
+from bots.knowledge import embedding, faults, parsing
 from bots.knowledge.lanes import Errand
-from bots.knowledge.models import Document, DocumentState, PageText
+from bots.knowledge.models import Document, PageText
 from bots.knowledge.parsing import NoParsingModel, Parsed
 from bots.knowledge.reading import readers
 from bots.knowledge.reading.pages import Reading, Unreadable
 from bots.knowledge.slices import Bill, Slice
+from bots.knowledge.states import DocumentState
 
 LONGEST_FAULT: Final = 64
 SENTENCE: Final = "Its pages hold no text."
-FAULT: Final = "its pages could not be read because of a fault of this server."
+FAULT: Final = f"its pages could not be read {faults.OF_THIS_SERVER}"
 
 
 @dataclass(slots=True)

@@ -6,11 +6,12 @@ from contextlib import suppress
 from django.db.models import F, Q, QuerySet
 
 from bedrock_chat.process.interruption import Interrupted
-from bots.knowledge.models import LONGEST_NAME, Document, DocumentState, Source, SourceKind, SourceState
+from bots.knowledge.models import LONGEST_NAME, Document, Source, SourceKind
 from bots.knowledge.planning import SYNCS_FAILED, KnownDocument, ReachedDocument, hint_of, plan_reached
 from bots.knowledge.slices import Slice
 from bots.knowledge.sources import crawling
 from bots.knowledge.sources.locations import Location, SourceFault
+from bots.knowledge.states import DocumentState, SourceState
 
 LONGEST_HINT = 512
 OF_SITES = Q(source__kind__in=[SourceKind.WEB, SourceKind.SITEMAP])

@@ -8,6 +8,7 @@ from bedrock_chat.wire.moments import whole_milliseconds
 from bots.knowledge.models import Document
 from bots.knowledge.reports import KnowledgeReport, SourceReport
 from bots.knowledge.retrieval import Passage, Retrieved
+from bots.knowledge.sources import kinds
 
 Wire = dict[str, Any]
 BYTES_PER_SOURCE = 1_000
@@ -73,7 +74,7 @@ def _document(document: Any) -> Wire:
         "id": str(document.pk),
         "sourceKind": document.source_kind,
         "location": document.location,
-        "name": document.name,
+        "name": kinds.seen(document.name),
         "link": document.link or None,
         "state": document.state,
         "reason": document.reason or document.note,

@@ -9,16 +9,8 @@ from django.db.models import Count, F, OuterRef, QuerySet, Subquery, Sum
 from bedrock_chat.identity.caller import Caller
 from bots import access
 from bots.knowledge import status
-from bots.knowledge.models import (
-    Document,
-    DocumentState,
-    Edition,
-    EditionState,
-    Knowledge,
-    KnowledgeIndex,
-    Source,
-    SourceState,
-)
+from bots.knowledge.models import Document, Edition, Knowledge, KnowledgeIndex, Source
+from bots.knowledge.states import DocumentState, EditionState, SourceState
 from bots.models import Bot
 
 SHOWN: Final = (

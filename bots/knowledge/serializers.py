@@ -5,8 +5,9 @@ from typing import Any
 from rest_framework import serializers
 
 from bedrock_chat.wire.fields import ChoiceField, TextField
-from bots.knowledge.models import SourceKind, SourceState
+from bots.knowledge.models import SourceKind
 from bots.knowledge.reports import SHOWN
+from bots.knowledge.states import SourceState
 from bots.models import SyncStatus
 
 LONGEST_QUERY = 2_000

@@ -29,9 +29,10 @@ from bedrock_chat.ledger.models import ModelCall
 from bedrock_chat.ledger.units import units_of, usd_of
 from bedrock_chat.process.interruption import Interruption
 from bots.knowledge.configuration import KnowledgeSettings
-from bots.knowledge.models import Document, DocumentState, Knowledge, KnowledgeIndex
+from bots.knowledge.models import Document, Knowledge, KnowledgeIndex
 from bots.knowledge.sources.locations import FetchContext
 from bots.knowledge.sources.scope import Web
+from bots.knowledge.states import DocumentState
 
 SHORT_PAUSES: Final = 1.0
 LONG_PAUSES: Final = 3.0

@@ -12,7 +12,10 @@ from django.db.models import Count, OuterRef, Subquery
 from bedrock_chat.database.connections import database_now
 from bedrock_chat.jobs.models import Worker
 from bots.configuration import searches_own_index
-from bots.knowledge.models import LONGEST_REASON, Document, DocumentState, Knowledge, Source, SourceKind
+from bots.knowledge import faults
+from bots.knowledge.models import LONGEST_REASON, Document, Knowledge, Source, SourceKind
+from bots.knowledge.sources import kinds
+from bots.knowledge.states import DocumentState
 from bots.models import Bot, SyncStatus
 
 SUCCEEDED: Final = "Knowledge base sync succeeded"
@@ -52,7 +55,11 @@ def outcome(knowledge: Knowledge, limit_reason: str) -> State:
     """
     documents = Document.objects.filter(knowledge=knowledge).exclude(state=DocumentState.REMOVED)
     outcomes = list(_outcomes(knowledge))
-    failed = [source for source in outcomes if source.yielded_nothing]
+    # What operators have to mend comes first: of many sentences the last ones are left out.
+    failed = sorted(
+        (source for source in outcomes if source.yielded_nothing),
+        key=lambda source: not faults.is_of_operators(source.reason),
+    )
     sentences = [limit_reason] if limit_reason else []
     sentences += [f"{source.name}: {source.reason}" for source in failed]
     if sentences:
@@ -63,7 +70,7 @@ def outcome(knowledge: Knowledge, limit_reason: str) -> State:
         reason += f"; {unread} of {unread + sum(source.ready for source in outcomes)} pages could not be read"
     notes = documents.filter(state=DocumentState.READY).exclude(note="").order_by("pk").values_list("name", "note")
     for name, note in notes[:MOST_NOTES]:
-        reason += f"; {name}: {note.rstrip('.')}"
+        reason += f"; {kinds.seen(name)}: {note.rstrip('.')}"
     return SyncStatus.SUCCEEDED, shortened(reason)
 
 
@@ -95,9 +102,9 @@ def name_of(source: Source) -> str:
     """A source in a sentence. Of an address neither a query is told nor a name and a password."""
     scheme, separator, rest = source.location.partition("?")[0].partition("://")
     if not separator:
-        return source.location if source.kind == SourceKind.FILE else scheme
+        return kinds.seen(source.location if source.kind == SourceKind.FILE else scheme)
     host, slash, path = rest.partition("/")
-    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
+    return kinds.seen(f"{scheme}://{host.rpartition('@')[2]}{slash}{path}")
 
 
 def joined(sentences: Sequence[str]) -> str:
@@ -154,7 +161,7 @@ def _knowledge_of(bot: Bot) -> Knowledge | None:
 
 def of_knowledge(knowledge: Knowledge) -> State:
     """As it is stored; but a sync that no worker will begin, or go on with, says so."""
-    state, reason = SyncStatus(knowledge.sync_status), knowledge.sync_status_reason
+    state, reason = SyncStatus(knowledge.sync_status), kinds.seen(knowledge.sync_status_reason)
     if state in (SyncStatus.QUEUED, SyncStatus.RUNNING) and not reason:
         now = database_now()
         moved_at = max(knowledge.asked_at, knowledge.moved_at or knowledge.asked_at)

@@ -27,11 +27,12 @@ from bots.knowledge.configuration import KnowledgeSettings, Named, SourceName, s
 from bots.knowledge.frontier import Frontier
 from bots.knowledge.hosts import Hosts
 from bots.knowledge.lanes import Lanes
-from bots.knowledge.models import Document, Knowledge, KnowledgeIndex, Source, SourceKind, SourceState
+from bots.knowledge.models import Document, Knowledge, KnowledgeIndex, Source, SourceKind
 from bots.knowledge.planning import StoredSource, plan_sources
 from bots.knowledge.slices import Slice
 from bots.knowledge.sources.locations import FetchContext, SourceFault
 from bots.knowledge.sources.scope import Web
+from bots.knowledge.states import SourceState
 from bots.models import Bot, SyncStatus
 
 logger = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ from bedrock_chat.database.connections import database_now
 from bedrock_chat.jobs import queue
 from bedrock_chat.jobs.models import Job, State
 from bedrock_chat.jobs.queue import Claimed
-from bots.knowledge import deleting, revisions
+from bots.knowledge import deleting, faults, revisions
 from bots.knowledge.models import Knowledge, Source, SourceKind
 from bots.models import SyncStatus
 
@@ -23,7 +23,7 @@ MOST: Final = 1_000
 """Rows that one query reads."""
 MOST_ASKED: Final = 200
 """Bots for which one run asks for anything. The next run comes in a minute, and those of this one have jobs by then."""
-FAULT: Final = "The sync could not be done because of a fault of this server."
+FAULT: Final = f"The sync could not be done {faults.OF_THIS_SERVER}"
 
 
 def look_after(_: Claimed) -> None:

@@ -5,11 +5,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from bedrock_chat.identity.caller import caller_of
+from bedrock_chat.process.interruption import Interruption
 from bedrock_chat.serving import answers
 from bedrock_chat.wire import paging
 from bedrock_chat.wire.errors import BadRequest
 from bedrock_chat.wire.openapi import errors
 from bedrock_chat.wire.paging import Page
+from bedrock_chat.wire.requests import HANG_UP
 from bedrock_chat.wire.views import WireViewSet, validated
 from bots.knowledge import asking, rendering, reports, trying
 from bots.knowledge.serializers import (
@@ -93,15 +95,21 @@ class KnowledgeViewSet(WireViewSet):
         operation_id="search_bot_knowledge",
         summary="Search a bot's knowledge",
         description="What an answer would be based on, with both scores: so that one can see why something is not "
-        "found. Where nothing can be found, `note` says why. The query is embedded at your cost.",
+        "found. Where nothing can be found, `note` says why. The query is embedded at your cost, and a client that "
+        "leaves ends its search. A bot with `existKnowledgeBaseId` asks that base: its `score` is all that is known "
+        "of a passage then.",
         tags=TAG,
         request=KnowledgeQuerySerializer,
         examples=[A_QUERY],
-        responses={200: PassagesSerializer, **errors(400, 404, 413, 415, 503)},
+        responses={200: PassagesSerializer, **errors(400, 404, 413, 415, 429, 503)},
     )
     def search(self, request: Request, bot_id: str) -> Response:
         sent = validated(KnowledgeQuerySerializer, request.data)
-        return Response(rendering.passages_output(trying.search(bot_id, sent["query"], actor=caller_of(request))))
+        interruption = Interruption()
+        if (notify := request.META.get(HANG_UP)) is not None:
+            notify(interruption.request)
+        retrieved = trying.search(bot_id, sent["query"], actor=caller_of(request), interruption=interruption)
+        return Response(rendering.passages_output(retrieved))
 
 
 def _respond(account: str, report: reports.KnowledgeReport) -> Response:

@@ -85,12 +85,11 @@ def server_of(configuration: Configuration) -> str:
 
 def search(configuration: Configuration, query: str, context: Context) -> Found:
     """The passages that fit a query, with their documents. Raises ToolFault."""
-    words = " ".join(results.clean(query).split())
-    if not words:
-        raise ToolFault("The query is empty.", "input")
     base_id = configurations.existing_knowledge_base(configuration)
     if base_id is not None:
-        return _search_base(configuration, base_id, words[:LONGEST_QUERY], context)
+        passages = of_base(configuration, base_id, query, context)
+        return Found(tuple(passage.text for passage in passages), tuple(map(_document, passages)))
+    words = _words(query)
     try:
         retrieved = own_index.retrieve(context.bot, words, context)
     except own_index.Stopped:
@@ -104,10 +103,20 @@ def search(configuration: Configuration, query: str, context: Context) -> Found:
     )
 
 
-def _search_base(configuration: Configuration, base_id: str, words: str, context: Context) -> Found:
+def _words(query: str) -> str:
+    """The query on one line. Raises ToolFault for an empty one."""
+    words = " ".join(results.clean(query).split())
+    if not words:
+        raise ToolFault("The query is empty.", "input")
+    return words
+
+
+def of_base(configuration: Configuration, base_id: str, query: str, context: Context) -> list[RetrievedPassage]:
+    """The passages of a base of AWS, as they come from there. Hold no pooled connection. Raises ToolFault."""
+    words = _words(query)[:LONGEST_QUERY]
     wishes = configurations.search_params(configuration)
     with servers.place(server_of(configuration), context), translated():
-        passages = retrieval.retrieve(
+        return retrieval.retrieve(
             base_id,
             words,
             max_results=wishes.get("max_results", USUAL_RESULTS),
@@ -116,7 +125,6 @@ def _search_base(configuration: Configuration, base_id: str, words: str, context
             deadline=context.deadline,
             interruption=context.interruption,
         )
-    return Found(tuple(passage.text for passage in passages), tuple(map(_document, passages)))
 
 
 def in_camel(condition: Any) -> Any:

@@ -47,7 +47,7 @@ TOO_LONG: Final = "The tool did not answer in time."
 
 RESTING = Gauge(
     "bedrock_chat_tool_servers_resting",
-    "Servers of tools that are not called for a while, because they did not answer.",
+    "Servers of tools, and models for vectors, that are not called for a while: they did not answer.",
     read=lambda: len(servers.resting()),
 )
 

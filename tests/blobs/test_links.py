@@ -7,6 +7,7 @@ import pytest
 from django.test import Client
 
 from bedrock_chat.blobs import links, local_storage, storing
+from bedrock_chat.blobs.links import Holder
 from bedrock_chat.blobs.models import BlobReference
 from tests import build
 
@@ -24,9 +25,11 @@ def sha256() -> str:
     return digest
 
 
-def address(sha256: str, content_type: str = "image/png", file_name: str = "image.png") -> str:
+def address(
+    sha256: str, content_type: str = "image/png", file_name: str = "image.png", holder: Holder | None = None
+) -> str:
     """Path and query of an address."""
-    parts = urlsplit(links.url(sha256, None, content_type=content_type, file_name=file_name))
+    parts = urlsplit(links.url(sha256, None, content_type=content_type, file_name=file_name, holder=holder))
     return f"{parts.path}?{parts.query}"
 
 
@@ -108,6 +111,7 @@ def test_the_same_file_has_the_same_address_for_a_while(sha256: str, monkeypatch
         {"type": None},
         {"name": "other.png"},
         {"name": None},
+        {"holder": "document-1"},
     ],
 )
 def test_whoever_changes_it_gets_nothing(sha256: str, client: Client, fields: dict[str, str | None]) -> None:
@@ -140,6 +144,21 @@ def test_it_ends_with_the_last_owner_of_the_file(sha256: str, client: Client) ->
     storing.forget("conversation", [2])
     assert BlobReference.objects.count() == 0
     assert client.get(link).status_code == 404
+
+
+def test_one_that_names_a_holder_ends_with_it_though_others_keep_the_bytes(
+    sha256: str, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holders = {(7, sha256)}
+    monkeypatch.setitem(links._checks, "shelf", lambda number, digest: (number, digest) in holders)
+    link = address(sha256, holder=Holder("shelf", 7))
+    assert client.get(link).status_code == 200
+    for other in ("holder=shelf-8", "holder=", "other=shelf-7"):  # it is signed with the rest
+        assert client.get(link.replace("holder=shelf-7", other)).status_code == 403
+    holders.clear()
+    assert client.get(link).status_code == 404
+    assert client.get(address(sha256)).status_code == 200
+    assert client.get(address(sha256, holder=Holder("of another version", 7))).status_code == 404
 
 
 def test_a_file_that_is_lost_is_a_404(sha256: str, client: Client) -> None:

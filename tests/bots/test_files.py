@@ -98,13 +98,36 @@ def test_a_file_is_uploaded_before_the_bot_exists_and_kept_with_it(alice: APICli
         "a.txt.sh",
         "txt",
         "a.",
+        "invoice\u202efdp.rtf",
+        "a\u200bb.txt",
+        "a\u200db.txt",
+        "\ufeffa.txt",
+        "a\u2066.txt",
+        "a\U000e0041.txt",
     ],
 )
 def test_a_name_with_a_path_or_of_another_type_is_refused(alice: APIClient, name: str) -> None:
     assert ask(alice, "b", name).status_code == 400
 
 
-@pytest.mark.parametrize("name", ["a..b.txt", "表 (1).txt", "naïve🙂.TXT", "x" * 251 + ".txt", "a'\"<&?#%2e%2f.txt"])
+def test_a_type_that_is_not_taken_is_refused_with_what_helps(alice: APIClient) -> None:
+    detail = ask(alice, "b", "a.odt").json()["detail"]
+    assert detail.endswith(" This type of file is not supported; save it as DOCX.")
+    assert "save" not in ask(alice, "b", "a.exe").json()["detail"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a..b.txt",
+        "表 (1).txt",
+        "naïve🙂.TXT",
+        "نامه\u200cها.txt",
+        "👩\u200d💻.txt",
+        "x" * 251 + ".txt",
+        "a'\"<&?#%2e%2f.txt",
+    ],
+)
 def test_any_other_name_is_a_name_and_never_a_path(alice: APIClient, name: str) -> None:
     upload.upload(alice, "b", name, ONE)
     assert all(entry.startswith(tuple("0123456789abcdef")) for entry in stored())

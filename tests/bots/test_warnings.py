@@ -10,6 +10,7 @@ from bedrock_chat.bedrock import catalog
 from bots import warnings
 from bots.configuration import DEFAULT_GENERATION_PARAMS, WIRE_KEYS, Configuration, GenerationParams
 from bots.content import Content
+from tests.bots import upload
 from tests.bots.bot import KNOWLEDGE, PARAMETERS, body, edit, firecrawl, make, read, share
 from tests.bots.test_parts import BASE, GUARDRAILS
 
@@ -101,3 +102,22 @@ def test_an_instruction_that_no_model_can_hold_is_told(alice: APIClient) -> None
     made = make(alice, "b", instruction="You are verbose. " * 56_000)
     assert made["warnings"][0].startswith("The instruction alone is too long for ")
     assert make(alice, "c", instruction="You are brief.")["warnings"] == []
+
+
+@pytest.mark.django_db
+def test_a_type_of_file_that_is_kept_and_not_read_is_told_when_it_is_saved(alice: APIClient, bob: APIClient) -> None:
+    sentence = "Files of the type doc are not read; save them as DOCX."
+    for name in ("secret plan.doc", "old.DOC", "a.txt"):
+        upload.upload(alice, "b", name, b"x")
+    made = make(alice, "b", knowledge=upload.sources("secret plan.doc", "old.DOC", "a.txt"))
+    assert made["warnings"].count(sentence) == 1
+    share(alice, "b", "all")
+    summary = body(bob.get("/bot/summary/b"))
+    assert sentence in summary["warnings"]
+    assert "secret plan" not in str(summary["warnings"])  # whom a bot is shared with is told no names of files
+    edit(alice, "b", bedrockKnowledgeBase={**BASE, "existKnowledgeBaseId": "KB12345678"})
+    assert sentence not in read(alice, "b")["warnings"]  # none of its files is read then, which is another warning
+    edit(alice, "b", bedrockKnowledgeBase={**BASE, "existKnowledgeBaseId": None})
+    assert sentence in read(alice, "b")["warnings"]
+    edit(alice, "b", knowledge=upload.change(unchanged=["a.txt"]))
+    assert sentence not in read(alice, "b")["warnings"]

@@ -14,6 +14,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from bedrock_chat import environment
 from bedrock_chat.identity import local
+from bedrock_chat.process.companions import Companion
 from bedrock_chat.serving import server
 
 MANAGE = shlex.join([sys.executable, "manage.py"])  # as somebody types it who has activated no environment
@@ -28,14 +29,13 @@ class Command(BaseCommand):
         call_command("migrate", verbosity=0, interactive=False)
         token = local.seed() if settings.LOCAL_IDENTITIES else None
         login, password = local.first_operator()
-        emulator = _start_emulator() if _emulator_is_ours() else None
-        worker = _start_worker()
+        companions = [Companion("emulator", _start_emulator)] if _emulator_is_ours() else []
+        companions.append(Companion("worker", _start_worker))
         try:
             server.run(on_started=lambda _address: self._greet(token, login, password))
         finally:
-            worker.terminate()
-            if emulator is not None:
-                emulator.terminate()
+            for companion in companions:
+                companion.end()
 
     def _greet(self, token: str | None, login: str, password: str | None) -> None:
         """Prints the addresses, the logins, and a command to try."""

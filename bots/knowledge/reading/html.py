@@ -12,9 +12,10 @@ from bots.knowledge.reading.building import Builder
 from bots.knowledge.reading.charsets import text_of
 from bots.knowledge.reading.cleaning import clean, line
 from bots.knowledge.reading.html_rules import text_by_rules
-from bots.knowledge.reading.pages import Unreadable
+from bots.knowledge.reading.pages import Heading, Unreadable
 from bots.knowledge.reading.plain import markdown_headings
 from bots.knowledge.reading.requests import Request
+from bots.knowledge.reading.unescaping import unescaped
 
 MOST_LINKS: Final = 5_000
 MOST_URL_CHARACTERS: Final = 2_000
@@ -40,12 +41,12 @@ def read_html(request: Request, builder: Builder) -> None:
     if request.url:
         _read_links(tree, request.url, builder)
     needs_javascript = _needs_javascript(tree)
-    content = _main_text(tree, request.url)
+    content, headings = _main_text(tree, request.url)
     if needs_javascript and len(content) < FEW_CHARACTERS:
-        content = ""
+        content, headings = "", []
     builder.missing = MADE_BY_JAVASCRIPT if needs_javascript else "this page holds no text."
     builder.begin()
-    builder.add_marked(content, markdown_headings(content))
+    builder.add_marked(content, headings)
 
 
 def _tree(text: str) -> lxml_html.HtmlElement:
@@ -98,9 +99,10 @@ def _absolute(root: str, reference: str) -> str:
     return address if is_of_web and len(address) <= MOST_URL_CHARACTERS else ""
 
 
-def _main_text(tree: lxml_html.HtmlElement, url: str) -> str:
+def _main_text(tree: lxml_html.HtmlElement, url: str) -> tuple[str, list[Heading]]:
+    """The text with its headings."""
     if sum(1 for _ in tree.iter()) > MOST_ELEMENTS:
-        return clean(text_by_rules(tree))
+        return _by_rules(tree)
     import trafilatura  # noqa: PLC0415 - takes half a second
 
     try:
@@ -111,8 +113,13 @@ def _main_text(tree: lxml_html.HtmlElement, url: str) -> str:
         extracted = None  # a page that it fails at is read by rules
     text = clean(extracted or "")
     if len(text) >= FEW_CHARACTERS:
-        return text
-    return clean(text_by_rules(tree))
+        return unescaped(text, markdown_headings(text))
+    return _by_rules(tree)
+
+
+def _by_rules(tree: lxml_html.HtmlElement) -> tuple[str, list[Heading]]:
+    text = clean(text_by_rules(tree))
+    return text, markdown_headings(text)
 
 
 def _needs_javascript(tree: lxml_html.HtmlElement) -> bool:

@@ -15,7 +15,10 @@ from bots.knowledge.reading.rows import add_rows
 _FENCE: Final = re.compile(r" {0,3}(```|~~~)")
 _HEADING: Final = re.compile(r" {0,3}(#{1,6})[ \t]+(.*?)[ \t]*#*[ \t]*$")
 _UNDERLINE: Final = re.compile(r" {0,3}(=+|-+)[ \t]*$")
-_MARKS: Final = re.compile(r"[*_`]{1,3}|\[([^\]]*)\]\([^)]*\)")
+_MARKS: Final = re.compile(
+    r"\\(?P<sign>[!-/:-@\[-`{-~])|[*`]{1,3}|(?<!\w)_{1,3}|_{1,3}(?!\w)|\[(?P<link>[^\]]*)\]\([^)]*\)"
+)
+"""Marks in a heading: escapes, emphasis (which `_` is at a word's ends alone), code, links."""
 _SNIFFED_CHARACTERS: Final = 16_384
 _MOST_RTF_BYTES: Final = 20 * 1024 * 1024
 
@@ -100,7 +103,7 @@ def markdown_headings(text: str) -> list[Heading]:
 
 
 def _add(headings: list[Heading], offset: int, level: int, text: str) -> None:
-    if text := line(_MARKS.sub(lambda match: match[1] or "", text)):
+    if text := line(_MARKS.sub(lambda match: match["sign"] or match["link"] or "", text)):
         headings.append(Heading(offset, level, text))
 
 

@@ -3,7 +3,11 @@
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
+from bots.knowledge.reading import cleaning
 from bots.knowledge.reading.kinds import kind_of_name
+
+LONGEST_NAME: Final = 1_000
+"""Characters. A key in S3 may be longer."""
 
 SAVE_AS: Final = {
     "doc": "DOCX",
@@ -56,18 +60,25 @@ def ending_of(name: str) -> str:
 
 def refusal_of_name(name: str) -> str:
     """What is said of a file that is not read."""
-    save_as = SAVE_AS.get(ending_of(name), "PDF, DOCX or TXT")
-    return f"This type of file is not supported; save it as {save_as}."
+    return f"This type of file is not supported; save it as {save_as(ending_of(name))}."
+
+
+def save_as(ending: str) -> str:
+    """As what the program of such files can save them, so that they are read."""
+    return SAVE_AS.get(ending, "PDF, DOCX or TXT")
 
 
 def name_of(url: str) -> str:
-    """The last part of a URL's path, as people read it; its host where the path has none.
-
-    Without NUL, line breaks and marks that turn the direction of writing, however they were encoded.
-    """
+    """The last part of a URL's path, as people read it, however it was encoded; its host where the path has none."""
     parts = urlsplit(url)
-    name = unquote(parts.path.rstrip("/").rpartition("/")[2])
-    return "".join(character for character in name if character.isprintable()).strip() or parts.hostname or ""
+    return seen(unquote(parts.path.rstrip("/").rpartition("/")[2])) or parts.hostname or ""
+
+
+def seen(name: str) -> str:
+    """A name, or a sentence with one, as people read it: without line breaks and what nobody sees, such as marks that
+    turn the direction of writing, with which `invoice…fdp.exe` looks like a PDF.
+    """
+    return cleaning.line(name, LONGEST_NAME)
 
 
 def kind_of_url(url: str) -> str | None:

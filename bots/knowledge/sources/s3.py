@@ -32,7 +32,7 @@ def is_allowed(url: str) -> bool:
 
 def location(url: str, *, etag: str = "", size: int | None = None) -> Location:
     """An object, by its `s3://bucket/key`."""
-    return Location("s3", url, url.rpartition("/")[2], etag=etag, size=size)
+    return Location("s3", url, kinds.seen(url.rpartition("/")[2]), etag=etag, size=size)
 
 
 def listed(url: str, rest: dict[str, Any], context: FetchContext) -> Listed:

@@ -20,7 +20,7 @@ PREFIX: Final = "file:"
 
 def location(name: str, entry: FileEntry) -> Location:
     """A file of the bot, which its configuration names."""
-    return Location("file", f"{PREFIX}{name}", name, digest=entry["sha256"], size=entry["size"])
+    return Location("file", f"{PREFIX}{name}", kinds.seen(name), digest=entry["sha256"], size=entry["size"])
 
 
 def too_large() -> str:

@@ -166,7 +166,7 @@ def test_a_declared_charset_counts_if_it_fits(read: Read) -> None:
 
 def test_what_nobody_sees_goes() -> None:
     assert clean("a\0b\u202ec\u200bd\ud800e\ufefff\u2066g\U000e0041h\x1bi\u00adj") == "abcdefghij"
-    assert clean("می\u200cخواهم क्\u200dष a\u200db\u200c") == "می\u200cخواهم क्\u200dष ab"
+    assert clean("می\u200cخواهم क्\u200dष a\u200db\u200c 👩\u200d💻 c\u3164") == "می\u200cخواهم क्\u200dष ab 👩\u200d💻 c"
     assert clean("a\r\nb\rc\u2028d\x0ce\u3000 \n\n\n\nf\xa0g") == "a\nb\nc\nd\ne\n\nf g"
 
 

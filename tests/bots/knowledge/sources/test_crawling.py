@@ -162,9 +162,9 @@ def test_what_is_not_read_can_be_saved_as_something_else() -> None:
 
 def test_a_name_has_nothing_in_it_that_cannot_be_stored_or_deceives() -> None:
     for path, name in (
-        ("/a%00b%0d%0a.pdf", "ab.pdf"),
+        ("/a%00b%0d%0a.pdf", "ab .pdf"),
         ("/%E2%80%AEfdp.exe", "fdp.exe"),
-        ("/%ff%fe", "\ufffd\ufffd"),
+        ("/%ff%fe", "e.example"),
         ("/..%2f..%2fetc", "../../etc"),
         ("/%00", "e.example"),
         ("/", "e.example"),

@@ -13,6 +13,7 @@ from tests.bots.bot import body, edit, make, read, share
 from tests.bots.knowledge.documents import pdf
 from tests.bots.knowledge.sync import syncs
 from tests.bots.knowledge.test_retrieval import searching
+from tests.bots.test_queries import cost
 from tests.conversations import chat
 from tests.conversations.rounds.tooling import calls
 from tests.emulator import Emulator
@@ -92,7 +93,69 @@ def test_its_owner_sees_what_was_read_what_it_cost_and_why_something_is_found(
         assert alice.post("/bot/b/knowledge/search", wrong, format="json").status_code == 400
 
 
+@pytest.mark.both
+def test_what_the_frontend_reads_costs_as_much_with_knowledge_as_without(
+    alice: APIClient, bob: APIClient, emulator: Emulator, handbook: None
+) -> None:
+    make(alice, "plain")
+    for bot_id in ("b", "plain"):
+        share(alice, bot_id, "all")
+    paths = ("/bot/private/{}", "/bot/summary/{}", "/bot?kind=private&limit=10")
+
+    def costs(bot_id: str) -> list[int]:
+        return [cost(lambda path=path: alice.get(path.format(bot_id))) for path in paths]
+
+    costs("plain")  # the caller's row is there
+    assert costs("b") == costs("plain")
+    edit(alice, "b", bedrockKnowledgeBase=searching(searchType="semantic", maxResults=5))
+    queued = make(alice, "queued", knowledge={**upload.sources(), "sourceUrls": ["https://x.example/"]})
+    assert queued["syncStatus"] == "QUEUED"
+    assert costs("queued") == costs("plain")
+
+
+@pytest.mark.both
+def test_a_citation_is_opened_and_many_files_are_removed_in_a_constant_number_of_statements(
+    alice: APIClient, emulator: Emulator, handbook: None
+) -> None:
+    question = calls(("knowledge_base_tool", {"query": "annual leave"}))
+    body(chat.say(alice, "c", question, bot_id="b"))
+    [document, *_] = body(alice.get("/conversation/c/related-documents"))
+    parts = urlsplit(document["sourceLink"])
+    assert cost(lambda: alice.get(f"{parts.path}?{parts.query}")) == 2  # whether the bot has the document, and its file
+
+    def removal_of(bot_id: str, number: int) -> int:
+        names = [f"{place}.txt" for place in range(number)]
+        for name in (*names, "kept.txt"):
+            upload.upload(alice, bot_id, name, f"{bot_id} {name}".encode())
+        make(alice, bot_id, knowledge=upload.sources(*names, "kept.txt"))
+        syncs.run()
+        knowledge = upload.change(deleted=names, unchanged=["kept.txt"])
+        return cost(lambda: edit(alice, bot_id, knowledge=knowledge))
+
+    assert removal_of("few", 1) == removal_of("many", 6)
+    assert syncs.states("many") == {"file:kept.txt": "ready"}
+
+
 def test_where_nothing_is_indexed_a_search_says_so(alice: APIClient, emulator: Emulator) -> None:
     make(alice, "b")
     answer = body(alice.post("/bot/b/knowledge/search", {"query": "leave"}, format="json"))
     assert answer == {"passages": [], "note": "Nothing is indexed yet, so there is nothing to search."}
+
+
+def test_a_bot_with_an_existing_base_is_searched_there(alice: APIClient, emulator: Emulator) -> None:
+    location = {"type": "S3", "s3Location": {"uri": "s3://books/guide.pdf"}}
+    content = {"type": "TEXT", "text": "Thirty\u202e days."}
+    emulator.agents(passages=[{"content": content, "location": location, "score": 0.75}])
+    for bot_id, base in (("b", "KBHANDBOOK"), ("c", "EMPTY00001"), ("d", "GONE000001")):
+        made = {**searching(maxResults=7), "existKnowledgeBaseId": base}
+        make(alice, bot_id, knowledge=None, bedrockKnowledgeBase=made)
+    [passage] = body(alice.post("/bot/b/knowledge/search", {"query": "leave"}, format="json"))["passages"]
+    assert (passage["text"], passage["sourceName"]) == ("Thirty days.", "guide.pdf")
+    assert (passage["score"], passage["similarity"], passage["wordsScore"]) == (0.75, None, 0.0)
+    [request] = emulator.requests()
+    searched = request["body"]["retrievalConfiguration"]["vectorSearchConfiguration"]
+    assert (request["path"], searched["numberOfResults"]) == ("/knowledgebases/KBHANDBOOK/retrieve", 7)
+    assert not ModelCall.objects.exists()  # AWS bills the base, and nothing is embedded here
+    for bot_id, word in (("c", "found nothing"), ("d", "does not exist")):
+        answer = body(alice.post(f"/bot/{bot_id}/knowledge/search", {"query": "leave"}, format="json"))
+        assert (answer["passages"], word in answer["note"]) == ([], True)

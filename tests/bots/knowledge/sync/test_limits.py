@@ -11,7 +11,7 @@ from rest_framework.test import APIClient
 from bedrock_chat.database.connections import database_now
 from bedrock_chat.jobs.models import Job
 from bedrock_chat.ledger.models import ModelCall
-from bots.knowledge import documents, revisions, status
+from bots.knowledge import faults, revisions, status
 from bots.knowledge.models import Chunk, Document, Knowledge, KnowledgeIndex
 from tests.bots.bot import edit, make, read
 from tests.bots.knowledge.sync import syncs
@@ -134,7 +134,7 @@ def test_a_document_that_workers_are_lost_over_is_failed_and_the_others_go_on(bo
         slice_ends_as_if_killed(job)
     syncs.run()
     assert syncs.states() == {"file:a.txt": "failed", "file:b.txt": "ready", "file:c.txt": "ready"}
-    assert shown(alice) == ("FAILED", f"a.txt: {documents.LOST}")
+    assert shown(alice) == ("FAILED", f"a.txt: {faults.WORKER_LOST}")
     again()
     assert shown(alice) == ("SUCCEEDED", status.SUCCEEDED)
 
