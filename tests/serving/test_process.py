@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.forking import client as forking
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 SERVE = "from bedrock_chat.serving import server; server.run(on_started=lambda address: print(address, flush=True))"
 
@@ -21,7 +23,7 @@ SERVE = "from bedrock_chat.serving import server; server.run(on_started=lambda a
 class Process:
     def __init__(self, folder: Path, before: str = "", **environment: str) -> None:
         env = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.serving.settings", "SERVER_TEST_FOLDER": str(folder)}
-        self.process = subprocess.Popen(
+        self.process = forking.Popen(
             [sys.executable, "-c", f"{before}\n{SERVE}"],
             cwd=ROOT,
             env={**env, **environment},
