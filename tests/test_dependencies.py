@@ -50,14 +50,14 @@ THREADS = 8
 @pytest.fixture(scope="module")
 def world(data: Path) -> Iterator[Proxied]:
     with proxied(data, THREADS=str(THREADS)) as running:
-        assert eventually(lambda: running.say("seen", [IMAGE, WORDS]).status == 200, 15)
+        assert eventually(lambda: running.say("seen", [IMAGE, WORDS]).status == 200, 60)
         yield running
 
 
 @pytest.fixture(autouse=True)
 def all_is_well(world: Proxied) -> None:
     """Before each test everything is there again, and the server knows it."""
-    assert eventually(lambda: _is_well(world), 15), world.states()
+    assert eventually(lambda: _is_well(world), 60), world.states()
 
 
 def _is_well(world: Proxied) -> bool:

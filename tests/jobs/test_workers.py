@@ -11,7 +11,7 @@ from tests.jobs.conftest import Workshop
 pytestmark = pytest.mark.both
 
 SLOW = bool(os.environ.get("SLOW"))
-JOBS = 200
+JOBS = 120
 LEASE = 2.0  # seconds, of the workers here
 
 
