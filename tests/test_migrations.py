@@ -46,7 +46,7 @@ def test_a_database_of_the_first_server_is_migrated_whole(data: Path, database_u
             "conversations_modelcall": ["conversation_id", "message_id"],
         },
         "added": {
-            "bedrock_chat_job": ["sent_at"],
+            "bedrock_chat_job": ["party", "place", "sent_at"],
             "bedrock_chat_user": ["seen_at"],
             "conversations_conversation": ["external_id", "size"],
             "conversations_message": ["external_id", "rounds", "thinking_log"],

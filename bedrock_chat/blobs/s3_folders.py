@@ -24,6 +24,7 @@ from bedrock_chat.blobs import links
 from bedrock_chat.blobs.s3_storage import MISSING, PIECE, make_client
 from bedrock_chat.process.interruption import Interrupted, Interruption
 from bedrock_chat.resilience.deadlines import hang_up_after
+from bedrock_chat.resilience.disk_space import is_of_disk
 
 logger = logging.getLogger(__name__)
 
@@ -93,7 +94,7 @@ def read(
     interruption: Interruption,
 ) -> ReadObject:
     """Reads an object into a file, unless it has the known ETag. Raises FolderFault, with the sentence `too_large`
-    for more than `most_bytes`, and Interrupted; no file is left then.
+    for more than `most_bytes`, Interrupted, and OSError where the file cannot be written; no file is left then.
     """
     client = _client(settings.AWS_REGION, settings.BLOB_TIMEOUT)
     conditions = {"IfNoneMatch": known_etag} if known_etag else {}
@@ -172,6 +173,8 @@ def _call(seconds: float, interruption: Interruption) -> Iterator[None]:
                 raise FolderFault(TIMED_OUT) from None
             if call.requested:
                 raise Interrupted from None
+            if is_of_disk(error):  # of this machine, where the object was to be written
+                raise
             raise _fault_of(error) from None
 
 

@@ -12,12 +12,19 @@ class State(models.TextChoices):
     DEAD = "dead"
 
 
+FALLS_DUE = ~Q(state=State.DEAD) & (Q(place__isnull=True) | Q(state=State.RUNNING))
+"""The condition of jobs that begin when `due_at` has come. `jobs.beginning` has it in SQL."""
+STANDS_IN_LINE = Q(state=State.READY, place__isnull=False)
+"""The condition of jobs that begin in the order of their places (`jobs.lines`)."""
+
+
 class Job(models.Model):
     """Work to be done once, by whichever worker claims it.
 
     `due_at` is when it may begin or, while it runs, when its lease ends and another worker may take it. `attempt`
     counts the claims and fences what they write: a write is refused once the row has another number. Of one `key` there
-    is at most one job at a time. A dead job waits for an operator, with the reason why it failed last.
+    is at most one job at a time. A dead job waits for an operator, with the reason why it failed last. A job with a
+    `place` stands in the line of its kind on behalf of its `party`, or runs from there (`jobs.lines`).
     """
 
     kind = models.CharField(max_length=64, help_text="Which of the setting JOBS does it.")
@@ -30,6 +37,8 @@ class Job(models.Model):
     reason = models.TextField(blank=True, default="", help_text="Why its last attempt failed.")
     created_at = models.DateTimeField()
     sent_at = models.DateTimeField(null=True, blank=True, help_text="When Celery workers were last told of it.")
+    party = models.CharField(max_length=128, null=True, blank=True, help_text="On whose behalf it stands in line.")
+    place = models.BigIntegerField(null=True, blank=True, help_text="Its place in the line of its kind.")
 
     class Meta:
         constraints = [
@@ -38,8 +47,16 @@ class Job(models.Model):
                 name="a_running_job_has_a_worker",
             ),
             models.CheckConstraint(condition=~Q(state=State.DEAD) | ~Q(reason=""), name="a_dead_job_tells_why"),
+            models.CheckConstraint(
+                condition=Q(place__isnull=True) | Q(party__isnull=False), name="a_job_in_line_has_a_party"
+            ),
         ]
-        indexes = [models.Index(fields=["due_at"], condition=~Q(state=State.DEAD), name="jobs_that_fall_due")]
+        indexes = [
+            models.Index(fields=["due_at"], condition=~Q(state=State.DEAD), name="jobs_that_fall_due"),
+            models.Index(fields=["kind", "due_at"], condition=FALLS_DUE, name="jobs_of_a_kind_that_fall_due"),
+            models.Index(fields=["kind", "place", "due_at"], condition=Q(place__isnull=False), name="jobs_in_line"),
+            models.Index(fields=["kind", "party", "place"], condition=Q(place__isnull=False), name="jobs_of_a_party"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.kind} {self.pk}"

@@ -4,7 +4,7 @@ import random
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 import orjson
@@ -16,7 +16,7 @@ from django.utils.module_loading import import_string
 from bedrock_chat.database import compiled_sql
 from bedrock_chat.database.compiled_sql import NOW, Batch
 from bedrock_chat.database.connections import database_now
-from bedrock_chat.jobs import broker
+from bedrock_chat.jobs import beginning, broker
 from bedrock_chat.jobs.models import Job, State
 from bedrock_chat.process.interruption import Interruption
 
@@ -51,6 +51,8 @@ class Claimed:
     worker: str
     finished: bool = field(default=False)
     ending: Interruption = field(default_factory=Interruption, repr=False)
+    place: int | None = None
+    """Its place in the line of its kind, if it was claimed from there (`jobs.lines`)."""
 
     @property
     def fence(self) -> dict[str, Any]:
@@ -89,7 +91,9 @@ class Claimed:
             raise LeaseLost
 
 
-_READY_AGAIN: dict[str, Any] = {"state": State.READY, "worker": "", "attempt": 0, "reason": ""}
+_IDLE: dict[str, Any] = {"worker": "", "place": None, "party": None}
+_READY: dict[str, Any] = {"state": State.READY, **_IDLE}
+_READY_AGAIN: dict[str, Any] = {**_READY, "attempt": 0, "reason": ""}
 
 
 # ---- Adding jobs ----------------------------------------------------------------------------------------------------
@@ -171,27 +175,49 @@ def claim(
     returned. Kinds that the settings do not name belong to another version, whose workers will claim them.
 
     With `kind`, only such jobs. `room` has how many more jobs of a kind the worker may run; other kinds have no bound.
-    Where jobs of a bounded kind are the longest due, fewer than `limit` may come although more are due.
+    Of each kind come those that fall due, and then those that stand in line, by their places.
     """
     now = database_now()
-    room = room or {}
-    kinds: Any = [name for name in ([kind] if kind else settings.JOBS) if room.get(name, 1) > 0]
-    counts = {name: count for name, count in room.items() if 0 < count < limit}
+    rooms = _rooms([kind] if kind else settings.JOBS, room or {}, limit)
+    until, moment = map(connection.ops.adapt_datetimefield_value, (now + lease(), now))
+    values: dict[str, Any] = {"worker": worker, "until": until, "now": moment}
+    if pk is None:
+        sql = beginning.claim_sql(connection.vendor)
+        values |= {"rooms": _json(rooms), "lines": _json(_with_lines(rooms)), "limit": limit}
+    else:
+        sql = beginning.claim_one_sql(connection.vendor)
+        values |= {"pk": pk, "kinds": _array(list(rooms))}
     with connection.cursor() as cursor:
-        until, due = map(connection.ops.adapt_datetimefield_value, (now + lease(), now))
-        kinds = kinds if connection.vendor == "postgresql" else orjson.dumps(kinds).decode()
-        only = () if pk is None else (pk,)
-        rooms = (orjson.dumps(counts).decode(), limit) if counts else ()
-        sql = _claim_sql(connection.vendor, one=bool(only), bounded=bool(counts))
-        cursor.execute(sql, [worker, until, due, kinds, *only, limit, *rooms])
+        cursor.execute(sql, values)
         rows = cursor.fetchall()
     claimed = [
-        Claimed(pk, kind, orjson.loads(payload), key, attempt, worker) for pk, kind, payload, key, attempt in rows
+        Claimed(pk, kind, orjson.loads(payload), key, attempt, worker, place=place)
+        for pk, kind, payload, key, attempt, place in rows
     ]
     for job in claimed:
         if job.attempt > MOST_ATTEMPTS:
             fail(job, f"Its worker was lost {MOST_ATTEMPTS} times.")
     return [job for job in claimed if job.attempt <= MOST_ATTEMPTS]
+
+
+def _rooms(kinds: Iterable[str], room: Mapping[str, int], limit: int) -> dict[str, int]:
+    """Kind → how many of it may begin, without those of which none may."""
+    rooms = {kind: min(room.get(kind, limit), limit) for kind in kinds}
+    return {kind: count for kind, count in rooms.items() if count > 0}
+
+
+def _with_lines(rooms: Mapping[str, int]) -> dict[str, int]:
+    """The kinds of which jobs may stand in line: nobody waits long for one that may take all places of a worker."""
+    return {kind: count for kind, count in rooms.items() if kind in settings.JOB_SHARES}
+
+
+def _array(values: list[str]) -> Any:
+    """Texts as one parameter of a statement."""
+    return values if connection.vendor == "postgresql" else _json(values)
+
+
+def _json(value: Any) -> str:
+    return orjson.dumps(value).decode()
 
 
 def claims_of(worker: str, keys: Iterable[str]) -> list[Claimed]:
@@ -221,26 +247,30 @@ def fail(job: Claimed, reason: str) -> None:
     if attempt >= MOST_ATTEMPTS:
         interval = schedule().get(job.key)
         if interval is None:
-            compiled_sql.update(Job, job.fence, state=State.DEAD, worker="", reason=reason)
+            compiled_sql.update(Job, job.fence, state=State.DEAD, **_IDLE, reason=reason)
             return
         wait, attempt = max(wait, interval), 0
     due = database_now() + timedelta(seconds=wait)
-    compiled_sql.update(Job, job.fence, state=State.READY, worker="", reason=reason, due_at=due, attempt=attempt)
+    compiled_sql.update(Job, job.fence, **_READY, reason=reason, due_at=due, attempt=attempt)
 
 
 def give_back(job: Claimed) -> None:
     """The worker ends before the job does. Others may claim it at once, and late writes of this attempt are refused."""
-    ready = {"state": State.READY, "worker": "", "attempt": max(0, job.attempt - 1)}
     with Batch() as batch:
-        batch.update(Job, job.fence, **ready, due_at=NOW)
+        batch.update(Job, job.fence, **_untried(job), due_at=NOW)
         batch.notify(CHANNEL)
 
 
 def postpone(job: Claimed, seconds: float) -> None:
     """The job cannot be done now, which is no failure: it is due again after so many seconds."""
     due = database_now() + timedelta(seconds=seconds)
-    compiled_sql.update(Job, job.fence, state=State.READY, worker="", due_at=due, attempt=max(0, job.attempt - 1))
+    compiled_sql.update(Job, job.fence, **_untried(job), due_at=due)
     job.finished = True
+
+
+def _untried(job: Claimed) -> dict[str, Any]:
+    """The columns of a job that was claimed and waits again, as if it had not been."""
+    return {**_READY, "attempt": max(0, job.attempt - 1)}
 
 
 def backoff(attempt: int) -> float:
@@ -254,13 +284,15 @@ def lease() -> timedelta:
 
 
 def next_due(room: Mapping[str, int] | None = None) -> datetime | None:
-    """When the next job of a kind that this version knows falls due, or its lease ends. Takes no lock.
+    """When the next job of a kind that this version knows falls due, or its lease ends; one that stands in line is due.
+    Takes no lock.
 
     Kinds of which the worker may run no more, by `room` as `claim` takes it, do not count.
     """
-    kinds = [kind for kind in settings.JOBS if (room or {}).get(kind, 1) > 0]
-    waiting = Job.objects.filter(kind__in=kinds).exclude(state=State.DEAD)
-    return waiting.order_by("due_at").values_list("due_at", flat=True).first()
+    rooms = _rooms(settings.JOBS, room or {}, 1)
+    values = {"kinds": _array(list(rooms)), "lines": _array(list(_with_lines(rooms)))}
+    [first] = Job.objects.raw(beginning.next_due_sql(connection.vendor), values)
+    return first.due_at
 
 
 # ---- Operators ------------------------------------------------------------------------------------------------------
@@ -270,7 +302,7 @@ def retry(pk: int) -> bool:
     """Lets a dead or waiting job begin now, as if it had never failed. Returns False if it runs or is gone."""
     with transaction.atomic():
         waiting = Job.objects.filter(pk=pk).exclude(state=State.RUNNING)
-        changed = waiting.update(state=State.READY, attempt=0, due_at=database_now())
+        changed = waiting.update(**_IDLE, state=State.READY, attempt=0, due_at=database_now())
         wake()
     return bool(changed)
 
@@ -286,7 +318,7 @@ def cancel(pk: int) -> bool:
         return bool(row.delete()[0])
     due = database_now() + timedelta(seconds=interval)
     # Go on counting, up to MOST_ATTEMPTS: this attempt, which may still run, must not share its number with the next.
-    return bool(row.update(state=State.READY, worker="", due_at=due, attempt=F("attempt") % MOST_ATTEMPTS))
+    return bool(row.update(**_READY, due_at=due, attempt=F("attempt") % MOST_ATTEMPTS))
 
 
 # ---- The schedule ---------------------------------------------------------------------------------------------------
@@ -333,40 +365,3 @@ def _longest_wait(kind: str) -> timedelta:
     """
     last_backoff = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2.0 ** (MOST_ATTEMPTS - 1))
     return timedelta(seconds=max(settings.JOB_SCHEDULE[kind], last_backoff)) + lease()
-
-
-# ---- SQL ------------------------------------------------------------------------------------------------------------
-
-
-@lru_cache(maxsize=8)
-def _claim_sql(vendor: str, *, one: bool = False, bounded: bool = False) -> str:
-    """The statement of `claim`. PostgreSQL skips rows that another worker is claiming; SQLite has only one writer.
-
-    With `bounded`, of the rows that are the longest due so many of each kind are taken as there is room for.
-    """
-    table = connection.ops.quote_name(Job._meta.db_table)
-    # With an array PostgreSQL runs the limited subquery once, whatever its plan.
-    id_condition, kind_condition, lock, kind_room = (
-        ("= ANY(ARRAY({}))", "= ANY(%s)", " FOR UPDATE SKIP LOCKED", "(%s::jsonb ->> kind)::int")
-        if vendor == "postgresql"
-        else (
-            "IN ({})",
-            "IN (SELECT value FROM json_each(%s))",
-            "",
-            "(SELECT value FROM json_each(%s) rooms WHERE rooms.key = numbered.kind)",
-        )
-    )
-    due = (
-        f"SELECT id{', kind, due_at' if bounded else ''} FROM {table} WHERE due_at <= %s "  # noqa: S608
-        f"AND NOT state = 'dead' AND kind {kind_condition} "
-        f"{'AND id = %s ' if one else ''}ORDER BY due_at LIMIT %s{lock}"
-    )
-    if bounded:
-        due = (
-            "SELECT id FROM (SELECT id, kind, row_number() OVER (PARTITION BY kind ORDER BY due_at) AS number "  # noqa: S608
-            f"FROM ({due}) longest_due) numbered WHERE number <= COALESCE({kind_room}, %s)"
-        )
-    return (
-        f"UPDATE {table} SET state = 'running', worker = %s, attempt = attempt + 1, due_at = %s "  # noqa: S608
-        f"WHERE id {id_condition.format(due)} RETURNING id, kind, payload, key, attempt"
-    )

@@ -1,7 +1,6 @@
 """A document's way into a bot's knowledge: fetched, read, its text kept; what a page leads to is reached.
 
-An attempt is committed before the document is touched, and taken back when it was read: who finds three of them knows
-that workers were lost over this document.
+An attempt is committed before the document is touched (`attempts`), and taken back when it was read.
 """
 
 import contextlib
@@ -12,17 +11,17 @@ from pathlib import Path
 from typing import Any, Final
 
 from django.conf import settings
-from django.db.models import F
 
 from bedrock_chat.blobs import storing
 from bedrock_chat.process.interruption import Interrupted
+from bedrock_chat.resilience.disk_space import is_of_disk
 from bedrock_chat.wire.errors import ServiceUnavailable
 from bots.knowledge import editions, faults, measuring, outcomes, page_texts
+from bots.knowledge.attempts import Attempt, Attempts
 from bots.knowledge.hosts import Hosts, Place
 from bots.knowledge.lanes import Errand, Work
 from bots.knowledge.models import Document, SourceKind
 from bots.knowledge.outcomes import Arrived
-from bots.knowledge.planning import WORKERS_LOST
 from bots.knowledge.reaching import reach_most, rows
 from bots.knowledge.reading import pages, readers
 from bots.knowledge.reading.pages import Reading, Unreadable
@@ -32,39 +31,57 @@ from bots.knowledge.sources.locations import NOTHING_KNOWN, Discovered, Fetched,
 from bots.knowledge.states import DocumentState
 
 FAULT: Final = f"It could not be read {faults.OF_THIS_SERVER}"
-STORAGE_SECONDS: Final = 60.0
-"""After which a storage that does not answer is asked again."""
 STORAGE_AWAY: Final = "The storage of documents does not answer; it is asked again in a minute."
+NOTHING: Final = (False, None)
+"""Of a fetch: there is nothing to be made findable."""
 
 
-def bring_on(slice_: Slice, hosts: Hosts, pk: int, location: str, wait: float | None) -> Work:
+def bring_on(
+    slice_: Slice,
+    hosts: Hosts,
+    attempts: Attempts,
+    pk: int,
+    location: str,
+    wait: float | None,
+    following: Sequence[int] = (),
+) -> Work:
     """Fetches a document in so many seconds, if `wait` tells them, and makes what was read findable.
 
-    A turn and a place of its host were taken then. A fault of this server fails this document alone, and a storage that
-    is away no document: the slice ends.
+    A turn and a place of its host were taken then, and `following` are documents that will be fetched next. A fault of
+    this server fails this document alone; a storage or a disk that is away fails no document, and the slice ends.
     """
     place = Place(location) if wait is not None and is_of_web(location) else None
     document: Document | None = None
     is_fetching = wait is not None
     try:
-        document = rows(slice_.pk).select_related("source").filter(pk=pk).first()
-        if document is None:
-            return
-        reading: Reading | None = None
-        if wait is not None:
-            reading = yield from _fetch(slice_, hosts, place, document, wait)
+        if wait is None:
+            document = rows(slice_.pk).filter(pk=pk, state=DocumentState.READ).first()
+            is_read, reading = document is not None, None
+        else:
+            is_read, reading = False, None
+            if pk not in attempts:
+                attempts.count(pk, rows(slice_.pk).filter(pk__in=[pk, *following]))
+            attempt = attempts.begin(pk)
+            if attempt is not None:
+                document = attempt.document
+                is_read, reading = yield from _fetch(slice_, hosts, attempts, attempt, place, wait)
         is_fetching = False
-        if not slice_.is_over and Document.objects.filter(pk=pk, state=DocumentState.READ).exists():
+        if document is not None and is_read and not slice_.is_over:
             yield from editions.make(slice_, document, reading)
     except (Interrupted, ServiceUnavailable) as end:
         if isinstance(end, ServiceUnavailable):
-            slice_.give_up_turn(STORAGE_SECONDS, STORAGE_AWAY)
+            slice_.give_up_turn(faults.AWAY_SECONDS, STORAGE_AWAY)
         if document is not None and is_fetching:
             outcomes.take_back(slice_, document)
     except Exception as error:
         if document is None or faults.ends_slice(error):
             raise
         faults.log(slice_.pk, error)
+        if is_of_disk(error):
+            slice_.give_up_turn(faults.AWAY_SECONDS, faults.DISK_AWAY)
+            if is_fetching:
+                outcomes.take_back(slice_, document)
+            return
         with slice_.writing():
             (outcomes.fail if is_fetching else editions.fail)(slice_, document, FAULT)
     finally:
@@ -94,17 +111,20 @@ def _location(slice_: Slice, document: Document) -> Location:
 
 
 def _fetch(
-    slice_: Slice, hosts: Hosts, place: Place | None, document: Document, wait: float
-) -> Generator[Errand, Any, Reading | None]:
-    """Fetches and reads, and writes what came of it. Returns the reading, if there is a new one."""
-    known, kept_name = NOTHING_KNOWN, ""
+    slice_: Slice, hosts: Hosts, attempts: Attempts, attempt: Attempt, place: Place | None, wait: float
+) -> Generator[Errand, Any, tuple[bool, Reading | None]]:
+    """Fetches and reads, and writes what came of it. Returns whether a text is to be made findable, and the reading of
+    it, if it is a new one.
+    """
+    document = attempt.document
     links: Sequence[Location]
+    if attempt.is_given_up:
+        with slice_.writing():
+            outcomes.fail(slice_, document, faults.WORKER_LOST)
+        return NOTHING
     try:
-        if not _attempt(slice_, document):
-            return None
-        known, kept_name = _known(slice_, document)
         location = _location(slice_, document)
-        arrived: Arrived = yield partial(_arrive, slice_, location, known, kept_name, wait)
+        arrived: Arrived = yield partial(_arrive, slice_, location, attempt.known, attempt.kept_name, wait)
         if place is not None:
             place.leave()
         if arrived.scanned is not None:
@@ -112,56 +132,40 @@ def _fetch(
         links = reach_most(slice_, document.source, arrived.discovered.locations)
     except Interrupted:
         outcomes.take_back(slice_, document)
-        return None
+        return NOTHING
     except SourceFault as fault:
         if fault.retry_after is not None and is_of_web(document.location):
             hosts.postpone(document.location, fault.retry_after)
-        links = () if fault.is_gone else (yield from _kept_links(slice_, document, kept_name))
+        links = () if fault.is_gone else (yield from _kept_links(slice_, document, attempt.kept_name))
         try:
             links = reach_most(slice_, document.source, links)
         except Interrupted:
             outcomes.take_back(slice_, document)
-            return None
+            return NOTHING
         with slice_.writing():
-            outcomes.heed(slice_, document, fault, links)
-        return None
+            return outcomes.heed(slice_, document, fault, links) == DocumentState.READ, None
+    if attempt.is_found and outcomes.is_unchanged(slice_, document, arrived):
+        attempts.note_unchanged(attempt, links)
+        return NOTHING
     if arrived.kept:
         storing.store({storing.digest(arrived.kept): arrived.kept})
     with slice_.writing():
-        outcomes.write(slice_, document, arrived, links)
+        state = outcomes.write(slice_, document, arrived, links)
         slice_.moved()
-    return arrived.reading
-
-
-def _attempt(slice_: Slice, document: Document) -> bool:
-    """Counts an attempt, unless workers were lost over too many already: then the document fails."""
-    with slice_.writing():
-        attempted = Document.objects.filter(pk=document.pk, attempts__lt=WORKERS_LOST)
-        if attempted.update(attempts=F("attempts") + 1):
-            return True
-        if rows(slice_.pk).filter(pk=document.pk).exists():
-            outcomes.fail(slice_, document, faults.WORKER_LOST)
-    return False
-
-
-def _known(slice_: Slice, document: Document) -> tuple[Known, str]:
-    """What is known of the document, and the name of its kept text's file. Nothing, where that was read otherwise."""
-    kept = editions.newest_kept(document)
-    if kept is None or kept.parsing_model != slice_.settings.parsing_model:
-        return NOTHING_KNOWN, ""
-    name = storing.locate([kept.text]).get(kept.text, "")
-    return (Known(document.etag, document.last_modified, document.digest), name) if name else (NOTHING_KNOWN, "")
+    return state == DocumentState.READ, arrived.reading
 
 
 def _arrive(slice_: Slice, location: Location, known: Known, kept_name: str, wait: float) -> Arrived:
     """On a thread: fetches and reads. Raises SourceFault, also for a fault of this server, Interrupted, and
-    ServiceUnavailable where a storage is away.
+    ServiceUnavailable or OSError where a storage or a disk is away.
     """
     try:
         return _read(slice_, location, known, kept_name, wait)
     except (SourceFault, Interrupted, ServiceUnavailable):
         raise
     except Exception as error:
+        if is_of_disk(error):
+            raise
         faults.log(slice_.pk, error)
         raise SourceFault(FAULT) from error
 
@@ -174,7 +178,7 @@ def _read(slice_: Slice, location: Location, known: Known, kept_name: str, wait:
     interruption = slice_.interruption
     if interruption.wait(wait):
         raise Interrupted
-    kept = _kept_reading(kept_name) if location.kind == "web" and kept_name else Reading(())
+    kept = editions.load_if_kept(kept_name) if location.kind == "web" and kept_name else Reading(())
     known = NOTHING_KNOWN if kept is None else known
     with measuring.measured("fetch"):
         fetched = fetching.fetch(location, known, slice_.context)
@@ -198,14 +202,6 @@ def _read(slice_: Slice, location: Location, known: Known, kept_name: str, wait:
     finally:
         if scanned is None:
             _forget_file(fetched)
-
-
-def _kept_reading(name: str) -> Reading | None:
-    """The kept text, or None where it is lost."""
-    try:
-        return editions.load(name)
-    except (OSError, ValueError):
-        return None
 
 
 def _read_file(slice_: Slice, fetched: Fetched) -> Reading:
@@ -258,11 +254,12 @@ def _kept_links(slice_: Slice, document: Document, kept_name: str) -> Generator[
         return ()
 
     def links() -> tuple[Location, ...]:
+        kept = editions.load_if_kept(kept_name)
         try:
             location = _location(slice_, document)
             fetched = Fetched(location, None, final_url=document.location, is_unchanged=True)
-            return crawling.discovered(slice_.web, fetched, editions.load(kept_name)).locations
-        except (SourceFault, OSError, ValueError):
+            return () if kept is None else crawling.discovered(slice_.web, fetched, kept).locations
+        except SourceFault:
             return ()
 
     locations: tuple[Location, ...] = yield links

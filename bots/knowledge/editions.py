@@ -14,6 +14,7 @@ from django.db.models import F
 from bedrock_chat.blobs import storing
 from bedrock_chat.database.connections import database_now
 from bedrock_chat.process.interruption import Interrupted
+from bedrock_chat.resilience.disk_space import is_of_disk
 from bedrock_chat.search.passages import indexing
 from bedrock_chat.search.vectors import writing as vectors
 from bots.knowledge import batches, chunking, meaning, measuring
@@ -125,10 +126,7 @@ def make(slice_: Slice, document: Document, reading: Reading | None) -> Work:
         return
     if reading is None:
         name = storing.locate([edition.text]).get(edition.text)
-        try:
-            reading = (yield partial(load, name)) if name else None
-        except (OSError, ValueError):
-            reading = None
+        reading = (yield partial(load_if_kept, name)) if name else None
     if reading is None:
         with slice_.writing():
             _fetch_again(document, edition)
@@ -166,6 +164,18 @@ def _write(slice_: Slice, document: Document, edition: Edition, chunks: Sequence
     is_whole = edition.taken == len(chunks) and not Chunk.objects.filter(edition=edition, is_pending=True).exists()
     if is_whole and (yield from _index_words(slice_, edition)):
         publish(slice_, document, edition)
+
+
+def load_if_kept(name: str) -> Reading | None:
+    """On a thread: a kept text, or None where it is lost. Raises OSError and ServiceUnavailable where storage is away:
+    then nobody knows.
+    """
+    try:
+        return load(name)
+    except (OSError, ValueError) as error:
+        if is_of_disk(error):
+            raise
+        return None
 
 
 def load(name: str) -> Reading:

@@ -2,8 +2,11 @@
 
 Sentences for who may edit a bot tell whose fault it is, so that operators hear of what is theirs to mend, and not of
 everybody's wrong addresses (`is_of_operators`).
+
+What is away is no fault of a document: the slice gives up its turn, and the next one tries again.
 """
 
+import errno
 import logging
 import traceback
 from typing import Final
@@ -17,6 +20,9 @@ from bedrock_chat.jobs.queue import LeaseLost
 logger = logging.getLogger(__name__)
 
 PLACES: Final = 5
+AWAY_SECONDS: Final = 60.0
+"""After which a storage or a disk is tried again."""
+DISK_AWAY: Final = "This server cannot write or read its files just now; it tries again in a minute."
 OF_THIS_SERVER: Final = "because of a fault of this server."
 WORKER_LOST: Final = "Its worker was lost three times while it was read."
 NO_ACCESS: Final = "Bedrock refuses access to"
@@ -55,4 +61,5 @@ def described(error: Exception) -> str:
     """An error by its type and places, for the log. Its text may quote an address or what a document says."""
     frames = traceback.extract_tb(error.__traceback__)
     places = " < ".join(f"{frame.name}:{frame.lineno}" for frame in reversed(frames[-PLACES:]))
-    return f"{type(error).__name__} at {places}"
+    code = errno.errorcode.get(error.errno or 0, "") if isinstance(error, OSError) else ""
+    return f"{type(error).__name__}{code and ' '}{code} at {places}"

@@ -1,19 +1,23 @@
 """What a slice does next: lists that have to be asked, documents to be fetched, kept texts to be made findable."""
 
 from collections import deque
+from collections.abc import Sequence
+from itertools import islice
 
 from django.db.models import F, Q, QuerySet
 
 from bots.knowledge import documents, listing
+from bots.knowledge.attempts import Attempts
 from bots.knowledge.hosts import Hosts
 from bots.knowledge.lanes import Work
 from bots.knowledge.models import Document, Source, SourceKind
 from bots.knowledge.reaching import OF_SITES, rows
 from bots.knowledge.slices import Slice
+from bots.knowledge.sources.scope import host_of
 from bots.knowledge.states import DocumentState, SourceState
 
 MOST_LEFT_OUT = 64
-"""Documents that are passed over at a time, because their host is to be left alone."""
+"""Hosts that are passed over at a time, because they are to be left alone."""
 
 
 def due(slice_: Slice) -> QuerySet[Document]:
@@ -47,30 +51,43 @@ def is_empty(slice_: Slice) -> bool:
 class Frontier:
     """Hands out works, each document once in a slice. Only the slice's own thread uses it."""
 
-    def __init__(self, slice_: Slice, hosts: Hosts) -> None:
+    def __init__(self, slice_: Slice, hosts: Hosts, attempts: Attempts) -> None:
         self._slice = slice_
         self._hosts = hosts
+        self._attempts = attempts
         self._lists = deque(listing.lists(slice_))
         self._begun: set[int] = set()
-        self._waiting: deque[tuple[int, str, bool]] = deque()
+        self._kept: deque[int] = deque()
+        self._unfetched: dict[str, deque[tuple[int, str]]] = {}
+        """Host → its documents with their locations, in the order in which they are fetched. The host that was asked
+        longest ago comes first. Those that are not of the web stand under an empty name.
+        """
 
     def next(self) -> Work | None:
         """The next work; None: there is none now, and perhaps one when another has ended."""
         if self._lists:
             return listing.ask(self._slice, self._hosts, self._lists.popleft())
-        if not self._waiting and self._slice.has_reached:
+        if not self._kept and not self._unfetched and self._slice.has_reached:
             self._load()
-        for _ in range(min(MOST_LEFT_OUT, len(self._waiting))):
-            pk, location, is_fetched = self._waiting.popleft()
-            wait: float | None = None
-            if not is_fetched:
-                wait = self._hosts.begin(location) if documents.is_of_web(location) else 0.0
-                if wait is None:
-                    self._waiting.append((pk, location, is_fetched))
-                    continue
-            self._begun.add(pk)
-            return documents.bring_on(self._slice, self._hosts, pk, location, wait)
+        if self._kept:
+            return self._bring_on(self._kept.popleft(), "", None)
+        for _ in range(min(MOST_LEFT_OUT, len(self._unfetched))):
+            host = next(iter(self._unfetched))
+            documents_of_host = self._unfetched.pop(host)
+            pk, location = documents_of_host[0]
+            wait = self._hosts.begin(location) if host else 0.0
+            if wait is not None:
+                documents_of_host.popleft()
+            if documents_of_host:
+                self._unfetched[host] = documents_of_host
+            if wait is not None:
+                following = islice(documents_of_host, self._attempts.room)
+                return self._bring_on(pk, location, wait, [pk for pk, _ in following])
         return None
+
+    def _bring_on(self, pk: int, location: str, wait: float | None, following: Sequence[int] = ()) -> Work:
+        self._begun.add(pk)
+        return documents.bring_on(self._slice, self._hosts, self._attempts, pk, location, wait, following)
 
     def _load(self) -> None:
         """Reads which documents wait: those whose text is kept come first, so that they can be found soon."""
@@ -78,6 +95,10 @@ class Frontier:
         documents_due = due(self._slice).order_by(F("fetched").desc(), "-is_urgent", "pk")
         for pk, location, fetched, reached in documents_due.values_list("pk", "location", "fetched", "reached"):
             if pk not in self._begun:
-                is_left_out = not self._slice.crawls and documents.is_of_web(location)
-                is_fetched = fetched >= self._slice.sync or reached < self._slice.sync or is_left_out
-                self._waiting.append((pk, location, is_fetched))
+                is_of_web = documents.is_of_web(location)
+                is_left_out = not self._slice.crawls and is_of_web
+                if fetched >= self._slice.sync or reached < self._slice.sync or is_left_out:
+                    self._kept.append(pk)
+                else:
+                    host = host_of(location) if is_of_web else ""
+                    self._unfetched.setdefault(host, deque()).append((pk, location))

@@ -1,6 +1,8 @@
 """When a slice may fetch from which host: a turn of the host that all workers share, and a place of this process."""
 
 import time
+from collections import Counter, deque
+from contextlib import suppress
 
 from bots.knowledge.sources import pace, robots
 from bots.knowledge.sources.scope import host_of
@@ -31,7 +33,8 @@ class Hosts:
         if self._until.get(host, 0.0) > time.monotonic() or not pace.take_place(host):
             return None
         try:
-            wait = pace.turn(host, robots.seconds_between(url))
+            requests = 1 if robots.is_known(url) else 2  # its robots.txt is asked for first
+            wait = pace.turn(host, robots.seconds_between(url), requests=requests)
         except BaseException:
             pace.give_place_back(host)
             raise
@@ -40,6 +43,19 @@ class Hosts:
             self._until[host] = time.monotonic() + wait
             return None
         return wait
+
+    def count(self, urls: deque[str]) -> None:
+        """Takes turns for addresses that were asked without any, and removes them. A redirect may lead anywhere."""
+        requests = Counter[str]()
+        seconds: dict[str, float] = {}
+        while urls:
+            url = urls.popleft()
+            with suppress(ValueError):  # what is no address was not asked
+                host = host_of(url)
+                requests[host] += 1
+                seconds[host] = robots.seconds_between(url)
+        for host, number in requests.items():
+            pace.count(host, seconds[host], requests=number)
 
     def postpone(self, url: str, seconds: float) -> None:
         """The host has asked for a pause."""

@@ -4,6 +4,7 @@ from functools import partial
 from typing import Any, Final
 
 from bedrock_chat.process.interruption import Interrupted
+from bedrock_chat.resilience.disk_space import is_of_disk
 from bots.knowledge import faults
 from bots.knowledge.hosts import Hosts, Place
 from bots.knowledge.lanes import Work
@@ -88,6 +89,9 @@ def ask(slice_: Slice, hosts: Hosts, source: Source) -> Work:
         if faults.ends_slice(error):
             raise
         faults.log(slice_.pk, error)
+        if is_of_disk(error):  # where a part of the list was to be written
+            slice_.give_up_turn(faults.AWAY_SECONDS, faults.DISK_AWAY)
+            return
         with slice_.writing():
             _end(source, FAULT)
 

@@ -15,7 +15,7 @@ from bedrock_chat.blobs import storing
 from bots.knowledge import deleting, editions, measuring
 from bots.knowledge.models import LONGEST_LOCATION, LONGEST_REASON, Document, SourceKind
 from bots.knowledge.planning import SYNCS_FAILED
-from bots.knowledge.reaching import reach, rows
+from bots.knowledge.reaching import NOTHING_KNOWN_OF_IT, reach, rows
 from bots.knowledge.reading.pages import Reading
 from bots.knowledge.slices import Slice
 from bots.knowledge.sources import crawling
@@ -37,21 +37,48 @@ class Arrived:
     scanned: Reading | None = None
 
 
-def write(slice_: Slice, document: Document, arrived: Arrived, links: Sequence[Location]) -> None:
+def is_unchanged(slice_: Slice, document: Document, arrived: Arrived) -> bool:
+    """Whether a document is what it was, where it was, so that nothing of its row changes but when it was fetched."""
+    own = arrived.discovered.location
+    return (
+        not is_newly_followed(slice_, document)
+        and arrived.fetched.is_unchanged
+        and arrived.reading is None
+        and not arrived.sentence
+        and arrived.discovered.is_kept
+        and own.location == document.location
+        and own.link[:LONGEST_LOCATION] in ("", document.link)
+    )
+
+
+def write_unchanged(slice_: Slice, keys: Sequence[int]) -> None:
+    """Documents that are as they were and are found so, by their keys: in two statements, whatever their number."""
+    Document.objects.filter(pk__in=keys).exclude(state=DocumentState.REMOVED).update(
+        state=DocumentState.READY, **_read_in(slice_)
+    )
+    slice_.moved()
+    for _ in keys:
+        measuring.count("unchanged")
+
+
+def _read_in(slice_: Slice) -> dict[str, Any]:
+    """The columns of a document that this sync has read, or found as it was."""
+    return {"attempts": 0, "failures": 0, "fetched": slice_.sync, "is_urgent": False, "reason": ""}
+
+
+def write(slice_: Slice, document: Document, arrived: Arrived, links: Sequence[Location]) -> DocumentState:
     """The document's row, an edition where its text is new, and what it leads to. Nothing of one that was taken out of
-    reach while it was read.
+    reach while it was read: who does that changes the bot. Returns its state.
     """
-    if not rows(slice_.pk).filter(pk=document.pk, source__is_removed=False).exists():
-        return
+    if slice_.gives_way and not rows(slice_.pk).filter(pk=document.pk, source__is_removed=False).exists():
+        return DocumentState.REMOVED
     fetched, discovered = arrived.fetched, arrived.discovered
     reach(slice_, document.source, links)
     if arrived.sentence:
-        fail(slice_, document, arrived.sentence)
-        return
+        return fail(slice_, document, arrived.sentence)
     if not discovered.is_kept or not _is_named(slice_, document, discovered):
-        skip(slice_, document)
-        return
-    columns: dict[str, Any] = {"attempts": 0, "failures": 0, "fetched": slice_.sync, "is_urgent": False, "reason": ""}
+        return skip(slice_, document)
+    columns = _read_in(slice_)
     if not fetched.is_unchanged:
         columns |= {"etag": fetched.etag[:512], "last_modified": fetched.last_modified[:128], "digest": fetched.digest}
     if discovered.location.link:
@@ -71,7 +98,15 @@ def write(slice_: Slice, document: Document, arrived: Arrived, links: Sequence[L
             title=reading.title or document.name,
             pages=len(reading.pages),
         )
+    if is_newly_followed(slice_, document):  # links that it leads to were not looked at
+        columns |= {"fetched": 0, **NOTHING_KNOWN_OF_IT}
     Document.objects.filter(pk=document.pk).exclude(state=DocumentState.REMOVED).update(state=state, **columns)
+    return state
+
+
+def is_newly_followed(slice_: Slice, document: Document) -> bool:
+    """Whether the links of a page are followed since it was begun: it is fetched once more, for their sake."""
+    return document.pk in slice_.newly_followed and not document.leads_on
 
 
 def digest_of(reading: Reading) -> str:
@@ -94,25 +129,22 @@ def _is_named(slice_: Slice, document: Document, discovered: Discovered) -> bool
     return False
 
 
-def skip(slice_: Slice, document: Document) -> None:
+def skip(slice_: Slice, document: Document) -> DocumentState:
     """The document is none of its own. What was read of it before cannot be found any more."""
     measuring.count("skipped")
     Document.objects.filter(pk=document.pk).exclude(state=DocumentState.REMOVED).update(
         state=DocumentState.SKIPPED, attempts=0, failures=0, fetched=slice_.sync, reason="", etag="", digest=""
     )
     deleting.hide_editions(slice_.pk, Q(document=document.pk))
+    return DocumentState.SKIPPED
 
 
-def heed(slice_: Slice, document: Document, fault: SourceFault, links: Sequence[Location]) -> None:
-    """Why there is nothing to be read."""
-    if fault.is_skipped:
-        skip(slice_, document)
-        return
-    if fault.is_gone and not _is_seed(document):
-        skip(slice_, document)
-        return
+def heed(slice_: Slice, document: Document, fault: SourceFault, links: Sequence[Location]) -> DocumentState:
+    """Why there is nothing to be read. Returns the document's state."""
+    if fault.is_skipped or (fault.is_gone and not _is_seed(document)):
+        return skip(slice_, document)
     reach(slice_, document.source, links)
-    fail(slice_, document, fault.sentence, is_gone=fault.is_gone)
+    return fail(slice_, document, fault.sentence, is_gone=fault.is_gone)
 
 
 def _is_seed(document: Document) -> bool:
@@ -125,13 +157,14 @@ def _is_seed(document: Document) -> bool:
         return False
 
 
-def fail(slice_: Slice, document: Document, sentence: str, *, is_gone: bool = False) -> None:
+def fail(slice_: Slice, document: Document, sentence: str, *, is_gone: bool = False) -> DocumentState:
     """The document is found as it was before, until it has failed in three syncs in a row, or is gone."""
     measuring.count("failed")
     failures = SYNCS_FAILED if is_gone else document.failures + 1
     is_making = failures < SYNCS_FAILED and editions.state_of_kept(slice_, document) == DocumentState.READ
+    state = DocumentState.READ if is_making and editions.newest_kept(document) else DocumentState.FAILED
     Document.objects.filter(pk=document.pk).exclude(state=DocumentState.REMOVED).update(
-        state=DocumentState.READ if is_making and editions.newest_kept(document) else DocumentState.FAILED,
+        state=state,
         reason=sentence[:LONGEST_REASON],
         attempts=0,
         failures=failures,
@@ -139,6 +172,7 @@ def fail(slice_: Slice, document: Document, sentence: str, *, is_gone: bool = Fa
     )
     if failures >= SYNCS_FAILED:
         deleting.hide_editions(slice_.pk, Q(document=document.pk))
+    return state
 
 
 def take_back(slice_: Slice, document: Document) -> None:

@@ -14,6 +14,7 @@ from bedrock_chat.ledger.budgets import expiring
 from bedrock_chat.ledger.budgets.reserving import Reserved
 from bedrock_chat.ledger.embedding_calls import NoRoom
 from bedrock_chat.process.interruption import Interrupted
+from bedrock_chat.resilience.disk_space import is_of_disk
 from bots.knowledge import embedding, faults, parsing
 from bots.knowledge.lanes import Errand
 from bots.knowledge.models import Document, PageText
@@ -128,8 +129,8 @@ def _reserve(slice_: Slice, model: Model, pages: int) -> Reserved | None:
 
 
 def _unreadable(error: Exception) -> Exception:
-    """What is raised for an error of `parsing.parse`: Unreadable also for a fault of this server."""
-    return error if isinstance(error, Unreadable | Interrupted) else Unreadable(FAULT)
+    """What is raised for an error of `parsing.parse`: Unreadable for a fault of this server, but for its disk's."""
+    return error if isinstance(error, Unreadable | Interrupted) or is_of_disk(error) else Unreadable(FAULT)
 
 
 def sentence_of(reading: Reading) -> str:

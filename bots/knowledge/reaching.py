@@ -1,8 +1,10 @@
 """Documents that a source has named, or a page of it has led to: the rows that a sync has to fetch, its frontier."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 
+from django.db import transaction
 from django.db.models import F, Q, QuerySet
 
 from bedrock_chat.process.interruption import Interrupted
@@ -16,6 +18,8 @@ from bots.knowledge.states import DocumentState, SourceState
 LONGEST_HINT = 512
 OF_SITES = Q(source__kind__in=[SourceKind.WEB, SourceKind.SITEMAP])
 """The condition of documents that are pages of sites."""
+NOTHING_KNOWN_OF_IT = {"digest": "", "etag": "", "last_modified": ""}
+"""The columns of a document that is fetched as if it were new."""
 AT_ONCE = 100
 """Locations that one transaction writes, so that it is short whatever a list or a page names."""
 
@@ -30,6 +34,7 @@ def reach_most(slice_: Slice, source: Source, locations: Sequence[Location]) -> 
     transaction that notes that all of them were reached. Who is cut off in between reaches all of them again, which
     changes nothing. Raises Interrupted where nobody wants them any more.
     """
+    locations = _not_reached(slice_, source, locations)
     last = max(0, len(locations) - 1) // AT_ONCE * AT_ONCE
     for start in range(0, last, AT_ONCE):
         with slice_.writing():
@@ -44,21 +49,22 @@ def reach(slice_: Slice, source: Source, locations: Sequence[Location]) -> None:
 
     Once the bot was changed, nothing is reached: the source may be gone, and the next sync asks all of them again.
     """
-    if slice_.gives_way:
+    locations = _not_reached(slice_, source, locations)
+    if slice_.gives_way or not locations:
         return
+    columns = ("location", "pk", "source__place", "reached", "fetched", "hint", "state", "leads_on")
+    stored = rows(slice_.pk).filter(location__in=[location.location for location in locations])
     known = {
-        row.location: KnownDocument(
-            pk=row.pk,
-            place=row.source.place,
-            reached=row.reached,
-            fetched=row.fetched,
-            hint=row.hint,
-            is_found=row.state == DocumentState.READY,
-            leads_on=row.leads_on,
+        location: KnownDocument(
+            pk=pk,
+            place=place,
+            reached=reached,
+            fetched=fetched,
+            hint=hint,
+            is_found=state == DocumentState.READY,
+            leads_on=leads_on,
         )
-        for row in rows(slice_.pk)
-        .filter(location__in=[location.location for location in locations])
-        .select_related("source")
+        for location, pk, place, reached, fetched, hint, state, leads_on in stored.values_list(*columns)
     }
     plan = plan_reached(locations, known, sync=slice_.sync, place=source.place, room=slice_.room)
     owners = _owners(slice_, [*plan.new, *(document.location for document in plan.known)])
@@ -81,6 +87,26 @@ def reach(slice_: Slice, source: Source, locations: Sequence[Location]) -> None:
     if plan.left_out:
         slice_.note_limit("There are more documents than one bot may have; those that come last are left out.")
     _update(slice_, source, plan.known, owners)
+    _follow_anew(slice_, plan.known, known)
+    there = known.keys() | {location.location for location in plan.new}
+    transaction.on_commit(partial(_note_reached, slice_, source, [one for one in locations if one.location in there]))
+
+
+def _not_reached(slice_: Slice, source: Source, locations: Sequence[Location]) -> Sequence[Location]:
+    """Those that would change anything: the menu of a site is on each of its pages."""
+    reached, pk = slice_.reached, source.pk
+    return [
+        location
+        for location in locations
+        if (follows := reached.get((pk, location.location))) is None or (location.role == "page" and not follows)
+    ]
+
+
+def _note_reached(slice_: Slice, source: Source, locations: Sequence[Location]) -> None:
+    """What is committed is reached: the same source need not reach it again."""
+    for location in locations:
+        key = (source.pk, location.location)
+        slice_.reached[key] = location.role == "page" or slice_.reached.get(key, False)
 
 
 def _owners(slice_: Slice, locations: Iterable[Location]) -> dict[str, int]:
@@ -106,10 +132,6 @@ def _update(slice_: Slice, source: Source, reached: Sequence[ReachedDocument], o
     for (owner, is_unchanged, leads_on), keys in groups.items():
         columns = {} if owner is None else {"source_id": owner}
         documents = Document.objects.filter(pk__in=keys)
-        if leads_on:  # its links were not followed when it was fetched in this sync
-            documents.filter(leads_on=False, fetched=slice_.sync).update(
-                fetched=0, digest="", etag="", last_modified=""
-            )
         documents.update(reached=slice_.sync, leads_on=leads_on, **columns)
         if is_unchanged:
             documents.update(fetched=slice_.sync)
@@ -119,6 +141,17 @@ def _update(slice_: Slice, source: Source, reached: Sequence[ReachedDocument], o
         location = urgent[row.pk]
         row.hint, row.is_urgent, row.size = hint_of(location)[:LONGEST_HINT], True, location.size
     Document.objects.bulk_update(changed, ["hint", "is_urgent", "size"])
+
+
+def _follow_anew(slice_: Slice, reached: Sequence[ReachedDocument], known: Mapping[str, KnownDocument]) -> None:
+    """Documents that were fetched in this sync for what they say alone, and whose links are followed from now on, are
+    fetched once more. One that is being fetched just now is, too (`outcomes`).
+    """
+    before = [known[document.location.location] for document in reached if document.leads_on]
+    changed = [document for document in before if not document.leads_on]
+    slice_.newly_followed |= {document.pk for document in changed}
+    fetched = [document.pk for document in changed if document.fetched == slice_.sync]
+    Document.objects.filter(pk__in=fetched).update(fetched=0, **NOTHING_KNOWN_OF_IT)
 
 
 def unreached(slice_: Slice) -> Q:

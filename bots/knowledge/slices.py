@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from pathlib import Path
 from typing import Any, Final
 
 from django.conf import settings
@@ -61,7 +60,9 @@ class Slice:
     sentence of a limit: the sync ends as failed, at once if `has_ended`. `retry_at` is when another sync begins then.
     `crawls`: pages of sites are fetched. `has_reached`: there may be documents that the slice has not looked at.
     `bills` are those of calls under way, and of calls whose rows are not in the ledger yet.
-    `owners` are the keys of the sources that are seeds, by normalised URL, once they were read.
+    `owners` are the keys of the sources that are seeds, by normalised URL, once they were read. `reached` is what this
+    slice has reached: keys of a source and a location → whether its links are followed. `newly_followed` are documents
+    whose links are followed since this slice has reached them.
     """
 
     job: Claimed
@@ -75,7 +76,6 @@ class Slice:
     index: KnowledgeIndex
     began_at: datetime
     interruption: Interruption
-    context: FetchContext
     end: float
     spent: int = 0
     spent_tokens: int = 0
@@ -91,8 +91,11 @@ class Slice:
     crawls: bool = True
     has_reached: bool = True
     owners: dict[str, int] | None = None
+    reached: dict[tuple[int, str], bool] = field(default_factory=dict)
+    newly_followed: set[int] = field(default_factory=set)
     bills: list[Bill] = field(default_factory=list)
     _billed: list[Bill] = field(default_factory=list)
+    context: FetchContext = field(init=False)
     model: EmbeddingModel = field(init=False)
     room: int = field(init=False)
 
@@ -111,10 +114,6 @@ class Slice:
         """Whether nothing goes on that costs nothing either: somebody else needs the place, or the bot was changed."""
         return self.gives_way or self.interruption.requested or time.monotonic() >= self.end
 
-    @property
-    def folder(self) -> Path:
-        return self.context.folder
-
     @contextmanager
     def writing(self, *, pauses: float = SHORT_PAUSES) -> Iterator[None]:
         """A transaction of the slice. Notices whether the bot was changed meanwhile. Raises LeaseLost.
@@ -123,21 +122,33 @@ class Slice:
         """
         billed: list[Bill] = []
         with yield_sqlite_lock(pauses), transaction.atomic():
-            self.lock()
-            self.job.hold()
+            self._hold()
             self._billed = billed
             yield
         self.bills = [bill for bill in self.bills if bill not in billed]
+
+    def _hold(self) -> None:
+        """Locks the bot's `Knowledge` and then the job, in each transaction: little is read. Raises LeaseLost."""
+        locked = Knowledge.objects.select_for_update().filter(pk=self.pk)
+        row = locked.values_list("wanted", "done", "bot_id").first()
+        if row is None:
+            raise LeaseLost
+        self._look_at(*row)
+        self.job.hold()
 
     def lock(self) -> Knowledge:
         """Locks the bot's `Knowledge` in the transaction around this. Raises LeaseLost where there is none any more."""
         knowledge = Knowledge.objects.select_for_update().filter(pk=self.pk).first()
         if knowledge is None:
             raise LeaseLost
-        is_ended = knowledge.done >= knowledge.wanted  # somebody has cancelled the sync
-        if knowledge.wanted != self.revision or is_ended or knowledge.bot_id is None:
-            self.gives_way = True
+        self._look_at(knowledge.wanted, knowledge.done, knowledge.bot_id)
         return knowledge
+
+    def _look_at(self, wanted: int, done: int, bot_id: str | None) -> None:
+        """Gives way where the locked row is not as this slice has found it."""
+        is_ended = done >= wanted  # somebody has cancelled the sync
+        if wanted != self.revision or is_ended or bot_id is None:
+            self.gives_way = True
 
     def moved(self, **columns: Any) -> None:
         """Within `writing`: notes that the sync goes on."""

@@ -18,11 +18,12 @@ from django.db import transaction
 
 from bedrock_chat.blobs import storing
 from bedrock_chat.database.connections import database_now
-from bedrock_chat.jobs import queue
+from bedrock_chat.jobs import lines, queue
 from bedrock_chat.jobs.queue import Claimed
 from bedrock_chat.ledger import embedding_calls
 from bedrock_chat.process.interruption import Interruption
-from bots.knowledge import deleting, frontier, indexes, listing, reaching, revisions, status
+from bots.knowledge import deleting, faults, frontier, indexes, listing, reaching, revisions, status
+from bots.knowledge.attempts import Attempts
 from bots.knowledge.configuration import KnowledgeSettings, Named, SourceName, settings_of
 from bots.knowledge.frontier import Frontier
 from bots.knowledge.hosts import Hosts
@@ -44,33 +45,56 @@ SUSPENDED: Final = "The owner of this bot is suspended; it is synced when that e
 def sync(job: Claimed) -> None:
     """The job.
 
-    1. One transaction plans: what is wanted against what is stored, if this is the first slice for a revision.
+    1. One transaction plans: what is wanted against what is stored, if this is the first slice for a revision. Where
+       other syncs wait, the job stands in line first: an owner's many bots keep nobody else's one waiting.
     2. Lists are asked, documents fetched, read, cut, embedded and shown, four at a time.
     3. One transaction finishes the job: the sync is through or has come to a limit, or another slice is asked for.
     """
-    with job.ending.inner() as interruption, tempfile.TemporaryDirectory(prefix="knowledge-") as folder:
-        slice_ = _open(job, interruption, Path(folder))
+    with job.ending.inner() as interruption:
+        slice_ = _open(job, interruption)
         if slice_ is None:
             return
         hosts = Hosts()
         try:
-            with _lanes(interruption) as lanes:
+            with _folder(slice_), _lanes(interruption) as lanes:
                 _run(slice_, hosts, lanes)
         finally:
             slice_.settle()
         _close(slice_, hosts)
 
 
+@contextmanager
+def _folder(slice_: Slice) -> Iterator[None]:
+    """Inside the block, documents are fetched into a folder of the slice's own. Where none can be made, the slice gives
+    up its turn.
+    """
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="knowledge-", ignore_cleanup_errors=True)
+    except OSError as error:
+        faults.log(slice_.pk, error)
+        slice_.give_up_turn(faults.AWAY_SECONDS, faults.DISK_AWAY)
+        yield
+        return
+    stored = storing.locate(entry["sha256"] for entry in slice_.settings.files.values())
+    with folder as name:
+        slice_.context = FetchContext(Path(name), slice_.interruption, stored)
+        yield
+
+
 def _run(slice_: Slice, hosts: Hosts, lanes: Lanes) -> None:
     """Begins works and goes on with them, until the slice is over or has nothing to do."""
     listing.begin(slice_)
-    upcoming = Frontier(slice_, hosts)
+    attempts = Attempts(slice_)
+    upcoming = Frontier(slice_, hosts, attempts)
     while True:
         while lanes.has_room and not slice_.is_over and (work := upcoming.next()) is not None:
             lanes.begin(work)
         if not len(lanes):
-            return
+            break
         lanes.step(LOOK_SECONDS)
+        hosts.count(slice_.context.uncounted)
+        attempts.look()
+    attempts.end()
 
 
 @contextmanager
@@ -89,8 +113,10 @@ def _lanes(interruption: Interruption) -> Iterator[Lanes]:
 # ---- Planning -------------------------------------------------------------------------------------------------------
 
 
-def _open(job: Claimed, interruption: Interruption, folder: Path) -> Slice | None:
-    """The slice; None where there is nothing to do. The job is finished then, or will be."""
+def _open(job: Claimed, interruption: Interruption) -> Slice | None:
+    """The slice; None where there is nothing to do, or others come first. The job is finished then, or stands in line
+    behind those of others.
+    """
     pk = job.payload["knowledge"]
     with transaction.atomic():
         knowledge = Knowledge.objects.select_for_update().filter(pk=pk).first()
@@ -107,11 +133,11 @@ def _open(job: Claimed, interruption: Interruption, folder: Path) -> Slice | Non
             job.finish()
             Knowledge.objects.filter(pk=pk).update(sync_status=SyncStatus.QUEUED, sync_status_reason=SUSPENDED)
             return None
+        if lines.stand(job, str(bot.owner_id), after=job.payload.get("after")):
+            return None
         wanted = settings_of(bot.configuration)
         index = _index(knowledge, wanted) or _plan(knowledge, wanted)
         web = _web(pk, wanted)
-    entries = wanted.files.values()
-    stored = storing.locate(entry["sha256"] for entry in entries)
     slice_ = Slice(
         job=job,
         pk=pk,
@@ -124,7 +150,6 @@ def _open(job: Claimed, interruption: Interruption, folder: Path) -> Slice | Non
         index=index,
         began_at=knowledge.began_at or database_now(),
         interruption=interruption,
-        context=FetchContext(folder, interruption, stored),
         end=time.monotonic() + settings.KNOWLEDGE_SLICE_SECONDS,
         spent=knowledge.sync_price,
         spent_tokens=knowledge.sync_tokens,
@@ -213,7 +238,8 @@ def _close(slice_: Slice, hosts: Hosts) -> None:
             limit_reason=slice_.limit_reason,
         )
         key = revisions.key_of(slice_.pk)
-        queue.enqueue(revisions.KIND, {"knowledge": slice_.pk}, delay=slice_.delay, key=key)
+        payload = {"knowledge": slice_.pk, "after": slice_.job.place}
+        queue.enqueue(revisions.KIND, payload, delay=slice_.delay, key=key)
 
 
 def _heed_hosts(slice_: Slice, hosts: Hosts) -> None:

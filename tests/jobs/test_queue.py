@@ -10,7 +10,7 @@ from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
 from bedrock_chat.database.connections import release_connection
-from bedrock_chat.jobs import queue
+from bedrock_chat.jobs import beginning, queue
 from bedrock_chat.jobs.models import Job, State
 from bedrock_chat.jobs.queue import LeaseLost
 from tests.jobs.leases import claim_one, end_leases, fail_as_often_as_allowed, lose_its_worker_as_often_as_allowed
@@ -191,11 +191,12 @@ def test_the_index_serves_the_claim() -> None:
         if connection.vendor == "postgresql":
             cursor.execute("SET enable_seqscan = off")
         explain = "EXPLAIN" if connection.vendor == "postgresql" else "EXPLAIN QUERY PLAN"
-        until, due = map(connection.ops.adapt_datetimefield_value, (timezone.now(), timezone.now()))
-        kinds = ["note"] if connection.vendor == "postgresql" else '["note"]'
-        cursor.execute(f"{explain} {queue._claim_sql(connection.vendor)}", ["w", until, due, kinds, 1])
+        now = connection.ops.adapt_datetimefield_value(timezone.now())
+        values = {"worker": "w", "until": now, "now": now, "rooms": '{"note": 1}', "lines": '{"note": 1}', "limit": 1}
+        cursor.execute(f"{explain} {beginning.claim_sql(connection.vendor)}", values)
         plan = json.dumps(cursor.fetchall(), default=str)
-    assert "jobs_that_fall_due" in plan
+    assert "jobs_of_a_kind_that_fall_due" in plan
+    assert "jobs_in_line" in plan
 
 
 @pytest.mark.parametrize(

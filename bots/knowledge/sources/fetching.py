@@ -96,6 +96,7 @@ def get(
     def hop(address: str) -> None:
         """Whether and when a redirect is followed. Raises SourceFault and Interrupted."""
         written = crawling.address_of(address)
+        context.uncounted.extend([written] if robots.is_known(written) else [written, written])
         robots.check(written, context, deadline)
         wait = pace.hop(host_of(written), robots.seconds_between(written))
         context.interruption.wait(min(wait, max(0.0, deadline - time.monotonic())))

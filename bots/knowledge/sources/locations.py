@@ -1,5 +1,6 @@
 """Where a document is, what was fetched from there, and why nothing was."""
 
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,6 +61,9 @@ class FetchContext:
     interruption: Interruption
     stored: Mapping[str, str] = field(default_factory=dict)
     """SHA-256 of a file → its name in storage (`storing.locate`), looked up by the slice's own thread."""
+    uncounted: deque[str] = field(default_factory=deque)
+    """Addresses that were asked without a turn of their host, since fetches have no database: where redirects led to.
+    The slice's own thread counts them afterwards (`Hosts.count`)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ LONGEST_WAIT: Final = 5.0
 JITTER: Final = 0.5
 """Of the time between two turns: by up to so much a fetch begins later, so that workers do not fetch in step."""
 LONGEST_JITTER: Final = 1.0
+ANY_WAIT: Final = 86_400.0 * 365
 AT_A_TIME: Final = 2
 """Fetches of one process at one host."""
 KEPT: Final = timedelta(days=1)
@@ -46,21 +47,33 @@ _LATER: Final = {
 _GREATEST: Final = {"sqlite": "MAX", "postgresql": "GREATEST"}
 
 
-def turn(host: str, seconds_between: float) -> float:
-    """Takes the host's next turn. Returns in how many seconds it begins.
+def turn(host: str, seconds_between: float, *, requests: int = 1) -> float:
+    """Takes the host's next turn, or the next ones for so many requests. Returns in how many seconds the first begins.
 
     More than LONGEST_WAIT: no turn was taken, and asking again makes sense in so many seconds. Call it outside any
     transaction.
     """
     jitter = min(JITTER * seconds_between, LONGEST_JITTER)
-    latest = LONGEST_WAIT - jitter - seconds_between  # counted from the turn after now
-    rows = _execute(_TURN, host, between=seconds_between, latest=latest)
+    taken = seconds_between * requests
+    latest = LONGEST_WAIT - jitter - taken  # counted from the turn after these
+    rows = _execute(_TURN, host, between=taken, latest=latest)
     if rows:
-        begins = (_read(rows[0][0]) - _read(rows[0][1])).total_seconds() - seconds_between
-        return max(0.0, begins) + random.uniform(0, jitter)  # noqa: S311  nothing secret
+        return max(0.0, _seconds(rows) - taken) + random.uniform(0, jitter)  # noqa: S311  nothing secret
     now = database_now()
     next_at = CrawlHost.objects.filter(host=host).values_list("next_at", flat=True).first() or now
     return max(LONGEST_WAIT + 0.001, (next_at - now).total_seconds())
+
+
+def count(host: str, seconds_between: float, *, requests: int) -> None:
+    """Takes turns of the host for requests that were made already: whoever asks next waits for them.
+
+    The next redirect of this process that leads there waits, too, but no longer than for any turn. So workers whose
+    pages lead to one host share its turns, one redirect behind.
+    """
+    rows = _execute(_TURN, host, between=seconds_between * requests, latest=ANY_WAIT)
+    wait = min(LONGEST_WAIT, max(0.0, _seconds(rows)))
+    with _lock:
+        _set_hop(host, max(_hops.get(host, 0.0), time.monotonic() + wait))
 
 
 def postpone(host: str, seconds: float) -> None:
@@ -97,6 +110,12 @@ def _execute(statement: str, host: str, **seconds: float) -> list[tuple[Any, ...
     with connection.cursor() as cursor:
         cursor.execute(composed, {"host": host, **parameters})
         return cursor.fetchall() if cursor.description else []
+
+
+def _seconds(rows: list[tuple[Any, ...]]) -> float:
+    """In how many seconds the turn after those that a statement has taken begins."""
+    [(next_at, now)] = rows
+    return (_read(next_at) - _read(now)).total_seconds()
 
 
 def _read(value: Any) -> datetime:
@@ -137,9 +156,15 @@ def hop(host: str, seconds_between: float) -> float:
     """
     now = time.monotonic()
     with _lock:
-        if len(_hops) >= MOST_HOPS and host not in _hops:
-            for over in [other for other, next_at in _hops.items() if next_at <= now]:
-                del _hops[over]
         begins = max(now, _hops.get(host, now))
-        _hops[host] = begins + seconds_between
+        _set_hop(host, begins + seconds_between)
     return begins - now
+
+
+def _set_hop(host: str, next_at: float) -> None:
+    """Under the lock. Where there are many hosts, those are forgotten whose turns are over."""
+    if len(_hops) >= MOST_HOPS and host not in _hops:
+        now = time.monotonic()
+        for over in [other for other, other_at in _hops.items() if other_at <= now]:
+            del _hops[over]
+    _hops[host] = next_at

@@ -68,6 +68,11 @@ def check(url: str, context: FetchContext, deadline: float) -> None:
     rules.check(url)
 
 
+def is_known(url: str) -> bool:
+    """Whether the rules of the URL's site are known here; else they are asked for before the URL is."""
+    return _kept.get(_site_of(url)) is not None
+
+
 def seconds_between(url: str) -> float:
     """Seconds between two pages of the URL's host: by the operator's bound and what its site asks for, if it is known
     here already.
@@ -100,6 +105,7 @@ def _fetched(site: str, context: FetchContext, deadline: float) -> tuple[Rules, 
             deadline=deadline,
             interruption=context.interruption,
             folder=context.folder,
+            before_redirect=context.uncounted.append,
             truncates=True,
         )
     except TooManyRedirects:

@@ -116,3 +116,25 @@ def test_redirects_to_a_host_have_turns_within_a_process(monkeypatch: pytest.Mon
     assert pace.hop(HOST, 0.5) == 2.0
     monkeypatch.setattr(time, "monotonic", lambda: 200.0)
     assert pace.hop(HOST, 0.5) == 0.0
+
+
+def test_requests_that_were_made_already_are_waited_for_by_pages_and_by_the_next_redirect(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pace, "_hops", {})
+    monkeypatch.setattr(time, "monotonic", lambda: 100.0)
+    begin = timezone.now()
+    pace.count(HOST, 20.0, requests=3)
+    pace.count("other.example", 1.0, requests=2)
+    assert CrawlHost.objects.get(pk=HOST).next_at >= begin + timedelta(seconds=60)
+    assert pace.turn(HOST, 20.0) > 5
+    pace.count("new.example", 1.0, requests=2)
+    assert pace.hop("new.example", 1.0) == 2.0
+    pace.count(HOST, 20.0, requests=1)
+    assert pace.hop(HOST, 1.0) == pace.LONGEST_WAIT
+
+
+def test_several_requests_take_as_many_turns_at_once() -> None:
+    begin = timezone.now()
+    assert pace.turn(HOST, 30.0, requests=2) <= pace.LONGEST_JITTER
+    assert CrawlHost.objects.get(pk=HOST).next_at >= begin + timedelta(seconds=60)

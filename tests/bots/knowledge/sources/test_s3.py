@@ -14,10 +14,13 @@ from moto.server import ThreadedMotoServer
 
 from bedrock_chat import environment
 from bedrock_chat.blobs import s3_folders
-from bedrock_chat.process.interruption import Interrupted
+from bedrock_chat.process.interruption import Interrupted, Interruption
 from bots.knowledge.sources import fetching, s3
 from bots.knowledge.sources.locations import NOTHING_KNOWN, FetchContext, Known, Listed, SourceFault
 from tests.outbound.servers import Answer, Server, plain, until_left
+from tests.serving.conftest import small_disk
+
+__all__ = ["small_disk"]
 
 BUCKET = "handbooks"
 FOLDER = f"s3://{BUCKET}/team/"
@@ -185,6 +188,13 @@ def test_what_s3_does_not_give_is_a_sentence(client: Any, context: FetchContext,
         fetching.fetch(s3.location(f"{FOLDER}a.doc"), NOTHING_KNOWN, context)
     assert unread.value.is_skipped
     assert list(folder.iterdir()) == []
+
+
+def test_a_disk_without_room_for_an_object_is_no_fault_of_s3(client: Any, small_disk: Path) -> None:
+    client.put_object(Bucket=BUCKET, Key="team/a.txt", Body=bytes(3_000_000))
+    with pytest.raises(OSError, match="No space left on device"):
+        fetching.fetch(s3.location(f"{FOLDER}a.txt"), NOTHING_KNOWN, FetchContext(small_disk, Interruption()))
+    assert list(small_disk.iterdir()) == []
 
 
 def test_an_s3_that_refuses_fails_or_hangs_costs_its_time_and_is_a_sentence(

@@ -9,6 +9,7 @@ from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
 from bots.knowledge import reaching, revisions
+from bots.knowledge.sources import pace
 from bots.models import Bot
 from tests.bots.bot import KNOWLEDGE, edit, make, read
 from tests.bots.knowledge.sync import syncs
@@ -129,3 +130,21 @@ def test_a_host_that_asks_for_a_pause_is_left_alone_and_the_sync_says_so(alice: 
         assert state in ("RUNNING", "SUCCEEDED"), reason
         if state == "RUNNING":
             assert "127.0.0.1 allows no more pages for now" in reason
+
+
+def test_a_slice_counts_where_redirects_have_led_to(
+    alice: APIClient, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[tuple[str, int]] = []
+    count = pace.count
+
+    def counting(host: str, seconds: float, *, requests: int) -> None:
+        counted.append((host, requests))
+        count(host, seconds, requests=requests)
+
+    monkeypatch.setattr(pace, "count", counting)
+    with Site({"/d/old": (302, {"Location": "/d/new"}, b""), "/d/new": page("New", "It has moved.")}) as site:
+        make(alice, "b", knowledge={**KNOWLEDGE, "sourceUrls": [f"{site.url}/d/old"]})
+        syncs.run()
+        assert site.requests["/d/new"] == 1
+    assert counted == [("127.0.0.1", 1)]
