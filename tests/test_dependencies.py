@@ -43,7 +43,7 @@ AT_ONCE = 2.0  # seconds, on a busy machine; whoever waits for a dependency wait
 THIS_MACHINE = {"temporary"}  # its disks, see tests/process/test_disk_space.py
 OF_WORKERS = {"guardrails"}  # which no web process asks
 OF_TOOLS = {"agents"}  # which a model asks; it is told
-READY_WITHIN = 2.5  # two seconds, and half of one for a busy machine
+READY_WITHIN = 4.0  # two seconds, and as many for a busy machine
 THREADS = 8
 
 

@@ -146,7 +146,7 @@ def test_a_signal_ends_it_at_once(number: signal.Signals) -> None:
         started = time.monotonic()
         process.send_signal(number)
         assert process.wait(5) == 0
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < 4
     assert end(process) == ("", "")
 
 

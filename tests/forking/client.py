@@ -43,6 +43,8 @@ PREFIX = "PYTHON"
 """Of variables that the interpreter reads."""
 READ_BY_LIBRARIES = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 """Variables that libraries read as they are imported, which no process has imported that could be copied."""
+PATIENCE_SECONDS = 90.0
+"""A copy has its process id after a moment. Whatever holds one up for longer, a real start does without it."""
 
 _lock = threading.Lock()
 _bare: list["_Server"] = []
@@ -68,9 +70,13 @@ class _Server:
         libc = ctypes.CDLL(None, use_errno=True)
         libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         try:
+            self._requests.settimeout(PATIENCE_SECONDS)
             socket.send_fds(self._requests, [json.dumps(request).encode()], descriptors)
             answer = self._requests.recv(64)
-        except (BrokenPipeError, ConnectionResetError):
+        except TimeoutError:
+            self._requests.close()  # an answer that comes later would be taken for that of the next request
+            answer = b""
+        except OSError:
             answer = b""
         finally:
             libc.prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
