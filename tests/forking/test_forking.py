@@ -105,6 +105,17 @@ def test_a_wrong_setting_is_told_as_at_a_real_start(environment: dict[str, str])
     assert done.stderr == "Configuration: THREADS must be a whole number, not 'many'.\n"
 
 
+@copied
+def test_the_first_start_is_a_copy_without_the_product_whatever_its_environment(
+    environment: dict[str, str], data: Path
+) -> None:
+    for number in range(2):
+        own = {**environment, "CHECKPOINT_SECONDS": f"3.{number}5", "TURNS": f"1{number}"}
+        facts = tell(own)
+        assert (facts["is_copy"], facts["turns"], facts["variables"]) == (True, 10 + number, own)
+    assert not tell({**environment, "CHECKPOINT_SECONDS": "4.5", "PYTHONUTF8": "1"})["is_copy"]
+
+
 def test_a_python_that_starts_processes_otherwise_makes_real_starts(
     environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
