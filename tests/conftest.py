@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import psycopg
 import pytest
 from django.conf import settings as django_settings
@@ -27,6 +28,12 @@ from conversations.turn import leases
 from tests import certificates, emptying, hashing, selecting, static_files, templates
 from tests.emulator import Emulator
 from tests.people import auth
+
+# No example is too late, and none too slow to be made, because the machine has other things to do.
+hypothesis.settings.register_profile(
+    "busy machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("busy machine")
 
 
 @pytest.fixture(scope="session")

@@ -49,13 +49,13 @@ def _firsts(vendor: str, rooms: str, place: str, rule: str) -> str:
 
 @lru_cache(maxsize=2)
 def claim_one_sql(vendor: str) -> str:
-    """Claims the job `pk`, if it is due and of one of the `kinds`."""
+    """Claims the job `pk`, if it is due, of one of the `kinds`, and does not stand in line."""
     table = connection.ops.quote_name(Job._meta.db_table)
     is_postgresql = vendor == "postgresql"
     of_kinds = "= ANY(%(kinds)s)" if is_postgresql else "IN (SELECT value FROM json_each(%(kinds)s))"
     chosen = (
         f"SELECT id FROM {table} WHERE id = %(pk)s AND kind {of_kinds} "  # noqa: S608
-        f"AND due_at <= %(now)s AND NOT state = 'dead'{' FOR UPDATE SKIP LOCKED' if is_postgresql else ''}"
+        f"AND due_at <= %(now)s AND {_FALLS_DUE}{' FOR UPDATE SKIP LOCKED' if is_postgresql else ''}"
     )
     return _claiming(table, chosen, is_postgresql=is_postgresql)
 

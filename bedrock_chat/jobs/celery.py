@@ -28,7 +28,7 @@ if not apps.ready:
 
 from bedrock_chat.database import service, waiting
 from bedrock_chat.database.connections import release_connection
-from bedrock_chat.jobs import broker, queue, sweep
+from bedrock_chat.jobs import broker, lines, queue, sweep
 from bedrock_chat.jobs.queue import Claimed
 from bedrock_chat.jobs.worker import JOBS_PATIENCE, LeaseHolder
 from bedrock_chat.process import startup, telemetry
@@ -97,9 +97,12 @@ class CeleryWorker(LeaseHolder):
         """Runs the job with this id, unless it is not due, is somebody else's, or this worker is about to end.
 
         It is not begun either while this worker runs as many of its kind as it may (JOB_SHARES). For such jobs no other
-        message comes soon, so a thread that has done a job of a bounded kind goes on with the next one that is due.
+        message comes soon, so a thread that has done a job of a bounded kind goes on with the next one that is due. The
+        message of a job that stands in line begins the first of that line.
         """
         job = self._claim(pk=pk)
+        if job is None and (kind := self._line_of(pk)) is not None:
+            job = self._claim(kind=kind)
         while job is not None:
             self._do(job)
             job = self._claim(kind=job.kind) if job.kind in settings.JOB_SHARES else None
@@ -117,6 +120,14 @@ class CeleryWorker(LeaseHolder):
         finally:
             release_connection()
         return claimed[0] if claimed else None
+
+    def _line_of(self, pk: int) -> str | None:
+        """The kind of a job that stands in line."""
+        try:
+            with waiting.at_most(settings.DATABASE_TIMEOUT):
+                return None if self._stopping else lines.kind_of(pk)
+        finally:
+            release_connection()
 
     def wait_for_end(self) -> None:
         """Returns when this worker's row is gone, and what it ran has ended or was given back."""

@@ -45,5 +45,10 @@ def stand(job: Claimed, party: str, *, after: int | None = None) -> bool:
     return bool(stood)
 
 
+def kind_of(pk: int) -> str | None:
+    """The kind of a job, if it stands in line."""
+    return Job.objects.filter(STANDS_IN_LINE, pk=pk).values_list("kind", flat=True).first()
+
+
 def _place(rows: QuerySet[Job]) -> Any:
     return Subquery(rows.annotate(row_place=F("place")).values("row_place")[:1])

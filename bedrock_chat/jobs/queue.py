@@ -169,7 +169,8 @@ def claim(
     kind: str | None = None,
     room: Mapping[str, int] | None = None,
 ) -> list[Claimed]:
-    """Takes up to `limit` jobs that are due, the longest due first, in one statement. With `pk`, only that one.
+    """Takes up to `limit` jobs that are due, the longest due first, in one statement. With `pk`, only that one, unless
+    it stands in line.
 
     A job whose lease has run out is due, too. One that was claimed more than MOST_ATTEMPTS times fails, and is not
     returned. Kinds that the settings do not name belong to another version, whose workers will claim them.
@@ -177,8 +178,10 @@ def claim(
     With `kind`, only such jobs. `room` has how many more jobs of a kind the worker may run; other kinds have no bound.
     Of each kind come those that fall due, and then those that stand in line, by their places.
     """
-    now = database_now()
     rooms = _rooms([kind] if kind else settings.JOBS, room or {}, limit)
+    if not rooms:
+        return []
+    now = database_now()
     until, moment = map(connection.ops.adapt_datetimefield_value, (now + lease(), now))
     values: dict[str, Any] = {"worker": worker, "until": until, "now": moment}
     if pk is None:

@@ -2,6 +2,8 @@
 
 from django.db import migrations, models
 
+from bedrock_chat.migrations._operations import add_checked_column, validate_constraint
+
 
 class Migration(migrations.Migration):
 
@@ -15,10 +17,28 @@ class Migration(migrations.Migration):
             name='party',
             field=models.CharField(blank=True, help_text='On whose behalf it stands in line.', max_length=128, null=True),
         ),
-        migrations.AddField(
-            model_name='job',
-            name='place',
-            field=models.BigIntegerField(blank=True, help_text='Its place in the line of its kind.', null=True),
+        migrations.SeparateDatabaseAndState(
+            database_operations=[
+                add_checked_column(
+                    'bedrock_chat_job',
+                    'place',
+                    'bigint',
+                    'a_job_in_line_has_a_party',
+                    '"place" IS NULL OR "party" IS NOT NULL',
+                ),
+                validate_constraint('bedrock_chat_job', 'a_job_in_line_has_a_party'),  # a small table
+            ],
+            state_operations=[
+                migrations.AddField(
+                    model_name='job',
+                    name='place',
+                    field=models.BigIntegerField(blank=True, help_text='Its place in the line of its kind.', null=True),
+                ),
+                migrations.AddConstraint(
+                    model_name='job',
+                    constraint=models.CheckConstraint(condition=models.Q(('place__isnull', True), ('party__isnull', False), _connector='OR'), name='a_job_in_line_has_a_party'),
+                ),
+            ],
         ),
         migrations.AddIndex(
             model_name='job',
@@ -31,9 +51,5 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name='job',
             index=models.Index(condition=models.Q(('place__isnull', False)), fields=['kind', 'party', 'place'], name='jobs_of_a_party'),
-        ),
-        migrations.AddConstraint(
-            model_name='job',
-            constraint=models.CheckConstraint(condition=models.Q(('place__isnull', True), ('party__isnull', False), _connector='OR'), name='a_job_in_line_has_a_party'),
         ),
     ]

@@ -1,7 +1,6 @@
 """What a slice does next: lists that have to be asked, documents to be fetched, kept texts to be made findable."""
 
 from collections import deque
-from collections.abc import Sequence
 from itertools import islice
 
 from django.db.models import F, Q, QuerySet
@@ -11,11 +10,14 @@ from bots.knowledge.attempts import Attempts
 from bots.knowledge.hosts import Hosts
 from bots.knowledge.lanes import Work
 from bots.knowledge.models import Document, Source, SourceKind
+from bots.knowledge.planning import WORKERS_LOST
 from bots.knowledge.reaching import OF_SITES, rows
 from bots.knowledge.slices import Slice
 from bots.knowledge.sources.scope import host_of
 from bots.knowledge.states import DocumentState, SourceState
 
+Waiting = deque[tuple[int, str]]
+"""Documents with their locations, in the order in which they are fetched."""
 MOST_LEFT_OUT = 64
 """Hosts that are passed over at a time, because they are to be left alone."""
 
@@ -56,49 +58,77 @@ class Frontier:
         self._hosts = hosts
         self._attempts = attempts
         self._lists = deque(listing.lists(slice_))
-        self._begun: set[int] = set()
+        self._loaded: set[int] = set()
         self._kept: deque[int] = deque()
-        self._unfetched: dict[str, deque[tuple[int, str]]] = {}
-        """Host → its documents with their locations, in the order in which they are fetched. The host that was asked
-        longest ago comes first. Those that are not of the web stand under an empty name.
-        """
+        self._unfetched: dict[str, Waiting] = {}
+        """By host, the one that was asked longest ago first. What is not of the web stands under an empty name."""
+        self._doubtful: Waiting = deque()
+        """Documents over which too many workers were lost for another one to be risked together with others."""
+        self._is_alone = False
 
-    def next(self) -> Work | None:
-        """The next work; None: there is none now, and perhaps one when another has ended."""
+    def next(self, *, is_idle: bool) -> Work | None:
+        """The next work; None: there is none now, and perhaps one when another has ended.
+
+        `is_idle`: no other work is under way. Then a document may be fetched alone, so that no other one is suspected
+        where the worker is lost.
+        """
         if self._lists:
             return listing.ask(self._slice, self._hosts, self._lists.popleft())
-        if not self._kept and not self._unfetched and self._slice.has_reached:
+        if self._is_alone and not is_idle:
+            return None
+        self._is_alone = False
+        if self._slice.has_reached and not self._kept and not self._unfetched:
             self._load()
+        work = self._next()
+        if work is None and is_idle and self._slice.has_reached:  # all that was read before waits for hosts
+            self._load()
+            work = self._next()
+        if work is None and is_idle:
+            work = self._first(self._doubtful)
+            self._is_alone = work is not None
+            self._doubtful.rotate(-1)  # the next one may be of another host
+        return work
+
+    def _next(self) -> Work | None:
         if self._kept:
-            return self._bring_on(self._kept.popleft(), "", None)
+            return documents.bring_on(self._slice, self._hosts, self._attempts, self._kept.popleft(), "", None)
         for _ in range(min(MOST_LEFT_OUT, len(self._unfetched))):
             host = next(iter(self._unfetched))
-            documents_of_host = self._unfetched.pop(host)
-            pk, location = documents_of_host[0]
-            wait = self._hosts.begin(location) if host else 0.0
-            if wait is not None:
-                documents_of_host.popleft()
-            if documents_of_host:
-                self._unfetched[host] = documents_of_host
-            if wait is not None:
-                following = islice(documents_of_host, self._attempts.room)
-                return self._bring_on(pk, location, wait, [pk for pk, _ in following])
+            waiting = self._unfetched.pop(host)
+            work = self._first(waiting)
+            if waiting:
+                self._unfetched[host] = waiting
+            if work is not None:
+                return work
         return None
 
-    def _bring_on(self, pk: int, location: str, wait: float | None, following: Sequence[int] = ()) -> Work:
-        self._begun.add(pk)
+    def _first(self, waiting: Waiting) -> Work | None:
+        """Fetches the first of these documents, if its host may be asked now; those behind it come next."""
+        if not waiting:
+            return None
+        pk, location = waiting[0]
+        wait = self._hosts.begin(location) if documents.is_of_web(location) else 0.0
+        if wait is None:
+            return None
+        waiting.popleft()
+        following = [pk for pk, _ in islice(waiting, self._attempts.room)]
         return documents.bring_on(self._slice, self._hosts, self._attempts, pk, location, wait, following)
 
     def _load(self) -> None:
         """Reads which documents wait: those whose text is kept come first, so that they can be found soon."""
         self._slice.has_reached = False
         documents_due = due(self._slice).order_by(F("fetched").desc(), "-is_urgent", "pk")
-        for pk, location, fetched, reached in documents_due.values_list("pk", "location", "fetched", "reached"):
-            if pk not in self._begun:
-                is_of_web = documents.is_of_web(location)
-                is_left_out = not self._slice.crawls and is_of_web
-                if fetched >= self._slice.sync or reached < self._slice.sync or is_left_out:
-                    self._kept.append(pk)
-                else:
-                    host = host_of(location) if is_of_web else ""
-                    self._unfetched.setdefault(host, deque()).append((pk, location))
+        columns = ("pk", "location", "fetched", "reached", "attempts")
+        for pk, location, fetched, reached, attempts in documents_due.values_list(*columns):
+            if pk in self._loaded:
+                continue
+            self._loaded.add(pk)
+            is_of_web = documents.is_of_web(location)
+            is_left_out = not self._slice.crawls and is_of_web
+            if fetched >= self._slice.sync or reached < self._slice.sync or is_left_out:
+                self._kept.append(pk)
+            elif attempts >= WORKERS_LOST - 1:
+                self._doubtful.append((pk, location))
+            else:
+                host = host_of(location) if is_of_web else ""
+                self._unfetched.setdefault(host, deque()).append((pk, location))

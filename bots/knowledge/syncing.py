@@ -87,9 +87,9 @@ def _run(slice_: Slice, hosts: Hosts, lanes: Lanes) -> None:
     attempts = Attempts(slice_)
     upcoming = Frontier(slice_, hosts, attempts)
     while True:
-        while lanes.has_room and not slice_.is_over and (work := upcoming.next()) is not None:
+        while lanes.has_room and not slice_.is_over and (work := upcoming.next(is_idle=not lanes)) is not None:
             lanes.begin(work)
-        if not len(lanes):
+        if not lanes:
             break
         lanes.step(LOOK_SECONDS)
         hosts.count(slice_.context.uncounted)

@@ -12,10 +12,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from tests.bench.processes import ROOT, choose, environment, manage, on_each_database
+from tests.bench.processes import LOAD_CORE, ROOT, Process, choose, environment, manage, on_each_database
 
 CHUNKS, SMALL_BOT = 100_000, 5_000
 MILLION = 1_000_000
+PAGES = 1_000
 GOALS = {
     "first5": 0.75,
     "first20": 0.83,
@@ -25,6 +26,8 @@ GOALS = {
     "smallP95Ms": 40,
     "firstSearchS": 2.5,
     "keptMB": 140,
+    "firstSync": {"s": 240, "cpuMsAPage": 150},
+    "unchangedSyncS": 15,
 }
 
 
@@ -44,6 +47,18 @@ def leg(name: str, url: str, chunks: int, worded: int) -> dict[str, Any]:
         say(f"{name}, {chunks:,} chunks: searching")
         first = _python(env, "knowledge_index", "first", plan)
         figures = {**filled, "firstSearch": first, **_python(env, "knowledge_index", "search", plan)}
+        say(json.dumps(figures))
+        return figures
+
+
+def syncs(name: str, url: str, pages: int) -> dict[str, Any]:
+    """What syncs of a site cost on one database. The site has a process of its own, which does not count."""
+    say(f"{name}: syncs of {pages:,} pages")
+    site = Process("-m", "tests.bench.knowledge_site", str(pages), core=LOAD_CORE)
+    with tempfile.TemporaryDirectory(prefix="bedrock-chat-knowledge-") as folder, site:
+        env = _environment(Path(folder), url)
+        manage(env, "migrate")
+        figures = _python(env, "knowledge_sync", site.url, pages)
         say(json.dumps(figures))
         return figures
 
@@ -73,16 +88,20 @@ def main() -> int:
     parser = choose(__doc__)
     parser.add_argument("--million", action="store_true", help="also a bot of a million chunks, vectors alone")
     parser.add_argument("--chunks", type=int, default=CHUNKS, help="chunks of the bot that has words")
-    parser.add_argument("--part", choices=["questions", "index"], help="one part alone")
+    parser.add_argument("--pages", type=int, default=PAGES, help="of the site that is synced")
+    parser.add_argument("--part", choices=["questions", "index", "syncs"], help="one part alone")
     arguments = parser.parse_args()
     chunks = 3_000 if arguments.quick else arguments.chunks
     sizes = [(f"{chunks // 1000}k", chunks, chunks)]
     if arguments.million:
         sizes.append(("1M", MILLION, 0))
     figures: dict[str, Any] = {}
-    if arguments.part != "index":
+    pages = 40 if arguments.quick else arguments.pages
+    if arguments.part in (None, "questions"):
         figures["questions"] = questions()
-    if arguments.part != "questions":
+    if arguments.part in (None, "syncs"):
+        figures["syncs"] = on_each_database(lambda name, url: syncs(name, url, pages), arguments.only)
+    if arguments.part in (None, "index"):
         for size, count, worded in sizes:
             figures[size] = on_each_database(
                 lambda name, url, count=count, worded=worded: leg(name, url, count, worded), arguments.only

@@ -80,7 +80,12 @@ class Meter:
         return (int(fields[11]) + int(fields[12])) / TICKS
 
     def _memory(self, name: str) -> int:
-        for line in (self.proc / "status").read_text().splitlines():
-            if line.startswith(f"{name}:"):
-                return int(line.split()[1]) * 1024
-        raise AssertionError(name)
+        return memory_of(self.proc, name)
+
+
+def memory_of(proc: Path, name: str) -> int:
+    """Bytes of a process's memory: `VmRSS` now, `VmHWM` at most since it began or `clear_refs` was written."""
+    for line in (proc / "status").read_text().splitlines():
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1]) * 1024
+    raise AssertionError(name)

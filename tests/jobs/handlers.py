@@ -4,6 +4,7 @@ import time
 
 from django.db import connection, transaction
 
+from bedrock_chat.jobs import lines
 from bedrock_chat.jobs.queue import Claimed
 
 
@@ -13,7 +14,9 @@ def _write(number: int) -> None:
 
 
 def note(job: Claimed) -> None:
-    """Works for a while, then writes its number and finishes, in one transaction."""
+    """Works for a while, then writes its number and finishes, in one transaction. One with a party stands in line."""
+    if "party" in job.payload and lines.stand(job, job.payload["party"]):
+        return
     time.sleep(job.payload.get("seconds", 0))
     with transaction.atomic():
         _write(job.payload["number"])

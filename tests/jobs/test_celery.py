@@ -121,6 +121,20 @@ def test_a_worker_begins_so_many_jobs_of_a_bounded_kind_as_it_may_and_goes_on_wi
     assert (most, shop.effects()) == (2, list(range(8)))
 
 
+def test_jobs_that_stand_in_line_begin_in_its_order_whatever_messages_come(shop: Workshop, broker: Broker) -> None:
+    parties = ["alice"] * 7 + ["bob"]
+    shop.run(
+        f"with transaction.atomic():\n    for n, party in enumerate({parties}):\n"
+        "        queue.enqueue('note', {'number': n, 'seconds': 0.5, 'party': party})\n"
+        "import time; time.sleep(1)"  # for the messages
+    )
+    shop.work("-c", "6", SHARED="yes", JOB_LEASE_SECONDS="60")
+    shop.until(lambda: shop.left() == 0)
+    order = [number for (number,) in shop.sql("SELECT number FROM job_effects")]
+    assert sorted(order) == list(range(8))
+    assert order.index(7) < 4
+
+
 def test_a_broker_that_is_away_or_silent_delays_no_request_and_the_jobs_are_done_when_it_is_back(
     shop: Workshop, broker: Broker
 ) -> None:

@@ -151,10 +151,13 @@ class TestClaims:
         assert (job.place, job.attempt) == (0, 1)
         assert not lines.stand(job, "alice")
 
-    def test_a_message_begins_one_that_stands_in_line(self) -> None:
+    def test_no_message_lets_one_pass_by_the_others(self) -> None:
         self.in_line()
-        last = Job.objects.latest("place")
-        assert [job.pk for job in queue.claim("worker-2", 1, pk=last.pk)] == [last.pk]
+        first, last = Job.objects.order_by("place")
+        assert queue.claim("worker-2", 1, pk=last.pk) == []
+        assert lines.kind_of(last.pk) == "tick"
+        assert [job.pk for job in queue.claim("worker-2", 1, kind="tick")] == [first.pk]
+        assert lines.kind_of(first.pk) is None
 
     def test_a_job_whose_worker_was_lost_begins_before_the_line(self) -> None:
         self.in_line()

@@ -57,8 +57,8 @@ def status_of(server: LiveServer, **headers: str) -> tuple[int, dict[str, str]]:
 
 
 @contextmanager
-def working(server: LiveServer, **variables: str) -> Iterator[None]:
-    """A worker beside a server, on its database and with its settings."""
+def working(server: LiveServer, **variables: str) -> Iterator[int]:
+    """The process id of a worker beside a server, on its database and with its settings."""
     command = [sys.executable, "manage.py", "run_worker"]
     worker = forking.Popen(
         command, cwd=ROOT, env={**server.environment, **variables}, stdout=subprocess.PIPE, stderr=server._log
@@ -66,7 +66,7 @@ def working(server: LiveServer, **variables: str) -> Iterator[None]:
     assert worker.stdout is not None
     try:
         assert b"Working" in worker.stdout.readline(), server.log.read_text()
-        yield
+        yield worker.pid
     finally:
         worker.terminate()
         worker.communicate(timeout=20)

@@ -21,6 +21,8 @@ from bots.knowledge.sources.scope import Web, host_of, is_endless, normalised
 MOST_BYTES: Final = 50 * MEGABYTE
 """Of one sitemap, unpacked, as the protocol has it."""
 MOST_ADDRESSES: Final = 50_000
+MOST_CHARACTERS: Final = 20_000_000
+"""Of all addresses of one sitemap, which are in memory together: 400 for each of the most that there may be."""
 MOST_SITEMAPS: Final = 500
 """That one source leads to."""
 DEEPEST: Final = 3
@@ -30,7 +32,9 @@ LONGEST_TEXT: Final = 4_096
 LONGEST_CHANGED: Final = 64
 PIECE_BYTES: Final = 64 * 1024
 DAMAGED: Final = "This is no sitemap, or a damaged one."
-TOO_MANY: Final = f"A sitemap names more than {MOST_ADDRESSES:,} addresses; the others are left out."
+TOO_MANY: Final = (
+    f"A sitemap names more than {MOST_ADDRESSES:,} addresses, or far too long ones; the others are left out."
+)
 
 
 @dataclass(slots=True)
@@ -40,6 +44,15 @@ class Sitemap:
     pages: list[tuple[str, str]] = field(default_factory=list)
     sitemaps: list[str] = field(default_factory=list)
     note: str = ""
+    characters: int = 0
+
+    @property
+    def is_full(self) -> bool:
+        return len(self.pages) >= MOST_ADDRESSES or self.characters >= MOST_CHARACTERS
+
+    def add_page(self, address: str, changed: str) -> None:
+        self.pages.append((address, changed))
+        self.characters += len(address)
 
 
 # ---- A source's sitemaps, one after another -------------------------------------------------------------------------
@@ -95,10 +108,14 @@ def _next(queue: list[tuple[str, int]]) -> str:
 
 
 def _documents(sitemap: Sitemap, hosts: list[str], web: Web) -> tuple[tuple[Location, ...], int]:
-    """The documents that a sitemap names, each once, and how many addresses are none."""
+    """The documents that a sitemap names, each once, and how many addresses are none. Empties the sitemap, so that long
+    lists are not in memory twice.
+    """
     locations: dict[str, Location] = {}
     skipped = 0
-    for reference, changed in sitemap.pages:
+    sitemap.pages.reverse()
+    while sitemap.pages:
+        reference, changed = sitemap.pages.pop()
         address = _address(reference)
         if address is None or host_of(address) not in hosts or kinds.is_unread(address) or not web.passes(address):
             skipped += 1
@@ -167,11 +184,11 @@ def _read_text(path: Path) -> Sitemap:
     sitemap = Sitemap()
     with path.open(encoding="utf-8-sig", errors="replace") as file:
         while line := file.readline(LONGEST_TEXT):
-            if len(sitemap.pages) == MOST_ADDRESSES:
+            if sitemap.is_full:
                 sitemap.note = TOO_MANY
                 break
             if line.startswith(("http://", "https://")):
-                sitemap.pages.append((line.strip(), ""))
+                sitemap.add_page(line.strip(), "")
     if not sitemap.pages:
         raise SourceFault(DAMAGED)
     return sitemap
@@ -193,7 +210,7 @@ class _Reader:
 
     def start(self, tag: str, _: object) -> None:
         self._elements += 1
-        if self._elements > MOST_ELEMENTS or len(self._sitemap.pages) >= MOST_ADDRESSES:
+        if self._elements > MOST_ELEMENTS or self._sitemap.is_full:
             self._sitemap.note = TOO_MANY
             raise _Enough
         name = tag.rpartition("}")[2]
@@ -216,7 +233,7 @@ class _Reader:
         if len(self._parents) != 1 or not address:
             return
         if name == "url":
-            self._sitemap.pages.append((address, self._texts.get("lastmod", "").strip()[:LONGEST_CHANGED]))
+            self._sitemap.add_page(address, self._texts.get("lastmod", "").strip()[:LONGEST_CHANGED])
         elif name == "sitemap" and len(self._sitemap.sitemaps) < MOST_SITEMAPS:
             self._sitemap.sitemaps.append(address)
 

@@ -3,7 +3,7 @@ r"""What a page says is found and shown as it says it: `my_name` and not `my\_na
 from html import escape
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bots.knowledge.reading.plain import markdown_headings
@@ -80,7 +80,7 @@ def test_headings_stay_at_their_lines() -> None:
 SIGNS = st.text(alphabet="ab1 *_`~[]<>#+-.|\\", min_size=1, max_size=30)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60)
 @given(SIGNS, SIGNS)
 def test_whatever_signs_a_sentence_has_are_read_as_they_stand(signs: str, others: str) -> None:
     from lxml import html

@@ -225,6 +225,16 @@ def test_more_than_is_read_is_left_out_and_told(
     assert peak < len(body) + 3_000_000
 
 
+@pytest.mark.parametrize("is_xml", [True, False])
+def test_addresses_that_are_far_too_long_together_are_left_out_and_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_xml: bool
+) -> None:
+    monkeypatch.setattr(sitemaps, "MOST_CHARACTERS", 10_000)
+    addresses = [f"https://e.example/{'a' * 982}" for _ in range(30)]
+    sitemap = read(tmp_path, urlset(*addresses) if is_xml else "\n".join(addresses))
+    assert (len(sitemap.pages), sitemap.note) == (10, sitemaps.TOO_MANY)
+
+
 def test_a_text_without_end_is_cut(tmp_path: Path) -> None:
     loc: Any = "https://e.example/" + "a" * 5_000_000
     [(address, _)] = read(tmp_path, f"<urlset><url><loc>{loc}</loc></url></urlset>").pages

@@ -5,12 +5,11 @@ changed and asked again.
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlsplit
 
-import httpx
 import pytest
 
 from tests.bots.bot import payload
+from tests.bots.knowledge.sync.browser import Browser
 from tests.bots.knowledge.sync.test_flow import CITED, HANDBOOK
 from tests.bots.knowledge.test_retrieval import searching
 from tests.bots.upload import change, sources
@@ -19,7 +18,6 @@ from tests.emulator import Emulator
 from tests.listening import ask, ask_socket, completion_of, frames, send, socket
 from tests.live import LiveServer
 from tests.metrics.scrapes import working
-from tests.serving.conftest import eventually
 
 PDF, TEXT = "application/pdf", "text/plain"
 TRAVEL = b"Trains are booked in second class, and flights need the consent of a manager."
@@ -31,49 +29,6 @@ FORM = {
     "webCrawlingFilters": {"excludePatterns": [""], "includePatterns": [""]},
 }
 """What the bot's form sends of the knowledge base."""
-
-
-class Browser:
-    """Alice's browser."""
-
-    def __init__(self, server: LiveServer) -> None:
-        self.server = server
-        self.token = server.manage("issue_token", "alice")
-
-    def call(self, method: str, path: str, body: Any = None) -> Any:
-        status, answer = self.server.call(method, path, body, token=self.token)
-        assert status == 200, answer
-        return answer
-
-    def upload(self, bot_id: str, name: str, content: bytes, content_type: str) -> None:
-        query = f"filename={quote(name)}&contentType={quote(content_type)}"
-        url = self.call("GET", f"/bot/{bot_id}/presigned-url?{query}")["url"]
-        headers = {"Content-Type": content_type}
-        assert httpx.put(self._here(url), content=content, headers=headers).status_code == 200
-
-    def poll(self, bot_id: str) -> dict[str, Any]:
-        """Reads the bot while its sync is wanted or runs, as its page does."""
-        bot: dict[str, Any] = {}
-
-        def is_over() -> bool:
-            nonlocal bot
-            bot = self.call("GET", f"/bot/private/{bot_id}")
-            return bot["syncStatus"] not in ("QUEUED", "RUNNING")
-
-        assert eventually(is_over, 60), bot
-        return bot
-
-    def cited(self, conversation: str) -> list[dict[str, Any]]:
-        documents: list[dict[str, Any]] = self.call("GET", f"/conversation/{conversation}/related-documents")
-        return documents
-
-    def open(self, address: str) -> httpx.Response:
-        """Without a token, as a new tab does."""
-        return httpx.get(self._here(address))
-
-    def _here(self, address: str) -> str:
-        parts = urlsplit(address)
-        return f"{self.server.url}{parts.path}?{parts.query}"
 
 
 @pytest.fixture
