@@ -25,7 +25,7 @@ from bedrock_chat.ledger.budgets import payers
 from bedrock_chat.ledger.rollups import refusals
 from bedrock_chat.process import heartbeat
 from conversations.turn import leases
-from tests import emptying, selecting, static_files, templates
+from tests import certificates, emptying, hashing, selecting, static_files, templates
 from tests.emulator import Emulator
 from tests.people import auth
 
@@ -154,6 +154,8 @@ def pytest_configure() -> None:
     gc.disable()
     emptying.replace_flush()
     static_files.find_once()
+    hashing.make_quick()
+    certificates.read_once()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

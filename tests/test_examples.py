@@ -18,6 +18,7 @@ import pytest
 from playwright._impl._driver import compute_driver_executable
 
 from tests.emulator import Emulator
+from tests.forking import client as forking
 from tests.live import LiveServer
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -176,7 +177,7 @@ def test_the_commands_about_bots_answer_what_the_pages_show(server: LiveServer) 
 @pytest.fixture(scope="module")
 def worker(server: LiveServer) -> Iterator[None]:
     command = [sys.executable, "manage.py", "run_worker"]
-    with subprocess.Popen(command, cwd=ROOT, env=server.environment, stdout=subprocess.PIPE, text=True) as process:
+    with forking.Popen(command, cwd=ROOT, env=server.environment, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert "Working" in process.stdout.readline()
         yield

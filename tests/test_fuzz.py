@@ -27,13 +27,13 @@ from tests.people import auth
 from tests.publication.api import publish
 
 SLOW = bool(os.environ.get("SLOW"))
-EXAMPLES = 40 if SLOW else 10
+EXAMPLES, WALKS = (40, 40) if SLOW else (5, 10)
 pytestmark = [
     pytest.mark.filterwarnings("ignore:StreamingHttpResponse must consume"),  # WSGI, only here, collects event streams
-    pytest.mark.slow if SLOW else pytest.mark.both,  # ten examples a route on both databases, all cases on one
+    pytest.mark.slow if SLOW else pytest.mark.both,  # five examples a route on both databases, all cases on one
     pytest.mark.skipif(
         not SLOW and bool(os.environ.get("TEST_DATABASE_URL")) and connection.vendor == "sqlite",
-        reason="the run on PostgreSQL has ten examples of each route, and make test-slow has all cases on SQLite",
+        reason="the run on PostgreSQL has five examples of each route, and make test-slow has all cases on SQLite",
     ),
 ]
 CHECKS = [
@@ -191,7 +191,7 @@ def test_a_walk_along_the_links_meets_nothing_undocumented(document: Any, alice:
 
     Walk.run(
         settings=settings(
-            max_examples=EXAMPLES,
+            max_examples=WALKS,
             stateful_step_count=20,
             derandomize=True,
             deadline=None,

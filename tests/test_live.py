@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import os
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -19,7 +20,8 @@ from tests.bots import travel
 from tests.bots.bot import document
 from tests.conversations.chat import payload
 from tests.emulator import Emulator
-from tests.live import LiveServer
+from tests.forking import client as forking
+from tests.live import ROOT, LiveServer
 
 SLOW = bool(os.environ.get("SLOW"))
 TURNS = 448 if SLOW else 24
@@ -93,18 +95,15 @@ def test_logs_tell_of_every_request_and_nothing_of_what_was_said(bedrock: Emulat
 
 
 def test_a_server_on_a_taken_port_says_so_in_one_sentence(bedrock: Emulator, tmp_path: Path) -> None:
-    import subprocess
-    import sys
-
     with LiveServer(tmp_path, bedrock.url) as server:
         for command in ("serve", "run"):
             environment = {**server.environment, "PORT": server.url.rpartition(":")[2]}
-            done = subprocess.run(
+            done = forking.run(
                 [sys.executable, "manage.py", command],
+                cwd=ROOT,
                 env=environment,
                 capture_output=True,
                 text=True,
-                check=False,
                 timeout=60,
             )
             lines = done.stderr.strip().splitlines()

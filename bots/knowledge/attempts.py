@@ -51,7 +51,7 @@ class Attempts:
     def __init__(self, slice_: Slice) -> None:
         self._slice = slice_
         self._counted: dict[int, Attempt] = {}
-        self._unchanged: list[int] = []
+        self._unchanged: list[Document] = []
         self._since = 0.0
 
     # ---- Before a document is touched -------------------------------------------------------------------------------
@@ -123,11 +123,11 @@ class Attempts:
         document = attempt.document
         self._since = self._since if self._unchanged else time.monotonic()
         if not links:
-            self._unchanged.append(document.pk)
+            self._unchanged.append(document)
             return
         with self._slice.writing():
             reach(self._slice, document.source, links)
-            self._unchanged.append(document.pk)
+            self._unchanged.append(document)
             self._write_unchanged()
 
     def look(self) -> None:

@@ -51,11 +51,13 @@ def is_unchanged(slice_: Slice, document: Document, arrived: Arrived) -> bool:
     )
 
 
-def write_unchanged(slice_: Slice, keys: Sequence[int]) -> None:
-    """Documents that are as they were and are found so, by their keys: in two statements, whatever their number."""
-    Document.objects.filter(pk__in=keys).exclude(state=DocumentState.REMOVED).update(
-        state=DocumentState.READY, **_read_in(slice_)
-    )
+def write_unchanged(slice_: Slice, documents: Sequence[Document]) -> None:
+    """Documents that are as they were and are found so: in two statements, whatever their number."""
+    anew = [document.pk for document in documents if is_newly_followed(slice_, document)]
+    keys = [document.pk for document in documents if document.pk not in anew]
+    unchanged = Document.objects.filter(pk__in=keys).exclude(state=DocumentState.REMOVED)
+    unchanged.update(state=DocumentState.READY, **_read_in(slice_))
+    Document.objects.filter(pk__in=anew).update(attempts=0, fetched=0, **NOTHING_KNOWN_OF_IT)
     slice_.moved()
     for _ in keys:
         measuring.count("unchanged")

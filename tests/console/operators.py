@@ -7,16 +7,9 @@ from django.contrib.auth.models import Permission
 from django.test import Client
 
 from bedrock_chat.identity.models import User
-from bedrock_chat.identity.passwords import BoundedPasswordHasher
 from bedrock_chat.wire.ids import new_id
 
 PASSWORD = "correct horse battery"
-
-
-class FastHasher(BoundedPasswordHasher):
-    """The product's hasher with fewer rounds, for tests that compute many hashes."""
-
-    iterations = 1_000
 
 
 def make_operator(login: str = "olga", *permissions: str, **columns: Any) -> User:

@@ -25,7 +25,6 @@ PIN = f"{LIST}b1/pin/"
 
 @pytest.fixture(autouse=True)
 def _quick(settings: LazySettings) -> None:
-    settings.PASSWORD_HASHERS = ["tests.console.operators.FastHasher"]
     settings.ENCRYPTION_KEYS = [new_key()]
 
 

@@ -37,8 +37,7 @@ NOVA = f"{CONSOLE}modeloverride/amazon-nova-pro/"
 
 
 @pytest.fixture(autouse=True)
-def _people(settings: Any) -> None:
-    settings.PASSWORD_HASHERS = ["tests.console.operators.FastHasher"]
+def _people(db: None) -> None:
     for name in ("alice", "bob"):
         User.objects.create(id=name, username=name, password="!", token_groups=["研究"])
 

@@ -25,11 +25,6 @@ ACTOR = Program.command("create_operator")
 
 
 @pytest.fixture(autouse=True)
-def cheap_hashes(settings: Any) -> None:
-    settings.PASSWORD_HASHERS = ["tests.console.operators.FastHasher"]
-
-
-@pytest.fixture(autouse=True)
 def own_permissions(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a test allows is forgotten after it."""
     monkeypatch.setattr(roles, "_allowed", {role: set(names) for role, names in roles._allowed.items()})

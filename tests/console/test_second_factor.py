@@ -25,8 +25,7 @@ ENROL, CODE, ACCOUNT = "/console/second-factor/enrol/", "/console/second-factor/
 
 
 @pytest.fixture(autouse=True)
-def cheap_hashes(settings: Any) -> None:
-    settings.PASSWORD_HASHERS = ["tests.console.operators.FastHasher"]
+def _encryption_key(settings: Any) -> None:
     settings.ENCRYPTION_KEYS = [new_key()]
 
 

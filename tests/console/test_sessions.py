@@ -19,11 +19,6 @@ pytestmark = [pytest.mark.both, pytest.mark.django_db]
 ACCOUNT, SESSIONS = "/console/account/", "/console/bedrock_chat/operatorsession/"
 
 
-@pytest.fixture(autouse=True)
-def cheap_hashes(settings: Any) -> None:
-    settings.PASSWORD_HASHERS = ["tests.console.operators.FastHasher"]
-
-
 @pytest.fixture
 def olga() -> User:
     return make_operator("olga", "view_user")

@@ -28,8 +28,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.fixture(autouse=True)
-def olga(db: None, settings: Any) -> User:
-    settings.PASSWORD_HASHERS = ["tests.console.operators.FastHasher"]
+def olga(db: None) -> User:
     return make_operator("olga", "view_user")
 
 

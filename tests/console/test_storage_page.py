@@ -26,9 +26,8 @@ PAGE, GUARDRAILS = "/console/bedrock_chat/blob/", "/console/bots/botguardrail/"
 
 
 @pytest.fixture
-def vera(settings: LazySettings, tmp_path: Any) -> Client:
+def vera(tmp_path: Any) -> Client:
     """She may look at everything."""
-    settings.PASSWORD_HASHERS = ["tests.console.operators.FastHasher"]
     client = Client()
     client.force_login(make_viewer())
     return client

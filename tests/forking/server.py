@@ -1,7 +1,8 @@
 """A process that has loaded the product, and that makes copies of itself. Each copy runs one command.
 
-`python -m tests.forking.server 5` serves the socket that is its descriptor 5. `tests.forking.client` starts
-it, with the environment of the first command, and says what a copy shall run.
+`python -m tests.forking.server` serves the socket that is its input. `tests.forking.client` starts it, with the
+environment of the first command, and says what a copy shall run. With the argument `bare` it loads no more than the
+libraries that read no settings: half of a start, whatever the environment.
 
 A start spends its time on imports. A copy has them, and reads the settings anew from its own environment. What the
 imports have read of the settings cannot be read anew: a copy for which such a setting differs starts Python as usual.
@@ -30,6 +31,23 @@ where the database is as it first connects. The engine has to be the same.
 """
 MADE_OF = {"UNFOLD": ("CONSOLE_COLOR", "CONSOLE_LOGO")}
 """Settings that cannot be compared, since they have functions → those that they are made of."""
+LIBRARIES = (
+    "boto3",
+    "django.contrib.admin.decorators",
+    "django.contrib.admin.views.main",
+    "django.core.management",
+    "django.db.backends.sqlite3.base",
+    "django.test.signals",
+    "django.views.generic",
+    "drf_spectacular.utils",
+    "rest_framework.compat",
+    "rest_framework.serializers",
+    "structlog",
+    "ulid",
+    "uvicorn.protocols.http.httptools_impl",
+    "uvicorn.protocols.websockets.websockets_sansio_impl",
+)
+"""Of those that every start imports, the ones that take longest, and that can be imported before there are settings."""
 
 
 @dataclass(frozen=True)
@@ -43,9 +61,19 @@ class Start:
     process_group: int
 
 
-def warm_up() -> None:
+def warm_up(*, bare: bool) -> None:
     """Imports what servers, workers and commands import, and configures Django with this process's environment."""
     gc.disable()
+    if bare:
+        for name in LIBRARIES:
+            importlib.import_module(name)
+    else:
+        _load_the_product()
+    gc.freeze()
+    gc.enable()
+
+
+def _load_the_product() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", PRODUCT)
     import django
 
@@ -56,8 +84,6 @@ def warm_up() -> None:
     import bedrock_chat.management.commands.serve  # noqa: F401
 
     assert get_resolver().url_patterns
-    gc.freeze()
-    gc.enable()
 
 
 def serve(requests: socket.socket) -> Start:
@@ -132,6 +158,8 @@ def _configure() -> bool:
     from django.conf import Settings, settings
     from django.db import connections
 
+    if not settings.configured:
+        return True
     module = os.environ.get("DJANGO_SETTINGS_MODULE", PRODUCT)
     read = {part for name in vars(settings) if name != "_wrapped" for part in MADE_OF.get(name, (name,))}
     earlier = {name: getattr(settings, name) for name in read}
@@ -152,7 +180,7 @@ def _configure() -> bool:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal reaches it too, and ends whoever asks
-    warm_up()
-    command = serve(socket.socket(fileno=int(sys.argv[1])))
+    warm_up(bare="bare" in sys.argv)
+    command = serve(socket.socket(fileno=os.dup(0)))
     signal.signal(signal.SIGINT, signal.default_int_handler)
     run(command)

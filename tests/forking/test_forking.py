@@ -14,6 +14,8 @@ import pytest
 from tests.forking import client
 from tests.live import ROOT
 
+copied = pytest.mark.skipif(not client.CAN_COPY, reason="this system or this Python makes real starts alone")
+
 TELL = """
 import json, os, sys
 from django.conf import settings
@@ -49,6 +51,7 @@ def tell(environment: dict[str, str], *arguments: str, **options: Any) -> dict[s
     return facts
 
 
+@copied
 def test_a_copy_has_what_a_process_is_started_with(environment: dict[str, str], data: Path) -> None:
     facts = tell({**environment, "TURNS": "17"}, "a", "b c", start_new_session=True)
     assert facts.pop("is_copy")
@@ -81,6 +84,7 @@ def test_a_copy_is_killed_like_any_process(environment: dict[str, str]) -> None:
         process.stdout.close()
 
 
+@copied
 def test_settings_that_imports_have_read_make_a_real_start(
     environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -91,6 +95,7 @@ def test_settings_that_imports_have_read_make_a_real_start(
     assert not tell({**environment, "TURN_LEASE_SECONDS": "9"})["is_copy"]
 
 
+@copied
 def test_a_wrong_setting_is_told_as_at_a_real_start(environment: dict[str, str]) -> None:
     assert tell(environment)["is_copy"]
     command = [sys.executable, "manage.py", "check"]
@@ -98,3 +103,28 @@ def test_a_wrong_setting_is_told_as_at_a_real_start(environment: dict[str, str])
     done = client.run(command, cwd=ROOT, env=wrong, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "Configuration: THREADS must be a whole number, not 'many'.\n"
+
+
+@copied
+def test_the_first_start_is_a_copy_without_the_product_whatever_its_environment(
+    environment: dict[str, str], data: Path
+) -> None:
+    for number in range(2):
+        own = {**environment, "CHECKPOINT_SECONDS": f"3.{number}5", "TURNS": f"1{number}"}
+        facts = tell(own)
+        assert (facts["is_copy"], facts["turns"], facts["variables"]) == (True, 10 + number, own)
+    assert not tell({**environment, "CHECKPOINT_SECONDS": "4.5", "PYTHONUTF8": "1"})["is_copy"]
+
+
+def test_a_python_that_starts_processes_otherwise_makes_real_starts(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start_otherwise(self: Any, args: Any, executable: Any, a_new_one: Any, *others: Any) -> None:
+        raise NotImplementedError
+
+    assert client._is_known()
+    with monkeypatch.context() as another:
+        another.setattr(subprocess.Popen, "_execute_child", start_otherwise)
+        assert not client._is_known()
+    monkeypatch.setattr(client, "CAN_COPY", False)
+    assert not tell(environment)["is_copy"]

@@ -31,7 +31,7 @@ def get(server: LiveServer, token: str, conversation: str) -> int:
     return size
 
 
-@pytest.mark.parametrize(("images", "times", "most"), [(1, 40, 60), pytest.param(8, 200, 150, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("images", "times", "most"), [(1, 12, 60), pytest.param(8, 200, 150, marks=pytest.mark.slow)])
 def test_memory_stays_when_a_large_conversation_is_read_again_and_again(
     server: LiveServer, alice: str, meter: Meter, images: int, times: int, most: int
 ) -> None:

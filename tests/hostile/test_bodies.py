@@ -19,7 +19,7 @@ from tests.live import LiveServer
 pytestmark = pytest.mark.usefixtures("proc")
 
 PART = 30_000
-SOME, MANY = 24, 160
+SOME, MANY = 12, 160
 """Attacks that a quick and a slow run try, chosen at random from all of them, the same in every run.
 
 `make soak` tries one after the other.

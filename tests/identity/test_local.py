@@ -2,7 +2,6 @@
 
 import io
 import os
-import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +16,7 @@ from django.test import Client
 
 from bedrock_chat.identity import local
 from bedrock_chat.identity.models import SigningKey, User
+from tests.forking import client as forking
 from tests.live import ROOT
 
 pytestmark = pytest.mark.django_db
@@ -74,7 +74,7 @@ def test_words_that_make_no_token_are_refused_in_a_sentence(arguments: list[str]
 def test_without_its_tables_the_command_says_what_to_do(tmp_path: Path) -> None:
     environment = {**os.environ, "DEBUG": "true", "DATABASE_URL": f"sqlite:///{tmp_path}/new.sqlite3"}
     command = [sys.executable, "manage.py", "issue_token", "alice"]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    done = forking.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (1, "")
     assert "manage.py migrate" in done.stderr
     assert "Traceback" not in done.stderr

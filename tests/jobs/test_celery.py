@@ -256,7 +256,7 @@ def test_any_transport_will_do(workshop: Workshop, transport: dict[str, str]) ->
         workshop.until(lambda: workshop.left() == 0)
         unread = "from bedrock_chat.jobs import broker; print(broker.unread('note'), broker.unread('stamp'))"
         workshop.until(lambda: workshop.run(unread) == "0 0")  # the sweep may have told of a job once more
-        assert tell(workshop, 10, seconds=0.1) < 1
+        assert tell(workshop, 10, seconds=0.1) < 5
         workshop.until(lambda: workshop.left() == 0)
         assert workshop.effects() == sorted([*range(10), *range(10)])
         for worker in workshop.workers:

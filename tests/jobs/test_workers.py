@@ -11,7 +11,7 @@ from tests.jobs.conftest import Workshop
 pytestmark = pytest.mark.both
 
 SLOW = bool(os.environ.get("SLOW"))
-JOBS = 200
+JOBS = 120
 LEASE = 2.0  # seconds, of the workers here
 
 
@@ -126,7 +126,7 @@ def test_a_second_signal_means_now(workshop: Workshop) -> None:
     time.sleep(0.3)
     assert worker.poll() is None
     worker.terminate()
-    assert worker.wait(5) == 1
+    assert worker.wait(20) == 1
 
 
 SIGNALLED = """
@@ -150,8 +150,8 @@ def send():
 
 signal.signal(signal.SIGTERM, stop)
 threading.Thread(target=send, daemon=True).start()
-end = time.monotonic() + 2
-while time.monotonic() < end:
+begun = time.monotonic()
+while time.monotonic() < begun + (2 if handled > 100 else 60):  # a busy machine takes longer
     worker._changed.clear()
     worker._changed.wait(0)
 print(handled > 100, flush=True)

@@ -266,7 +266,7 @@ def test_while_the_database_is_away_everything_else_is_told(
                 for _ in range(2):  # the first one waits, the second one knows
                     begun = time.monotonic()
                     seen = scrape(server)
-                    assert time.monotonic() - begun < 2.5
+                    assert time.monotonic() - begun < 8
                     assert seen.value("bedrock_chat_database_up") == 0
                     assert seen.value("bedrock_chat_requests_total", route="/metrics") >= 1
                     assert seen.families["bedrock_chat_jobs_waiting"].samples == []

@@ -48,10 +48,12 @@ def test_json_is_posted_and_the_answer_is_whole(post: Post) -> None:
 def test_a_call_costs_no_more_than_the_way_there(post: Post) -> None:
     """Without TCP_NODELAY the second packet of a request waits for 40 ms."""
     with Server(plain()) as server:
-        started = time.perf_counter()
+        durations = []
         for _ in range(20):
+            started = time.perf_counter()
             post(server.url, {"text": "x" * 3000})
-        assert (time.perf_counter() - started) / 20 < 0.03
+            durations.append(time.perf_counter() - started)
+        assert min(durations) < 0.03  # the quickest: another may have waited for a busy machine
 
 
 def test_the_interruption_knows_whether_the_request_was_sent(post: Post, settings: Any) -> None:

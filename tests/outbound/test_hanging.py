@@ -18,7 +18,7 @@ from tests.together import wait_for
 
 pytestmark = pytest.mark.usefixtures("local")
 
-AT_ONCE = 1.0
+AT_ONCE = 5.0
 """Seconds, from a stop to the call's end."""
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n"
 
@@ -172,7 +172,7 @@ def test_a_hundred_calls_that_hang_end_together_and_keep_nobody(post: Post) -> N
         wait_for(lambda: len(hanging_server.requests) == 100, 30)
         started = time.monotonic()
         assert post(healthy.url).status == 200
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < AT_ONCE
         stopped_at = time.monotonic()
         turn.request()
         for thread in threads:

@@ -89,7 +89,7 @@ def test_work_on_another_thread_is_left_at_once() -> None:
     started = time.monotonic()
     with pytest.raises(Interrupted):
         interruption.result(Errand(lambda: release.wait(10)), 10)
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 5
     release.set()
 
 

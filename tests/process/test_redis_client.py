@@ -110,11 +110,11 @@ def test_a_wrong_command_is_no_outage() -> None:
 def test_nobody_there_is_told_at_once_and_as_such(settings: Any, tmp_path: Path) -> None:
     settings.REDIS_URL = "redis://127.0.0.1:9/0"
     redis_client._own.cache_clear()
-    assert seconds_of(redis_client.ping) < 1
+    assert seconds_of(redis_client.ping) < 5
     assert REDIS.state == State.REFUSED
 
 
 def test_a_host_name_that_is_not_resolved_is_waited_for_no_longer() -> None:
     with unresolved_names():
-        assert seconds_of(lambda: redis_client.connect().ping()) < 4
+        assert seconds_of(lambda: redis_client.connect().ping()) < 10
     assert REDIS.state == State.NO_ANSWER

@@ -4,7 +4,6 @@ import re
 from typing import Any
 
 import pytest
-from django.conf import LazySettings
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -23,9 +22,8 @@ WORD = "Rumpelstilzchen"
 
 
 @pytest.fixture
-def vera(settings: LazySettings) -> Client:
+def vera(db: None) -> Client:
     """She may look at everything."""
-    settings.PASSWORD_HASHERS = ["tests.console.operators.FastHasher"]
     client = Client()
     client.force_login(make_viewer())
     return client

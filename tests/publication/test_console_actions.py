@@ -30,11 +30,6 @@ pytestmark = pytest.mark.django_db
 PUBLICATIONS, KEYS = "/console/publication/publication/", "/console/publication/apikey/"
 
 
-@pytest.fixture(autouse=True)
-def _quick(settings: LazySettings) -> None:
-    settings.PASSWORD_HASHERS = ["tests.console.operators.FastHasher"]
-
-
 def browser_of(role: Role) -> Client:
     operator = make_operator(str(role))
     operators.set_role(operator, role, actor=Program.command("create_operator"))

@@ -55,7 +55,6 @@ def keys_of(owner: APIClient) -> list[str]:
 def test_no_key_and_no_secret_of_a_tool_is_told_anywhere(
     dave: APIClient, settings: LazySettings, tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: Any
 ) -> None:
-    settings.PASSWORD_HASHERS = ["tests.console.operators.FastHasher"]
     caplog.set_level(logging.DEBUG)
     make(dave, "safe", agent=firecrawl(SECRET))
     share(dave, "safe", "all")

@@ -24,7 +24,7 @@ from tests.serving.conftest import Live, eventually
 pytestmark = pytest.mark.django_db(transaction=True)
 
 THREADS = 3
-SOON = 1.0
+SOON = 4.0
 """Seconds, on a busy machine. A look comes after 0.2."""
 
 

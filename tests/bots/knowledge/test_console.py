@@ -3,7 +3,6 @@
 from typing import Any
 
 import pytest
-from django.conf import LazySettings
 from django.test import Client
 from rest_framework.test import APIClient
 
@@ -23,11 +22,6 @@ pytestmark = [pytest.mark.django_db, pytest.mark.both]
 SYNCS = "/console/bots/knowledge/"
 DOCUMENTS = "/console/bots/document/"
 SECRET_QUERY = "?token=secret"
-
-
-@pytest.fixture(autouse=True)
-def _quick(settings: LazySettings) -> None:
-    settings.PASSWORD_HASHERS = ["tests.console.operators.FastHasher"]
 
 
 @pytest.fixture

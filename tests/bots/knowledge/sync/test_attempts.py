@@ -11,6 +11,7 @@ from rest_framework.test import APIClient
 from bedrock_chat.database.connections import database_now
 from bedrock_chat.jobs.models import Job
 from bots.knowledge import documents, faults, outcomes, revisions, status
+from bots.knowledge.attempts import Attempts
 from bots.knowledge.models import Document
 from bots.knowledge.sources import fetching
 from tests.bots.bot import KNOWLEDGE, make, read
@@ -131,6 +132,43 @@ def test_a_page_whose_links_count_since_it_was_begun_is_fetched_once_more(
         crawl(alice, f"{site.url}/d/", sitemapUrls=[f"{site.url}/map.xml"])
         syncs.run()
         later()
+        assert syncs.states() == {f"{site.url}{path}": "ready" for path in pages}
+
+
+def test_a_page_whose_links_count_since_it_was_seen_to_be_unchanged_is_fetched_once_more(
+    alice: APIClient, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As before; but when the seed's page leads to it, it was answered 304, which is not written yet."""
+    is_noted = threading.Event()
+    fetch, note = fetching.fetch, Attempts.note_unchanged
+
+    def late(location: Any, *arguments: Any) -> Any:
+        if location.location.endswith("/d/"):
+            assert is_noted.wait(30)
+        return fetch(location, *arguments)
+
+    def noted(attempts: Attempts, attempt: Any, links: Any) -> None:
+        note(attempts, attempt, links)
+        is_noted.set()
+
+    pages = {
+        "/d/": page("Start", "All begins here."),
+        "/d/deep": page("Deep", "This is deep.", "/d/only"),
+        "/d/only": page("Only", "Nothing else leads here."),
+    }
+    with Site(dict(pages)) as site:
+        site.pages["/map.xml"] = f"<urlset><url><loc>{site.url}/d/deep</loc></url></urlset>"
+        crawl(alice, f"{site.url}/d/", sitemapUrls=[f"{site.url}/map.xml"])
+        syncs.run()
+        assert syncs.states() == {f"{site.url}/d/": "ready", f"{site.url}/d/deep": "ready"}
+        site.pages["/d/"] = page("Start", "All begins here.", "/d/deep")
+        monkeypatch.setattr(fetching, "fetch", late)
+        monkeypatch.setattr(Attempts, "note_unchanged", noted)
+        with transaction.atomic():
+            revisions.request("b")
+        syncs.run()
+        later()
+        assert is_noted.is_set()
         assert syncs.states() == {f"{site.url}{path}": "ready" for path in pages}
 
 
