@@ -5,7 +5,6 @@ bots have had theirs for long.
 """
 
 import pytest
-from django.conf import LazySettings
 from django.test import Client
 from rest_framework.test import APIClient
 
@@ -36,7 +35,7 @@ def test_a_new_document_has_the_name_that_is_seen_and_stays_the_one_of_its_place
 
 @pytest.mark.both
 @pytest.mark.django_db
-def test_a_name_that_is_stored_is_cleaned_where_it_is_shown(alice: APIClient, settings: LazySettings) -> None:
+def test_a_name_that_is_stored_is_cleaned_where_it_is_shown(alice: APIClient) -> None:
     upload(alice, "b", "old.txt", b"x")
     make(alice, "b", knowledge=sources("old.txt"))
     knowledge = rows.known("b", state=SyncStatus.FAILED, reason=f"{HIDDEN}: this file is damaged.")
@@ -51,7 +50,6 @@ def test_a_name_that_is_stored_is_cleaned_where_it_is_shown(alice: APIClient, se
     Document.objects.update(state="failed", reason="this file is damaged.")
     assert status.outcome(knowledge, "") == (SyncStatus.FAILED, f"{SEEN}: this file is damaged.")
 
-    settings.PASSWORD_HASHERS = ["tests.console.operators.FastHasher"]
     vera = Client()
     vera.force_login(make_viewer())
     pages = ("knowledge/", f"knowledge/{Knowledge.objects.get().pk}/change/")
