@@ -66,7 +66,7 @@ def test_the_comparison_of_revisions_prints_a_ratio_and_its_spread_for_each_figu
     for leg in figures.values():
         for figure in (leg["cpu"], leg["p50"], leg["p95"], leg["p99"]):
             low, high = figure["spread"]
-            assert 0.05 < low <= figure["ratio"] <= high < 20
+            assert 0.01 < low <= figure["ratio"] <= high < 100
             assert figure["baseMs"] > 0
         assert leg["requests"]["basePerSecond"] > 0
 
@@ -96,7 +96,7 @@ def test_the_benchmark_of_starts_prints_cpu_and_memory_against_another_revision(
     assert figures.keys() == {"serveCpuMs", "checkCpuMs", "residentMB"}
     for figure in figures.values():
         low, high = figure["spread"]
-        assert 0.05 < low <= figure["ratio"] <= high < 20
+        assert 0.01 < low <= figure["ratio"] <= high < 100
         assert figure["base"] > 10
 
 

@@ -30,11 +30,17 @@ def begun(most: int = 1, **options: float) -> Iterator[Readers]:
         readers.end()
 
 
-def read(readers: Readers, path: Path, interruption: Interruption | None = None) -> Reading:
+def read(
+    readers: Readers, path: Path, interruption: Interruption | None = None, *, most_characters: int = 100_000
+) -> Reading:
     kind = kind_of_name(path.name)
     assert kind is not None
     return readers.read(
-        str(path), kind, most_characters=len(SLOW_PAGE), most_pages=100, interruption=interruption or Interruption()
+        str(path),
+        kind,
+        most_characters=most_characters,
+        most_pages=100,
+        interruption=interruption or Interruption(),
     )
 
 
@@ -91,7 +97,7 @@ def test_a_reader_that_is_killed_fails_its_document_alone_and_one_that_idles_end
 
         def fail() -> None:
             with pytest.raises(Unreadable) as raised:
-                read(readers, slow)
+                read(readers, slow, most_characters=len(SLOW_PAGE))
             sentences.append(raised.value.sentence)
 
         reading = threading.Thread(target=fail)
@@ -118,7 +124,7 @@ def test_an_interruption_ends_the_reader_and_whoever_waits_for_one(tmp_path: Pat
 
         def end(switch: Interruption) -> None:
             with pytest.raises(Interrupted):
-                read(readers, slow, switch)
+                read(readers, slow, switch, most_characters=len(SLOW_PAGE))
             ends.append("interrupted")
 
         threads = [threading.Thread(target=end, args=(switch,)) for switch in switches]
@@ -141,7 +147,7 @@ def test_an_interruption_ends_the_reader_and_whoever_waits_for_one(tmp_path: Pat
 def test_a_reader_is_killed_at_its_deadline(tmp_path: Path) -> None:
     with begun(seconds=1) as readers:
         with pytest.raises(Unreadable) as raised:
-            read(readers, written(tmp_path / "slow.html", SLOW_PAGE))
+            read(readers, written(tmp_path / "slow.html", SLOW_PAGE), most_characters=len(SLOW_PAGE))
         assert raised.value.sentence == "reading this file took longer than 1 seconds."
         assert not readers.pids
 
