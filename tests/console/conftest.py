@@ -62,6 +62,13 @@ def page(open_page: OpenPage) -> Page:
 
 
 def violations(page: Page) -> list[Any]:
+    """What the axe rules of WCAG 2.1 AA find on the page: pairs of a rule's name and a number of elements.
+
+    A click returns when the next page has begun. The page is judged once its fonts are there: an icon is a ligature of
+    its font, and axe holds it for text of too little contrast without.
+    """
+    page.wait_for_load_state()
+    page.evaluate("() => document.fonts.ready.then(() => null)")
     results = Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]})
     return [(violation["id"], len(violation["nodes"])) for violation in results.response["violations"]]
 
