@@ -116,6 +116,7 @@ def _register_alerts() -> None:
     conditions.register(of_jobs.NO_WORKER, of_jobs.no_worker, permission="bedrock_chat.view_worker")
     conditions.register(of_jobs.WAITING, of_jobs.waiting, permission="bedrock_chat.view_job")
     conditions.register(of_jobs.DEAD, of_jobs.dead, permission="bedrock_chat.view_job")
+    conditions.register(of_jobs.FAILING, of_jobs.failing, permission="bedrock_chat.view_job")
     throttles = "bedrock_chat.view_modeloverride"
     conditions.register(throttling.CONDITION, throttling.problems, permission=throttles, lasts=throttling.WINDOW)
     conditions.register(alerting.CONDITION, alerting.problems, permission="bedrock_chat.view_budget")

@@ -9,7 +9,7 @@ from bedrock_chat import environment as env
 from bedrock_chat import logs
 from bedrock_chat.console import theme
 from bedrock_chat.database import addresses
-from bedrock_chat.jobs.kinds import JOB_SCHEDULE, JOB_SHARES, JOBS  # noqa: F401  # settings of their own
+from bedrock_chat.jobs.kinds import JOB_SCHEDULE, JOB_SHARES, JOBS, JOBS_THAT_NEVER_DIE  # noqa: F401  # of their own
 from bedrock_chat.wire.framework_settings import REST_FRAMEWORK, SPECTACULAR_SETTINGS  # noqa: F401  # settings too
 
 BASE_DIR = Path(__file__).resolve().parent.parent

@@ -1,4 +1,4 @@
-"""The conditions of jobs: some are dead, nobody does any, or they wait for long."""
+"""The conditions of jobs: some are dead or fail each time, nobody does any, or they wait for long."""
 
 from collections.abc import Iterator
 
@@ -10,10 +10,11 @@ from django.utils.http import urlencode
 from bedrock_chat.alerts.conditions import Problem
 from bedrock_chat.alerts.models import Severity
 from bedrock_chat.database.connections import database_now
-from bedrock_chat.jobs import backlog
+from bedrock_chat.jobs import backlog, queue
 from bedrock_chat.jobs.models import Job, State
 
 DEAD = "dead jobs"
+FAILING = "failing jobs"
 NO_WORKER = "no worker"
 WAITING = "waiting jobs"
 LONG_WAIT_SECONDS = 600
@@ -31,6 +32,21 @@ def dead() -> Iterator[Problem]:
             sentence=f"{number} {jobs} given up: {kind}.",
             remedy="Read the reason, mend its cause, and retry them.",
             link=f"{reverse('admin:bedrock_chat_job_changelist')}?{query}",
+            facts={"kind": kind, "jobs": number},
+        )
+
+
+def failing() -> Iterator[Problem]:
+    """One problem for each kind of job that never dies, while the last of many attempts at some of them has failed."""
+    kinds = settings.JOBS_THAT_NEVER_DIE & settings.JOBS.keys()
+    jobs = Job.objects.filter(kind__in=kinds, attempt__gte=queue.MOST_ATTEMPTS - 1).exclude(reason="")
+    for kind, number in jobs.values_list("kind").annotate(number=Count("pk")).order_by("-number", "kind"):
+        yield Problem(
+            subject=kind,
+            severity=Severity.URGENT,
+            sentence=f"{number} {'job fails' if number == 1 else 'jobs fail'} each time: {kind}.",
+            remedy="Read the reason, and mend its cause. They are tried again within an hour.",
+            link=f"{reverse('admin:bedrock_chat_job_changelist')}?{urlencode({'kind': kind})}",
             facts={"kind": kind, "jobs": number},
         )
 

@@ -51,3 +51,5 @@ JOB_SHARES: dict[str, float] = {
     "purge knowledge": 0.25,
 }
 """Kind of job → the part of a worker's places that such jobs may take, one place at least. Others may take all."""
+JOBS_THAT_NEVER_DIE: frozenset[str] = frozenset({"purge knowledge"})
+"""Kinds of job that are tried each hour in the end: what was removed must not stay. Periodic jobs never die either."""

@@ -243,11 +243,13 @@ def fail(job: Claimed, reason: str) -> None:
     """The attempt failed. The job is tried again after a while (`backoff`), or is dead after MOST_ATTEMPTS.
 
     A periodic job never dies. After MOST_ATTEMPTS it counts from 0 again, and waits for its interval or the backoff,
-    whichever is longer.
+    whichever is longer. Nor does one of JOBS_THAT_NEVER_DIE: it has one more attempt after each LONGEST_BACKOFF.
     """
     reason = " ".join(reason.split())[:LONGEST_REASON] or "It failed without a word."
     wait, attempt = backoff(job.attempt), job.attempt
-    if attempt >= MOST_ATTEMPTS:
+    if attempt >= MOST_ATTEMPTS and job.kind in settings.JOBS_THAT_NEVER_DIE:
+        wait, attempt = LONGEST_BACKOFF, MOST_ATTEMPTS - 1
+    elif attempt >= MOST_ATTEMPTS:
         interval = schedule().get(job.key)
         if interval is None:
             compiled_sql.update(Job, job.fence, state=State.DEAD, **_IDLE, reason=reason)

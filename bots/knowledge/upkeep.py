@@ -1,6 +1,6 @@
 """The periodic job: asks for syncs that are wanted and that nobody has asked for, and for those whose time has come.
 
-Two reads a minute where nothing is to be done.
+One read a minute where nothing is to be done.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,11 +12,11 @@ from django.db import transaction
 from django.db.models import F, Q
 
 from bedrock_chat.database.connections import database_now
-from bedrock_chat.jobs import queue
 from bedrock_chat.jobs.models import Job, State
 from bedrock_chat.jobs.queue import Claimed
 from bots.knowledge import deleting, faults, revisions
 from bots.knowledge.models import Knowledge, Source, SourceKind
+from bots.knowledge.states import Blame
 from bots.models import SyncStatus
 
 MOST: Final = 1_000
@@ -27,11 +27,8 @@ FAULT: Final = f"The sync could not be done {faults.OF_THIS_SERVER}"
 
 
 def look_after(_: Claimed) -> None:
-    """The job. A removal that has died begins anew, since what was removed must not stay."""
+    """The job."""
     now = database_now()
-    dead = Job.objects.filter(kind=deleting.KIND, state=State.DEAD)
-    for pk in dead.order_by("pk").values_list("pk", flat=True)[:MOST_ASKED]:
-        queue.retry(pk)
     number, last = 0, 0
     while number < MOST_ASKED and (waiting := _waiting(now, last)):
         last = waiting[-1].pk
@@ -119,4 +116,5 @@ def _revive(knowledge: Knowledge, now: datetime) -> None:
         Knowledge.objects.filter(pk=knowledge.pk).update(asked_at=now)
         revisions.ask(knowledge.pk)
     else:
-        Knowledge.objects.filter(pk=knowledge.pk).update(sync_status=SyncStatus.FAILED, sync_status_reason=FAULT)
+        columns = {"sync_status": SyncStatus.FAILED, "sync_status_reason": FAULT, "blame": Blame.OPERATOR}
+        Knowledge.objects.filter(pk=knowledge.pk).update(**columns)

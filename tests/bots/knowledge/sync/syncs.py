@@ -16,7 +16,7 @@ from bedrock_chat.bedrock import embeddings
 from bedrock_chat.jobs import queue
 from bedrock_chat.jobs.models import Job
 from bedrock_chat.jobs.queue import Claimed
-from bots.knowledge import deleting, revisions, syncing
+from bots.knowledge import deleting, revisions, syncing, upkeep
 from bots.knowledge.models import Chunk, Document, Edition, EditionState, Knowledge
 from tests.emulator import Emulator
 
@@ -42,6 +42,11 @@ def run(*kinds: str, most: int = MOST_SLICES) -> int:
                     job.finish()
             done += 1
     raise AssertionError(f"After {most} rounds there is still something to do: {list(Job.objects.values())}")
+
+
+def look_after() -> None:
+    """The periodic job."""
+    upkeep.look_after(None)  # type: ignore[arg-type]
 
 
 def slices(between: Callable[[int], None], *, most: int = 200) -> int:

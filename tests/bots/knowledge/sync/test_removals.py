@@ -1,15 +1,20 @@
 """What is taken out of reach goes for good, whatever a sync does meanwhile, and removing it ends."""
 
+from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from django.db import transaction
 from rest_framework.test import APIClient
 
+from bedrock_chat.alerts import of_jobs, opening
+from bedrock_chat.alerts.models import OpenAlert
 from bedrock_chat.database.connections import database_now
+from bedrock_chat.jobs import performing
 from bedrock_chat.jobs.models import Job, State
 from bedrock_chat.search.vectors.models import VectorBits
-from bots.knowledge import deleting, documents, revisions, syncing, upkeep
+from bots.knowledge import deleting, documents, revisions, syncing
 from bots.knowledge.models import Document, Edition, KnowledgeIndex
 from tests.bots.bot import edit, make
 from tests.bots.knowledge.sync import syncs
@@ -113,16 +118,35 @@ def test_a_removal_stops_when_its_worker_ends_and_the_next_one_goes_on(bot: str,
 
 
 @pytest.mark.parametrize("is_gone", [False, True], ids=["of a file", "of a bot"])
-def test_a_removal_that_has_died_begins_anew(is_gone: bool, bot: str, alice: APIClient) -> None:
+def test_a_removal_that_always_fails_is_tried_each_hour_alerts_operators_once_and_is_done_once_it_can_be(
+    is_gone: bool, bot: str, alice: APIClient, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.ALERT_EMAILS = ["olga@example.org"]
     if is_gone:
         assert alice.delete("/bot/b").status_code == 200
     else:
         edit(alice, "b", knowledge=change(deleted=["a.txt"], unchanged=["b.txt"]))
         syncs.run(revisions.KIND)
-    Job.objects.filter(kind=deleting.KIND).update(state=State.DEAD, reason="A fault.")
-    syncs.run()
-    assert Edition.objects.count() == 2
-    upkeep.look_after(None)  # type: ignore[arg-type]
+    waits = []
+    with monkeypatch.context() as patch:
+        patch.setattr(deleting.Removal, "step", lambda _: 1 / 0)
+        for _ in range(12):
+            Job.objects.filter(kind=deleting.KIND).update(due_at=database_now())
+            [job] = syncs.claim(deleting.KIND)
+            performing.perform(job, deleting.purge)
+            syncs.look_after()
+            [(state, due_at)] = Job.objects.filter(kind=deleting.KIND).values_list("state", "due_at")
+            assert state == State.READY
+            waits.append((due_at - database_now()).total_seconds())
+            opening.look(SimpleNamespace(finish=lambda: None))  # type: ignore[arg-type]
+    assert waits[0] < 3
+    assert all(longer > shorter * 0.9 for shorter, longer in pairwise(waits))
+    assert all(3590 < wait <= 3600 for wait in waits[8:])
+    assert OpenAlert.objects.get(condition=of_jobs.FAILING).sentence == "1 job fails each time: purge knowledge."
+    sent = [key for job in Job.objects.filter(kind="send alerts") for key in job.payload["alerts"]]
+    assert sent.count("failing jobs:purge knowledge") == 1
+    Job.objects.filter(kind=deleting.KIND).update(due_at=database_now())
     syncs.run()
     assert Edition.objects.count() == (0 if is_gone else 1)
     assert not Job.objects.filter(kind=deleting.KIND).exists()
+    assert list(of_jobs.failing()) == []
