@@ -1,5 +1,6 @@
 """Documents that a source has named, or a page of it has led to: the rows that a sync has to fetch, its frontier."""
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -98,14 +99,19 @@ def _not_reached(slice_: Slice, source: Source, locations: Sequence[Location]) -
     return [
         location
         for location in locations
-        if (follows := reached.get((pk, location.location))) is None or (location.role == "page" and not follows)
+        if (follows := reached.get(_key(pk, location))) is None or (location.role == "page" and not follows)
     ]
+
+
+def _key(source: int, location: Location) -> bytes:
+    """What a slice keeps of a location that a source has reached: an address may have 2,000 characters."""
+    return hashlib.blake2b(f"{source} {location.location}".encode(), digest_size=16).digest()
 
 
 def _note_reached(slice_: Slice, source: Source, locations: Sequence[Location]) -> None:
     """What is committed is reached: the same source need not reach it again."""
     for location in locations:
-        key = (source.pk, location.location)
+        key = _key(source.pk, location)
         slice_.reached[key] = location.role == "page" or slice_.reached.get(key, False)
 
 
