@@ -10,8 +10,8 @@ from django.urls import reverse
 
 from bedrock_chat.alerts.conditions import MOST, Problem
 from bedrock_chat.alerts.models import Severity
-from bots.knowledge import faults
 from bots.knowledge.models import Knowledge
+from bots.knowledge.states import Blame
 from bots.models import Bot, SyncStatus
 
 CONDITION: Final = "failed syncs"
@@ -20,8 +20,8 @@ CONDITION: Final = "failed syncs"
 def problems() -> Iterator[Problem]:
     """One problem for each bot whose sync has failed: two queries, over the rows of failed syncs alone."""
     guardrails = Bot.objects.filter(sync_status=SyncStatus.FAILED).order_by("pk").values_list("pk", flat=True)[:MOST]
-    failed = Knowledge.objects.filter(sync_status=SyncStatus.FAILED, bot__isnull=False)
-    of_operators = failed.filter(faults.are_of_operators("sync_status_reason")).order_by("pk")
+    failed = Knowledge.objects.filter(sync_status=SyncStatus.FAILED, blame=Blame.OPERATOR)
+    of_operators = failed.filter(bot__isnull=False).order_by("pk")
     subjects = dict.fromkeys(guardrails, "guardrail")
     for bot_id in of_operators.values_list("bot", flat=True)[:MOST]:
         subjects.setdefault(bot_id, "knowledge")

@@ -9,15 +9,16 @@ class BotsConfig(AppConfig):
 
     def ready(self) -> None:
         """Registers the columns of secrets, which a rotation of keys puts under another key, a person's data, what
-        operators are told of, and until when the addresses of documents hold.
+        operators are told of, how syncs are, and until when the addresses of documents hold.
         """
         from bedrock_chat.alerts import conditions
         from bedrock_chat.blobs import links
         from bedrock_chat.encryption import rotating
         from bedrock_chat.identity import erasing as persons_erasing
         from bedrock_chat.identity import exporting as persons_exporting
+        from bedrock_chat.metrics import figures
         from bots import alerting, erasing, exporting, holds
-        from bots.knowledge import linking
+        from bots.knowledge import linking, measuring
         from bots.models import Bot, BotVersion
 
         rotating.register(Bot, "encrypted_secrets")
@@ -26,4 +27,5 @@ class BotsConfig(AppConfig):
         persons_erasing.register("bots", prepare=erasing.prepare, finish=erasing.finish)
         conditions.register(alerting.CONDITION, alerting.problems, permission="bots.view_bot")
         persons_erasing.register_refusal(holds.refuse_erasing)
+        figures.register("knowledge", measuring.figures)
         links.register(linking.HOLDER, linking.has_file)

@@ -38,10 +38,12 @@ NO_BUCKET: Final = "There is no such bucket."
 
 
 class FolderFault(Exception):
-    """Why nothing was read: one sentence, without the bucket and the key. `is_gone`: there is no such object."""
+    """Why nothing was read: one sentence, without the bucket and the key. `is_gone`: there is no such object.
+    `is_of_storage`: it is about S3, the bucket or this server's access to it, and not about one object.
+    """
 
-    def __init__(self, sentence: str, *, is_gone: bool = False) -> None:
-        self.sentence, self.is_gone = sentence, is_gone
+    def __init__(self, sentence: str, *, is_gone: bool = False, is_of_storage: bool = False) -> None:
+        self.sentence, self.is_gone, self.is_of_storage = sentence, is_gone, is_of_storage
         super().__init__(sentence)
 
 
@@ -170,7 +172,7 @@ def _call(seconds: float, interruption: Interruption) -> Iterator[None]:
             OSError,
         ) as error:
             if call.expired:
-                raise FolderFault(TIMED_OUT) from None
+                raise FolderFault(TIMED_OUT, is_of_storage=True) from None
             if call.requested:
                 raise Interrupted from None
             if is_of_disk(error):  # of this machine, where the object was to be written
@@ -183,12 +185,13 @@ def _fault_of(error: Exception) -> FolderFault:
         case botocore.exceptions.ClientError():
             code = str(error.response.get("Error", {}).get("Code", ""))
             if code == "NoSuchBucket":
-                return FolderFault(NO_BUCKET)
+                return FolderFault(NO_BUCKET, is_of_storage=True)
             if code in MISSING:
                 return FolderFault("There is no such object any more.", is_gone=True)
-            return FolderFault(f"{ANSWERED} {code or error.response['ResponseMetadata']['HTTPStatusCode']}.")
+            status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+            return FolderFault(f"{ANSWERED} {code or status}.", is_of_storage=True)
         case _ if isinstance(clients.fault_of(error), faults.NoCredentials):
-            return FolderFault(NO_CREDENTIALS)
+            return FolderFault(NO_CREDENTIALS, is_of_storage=True)
         case botocore.exceptions.ParamValidationError():
             return FolderFault("This is no name of a bucket or an object.")
-    return FolderFault(UNREACHABLE)
+    return FolderFault(UNREACHABLE, is_of_storage=True)

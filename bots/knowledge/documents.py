@@ -16,7 +16,7 @@ from bedrock_chat.blobs import storing
 from bedrock_chat.process.interruption import Interrupted
 from bedrock_chat.resilience.disk_space import is_of_disk
 from bedrock_chat.wire.errors import ServiceUnavailable
-from bots.knowledge import editions, faults, measuring, outcomes, page_texts
+from bots.knowledge import away, editions, faults, measuring, outcomes, page_texts
 from bots.knowledge.attempts import Attempt, Attempts
 from bots.knowledge.hosts import Hosts, Place
 from bots.knowledge.lanes import Errand, Work
@@ -28,10 +28,9 @@ from bots.knowledge.reading.pages import Reading, Unreadable
 from bots.knowledge.slices import Slice
 from bots.knowledge.sources import crawling, fetching, s3, uploads
 from bots.knowledge.sources.locations import NOTHING_KNOWN, Discovered, Fetched, Known, Location, SourceFault
-from bots.knowledge.states import DocumentState
+from bots.knowledge.states import Blame, DocumentState
 
 FAULT: Final = f"It could not be read {faults.OF_THIS_SERVER}"
-STORAGE_AWAY: Final = "The storage of documents does not answer; it is asked again in a minute."
 NOTHING: Final = (False, None)
 """Of a fetch: there is nothing to be made findable."""
 
@@ -48,7 +47,7 @@ def bring_on(
     """Fetches a document in so many seconds, if `wait` tells them, and makes what was read findable.
 
     A turn and a place of its host were taken then, and `following` are documents that will be fetched next. A fault of
-    this server fails this document alone; a storage or a disk that is away fails no document, and the slice ends.
+    this server fails this document alone; a storage or a disk that is away fails no document (`away`).
     """
     place = Place(location) if wait is not None and is_of_web(location) else None
     document: Document | None = None
@@ -70,7 +69,7 @@ def bring_on(
             yield from editions.make(slice_, document, reading)
     except (Interrupted, ServiceUnavailable) as end:
         if isinstance(end, ServiceUnavailable):
-            slice_.give_up_turn(faults.AWAY_SECONDS, STORAGE_AWAY)
+            away.wait(slice_, away.STORAGE_AWAY, document.name if document else "")
         if document is not None and is_fetching:
             outcomes.take_back(slice_, document)
     except Exception as error:
@@ -78,12 +77,12 @@ def bring_on(
             raise
         faults.log(slice_.pk, error)
         if is_of_disk(error):
-            slice_.give_up_turn(faults.AWAY_SECONDS, faults.DISK_AWAY)
+            away.wait(slice_, away.DISK_AWAY, document.name)
             if is_fetching:
                 outcomes.take_back(slice_, document)
             return
         with slice_.writing():
-            (outcomes.fail if is_fetching else editions.fail)(slice_, document, FAULT)
+            (outcomes.fail if is_fetching else editions.fail)(slice_, document, FAULT, Blame.OPERATOR)
     finally:
         if place is not None:
             place.leave()
@@ -99,7 +98,7 @@ def _location(slice_: Slice, document: Document) -> Location:
         name = document.location.removeprefix(uploads.PREFIX)
         entry = slice_.settings.files.get(name)
         if entry is None:
-            raise SourceFault("This file is not there any more; upload it again.")
+            raise SourceFault("This file is not there any more; upload it again.", blame=Blame.OWNER)
         return uploads.location(name, entry)
     if is_of_web(document.location):
         is_listed = document.source.kind == SourceKind.SITEMAP
@@ -120,7 +119,7 @@ def _fetch(
     links: Sequence[Location]
     if attempt.is_given_up:
         with slice_.writing():
-            outcomes.fail(slice_, document, faults.WORKER_LOST)
+            outcomes.fail(slice_, document, faults.WORKER_LOST, Blame.OPERATOR)
         return NOTHING
     try:
         location = _location(slice_, document)
@@ -167,7 +166,7 @@ def _arrive(slice_: Slice, location: Location, known: Known, kept_name: str, wai
         if is_of_disk(error):
             raise
         faults.log(slice_.pk, error)
-        raise SourceFault(FAULT) from error
+        raise SourceFault(FAULT, blame=Blame.OPERATOR) from error
 
 
 def _read(slice_: Slice, location: Location, known: Known, kept_name: str, wait: float) -> Arrived:
@@ -233,7 +232,8 @@ def _with_page_texts(
         fetched = arrived.fetched
         reading = yield from page_texts.complete(slice_, document, str(fetched.path), fetched.digest, scanned)
     except Unreadable as unreadable:  # what was read without the model stays
-        return replace(arrived, scanned=None, sentence=unreadable.sentence if arrived.sentence else "")
+        blame = Blame.OPERATOR if unreadable.is_of_server else Blame.SOURCE
+        return replace(arrived, scanned=None, sentence=unreadable.sentence if arrived.sentence else "", blame=blame)
     finally:
         _forget_file(arrived.fetched)
     if not reading.pages:

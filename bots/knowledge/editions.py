@@ -24,7 +24,7 @@ from bots.knowledge.models import LONGEST_NAME, LONGEST_REASON, Chunk, Document,
 from bots.knowledge.reading import pages
 from bots.knowledge.reading.pages import Reading
 from bots.knowledge.slices import LONG_PAUSES, Slice
-from bots.knowledge.states import DocumentState, EditionState
+from bots.knowledge.states import Blame, DocumentState, EditionState
 
 NO_TEXT: Final = "It holds no text."
 MOST_CHUNKS: Final = 20_000
@@ -137,7 +137,7 @@ def make(slice_: Slice, document: Document, reading: Reading | None) -> Work:
         return
     except meaning.Refused as refused:
         with slice_.writing():
-            fail(slice_, document, refused.sentence)
+            fail(slice_, document, refused.sentence, Blame.SOURCE)
         return
     except meaning.CutOtherwise:
         with slice_.writing():
@@ -158,7 +158,7 @@ def _write(slice_: Slice, document: Document, edition: Edition, chunks: Sequence
     refusal = NO_TEXT if not chunks else (yield from batches.write_all(slice_, document, edition, chunks))
     if refusal:
         with slice_.writing():
-            fail(slice_, document, refusal)
+            fail(slice_, document, refusal, Blame.SOURCE)
         return
     edition.refresh_from_db()
     is_whole = edition.taken == len(chunks) and not Chunk.objects.filter(edition=edition, is_pending=True).exists()
@@ -227,14 +227,19 @@ def _fetch_again(document: Document, edition: Edition) -> None:
     )
 
 
-def fail(slice_: Slice, document: Document, sentence: str) -> None:
+def fail(slice_: Slice, document: Document, sentence: str, blame: Blame) -> None:
     """Within `writing`: nothing can be found of what was read. What was found before stays, but is not what was read
     last, so that the next sync reads the document anew.
     """
     measuring.count("failed")
     _give_up_making(slice_, document)
     Document.objects.filter(pk=document.pk, state=DocumentState.READ).update(
-        state=DocumentState.FAILED, reason=sentence[:LONGEST_REASON], etag="", last_modified="", digest=""
+        state=DocumentState.FAILED,
+        reason=sentence[:LONGEST_REASON],
+        blame=blame,
+        etag="",
+        last_modified="",
+        digest="",
     )
 
 

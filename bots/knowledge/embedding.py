@@ -19,6 +19,7 @@ from bots.knowledge.chunking import halves
 from bots.knowledge.lanes import Errand
 from bots.knowledge.models import Knowledge
 from bots.knowledge.slices import Bill, Slice
+from bots.knowledge.states import Blame
 
 SECONDS: Final = 600.0
 """For the calls of one batch. A throttled one ends far earlier."""
@@ -130,7 +131,8 @@ def _heed(slice_: Slice, paid: Paid, fault: faults.ModelFault) -> None:
     """What a fault means for the slice: for the text, for the sync, or that it has to wait."""
     model = slice_.model
     if isinstance(fault, faults.AccessDenied | faults.UnknownModel):
-        slice_.end_sync(f"{sentences.NO_ACCESS} {model.display_name} ({model.model_id}) in {model.region}.")
+        sentence = f"{sentences.NO_ACCESS} {model.display_name} ({model.model_id}) in {model.region}."
+        slice_.end_sync(sentence, blame=Blame.OPERATOR)
     elif isinstance(fault, faults.Invalid):
         paid.refusal = f"{model.display_name} refused the text."
     else:
@@ -144,7 +146,8 @@ def wait_for_model(slice_: Slice, fault: faults.ModelFault, name: str = "") -> N
     since = row or now
     name = name or slice_.model.display_name
     if now - since >= PATIENCE:
-        slice_.end_sync(f"{name} {sentences.REFUSED_FOR_LONG} ({fault.code}).", retry_at=now + PATIENCE)
+        sentence = f"{name} {sentences.REFUSED_FOR_LONG} ({fault.code})."
+        slice_.end_sync(sentence, blame=Blame.OPERATOR, retry_at=now + PATIENCE)
         return
     seconds = max(REFUSED_SECONDS, min(fault.retry_after or 0.0, PATIENCE.total_seconds()))
     slice_.give_up_turn(seconds, f"{name} refuses calls for now ({fault.code}); it is asked again in a minute.")

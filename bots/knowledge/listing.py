@@ -1,11 +1,11 @@
 """What a bot's sources name: each becomes rows of documents, which the sync then fetches."""
 
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from bedrock_chat.process.interruption import Interrupted
 from bedrock_chat.resilience.disk_space import is_of_disk
-from bots.knowledge import faults
+from bots.knowledge import away, faults
 from bots.knowledge.hosts import Hosts, Place
 from bots.knowledge.lanes import Work
 from bots.knowledge.models import LONGEST_REASON, Source, SourceKind
@@ -13,7 +13,7 @@ from bots.knowledge.reaching import reach, reach_most
 from bots.knowledge.slices import Slice
 from bots.knowledge.sources import crawling, s3, sitemaps, uploads
 from bots.knowledge.sources.locations import Listed, Location, SourceFault
-from bots.knowledge.states import SourceState
+from bots.knowledge.states import Blame, SourceState
 
 AT_A_TIME: Final = 20
 """Sources that one transaction lists, where nobody has to be asked."""
@@ -31,7 +31,7 @@ def begin(slice_: Slice) -> None:
                 try:
                     location = _named(slice_, source)
                 except SourceFault as fault:
-                    _end(source, fault.sentence)
+                    _end(source, fault.sentence, fault.blame)
                 else:
                     reach(slice_, source, [location])
                     _end(source)
@@ -45,7 +45,7 @@ def _named(slice_: Slice, source: Source) -> Location:
         return crawling.seed(source.location)
     entry = slice_.settings.files.get(source.location)
     if entry is None:
-        raise SourceFault(FILE_GONE)
+        raise SourceFault(FILE_GONE, blame=Blame.OWNER)
     return uploads.location(source.location, entry)
 
 
@@ -84,16 +84,16 @@ def ask(slice_: Slice, hosts: Hosts, source: Source) -> Work:
         if fault.retry_after is not None and source.kind == SourceKind.SITEMAP:
             hosts.postpone(_address(source), fault.retry_after)
         with slice_.writing():
-            _end(source, fault.sentence)
+            _end(source, fault.sentence, fault.blame)
     except Exception as error:
         if faults.ends_slice(error):
             raise
         faults.log(slice_.pk, error)
         if is_of_disk(error):  # where a part of the list was to be written
-            slice_.give_up_turn(faults.AWAY_SECONDS, faults.DISK_AWAY)
+            away.wait(slice_, away.DISK_AWAY, source.location)
             return
         with slice_.writing():
-            _end(source, FAULT)
+            _end(source, FAULT, Blame.OPERATOR)
 
 
 def _part(slice_: Slice, source: Source, wait: float) -> Listed:
@@ -121,14 +121,15 @@ def _note(source: Source, part: Listed) -> None:
         is_empty = not source.listing["listed"]
         source.state = SourceState.FAILED if is_empty and source.listing["note"] else SourceState.LISTED
         source.reason = source.listing["note"][:LONGEST_REASON] if is_empty else ""
-        columns += ["state", "reason"]
+        source.blame = Blame.SOURCE if source.reason else ""
+        columns += ["state", "reason", "blame"]
     source.save(update_fields=columns)
 
 
-def _end(source: Source, reason: str = "") -> None:
-    """Within `writing`: the source has named its documents, or told why it cannot."""
+def _end(source: Source, reason: str = "", blame: Blame | Literal[""] = "") -> None:
+    """Within `writing`: the source has named its documents, or told why it cannot, and whose fault that is."""
     state = SourceState.FAILED if reason else SourceState.LISTED
-    Source.objects.filter(pk=source.pk).update(state=state, reason=reason[:LONGEST_REASON])
+    Source.objects.filter(pk=source.pk).update(state=state, reason=reason[:LONGEST_REASON], blame=blame)
 
 
 # ---- Turns of the host ----------------------------------------------------------------------------------------------

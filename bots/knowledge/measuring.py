@@ -8,7 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final, Literal
 
-from bedrock_chat.metrics.instruments import LONG_SECONDS, Counter, Histogram
+from django.db.models import Count
+
+from bedrock_chat.metrics.figures import Figures
+from bedrock_chat.metrics.instruments import LONG_SECONDS, Counter, Figure, Histogram
+from bots.knowledge.models import Knowledge
+from bots.knowledge.states import Blame
+from bots.models import SyncStatus
 
 Outcome = Literal["unchanged", "read", "shown", "failed", "skipped"]
 Step = Literal["fetch", "read", "cut", "embed", "show"]
@@ -24,6 +30,18 @@ SECONDS: Final = Histogram(
     ("step",),
     buckets=LONG_SECONDS,
 )
+FAILED: Final = Figure(
+    "bedrock_chat_knowledge_failed_syncs",
+    "Bots whose last sync has failed, by whose fault it is: operator (this server, a model, a bucket), owner, source.",
+    ("blame",),
+)
+
+
+def figures() -> Figures:
+    """One statement, on the index of failed syncs."""
+    failed = Knowledge.objects.filter(sync_status=SyncStatus.FAILED, bot__isnull=False).order_by()
+    counts = dict(failed.values_list("blame").annotate(number=Count("pk")))
+    return {FAILED: {(blame.value,): float(counts.get(blame, 0)) for blame in Blame}}
 
 
 def count(outcome: Outcome) -> None:

@@ -10,13 +10,16 @@ from django.db import models
 from django.db.models import F, Q
 
 from bedrock_chat.database.fields import CodePointCharField
-from bots.knowledge.states import DocumentState, EditionState, SourceState
+from bots.knowledge.states import Blame, DocumentState, EditionState, SourceState
 from bots.models import SyncStatus
 
 LONGEST_LOCATION = 2048
 LONGEST_NAME = 1024
 LONGEST_REASON = 1000
+LONGEST_BLAME = 8
 DIGEST_LENGTH = 64
+TELLS_WHOSE_FAULT = Q(reason="", blame="") | (~Q(reason="") & Q(blame__in=Blame.values))
+"""The condition of every row with a reason, and of those without any."""
 
 
 class Knowledge(models.Model):
@@ -50,6 +53,9 @@ class Knowledge(models.Model):
     )
     sync_status = models.CharField(max_length=9, choices=SyncStatus, default=SyncStatus.QUEUED)
     sync_status_reason = models.CharField(max_length=LONGEST_REASON, blank=True, default="")
+    blame = models.CharField(
+        max_length=LONGEST_BLAME, choices=Blame, blank=True, default="", help_text="Whose fault it is that it failed."
+    )
     limit_reason = models.CharField(
         max_length=LONGEST_REASON, blank=True, default="", help_text="Why the sync under way has to end early."
     )
@@ -60,6 +66,9 @@ class Knowledge(models.Model):
     moved_at = models.DateTimeField(null=True, blank=True, help_text="When a sync wrote anything last.")
     refused_since = models.DateTimeField(
         null=True, blank=True, help_text="Since when the model refuses every call because there are too many."
+    )
+    away_since = models.DateTimeField(
+        null=True, blank=True, help_text="Since when nothing was done because a disk or a storage is away."
     )
     retry_at = models.DateTimeField(null=True, blank=True, help_text="When another sync is asked for by itself.")
     synced_at = models.DateTimeField(null=True, blank=True, help_text="When the last sync ended.")
@@ -75,12 +84,19 @@ class Knowledge(models.Model):
                 condition=Q(making__isnull=True) | Q(serving__isnull=True) | ~Q(making=F("serving")),
                 name="knowledge_makes_another_index",
             ),
+            models.CheckConstraint(
+                condition=Q(sync_status=SyncStatus.FAILED, blame__in=Blame.values)
+                | (~Q(sync_status=SyncStatus.FAILED) & Q(blame="")),
+                name="a_failed_sync_tells_whose_fault",
+            ),
         ]
         indexes = [
             models.Index(fields=["id"], condition=Q(wanted__gt=F("done")), name="knowledge_to_be_synced"),
             models.Index(fields=["retry_at"], condition=Q(retry_at__isnull=False), name="knowledge_to_be_retried"),
             models.Index(fields=["id"], condition=Q(bot__isnull=True), name="knowledge_to_be_purged"),
-            models.Index(fields=["id"], condition=Q(sync_status=SyncStatus.FAILED), name="knowledge_not_synced"),
+            models.Index(
+                fields=["blame", "id"], condition=Q(sync_status=SyncStatus.FAILED), name="knowledge_not_synced"
+            ),
         ]
 
     if TYPE_CHECKING:
@@ -133,6 +149,7 @@ class Source(models.Model):
     place = models.PositiveIntegerField(default=0)
     state = models.CharField(max_length=7, choices=SourceState, default=SourceState.WAITING)
     reason = models.CharField(max_length=LONGEST_REASON, blank=True, default="")
+    blame = models.CharField(max_length=LONGEST_BLAME, choices=Blame, blank=True, default="")
     listing = models.JSONField(default=dict)
     skipped = models.PositiveIntegerField(default=0)
     is_removed = models.BooleanField(default=False)
@@ -150,6 +167,7 @@ class Source(models.Model):
             models.CheckConstraint(
                 condition=~Q(state=SourceState.FAILED) | ~Q(reason=""), name="failed_source_tells_why"
             ),
+            models.CheckConstraint(condition=TELLS_WHOSE_FAULT, name="reason_of_source_tells_whose_fault"),
         ]
         indexes = [models.Index(fields=["knowledge"], name="sources_of_knowledge")]
 
@@ -179,6 +197,7 @@ class Document(models.Model):
     version = models.PositiveIntegerField(default=0, help_text="How many times its text was read and differed.")
     state = models.CharField(max_length=7, choices=DocumentState, default=DocumentState.WAITING)
     reason = models.CharField(max_length=LONGEST_REASON, blank=True, default="")
+    blame = models.CharField(max_length=LONGEST_BLAME, choices=Blame, blank=True, default="")
     note = models.CharField(max_length=LONGEST_REASON, blank=True, default="", help_text="What of it was not read.")
     reached = models.PositiveIntegerField(default=0)
     fetched = models.PositiveIntegerField(default=0)
@@ -205,6 +224,7 @@ class Document(models.Model):
             models.CheckConstraint(
                 condition=~Q(state=DocumentState.FAILED) | ~Q(reason=""), name="failed_document_tells_why"
             ),
+            models.CheckConstraint(condition=TELLS_WHOSE_FAULT, name="reason_of_document_tells_whose_fault"),
         ]
         indexes = [
             models.Index(fields=["knowledge", "state", "id"], name="documents_by_state"),

@@ -20,13 +20,14 @@ from bots.knowledge.reading.pages import Reading
 from bots.knowledge.slices import Slice
 from bots.knowledge.sources import crawling
 from bots.knowledge.sources.locations import Discovered, Fetched, Location, SourceFault
-from bots.knowledge.states import DocumentState
+from bots.knowledge.states import Blame, DocumentState
 
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
     """A document that was fetched and read. `reading` is None where it is as it was; `sentence` says why it could not
-    be read. `scanned` is what was read of a file some of whose pages a model shall read, which is still there.
+    be read, and `blame` whose fault that is. `scanned` is what was read of a file some of whose pages a model shall
+    read, which is still there.
     """
 
     fetched: Fetched
@@ -34,6 +35,7 @@ class Arrived:
     reading: Reading | None
     kept: bytes = b""
     sentence: str = ""
+    blame: Blame = Blame.SOURCE
     scanned: Reading | None = None
 
 
@@ -65,7 +67,7 @@ def write_unchanged(slice_: Slice, documents: Sequence[Document]) -> None:
 
 def _read_in(slice_: Slice) -> dict[str, Any]:
     """The columns of a document that this sync has read, or found as it was."""
-    return {"attempts": 0, "failures": 0, "fetched": slice_.sync, "is_urgent": False, "reason": ""}
+    return {"attempts": 0, "failures": 0, "fetched": slice_.sync, "is_urgent": False, "reason": "", "blame": ""}
 
 
 def write(slice_: Slice, document: Document, arrived: Arrived, links: Sequence[Location]) -> DocumentState:
@@ -77,7 +79,7 @@ def write(slice_: Slice, document: Document, arrived: Arrived, links: Sequence[L
     fetched, discovered = arrived.fetched, arrived.discovered
     reach(slice_, document.source, links)
     if arrived.sentence:
-        return fail(slice_, document, arrived.sentence)
+        return fail(slice_, document, arrived.sentence, arrived.blame)
     if not discovered.is_kept or not _is_named(slice_, document, discovered):
         return skip(slice_, document)
     columns = _read_in(slice_)
@@ -135,7 +137,14 @@ def skip(slice_: Slice, document: Document) -> DocumentState:
     """The document is none of its own. What was read of it before cannot be found any more."""
     measuring.count("skipped")
     Document.objects.filter(pk=document.pk).exclude(state=DocumentState.REMOVED).update(
-        state=DocumentState.SKIPPED, attempts=0, failures=0, fetched=slice_.sync, reason="", etag="", digest=""
+        state=DocumentState.SKIPPED,
+        attempts=0,
+        failures=0,
+        fetched=slice_.sync,
+        reason="",
+        blame="",
+        etag="",
+        digest="",
     )
     deleting.hide_editions(slice_.pk, Q(document=document.pk))
     return DocumentState.SKIPPED
@@ -146,7 +155,7 @@ def heed(slice_: Slice, document: Document, fault: SourceFault, links: Sequence[
     if fault.is_skipped or (fault.is_gone and not _is_seed(document)):
         return skip(slice_, document)
     reach(slice_, document.source, links)
-    return fail(slice_, document, fault.sentence, is_gone=fault.is_gone)
+    return fail(slice_, document, fault.sentence, fault.blame, is_gone=fault.is_gone)
 
 
 def _is_seed(document: Document) -> bool:
@@ -159,7 +168,7 @@ def _is_seed(document: Document) -> bool:
         return False
 
 
-def fail(slice_: Slice, document: Document, sentence: str, *, is_gone: bool = False) -> DocumentState:
+def fail(slice_: Slice, document: Document, sentence: str, blame: Blame, *, is_gone: bool = False) -> DocumentState:
     """The document is found as it was before, until it has failed in three syncs in a row, or is gone."""
     measuring.count("failed")
     failures = SYNCS_FAILED if is_gone else document.failures + 1
@@ -168,6 +177,7 @@ def fail(slice_: Slice, document: Document, sentence: str, *, is_gone: bool = Fa
     Document.objects.filter(pk=document.pk).exclude(state=DocumentState.REMOVED).update(
         state=state,
         reason=sentence[:LONGEST_REASON],
+        blame=blame,
         attempts=0,
         failures=failures,
         fetched=slice_.sync,

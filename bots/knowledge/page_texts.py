@@ -95,7 +95,8 @@ def complete(
         with slice_.writing():
             _keep(slice_, document, file, parsed, progress)
             slice_.pay([bill])
-            slice_.moved()
+            if parsed.drawn:
+                slice_.moved()
         for call in parsed.calls:
             recording.count_spending(call)
         if parsed.error is not None:
@@ -130,7 +131,11 @@ def _reserve(slice_: Slice, model: Model, pages: int) -> Reserved | None:
 
 def _unreadable(error: Exception) -> Exception:
     """What is raised for an error of `parsing.parse`: Unreadable for a fault of this server, but for its disk's."""
-    return error if isinstance(error, Unreadable | Interrupted) or is_of_disk(error) else Unreadable(FAULT)
+    return (
+        error
+        if isinstance(error, Unreadable | Interrupted) or is_of_disk(error)
+        else Unreadable(FAULT, is_of_server=True)
+    )
 
 
 def sentence_of(reading: Reading) -> str:

@@ -14,6 +14,7 @@ from bedrock_chat.jobs.models import Job, State
 from bots.knowledge import deleting
 from bots.knowledge.configuration import KnowledgeSettings, settings_of
 from bots.knowledge.models import Knowledge
+from bots.knowledge.states import Blame
 from bots.models import Bot, SyncStatus
 
 KIND: Final = "sync knowledge"
@@ -43,14 +44,14 @@ def _want_otherwise(knowledge: Knowledge, settings: KnowledgeSettings) -> None:
     """What a locked knowledge had to have is not what its bot names now."""
     deleting.hide_unnamed(knowledge.pk, settings.sources)
     raise_revision(knowledge.pk, fingerprint=settings.fingerprint)
-    knowledge.sync_status, knowledge.sync_status_reason = SyncStatus.QUEUED, ""
+    knowledge.sync_status, knowledge.sync_status_reason, knowledge.blame = SyncStatus.QUEUED, "", ""
     knowledge.asked_at = database_now()
     if settings.sources:
         ask(knowledge.pk)
         return
     knowledge.sync_status = SyncStatus.SUCCEEDED
     Knowledge.objects.filter(pk=knowledge.pk).update(
-        done=F("wanted"), planned=F("wanted"), sync_status=SyncStatus.SUCCEEDED, retry_at=None
+        done=F("wanted"), planned=F("wanted"), sync_status=SyncStatus.SUCCEEDED, blame="", retry_at=None
     )
     deleting.ask(knowledge.pk)
 
@@ -89,6 +90,7 @@ def cancel(bot_id: str) -> bool:
         full=False,
         sync_status=SyncStatus.FAILED,
         sync_status_reason=CANCELLED,
+        blame=Blame.OWNER,
         retry_at=None,
     )
     Job.objects.filter(key=key_of(knowledge.pk)).exclude(state=State.RUNNING).delete()
@@ -103,8 +105,10 @@ def raise_revision(pk: int, *, fingerprint: str | None = None) -> None:
         asked_at=database_now(),
         retry_at=None,
         refused_since=None,
+        away_since=None,
         sync_status=SyncStatus.QUEUED,
         sync_status_reason="",
+        blame="",
         **columns,
     )
 

@@ -31,7 +31,7 @@ from bots.knowledge.configuration import KnowledgeSettings
 from bots.knowledge.models import Document, Knowledge, KnowledgeIndex
 from bots.knowledge.sources.locations import FetchContext
 from bots.knowledge.sources.scope import Web
-from bots.knowledge.states import DocumentState
+from bots.knowledge.states import Blame, DocumentState
 
 SHORT_PAUSES: Final = 1.0
 LONG_PAUSES: Final = 3.0
@@ -57,12 +57,14 @@ class Slice:
 
     `revision` is the one that it works for, `sync` the number of its sync, `index` the index that it writes. `delay` is
     in how many seconds the next slice begins, and `waiting_for` the sentence that says why. `limit_reason` is the
-    sentence of a limit: the sync ends as failed, at once if `has_ended`. `retry_at` is when another sync begins then.
-    `crawls`: pages of sites are fetched. `has_reached`: there may be documents that the slice has not looked at.
+    sentence of a limit, and `limit_blame` whose fault it is: the sync ends as failed, at once if `has_ended`.
+    `retry_at` is when another sync begins then. `crawls`: pages of sites are fetched. `has_reached`: there may be
+    documents that the slice has not looked at. `trouble` is the sentence of a disk or a storage that was away for one
+    of them, and `troubles` how often that was since anything was done.
     `bills` are those of calls under way, and of calls whose rows are not in the ledger yet.
     `owners` are the keys of the sources that are seeds, by normalised URL, once they were read. `reached` is what this
-    slice has reached: keys of a source and a location → whether its links are followed. `newly_followed` are documents
-    whose links are followed since this slice has reached them.
+    slice has reached: digests of a source and a location (`reaching`) → whether its links are followed.
+    `newly_followed` are documents whose links are followed since this slice has reached them.
     """
 
     job: Claimed
@@ -85,13 +87,16 @@ class Slice:
     delay: float = 0.0
     waiting_for: str = ""
     limit_reason: str = ""
+    limit_blame: Blame = Blame.OWNER
     has_ended: bool = False
     retry_at: datetime | None = None
     gives_way: bool = False
     crawls: bool = True
     has_reached: bool = True
+    trouble: str = ""
+    troubles: int = 0
     owners: dict[str, int] | None = None
-    reached: dict[tuple[int, str], bool] = field(default_factory=dict)
+    reached: dict[bytes, bool] = field(default_factory=dict)
     newly_followed: set[int] = field(default_factory=set)
     bills: list[Bill] = field(default_factory=list)
     _billed: list[Bill] = field(default_factory=list)
@@ -151,8 +156,9 @@ class Slice:
             self.gives_way = True
 
     def moved(self, **columns: Any) -> None:
-        """Within `writing`: notes that the sync goes on."""
-        Knowledge.objects.filter(pk=self.pk).update(moved_at=database_now(), **columns)
+        """Within `writing`: notes that the sync goes on. Then no disk is away that all of it needs."""
+        self.troubles = 0
+        Knowledge.objects.filter(pk=self.pk).update(moved_at=database_now(), away_since=None, **columns)
 
     # ---- Limits -----------------------------------------------------------------------------------------------------
 
@@ -160,9 +166,10 @@ class Slice:
         """What was read is brought to its end, and the sync says this then."""
         self.limit_reason = self.limit_reason or sentence
 
-    def end_sync(self, sentence: str, *, retry_at: datetime | None = None) -> None:
+    def end_sync(self, sentence: str, *, blame: Blame = Blame.OWNER, retry_at: datetime | None = None) -> None:
         """Ends the sync with what it has by now."""
-        self.limit_reason, self.retry_at, self.has_ended = sentence, retry_at, True
+        self.limit_reason, self.limit_blame = sentence, blame
+        self.retry_at, self.has_ended = retry_at, True
 
     def give_up_turn(self, seconds: float, sentence: str) -> None:
         """Ends the slice; the next one begins in so many seconds, and until then the sync says why it waits."""

@@ -1,4 +1,4 @@
-"""How far sources, documents and editions are, as their rows have it."""
+"""How far sources, documents and editions are, and whose fault a failure is, as their rows have it."""
 
 from django.db import models
 
@@ -32,3 +32,15 @@ class EditionState(models.TextChoices):
     MAKING = "making"
     LIVE = "live"
     REMOVED = "removed"
+
+
+class Blame(models.TextChoices):
+    """Whose fault it is that something failed, the one who hears of it first in front.
+
+    OPERATOR: this server, its disks, or the models and buckets that it was given. OWNER: what the bot names or may
+    spend. SOURCE: the document, or the server that it is on.
+    """
+
+    OPERATOR = "operator"
+    OWNER = "owner"
+    SOURCE = "source"

@@ -5,17 +5,16 @@ with how far its guardrail is.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final
+from typing import Final, Literal, NamedTuple
 
 from django.db.models import Count, OuterRef, Subquery
 
 from bedrock_chat.database.connections import database_now
 from bedrock_chat.jobs.models import Worker
 from bots.configuration import searches_own_index
-from bots.knowledge import faults
 from bots.knowledge.models import LONGEST_REASON, Document, Knowledge, Source, SourceKind
 from bots.knowledge.sources import kinds
-from bots.knowledge.states import DocumentState
+from bots.knowledge.states import Blame, DocumentState
 from bots.models import Bot, SyncStatus
 
 SUCCEEDED: Final = "Knowledge base sync succeeded"
@@ -35,20 +34,33 @@ State = tuple[SyncStatus, str]
 
 @dataclass(frozen=True, slots=True)
 class SourceOutcome:
-    """What became of one source. `listed` is how many documents it named, which others may own."""
+    """What became of one source. `listed` is how many documents it named, which others may own, and `open` how many of
+    its own the sync has not come to. `reason` is why it
+    yielded nothing, if so, and `blame` whose fault that is.
+    """
 
     name: str
     ready: int
     failed: int
     listed: int
+    open: int
     reason: str
+    blame: Blame
 
     @property
     def yielded_nothing(self) -> bool:
-        return self.ready == 0 and self.listed <= self.failed
+        return self.ready == 0 and self.listed <= self.failed and not self.open
 
 
-def outcome(knowledge: Knowledge, limit_reason: str) -> State:
+class Outcome(NamedTuple):
+    """What a sync has come to. `blame`: whose fault it is that it failed, the operators' before others'."""
+
+    state: SyncStatus
+    reason: str
+    blame: Blame | Literal[""] = ""
+
+
+def outcome(knowledge: Knowledge, limit_reason: str, limit_blame: Blame = Blame.OWNER) -> Outcome:
     """What the sync has come to, in four queries, however many documents there are.
 
     A limit or a source that yielded nothing makes it fail; what could be had is found all the same.
@@ -58,12 +70,13 @@ def outcome(knowledge: Knowledge, limit_reason: str) -> State:
     # What operators have to mend comes first: of many sentences the last ones are left out.
     failed = sorted(
         (source for source in outcomes if source.yielded_nothing),
-        key=lambda source: not faults.is_of_operators(source.reason),
+        key=lambda source: source.blame != Blame.OPERATOR,
     )
-    sentences = [limit_reason] if limit_reason else []
-    sentences += [f"{source.name}: {source.reason}" for source in failed]
-    if sentences:
-        return SyncStatus.FAILED, joined(sentences)
+    reasons = [(limit_reason, limit_blame)] if limit_reason else []
+    reasons += [(f"{source.name}: {source.reason}", source.blame) for source in failed]
+    if reasons:
+        blame = min((blame for _, blame in reasons), key=list(Blame).index)
+        return Outcome(SyncStatus.FAILED, joined([sentence for sentence, _ in reasons]), blame)
     unread = sum(source.failed for source in outcomes)
     reason = SUCCEEDED
     if unread:
@@ -71,7 +84,7 @@ def outcome(knowledge: Knowledge, limit_reason: str) -> State:
     notes = documents.filter(state=DocumentState.READY).exclude(note="").order_by("pk").values_list("name", "note")
     for name, note in notes[:MOST_NOTES]:
         reason += f"; {kinds.seen(name)}: {note.rstrip('.')}"
-    return SyncStatus.SUCCEEDED, shortened(reason)
+    return Outcome(SyncStatus.SUCCEEDED, shortened(reason))
 
 
 def _outcomes(knowledge: Knowledge) -> Sequence[SourceOutcome]:
@@ -80,12 +93,14 @@ def _outcomes(knowledge: Knowledge) -> Sequence[SourceOutcome]:
     rows = Document.objects.filter(knowledge=knowledge).order_by().values_list("source", "state")
     for source, state, number in rows.annotate(number=Count("pk")):
         counts.setdefault(source, {})[state] = number
-    first_reason = (
-        Document.objects.filter(source=OuterRef("pk"), state=DocumentState.FAILED).order_by("pk").values("reason")[:1]
-    )
+    first = Document.objects.filter(source=OuterRef("pk"), state=DocumentState.FAILED).order_by("pk")
     own_state = Document.objects.filter(knowledge=knowledge, state=DocumentState.READY, location=OuterRef("location"))
     sources = Source.objects.filter(knowledge=knowledge, is_removed=False).order_by("place")
-    annotated = sources.annotate(document_reason=Subquery(first_reason), own=Subquery(own_state.values("pk")[:1]))
+    annotated = sources.annotate(
+        document_reason=Subquery(first.values("reason")[:1]),
+        document_blame=Subquery(first.values("blame")[:1]),
+        own=Subquery(own_state.values("pk")[:1]),
+    )
     outcomes = []
     for source in annotated:
         by_state = counts.get(source.pk, {})
@@ -94,7 +109,9 @@ def _outcomes(knowledge: Knowledge) -> Sequence[SourceOutcome]:
         if source.kind == SourceKind.WEB and not ready and (source.own or source.listing.get("shared")):
             listed = failed + 1  # another source owns its pages
         reason = source.reason or source.document_reason or NOTHING_LISTED
-        outcomes.append(SourceOutcome(name_of(source), ready, failed, listed, reason))
+        blame = Blame(source.blame or source.document_blame or Blame.SOURCE)
+        unread = by_state.get(DocumentState.WAITING, 0) + by_state.get(DocumentState.READ, 0)
+        outcomes.append(SourceOutcome(name_of(source), ready, failed, listed, unread, reason, blame))
     return outcomes
 
 

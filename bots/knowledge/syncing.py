@@ -22,7 +22,7 @@ from bedrock_chat.jobs import lines, queue
 from bedrock_chat.jobs.queue import Claimed
 from bedrock_chat.ledger import embedding_calls
 from bedrock_chat.process.interruption import Interruption
-from bots.knowledge import deleting, faults, frontier, indexes, listing, reaching, revisions, status
+from bots.knowledge import away, deleting, faults, frontier, indexes, listing, reaching, revisions, status
 from bots.knowledge.attempts import Attempts
 from bots.knowledge.configuration import KnowledgeSettings, Named, SourceName, settings_of
 from bots.knowledge.frontier import Frontier
@@ -72,7 +72,7 @@ def _folder(slice_: Slice) -> Iterator[None]:
         folder = tempfile.TemporaryDirectory(prefix="knowledge-", ignore_cleanup_errors=True)
     except OSError as error:
         faults.log(slice_.pk, error)
-        slice_.give_up_turn(faults.AWAY_SECONDS, faults.DISK_AWAY)
+        away.wait(slice_, away.DISK_AWAY)
         yield
         return
     stored = storing.locate(entry["sha256"] for entry in slice_.settings.files.values())
@@ -131,7 +131,8 @@ def _open(job: Claimed, interruption: Interruption) -> Slice | None:
             return None
         if not bot.owner.is_active:
             job.finish()
-            Knowledge.objects.filter(pk=pk).update(sync_status=SyncStatus.QUEUED, sync_status_reason=SUSPENDED)
+            columns = {"sync_status": SyncStatus.QUEUED, "sync_status_reason": SUSPENDED, "blame": ""}
+            Knowledge.objects.filter(pk=pk).update(**columns)
             return None
         if lines.stand(job, str(bot.owner_id), after=job.payload.get("after")):
             return None
@@ -180,7 +181,7 @@ def _plan(knowledge: Knowledge, wanted: KnowledgeSettings) -> KnowledgeIndex:
     deleting.hide_unnamed(knowledge.pk, wanted.sources)
     for pk, place in plan.moved.items():
         Source.objects.filter(pk=pk).update(place=place)
-    rows.update(state=SourceState.WAITING, reason="", listing={}, skipped=0)
+    rows.update(state=SourceState.WAITING, reason="", blame="", listing={}, skipped=0)
     Source.objects.bulk_create(
         Source(knowledge=knowledge, kind=named.kind, location=named.location, place=place) for named, place in plan.new
     )
@@ -195,8 +196,8 @@ def _plan(knowledge: Knowledge, wanted: KnowledgeSettings) -> KnowledgeIndex:
     knowledge.full = False
     knowledge.began_at = knowledge.moved_at = now
     knowledge.sync_price = knowledge.sync_tokens = 0
-    knowledge.refused_since = knowledge.retry_at = None
-    knowledge.limit_reason = knowledge.sync_status_reason = ""
+    knowledge.refused_since = knowledge.away_since = knowledge.retry_at = None
+    knowledge.limit_reason = knowledge.sync_status_reason = knowledge.blame = ""
     knowledge.sync_status = SyncStatus.RUNNING
     knowledge.save()
     return index
@@ -208,7 +209,7 @@ def _web(pk: int, wanted: KnowledgeSettings) -> Web:
         return Web.of(wanted.seeds, wanted.crawling_scope, wanted.include, wanted.exclude)
     except SourceFault as fault:
         sources = Source.objects.filter(knowledge=pk, kind__in=[SourceKind.WEB, SourceKind.SITEMAP], is_removed=False)
-        sources.update(state=SourceState.FAILED, reason=fault.sentence)
+        sources.update(state=SourceState.FAILED, reason=fault.sentence, blame=fault.blame)
         return Web.of((), wanted.crawling_scope)
 
 
@@ -235,6 +236,7 @@ def _close(slice_: Slice, hosts: Hosts) -> None:
         Knowledge.objects.filter(pk=slice_.pk).update(
             sync_status=SyncStatus.RUNNING,
             sync_status_reason=slice_.waiting_for,
+            blame="",
             limit_reason=slice_.limit_reason,
         )
         key = revisions.key_of(slice_.pk)
@@ -243,11 +245,13 @@ def _close(slice_: Slice, hosts: Hosts) -> None:
 
 
 def _heed_hosts(slice_: Slice, hosts: Hosts) -> None:
-    """A slice that could only wait for hosts leaves its place to others meanwhile."""
+    """A slice that could only wait, for hosts or a disk, leaves its place to others meanwhile."""
     blocked = hosts.shortest_wait
     if blocked is not None and not slice_.is_over:
         seconds, host = blocked
         slice_.give_up_turn(seconds, f"{host} allows no more pages for now; it is asked again in {seconds:.0f} s.")
+    elif slice_.trouble and not slice_.is_over:
+        slice_.give_up_turn(away.AWAY_SECONDS, slice_.trouble)
     elif not slice_.is_over:
         slice_.delay = 1.0  # other syncs of this process have the places at its hosts
 
@@ -258,13 +262,15 @@ def _end_sync(slice_: Slice, knowledge: Knowledge, *, is_through: bool) -> None:
         gone = reaching.unreached(slice_)
         deleting.hide(slice_.pk, gone if slice_.crawls else gone & ~reaching.OF_SITES)
         indexes.switch(knowledge)
-    reached = status.outcome(knowledge, slice_.limit_reason)
+    outcome = status.outcome(knowledge, slice_.limit_reason, slice_.limit_blame)
     columns: dict[str, Any] = {
-        "sync_status": reached[0],
-        "sync_status_reason": reached[1],
+        "sync_status": outcome.state,
+        "sync_status_reason": outcome.reason,
+        "blame": outcome.blame,
         "done": slice_.revision,
         "limit_reason": slice_.limit_reason,
         "refused_since": None,
+        "away_since": None,
         "retry_at": slice_.retry_at,
         "synced_at": database_now(),
         "serving": knowledge.serving_id,

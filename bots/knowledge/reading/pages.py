@@ -55,12 +55,14 @@ class Unreadable(Exception):
     """Nothing of a document could be read. `sentence` says why.
 
     `reading` holds what is known all the same: a page's links, a PDF's pages without text. It has no pages.
+    `is_of_server`: it is a fault of this server, and not of the document.
     """
 
-    def __init__(self, sentence: str, reading: Reading = Reading(())) -> None:
+    def __init__(self, sentence: str, reading: Reading = Reading(()), *, is_of_server: bool = False) -> None:
         super().__init__(sentence)
         self.sentence = sentence
         self.reading = reading
+        self.is_of_server = is_of_server
 
 
 def dump(reading: Reading) -> bytes:

@@ -11,6 +11,7 @@ from bots.knowledge.reading.pages import Reading
 from bots.knowledge.sources import kinds
 from bots.knowledge.sources.locations import Discovered, Fetched, Location, Role, SourceFault
 from bots.knowledge.sources.scope import Web, host_of, is_endless, normalised
+from bots.knowledge.states import Blame
 
 MOST_LINKS: Final = 10_000
 """Of one page. Further ones are left out."""
@@ -31,9 +32,9 @@ def address_of(url: str) -> str:
     try:
         address = normalised(url)
     except NotAllowed as fault:
-        raise SourceFault(fault.reason) from None
+        raise SourceFault(fault.reason, blame=Blame.OWNER) from None
     if is_endless(address):
-        raise SourceFault(TOO_LONG)
+        raise SourceFault(TOO_LONG, blame=Blame.OWNER)
     return address
 
 

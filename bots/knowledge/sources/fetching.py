@@ -16,7 +16,15 @@ from django.conf import settings
 from bedrock_chat.outbound.downloading import Bound, Downloaded, download
 from bedrock_chat.outbound.faults import MEGABYTE, OutboundFault
 from bots.knowledge.sources import crawling, kinds, pace, robots, s3, uploads
-from bots.knowledge.sources.locations import NOTHING_KNOWN, FetchContext, Fetched, Known, Location, SourceFault
+from bots.knowledge.sources.locations import (
+    NOTHING_KNOWN,
+    FetchContext,
+    Fetched,
+    Known,
+    Location,
+    SourceFault,
+    not_fetched,
+)
 from bots.knowledge.sources.scope import host_of
 
 PAGE_SECONDS: Final = 30.0
@@ -120,7 +128,7 @@ def get(
             before_redirect=hop,
         )
     except OutboundFault as fault:
-        raise SourceFault(fault.reason) from None
+        raise not_fetched(fault) from None
     if downloaded.path is None and not (downloaded.status == HTTPStatus.NOT_MODIFIED and known != NOTHING_KNOWN):
         _refuse(downloaded)
     return downloaded

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from bedrock_chat.outbound.faults import NotAllowed, OutboundFault
 from bedrock_chat.process.interruption import Interruption
+from bots.knowledge.states import Blame
 
 LocationKind = Literal["file", "web", "s3"]
 Role = Literal["page", "listed", "linked"]
@@ -126,8 +128,19 @@ class SourceFault(Exception):
     """
 
     def __init__(
-        self, sentence: str, *, is_gone: bool = False, is_skipped: bool = False, retry_after: float | None = None
+        self,
+        sentence: str,
+        *,
+        blame: Blame = Blame.SOURCE,
+        is_gone: bool = False,
+        is_skipped: bool = False,
+        retry_after: float | None = None,
     ) -> None:
-        self.sentence = sentence
+        self.sentence, self.blame = sentence, blame
         self.is_gone, self.is_skipped, self.retry_after = is_gone, is_skipped, retry_after
         super().__init__(sentence)
+
+
+def not_fetched(fault: OutboundFault) -> SourceFault:
+    """Why the web gave nothing. An address that this server does not call is the fault of who has named it."""
+    return SourceFault(fault.reason, blame=Blame.OWNER if isinstance(fault, NotAllowed) else Blame.SOURCE)

@@ -17,7 +17,7 @@ from django.conf import settings
 from bedrock_chat.outbound.downloading import download
 from bedrock_chat.outbound.exchange import USER_AGENT
 from bedrock_chat.outbound.faults import OutboundFault, TooManyRedirects
-from bots.knowledge.sources.locations import FetchContext, SourceFault
+from bots.knowledge.sources.locations import FetchContext, SourceFault, not_fetched
 
 MOST_BYTES: Final = 500_000
 MOST_REDIRECTS: Final = 5
@@ -53,7 +53,7 @@ class Rules:
         """Raises SourceFault where a URL may not be fetched."""
         if self.refusal is not None:
             fault = self.refusal
-            raise SourceFault(fault.sentence, retry_after=fault.retry_after)
+            raise SourceFault(fault.sentence, blame=fault.blame, retry_after=fault.retry_after)
         if self.parsed is not None and not self.parsed.can_fetch(url, USER_AGENT):
             raise SourceFault(DISALLOWED)
 
@@ -111,7 +111,7 @@ def _fetched(site: str, context: FetchContext, deadline: float) -> tuple[Rules, 
     except TooManyRedirects:
         return Rules(), 0  # RFC 9309 (2.3.1.2): as one that does not exist
     except OutboundFault as fault:
-        return Rules(refusal=SourceFault(fault.reason)), 0
+        return Rules(refusal=not_fetched(fault)), 0
     if downloaded.path is not None:
         try:
             text = downloaded.path.read_bytes().decode("utf-8", "replace")

@@ -11,6 +11,7 @@ from bedrock_chat.outbound.faults import MEGABYTE
 from bots.knowledge.reading.kinds import kind_of_name
 from bots.knowledge.sources import kinds, uploads
 from bots.knowledge.sources.locations import FetchContext, Fetched, Known, Listed, Location, SourceFault
+from bots.knowledge.states import Blame
 
 SECONDS: Final = 120.0
 """For one object."""
@@ -43,7 +44,7 @@ def listed(url: str, rest: dict[str, Any], context: FetchContext) -> Listed:
     try:
         page = s3_folders.page(bucket, prefix, str(rest.get("after", "")), interruption=context.interruption)
     except FolderFault as fault:
-        raise SourceFault(fault.sentence) from None
+        raise SourceFault(fault.sentence, blame=_blame(fault)) from None
     objects = [entry for entry in page.entries if not entry.key.endswith("/")]
     readable = [
         location(address, etag=entry.etag, size=entry.size)
@@ -77,7 +78,7 @@ def fetch(location: Location, known: Known, context: FetchContext) -> Fetched:
             interruption=context.interruption,
         )
     except FolderFault as fault:
-        raise SourceFault(fault.sentence, is_gone=fault.is_gone) from None
+        raise SourceFault(fault.sentence, blame=_blame(fault), is_gone=fault.is_gone) from None
     is_unchanged = read.path is None or read.digest == known.digest
     if is_unchanged and read.path is not None:
         read.path.unlink(missing_ok=True)
@@ -96,5 +97,10 @@ def _parts(url: str) -> tuple[str, str]:
     """Bucket and key. Raises SourceFault for what operators do not allow."""
     match = _PLACE.fullmatch(url)
     if match is None or not is_allowed(url):
-        raise SourceFault(NOT_ALLOWED)
+        raise SourceFault(NOT_ALLOWED, blame=Blame.OWNER)
     return match[1], match[2]
+
+
+def _blame(fault: FolderFault) -> Blame:
+    """Operators name the buckets (`KNOWLEDGE_S3`), and give the server its credentials."""
+    return Blame.OPERATOR if fault.is_of_storage else Blame.SOURCE

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from bedrock_chat.outbound.faults import NotAllowed
 from bedrock_chat.outbound.targets import PORTS, parse
 from bots.knowledge.sources.locations import LONGEST_LOCATION, SourceFault
+from bots.knowledge.states import Blame
 
 MOST_SEGMENTS: Final = 20
 """Of a path. Sites that make up addresses without end make long ones."""
@@ -174,7 +175,7 @@ class Web:
         try:
             return cls(tuple(seeds), patterns(include), patterns(exclude))
         except PatternRefused as refused:
-            raise SourceFault(f"The pattern {refused}") from None
+            raise SourceFault(f"The pattern {refused}", blame=Blame.OWNER) from None
 
     def owner(self, url: str) -> str | None:
         """The first seed that covers a normalised URL."""

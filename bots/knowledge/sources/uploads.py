@@ -13,6 +13,7 @@ from bots.configuration import FileEntry
 from bots.knowledge.reading.kinds import kind_of_name
 from bots.knowledge.sources import kinds
 from bots.knowledge.sources.locations import FetchContext, Fetched, Known, Location, SourceFault
+from bots.knowledge.states import Blame
 
 PREFIX: Final = "file:"
 """Of a location. No URL has this scheme, and no name of a file a slash, so that it is no other document's."""
@@ -31,9 +32,9 @@ def fetch(location: Location, known: Known, context: FetchContext) -> Fetched:
     """The file's bytes, or that they are the known ones. Raises SourceFault and StorageUnavailable."""
     kind = kind_of_name(location.name)
     if kind is None:
-        raise SourceFault(kinds.refusal_of_name(location.name))
+        raise SourceFault(kinds.refusal_of_name(location.name), blame=Blame.OWNER)
     if (location.size or 0) > settings.KNOWLEDGE_FILE_MB * MEGABYTE:
-        raise SourceFault(too_large())
+        raise SourceFault(too_large(), blame=Blame.OWNER)
     if known.digest == location.digest:
         return Fetched(location, None, size=location.size or 0, digest=location.digest, kind=kind, is_unchanged=True)
     stored = context.stored.get(location.digest)
@@ -42,7 +43,7 @@ def fetch(location: Location, known: Known, context: FetchContext) -> Fetched:
             raise FileNotFoundError(location.digest)
         path = _copied(stored, context.folder)
     except FileNotFoundError:
-        raise SourceFault("This file is not there any more; upload it again.") from None
+        raise SourceFault("This file is not there any more; upload it again.", blame=Blame.OWNER) from None
     return Fetched(location, path, size=location.size or 0, digest=location.digest, kind=kind)
 
 

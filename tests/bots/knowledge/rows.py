@@ -18,6 +18,7 @@ from bots.knowledge.models import (
     SourceKind,
     SourceState,
 )
+from bots.knowledge.states import Blame
 from bots.models import SyncStatus
 
 DIGEST = "0" * 64
@@ -28,7 +29,14 @@ def known(bot_id: str, *, state: str = SyncStatus.SUCCEEDED, reason: str = SUCCE
     """A bot's knowledge after a sync, or while one runs, with an index that has nothing in it yet."""
     knowledge = Knowledge.objects.get(bot=bot_id)
     is_over = state in (SyncStatus.SUCCEEDED, SyncStatus.FAILED)
-    columns = {"sync_status": state, "sync_status_reason": reason, "planned": knowledge.wanted, **columns}
+    blame = Blame.SOURCE if state == SyncStatus.FAILED else ""
+    columns = {
+        "sync_status": state,
+        "sync_status_reason": reason,
+        "blame": blame,
+        "planned": knowledge.wanted,
+        **columns,
+    }
     if is_over:
         columns = {"done": knowledge.wanted, "synced_at": timezone.now(), **columns}
         Job.objects.filter(key=revisions.key_of(knowledge.pk)).delete()
@@ -41,6 +49,7 @@ def known(bot_id: str, *, state: str = SyncStatus.SUCCEEDED, reason: str = SUCCE
 def source(knowledge: Knowledge, kind: SourceKind, location: str, *, reason: str = "", **columns: Any) -> Source:
     state = SourceState.FAILED if reason else SourceState.LISTED
     place = Source.objects.filter(knowledge=knowledge).count()
+    columns = {"blame": Blame.SOURCE if reason else "", **columns}
     return Source.objects.create(
         knowledge=knowledge, kind=kind, location=location, place=place, state=state, reason=reason, **columns
     )
@@ -50,7 +59,7 @@ def document(source: Source, location: str, *texts: str, **columns: Any) -> Docu
     """A document that is found, with a passage for each text; without texts it failed, or as the columns say."""
     columns = {"state": DocumentState.READY if texts else DocumentState.FAILED, "name": location, **columns}
     if columns["state"] == DocumentState.FAILED:
-        columns = {"reason": "answered 403.", **columns}
+        columns = {"reason": "answered 403.", "blame": Blame.SOURCE, **columns}
     row = Document.objects.create(knowledge=source.knowledge, source=source, location=location, **columns)
     if texts:
         index = source.knowledge.serving

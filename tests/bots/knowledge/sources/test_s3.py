@@ -17,6 +17,7 @@ from bedrock_chat.blobs import s3_folders
 from bedrock_chat.process.interruption import Interrupted, Interruption
 from bots.knowledge.sources import fetching, s3
 from bots.knowledge.sources.locations import NOTHING_KNOWN, FetchContext, Known, Listed, SourceFault
+from bots.knowledge.states import Blame
 from tests.outbound.servers import Answer, Server, plain, until_left
 from tests.serving.conftest import small_disk
 
@@ -181,6 +182,7 @@ def test_what_s3_does_not_give_is_a_sentence(client: Any, context: FetchContext,
     with pytest.raises(SourceFault, match=r"^There is no such bucket\.$") as missing:
         s3.listed("s3://missing/", {}, context)
     assert not missing.value.is_gone
+    assert (gone.value.blame, missing.value.blame) == (Blame.SOURCE, Blame.OPERATOR)
     for size in (None, 1_100_000):
         with pytest.raises(SourceFault, match=r"^This file is larger than 1 MB\.$"):
             fetching.fetch(s3.location(f"{FOLDER}a.txt", size=size), NOTHING_KNOWN, context)
@@ -210,7 +212,7 @@ def test_an_s3_that_refuses_fails_or_hangs_costs_its_time_and_is_a_sentence(
         in_its_place[0], settings.BLOB_TIMEOUT = answer, seconds
         with pytest.raises(SourceFault) as fault:
             s3.listed(FOLDER, {}, context)
-        assert fault.value.sentence == sentence
+        assert (fault.value.sentence, fault.value.blame) == (sentence, Blame.OPERATOR)
 
 
 def test_a_stop_ends_a_call_to_s3(in_its_place: list[Answer], context: FetchContext) -> None:

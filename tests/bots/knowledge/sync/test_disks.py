@@ -1,6 +1,7 @@
 """A disk that is full or broken is waited for: it fails no document and no source, and nothing is taken for lost."""
 
 import errno
+import hashlib
 import os
 import shutil
 import tempfile
@@ -16,9 +17,10 @@ from rest_framework.test import APIClient
 
 from bedrock_chat.database.connections import database_now
 from bedrock_chat.jobs.models import Job
-from bots.knowledge import editions, faults, revisions, status
-from bots.knowledge.models import Document
-from bots.knowledge.sources import robots
+from bots import alerting
+from bots.knowledge import away, editions, lanes, revisions, status
+from bots.knowledge.models import Document, Knowledge
+from bots.knowledge.sources import robots, uploads
 from tests.bots.bot import KNOWLEDGE, make, read
 from tests.bots.knowledge.sync import syncs
 from tests.bots.knowledge.sync.syncs import Site, page
@@ -60,7 +62,7 @@ def fill(disk: Path) -> Path:
 
 
 def assert_that_it_waits(client: APIClient) -> None:
-    assert shown(client) == ("RUNNING", faults.DISK_AWAY)
+    assert shown(client) == ("RUNNING", away.DISK_AWAY)
     assert Job.objects.get(kind=revisions.KIND).due_at > database_now() + timedelta(seconds=50)
     assert set(Document.objects.values_list("attempts", "failures")) <= {(0, 0)}
 
@@ -142,3 +144,81 @@ def test_a_kept_text_that_a_disk_does_not_show_is_not_lost(
         later()
         assert shown(alice) == ("SUCCEEDED", status.SUCCEEDED)
         assert syncs.texts() == before
+
+
+class TestFilesThatAreNeverRead:
+    """Files of the storage that a disk does not give, whatever else it gives."""
+
+    @pytest.fixture
+    def broken(self, monkeypatch: pytest.MonkeyPatch) -> set[str]:
+        """The digests of the files that the storage answers EACCES for."""
+        digests: set[str] = set()
+        fetch = uploads.fetch
+
+        def refused(location: Any, *arguments: Any) -> Any:
+            if location.digest in digests:
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), location.digest)
+            return fetch(location, *arguments)
+
+        monkeypatch.setattr(uploads, "fetch", refused)
+        return digests
+
+    def save(self, client: APIClient, broken: set[str], *names: str, of_these: int = 1) -> None:
+        for name in names:
+            upload(client, "b", name, f"What {name} says.".encode())
+        make(client, "b", knowledge=sources(*names))
+        broken |= {hashlib.sha256(f"What {name} says.".encode()).hexdigest() for name in names[:of_these]}
+
+    def test_one_of_them_keeps_no_other_file_waiting(
+        self, alice: APIClient, emulator: Emulator, broken: set[str]
+    ) -> None:
+        self.save(alice, broken, *(f"{number}.txt" for number in range(6)))
+        syncs.run()
+        assert_that_it_waits(alice)
+        assert syncs.states() == {
+            "file:0.txt": "waiting",
+            **{f"file:{number}.txt": "ready" for number in range(1, 6)},
+        }
+
+    def test_a_few_of_them_in_a_row_end_the_slice(
+        self, alice: APIClient, emulator: Emulator, broken: set[str], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        self.save(alice, broken, *(f"{number:02}.txt" for number in range(12)), of_these=12)
+        syncs.run()
+        assert_that_it_waits(alice)
+        assert caplog.text.count("EACCES") <= away.MOST_TROUBLES + lanes.AT_ONCE
+
+    def test_after_an_hour_without_anything_done_the_sync_fails_as_operators_fault_and_comes_again_in_an_hour(
+        self, alice: APIClient, emulator: Emulator, broken: set[str]
+    ) -> None:
+        self.save(alice, broken, "a.txt", "b.txt")
+        syncs.run()
+        an_hour_ago = database_now() - timedelta(hours=1)
+        Knowledge.objects.update(away_since=an_hour_ago)
+        later()
+        assert shown(alice) == ("FAILED", f"{away.FOR_LONG} (the last one: a.txt).")
+        assert [problem.subject for problem in alerting.problems()] == ["b"]
+        assert syncs.states() == {"file:a.txt": "waiting", "file:b.txt": "ready"}
+        knowledge = Knowledge.objects.get()
+        assert knowledge.retry_at is not None
+        assert timedelta(minutes=59) < knowledge.retry_at - database_now() <= timedelta(hours=1)
+        syncs.look_after()
+        assert shown(alice)[0] == "FAILED"
+        broken.clear()
+        Knowledge.objects.update(retry_at=database_now())
+        syncs.look_after()
+        syncs.run()
+        assert shown(alice) == ("SUCCEEDED", status.SUCCEEDED)
+        assert list(alerting.problems()) == []
+
+    def test_the_hour_begins_anew_with_everything_that_is_done(
+        self, alice: APIClient, emulator: Emulator, broken: set[str]
+    ) -> None:
+        self.save(alice, broken, "a.txt", "b.txt", "c.txt", of_these=2)
+        syncs.run()
+        broken -= {hashlib.sha256(b"What a.txt says.").hexdigest()}
+        Knowledge.objects.update(away_since=database_now() - timedelta(minutes=59))
+        later()
+        assert_that_it_waits(alice)
+        assert syncs.states()["file:a.txt"] == "ready"
+        assert not Knowledge.objects.filter(away_since__lt=database_now() - timedelta(minutes=1)).exists()

@@ -13,6 +13,7 @@ from bedrock_chat.database.connections import database_now
 from bedrock_chat.jobs.models import Job
 from bedrock_chat.search.vectors import purging
 from bots.knowledge import batches, chunking, documents, editions, hosts, listing, revisions, status
+from bots.knowledge.away import STORAGE_AWAY
 from bots.knowledge.models import Document, Edition, EditionState
 from bots.knowledge.sources import pace, sitemaps, uploads
 from tests.bots.bot import KNOWLEDGE, edit, make, read
@@ -106,7 +107,7 @@ def test_a_page_whose_kept_text_is_lost_is_read_anew_and_waits_for_a_storage_tha
         monkeypatch.setattr(editions, "load", away)
         again()
         assert (read(alice, "b")["syncStatus"], site.requests["/d/"]) == ("RUNNING", requests)
-        assert read(alice, "b")["syncStatusReason"] == documents.STORAGE_AWAY
+        assert read(alice, "b")["syncStatusReason"] == STORAGE_AWAY
         assert Document.objects.values_list("attempts", "failures").get() == (0, 0)
 
 
@@ -185,7 +186,7 @@ def test_a_list_that_cannot_be_read_fails_its_source_alone_and_files_wait_for_th
     with monkeypatch.context() as patch:
         patch.setattr(uploads, "_copied", away)
         syncs.run()
-        assert read(alice, "b")["syncStatusReason"] == documents.STORAGE_AWAY
+        assert read(alice, "b")["syncStatusReason"] == STORAGE_AWAY
         assert syncs.states() == {"file:a.txt": "waiting"}
     Job.objects.update(due_at=database_now())
     syncs.run()
