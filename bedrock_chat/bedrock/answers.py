@@ -29,18 +29,23 @@ from bedrock_chat.database.text import storable
 
 
 def read_whole(response: dict[str, Any]) -> Iterator[Event]:
-    """The events of a whole answer. Unknown blocks and members are left out. Raises MalformedToolUse."""
+    """The events of a whole answer, in which a member that is null is not there. Unknown blocks and members are left
+    out. Raises MalformedToolUse.
+    """
     yield MessageStart()
     tools = _ToolUses()
-    for index, block in enumerate(response.get("output", {}).get("message", {}).get("content", ())):
+    message = (response.get("output") or {}).get("message") or {}
+    for index, block in enumerate(message.get("content") or ()):
         if text := block.get("text"):
             yield TextDelta(storable(text), index)
         elif use := block.get("toolUse"):
-            yield from tools.complete(use.get("toolUseId", ""), use.get("name", ""), use.get("input", {}), index)
+            value = use.get("input")
+            value = {} if value is None else value
+            yield from tools.complete(use.get("toolUseId") or "", use.get("name") or "", value, index)
         elif reasoning := block.get("reasoningContent"):
-            yield from _read_reasoning({**reasoning, **reasoning.get("reasoningText", {})}, index)
-    if "stopReason" in response:
-        yield tools.checked(Stop(response["stopReason"]))
+            yield from _read_reasoning({**reasoning, **(reasoning.get("reasoningText") or {})}, index)
+    if (stop_reason := response.get("stopReason")) is not None:
+        yield tools.checked(Stop(stop_reason))
     yield from _read_trace(response)
     if usage := response.get("usage"):
         yield _usage(usage)
@@ -53,16 +58,16 @@ def _read_reasoning(part: dict[str, Any], index: int) -> Iterator[Event]:
     if signature := part.get("signature"):
         yield ReasoningSignature(signature, index)
     if redacted := part.get("redactedContent"):
-        # botocore's parser has decoded the blob to bytes; in frames that we decoded ourselves it is base64 text.
+        # In JSON that we read ourselves the blob is base64 text; botocore's parser has decoded it to bytes.
         yield RedactedReasoning(base64.b64decode(redacted) if isinstance(redacted, str) else redacted, index)
 
 
 def _usage(usage: dict[str, Any]) -> Usage:
     return Usage(
-        usage.get("inputTokens", 0),
-        usage.get("outputTokens", 0),
-        usage.get("cacheReadInputTokens", 0),
-        usage.get("cacheWriteInputTokens", 0),
+        usage.get("inputTokens") or 0,
+        usage.get("outputTokens") or 0,
+        usage.get("cacheReadInputTokens") or 0,
+        usage.get("cacheWriteInputTokens") or 0,
     )
 
 
@@ -108,9 +113,9 @@ def read_stream(frames: Iterable[Any], token: Callable[[], None]) -> Iterator[Ev
 
 def _read_trace(part: dict[str, Any]) -> Iterator[Intervened]:
     """What a guardrail blocked, without the words that it found: its trace quotes people."""
-    trace = part.get("trace", {}).get("guardrail", {})
-    of_question = list(trace.get("inputAssessment", {}).values())
-    of_answer = itertools.chain.from_iterable(trace.get("outputAssessments", {}).values())
+    trace = (part.get("trace") or {}).get("guardrail") or {}
+    of_question = list((trace.get("inputAssessment") or {}).values())
+    of_answer = itertools.chain.from_iterable((trace.get("outputAssessments") or {}).values())
     for side, assessments in (("question", of_question), ("answer", of_answer)):
         kinds = {
             str(finding.get("type") or policy)

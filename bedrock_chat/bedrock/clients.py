@@ -16,6 +16,7 @@ import urllib3.exceptions
 from django.conf import settings
 
 from bedrock_chat.bedrock import connections, faults, request_bodies, service_models
+from bedrock_chat.bedrock.converse_calls import ConverseCalls
 
 USER_AGENT = "bedrock-chat"
 CREDENTIALS_TIMEOUTS = botocore.config.Config(
@@ -28,6 +29,7 @@ AGENT_READ_SECONDS = 300.0
 
 _lock = threading.Lock()
 _client: Any = None
+_converse: ConverseCalls | None = None
 _others: dict[str, Any] = {}
 """The clients of Bedrock's other services, by the names of these."""
 
@@ -39,12 +41,23 @@ def bedrock_runtime() -> Any:
     time, and leaving out botocore's parameter validation 8 % (measured). Instead, tests check our requests against
     botocore's service model.
     """
-    global _client  # noqa: PLW0603  one client per process
-    if _client is None:
+    global _client, _converse  # noqa: PLW0603  one client per process
+    client = _client
+    if client is None:
         with _lock:
             if _client is None:
-                _client = _make_client()
-    return _client
+                client = _make_client()
+                _converse = ConverseCalls(client)
+                _client = client
+            client = _client
+    return client
+
+
+def converse_calls() -> ConverseCalls:
+    """Converse and ConverseStream of that client."""
+    bedrock_runtime()
+    assert _converse is not None
+    return _converse
 
 
 def bedrock() -> Any:
@@ -82,7 +95,7 @@ def release(body: Any) -> None:
     connection.
     """
     body.close()
-    if release_connection := getattr(getattr(body, "_raw_stream", None), "release_conn", None):
+    if release_connection := getattr(getattr(body, "_raw_stream", body), "release_conn", None):
         release_connection()
 
 

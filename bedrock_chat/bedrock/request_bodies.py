@@ -22,15 +22,20 @@ def install(client: Any) -> None:
     by_botocore = serializer._serialize_body_params
 
     def serialized(params: Any, shape: Any) -> bytes:
-        if shape.name in REQUESTS:
-            try:
-                return orjson.dumps(params, default=_base64)
-            except (TypeError, ValueError):  # integers of over 64 bits in a tool's input, lone surrogates
-                pass
-        body: bytes = by_botocore(params, shape)
+        body = written(params) if shape.name in REQUESTS else None
+        if body is None:
+            body = by_botocore(params, shape)
         return body
 
     serializer._serialize_body_params = serialized
+
+
+def written(body: dict[str, Any]) -> bytes | None:
+    """A body as JSON, or None if orjson does not write it: an integer of over 64 bits, a lone surrogate."""
+    try:
+        return orjson.dumps(body, default=_base64)
+    except (TypeError, ValueError):
+        return None
 
 
 def _base64(value: Any) -> str:

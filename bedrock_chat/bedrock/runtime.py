@@ -150,18 +150,17 @@ def _once(request: ModelRequest, progress: _Progress, interrupt: Interruption, *
     is closed however the try ends.
     """
     try:
-        client = clients.bedrock_runtime()
-        send = client.converse_stream if stream else client.converse
+        calls = clients.converse_calls()
+        send = calls.converse_stream if stream else calls.converse
         with interrupt.of_this_thread():
-            response = send(modelId=request.target.model_id, **request.body)
+            answer = send(request.target.model_id, request.body)
         if stream:
-            event_frames = response["stream"]
             try:
-                yield from answers.read_stream(_frames(event_frames), progress.token)
+                yield from answers.read_stream(_frames(answer), progress.token)
             finally:
-                clients.release(event_frames)
+                clients.release(answer)
         else:
-            yield from answers.read_whole(response)
+            yield from answers.read_whole(answer)
     except Exception as error:
         fault = clients.fault_of(error)
         if fault is None:
@@ -177,5 +176,5 @@ def _once(request: ModelRequest, progress: _Progress, interrupt: Interruption, *
 
 def _frames(events: Any) -> Iterable[Any]:
     """A stream's frames, decoded by us. If another botocore keeps the body elsewhere, its own decoder is used."""
-    body = getattr(events, "_raw_stream", None)
-    return events if body is None else event_stream.decode(body.stream())
+    body = getattr(events, "_raw_stream", events)
+    return event_stream.decode(body.stream()) if hasattr(body, "stream") else events

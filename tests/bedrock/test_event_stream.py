@@ -11,7 +11,8 @@ from botocore.eventstream import EventStreamBuffer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bedrock_chat.bedrock import event_stream, faults, runtime
+from bedrock_chat.bedrock import clients, event_stream, faults, runtime
+from bedrock_chat.bedrock.converse_calls import ConverseCalls
 from tests.bedrock.asking import ask
 from tests.bedrock.boto import boto, user
 from tests.bedrock.scripted import HELLO, ScriptedBedrock, Stream, delta, exception, frame, reasoning
@@ -110,5 +111,14 @@ def test_where_botocore_hides_the_body_its_own_parser_reads_it(
 ) -> None:
     bedrock.play(Stream(HELLO))
     with_ours = ask(stream=True)
+    client = clients.bedrock_runtime()
+    monkeypatch.setattr(clients, "converse_calls", lambda: ByBotocore(client))
     monkeypatch.setattr(runtime, "_frames", lambda events: events)
     assert ask(stream=True)[:-1] == with_ours[:-1] != []
+
+
+class ByBotocore(ConverseCalls):
+    """Calls that botocore makes, whatever they are like."""
+
+    def _send(self, *_: Any) -> None:
+        return None

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from bedrock_chat.bedrock import clients, connections, faults, runtime
+from bedrock_chat.bedrock.converse_calls import ConverseCalls
 from bedrock_chat.bedrock.events import TextDelta
 from bedrock_chat.process.interruption import Interruption
 from tests.bedrock.asking import ask, request_to_model
@@ -175,7 +176,7 @@ def test_a_silent_tls_connection_is_left_at_once_too(silent_tls: int, monkeypatc
         config=Config(retries={"total_max_attempts": 1}, parameter_validation=False),
     )
     connections.install(client)
-    monkeypatch.setattr(clients, "bedrock_runtime", lambda: client)
+    monkeypatch.setattr(clients, "converse_calls", lambda: ConverseCalls(client))
     interrupt = Interruption()
     request = request_to_model()
     call = partial(runtime.call, request, stream=True, interrupt=interrupt)
