@@ -27,7 +27,7 @@ from tests.people import auth
 from tests.publication.api import publish
 
 SLOW = bool(os.environ.get("SLOW"))
-EXAMPLES, WALKS = (20, 40) if SLOW else (5, 10)
+EXAMPLES, WALKS = (40, 80) if os.environ.get("WHOLE") else (12, 30) if SLOW else (5, 10)
 pytestmark = [
     pytest.mark.filterwarnings("ignore:StreamingHttpResponse must consume"),  # WSGI, only here, collects event streams
     pytest.mark.slow if SLOW else pytest.mark.both,  # five examples a route on both databases, all cases on one

@@ -59,6 +59,7 @@ def _turns(figures: dict[str, Any]) -> list[dict[str, Any]]:
     return [database[leg] for database in databases if "skipped" not in database for leg in ("c1", "c16", "sseC16")]
 
 
+@HEAVY
 @pytest.mark.slow
 def test_the_comparison_of_revisions_prints_a_ratio_and_its_spread_for_each_figure() -> None:
     figures = quick("tests.bench.compare", "HEAD")["figures"]
@@ -185,6 +186,7 @@ def test_the_benchmark_of_reports_prints_its_figures() -> None:
     assert figures["plans"]
 
 
+@HEAVY
 @pytest.mark.slow
 def test_the_benchmark_of_lists_prints_its_figures() -> None:
     figures = quick("tests.bench.lists", "--only", "sqlite")["sqlite"]

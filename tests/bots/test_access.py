@@ -16,6 +16,7 @@ from bots.content import Content, write
 from bots.models import Bot, BotGrant, Grantee, Scope
 
 SLOW = bool(os.environ.get("SLOW"))
+EXAMPLES = 200 if os.environ.get("WHOLE") else 100 if SLOW else 15
 pytestmark = [pytest.mark.django_db, pytest.mark.both, *([pytest.mark.slow] if SLOW else [])]
 
 NAMES = ("alice", "bob", "carol")
@@ -38,7 +39,7 @@ CALLERS = st.lists(
 
 
 @settings(
-    max_examples=200 if SLOW else 15,
+    max_examples=EXAMPLES,
     derandomize=True,
     deadline=None,
     database=None,

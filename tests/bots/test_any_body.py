@@ -18,6 +18,7 @@ from tests.bots.bot import PARAMETERS, firecrawl, make, payload, pin, read, shar
 from tests.bots.test_parts import AGENT, BASE, DUCKDUCKGO, GUARDRAILS, PLAIN
 
 SLOW = bool(os.environ.get("SLOW"))
+MORE = 12 if os.environ.get("WHOLE") else 6 if SLOW else 1
 pytestmark = [pytest.mark.django_db, pytest.mark.both, *([pytest.mark.slow] if SLOW else [])]
 
 NUMBERS = st.sampled_from(
@@ -100,7 +101,7 @@ def _read_buckets(settings: Any) -> None:
 def examples(number: int) -> settings:
     """So many examples, and many more with the slow tests."""
     return settings(
-        max_examples=number * 12 if SLOW else number,
+        max_examples=number * MORE,
         derandomize=True,
         deadline=None,
         database=None,

@@ -24,6 +24,7 @@ from tests.conversations import chat
 from tests.emulator import Emulator
 
 SLOW = bool(os.environ.get("SLOW"))
+EXAMPLES = 50 if os.environ.get("WHOLE") else 20 if SLOW else 6
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both, *([pytest.mark.slow] if SLOW else [])]
 
 ClientOf = Callable[..., APIClient]
@@ -320,7 +321,7 @@ def test_no_order_of_steps_leads_to_what_contradicts_the_rules(client_of: Client
     run_state_machine_as_test(
         Bots,
         settings=settings(
-            max_examples=50 if SLOW else 6,
+            max_examples=EXAMPLES,
             stateful_step_count=50 if SLOW else 20,
             derandomize=True,
             deadline=None,
