@@ -13,6 +13,8 @@ from django.conf import settings
 QUARTER: Final = timedelta(minutes=15)
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 DAY: Final = timedelta(days=1)
+THIRD: Final = 10
+"""Days of the first and the second third of a month; the last one has the rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,16 @@ def month_of(day: date) -> date:
 def month_after(month: date) -> date:
     """The first day of the month after the one that begins on `month`."""
     return month_of(month + timedelta(days=32))
+
+
+def third_of(day: date) -> date:
+    """The first day of the third of a month that a day lies in: the 1st, the 11th or the 21st."""
+    return day.replace(day=1 + THIRD * min((day.day - 1) // THIRD, 2))
+
+
+def third_after(third: date) -> date:
+    """The first day of the third after the one that begins on `third`."""
+    return third + THIRD * DAY if third.day <= THIRD + 1 else month_after(third)
 
 
 def _instant(local: datetime) -> datetime:

@@ -2,21 +2,25 @@
 
 import random
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from bedrock_chat.ledger import zones
 from bedrock_chat.ledger.rollups import pieces
 from bedrock_chat.ledger.rollups.models import Grain, Progress
 from bedrock_chat.ledger.rollups.pieces import Piece, Quarters
-from bedrock_chat.ledger.zones import DAY, QUARTER, Span, month_after, start_of
+from bedrock_chat.ledger.zones import DAY, QUARTER, Span, month_after, start_of, third_after, third_of
 
 DAYS_UNTIL = date(2026, 4, 12)
 MADE_UNTIL = datetime(2026, 4, 12, 17, 15, tzinfo=UTC)
 FIRST = datetime(2024, 4, 1, tzinfo=UTC)
+BEGIN_AND_AFTER: dict[Grain, tuple[Callable[[date], date], Callable[[date], date]]] = {
+    Grain.DAY: (lambda day: day, lambda day: day + DAY),
+    Grain.THIRD: (lambda day: day.replace(day=max(first for first in (1, 11, 21) if first <= day.day)), third_after),
+    Grain.MONTH: (lambda day: day.replace(day=1), month_after),
+}
 
 
 def progress(zone: str) -> Progress:
@@ -36,14 +40,15 @@ def quarter_hours(parts: Iterable[Piece]) -> dict[datetime, int]:
 
 
 def _spans(piece: Piece) -> Iterable[Span]:
-    """What rows a piece reads, as the tables have them: a month as far as its days are made."""
+    """What rows a piece reads, as the tables have them: a month or a third of one as far as its days are made."""
     if isinstance(piece, Quarters):
         yield Span(piece.start, piece.end)
         return
+    begin, after_of = BEGIN_AND_AFTER[piece.grain]
     day = piece.first
-    assert piece.grain == Grain.DAY or day == zones.month_of(day)
+    assert day == begin(day)
     while day < piece.end:
-        after = day + DAY if piece.grain == Grain.DAY else month_after(day)
+        after = after_of(day)
         yield Span(start_of(day), start_of(min(after, DAYS_UNTIL)))
         day = after
 
@@ -67,6 +72,16 @@ def test_every_way_has_each_quarter_hour_of_the_span_once_and_no_other(zone: str
         assert quarter_hours(pieces.fewest(span, progress(zone))) == whole
 
 
+def test_a_month_has_three_thirds_of_ten_days_and_the_rest() -> None:
+    for number in range(3 * 366):
+        day = FIRST.date() + number * DAY
+        third = third_of(day)
+        assert third == BEGIN_AND_AFTER[Grain.THIRD][0](day)
+        assert third <= day < third_after(third)
+        assert third_of(third_after(third)) == third_after(third)
+        assert 8 <= (third_after(third) - third).days <= 11
+
+
 def test_no_span_reads_more_than_a_few_sums(settings: Any) -> None:
     settings.REPORT_TIME_ZONE = "UTC"
     rng = random.Random(1)
@@ -76,9 +91,11 @@ def test_no_span_reads_more_than_a_few_sums(settings: Any) -> None:
             if isinstance(piece, Quarters):
                 read["quarter hours"] += (piece.end - piece.start) // QUARTER
             else:
-                read[piece.grain] += (piece.end - piece.first).days
+                read[piece.grain] += sum(1 for _ in _spans(piece))
         assert read["quarter hours"] <= 96
-        assert read[Grain.DAY] <= 32  # half a month at each end, or a span of under a month by itself
+        assert read[Grain.DAY] <= 11  # half a third at each end, or a span of under a third by itself
+        assert read[Grain.THIRD] <= 4
+        assert read[Grain.MONTH] <= 25
 
 
 def test_without_sums_of_days_in_todays_zone_a_span_is_its_quarter_hours(settings: Any) -> None:

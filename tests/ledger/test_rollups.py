@@ -6,9 +6,11 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from importlib import import_module
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.utils import timezone
 
 from bedrock_chat.database.compiled_sql import Batch
@@ -24,6 +26,7 @@ from bedrock_chat.ledger.rollups.models import (
     Dimension,
     DimensionFault,
     DimensionUsage,
+    Grain,
     LateEnd,
     Latency,
     Progress,
@@ -183,7 +186,7 @@ def test_a_quarter_hour_waits_ten_minutes_and_is_read_from_the_ledger_meanwhile(
     assert figures(Span(NOON, NOON + QUARTER), Dimension.USER)["alice"]["calls"] == 1
 
 
-def test_a_late_row_is_in_the_sums_of_its_quarter_hour_its_day_and_its_month() -> None:
+def test_a_late_row_is_in_the_sums_of_its_quarter_hour_its_day_its_third_and_its_month() -> None:
     call(NOON).save()
     roll_up(NOON + DAY * 40)
     call(NOON + timedelta(minutes=1)).save()
@@ -194,8 +197,10 @@ def test_a_late_row_is_in_the_sums_of_its_quarter_hour_its_day_and_its_month() -
     assert [(row.grain, row.value, row.calls) for row in by_user] == [
         ("day", "alice", 2),
         ("month", "alice", 2),
+        ("third", "alice", 2),
         ("day", "bob", 1),
         ("month", "bob", 1),
+        ("third", "bob", 1),
     ]
 
 
@@ -268,6 +273,20 @@ def test_a_rebuild_makes_the_same_sums(is_cut: bool) -> None:
         days.close()
     assert tables() != whole
     assert list(rebuilding.rebuild(resume=is_cut))
+    assert tables() == whole
+
+
+def test_thirds_are_made_of_the_days_that_were_there_before_there_were_thirds() -> None:
+    rng = random.Random(9)
+    ModelCall.objects.bulk_create(random_call(rng, at) for at in moments(rng, MONTHS, 60))
+    roll_up(MONTHS.end)
+    whole = tables()
+    for sums in (DimensionUsage, DimensionFault):
+        assert sums.objects.filter(grain=Grain.THIRD).delete()[0]
+    import_module("bedrock_chat.migrations.0031_thirds_of_months").begin_months_anew(apps, None)
+    span = zones.hours(datetime.fromisoformat("2026-02-26T05"), datetime.fromisoformat("2026-04-10T17"))
+    assert figures(span, Dimension.USER) == added(list(ModelCall.objects.all()), span, Dimension.USER)
+    roll_up(MONTHS.end)
     assert tables() == whole
 
 

@@ -197,14 +197,14 @@ def _make_again(start: datetime) -> None:
 
 
 def make_again_above(progress: Progress, day: date, *, with_month: bool = True) -> None:
-    """Makes the sums of a day anew, and of its month, as far as they are made."""
+    """Makes the sums of a day anew, and of its third and its month, as far as they are made."""
     if progress.days_until is None or day >= progress.days_until:
         return
     if progress.kept_from is not None and start_of(day) < progress.kept_from:
         return
     periods.make_day(day)
     if with_month and progress.months_until is not None and day < progress.months_until:
-        periods.make_month(month_of(day), progress.months_until)
+        periods.make_month(day, day, progress.months_until)
 
 
 # ---- Days and months ------------------------------------------------------------------------------------------------
@@ -227,7 +227,7 @@ def _make_days() -> Iterator[None]:
                 DayLatency.objects.filter(timed__in=list(Timed), day__lt=day).delete()
                 for sums in (DimensionUsage, DimensionFault):
                     sums.objects.filter(grain=Grain.DAY, day__lt=day).delete()
-                    sums.objects.filter(grain=Grain.MONTH, day__lt=month_of(day)).delete()
+                    sums.objects.filter(grain__in=[Grain.THIRD, Grain.MONTH], day__lt=month_of(day)).delete()
                 progress.months_until = month_of(day)
             if start_of(day + DAY) > progress.made_until:
                 return
@@ -238,14 +238,15 @@ def _make_days() -> Iterator[None]:
 
 
 def _make_months() -> Iterator[None]:
-    """Makes the sums of months, in their order. The last one is made anew each day, of the days that it has."""
+    """Makes the sums of months and their thirds, in their order. The last ones are made anew each day, of the days that
+    they have.
+    """
     while True:
         with progress_locked() as progress:
             months_until, days_until = progress.months_until, progress.days_until
             if months_until is None or days_until is None or months_until >= days_until:
                 return
-            month = month_of(months_until)
-            progress.months_until = min(month_after(month), days_until)
-            periods.make_month(month, progress.months_until)
+            progress.months_until = min(month_after(months_until), days_until)
+            periods.make_month(months_until, progress.months_until - DAY, progress.months_until)
             progress.save(update_fields=["months_until"])
         yield

@@ -27,6 +27,7 @@ class Dimension(models.TextChoices):
 
 class Grain(models.TextChoices):
     DAY = "day"
+    THIRD = "third"
     MONTH = "month"
 
 
@@ -97,7 +98,7 @@ class DayUsage(Together):
 
 
 class ByDimension(models.Model):
-    """A value of one dimension, in a day, or in a month that begins on `day`."""
+    """A value of one dimension, in a day, or in a month or a third of one that begins on `day`."""
 
     grain = models.CharField(max_length=5, choices=Grain)
     dimension = models.CharField(max_length=5, choices=Dimension)
@@ -112,7 +113,9 @@ class ByDimension(models.Model):
 
 
 class DimensionUsage(ByDimension, Measures):
-    """The calls of a day, or of a month as far as its days are made (`Progress.months_until`), by one dimension."""
+    """The calls of a day, or of a month or its third as far as days are in it (`Progress.months_until`), by one
+    dimension.
+    """
 
     class Meta:
         constraints = [
@@ -269,7 +272,7 @@ class Progress(models.Model):
     """How far the sums are made: one row, locked by whoever makes some.
 
     Sums of quarter hours before `made_until` are there. So are those of days before `days_until`, in `zone`. Sums of
-    months have the days before `months_until`: the last of them may be of a month that is not over. All rows of the
+    months and their thirds have the days before `months_until`: the last of them may not be over. All rows of the
     ledger up to `safe_key` are committed, and known to `QuarterHour`. `seen_key` was the last one at `seen_at`.
     `rebuilt_to` is where a rebuild that was interrupted goes on.
 

@@ -1,4 +1,4 @@
-"""Days and months, made from quarter hours and days by the database: one statement for each kind of sum.
+"""Days, thirds of months, and months, made from what is smaller by the database: one statement for each kind of sum.
 
 Sums are whole numbers, which both databases add exactly.
 """
@@ -23,7 +23,7 @@ from bedrock_chat.ledger.rollups.models import (
     QuarterUsage,
     Timed,
 )
-from bedrock_chat.ledger.zones import days, month_after
+from bedrock_chat.ledger.zones import days, month_after, month_of, third_after, third_of
 
 COLUMN_OF: Final = {
     Dimension.USER: "payer_id",
@@ -55,18 +55,30 @@ def make_day(day: date) -> None:
         _run(_FAULTS + dimension, day, day)
 
 
-def make_month(month: date, until: date) -> None:
-    """Makes the sums of a month anew from its days before `until`, in the caller's transaction."""
-    end = min(until, month_after(month))
-    for sums, statement in ((DimensionUsage, _MONTH), (DimensionFault, _FAULTS + _MONTH)):
+def make_month(first: date, last: date, until: date) -> None:
+    """Makes the sums of a month anew, of its days before `until`, in the caller's transaction.
+
+    Only days from `first` to `last` have changed, so other thirds of the month stay as they are.
+    """
+    third = third_of(first)
+    while third <= last:
+        after = third_after(third)
+        _sum_up(Grain.THIRD, third, of=Grain.DAY, until=min(after, until))
+        third = after
+    month = month_of(first)
+    _sum_up(Grain.MONTH, month, of=Grain.THIRD, until=min(month_after(month), until))
+
+
+def _sum_up(grain: Grain, first: date, *, of: Grain, until: date) -> None:
+    for sums, statement in ((DimensionUsage, _WHOLE), (DimensionFault, _FAULTS + _WHOLE)):
         for dimension in Dimension:
-            sums.objects.filter(dimension=dimension, grain=Grain.MONTH, day=month).delete()
-            _run(statement, month, dimension, month, end)
+            sums.objects.filter(dimension=dimension, grain=grain, day=first).delete()
+            _run(statement, grain, first, dimension, of, first, until)
 
 
 _TOGETHER_OF_DAY: Final = "together"
 _LATENCIES_OF_DAY: Final = "latencies"
-_MONTH: Final = "month"
+_WHOLE: Final = "whole"
 _FAULTS: Final = "faults:"
 
 
@@ -103,8 +115,8 @@ def _statements(vendor: str) -> dict[str, str]:
     wholes = {
         _TOGETHER_OF_DAY: _DAY,
         _LATENCIES_OF_DAY: _LATENCIES,
-        _MONTH: _MONTHS,
-        _FAULTS + _MONTH: _MONTHS_OF_FAULTS,
+        _WHOLE: _WHOLES,
+        _FAULTS + _WHOLE: _WHOLES_OF_FAULTS,
     }
     statements = {name: text.format(**names) for name, text in wholes.items()}
     for dimension in Dimension:
@@ -138,15 +150,15 @@ SELECT %s, model, purpose, timed, bucket, SUM(calls) FROM {latencies}
 WHERE start >= %s AND start < %s
 GROUP BY model, purpose, timed, bucket ORDER BY timed, model, purpose, bucket
 """
-_MONTHS: Final = """
+_WHOLES: Final = """
 INSERT INTO {by_dimension} (grain, dimension, day, value, {measures})
-SELECT 'month', dimension, %s, value, {sums} FROM {by_dimension}
-WHERE dimension = %s AND grain = 'day' AND day >= %s AND day < %s
+SELECT %s, dimension, %s, value, {sums} FROM {by_dimension}
+WHERE dimension = %s AND grain = %s AND day >= %s AND day < %s
 GROUP BY dimension, value ORDER BY dimension, value
 """
-_MONTHS_OF_FAULTS: Final = """
+_WHOLES_OF_FAULTS: Final = """
 INSERT INTO {faults} (grain, dimension, day, value, fault, calls)
-SELECT 'month', dimension, %s, value, fault, SUM(calls) FROM {faults}
-WHERE dimension = %s AND grain = 'day' AND day >= %s AND day < %s
+SELECT %s, dimension, %s, value, fault, SUM(calls) FROM {faults}
+WHERE dimension = %s AND grain = %s AND day >= %s AND day < %s
 GROUP BY dimension, value, fault ORDER BY dimension, value, fault
 """

@@ -1,17 +1,29 @@
 """How a span of time is put together of sums: of which quarter hours, days and months, added or taken off. Pure.
 
-Sums are whole numbers, so a month but for its last days is the month's sums less those of these days. Of two ways the
-one with fewer sums is taken: a report by person would otherwise read up to sixty days of five thousand people each.
+Sums are whole numbers, so a month but for its last days is the month's sums less those of these days. A month may begin
+and end up to fifteen days away from the span: of these, a third of a month is taken at once, which leaves five days.
+A report by person would otherwise read up to sixty days of five thousand people each.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from typing import Final
 
 from django.conf import settings
 
 from bedrock_chat.ledger.rollups.models import Grain, Progress
-from bedrock_chat.ledger.zones import DAY, EPOCH, Span, day_of, month_after, month_of, start_of
+from bedrock_chat.ledger.zones import (
+    DAY,
+    EPOCH,
+    Span,
+    day_of,
+    month_after,
+    month_of,
+    start_of,
+    third_after,
+    third_of,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +37,7 @@ class Quarters:
 
 @dataclass(frozen=True, slots=True)
 class Days:
-    """The sums of days, or of months, from `first` on, before `end`. Months begin with their first days."""
+    """The sums of days, thirds or months, from `first` on, before `end`. The last ones may not be over."""
 
     first: date
     end: date
@@ -34,6 +46,13 @@ class Days:
 
 
 Piece = Quarters | Days
+Whole = tuple[Grain, Callable[[date], date], Callable[[date], date]]
+
+WHOLES: Final[tuple[Whole, ...]] = (
+    (Grain.MONTH, month_of, month_after),
+    (Grain.THIRD, third_of, third_after),
+)
+"""What has sums of several days, from large to small: the first day of the one that a day lies in, and of the next."""
 
 
 def made_part(span: Span, progress: Progress | None) -> tuple[Span, Span]:
@@ -52,11 +71,11 @@ def plain(span: Span, progress: Progress | None) -> Iterator[Piece]:
 
 
 def fewest(span: Span, progress: Progress | None) -> Iterator[Piece]:
-    """The months, days and quarter hours that lead to the sums of a span with the least to read."""
+    """The months, thirds, days and quarter hours that lead to the sums of a span with little to read."""
     days_until = _days_until(progress)
     for piece in _of_days(span, _nearest_day(span.start, days_until), _nearest_day(span.end, days_until)):
         if isinstance(piece, Days) and progress is not None and progress.months_until is not None:
-            yield from _of_months(piece, progress.months_until)
+            yield from _of_wholes(piece, WHOLES, progress.months_until)
         else:
             yield piece
 
@@ -73,16 +92,21 @@ def _of_days(span: Span, first: date, end: date) -> Iterator[Piece]:
             yield Quarters(min(start, stop), max(start, stop), sign=1 if start < stop else -1)
 
 
-def _of_months(days: Days, months_until: date) -> Iterator[Days]:
-    """Some days as months, and the days by which the months are too few or too many."""
-    first, end = _nearest_month(days.first, months_until), _nearest_month(days.end, months_until)
-    if first >= end:
+def _of_wholes(days: Days, wholes: Sequence[Whole], until: date) -> Iterator[Days]:
+    """Some days as months or thirds, and the days by which these are too few or too many as what is smaller."""
+    if not wholes:
         yield days
         return
-    yield Days(first, end, grain=Grain.MONTH)
+    (grain, begin, after), *smaller = wholes
+    first, end = (_nearest(day, begin, after, until) for day in (days.first, days.end))
+    if first >= end:
+        yield from _of_wholes(days, smaller, until)
+        return
+    yield Days(first, end, days.sign, grain)
     for start, stop in ((days.first, first), (end, days.end)):
         if start != stop:
-            yield Days(min(start, stop), max(start, stop), sign=1 if start < stop else -1)
+            sign = days.sign if start < stop else -days.sign
+            yield from _of_wholes(Days(min(start, stop), max(start, stop), sign), smaller, until)
 
 
 def _days_until(progress: Progress | None) -> date:
@@ -100,9 +124,10 @@ def _nearest_day(moment: datetime, days_until: date) -> date:
     return day if moment - start_of(day) <= start_of(day + DAY) - moment else day + DAY
 
 
-def _nearest_month(day: date, months_until: date) -> date:
-    """Of the beginnings of months that have sums, and their end: the nearest."""
-    if day >= months_until:
-        return months_until
-    month, end = month_of(day), min(month_after(month_of(day)), months_until)
-    return month if day - month <= end - day else end
+def _nearest(day: date, begin: Callable[[date], date], after: Callable[[date], date], until: date) -> date:
+    """Of the beginnings of months, or of thirds, that have sums, and the end of the last: the nearest."""
+    if day >= until:
+        return until
+    first = begin(day)
+    end = min(after(first), until)
+    return first if day - first <= end - day else end

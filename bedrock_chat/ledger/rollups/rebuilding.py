@@ -9,7 +9,7 @@ from django.db.models import Min
 from bedrock_chat.ledger.rollups import making
 from bedrock_chat.ledger.rollups.making import QUARTERS_AT_A_TIME, progress_locked
 from bedrock_chat.ledger.rollups.models import Progress, QuarterHour
-from bedrock_chat.ledger.zones import DAY, Span, day_of, days, month_after, month_of, start_of
+from bedrock_chat.ledger.zones import DAY, Span, day_of, days, start_of, third_after, third_of
 
 
 def rebuild(*, resume: bool) -> Iterator[date]:
@@ -51,9 +51,9 @@ def _rebuild_quarters(span: Span) -> None:
 
 
 def _finish_day(day: date) -> None:
-    """Makes the sums of the day anew, and at its last day those of the month, and notes how far this is."""
+    """Makes the sums of the day anew, at the end of a third of its month those of both, and notes how far this is."""
     with progress_locked() as progress:
         if progress.zone == settings.REPORT_TIME_ZONE:
-            is_last = day + DAY in (month_after(month_of(day)), progress.months_until)
+            is_last = day + DAY in (third_after(third_of(day)), progress.months_until)
             making.make_again_above(progress, day, with_month=is_last)
         Progress.objects.update(rebuilt_to=start_of(day + DAY))
