@@ -31,7 +31,7 @@ HOME_GOAL_MS = 1000
 
 
 def leg(size: Size, name: str, url: str = "") -> dict[str, Any]:
-    """All figures on one database, which is new: SQLite, or PostgreSQL at `url`."""
+    """All figures on one database: a new one of SQLite, or the one at `url`. One that is filled is only read."""
     with tempfile.TemporaryDirectory(prefix="bedrock-chat-bench-") as folder:
         env = environment(Path(folder), DATABASE_TIMEOUT="3600", **({"DATABASE_URL": url} if url else {}))
         manage(env, "migrate", "--verbosity", "0")
@@ -52,11 +52,16 @@ def leg(size: Size, name: str, url: str = "") -> dict[str, Any]:
 def main() -> int:
     parser = choose(__doc__)
     parser.add_argument("--calls", type=int, help="so many calls instead")
+    parser.add_argument("--database", metavar="URL", help="fill this one and keep it, or read it where it is filled")
     arguments = parser.parse_args()
     size = QUICK if arguments.quick else FULL
     if arguments.calls:
         size = Size(**{**asdict(size), "calls": arguments.calls})
-    figures = on_each_database(lambda name, url: leg(size, name, url), arguments.only)
+    if arguments.database:
+        name = arguments.database.partition(":")[0]
+        figures = {name: leg(size, name, arguments.database)}
+    else:
+        figures = on_each_database(lambda name, url: leg(size, name, url), arguments.only)
     print(json.dumps({"size": "quick" if arguments.quick else "full", "calls": size.calls, **figures}, indent=1))
     return 0
 
