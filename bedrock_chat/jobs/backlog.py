@@ -7,7 +7,7 @@ from django.conf import settings
 from django.db.models import Count, Min, Q
 
 from bedrock_chat.database.connections import database_now
-from bedrock_chat.jobs.models import Job, State, Worker
+from bedrock_chat.jobs.models import IS_ALIVE, Job, State, Worker
 from bedrock_chat.metrics.figures import Figures
 from bedrock_chat.metrics.instruments import LONG_SECONDS, OTHER, Counter, Figure, Histogram, Labels
 
@@ -52,7 +52,7 @@ def measure(kind: str, outcome: str, seconds: float) -> None:
 def look() -> Backlog:
     """Two statements, on the index of what falls due. Balancers ask often, so they read MOST_COUNTED jobs at most."""
     now = database_now()
-    due = Job.objects.filter(due_at__lte=now).exclude(state=State.DEAD).order_by("due_at")[:MOST_COUNTED]
+    due = Job.objects.filter(IS_ALIVE, due_at__lte=now).order_by("due_at")[:MOST_COUNTED]
     row = due.aggregate(waiting=Count("pk"), oldest=Min("due_at"))
     oldest = (now - row["oldest"]).total_seconds() if row["oldest"] else 0.0
     return Backlog(workers_seen(now), row["waiting"], round(max(0.0, oldest), 3))

@@ -15,7 +15,7 @@ from django.db.models import F, Q, QuerySet
 from bedrock_chat.database import waiting
 from bedrock_chat.database.connections import database_now, release_connection
 from bedrock_chat.jobs import broker, queue
-from bedrock_chat.jobs.models import Job, State
+from bedrock_chat.jobs.models import IS_ALIVE, Job, State
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ def sweep() -> float:
     try:
         with waiting.at_most(settings.DATABASE_TIMEOUT):
             now = database_now()
-            due = Job.objects.filter(due_at__lte=now, kind__in=list(settings.JOBS)).exclude(state=State.DEAD)
+            due = Job.objects.filter(IS_ALIVE, due_at__lte=now, kind__in=list(settings.JOBS))
             # What was sent in the future was sent before the clock was set back.
             is_fresh = Q(sent_at=None) | Q(sent_at__lt=F("due_at")) | Q(sent_at__gt=now)
             fresh = _pick(due.filter(is_fresh), now, MOST_AT_ONCE)
@@ -90,7 +90,7 @@ def _pick(jobs: QuerySet[Job], now: datetime, limit: int) -> list[tuple[int, str
 
 
 def _next_due(now: datetime) -> datetime | None:
-    later = Job.objects.filter(due_at__gt=now, kind__in=list(settings.JOBS)).exclude(state=State.DEAD)
+    later = Job.objects.filter(IS_ALIVE, due_at__gt=now, kind__in=list(settings.JOBS))
     return later.order_by("due_at").values_list("due_at", flat=True).first()
 
 

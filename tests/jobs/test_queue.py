@@ -1,6 +1,7 @@
 """The queue's rows: who may take a job, who may finish it, and what becomes of one that fails."""
 
 import json
+import re
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
@@ -10,7 +11,7 @@ from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
 from bedrock_chat.database.connections import release_connection
-from bedrock_chat.jobs import beginning, queue
+from bedrock_chat.jobs import backlog, beginning, queue, sweep
 from bedrock_chat.jobs.models import Job, State
 from bedrock_chat.jobs.queue import LeaseLost
 from tests.jobs.leases import claim_one, end_leases, fail_as_often_as_allowed, lose_its_worker_as_often_as_allowed
@@ -184,26 +185,58 @@ def test_a_state_that_disagrees_with_its_lease_is_no_state(columns: dict[str, st
         Job.objects.update(**columns)
 
 
-def test_the_index_serves_the_claim() -> None:
-    """Of a queue of another kind, and of a line of as many, no more is read than the first. As in every server, there
-    is a job of each of many kinds.
-    """
+def plan_of(sql: str, values: Any) -> str:
+    with connection.cursor() as cursor:
+        cursor.execute(f"{'EXPLAIN' if connection.vendor == 'postgresql' else 'EXPLAIN QUERY PLAN'} {sql}", values)
+        return json.dumps(cursor.fetchall(), default=str)
+
+
+@pytest.mark.parametrize("is_in_line", [False, True])
+def test_of_thousands_of_syncs_who_looks_for_other_jobs_reads_none_however_few_kinds_there_are(
+    is_in_line: bool,
+) -> None:
     now = timezone.now()
-    times = {"due_at": now, "created_at": now}
-    jobs = [Job(kind=kind, **times) for _ in range(1_000) for kind in ("note", "other")]
-    jobs += [Job(kind=f"periodic {number}", **times) for number in range(20)]
-    in_line = [Job(kind="line", party="alice", place=number, **times) for number in range(1_000)]
-    Job.objects.bulk_create([*jobs, *in_line])
+    times = {"due_at": now - timedelta(minutes=1), "created_at": now}
+    columns = {"party": "alice", "place": 1} if is_in_line else {}
+    Job.objects.bulk_create(Job(kind="sync", **columns, **times) for _ in range(5_000))
+    moment = connection.ops.adapt_datetimefield_value(now)
+    values: dict[str, Any] = {"worker": "w", "until": moment, "now": moment, "limit": 1}
+    kinds: list[str] = []
+    for count in (1, 5, 20):
+        new = [f"kind {number}" for number in range(len(kinds), count)]
+        kinds += new
+        Job.objects.bulk_create(Job(kind=kind, due_at=now, created_at=now) for kind in new)
+        with connection.cursor() as cursor:
+            cursor.execute(f"ANALYZE {Job._meta.db_table}")
+        for room in ([], ["sync"]):
+            rooms, lines = json.dumps(dict.fromkeys(kinds + room, 1)), json.dumps(dict.fromkeys(room, 1))
+            claim = plan_of(beginning.claim_sql(connection.vendor), {**values, "rooms": rooms, "lines": lines})
+            arrays = {"kinds": queue._array(kinds + room), "lines": queue._array(room)}
+            for plan in (claim, plan_of(beginning.next_due_sql(connection.vendor), arrays)):
+                assert "jobs_of_a_kind_that_fall_due" in plan, (count, plan)
+                assert "jobs_in_line" in plan, (count, plan)
+                assert "jobs_by_time" not in plan, (count, plan)
+                assert not re.search(r"(Seq Scan on|SCAN) (bedrock_chat_)?job", plan), (count, plan)
+
+
+def test_probes_and_celery_s_workers_look_at_all_kinds_by_time() -> None:
+    now = timezone.now()
+    Job.objects.bulk_create(Job(kind="note", due_at=now, created_at=now) for _ in range(1_000))
     with connection.cursor() as cursor:
         cursor.execute(f"ANALYZE {Job._meta.db_table}")
-        explain = "EXPLAIN" if connection.vendor == "postgresql" else "EXPLAIN QUERY PLAN"
-        moment = connection.ops.adapt_datetimefield_value(now)
-        values = {"worker": "w", "until": moment, "now": moment, "limit": 1}
-        values |= {"rooms": '{"note": 1, "line": 1}', "lines": '{"line": 1}'}
-        cursor.execute(f"{explain} {beginning.claim_sql(connection.vendor)}", values)
-        plan = json.dumps(cursor.fetchall(), default=str)
-    assert "jobs_of_a_kind_that_fall_due" in plan
-    assert "jobs_in_line" in plan
+    asked: list[tuple[str, Any]] = []
+
+    def noted(execute: Any, sql: str, values: Any, *arguments: Any) -> Any:
+        asked.append((sql, values))
+        return execute(sql, values, *arguments)
+
+    for look in (backlog.look, lambda: sweep._next_due(now)):
+        with connection.execute_wrapper(noted):
+            look()
+    plans = [plan_of(sql, values) for sql, values in asked if "due_at" in sql]
+    assert len(plans) == 2
+    for plan in plans:
+        assert "jobs_by_time" in plan, plan
 
 
 @pytest.mark.parametrize(
