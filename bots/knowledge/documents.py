@@ -18,7 +18,7 @@ from bedrock_chat.resilience.disk_space import is_of_disk
 from bedrock_chat.wire.errors import ServiceUnavailable
 from bots.knowledge import away, editions, faults, measuring, outcomes, page_texts
 from bots.knowledge.attempts import Attempt, Attempts
-from bots.knowledge.hosts import Hosts, Place
+from bots.knowledge.hosts import HostBusy, Hosts, Place
 from bots.knowledge.lanes import Errand, Work
 from bots.knowledge.models import Document, SourceKind
 from bots.knowledge.outcomes import Arrived
@@ -129,7 +129,9 @@ def _fetch(
         if arrived.scanned is not None:
             arrived = yield from _with_page_texts(slice_, document, arrived, arrived.scanned)
         links = reach_most(slice_, document.source, arrived.discovered.locations)
-    except Interrupted:
+    except Interrupted as end:
+        if isinstance(end, HostBusy):
+            hosts.turn_back(document.location, end.seconds)
         outcomes.take_back(slice_, document)
         return NOTHING
     except SourceFault as fault:

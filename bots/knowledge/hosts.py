@@ -1,11 +1,23 @@
 """When a slice may fetch from which host: a turn of the host that all workers share, and a place of this process."""
 
 import time
-from collections import Counter, deque
-from contextlib import suppress
+from collections import Counter
+from typing import Final
 
+from bedrock_chat.process.interruption import Interrupted
 from bots.knowledge.sources import pace, robots
 from bots.knowledge.sources.scope import host_of
+
+MOST_TURNED_BACK: Final = 8
+"""Documents of a host in a slice that could not follow a redirect, before the host itself is left alone meanwhile."""
+
+
+class HostBusy(Interrupted):
+    """A redirect leads to a host that has no turn within LONGEST_WAIT: the document comes again later."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.seconds = seconds
 
 
 class Place:
@@ -26,6 +38,7 @@ class Hosts:
 
     def __init__(self) -> None:
         self._until: dict[str, float] = {}
+        self._turned_back = Counter[str]()
 
     def begin(self, url: str) -> float | None:
         """Takes a place and a turn. Returns in how many seconds the fetch may begin; None: another host comes first."""
@@ -44,18 +57,26 @@ class Hosts:
             return None
         return wait
 
-    def count(self, urls: deque[str]) -> None:
-        """Takes turns for addresses that were asked without any, and removes them. A redirect may lead anywhere."""
-        requests = Counter[str]()
-        seconds: dict[str, float] = {}
-        while urls:
-            url = urls.popleft()
-            with suppress(ValueError):  # what is no address was not asked
-                host = host_of(url)
-                requests[host] += 1
-                seconds[host] = robots.seconds_between(url)
-        for host, number in requests.items():
-            pace.count(host, seconds[host], requests=number)
+    def hop(self, url: str, requests: int, is_first: bool) -> float:
+        """Takes turns for a redirect, before it is followed. Returns in how many seconds it may be. Raises HostBusy.
+
+        A host that the fetch has been to is not turned back from: its next turn may always be too far away.
+        """
+        host, seconds = host_of(url), robots.seconds_between(url)
+        if not is_first:
+            return min(pace.LONGEST_WAIT, pace.take(host, seconds, requests=requests))
+        wait = max(0.0, self._until.get(host, 0.0) - time.monotonic()) or pace.turn(host, seconds, requests=requests)
+        if wait > pace.LONGEST_WAIT:
+            self._until[host] = time.monotonic() + wait
+            raise HostBusy(wait)
+        return wait
+
+    def turn_back(self, url: str, seconds: float) -> None:
+        """A document could not follow its redirect. All pages of its host may lead there, and be asked for in vain."""
+        host = host_of(url)
+        self._turned_back[host] += 1
+        if self._turned_back[host] >= MOST_TURNED_BACK:
+            self._until[host] = time.monotonic() + seconds
 
     def postpone(self, url: str, seconds: float) -> None:
         """The host has asked for a pause."""

@@ -9,7 +9,9 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -83,6 +85,8 @@ def _folder(slice_: Slice) -> Iterator[None]:
 
 def _run(slice_: Slice, hosts: Hosts, lanes: Lanes) -> None:
     """Begins works and goes on with them, until the slice is over or has nothing to do."""
+    if not slice_.is_over:  # else it may have no folder
+        slice_.context = replace(slice_.context, turn=lambda *hop: lanes.ask(partial(hosts.hop, *hop)))
     listing.begin(slice_)
     attempts = Attempts(slice_)
     upcoming = Frontier(slice_, hosts, attempts)
@@ -92,7 +96,6 @@ def _run(slice_: Slice, hosts: Hosts, lanes: Lanes) -> None:
         if not lanes:
             break
         lanes.step(LOOK_SECONDS)
-        hosts.count(slice_.context.uncounted)
         attempts.look()
     attempts.end()
 

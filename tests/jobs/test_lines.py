@@ -16,8 +16,9 @@ pytestmark = [pytest.mark.both, pytest.mark.django_db(transaction=True), pytest.
 
 
 @pytest.fixture
-def shared(settings: LazySettings) -> None:
+def shared(settings: LazySettings, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.JOB_SHARES = {"tick": 0.25}
+    monkeypatch.setattr(lines, "_begun", {})
 
 
 def ask_for(party: str, count: int = 1, kind: str = "tick", **options: Any) -> None:
@@ -66,6 +67,19 @@ def test_one_job_of_somebody_who_comes_late_is_the_next_to_begin_after_twenty_fi
     assert alice.work(0) == "aa"
     ask_for("bob")
     assert alice.work(1) == "aab"
+
+
+@pytest.mark.parametrize("goes_on", [False, True])
+def test_whoever_comes_while_the_only_place_is_taken_is_next_before_another_job_of_who_has_it(goes_on: bool) -> None:
+    worker = Worker(places=1)
+    ask_for("alice")
+    worker.look()
+    ask_for("alice", 3)
+    ask_for("bob")
+    assert worker.work(1, goes_on=goes_on) == "ab"
+    ask_for("carol")
+    assert worker.work(1, goes_on=goes_on)[2] in "ac"
+    assert "c" in worker.work(1, goes_on=goes_on)
 
 
 def test_the_order_is_one_for_all_workers() -> None:
@@ -132,7 +146,7 @@ def test_what_is_due_later_keeps_nobody_waiting_and_stands_in_line_when_it_is() 
     ask_for("alice", 3)
     worker.work(1, goes_on=False)  # alice's others stand in line now
     Job.objects.filter(payload={"party": "carol"}).update(due_at=database_now())
-    assert worker.work(5, goes_on=False) == "aaacacc"
+    assert worker.work(5, goes_on=False) == "aacacac"
 
 
 class TestClaims:

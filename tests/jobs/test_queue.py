@@ -233,7 +233,10 @@ def test_probes_and_celery_s_workers_look_at_all_kinds_by_time() -> None:
     for look in (backlog.look, lambda: sweep._next_due(now)):
         with connection.execute_wrapper(noted):
             look()
-    plans = [plan_of(sql, values) for sql, values in asked if "due_at" in sql]
+    with transaction.atomic():
+        if connection.vendor == "postgresql":  # which sorts a small table
+            connection.cursor().execute("SET LOCAL enable_seqscan = off")
+        plans = [plan_of(sql, values) for sql, values in asked if "due_at" in sql]
     assert len(plans) == 2
     for plan in plans:
         assert "jobs_by_time" in plan, plan

@@ -11,7 +11,8 @@
 3. **A turn of the host** (database; the slice's own thread, outside any transaction), for pages and sitemaps:
    `pace.turn(host_of(url), robots.seconds_between(url))` returns in how many seconds the fetch may begin. Where that is
    more than `pace.LONGEST_WAIT` no turn was taken: another host comes first, or the slice ends. A site whose robots.txt
-   is not known takes two. Where redirects have led to is in `context.uncounted`, and `pace.count` counts it afterwards.
+   is not known takes two. Where a redirect leads to, the fetch asks for a turn itself, by `context.turn`, and is
+   interrupted where that is too far away.
    `pace.take_place(host)` is False while two fetches of this process run at that host; `pace.give_place_back(host)`
    after the fetch.
 4. **Fetching** (network; a fetch thread, no database): `fetching.fetch(location, known, context)` returns a Fetched, or

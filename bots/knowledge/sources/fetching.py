@@ -15,7 +15,7 @@ from django.conf import settings
 
 from bedrock_chat.outbound.downloading import Bound, Downloaded, download
 from bedrock_chat.outbound.faults import MEGABYTE, OutboundFault
-from bots.knowledge.sources import crawling, kinds, pace, robots, s3, uploads
+from bots.knowledge.sources import crawling, kinds, robots, s3, uploads
 from bots.knowledge.sources.locations import (
     NOTHING_KNOWN,
     FetchContext,
@@ -100,15 +100,15 @@ def get(
 ) -> Downloaded:
     """A response 200 or 304 of the web. Raises SourceFault for any other, and where robots.txt does not allow it."""
     deadline = time.monotonic() + seconds
+    hosts = {host_of(url)}
 
     def hop(address: str) -> None:
         """Whether and when a redirect is followed. Raises SourceFault and Interrupted."""
         written = crawling.address_of(address)
-        context.uncounted.extend([written] if robots.is_known(written) else [written, written])
+        host, requests = host_of(written), 1 if robots.is_known(written) else 2  # its robots.txt is asked for first
+        context.await_turn(written, requests, deadline, is_first=host not in hosts)
+        hosts.add(host)
         robots.check(written, context, deadline)
-        wait = pace.hop(host_of(written), robots.seconds_between(written))
-        context.interruption.wait(min(wait, max(0.0, deadline - time.monotonic())))
-        context.interruption.check()
 
     robots.check(url, context, deadline)
     headers = {"Accept": "text/html, application/xhtml+xml, */*;q=0.8"}

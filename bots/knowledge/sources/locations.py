@@ -1,7 +1,7 @@
 """Where a document is, what was fetched from there, and why nothing was."""
 
-from collections import deque
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -63,9 +63,15 @@ class FetchContext:
     interruption: Interruption
     stored: Mapping[str, str] = field(default_factory=dict)
     """SHA-256 of a file → its name in storage (`storing.locate`), looked up by the slice's own thread."""
-    uncounted: deque[str] = field(default_factory=deque)
-    """Addresses that were asked without a turn of their host, since fetches have no database: where redirects led to.
-    The slice's own thread counts them afterwards (`Hosts.count`)."""
+    turn: Callable[[str, int, bool], float] = field(default=lambda *_: 0.0)
+    """Takes turns of the host that a redirect leads to (`Hosts.hop`, on the slice's own thread): the address, how many
+    requests, and whether this fetch comes to that host for the first time."""
+
+    def await_turn(self, url: str, requests: int, deadline: float, *, is_first: bool) -> None:
+        """Before a redirect is followed. Raises Interrupted, also where the host's turn is too far away."""
+        wait = self.turn(url, requests, is_first)
+        self.interruption.wait(min(wait, max(0.0, deadline - time.monotonic())))
+        self.interruption.check()
 
 
 @dataclass(frozen=True, slots=True)

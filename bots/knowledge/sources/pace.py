@@ -6,7 +6,6 @@ long takes none, so that turns which nobody uses do not add up.
 
 import random
 import threading
-import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -26,8 +25,6 @@ ANY_WAIT: Final = 86_400.0 * 365
 AT_A_TIME: Final = 2
 """Fetches of one process at one host."""
 KEPT: Final = timedelta(days=1)
-MOST_HOPS: Final = 1_000
-"""Hosts that redirects have led to, before those are forgotten whose turns are over."""
 
 _TURN: Final = """\
 INSERT INTO {table} (host, next_at) VALUES (%(host)s, {after_now})
@@ -64,16 +61,11 @@ def turn(host: str, seconds_between: float, *, requests: int = 1) -> float:
     return max(LONGEST_WAIT + 0.001, (next_at - now).total_seconds())
 
 
-def count(host: str, seconds_between: float, *, requests: int) -> None:
-    """Takes turns of the host for requests that were made already: whoever asks next waits for them.
-
-    The next redirect of this process that leads there waits, too, but no longer than for any turn. So workers whose
-    pages lead to one host share its turns, one redirect behind.
-    """
-    rows = _execute(_TURN, host, between=seconds_between * requests, latest=ANY_WAIT)
-    wait = min(LONGEST_WAIT, max(0.0, _seconds(rows)))
-    with _lock:
-        _set_hop(host, max(_hops.get(host, 0.0), time.monotonic() + wait))
+def take(host: str, seconds_between: float, *, requests: int) -> float:
+    """Takes turns of the host, however far away they are. Returns in how many seconds the first begins."""
+    taken = seconds_between * requests
+    rows = _execute(_TURN, host, between=taken, latest=ANY_WAIT)
+    return max(0.0, _seconds(rows) - taken)
 
 
 def postpone(host: str, seconds: float) -> None:
@@ -128,8 +120,6 @@ def _read(value: Any) -> datetime:
 
 _lock = threading.Lock()
 _places: Counter[str] = Counter()
-_hops: dict[str, float] = {}
-"""Host → when the next redirect may lead there, on the monotonic clock."""
 
 
 def take_place(host: str) -> bool:
@@ -146,25 +136,3 @@ def give_place_back(host: str) -> None:
         _places[host] -= 1
         if not _places[host]:
             del _places[host]
-
-
-def hop(host: str, seconds_between: float) -> float:
-    """Takes the host's next turn for a redirect that leads there. Returns in how many seconds it begins.
-
-    A fetch has no database to ask for a turn of all workers. Without any turn, a few sites whose pages all lead to one
-    other would have it fetched from as often as from all of them together.
-    """
-    now = time.monotonic()
-    with _lock:
-        begins = max(now, _hops.get(host, now))
-        _set_hop(host, begins + seconds_between)
-    return begins - now
-
-
-def _set_hop(host: str, next_at: float) -> None:
-    """Under the lock. Where there are many hosts, those are forgotten whose turns are over."""
-    if len(_hops) >= MOST_HOPS and host not in _hops:
-        now = time.monotonic()
-        for over in [other for other, other_at in _hops.items() if other_at <= now]:
-            del _hops[over]
-    _hops[host] = next_at

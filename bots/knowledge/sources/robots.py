@@ -3,6 +3,7 @@
 A robots.txt is kept in this process for an hour. Who cannot be asked for one forbids everything, for a minute.
 """
 
+import contextlib
 import re
 import threading
 import time
@@ -18,6 +19,7 @@ from bedrock_chat.outbound.downloading import download
 from bedrock_chat.outbound.exchange import USER_AGENT
 from bedrock_chat.outbound.faults import OutboundFault, TooManyRedirects
 from bots.knowledge.sources.locations import FetchContext, SourceFault, not_fetched
+from bots.knowledge.sources.scope import host_of
 
 MOST_BYTES: Final = 500_000
 MOST_REDIRECTS: Final = 5
@@ -96,6 +98,14 @@ def _site_of(url: str) -> str:
 
 def _fetched(site: str, context: FetchContext, deadline: float) -> tuple[Rules, int]:
     """A site's rules, and how many bytes they came from."""
+    hosts = {host_of(site)}
+
+    def hop(address: str) -> None:
+        with contextlib.suppress(ValueError):  # what is no address is not asked
+            host = host_of(address)
+            context.await_turn(address, 1, deadline, is_first=host not in hosts)
+            hosts.add(host)
+
     try:
         downloaded = download(
             site,
@@ -105,7 +115,7 @@ def _fetched(site: str, context: FetchContext, deadline: float) -> tuple[Rules, 
             deadline=deadline,
             interruption=context.interruption,
             folder=context.folder,
-            before_redirect=context.uncounted.append,
+            before_redirect=hop,
             truncates=True,
         )
     except TooManyRedirects:

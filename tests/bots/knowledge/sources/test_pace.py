@@ -1,7 +1,6 @@
 """A host has turns, shared by all workers: so many a minute, none for who would wait long, none after it asked so."""
 
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
@@ -106,32 +105,13 @@ def test_hosts_that_nobody_asks_for_are_forgotten() -> None:
     assert list(CrawlHost.objects.values_list("host", flat=True)) == [HOST]
 
 
-def test_redirects_to_a_host_have_turns_within_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pace, "_hops", {})
-    monkeypatch.setattr(pace, "MOST_HOPS", 3)
-    monkeypatch.setattr(time, "monotonic", lambda: 100.0)
-    assert [pace.hop(HOST, 0.5) for _ in range(4)] == [0.0, 0.5, 1.0, 1.5]
-    assert [pace.hop(f"{number}.example", 0.0) for number in range(5)] == [0.0] * 5
-    assert len(pace._hops) <= 3
-    assert pace.hop(HOST, 0.5) == 2.0
-    monkeypatch.setattr(time, "monotonic", lambda: 200.0)
-    assert pace.hop(HOST, 0.5) == 0.0
-
-
-def test_requests_that_were_made_already_are_waited_for_by_pages_and_by_the_next_redirect(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(pace, "_hops", {})
-    monkeypatch.setattr(time, "monotonic", lambda: 100.0)
+def test_turns_that_are_taken_in_any_case_are_waited_for_by_others() -> None:
     begin = timezone.now()
-    pace.count(HOST, 20.0, requests=3)
-    pace.count("other.example", 1.0, requests=2)
+    assert pace.take(HOST, 20.0, requests=3) == 0.0
     assert CrawlHost.objects.get(pk=HOST).next_at >= begin + timedelta(seconds=60)
-    assert pace.turn(HOST, 20.0) > 5
-    pace.count("new.example", 1.0, requests=2)
-    assert pace.hop("new.example", 1.0) == pytest.approx(2.0, abs=0.5)
-    pace.count(HOST, 20.0, requests=1)
-    assert pace.hop(HOST, 1.0) == pace.LONGEST_WAIT
+    assert pace.turn(HOST, 20.0) > pace.LONGEST_WAIT
+    assert pace.take(HOST, 20.0, requests=1) > 59
+    assert CrawlHost.objects.get(pk=HOST).next_at >= begin + timedelta(seconds=80)
 
 
 def test_several_requests_take_as_many_turns_at_once() -> None:

@@ -11,12 +11,14 @@ from rest_framework.test import APIClient
 from bedrock_chat.database.connections import database_now
 from bedrock_chat.jobs.models import Job
 from bots.knowledge import reaching, revisions
+from bots.knowledge.models import CrawlHost, Document
 from bots.knowledge.sources import pace
 from bots.models import Bot
 from tests.bots.bot import KNOWLEDGE, edit, make, read
 from tests.bots.knowledge.sync import syncs
 from tests.bots.knowledge.sync.syncs import Site, page
 from tests.emulator import Emulator
+from tests.outbound.servers import Names
 
 pytestmark = [pytest.mark.both, pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("local")]
 
@@ -136,19 +138,28 @@ def test_a_host_that_asks_for_a_pause_is_left_alone_and_the_sync_says_so(alice: 
             assert "127.0.0.1 allows no more pages for now" in reason
 
 
-def test_a_slice_counts_where_redirects_have_led_to(
+def test_a_redirect_waits_for_a_turn_that_all_workers_share_and_its_document_for_a_host_that_is_busy(
     alice: APIClient, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    counted: list[tuple[str, int]] = []
-    count = pace.count
-
-    def counting(host: str, seconds: float, *, requests: int) -> None:
-        counted.append((host, requests))
-        count(host, seconds, requests=requests)
-
-    monkeypatch.setattr(pace, "count", counting)
-    with Site({"/d/old": (302, {"Location": "/d/new"}, b""), "/d/new": page("New", "It has moved.")}) as site:
-        make(alice, "b", knowledge={**KNOWLEDGE, "sourceUrls": [f"{site.url}/d/old"]})
-        syncs.run()
-        assert site.requests["/d/new"] == 1
-    assert counted == [("127.0.0.1", 1)]
+    """The pages of one site lead to another, from which another worker's syncs have taken all turns for a while."""
+    names = Names()
+    monkeypatch.setattr("socket.getaddrinfo", names.getaddrinfo)
+    names["there.test"] = [["127.0.0.1"]]
+    with Site({"/d/new": page("New", "It has moved.")}) as there:
+        moved = f"http://there.test:{there.url.rpartition(':')[2]}/d/new"
+        with Site(
+            {"/d/": page("Start", "All begins here.", "/d/old"), "/d/old": (302, {"Location": moved}, b"")}
+        ) as site:
+            pace.postpone("there.test", 600)
+            make(alice, "b", knowledge={**KNOWLEDGE, "sourceUrls": [f"{site.url}/d/", moved]})
+            syncs.run()
+            assert shown(alice)[0] == "RUNNING"
+            assert shown(alice)[1].startswith("there.test allows no more pages for now")
+            assert (site.requests["/d/old"], there.requests) == (1, {})
+            assert not Document.objects.exclude(attempts=0).exists()
+            CrawlHost.objects.all().delete()
+            Job.objects.filter(kind=revisions.KIND).update(due_at=database_now())
+            syncs.run()
+            assert shown(alice)[0] == "SUCCEEDED"
+            assert there.requests["/d/new"] >= 1
+            assert "It has moved." in " ".join(syncs.texts())
