@@ -5,7 +5,7 @@ and end up to fifteen days away from the span: of these, a third of a month is t
 A report by person would otherwise read up to sixty days of five thousand people each.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Final
@@ -46,13 +46,16 @@ class Days:
 
 
 Piece = Quarters | Days
-Whole = tuple[Grain, Callable[[date], date], Callable[[date], date]]
+Whole = tuple[Grain, Callable[[date], date]]
 
-WHOLES: Final[tuple[Whole, ...]] = (
-    (Grain.MONTH, month_of, month_after),
-    (Grain.THIRD, third_of, third_after),
-)
-"""What has sums of several days, from large to small: the first day of the one that a day lies in, and of the next."""
+WHOLES: Final[tuple[Whole, ...]] = ((Grain.MONTH, month_of), (Grain.THIRD, third_of))
+"""What has sums of several days, from large to small, and the first day of the one that a day lies in."""
+AFTER: Final[Mapping[Grain, Callable[[date], date]]] = {
+    Grain.DAY: lambda day: day + DAY,
+    Grain.THIRD: third_after,
+    Grain.MONTH: month_after,
+}
+"""The first day of what comes after the one that begins on a day."""
 
 
 def made_part(span: Span, progress: Progress | None) -> tuple[Span, Span]:
@@ -71,7 +74,7 @@ def plain(span: Span, progress: Progress | None) -> Iterator[Piece]:
 
 
 def fewest(span: Span, progress: Progress | None) -> Iterator[Piece]:
-    """The months, thirds, days and quarter hours that lead to the sums of a span with little to read."""
+    """The months, thirds, days and quarter hours that lead to the sums of a span, few of each."""
     days_until = _days_until(progress)
     for piece in _of_days(span, _nearest_day(span.start, days_until), _nearest_day(span.end, days_until)):
         if isinstance(piece, Days) and progress is not None and progress.months_until is not None:
@@ -92,21 +95,34 @@ def _of_days(span: Span, first: date, end: date) -> Iterator[Piece]:
             yield Quarters(min(start, stop), max(start, stop), sign=1 if start < stop else -1)
 
 
-def _of_wholes(days: Days, wholes: Sequence[Whole], until: date) -> Iterator[Days]:
-    """Some days as months or thirds, and the days by which these are too few or too many as what is smaller."""
+def _of_wholes(days: Days, wholes: Sequence[Whole], until: date) -> list[Days]:
+    """Some days as months or thirds, and the days by which these are too few or too many as what is smaller; or as what
+    is smaller alone, if that is fewer sums.
+    """
     if not wholes:
-        yield days
-        return
-    (grain, begin, after), *smaller = wholes
-    first, end = (_nearest(day, begin, after, until) for day in (days.first, days.end))
+        return [days]
+    (grain, begin), *smaller = wholes
+    without = _of_wholes(days, smaller, until)
+    first, end = (_nearest(day, begin, AFTER[grain], until) for day in (days.first, days.end))
     if first >= end:
-        yield from _of_wholes(days, smaller, until)
-        return
-    yield Days(first, end, days.sign, grain)
+        return without
+    parts = [Days(first, end, days.sign, grain)]
     for start, stop in ((days.first, first), (end, days.end)):
         if start != stop:
             sign = days.sign if start < stop else -days.sign
-            yield from _of_wholes(Days(min(start, stop), max(start, stop), sign), smaller, until)
+            parts += _of_wholes(Days(min(start, stop), max(start, stop), sign), smaller, until)
+    return min(parts, without, key=_sums_in)
+
+
+def _sums_in(parts: Sequence[Days]) -> int:
+    """How many sums the parts have of each value."""
+    count = 0
+    for part in parts:
+        day = part.first
+        while day < part.end:
+            day = AFTER[part.grain](day)
+            count += 1
+    return count
 
 
 def _days_until(progress: Progress | None) -> date:
