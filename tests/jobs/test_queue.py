@@ -224,10 +224,10 @@ def test_probes_and_celery_s_workers_look_at_all_kinds_by_time() -> None:
     Job.objects.bulk_create(Job(kind="note", due_at=now, created_at=now) for _ in range(1_000))
     with connection.cursor() as cursor:
         cursor.execute(f"ANALYZE {Job._meta.db_table}")
-    asked: list[tuple[str, Any]] = []
+    queries: list[tuple[str, Any]] = []
 
     def noted(execute: Any, sql: str, values: Any, *arguments: Any) -> Any:
-        asked.append((sql, values))
+        queries.append((sql, values))
         return execute(sql, values, *arguments)
 
     for look in (backlog.look, lambda: sweep._next_due(now)):
@@ -236,7 +236,7 @@ def test_probes_and_celery_s_workers_look_at_all_kinds_by_time() -> None:
     with transaction.atomic():
         if connection.vendor == "postgresql":  # which sorts a small table
             connection.cursor().execute("SET LOCAL enable_seqscan = off")
-        plans = [plan_of(sql, values) for sql, values in asked if "due_at" in sql]
+        plans = [plan_of(sql, values) for sql, values in queries if "due_at" in sql]
     assert len(plans) == 2
     for plan in plans:
         assert "jobs_by_time" in plan, plan

@@ -18,12 +18,10 @@ def finish(lanes: Lanes) -> None:
 
 def test_what_an_errand_asks_is_answered_by_the_owner_of_the_lanes() -> None:
     lanes = Lanes()
-    asked: list[tuple[str, str]] = []
     answers: list[str] = []
 
     def work() -> Work:
         name: str = yield lambda: lanes.ask(lambda: threading.current_thread().name)
-        asked.append((threading.current_thread().name, name))
         answers.append(name)
 
     for _ in range(AT_ONCE):
