@@ -1,6 +1,8 @@
 """Attempts at documents and what they cost: one that ends workers fails alone, and what is as it was costs little."""
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -102,17 +104,43 @@ def test_a_document_that_ends_its_workers_fails_alone(
     assert not Document.objects.exclude(attempts=0).exists()
 
 
+@contextmanager
+def deep_site(client: APIClient, *links: str) -> Iterator[Site]:
+    """A crawl of a site whose sitemap names a page, from which alone another one is reached. `links`: of its start."""
+    pages = {
+        "/d/": page("Start", "All begins here.", *links),
+        "/d/deep": page("Deep", "This is deep.", "/d/only"),
+        "/d/only": page("Only", "Nothing else leads here."),
+    }
+    with Site(pages) as site:
+        site.pages["/map.xml"] = f"<urlset><url><loc>{site.url}/d/deep</loc></url></urlset>"
+        crawl(client, f"{site.url}/d/", sitemapUrls=[f"{site.url}/map.xml"])
+        syncs.run()
+        yield site
+
+
+def ready(site: Site, *paths: str) -> dict[str, str]:
+    return {f"{site.url}{path}": "ready" for path in paths}
+
+
+def waits_for(monkeypatch: pytest.MonkeyPatch, path: str, event: threading.Event) -> None:
+    """Has the fetch of a page begin once something has happened."""
+    fetch = fetching.fetch
+
+    def late(location: Any, *arguments: Any) -> Any:
+        if location.location.endswith(path):
+            assert event.wait(30)
+        return fetch(location, *arguments)
+
+    monkeypatch.setattr(fetching, "fetch", late)
+
+
 def test_a_page_whose_links_count_since_it_was_begun_is_fetched_once_more(
     alice: APIClient, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A sitemap has named it, so that its links are not followed; while it is fetched, a page of a seed leads to it."""
     is_reached = threading.Event()
-    fetch, write = fetching.fetch, outcomes.write
-
-    def late(location: Any, *arguments: Any) -> Any:
-        if location.location.endswith("/d/deep"):
-            assert is_reached.wait(30)
-        return fetch(location, *arguments)
+    write = outcomes.write
 
     def noted(slice_: Any, document: Document, *arguments: Any) -> Any:
         state = write(slice_, document, *arguments)
@@ -120,19 +148,11 @@ def test_a_page_whose_links_count_since_it_was_begun_is_fetched_once_more(
             is_reached.set()
         return state
 
-    monkeypatch.setattr(fetching, "fetch", late)
+    waits_for(monkeypatch, "/d/deep", is_reached)
     monkeypatch.setattr(documents.outcomes, "write", noted)
-    pages = {
-        "/d/": page("Start", "All begins here.", "/d/deep"),
-        "/d/deep": page("Deep", "This is deep.", "/d/only"),
-        "/d/only": page("Only", "Nothing else leads here."),
-    }
-    with Site(dict(pages)) as site:
-        site.pages["/map.xml"] = f"<urlset><url><loc>{site.url}/d/deep</loc></url></urlset>"
-        crawl(alice, f"{site.url}/d/", sitemapUrls=[f"{site.url}/map.xml"])
-        syncs.run()
+    with deep_site(alice, "/d/deep") as site:
         later()
-        assert syncs.states() == {f"{site.url}{path}": "ready" for path in pages}
+        assert syncs.states() == ready(site, "/d/", "/d/deep", "/d/only")
 
 
 def test_a_page_whose_links_count_since_it_was_seen_to_be_unchanged_is_fetched_once_more(
@@ -140,36 +160,23 @@ def test_a_page_whose_links_count_since_it_was_seen_to_be_unchanged_is_fetched_o
 ) -> None:
     """As before; but when the seed's page leads to it, it was answered 304, which is not written yet."""
     is_noted = threading.Event()
-    fetch, note = fetching.fetch, Attempts.note_unchanged
-
-    def late(location: Any, *arguments: Any) -> Any:
-        if location.location.endswith("/d/"):
-            assert is_noted.wait(30)
-        return fetch(location, *arguments)
+    note = Attempts.note_unchanged
 
     def noted(attempts: Attempts, attempt: Any, links: Any) -> None:
         note(attempts, attempt, links)
         is_noted.set()
 
-    pages = {
-        "/d/": page("Start", "All begins here."),
-        "/d/deep": page("Deep", "This is deep.", "/d/only"),
-        "/d/only": page("Only", "Nothing else leads here."),
-    }
-    with Site(dict(pages)) as site:
-        site.pages["/map.xml"] = f"<urlset><url><loc>{site.url}/d/deep</loc></url></urlset>"
-        crawl(alice, f"{site.url}/d/", sitemapUrls=[f"{site.url}/map.xml"])
-        syncs.run()
-        assert syncs.states() == {f"{site.url}/d/": "ready", f"{site.url}/d/deep": "ready"}
+    with deep_site(alice) as site:
+        assert syncs.states() == ready(site, "/d/", "/d/deep")
         site.pages["/d/"] = page("Start", "All begins here.", "/d/deep")
-        monkeypatch.setattr(fetching, "fetch", late)
+        waits_for(monkeypatch, "/d/", is_noted)
         monkeypatch.setattr(Attempts, "note_unchanged", noted)
         with transaction.atomic():
             revisions.request("b")
         syncs.run()
         later()
         assert is_noted.is_set()
-        assert syncs.states() == {f"{site.url}{path}": "ready" for path in pages}
+        assert syncs.states() == ready(site, "/d/", "/d/deep", "/d/only")
 
 
 def test_a_host_that_is_to_be_left_alone_holds_up_no_other_one(
