@@ -40,16 +40,17 @@ def bring_on(
     hosts: Hosts,
     attempts: Attempts,
     pk: int,
-    location: str,
+    site: str,
     wait: float | None,
     following: Sequence[int] = (),
 ) -> Work:
-    """Fetches a document in so many seconds, if `wait` tells them, and makes what was read findable.
+    """Fetches a document in so many seconds, if `wait` tells them, and makes what was read findable. `site` is the
+    beginning of its address, if that is of the web.
 
     A turn and a place of its host were taken then, and `following` are documents that will be fetched next. A fault of
     this server fails this document alone; a storage or a disk that is away fails no document (`away`).
     """
-    place = Place(location) if wait is not None and is_of_web(location) else None
+    place = Place(site) if wait is not None and site else None
     document: Document | None = None
     is_fetching = wait is not None
     try:

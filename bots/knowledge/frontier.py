@@ -2,6 +2,7 @@
 
 from collections import deque
 from itertools import islice
+from urllib.parse import urljoin
 
 from django.db.models import F, Q, QuerySet
 
@@ -17,7 +18,8 @@ from bots.knowledge.sources.scope import host_of
 from bots.knowledge.states import DocumentState, SourceState
 
 Waiting = deque[tuple[int, str]]
-"""Documents with their locations, in the order in which they are fetched."""
+"""Documents with the beginnings of their addresses (`_site_of`), in the order in which they are fetched."""
+ROWS_AT_ONCE = 500
 MOST_LEFT_OUT = 64
 """Hosts that are passed over at a time, because they are to be left alone."""
 
@@ -64,6 +66,8 @@ class Frontier:
         """By host, the one that was asked longest ago first. What is not of the web stands under an empty name."""
         self._doubtful: Waiting = deque()
         """Documents over which too many workers were lost for another one to be risked together with others."""
+        self._sites: dict[str, str] = {}
+        """Each beginning of an address once: thousands of documents have the same."""
         self._is_alone = False
 
     def next(self, *, is_idle: bool) -> Work | None:
@@ -106,29 +110,33 @@ class Frontier:
         """Fetches the first of these documents, if its host may be asked now; those behind it come next."""
         if not waiting:
             return None
-        pk, location = waiting[0]
-        wait = self._hosts.begin(location) if documents.is_of_web(location) else 0.0
+        pk, site = waiting[0]
+        wait = self._hosts.begin(site) if site else 0.0
         if wait is None:
             return None
         waiting.popleft()
         following = [pk for pk, _ in islice(waiting, self._attempts.room)]
-        return documents.bring_on(self._slice, self._hosts, self._attempts, pk, location, wait, following)
+        return documents.bring_on(self._slice, self._hosts, self._attempts, pk, site, wait, following)
 
     def _load(self) -> None:
         """Reads which documents wait: those whose text is kept come first, so that they can be found soon."""
         self._slice.has_reached = False
         documents_due = due(self._slice).order_by(F("fetched").desc(), "-is_urgent", "pk")
         columns = ("pk", "location", "fetched", "reached", "attempts")
-        for pk, location, fetched, reached, attempts in documents_due.values_list(*columns):
+        for pk, location, fetched, reached, attempts in documents_due.values_list(*columns).iterator(ROWS_AT_ONCE):
             if pk in self._loaded:
                 continue
             self._loaded.add(pk)
-            is_of_web = documents.is_of_web(location)
-            is_left_out = not self._slice.crawls and is_of_web
+            site = self._site_of(location)
+            is_left_out = not self._slice.crawls and bool(site)
             if fetched >= self._slice.sync or reached < self._slice.sync or is_left_out:
                 self._kept.append(pk)
             elif attempts >= WORKERS_LOST - 1:
-                self._doubtful.append((pk, location))
+                self._doubtful.append((pk, site))
             else:
-                host = host_of(location) if is_of_web else ""
-                self._unfetched.setdefault(host, deque()).append((pk, location))
+                self._unfetched.setdefault(host_of(site), deque()).append((pk, site))
+
+    def _site_of(self, location: str) -> str:
+        """An address of the web without its path, which may be long and tells nothing about its host; else nothing."""
+        site = urljoin(location, "/") if documents.is_of_web(location) else ""
+        return self._sites.setdefault(site, site)
