@@ -82,7 +82,7 @@ class Claimed:
         On PostgreSQL it locks the job's row, so that nobody claims or cancels the job before the transaction ends. On
         SQLite the transaction itself keeps all other writers out.
         """
-        if not Job.objects.select_for_update().filter(**self.fence).values_list("pk", flat=True).first():
+        if not compiled_sql.select(Job, ("attempt",), self.fence, lock=True):
             raise LeaseLost
 
     def check(self) -> None:

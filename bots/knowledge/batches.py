@@ -5,9 +5,8 @@ that was paid is written with its row of the ledger.
 from collections.abc import Generator, Sequence
 from typing import Any, Final
 
-from django.db.models import F
-
 from bedrock_chat.blobs import storing
+from bedrock_chat.database import compiled_sql
 from bedrock_chat.search.vectors import writing as vectors
 from bots.knowledge import embedding
 from bots.knowledge.chunking import Chunk as CutChunk
@@ -42,7 +41,7 @@ def write_all(
             paid.write(slice_)
             if paid.bills:
                 count_tokens(slice_, document, paid)
-            if not Edition.objects.filter(pk=edition.pk, state=EditionState.MAKING).exists():
+            if not compiled_sql.select(Edition, ("id",), {"pk": edition.pk, "state": EditionState.MAKING}):
                 return ""
             if not paid.refusal:
                 if pending:
@@ -66,7 +65,7 @@ def _known(slice_: Slice, digests: Sequence[str]) -> dict[str, int]:
 def count_tokens(slice_: Slice, document: Document, paid: Paid) -> None:
     """Within `writing`: the document's tokens; and where a vector has come, the model does not refuse any more."""
     tokens = sum(call.input_tokens for bill in paid.bills for call in bill.calls)
-    Document.objects.filter(pk=document.pk).update(tokens=F("tokens") + tokens)
+    compiled_sql.update(Document, {"pk": document.pk}, {"tokens": tokens})
     if any(piece.vector is not None for parts in paid.pieces for piece in parts):
         Knowledge.objects.filter(pk=slice_.pk, refused_since__isnull=False).update(refused_since=None)
 

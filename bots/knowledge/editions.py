@@ -12,6 +12,7 @@ from django.core.files.storage import default_storage
 from django.db.models import F
 
 from bedrock_chat.blobs import storing
+from bedrock_chat.database import compiled_sql
 from bedrock_chat.database.connections import database_now
 from bedrock_chat.process.interruption import Interrupted
 from bedrock_chat.resilience.disk_space import is_of_disk
@@ -117,8 +118,8 @@ def _give_up_making(slice_: Slice, document: Document) -> None:
 
 def make(slice_: Slice, document: Document, reading: Reading | None) -> Work:
     """Makes what is kept of a document findable, or goes on with it. `reading`: the kept text, where it is at hand."""
-    making = Edition.objects.filter(document=document, index=slice_.index, state=EditionState.MAKING)
-    edition = making.filter(cut=slice_.settings.cut.digest).first()
+    of_document = {"document_id": document.pk, "index_id": slice_.index.pk, "state": EditionState.MAKING}
+    edition = compiled_sql.get(Edition, {**of_document, "cut": slice_.settings.cut.digest})
     if edition is None:
         with slice_.writing():
             edition = _in_the_making(slice_, document)
@@ -214,9 +215,9 @@ def _begin_like(slice_: Slice, document: Document, kept: Edition) -> Edition:
 
 def _settle(document: Document, state: DocumentState) -> None:
     """Within `writing`: a document that was to be made findable is it, or has failed in other ways."""
-    mine = Document.objects.filter(pk=document.pk, state=DocumentState.READ)
-    mine.exclude(reason="").update(state=DocumentState.FAILED)
-    mine.filter(reason="").update(state=state)
+    is_read = {"pk": document.pk, "state": DocumentState.READ}
+    if not compiled_sql.update(Document, {**is_read, "reason": ""}, state=state):
+        compiled_sql.update(Document, is_read, state=DocumentState.FAILED)
 
 
 def _fetch_again(document: Document, edition: Edition) -> None:
@@ -288,14 +289,14 @@ def _index_words(slice_: Slice, edition: Edition) -> Generator[Errand, Any, bool
                     return False
                 indexing.write(slice_.pk, edition.pk, part)
                 edition.worded += len(part.passages)
-                Edition.objects.filter(pk=edition.pk).update(worded=edition.worded)
+                compiled_sql.update(Edition, {"pk": edition.pk}, worded=edition.worded)
                 slice_.moved()
     return True
 
 
 def _is_making(edition: Edition) -> bool:
     """Within `writing`: whether nothing has taken the edition out of reach."""
-    return Edition.objects.filter(pk=edition.pk, state=EditionState.MAKING).exists()
+    return bool(compiled_sql.select(Edition, ("id",), {"pk": edition.pk, "state": EditionState.MAKING}))
 
 
 # ---- In sight -------------------------------------------------------------------------------------------------------
@@ -310,11 +311,12 @@ def publish(slice_: Slice, document: Document, edition: Edition) -> None:
             return
         old = Edition.objects.live(slice_.index.pk).filter(document=document)
         former = dict(old.values_list("pk", "findable"))
-        old.update(state=EditionState.REMOVED)
-        Edition.objects.filter(pk=edition.pk).update(state=EditionState.LIVE)
+        if former:
+            old.update(state=EditionState.REMOVED)
+        compiled_sql.update(Edition, {"pk": edition.pk}, state=EditionState.LIVE)
         vectors.publish(slice_.index.pk, show=[edition.pk], hide=list(former))
         more = edition.findable - sum(former.values())
-        KnowledgeIndex.objects.filter(pk=slice_.index.pk).update(chunks=F("chunks") + more)
+        compiled_sql.update(KnowledgeIndex, {"pk": slice_.index.pk}, {"chunks": more})
         _settle(document, DocumentState.READY)
         slice_.moved()
     measuring.count("shown")

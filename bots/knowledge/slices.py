@@ -1,5 +1,8 @@
 """A slice: the part of a bot's sync that one run of its job does, with what its steps share.
 
+A sync makes most of its statements for each page, and composing them cost more than running them: those of every
+transaction, and the others that look for equal columns alone, are compiled (`compiled_sql`).
+
 All of its transactions go through `writing`, which locks the bot's `Knowledge` first and then the job: so nothing is
 written by a worker that has lost the job, and a save and a slice never wait for each other in a circle.
 """
@@ -10,17 +13,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Final
+from typing import Final
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F
 
 from bedrock_chat.bedrock import embeddings, offering, pricing
 from bedrock_chat.bedrock.embedding_models import EmbeddingModel
 from bedrock_chat.bedrock.events import Usage
-from bedrock_chat.database.connections import database_now, yield_sqlite_lock
+from bedrock_chat.database import compiled_sql
+from bedrock_chat.database.compiled_sql import NOW, Batch
+from bedrock_chat.database.connections import yield_sqlite_lock
 from bedrock_chat.identity.caller import Caller
+from bedrock_chat.jobs.models import Job
 from bedrock_chat.jobs.queue import Claimed, LeaseLost
 from bedrock_chat.ledger import embedding_calls
 from bedrock_chat.ledger.budgets.reserving import Reserved
@@ -100,6 +105,7 @@ class Slice:
     newly_followed: set[int] = field(default_factory=set)
     bills: list[Bill] = field(default_factory=list)
     _billed: list[Bill] = field(default_factory=list)
+    _has_moved: bool = False
     context: FetchContext = field(init=False)
     model: EmbeddingModel = field(init=False)
     room: int = field(init=False)
@@ -128,18 +134,18 @@ class Slice:
         billed: list[Bill] = []
         with yield_sqlite_lock(pauses), transaction.atomic():
             self._hold()
-            self._billed = billed
+            self._billed, self._has_moved = billed, False
             yield
         self.bills = [bill for bill in self.bills if bill not in billed]
 
     def _hold(self) -> None:
         """Locks the bot's `Knowledge` and then the job, in each transaction: little is read. Raises LeaseLost."""
-        locked = Knowledge.objects.select_for_update().filter(pk=self.pk)
-        row = locked.values_list("wanted", "done", "bot_id").first()
-        if row is None:
+        with Batch() as batch:
+            rows = batch.select(Knowledge, ("wanted", "done", "bot_id"), {"pk": self.pk}, lock=True)
+            claims = batch.select(Job, ("attempt",), self.job.fence, lock=True)
+        if not rows.result or not claims.result:
             raise LeaseLost
-        self._look_at(*row)
-        self.job.hold()
+        self._look_at(*rows.result[0])
 
     def lock(self) -> Knowledge:
         """Locks the bot's `Knowledge` in the transaction around this. Raises LeaseLost where there is none any more."""
@@ -155,10 +161,13 @@ class Slice:
         if wanted != self.revision or is_ended or bot_id is None:
             self.gives_way = True
 
-    def moved(self, **columns: Any) -> None:
+    def moved(self) -> None:
         """Within `writing`: notes that the sync goes on. Then no disk is away that all of it needs."""
         self.troubles = 0
-        Knowledge.objects.filter(pk=self.pk).update(moved_at=database_now(), away_since=None, **columns)
+        if self._has_moved:
+            return
+        self._has_moved = True
+        compiled_sql.update(Knowledge, {"pk": self.pk}, moved_at=NOW, away_since=None)
 
     # ---- Limits -----------------------------------------------------------------------------------------------------
 
@@ -211,7 +220,7 @@ class Slice:
         for the bot: then the sync ends.
         """
         most = settings.KNOWLEDGE_MAX_CHUNKS
-        count = KnowledgeIndex.objects.filter(pk=self.index.pk).values_list("chunks", flat=True).get()
+        [(count,)] = compiled_sql.select(KnowledgeIndex, ("chunks",), {"pk": self.index.pk})
         has_room = count + self.passages + passages <= most
         if not has_room:
             self.end_sync(f"This bot's documents make more than {most:,} passages. Those that come last are left out.")
@@ -253,7 +262,6 @@ class Slice:
         self.spent += units
         self.spent_tokens += tokens
         if bill.calls:
-            Knowledge.objects.filter(pk=self.pk, sync=self.sync).update(
-                sync_price=F("sync_price") + units, sync_tokens=F("sync_tokens") + tokens
-            )
+            spent = {"sync_price": units, "sync_tokens": tokens}
+            compiled_sql.update(Knowledge, {"pk": self.pk, "sync": self.sync}, spent)
         embedding_calls.write_all(bill.calls, bill.reservation)
