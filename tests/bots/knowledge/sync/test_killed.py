@@ -16,12 +16,13 @@ from rest_framework.test import APIClient
 
 from bedrock_chat.jobs.models import Job
 from bedrock_chat.ledger.models import ModelCall
+from bots.files import MOST_AT_ONCE
 from bots.knowledge import revisions
 from bots.knowledge.lanes import AT_ONCE
 from bots.knowledge.models import Chunk, Document, Edition
-from tests.bots.bot import make, read
+from tests.bots.bot import edit, make, read
 from tests.bots.knowledge.sync import syncs
-from tests.bots.upload import sources, upload
+from tests.bots.upload import change, sources, upload
 from tests.conversations.test_crash import ROOT, database_url
 from tests.emulator import Emulator
 
@@ -38,7 +39,10 @@ def test_each_document_is_there_once_however_often_its_worker_is_killed(
     names = [f"{number}.txt" for number in range(DOCUMENTS)]
     for number, name in enumerate(names):
         upload(alice, "b", name, f"Document {number} says {'word ' * 40}{number}.".encode())
-    make(alice, "b", knowledge=sources(*names))
+    first, others = names[:MOST_AT_ONCE], names[MOST_AT_ONCE:]
+    make(alice, "b", knowledge=sources(*first))
+    if others:
+        edit(alice, "b", knowledge=change(added=others, unchanged=first))
     data = tmp_path / "data"
     data.mkdir()
     (data / "blobs").symlink_to(default_storage.path(""))
