@@ -1,6 +1,7 @@
 """What a slice does next: lists that have to be asked, documents to be fetched, kept texts to be made findable."""
 
 from collections import deque
+from collections.abc import Sequence
 from itertools import islice
 from urllib.parse import urljoin
 
@@ -18,7 +19,7 @@ from bots.knowledge.sources.scope import host_of
 from bots.knowledge.states import DocumentState, SourceState
 
 Waiting = deque[tuple[int, str]]
-"""Documents with the beginnings of their addresses (`_site_of`), in the order in which they are fetched."""
+"""Documents with the beginnings of their addresses (`_sites_of`), in the order in which they are fetched."""
 ROWS_AT_ONCE = 500
 MOST_LEFT_OUT = 64
 """Hosts that are passed over at a time, because they are to be left alone."""
@@ -122,12 +123,13 @@ class Frontier:
         """Reads which documents wait: those whose text is kept come first, so that they can be found soon."""
         self._slice.has_reached = False
         documents_due = due(self._slice).order_by(F("fetched").desc(), "-is_urgent", "pk")
-        columns = ("pk", "location", "fetched", "reached", "attempts")
-        for pk, location, fetched, reached, attempts in documents_due.values_list(*columns).iterator(ROWS_AT_ONCE):
+        waiting = list(documents_due.values_list("pk", "fetched", "reached", "attempts"))
+        sites = self._sites_of([pk for pk, *_ in waiting if pk not in self._loaded])
+        for pk, fetched, reached, attempts in waiting:
             if pk in self._loaded:
                 continue
             self._loaded.add(pk)
-            site = self._site_of(location)
+            site = sites.get(pk, "")
             is_left_out = not self._slice.crawls and bool(site)
             if fetched >= self._slice.sync or reached < self._slice.sync or is_left_out:
                 self._kept.append(pk)
@@ -136,7 +138,13 @@ class Frontier:
             else:
                 self._unfetched.setdefault(host_of(site), deque()).append((pk, site))
 
-    def _site_of(self, location: str) -> str:
-        """An address of the web without its path, which may be long and tells nothing about its host; else nothing."""
-        site = urljoin(location, "/") if documents.is_of_web(location) else ""
-        return self._sites.setdefault(site, site)
+    def _sites_of(self, keys: Sequence[int]) -> dict[int, str]:
+        """Of documents of the web the address without its path, which may be long and tells nothing about its host."""
+        sites: dict[int, str] = {}
+        for start in range(0, len(keys), ROWS_AT_ONCE):
+            some = rows(self._slice.pk).filter(pk__in=keys[start : start + ROWS_AT_ONCE])
+            for pk, location in some.values_list("pk", "location"):
+                if documents.is_of_web(location):
+                    site = urljoin(location, "/")
+                    sites[pk] = self._sites.setdefault(site, site)
+        return sites
