@@ -9,6 +9,7 @@ from bedrock_chat.bedrock.catalog import Model
 from bedrock_chat.bedrock.request import Guardrail, Parameters
 from bedrock_chat.database.compiled_sql import Batch
 from bedrock_chat.database.composing import Slot
+from bedrock_chat.database.instances import loaded_row
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.wire.errors import BadRequest, Conflict
 from bots import access, configuration, content, guarding, popularity, warnings
@@ -119,7 +120,7 @@ def find(bot_id: str, *, actor: Caller) -> ChattingBot | None:
     if not rows.result:
         return None
     *columns, is_granted, arn, guardrail_version, chunks = rows.result[0]
-    bot = Bot.from_db(None, COLUMNS, columns)
+    bot = loaded_row(Bot, COLUMNS, columns)
     row: BotContent = bot
     if actor.published is None:
         if not access.may_use(actor, bot, is_granted=is_granted):

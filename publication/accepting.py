@@ -12,6 +12,7 @@ from bedrock_chat.blobs import storing
 from bedrock_chat.database.compiled_sql import NOW, Batch
 from bedrock_chat.database.composing import Slot
 from bedrock_chat.database.connections import database_now, release_connection
+from bedrock_chat.database.instances import new_row
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.metrics import refusals
 from bedrock_chat.wire.errors import BadRequest, ServiceUnavailable
@@ -73,7 +74,8 @@ def accept(question: Question, keyed: tuple[Keyed, str] | None = None, *, actor:
     with transaction.atomic():
         if question.conversation_id is not None:
             running.lock(actor.publication_id, question.conversation_id)
-        turn = TurnRequest(
+        turn = new_row(
+            TurnRequest,
             message_id=_continued(question, actor) if question.continue_generate else new_id(),
             publication_id=actor.publication_id,
             key_id=actor.key_id,

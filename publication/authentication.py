@@ -2,15 +2,12 @@
 
 import ipaddress
 import re
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
-from django.db import connection
-from django.db.models import BooleanField, ExpressionWrapper, Q, QuerySet
-from django.db.models.functions import Now
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication
@@ -19,6 +16,7 @@ from rest_framework.request import Request
 from bedrock_chat import logs
 from bedrock_chat.database.compiled_sql import Batch
 from bedrock_chat.database.composing import Slot
+from bedrock_chat.database.instances import loaded_row
 from bedrock_chat.identity import rates
 from bedrock_chat.identity.addresses import client_address, client_network
 from bedrock_chat.identity.caller import Caller, Published
@@ -52,8 +50,7 @@ class KeyRefused(Forbidden):
         super().__init__("Forbidden", headers=headers, extra={"message": "Forbidden"})
 
 
-@dataclass(frozen=True, slots=True)
-class KnownKey:
+class KnownKey(NamedTuple):
     """A valid key, its publication, who calls with it, and how the account that its requests count for just stood."""
 
     key: ApiKey
@@ -116,20 +113,20 @@ def _find(request: HttpRequest, value: str) -> KnownKey | None:
     stage = rest.partition("/")[0]
     if not value or len(value) > keys.VALUE_LENGTH * 4:
         return None
-    shape = (limits.kind_of(request.method), limits.CLOCK[connection.vendor])
     with Batch() as batch:
+        shape = (limits.kind_of(request.method), limits.CLOCK[batch.vendor])
         rows = batch.queryset(_key_of_digest, shape, {"digest": keys.digest_of(value)})
     if not rows.result:
         return None
-    owner_id, is_active, groups, is_expired, *columns = rows.result[0]
+    owner_id, is_active, groups, *columns = rows.result[0]
     state = State(*columns[: len(State._fields)])
     columns = columns[len(State._fields) :]
-    key = ApiKey.from_db(None, KEY_COLUMNS, columns[: len(KEY_COLUMNS)])
-    publication = Publication.from_db(None, PUBLICATION_COLUMNS, columns[len(KEY_COLUMNS) :])
+    key = loaded_row(ApiKey, KEY_COLUMNS, columns[: len(KEY_COLUMNS)])
+    publication = loaded_row(Publication, PUBLICATION_COLUMNS, columns[len(KEY_COLUMNS) :])
     is_open = (
         key.is_enabled
         and is_active
-        and not is_expired
+        and (key.expires_at is None or key.expires_at.timestamp() > state.now)
         and (publication.bot_id, publication.stage) == (bot_id, stage)
         and is_allowed(request, publication)
     )
@@ -156,9 +153,8 @@ def _find(request: HttpRequest, value: str) -> KnownKey | None:
 def _key_of_digest(kind: str, clock: str) -> "QuerySet[ApiKey, tuple[object, ...]]":
     of_publication = [f"publication__{column}" for column in PUBLICATION_COLUMNS]
     owner = "publication__bot__owner"
-    columns = (f"{owner}_id", f"{owner}__is_active", f"{owner}__token_groups", "is_expired")
-    expired = ExpressionWrapper(Q(expires_at__isnull=False, expires_at__lte=Now()), BooleanField())
-    rows = ApiKey.objects.filter(digest=Slot("digest")).annotate(is_expired=expired)
+    columns = (f"{owner}_id", f"{owner}__is_active", f"{owner}__token_groups")
+    rows = ApiKey.objects.filter(digest=Slot("digest"))
     return limits.with_states(rows, kind, clock).values_list(*columns, *State._fields, *KEY_COLUMNS, *of_publication)
 
 

@@ -11,7 +11,6 @@ that of an almost empty one, and a period that has begun stays until a later one
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
@@ -33,6 +32,7 @@ POLL_RATE_FACTOR: Final = 10
 USUAL_POLL_RATE: Final = 100.0
 NO_QUOTA: Final = 2**62
 DAY: Final = 86_400.0
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 ROUNDING: Final = 1e-6
 """Seconds by which times since the epoch may be wrong, which are stored in 64 bits."""
 
@@ -75,8 +75,7 @@ _LABELS: Final = {
 """The label of the present period. Labels of one kind ascend with time, and their first letter is the kind."""
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(NamedTuple):
     """The limits of one account. None: there is no such limit. `offset` counts in the period of `first_key_at`."""
 
     account: str
@@ -100,8 +99,7 @@ class State(NamedTuple):
     now: float
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(NamedTuple):
     """How an account stands after a request. `refused_by` is "throttle", "quota", or None for one that was admitted.
 
     `period` is the label of the present period. `tokens` are left in the bucket, and `requests` of the quota. Times are
@@ -182,8 +180,10 @@ def admit(limits: Limits, known: State | None = None) -> Standing:
     `known` is what was read of the account just now. If there was no room then, the request is refused by it, and
     neither statement is run: who keeps asking beyond a limit waits for no lock, and keeps nobody from writing.
     """
-    if known is not None and known.account == limits.account and not _has_room(limits, known):
-        return _standing(limits, known, refused=True)
+    if known is not None and known.account == limits.account:
+        left = _left(limits, known)
+        if not _has_room(limits, known, left):
+            return _standing(limits, known, left, refused=True)
     vendor = connection.vendor
     sql, names = _statement(vendor, CLOCK[vendor], limits.period, _shift())
     parameters = _parameters(limits)
@@ -191,7 +191,8 @@ def admit(limits: Limits, known: State | None = None) -> Standing:
         rows = batch.rows(sql, [parameters[name] for name in names])
     if not rows.result:
         return standing(limits, refused=True)
-    return _standing(limits, State(*rows.result[0]), refused=False)
+    state = State(*rows.result[0])
+    return _standing(limits, state, _left(limits, state), refused=False)
 
 
 def give_back(limits: Limits, admitted: Standing) -> None:
@@ -217,7 +218,8 @@ def standing(limits: Limits, *, refused: bool = False) -> Standing:
         rows = batch.queryset(_state, (CLOCK[connection.vendor],), {"account": limits.account})
     if not rows.result:
         raise Forgotten
-    return _standing(limits, State(*rows.result[0]), refused=refused)
+    state = State(*rows.result[0])
+    return _standing(limits, state, _left(limits, state), refused=refused)
 
 
 def with_states(keys: "QuerySet[ApiKey]", kind: str, clock: str) -> "QuerySet[ApiKey]":
@@ -236,13 +238,19 @@ def with_states(keys: "QuerySet[ApiKey]", kind: str, clock: str) -> "QuerySet[Ap
 
 def label_of(period: Period | None, moment: datetime) -> str:
     """The label of the period that a moment lies in, as the statement makes it."""
+    return _label(period, int(moment.timestamp() // DAY), _shift())
+
+
+@lru_cache(maxsize=64)
+def _label(period: Period | None, day: int, shift: int) -> str:
+    """The label of the period that a day lies in. Days are counted from the epoch."""
     match period:
         case Period.DAY:
-            return moment.astimezone(UTC).strftime("D%Y%m%d")
+            return f"{EPOCH + timedelta(day):D%Y%m%d}"
         case Period.WEEK:
-            return f"W{int((moment.timestamp() / DAY + _shift()) // 7):08d}"
+            return f"W{(day + shift) // 7:08d}"
         case Period.MONTH:
-            return moment.astimezone(UTC).strftime("M%Y%m")
+            return f"{EPOCH + timedelta(day):M%Y%m}"
     return ""
 
 
@@ -253,8 +261,13 @@ def _shift() -> int:
 
 def ends_at(period: Period, label: str) -> float:
     """When a period ends, in seconds since the epoch."""
+    return _end(period, label, _shift())
+
+
+@lru_cache(maxsize=64)
+def _end(period: Period, label: str, shift: int) -> float:
     if period == Period.WEEK:
-        return ((int(label[1:]) + 1) * 7 - _shift()) * DAY
+        return ((int(label[1:]) + 1) * 7 - shift) * DAY
     year, month = int(label[1:5]), int(label[5:7])
     if period == Period.DAY:
         return datetime(year, month, int(label[7:]), tzinfo=UTC).timestamp() + DAY
@@ -323,17 +336,17 @@ def tolerance_of(limits: Limits) -> float:
     return 0.0 if limits.rate is None or limits.burst is None else limits.burst / limits.rate
 
 
-def _has_room(limits: Limits, state: State) -> bool:
+def _has_room(limits: Limits, state: State, left: tuple[int, str]) -> bool:
     """Whether the statement would have admitted a request when the state was read: its conditions, in Python."""
     interval, tolerance = interval_of(limits), tolerance_of(limits)
     tat = state.tat if state.tat <= state.now + tolerance + ROUNDING else state.now + tolerance - interval
     is_within_bucket = max(tat, state.now) + interval - state.now <= tolerance + ROUNDING
-    return is_within_bucket and _left(limits, state)[0] > 0
+    return is_within_bucket and left[0] > 0
 
 
 def _left(limits: Limits, state: State) -> tuple[int, str]:
     """The requests that were left of the quota, and the label of the period."""
-    present = label_of(limits.period, datetime.fromtimestamp(state.now, UTC))
+    present = _label(limits.period, int(state.now // DAY), _shift())
     if state.period[:1] == present[:1] and state.period > present:
         present = state.period
     used, extra = (state.used, state.extra) if state.period == present else (0, 0)
@@ -348,10 +361,10 @@ def _first_period(limits: Limits) -> str:
     return label_of(limits.period, limits.first_key_at)
 
 
-def _standing(limits: Limits, state: State, *, refused: bool) -> Standing:
-    """The same arithmetic as the statement's."""
+def _standing(limits: Limits, state: State, of_quota: tuple[int, str], *, refused: bool) -> Standing:
+    """The same arithmetic as the statement's. `of_quota` is what `_left` says of the state."""
     interval, tolerance = interval_of(limits), tolerance_of(limits)
-    left, present = _left(limits, state)
+    left, present = of_quota
     ahead = min(max(0.0, state.tat - state.now), tolerance)
     tokens = (tolerance - ahead) / interval if interval else 0.0
     resets_in = 0.0 if limits.period is None else max(0.0, ends_at(limits.period, present) - state.now)

@@ -20,6 +20,7 @@ from django.utils import timezone
 
 from bedrock_chat.database import composing
 from bedrock_chat.database.composing import Converters, Parameters, Slot
+from bedrock_chat.database.instances import loaded_row
 
 Row = TypeVar("Row", bound=models.Model)
 Result = TypeVar("Result")
@@ -79,6 +80,11 @@ class Batch:
         self._waiting: list[Statement[Any]] = []
         self._connection: Any = connections[DEFAULT_DB_ALIAS]  # looked up once: Django's proxy does it for each access
         self._pipelines = getattr(self._connection, "pipelines", False)
+
+    @property
+    def vendor(self) -> str:
+        """Of the database: `sqlite` or `postgresql`."""
+        return str(self._connection.vendor)
 
     def __enter__(self) -> Self:
         return self
@@ -212,7 +218,8 @@ class Batch:
         def read(rows: Rows, _: int) -> "Row | None":  # quoted: to evaluate it takes longer than the function
             if not rows:
                 return None
-            return model.from_db(DEFAULT_DB_ALIAS, names, _converted_row(rows[0], converters, self._connection))
+            row = _converted_row(rows[0], converters, self._connection)
+            return loaded_row(model, names, row, DEFAULT_DB_ALIAS)
 
         statement = Selected(sql, self._prepared(parameters, where.values()), read, model, where)
         self._add(statement)

@@ -7,7 +7,7 @@ of the database's clock, where it has one.
 from collections.abc import Callable
 from datetime import datetime
 from functools import cache, lru_cache
-from typing import Any
+from typing import Any, Final
 
 from django.db import connection, models
 from django.db.models.expressions import Col
@@ -123,7 +123,8 @@ def queryset(
     sql, parameters = compiler.as_sql()
     selected = [column for column, _, _ in compiler.select]
     converters = tuple(
-        (index, expression, tuple(steps)) for index, (steps, expression) in compiler.get_converters(selected).items()
+        (index, expression, tuple(map(_quick, steps)))
+        for index, (steps, expression) in compiler.get_converters(selected).items()
     )
     return sql, parameters, converters
 
@@ -208,8 +209,23 @@ def _converters(model: type[models.Model], fields: Fields) -> Converters:
         expression = Col(model._meta.db_table, field)
         steps = (*connection.ops.get_db_converters(expression), *field.get_db_converters(connection))
         if steps:
-            converters.append((index, expression, steps))
+            converters.append((index, expression, tuple(map(_quick, steps))))
     return tuple(converters)
+
+
+def _quick(step: Converter) -> Converter:
+    """The converter, past Python's parser where a JSON column is empty. Most are, and it takes 3 µs to find that."""
+    if getattr(step, "__func__", None) is not models.JSONField.from_db_value:
+        return step
+
+    def convert(value: Any, expression: Any, connection: Any) -> Any:
+        make = _EMPTY.get(value)
+        return step(value, expression, connection) if make is None else make()
+
+    return convert
+
+
+_EMPTY: Final[dict[Any, Callable[[], Any]]] = {"[]": list, "{}": dict}
 
 
 @lru_cache(maxsize=8)

@@ -16,6 +16,7 @@ from django.utils.module_loading import import_string
 from bedrock_chat.database import compiled_sql
 from bedrock_chat.database.compiled_sql import NOW, Batch
 from bedrock_chat.database.connections import database_now
+from bedrock_chat.database.instances import new_row
 from bedrock_chat.jobs import beginning, broker
 from bedrock_chat.jobs.models import Job, State
 from bedrock_chat.process.interruption import Interruption
@@ -116,7 +117,7 @@ def enqueue(
     """
     if kind not in settings.JOBS:
         raise UnknownKind(kind)
-    job = Job(kind=kind, payload=dict(payload or {}), key=key)
+    job = new_row(Job, kind=kind, payload=dict(payload or {}), key=key)
     wait = timedelta(seconds=delay)
     if claimed_by:
         job.state, job.worker, job.attempt, wait = State.RUNNING, claimed_by, 1, lease()

@@ -20,6 +20,7 @@ from bedrock_chat.bedrock.request import ModelRequest
 from bedrock_chat.bedrock.shapes import ConverseBlock
 from bedrock_chat.database import compiled_sql
 from bedrock_chat.database.compiled_sql import Batch
+from bedrock_chat.database.instances import new_row
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.identity.models import User
 from bedrock_chat.ledger.budgets import settling
@@ -97,7 +98,8 @@ def build_call(
 
 def row_of(actor: Caller, *, bot_id: str | None, **columns: Any) -> ModelCall:
     """The unsaved row of one call or several: who asked and who pays. `columns` say what was called for what."""
-    call = ModelCall(
+    call = new_row(
+        ModelCall,
         created_at=timezone.now(),
         user_id=actor.user_id,
         payer_id=actor.payer_id,

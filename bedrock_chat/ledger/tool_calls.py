@@ -7,6 +7,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from bedrock_chat.database.compiled_sql import Batch
+from bedrock_chat.database.instances import new_row
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.identity.models import User
 from bedrock_chat.ledger.models import ToolCall
@@ -45,7 +46,8 @@ def build(
     if outcome not in (REFUSED, UNKNOWN):
         DURATION.observe(seconds, kind or "none")
         BYTES.add(kind or "none", amount=bytes_out)
-    return ToolCall(
+    return new_row(
+        ToolCall,
         created_at=timezone.now(),
         user_id=actor.user_id,
         payer_id=actor.payer_id,

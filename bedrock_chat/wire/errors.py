@@ -50,7 +50,8 @@ class ApiError(exceptions.APIException):
         retry_after: float | None = None,
         extra: Mapping[str, Any] | None = None,
     ) -> None:
-        super().__init__(None if detail is None else _shortened(detail))
+        text = self.default_detail if detail is None else _shortened(detail)
+        self.detail = exceptions.ErrorDetail(text, self.default_code)  # what DRF makes of a text, step by step
         self.errors = list(errors) if errors else [str(self.detail)]
         self.headers = dict(headers or {})
         if retry_after is not None:
@@ -161,9 +162,12 @@ def exception_handler(exc: Exception, context: Mapping[str, Any]) -> Response:
     error = recorded(exc)
     if isinstance(error, StorageFull) and request is not None and request.method == "DELETE":
         error = InsufficientStorage()  # "try again later" would promise a client that it helps to wait
-    return Response(
+    response = Response(
         body_of(error), status=error.status_code, headers=error.headers, content_type=WireRenderer.media_type
     )
+    if error.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
+        response._has_been_logged = True  # type: ignore[attr-defined]  # Django writes words for a log of errors alone
+    return response
 
 
 def body_of(error: ApiError) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from bedrock_chat.bedrock.events import StopReason
 from bedrock_chat.blobs import storing
 from bedrock_chat.database import compiled_sql, waiting
 from bedrock_chat.database.compiled_sql import NOW, Batch, Statement
+from bedrock_chat.database.instances import new_row
 from bedrock_chat.ledger import erased_payers, recording, tool_calls
 from bedrock_chat.ledger.budgets import settling
 from bedrock_chat.wire.errors import Conflict, NotFound
@@ -183,7 +184,8 @@ def write_answer(batch: Batch, running: RunningTurn, stop_reason: str) -> tuple[
     """
     turn, blocks = running.turn, _blocks(running, stop_reason)
     log = log_of(running) if running.rounds else None
-    row = Message(
+    row = new_row(
+        Message,
         conversation_id=turn.conversation.pk,
         external_id=running.answer_external_id,
         parent_id=turn.question_pk,

@@ -9,6 +9,7 @@ from bedrock_chat.bedrock import offering
 from bedrock_chat.blobs import storing
 from bedrock_chat.database import compiled_sql
 from bedrock_chat.database.compiled_sql import Batch
+from bedrock_chat.database.instances import new_row
 from bedrock_chat.identity import users
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.wire.errors import BadRequest, Conflict, ServiceUnavailable
@@ -189,7 +190,8 @@ def _lock_or_make(
         _refuse_other_bot(chat, conversation)
         return conversation, tree, None
     bot = _bot_of(chat, chat.bot_id, actor)
-    new = Conversation(
+    new = new_row(
+        Conversation,
         external_id=chat.conversation_external_id,
         user_id=actor.user_id,
         publication_id=actor.publication_id,
@@ -290,7 +292,8 @@ def _write_question(
     now: datetime,
 ) -> Message:
     """Inserts the question's row, which has its key when the batch has run."""
-    question = Message(
+    question = new_row(
+        Message,
         conversation_id=conversation.pk,
         external_id=external_id,
         parent_id=parent.pk if parent else None,

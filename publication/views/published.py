@@ -140,7 +140,8 @@ class PublishedViewSet(WireViewSet):
         except limits.Forgotten:
             raise KeyRefused from None
         if standing.refused_by is not None:
-            if self._is_repeated(request, known):  # the first request came at the same time, and had the last room
+            # The first request came at the same time, and had the last room.
+            if self.keyed is not None and self._is_repeated(request, known):
                 return
             refusals.count(
                 f"published_{standing.refused_by}",
