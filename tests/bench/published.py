@@ -13,12 +13,14 @@ import sys
 import tempfile
 import time
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tests.bench import completions, load, waits
 from tests.bench.goals import Goal, judged
 from tests.bench.processes import LOAD_CORE, ROOT, SERVER_CORE, Process, choose, environment, manage, on_each_database
+from tests.bench.progress import say
 from tests.emulator import Emulator
 from tests.jobs.conftest import Workshop
 from tests.publication.seed import PUBLISH
@@ -48,6 +50,26 @@ rows = TurnRequest.objects.exclude(done_at=None).values_list("message_id", "acce
 print(json.dumps([(opened[message] - at).total_seconds() * 1000 for message, at in rows]))
 """
 CLEAR = ("publication_turnrequest", "bedrock_chat_job")
+
+
+@dataclass(frozen=True)
+class Size:
+    """Requests of a leg and its rounds, chat completions of a leg, questions that are picked up; and of those who wait
+    their number, the requests that do not wait, and the rounds. Ratios are medians of rounds, so many short rounds tell
+    more than a few long ones.
+    """
+
+    requests: int
+    rounds: int
+    completions: int
+    turns: int
+    waiters: int
+    health: int
+    waits: int
+
+
+FULL = Size(requests=400, rounds=5, completions=100, turns=100, waiters=2000, health=1000, waits=3)
+QUICK = Size(requests=300, rounds=1, completions=150, turns=10, waiters=50, health=300, waits=1)
 
 
 class ApiConnection(load.Connection):
@@ -118,7 +140,7 @@ def pick_up(server: Process, workshop: Workshop, key: str, turns: int) -> dict[s
     }
 
 
-def measure(url: str, folder: Path, requests: int, rounds: int, turns: int, waiters: int) -> dict[str, Any]:
+def measure(url: str, folder: Path, size: Size) -> dict[str, Any]:
     with ExitStack() as stack:
         emulator = stack.enter_context(Emulator())
         workshop = Workshop(url, folder)
@@ -135,18 +157,22 @@ def measure(url: str, folder: Path, requests: int, rounds: int, turns: int, wait
         workshop.run("from django.core.management import call_command; call_command('migrate', verbosity=0)")
         keys = json.loads(workshop.run(PUBLISH + KEYS))
         server = stack.enter_context(Process("manage.py", "serve", core=SERVER_CORE, environment=workshop.environment))
-        figures: dict[str, Any] = {
-            f"c{connections}": costs(server, workshop, connections, requests, rounds, keys)
-            for connections in CONNECTIONS
-        }
+        figures: dict[str, Any] = {}
+        for connections in CONNECTIONS:
+            say(f"published: requests at {connections} connections")
+            figures[f"c{connections}"] = costs(server, workshop, connections, size.requests, size.rounds, keys)
         token = manage(workshop.environment, "issue_token", "alice")
-        figures["completions"] = completions.costs(server, emulator.url, token, keys[0], requests // 2, 2 * rounds)
-        figures["pickUp"] = pick_up(server, workshop, keys[0], turns)
+        say("published: chat completions")
+        rounds = 2 * (size.rounds // 2) or 2
+        figures["completions"] = completions.costs(server, emulator.url, token, keys[0], size.completions, rounds)
+        say("published: pick-up")
+        figures["pickUp"] = pick_up(server, workshop, keys[0], size.turns)
         workshop.end()
         workshop.workers.clear()
         for table in CLEAR:
             workshop.sql(f"DELETE FROM {table}")
-        figures["waits"] = waits.measure(workshop, keys[0], waiters, requests, rounds)
+        say("published: requests that wait")
+        figures["waits"] = waits.measure(workshop, keys[0], size.waiters, size.health, size.waits)
     return figures
 
 
@@ -167,7 +193,7 @@ def goals(name: str, figures: dict[str, Any]) -> list[Goal]:
 
 def main() -> int:
     arguments = choose(__doc__).parse_args()
-    requests, rounds, turns, waiters = (300, 1, 10, 50) if arguments.quick else (1000, 3, 200, 2000)
+    size = QUICK if arguments.quick else FULL
     os.chdir(ROOT)
     os.sched_setaffinity(0, LOAD_CORE)
     wanted: list[Goal] = []
@@ -175,7 +201,8 @@ def main() -> int:
     def leg(name: str, url: str) -> dict[str, Any]:
         with tempfile.TemporaryDirectory(prefix="bedrock-chat-bench-") as folder:
             address = url or f"sqlite:///{folder}/published.sqlite3"
-            figures = measure(address, Path(folder), requests, rounds, turns, waiters)
+            say(f"published: {name}")
+            figures = measure(address, Path(folder), size)
         wanted.extend(goals(name.lower(), figures))
         return figures
 
