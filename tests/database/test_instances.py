@@ -59,10 +59,13 @@ def test_a_loaded_row_reads_its_other_columns_when_they_are_asked_for() -> None:
     now = timezone.now()
     owner = local_user("alice")
     conversation = Conversation.objects.create(external_id="c", user=owner, created_at=now, updated_at=now)
-    Message.objects.create(conversation=conversation, external_id="m", role="user", created_at=now, content=[{"a": 1}])
+    content = [{"contentType": "text", "body": "hello"}]
+    Message.objects.create(
+        conversation=conversation, external_id="m", role="user", outcome="failed", created_at=now, content=content
+    )
     columns, values = ("id", "external_id"), Message.objects.values_list("id", "external_id").get()
     ours, theirs = loaded_row(Message, columns, values), Message.from_db(None, columns, values)
     assert vars(ours) | {"_state": None} == vars(theirs) | {"_state": None}
     assert vars(ours._state) == vars(theirs._state)
-    assert ours.content == [{"a": 1}]
+    assert ours.content == content
     assert ours.conversation == conversation
