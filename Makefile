@@ -14,10 +14,10 @@ help: ## Says what each target does
 run: $(VENV)/.run ## Starts the whole product on embedded defaults
 	@exec $(BIN)/python manage.py run
 
-test: $(VENV)/.dev ## Runs the tests (SQLite; those marked `both` on PostgreSQL too)
+test: $(VENV)/.dev ## Runs the tests (SQLite; those near the database on PostgreSQL too)
 	@$(BIN)/python -m tests.run
 
-test-slow: $(VENV)/.dev ## Runs the heavy tests, on PostgreSQL too where a database matters
+test-slow: $(VENV)/.dev ## Runs the heavy tests, and on PostgreSQL all where a database matters
 	@$(BIN)/python -m tests.run --slow
 
 test-whole: $(VENV)/.dev ## Runs every test on PostgreSQL, in its large size

@@ -10,18 +10,20 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from tests import templates
-from tests.selecting import files_with
+from tests.selecting import files_with, is_near_the_database
 
 ROOT = Path(__file__).resolve().parent.parent
+SLOW_AND_BOTH, QUICK_AND_BOTH = "slow and both", "both and not slow"
 
 
-def pytest(*arguments: str, database_url: str = "", markers: tuple[str, ...] = (), **environment: str) -> int:
-    """Runs pytest with these arguments, on SQLite unless there is a URL. Returns its exit status.
+def pytest(*arguments: str, database_url: str = "", files: Iterable[str] = (), **environment: str) -> int:
+    """Runs pytest with these arguments, on SQLite unless there is a URL, in these files alone if there are some.
 
-    With `markers` it runs the files alone whose tests may carry all of them.
+    Returns its exit status.
     """
     env = {**os.environ, "DEBUG": "true", **environment}
     env.pop("DATABASE_URL", None)
@@ -42,7 +44,7 @@ def pytest(*arguments: str, database_url: str = "", markers: tuple[str, ...] = (
         "--durations=20",
         "--durations-min=1.0",
         *arguments,
-        *(files_with(*markers) if markers else ()),
+        *files,
     ]
     print("+", "pytest", " ".join(arguments), "on", "PostgreSQL" if database_url else "SQLite", flush=True)
     with tempfile.TemporaryDirectory(prefix="bedrock-chat-templates-") as folder:
@@ -58,8 +60,9 @@ def main() -> int:
     """Runs the tests; returns 0 if all passed.
 
     1. Find a PostgreSQL server, or start one.
-    2. `make test`: all quick tests on SQLite, then those marked `both` on PostgreSQL.
-    3. `make test-slow`: the tests marked `slow` on SQLite, then those of them marked `both` on PostgreSQL.
+    2. `make test`: all quick tests on SQLite, then, of those marked `both`, the ones near the database on PostgreSQL.
+    3. `make test-slow`: the tests marked `slow` on SQLite, then those of them marked `both` on PostgreSQL, and there
+       the quick ones that `make test` has left.
     4. `make test-whole`: every test on PostgreSQL, also those that no database concerns, in their large sizes, and all
        benchmarks in their small ones.
     5. Stop the server, if it was started here.
@@ -87,14 +90,17 @@ def main() -> int:
             if options.whole:
                 status = pytest(database_url=url, SLOW="1", WHOLE="1")
             elif options.slow:
-                status = pytest("-m", "slow", markers=("slow",), SLOW="1")
+                status = pytest("-m", "slow", files=files_with("slow"), SLOW="1")
                 if url:
-                    marked = pytest("-m", "slow and both", database_url=url, markers=("slow", "both"), SLOW="1")
-                    status = marked or status
+                    slow = pytest("-m", SLOW_AND_BOTH, database_url=url, files=files_with("slow", "both"), SLOW="1")
+                    left = [file for file in files_with("both") if not is_near_the_database(file)]
+                    quick = pytest("-m", QUICK_AND_BOTH, database_url=url, files=left)
+                    status = status or slow or quick
             else:
                 status = pytest("-m", "not slow")
                 if url:
-                    status = pytest("-m", "both and not slow", database_url=url, markers=("both",)) or status
+                    near = [file for file in files_with("both") if is_near_the_database(file)]
+                    status = pytest("-m", QUICK_AND_BOTH, database_url=url, files=near) or status
         finally:
             if server is not None:
                 server.cleanup()

@@ -9,6 +9,13 @@ import pytest
 TESTS = Path(__file__).resolve().parent
 WORDS = {"both": re.compile(r"\bboth\b"), "slow": re.compile(r"\b(slow|MARKS)\b")}
 """What a file has somewhere whose tests carry a marker. MARKS are those of `tests.console.conftest`."""
+NEAR_THE_DATABASE = {
+    *("audit", "blobs", "conversations", "database", "encryption", "jobs", "ledger", "search", "store"),
+    "test_fuzz.py",  # which runs on one of the two databases alone
+}
+"""Folders and files whose tests `make test` runs on PostgreSQL, too. It has six minutes for all, so the turn of the
+others is `make test-slow`.
+"""
 
 
 def files_with(*markers: str) -> list[str]:
@@ -19,6 +26,11 @@ def files_with(*markers: str) -> list[str]:
         for path, text in texts.items()
         if all(WORDS[marker].search(text) for marker in markers)
     ]
+
+
+def is_near_the_database(file: str) -> bool:
+    """Whether a file of `files_with` is one of these, or lies in one of these folders."""
+    return Path(file).parts[1] in NEAR_THE_DATABASE
 
 
 def check(items: Iterable[pytest.Item]) -> None:

@@ -239,7 +239,7 @@ def test_the_home_costs_as_many_statements_whatever_there_is(browser: Client, a_
     def statements() -> int:
         with CaptureQueriesContext(connection) as queries:
             assert browser.get("/console/?days=30").status_code == 200
-        return len(queries)
+        return sum(not query["sql"].startswith(("SAVEPOINT", "RELEASE", "SET LOCAL")) for query in queries)
 
     before = statements()
     busy_days.fill(until=timezone.now(), days=10, a_day=10)
