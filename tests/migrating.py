@@ -20,6 +20,8 @@ from django.utils import timezone  # noqa: E402
 
 BEFORE = [("conversations", "0004_indexed_at"), ("bedrock_chat", "0005_blob_generations")]
 """The newest migrations of the first server."""
+BEFORE_BLAME = [("bots", "0010_knowledge_without_lock_of_bot")]
+"""The last migration with which a failure did not say whose fault it was."""
 HOT = ("conversations_conversation", "conversations_message", "conversations_modelcall")
 """The tables that a turn writes."""
 
@@ -60,6 +62,20 @@ def delete_one(apps: Any) -> int:
     key: int = row.pk
     row.delete()
     return key
+
+
+def fail_syncs(apps: Any) -> None:
+    """Stores a bot's knowledge whose sync has failed and one whose sync has not, each with a source and a document."""
+    models_of_bots = {name: apps.get_model("bots", name).objects for name in ("Knowledge", "Source", "Document")}
+    for state, reason in (("FAILED", "s3://b/: There is no such bucket."), ("SUCCEEDED", "")):
+        knowledge = models_of_bots["Knowledge"].create(
+            sync_status=state, sync_status_reason=reason, asked_at=timezone.now()
+        )
+        source = models_of_bots["Source"].create(
+            knowledge=knowledge, kind="s3", location="s3://b/", state="failed" if reason else "listed", reason=reason
+        )
+        facts = {"state": "failed", "reason": "answered 403."} if reason else {"state": "ready"}
+        models_of_bots["Document"].create(knowledge=knowledge, source=source, location="s3://b/a.txt", **facts)
 
 
 def indexes() -> dict[str, list[list[str]]]:
@@ -135,11 +151,13 @@ def main() -> None:
     fill(old_apps)
     deleted_key = delete_one(old_apps)
     schema_before, places_before = schema(), places()
+    fail_syncs(MigrationExecutor(connection).migrate(BEFORE_BLAME).apps)
     call_command("migrate", verbosity=0)
     schema_after, indexes_after, places_after = schema(), indexes(), places()
 
     from bedrock_chat.identity.models import User
     from bedrock_chat.ledger.models import ModelCall
+    from bots.knowledge.models import Document, Knowledge, Source
     from conversations.models import Conversation, Message
 
     columns = {"model": "x", "created_at": timezone.now(), "updated_at": timezone.now()}
@@ -163,6 +181,10 @@ def main() -> None:
         "mayView": User.objects.get(pk="alice").has_perm("bedrock_chat.view_modelcall"),
         "contentTypes": list(ContentType.objects.filter(model="modelcall").values_list("app_label", flat=True)),
         "texts": [row.content[0]["body"] for row in Message.objects.order_by("pk")],
+        "blames": {
+            model.__name__: list(model._default_manager.order_by("pk").values_list("blame", flat=True))
+            for model in (Knowledge, Source, Document)
+        },
         "refused": {
             "conversation": refusals(Conversation, [{"external_id": ""}, {"publication_id": "p"}]),
             "message": refusals(Message, [{"external_id": "system"}, {"external_id": "a"}, {"outcome": ""}]),

@@ -87,5 +87,6 @@ def test_a_database_of_the_first_server_is_migrated_whole(data: Path, database_u
         "mayView": True,
         "contentTypes": ["bedrock_chat"],
         "texts": ["alice asks", "alice asks", "bob asks", "bob asks"],
+        "blames": {"Knowledge": ["operator", ""], "Source": ["operator", ""], "Document": ["source", ""]},
         "refused": {"conversation": [True, True], "message": [True, True, True], "call": [True]},
     }

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from django.conf import settings
-from django.db.models import Count
+from django.db.models import Count, QuerySet
 from django.urls import reverse
 from django.utils.http import urlencode
 
@@ -22,33 +22,38 @@ LONG_WAIT_SECONDS = 600
 
 def dead() -> Iterator[Problem]:
     """One problem for each kind of job of which some are dead."""
-    kinds = Job.objects.filter(state=State.DEAD, kind__in=settings.JOBS).values_list("kind")
-    for kind, number in kinds.annotate(number=Count("pk")).order_by("-number", "kind"):
-        query = urlencode({"state__exact": State.DEAD, "kind": kind})
-        jobs = "job was" if number == 1 else "jobs were"
-        yield Problem(
-            subject=kind,
-            severity=Severity.URGENT,
-            sentence=f"{number} {jobs} given up: {kind}.",
-            remedy="Read the reason, mend its cause, and retry them.",
-            link=f"{reverse('admin:bedrock_chat_job_changelist')}?{query}",
-            facts={"kind": kind, "jobs": number},
-        )
+    jobs = Job.objects.filter(state=State.DEAD, kind__in=settings.JOBS)
+    for kind, number in _counted(jobs):
+        was = "job was" if number == 1 else "jobs were"
+        remedy = "Read the reason, mend its cause, and retry them."
+        yield _problem(kind, number, f"{was} given up", remedy, state__exact=State.DEAD)
 
 
 def failing() -> Iterator[Problem]:
     """One problem for each kind of job that never dies, while the last of many attempts at some of them has failed."""
     kinds = settings.JOBS_THAT_NEVER_DIE & settings.JOBS.keys()
     jobs = Job.objects.filter(kind__in=kinds, attempt__gte=queue.MOST_ATTEMPTS - 1).exclude(reason="")
-    for kind, number in jobs.values_list("kind").annotate(number=Count("pk")).order_by("-number", "kind"):
-        yield Problem(
-            subject=kind,
-            severity=Severity.URGENT,
-            sentence=f"{number} {'job fails' if number == 1 else 'jobs fail'} each time: {kind}.",
-            remedy="Read the reason, and mend its cause. They are tried again within an hour.",
-            link=f"{reverse('admin:bedrock_chat_job_changelist')}?{urlencode({'kind': kind})}",
-            facts={"kind": kind, "jobs": number},
-        )
+    for kind, number in _counted(jobs):
+        fails = "job fails" if number == 1 else "jobs fail"
+        remedy = "Read the reason, and mend its cause. They are tried again within an hour."
+        yield _problem(kind, number, f"{fails} each time", remedy)
+
+
+def _counted(jobs: QuerySet[Job]) -> QuerySet[Job, tuple[str, int]]:
+    """Kinds of these jobs with their number, the most frequent one first."""
+    return jobs.values_list("kind").annotate(number=Count("pk")).order_by("-number", "kind")
+
+
+def _problem(kind: str, number: int, happens: str, remedy: str, **filters: str) -> Problem:
+    """The problem that so many jobs of a kind have. Its link leads to the list of jobs with these filters."""
+    return Problem(
+        subject=kind,
+        severity=Severity.URGENT,
+        sentence=f"{number} {happens}: {kind}.",
+        remedy=remedy,
+        link=f"{reverse('admin:bedrock_chat_job_changelist')}?{urlencode({**filters, 'kind': kind})}",
+        facts={"kind": kind, "jobs": number},
+    )
 
 
 def no_worker() -> Iterator[Problem]:
