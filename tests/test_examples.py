@@ -310,8 +310,8 @@ def test_the_commands_about_apis_and_keys_answer_what_the_pages_show(server: Liv
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("worker")
-def test_the_commands_about_the_store_and_guardrails_answer_what_the_pages_show(server: LiveServer) -> None:
-    run_commands(server, "STORE.md", "GUARDRAILS.md")
+def test_the_commands_about_the_store_guardrails_and_knowledge_answer_what_the_pages_show(server: LiveServer) -> None:
+    run_commands(server, "STORE.md", "GUARDRAILS.md", "KNOWLEDGE.md")
 
 
 # ---- Clients of OpenAI's API ----------------------------------------------------------------------------------------

@@ -16,10 +16,12 @@ def number(value: float) -> str:
 
 
 def short_number(value: float) -> str:
-    """For axes and tiles: `1.2 M` for 1,234,567."""
+    """For axes and tiles: `1.2 M` for 1,234,567, and three digits of what is less than one."""
     for limit, suffix in ((1e9, "bn"), (1e6, "M"), (1e4, "k")):
         if abs(value) >= limit:
             return f"{value / (limit if suffix != 'k' else 1e3):,.1f}".removesuffix(".0") + f" {suffix}"
+    if 0 < abs(value) < 1:
+        return f"{value:.3g}".replace("e-0", "e-")
     return f"{value:,.2f}".rstrip("0").rstrip(".")
 
 

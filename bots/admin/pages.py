@@ -15,7 +15,7 @@ from django.template.defaultfilters import linebreaksbr
 from django.utils.html import format_html
 from django.utils.text import Truncator
 
-from bedrock_chat.console import roles
+from bedrock_chat.console import roles, writing
 from bedrock_chat.console.confirming import ConfirmingPage
 from bedrock_chat.console.site import ReadOnlyAdmin, ReadOnlyRows
 from bedrock_chat.ledger.rollups import ranking, reading
@@ -179,7 +179,7 @@ class BotAdmin(ConfirmingPage, ReadOnlyAdmin):
     @admin.display(description="configuration", ordering="configuration")
     def shown_configuration(self, row: Bot) -> str:
         shown = json.dumps(row.configuration, ensure_ascii=False, indent=2)
-        return format_html('<pre class="overflow-x-auto" tabindex="0">{}</pre>', shown)
+        return format_html('<pre class="console-pre">{}</pre>', shown)
 
     @admin.display(description="guardrail of its own in Bedrock")
     def own_guardrail(self, row: Bot) -> str | None:
@@ -199,8 +199,8 @@ class BotAdmin(ConfirmingPage, ReadOnlyAdmin):
         return self._use(row, "uses")
 
     @admin.display(description="last question")
-    def last_used(self, row: Bot) -> Any:
-        return self._use(row, "last_used")
+    def last_used(self, row: Bot) -> str:
+        return writing.moment(self._use(row, "last_used"))
 
     def _use(self, row: Bot, name: str) -> Any:
         return row.use[name]  # type: ignore[attr-defined]

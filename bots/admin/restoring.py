@@ -74,7 +74,7 @@ def _shown(difference: Difference) -> str:
     text = "\n".join(line for line in lines if not line.startswith(("---", "+++", "@@")))
     if len(text) > LONGEST_SHOWN:
         text = text[:LONGEST_SHOWN] + "\n…"
-    return format_html('<pre class="whitespace-pre-wrap break-words">{}</pre>', text)
+    return format_html('<pre class="console-pre">{}</pre>', text)
 
 
 def _lines(value: Any) -> list[str]:

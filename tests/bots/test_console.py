@@ -97,6 +97,7 @@ def test_who_uses_a_bot_is_counted_and_not_named(vera: Client, bob: APIClient) -
     BotAlias.objects.update(last_used_at=BotAlias.objects.get().created_at, uses=4711)
     shown = text_of(vera, "top")
     assert "4711" in shown
+    assert "+00:00" not in shown, "the last question's time is written as every time of the console"
     assert User.objects.get(username="bob").pk not in shown
     assert vera.get("/console/bots/botalias/").status_code == 404
 

@@ -17,6 +17,8 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from bedrock_chat.console import alerts_page
+from bedrock_chat.console.dashboard import charts
+from bedrock_chat.console.panels import Chart, ChartKind, Series, Unit
 from bedrock_chat.identity.models import User
 from bedrock_chat.jobs.models import Job, State, Worker
 from bedrock_chat.ledger.budgets.models import BudgetCounter
@@ -250,3 +252,13 @@ def test_the_home_costs_as_many_statements_whatever_there_is(browser: Client, a_
     assert statements() == after
     assert after - before <= 25  # days and months, which were not made before
     assert after <= 80
+
+
+def test_the_axis_of_a_day_that_cost_cents_tells_its_lines_apart() -> None:
+    for highest in (Decimal("0.0107"), Decimal("0.0000021"), Decimal("0.9"), Decimal(3), Decimal(70_000)):
+        chart = Chart(
+            ChartKind.STACKED, "Cost", ["03-01"], [Series("a model", [float(highest)])], Unit.USD, "Day", "USD"
+        )
+        written = re.findall(r'text-anchor="end">([^<]+)<', charts.draw(chart))
+        assert len(written) == len(set(written)) >= 4, written
+        assert max(map(len, written)) <= 9

@@ -41,7 +41,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
             status, answer = server.call(method, path, sent, token=token)
             assert status == 200, answer
 
-        owner("POST", "/bot", payload("b1", title="翻訳ボット", instruction="日本語で答えてください。"))
+        known = {"sourceUrls": [f"https://example.com/{'a' * 200}"], "sitemapUrls": [], "filenames": [], "s3Urls": []}
+        owner(
+            "POST", "/bot", payload("b1", title="翻訳ボット", instruction="日本語で答えてください。", knowledge=known)
+        )
         owner("PATCH", "/bot/b1", {"title": "Translator 翻訳", "instruction": "Answer in Japanese.\n日本語で。"})
         owner("PATCH", "/bot/b1/visibility", {"targetSharedScope": "all"})
         owner("POST", "/bot/b1/publication", limits(quota=5))

@@ -18,7 +18,7 @@ from bedrock_chat.console.writing import axis_value
 WIDTH: Final = 560
 WIDE: Final = 1100
 HEIGHT: Final = 280
-LEFT, RIGHT, TOP, BOTTOM = 64, 12, 14, 56
+LEFT, RIGHT, TOP, BOTTOM = 72, 12, 14, 56
 """Room for the titles and values of the axes."""
 MOST_LABELS: Final = 10
 MOST_TICKS: Final = 5

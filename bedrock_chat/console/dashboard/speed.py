@@ -57,7 +57,7 @@ def first_token(request: HttpRequest, period: Period) -> Panel:
         figures=figures if total else (),
         chart=chart if total else None,
         table=Table(heads, rows),
-        empty_text="No answer was streamed in this period.",
+        empty_text="No answer of this period is counted yet: those of the last quarter of an hour are when it is over.",
         note="Times are at most 5 % too long. The last minutes are counted when their quarter of an hour is over.",
     )
 
