@@ -9,10 +9,17 @@ import pytest
 TESTS = Path(__file__).resolve().parent
 WORDS = {"both": re.compile(r"\bboth\b"), "slow": re.compile(r"\b(slow|MARKS)\b")}
 """What a file has somewhere whose tests carry a marker. MARKS are those of `tests.console.conftest`."""
-NEAR_THE_DATABASE = {
-    *("audit", "blobs", "conversations", "database", "encryption", "jobs", "ledger", "search", "store"),
+NEAR_THE_DATABASE = (
+    *("audit", "blobs", "database", "encryption", "jobs", "ledger", "search", "store"),
+    *(
+        f"conversations/test_{name}.py"
+        for name in (
+            *("budgets", "capacity", "closing", "crash", "indexing", "indexing_and_deleting", "leases", "lists"),
+            *("queries", "races", "rebuild_search", "search", "search_table", "turns"),
+        )
+    ),
     "test_fuzz.py",  # which runs on one of the two databases alone
-}
+)
 """Folders and files whose tests `make test` runs on PostgreSQL, too. It has six minutes for all, so the turn of the
 others is `make test-slow`.
 """
@@ -30,7 +37,7 @@ def files_with(*markers: str) -> list[str]:
 
 def is_near_the_database(file: str) -> bool:
     """Whether a file of `files_with` is one of these, or lies in one of these folders."""
-    return Path(file).parts[1] in NEAR_THE_DATABASE
+    return any((TESTS.parent / file).is_relative_to(TESTS / place) for place in NEAR_THE_DATABASE)
 
 
 def check(items: Iterable[pytest.Item]) -> None:

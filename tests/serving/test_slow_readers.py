@@ -191,9 +191,7 @@ def test_a_client_that_never_takes_its_last_bytes_does_not_keep_its_connection(
     monkeypatch.setattr(server.server.config, "timeout_keep_alive", 0.3)
     monkeypatch.setattr(outflow, "FLOOR_SECONDS", 0.3)
     client = server.connect(receive_buffer=4096)
-    for _ in range(40):
-        client.sendall(b"GET /whole?size=250000 HTTP/1.1\r\nHost: x\r\n\r\n")
-        time.sleep(0.01)
+    client.sendall(40 * b"GET /whole?size=250000 HTTP/1.1\r\nHost: x\r\n\r\n")
     assert eventually(lambda: not server.server.server_state.tasks)
     assert eventually(lambda: not server.server.server_state.connections, 10)
     assert stage.happened == []
