@@ -79,7 +79,8 @@ def request(bot_id: str, *, full: bool = False) -> None:
 def cancel(bot_id: str) -> bool:
     """Ends a sync, and keeps what it has read. Returns whether there was one.
 
-    A slice that runs gives way: what it has paid for by then is written, and its job ends with it.
+    A slice that runs gives way: what it has paid for by then is written, and its job ends with it. What an edit has
+    taken out of reach is removed now: the sync, which would have asked for that at its end, has none.
     """
     knowledge = Knowledge.objects.select_for_update().filter(bot_id=bot_id, wanted__gt=F("done")).first()
     if knowledge is None:
@@ -94,6 +95,7 @@ def cancel(bot_id: str) -> bool:
         retry_at=None,
     )
     Job.objects.filter(key=key_of(knowledge.pk)).exclude(state=State.RUNNING).delete()
+    deleting.ask(knowledge.pk)
     return True
 
 

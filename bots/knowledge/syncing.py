@@ -136,6 +136,7 @@ def _open(job: Claimed, interruption: Interruption) -> Slice | None:
             job.finish()
             columns = {"sync_status": SyncStatus.QUEUED, "sync_status_reason": SUSPENDED, "blame": ""}
             Knowledge.objects.filter(pk=pk).update(**columns)
+            deleting.ask(pk)  # an edit by an operator may have taken something out of reach
             return None
         if lines.stand(job, str(bot.owner_id), after=job.payload.get("after")):
             return None
@@ -228,8 +229,7 @@ def _close(slice_: Slice, hosts: Hosts) -> None:
             deleting.ask(slice_.pk)
             return
         if slice_.gives_way:
-            if knowledge.wanted > knowledge.done:
-                revisions.ask(slice_.pk)
+            (revisions if knowledge.wanted > knowledge.done else deleting).ask(slice_.pk)
             return
         is_through = not slice_.has_ended and frontier.is_empty(slice_)
         if is_through or slice_.has_ended:

@@ -118,3 +118,4 @@ def _revive(knowledge: Knowledge, now: datetime) -> None:
     else:
         columns = {"sync_status": SyncStatus.FAILED, "sync_status_reason": FAULT, "blame": Blame.OPERATOR}
         Knowledge.objects.filter(pk=knowledge.pk).update(**columns)
+        deleting.ask(knowledge.pk)

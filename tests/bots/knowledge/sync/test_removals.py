@@ -11,12 +11,15 @@ from rest_framework.test import APIClient
 from bedrock_chat.alerts import of_jobs, opening
 from bedrock_chat.alerts.models import OpenAlert
 from bedrock_chat.database.connections import database_now
+from bedrock_chat.identity.models import User
 from bedrock_chat.jobs import performing
 from bedrock_chat.jobs.models import Job, State
+from bedrock_chat.search.models import SearchDocument
+from bedrock_chat.search.passages import indexing
 from bedrock_chat.search.vectors.models import VectorBits
 from bots.knowledge import deleting, documents, revisions, syncing
-from bots.knowledge.models import Document, Edition, KnowledgeIndex
-from tests.bots.bot import edit, make
+from bots.knowledge.models import Document, Edition, KnowledgeIndex, Source
+from tests.bots.bot import body, edit, make
 from tests.bots.knowledge.sync import syncs
 from tests.bots.test_parts import BASE
 from tests.bots.upload import change, sources, upload
@@ -56,6 +59,28 @@ def test_a_file_that_is_removed_while_it_is_read_leaves_nothing_and_the_removal_
     assert syncs.texts() == ["Bananas are yellow."]
     assert (Document.objects.count(), Edition.objects.count()) == (1, 1)
     assert not Job.objects.filter(kind=deleting.KIND).exists()
+
+
+@pytest.mark.parametrize("end", ["cancelled", "cancelled while it runs", "given up", "owner suspended"])
+def test_a_removed_file_goes_also_where_no_sync_comes_to_its_end(bot: str, alice: APIClient, end: str) -> None:
+    edit(alice, "b", knowledge=change(deleted=["a.txt"], unchanged=["b.txt"]))
+    [job] = syncs.claim(revisions.KIND)
+    if end == "cancelled while it runs":
+        with syncs.before_writing(0, lambda: body(alice.post("/bot/b/knowledge/cancel"))):
+            syncing.sync(job)
+    elif end == "owner suspended":
+        User.objects.update(is_active=False)
+        syncing.sync(job)
+    elif end == "given up":
+        Job.objects.filter(pk=job.pk).update(state=State.DEAD, worker="", reason="ValueError")
+        syncs.look_after()
+    else:
+        Job.objects.filter(pk=job.pk).update(state=State.READY, worker="")
+        body(alice.post("/bot/b/knowledge/cancel"))
+    syncs.run()
+    assert syncs.texts() == ["Bananas are yellow."]
+    assert (Source.objects.count(), Document.objects.count(), Edition.objects.count()) == (1, 1, 1)
+    assert SearchDocument.objects.filter(kind=indexing.KIND).count() == 1
 
 
 def test_removed_documents_take_no_place_in_a_search_before_their_rows_are_gone(
