@@ -1,14 +1,16 @@
 """What clients read of how far a bot is: its knowledge and its guardrail share one field."""
 
 from datetime import timedelta
+from importlib import import_module
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.utils import timezone
 from rest_framework.test import APIClient
 
 from bedrock_chat.jobs.models import Job, Worker
-from bots.knowledge import revisions
+from bots.knowledge import revisions, upkeep
 from bots.knowledge.models import Knowledge, Source, SourceKind
 from bots.knowledge.status import name_of
 from bots.models import Bot, SyncStatus
@@ -144,3 +146,19 @@ def test_of_a_deleted_bot_nothing_is_synced_any_more(alice: APIClient) -> None:
     assert Knowledge.objects.get().bot_id is None
     assert asked() == 0
     assert Job.objects.filter(kind="purge knowledge").count() == 1
+
+
+def test_bots_that_were_not_ingested_yet_are_synced_after_the_upgrade(alice: APIClient) -> None:
+    """As the server before has left them: with sources, a status of their own, and no knowledge."""
+    make(alice, "b", knowledge=WEB)
+    make(alice, "plain")
+    make(alice, "asking", knowledge=WEB, bedrockKnowledgeBase={**BASE, "existKnowledgeBaseId": "KB12345678"})
+    Knowledge.objects.all().delete()
+    Job.objects.all().delete()
+    upgrade = import_module("bots.migrations.0007_knowledge")
+    Bot.objects.filter(pk="b").update(sync_status="QUEUED", sync_status_reason=upgrade.NOT_INGESTED)
+    upgrade.begin_knowledge(apps, None)
+    assert list(Knowledge.objects.values_list("bot", "wanted", "done")) == [("b", 1, 0)]
+    assert status(alice) == ("QUEUED", "")
+    upkeep.look_after(None)  # type: ignore[arg-type]
+    assert asked() == 1

@@ -1,5 +1,6 @@
 """What is taken out of reach goes for good, whatever a sync does meanwhile, and removing it ends."""
 
+import hashlib
 from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
@@ -10,6 +11,7 @@ from rest_framework.test import APIClient
 
 from bedrock_chat.alerts import of_jobs, opening
 from bedrock_chat.alerts.models import OpenAlert
+from bedrock_chat.blobs.models import BlobReference
 from bedrock_chat.database.connections import database_now
 from bedrock_chat.identity.models import User
 from bedrock_chat.jobs import performing
@@ -81,6 +83,15 @@ def test_a_removed_file_goes_also_where_no_sync_comes_to_its_end(bot: str, alice
     assert syncs.texts() == ["Bananas are yellow."]
     assert (Source.objects.count(), Document.objects.count(), Edition.objects.count()) == (1, 1, 1)
     assert SearchDocument.objects.filter(kind=indexing.KIND).count() == 1
+
+
+def test_a_file_that_is_removed_from_all_versions_is_out_of_reach_at_once(bot: str, alice: APIClient) -> None:
+    digest = hashlib.sha256(b"Apples are red.").hexdigest()
+    assert body(alice.delete(f"/bot/b/files/{digest}")) is None
+    assert syncs.texts() == ["Bananas are yellow."]
+    syncs.run()
+    assert (Source.objects.count(), Document.objects.count(), Edition.objects.count()) == (1, 1, 1)
+    assert not BlobReference.objects.filter(blob=digest).exists()
 
 
 def test_removed_documents_take_no_place_in_a_search_before_their_rows_are_gone(
