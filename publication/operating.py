@@ -52,10 +52,11 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A key with its value, and whether it was made just now."""
+    """A key with its value, and whether it was made just now. `ends_at` is when the key in whose place it is ends."""
 
     shown: Shown
     is_new: bool
+    ends_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ def state_of(key: ApiKey, now: datetime) -> KeyState:
 
 
 def listed(bot_ids: Sequence[str] = (), *, actor: Program) -> Iterator[Listed]:
-    """The keys of some bots, or of all, by bot and age. Raises what `_published` raises."""
+    """The keys of some bots, or of all, by bot and age. Raises what `published` raises."""
     now = database_now()
     for key in _keys_of(bot_ids).order_by("publication__bot", "created_at", "pk"):
         state = state_of(key, now)
@@ -90,7 +91,7 @@ def create(bot_id: str, description: str, expires_at: datetime | None, *, actor:
     """
     with transaction.atomic():
         list(Bot.objects.select_for_update().filter(pk=bot_id).values_list("pk", flat=True))
-        publication = _published(bot_id)
+        publication = published(bot_id)
         now = database_now()
         for key in publication.keys.filter(description=description).order_by("-created_at", "-pk"):
             if state_of(key, now) == KeyState.ACTIVE:
@@ -108,8 +109,9 @@ def rotate(key_id: str, overlap: timedelta, *, actor: Program) -> Made:
         key = _key(key_id)
         successor = ApiKey.objects.filter(publication=key.publication_id, pk=key.replaced_by).first()
         if successor is not None:
-            return Made(keys.reveal(successor), is_new=False)
-        return Made(keys.replace(key, overlap, actor=actor), is_new=True)
+            return Made(keys.reveal(successor), is_new=False, ends_at=key.expires_at)
+        shown = keys.replace(key, overlap, actor=actor)
+        return Made(shown, is_new=True, ends_at=key.expires_at)
 
 
 def rotate_older(
@@ -117,7 +119,7 @@ def rotate_older(
 ) -> Iterator[Rotated]:
     """Rotates the keys that work and are older, each in a transaction of its own. A refused one stops no other.
 
-    Question again it finds none of them: their successors are young. Raises what `_published` raises.
+    Question again it finds none of them: their successors are young. Raises what `published` raises.
     """
     now = database_now()
     older = _keys_of(bot_ids).filter(created_at__lt=now - age).order_by("publication__bot", "created_at", "pk")
@@ -154,11 +156,11 @@ def _keys_of(bot_ids: Sequence[str]) -> "QuerySet[ApiKey]":
     if not bot_ids:
         return rows
     for bot_id in bot_ids:
-        _published(bot_id)
+        published(bot_id)
     return rows.filter(publication__bot__in=bot_ids)
 
 
-def _published(bot_id: str) -> Publication:
+def published(bot_id: str) -> Publication:
     """A bot's publication. Raises NotFound for an unknown bot, and BadRequest for one that is not published."""
     publication = Publication.objects.filter(bot=bot_id).first()
     if publication is None:

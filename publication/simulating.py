@@ -17,8 +17,7 @@ from django.db.models import Exists, Min, OuterRef
 
 from bedrock_chat.database.connections import database_now
 from bedrock_chat.ledger.models import ModelCall, Purpose
-from bedrock_chat.wire.errors import NotFound
-from publication import access, limits
+from publication import limits
 from publication.limits import ROUNDING, Limits
 from publication.models import ApiKey, LimitsScope, Period, Publication, TurnRequest
 
@@ -111,14 +110,6 @@ class Wanted:
     rate: float | None
     burst: int | None
     scope: LimitsScope
-
-
-def publication_of(bot_id: str) -> Publication:
-    """Raises NotFound where the bot is not published."""
-    publication = Publication.objects.filter(bot=bot_id).first()
-    if publication is None:
-        raise NotFound(str(access.not_published(bot_id).detail))
-    return publication
 
 
 def beginning(now: datetime, period: Period | None) -> datetime:

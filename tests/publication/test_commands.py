@@ -76,7 +76,13 @@ def test_a_rotated_key_goes_on_for_the_overlap_and_is_rotated_once(api: Api) -> 
     old.refresh_from_db()
     assert old.expires_at is not None
     assert timedelta(hours=1.9) < old.expires_at - timezone.now() <= timedelta(hours=2)
-    assert told("rotate_api_key", old.pk)["value"] == new["value"]
+    again = told("rotate_api_key", old.pk, "--overlap", "0h")
+    assert (again["rotated"], again["value"], again["oldExpiresAt"]) == (False, new["value"], new["oldExpiresAt"])
+    assert (
+        f"in the place of {old.pk}, which ends {old.expires_at:%Y-%m-%d %H:%M} UTC:"
+        in said("rotate_api_key", old.pk)[0]
+    )
+    assert api.get("/health").status_code == 200  # it goes on for the overlap that was said first
     assert ApiKey.objects.count() == 2
     ended = told("rotate_api_key", new["id"], "--overlap", "0h")
     assert [api.get("/health", key=key).status_code for key in (new["value"], ended["value"])] == [403, 200]

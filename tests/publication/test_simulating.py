@@ -17,6 +17,7 @@ from publication import limits, simulating
 from publication.limits import Limits
 from publication.models import ApiKey, Gate, Period, TurnRequest
 from publication.simulating import Account, Request
+from tests.bots.bot import make
 from tests.publication.api import Api, work
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both]
@@ -125,6 +126,9 @@ def test_limits_that_nobody_could_set_are_refused(api: Api, wrong: list[str]) ->
         simulate(*wrong)
 
 
-def test_nothing_is_known_of_a_bot_that_is_not_published() -> None:
-    with pytest.raises(CommandError, match="Bot helper is not published"):
+def test_nothing_is_known_of_a_bot_that_is_not_published(dave: APIClient) -> None:
+    with pytest.raises(CommandError, match="No bot found with id: helper"):
+        simulate()
+    make(dave, "helper")
+    with pytest.raises(CommandError, match=r"Bot helper is not published\."):
         simulate()

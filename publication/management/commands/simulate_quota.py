@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from bedrock_chat.management.printing import PrintingCommand
-from publication import simulating
+from publication import operating, simulating
 from publication.management.printing import day_and_time, iso
 from publication.models import LimitsScope, Period
 from publication.serializers.publications import LARGEST, LARGEST_BURST, LARGEST_RATE
@@ -61,7 +61,7 @@ class Command(PrintingCommand):
         parser.add_argument("--scope", choices=LimitsScope.values, default=..., help="what the limits count for")
 
     def handle(self, *args: Any, bot: str, json: bool, **options: Any) -> None:
-        publication = simulating.publication_of(bot)
+        publication = operating.published(bot)
         chosen = {name: value for name, value in options.items() if value is not ...}
         quota = chosen.get("limit", publication.quota_limit)
         rate = chosen.get("rate", publication.rate_limit)
