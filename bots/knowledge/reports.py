@@ -26,8 +26,8 @@ SHOWN: Final = (
 class SourceReport:
     """A source, the number of its documents by state, and the tokens that were embedded for them.
 
-    `state` and `reason` are the source's own. One that was listed and has nothing but documents that failed has failed
-    too, for the reason of the first of them.
+    `state` and `reason` are the source's own, the reason also what of a list was not read. One that was listed and has
+    nothing but documents that failed has failed too, for the reason of the first of them.
     """
 
     source: Source
@@ -91,7 +91,7 @@ def report(bot: Bot) -> KnowledgeReport:
                 {state: numbers.get(state, 0) for state in SHOWN},
                 tokens.get(source.pk, 0),
                 SourceState.FAILED if is_failed else source.state,
-                source.document_reason if is_failed else source.reason,
+                source.document_reason if is_failed else source.reason or status.note_of(source),
             )
         )
     return KnowledgeReport(status.of_bot(bot), knowledge, reports)

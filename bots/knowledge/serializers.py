@@ -45,7 +45,7 @@ class SourceSerializer(serializers.Serializer[Any]):
     kind = serializers.ChoiceField(choices=SourceKind.values)
     location = serializers.CharField(help_text="The file's name, or the address as it was sent.")
     state = serializers.ChoiceField(choices=SourceState.values, help_text="`listed`: its documents are known.")
-    reason = serializers.CharField(help_text="Why it yielded nothing; else empty.")
+    reason = serializers.CharField(help_text="Why it yielded nothing, or what of its list was not read; else empty.")
     documents = CountsSerializer()
     skipped = serializers.IntegerField(help_text="What it named that is not read, such as files of other types.")
     tokens = serializers.IntegerField(help_text="Embedded for its documents, in all syncs.")

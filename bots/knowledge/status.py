@@ -14,7 +14,7 @@ from bedrock_chat.jobs.models import Worker
 from bots.configuration import searches_own_index
 from bots.knowledge.models import LONGEST_REASON, Document, Knowledge, Source, SourceKind
 from bots.knowledge.sources import kinds
-from bots.knowledge.states import Blame, DocumentState
+from bots.knowledge.states import Blame, DocumentState, SourceState
 from bots.models import Bot, SyncStatus
 
 SUCCEEDED: Final = "Knowledge base sync succeeded"
@@ -34,22 +34,24 @@ State = tuple[SyncStatus, str]
 
 @dataclass(frozen=True, slots=True)
 class SourceOutcome:
-    """What became of one source. `listed` is how many documents it named, which others may own, and `open` how many of
-    its own the sync has not come to. `reason` is why it
-    yielded nothing, if so, and `blame` whose fault that is.
+    """What became of one source. `has_failed`: it could not name its documents; those of before may be found still.
+    `listed` is how many it named, which others may own, and `open` how many of its own the sync has not come to.
+    `reason` is why it yielded nothing, if so, and `blame` whose fault that is. `note` is what of it was not read.
     """
 
     name: str
+    has_failed: bool
     ready: int
     failed: int
     listed: int
     open: int
     reason: str
     blame: Blame
+    note: str
 
     @property
     def yielded_nothing(self) -> bool:
-        return self.ready == 0 and self.listed <= self.failed and not self.open
+        return self.has_failed or (self.ready == 0 and self.listed <= self.failed and not self.open)
 
 
 class Outcome(NamedTuple):
@@ -81,9 +83,11 @@ def outcome(knowledge: Knowledge, limit_reason: str, limit_blame: Blame = Blame.
     reason = SUCCEEDED
     if unread:
         reason += f"; {unread} of {unread + sum(source.ready for source in outcomes)} pages could not be read"
-    notes = documents.filter(state=DocumentState.READY).exclude(note="").order_by("pk").values_list("name", "note")
+    of_documents = documents.filter(state=DocumentState.READY).exclude(note="").order_by("pk")
+    notes = [(source.name, source.note) for source in outcomes if source.note]
+    notes += [(kinds.seen(name), note) for name, note in of_documents.values_list("name", "note")[:MOST_NOTES]]
     for name, note in notes[:MOST_NOTES]:
-        reason += f"; {kinds.seen(name)}: {note.rstrip('.')}"
+        reason += f"; {name}: {note.rstrip('.')}"
     return Outcome(SyncStatus.SUCCEEDED, shortened(reason))
 
 
@@ -111,8 +115,25 @@ def _outcomes(knowledge: Knowledge) -> Sequence[SourceOutcome]:
         reason = source.reason or source.document_reason or NOTHING_LISTED
         blame = Blame(source.blame or source.document_blame or Blame.SOURCE)
         unread = by_state.get(DocumentState.WAITING, 0) + by_state.get(DocumentState.READ, 0)
-        outcomes.append(SourceOutcome(name_of(source), ready, failed, listed, unread, reason, blame))
+        outcomes.append(
+            SourceOutcome(
+                name_of(source),
+                has_failed=source.state == SourceState.FAILED,
+                ready=ready,
+                failed=failed,
+                listed=listed,
+                open=unread,
+                reason=reason,
+                blame=blame,
+                note=note_of(source),
+            )
+        )
     return outcomes
+
+
+def note_of(source: Source) -> str:
+    """What of a list of many parts was not read, such as one of several sitemaps; empty where that is all of it."""
+    return str(source.listing.get("note", "")) if source.state == SourceState.LISTED else ""
 
 
 def name_of(source: Source) -> str:

@@ -14,7 +14,7 @@ from bots.knowledge import reaching, revisions
 from bots.knowledge.models import CrawlHost, Document
 from bots.knowledge.sources import pace
 from bots.models import Bot
-from tests.bots.bot import KNOWLEDGE, edit, make, read
+from tests.bots.bot import KNOWLEDGE, body, edit, make, read
 from tests.bots.knowledge.sync import syncs
 from tests.bots.knowledge.sync.syncs import Site, page
 from tests.emulator import Emulator
@@ -110,6 +110,35 @@ def test_pages_of_a_sitemap_are_found_and_those_of_two_sources_once(alice: APICl
         readable = " ".join(syncs.texts())
         assert "thirty days" in readable
         assert "second class" not in readable
+
+
+def test_a_sitemap_of_which_not_all_is_read_says_so_and_one_that_fails_later_fails_its_source(
+    alice: APIClient, emulator: Emulator
+) -> None:
+    def index(kind: str, *paths: str) -> str:
+        entries = "".join(f"<{kind}><loc>{site.url}{path}</loc></{kind}>" for path in paths)
+        name = "urlset" if kind == "url" else "sitemapindex"
+        return f'<{name} xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">{entries}</{name}>'
+
+    with Site(pages()) as site:
+        site.pages |= {
+            "/map.xml": index("sitemap", "/a.xml", "/b.xml"),
+            "/a.xml": index("url", "/docs/leave"),
+            "/b.xml": (403, {}, b""),
+        }
+        make(alice, "b", knowledge={**KNOWLEDGE, "sitemapUrls": [f"{site.url}/map.xml"]})
+        syncs.run()
+        note = "A sitemap: answered 403."
+        assert shown(alice) == (
+            "SUCCEEDED",
+            f"Knowledge base sync succeeded; {site.url}/map.xml: {note.removesuffix('.')}",
+        )
+        [source] = body(alice.get("/bot/b/knowledge"))["sources"]
+        assert (source["state"], source["reason"]) == ("listed", note)
+        site.pages["/map.xml"] = (500, {}, b"")
+        again()
+        assert shown(alice) == ("FAILED", f"{site.url}/map.xml: answered 500.")
+        assert "thirty days" in " ".join(syncs.texts())  # it is found as it was, for three syncs
 
 
 def test_a_long_list_is_written_in_short_transactions(alice: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
