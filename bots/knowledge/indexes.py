@@ -1,10 +1,10 @@
 """The indexes of a bot: one of each embeddings model. While another one is made, the one before it serves."""
 
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, OuterRef, Q, Subquery
 
 from bots.knowledge import deleting
 from bots.knowledge.configuration import KnowledgeSettings
-from bots.knowledge.models import Document, Edition, Knowledge, KnowledgeIndex
+from bots.knowledge.models import Document, Edition, Knowledge, KnowledgeIndex, SourceKind
 from bots.knowledge.states import DocumentState, EditionState
 
 
@@ -49,6 +49,16 @@ def remake(knowledge: Knowledge, index: KnowledgeIndex, settings: KnowledgeSetti
     ready = Document.objects.filter(knowledge=knowledge, state=DocumentState.READY)
     making = Edition.objects.filter(document=OuterRef("pk"), index=index, state=EditionState.MAKING)
     ready.filter(~Exists(live) | Exists(making)).update(state=DocumentState.READ)
+
+
+def reread(knowledge: Knowledge, settings: KnowledgeSettings) -> None:
+    """In the same transaction: objects of S3 whose pages without text were read otherwise are fetched again, though the
+    folder's list shows them unchanged. One statement. All else is fetched again anyway (`attempts`).
+    """
+    editions = Edition.objects.filter(document=OuterRef("pk")).exclude(state=EditionState.REMOVED)
+    read_by = Subquery(editions.order_by("-pk").values("parsing_model")[:1])
+    objects = Document.objects.filter(knowledge=knowledge, source__kind=SourceKind.S3).exclude(hint="")
+    objects.annotate(read_by=read_by).exclude(read_by=settings.parsing_model).update(hint="")
 
 
 def switch(knowledge: Knowledge) -> None:

@@ -193,6 +193,7 @@ def _plan(knowledge: Knowledge, wanted: KnowledgeSettings) -> KnowledgeIndex:
         Document.objects.filter(knowledge=knowledge).update(etag="", last_modified="", digest="", hint="")
     index = indexes.prepare(knowledge, wanted)
     indexes.remake(knowledge, index, wanted)
+    indexes.reread(knowledge, wanted)
     now = database_now()
     knowledge.sync += 1
     knowledge.planned = knowledge.wanted

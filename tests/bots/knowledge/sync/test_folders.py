@@ -10,6 +10,7 @@ from bots.knowledge import revisions
 from bots.knowledge.sources import s3
 from bots.models import Bot
 from tests.bots.bot import KNOWLEDGE, body, edit, make, read
+from tests.bots.knowledge import documents
 from tests.bots.knowledge.sources.test_s3 import BUCKET, FOLDER, bucket, client
 from tests.bots.knowledge.sync import syncs
 from tests.bots.test_parts import BASE
@@ -101,3 +102,22 @@ def test_a_stored_pattern_that_re2_refuses_fails_the_sites_and_no_folder(folder:
     again()
     assert shown(alice) == ("FAILED", f"{site}: The pattern (?=x) is no regular expression that RE2 reads.")
     assert len(syncs.texts()) == 2
+
+
+def test_another_parsing_model_reads_objects_anew_that_have_not_changed(
+    folder: Any, alice: APIClient, emulator: Emulator, fetched: list[str]
+) -> None:
+    scan = documents.pdf(["The first page has text.", None], picture=True, size=(300, 300))
+    folder.put_object(Bucket=BUCKET, Key="team/scan.pdf", Body=scan)
+    edit(alice, "b", bedrockKnowledgeBase=BASE)
+    syncs.run()
+    assert len(syncs.texts()) == 3
+    fetched.clear()
+    emulator.script(text="The second page was drawn.")
+    edit(alice, "b", bedrockKnowledgeBase={**BASE, "parsingModel": "anthropic.claude-3-haiku-v1"})
+    syncs.run()
+    assert sorted(fetched) == ["team/a.txt", "team/scan.pdf", "team/sub/b.md"]
+    assert "The second page was drawn." in syncs.texts()
+    fetched.clear()
+    again()
+    assert fetched == []
