@@ -12,8 +12,8 @@ import orjson
 from django.db.models import F, Q
 
 from bedrock_chat.blobs import storing
-from bots.knowledge import deleting, editions, measuring
-from bots.knowledge.models import LONGEST_LOCATION, LONGEST_REASON, Document, SourceKind
+from bots.knowledge import deleting, editions, measuring, status
+from bots.knowledge.models import LONGEST_LOCATION, LONGEST_REASON, Document, Source, SourceKind
 from bots.knowledge.planning import SYNCS_FAILED
 from bots.knowledge.reaching import NOTHING_KNOWN_OF_IT, reach, rows
 from bots.knowledge.reading.pages import Reading
@@ -81,6 +81,8 @@ def write(slice_: Slice, document: Document, arrived: Arrived, links: Sequence[L
     if arrived.sentence:
         return fail(slice_, document, arrived.sentence, arrived.blame)
     if not discovered.is_kept or not _is_named(slice_, document, discovered):
+        if _is_seed(document) and crawling.shares(slice_.web, document.location, discovered):
+            Source.objects.filter(pk=document.source_id).update(listing={status.SHARED: True})
         return skip(slice_, document)
     columns = _read_in(slice_)
     if not fetched.is_unchanged:

@@ -2,7 +2,8 @@
 with how far its guardrail is.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, Literal, NamedTuple
@@ -13,7 +14,8 @@ from bedrock_chat.database.connections import database_now
 from bedrock_chat.jobs.models import Worker
 from bots.configuration import searches_own_index
 from bots.knowledge.models import LONGEST_REASON, Document, Knowledge, Source, SourceKind
-from bots.knowledge.sources import kinds
+from bots.knowledge.sources import crawling, kinds
+from bots.knowledge.sources.locations import SourceFault
 from bots.knowledge.states import Blame, DocumentState, SourceState
 from bots.models import Bot, SyncStatus
 
@@ -23,6 +25,8 @@ NOTHING_LISTED: Final = "nothing there is of a type that is read."
 PATIENCE: Final = timedelta(seconds=30)
 """How long a sync may wait for a worker without a word."""
 MOST_NOTES: Final = 5
+SHARED: Final = "shared"
+"""In the `listing` of a seed: its page leads to what it covers, and what another source owns."""
 ORDER: Final = (SyncStatus.RUNNING, SyncStatus.QUEUED, SyncStatus.FAILED, SyncStatus.SUCCEEDED)
 """Of two states of a bot the first one in this order shows."""
 
@@ -63,7 +67,7 @@ class Outcome(NamedTuple):
 
 
 def outcome(knowledge: Knowledge, limit_reason: str, limit_blame: Blame = Blame.OWNER) -> Outcome:
-    """What the sync has come to, in four queries, however many documents there are.
+    """What the sync has come to, in five queries at most, however many documents there are.
 
     A limit or a source that yielded nothing makes it fail; what could be had is found all the same.
     """
@@ -98,19 +102,18 @@ def _outcomes(knowledge: Knowledge) -> Sequence[SourceOutcome]:
     for source, state, number in rows.annotate(number=Count("pk")):
         counts.setdefault(source, {})[state] = number
     first = Document.objects.filter(source=OuterRef("pk"), state=DocumentState.FAILED).order_by("pk")
-    own_state = Document.objects.filter(knowledge=knowledge, state=DocumentState.READY, location=OuterRef("location"))
     sources = Source.objects.filter(knowledge=knowledge, is_removed=False).order_by("place")
     annotated = sources.annotate(
         document_reason=Subquery(first.values("reason")[:1]),
         document_blame=Subquery(first.values("blame")[:1]),
-        own=Subquery(own_state.values("pk")[:1]),
     )
+    found_elsewhere = _found_elsewhere(knowledge, annotated, counts)
     outcomes = []
     for source in annotated:
         by_state = counts.get(source.pk, {})
         ready, failed = by_state.get(DocumentState.READY, 0), by_state.get(DocumentState.FAILED, 0)
         listed = int(source.listing.get("listed", 0)) if source.kind != SourceKind.WEB else 0
-        if source.kind == SourceKind.WEB and not ready and (source.own or source.listing.get("shared")):
+        if source.pk in found_elsewhere or source.listing.get(SHARED):
             listed = failed + 1  # another source owns its pages
         reason = source.reason or source.document_reason or NOTHING_LISTED
         blame = Blame(source.blame or source.document_blame or Blame.SOURCE)
@@ -129,6 +132,20 @@ def _outcomes(knowledge: Knowledge) -> Sequence[SourceOutcome]:
             )
         )
     return outcomes
+
+
+def _found_elsewhere(
+    knowledge: Knowledge, sources: Iterable[Source], counts: Mapping[int, Mapping[str, int]]
+) -> set[int]:
+    """The keys of seeds without a document that is found, whose own page is found as one of another source's."""
+    addresses: dict[int, str] = {}
+    for source in sources:
+        if source.kind == SourceKind.WEB and not counts.get(source.pk, {}).get(DocumentState.READY):
+            with suppress(SourceFault):
+                addresses[source.pk] = crawling.address_of(source.location)
+    ready = Document.objects.filter(knowledge=knowledge, state=DocumentState.READY, location__in=addresses.values())
+    found = set(ready.values_list("location", flat=True)) if addresses else set()
+    return {pk for pk, address in addresses.items() if address in found}
 
 
 def note_of(source: Source) -> str:

@@ -77,6 +77,15 @@ def discovered(web: Web, fetched: Fetched, reading: Reading) -> Discovered:
     return Discovered(own, is_kept, tuple(locations.values()), skipped)
 
 
+def shares(web: Web, seed: str, discovered: Discovered) -> bool:
+    """Whether a seed's page is a document of another seed's, or leads to any that this one covers, too."""
+    own = next((one for one in web.seeds if one.url == seed), None)
+    if own is None:
+        return False
+    others = (one for one in discovered.locations if own.covers(one.location))
+    return any(one.owner not in ("", seed) for one in (discovered.location, *others))
+
+
 def _named(web: Web, fetched: Location, final: str, reading: Reading) -> Location:
     """The location that names a document: what the page says of itself where that is within scope, else where it was
     found. A seed that leads elsewhere on its host stays itself. Raises SourceFault.

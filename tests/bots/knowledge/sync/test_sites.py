@@ -17,6 +17,7 @@ from bots.models import Bot
 from tests.bots.bot import KNOWLEDGE, body, edit, make, read
 from tests.bots.knowledge.sync import syncs
 from tests.bots.knowledge.sync.syncs import Site, page
+from tests.bots.test_parts import BASE
 from tests.emulator import Emulator
 from tests.outbound.servers import Names
 
@@ -110,6 +111,32 @@ def test_pages_of_a_sitemap_are_found_and_those_of_two_sources_once(alice: APICl
         readable = " ".join(syncs.texts())
         assert "thirty days" in readable
         assert "second class" not in readable
+
+
+def test_seeds_that_are_one_address_or_lead_into_another_one_yield_what_is_found_there(
+    alice: APIClient, emulator: Emulator
+) -> None:
+    with Site(pages() | {"/old": (302, {"Location": "/docs/leave"}, b"")}) as site:
+        seeds = [f"{site.url}{path}" for path in ("/docs/", "/docs/?utm_source=x", "/DOCS/../docs/#part", "/old")]
+        make(alice, "b", knowledge={**KNOWLEDGE, "sourceUrls": seeds})
+        syncs.run()
+        assert shown(alice) == ("SUCCEEDED", "Knowledge base sync succeeded")
+        assert sum("thirty days" in text for text in syncs.texts()) == 1
+
+        # The archive is read for its links alone, which the first seed covers, too; the last seed has none of its own.
+        site.pages |= {
+            "/docs/archive/": page("Archive", "See below.", "/docs/archive/leave"),
+            "/docs/archive/leave": page("Leave of before", "There were twenty days of leave."),
+            "/else/": page("Elsewhere", "Nothing is here.", "/docs/"),
+        }
+        filters = {"includePatterns": ["leave"], "excludePatterns": []}
+        base = {**BASE, "webCrawlingScope": "DEFAULT", "webCrawlingFilters": filters}
+        seeds = [f"{site.url}{path}" for path in ("/docs/", "/docs/archive/", "/else/")]
+        edit(alice, "b", knowledge={**KNOWLEDGE, "sourceUrls": seeds}, bedrockKnowledgeBase=base)
+        syncs.run()
+        assert "twenty days" in " ".join(syncs.texts())
+        assert "twenty days" in " ".join(syncs.texts())
+        assert shown(alice) == ("FAILED", f"{site.url}/else/: nothing there is of a type that is read.")
 
 
 def test_a_sitemap_of_which_not_all_is_read_says_so_and_one_that_fails_later_fails_its_source(
