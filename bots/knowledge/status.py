@@ -144,8 +144,8 @@ def _found_elsewhere(
             with suppress(SourceFault):
                 addresses[source.pk] = crawling.address_of(source.location)
     ready = Document.objects.filter(knowledge=knowledge, state=DocumentState.READY, location__in=addresses.values())
-    found = set(ready.values_list("location", flat=True)) if addresses else set()
-    return {pk for pk, address in addresses.items() if address in found}
+    locations = set(ready.values_list("location", flat=True)) if addresses else set()
+    return {pk for pk, address in addresses.items() if address in locations}
 
 
 def note_of(source: Source) -> str:
