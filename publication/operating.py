@@ -119,7 +119,7 @@ def rotate_older(
 ) -> Iterator[Rotated]:
     """Rotates the keys that work and are older, each in a transaction of its own. A refused one stops no other.
 
-    Question again it finds none of them: their successors are young. Raises what `published` raises.
+    Called again it finds none of them: their successors are young. Raises what `published` raises.
     """
     now = database_now()
     older = _keys_of(bot_ids).filter(created_at__lt=now - age).order_by("publication__bot", "created_at", "pk")
