@@ -72,7 +72,8 @@ SOAKED := tests/publication/test_workers.py tests/publication/test_stream_server
   tests/ledger/test_rollups.py tests/conversations/rounds/test_kills.py tests/conversations/rounds/test_faults.py \
   tests/conversations/rounds/test_stops.py tests/bots/knowledge/sync/test_killed.py \
   tests/bots/knowledge/sync/test_histories.py tests/bots/knowledge/sync/test_leases.py \
-  tests/bots/knowledge/sync/test_moments.py tests/bots/knowledge/test_isolation.py
+  tests/bots/knowledge/sync/test_moments.py tests/bots/knowledge/sync/test_many_faults.py \
+  tests/bots/knowledge/test_isolation.py
 
 soak: $(VENV)/.dev ## Ten minutes of everything while processes are killed, then compares (SOAK="--minutes 1")
 	@SOAK=1 $(BIN)/python -m pytest -q $(SOAKED)

@@ -7,10 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 from django.core.exceptions import ImproperlyConfigured
-from moto.server import ThreadedMotoServer
 
 from bedrock_chat import environment
 from bedrock_chat.blobs import s3_folders
@@ -18,32 +16,13 @@ from bedrock_chat.process.interruption import Interrupted, Interruption
 from bots.knowledge.sources import fetching, s3
 from bots.knowledge.sources.locations import NOTHING_KNOWN, FetchContext, Known, Listed, SourceFault
 from bots.knowledge.states import Blame
+from tests.bots.knowledge.sources.buckets import BUCKET, KEYS, bucket
 from tests.outbound.servers import Answer, Server, plain, until_left
 from tests.serving.conftest import small_disk
 
-__all__ = ["small_disk"]
+__all__ = ["bucket", "small_disk"]
 
-BUCKET = "handbooks"
 FOLDER = f"s3://{BUCKET}/team/"
-
-
-KEYS = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_REGION": "us-east-1"}
-
-
-@pytest.fixture(scope="module")
-def bucket() -> Iterator[Any]:
-    """A client of moto's server, with a bucket. To make a client takes long."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    with pytest.MonkeyPatch.context() as environment:
-        for name, value in {**KEYS, "AWS_ENDPOINT_URL_S3": "http://{}:{}".format(*server.get_host_and_port())}.items():
-            environment.setenv(name, value)
-        s3_folders.forget_client()
-        client = boto3.client("s3", region_name="us-east-1")
-        client.create_bucket(Bucket=BUCKET)
-        yield client
-    s3_folders.forget_client()
-    server.stop()
 
 
 @pytest.fixture
