@@ -77,8 +77,8 @@ def _folder(slice_: Slice) -> Iterator[None]:
         away.wait(slice_, away.DISK_AWAY)
         yield
         return
-    stored = storing.locate(entry["sha256"] for entry in slice_.settings.files.values())
     with folder as name:
+        stored = storing.locate(entry["sha256"] for entry in slice_.settings.files.values())
         slice_.context = FetchContext(Path(name), slice_.interruption, stored)
         yield
 

@@ -9,9 +9,10 @@ from collections import OrderedDict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import chain
 from threading import Lock
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -36,7 +37,8 @@ EVICTED = Counter(
     "bedrock_chat_knowledge_cache_evicted_total", "Bots whose bits left memory because others needed the room."
 )
 
-Keys = npt.NDArray[np.int64]
+Keys = npt.NDArray[np.int64] | npt.NDArray[np.int32]
+"""In 32 bits where they fit, as in all but very old databases."""
 RowId = tuple[int, int]
 """A row of bits, and the version that showed it: a row that was hidden and shown again is another one."""
 
@@ -174,7 +176,8 @@ def read(index: int, version: int, dimensions: int, old: Snapshot | None) -> Sna
         for row in segment.rows:
             missing.pop(row, None)
     fresh = _read_rows(index, dimensions, missing)
-    return Snapshot(version, (*kept, *_cut(pieces, fresh)))
+    left = sum(len(piece.keys) for piece in pieces) + sum(missing.values())
+    return Snapshot(version, (*kept, *_cut(chain(pieces, fresh), left, dimensions)))
 
 
 def _read_rows(index: int, dimensions: int, missing: Mapping[RowId, int]) -> Iterator[Segment]:
@@ -185,9 +188,14 @@ def _read_rows(index: int, dimensions: int, missing: Mapping[RowId, int]) -> Ite
         for key, count, keys, bits in rows.values_list("id", "count", "keys", "bits"):
             yield Segment(
                 {(key, stamps[key]): count},
-                np.frombuffer(keys, dtype="<i8"),
+                _as_keys(keys),
                 quantising.as_bits(bytes(bits), dimensions),
             )
+
+
+def _as_keys(stored: bytes | memoryview) -> Keys:
+    keys = np.frombuffer(stored, dtype="<i8")
+    return keys.astype(np.int32) if abs(keys).max() <= np.iinfo(np.int32).max else keys
 
 
 def _batches(rows: Mapping[RowId, int]) -> Iterator[list[RowId]]:
@@ -204,27 +212,48 @@ def _batches(rows: Mapping[RowId, int]) -> Iterator[list[RowId]]:
         yield batch
 
 
-def _cut(*sources: Iterable[Segment]) -> Iterator[Segment]:
-    """The rows as few segments; a segment is copied once, so that none keeps the memory of a larger one."""
-    waiting: list[Segment] = []
-    vectors = 0
-    for source in sources:
-        for row in source:
-            waiting.append(row)
-            vectors += len(row.keys)
-            if vectors >= SEGMENT:
-                yield _joined(waiting)
-                waiting, vectors = [], 0
-    if waiting:
-        yield _joined(waiting)
+class _Making:
+    """A segment in the making: up to `room` vectors, whose places are there from the beginning.
+
+    So each row is let go when it is copied. Rows that wait for each other would leave memory in pieces, which the
+    process keeps and can do little with: of a million vectors a tenth of their size.
+    """
+
+    def __init__(self, room: int, key_type: np.dtype[Any], dimensions: int) -> None:
+        self._rows: dict[RowId, int] = {}
+        self._keys: Keys = np.empty(room, dtype=key_type)
+        self._bits: Bits = np.empty((room, dimensions // quantising.WORD), dtype=np.uint64)
+        self._size = 0
+
+    def has_room(self, row: Segment) -> bool:
+        return self._size + len(row.keys) <= len(self._keys) and row.keys.dtype == self._keys.dtype
+
+    def add(self, row: Segment) -> None:
+        end = self._size + len(row.keys)
+        self._keys[self._size : end], self._bits[self._size : end] = row.keys, row.bits
+        self._rows |= row.rows
+        self._size = end
+
+    def segment(self) -> Segment:
+        """What was added. Places that were not taken were never written to, and cost nothing."""
+        return Segment(MappingProxyType(self._rows), self._keys[: self._size], self._bits[: self._size])
 
 
-def _joined(segments: list[Segment]) -> Segment:
-    return Segment(
-        MappingProxyType({row: count for segment in segments for row, count in segment.rows.items()}),
-        np.concatenate([segment.keys for segment in segments]),
-        np.concatenate([segment.bits for segment in segments]),
-    )
+def _cut(rows: Iterable[Segment], left: int, dimensions: int) -> Iterator[Segment]:
+    """Rows, which have up to `left` vectors, as few segments; each is copied, so that none keeps the memory of a larger
+    one.
+    """
+    making: _Making | None = None
+    for row in rows:
+        if making is not None and not making.has_room(row):
+            yield making.segment()
+            making = None
+        if making is None:
+            making = _Making(min(max(SEGMENT, len(row.keys)), left), row.keys.dtype, dimensions)
+        making.add(row)
+        left -= len(row.keys)
+    if making is not None:
+        yield making.segment()
 
 
 @lru_cache(maxsize=1)

@@ -53,7 +53,7 @@ class VectorBits(models.Model):
 
 
 class Vector(models.Model):
-    """A vector, as `quantising` packs it: a scale of four bytes, then one signed byte for each dimension."""
+    """A vector, as `quantising` packs it: its scales of four bytes, then one signed byte for each dimension."""
 
     pk = models.CompositePrimaryKey("index_id", "key")
     index_id = models.BigIntegerField()

@@ -1,7 +1,7 @@
 """Vectors in a byte for each number, and in a bit. Pure.
 
-A vector of 1,024 numbers takes 4 KB as a model gives it, 1 KB as bytes with one scale, 128 bytes as the signs alone.
-Signs find what may be near, bytes say how near.
+A vector of 1,024 numbers takes 4 KB as a model gives it, 1 KB as bytes with a scale for every 64 of them, 128 bytes as
+the signs alone. Signs find what may be near, bytes say how near.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ Bits = npt.NDArray[np.uint64]
 """Shape (vectors, dimensions / 64)."""
 
 WORD: Final = 64
-"""Bits that are compared at once. Dimensions are a multiple of it."""
+"""Bits that are compared at once, and numbers that share a scale. Dimensions are a multiple of it."""
 SCALE_BYTES: Final = 4
 LARGEST: Final = 127
 
@@ -54,39 +54,48 @@ def units(vectors: Sequence[Sequence[float] | Floats]) -> Floats:
 
 
 def quantise(vectors: Sequence[Sequence[float] | Floats]) -> list[bytes]:
-    """Each vector as its scale and bytes. Costs most of the work of writing: call it outside a transaction.
+    """Each vector as its scales and bytes. Costs most of the work of writing: call it outside a transaction.
 
     No number above zero becomes zero, and none at or below zero gets above it, so that the signs of the bytes are those
     of the numbers: an unchanged passage that takes over its bytes takes over its bits.
+
+    The scales are such that the product of a vector and its bytes is 1: a query that is near a vector points mostly the
+    same way, and along it nothing is lost.
     """
     if not len(vectors):
         return []
     floats = units(vectors)
-    scales = np.abs(floats).max(axis=1) / LARGEST
+    words = floats.reshape(len(floats), -1, WORD)
+    scales = np.abs(words).max(axis=2) / LARGEST
     scales[scales == 0] = 1
-    scaled = floats / scales[:, None]
-    rounded = np.where(floats > 0, np.maximum(np.rint(scaled), 1), np.minimum(np.rint(scaled), 0))
+    scaled = words / scales[:, :, None]
+    rounded = np.where(words > 0, np.maximum(np.rint(scaled), 1), np.minimum(np.rint(scaled), 0))
+    products = ((rounded * words).sum(axis=2) * scales).sum(axis=1, keepdims=True)
+    products[products == 0] = 1
     packed = np.empty(len(floats), dtype=_row_type(floats.shape[1]))
-    packed["scale"] = scales
-    packed["values"] = rounded
+    packed["scales"] = scales / products
+    packed["values"] = rounded.reshape(floats.shape)
     return [row.tobytes() for row in packed]
 
 
 def dimensions_of(quantised: bytes) -> int:
-    return len(quantised) - SCALE_BYTES
+    words, rest = divmod(len(quantised), WORD + SCALE_BYTES)
+    return words * WORD if not rest else len(quantised) - SCALE_BYTES
 
 
 def floats_of(quantised: Sequence[bytes], dimensions: int) -> Floats:
-    """Vectors as numbers again, each within its scale of what it was; shape (vectors, dimensions)."""
+    """Vectors as numbers again, each about within its scale of what it was; shape (vectors, dimensions)."""
     packed = _rows(quantised, dimensions)
-    floats: Floats = packed["values"].astype(np.float32) * packed["scale"][:, None]
+    floats: Floats = packed["values"].astype(np.float32) * packed["scales"].repeat(WORD, axis=1)
     return floats
 
 
 def similarities(query: Floats, quantised: Sequence[bytes | memoryview]) -> Floats:
     """The cosine of a query, of length 1, and each of the vectors."""
     packed = _rows(quantised, len(query))
-    products: Floats = (packed["values"].astype(np.float32) @ query) * packed["scale"]
+    values = packed["values"].astype(np.float32).reshape(len(packed), -1, WORD)
+    by_word = np.einsum("vwn,wn->vw", values, query.reshape(-1, WORD))
+    products: Floats = (by_word * packed["scales"]).sum(axis=1)
     return products
 
 
@@ -116,8 +125,18 @@ def as_bits(stored: bytes, dimensions: int) -> Bits:
 
 
 def _rows(quantised: Sequence[bytes | memoryview], dimensions: int) -> npt.NDArray[np.void]:
-    return np.frombuffer(b"".join(quantised), dtype=_row_type(dimensions))
+    row_type = _row_type(dimensions)
+    return np.frombuffer(
+        b"".join(_with_scales(row, row_type.itemsize, dimensions) for row in quantised), dtype=row_type
+    )
+
+
+def _with_scales(row: bytes | memoryview, size: int, dimensions: int) -> bytes | memoryview:
+    """A vector as it is written now. Earlier ones had a single scale, in front."""
+    if len(row) == size:
+        return row
+    return bytes(row[:SCALE_BYTES]) * (dimensions // WORD) + bytes(row[SCALE_BYTES:])
 
 
 def _row_type(dimensions: int) -> np.dtype[Any]:
-    return np.dtype([("scale", "<f4"), ("values", np.int8, (dimensions,))])
+    return np.dtype([("scales", "<f4", (dimensions // WORD,)), ("values", np.int8, (dimensions,))])

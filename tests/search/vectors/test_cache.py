@@ -14,7 +14,7 @@ from bedrock_chat.search.vectors.models import VectorIndex
 
 pytestmark = [pytest.mark.django_db]
 
-VECTOR_BYTES = 128 // 8 + 8
+VECTOR_BYTES = 128 // 8 + 4
 
 
 def fill(index: int, groups: int, size: int, start: int = 0) -> None:
@@ -69,6 +69,18 @@ def test_a_change_leaves_whole_segments_as_they_are(monkeypatch: pytest.MonkeyPa
         for key, own in zip(segment.keys, segment.bits, strict=True):
             assert own.tobytes() == quantising.bits_of([bytes(packed[int(key)])], 128)
     assert len(before.nearest(np.zeros(2, np.uint64), 1000)) == 180  # who reads the old one meanwhile reads on
+
+
+def test_keys_that_need_more_than_32_bits_are_kept_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "SEGMENT", 40)
+    keys = [[1, 2], [2**31 - 1, 3], [2**31, 4], [2**40, 2**40 + 1], [5, 6]]
+    for group, own in enumerate(keys):
+        writing.write(1, group, [(key, [1.0] * 128) for key in own])
+    writing.publish(1, show=range(len(keys)))
+    bits = BitsCache(most=1 << 20)
+    assert sorted(snapshot(bits, 1).nearest(np.zeros(2, np.uint64), 1000)) == sorted(key for own in keys for key in own)
+    writing.publish(1, hide=[1])
+    assert sorted(snapshot(bits, 1).nearest(np.zeros(2, np.uint64), 1000)) == [1, 2, 4, 5, 6, 2**31, 2**40, 2**40 + 1]
 
 
 @pytest.mark.django_db(transaction=True)

@@ -238,7 +238,7 @@ def _disk_away(_: World) -> Iterator[None]:
 
 
 def _workers_lost(world: World) -> Iterator[None]:
-    Document.objects.filter(location=world.location).update(attempts=WORKERS_LOST)
+    Document.objects.filter(knowledge__bot=world.bot_id, location=world.location).update(attempts=WORKERS_LOST)
     yield
 
 
