@@ -87,10 +87,10 @@ def _is_told(world: World, trouble: Trouble, where: str, *, is_later: bool) -> N
         assert reason.startswith(trouble.reason.format(odd=world.source)), (where, reason)
         if trouble.document and (is_later or trouble.document != "ready" or trouble.reads):
             assert world.state == trouble.document, where
-        found = world.found()
+        readable = world.found()
         if is_later or trouble.spares:
-            assert world.well_says in found, where
-        odd = [words for words in found if words != world.well_says]
+            assert world.well_says in readable, where
+        odd = [words for words in readable if words != world.well_says]
         if trouble.reads:
             assert odd == [world.says(2)], where
         elif trouble.state == "FAILED" or trouble.reason:
