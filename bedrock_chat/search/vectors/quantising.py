@@ -93,8 +93,7 @@ def floats_of(quantised: Sequence[bytes], dimensions: int) -> Floats:
 def similarities(query: Floats, quantised: Sequence[bytes | memoryview]) -> Floats:
     """The cosine of a query, of length 1, and each of the vectors."""
     packed = _rows(quantised, len(query))
-    values = packed["values"].astype(np.float32).reshape(len(packed), -1, WORD)
-    by_word = np.einsum("vwn,wn->vw", values, query.reshape(-1, WORD))
+    by_word = np.einsum("vwn,wn->vw", packed["values"].reshape(len(packed), -1, WORD), query.reshape(-1, WORD))
     products: Floats = (by_word * packed["scales"]).sum(axis=1)
     return products
 
