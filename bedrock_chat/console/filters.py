@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ClassVar
 
 from django.contrib import admin
-from django.db.models import F, QuerySet, Value
+from django.db.models import F, Q, QuerySet, Value
 from django.db.models.functions import Coalesce
 from django.db.models.lookups import Exact
 from django.http import HttpRequest
@@ -19,15 +19,21 @@ BY_KEY = "finds_by_key"
 """The attribute of a request whose filters shall not use their index."""
 
 
-def matching(request: HttpRequest, rows: QuerySet[Any], column: str, value: str) -> QuerySet[Any]:
-    """Rows whose column, a text that may be NULL, has a value.
+Condition = Callable[[str], Q]
+"""The rows whose column has a value, as an index finds them."""
+
+
+def matching(
+    request: HttpRequest, rows: QuerySet[Any], column: str, value: str, indexed: Condition | None = None
+) -> QuerySet[Any]:
+    """Rows whose column, a text that may be NULL, has a value. `indexed`: not every row is in an index of the column.
 
     While a list looks through keys (`key_paging`), the condition is one that no index answers: a database that does
     not know how frequent a value is would gather and sort all its rows.
     """
     if getattr(request, BY_KEY, False):
         return rows.filter(Exact(Coalesce(F(column), Value("")), value))
-    return rows.filter(**{column: value})
+    return rows.filter(**{column: value}) if indexed is None else rows.filter(indexed(value))
 
 
 class _Filter(admin.SimpleListFilter):
@@ -44,6 +50,7 @@ class IdFilter(_Filter):
     """Keeps the rows whose column is what a link named. Nobody chooses an id from a list: without one none is shown."""
 
     column: ClassVar[str]
+    indexed: ClassVar[Condition | None] = None
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         value = self.value()
@@ -51,7 +58,7 @@ class IdFilter(_Filter):
 
     def queryset(self, request: HttpRequest, rows: QuerySet[Any]) -> QuerySet[Any]:
         value = self.value()
-        return matching(request, rows, self.column, value) if value else rows
+        return matching(request, rows, self.column, value, type(self).indexed) if value else rows
 
 
 class ChoiceFilter(_Filter):
@@ -73,9 +80,10 @@ class ChoiceFilter(_Filter):
         return rows.filter(**{self.column: value}) if value else rows
 
 
-def id_filter(parameter: str, column: str, title: str) -> type[IdFilter]:
+def id_filter(parameter: str, column: str, title: str, indexed: Condition | None = None) -> type[IdFilter]:
     """A filter by an id: `id_filter("bot", "bot_id", "bot")` takes `?bot=`."""
-    return type("IdFilter", (IdFilter,), {"parameter_name": parameter, "column": column, "title": title})
+    attributes = {"parameter_name": parameter, "column": column, "title": title, "indexed": indexed}
+    return type("IdFilter", (IdFilter,), attributes)
 
 
 def choice_filter(

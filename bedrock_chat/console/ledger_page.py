@@ -1,8 +1,8 @@
 """The page of the ledger: every call to a model, filtered by whatever the dashboard's figures add up."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from django.contrib import admin
 from django.db.models import QuerySet
@@ -11,10 +11,10 @@ from django.http import HttpRequest
 from bedrock_chat.bedrock import embedding_models
 from bedrock_chat.bedrock.catalog import MODELS
 from bedrock_chat.console import periods, writing
-from bedrock_chat.console.filters import ChoiceFilter, PeriodFilter, choice_filter, id_filter
+from bedrock_chat.console.filters import ChoiceFilter, Condition, PeriodFilter, choice_filter, id_filter
 from bedrock_chat.console.id_search import IdSearchedAdmin
 from bedrock_chat.console.key_paging import KeyBounds
-from bedrock_chat.ledger.models import ModelCall, Purpose
+from bedrock_chat.ledger.models import ModelCall, Purpose, paid_by
 from bedrock_chat.ledger.rollups import reading
 from bedrock_chat.ledger.rollups.figures import THROTTLED
 
@@ -51,6 +51,7 @@ class PricedFilter(ChoiceFilter):
 class ModelCallAdmin(IdSearchedAdmin):
     id_columns = ("user_id", "payer_id", "bot_id", "key_id", "publication_id")
     other_id_column = "conversation_external_id"
+    indexed: ClassVar[Mapping[str, Condition]] = {"payer_id": paid_by}
     list_display = [
         "when",
         "purpose",
@@ -75,7 +76,7 @@ class ModelCallAdmin(IdSearchedAdmin):
         choice_filter("purpose", "purpose", "what for", lambda: Purpose.choices),
         FaultFilter,
         PricedFilter,
-        id_filter("payer", "payer_id", "who pays"),
+        id_filter("payer", "payer_id", "who pays", paid_by),
         id_filter("user", "user_id", "person"),
         id_filter("bot", "bot_id", "bot"),
         id_filter("key", "key_id", "API key"),

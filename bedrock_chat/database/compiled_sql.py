@@ -121,7 +121,10 @@ class Batch:
             return bool(rows)
 
         statement = Statement(sql, self._prepared(parameters, written), read)
-        self._add(statement)
+        if self._connection.vendor == "sqlite":
+            statement.finish(*self._connection.insert(model._meta.db_table, sql, statement.values))
+        else:
+            self._add(statement)
         return statement
 
     def upsert(

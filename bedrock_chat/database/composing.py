@@ -76,11 +76,15 @@ def columns(model: type[models.Model]) -> tuple[str, ...]:
 def insert(
     vendor: str, model: type[models.Model], unique: tuple[str, ...], clocks: tuple[str, ...]
 ) -> tuple[str, Parameters]:
+    """On SQLite its first two values are what `KeyReserve.offer` returns. Without them SQLite chooses the key."""
     fields = tuple(field for field in model._meta.concrete_fields if not field.primary_key)
     table, key = connection.ops.quote_name(model._meta.db_table), _quoted(_fields(model, ("pk",)))[0]
-    marks = ", ".join(_mark(field, clocks) for field in fields)
+    columns, marks = _quoted(fields), [_mark(field, clocks) for field in fields]
+    if vendor == "sqlite":
+        columns.insert(0, key)
+        marks.insert(0, f"(SELECT %s FROM sqlite_sequence WHERE name = '{model._meta.db_table}' AND seq = %s)")  # noqa: S608
     on_conflict = f" ON CONFLICT {_target(model, unique)} DO NOTHING" if unique else ""
-    sql = f"INSERT INTO {table} ({', '.join(_quoted(fields))}) VALUES ({marks}){on_conflict} RETURNING {key}"  # noqa: S608
+    sql = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join(marks)}){on_conflict} RETURNING {key}"  # noqa: S608
     return sql, _parameters(vendor, tuple(field for field in fields if field.attname not in clocks))
 
 

@@ -98,7 +98,9 @@ class ModelCall(models.Model):
                 name="calls_of_a_publication",
             ),
             models.Index(
-                fields=["payer_id", "created_at"], condition=Q(payer_id__isnull=False), name="calls_of_a_payer"
+                fields=["payer_id", "created_at"],
+                condition=Q(publication_id__isnull=False),
+                name="published_calls_of_a_payer",
             ),
             models.Index(fields=["key_id"], condition=Q(key_id__isnull=False), name="calls_of_a_key"),
             models.Index(fields=["bot_id"], condition=Q(bot_id__isnull=False), name="calls_of_a_bot"),
@@ -118,6 +120,11 @@ class ModelCall(models.Model):
     def number_of_calls(self) -> int:
         """How many calls the row stands for."""
         return 1 if self.calls is None else self.calls
+
+
+def paid_by(payer_id: str) -> Q:
+    """The calls that somebody pays for, as indexes find them: their own by who asked, published ones by who pays."""
+    return Q(user_id=payer_id) | Q(publication_id__isnull=False, payer_id=payer_id)
 
 
 NUMBER_OF_CALLS: Final = Coalesce(F("calls"), 1)

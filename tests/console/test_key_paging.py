@@ -117,8 +117,18 @@ def test_a_search_for_an_id_asks_once_which_column_has_it(browser: Client) -> No
     [key] = fill(1, bot_id="b1")
     with CaptureQueriesContext(connection) as queries:
         assert keys(browser.get(f"{LEDGER}?q=b1")) == [key]
-    looked = [query["sql"] for query in queries if '"user_id" = ' in query["sql"] and query["sql"].endswith("LIMIT 1")]
+    of_user = 'WHERE "conversations_modelcall"."user_id" = '
+    looked = [query["sql"] for query in queries if of_user in query["sql"] and query["sql"].endswith("LIMIT 1")]
     assert len(looked) == 1
+
+
+def test_who_pays_is_found_with_their_own_calls_and_published_ones(browser: Client) -> None:
+    published = {"user_id": None, "publication_id": "p", "key_id": "k"}
+    [own] = fill(1)
+    [paid] = fill(1, **published)
+    [bobs] = fill(1, payer_id="bob", **published)
+    assert keys(browser.get(f"{LEDGER}?payer=alice")) == [paid, own]
+    assert keys(browser.get(f"{LEDGER}?q=bob")) == [bobs]
 
 
 def test_a_value_that_no_column_can_hold_is_refused(browser: Client) -> None:

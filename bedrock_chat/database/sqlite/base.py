@@ -13,6 +13,7 @@ from django.db.utils import OperationalError
 from bedrock_chat.database.query_log import WithoutQueryLog
 from bedrock_chat.database.sqlite import readers
 from bedrock_chat.database.sqlite.checkpoints import LARGEST_BYTES
+from bedrock_chat.database.sqlite.key_reserve import NO_KEY, KeyReserve
 from bedrock_chat.database.sqlite.operations import Operations
 from bedrock_chat.database.sqlite.writer_queue import WriterQueue
 
@@ -63,6 +64,7 @@ class Writers:
 
     def __init__(self, patience_seconds: float) -> None:
         self.queue = WriterQueue(patience_seconds)
+        self.keys = KeyReserve()
         self.connection: Connection | None = None
         """The connection of all transactions, in a service. It belongs to the thread whose turn it is."""
 
@@ -185,10 +187,27 @@ class DatabaseWrapper(WithoutQueryLog, base.DatabaseWrapper):
             cursor = connection.execute(_with_question_marks(sql), values)
             return cursor.fetchall(), cursor.rowcount
 
+    def insert(self, table: str, sql: str, values: Sequence[Any]) -> tuple[list[tuple[Any, ...]], int]:
+        """Runs an INSERT of `composing.insert`, in a transaction with a key that is set apart. Returns as above."""
+        if not self._is_writing:
+            return self.execute_directly(sql, (*NO_KEY, *values))
+        keys = self.writers.keys
+        offer = keys.offer(table)
+        rows, count = self.execute_directly(sql, (*offer, *values))
+        if rows:
+            keys.note(table, offer, rows[0][0], self._raise_highest_key)
+        return rows, count
+
+    def _raise_highest_key(self, table: str, key: int) -> None:
+        """SQLite chooses higher keys than this one for the next rows of a table, which must have had one."""
+        with self.wrap_database_errors:
+            self.connection.execute("UPDATE sqlite_sequence SET seq = ? WHERE name = ?", (key, table))
+
     def _start_transaction_under_autocommit(self) -> None:
         self.writers.queue.acquire()
         self._is_writing = True
         try:
+            self.writers.keys.roll_back()  # a transaction that ended with its thread or its connection
             if _is_service:
                 self._own, self.connection = self.connection, self._shared_connection()
             mode: str | None = self.transaction_mode  # type: ignore[attr-defined]  # the stubs leave it out
@@ -214,6 +233,8 @@ class DatabaseWrapper(WithoutQueryLog, base.DatabaseWrapper):
             if self._is_writing and not self.connection.in_transaction:
                 raise OperationalError(LOST_TRANSACTION)  # COMMIT would do nothing, and seem to have worked
             super()._commit()  # type: ignore[misc]  # the stubs leave it out
+            if self._is_writing:
+                self.writers.keys.commit()
         finally:
             self._stop_writing()
 
@@ -222,6 +243,11 @@ class DatabaseWrapper(WithoutQueryLog, base.DatabaseWrapper):
             super()._rollback()  # type: ignore[misc]  # the stubs leave it out
         finally:
             self._stop_writing()
+
+    def _savepoint_rollback(self, sid: str) -> None:
+        super()._savepoint_rollback(sid)  # type: ignore[misc]  # the stubs leave it out
+        if self._is_writing:
+            self.writers.keys.roll_back()
 
     def _close(self) -> None:
         self._stop_writing()

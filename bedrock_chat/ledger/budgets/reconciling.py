@@ -16,7 +16,7 @@ from bedrock_chat.jobs.queue import Claimed
 from bedrock_chat.ledger import units
 from bedrock_chat.ledger.budgets import amounts, periods
 from bedrock_chat.ledger.budgets.models import BudgetCounter, PayerKind, Unit
-from bedrock_chat.ledger.models import ModelCall
+from bedrock_chat.ledger.models import ModelCall, paid_by
 from bedrock_chat.ledger.rollups.models import QuarterHour
 
 logger = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ LOOK_BACK: Final = timedelta(days=2)
 """Periods that ended longer ago were compared then."""
 KEPT: Final = timedelta(days=400)
 """So long after its end a period's counter is kept."""
-COLUMNS: Final = {PayerKind.USER: "payer_id", PayerKind.BOT: "bot_id", PayerKind.KEY: "key_id"}
+COLUMNS: Final = {PayerKind.BOT: "bot_id", PayerKind.KEY: "key_id"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +63,10 @@ def usd_used() -> Coalesce:
 def _calls_of(counter: BudgetCounter, starts_at: datetime) -> QuerySet[ModelCall]:
     """The calls that count for a counter, and perhaps some from before its period."""
     kind = PayerKind(counter.payer_kind)
-    if kind != PayerKind.GROUP:
+    if kind in COLUMNS:
         return ModelCall.objects.filter(**{COLUMNS[kind]: counter.payer_id})
-    return ModelCall.objects.filter(_is_in_group(counter.payer_id), pk__gte=_first_key_since(starts_at))
+    counts = paid_by(counter.payer_id) if kind == PayerKind.USER else _is_in_group(counter.payer_id)
+    return ModelCall.objects.filter(counts, pk__gte=_first_key_since(starts_at))
 
 
 def _is_in_group(name: str) -> Q | RawSQL:

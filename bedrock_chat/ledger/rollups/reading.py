@@ -12,7 +12,7 @@ from typing import Any, Final
 from django.db.models import BigIntegerField, Max, Min, QuerySet, Sum
 from django.db.models.functions import Cast, Coalesce
 
-from bedrock_chat.ledger.models import OF_DOCUMENTS, ModelCall
+from bedrock_chat.ledger.models import OF_DOCUMENTS, ModelCall, paid_by
 from bedrock_chat.ledger.rollups import adding, pieces, summing
 from bedrock_chat.ledger.rollups.figures import Figures
 from bedrock_chat.ledger.rollups.models import (
@@ -169,7 +169,7 @@ def usage_of_payer(span: Span, payer_id: str) -> dict[tuple[str, str], Figures]:
         summed = rows.order_by().values("model", "bot_id", "fault").annotate(**SUMS)
         for model, bot_id, fault, *measures in summed.values_list("model", "bot_id", "fault", *SUM_NAMES):
             usage[model, bot_id].add(fault, measures)
-    calls = ModelCall.objects.filter(payer_id=payer_id, created_at__gte=tail.start, created_at__lt=tail.end)
+    calls = _unmade(tail, progress).filter(paid_by(payer_id))
     for (_, *names), counted in adding.add_up(calls).together.items():
         columns = dict(zip(TOGETHER, names, strict=True))
         usage[columns["model"], columns["bot_id"]].add(columns["fault"], counted)
