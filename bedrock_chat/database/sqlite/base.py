@@ -142,6 +142,8 @@ class DatabaseWrapper(WithoutQueryLog, base.DatabaseWrapper):
     def __init__(self, settings_dict: dict[str, Any], alias: str = "default") -> None:
         super().__init__(settings_dict, alias)
         self._is_writing = False
+        self._knows_keys = False
+        """Whether the transaction has looked at the keys that are set apart."""
         self._own: Connection | None = None
         """This thread's connection, while a transaction runs on the shared one."""
         self._cursors: list[Cursor] = []
@@ -192,6 +194,10 @@ class DatabaseWrapper(WithoutQueryLog, base.DatabaseWrapper):
         if not self._is_writing:
             return self.execute_directly(sql, (*NO_KEY, *values))
         keys = self.writers.keys
+        if not self._knows_keys:
+            with self.wrap_database_errors:
+                keys.look(self.connection, self.connection.execute("PRAGMA data_version").fetchone()[0])
+            self._knows_keys = True
         offer = keys.offer(table)
         rows, count = self.execute_directly(sql, (*offer, *values))
         if rows:
@@ -207,6 +213,7 @@ class DatabaseWrapper(WithoutQueryLog, base.DatabaseWrapper):
         self.writers.queue.acquire()
         self._is_writing = True
         try:
+            self._knows_keys = False
             self.writers.keys.roll_back()  # a transaction that ended with its thread or its connection
             if _is_service:
                 self._own, self.connection = self.connection, self._shared_connection()

@@ -4,16 +4,17 @@ A key is never used twice, also not that of a deleted row: much is kept by a key
 after they have read it. So all tables have AUTOINCREMENT, whose list (`sqlite_sequence`) is a page that every insertion
 writes. Here the list is raised by many keys at once, and the next insertions bring their keys themselves.
 
-They may as long as the list says what this process has written there. A lower key would come after a higher one if
-another process, or a statement of Django's, has taken keys meanwhile; then SQLite chooses the key, as ever. So keys
-ascend in the order of commits, with gaps. The list is compared by the insertion itself (`composing.insert`).
+They may as long as the list says what this process has written there, and no other connection has written since: a
+lower key would come after a higher one if another process, or a statement of Django's, has taken keys meanwhile, and
+a backup that was restored may say the same again. Else SQLite chooses the key, as ever. So keys ascend in the order of
+commits, with gaps. The list is compared by the insertion itself (`composing.insert`).
 
 Only the thread whose turn it is to write uses this, within a transaction.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 KEYS: Final = 64
 """How many are set apart at once. So many are lost at the end of a process, of each table."""
@@ -30,10 +31,19 @@ class _Block:
 
 class KeyReserve:
     def __init__(self) -> None:
+        self._seen: tuple[Any, int] | None = None
         self._committed: dict[str, _Block] = {}
         self._new: dict[str, _Block] = {}
         """Those of the transaction that runs. Without its commit the list does not know them."""
         self._newest: dict[str, int] = {}
+
+    def look(self, connection: Any, version: int) -> None:
+        """Begins a transaction's insertions. `version` is SQLite's `data_version` for its connection: it moves when any
+        other one writes.
+        """
+        if self._seen != (connection, version):
+            self._seen = connection, version
+            self._committed.clear()
 
     def offer(self, table: str) -> Offer:
         """The key for an insertion, and what the list must say for it to be used; NO_KEY if there is none."""

@@ -91,6 +91,20 @@ def test_what_a_process_has_set_apart_is_lost_with_it(alice: DatabaseWrapper) ->
     assert write(alice, 1) > [keys[-1] + 1]
 
 
+def test_keys_of_before_a_restored_backup_are_forgotten(
+    alice: DatabaseWrapper, other_process: DatabaseWrapper, database: Path
+) -> None:
+    """The other process may set the same keys apart, and then the list says what this one knows."""
+    write(alice, 3)
+    before = highest(database)
+    with sqlite3.connect(database) as connection:
+        connection.execute("DELETE FROM entry")
+        connection.execute("UPDATE sqlite_sequence SET seq = 0")
+    keys = write(other_process, 4)
+    assert highest(database) == before
+    assert write(alice, 1) > keys[-1:]
+
+
 def test_processes_that_take_turns_set_no_keys_apart(
     alice: DatabaseWrapper, other_process: DatabaseWrapper, database: Path
 ) -> None:
