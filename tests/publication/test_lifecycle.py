@@ -74,3 +74,19 @@ def test_of_two_who_publish_at_once_one_is_told_that_it_is_published(shared: API
     assert shown[0] == shown[1]  # `codebuildId` too
     states = (shown[0]["codebuildStatus"], shown[0]["cfnStatus"])
     assert states == ("SUCCEEDED", "CREATE_COMPLETE")
+
+
+@pytest.mark.django_db
+def test_published_bots_are_listed_page_by_page(dave: APIClient, carol: APIClient) -> None:
+    for bot_id in ("a", "b", "c", "unpublished"):
+        make(dave, bot_id)
+        share(dave, bot_id, "all")
+    for bot_id in ("a", "b", "c"):
+        body(dave.post(f"/bot/{bot_id}/publication", UNLIMITED, format="json"))
+    first = body(carol.get("/admin/published-bots?limit=2"))
+    assert [bot["id"] for bot in first["bots"]] == ["a", "b"]
+    body(dave.delete("/bot/b/publication"))
+    second = body(carol.get("/admin/published-bots", {"limit": 2, "next_token": first["nextToken"]}))
+    assert ([bot["id"] for bot in second["bots"]], second["nextToken"]) == (["c"], None)
+    whole = body(carol.get("/admin/published-bots"))
+    assert ([bot["id"] for bot in whole["bots"]], whole["nextToken"]) == (["a", "c"], None)
