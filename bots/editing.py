@@ -19,6 +19,7 @@ from bedrock_chat.wire.errors import BadRequest, Conflict, NotFound
 from bots import access, content, files, guarding, syncing, verbs, versions
 from bots.configuration import files_of
 from bots.content import Content
+from bots.knowledge import deleting
 from bots.models import Bot, BotAlias, BotFile, BotVersion, TakenBotId
 
 FORGET = "forget bot"
@@ -160,6 +161,7 @@ def remove_file(bot_id: str, digest: str, *, actor: Caller) -> None:
             version.configuration = content.configuration_without_file(before, digest)
             if version.configuration is not before:
                 version.save(update_fields=["configuration"])
+        deleting.hide_file(bot_id, digest)
         files.settle(bot)
 
 

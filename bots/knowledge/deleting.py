@@ -71,6 +71,15 @@ def hide_editions(pk: int, editions: Q) -> None:
         KnowledgeIndex.objects.filter(knowledge=pk).update(chunks=total)
 
 
+def hide_file(bot_id: str, sha256: str) -> None:
+    """In the transaction that removes a file from all versions of a bot, whose row it has locked: takes what was read
+    of it out of reach. The bot may name another file in its place, which nobody could read yet.
+    """
+    for pk in list(Knowledge.objects.select_for_update().filter(bot_id=bot_id).values_list("pk", flat=True)):
+        hide_editions(pk, Q(body=sha256))
+        ask(pk)
+
+
 # ---- Gone -----------------------------------------------------------------------------------------------------------
 
 

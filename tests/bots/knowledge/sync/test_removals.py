@@ -94,6 +94,26 @@ def test_a_file_that_is_removed_from_all_versions_is_out_of_reach_at_once(bot: s
     assert not BlobReference.objects.filter(blob=digest).exists()
 
 
+def test_an_earlier_content_that_is_still_found_goes_with_its_removal_from_all_versions(
+    bot: str, alice: APIClient
+) -> None:
+    """What has come in its place cannot be read, so that the document is found as it was."""
+    upload(alice, "b", "a.txt", b"   ")
+    edit(alice, "b", knowledge=change(added=["a.txt"], unchanged=["b.txt"]))
+    syncs.run()
+    assert syncs.texts() == ["Apples are red.", "Bananas are yellow."]
+    digest = hashlib.sha256(b"Apples are red.").hexdigest()
+    assert body(alice.delete(f"/bot/b/files/{digest}")) is None
+    assert syncs.texts() == ["Bananas are yellow."]
+    syncs.run()
+    assert Edition.objects.count() == SearchDocument.objects.filter(kind=indexing.KIND).count() == 1
+    assert not BlobReference.objects.filter(blob=digest).exists()
+    upload(alice, "b", "a.txt", b"Apples are green.")
+    edit(alice, "b", knowledge=change(added=["a.txt"], unchanged=["b.txt"]))
+    syncs.run()
+    assert syncs.texts() == ["Apples are green.", "Bananas are yellow."]
+
+
 def test_removed_documents_take_no_place_in_a_search_before_their_rows_are_gone(
     bot: str, alice: APIClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
