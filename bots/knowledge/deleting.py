@@ -77,6 +77,7 @@ def hide_file(bot_id: str, sha256: str) -> None:
     """
     for pk in list(Knowledge.objects.select_for_update().filter(bot_id=bot_id).values_list("pk", flat=True)):
         hide_editions(pk, Q(body=sha256))
+        PageText.objects.filter(document__knowledge=pk, file=sha256).delete()
         ask(pk)
 
 

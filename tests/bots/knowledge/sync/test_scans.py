@@ -1,5 +1,6 @@
 """Scanned files: read by the bot's parsing model, page by page, each paid once, and gone with the bot."""
 
+import hashlib
 from typing import Any
 
 import pytest
@@ -106,3 +107,20 @@ def test_a_scan_of_which_no_page_can_be_read_says_so(alice: APIClient, emulator:
     )
     syncs.run()
     assert "cannot see pages." in read(alice, "b")["syncStatusReason"]
+
+
+def test_what_was_read_of_a_scan_goes_with_its_removal_from_all_versions(alice: APIClient, emulator: Emulator) -> None:
+    scan = documents.pdf([None, "The second page has text of its own."], picture=True, size=(300, 300))
+    upload(alice, "b", "scan.pdf", scan)
+    make(alice, "b", knowledge=sources("scan.pdf"), bedrockKnowledgeBase=BASE)
+    emulator.script(text="Thirty days of leave.")
+    syncs.run()
+    assert PageText.objects.get().text == "Thirty days of leave."
+    upload(alice, "b", "scan.pdf", documents.pdf(["There are forty days of leave."]))
+    edit(alice, "b", knowledge=change(added=["scan.pdf"]))
+    syncs.run()
+    assert syncs.texts() == ["There are forty days of leave."]
+    assert alice.delete(f"/bot/b/files/{hashlib.sha256(scan).hexdigest()}").status_code == 200
+    assert not PageText.objects.exists()
+    syncs.run()
+    assert syncs.texts() == ["There are forty days of leave."]
