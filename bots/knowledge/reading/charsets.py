@@ -23,6 +23,8 @@ _WINDOWS: Final = {
     "gbk": "gb18030",
 }
 """Charsets that are declared and mean their larger relatives, as browsers have it (WHATWG's Encoding)."""
+_NO_CHARSETS: Final = {"idna", "punycode", "raw_unicode_escape", "undefined", "unicode_escape", "utf_7"}
+"""Codecs of Python's that no page is written in. Some take hours for megabytes, others make text of what shows none."""
 _DECLARED_IN_HTML: Final = re.compile(rb"<meta[^>]{1,200}?charset\s*=\s*[\"']?\s*([\w:.-]{2,40})", re.IGNORECASE)
 _DECLARED_IN_XML: Final = re.compile(rb"^\s*<\?xml[^>]{1,100}?encoding\s*=\s*[\"']([\w:.-]{2,40})", re.IGNORECASE)
 _LIKELY: Final = ["cp1252", "cp932", "euc_jp", "gb18030", "big5", "euc_kr", "cp1251", "cp1250"]
@@ -80,7 +82,7 @@ def _strictly(body: bytes, name: str, *, is_cut: bool) -> str | None:
     """The text in that charset, or None if it is unknown, does not fit, or is no charset of text."""
     try:
         known = codecs.lookup(name.strip("\"' ")).name if name else ""
-        if not known:
+        if not known or known.replace("-", "_") in _NO_CHARSETS:
             return None
         known = _WINDOWS.get(known, known)
         if is_cut:  # a character may be cut in two

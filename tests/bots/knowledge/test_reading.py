@@ -160,6 +160,9 @@ def test_a_declared_charset_counts_if_it_fits(read: Read) -> None:
     assert read("a.txt", polish.encode("iso8859-2"), charset="ISO-8859-2").pages[0].text == polish
     assert read("a.txt", JA, charset="ascii").pages[0].text == JA
     assert read("a.txt", DE, charset="hex").pages[0].text == DE
+    for codec in ("punycode", "Unicode-Escape", "raw_unicode_escape", "UTF-7", "idna"):
+        text = "a-z +AGE- C:\\new"
+        assert read("a.txt", text, charset=codec).pages[0].text == text, "no codec of Python's own is a charset"
     page = f'<html><head><meta charset="euc-jp"></head><body><p>{JA}</p></body></html>'
     assert read("a.html", page.encode("euc_jp")).pages[0].text == JA
 
