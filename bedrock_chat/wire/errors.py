@@ -19,7 +19,7 @@ from rest_framework.settings import api_settings
 
 from bedrock_chat.database import waiting
 from bedrock_chat.encryption.errors import EncryptionError, NoKey
-from bedrock_chat.resilience.disk_space import is_out_of_space
+from bedrock_chat.resilience.disk_space import is_of_disk, is_out_of_space
 from bedrock_chat.wire.names import camel
 from bedrock_chat.wire.renderers import WireRenderer
 
@@ -139,6 +139,12 @@ class StorageFull(ServiceUnavailable):
     default_detail = "A storage of this server is full; try again later."
 
 
+class StorageFailing(ServiceUnavailable):
+    """A disk of this server is read-only or broken, or it has too many files open. The request may be as it should."""
+
+    default_detail = "A storage of this server fails just now; try again later."
+
+
 class InsufficientStorage(ApiError):
     """Nothing can be deleted either: a database first writes down what it is about to do."""
 
@@ -222,6 +228,8 @@ def as_api_error(exc: Exception) -> ApiError:
             )
         case OperationalError() | OSError() if is_out_of_space(exc):
             return StorageFull(retry_after=FULL_SECONDS)
+        case OSError() if is_of_disk(exc):
+            return StorageFailing(retry_after=FULL_SECONDS)
         case OperationalError() | InterfaceError():
             # Locked, lost, restarting, or the pool has no free connection. It is temporary, which a 500 would not say.
             return ServiceUnavailable("The database does not answer; try again.", retry_after=1)

@@ -13,6 +13,7 @@ from tests.wire.urls import SECRET
 INTERNAL = errors.INTERNAL
 BUSY = "The database does not answer; try again."
 FULL = "A storage of this server is full; try again later."
+FAILING = "A storage of this server fails just now; try again later."
 
 FAILURES: list[tuple[str, int, str]] = [
     ("conflict", 409, "It is being answered."),
@@ -34,6 +35,8 @@ FAILURES: list[tuple[str, int, str]] = [
     ("postgresql-full", 503, FULL),
     ("disk-full", 503, FULL),
     ("quota-full", 503, FULL),
+    ("disk-read-only", 503, FAILING),
+    ("disk-broken", 503, FAILING),
     ("crash", 500, INTERNAL),
 ]
 
@@ -60,6 +63,7 @@ def test_every_failure_of_a_view_is_told_in_one_shape(
         ("drf-throttled", "Retry-After", "7"),
         ("database", "Retry-After", "1"),
         ("sqlite-full", "Retry-After", "60"),
+        ("disk-read-only", "Retry-After", "60"),
         ("unauthenticated", "WWW-Authenticate", "Bearer"),
         ("drf-not-authenticated", "WWW-Authenticate", "Bearer"),
         ("drf-authentication-failed", "WWW-Authenticate", "Bearer"),

@@ -43,6 +43,8 @@ FAILURES: dict[str, Callable[[], Exception]] = {
     "postgresql-full": lambda: full_postgresql(),
     "disk-full": lambda: OSError(errno.ENOSPC, SECRET),
     "quota-full": lambda: OSError(errno.EDQUOT, SECRET),
+    "disk-read-only": lambda: OSError(errno.EROFS, SECRET),
+    "disk-broken": lambda: OSError(errno.EIO, SECRET),
     "crash": lambda: RuntimeError(SECRET),
 }
 
