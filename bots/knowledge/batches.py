@@ -26,7 +26,7 @@ def write_all(
     """Writes the chunks that are not written yet, with their vectors, until the slice is over. Returns why the model
     takes one of them in no way, or nothing.
     """
-    while not slice_.is_over:
+    while not (slice_.has_ended or slice_.is_called_off):
         pending = list(Chunk.objects.filter(edition=edition, is_pending=True).order_by("position")[:AT_ONCE])
         batch = () if pending else chunks[edition.taken : edition.taken + AT_ONCE]
         if not pending and not batch:
@@ -51,7 +51,7 @@ def write_all(
                     slice_.moved()
         if paid.refusal:
             return paid.refusal
-        if not paid.is_whole:
+        if not paid.is_whole or slice_.is_over:  # asked here, so that each slice writes a batch of what it has cut
             return ""
     return ""
 

@@ -27,7 +27,10 @@ Distances = Callable[[list[str]], list[float]]
 """From n texts to the n - 1 distances between neighbours."""
 BLOCK_CHARACTERS: Final = 20_000
 BLOCK_CHUNKS: Final = 8
-"""The splitter is given that many characters, or chunks, at a time."""
+MOST_BLOCK_CHUNKS: Final = 17
+"""The splitter is given that many characters, or chunks, at a time; of chunks smaller than those of English by default
+no more of them than these characters hold there.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +218,8 @@ def _spans(text: str, start: int, end: int, most_tokens: int, most_characters: i
 
     splitter = TextSplitter(capacity)
     spans: list[tuple[int, int]] = []
-    for begin, block_end in _blocks(text, start, end, max(BLOCK_CHARACTERS, BLOCK_CHUNKS * capacity)):
+    most = min(max(BLOCK_CHARACTERS, BLOCK_CHUNKS * capacity), MOST_BLOCK_CHUNKS * capacity)
+    for begin, block_end in _blocks(text, start, end, most):
         for offset, piece in splitter.chunk_indices(text[begin:block_end]):
             spans += _spans(text, begin + offset, begin + offset + len(piece), most_tokens, most_characters)
     return spans

@@ -278,7 +278,7 @@ def _index_words(slice_: Slice, edition: Edition) -> Generator[Errand, Any, bool
     """Indexes the words of all chunks, a few in a transaction. Returns whether that is done."""
     children = Chunk.objects.filter(edition=edition, is_parent=False).order_by("position")
     while edition.worded < edition.findable:
-        if slice_.is_cut_off:
+        if slice_.is_called_off:
             return False
         rows = children.values_list("pk", "header", "text")[edition.worded : edition.worded + WORDS_AT_ONCE]
         passages = [(pk, f"{header}\n\n{text}" if header else text) for pk, header, text in rows]
@@ -291,7 +291,9 @@ def _index_words(slice_: Slice, edition: Edition) -> Generator[Errand, Any, bool
                 edition.worded += len(part.passages)
                 compiled_sql.update(Edition, {"pk": edition.pk}, worded=edition.worded)
                 slice_.moved()
-    return True
+        if slice_.is_cut_off:  # asked here, so that each slice indexes some
+            break
+    return edition.worded >= edition.findable
 
 
 def _is_making(edition: Edition) -> bool:

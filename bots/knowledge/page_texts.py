@@ -90,6 +90,7 @@ def complete(
                 readers=readers.shared(settings.KNOWLEDGE_READERS),
                 interruption=slice_.interruption,
                 most_characters=settings.KNOWLEDGE_MAX_CHARACTERS,
+                until=slice_.end,
             )
         progress.add(parsed)
         with slice_.writing():

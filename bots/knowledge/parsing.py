@@ -6,6 +6,7 @@ Nothing here touches the database: the sync keeps the texts, and writes the call
 
 import hashlib
 import logging
+import math
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -156,8 +157,11 @@ def parse(
     interruption: Interruption,
     most_characters: int,
     most_new: int = PAGES_AT_ONCE,
+    until: float = math.inf,
 ) -> Parsed:
-    """Reads the pages of a PDF that `reading` names as empty, at most `most_new` of them by the model.
+    """Reads the pages of a PDF that `reading` names as empty, at most `most_new` of them by the model. Behind the
+    first few none is drawn after the monotonic time `until`: ten thousand that are blank or alike cost the model
+    nothing, and take an hour.
 
     What earlier calls brought is `known`, the texts by the digests of pictures, `drawn`, the digests of the pages that
     need not be drawn any more, and `failed`, the codes of faults of pictures that are not asked for again. Runs on a
@@ -174,9 +178,12 @@ def parse(
     try:
         with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="parsing") as threads:
             while room > 0 and not are_all_drawn and _goes_on(parsed, interruption):
+                if parsed.drawn and time.monotonic() >= until:
+                    break
                 batch = list(islice(pictures, AT_ONCE))
                 are_all_drawn = not batch
-                is_settled = texts.keys() | codes.keys()
+                parsed.texts |= {page.digest: "" for page in batch if not page.picture}
+                is_settled = texts.keys() | codes.keys() | parsed.texts.keys()
                 new = list({page.digest: page for page in batch if page.digest not in is_settled}.values())[:room]
                 room -= len(new)
                 for answer in threads.map(lambda page: _read(page, model, actor, bot_id, interruption), new):

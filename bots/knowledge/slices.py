@@ -123,7 +123,14 @@ class Slice:
     @property
     def is_cut_off(self) -> bool:
         """Whether nothing goes on that costs nothing either: somebody else needs the place, or the bot was changed."""
-        return self.gives_way or self.interruption.requested or time.monotonic() >= self.end
+        return self.is_called_off or time.monotonic() >= self.end
+
+    @property
+    def is_called_off(self) -> bool:
+        """Whether the slice stops at once. One whose time alone is over comes a step further with each document that it
+        has begun: a text that takes all of a slice to be cut would otherwise be cut for ever.
+        """
+        return self.gives_way or self.interruption.requested
 
     @contextmanager
     def writing(self, *, pauses: float = SHORT_PAUSES) -> Iterator[None]:

@@ -45,11 +45,11 @@ def read_pdf(request: Request, builder: Builder) -> None:
 
 
 def draw(request: Request) -> Iterator[tuple[int, bytes]]:
-    """Pages as PNG, with their numbers. Blank pages, and those that cannot be drawn, are left out."""
+    """Pages as PNG, with their numbers. Of blank pages, and of those that cannot be drawn, there is an empty one."""
     with closing(_opened(request.path)) as document:
         for number in request.drawn_pages:
-            if 1 <= number <= len(document) and (picture := _picture(document, number - 1)):
-                yield number, picture
+            if 1 <= number <= len(document):
+                yield number, _picture(document, number - 1) or b""
 
 
 def _opened(path: str) -> pypdfium2.PdfDocument:

@@ -104,7 +104,7 @@ class Readers:
         return _reading(head, body, most_bytes=most_bytes, most_characters=most_characters)
 
     def render(self, path: str, pages: Sequence[int], interruption: Interruption) -> Iterator[tuple[int, bytes]]:
-        """Pages of a PDF as PNG, with their numbers. Raises Unreadable and Interrupted."""
+        """Pages of a PDF as PNG, with their numbers; blank ones as nothing. Raises Unreadable and Interrupted."""
         for first in range(0, len(pages), DRAWN_AT_ONCE):
             numbers = tuple(pages[first : first + DRAWN_AT_ONCE])
             request = Request(path=path, kind="pdf", seconds=self._pdf_seconds, drawn_pages=numbers)

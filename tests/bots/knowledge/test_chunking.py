@@ -3,6 +3,7 @@
 import itertools
 import math
 import random
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -210,6 +211,15 @@ def test_without_chunking_a_document_is_windows_of_what_the_model_takes() -> Non
     assert len(chunks) == 15
     assert all(chunk.parent is None and not chunk.is_parent for chunk in chunks)
     assert cut(Reading((Page(None, "Short."),)), Cut("none"), title="T")[0].embedded == "T\n\nShort."
+
+
+def test_a_text_without_blanks_and_signs_takes_no_square_of_its_length() -> None:
+    """Chinese characters at random: the splitter takes each for a word, and looks at all of them for each chunk."""
+    chance = random.Random(1)
+    reading = Reading((Page(None, "".join(chr(0x4E00 + chance.randrange(20_000)) for _ in range(40_000))),))
+    begun = time.process_time()
+    assert len(cut(reading, Cut(max_tokens=50), title="")) > 500
+    assert time.process_time() - begun < 1.0
 
 
 def test_a_title_and_a_path_are_cut_to_what_the_model_takes() -> None:

@@ -116,6 +116,26 @@ def test_a_call_asks_for_few_pages_and_the_next_goes_on(parse: Any, emulator: Em
     assert second.reading.note == ""
 
 
+@pytest.mark.parametrize("is_blank", [True, False])
+def test_pages_that_cost_the_model_nothing_are_drawn_once_and_in_the_time_of_a_slice(
+    parse: Any, emulator: Emulator, tmp_path: Path, is_blank: bool
+) -> None:
+    path, reading = scan(tmp_path / "a.pdf", *[None] * 9)
+    if is_blank:
+        (tmp_path / "a.pdf").write_bytes(documents.pdf([None] * 9, size=(200, 200)))
+    known = {} if is_blank else parse((path, reading)).texts
+    emulator.clear_requests()
+    drawn: dict[int, str] = {}
+    for numbers in ({1, 2, 3, 4}, {5, 6, 7, 8}, {9}):
+        parsed = parse((path, reading), known, drawn=drawn, until=0.0)
+        assert set(parsed.drawn) == numbers
+        drawn |= parsed.drawn
+        known |= parsed.texts
+    assert parsed.is_whole
+    assert len(parsed.reading.empty_pages) == (9 if is_blank else 0)
+    assert emulator.requests() == []
+
+
 def test_texts_end_at_the_limit_of_a_document(parse: Any, emulator: Emulator, tmp_path: Path) -> None:
     emulator.script(text="word " * 20)
     parsed = parse(scan(tmp_path / "a.pdf", None, None), most_characters=150)

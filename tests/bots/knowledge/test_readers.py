@@ -158,6 +158,8 @@ def test_pages_are_drawn_small_enough_for_a_model(readers: Readers, tmp_path: Pa
     drawn = dict(readers.render(str(path), [1, 2, 4, 5, 9], Interruption()))
     assert list(drawn) == [1, 2, 4, 5]
     assert {documents.size_of_picture(body) for body in drawn.values()} == {(1109, 1568)}
+    path.write_bytes(documents.pdf([None]))
+    assert list(readers.render(str(path), [1], Interruption())) == [(1, b"")]
     path.write_bytes(b"%PDF-1.7 and nothing else")
     with pytest.raises(Unreadable):
         list(readers.render(str(path), [1], Interruption()))

@@ -11,8 +11,9 @@ from rest_framework.test import APIClient
 from bedrock_chat.database.connections import database_now
 from bedrock_chat.jobs.models import Job
 from bedrock_chat.ledger.models import ModelCall
-from bots.knowledge import faults, revisions, status
+from bots.knowledge import batches, editions, faults, revisions, status, syncing
 from bots.knowledge.models import Chunk, Document, Knowledge, KnowledgeIndex
+from bots.knowledge.slices import Slice
 from tests.bots.bot import edit, make, read
 from tests.bots.knowledge.sync import syncs
 from tests.bots.knowledge.sync.test_edits import look_after
@@ -210,3 +211,30 @@ def test_a_document_of_too_many_passages_fails_before_it_is_cut(alice: APIClient
         "long.txt: It would be cut into over 37,500 passages, of at most 20,000; cut it larger."
     )
     assert emulator.embedded()["calls"] == 0
+
+
+def test_a_text_that_takes_longer_to_cut_than_a_slice_comes_further_with_each(
+    alice: APIClient, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four such texts would otherwise take a worker's place for ever, and never be found."""
+    monkeypatch.setattr(batches, "AT_ONCE", 4)
+    monkeypatch.setattr(editions, "WORDS_AT_ONCE", 4)
+    cut = editions._cut
+
+    def cut_for_long(slice_: Slice, *arguments: Any) -> Any:
+        chunks = yield from cut(slice_, *arguments)
+        slice_.end = 0.0
+        return chunks
+
+    monkeypatch.setattr(editions, "_cut", cut_for_long)
+    chunking = {"chunkingStrategy": "fixed_size", "maxTokens": 20, "overlapPercentage": 1}
+    upload(alice, "b", "long.txt", " ".join(f"Sentence {number} is one of many." for number in range(40)).encode())
+    make(alice, "b", knowledge=sources("long.txt"), bedrockKnowledgeBase={**BASE, "chunkingConfiguration": chunking})
+    slices = 0
+    while slices < 20 and (jobs := syncs.claim(revisions.KIND)):
+        for job in jobs:
+            syncing.sync(job)
+            slices += 1
+    assert shown(alice) == ("SUCCEEDED", status.SUCCEEDED)
+    assert Chunk.objects.count() > 8
+    assert slices > 2
