@@ -1,6 +1,7 @@
 """Sites, sitemaps and folders: what is reached is found, what is gone goes, and what is unchanged costs nothing."""
 
 import re
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -13,7 +14,6 @@ from bedrock_chat.jobs.models import Job
 from bots.knowledge import reaching, revisions
 from bots.knowledge.models import CrawlHost, Document
 from bots.knowledge.sources import pace
-from bots.models import Bot
 from tests.bots.bot import KNOWLEDGE, body, edit, make, read
 from tests.bots.knowledge.sync import syncs
 from tests.bots.knowledge.sync.syncs import Site, page
@@ -183,15 +183,18 @@ def test_a_long_list_is_written_in_short_transactions(alice: APIClient, monkeypa
     assert len(syncs.states()) == 5
 
 
-def test_a_host_that_asks_for_a_pause_is_left_alone_and_the_sync_says_so(alice: APIClient, emulator: Emulator) -> None:
+def test_a_host_that_asks_for_a_pause_is_left_alone_and_the_sync_says_so(
+    alice: APIClient, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pace, "AT_A_TIME", 1)
     with Site(pages() | {"/docs/leave": (503, {"Retry-After": "120"}, b"")}) as site:
         make(alice, "b", knowledge={**KNOWLEDGE, "sourceUrls": [f"{site.url}/docs/"]})
         syncs.run()
-        state, reason = shown(alice)
-        assert Bot.objects.exists()
-        assert state in ("RUNNING", "SUCCEEDED"), reason
-        if state == "RUNNING":
-            assert "127.0.0.1 allows no more pages for now" in reason
+        assert shown(alice)[0] == "RUNNING"
+        assert "127.0.0.1 allows no more pages for now" in shown(alice)[1]
+        assert CrawlHost.objects.get().next_at > database_now() + timedelta(seconds=100)  # for all bots and workers
+        assert Job.objects.get(kind=revisions.KIND).due_at > database_now() + timedelta(seconds=100)
+        assert [path for path in site.requests if path.startswith("/docs/")] == ["/docs/", "/docs/leave"]
 
 
 def test_a_redirect_waits_for_a_turn_that_all_workers_share_and_its_document_for_a_host_that_is_busy(
