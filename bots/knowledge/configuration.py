@@ -86,6 +86,13 @@ def settings_of(configuration: Configuration) -> KnowledgeSettings:
     )
 
 
+def undivided(model: str) -> str:
+    """The digest of the cut that leaves documents whole: windows of them are found, and they answer. Raises
+    UnknownEmbeddingModel.
+    """
+    return _cut(model, {"chunking_strategy": "none"}).digest
+
+
 def _patterns(sent: Any) -> tuple[str, ...]:
     """Forms send one empty pattern for none."""
     return tuple(pattern.strip() for pattern in sent or () if pattern.strip())

@@ -3,7 +3,7 @@
 What stands side by side in a document is one passage, and what several documents say in the same words is one too.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -34,6 +34,31 @@ class Piece:
     score: float
     similarity: float | None
     words: float
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A part of a document that is not cut for answers. `start` and `end` are offsets in the text of its page."""
+
+    position: int
+    page: int | None
+    text: str
+    start: int
+    end: int
+
+
+def stretch(windows: Iterable[Window], most_characters: int) -> tuple[str, int]:
+    """The text of windows that follow one another, whole ones as long as all fit and the first in any case, and the
+    position of the last one; -1 for none.
+    """
+    text, before = "", None
+    for window in windows:
+        goes_on = before is not None and before.page == window.page and before.end <= window.start
+        between = "" if before is None else PARAGRAPH * ((window.start > before.end) if goes_on else 2)
+        if before is not None and len(text) + len(between) + len(window.text) > most_characters:
+            break
+        text, before = f"{text}{between}{window.text}", window
+    return text, -1 if before is None else before.position
 
 
 def distinct(pieces: Sequence[Piece]) -> list[Piece]:

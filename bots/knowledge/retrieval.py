@@ -4,12 +4,12 @@ The bot's present index answers, whatever version of the bot asks: of the versio
 """
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from django.conf import settings
-from django.db.models import F
+from django.db.models import F, QuerySet
 
 from bedrock_chat.search import fusion
 from bedrock_chat.search.fusion import NO_WORDS, Fused, Words
@@ -18,7 +18,8 @@ from bedrock_chat.search.vectors import searching as by_meaning
 from bots import configuration as configurations
 from bots.configuration import Configuration
 from bots.knowledge import joining, linking, querying
-from bots.knowledge.joining import Piece
+from bots.knowledge.configuration import undivided
+from bots.knowledge.joining import Piece, Window
 from bots.knowledge.models import Chunk, Edition, Knowledge
 from bots.knowledge.querying import NotEmbedded, Stopped
 from bots.tools.tool import Context
@@ -35,6 +36,8 @@ CANDIDATES: Final = 200
 """By words, and as many by meaning."""
 SPARE: Final = 50
 """So many more chunks are read than passages are wanted: equal texts are answered once."""
+WINDOWS_AT_ONCE: Final = 24
+"""Windows of a whole document that are read at a time: the shortest model's fill a result."""
 WORDS_ALONE: Final = "The documents were searched by words alone, since the embeddings model did not answer."
 NO_MEANING: Final = "The embeddings model did not answer, so the documents cannot be searched now. Try again later."
 NOTHING_INDEXED: Final = "Nothing is indexed yet, so there is nothing to search."
@@ -95,7 +98,8 @@ def retrieve(bot: "ChattingBot", query: str, context: Context) -> Retrieved:
     1. The query is cut, and found by its words, unless the bot wants the meaning alone.
     2. The query gets its vector, while no connection to the database is held.
     3. What is near in meaning, and what words found, become one order.
-    4. Chunks become passages: parents in the place of their children, neighbours joined, equal texts once.
+    4. Chunks become passages: parents in the place of their children, documents that are not to be cut in the place of
+       their windows, neighbours joined, equal texts once.
     5. As many as the bot wants are taken, whole, while they fit the bound of results and half the model's window.
 
     Raises RetrievalFault where nothing is indexed or found, or the meaning was wanted and could not be had; Stopped.
@@ -162,21 +166,64 @@ def _similar(index: Index, vector: Sequence[float], words: Words) -> dict[int, f
 
 
 def _pieces(index: Index, fused: Sequence[Fused], most: int) -> list[Piece]:
-    """What answers, the best first and each text once: the chunks that were found, parents in the place of theirs.
+    """What answers, the best first and each text once: the chunks that were found, parents in the place of theirs, and
+    of a document that is not to be cut one of its windows, which `_whole` makes the document.
 
     One query finds out which chunks are live, and one reads the texts of those that answer.
     """
     live = Chunk.objects.filter(index=index.pk, edition__in=Edition.objects.live(index.pk))
-    parents = dict(live.filter(pk__in=[row.key for row in fused]).values_list("pk", "parent"))
-    children: dict[int, list[Fused]] = {}  # what answers → what was found of it, the best first
+    columns = ("pk", "parent", "edition", "edition__cut")
+    rows = {pk: facts for pk, *facts in live.filter(pk__in=[row.key for row in fused]).values_list(*columns)}
+    cut_of_whole = undivided(index.model)
+    first: dict[int, int] = {}  # edition of a whole document → its window that was found first
+    found_of: dict[int, list[Fused]] = {}  # what answers → what was found of it, the best first
     for row in fused:
-        if row.key in parents:
-            children.setdefault(parents[row.key] or row.key, []).append(row)
-    chosen = list(children)[: most + SPARE]
+        if row.key in rows:
+            parent, edition, cut = rows[row.key]
+            answer = first.setdefault(edition, row.key) if cut == cut_of_whole else parent or row.key
+            found_of.setdefault(answer, []).append(row)
+    chosen = list(found_of)[: most + SPARE]
+    pieces = [_piece(row, found_of[row.pk]) for row in _read(live, chosen)]
+    return joining.distinct(_with_whole(pieces, first.keys()))[:most]
+
+
+def _read(live: "QuerySet[Chunk]", keys: Sequence[int]) -> list[Any]:
+    """These of the live chunks in this order, annotated with their documents."""
     columns = ("edition", "position", "page", "text", "start", "end", "is_parent")
-    rows = live.filter(pk__in=chosen).annotate(document=F("edition__document")).only(*columns).in_bulk()
-    pieces = [_piece(rows[pk], children[pk]) for pk in chosen if pk in rows]
-    return joining.distinct(pieces)[:most]
+    rows = live.filter(pk__in=keys).annotate(document=F("edition__document")).only(*columns).in_bulk()
+    return [rows[pk] for pk in keys if pk in rows]
+
+
+def _with_whole(pieces: Sequence[Piece], editions: Collection[int]) -> list[Piece]:
+    """The pieces, those of these editions as whole documents, as long as there is room for their texts in a result."""
+    room: int = settings.TOOL_RESULT_CHARS
+    whole: list[Piece] = []
+    for piece in pieces:
+        if piece.edition in editions and room > 0:
+            whole.append(replace(piece, text=_text_around(piece), is_parent=True))
+        else:
+            whole.append(piece)
+        room -= len(whole[-1].text)
+    return whole
+
+
+def _text_around(piece: Piece) -> str:
+    """The text of a window's document from its beginning, as far as a result has room for it; where that does not
+    reach the window, from the window on.
+    """
+    windows = Chunk.objects.filter(edition=piece.edition, is_parent=False).order_by("position")
+    text, last = joining.stretch(_windows(windows), settings.TOOL_RESULT_CHARS)
+    if last < piece.first:
+        text, _ = joining.stretch(_windows(windows.filter(position__gte=piece.first)), settings.TOOL_RESULT_CHARS)
+    return text
+
+
+def _windows(rows: "QuerySet[Chunk]") -> Iterator[Window]:
+    """The windows of a document, a few at a time: a result has room for few of them."""
+    start = 0
+    while some := rows.values_list("position", "page", "text", "start", "end")[start : start + WINDOWS_AT_ONCE]:
+        yield from (Window(*row) for row in some)
+        start += WINDOWS_AT_ONCE
 
 
 def _piece(row: Any, fused: Sequence[Fused]) -> Piece:

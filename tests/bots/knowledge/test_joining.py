@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from bots.knowledge import joining
-from bots.knowledge.joining import Piece
+from bots.knowledge.joining import Piece, Window, stretch
 
 
 def piece(position: int, text: str, start: int, **fields: object) -> Piece:
@@ -43,3 +43,12 @@ def test_pieces_are_taken_whole_while_they_fit_and_the_first_is_cut_to_fit() -> 
         "same",
         "x",
     ]
+
+
+def test_windows_of_a_document_become_its_text_as_far_as_there_is_room() -> None:
+    windows = [Window(0, 1, "One.", 0, 4), Window(1, 1, "Two.", 6, 10), Window(2, 2, "Three.", 0, 6)]
+    assert stretch(windows, 100) == ("One.\nTwo.\n\nThree.", 2)
+    assert stretch(windows, len("One.\nTwo.\n\nThree.") - 1) == ("One.\nTwo.", 1)
+    assert stretch(windows, 2) == ("One.", 0)  # the first one in any case: whoever takes it cuts it
+    assert stretch([Window(0, None, "One.", 0, 4), Window(1, None, "Two.", 4, 8)], 100) == ("One.Two.", 1)
+    assert stretch([], 100) == ("", -1)

@@ -17,6 +17,7 @@ from bedrock_chat.process.interruption import Interruption
 from bots import chatting
 from bots.chatting import ChattingBot
 from bots.knowledge import retrieval
+from bots.knowledge.configuration import undivided
 from bots.knowledge.models import Edition, EditionState
 from bots.knowledge.retrieval import RetrievalFault, Retrieved, Stopped
 from bots.tools.tool import Context
@@ -130,6 +131,27 @@ def test_neighbours_are_one_passage_parents_answer_once_and_so_do_equal_texts(
     )
     assert sorted(len(passage.chunks) for passage in passages) == [1, 2, 3]
     assert len(retrieve(bot_like(bot, maxResults=1), "tides of the moon").passages) == 1
+
+
+def test_of_a_document_that_is_not_cut_all_answers_once_as_far_as_a_result_has_room(
+    alice: APIClient, emulator: Emulator, settings: Any
+) -> None:
+    bot = bot_of(alice, "b")
+    leave, oil = "Everybody has thirty days of annual leave.", "The pump ZX-81-4 needs oil twice a year."
+    whole = f"{leave}\n\n{oil}\n\nThe canteen opens at noon."
+    for number, text in enumerate(whole.split("\n\n")):
+        index("b", Page("file:handbook.pdf", [text], page=number + 1, body=b"x"))
+    index("b", MENU)
+    Edition.objects.filter(document__location="file:handbook.pdf").update(cut=undivided("titan_v2"))
+    for query, page in (("pump ZX-81-4", 2), ("annual leave", 1)):
+        best = retrieve(bot, query).passages[0]
+        assert (best.text, best.page, best.name) == (whole, page, "handbook.pdf")
+    passages = retrieve(bot, "annual leave, pump ZX-81-4, canteen at noon").passages
+    assert sorted(passage.text for passage in passages) == sorted([whole, MENU.chunks[0]])
+    settings.TOOL_RESULT_CHARS = len(f"{leave}\n\n{oil}") + 1
+    assert retrieve(bot, "pump ZX-81-4").passages[0].text == f"{leave}\n\n{oil}"
+    settings.TOOL_RESULT_CHARS = len(oil) + 1  # the beginning leaves no room for what was found
+    assert retrieve(bot, "pump ZX-81-4").passages[0].text == oil
 
 
 def bot_like(bot: ChattingBot, **params: Any) -> ChattingBot:

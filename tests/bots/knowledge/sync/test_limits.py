@@ -12,7 +12,8 @@ from bedrock_chat.database.connections import database_now
 from bedrock_chat.jobs.models import Job
 from bedrock_chat.ledger.models import ModelCall
 from bots.knowledge import batches, editions, faults, revisions, status, syncing
-from bots.knowledge.models import Chunk, Document, Knowledge, KnowledgeIndex
+from bots.knowledge.configuration import undivided
+from bots.knowledge.models import Chunk, Document, Edition, Knowledge, KnowledgeIndex
 from bots.knowledge.slices import Slice
 from tests.bots.bot import edit, make, read
 from tests.bots.knowledge.sync import syncs
@@ -185,6 +186,9 @@ def test_another_way_of_cutting_replaces_the_chunks_and_fetches_nothing(
     edit(alice, "b", bedrockKnowledgeBase={**BASE, "chunkingConfiguration": {"chunkingStrategy": "semantic"}})
     syncs.run()
     assert sorted(syncs.texts()) == sorted(text.decode() for text in TEXTS.values())
+    edit(alice, "b", bedrockKnowledgeBase={**BASE, "chunkingConfiguration": {"chunkingStrategy": "none"}})
+    syncs.run()
+    assert set(Edition.objects.values_list("cut", flat=True)) == {undivided("titan_v2")}  # by which searches know them
 
 
 def test_the_end_of_a_crawl_leaves_no_file_out(bot: str, alice: APIClient, settings: Any) -> None:
