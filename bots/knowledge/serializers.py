@@ -80,7 +80,7 @@ class PassageSerializer(serializers.Serializer[Any]):
     text = serializers.CharField()
     score = serializers.FloatField(help_text="What orders the passages.")
     similarity = serializers.FloatField(allow_null=True, help_text="Of its meaning to the query's.")
-    words_score = serializers.FloatField(help_text="How well its words fit: BM25.")
+    words_score = serializers.FloatField(help_text="How well its words fit, as a share of the best BM25.")
     source_name = serializers.CharField()
     source_link = serializers.CharField(allow_null=True)
     page_number = serializers.IntegerField(allow_null=True)
