@@ -257,7 +257,7 @@ def first(plan_file: str) -> dict[str, Any]:
         "s": round(seconds, 2),
         "keptMB": round((_resident() - before) / 1e6, 1),
         "bitsMB": round(cache.shared().size / 1e6, 1),
-        "peakMB": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3 - before / 1e6, 1),
+        "peakMB": round((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before) / 1e6, 1),
         "indexes": KnowledgeIndex.objects.count(),
     }
 

@@ -22,6 +22,7 @@ from bedrock_chat.metrics.instruments import Counter, Gauge
 from bedrock_chat.search.vectors import quantising, scanning
 from bedrock_chat.search.vectors.models import VectorBits
 from bedrock_chat.search.vectors.quantising import Bits
+from bedrock_chat.search.vectors.scanning import Distances
 
 SEGMENT: Final = 65_536
 """Vectors of a segment, about. A change copies the segments that it touches."""
@@ -73,17 +74,20 @@ class Snapshot:
         return sum(segment.keys.nbytes + segment.bits.nbytes for segment in self.segments)
 
     def nearest(self, query: Bits, count: int) -> list[int]:
-        """The keys of the `count` vectors that differ from the query in the fewest signs, in no order."""
+        """The keys of the `count` vectors that differ from the query in the fewest signs, in no order.
+
+        What of a segment is too far away in the segment itself is dropped at once: the distances of a million vectors
+        would leave holes in memory.
+        """
         if not self.segments:
             return []
-        differing = np.concatenate([scanning.distances(segment.bits, query) for segment in self.segments])
-        keys: list[int] = []
-        places, start = scanning.nearest(differing, count), 0
+        kept: list[tuple[Distances, Keys]] = []
         for segment in self.segments:
-            end = start + len(segment.keys)
-            inside = places[(places >= start) & (places < end)] - start
-            keys += segment.keys[inside].tolist()
-            start = end
+            differing = scanning.distances(segment.bits, query)
+            places = scanning.nearest(differing, count)
+            kept.append((differing[places], segment.keys[places]))
+        nearest = scanning.nearest(np.concatenate([differing for differing, _ in kept]), count)
+        keys: list[int] = np.concatenate([keys for _, keys in kept])[nearest].tolist()
         return keys
 
 

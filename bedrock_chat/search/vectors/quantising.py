@@ -18,6 +18,8 @@ WORD: Final = 64
 """Bits that are compared at once, and numbers that share a scale. Dimensions are a multiple of it."""
 SCALE_BYTES: Final = 4
 LARGEST: Final = 127
+SMALLEST_SCALE: Final = np.finfo(np.float32).tiny
+"""Of numbers that are all zero, or as good as that."""
 
 
 def unit(vector: Sequence[float] | Floats) -> Floats:
@@ -66,8 +68,7 @@ def quantise(vectors: Sequence[Sequence[float] | Floats]) -> list[bytes]:
         return []
     floats = units(vectors)
     words = floats.reshape(len(floats), -1, WORD)
-    scales = np.abs(words).max(axis=2) / LARGEST
-    scales[scales == 0] = 1
+    scales = np.maximum(np.abs(words).max(axis=2) / LARGEST, SMALLEST_SCALE)
     scaled = words / scales[:, :, None]
     rounded = np.where(words > 0, np.maximum(np.rint(scaled), 1), np.minimum(np.rint(scaled), 0))
     products = ((rounded * words).sum(axis=2) * scales).sum(axis=1, keepdims=True)

@@ -71,6 +71,17 @@ def test_a_change_leaves_whole_segments_as_they_are(monkeypatch: pytest.MonkeyPa
     assert len(before.nearest(np.zeros(2, np.uint64), 1000)) == 180  # who reads the old one meanwhile reads on
 
 
+def test_the_nearest_of_all_segments_are_those_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(1, 9, 20)
+    query = quantising.bits_of_query(quantising.unit(np.random.default_rng(4).standard_normal(128).tolist()))
+    whole = snapshot(BitsCache(most=1 << 20), 1)
+    monkeypatch.setattr(cache, "SEGMENT", 40)
+    cut = snapshot(BitsCache(most=1 << 20), 1)
+    assert [len(one.segments) for one in (whole, cut)] == [1, 5]
+    for count in (1, 7, 30, 60, 179, 1000):
+        assert cut.nearest(query, count) == whole.nearest(query, count)
+
+
 def test_keys_that_need_more_than_32_bits_are_kept_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache, "SEGMENT", 40)
     keys = [[1, 2], [2**31 - 1, 3], [2**31, 4], [2**40, 2**40 + 1], [5, 6]]

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -14,12 +14,14 @@ matrices = arrays.arrays(np.float32, st.tuples(st.integers(1, 6), st.sampled_fro
 
 @settings(max_examples=60, deadline=None)
 @given(matrices)
+@example(np.array([[1.0] + [1e-38] * 127], dtype=np.float32))
 def test_every_number_stays_within_its_scale(vectors: quantising.Floats) -> None:
     dimensions = vectors.shape[1]
     exact = quantising.units(vectors)
     again = quantising.floats_of(quantising.quantise(vectors), dimensions)
     words = np.abs(exact).reshape(len(exact), -1, quantising.WORD)
-    scales = words.max(axis=2).repeat(quantising.WORD, axis=1) / quantising.LARGEST
+    scales = np.maximum(words.max(axis=2) / quantising.LARGEST, quantising.SMALLEST_SCALE)
+    scales = scales.repeat(quantising.WORD, axis=1)
     assert (np.abs(exact - again) <= scales * 2).all()
 
 
