@@ -163,12 +163,15 @@ def name_of(source: Source) -> str:
 
 
 def joined(sentences: Sequence[str]) -> str:
-    """Sentences in one reason, the worst first; those that do not fit are left out."""
+    """Sentences in one reason, the worst first; those that do not fit are left out. Equal ones are told once: addresses
+    may differ in their queries alone, which are not shown.
+    """
     reason = ""
-    for number, sentence in enumerate(sentences):
+    different = list(dict.fromkeys(sentences))
+    for number, sentence in enumerate(different):
         longer = f"{reason} {sentence}".strip()
         if len(longer) > LONGEST_REASON - 40:
-            return shortened(reason or sentence) + f" And {len(sentences) - number} more." * bool(reason)
+            return shortened(reason or sentence) + f" And {len(different) - number} more." * bool(reason)
         reason = longer
     return reason
 

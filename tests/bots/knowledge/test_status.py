@@ -12,7 +12,7 @@ from rest_framework.test import APIClient
 from bedrock_chat.jobs.models import Job, Worker
 from bots.knowledge import revisions, upkeep
 from bots.knowledge.models import Knowledge, Source, SourceKind
-from bots.knowledge.status import name_of
+from bots.knowledge.status import joined, name_of
 from bots.models import Bot, SyncStatus
 from tests.bots import upload
 from tests.bots.bot import KNOWLEDGE, body, edit, make, read, share
@@ -162,3 +162,11 @@ def test_bots_that_were_not_ingested_yet_are_synced_after_the_upgrade(alice: API
     assert status(alice) == ("QUEUED", "")
     upkeep.look_after(None)  # type: ignore[arg-type]
     assert asked() == 1
+
+
+def test_addresses_that_differ_in_their_queries_alone_fail_in_one_sentence() -> None:
+    many = [f"http://a.example/{number}: answered 403." for number in range(100)]
+    assert joined(["http://a.example/: answered 403."] * 50 + ["a.txt: this file is damaged."]) == (
+        "http://a.example/: answered 403. a.txt: this file is damaged."
+    )
+    assert joined(many * 2).endswith(f"And {100 - joined(many).count('403')} more.")
