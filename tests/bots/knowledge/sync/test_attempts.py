@@ -97,9 +97,10 @@ def test_a_document_that_ends_its_workers_fails_alone(
         assert Document.objects.get(name=names[2]).attempts == number + 1
     later()
     assert killed == []
-    assert {name: syncs.states()[f"file:{name}"] for name in names} == {
-        name: "failed" if name == names[2] else "ready" for name in names
+    assert dict(Document.objects.order_by("pk").values_list("name", "reason")) == {
+        name: faults.WORKER_LOST if name == names[2] else "" for name in names
     }
+    assert [state for name, state in syncs.states().items() if names[2] not in name] == ["ready"] * 11
     assert read(alice, "b")["syncStatusReason"] == f"{names[2]}: {faults.WORKER_LOST}"
     assert not Document.objects.exclude(attempts=0).exists()
 
