@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from http import HTTPStatus
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import orjson
 from django.core import exceptions as django_exceptions
@@ -24,6 +24,8 @@ from bedrock_chat.wire.names import camel
 from bedrock_chat.wire.renderers import WireRenderer
 
 logger = logging.getLogger(__name__)
+
+Answer = TypeVar("Answer", bound=HttpResponse)
 
 INTERNAL = "The server failed to answer; the fault has been recorded."
 MOST_ERRORS: Final = 100
@@ -171,8 +173,13 @@ def exception_handler(exc: Exception, context: Mapping[str, Any]) -> Response:
     response = Response(
         body_of(error), status=error.status_code, headers=error.headers, content_type=WireRenderer.media_type
     )
-    if error.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
-        response._has_been_logged = True  # type: ignore[attr-defined]  # Django writes words for a log of errors alone
+    return _without_words(response)
+
+
+def _without_words(response: Answer) -> Answer:
+    """Has Django write none for its log of requests, which has server errors alone."""
+    if response.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
+        response._has_been_logged = True  # type: ignore[attr-defined]
     return response
 
 
@@ -275,11 +282,8 @@ def field_errors(detail: Any, path: str = "") -> Iterator[str]:
 
 
 def json_error(error: ApiError) -> HttpResponse:
-    return HttpResponse(
-        orjson.dumps(body_of(error)),
-        status=error.status_code,
-        headers={"Content-Type": WireRenderer.media_type, **error.headers},
-    )
+    headers = {"Content-Type": WireRenderer.media_type, **error.headers}
+    return _without_words(HttpResponse(orjson.dumps(body_of(error)), status=error.status_code, headers=headers))
 
 
 @csrf_exempt  # a POST to no route is a 404, not Django's page about CSRF cookies

@@ -4,6 +4,7 @@ from http import HTTPStatus
 from typing import Any
 
 from django.conf import settings
+from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
@@ -17,7 +18,7 @@ from bedrock_chat.identity.caller import caller_of
 from bedrock_chat.ledger.budgets.refusals import BudgetExceeded, BudgetUsedUp
 from bedrock_chat.ledger.rollups import refusals
 from bedrock_chat.serving import answers, waits
-from bedrock_chat.wire.errors import TooManyRequests, as_api_error
+from bedrock_chat.wire.errors import ApiError, TooManyRequests, as_api_error, json_error
 from bedrock_chat.wire.event_stream import EventStreamRenderer
 from bedrock_chat.wire.openapi import VOID, errors
 from bedrock_chat.wire.renderers import JSON, WireRenderer
@@ -120,21 +121,35 @@ class PublishedViewSet(WireViewSet):
     admitted: tuple[Limits, Standing] | None = None
     """What this request has used of which limits."""
 
-    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        super().initial(request, *args, **kwargs)
-        known = authentication.find(request._request)
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        """Refuses before DRF makes anything of the request, which costs as much as the refusal itself."""
+        try:
+            self._admit(request)
+        except ApiError as refusal:
+            response = json_error(refusal)
+            for name, value in self.default_response_headers.items():
+                response.headers[name] = value
+            return response
+        return super().dispatch(request, *args, **kwargs)
+
+    def _admit(self, request: HttpRequest) -> None:
+        """Finds the key, and counts the request for its limits. Raises KeyRefused, OverLimit, TooManyRequests, and
+        BadRequest for an idempotency key that is none.
+        """
+        known = authentication.find(request)
         if self._is_repeated(request, known):
             self._note_use(request, known)
             return
-        is_question = request.method == "POST" and self.action != "stop"
-        if is_question or (settings.POLLS_COUNT and self.action != "health"):
+        action = self.action_map.get(str(request.method).lower())
+        is_question = request.method == "POST" and action != "stop"
+        if is_question or (settings.POLLS_COUNT and action != "health"):
             wanted = limits.of_requests(known.publication, known.key.lineage, known.key.begun_at)
-        elif self.action == "health":
+        elif action == "health":
             self._note_use(request, known)
             return
         else:
             wanted = limits.of_polls(known.publication, known.key.lineage)
-        has_waited = waits.has_waited(request._request)
+        has_waited = waits.has_waited(request)
         try:
             standing = limits.standing(wanted) if has_waited else limits.admit(wanted, known.state)
         except limits.Forgotten:
@@ -168,19 +183,19 @@ class PublishedViewSet(WireViewSet):
         if self.admitted is not None:
             limits.give_back(*self.admitted)
 
-    def _is_repeated(self, request: Request, known: KnownKey) -> bool:
+    def _is_repeated(self, request: HttpRequest, known: KnownKey) -> bool:
         """Whether an earlier request has the idempotency key of this one. Raises BadRequest for what is no key."""
         if self.route is not None and request.method == "POST":
             self.keyed = claiming.keyed_of(request.headers, known.publication.pk, known.key.lineage, self.route)
             self.earlier = None if self.keyed is None else claiming.find(self.keyed)
         return self.earlier is not None
 
-    def _note_use(self, request: Request, known: KnownKey) -> None:
+    def _note_use(self, request: HttpRequest, known: KnownKey) -> None:
         """Has the last use of the key noted, once the client has its response. A refused request is no use."""
         now, last = timezone.now(), known.key.last_used_at
         later = request.META.get(AFTER_RESPONSE)
         if later is not None and (last is None or now - last >= authentication.USE_PAUSE):
-            address = client_address(request._request)
+            address = client_address(request)
             agent = request.META.get("HTTP_USER_AGENT", "").replace("\0", "")[:LONGEST_AGENT]
             later.append(lambda: authentication.note_use(known.key, address, agent, now))
 
