@@ -4,11 +4,13 @@
 of the database's clock, where it has one.
 """
 
+import json
 from collections.abc import Callable
 from datetime import datetime
 from functools import cache, lru_cache
 from typing import Any, Final
 
+import orjson
 from django.db import connection, models
 from django.db.models.expressions import Col
 from django.db.models.sql import Query
@@ -43,6 +45,8 @@ def _writing(vendor: str, field: Any) -> tuple[type | None, Writer]:
     kind = of.get_internal_type()
     if kind == "DateTimeField":
         return datetime if vendor == "postgresql" else None, _adapted_time
+    if kind == "JSONField" and vendor == "postgresql" and of.encoder is None:
+        return None, _json  # SQLite compares texts, so there it must be Django's
     plain = PLAIN.get(kind)
     return plain, _text if plain is str else field.get_db_prep_save
 
@@ -50,6 +54,14 @@ def _writing(vendor: str, field: Any) -> tuple[type | None, Writer]:
 def _text(value: object, connection: Any) -> str:
     """What is no plain text, as Django's field writes it: a member of an enumeration as its value."""
     return str(value)
+
+
+def _json(value: object, connection: Any) -> str:
+    """JSON in one step, past Django's field, psycopg's wrapper and the standard library's encoder."""
+    try:
+        return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS).decode()
+    except TypeError:  # integers over 64 bits, lone surrogates
+        return json.dumps(value)
 
 
 def _adapted_time(value: datetime, connection: Any) -> Any:

@@ -2,15 +2,17 @@
 
 import time
 from collections.abc import Sequence
+from datetime import UTC
 from typing import Any
 
 import psycopg
 import psycopg_pool
 from django.db.backends.postgresql import base
+from psycopg.adapt import AdaptersMap
 
 from bedrock_chat.database import waiting
 from bedrock_chat.database.postgresql import pipeline
-from bedrock_chat.database.postgresql.connection import BoundedConnection, NoAnswer
+from bedrock_chat.database.postgresql.connection import BoundedConnection, NoAnswer, TimeLoader
 from bedrock_chat.database.query_log import WithoutQueryLog
 from bedrock_chat.resilience.dependencies import Away
 
@@ -23,6 +25,14 @@ class DatabaseWrapper(WithoutQueryLog, base.DatabaseWrapper):
         if pool := self.settings_dict["OPTIONS"].get("pool"):
             pool.setdefault("connection_class", BoundedConnection)
 
+    def get_connection_params(self) -> dict[str, Any]:
+        parameters = super().get_connection_params()
+        if self.timezone is UTC:
+            adapters = AdaptersMap(parameters["context"])
+            adapters.register_loader("timestamptz", TimeLoader)
+            parameters["context"] = adapters
+        return parameters
+
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
         try:
             waiting.refuse_while_away()
@@ -32,6 +42,17 @@ class DatabaseWrapper(WithoutQueryLog, base.DatabaseWrapper):
         except (psycopg_pool.PoolTimeout, psycopg.errors.ConnectionTimeout) as error:
             waiting.note_silence(error)
             raise
+
+    def connect(self) -> None:
+        """Django's. Of a pool's connection nothing is to be found out or set: its pool has done that once."""
+        if self.alias not in self._connection_pools:  # type: ignore[attr-defined]  # the stubs leave it out
+            super().connect()
+            return
+        self.in_atomic_block = self.needs_rollback = self.closed_in_transaction = self.errors_occurred = False
+        self.savepoint_ids, self.atomic_blocks, self.run_on_commit = [], [], []
+        self.close_at, self.health_check_done = 0.0, True  # it goes back to the pool after whatever it was taken for
+        self.connection = self.get_new_connection({})
+        self.autocommit = True
 
     @property
     def pipelines(self) -> bool:
@@ -49,7 +70,8 @@ class DatabaseWrapper(WithoutQueryLog, base.DatabaseWrapper):
         """Runs statements in one round trip. Their marks are Django's, `%s`. Raises Django's exceptions."""
         self.validate_thread_sharing()
         self.validate_no_broken_transaction()
-        self.ensure_connection()
+        if self.connection is None:  # Django's own look at this asks for an event loop first
+            self.ensure_connection()
         # While somebody looks at the queries. DEBUG alone has Django keep them too, for nobody.
         texts = [self.ops.compose_sql(sql, values) for sql, values in statements] if self.force_debug_cursor else []
         started = time.monotonic()

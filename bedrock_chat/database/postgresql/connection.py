@@ -1,11 +1,13 @@
 """psycopg's connection, with a bound on every wait."""
 
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
 import psycopg
 from psycopg import abc
 from psycopg.adapt import Transformer
+from psycopg.types.datetime import TimestamptzLoader
 
 from bedrock_chat.database import waiting
 
@@ -14,6 +16,22 @@ CANCEL_SECONDS = 1.0
 
 class NoAnswer(psycopg.OperationalError):
     """The server did not answer in time, or not lately. A connection is closed then: its answer may still come."""
+
+
+class TimeLoader(TimestamptzLoader):
+    """Reads a time in one step, where Django's loader and psycopg's take twelve: the connection's zone is UTC. What is
+    no ISO time of that zone (`infinity`, a time before the year 1) goes psycopg's way.
+    """
+
+    timezone = UTC
+    """Django's cursors look whether this is theirs."""
+
+    def load(self, data: abc.Buffer) -> datetime:
+        try:
+            moment = datetime.fromisoformat(str(data, "ascii"))
+        except ValueError:
+            moment = super().load(data)
+        return moment if moment.tzinfo is UTC else moment.astimezone(UTC)
 
 
 class BoundedConnection(psycopg.Connection[Any]):
