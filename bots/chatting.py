@@ -1,5 +1,6 @@
 """What a turn needs of a bot: two statements, both in the transaction that opens the turn."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -7,7 +8,7 @@ from django.db.models import Exists, OuterRef, QuerySet
 
 from bedrock_chat.bedrock.catalog import Model
 from bedrock_chat.bedrock.request import Guardrail, Parameters
-from bedrock_chat.database.compiled_sql import Batch
+from bedrock_chat.database.compiled_sql import Batch, Rows, Statement
 from bedrock_chat.database.composing import Slot
 from bedrock_chat.database.instances import loaded_row
 from bedrock_chat.identity.caller import Caller
@@ -113,13 +114,21 @@ def find(bot_id: str, *, actor: Caller) -> ChattingBot | None:
 
     A key may use the bot of its publication, whoever else may.
     """
+    with Batch() as batch:
+        rows = _reading(batch, bot_id, actor)
+    return _bot_of(rows.result, bot_id, actor)
+
+
+def _reading(batch: Batch, bot_id: str, actor: Caller) -> Statement[Rows]:
     groups = sorted(actor.groups)
     values = {"bot": bot_id, "user": actor.user_id or "", **{_group(index): name for index, name in enumerate(groups)}}
-    with Batch() as batch:
-        rows = batch.queryset(_bot_with_access, (len(groups),), values)
-    if not rows.result:
+    return batch.queryset(_bot_with_access, (len(groups),), values)
+
+
+def _bot_of(rows: Rows, bot_id: str, actor: Caller) -> ChattingBot | None:
+    if not rows:
         return None
-    *columns, is_granted, arn, guardrail_version, chunks = rows.result[0]
+    *columns, is_granted, arn, guardrail_version, chunks = rows[0]
     bot = loaded_row(Bot, COLUMNS, columns)
     row: BotContent = bot
     if actor.published is None:
@@ -154,9 +163,21 @@ def find(bot_id: str, *, actor: Caller) -> ChattingBot | None:
 
 def get(bot_id: str, *, actor: Caller) -> ChattingBot:
     """As `find`. Raises NotFound: chatting does not tell who may use which bot."""
-    bot = find(bot_id, actor=actor)
-    if bot is None:
-        raise access.no_bot(bot_id)
+    with Batch() as batch:
+        bot = get_in(batch, bot_id, actor=actor)
+    return bot()
+
+
+def get_in(batch: Batch, bot_id: str, *, actor: Caller) -> Callable[[], ChattingBot]:
+    """As `get`, with other statements: call the result once the batch has run."""
+    rows = _reading(batch, bot_id, actor)
+
+    def bot() -> ChattingBot:
+        row = _bot_of(rows.result, bot_id, actor)
+        if row is None:
+            raise access.no_bot(bot_id)
+        return row
+
     return bot
 
 

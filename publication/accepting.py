@@ -54,9 +54,10 @@ def accept(question: Question, keyed: tuple[Keyed, str] | None = None, *, actor:
 
     `keyed` is that key, with the digest of the body. `host` is the process that will stream the answer.
 
-    1. What can be refused without the conversation is refused at once.
-    2. The question's files are stored, outside of any transaction.
+    1. What can be refused without the bot and the conversation is refused at once.
+    2. The question's files are stored, outside of any transaction, unless the bot refuses it.
     3. The question gets the id of its message. A continuation has that of the question whose answer grows.
+    4. Bot, backlog and question go to the database together. What the bot or the backlog refuses is not stored.
 
     Raises BadRequest, BudgetUsedUp, ServiceUnavailable where as many turns wait as may, and what `claiming.keep`
     raises.
@@ -64,11 +65,12 @@ def accept(question: Question, keyed: tuple[Keyed, str] | None = None, *, actor:
     assert actor.published is not None
     assert actor.publication_id is not None
     assert actor.key_id is not None
-    bot = chatting.get(actor.published.bot_id, actor=actor)
-    _refuse_at_once(question, bot, actor)
-    spending.refuse_used_up(question.model, bot.id, actor=actor)
+    bot_id = actor.published.bot_id
+    _refuse_at_once(question, actor)
+    spending.refuse_used_up(question.model, bot_id, actor=actor)
     files = {} if question.continue_generate else question.content.files
     if files:
+        chatting.get(bot_id, actor=actor).refuse(question.model)
         release_connection()
         storing.store(files)
     with transaction.atomic():
@@ -91,10 +93,12 @@ def accept(question: Question, keyed: tuple[Keyed, str] | None = None, *, actor:
             accepted = Accepted(turn.conversation_id, turn.message_id)
             claiming.keep(*keyed, orjson.dumps(accepted).decode())
         with Batch() as batch:
+            bot = chatting.get_in(batch, bot_id, actor=actor)
             last = batch.queryset(
                 _last_that_may_wait, (settings.PUBLISHED_BACKLOG,), {"publication": actor.publication_id}
             )
             batch.insert_unless_taken(turn, accepted_at=NOW)
+        bot().refuse(question.model)
         if last.result:
             refusals.count("published_backlog")
             raise ServiceUnavailable("As many questions wait here as may; try again later.", retry_after=RETRY_SECONDS)
@@ -114,10 +118,9 @@ def _last_that_may_wait(backlog: int) -> "QuerySet[TurnRequest, tuple[int]]":
     return waiting.order_by("conversation_id", "pk").values_list("pk")[backlog - 1 : backlog]
 
 
-def _refuse_at_once(question: Question, bot: chatting.ChattingBot, actor: Caller) -> None:
-    """Raises BadRequest for a model that is not offered or not active, and for a message that says nothing."""
+def _refuse_at_once(question: Question, actor: Caller) -> None:
+    """Raises BadRequest for a model that is not offered, and for a message that says nothing."""
     offering.refuse_unless_offered(question.model, actor)
-    bot.refuse(question.model)
     if question.continue_generate:
         if question.conversation_id is None:
             raise BadRequest("conversationId: to continue, name the conversation.")
