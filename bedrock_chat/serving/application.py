@@ -34,7 +34,7 @@ REFUSAL = "bedrock_chat.refusal"
 FINISH_SECONDS = 0.5
 RESERVED_THREADS = {"/health": 2, "/ready": 4, "/metrics": 2}
 """Path → threads of its own: they answer at once while every other thread waits for something that is away."""
-THREADS_AFTER_WAITS = 16
+THREADS_AFTER_WAITS = 8
 """One event may wake thousands of requests. More threads would answer them no sooner, and take memory for good."""
 
 

@@ -24,6 +24,11 @@ LONGEST_CACHED = 2_000
 PATIENCE_SECONDS = 20.0
 """How long a thread waits until it may write, unless the settings' `timeout` says otherwise."""
 
+THREADS_CACHE_KB = 256
+"""Of a thread's own connection in a service, where SQLite would take 2,000. A commit of any other connection empties
+the cache, so what is read twice within a statement is nearly all that it can spare, and a process may have hundreds.
+"""
+
 LOST_TRANSACTION = "SQLite has rolled this transaction back: the disk is full or fails."
 
 _is_service = False
@@ -158,6 +163,12 @@ class DatabaseWrapper(WithoutQueryLog, base.DatabaseWrapper):
         return {**super().get_connection_params(), "factory": Connection}
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Connection:
+        connection = self._new_connection(conn_params)
+        if _is_service:
+            connection.execute(f"PRAGMA cache_size=-{THREADS_CACHE_KB}")
+        return connection
+
+    def _new_connection(self, conn_params: dict[str, Any]) -> Connection:
         connection: Connection = super().get_new_connection(conn_params)
         connection.queue = self.writers.queue
         connection.execute(f"PRAGMA journal_size_limit={LARGEST_BYTES}")
@@ -177,7 +188,8 @@ class DatabaseWrapper(WithoutQueryLog, base.DatabaseWrapper):
         It goes past Django's cursors, which take as much CPU as SQLite itself: not where somebody looks at them. A
         write without a transaction queues, as theirs do. Raises Django's exceptions.
         """
-        self.ensure_connection()
+        if self.connection is None:  # Django's own look at this asks for an event loop first
+            self.ensure_connection()
         connection = self.connection
         if self.execute_wrappers or self.force_debug_cursor:
             with self.cursor() as cursor:
@@ -228,7 +240,7 @@ class DatabaseWrapper(WithoutQueryLog, base.DatabaseWrapper):
         writers = self.writers
         with self.wrap_database_errors:
             if writers.connection is None:
-                writers.connection = self.get_new_connection(self.get_connection_params())
+                writers.connection = self._new_connection(self.get_connection_params())
                 writers.connection.isolation_level = None  # BEGIN and COMMIT are sent by Django
             elif writers.connection.in_transaction:
                 writers.connection.rollback()

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from django.db.utils import ProgrammingError
 
+from bedrock_chat.database.sqlite.base import THREADS_CACHE_KB, DatabaseWrapper
 from tests.database.sqlite.conftest import Connect
 from tests.database.sqlite.test_writer_queue import begin, end, texts, write
 
@@ -38,6 +39,17 @@ def test_outside_of_transactions_each_thread_has_its_own(connect: Connect) -> No
     end(alice)
     assert alice.connection is not bob.connection
     assert alice.connection is not alice.writers.connection
+
+
+def test_a_threads_own_connection_keeps_little_of_the_file_in_memory(connect: Connect) -> None:
+    def kilobytes(wrapper: DatabaseWrapper) -> int:
+        return -int(wrapper.connection.execute("PRAGMA cache_size").fetchone()[0])
+
+    alice = connect()
+    begin(alice)
+    shared = kilobytes(alice)
+    end(alice)
+    assert kilobytes(alice) == THREADS_CACHE_KB < shared
 
 
 def test_a_cursor_does_not_outlive_its_transaction(connect: Connect) -> None:
