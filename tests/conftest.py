@@ -6,6 +6,7 @@ import os
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,13 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def database_url(data: Path) -> Iterator[str]:
     """A database of the module's own, which several servers may share."""
+    with new_database(data) as url:
+        yield url
+
+
+@contextmanager
+def new_database(data: Path) -> Iterator[str]:
+    """The address of an empty database, which lasts as long as the block."""
     database = django_settings.DATABASES["default"]
     if "sqlite" in database["ENGINE"]:
         yield f"sqlite:///{data / 'live.sqlite3'}"

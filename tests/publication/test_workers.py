@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import new_database
 from tests.emulator import Emulator
 from tests.encryption.vault import new_key
 from tests.jobs.brokers import Broker, needs_redis
@@ -41,19 +42,21 @@ print(json.dumps(turns))
 
 
 @pytest.fixture
-def workshop(database_url: str, data: Path, emulator_process: Emulator) -> Iterator[Workshop]:
+def workshop(tmp_path: Path, emulator_process: Emulator) -> Iterator[Workshop]:
+    """With a database of the test's own: what another one has left would be counted."""
     emulator_process.reset()
     secrets = {"ENCRYPTION_KEYS": KEY, "SECRET_KEY": "x" * 60}
-    LiveServer(data, emulator_process.url, DATABASE_URL=database_url, **secrets)._migrate()
-    shop = Workshop(database_url, data)
-    shop.environment |= {
-        **secrets,
-        "DJANGO_SETTINGS_MODULE": "bedrock_chat.settings",
-        "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": emulator_process.url,
-        "TURN_LEASE_SECONDS": str(LEASE),
-    }
-    yield shop
-    shop.end()
+    with new_database(tmp_path) as url:
+        LiveServer(tmp_path, emulator_process.url, DATABASE_URL=url, **secrets)._migrate()
+        shop = Workshop(url, tmp_path)
+        shop.environment |= {
+            **secrets,
+            "DJANGO_SETTINGS_MODULE": "bedrock_chat.settings",
+            "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": emulator_process.url,
+            "TURN_LEASE_SECONDS": str(LEASE),
+        }
+        yield shop
+        shop.end()
 
 
 @pytest.fixture(params=["rows", pytest.param("celery", marks=[pytest.mark.slow, needs_redis])])
