@@ -122,7 +122,7 @@ class PublishedViewSet(WireViewSet):
     """What this request has used of which limits."""
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        """Refuses before DRF makes anything of the request, which costs as much as the refusal itself."""
+        """Refuses before DRF makes anything of the request, which took a third of what a refusal costs."""
         try:
             self._admit(request)
         except ApiError as refusal:
