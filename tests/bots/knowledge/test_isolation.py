@@ -26,7 +26,7 @@ from tests.bots.upload import change, sources, upload
 from tests.emulator import Emulator
 from tests.together import at_once
 
-pytestmark = [pytest.mark.both, pytest.mark.slow, pytest.mark.django_db(transaction=True)]
+pytestmark = [pytest.mark.both, pytest.mark.django_db(transaction=True)]
 
 BOTS, SEARCHES = (50, 500) if os.environ.get("SOAK") else (8, 60)
 THREADS = 8

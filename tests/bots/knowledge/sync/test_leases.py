@@ -23,7 +23,7 @@ from tests.bots.knowledge.sync import syncs
 from tests.bots.upload import sources, upload
 from tests.emulator import Emulator
 
-pytestmark = [pytest.mark.both, pytest.mark.slow, pytest.mark.django_db(transaction=True)]
+pytestmark = [pytest.mark.both, pytest.mark.django_db(transaction=True)]
 
 PAIRS = 100 if os.environ.get("SOAK") else 7
 NAMES = ("a.txt", "b.txt", "c.txt", "d.txt")
