@@ -65,7 +65,8 @@ class Cancel(ConfirmedAction[Knowledge]):
     is_for_many = is_dangerous = True
 
     def is_offered(self, row: Knowledge) -> bool:
-        return row.bot_id is not None and row.sync_status in (SyncStatus.QUEUED, SyncStatus.RUNNING)
+        is_wanted = row.sync_status in (SyncStatus.QUEUED, SyncStatus.RUNNING) or row.retry_at is not None
+        return row.bot_id is not None and is_wanted
 
     def consequences(self, row: Knowledge | None) -> Iterable[str]:
         yield "It ends now and keeps what it has read. The bot shows that it failed, until it is saved or synced again."

@@ -6,7 +6,7 @@ asked for a second time. So whoever ends the job locks the same row first, and a
 
 from typing import Final
 
-from django.db.models import F
+from django.db.models import F, Q
 
 from bedrock_chat.database.connections import database_now
 from bedrock_chat.jobs import queue
@@ -77,12 +77,14 @@ def request(bot_id: str, *, full: bool = False) -> None:
 
 
 def cancel(bot_id: str) -> bool:
-    """Ends a sync, and keeps what it has read. Returns whether there was one.
+    """Ends a sync, also one that a limit has ended and that would begin again by itself, and keeps what it has read.
+    Returns whether there was one.
 
     A slice that runs gives way: what it has paid for by then is written, and its job ends with it. What an edit has
     taken out of reach is removed now: the sync, which would have asked for that at its end, has none.
     """
-    knowledge = Knowledge.objects.select_for_update().filter(bot_id=bot_id, wanted__gt=F("done")).first()
+    has_sync = Q(wanted__gt=F("done")) | Q(retry_at__isnull=False)
+    knowledge = Knowledge.objects.select_for_update().filter(has_sync, bot_id=bot_id).first()
     if knowledge is None:
         return False
     Knowledge.objects.filter(pk=knowledge.pk).update(

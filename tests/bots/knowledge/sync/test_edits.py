@@ -20,6 +20,7 @@ from bots.knowledge.models import Document, Edition, EditionState, Knowledge, Kn
 from bots.models import SyncStatus
 from tests.bots import bot as bots
 from tests.bots.bot import edit, make, read
+from tests.bots.knowledge import rows
 from tests.bots.knowledge.sync import syncs
 from tests.bots.test_parts import BASE
 from tests.bots.upload import change, sources, upload
@@ -137,6 +138,16 @@ def test_a_cancelled_sync_keeps_what_it_has_and_its_worker_begins_nothing_more(b
     assert shown(alice)[0] == "QUEUED"
     syncs.run()
     assert shown(alice)[0] == "SUCCEEDED"
+
+
+def test_a_sync_that_would_begin_again_by_itself_is_cancelled(bot: str, alice: APIClient) -> None:
+    rows.known("b", state=SyncStatus.FAILED, reason="The budget is used up.", retry_at=database_now())
+    assert alice.post("/bot/b/knowledge/cancel").status_code == 200
+    assert shown(alice) == ("FAILED", "Cancelled.")
+    look_after()
+    assert syncs.run(revisions.KIND) == 0
+    assert alice.post("/bot/b/knowledge/sync").status_code == 200
+    assert shown(alice)[0] == "QUEUED"
 
 
 def test_a_request_for_all_reads_everything_anew(bot: str, alice: APIClient, emulator: Emulator) -> None:
