@@ -33,7 +33,7 @@ class Broker:
 
     @property
     def client(self) -> "redis.Redis[Any]":
-        return redis.Redis.from_url(self.url, decode_responses=True)
+        return redis.Redis.from_url(self.url, decode_responses=True, socket_timeout=10)
 
     def start(self) -> None:
         assert REDIS_SERVER is not None

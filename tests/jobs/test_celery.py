@@ -114,11 +114,15 @@ def test_a_worker_begins_so_many_jobs_of_a_bounded_kind_as_it_may_and_goes_on_wi
 ) -> None:
     worker = shop.work("-c", "6", SHARED="yes", JOB_LEASE_SECONDS="60")
     tell(shop, 8, seconds=1)
-    most = 0
-    while shop.left():
-        most = max(most, running(shop))
+    counts: list[int] = []
+
+    def is_done() -> bool:
+        counts.append(running(shop))
         assert worker.poll() is None
-    assert (most, shop.effects()) == (2, list(range(8)))
+        return shop.left() == 0
+
+    shop.until(is_done)
+    assert (max(counts), shop.effects()) == (2, list(range(8)))
 
 
 def test_jobs_that_stand_in_line_begin_in_its_order_whatever_messages_come(shop: Workshop, broker: Broker) -> None:
@@ -203,9 +207,12 @@ def test_jobs_come_again_and_keep_their_leases_where_only_celery_works(shop: Wor
     shop.run(f"queue.enqueue('fail'); queue.enqueue('note', {{'number': 7, 'seconds': {2 * LEASE}}})")
     shop.work("-c", "3", TICKS="1")
     attempts = set()
-    while 7 not in shop.effects():
+
+    def is_noted() -> bool:
         attempts.update(shop.sql("SELECT attempt FROM bedrock_chat_job WHERE kind = 'note'"))
-        time.sleep(0.1)
+        return 7 in shop.effects()
+
+    shop.until(is_noted)
     assert attempts <= {(0,), (1,)}
     shop.until(lambda: len(shop.effects()) >= 4)
     assert set(shop.effects()) == {1, 7}  # the periodic job writes the number of its attempt
