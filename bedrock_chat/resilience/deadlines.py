@@ -30,7 +30,8 @@ class _Deadline:
     def __init__(self, due: float, hang_up: Callable[[], object]) -> None:
         self.due = due
         self._hang_up = hang_up
-        self._lock = threading.Lock()
+        # The collection of garbage may end the block of an abandoned generator on the thread that meets its deadline.
+        self._lock = threading.RLock()
         self._over = False
 
     def meet(self) -> None:
@@ -81,11 +82,12 @@ class _Watch:
         while True:
             with self._changed:
                 now = time.monotonic()
-                due = [deadline for deadline in self._deadlines if deadline.due <= now]
+                deadlines = self._deadlines.copy()  # the collection of garbage may remove one in the midst of this
+                due = [deadline for deadline in deadlines if deadline.due <= now]
                 self._deadlines.difference_update(due)
                 if not due:
                     # A deadline that is removed wakes nobody: the thread then finds nothing to do once.
-                    self._wakes_at = min((deadline.due for deadline in self._deadlines), default=float("inf"))
+                    self._wakes_at = min((deadline.due for deadline in deadlines), default=float("inf"))
                     self._changed.wait(None if self._wakes_at == float("inf") else self._wakes_at - now)
             for deadline in due:
                 deadline.meet()

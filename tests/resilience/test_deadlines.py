@@ -10,6 +10,7 @@ import pytest
 
 from bedrock_chat.resilience import deadlines
 from bedrock_chat.resilience.deadlines import Errand, hang_up_after, within
+from tests.serving.conftest import eventually
 
 
 def test_a_read_that_a_drip_keeps_alive_is_ended() -> None:
@@ -72,6 +73,27 @@ def test_a_hang_up_that_fails_harms_no_other_deadline() -> None:
     with hang_up_after(0.01, lambda: ended[5]), hang_up_after(0.1, lambda: ended.append("met")):
         time.sleep(0.4)
     assert ended == ["met"]
+
+
+def test_a_block_that_the_collection_of_garbage_ends_harms_no_other_deadline() -> None:
+    """It may run on the thread of the deadlines, whatever that does just now."""
+    watch = deadlines._Watch()
+    ended: list[str] = []
+    other = deadlines._Deadline(time.monotonic() + 60, lambda: ended.append("other"))
+
+    class Collecting(deadlines._Deadline):
+        def __getattribute__(self, name: str) -> Any:
+            if name == "due" and threading.current_thread() is watch._thread:
+                watch.remove(other)
+            return super().__getattribute__(name)
+
+    watch.add(other)
+    own = Collecting(time.monotonic() + 0.1, lambda: (ended.append("own"), watch.remove(own)))
+    watch.add(own)
+    last = deadlines._Deadline(time.monotonic() + 0.2, lambda: ended.append("last"))
+    watch.add(last)
+    assert eventually(lambda: ended == ["own", "last"], 5)
+    assert watch._deadlines == set()
 
 
 def test_work_in_time_gives_its_result_or_its_error() -> None:
