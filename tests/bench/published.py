@@ -23,7 +23,7 @@ from tests.bench.processes import LOAD_CORE, ROOT, SERVER_CORE, Process, choose,
 from tests.bench.progress import say
 from tests.emulator import Emulator
 from tests.jobs.conftest import Workshop
-from tests.publication.seed import PUBLISH
+from tests.publication.seed import PUBLISH, SYNCS
 
 CONNECTIONS = (16, 256)
 QUESTION = {"message": {"content": [{"contentType": "text", "body": "hello"}], "model": "claude-v3.7-sonnet"}}
@@ -50,6 +50,9 @@ rows = TurnRequest.objects.exclude(done_at=None).values_list("message_id", "acce
 print(json.dumps([(opened[message] - at).total_seconds() * 1000 for message, at in rows]))
 """
 CLEAR = ("publication_turnrequest", "bedrock_chat_job")
+SYNCS_BESIDE = 20
+SYNC_CALL_SECONDS = 0.1
+"""What a model takes for a passage's vector."""
 
 
 @dataclass(frozen=True)
@@ -120,8 +123,12 @@ def costs(server: Process, workshop: Workshop, connections: int, requests: int, 
     }
 
 
-def pick_up(server: Process, workshop: Workshop, key: str, turns: int) -> dict[str, float]:
-    """Milliseconds between the acceptance of a question and the opening of its turn by an idle worker."""
+def pick_up(server: Process, workshop: Workshop, key: str, turns: int, *, syncs: int = 0) -> dict[str, float]:
+    """Milliseconds between the acceptance of a question and the opening of its turn by a worker.
+
+    It is idle, or has so many syncs of bots' knowledge to do beside: more than may be under way at a time.
+    """
+    workshop.run(PUBLISH + SYNCS + f"ask_for_syncs({syncs})")
     worker = workshop.work("--concurrency", "8")
     os.sched_setaffinity(worker.pid, LOAD_CORE)
     connection = ApiConnection(server.url)
@@ -133,6 +140,12 @@ def pick_up(server: Process, workshop: Workshop, key: str, turns: int) -> dict[s
     done = "SELECT count(*) FROM publication_turnrequest WHERE done_at IS NOT NULL"
     workshop.until(lambda: workshop.sql(done)[0][0] == turns)
     waits = sorted(json.loads(workshop.run(PUBLISH + WAITS)))
+    left = "SELECT count(*) FROM bedrock_chat_job WHERE kind = 'sync knowledge'"
+    assert not syncs or workshop.sql(left)[0][0] > 2, "the syncs were over before the turns"
+    workshop.end()
+    workshop.workers.clear()
+    for table in CLEAR:
+        workshop.sql(f"DELETE FROM {table}")
     return {
         "p50Ms": round(statistics.median(waits), 1),
         "p95Ms": round(load.percentile(waits, 0.95), 1),
@@ -167,10 +180,8 @@ def measure(url: str, folder: Path, size: Size) -> dict[str, Any]:
         figures["completions"] = completions.costs(server, emulator.url, token, keys[0], size.completions, rounds)
         say("published: pick-up")
         figures["pickUp"] = pick_up(server, workshop, keys[0], size.turns)
-        workshop.end()
-        workshop.workers.clear()
-        for table in CLEAR:
-            workshop.sql(f"DELETE FROM {table}")
+        emulator.embeddings(wait=SYNC_CALL_SECONDS)
+        figures["pickUpBesideSyncs"] = pick_up(server, workshop, keys[0], size.turns, syncs=SYNCS_BESIDE)
         say("published: requests that wait")
         figures["waits"] = waits.measure(workshop, keys[0], size.waiters, size.health, size.waits)
     return figures
@@ -187,6 +198,8 @@ def goals(name: str, figures: dict[str, Any]) -> list[Goal]:
         for leg in ("completion", "completionStream")
     ]
     goals.append((f"pick-up p95 ms, {name}", figures["pickUp"]["p95Ms"], "<", 100))
+    beside = figures["pickUpBesideSyncs"]["p95Ms"]
+    goals.append((f"pick-up beside {SYNCS_BESIDE} syncs, p95 ms, {name}", beside, "<", 100))
     goals += waits.goals(name, figures["waits"])
     return goals
 

@@ -30,3 +30,19 @@ def ask(text, conversation):
     question = Question(model=catalog.find("claude-v3.7-sonnet"), content=content, conversation_id=conversation)
     return accepting.accept(question, actor=published())
 """
+
+SYNCS = """
+from rest_framework.test import APIClient
+from tests.bots.bot import make
+from tests.bots.upload import sources, wait
+from tests.people import auth
+
+def ask_for_syncs(count):
+    client = APIClient()
+    client.credentials(**auth("erin", CREATING_BOT_ALLOWED))
+    for number in range(count):
+        text = "\\n\\n".join(f"Rule {number}.{n}: " + 60 * f"word{n} " for n in range(100))
+        wait(local.local_user("erin").pk, f"b{number}", "rules.txt", text.encode())
+        make(client, f"b{number}", knowledge=sources("rules.txt"))
+"""
+"""After PUBLISH: `ask_for_syncs(20)` makes so many bots of Erin's, each with a file of a hundred paragraphs to read."""

@@ -20,7 +20,7 @@ from tests.encryption.vault import new_key
 from tests.jobs.brokers import Broker, needs_redis
 from tests.jobs.conftest import Workshop
 from tests.live import LiveServer
-from tests.publication.seed import PUBLISH
+from tests.publication.seed import PUBLISH, SYNCS
 
 pytestmark = pytest.mark.both
 
@@ -155,3 +155,16 @@ def test_the_next_turn_of_a_conversation_follows_at_once_and_none_is_polled(
     workshop.work("--concurrency", "4")
     workshop.until(lambda: done(workshop) == before + 30)
     assert workshop.sql(jobs) == [(0, None)]
+
+
+@pytest.mark.slow
+def test_a_published_turn_does_not_wait_for_twenty_syncs(workshop: Workshop, emulator_process: Emulator) -> None:
+    emulator_process.embeddings(wait=1)  # seconds of each call: no sync comes to its end here
+    workshop.run(PUBLISH + SYNCS + "published()\nask_for_syncs(20)")
+    syncs = "SELECT count(*) FROM bedrock_chat_job WHERE kind = 'sync knowledge'"
+    worker = workshop.work("--concurrency", str(CONCURRENCY))
+    workshop.until(lambda: workshop.sql(f"{syncs} AND state = 'running'") == [(CONCURRENCY // 4,)])
+    workshop.run(PUBLISH + "ask('1. quick', 'c')")
+    workshop.until(lambda: done(workshop) == 1)
+    assert workshop.sql(syncs) == [(20,)]
+    worker.kill()
