@@ -11,6 +11,7 @@ from typing import Any, Self
 import pytest
 from django.apps import apps
 from django.db import connection, transaction
+from rest_framework.test import APIClient
 
 from bedrock_chat.bedrock import embeddings
 from bedrock_chat.jobs import queue
@@ -18,6 +19,7 @@ from bedrock_chat.jobs.models import Job
 from bedrock_chat.jobs.queue import Claimed
 from bots.knowledge import deleting, revisions, syncing, upkeep
 from bots.knowledge.models import Chunk, Document, Edition, EditionState, Knowledge
+from tests.bots.bot import read
 from tests.emulator import Emulator
 
 HANDLERS = {revisions.KIND: syncing.sync, deleting.KIND: deleting.purge}
@@ -47,6 +49,19 @@ def run(*kinds: str, most: int = MOST_SLICES) -> int:
 def look_after() -> None:
     """The periodic job."""
     upkeep.look_after(None)  # type: ignore[arg-type]
+
+
+def again() -> None:
+    """Somebody requests the bot's next sync, and it is done."""
+    with transaction.atomic():
+        revisions.request("b")
+    run()
+
+
+def shown(client: APIClient, bot_id: str = "b") -> tuple[str, str]:
+    """What its caller sees of the bot's sync: the status, and why."""
+    bot = read(client, bot_id)
+    return bot["syncStatus"], bot["syncStatusReason"]
 
 
 def slices(between: Callable[[int], None], *, most: int = 200) -> int:

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 from django.core.files.storage import default_storage
-from django.db import transaction
 from rest_framework.test import APIClient
 
 from bedrock_chat.database.connections import database_now
@@ -21,9 +20,9 @@ from bots import alerting
 from bots.knowledge import away, editions, lanes, revisions, status
 from bots.knowledge.models import Document, Knowledge
 from bots.knowledge.sources import robots, uploads
-from tests.bots.bot import KNOWLEDGE, make, read
+from tests.bots.bot import KNOWLEDGE, make
 from tests.bots.knowledge.sync import syncs
-from tests.bots.knowledge.sync.syncs import Site, page
+from tests.bots.knowledge.sync.syncs import Site, again, page, shown
 from tests.bots.upload import sources, upload
 from tests.emulator import Emulator
 from tests.serving.conftest import small_disk
@@ -33,17 +32,6 @@ pytestmark = [pytest.mark.both, pytest.mark.django_db(transaction=True), pytest.
 
 SYNCS = 4
 """More than a document may fail in before it is removed."""
-
-
-def shown(client: APIClient) -> tuple[str, str]:
-    bot = read(client, "b")
-    return bot["syncStatus"], bot["syncStatusReason"]
-
-
-def again() -> None:
-    with transaction.atomic():
-        revisions.request("b")
-    syncs.run()
 
 
 def later() -> None:

@@ -19,9 +19,10 @@ from bots.knowledge import deleting, revisions, status, syncing, upkeep
 from bots.knowledge.models import Document, Edition, EditionState, Knowledge, KnowledgeIndex
 from bots.models import SyncStatus
 from tests.bots import bot as bots
-from tests.bots.bot import edit, make, read
+from tests.bots.bot import edit, make
 from tests.bots.knowledge import rows
 from tests.bots.knowledge.sync import syncs
+from tests.bots.knowledge.sync.syncs import shown
 from tests.bots.test_parts import BASE
 from tests.bots.upload import change, sources, upload
 from tests.emulator import Emulator
@@ -39,11 +40,6 @@ def bot(alice: APIClient, emulator: Emulator) -> str:
     upload(alice, "b", named(0), b"Number 0 is the first of all.")
     make(alice, "b", knowledge=sources(named(0)))
     return "b"
-
-
-def shown(client: APIClient) -> tuple[str, str]:
-    answer = read(client, "b")
-    return answer["syncStatus"], answer["syncStatusReason"]
 
 
 def look_after() -> None:

@@ -18,17 +18,11 @@ from bots.knowledge.models import Document, Edition, EditionState
 from bots.knowledge.sources import pace, sitemaps, uploads
 from tests.bots.bot import KNOWLEDGE, edit, make, read
 from tests.bots.knowledge.sync import syncs
-from tests.bots.knowledge.sync.syncs import Site, page
+from tests.bots.knowledge.sync.syncs import Site, again, page
 from tests.bots.upload import change, sources, upload
 from tests.emulator import Emulator
 
 pytestmark = [pytest.mark.both, pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("local")]
-
-
-def again() -> None:
-    with transaction.atomic():
-        revisions.request("b")
-    syncs.run()
 
 
 def test_a_document_that_cannot_be_cut_fails_alone_and_the_log_does_not_quote_it(

@@ -11,8 +11,9 @@ from bots.knowledge import deleting, status
 from bots.knowledge.models import Edition
 from bots.models import Bot
 from tests.bots import bot as bots
-from tests.bots.bot import edit, make, read
+from tests.bots.bot import edit, make
 from tests.bots.knowledge.sync import syncs
+from tests.bots.knowledge.sync.syncs import shown
 from tests.bots.upload import change, sources, upload
 from tests.emulator import Emulator
 
@@ -20,11 +21,6 @@ pytestmark = [pytest.mark.both, pytest.mark.django_db(transaction=True)]
 
 HOLIDAYS = b"# Holidays\n\nEverybody has thirty days of holiday a year.\n\n# Sickness\n\nCall before nine o'clock.\n"
 TRAVEL = b"Trains are booked in second class. Flights need the consent of a manager.\n"
-
-
-def shown(client: APIClient) -> tuple[str, str]:
-    bot = read(client, "b")
-    return bot["syncStatus"], bot["syncStatusReason"]
 
 
 def test_a_file_is_found_once_it_is_synced(alice: APIClient, emulator: Emulator) -> None:

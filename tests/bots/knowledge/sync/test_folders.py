@@ -3,16 +3,15 @@
 from typing import Any
 
 import pytest
-from django.db import transaction
 from rest_framework.test import APIClient
 
-from bots.knowledge import revisions
 from bots.knowledge.sources import s3
 from bots.models import Bot
-from tests.bots.bot import KNOWLEDGE, body, edit, make, read
+from tests.bots.bot import KNOWLEDGE, body, edit, make
 from tests.bots.knowledge import documents
 from tests.bots.knowledge.sources.test_s3 import BUCKET, FOLDER, bucket, client
 from tests.bots.knowledge.sync import syncs
+from tests.bots.knowledge.sync.syncs import again, shown
 from tests.bots.test_parts import BASE
 from tests.emulator import Emulator
 
@@ -44,17 +43,6 @@ def fetched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(s3.s3_folders, "read", counted)
     return keys
-
-
-def shown(client: APIClient) -> tuple[str, str]:
-    bot = read(client, "b")
-    return bot["syncStatus"], bot["syncStatusReason"]
-
-
-def again() -> None:
-    with transaction.atomic():
-        revisions.request("b")
-    syncs.run()
 
 
 def test_a_folder_is_found_and_again_what_has_changed_alone_is_fetched(

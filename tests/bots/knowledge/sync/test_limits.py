@@ -5,7 +5,6 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from django.db import transaction
 from rest_framework.test import APIClient
 
 from bedrock_chat.database.connections import database_now
@@ -17,6 +16,7 @@ from bots.knowledge.models import Chunk, Document, Edition, Knowledge, Knowledge
 from bots.knowledge.slices import Slice
 from tests.bots.bot import edit, make, read
 from tests.bots.knowledge.sync import syncs
+from tests.bots.knowledge.sync.syncs import again, shown
 from tests.bots.knowledge.sync.test_edits import look_after
 from tests.bots.test_parts import BASE
 from tests.bots.upload import change, sources, upload
@@ -41,17 +41,6 @@ def bot(alice: APIClient, emulator: Emulator) -> str:
         upload(alice, "b", name, text)
     make(alice, "b", knowledge=sources(*NAMES))
     return "b"
-
-
-def shown(client: APIClient) -> tuple[str, str]:
-    answer = read(client, "b")
-    return answer["syncStatus"], answer["syncStatusReason"]
-
-
-def again() -> None:
-    with transaction.atomic():
-        revisions.request("b")
-    syncs.run()
 
 
 def test_a_sync_that_may_cost_nothing_embeds_nothing(

@@ -14,25 +14,14 @@ from bedrock_chat.jobs.models import Job
 from bots.knowledge import reaching, revisions
 from bots.knowledge.models import CrawlHost, Document
 from bots.knowledge.sources import pace
-from tests.bots.bot import KNOWLEDGE, body, edit, make, read
+from tests.bots.bot import KNOWLEDGE, body, edit, make
 from tests.bots.knowledge.sync import syncs
-from tests.bots.knowledge.sync.syncs import Site, page
+from tests.bots.knowledge.sync.syncs import Site, again, page, shown
 from tests.bots.test_parts import BASE
 from tests.emulator import Emulator
 from tests.outbound.servers import Names
 
 pytestmark = [pytest.mark.both, pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("local")]
-
-
-def shown(client: APIClient) -> tuple[str, str]:
-    bot = read(client, "b")
-    return bot["syncStatus"], bot["syncStatusReason"]
-
-
-def again() -> None:
-    with syncs.transaction.atomic():
-        revisions.request("b")
-    syncs.run()
 
 
 def pages() -> dict[str, Any]:

@@ -12,7 +12,7 @@ from bedrock_chat.jobs.models import Job
 from bots.knowledge import revisions
 from bots.knowledge.models import CrawlHost, Document, Edition, EditionState
 from bots.knowledge.sources import robots
-from tests.bots.bot import KNOWLEDGE, body, edit, make, read
+from tests.bots.bot import KNOWLEDGE, body, edit, make
 from tests.bots.knowledge.sources.buckets import BUCKET
 from tests.bots.knowledge.sources.site import Site, page
 from tests.bots.knowledge.sync import syncs
@@ -143,8 +143,7 @@ class World:
 
     @property
     def shown(self) -> tuple[str, str]:
-        bot = read(self.client, self.bot_id)
-        return bot["syncStatus"], bot["syncStatusReason"]
+        return syncs.shown(self.client, self.bot_id)
 
     @property
     def state(self) -> str:
