@@ -1,6 +1,7 @@
 """Operators hear of syncs that failed by this server, the model or S3, and not of what a bot's owner got wrong."""
 
 from importlib import import_module
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -8,9 +9,11 @@ from django.apps import apps
 from django.db import IntegrityError, connection, transaction
 from rest_framework.test import APIClient
 
+from bedrock_chat.alerts import opening
+from bedrock_chat.alerts.models import OpenAlert
 from bedrock_chat.blobs import s3_folders
 from bots import alerting
-from bots.knowledge import chunking, documents, faults, measuring, status
+from bots.knowledge import chunking, documents, faults, measuring, revisions, status
 from bots.knowledge.models import Document, Knowledge, SourceKind
 from bots.knowledge.states import Blame
 from bots.models import Bot, SyncStatus
@@ -133,6 +136,42 @@ def test_only_the_syncs_of_bots_that_failed_by_operators_alert_and_each_failure_
     assert subjects() == []
 
 
+def alerts_after_a_look() -> list[OpenAlert]:
+    """What is open about bots, once the periodic job has looked."""
+    opening.look(SimpleNamespace(finish=lambda: None))  # type: ignore[arg-type]
+    return list(OpenAlert.objects.filter(condition=alerting.CONDITION))
+
+
+def test_an_alert_of_what_stays_away_stays_open_while_the_sync_is_tried_again(
+    alice: APIClient, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload(alice, "b", "a.txt", b"Apples are red.")
+    make(alice, "b", knowledge=sources("a.txt"))
+    cut = chunking.cut
+    monkeypatch.setattr(chunking, "cut", lambda *_, **__: 1 / 0)
+    syncs.run()
+    [alert] = alerts_after_a_look()
+    with transaction.atomic():
+        revisions.request("b")
+    assert [again.opened_at for again in alerts_after_a_look()] == [alert.opened_at]
+    Knowledge.objects.update(sync_status=SyncStatus.RUNNING)
+    assert [again.opened_at for again in alerts_after_a_look()] == [alert.opened_at]
+    monkeypatch.setattr(chunking, "cut", cut)
+    syncs.run()
+    assert syncs.shown(alice)[0] == "SUCCEEDED"
+    assert alerts_after_a_look() == []
+
+
+def test_an_alert_about_a_guardrail_does_not_stay_open_for_a_sync_of_knowledge(alice: APIClient) -> None:
+    make(alice, "b", knowledge={**KNOWLEDGE, "sourceUrls": ["https://x.example/"]})
+    assert (read(alice, "b")["syncStatus"], subjects()) == ("QUEUED", [])
+    Bot.objects.update(sync_status=SyncStatus.FAILED)
+    [alert] = alerts_after_a_look()
+    assert "guardrail" in alert.sentence
+    Bot.objects.update(sync_status=SyncStatus.SUCCEEDED)
+    assert (read(alice, "b")["syncStatus"], subjects()) == ("QUEUED", [])
+
+
 def test_the_database_refuses_a_failure_that_is_nobody_s_and_blame_for_none(alice: APIClient) -> None:
     make(alice, "b", knowledge={**KNOWLEDGE, "sourceUrls": ["https://x.example/"]})
     knowledge = rows.known("b", state=SyncStatus.FAILED, reason="Why not.")
@@ -162,7 +201,7 @@ def test_an_upgrade_tells_failures_of_before_by_their_sentences(alice: APIClient
 
 
 def test_a_look_reads_failed_rows_alone(alice: APIClient, django_assert_num_queries: Any) -> None:
-    with django_assert_num_queries(2):
+    with django_assert_num_queries(3):
         assert subjects() == []
     failed = Knowledge.objects.filter(sync_status=SyncStatus.FAILED, blame=Blame.OPERATOR, bot__isnull=False)
     plan = failed.order_by("pk").explain()
