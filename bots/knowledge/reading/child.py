@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-from bots.knowledge.reading.requests import LENGTHS, MOST_HEAD_BYTES, Request, frame
+from bots.knowledge.reading.requests import LENGTHS, MOST_HEAD_BYTES, OTHER_ENGINE, Request, frame
 
 MOST_MEMORY: Final = 1024 * 1024 * 1024
 """Bytes of address space. A reader that needs more has a document that was made to need it."""
@@ -70,7 +70,7 @@ def _next(requests: BinaryIO) -> Request | None:
 
 def _answers(request: Request) -> Iterator[tuple[dict[str, Any], bytes]]:
     """The frames that answer a request; the last one has an `outcome`."""
-    from bots.knowledge.reading.pages import Unreadable, dump  # noqa: PLC0415 - after the limits
+    from bots.knowledge.reading.pages import OtherEngine, Unreadable, dump  # noqa: PLC0415 - after the limits
 
     try:
         if request.drawn_pages:
@@ -78,6 +78,8 @@ def _answers(request: Request) -> Iterator[tuple[dict[str, Any], bytes]]:
             yield {"outcome": "drawn"}, b""
         else:
             yield {"outcome": "read"}, dump(_read(request))
+    except OtherEngine:
+        yield {"outcome": OTHER_ENGINE}, b""
     except Unreadable as error:
         yield {"outcome": "unreadable", "sentence": error.sentence}, dump(error.reading)
     except MemoryError:

@@ -51,6 +51,10 @@ class Reading:
     is_followed: bool = True
 
 
+class OtherEngine(Exception):
+    """The first library for this type fails at this document; the second one may read it."""
+
+
 class Unreadable(Exception):
     """Nothing of a document could be read. `sentence` says why.
 

@@ -18,7 +18,7 @@ from bedrock_chat.process.interruption import Interrupted, Interruption
 from bots.knowledge.reading.kinds import KINDS, kind_of_name
 from bots.knowledge.reading.pages import Reading, Unreadable, load
 from bots.knowledge.reading.process import Died, Overdue, Process
-from bots.knowledge.reading.requests import SECOND_ENGINE, Request
+from bots.knowledge.reading.requests import OTHER_ENGINE, SECOND_ENGINE, Request
 
 __all__ = ["KINDS", "Readers", "kind_of_name", "shared"]
 
@@ -97,7 +97,9 @@ class Readers:
         except Died:
             if kind != "xlsx":
                 raise Unreadable(DIED) from None
-            try:  # calamine ends its process on some workbooks; the second engine reads them
+            head = {"outcome": OTHER_ENGINE}  # calamine ends its process on some workbooks
+        if head["outcome"] == OTHER_ENGINE:
+            try:
                 [(head, body)] = self._ask(replace(request, engine=SECOND_ENGINE), most_bytes, interruption)
             except Died:
                 raise Unreadable(DIED) from None

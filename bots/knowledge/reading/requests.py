@@ -11,7 +11,9 @@ from typing import Any, Final
 LENGTHS: Final = struct.Struct(">II")
 MOST_HEAD_BYTES: Final = 64 * 1024
 SECOND_ENGINE: Final = "openpyxl"
-"""Reads workbooks that the first engine dies of, four times slower."""
+"""Reads workbooks that the first engine fails at or dies of, four times slower."""
+OTHER_ENGINE: Final = "other engine"
+"""The outcome that asks for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +21,7 @@ class Request:
     """A document to be read, or some pages of a PDF to be drawn. `path` is a file that nobody changes meanwhile.
 
     `charset` and `url` are what the server said and where the document was fetched; both may be empty.
-    `engine` names a second library, for documents that the first one died of.
+    `engine` names a second library, for documents that the first one has failed at.
     """
 
     path: str

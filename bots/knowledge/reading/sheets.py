@@ -2,43 +2,67 @@
 
 import datetime as dt
 from collections.abc import Iterable, Iterator
-from contextlib import closing
 from typing import Any
 
 from bots.knowledge.reading.building import Builder
-from bots.knowledge.reading.pages import Unreadable
+from bots.knowledge.reading.pages import OtherEngine, Unreadable
 from bots.knowledge.reading.requests import SECOND_ENGINE, Request
 from bots.knowledge.reading.rows import add_rows
 
 
 def read_sheets(request: Request, builder: Builder) -> None:
-    """A page per sheet that holds anything, by calamine or, where that died, by openpyxl."""
-    sheets = _by_openpyxl(request.path) if request.engine == SECOND_ENGINE else _by_calamine(request.path)
+    """A page per sheet that holds anything, by calamine or, where that fails, by openpyxl."""
+    if request.engine == SECOND_ENGINE:
+        from bots.knowledge.reading import cell_by_cell  # noqa: PLC0415 - each library is loaded for its own documents
+
+        sheets = cell_by_cell.sheets(request.path)
+    else:
+        sheets = _by_calamine(request, builder)
     for name, rows in sheets:
         builder.begin(name=name)
         add_rows(builder, ([_written(cell) for cell in row] for row in rows))
 
 
-def _by_calamine(path: str) -> Iterator[tuple[str, Iterable[Iterable[Any]]]]:
+def _by_calamine(request: Request, builder: Builder) -> Iterator[tuple[str, Iterable[Iterable[Any]]]]:
+    """Each sheet's name and rows. Raises OtherEngine where another one may read more, and Unreadable."""
     import python_calamine  # noqa: PLC0415 - each library is loaded for its own documents
 
     try:
-        workbook = python_calamine.load_workbook(path)
+        workbook = python_calamine.load_workbook(request.path)
         for name in workbook.sheet_names:
-            yield name, workbook.get_sheet_by_name(name).iter_rows()
+            yield name, _whole_rows(workbook.get_sheet_by_name(name).iter_rows(), request, builder)
     except python_calamine.PasswordError as error:
         raise Unreadable("this file needs a password.") from error
     except python_calamine.CalamineError as error:
+        if request.kind == "xlsx":
+            raise OtherEngine from error
         raise Unreadable("this file is damaged.") from error
 
 
-def _by_openpyxl(path: str) -> Iterator[tuple[str, Iterable[Iterable[Any]]]]:
-    import openpyxl  # noqa: PLC0415 - each library is loaded for its own documents
+def _whole_rows(rows: Iterable[Iterable[Any]], request: Request, builder: Builder) -> Iterator[Iterable[Any]]:
+    """The rows without those that hold a date or a time beyond all bounds: the library gives rows as a whole.
 
-    with closing(openpyxl.load_workbook(path, read_only=True, data_only=True)) as workbook:
-        for sheet in workbook.worksheets:
-            sheet.reset_dimensions()  # what the file says of them may be false
-            yield sheet.title, sheet.iter_rows(values_only=True)
+    Of a type that another engine reads, such a row raises OtherEngine.
+    """
+    iterator = iter(rows)
+    while True:
+        try:
+            row = next(iterator)
+        except StopIteration:
+            return
+        except BaseException as error:
+            is_of_a_cell = isinstance(error, OverflowError) or type(error).__name__ == "PanicException"
+            if not is_of_a_cell:
+                raise
+            if request.kind == "xlsx":
+                raise OtherEngine from error
+            if _LEFT_OUT not in builder.notes:
+                builder.notes.append(_LEFT_OUT)
+            continue
+        yield row
+
+
+_LEFT_OUT = "rows with a date or a time that cannot be read were left out"
 
 
 def _written(cell: Any) -> str:

@@ -1,12 +1,21 @@
 """An Excel workbook as Excel 97 wrote it: records (BIFF8) in a container of OLE with one stream."""
 
 import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 SECTOR = 512
 END, FREE, TABLE = 0xFFFFFFFE, 0xFFFFFFFF, 0xFFFFFFFD
 
 
-def xls(name: str, rows: list[list[str | float]]) -> bytes:
+@dataclass(frozen=True)
+class Days:
+    """A cell that is shown as hours and minutes."""
+
+    number: float
+
+
+def xls(name: str, rows: Sequence[Sequence[str | float | Days]]) -> bytes:
     """A workbook of one sheet."""
     sheet = _record(0x0809, struct.pack("<HHHHII", 0x0600, 0x0010, 0x0DBB, 0x07CC, 0, 6))
     for row, cells in enumerate(rows):
@@ -15,10 +24,13 @@ def xls(name: str, rows: list[list[str | float]]) -> bytes:
             if isinstance(cell, str):
                 sheet += _record(0x0204, place + struct.pack("<HB", len(cell), 1) + cell.encode("utf-16-le"))
             else:
-                sheet += _record(0x0203, place + struct.pack("<d", cell))
+                style, number = (1, cell.number) if isinstance(cell, Days) else (0, cell)
+                sheet += _record(0x0203, struct.pack("<HHHd", row, column, style, number))
     sheet += _record(0x000A, b"")
     begin = _record(0x0809, struct.pack("<HHHHII", 0x0600, 0x0005, 0x0DBB, 0x07CC, 0, 6))
     begin += _record(0x0042, struct.pack("<H", 1200))
+    for shown_as in (0, 46):  # in general, and [h]:mm:ss
+        begin += _record(0x00E0, struct.pack("<HH16x", 0, shown_as))
     title = struct.pack("<BB", len(name), 1) + name.encode("utf-16-le")
     start = len(begin) + 4 + 6 + len(title) + 4
     stream = begin + _record(0x0085, struct.pack("<IBB", start, 0, 0) + title) + _record(0x000A, b"") + sheet
