@@ -8,6 +8,7 @@ from typing import Any
 import psycopg
 import psycopg_pool
 from django.db.backends.postgresql import base
+from django.db.backends.signals import connection_created
 from psycopg.adapt import AdaptersMap
 
 from bedrock_chat.database import waiting
@@ -44,7 +45,9 @@ class DatabaseWrapper(WithoutQueryLog, base.DatabaseWrapper):
             raise
 
     def connect(self) -> None:
-        """Django's. Of a pool's connection nothing is to be found out or set: its pool has done that once."""
+        """Django's. Of a pool's connection nothing is to be found out or set: its pool has done that once. Whoever
+        listens for connections, to register a type of PostgreSQL's with each, hears of this one too.
+        """
         if self.alias not in self._connection_pools:  # type: ignore[attr-defined]  # the stubs leave it out
             super().connect()
             return
@@ -53,6 +56,7 @@ class DatabaseWrapper(WithoutQueryLog, base.DatabaseWrapper):
         self.close_at, self.health_check_done = 0.0, True  # it goes back to the pool after whatever it was taken for
         self.connection = self.get_new_connection({})
         self.autocommit = True
+        connection_created.send(sender=self.__class__, connection=self)
 
     @property
     def pipelines(self) -> bool:
