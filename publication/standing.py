@@ -53,14 +53,18 @@ def answer_of(conversation_id: str, message_id: str, *, actor: Caller) -> Answer
     """The newest answer of a question that this publication accepted.
 
     Raises NotFound for an unknown question, NotYet for one whose answer is not there yet, and Conflict, with the
-    reason, for one that has failed. The last two say the status in a header.
+    reason, for one that has failed. The last two say the status in a header, and so does NotFound where the answer was
+    there; of what nobody asked there is none.
     """
     turn = get(conversation_id, message_id, actor=actor)
     if turn.done_at is None:
         raise NotYet(turn, status_of(turn, runs=running_question(turn) is not None))
     if turn.reason:
         raise Conflict(turn.reason, headers={HEADER: TurnStatus.FAILED})
-    return stored_answer(turn, actor=actor)
+    try:
+        return stored_answer(turn, actor=actor)
+    except NotFound as gone:  # pruning takes a conversation before the questions that were asked in it
+        raise NotFound(str(gone.detail), headers={HEADER: TurnStatus.DONE}) from None
 
 
 def stored_answer(turn: TurnRequest, *, actor: Caller) -> Answer:

@@ -15,7 +15,8 @@ from bedrock_chat.jobs import queue
 from bedrock_chat.jobs.models import Job, State
 from bedrock_chat.ledger.models import ModelCall
 from bedrock_chat.ledger.recording import PROCESS_LOST
-from conversations.models import Message
+from conversations import deleting
+from conversations.models import Conversation, Message
 from publication import running
 from publication.models import TurnRequest
 from tests.bots.bot import body
@@ -281,6 +282,13 @@ def test_a_second_worker_that_runs_the_same_turn_adds_nothing(api: Api) -> None:
         running.run(first)
     assert told(api, conversation, message) == (200, "done", "Echo: hello")
     assert Message.objects.count() == 2
+
+
+def test_of_an_answer_that_was_pruned_the_status_is_what_became_of_the_question(api: Api) -> None:
+    conversation, message = api.ask()
+    work()
+    deleting.delete_rows(list(Conversation.objects.filter(external_id=conversation).values_list("pk", flat=True)))
+    assert told(api, conversation, message)[:2] == (404, "done")
 
 
 def test_of_what_nobody_asked_there_is_no_status(api: Api) -> None:
