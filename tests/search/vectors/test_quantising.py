@@ -6,6 +6,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from bedrock_chat.bedrock import embedding_models
+from bedrock_chat.bedrock.embedding_models import EmbeddingModel
 from bedrock_chat.search.vectors import quantising, scanning
 
 numbers = st.floats(-1e6, 1e6, width=32)
@@ -52,6 +54,15 @@ def test_a_vector_that_was_written_with_a_single_scale_is_read_beside_others() -
     assert np.allclose(floats[1], 1 / np.sqrt(128))
     query = quantising.unit([1.0] * 128)
     assert np.allclose(quantising.similarities(query, [earlier, new]), floats @ query)
+
+
+@pytest.mark.parametrize("model", embedding_models.MODELS.values(), ids=lambda model: model.key)
+def test_of_no_model_a_vector_with_a_single_scale_is_as_long_as_one_of_other_dimensions(model: EmbeddingModel) -> None:
+    """Of 1,152 dimensions it would be: such a model needs vectors that say which they are."""
+    dimensions = model.dimensions
+    assert dimensions % quantising.WORD == 0
+    for length in (quantising.SCALE_BYTES + dimensions, len(quantising.quantise([[0.5] * dimensions])[0])):
+        assert quantising.dimensions_of(bytes(length)) == dimensions
 
 
 @settings(max_examples=60, deadline=None)
