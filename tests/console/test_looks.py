@@ -17,6 +17,13 @@ YELLOW = "#ffd400"
 LOGO = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 90 30"><rect width="90" height="30" fill="#223"/></svg>'
 CUT_OFF = "cells => cells.filter(cell => cell.scrollHeight > cell.clientHeight + 1).map(cell => cell.innerText)"
 """Of cells, the texts of those that do not show all of theirs."""
+UNDER_THE_BAR = """lists => lists.map(list => [
+    list.querySelector(".simplebar-horizontal"),
+    [...list.querySelectorAll("tbody tr")].pop(),
+]).filter(([bar, row]) => bar && row && getComputedStyle(bar).visibility === "visible"
+    && row.getBoundingClientRect().bottom > bar.getBoundingClientRect().top + 1
+).map(([_, row]) => row.innerText)"""
+"""Of lists that scroll sideways, the texts of the last rows that their scrollbars lie over."""
 PAGES = [
     "/console/",
     "/console/bedrock_chat/modelcall/?days=7",
@@ -94,6 +101,7 @@ def assert_readable(page: Page, address: str) -> None:
     assert page.evaluate("document.scrollingElement.scrollWidth - window.innerWidth") <= 0, address
     assert page.title().strip() != ""
     assert page.locator("#result_list td, #result_list th").evaluate_all(CUT_OFF) == [], address
+    assert page.locator("[data-simplebar]").evaluate_all(UNDER_THE_BAR) == [], address
 
 
 def test_the_keyboard_reaches_the_content_and_the_navigation(open_page: OpenPage, server: LiveServer) -> None:
