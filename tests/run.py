@@ -41,7 +41,7 @@ def pytest(*arguments: str, database_url: str = "", files: Iterable[str] = (), *
         workers,
         "--dist=loadfile",  # so that the servers a file's tests share are started once
         "--no-loadscope-reorder",  # xdist would begin with files of many tests; `conftest` says why not
-        "--timeout=300",  # seconds a test may take: one that hangs fails, and shows where its threads are
+        "--timeout=600",  # seconds a test may take: one that hangs fails, and shows where its threads are
         "--durations=20",
         "--durations-min=1.0",
         *arguments,
