@@ -166,9 +166,32 @@ def _certificate(name: str, signer: Any, issuer: x509.Certificate | None, names:
         .not_valid_after(now + dt.timedelta(hours=1))
         .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
     )
+    # Python 3.13 takes no certificate that leaves out what RFC 5280 wants of it.
+    signers = signer.public_key() if signer else key.public_key()
+    for extension in (
+        x509.SubjectKeyIdentifier.from_public_key(key.public_key()),
+        x509.AuthorityKeyIdentifier.from_issuer_public_key(signers),
+    ):
+        builder = builder.add_extension(extension, critical=False)
     if names:
-        builder = builder.add_extension(x509.SubjectAlternativeName([_alternative(one) for one in names]), False)
+        alternatives = x509.SubjectAlternativeName([_alternative(one) for one in names])
+        builder = builder.add_extension(alternatives, critical=False)
+    else:
+        builder = builder.add_extension(_SIGNS_CERTIFICATES, critical=True)
     return key, builder.sign(signer or key, hashes.SHA256())
+
+
+_SIGNS_CERTIFICATES = x509.KeyUsage(
+    key_cert_sign=True,
+    crl_sign=True,
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    encipher_only=False,
+    decipher_only=False,
+)
 
 
 def _alternative(name: str) -> x509.GeneralName:
