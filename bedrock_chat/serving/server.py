@@ -33,7 +33,9 @@ USER_TIMEOUT_SECONDS = 60
 # and then meet a connection that is being closed, and its client would get a 502.
 KEEP_ALIVE_SECONDS = 75
 GC_THRESHOLDS = (10_000, 20, 20)
-LARGEST_WEBSOCKET_MESSAGE = 1024 * 1024  # a part of 32,768 UTF-16 units takes 200 KB where every one is escaped
+# A part of 32,768 UTF-16 units takes 200 KB where every one is escaped. Whoever has a token may keep so much waiting on
+# each socket, uncounted, by a message without an end.
+LARGEST_WEBSOCKET_MESSAGE = 256 * 1024
 
 
 # How long each step after the grace may take; with the heartbeat's last beat, together less than five seconds.

@@ -54,6 +54,18 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
             extensions: dict[str, Any] = self.scope["extensions"]
             extensions |= {OUTFLOW: Outflow(self.transport), TRUST: self._trust}
 
+    def send_receive_event_to_app(self) -> None:
+        """A text that is no UTF-8 comes as bytes, which the application refuses with a word. Uvicorn would log it as a
+        fault of the server's, and stumble where the client closes in the same breath.
+        """
+        if self.curr_msg_data_type == "text":
+            self.frames = [b"".join(self.frames)]
+            try:
+                self.frames[0].decode()
+            except UnicodeDecodeError:
+                self.curr_msg_data_type = "bytes"
+        super().send_receive_event_to_app()
+
     def handle_ping(self) -> None:
         if self.transport.get_write_buffer_size() > MOST_UNSENT:
             self.conn.data_to_send()  # drops the pong

@@ -1,5 +1,6 @@
 """WebSockets that are made to take the server away, by somebody without a token."""
 
+import json
 import os
 import signal
 import socket
@@ -11,6 +12,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from websockets.exceptions import ConnectionClosed
 
 from tests.listening import socket as websocket
 from tests.live import LiveServer
@@ -19,7 +21,7 @@ from tests.streaming.conftest import Serve
 CONNECTIONS = 64
 KEY = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
 UPGRADE = f"Host: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n{KEY}"
-TEXT, PING, PONG, CONTINUATION = 1, 9, 10, 0
+TEXT, CLOSE, PING, PONG, CONTINUATION = 1, 8, 9, 10, 0
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +136,36 @@ def test_a_message_in_many_fragments_is_none(server: LiveServer) -> None:
     with websocket(server) as client:
         client.send(fragments(100, 500))
         assert "START" in str(client.recv(10))
+
+
+@pytest.mark.parametrize("more", [b"", frame(CLOSE, struct.pack(">H", 1000))], ids=["", "and a close"])
+def test_a_text_that_is_no_utf_8_is_refused_with_a_word_and_is_no_fault_of_the_server(
+    server: LiveServer, more: bytes
+) -> None:
+    before = len(server.log.read_text())
+    with connected(server, f"GET /ws HTTP/1.1\r\n{UPGRADE}\r\n") as client:
+        assert client.recv(1024).startswith(b"HTTP/1.1 101 ")
+        client.sendall(frame(TEXT, b"\xe2", is_last=False) + frame(CONTINUATION, b"\x28") + more)
+        answer = b""
+        while not answer.endswith((struct.pack(">H", 1000), struct.pack(">H", 1008))) and (piece := client.recv(1024)):
+            answer += piece
+    assert more or b"A message is a JSON object." in answer
+    log = server.log.read_text()[before:]
+    assert "Error" not in log
+
+
+def test_the_largest_part_fits_into_a_message_however_it_is_written_and_little_more(server: LiveServer) -> None:
+    token = server.manage("issue_token", "mallory")
+    with websocket(server) as client:
+        client.send(json.dumps({"step": "START", "token": token}))
+        assert client.recv(10) == "Session started."
+        client.send(json.dumps({"step": "BODY", "index": 0, "part": "é" * 32_768}))
+        assert client.recv(10) == "Message part received."
+        client.send("x" * 300_000)
+        with pytest.raises(ConnectionClosed) as closed:
+            client.recv(10)
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 1009  # message too big
 
 
 @pytest.mark.slow

@@ -21,7 +21,7 @@ from bedrock_chat.identity import authentication
 from bedrock_chat.identity.caller import Caller
 from bedrock_chat.metrics.instruments import Gauge
 from bedrock_chat.process import thread_pool
-from bedrock_chat.serving.outflow import FLOOR_BYTES, OUTFLOW, Floor
+from bedrock_chat.serving.outflow import FLOOR_BYTES, FLOOR_SECONDS, OUTFLOW, Floor
 from bedrock_chat.serving.sending import AsgiMessage, Receive, Send, pump
 from bedrock_chat.serving.websocket_connection import TRUST
 from bedrock_chat.wire import parsers
@@ -262,11 +262,22 @@ class Session:
         except OSError:  # raised by uvicorn, among others, when the client has left
             raise Gone from None
 
+    async def _send_in_time(self, message: AsgiMessage) -> None:
+        """As `_send`, of what `pump` does not watch. A client that takes none of it is let go: else the session would
+        wait here, where no time-out of a message holds, for as long as the client takes a little now and then.
+        """
+        try:
+            async with asyncio.timeout(FLOOR_SECONDS):
+                await self._send(message)
+        except TimeoutError:
+            self._scope["extensions"][OUTFLOW].abort()
+            raise Gone from None
+
     async def _close(self, code: int) -> None:
-        await self._send({"type": "websocket.close", "code": code})
+        await self._send_in_time({"type": "websocket.close", "code": code})
 
     async def _send_text(self, text: str) -> None:
-        await self._send({"type": "websocket.send", "text": text})
+        await self._send_in_time({"type": "websocket.send", "text": text})
 
 
 def _text(token: Any) -> str:
