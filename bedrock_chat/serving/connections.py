@@ -31,9 +31,10 @@ class Transport(Protocol):
 class Connections:
     """Knows the transport of every connection and what it is doing. To be used on the event loop alone.
 
-    A connection is *headless* until the head of its request is whole, then *busy* until the response is sent, then
-    *idle* until the first byte of the next request makes it headless again. Dictionaries keep the order of insertion,
-    so the first of `_headless` and of `_idle` is the one that has been so for longest.
+    A connection is *headless* until the head of its request is whole, and a WebSocket until a token is verified; then
+    *busy* until the response is sent, then *idle* until the first byte of the next request makes it headless again.
+    Dictionaries keep the order of insertion, so the first of `_headless` and of `_idle` is the one that has been so for
+    longest.
     """
 
     def __init__(self, limit: int, clock: Callable[[], float] = time.monotonic) -> None:

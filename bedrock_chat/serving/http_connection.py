@@ -167,7 +167,7 @@ class HttpConnection(HttpToolsProtocol):
         outflow = Outflow(self.transport, has_body=self.parser.get_method() != b"HEAD")
         extensions: dict[str, Any] = {OUTFLOW: outflow, BEGIN: begin}
         self.scope["extensions"] = extensions
-        if not has_body:
+        if not has_body and not is_websocket:  # a socket's client is known by its first message
             begin()
         super().on_headers_complete()
         if any(name == b"content-length" and int(value) > LARGEST_HEAD for name, value in self.headers):

@@ -81,4 +81,5 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
         self._receive_frame(frame)
 
     def _trust(self) -> None:
+        self._registry.begin(self.transport)  # from now on it gives way to no other connection
         self.conn.max_message_size = self.config.ws_max_size

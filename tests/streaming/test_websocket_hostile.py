@@ -7,6 +7,7 @@ import socket
 import struct
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -90,6 +91,21 @@ def test_who_waits_with_a_body_gives_way_to_others(server: LiveServer) -> None:
     assert httpx.get(f"{server.url}/conversations").status_code == 401
     for client in waiting:
         client.close()
+
+
+def test_sockets_of_strangers_give_way_to_others_and_those_of_known_clients_do_not(server: LiveServer) -> None:
+    token = server.manage("issue_token", "mallory")
+    with websocket(server) as known, ExitStack() as stack:
+        known.send(json.dumps({"step": "START", "token": token}))
+        assert known.recv(10) == "Session started."
+        head = f"GET /ws HTTP/1.1\r\n{UPGRADE}\r\n"
+        strangers = [stack.enter_context(connected(server, head)) for _ in range(CONNECTIONS)]
+        for stranger in strangers[::2]:
+            stranger.sendall(frame(TEXT, b"[]"))  # is refused, and does not leave
+        time.sleep(1.2)  # a second is everybody's
+        assert httpx.get(f"{server.url}/conversations").status_code == 401
+        known.send(json.dumps({"step": "END", "token": token}))
+        assert "no parts" in str(known.recv(10))
 
 
 @pytest.mark.parametrize(
