@@ -25,6 +25,8 @@ from bedrock_chat.resilience.deadlines import Errand
 
 ADDRESSES = 128
 """How many addresses of calls are known with their pool. Those of agents hold a session's id, so they come and go."""
+JOINED = 64 * 1024
+"""Bytes of a body that is sent with its head. A larger one would be copied for it."""
 
 
 class _Interruptible:
@@ -35,6 +37,8 @@ class _Interruptible:
 
     serves: Interruption | None = None
     open_socket: socket.socket | None = None
+    _head: bytes | None = None
+    """That of the request which is sent just now: empty until it is written, None once it is sent."""
 
     def request(self, *args: Any, **options: Any) -> Any:
         """Raises Interrupted if the call has ended before it is sent."""
@@ -44,7 +48,13 @@ class _Interruptible:
         if interruption is not None:
             interruption.add(self.hang_up)
             self.serves = interruption
-        result = super().request(*args, **options)  # type: ignore[misc]  # mixed into a connection
+        self._head = b""
+        try:
+            result = super().request(*args, **options)  # type: ignore[misc]  # mixed into a connection
+            if self._head:  # there is no body
+                self.send(b"")
+        finally:
+            self._head = None
         if interruption is not None:
             interruption.was_sent = True
         return result
@@ -64,6 +74,21 @@ class _Interruptible:
         self.open_socket = getattr(self, "sock", None)
         if interruption is not None:
             interruption.check()
+
+    def send(self, data: Any) -> None:
+        """Sends a request's head together with a body that is not large. urllib3 sends one, then the other: two system
+        calls, two packets, and two chances for other threads to take the interpreter over. None of our requests waits
+        for `100 Continue` between them.
+        """
+        head, self._head = self._head, None
+        if head == b"":
+            self._head = data
+            return
+        if head and len(data) <= JOINED:
+            data = head + data
+        elif head:
+            super().send(head)  # type: ignore[misc]  # mixed into a connection
+        super().send(data)  # type: ignore[misc]
 
     def hang_up(self) -> None:
         """Ends the call, from any thread. Not by SSLSocket's own `shutdown`: it discards TLS state that the reading

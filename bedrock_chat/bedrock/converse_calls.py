@@ -15,7 +15,6 @@ import io
 import json
 import threading
 import time
-import uuid
 from typing import Any, Final
 
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
@@ -25,6 +24,7 @@ from botocore.parsers import create_parser
 
 from bedrock_chat.bedrock import request_bodies
 from bedrock_chat.bedrock.signatures import Pattern
+from bedrock_chat.wire.ids import new_uuid
 
 TIMESTAMP: Final = "%Y%m%dT%H%M%SZ"
 SUCCESS: Final = 200
@@ -79,7 +79,7 @@ class ConverseCalls:
             return None
         credentials = self._client._get_credentials().get_frozen_credentials()
         at = time.strftime(TIMESTAMP, time.gmtime())
-        headers: Any = pattern.signed_headers(payload, credentials, at, str(uuid.uuid4()))
+        headers: Any = pattern.signed_headers(payload, credentials, at, new_uuid())
         streams = operation == "ConverseStream"
         return self._http_session.send(AWSPreparedRequest("POST", pattern.url, headers, payload, streams))
 
