@@ -16,7 +16,7 @@ import uvicorn
 from django.conf import settings
 
 from bedrock_chat.database import service
-from bedrock_chat.process import limits, shutdown, startup, telemetry
+from bedrock_chat.process import large_pages, limits, shutdown, startup, telemetry
 from bedrock_chat.serving.application import Application
 from bedrock_chat.serving.connections import OPEN, RESERVE, Connections
 from bedrock_chat.serving.http_connection import HttpConnection
@@ -71,6 +71,7 @@ class Server(uvicorn.Server):
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
+        large_pages.gather()
         if self.started and self._on_started is not None:
             self._on_started(address((sockets or self.servers[0].sockets)[0]))
 
