@@ -8,13 +8,14 @@ import logging
 import re
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
 from http import HTTPStatus
 from types import TracebackType
-from typing import Any
+from typing import Any, TextIO
 
 import orjson
 from django.http import HttpRequest
@@ -32,6 +33,8 @@ with optional.left_out("rich", "better_exceptions"):  # for coloured tracebacks,
     from structlog.typing import EventDict, Processor, WrappedLogger
 
 LONGEST_MESSAGE = 300
+MOST_UNWRITTEN = 1000
+"""Lines that may wait while stderr takes nothing. Then whoever logs waits, too."""
 
 _SOUND_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _SECRET = re.compile(r"\beyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)*|(?i:\bbearer\s+)[A-Za-z0-9._~+/=-]{8,}")
@@ -125,6 +128,61 @@ class EventFormatter(structlog.stdlib.ProcessorFormatter):
         return super().format(record)
 
 
+class LineHandler(logging.StreamHandler[TextIO]):
+    """Writes lines to stderr. Whoever finds nobody writing writes for all, so that no request waits for another's line.
+
+    Python's handler holds its lock while it makes a line and writes it. During the write another thread takes the
+    interpreter over, and all that log meanwhile stand in line behind one that waits for it.
+
+    A line may stay with the thread that writes just now for as long as a write takes. Warnings and errors are written
+    when the call returns, and so is every line while more than MOST_UNWRITTEN wait.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lines = deque[str]()
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        if not self.filter(record):
+            return False
+        self.emit(record)
+        return True
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._lines.append(f"{self.format(record)}{self.terminator}")
+            if record.levelno >= logging.WARNING or len(self._lines) > MOST_UNWRITTEN:
+                self.flush()
+            else:
+                self._write_unless_another_does()
+        except Exception:  # noqa: BLE001  Python's way: whoever logs does not fail
+            self.handleError(record)
+
+    def flush(self) -> None:
+        """Returns when every line is written."""
+        self.acquire()
+        try:
+            self._write()
+        finally:
+            self.release()
+        self._write_unless_another_does()
+
+    def _write_unless_another_does(self) -> None:
+        # Looks again after each write: who came during it has left its line to this thread.
+        while self._lines and self.lock is not None and self.lock.acquire(blocking=False):
+            try:
+                self._write()
+            finally:
+                self.release()
+
+    def _write(self) -> None:
+        lines = []
+        while self._lines:
+            lines.append(self._lines.popleft())
+        self.stream.write("".join(lines))
+        self.stream.flush()
+
+
 class Tracebacks(logging.Filter):
     """Passes only records with a traceback. Django's other lines about requests repeat ours, with raw paths."""
 
@@ -172,7 +230,7 @@ def configure(*, as_json: bool, level: str) -> dict[str, Any]:
         "disable_existing_loggers": False,
         "formatters": {"events": formatter},
         "filters": {"tracebacks": {"()": Tracebacks}},
-        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "events"}},
+        "handlers": {"stderr": {"()": LineHandler, "formatter": "events"}},
         "root": {"handlers": ["stderr"], "level": level},
         "loggers": {
             "django": {"handlers": [], "level": level, "propagate": True},

@@ -32,7 +32,7 @@ _chance = BytesIO()
 
 def _forget_chance() -> None:
     """A forked process must not make the ids that its parent makes."""
-    global _chance, _lock  # noqa: PLW0603  of this process
+    global _chance, _lock
     _chance, _lock = BytesIO(), threading.Lock()
 
 

@@ -1,8 +1,10 @@
 """Identifiers ascend, and their columns order by code point."""
 
 import hashlib
+import os
 import threading
 import time
+import uuid
 
 import pytest
 from django.db import connection, models
@@ -13,7 +15,7 @@ from hypothesis import strategies as st
 from ulid import ULID
 
 from bedrock_chat.database.fields import CodePointCharField
-from bedrock_chat.wire.ids import derived_id, new_id
+from bedrock_chat.wire.ids import derived_id, new_id, new_uuid
 
 
 def test_ids_are_ulids_of_now_that_ascend_within_a_process() -> None:
@@ -43,6 +45,24 @@ def test_ids_made_by_many_threads_at_once_are_unique_and_ascend_in_each() -> Non
         thread.join()
     assert len({text for own in ids_of_threads for text in own}) == 8 * 500
     assert all(own == sorted(own) for own in ids_of_threads)
+
+
+def test_uuids_are_by_chance() -> None:
+    made = [uuid.UUID(new_uuid()) for _ in range(1000)]
+    assert len(set(made)) == 1000
+    assert {one.version for one in made} == {4}
+
+
+def test_a_forked_process_makes_other_ids_than_its_parent() -> None:
+    new_uuid()  # the parent has bytes left
+    reading, writing = os.pipe()
+    if (child := os.fork()) == 0:
+        os.write(writing, new_uuid().encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert os.read(reading, 100).decode() != new_uuid()
+    os.close(reading)
+    os.close(writing)
 
 
 def test_the_field_is_written_into_migrations_without_a_collation() -> None:

@@ -1,8 +1,10 @@
 """One line per request, without what users wrote and without tokens."""
 
+import io
 import json
 import logging
 import re
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -198,3 +200,79 @@ def test_of_djangos_own_lines_about_requests_only_tracebacks_pass() -> None:
     plain = logging.LogRecord("django.request", logging.WARNING, "f", 1, "Not Found: /conversation/an-id", (), None)
     failed = logging.LogRecord("django.request", logging.ERROR, "f", 1, "!", (), (ValueError, ValueError(), None))
     assert (only.filter(plain), only.filter(failed)) == (False, True)
+
+
+class SlowStream(io.StringIO):
+    """Takes its first text only when it may."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_writing, self.may_write = threading.Event(), threading.Event()
+        self.writes = list[str]()
+
+    def write(self, text: str) -> int:
+        self.writes.append(text)
+        self.is_writing.set()
+        assert self.may_write.wait(10)
+        return super().write(text)
+
+
+@pytest.fixture
+def slow() -> Iterator[tuple[logs.LineHandler, SlowStream, threading.Thread]]:
+    """A handler whose first line a thread writes just now."""
+    handler, stream = logs.LineHandler(), SlowStream()
+    handler.stream = stream
+    writing = threading.Thread(target=log, args=(handler, "first"))
+    writing.start()
+    assert stream.is_writing.wait(10)
+    yield handler, stream, writing
+    stream.may_write.set()
+    writing.join()
+
+
+def log(handler: logging.Handler, message: str, level: int = logging.INFO) -> None:
+    handler.handle(logging.LogRecord("a.logger", level, "file.py", 1, message, (), None))
+
+
+def test_who_logs_during_anothers_write_does_not_wait_and_its_line_follows(
+    slow: tuple[logs.LineHandler, SlowStream, threading.Thread],
+) -> None:
+    handler, stream, writing = slow
+    log(handler, "second")
+    log(handler, "third")
+    stream.may_write.set()
+    writing.join()
+    assert stream.writes == ["first\n", "second\nthird\n"]
+
+
+@pytest.mark.parametrize(
+    ("level", "lines_before"), [(logging.WARNING, 0), (logging.INFO, logs.MOST_UNWRITTEN)], ids=["warning", "full"]
+)
+def test_a_warning_and_one_line_too_many_are_written_when_the_call_returns(
+    slow: tuple[logs.LineHandler, SlowStream, threading.Thread], level: int, lines_before: int
+) -> None:
+    handler, stream, _ = slow
+    for _ in range(lines_before):
+        log(handler, "a line")
+    logging_it = threading.Thread(target=log, args=(handler, "last", level))
+    logging_it.start()
+    logging_it.join(0.2)
+    assert logging_it.is_alive()
+    stream.may_write.set()
+    logging_it.join()
+    assert stream.getvalue().splitlines() == ["first", *["a line"] * lines_before, "last"]
+
+
+def test_no_line_of_many_threads_is_lost_or_written_twice() -> None:
+    handler, stream = logs.LineHandler(), io.StringIO()
+    handler.stream = stream
+    threads = [
+        threading.Thread(target=lambda own=own: [log(handler, f"{own}-{number}") for number in range(500)])
+        for own in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    lines = stream.getvalue().splitlines()
+    assert sorted(lines) == sorted(f"{own}-{number}" for own in range(8) for number in range(500))
