@@ -71,7 +71,7 @@ class Server(uvicorn.Server):
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
-        large_pages.gather()
+        large_pages.begin()
         if self.started and self._on_started is not None:
             self._on_started(address((sockets or self.servers[0].sockets)[0]))
 
