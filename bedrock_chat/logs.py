@@ -312,7 +312,7 @@ def line(*, method: str, route: str) -> Iterator[Callable[[int], None]]:
         try:
             yield statuses.append
         finally:
-            _end(span, facts, method, route, statuses[-1], time.perf_counter() - started, method)
+            _end(span, facts, method, route, int(statuses[-1]), time.perf_counter() - started, method)
             _facts.reset(before)
 
 

@@ -17,6 +17,7 @@ from websockets.exceptions import ConnectionClosed
 
 from tests.listening import socket as websocket
 from tests.live import LiveServer
+from tests.serving.conftest import eventually
 from tests.streaming.conftest import Serve
 
 CONNECTIONS = 64
@@ -166,8 +167,10 @@ def test_a_text_that_is_no_utf_8_is_refused_with_a_word_and_is_no_fault_of_the_s
         while not answer.endswith((struct.pack(">H", 1000), struct.pack(">H", 1008))) and (piece := client.recv(1024)):
             answer += piece
     assert more or b"A message is a JSON object." in answer
+    eventually(lambda: "route=/ws" in server.log.read_text()[before:])
     log = server.log.read_text()[before:]
     assert "Error" not in log
+    assert "route=/ws status=400" in log
 
 
 def test_the_largest_part_fits_into_a_message_however_it_is_written_and_little_more(server: LiveServer) -> None:
