@@ -77,11 +77,11 @@ class _Interruptible:
 
     def send(self, data: Any) -> None:
         """Sends a request's head together with a body that is not large. urllib3 sends one, then the other: two system
-        calls, two packets, and two chances for other threads to take the interpreter over. None of our requests waits
-        for `100 Continue` between them.
+        calls, two packets, and two chances for other threads to take the interpreter over. The head of a request that
+        waits for `100 Continue`, as of S3's uploads, goes out alone.
         """
         head, self._head = self._head, None
-        if head == b"":
+        if head == b"" and not self._expect_header_set:  # type: ignore[attr-defined]  # botocore's
             self._head = data
             return
         if head and len(data) <= JOINED:

@@ -86,3 +86,14 @@ def test_a_request_without_a_body_is_sent(connection: Connection, pieces: list[b
     connection.request("GET", "/")
     assert connection.getresponse().status == 200
     assert len(pieces) == 1
+
+
+def test_a_body_waits_for_the_servers_consent_where_the_head_asks_for_it(
+    connection: Connection, pieces: list[bytes]
+) -> None:
+    # So botocore has it in its requests.
+    expect: Any = {"Expect": b"100-continue", "Content-Length": "2"}
+    connection.request("POST", "/", b"{}", expect)
+    assert connection.getresponse().data == b"{}"
+    assert len(pieces) == 2
+    assert pieces[0].endswith(b"\r\n\r\n")
