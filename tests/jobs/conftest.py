@@ -16,6 +16,7 @@ import pytest
 from django.conf import LazySettings
 
 from tests.forking import client as forking
+from tests.stalling import stand_still
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 LEAN = ("--without-gossip", "--without-mingle", "--without-heartbeat")
@@ -116,20 +117,7 @@ class Workshop:
         return worker
 
     def stop(self, worker: subprocess.Popen[str]) -> None:
-        """Stops a worker with SIGSTOP, at a moment when it does not hold SQLite's one lock, which would stop all."""
-        url = self.environment["DATABASE_URL"]
-        worker.send_signal(signal.SIGSTOP)
-        while url.startswith("sqlite"):
-            with closing(
-                sqlite3.connect(url.removeprefix("sqlite:///"), timeout=0.3, isolation_level=None)
-            ) as database:
-                try:
-                    database.execute("BEGIN IMMEDIATE")
-                    return
-                except sqlite3.OperationalError:
-                    worker.send_signal(signal.SIGCONT)
-                    time.sleep(0.01)
-                    worker.send_signal(signal.SIGSTOP)
+        stand_still(worker.pid, self.environment["DATABASE_URL"])
 
     def effects(self) -> list[int]:
         return sorted(number for (number,) in self.sql("SELECT number FROM job_effects"))

@@ -23,6 +23,7 @@ from tests.forking import client as forking
 from tests.listening import PATIENT, Event, Listener, names, text_of
 from tests.live import ROOT, LiveServer
 from tests.publication.api import UNLIMITED, question
+from tests.stalling import stand_still
 
 pytestmark = [pytest.mark.both, pytest.mark.slow]
 
@@ -215,7 +216,7 @@ def test_a_server_that_sleeps_past_its_lease_tells_the_answer_of_the_worker_that
     sleeper = deployment.serve()
     with deployment.listening(sleeper, "POST", "", question("[[words:9]] [[pace:0.1]]")) as listener:
         [start, *_] = seen = listener.until("text")
-        sleeper.process.send_signal(signal.SIGSTOP)
+        stand_still(sleeper.process.pid, sleeper.environment["DATABASE_URL"])
         until = time.monotonic() + 30
         while (status := deployment.call(server, "GET", path_of(start)).headers["X-Turn-Status"]) != "done":
             assert time.monotonic() < until, status

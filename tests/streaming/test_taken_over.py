@@ -30,6 +30,7 @@ from tests.emulator import Emulator
 from tests.listening import asking, completion_of, frames, names, send, socket
 from tests.listening import text_of as text_heard
 from tests.live import LiveServer
+from tests.stalling import stand_still
 from tests.streaming.conftest import Serve
 
 ClientOf = Callable[..., APIClient]
@@ -191,7 +192,7 @@ def test_a_process_that_wakes_up_answers_with_what_the_other_one_has_stored(
         websocket.recv(10)
         while len(bedrock.requests()) < 3:
             time.sleep(0.05)
-        os.kill(stopped.process.pid, signal.SIGSTOP)
+        stand_still(stopped.process.pid, stopped.environment["DATABASE_URL"])
         try:
             time.sleep(2.3)  # the lease of these servers is 2 s
             for name in ("rest", "sse", "socket"):
