@@ -10,7 +10,8 @@ TESTS = Path(__file__).resolve().parent
 WORDS = {"both": re.compile(r"\bboth\b"), "slow": re.compile(r"\b(slow|MARKS)\b")}
 """What a file has somewhere whose tests carry a marker. MARKS are those of `tests.console.conftest`."""
 NEAR_THE_DATABASE = (
-    *("audit", "blobs", "database", "encryption", "jobs", "ledger", "search", "store"),
+    *("audit", "database", "encryption", "jobs", "ledger", "search"),
+    *("blobs/test_removal.py", "store/test_search_table.py"),
     *(
         f"conversations/test_{name}.py"
         for name in (

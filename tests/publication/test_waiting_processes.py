@@ -92,6 +92,7 @@ def world(database_url: str, data: Path, emulator_process: Emulator) -> Iterator
             workshop.end()
 
 
+@pytest.mark.slow
 def test_a_workers_end_of_a_turn_is_heard_through_redis(world: World) -> None:
     """They end so far apart that looks every two seconds would be late for one of them."""
     assert median(world.delays(*(f"[[wait:{seconds}]] hello" for seconds in (0.8, 1.5, 2.2)))) < SOON

@@ -158,6 +158,7 @@ def test_an_id_that_means_nothing_still_ends_in_an_answer(
     assert len(text_of(events).split()) == WORDS
 
 
+@pytest.mark.slow
 def test_a_relayed_stream_is_sent_away_when_its_process_leaves(serve: Serve, server: LiveServer, alice: str) -> None:
     leaving = serve(REDIS_URL=REDIS_URL, SHUTDOWN_GRACE="20")
     with asking(server, alice, "left", "[[words:60]] [[pace:0.1]]", message_id="q") as listener:
