@@ -16,7 +16,7 @@ import pytest
 from django.conf import LazySettings
 
 from tests.forking import client as forking
-from tests.stalling import stand_still
+from tests.stopping import stand_still
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 LEAN = ("--without-gossip", "--without-mingle", "--without-heartbeat")

@@ -23,7 +23,7 @@ from tests.forking import client as forking
 from tests.listening import PATIENT, Event, Listener, names, text_of
 from tests.live import ROOT, LiveServer
 from tests.publication.api import UNLIMITED, question
-from tests.stalling import stand_still
+from tests.stopping import stand_still
 
 pytestmark = [pytest.mark.both, pytest.mark.slow]
 

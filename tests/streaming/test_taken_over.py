@@ -30,7 +30,7 @@ from tests.emulator import Emulator
 from tests.listening import asking, completion_of, frames, names, send, socket
 from tests.listening import text_of as text_heard
 from tests.live import LiveServer
-from tests.stalling import stand_still
+from tests.stopping import stand_still
 from tests.streaming.conftest import Serve
 
 ClientOf = Callable[..., APIClient]
