@@ -20,7 +20,7 @@ MADV_COLLAPSE = 25
 """Of Linux 6.1: at once, whatever the system does by itself. Python's `mmap` has no name for it yet."""
 PRESENT = 63
 """The bit of a page's entry in `/proc/self/pagemap` that says whether it is in memory."""
-FULL_SHARE = 0.75
+FULL_SHARE = 0.95
 """A large page takes its place whole. So one of which less is in use stays as it is."""
 START_SECONDS = 5.0
 """The copy takes 20 ms of CPU, and ten times as much where a hypervisor has yet to find the memory for it. Nobody who
