@@ -10,8 +10,8 @@ TESTS = Path(__file__).resolve().parent
 WORDS = {"both": re.compile(r"\bboth\b"), "slow": re.compile(r"\b(slow|MARKS)\b")}
 """What a file has somewhere whose tests carry a marker. MARKS are those of `tests.console.conftest`."""
 NEAR_THE_DATABASE = (
-    *("audit", "database", "encryption", "jobs", "ledger", "search"),
-    *("blobs/test_removal.py", "store/test_search_table.py"),
+    *("audit", "database", "encryption", "jobs", "ledger/budgets", "search"),
+    *("blobs/test_removal.py", "ledger/test_one_truth.py", "ledger/test_recording.py", "store/test_search_table.py"),
     *(
         f"conversations/test_{name}.py"
         for name in (
@@ -19,7 +19,6 @@ NEAR_THE_DATABASE = (
             *("queries", "races", "rebuild_search", "search", "search_table", "turns"),
         )
     ),
-    "test_fuzz.py",  # which runs on one of the two databases alone
 )
 """Folders and files whose tests `make test` runs on PostgreSQL, too. It has six minutes for all, so the turn of the
 others is `make test-slow`.
